@@ -1,0 +1,9 @@
+"""Volumes and masks: geometry, reading, writing, VOI algebra, overlays.
+
+What lives here: `Volume`, the only form in which an image travels; NIfTI, NRRD, MHA and DICOM in and out.
+What may not: patients' outcomes, features, models.
+"""
+
+from hepacast.imaging.volume import Geometry, Volume
+
+__all__ = ["Geometry", "Volume"]

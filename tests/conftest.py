@@ -1,0 +1,47 @@
+"""Fixtures shared by all tests: the real data beside the checkout and the frozen R results."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _data_root() -> Path:
+    return Path(os.environ.get("HEPACAST_DATA") or ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture
+def data_dir() -> Callable[[str], Path]:
+    """`data_dir("ct/ircadb17")`: that folder of real data; skip by name where absent, fail if it is required."""
+
+    def find(name: str) -> Path:
+        path = _data_root() / name
+        if not path.exists():
+            message = f"real data not found: {name} (set HEPACAST_DATA to the folder that holds it)"
+            if os.environ.get("HEPACAST_REQUIRE_DATA") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find
+
+
+@pytest.fixture
+def golden() -> Callable[[str], tuple[dict[str, Any], pd.DataFrame]]:
+    """`golden("b_roc_asah")`: R's numbers and the data they were computed from. A missing reference fails."""
+
+    def load(name: str) -> tuple[dict[str, Any], pd.DataFrame]:
+        folder = GOLDEN / name
+        reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+        return reference, pd.read_csv(folder / "data.csv")
+
+    return load
