@@ -107,7 +107,7 @@ class Geometry:
                 expected=f"origin {_mm(self.origin)}, spacing {_mm(self.spacing)}",
                 found=f"origin {_mm(other.origin)}, spacing {_mm(other.spacing)}",
                 where=where,
-                remedy="hepacast does not move masks: export the mask from this image again, or correct its header",
+                remedy="masks are never moved: export the mask from this image again, or correct its header",
             )
 
 
