@@ -16,6 +16,9 @@ import numpy as np
 
 from hepacast.errors import StorageError
 
+#: What the system answers when a result cannot be stored (full, read-only, not allowed).
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
@@ -41,7 +44,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in STORAGE_ERRNOS:
             raise storage_error(error, target) from error
         raise
     finally:

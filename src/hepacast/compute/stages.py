@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import hepacast
-from hepacast.compute.files import read_json, storage_error, write_json
+from hepacast.compute.files import STORAGE_ERRNOS, read_json, storage_error, write_json
 from hepacast.compute.hashing import hash_file, hash_value
 
 MARK = "stage.json"
@@ -98,7 +98,9 @@ def run_stage(out: Path, stage: Stage) -> bool:
         write_json(scratch / MARK, _record(stage, scratch, time.monotonic() - start))
         _replace(out / stage.name, scratch)
     except OSError as error:
-        raise storage_error(error, out / stage.name) from error
+        if error.errno in STORAGE_ERRNOS:
+            raise storage_error(error, out / stage.name) from error
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True

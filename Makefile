@@ -1,0 +1,63 @@
+# Everything here works on a fresh machine with Python >= 3.11 and make; each target sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+OUT ?= demo-results
+PYTEST_WORKERS ?= 2
+
+.PHONY: demo test test-slow bench docs lint format clean help
+
+help:
+	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
+	@echo "make test       the tests (make test-slow: the long ones)"
+	@echo "make lint       style, types, import contracts"
+	@echo "make docs       the documentation, in site/"
+	@echo "make bench      timings beside the peers"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("hepacast needs Python 3.11 or later, this is " + sys.version.split()[0] + "; use: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp a kind of installation: made again only when the project's files changed.
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[seg]"
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[seg,ml,oracle,dev]"
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[docs]"
+	@touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/hepacast demo --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow --durations 20
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs
+	$(BIN)/hepacast recipes --reference > docs/reference/study-file.md
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/radiomics.py --json benchmarks/results/radiomics.json
+	$(BIN)/python benchmarks/chain.py
+
+clean:
+	rm -rf $(VENV) site build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,77 @@
+"""The study file: one pydantic model is its only definition."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from hepacast.study.schema.analysis import Evaluation, Modelling, Report, Validation
+from hepacast.study.schema.base import Part, option
+from hepacast.study.schema.cohort import (
+    Cohort,
+    Column,
+    Exclusion,
+    NoSplit,
+    Outcome,
+    Split,
+    SplitAtRandom,
+    SplitByColumn,
+    SplitByList,
+    Survival,
+)
+from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, Segmentation
+
+__all__ = [
+    "Cohort",
+    "Column",
+    "Evaluation",
+    "Exclusion",
+    "Features",
+    "Image",
+    "Images",
+    "Modelling",
+    "NnunetOptions",
+    "NoSplit",
+    "Outcome",
+    "Part",
+    "Report",
+    "Segmentation",
+    "Split",
+    "SplitAtRandom",
+    "SplitByColumn",
+    "SplitByList",
+    "Study",
+    "Survival",
+    "Validation",
+]
+
+
+class Study(Part):
+    """A study: everything that decides its numbers."""
+
+    hepacast: Literal[1] = option(1, "version of this format")
+    name: str = option(..., "short title of the study", example="Liver failure after TACE")
+    recipe: Literal["ptlf", "tace-response", "proliferative", "early-recurrence"] = option(
+        "ptlf", "the published study that this one follows"
+    )
+    seed: int = option(2024, "the one seed of every random choice", ge=0)
+    cohort: Cohort = option(..., "the clinical table and who is in the study")
+    outcome: Outcome = option(..., "what is predicted")
+    survival: Survival | None = option(None, "follow-up, for curves by risk group")
+    images: Images | None = option(None, "images, masks and VOIs; left out when features are given as a table")
+    features: Features = option(Features, "radiomics features")
+    modelling: Modelling = option(..., "models that are compared")
+    evaluation: Evaluation = option(Evaluation, "how they are judged")
+    report: Report = option(Report, "what is written")
+    intended_use: str | None = option(None, "for whom and when the model is meant; goes into the bundle")
+
+    @model_validator(mode="after")
+    def _has_features(self) -> Study:
+        if self.images is None and self.features.table is None:
+            needs = {"radiomics", "combined"} & set(self.modelling.models)
+            if needs:
+                raise ValueError(f"the models {sorted(needs)} need `images`, or `features.table`")
+        if self.images is not None and self.features.table is not None:
+            raise ValueError("give either `images` or `features.table`, not both")
+        return self

@@ -1,0 +1,52 @@
+"""What is done with the measurements: modelling, evaluation, report."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hepacast.study.schema.base import Part, option
+
+
+class Validation(Part):
+    """Honest validation of the whole chain: every step is refitted in each fold and resample."""
+
+    folds: int = option(5, "outer folds of the nested cross-validation", ge=2, le=20)
+    repeats: int = option(10, "times that it is repeated with other folds", ge=1)
+    bootstrap: int = option(200, "bootstrap resamples for the optimism of the whole chain; 0 to leave out", ge=0)
+    usual_way: bool = option(True, "also show the usual, flattering way (selection on all, then cross-validation)")
+    permutations: int = option(0, "refits with permuted outcome, for a null distribution", ge=0)
+
+
+class Modelling(Part):
+    """The models that are compared."""
+
+    candidates: list[str] = option(..., "the study's columns that may enter the clinical model")
+    chain: str | dict[str, Any] = option("ptlf", "radiomics chain: ptlf (as published), auto, or a grammar")
+    models: list[Literal["clinical", "radiomics", "combined"]] = option(
+        lambda: ["clinical", "radiomics", "combined"], "models to compare"
+    )
+    alpha: float = option(0.05, "P below which a variable stays", gt=0, lt=1)
+    radscore: Literal["cross-fitted", "apparent"] = option(
+        "cross-fitted",
+        "Radscore that the combined model is fitted on: of patients outside the fit, or of the fit itself (the usual "
+        "way, which overrates the Radscore)",
+    )
+    harmonize: Literal["none", "combat"] = option("none", "remove differences between centers (ComBat, in the fold)")
+    validation: Validation = option(Validation, "how the chain is judged")
+
+
+class Evaluation(Part):
+    """How predictions are judged."""
+
+    confidence: float = option(0.95, "confidence level", gt=0.5, lt=1)
+    bootstrap: int = option(500, "resamples for bands of the decision and calibration curves", ge=0)
+    thresholds: list[float] = option(list, "risk thresholds to report besides Youden's (from training)")
+    decision_range: tuple[float, float] = option((0.05, 0.95), "threshold probabilities of the decision curve")
+
+
+class Report(Part):
+    """What is written."""
+
+    title: str | None = option(None, "title of the report")
+    formats: list[Literal["html", "pdf", "docx"]] = option(lambda: ["html", "pdf", "docx"], "formats")
+    example_patient: str | None = option(None, "patient worked through on the nomogram; chosen by rule if left out")

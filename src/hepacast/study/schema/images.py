@@ -1,0 +1,81 @@
+"""What is measured: images, masks or a segmenter, VOIs and feature settings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hepacast.study.schema.base import Part, option
+
+
+class Image(Part):
+    """One sequence or phase."""
+
+    path: str = option(
+        ..., "file or DICOM folder; `{patient}` stands for the identifier", example="images/{patient}.nii.gz"
+    )
+    modality: Literal["CT", "MR"] = option("CT", "CT intensities must be in HU")
+    series: str | None = option(None, "SeriesInstanceUID or description, where a folder holds several series")
+
+
+class NnunetOptions(Part):
+    """Training of nnU-Net v2 on the patients who have an expert mask."""
+
+    preset: Literal["standard", "fast", "demo"] = option(
+        "standard",
+        "standard: nnU-Net unmodified (needs a GPU); fast: fewer epochs; demo: a small network for CPUs",
+    )
+    folds: int = option(5, "folds of the cross-validation", ge=2, le=10)
+    test_fraction: float = option(0.2, "share of the labelled patients held out as a test set", ge=0.0, lt=0.5)
+
+
+class Segmentation(Part):
+    """Where the masks come from."""
+
+    source: str = option(
+        "given",
+        "given: every patient has a mask; nnunet: trained on those who have one and applied to the rest; "
+        "builtin: pretrained liver and lesion networks; nnunet:DIR: a trained nnU-Net folder; totalsegmentator",
+    )
+    masks: str | None = option(
+        None, "expert masks; `{patient}` stands for the identifier", example="masks/{patient}.nii.gz"
+    )
+    labels: dict[str, int] = option(
+        lambda: {"parenchyma": 1, "tumor": 2}, "names of the label values in the mask files"
+    )
+    second_reader: str | None = option(None, "masks of a second reader, for inter-reader agreement and feature ICC")
+    use: Literal["predicted", "expert-first"] = option(
+        "predicted",
+        "for a trained nnU-Net: measure everybody on predicted masks (out-of-fold for training patients), or on "
+        "expert masks where they exist",
+    )
+    nnunet: NnunetOptions = option(NnunetOptions, "training of nnU-Net")
+    weights: str | None = option(None, "file with the built-in networks' weights, for a machine without internet")
+
+
+class Images(Part):
+    """Images, masks and VOIs. Left out when the features are given as a table."""
+
+    sequences: dict[str, Image] = option(..., "one entry a sequence or phase")
+    segmentation: Segmentation = option(Segmentation, "masks, or how to make them")
+    vois: dict[str, str] = option(
+        lambda: {"parenchyma": "parenchyma", "tumor": "tumor"},
+        "VOIs by name: a structure, or algebra over structures",
+        example={"parenchyma": "liver - tumor", "ring": "dilate(tumor, 10 mm) & liver - tumor"},
+    )
+    lesions: Literal["union", "largest"] = option("union", "several tumors: measured together, or the largest only")
+    min_lesion_ml: float = option(0.0, "smaller lesions are left out", unit="ml", ge=0)
+
+
+class Features(Part):
+    """Radiomics features: measured by hepacast, or given as a table."""
+
+    settings: str = option("ptlf", "ptlf, early-recurrence, ibsi, or a PyRadiomics parameter file (YAML or JSON)")
+    options: dict[str, Any] = option(dict, "changes to the settings", example={"binWidth": 25})
+    backend: Literal["hepacast", "pyradiomics"] = option("hepacast", "engine that measures")
+    table: str | None = option(None, "a table of features made elsewhere (CSV, Parquet), one row a patient")
+    id: str | None = option(None, "header of the patient identifier in that table")
+    vois: dict[str, str] = option(
+        dict, "prefix of the columns of each VOI in that table", example={"tumor": "Mass_", "liver": "Liver_"}
+    )
+    ignore: list[str] = option(list, "columns of that table that are no features")
+    min_icc: float | None = option(None, "keep features at least this reproducible (second reader)", ge=0, le=1)

@@ -1,0 +1,210 @@
+"""Write a new study: the study file with every option explained, and a template of the clinical table.
+
+The comments come from the schema, so that the file cannot say anything that the program does not do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+import typing
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hepacast.compute.files import write_text
+from hepacast.errors import StorageError, StudyFileError
+from hepacast.study.load import _branches, _is_model
+from hepacast.study.schema import Study
+
+RECIPES: dict[str, str] = {
+    "ptlf": "liver failure after TACE: nnU-Net masks, radiomics of parenchyma and tumor, clinical-radiomics nomogram",
+    "tace-response": "objective response to TACE: one network for response and tumor mask",
+    "proliferative": "proliferative HCC: deep features and radiomics, applied to RFA and TACE cohorts",
+    "early-recurrence": "early recurrence after resection: three MR sequences, radiomics, networks, combined",
+}
+#: Recipes whose whole chain runs in this version.
+COMPLETE = ("ptlf",)
+_WIDTH = 100
+
+
+def recipe_values(recipe: str) -> dict[str, Any]:
+    """The values that a recipe sets (the rest are the schema's defaults).
+
+    Raises
+    ------
+    StudyFileError
+        There is no such recipe, or it is not complete in this version.
+    """
+    if recipe not in RECIPES:
+        raise StudyFileError(f"There is no recipe {recipe!r}.", expected=", ".join(RECIPES))
+    source = files("hepacast.study") / "recipes" / f"{recipe}.yaml"
+    if not source.is_file():
+        raise StudyFileError(
+            f"The recipe {recipe!r} cannot be run in this version of hepacast.",
+            expected=", ".join(COMPLETE),
+            remedy="use one of these, or a later version",
+        )
+    return typing.cast(dict[str, Any], yaml.safe_load(source.read_text(encoding="utf-8")))
+
+
+def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False) -> list[Path]:
+    """Write ``study.yaml`` and ``clinical.csv`` (a template) into a folder.
+
+    Raises
+    ------
+    StorageError
+        A study is there already and `force` is not set.
+    """
+    folder = Path(folder)
+    values = recipe_values(recipe)
+    study, table = folder / "study.yaml", folder / "clinical-template.csv"
+    if study.exists() and not force:
+        raise StorageError(
+            "There is a study in this folder already.",
+            where=str(study),
+            remedy="choose another folder, or --force",
+        )
+    write_text(study, render_study(values))
+    write_text(table, _table_template(values))
+    return [study, table]
+
+
+def render_study(values: dict[str, Any]) -> str:
+    """A study file with every option of the schema: those of `values` set, the others commented out."""
+    Study.model_validate(values)
+    head = (
+        "# A hepacast study. Everything that decides the numbers stands here; paths are relative to this file.\n"
+        "# Lines that begin with '# ' and a key are options left at their default.\n"
+        "# Check it with `hepacast check study.yaml`, run it with `hepacast run study.yaml`.\n"
+    )
+    return head + "\n".join(_render_model(Study, values, 0)) + "\n"
+
+
+def _render_model(model: type, values: dict[str, Any], depth: int) -> list[str]:
+    lines: list[str] = []
+    pad = "  " * depth
+    for name, field in model.model_fields.items():  # type: ignore[attr-defined]
+        if depth == 0:
+            lines.append("")
+        extra = field.json_schema_extra or {}
+        unit = f" [{extra['unit']}]" if "unit" in extra else ""
+        help_lines = textwrap.wrap(f"{field.description}{unit}", _WIDTH - len(pad))
+        lines += [f"{pad}# {line}" for line in help_lines]
+        lines += _render_field(name, field, extra, values, depth)
+    return lines
+
+
+def _render_field(name: str, field: Any, extra: dict[str, Any], values: dict[str, Any], depth: int) -> list[str]:
+    pad = "  " * depth
+    inner = [kind for kind in _branches(field.annotation) if _is_model(kind)]
+    if name in values:
+        value = values[name]
+        if inner and isinstance(value, dict):
+            tagged = [kind for kind in inner if "by" in value and _tag(kind) == value["by"]]
+            return [f"{pad}{name}:", *_render_model((tagged or inner)[0], value, depth + 1)]
+        return _dump({name: value}, pad)
+    shown = extra.get("example")
+    if shown is None:
+        shown = None if field.is_required() else field.get_default(call_default_factory=True)
+    if shown is not None and hasattr(shown, "model_dump"):
+        shown = shown.model_dump(exclude_none=True)
+    return [f"{pad}# {line[len(pad) :]}" for line in _dump({name: shown}, pad)]
+
+
+def _tag(kind: Any) -> Any:
+    field = kind.model_fields.get("by")
+    return field.default if field else None
+
+
+def _dump(value: dict[str, Any], pad: str) -> list[str]:
+    """One key a line; a mapping of mappings as a block with one entry a line."""
+    lines = []
+    for name, item in value.items():
+        if isinstance(item, dict) and any(isinstance(inner, dict) for inner in item.values()):
+            lines += [f"{pad}{_flow(name)}:", *_dump(item, pad + "  ")]
+        else:
+            lines.append(f"{pad}{_flow(name)}: {_flow(item)}")
+    return lines
+
+
+def _flow(value: Any) -> str:
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=True)
+    return text.removesuffix("...\n").rstrip()
+
+
+def _table_template(values: dict[str, Any]) -> str:
+    cohort = values["cohort"]
+    headers = [cohort["id"]]
+    if cohort.get("center"):
+        headers.append(cohort["center"])
+    for name, column in cohort.get("columns", {}).items():
+        header = column.get("column", name)
+        headers.append(header if isinstance(header, str) else header[0])
+    headers += [rule["column"] for rule in cohort.get("exclude", [])]
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(dict.fromkeys(headers))
+    return stream.getvalue()
+
+
+def schema_json() -> dict[str, Any]:
+    """JSON Schema of the study file, for editors that complete and check YAML."""
+    return Study.model_json_schema()
+
+
+def reference_markdown() -> str:
+    """The study file's reference page, made from the schema."""
+    parts = ["# The study file", "", "Made from the schema; every key, its default and what it does.", ""]
+    seen: set[str] = set()
+    _reference(Study, "(top level)", parts, seen)
+    return "\n".join(parts) + "\n"
+
+
+def _reference(model: Any, title: str, parts: list[str], seen: set[str]) -> None:
+    if model.__name__ in seen:
+        return
+    seen.add(model.__name__)
+    parts += [f"## {title}", "", (model.__doc__ or "").strip().splitlines()[0], ""]
+    parts += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    children = []
+    for name, field in model.model_fields.items():
+        kinds = _branches(field.annotation)
+        for kind in kinds:
+            inner = [item for item in (kind, *typing.get_args(kind)) for item in _branches(item) if _is_model(item)]
+            children += [(item, f"{name} ({item.__name__})") for item in inner]
+        default = "required" if field.is_required() else _default_text(field)
+        extra = field.json_schema_extra or {}
+        unit = f" Unit: {extra['unit']}." if "unit" in extra else ""
+        example = f" Example: `{extra['example']}`." if "example" in extra else ""
+        parts.append(f"| `{name}` | {_type_text(field.annotation)} | {default} | {field.description}.{unit}{example} |")
+    parts.append("")
+    for child, heading in children:
+        _reference(child, heading, parts, seen)
+
+
+def _default_text(field: Any) -> str:
+    value = field.get_default(call_default_factory=True)
+    if hasattr(value, "model_dump"):
+        return "see below"
+    return "none" if value is None else f"`{value}`"
+
+
+def _type_text(kind: Any) -> str:
+    names = []
+    for branch in _branches(kind):
+        if branch is type(None):
+            continue
+        if typing.get_origin(branch) is typing.Literal:
+            names.append(" or ".join(f"`{item}`" for item in typing.get_args(branch)))
+        elif typing.get_origin(branch) in (list, dict, tuple):
+            names.append({list: "list", dict: "mapping", tuple: "pair"}[typing.get_origin(branch)])
+        else:
+            names.append(
+                {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
+                    branch.__name__, f"[{branch.__name__}]"
+                )
+            )
+    return " or ".join(dict.fromkeys(names))
