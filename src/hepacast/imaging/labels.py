@@ -1,0 +1,147 @@
+"""`LabelMap`: an integer volume whose values have names, and its way from and to single masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hepacast.errors import ImageError
+from hepacast.imaging.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Structures that do not overlap, as one integer volume with names.
+
+    Parameters
+    ----------
+    volume
+        Integer array, 0 is background.
+    labels
+        Value of each structure by name, e.g. ``{"parenchyma": 1, "tumor": 2}``. A value that has a name need not
+        occur; a value that occurs need not have a name (it is then kept, see `unnamed`).
+    """
+
+    volume: Volume
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not np.issubdtype(self.volume.array.dtype, np.integer):
+            raise ImageError("A label map holds whole numbers.", found=f"values of type {self.volume.array.dtype}")
+        values = list(self.labels.values())
+        if any(value == 0 for value in values) or len(set(values)) != len(values):
+            raise ImageError(
+                "Every structure needs a label of its own.",
+                expected="different whole numbers other than 0 (background)",
+                found=", ".join(f"{name}: {value}" for name, value in self.labels.items()),
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The structures' names, in the order of `labels`."""
+        return tuple(self.labels)
+
+    @property
+    def unnamed(self) -> tuple[int, ...]:
+        """Values other than 0 that occur and have no name."""
+        known = set(self.labels.values())
+        return tuple(value for value in values_of(self.volume.array) if value not in known)
+
+    def mask(self, name: str) -> Volume:
+        """One structure as a boolean volume (empty where the value does not occur).
+
+        Raises
+        ------
+        ImageError
+            No structure has this name.
+        """
+        if name not in self.labels:
+            raise ImageError(
+                f"The label map has no structure {name!r}.", expected=", ".join(self.names) or "a named structure"
+            )
+        return self.volume.with_array(self.volume.array == self.labels[name])
+
+    def masks(self) -> dict[str, Volume]:
+        """Every named structure as a boolean volume."""
+        return {name: self.mask(name) for name in self.labels}
+
+    @classmethod
+    def from_masks(cls, masks: Mapping[str, Volume], labels: Mapping[str, int] | None = None) -> LabelMap:
+        """Put masks that do not overlap into one label map.
+
+        Parameters
+        ----------
+        masks
+            Boolean volumes on one grid, by name.
+        labels
+            Value of each name; 1, 2, 3 ... in the order of `masks` when not given.
+
+        Raises
+        ------
+        ImageError
+            Two masks share voxels, a name has no value, or there is no mask.
+        GeometryError
+            The grids differ.
+        """
+        if not masks:
+            raise ImageError("A label map needs at least one mask.")
+        chosen = dict(labels) if labels is not None else {name: i + 1 for i, name in enumerate(masks)}
+        missing = [name for name in masks if name not in chosen]
+        if missing:
+            raise ImageError(f"No label value is given for {', '.join(missing)}.", expected=", ".join(chosen))
+        first = next(iter(masks.values()))
+        array = np.zeros(first.geometry.shape, dtype=smallest_label_type(chosen.values()))
+        for name, mask in masks.items():
+            first.geometry.require_same(mask.geometry, what=f"the mask {name!r}")
+            inside = mask.array.astype(bool)
+            if array[inside].any():
+                raise ImageError(
+                    f"The mask {name!r} shares {int((array[inside] != 0).sum())} voxels with another one.",
+                    expected="masks that do not overlap",
+                    remedy="subtract one from the other first, e.g. parenchyma: liver - tumor",
+                )
+            array[inside] = chosen[name]
+        return cls(first.with_array(array), chosen)
+
+
+def values_of(array: npt.NDArray[np.integer]) -> list[int]:
+    """The whole numbers other than 0 that occur, in order."""
+    return [int(value) for value in np.unique(array) if value != 0]
+
+
+def smallest_label_type(values: Iterable[int]) -> np.dtype:
+    """The smallest unsigned (or, with a negative label, signed) type that holds the values."""
+    numbers = [0, *values]
+    return np.result_type(np.min_scalar_type(min(numbers)), np.min_scalar_type(max(numbers)))
+
+
+def as_labels(volume: Volume, *, where: str | None = None) -> Volume:
+    """The volume with integer values; floats that are whole numbers are accepted, others refused.
+
+    Raises
+    ------
+    ImageError
+        Some values are not whole numbers (a probability map, a smoothed or resampled mask).
+    """
+    array = volume.array
+    if array.dtype == bool:
+        return volume.with_array(array.astype(np.uint8))
+    if np.issubdtype(array.dtype, np.integer):
+        return volume
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(array) & (array == np.rint(array))
+    if not whole.all():
+        example = array[~whole][0]
+        raise ImageError(
+            "The mask's values are not whole numbers.",
+            expected="labels: 0 outside, a whole number inside",
+            found=f"{int((~whole).sum())} other voxels, for example {float(example):.4g}",
+            where=where,
+            remedy="export the label map itself, not a probability map or an interpolated copy",
+        )
+    numbers = array.astype(np.int64)
+    kind = smallest_label_type([int(numbers.min()), int(numbers.max())])
+    return volume.with_array(numbers.astype(kind))
