@@ -74,8 +74,7 @@ def is_cached(out: Path, name: str, key: str) -> bool:
     if record.get("key") != key:
         return False
     return all(
-        (folder / item).is_file() and (folder / item).stat().st_size == size
-        for item, size in record["files"].items()
+        (folder / item).is_file() and (folder / item).stat().st_size == size for item, size in record["files"].items()
     )
 
 

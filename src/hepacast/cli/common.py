@@ -1,0 +1,44 @@
+"""Options and helpers that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hepacast.compute.progress import LineReporter, Reporter, RichReporter, SilentReporter
+from hepacast.errors import HepacastError
+
+Workers = Annotated[
+    int, typer.Option("--workers", "-w", help="Processes; 0 = one a core. Results do not depend on it.", min=0)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def make_reporter(quiet: bool = False) -> Reporter:
+    """Live bars on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+    if quiet:
+        return SilentReporter()
+    if sys.stderr.isatty():
+        return RichReporter()
+    return LineReporter(sys.stderr)
+
+
+def parse_pairs(items: list[str], *, what: str) -> dict[str, str]:
+    """``["inr=1.2", "alb=38"]`` as a dictionary.
+
+    Raises
+    ------
+    HepacastError
+        An item has no ``=``, or a name stands twice.
+    """
+    pairs: dict[str, str] = {}
+    for item in items:
+        name, sign, value = item.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise HepacastError(f"{what} must be given as name=value.", found=item)
+        if name.strip() in pairs:
+            raise HepacastError(f"{what} {name.strip()!r} is given twice.", found=item)
+        pairs[name.strip()] = value.strip()
+    return pairs

@@ -1,0 +1,72 @@
+"""Commands about one image: segment, extract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepacast.cli.common import Quiet, Workers, make_reporter, parse_pairs
+
+ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(segment)
+    app.command()(extract)
+
+
+def segment(
+    image: ImagePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Mask to write (.nii.gz, .nrrd, .mha).")],
+    model: Annotated[str, typer.Option(help="builtin, nnunet:DIR, or totalsegmentator.")] = "builtin",
+    liver: Annotated[Path | None, typer.Option(help="Liver mask, if there is one: only lesions are searched.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="File with the built-in networks' weights.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Also write a picture (PNG) of the result.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Outline liver and tumors on one image."""
+    from hepacast.study.single import segment_image
+
+    result = segment_image(
+        image, output, model=model, liver=liver, weights=weights, overlay=overlay, reporter=make_reporter(quiet)
+    )
+    typer.echo(result)
+
+
+def extract(
+    image: Annotated[Path, typer.Argument(help="Image, or a table (CSV, Excel) with columns patient, image, mask.")],
+    mask: Annotated[Path | None, typer.Argument(help="Mask of the image.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")] = None,
+    labels: Annotated[str, typer.Option(help="Names of label values, as liver=1,tumor=2.")] = "",
+    vois: Annotated[str, typer.Option(help="VOIs by algebra, as 'parenchyma: liver - tumor; tumor: tumor'.")] = "",
+    settings: Annotated[str, typer.Option(help="ptlf, early-recurrence, ibsi, or a PyRadiomics file.")] = "ptlf",
+    backend: Annotated[str, typer.Option(help="hepacast or pyradiomics.")] = "hepacast",
+    maps: Annotated[Path | None, typer.Option(help="Also write voxel-wise feature maps into this folder.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="Table made elsewhere, to compare with.")] = None,
+    explain: Annotated[str | None, typer.Option(help="Explain one feature and stop.")] = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Measure radiomics features of one image, or of a table of patients."""
+    from hepacast.study.single import explain_feature, extract_image
+
+    if explain or str(image) == "explain":
+        typer.echo(explain_feature(explain or str(mask)))
+        return
+    text = extract_image(
+        image,
+        mask,
+        output,
+        labels=parse_pairs([item for item in labels.split(",") if item], what="A label"),
+        vois=vois,
+        settings=settings,
+        backend=backend,
+        maps=maps,
+        compare=compare,
+        workers=workers,
+        reporter=make_reporter(quiet),
+    )
+    typer.echo(text)

@@ -1,0 +1,66 @@
+"""The `hepacast` command: one app, thin commands, clear errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepacast import __version__
+from hepacast.cli import images, patient, study
+from hepacast.errors import HepacastError
+
+NOTICE = "Research use only: not a medical device, and no basis for a treatment decision on its own."
+
+app = typer.Typer(
+    name="hepacast",
+    help="From a cohort of liver-cancer patients (CT or MRI and a clinical table) to a validated, portable risk "
+    f"model.\n\n{NOTICE}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+study.register(app)
+images.register(app)
+patient.register(app)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"hepacast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print version.")
+    ] = False,
+) -> None:
+    """Options of the whole program."""
+
+
+def main() -> None:
+    """Run the command line: errors of the user's input without a traceback and with exit code 2."""
+    try:
+        app()
+    except HepacastError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Finished parts are kept: run the same command again to go on.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`hepacast ... | head`).
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    # `python -m hepacast.cli.main` works from a checkout as well.
+    sys.argv[0] = Path(sys.argv[0]).name
+    main()

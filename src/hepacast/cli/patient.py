@@ -1,0 +1,52 @@
+"""Commands about one patient: predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepacast.cli.common import Quiet, make_reporter
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(predict)
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
+    more: Annotated[
+        list[str] | None, typer.Argument(help="Further clinical values, as alb=38.", metavar="NAME=VALUE")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Image: NIfTI, NRRD, MHA, or a DICOM folder.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask of the image; made by --segmenter if left out.")] = None,
+    labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
+    labs: Annotated[list[str] | None, typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
+    segmenter: Annotated[str, typer.Option(help="builtin, nnunet:DIR, or totalsegmentator.")] = "builtin",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF."""
+    import json
+
+    from hepacast.study.single import predict_patient
+
+    values = [part for item in [*(labs or []), *(more or [])] for part in item.replace(",", " ").split()]
+    result = predict_patient(
+        bundle,
+        image=image,
+        mask=mask,
+        labels=labels,
+        labs=values,
+        model=model,
+        segmenter=segmenter,
+        out=out,
+        reporter=make_reporter(quiet),
+    )
+    typer.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if as_json else result.text())

@@ -1,0 +1,126 @@
+"""Commands about a whole study: init, check, run, model, report, demo, recipes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepacast.cli.common import Quiet, Workers, make_reporter
+
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Results folder [default: results beside the study].")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    for command in (init, check, run, model, report, demo, recipes):
+        app.command()(command)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="New folder for the study.")],
+    recipe: Annotated[str, typer.Option(help="Published study to follow; see `hepacast recipes`.")] = "ptlf",
+    force: Annotated[bool, typer.Option(help="Overwrite a study that is there.")] = False,
+) -> None:
+    """Write a study file with every option explained, and a template of the clinical table."""
+    from hepacast.study.template import init_study
+
+    for path in init_study(folder, recipe, force=force):
+        typer.echo(f"wrote {path}")
+    typer.echo("Next: fill the table, adapt the study file, then `hepacast check` and `hepacast run`.")
+
+
+def check(study_file: StudyFile) -> None:
+    """Say everything that is wrong before any long work: study file, table, outcome, images, masks."""
+    from hepacast.study.check import check_study
+
+    result = check_study(study_file, reporter=make_reporter())
+    typer.echo(result.text())
+    if result.has_errors:
+        raise typer.Exit(2)
+
+
+def run(
+    study_file: StudyFile,
+    out: Out = None,
+    workers: Workers = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the study from table and images to the finished report and the model bundle."""
+    _run(study_file, out, workers, until, quiet, dry_run)
+
+
+def model(study_file: StudyFile, out: Out = None, workers: Workers = 0, quiet: Quiet = False) -> None:
+    """Run a study as far as the fitted models and their validation."""
+    _run(study_file, out, workers, "modelling", quiet, False)
+
+
+def _run(study_file: Path, out: Path | None, workers: int, until: str | None, quiet: bool, dry_run: bool) -> None:
+    from hepacast.study.run import plan_study, run_study
+
+    if dry_run:
+        typer.echo(plan_study(study_file, out=out, workers=workers).text())
+        return
+    result = run_study(study_file, out=out, workers=workers, until=until, reporter=make_reporter(quiet))
+    if not quiet:
+        typer.echo(result.text())
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = "html,pdf,docx",
+) -> None:
+    """Write the report again from the results of a run."""
+    from hepacast.study.run import rebuild_report
+
+    typer.echo(f"wrote {rebuild_report(results, tuple(item.strip() for item in formats.split(',')))}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the virtual cohort and its results.")] = Path(
+        "demo-results"
+    ),
+    training: Annotated[int, typer.Option(help="Virtual patients of the training center.", min=40)] = 147,
+    validation: Annotated[int, typer.Option(help="Virtual patients of the validation center.", min=20)] = 63,
+    effect: Annotated[str, typer.Option(help="planted: a known truth; none: nothing to find.")] = "planted",
+    seed: Annotated[int, typer.Option(help="Seed of the virtual cohort and of the study.")] = 2024,
+    segmenter: Annotated[str, typer.Option(help="nnunet: trained here; given: expert masks for all.")] = "nnunet",
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run the leading study on virtual patients whose truth is known, to the finished report."""
+    from hepacast.study.demo import run_demo
+
+    result = run_demo(
+        out,
+        n_training=training,
+        n_validation=validation,
+        effect=effect,
+        seed=seed,
+        segmenter=segmenter,
+        workers=workers,
+        reporter=make_reporter(quiet),
+    )
+    if not quiet:
+        typer.echo(result.text())
+
+
+def recipes(
+    schema: Annotated[bool, typer.Option("--schema", help="JSON Schema of the study file, for editors.")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="Every key of the study file (Markdown).")] = False,
+) -> None:
+    """List the recipes; or print the study file's schema or reference."""
+    from hepacast.study.template import COMPLETE, RECIPES, reference_markdown, schema_json
+
+    if schema:
+        typer.echo(json.dumps(schema_json(), indent=1))
+    elif reference:
+        typer.echo(reference_markdown(), nl=False)
+    else:
+        for name, text in RECIPES.items():
+            typer.echo(f"{name:16} {text}" + ("" if name in COMPLETE else "  [not in this version]"))
