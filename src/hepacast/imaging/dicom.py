@@ -28,7 +28,7 @@ from hepacast.imaging.dicom_rules import (
 )
 from hepacast.imaging.volume import Geometry, Volume
 
-__all__ = ["DicomFinding", "DicomFolder", "DicomSeries", "read_series", "scan_folder"]
+__all__ = ["DicomFinding", "DicomFolder", "DicomSeries", "read_series", "scan_folder", "series_files"]
 
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "ImageType",
@@ -132,13 +132,18 @@ def read_series(path: str | Path, *, series: str | int | None = None) -> Volume:
     ImageError
         No usable series, several and no choice, or the chosen one breaks a rule; the message lists them.
     """
-    path = Path(path)
-    if path.is_file():
-        chosen = _series_of_file(path)
-    else:
-        chosen = _choose(scan_folder(path), series)
+    return _assemble(_find(Path(path), series))
+
+
+def series_files(path: str | Path, *, series: str | int | None = None) -> list[Path]:
+    """The files that `read_series` reads, in the order of the volume's slices."""
+    return [one.path for one in _find(Path(path), series).slices]
+
+
+def _find(path: Path, wanted: str | int | None) -> DicomSeries:
+    chosen = _series_of_file(path) if path.is_file() else _choose(scan_folder(path), wanted)
     _require_usable(chosen, path)
-    return _assemble(chosen)
+    return chosen
 
 
 def _series_of_file(path: Path) -> DicomSeries:

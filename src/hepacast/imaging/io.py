@@ -99,7 +99,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
             write_itk(volume, temporary, path)
 
 
-def read_labelmap(path: str | Path, labels: Mapping[str, int] | None = None, *, reference: Volume | None = None) -> LabelMap:
+def read_labelmap(
+    path: str | Path, labels: Mapping[str, int] | None = None, *, reference: Volume | None = None
+) -> LabelMap:
     """Read a label map.
 
     Parameters
