@@ -7,7 +7,7 @@ import pytest
 
 from hepacast.errors import ModelError
 from hepacast.nomogram import Interaction, NomogramModel, Predictor, build_nomogram
-from hepacast.nomogram.ticks import pretty
+from hepacast.stats.ticks import pretty
 
 R_TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COX_TICKS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)

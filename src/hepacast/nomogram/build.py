@@ -20,7 +20,7 @@ import numpy as np
 
 from hepacast.errors import ModelError
 from hepacast.nomogram.model import Interaction, NomogramModel, Predictor, Value
-from hepacast.nomogram.ticks import pretty, tick_label
+from hepacast.stats.ticks import pretty, tick_label
 
 MAX_POINTS = 100.0
 N_INTERVALS = 10

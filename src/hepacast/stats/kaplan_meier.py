@@ -128,7 +128,7 @@ def kaplan_meier(
     """
     times, events = check_follow_up(time, event)
     distinct, inverse = np.unique(times, return_inverse=True)
-    died = np.bincount(inverse, weights=events)
+    died: Array = np.bincount(inverse, weights=events).astype(float)
     total = np.bincount(inverse).astype(float)
     risk = len(times) - np.concatenate([[0.0], np.cumsum(total)[:-1]])
     survival = np.cumprod(1.0 - died / risk)
