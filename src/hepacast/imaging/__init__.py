@@ -4,6 +4,25 @@ What lives here: `Volume`, the only form in which an image travels; NIfTI, NRRD,
 What may not: patients' outcomes, features, models.
 """
 
+from hepacast.imaging.io import (
+    check_mask_geometry,
+    read_labelmap,
+    read_mask,
+    read_volume,
+    write_labelmap,
+    write_volume,
+)
+from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.volume import Geometry, Volume
 
-__all__ = ["Geometry", "Volume"]
+__all__ = [
+    "Geometry",
+    "LabelMap",
+    "Volume",
+    "check_mask_geometry",
+    "read_labelmap",
+    "read_mask",
+    "read_volume",
+    "write_labelmap",
+    "write_volume",
+]

@@ -201,7 +201,7 @@ def _judge(uid: str, items: Sequence[tuple[DicomSlice, Any]]) -> list[DicomSerie
             modality=str(header.get("Modality", "") or ""),
             part=part,
             slices=tuple(stack),
-            findings=tuple([*findings, *extra]),
+            findings=(*findings, *extra),
         )
 
     refused = any(finding.severity == "refused" for finding in findings)
@@ -239,7 +239,7 @@ def _choose(folder: DicomFolder, wanted: str | int | None) -> DicomSeries:
         f"{'No' if not matches else 'More than one'} series in the folder matches {str(wanted)!r}.",
         found="; ".join(series.label for series in matches or folder.series),
         where=where,
-        remedy=f"write series: {str(wanted)}#1 for the first of them, #2 for the second" if matches else None,
+        remedy=f"write series: {wanted!s}#1 for the first of them, #2 for the second" if matches else None,
     )
 
 
@@ -285,7 +285,7 @@ def _assemble(series: DicomSeries) -> Volume:
     geometry = Geometry(
         size=(first.columns, first.rows, len(slices)),
         spacing=(first.pixel_spacing[1], first.pixel_spacing[0], step),
-        origin=tuple(float(v) for v in first.position),  # type: ignore[arg-type]
+        origin=(float(first.position[0]), float(first.position[1]), float(first.position[2])),
         direction=tuple((float(r[0]) + 0.0, float(r[1]) + 0.0, float(r[2]) + 0.0) for r in axes),
     )
     return Volume(_whole_hu(array), geometry)
@@ -317,7 +317,7 @@ def _whole_hu(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
         return array.astype(np.float32)
     low, high = int(array.min()), int(array.max())
-    return array.astype(np.int16 if -32768 <= low and high <= 32767 else np.int32)
+    return array.astype(np.int16 if low >= -32768 and high <= 32767 else np.int32)
 
 
 def _same_pixels(first: DicomSlice, second: DicomSlice) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hepacast.compute.files import storage_error
 from hepacast.errors import ImageError
@@ -26,7 +27,7 @@ def read_itk(path: Path) -> Volume:
         reader.ReadImageInformation()
         size = tuple(int(n) for n in reader.GetSize())
         components = int(reader.GetNumberOfComponents())
-        image = reader.Execute() if len(size) <= 3 and components == 1 else None
+        image: Any = reader.Execute() if len(size) <= 3 and components == 1 else None
     except RuntimeError as error:
         raise damaged_file(path, error) from error
     if image is None and components > 1:

@@ -31,7 +31,7 @@ def read_nifti(path: Path) -> Volume:
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        image = nib.load(str(path), mmap=False)
+        image: Any = nib.load(str(path), mmap=False)
         _require_plain_3d(image, path)
         array = np.asanyarray(image.dataobj)
     except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:

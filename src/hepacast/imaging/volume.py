@@ -7,13 +7,16 @@ order ``(i, j, k)`` = (x, y, z), and physical points are millimetres in the DICO
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
+
+N = TypeVar("N", int, float)
 
 #: Two grids are the same when every voxel centre agrees within this distance (mm). It allows for the rounding of
 #: headers (DICOM stores decimal strings, NIfTI float32), nothing more.
@@ -111,6 +114,10 @@ class Geometry:
             )
 
 
+def _three(values: Sequence[Any], kind: Callable[[Any], N]) -> tuple[N, N, N]:
+    return (kind(values[0]), kind(values[1]), kind(values[2]))
+
+
 def _mm(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:.3f}" for value in values) + ") mm"
 
@@ -160,10 +167,10 @@ class Volume:
             )
         matrix = np.array(image.GetDirection(), dtype=float).reshape(3, 3)
         geometry = Geometry(
-            size=tuple(int(n) for n in image.GetSize()),
-            spacing=tuple(float(v) for v in image.GetSpacing()),
-            origin=tuple(float(v) for v in image.GetOrigin()),
-            direction=tuple(tuple(float(v) for v in row) for row in matrix),
+            size=_three(image.GetSize(), int),
+            spacing=_three(image.GetSpacing(), float),
+            origin=_three(image.GetOrigin(), float),
+            direction=tuple(_three(row, float) for row in matrix),
         )
         return cls(sitk.GetArrayFromImage(image), geometry)
 
