@@ -265,8 +265,8 @@ def fit_path(xt, y, w, group, cox, factor, alpha, lambdas, n_lambda, ratio, tol,
     """The whole path, from the largest lambda down.
 
     `lambdas` empty: the sequence is made from the data (n_lambda values down to `ratio` times the largest), and the
-    path may stop early as glmnet's does. Returns lambdas, intercepts, coefficients (steps x p), explained deviance, the null
-    deviance / 2, and how the path ended.
+    path may stop early as glmnet's does. Returns lambdas, intercepts, coefficients (steps x p), explained deviance,
+    the null deviance / 2, and how the path ended.
     """
     p, n = xt.shape
     steps = lambdas.size if lambdas.size > 0 else n_lambda

@@ -22,7 +22,7 @@ Bool = NDArray[np.bool_]
 
 #: Rows of the correlation matrix that are computed at once.
 _BLOCK = 512
-_GREEDY_BLOCK = 32
+_GREEDY_BLOCK = 16
 
 
 def standardized_ranks(X: ArrayLike) -> Array:
@@ -140,21 +140,22 @@ def greedy_spearman(X: ArrayLike, threshold: float, order: ArrayLike | None = No
     waiting = np.arange(ranks.shape[1]) if order is None else np.asarray(order, dtype=np.int64)
     columns = np.ascontiguousarray(ranks.T[waiting])
     kept: list[int] = []
+    dropped = np.zeros(len(waiting), dtype=bool)
     block = _GREEDY_BLOCK
-    while len(waiting):
-        size = min(block, len(waiting))
+    while not dropped.all():
+        if dropped.mean() > 0.3:
+            waiting, columns = waiting[~dropped], columns[~dropped]
+            dropped = np.zeros(len(waiting), dtype=bool)
+        candidates = np.flatnonzero(~dropped)[:block]
+        redundant = np.abs(columns[candidates] @ columns.T) > threshold
         before = len(kept)
-        redundant = np.abs(columns[:size] @ columns.T) > threshold
-        dropped = np.zeros(len(waiting), dtype=bool)
-        for row in range(size):
-            if not dropped[row]:
-                kept.append(int(waiting[row]))
+        for row, column in enumerate(candidates):
+            if not dropped[column]:
+                kept.append(int(waiting[column]))
                 dropped |= redundant[row]
-        alive = ~dropped
-        alive[:size] = False
-        waiting, columns = waiting[alive], columns[alive]
-        # Little redundancy: larger products cost less than many small ones. Much of it: most of a block is dropped.
-        block = min(2 * block, _BLOCK) if len(kept) - before > size // 2 else max(block // 2, _GREEDY_BLOCK)
+        dropped[candidates] = True
+        # Little redundancy: large products cost less than many small ones. Much of it: most of a block is dropped.
+        block = min(2 * block, _BLOCK) if len(kept) - before > block // 2 else max(block // 2, 2)
     return np.sort(np.array(kept, dtype=np.int64))
 
 
