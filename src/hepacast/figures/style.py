@@ -1,0 +1,204 @@
+"""A journal's style: one font, one palette, two widths; and how a figure is written to disk.
+
+Figures are matplotlib `Figure` objects with their own Agg canvas, so nothing here touches `pyplot`, opens a window, or
+changes the caller's settings. Files are the same byte for byte when drawn again: no dates, fixed SVG identifiers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from hepacast.compute.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MM_PER_INCH = 25.4
+SINGLE_COLUMN_MM = 85.0
+DOUBLE_COLUMN_MM = 174.0
+
+#: Okabe and Ito's palette, told apart by readers with any common form of colour blindness
+#: (Wong B. Points of view: color blindness. Nat Methods 2011;8:441). Yellow is left out: too light on white.
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+#: Line styles go round with the colours, so that a print in gray can still be read.
+LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)), (0, (8, 2)), "-", "-")
+INK = "#1A1A1A"
+GRAY = "#6B6B6B"
+LIGHT_GRAY = "#C9C9C9"
+PALE = "#F2F4F6"
+#: The model names of a binary study keep one colour in every figure of a report.
+MODEL_COLORS = {"combined": VERMILION, "clinical": BLUE, "radiomics": GREEN}
+
+_FONT_FOLDER = Path(__file__).parent / "fonts"
+FONT_FILES = {
+    "regular": _FONT_FOLDER / "LiberationSans-Regular.ttf",
+    "bold": _FONT_FOLDER / "LiberationSans-Bold.ttf",
+    "italic": _FONT_FOLDER / "LiberationSans-Italic.ttf",
+    "bolditalic": _FONT_FOLDER / "LiberationSans-BoldItalic.ttf",
+}
+
+_RC: dict[str, Any] = {
+    "font.family": ["Liberation Sans", "DejaVu Sans"],
+    "font.size": 7.5,
+    "text.color": INK,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "patch.linewidth": 0.6,
+    "figure.dpi": 150,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "mathtext.default": "regular",
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "hepacast",
+    "path.simplify": True,
+}
+
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": "hepacast"},
+    "svg": {"Date": None, "Creator": "hepacast"},
+    "png": {"Software": "hepacast"},
+}
+
+
+@functools.cache
+def _register_fonts() -> None:
+    """Let matplotlib know the shipped font; once a process."""
+    from matplotlib import font_manager
+
+    for path in FONT_FILES.values():
+        font_manager.fontManager.addfont(str(path))
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run a drawing function under the journal style and leave the caller's matplotlib settings as they were."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        import matplotlib as mpl
+
+        _register_fonts()
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(_RC)
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(width_mm: float, height_mm: float, *, constrained: bool = True) -> Figure:
+    """An empty figure of a printed size, with its own Agg canvas.
+
+    Parameters
+    ----------
+    width_mm, height_mm
+        Printed size in mm; journals print one column of 85 mm or two of 174 mm.
+    constrained
+        Let matplotlib make room for labels; diagrams that place everything themselves say False.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(
+        figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), layout="constrained" if constrained else None
+    )
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def canvas_axes(figure: Figure, width: float, height: float) -> Axes:
+    """Axes over the whole figure without frame, in the units given (diagrams draw in mm)."""
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.axis("off")
+    return axes
+
+
+def panel_letter(axes: Axes, letter: str) -> None:
+    """Put (a), (b) ... above the upper left corner of a panel."""
+    axes.set_title(f"({letter})", loc="left", fontweight="bold", fontsize=9, pad=5)
+
+
+def color_of(name: str, position: int) -> str:
+    """The colour of a curve: fixed for the three usual models, else the palette in order."""
+    return MODEL_COLORS.get(name.lower(), PALETTE[position % len(PALETTE)])
+
+
+def line_style_of(position: int) -> Any:
+    """The line style of the curve at this position."""
+    return LINE_STYLES[position % len(LINE_STYLES)]
+
+
+def save_figure(
+    figure: Figure, stem: str | Path, formats: Sequence[str] = ("pdf", "svg", "png"), dpi: int = 300
+) -> list[Path]:
+    """Write a figure in several formats, each file whole or not at all.
+
+    Parameters
+    ----------
+    figure
+        The figure; its printed size is kept (nothing is cropped).
+    stem
+        Path without extension, for example `report/figures/figure-4a`.
+    formats
+        Any of "pdf" (fonts embedded as TrueType), "svg" (text as outlines), "png".
+    dpi
+        Resolution of PNG and of pixel parts in PDF and SVG.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of `formats`.
+    """
+    import matplotlib as mpl
+
+    _register_fonts()
+    written = []
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        for form in formats:
+            target = Path(f"{stem}.{form}")
+            with atomic_path(target) as temporary:
+                figure.savefig(temporary, format=form, dpi=dpi, metadata=_METADATA.get(form))
+            written.append(target)
+    return written

@@ -1,0 +1,236 @@
+"""What the report reads from `cohort/`: flow, outcome, columns, findings, comparisons of groups, planted truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Patients left out for one reason.
+
+    Parameters
+    ----------
+    reason
+        Text in the flow chart.
+    n
+        How many.
+    patients
+        Their study identifiers.
+    """
+
+    reason: str
+    n: int
+    patients: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SetCount:
+    """Size of one set: patients, and those with the event."""
+
+    n: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """`cohort/flow.json`: reviewed = included + sum of excluded.
+
+    Parameters
+    ----------
+    reviewed
+        Patients in the table (or reviewed in the hospital, where the study file says so).
+    excluded
+        In the order in which the rules were applied.
+    included
+        Patients in the study.
+    sets
+        By name: ``training``, ``validation`` ...; a study without a split has only ``training``.
+    """
+
+    reviewed: int
+    excluded: list[Excluded]
+    included: int
+    sets: dict[str, SetCount]
+
+
+@dataclass(frozen=True)
+class OutcomeInfo:
+    """`cohort/outcome.json`.
+
+    Parameters
+    ----------
+    name, positive, negative
+        Outcome and the names of its two groups.
+    definition, source
+        The definition in words, and the guideline or paper it comes from.
+    n, n_events
+        Included patients and events.
+    conditions
+        How many patients fired each condition of the definition (a patient may fire several).
+    """
+
+    name: str
+    positive: str
+    negative: str
+    definition: str
+    n: int
+    n_events: int
+    kind: str = "binary"
+    source: str = ""
+    conditions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """One entry of `cohort/columns.json`."""
+
+    name: str
+    label: str
+    kind: str
+    unit: str | None = None
+    levels: list[str] | None = None
+    candidate: bool = False
+
+
+@dataclass(frozen=True)
+class FindingInfo:
+    """One entry of `cohort/findings.json`, what the checks of the table had to say."""
+
+    severity: Literal["error", "warning", "note"]
+    code: str
+    message: str
+    patient: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class GroupColumn:
+    """One column of a comparison: name and number of patients."""
+
+    name: str
+    n: int
+
+
+@dataclass(frozen=True)
+class GroupValue:
+    """One variable in one group.
+
+    Parameters
+    ----------
+    n
+        Patients with a value.
+    mean, sd, median, q1, q3
+        Of a numeric variable.
+    counts
+        Of a binary or categorical variable, by level, every level present (0 included).
+    """
+
+    n: int
+    mean: float = float("nan")
+    sd: float = float("nan")
+    median: float = float("nan")
+    q1: float = float("nan")
+    q3: float = float("nan")
+    counts: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class ComparedVariable:
+    """One variable of a comparison of groups.
+
+    Parameters
+    ----------
+    name, label, unit
+        Column, and how the table prints it.
+    show
+        ``mean`` (mean and SD), ``median`` (median and quartiles) or ``count``, by its distribution.
+    groups
+        One value for each column, in the columns' order.
+    test
+        For example ``Mann-Whitney U``, ``t``, ``Welch t``, ``chi-squared``, ``Fisher exact``; None if not tested.
+    p
+        Two-sided; NaN if not tested.
+    smd
+        Standardized mean difference; NaN if not computed.
+    reason
+        Why there is no P.
+    """
+
+    name: str
+    label: str
+    show: Literal["mean", "median", "count"]
+    groups: list[GroupValue]
+    unit: str | None = None
+    test: str | None = None
+    statistic: float = float("nan")
+    p: float = float("nan")
+    smd: float = float("nan")
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table that compares groups (Table 2; Supplementary Tables 1 and 2).
+
+    Parameters
+    ----------
+    columns
+        The groups.
+    variables
+        The rows.
+    """
+
+    columns: list[GroupColumn]
+    variables: list[ComparedVariable]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """`cohort/comparisons.json`.
+
+    Parameters
+    ----------
+    by_outcome
+        Training set, outcome groups (positive first): Table 2.
+    by_set
+        Training against validation: Supplementary Table 2; None without a validation set.
+    segmentation
+        The patients whose masks trained and tested the network, by ``training`` / ``test``: Supplementary Table 1.
+    """
+
+    by_outcome: Comparison
+    by_set: Comparison | None = None
+    segmentation: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class TrueTerm:
+    """One planted effect of a virtual cohort: log odds per unit or per SD, as the label says."""
+
+    label: str
+    coefficient: float
+
+
+@dataclass(frozen=True)
+class Truth:
+    """`cohort/truth.json`, only for virtual patients: what was planted.
+
+    Parameters
+    ----------
+    planted
+        False where no effect was planted: then every AUC should be 0.50.
+    bayes_auc
+        AUC of the true risk, by set: no model can be better in the long run.
+    terms
+        The planted effects.
+    description
+        One sentence on the truth.
+    """
+
+    planted: bool
+    bayes_auc: dict[str, float]
+    terms: list[TrueTerm] = field(default_factory=list)
+    description: str = ""

@@ -1,0 +1,136 @@
+"""What the report reads from `segmentation/` and `radiomics/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network as configured (Figure 2).
+
+    Parameters
+    ----------
+    features_per_stage
+        Channels of each encoder stage, from the full resolution down.
+    strides, kernels
+        Of each stage, ``[z, y, x]``.
+    patch_size
+        Voxels ``[z, y, x]``.
+    spacing_mm
+        Of the resampled image, mm ``[z, y, x]``.
+    classes
+        Names of the classes without the background.
+    blocks_per_stage
+        Convolution blocks of each encoder stage.
+    name
+        For example ``nnU-Net v2, 3d_fullres``.
+    """
+
+    features_per_stage: list[int]
+    strides: list[list[int]]
+    kernels: list[list[int]]
+    patch_size: list[int]
+    classes: list[str]
+    spacing_mm: list[float] | None = None
+    blocks_per_stage: list[int] | None = None
+    name: str = "U-Net"
+
+
+@dataclass(frozen=True)
+class CaseMetrics:
+    """One patient, set (``fold 0`` ..., ``test``) and structure; shares between 0 and 1, distances in mm."""
+
+    patient: str
+    set: str
+    structure: str
+    dice: float
+    jaccard: float
+    precision: float
+    recall: float
+    hd95_mm: float = float("nan")
+    assd_mm: float = float("nan")
+    volume_difference_pct: float = float("nan")
+    status: str = "ok"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture: `file` is relative to `segmentation/`."""
+
+    patient: str
+    file: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class CaseStatus:
+    """What became of one patient's mask."""
+
+    patient: str
+    status: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """`segmentation/segmentation.json`.
+
+    Parameters
+    ----------
+    source
+        ``nnunet``, ``given``, ``builtin``, ``totalsegmentator``.
+    description
+        One sentence on where the masks come from.
+    network
+        None where no network was trained.
+    metrics
+        One row a patient, set and structure; empty where there is no reference.
+    overlays
+        Pictures, best first.
+    masks
+        Patient to the source of the mask that features were computed from.
+    status
+        Patients whose mask is not plainly ok.
+    """
+
+    source: str
+    description: str = ""
+    preset: str | None = None
+    network: Network | None = None
+    metrics: list[CaseMetrics] = field(default_factory=list)
+    overlays: list[Overlay] = field(default_factory=list)
+    masks: dict[str, str] = field(default_factory=dict)
+    status: list[CaseStatus] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RadiomicsSummary:
+    """`radiomics/summary.json`.
+
+    Parameters
+    ----------
+    engine
+        Name and version of what computed the values, or ``feature table``.
+    settings, settings_hash
+        All settings, and their SHA-256.
+    vois
+        Names of the volumes of interest.
+    features_per_voi, n_features
+        Features of each, and in all.
+    status_counts
+        Values by status (``ok``, ``failed``...).
+    image_types
+        ``original``, ``wavelet`` ...
+    """
+
+    engine: str
+    n_features: int
+    vois: list[str]
+    features_per_voi: dict[str, int] | int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    settings_hash: str = ""
+    status_counts: dict[str, int] = field(default_factory=dict)
+    image_types: list[str] | dict[str, Any] | None = None

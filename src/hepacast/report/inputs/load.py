@@ -1,0 +1,115 @@
+"""Open a results folder: every file there is, typed; and why the others are not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
+from hepacast.report.inputs.evaluation import EvaluationResults
+from hepacast.report.inputs.imaging import RadiomicsSummary, Segmentation
+from hepacast.report.inputs.modelling import Models, Validation
+from hepacast.report.inputs.run import RunInfo, Sentence, StudyInfo
+from hepacast.report.parse import ResultsError, read_typed
+
+T = TypeVar("T")
+
+STAGES = ("cohort", "segmentation", "radiomics", "modelling", "evaluation")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report shows. A part whose file does not exist is None (or empty).
+
+    Parameters
+    ----------
+    folder
+        The results folder.
+    study, run
+        What was asked, and how it ran.
+    flow, outcome, columns, findings, comparisons, truth
+        From `cohort/`.
+    segmentation, radiomics
+        None where features came as a table.
+    models, validation, evaluation
+        The models and how good they are.
+    sentences
+        For the Methods, in the order of the stages.
+    """
+
+    folder: Path
+    study: StudyInfo
+    run: RunInfo | None = None
+    flow: Flow | None = None
+    outcome: OutcomeInfo | None = None
+    columns: list[ColumnInfo] = field(default_factory=list)
+    findings: list[FindingInfo] = field(default_factory=list)
+    comparisons: Comparisons | None = None
+    truth: Truth | None = None
+    segmentation: Segmentation | None = None
+    radiomics: RadiomicsSummary | None = None
+    models: Models | None = None
+    validation: Validation | None = None
+    evaluation: EvaluationResults | None = None
+    sentences: list[Sentence] = field(default_factory=list)
+
+
+def load_results(folder: str | Path) -> Results:
+    """Read a results folder.
+
+    Raises
+    ------
+    ResultsError
+        The folder holds no results, or a file in it is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "cohort").is_dir():
+        raise ResultsError(
+            "This is not a results folder.",
+            expected="a folder with cohort/, modelling/ and evaluation/, as `hepacast run` writes it",
+            where=str(folder),
+        )
+    sentences: list[Sentence] = []
+    for stage in STAGES:
+        sentences += _read(list[Sentence], folder / stage / "methods.json") or []
+    return Results(
+        folder=folder,
+        study=_study(folder / "study.resolved.yaml"),
+        run=_read(RunInfo, folder / "run.json"),
+        flow=_read(Flow, folder / "cohort" / "flow.json"),
+        outcome=_read(OutcomeInfo, folder / "cohort" / "outcome.json"),
+        columns=_read(list[ColumnInfo], folder / "cohort" / "columns.json") or [],
+        findings=_read(list[FindingInfo], folder / "cohort" / "findings.json") or [],
+        comparisons=_read(Comparisons, folder / "cohort" / "comparisons.json"),
+        truth=_read(Truth, folder / "cohort" / "truth.json"),
+        segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
+        radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
+        models=_read(Models, folder / "modelling" / "models.json"),
+        validation=_read(Validation, folder / "modelling" / "validation.json"),
+        evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),
+        sentences=sentences,
+    )
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    return read_typed(kind, path) if path.is_file() else None
+
+
+def _study(path: Path) -> StudyInfo:
+    if not path.is_file():
+        return StudyInfo(name="Study")
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ResultsError("The resolved study file is not YAML.", found=str(error), where=str(path)) from error
+    content = content if isinstance(content, dict) else {}
+    return StudyInfo(
+        name=str(content.get("name") or "Study"),
+        recipe=str(content.get("recipe") or ""),
+        seed=int(content.get("seed") or 0),
+        intended_use=str(content.get("intended_use") or "").strip(),
+        settings=content,
+    )

@@ -1,0 +1,347 @@
+"""What the report reads from `modelling/`: the fitted models and how the whole chain was validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ScaledRatio:
+    """An odds ratio for a stated change of the variable, for example ``per 0.1`` or ``per SD (0.17)``."""
+
+    label: str
+    odds_ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a logistic model.
+
+    Parameters
+    ----------
+    name, label, unit
+        Variable, and how tables print it. A level of a categorical variable has its own term.
+    coefficient, se
+        Log odds per unit.
+    odds_ratio, low, high, p
+        Odds ratio per unit with its confidence limits, two-sided P.
+    scales
+        The same for changes that mean something in the clinic.
+    """
+
+    name: str
+    label: str
+    coefficient: float
+    odds_ratio: float
+    low: float
+    high: float
+    p: float
+    se: float = float("nan")
+    unit: str | None = None
+    scales: list[ScaledRatio] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A logistic model.
+
+    Parameters
+    ----------
+    intercept
+        Log odds.
+    terms
+        In the model's order.
+    n, events
+        Patients and events that it was fitted on.
+    method
+        ``maximum likelihood`` or ``Firth``.
+    status, reason
+        ``ok``, or why the model could not be fitted.
+    """
+
+    intercept: float
+    terms: list[Term]
+    n: int
+    events: int
+    method: str = "maximum likelihood"
+    status: str = "ok"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ClinicalModel:
+    """The clinical model: single-variable fits, the joint fit of those below alpha, the final model.
+
+    Parameters
+    ----------
+    alpha
+        P below which a variable stays.
+    univariate
+        One fit for each candidate; terms hold the odds ratios.
+    multivariate
+        The joint fit; None when no candidate passed.
+    final
+        The variables that stayed, fitted alone.
+    selected
+        Their names.
+    """
+
+    selected: list[str]
+    alpha: float = 0.05
+    univariate: list[Term] = field(default_factory=list)
+    multivariate: Logistic | None = None
+    final: Logistic | None = None
+
+
+@dataclass(frozen=True)
+class ChainStep:
+    """One step of the radiomics chain: how many features came in and went out.
+
+    Parameters
+    ----------
+    name, label
+        Short name, and the text in tables and the study-design figure.
+    n_in, n_out
+        Features.
+    """
+
+    name: str
+    label: str
+    n_in: int
+    n_out: int
+
+
+@dataclass(frozen=True)
+class LassoPath:
+    """The LASSO of the training set.
+
+    Parameters
+    ----------
+    lambdas
+        Decreasing.
+    coefficients
+        By feature, one value a lambda.
+    cv_mean, cv_se
+        Cross-validated loss, one value a lambda; empty where lambda was fixed.
+    n_nonzero
+        Features in the model, one value a lambda.
+    lambda_min, lambda_1se
+        Of least loss; largest within one standard error.
+    chosen
+        The lambda that was used.
+    measure, folds
+        Loss and number of folds.
+    """
+
+    lambdas: list[float]
+    coefficients: dict[str, list[float]]
+    n_nonzero: list[int]
+    chosen: float
+    lambda_min: float = float("nan")
+    lambda_1se: float = float("nan")
+    cv_mean: list[float] = field(default_factory=list)
+    cv_se: list[float] = field(default_factory=list)
+    measure: str = "binomial deviance"
+    folds: int = 10
+
+
+@dataclass(frozen=True)
+class RadscoreTerm:
+    """One feature of the Radscore: weight of the Z-scored feature, and the training mean and SD of the Z-score."""
+
+    feature: str
+    weight: float
+    mean: float = float("nan")
+    sd: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Radscore:
+    """Radscore = intercept + sum of weight x (feature - mean) / sd."""
+
+    intercept: float
+    terms: list[RadscoreTerm]
+
+
+@dataclass(frozen=True)
+class RadiomicsModel:
+    """The radiomics model.
+
+    Parameters
+    ----------
+    steps
+        In order; the numbers of the study-design figure.
+    lasso, radscore
+        None where the chain has none (another learner), or where no feature survived.
+    final
+        Logistic model on the Radscore, where the chain has one.
+    status, reason
+        ``ok``, or why there is no signature.
+    """
+
+    steps: list[ChainStep]
+    lasso: LassoPath | None = None
+    radscore: Radscore | None = None
+    final: Logistic | None = None
+    status: str = "ok"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class CombinedModel:
+    """Radscore and clinical predictors together."""
+
+    final: Logistic | None
+    status: str = "ok"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """One feature's share in one patient's linear predictor, against the training mean."""
+
+    label: str
+    value: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A patient worked through: predicted risk and what it is made of."""
+
+    patient: str
+    risk: float
+    outcome: int | None = None
+    shares: list[Share] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Models:
+    """`modelling/models.json`.
+
+    Parameters
+    ----------
+    names
+        The models that were compared, main model last: ``clinical, radiomics, combined``.
+    nomogram
+        `hepacast.nomogram.Nomogram.to_spec()` of the main model, with the example patient; None if it has no nomogram.
+    example
+        The patient that the nomogram is worked for.
+    """
+
+    names: list[str]
+    clinical: ClinicalModel | None = None
+    radiomics: RadiomicsModel | None = None
+    combined: CombinedModel | None = None
+    nomogram: dict[str, Any] | None = None
+    example: Example | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with confidence limits."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Nested cross-validation of the whole chain.
+
+    Parameters
+    ----------
+    auc
+        Mean over repeats, with limits.
+    per_repeat
+        AUC of each repeat.
+    folds, repeats
+        As run.
+    n_failed
+        Fits that failed (their patients have no prediction; nothing was filled in).
+    """
+
+    auc: Estimate
+    folds: int
+    repeats: int
+    per_repeat: list[float] = field(default_factory=list)
+    n_failed: int = 0
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism."""
+
+    apparent: float
+    optimism: float
+    corrected: Estimate
+    resamples: int
+    n_failed: int = 0
+
+
+@dataclass(frozen=True)
+class ModelValidation:
+    """How one model was validated; what was not asked for is None.
+
+    Parameters
+    ----------
+    apparent
+        AUC on the patients it was fitted on.
+    usual
+        Selection on all patients, then cross-validation of the last step: the usual, flattering way.
+    nested, bootstrap
+        Of the whole chain.
+    frozen
+        AUC of the frozen model on the validation set.
+    """
+
+    apparent: Estimate | None = None
+    usual: Estimate | None = None
+    nested: Nested | None = None
+    bootstrap: Optimism | None = None
+    frozen: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class SelectedShare:
+    """In how many of the resamples a variable was selected, 0 to 1."""
+
+    name: str
+    frequency: float
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """AUCs of the whole chain under permuted outcome, the observed one, and P = (1 + n >= observed) / (1 + n)."""
+
+    null_auc: list[float]
+    observed: float
+    p: float
+    model: str = "combined"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """`modelling/validation.json`.
+
+    Parameters
+    ----------
+    models
+        By model name.
+    stability
+        ``radiomics`` and ``clinical``: selection frequencies over the refits, largest first.
+    refits
+        Number of refits that the frequencies are shares of.
+    permutation
+        Null distribution; None if not asked for.
+    """
+
+    models: dict[str, ModelValidation]
+    stability: dict[str, list[SelectedShare]] = field(default_factory=dict)
+    refits: int = 0
+    permutation: Permutation | None = None
