@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 #: A step this many times the usual one is a missing slice.
 MISSING_STEP = 1.5
-#: Steps may differ from the usual one by this part of it, or by `ROUNDING_MM`: scanners round positions.
+#: Steps may differ from the usual one by this part of it, or by `ROUNDING_MM`: some scanners round positions to 0.1 mm.
 UNEVEN_STEP = 0.05
-ROUNDING_MM = 0.06
+ROUNDING_MM = 0.11
 #: Two slices nearer than this are at one position, mm.
 SAME_POSITION_MM = 0.01
 #: Largest angle between the stack's direction and the slices' normal, degrees.

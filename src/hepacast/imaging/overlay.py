@@ -165,14 +165,15 @@ def choose_slices(count: int, masks: Sequence[npt.NDArray[np.bool_]], wanted: Se
 
 def mask_colors(names: Sequence[str], styles: Mapping[str, str] | None = None) -> dict[str, str]:
     """A color for each mask, no color twice while there are enough."""
-    chosen: dict[str, str] = {}
+    fixed = dict(styles or {})
     for name in names:
-        fixed = (styles or {}).get(name) or STRUCTURE_COLORS.get(name)
-        if fixed is None or (fixed in chosen.values() and name not in (styles or {})):
-            left = [color for color in _COLORS if color not in chosen.values()]
-            fixed = left[0] if left else _COLORS[len(chosen) % len(_COLORS)]
-        chosen[name] = fixed
-    return chosen
+        usual = STRUCTURE_COLORS.get(name)
+        if usual is not None and usual not in fixed.values():
+            fixed.setdefault(name, usual)
+    free = [color for color in _COLORS if color not in fixed.values()] or list(_COLORS)
+    others = [name for name in names if name not in fixed]
+    fixed |= {name: free[order % len(free)] for order, name in enumerate(others)}
+    return {name: fixed[name] for name in names}
 
 
 def _crop(turned: Volume, arrays: Mapping[str, npt.NDArray[np.bool_]], chosen: Sequence[int]) -> tuple[slice, slice]:

@@ -170,7 +170,7 @@ class Volume:
             size=_three(image.GetSize(), int),
             spacing=_three(image.GetSpacing(), float),
             origin=_three(image.GetOrigin(), float),
-            direction=tuple(_three(row, float) for row in matrix),
+            direction=tuple(_three(list(row), float) for row in matrix),
         )
         return cls(sitk.GetArrayFromImage(image), geometry)
 

@@ -1,0 +1,137 @@
+"""DICOM SEG against the label maps that were published beside it, and our own SEG read by another reader."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from hepacast.errors import GeometryError, ImageError
+from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
+from hepacast.imaging.dicom import read_series
+from hepacast.imaging.dicom_seg import is_dicom_seg, read_dicom_seg, segment_names
+from hepacast.imaging.dicom_seg_write import write_dicom_seg
+
+_spec = importlib.util.spec_from_file_location("dicom_files_seg", Path(__file__).with_name("dicom_files.py"))
+dicom_files = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(dicom_files)
+
+
+def test_liver_seg_equals_the_published_nrrd(data_dir) -> None:
+    folder = data_dir("dicom/ct_3slices_with_seg")
+    image = read_volume(folder / "ct-3slice")
+    published = read_mask(folder / "liver_seg.nrrd", reference=image)["mask"]
+    for reference in (None, image):
+        liver = read_dicom_seg(folder / "liver.dcm", reference)["Liver"]
+        np.testing.assert_array_equal(liver.array, published.array)
+        published.geometry.require_same(liver.geometry)
+
+
+def test_overlapping_sparse_segments_equal_the_published_nrrds(data_dir) -> None:
+    folder = data_dir("dicom/ct_3slices_with_seg")
+    image = read_volume(folder / "ct-3slice")
+    masks = read_dicom_seg(folder / "partial_overlaps.dcm", image)
+    names = segment_names(folder / "partial_overlaps.dcm")
+    seen = set()
+    for file in ("partial_overlaps-1.nrrd", "partial_overlaps-2.nrrd", "partial_overlaps-3.nrrd"):
+        labelmap = read_labelmap(folder / file, reference=image)
+        for value in labelmap.labels.values():
+            published = labelmap.volume.array == value
+            np.testing.assert_array_equal(masks[names[value]].array, published, err_msg=f"segment {value}")
+            seen.add(value)
+    assert seen == set(names) == {1, 2, 3, 4, 5}
+
+
+def test_a_seg_is_a_mask_file(data_dir) -> None:
+    folder = data_dir("dicom/ct_3slices_with_seg")
+    image = read_volume(folder / "ct-3slice")
+    assert is_dicom_seg(folder / "liver.dcm") and not is_dicom_seg(folder / "ct-3slice" / "01.dcm")
+    masks = read_mask(folder / "liver.dcm", {"liver": 1}, reference=image)
+    assert list(masks) == ["liver"] and masks["liver"].array.sum() == 107098
+    with pytest.raises(ImageError, match="no segment tumor: 2"):
+        read_mask(folder / "liver.dcm", {"tumor": 2}, reference=image)
+
+
+def test_a_seg_of_another_place_is_refused(data_dir) -> None:
+    folder = data_dir("dicom/ct_3slices_with_seg")
+    image = read_volume(folder / "ct-3slice")
+    origin = image.geometry.origin
+    moved = Volume(image.array, replace(image.geometry, origin=(origin[0], origin[1], origin[2] + 0.4)))
+    with pytest.raises(GeometryError, match="0.40 mm away"):
+        read_dicom_seg(folder / "liver.dcm", moved)
+    far = Volume(image.array, replace(image.geometry, origin=(origin[0], origin[1], origin[2] + 30.0)))
+    with pytest.raises(GeometryError, match="30.00 mm away"):
+        read_dicom_seg(folder / "liver.dcm", far)
+    with pytest.raises(ImageError, match="not a DICOM segmentation"):
+        read_dicom_seg(folder / "ct-3slice" / "01.dcm")
+
+
+def test_flipped_grids_get_the_same_voxels(data_dir) -> None:
+    folder = data_dir("dicom/ct_3slices_with_seg")
+    image = read_volume(folder / "ct-3slice")
+    geometry = image.geometry
+    ends = (geometry.affine_lps @ [geometry.size[0] - 1, geometry.size[1] - 1, 0, 1])[:3]
+    flipped = replace(geometry, origin=tuple(ends), direction=((-1.0, 0, 0), (0, -1.0, 0), (0, 0, 1.0)))
+    turned = read_dicom_seg(folder / "liver.dcm", Volume(image.array, flipped))["Liver"]
+    plain = read_dicom_seg(folder / "liver.dcm", image)["Liver"]
+    np.testing.assert_array_equal(turned.array[:, ::-1, ::-1], plain.array)
+
+
+@pytest.mark.parametrize("name", ["dicom/ct_3slices_with_seg/ct-3slice", "dicom/ct_20slices"])
+def test_written_segs_come_back(data_dir, tmp_path: Path, name: str) -> None:
+    folder = data_dir(name)
+    image = read_volume(folder)
+    liver = image.with_array(image.array > 60)
+    tumor = np.zeros(image.geometry.shape, bool)
+    tumor[1, 200:240, 150:220] = True
+    masks = {"liver": liver, "tumor": image.with_array(tumor), "my own": image.with_array(tumor & liver.array)}
+    write_dicom_seg(masks, folder, tmp_path / "seg.dcm", version="0.1")
+    back = read_dicom_seg(tmp_path / "seg.dcm", image)
+    assert list(back) == list(masks)
+    for key, mask in masks.items():
+        np.testing.assert_array_equal(back[key].array, mask.array)
+    header = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert header.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Liver"
+    referenced = {
+        str(i.ReferencedSOPInstanceUID) for i in header.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    }
+    assert len(referenced) == image.geometry.size[2]
+
+
+def test_highdicom_reads_our_seg(tmp_path: Path) -> None:
+    import highdicom
+
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0, 15.0])
+    image = read_series(series)
+    array = np.zeros(image.geometry.shape, bool)
+    array[2, 1:4, 2:7] = True
+    write_dicom_seg({"tumor": image.with_array(array)}, series, tmp_path / "seg.dcm")
+    theirs = highdicom.seg.segread(tmp_path / "seg.dcm")
+    positions = [f.PlanePositionSequence[0].ImagePositionPatient[2] for f in theirs.PerFrameFunctionalGroupsSequence]
+    assert [float(p) for p in positions] == [10.0]
+    np.testing.assert_array_equal(theirs.pixel_array.reshape(6, 8).astype(bool), array[2])
+
+
+def test_bad_masks_are_not_written(tmp_path: Path, capsys) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0])
+    image = read_series(series)
+    with pytest.raises(ImageError, match="only empty masks"):
+        write_dicom_seg({"tumor": image.with_array(image.array > 9999)}, series, tmp_path / "s.dcm")
+    moved = Volume(image.array > 0, replace(image.geometry, origin=(0.0, 0.0, 3.0)))
+    with pytest.raises(GeometryError):
+        write_dicom_seg({"tumor": moved}, series, tmp_path / "s.dcm")
+    assert not (tmp_path / "s.dcm").exists()
+
+
+def test_no_patient_name_is_printed(tmp_path: Path, recwarn) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0], PatientName="SINGLE")
+    image = read_series(series)
+    write_dicom_seg({"tumor": image.with_array(image.array > -100)}, series, tmp_path / "s.dcm")
+    assert not [w for w in recwarn if "SINGLE" in str(w.message)]
