@@ -220,6 +220,18 @@ def _newton(likelihood, p: int, penalty: Array) -> tuple[Array, tuple[float, Arr
     return beta, (value, gradient, information), "ok" if np.abs(step).max() < 1e-4 else "diverging"
 
 
+@dataclass(frozen=True)
+class _DeathTerms:
+    """By death: weighted count, mean and second moment of the covariates in its risk set."""
+
+    a0: Array
+    mean: Array
+    second: Array
+
+    def information(self) -> Array:
+        return np.asarray((self.second / self.a0[:, None, None]).sum(axis=0) - self.mean.T @ self.mean)
+
+
 class _Sorted:
     """The data by falling time, with the tied deaths of every event time."""
 
@@ -230,33 +242,34 @@ class _Sorted:
         #: Patients at risk at each event time are the first `end` ones.
         self.end = np.searchsorted(-self.time, -self.deaths, side="right")
         self.dead = [np.flatnonzero((self.time == t) & (self.event == 1)) for t in self.deaths]
+        counts = np.array([len(rows) for rows in self.dead])
+        #: All deaths, event time by event time; where each time begins; the time that each death belongs to.
+        self.dead_rows = np.concatenate(self.dead)
+        self.first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self.of_time = np.repeat(np.arange(len(counts)), counts)
+        self.tie_share = (np.arange(len(self.dead_rows)) - self.first[self.of_time]) / counts[self.of_time]
 
     def partial(self, beta: Array, *, efron: bool) -> tuple[float, Array, Array]:
         """Log partial likelihood, gradient and information."""
         eta = self.x @ beta
         shift = eta.max()
         w = np.exp(eta - shift)
+        terms = self._terms(w, efron)
+        value = float((eta[self.dead_rows] - shift).sum() - np.log(terms.a0).sum())
+        gradient = self.x[self.dead_rows].sum(axis=0) - terms.mean.sum(axis=0)
+        return value, gradient, terms.information()
+
+    def _terms(self, w: Array, efron: bool) -> _DeathTerms:
+        """Sums over the risk set of every death; with Efron's method tied deaths leave it by and by."""
         wx = w[:, None] * self.x
-        s0, s1 = np.cumsum(w), np.cumsum(wx, axis=0)
-        s2 = np.cumsum(wx[:, :, None] * self.x[:, None, :], axis=0)
-        value, gradient, information = 0.0, np.zeros(len(beta)), np.zeros((len(beta), len(beta)))
-        for end, dead in zip(self.end, self.dead, strict=True):
-            d = len(dead)
-            value += float((eta[dead] - shift).sum())
-            gradient += self.x[dead].sum(axis=0)
-            share = np.arange(d) / d if efron else np.zeros(d)
-            own0, own1 = w[dead].sum(), wx[dead].sum(axis=0)
-            a0 = s0[end - 1] - share * own0
-            a1 = s1[end - 1] - share[:, None] * own1
-            value -= float(np.log(a0).sum())
-            mean = a1 / a0[:, None]
-            gradient -= mean.sum(axis=0)
-            total = s2[end - 1] * (1 / a0).sum() - mean.T @ mean
-            if efron and d > 1:
-                own2 = (wx[dead][:, :, None] * self.x[dead][:, None, :]).sum(axis=0)
-                total = total - own2 * (share / a0).sum()
-            information += total
-        return value, gradient, information
+        wxx = wx[:, :, None] * self.x[:, None, :]
+        share = self.tie_share if efron else np.zeros(len(self.tie_share))
+        own0, own1, own2 = (np.add.reduceat(a[self.dead_rows], self.first)[self.of_time] for a in (w, wx, wxx))
+        at = self.end[self.of_time] - 1
+        a0 = np.cumsum(w)[at] - share * own0
+        a1 = np.cumsum(wx, axis=0)[at] - share[:, None] * own1
+        a2 = np.cumsum(wxx, axis=0)[at] - share[:, None, None] * own2
+        return _DeathTerms(a0, a1 / a0[:, None], a2)
 
     def exact(self, beta: Array) -> tuple[float, Array, Array]:
         """Exact partial likelihood: sums over all subsets of the risk set, by recursion (Gail, Lubin & Rubinstein,
@@ -286,28 +299,15 @@ class _Sorted:
 
     def baseline(self, beta: Array, *, efron: bool) -> tuple[Array, Array]:
         """Times and cumulative baseline hazard for the means of the columns."""
-        w = np.exp(self.x @ beta)
-        s0 = np.cumsum(w)
-        jumps = []
-        for end, dead in zip(self.end, self.dead, strict=True):
-            d = len(dead)
-            share = np.arange(d) / d if efron else np.zeros(d)
-            jumps.append((1.0 / (s0[end - 1] - share * w[dead].sum())).sum())
-        return self.deaths[::-1].copy(), np.cumsum(np.array(jumps)[::-1])
+        terms = self._terms(np.exp(self.x @ beta), efron)
+        jumps = np.add.reduceat(1.0 / terms.a0, self.first)
+        return self.deaths[::-1].copy(), np.cumsum(jumps[::-1])
 
     def event_moments(self, beta: Array, *, efron: bool) -> list[tuple[float, Array, Array]]:
         """By event time: time, Schoenfeld residual (summed over deaths) and information."""
-        w = np.exp(self.x @ beta)
-        wx = w[:, None] * self.x
-        s0, s1 = np.cumsum(w), np.cumsum(wx, axis=0)
-        s2 = np.cumsum(wx[:, :, None] * self.x[:, None, :], axis=0)
-        moments = []
-        for t, end, dead in zip(self.deaths, self.end, self.dead, strict=True):
-            d = len(dead)
-            share = np.arange(d) / d if efron else np.zeros(d)
-            own2 = (wx[dead][:, :, None] * self.x[dead][:, None, :]).sum(axis=0)
-            a0 = s0[end - 1] - share * w[dead].sum()
-            mean = (s1[end - 1] - share[:, None] * wx[dead].sum(axis=0)) / a0[:, None]
-            information = s2[end - 1] * (1 / a0).sum() - own2 * (share / a0).sum() - mean.T @ mean
-            moments.append((float(t), self.x[dead].sum(axis=0) - mean.sum(axis=0), information))
-        return moments[::-1]
+        terms = self._terms(np.exp(self.x @ beta), efron)
+        blocks = terms.second / terms.a0[:, None, None] - terms.mean[:, :, None] * terms.mean[:, None, :]
+        information = np.add.reduceat(blocks, self.first)
+        residual = np.add.reduceat(self.x[self.dead_rows] - terms.mean, self.first)
+        rows = zip(self.deaths, residual, information, strict=True)
+        return [(float(t), value, block) for t, value, block in rows][::-1]
