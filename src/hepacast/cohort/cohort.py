@@ -1,0 +1,250 @@
+"""`Cohort`: table, outcome, sets and flow of a study in one object, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hepacast.cohort.columns import ColumnSpec
+from hepacast.cohort.findings import Finding, findings_from_json, sort_findings
+from hepacast.cohort.flow import PatientFlow
+from hepacast.cohort.outcome import BinaryOutcome, Outcome, SurvivalOutcome, unknown_findings
+from hepacast.cohort.split import check_sets, split_none
+from hepacast.cohort.tables import ClinicalTable
+from hepacast.compute.files import atomic_path, read_json, write_json, write_text
+from hepacast.errors import StorageError, TableError
+
+FILES = ("clinical.parquet", "columns.json", "flow.json", "outcome.json", "sets.csv", "findings.json")
+
+#: How `assemble_cohort` makes sets once the included patients and their outcome are known.
+Splitter = Callable[[Outcome], pd.Series]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Everything later stages need to know about the patients.
+
+    Parameters
+    ----------
+    table
+        Clinical columns of the included patients.
+    outcome
+        Their outcome, in the same order.
+    sets
+        Set (``training``, ``validation``, ...) by patient.
+    centers
+        Center by patient, empty where none is recorded.
+    flow
+        Patient flow with reasons.
+    findings
+        All remarks of reading and checking.
+    survival
+        Further follow-up for curves by risk group, where the study has it.
+    """
+
+    table: ClinicalTable
+    outcome: Outcome
+    sets: pd.Series
+    centers: pd.Series
+    flow: PatientFlow
+    findings: tuple[Finding, ...] = ()
+    survival: Mapping[str, SurvivalOutcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        patients = self.table.patients
+        for name, index in (("outcome", self.outcome.patients), ("sets", list(self.sets.index))):
+            if index != patients:
+                raise TableError(f"The cohort's {name} are not those of its patients.")
+
+    @property
+    def patients(self) -> list[str]:
+        """Included patients."""
+        return self.table.patients
+
+    def members(self, name: str) -> list[str]:
+        """Patients of one set."""
+        return list(self.sets.index[self.sets == name])
+
+
+def assemble_cohort(
+    table: ClinicalTable,
+    outcome: Outcome,
+    *,
+    exclusions: Mapping[str, Iterable[str]] | None = None,
+    split: Splitter | pd.Series | None = None,
+    centers: pd.Series | None = None,
+    findings: Iterable[Finding] = (),
+    survival: Mapping[str, SurvivalOutcome] | None = None,
+) -> Cohort:
+    """Put a cohort together: leave out whom the study leaves out, count them, divide the rest.
+
+    Parameters
+    ----------
+    table
+        All reviewed patients.
+    outcome
+        Their outcome as derived; who is in `outcome.unknown` is left out with the reason.
+    exclusions
+        Reason -> patients, in order.
+    split
+        Set by patient, or a function of the included patients' outcome (`split.split_at_random` with its seed);
+        None for one undivided cohort. A patient whom it does not place is left out, with that reason.
+    centers
+        Center by patient.
+    findings
+        Further findings (of the checks).
+    survival
+        Further follow-up by name.
+
+    Raises
+    ------
+    OutcomeError
+        A set has one class only.
+    """
+    flow = PatientFlow.start(table.patients)
+    for reason, patients in (exclusions or {}).items():
+        flow = flow.exclude(reason, patients)
+    by_reason: dict[str, list[str]] = {}
+    for patient in flow.included:
+        if patient not in outcome.patients:
+            reason = outcome.unknown.get(patient, "not recorded")
+            by_reason.setdefault(_general_reason(reason), []).append(patient)
+    for reason, patients in by_reason.items():
+        flow = flow.exclude(f"outcome unknown ({reason})", patients)
+    included = outcome.select(flow.included)
+    sets = split_none(flow.included) if split is None else split(included) if callable(split) else split
+    unplaced = [patient for patient in flow.included if patient not in sets.index]
+    if unplaced:
+        flow = flow.exclude("in none of the study's sets", unplaced)
+        included = outcome.select(flow.included)
+    sets = sets.loc[list(flow.included)].rename("set")
+    check_sets(sets, included)
+    events = included.values if isinstance(included, BinaryOutcome) else included.event
+    names = list(dict.fromkeys(sorted(sets.unique(), key=lambda name: (name != "training", name))))
+    flow = flow.with_sets(
+        {name: sets.index[sets == name] for name in names},
+        {name: int(events[sets == name].sum()) for name in names},
+    )
+    own = pd.Series("", index=sets.index) if centers is None else centers.reindex(sets.index).fillna("").astype(str)
+    remarks = sort_findings(dict.fromkeys((*table.findings, *findings, *outcome.findings, *unknown_findings(outcome))))
+    follow_up = {
+        name: item.select([patient for patient in flow.included if patient in item.time.index])
+        for name, item in (survival or {}).items()
+    }
+    return Cohort(table.select(flow.included), included, sets, own.rename("center"), flow, remarks, follow_up)
+
+
+def _general_reason(reason: str) -> str:
+    """Reasons that differ by a number only count as one in the flow diagram."""
+    if reason.startswith("censored at"):
+        return "censored " + reason.partition("months, ")[2]
+    return reason.split(":")[0]
+
+
+def write_cohort(cohort: Cohort, out: str | Path) -> None:
+    """Write the cohort's files into a folder (each file whole or not at all). Only study identifiers are written.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written.
+    """
+    out = Path(out)
+    with atomic_path(out / "clinical.parquet") as temporary:
+        cohort.table.frame.to_parquet(temporary)
+    write_json(out / "columns.json", cohort.table.to_columns_json())
+    write_json(out / "flow.json", cohort.flow.to_json())
+    write_json(out / "outcome.json", _outcome_json(cohort))
+    sets = pd.DataFrame({"set": cohort.sets, "center": cohort.centers})
+    write_text(out / "sets.csv", sets.to_csv(index_label="patient", lineterminator="\n"))
+    write_json(out / "findings.json", [item.as_dict() for item in cohort.findings])
+
+
+def read_cohort(out: str | Path) -> Cohort:
+    """Read what `write_cohort` wrote.
+
+    Raises
+    ------
+    StorageError
+        A file is missing.
+    """
+    out = Path(out)
+    lacking = [name for name in FILES if not (out / name).is_file()]
+    if lacking:
+        raise StorageError(
+            "The cohort's files are not complete.", found=f"no {', '.join(lacking)}", where=str(out), remedy="run again"
+        )
+    frame = pd.read_parquet(out / "clinical.parquet")
+    specs = tuple(ColumnSpec.from_json(entry) for entry in read_json(out / "columns.json"))
+    findings = findings_from_json(read_json(out / "findings.json"))
+    sets = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).set_index("patient")
+    entry = read_json(out / "outcome.json")
+    outcome = _outcome_from_json(entry)
+    survival = {name: _survival_from_json(item) for name, item in entry.get("survival", {}).items()}
+    flow = _flow_from_json(read_json(out / "flow.json"), sets["set"], entry)
+    table = ClinicalTable(frame, specs, findings)
+    return Cohort(table, outcome, sets["set"], sets["center"], flow, findings, survival)
+
+
+def _outcome_json(cohort: Cohort) -> dict[str, Any]:
+    """``outcome.json`` with the values by patient, so that a later stage needs no other file for them."""
+    entry = cohort.outcome.to_json()
+    if isinstance(cohort.outcome, BinaryOutcome):
+        entry["values"] = {patient: int(value) for patient, value in cohort.outcome.values.items()}
+        if cohort.outcome.conditions is not None:
+            conditions = cohort.outcome.conditions
+            entry["conditions_by_patient"] = {
+                str(name): [None if pd.isna(value) else int(value) for value in conditions[name]]
+                for name in conditions.columns
+            }
+    else:
+        entry |= _survival_values(cohort.outcome)
+    entry["survival"] = {name: {**item.to_json(), **_survival_values(item)} for name, item in cohort.survival.items()}
+    entry["patient_order"] = list(cohort.flow.reviewed)
+    return entry
+
+
+def _survival_values(outcome: SurvivalOutcome) -> dict[str, dict[str, float | int]]:
+    return {
+        "time": {str(patient): float(value) for patient, value in outcome.time.items()},
+        "event": {str(patient): int(value) for patient, value in outcome.event.items()},
+    }
+
+
+def _outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
+    if entry["kind"] == "survival":
+        return _survival_from_json(entry)
+    values = pd.Series(entry["values"], dtype="int64")
+    conditions = None
+    if "conditions_by_patient" in entry:
+        index = pd.Index(list(values.index), name="patient", dtype=object)
+        conditions = pd.DataFrame(entry["conditions_by_patient"], index=index, dtype="float64")
+    return BinaryOutcome(
+        entry["name"],
+        values,
+        entry["positive"],
+        entry["negative"],
+        entry["source"],
+        conditions,
+        entry.get("unknown", {}),
+    )
+
+
+def _survival_from_json(entry: Mapping[str, Any]) -> SurvivalOutcome:
+    time, event = pd.Series(entry["time"], dtype="float64"), pd.Series(entry["event"], dtype="int64")
+    return SurvivalOutcome(entry["name"], time, event, entry["unit"], entry["source"], entry.get("unknown", {}))
+
+
+def _flow_from_json(entry: Mapping[str, Any], sets: pd.Series, outcome: Mapping[str, Any]) -> PatientFlow:
+    flow = PatientFlow.start(outcome["patient_order"])
+    for step in entry["excluded"]:
+        flow = flow.exclude(step["reason"], step["patients"])
+    names = list(entry["sets"])
+    return flow.with_sets(
+        {name: list(sets.index[sets == name]) for name in names},
+        {name: entry["sets"][name]["events"] for name in names},
+    )

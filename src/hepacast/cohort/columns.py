@@ -1,0 +1,268 @@
+"""`ColumnSpec`: what one column of the clinical table is, under the name that the study uses for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from hepacast.cohort.headers import split_header
+from hepacast.cohort.numbers import normalize_text
+from hepacast.cohort.quantities import Quantity, find_quantity, get_quantity, is_unit_of, known_units
+from hepacast.errors import StudyFileError
+
+Kind = Literal["numeric", "binary", "categorical", "date"]
+Role = Literal["candidate", "covariate", "outcome", "center", "set"]
+Log = Literal["", "ln", "log2", "log10", "log10p1"]
+
+#: Words that a binary column may use without saying so; the first tuple is 0, the second 1.
+BINARY_WORDS: tuple[tuple[str, ...], tuple[str, ...]] = (
+    ("0", "no", "n", "false", "negative", "neg", "absent", "nein", "negativ", "falsch", "无", "否", "没有", "阴性"),
+    ("1", "yes", "y", "true", "positive", "pos", "present", "+", "ja", "j", "positiv", "wahr", "有", "是", "阳性"),
+)
+#: Words for the sexes, in the three languages; a coded column (1, 2) must say its levels.
+SEX_LEVELS: dict[str, tuple[str, ...]] = {
+    "female": ("female", "f", "woman", "w", "weiblich", "frau", "女", "女性"),
+    "male": ("male", "m", "man", "männlich", "mann", "男", "男性"),
+}
+_SEX_NAMES = frozenset({"sex", "gender", "geschlecht", "性别"})
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column: where it is in the table, what it holds and what part it plays.
+
+    Parameters
+    ----------
+    name
+        The study's name for it.
+    source
+        Possible headers in the table; when empty the name, the label and the quantity's synonyms are tried.
+    kind
+        ``numeric``, ``binary`` (kept as 0 and 1), ``categorical`` (kept as level names) or ``date``.
+    label
+        Name in tables and figures.
+    quantity
+        Name of a known quantity (`quantities.yaml`); found from name and headers when left out, for numeric columns.
+        ``"none"`` says that it is none of them.
+    unit
+        Unit in which the values are kept (default: the header's, else the quantity's canonical unit).
+    source_unit
+        Unit in the table. When empty, the header's; when given, a header that says otherwise is an error.
+    levels
+        Level names in order (the first is the reference, 0 for a binary column), each with the words in the table.
+    plausible
+        Lowest and highest possible value in `unit`; default the quantity's.
+    role
+        ``candidate`` (may become a predictor), ``covariate`` (described only), ``outcome`` (a part of the
+        outcome), ``center`` or ``set``.
+    after_event
+        Known only after the treatment or the outcome: never a predictor.
+    log
+        Logarithm that models use: ``ln``, ``log2``, ``log10``, ``log10p1`` (of 1 + x). The stored values stay as
+        measured.
+    sheet
+        Excel sheet that holds it.
+    date_format
+        `datetime.strptime` format of a date column whose order of day and month is not clear.
+    accept
+        Codes of findings that the study's author has looked at and accepts for this column.
+    """
+
+    name: str
+    source: tuple[str, ...] = ()
+    kind: Kind = "numeric"
+    label: str = ""
+    quantity: str = ""
+    unit: str = ""
+    source_unit: str = ""
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    plausible: tuple[float, float] | None = None
+    role: Role = "covariate"
+    after_event: bool = False
+    log: Log = ""
+    sheet: str = ""
+    date_format: str = ""
+    accept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        source = (self.source,) if isinstance(self.source, str) else tuple(self.source)
+        object.__setattr__(self, "source", source)
+        object.__setattr__(self, "levels", _tidy_levels(self.levels))
+        for attribute, allowed in (("kind", Kind), ("role", Role), ("log", Log)):
+            _check_choice(self, attribute, get_args(allowed))
+        if self.kind == "numeric" and self.levels:
+            self._wrong("levels belong to a binary or categorical column", "set `kind: binary` or `kind: categorical`")
+        if self.kind == "binary" and self.levels and len(self.levels) != 2:
+            self._wrong(f"a binary column has two levels, not {len(self.levels)}", "use `kind: categorical`")
+        self._fill_from_quantity()
+        if not self.levels and self.kind == "binary":
+            names = {normalize_text(text).casefold() for text in (self.name, *self.source)}
+            levels = SEX_LEVELS if names & _SEX_NAMES else {"no": BINARY_WORDS[0], "yes": BINARY_WORDS[1]}
+            object.__setattr__(self, "levels", dict(levels))
+        if not self.label:
+            object.__setattr__(self, "label", self.name.replace("_", " "))
+        if self.plausible is not None and not self.plausible[0] < self.plausible[1]:
+            self._wrong(f"plausible range {self.plausible} is empty", "write the lower limit first")
+
+    def _fill_from_quantity(self) -> None:
+        if self.kind != "numeric" or self.quantity == "none":
+            object.__setattr__(self, "quantity", "")
+            return
+        known = get_quantity(self.quantity) if self.quantity else self._guessed_quantity()
+        if known is None:
+            return
+        object.__setattr__(self, "quantity", known.name)
+        object.__setattr__(self, "label", self.label or known.label)
+        for unit in (self.unit, self.source_unit):
+            if unit and not is_unit_of(unit, known):
+                self._wrong(
+                    f"{unit!r} is not a unit of {known.label}",
+                    f"use one of {', '.join(known_units(known))}, or `quantity: none` if it is something else",
+                )
+
+    def _guessed_quantity(self) -> Quantity | None:
+        """The quantity that the names mean, when a stated unit does not speak against it."""
+        for text in (self.name, *self.source):
+            name, header_unit = split_header(text)
+            found = find_quantity(text) or find_quantity(name)
+            units = [unit for unit in (self.unit, self.source_unit, header_unit) if unit]
+            if found is not None and all(is_unit_of(unit, found) for unit in units):
+                return found
+        return None
+
+    def _wrong(self, what: str, remedy: str) -> None:
+        raise StudyFileError(f"The column {self.name!r} is not described well: {what}.", remedy=remedy)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Level names in order; the first is the reference."""
+        return tuple(self.levels)
+
+    def to_json(self) -> dict[str, Any]:
+        """The column as an entry of ``columns.json``."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "unit": self.unit,
+            "kind": self.kind,
+            "levels": list(self.level_names),
+            "candidate": self.role == "candidate",
+            "role": self.role,
+            "quantity": self.quantity,
+            "log": self.log,
+            "plausible": list(self.plausible) if self.plausible else None,
+            "after_event": self.after_event,
+            "words": {level: list(words) for level, words in self.levels.items()},
+            "source": list(self.source),
+            "accept": list(self.accept),
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> ColumnSpec:
+        """The inverse of `to_json`."""
+        plausible = entry.get("plausible")
+        return cls(
+            name=entry["name"],
+            label=entry["label"],
+            unit=entry["unit"],
+            kind=entry["kind"],
+            levels={level: tuple(words) for level, words in entry.get("words", {}).items()},
+            role=entry["role"],
+            quantity=entry["quantity"] or "none",
+            log=entry["log"],
+            plausible=(plausible[0], plausible[1]) if plausible else None,
+            after_event=entry["after_event"],
+            source=tuple(entry["source"]),
+            accept=tuple(entry["accept"]),
+        )
+
+
+def levels_from_words(words: Mapping[object, object], order: Sequence[object] = ()) -> dict[str, tuple[str, ...]]:
+    """Turn ``{"男": "male", "女": "female"}`` into levels with their words.
+
+    Parameters
+    ----------
+    words
+        Word in the table -> level. The levels 0 and 1 (or False and True) stay in that order.
+    order
+        Levels in order; default: 0 before 1, else as they first appear.
+    """
+    levels: dict[str, list[str]] = {str(level): [] for level in order}
+    found = list(dict.fromkeys(words.values()))
+    if not order and all(level in (0, 1) for level in found):
+        levels = {"0": [], "1": []}
+    for word, level in words.items():
+        key = str(int(level)) if isinstance(level, bool) else str(level)
+        levels.setdefault(key, []).append(str(word))
+    return {level: tuple(items) for level, items in levels.items()}
+
+
+def level_words(spec: ColumnSpec) -> dict[str, str]:
+    """Normalized word -> level name, for reading the cells of a binary or categorical column."""
+    table: dict[str, str] = {}
+    for level, words in spec.levels.items():
+        for word in (*words, level):
+            table.setdefault(word_key(word), level)
+    return table
+
+
+def levels_meant(spec: ColumnSpec, words: Iterable[object]) -> set[str]:
+    """The levels of a column that these words mean (a level's name, or a word of the table).
+
+    Raises
+    ------
+    StudyFileError
+        A word means none of them.
+    """
+    table = level_words(spec)
+    meant = set()
+    for word in words:
+        level = table.get(word_key(word))
+        if level is None:
+            raise StudyFileError(
+                f"The column {spec.name!r} has no value {word!r}.",
+                expected=", ".join(sorted(table)),
+                remedy=nearest(word_key(word), sorted(table)) or None,
+            )
+        meant.add(level)
+    return meant
+
+
+def word_key(word: object) -> str:
+    """What two spellings of one word share: case, spaces, and ``1`` for ``1.0``."""
+    if isinstance(word, bool):
+        return str(int(word))
+    if isinstance(word, float) and word.is_integer():
+        return str(int(word))
+    text = normalize_text(word).casefold()
+    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    """``did you mean 'x'?`` for a misspelt word, or an empty text."""
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if not near:
+        lower = {item.casefold(): item for item in words}
+        near = [lower[key] for key in difflib.get_close_matches(word.casefold(), list(lower), n=1, cutoff=0.6)]
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _tidy_levels(levels: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    tidy: dict[str, tuple[str, ...]] = {}
+    for level, words in levels.items():
+        listed = [words] if isinstance(words, str | int | float) else list(words)
+        tidy[str(level)] = tuple(word_key(word) if not isinstance(word, str) else word for word in listed)
+    return tidy
+
+
+def _check_choice(spec: ColumnSpec, attribute: str, allowed: tuple[str, ...]) -> None:
+    value = getattr(spec, attribute)
+    if value not in allowed:
+        raise StudyFileError(
+            f"The column {spec.name!r} has an unknown {attribute}.",
+            expected=", ".join(item or "(none)" for item in allowed),
+            found=repr(value),
+            remedy=nearest(str(value), allowed) or None,
+        )

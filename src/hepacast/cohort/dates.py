@@ -1,0 +1,70 @@
+"""Dates as people type them: ISO, day.month.year, year/month/day, 年月日, Excel's own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from hepacast.cohort.numbers import normalize_text
+
+#: Excel counts days from here (its 1900 is a leap year, which is why it is not 1900-01-01).
+_EXCEL_EPOCH = dt.datetime(1899, 12, 30)
+_EXCEL_DAYS = range(18264, 73051)  # 1950 to 2099
+
+_YEAR_FIRST = re.compile(r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T].*)?$")
+_DAY_FIRST = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})(?: .*)?$")
+_SLASHES = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?: .*)?$")
+_COMPACT = re.compile(r"^(19|20)(\d{2})(\d{2})(\d{2})$")
+
+
+class DateProblem(ValueError):
+    """A cell that is no date, or one of two dates."""
+
+
+def parse_date(cell: object, date_format: str = "") -> dt.datetime:
+    """One cell as a date.
+
+    Parameters
+    ----------
+    cell
+        Text, number (Excel's day count or ``20240131``) or date.
+    date_format
+        `datetime.strptime` format, for tables whose order of day and month is not clear.
+
+    Raises
+    ------
+    DateProblem
+        The text is no date, or day and month cannot be told apart (``03/04/2024``).
+    """
+    if isinstance(cell, dt.datetime):
+        return dt.datetime(cell.year, cell.month, cell.day)
+    if isinstance(cell, dt.date):
+        return dt.datetime(cell.year, cell.month, cell.day)
+    text = normalize_text(int(cell) if isinstance(cell, float) and cell.is_integer() else cell)
+    if date_format:
+        try:
+            return dt.datetime.strptime(text, date_format)
+        except ValueError as error:
+            raise DateProblem(f"{text!r} does not have the format {date_format!r}") from error
+    if text.isdigit() and int(text) in _EXCEL_DAYS:
+        return _EXCEL_EPOCH + dt.timedelta(days=int(text))
+    if match := _COMPACT.match(text):
+        return _date(int(match.group(1) + match.group(2)), int(match.group(3)), int(match.group(4)), text)
+    if match := _YEAR_FIRST.match(text):
+        return _date(int(match.group(1)), int(match.group(2)), int(match.group(3)), text)
+    if match := _DAY_FIRST.match(text):
+        return _date(int(match.group(3)), int(match.group(2)), int(match.group(1)), text)
+    if match := _SLASHES.match(text):
+        first, second, year = (int(part) for part in match.groups())
+        if first <= 12 and second <= 12 and first != second:
+            raise DateProblem(f"{text!r} may be day/month or month/day; say `date_format: '%d/%m/%Y'`")
+        day, month = (first, second) if first > 12 else (second, first)
+        return _date(year, month, day, text)
+    raise DateProblem(f"{text!r} is not a date")
+
+
+def _date(year: int, month: int, day: int, text: str) -> dt.datetime:
+    try:
+        return dt.datetime(year, month, day)
+    except ValueError as error:
+        raise DateProblem(f"{text!r} is not a day of the calendar") from error

@@ -1,0 +1,244 @@
+"""From raw sheets to cells by patient: identifiers, duplicates, several sheets of one workbook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hepacast.cohort.columns import nearest
+from hepacast.cohort.findings import Finding, name_patients
+from hepacast.cohort.headers import find_header
+from hepacast.cohort.numbers import is_missing_word
+from hepacast.cohort.sheets import CellProblem, Sheet
+from hepacast.errors import TableError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One raw cell and where it stands."""
+
+    value: Any
+    row: int
+    sheet: str
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Raw sheets that carry the ID column, read by patient.
+
+    Parameters
+    ----------
+    sheets
+        The sheets in the file's order.
+    rows
+        For each sheet: patient -> position of the row in that sheet.
+    patients
+        All patients, in the order of their first appearance.
+    id_headers
+        Header of the identifier in each sheet.
+    """
+
+    sheets: tuple[Sheet, ...]
+    rows: tuple[dict[str, int], ...]
+    patients: tuple[str, ...]
+    id_headers: tuple[str, ...]
+
+    @property
+    def headers(self) -> list[str]:
+        """All headers but the identifiers', each once, in order."""
+        listed = [head for sheet, own in zip(self.sheets, self.id_headers) for head in sheet.headers if head != own]
+        return list(dict.fromkeys(listed))
+
+    def unit_below(self, header: str) -> str:
+        """The unit in the row beneath a header, empty when there is none."""
+        return next((sheet.units[header] for sheet in self.sheets if header in sheet.units), "")
+
+    def row_of(self, patient: str, header: str | None = None) -> int | None:
+        """Row of a patient as Excel counts, in the sheet that has `header` (any sheet when None)."""
+        for sheet, rows in zip(self.sheets, self.rows):
+            if patient in rows and (header is None or header in sheet.headers):
+                return sheet.rows[rows[patient]]
+        return None
+
+    def collect(self, header: str, sheet_name: str = "") -> tuple[dict[str, Cell], list[Finding]]:
+        """The cells of one column by patient; sheets that disagree about a cell give an error finding.
+
+        Raises
+        ------
+        TableError
+            The header stands twice in one sheet, so nobody can tell which column is meant.
+        """
+        cells: dict[str, Cell] = {}
+        findings: list[Finding] = []
+        for sheet, rows in zip(self.sheets, self.rows):
+            if header not in sheet.headers or sheet_name not in ("", sheet.name):
+                continue
+            if sheet.headers.count(header) > 1:
+                raise TableError(
+                    f"The header {header!r} stands {sheet.headers.count(header)} times in one sheet.",
+                    where=f"sheet {sheet.name}",
+                    remedy="give each column its own header",
+                )
+            column = sheet.column(header)
+            for patient, position in rows.items():
+                cell = Cell(column[position], sheet.rows[position], sheet.name)
+                known = cells.get(patient)
+                if known is None or _empty(known.value):
+                    cells[patient] = cell
+                elif not _empty(cell.value) and not _same(known.value, cell.value):
+                    findings.append(_disagreement(header, patient, known, cell))
+        return cells, findings
+
+
+def join_sheets(
+    sheets: Sequence[Sheet], *, id_column: str, sheet: str | Sequence[str] | None
+) -> tuple[RawTable, list[Finding]]:
+    """Choose the sheets and read their identifiers.
+
+    Parameters
+    ----------
+    sheets
+        As `read_sheets` gives them.
+    id_column
+        Header of the patient identifier.
+    sheet
+        One name, several names, or None for every sheet that has the ID column. Several sheets are joined by
+        patient: sheets of different patients are put below each other, sheets of the same patients side by side.
+
+    Raises
+    ------
+    TableError
+        A named sheet is missing, or no sheet has the ID column.
+    """
+    chosen = _choose(sheets, sheet)
+    usable = [item for item in chosen if item.headers and find_header(item.headers, [id_column])]
+    if not usable or (sheet is not None and len(usable) < len(chosen)):
+        lacking = [item for item in chosen if item not in usable]
+        heads = sorted({head for item in lacking for head in item.headers})
+        raise TableError(
+            f"The ID column {id_column!r} was not found.",
+            expected=f"a header {id_column!r} in one of the first 25 rows",
+            found=f"headers {', '.join(heads[:12])}" if heads else "no row with that header",
+            where=", ".join(f"sheet {item.name}" for item in lacking) or None,
+            remedy=nearest(id_column, heads) or "say in the study file how the ID column is called",
+        )
+    findings: list[Finding] = []
+    rows: list[dict[str, int]] = []
+    id_headers: list[str] = []
+    for item in usable:
+        header = find_header(item.headers, [id_column])[0]
+        id_headers.append(header)
+        index, remarks = _index(item, header)
+        rows.append(index)
+        findings += remarks
+    patients = tuple(dict.fromkeys(patient for index in rows for patient in index))
+    if not patients:
+        raise TableError("The table has no patients.", where=", ".join(f"sheet {item.name}" for item in usable))
+    findings += _similar_ids(patients)
+    findings += _coverage(usable, rows, patients)
+    return RawTable(tuple(usable), tuple(rows), patients, tuple(id_headers)), findings
+
+
+def clean_id(cell: Any) -> str:
+    """An identifier as text: leading zeros kept, whitespace around it removed, ``7.0`` of Excel is ``7``."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).replace("\u00a0", " ").replace("\u3000", " ").replace("\ufeff", "").strip()
+
+
+def _choose(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -> list[Sheet]:
+    if wanted is None:
+        return list(sheets)
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    by_name = {item.name: item for item in sheets}
+    for name in names:
+        if name not in by_name:
+            raise TableError(
+                f"The sheet {name!r} was not found.",
+                expected=name,
+                found=", ".join(by_name),
+                remedy=nearest(name, list(by_name)) or None,
+            )
+    return [by_name[name] for name in names]
+
+
+def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
+    index: dict[str, int] = {}
+    findings: list[Finding] = []
+    for position, (row, cell) in enumerate(zip(sheet.rows, sheet.column(header))):
+        if _empty(cell) or isinstance(cell, CellProblem) or is_missing_word(cell):
+            message = "a row with values but without a patient identifier was left out"
+            findings.append(Finding("error", "missing-id", message, row=row, column=header))
+            continue
+        patient = clean_id(cell)
+        if patient in index:
+            first = sheet.rows[index[patient]]
+            same = sheet.cells[index[patient]] == sheet.cells[position]
+            what = "an identical row" if same else "a row with other values"
+            findings.append(
+                Finding(
+                    "error",
+                    "duplicate-id",
+                    f"the patient is already in row {first} ({what}); keep one row per patient",
+                    patient,
+                    row,
+                    header,
+                )
+            )
+            continue
+        index[patient] = position
+    return index, findings
+
+
+def _similar_ids(patients: Sequence[str]) -> list[Finding]:
+    groups: dict[str, list[str]] = {}
+    for patient in patients:
+        key = "".join(patient.split()).casefold().replace("-", "").replace("_", "").lstrip("0")
+        groups.setdefault(key, []).append(patient)
+    return [
+        Finding(
+            "warning",
+            "similar-id",
+            f"the identifiers {', '.join(repr(name) for name in names)} differ only in case, zeros or marks: "
+            "one patient or several?",
+            patient=names[0],
+        )
+        for names in groups.values()
+        if len(names) > 1
+    ]
+
+
+def _coverage(sheets: Sequence[Sheet], rows: Sequence[dict[str, int]], patients: Sequence[str]) -> list[Finding]:
+    if len(sheets) < 2:
+        return []
+    if sum(len(index) for index in rows) == len(patients):
+        names = ", ".join(f"{sheet.name} ({len(index)})" for sheet, index in zip(sheets, rows))
+        return [Finding("note", "sheets-stacked", f"sheets of different patients were put below each other: {names}")]
+    findings = []
+    for sheet, index in zip(sheets, rows):
+        lacking = [patient for patient in patients if patient not in index]
+        if lacking:
+            message = f"{len(lacking)} patients have no row in sheet {sheet.name}: {name_patients(lacking)}"
+            findings.append(Finding("warning", "sheet-incomplete", message))
+    return findings
+
+
+def _disagreement(header: str, patient: str, first: Cell, second: Cell) -> Finding:
+    return Finding(
+        "error",
+        "sheets-disagree",
+        f"sheet {first.sheet} (row {first.row}) says {first.value!r}, sheet {second.sheet} says {second.value!r}; "
+        "correct one, or name the sheet of this column in the study file",
+        patient,
+        second.row,
+        header,
+    )
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _same(first: Any, second: Any) -> bool:
+    return first == second or str(first).strip() == str(second).strip()

@@ -1,0 +1,172 @@
+"""Reading a number as people type it: decimal commas, limits of detection, arrows, words for "not measured".
+
+The rule, in order, for one cell of a numeric column:
+
+1. a blank or a word for "missing" (`MISSING_WORDS`) is missing;
+2. ``<x``, ``≤x`` (below the limit of detection) becomes x / 2, ``>x``, ``≥x`` becomes x; `CensoredPolicy` may say
+   ``limit`` (x in both cases) or ``missing``. It is always reported;
+3. marks that a laboratory prints after the number (arrows, ``H``, ``L``, ``*``) are removed and reported;
+4. what is left must be a number with the column's decimal mark, thousands grouped by the other mark, a space or an
+   apostrophe. A text that is no number, and a number that could be read in two ways, is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+CensoredPolicy = Literal["half", "limit", "missing"]
+Decimal = Literal[".", ","]
+
+#: Words for "no value" (compared after normalization and in lower case), in English, German and Chinese.
+MISSING_WORDS = frozenset(
+    (
+        *("-", "--", "---", "–", "—", "/", "//", "\\", "?", "??", ".", "..", "*"),
+        *("n/a", "n.a.", "na", "#n/a", "nan", "nd", "n.d.", "null", "missing", "unknown", "unk", "pending"),
+        *("not done", "not available", "not measured", "not tested", "not stated", "not known"),
+        *("k.a.", "k.a", "keine angabe", "fehlt", "fehlend", "unbekannt", "nicht bestimmt", "nicht gemessen"),
+        *("n.b.", "n.v.", "entfällt", "未测", "未查", "未做", "未检", "未检测", "缺失", "不详", "未知", "未提供"),
+        *("无数据", "无结果"),
+    )
+)
+
+_BELOW = re.compile(r"^(<=|=<|<|≤|⩽|≦)\s*")
+_ABOVE = re.compile(r"^(>=|=>|>|≥|⩾|≧)\s*")
+_FLAG = re.compile(r"\s*([↑↓▲▼]+|\*+|(?<=\s)(HH?|LL?))$")
+_EXPONENT = r"(?:[eE][+-]?\d+)?"
+_SPACES = "\u00a0\u2009\u202f\u3000"
+
+
+@dataclass(frozen=True)
+class ParsedNumber:
+    """What one cell says.
+
+    Parameters
+    ----------
+    value
+        The number, NaN when missing or unreadable.
+    status
+        ``ok``, ``missing``, ``censored`` (below or above a limit), ``ambiguous`` or ``text`` (no number).
+    comparator
+        ``<`` or ``>`` for a censored value.
+    limit
+        The limit of a censored value.
+    remark
+        What was removed or assumed, empty when nothing was.
+    """
+
+    value: float
+    status: Literal["ok", "missing", "censored", "ambiguous", "text"]
+    comparator: str = ""
+    limit: float = math.nan
+    remark: str = ""
+
+
+def normalize_text(text: object) -> str:
+    """Full-width characters to plain ones (NFKC), every kind of space to one space, ends trimmed."""
+    plain = unicodedata.normalize("NFKC", str(text)).replace("−", "-").replace("\ufeff", "")
+    for space in _SPACES:
+        plain = plain.replace(space, " ")
+    return re.sub(r"\s+", " ", plain).strip()
+
+
+def is_missing_word(text: object) -> bool:
+    """Whether a cell's text stands for "no value"."""
+    plain = normalize_text(text).casefold()
+    return plain == "" or plain.replace("_", " ") in MISSING_WORDS
+
+
+def parse_number(text: object, *, decimal: Decimal = ".", censored: CensoredPolicy = "half") -> ParsedNumber:
+    """Read one cell by the rule at the top of this module.
+
+    Parameters
+    ----------
+    text
+        A number as Excel stores it, or text.
+    decimal
+        The decimal mark of the column.
+    censored
+        What stands for a value below or above a limit.
+    """
+    if isinstance(text, bool):
+        return ParsedNumber(math.nan, "text", remark="a truth value, not a number")
+    if text is None:
+        return ParsedNumber(math.nan, "missing")
+    if isinstance(text, int | float):
+        value = float(text)
+        return ParsedNumber(value, "ok") if math.isfinite(value) else ParsedNumber(math.nan, "missing")
+    if is_missing_word(text):
+        return ParsedNumber(math.nan, "missing")
+    plain = normalize_text(text)
+    plain, remark = _without_flag(plain)
+    for pattern, comparator in ((_BELOW, "<"), (_ABOVE, ">")):
+        if match := pattern.match(plain):
+            return _censored(plain[match.end() :], comparator, decimal, censored)
+    value, status = _plain_number(plain, decimal)
+    return ParsedNumber(value, status, remark=remark)  # type: ignore[arg-type]
+
+
+def guess_decimal(texts: Iterable[object]) -> Literal[".", ",", "", "mixed"]:
+    """The decimal mark that a column's cells prove: ``mixed`` when they prove both, ``""`` when they prove none.
+
+    A comma is proven decimal by one or two digits, or four and more, behind it (``1,23``), by a zero before it
+    (``0,512``) or by points before it (``1.234,5``); a point likewise.
+    """
+    marks = {_proof(normalize_text(text)) for text in texts if isinstance(text, str)} - {""}
+    if len(marks) > 1:
+        return "mixed"
+    return marks.pop() if marks else ""  # type: ignore[return-value]
+
+
+def _proof(text: str) -> str:
+    body = _FLAG.sub("", _ABOVE.sub("", _BELOW.sub("", text))).lstrip("+-").split(" ")[0]
+    for mark, other in ((",", "."), (".", ",")):
+        one, two = re.escape(mark), re.escape(other)
+        grouped = rf"\d{{1,3}}(?:{two}\d{{3}})+{one}\d+"
+        decimals = rf"\d+{one}(?:\d{{1,2}}|\d{{4,}}){_EXPONENT}|0*{one}\d+{_EXPONENT}"
+        if re.fullmatch(rf"{grouped}|{decimals}", body):
+            return mark
+        # Two or more groups (1,234,567) prove that this mark groups thousands.
+        if re.fullmatch(rf"\d{{1,3}}(?:{two}\d{{3}}){{2,}}", body):
+            return mark
+    return ""
+
+
+def _without_flag(text: str) -> tuple[str, str]:
+    match = _FLAG.search(text)
+    if match and match.start() > 0:
+        return text[: match.start()].rstrip(), f"the mark {match.group(1)!r} after the number was left out"
+    return text, ""
+
+
+def _censored(rest: str, comparator: str, decimal: Decimal, policy: CensoredPolicy) -> ParsedNumber:
+    limit, status = _plain_number(rest.strip(), decimal)
+    if status != "ok":
+        return ParsedNumber(math.nan, status, remark="no number after the sign")  # type: ignore[arg-type]
+    if policy == "missing":
+        value, said = math.nan, "taken as missing"
+    elif policy == "half" and comparator == "<":
+        value, said = limit / 2, f"taken as half the limit, {limit / 2:g}"
+    else:
+        value, said = limit, f"taken as the limit, {limit:g}"
+    return ParsedNumber(value, "censored", comparator=comparator, limit=limit, remark=said)
+
+
+def _plain_number(text: str, decimal: Decimal) -> tuple[float, str]:
+    mark, group = re.escape(decimal), re.escape("," if decimal == "." else ".")
+    plain = rf"[+-]?(?:\d+(?:{mark}\d*)?|{mark}\d+){_EXPONENT}"
+    if re.fullmatch(plain, text, flags=re.ASCII):
+        value = float(text.replace(decimal, "."))
+        return (value, "ok") if math.isfinite(value) else (math.nan, "text")
+    grouped = rf"([+-]?\d{{1,3}}(?:(?:{group}\d{{3}})+|(?: \d{{3}})+|(?:['’]\d{{3}})+))((?:{mark}\d+)?)"
+    if match := re.fullmatch(grouped, text, flags=re.ASCII):
+        whole = re.sub(r"[^\d+-]", "", match.group(1))
+        return float(whole + match.group(2).replace(decimal, ".")), "ok"
+    other = re.escape("," if decimal == "." else ".")
+    if re.fullmatch(rf"[+-]?\d+{other}\d+", text, flags=re.ASCII):
+        return math.nan, "ambiguous"
+    return math.nan, "text"

@@ -1,0 +1,280 @@
+"""What is predicted: `BinaryOutcome` and `SurvivalOutcome`, validated when they are made.
+
+Both hold only patients whose outcome is known. Patients whose outcome cannot be told stand in `unknown` with the
+reason, so that the flow diagram counts them; nobody is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.cohort.findings import Finding, name_patients
+from hepacast.errors import OutcomeError
+
+TIME_UNITS: dict[str, float] = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
+
+
+@dataclass(frozen=True)
+class BinaryOutcome:
+    """An event that happened or not.
+
+    Parameters
+    ----------
+    name
+        Name in tables and figures, for example ``PTLF``.
+    values
+        0 or 1 by patient (index: identifier as text), no missing values.
+    positive, negative
+        Names of the two groups.
+    source
+        Definition with its citation.
+    conditions
+        For a composite outcome: which condition fired, by patient (0, 1, NaN for not recorded).
+    unknown
+        Patients whose outcome cannot be told, with the reason.
+    findings
+        What the derivation had to say.
+
+    Raises
+    ------
+    OutcomeError
+        Values other than 0 and 1, missing values, repeated patients, or one class only.
+    """
+
+    name: str
+    values: pd.Series
+    positive: str = "event"
+    negative: str = "no event"
+    source: str = ""
+    conditions: pd.DataFrame | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        values = _with_text_index(self.values)
+        _check_patients(self.name, values)
+        _check_missing(self.name, values)
+        _check_codes(self.name, values, "the outcome")
+        values = values.astype("int64").rename(self.name)
+        object.__setattr__(self, "values", values)
+        counts = values.value_counts()
+        if len(counts) < 2:
+            only = self.positive if len(counts) and counts.index[0] == 1 else self.negative
+            raise OutcomeError(
+                f"The outcome {self.name!r} has one class only.",
+                expected="patients with and without the event",
+                found=f"{len(values)} patients, all {only!r}" if len(values) else "no patients",
+                remedy="check the outcome's columns and which values mean the event",
+            )
+
+    @property
+    def n(self) -> int:
+        """Number of patients with a known outcome."""
+        return len(self.values)
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return int(self.values.sum())
+
+    @property
+    def prevalence(self) -> float:
+        """Share of patients with the event."""
+        return self.n_events / self.n
+
+    @property
+    def patients(self) -> list[str]:
+        """Patients with a known outcome."""
+        return list(self.values.index)
+
+    def labels(self) -> pd.Series:
+        """Group names by patient."""
+        return self.values.map({0: self.negative, 1: self.positive}).rename(self.name)
+
+    def select(self, patients: Iterable[str]) -> BinaryOutcome:
+        """The outcome of some patients, in the order given.
+
+        Raises
+        ------
+        OutcomeError
+            They are all of one class.
+        """
+        order = list(patients)
+        conditions = self.conditions.reindex(order) if self.conditions is not None else None
+        return replace(self, values=self.values.loc[order], conditions=conditions)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``outcome.json``."""
+        fired = self.conditions.reindex(self.patients) if self.conditions is not None else None
+        return {
+            "name": self.name,
+            "kind": "binary",
+            "positive": self.positive,
+            "negative": self.negative,
+            "definition": self.source,
+            "source": self.source,
+            "n": self.n,
+            "n_events": self.n_events,
+            "conditions": {str(name): int((column == 1).sum()) for name, column in fired.items()}
+            if fired is not None
+            else {},
+            "unknown": dict(self.unknown),
+        }
+
+
+@dataclass(frozen=True)
+class SurvivalOutcome:
+    """Time to an event or to the last contact.
+
+    Parameters
+    ----------
+    name
+        Name in tables and figures, for example ``time to progression``.
+    time
+        By patient, above 0, in `unit`.
+    event
+        1 for the event, 0 for censored, by patient.
+    unit
+        ``days``, ``weeks``, ``months`` or ``years``.
+    source
+        Where time and event come from.
+    unknown
+        Patients without time or event, with the reason.
+    findings
+        What the derivation had to say.
+
+    Raises
+    ------
+    OutcomeError
+        Times of 0 or less, events other than 0 and 1, missing values, no event at all.
+    """
+
+    name: str
+    time: pd.Series
+    event: pd.Series
+    unit: str = "days"
+    source: str = ""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        time, event = _with_text_index(self.time), _with_text_index(self.event)
+        if self.unit not in TIME_UNITS:
+            raise OutcomeError(f"{self.unit!r} is not a unit of time.", expected=", ".join(TIME_UNITS))
+        if not time.index.equals(event.index):
+            raise OutcomeError(f"Time and event of {self.name!r} are not of the same patients.")
+        _check_patients(self.name, time)
+        _check_missing(f"{self.name} (time)", time)
+        _check_missing(f"{self.name} (event)", event)
+        _check_codes(self.name, event, "the event")
+        bad = time.index[~(time.astype(float) > 0) | ~np.isfinite(time.astype(float))]
+        if len(bad):
+            raise OutcomeError(
+                f"{len(bad)} patients have a time of 0 or less in {self.name!r}.",
+                expected="times above 0",
+                found=", ".join(f"{patient}: {time[patient]:g}" for patient in bad[:10]),
+                remedy="correct the dates; if a zero means an event on the first day, write half a day; "
+                "or leave these patients out with a reason",
+            )
+        if not int(event.sum()):
+            raise OutcomeError(
+                f"{self.name!r} has no event.",
+                expected="at least one event (1)",
+                found=f"{len(event)} censored patients",
+                remedy="check which values of the event column mean the event",
+            )
+        object.__setattr__(self, "time", time.astype("float64").rename("time"))
+        object.__setattr__(self, "event", event.astype("int64").rename("event"))
+
+    @property
+    def n(self) -> int:
+        """Number of patients."""
+        return len(self.time)
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return int(self.event.sum())
+
+    @property
+    def patients(self) -> list[str]:
+        """Patients with known time and event."""
+        return list(self.time.index)
+
+    def in_unit(self, unit: str) -> SurvivalOutcome:
+        """The same follow-up in another unit of time (a month is 365.25 / 12 days)."""
+        if unit not in TIME_UNITS:
+            raise OutcomeError(f"{unit!r} is not a unit of time.", expected=", ".join(TIME_UNITS))
+        return replace(self, time=self.time * (TIME_UNITS[self.unit] / TIME_UNITS[unit]), unit=unit)
+
+    def select(self, patients: Iterable[str]) -> SurvivalOutcome:
+        """The outcome of some patients, in the order given."""
+        order = list(patients)
+        return replace(self, time=self.time.loc[order], event=self.event.loc[order])
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``outcome.json``."""
+        return {
+            "name": self.name,
+            "kind": "survival",
+            "unit": self.unit,
+            "positive": "event",
+            "negative": "censored",
+            "definition": self.source,
+            "source": self.source,
+            "n": self.n,
+            "n_events": self.n_events,
+            "conditions": {},
+            "unknown": dict(self.unknown),
+        }
+
+
+Outcome = BinaryOutcome | SurvivalOutcome
+
+
+def unknown_findings(outcome: Outcome) -> list[Finding]:
+    """One warning for each patient whose outcome cannot be told."""
+    return [
+        Finding("warning", "outcome-unknown", f"the outcome cannot be told: {reason}", patient, column=outcome.name)
+        for patient, reason in outcome.unknown.items()
+    ]
+
+
+def _with_text_index(values: pd.Series) -> pd.Series:
+    series = pd.Series(values).copy()
+    series.index = pd.Index([str(patient) for patient in series.index], name="patient", dtype=object)
+    return series
+
+
+def _check_patients(name: str, values: pd.Series) -> None:
+    double = values.index[values.index.duplicated()]
+    if len(double):
+        raise OutcomeError(f"The outcome {name!r} has a patient twice.", found=name_patients(dict.fromkeys(double)))
+
+
+def _check_missing(name: str, values: pd.Series) -> None:
+    lacking = values.index[values.isna()]
+    if len(lacking):
+        raise OutcomeError(
+            f"The outcome {name!r} is missing for {len(lacking)} of {len(values)} patients.",
+            found=name_patients(lacking),
+            remedy="complete the table, or leave these patients out with a reason that the flow diagram shows",
+        )
+
+
+def _check_codes(name: str, values: pd.Series, what: str) -> None:
+    numbers = pd.to_numeric(values, errors="coerce")
+    wrong = values[~numbers.isin([0, 1])]
+    if len(wrong):
+        shown = ", ".join(f"{patient}: {value!r}" for patient, value in wrong.head(5).items())
+        raise OutcomeError(
+            f"The outcome {name!r} has values other than 0 and 1.",
+            expected=f"1 where {what} happened, 0 where it did not",
+            found=f"{shown}{' ...' if len(wrong) > 5 else ''}",
+            remedy="say in the study file which values mean the event",
+        )

@@ -1,0 +1,284 @@
+"""From raw cells to typed values, with a finding for everything that was assumed, changed or refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hepacast.cohort.columns import ColumnSpec, level_words, nearest, word_key
+from hepacast.cohort.dates import DateProblem, parse_date
+from hepacast.cohort.findings import Finding, Severity, condense
+from hepacast.cohort.joining import Cell
+from hepacast.cohort.numbers import (
+    CensoredPolicy,
+    Decimal,
+    guess_decimal,
+    is_missing_word,
+    normalize_text,
+    parse_number,
+)
+from hepacast.cohort.quantities import convert, get_quantity, is_unit_of, known_units, split_unit, unit_factor, unit_key
+from hepacast.cohort.sheets import CellProblem
+
+#: What a column without any proof does with a lone group of three digits (`1,234`).
+FileDecimal = Literal[".", ",", "", "mixed"]
+
+_LONE_GROUP = {
+    ",": re.compile(r"^[<>≤≥=\s]*[+-]?[1-9]\d{0,2},\d{3}$"),
+    ".": re.compile(r"^[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}$"),
+}
+
+
+@dataclass
+class _Collector:
+    """Gathers the findings of one column."""
+
+    column: str
+    findings: list[Finding]
+
+    def add(
+        self, severity: Severity, code: str, message: str, patient: str | None = None, row: int | None = None
+    ) -> None:
+        self.findings.append(Finding(severity, code, message, patient, row, self.column))
+
+
+def parse_column(
+    spec: ColumnSpec,
+    cells: Mapping[str, Cell],
+    *,
+    header_unit: str = "",
+    decimal: Literal["auto", ".", ","] = "auto",
+    file_decimal: FileDecimal = "",
+    censored: CensoredPolicy = "half",
+) -> tuple[pd.Series, ColumnSpec, list[Finding]]:
+    """Read one column.
+
+    Parameters
+    ----------
+    spec
+        What the column is.
+    cells
+        Raw cells by patient.
+    header_unit
+        Unit in the header or in the row beneath it.
+    decimal
+        Decimal mark, or ``auto``: the one that the column's cells prove, else the file's.
+    file_decimal
+        The mark that all numeric columns together prove.
+    censored
+        What ``<0.8`` becomes.
+
+    Returns
+    -------
+    values
+        float64 (numeric; binary as 0 and 1), level names (categorical) or datetime64, indexed by patient.
+    spec
+        Completed: unit, plausible range, levels.
+    findings
+        What was assumed, changed or refused.
+    """
+    log = _Collector(spec.name, [])
+    readable = _without_problems(cells, log)
+    if spec.kind == "numeric":
+        spec, factor = _resolve_units(spec, header_unit, log)
+        values = _numbers(spec, readable, decimal, file_decimal, censored, log)
+        series = pd.Series(values, index=list(cells), dtype="float64") * factor
+    elif spec.kind == "date":
+        series = pd.Series(_dates(spec, readable, log), index=list(cells), dtype="datetime64[ns]")
+    else:
+        spec, levels = _levels(spec, readable, log)
+        series = pd.Series([levels.get(patient) for patient in cells], index=list(cells), dtype=object)
+        if spec.kind == "binary":
+            codes = {name: float(code) for code, name in enumerate(spec.level_names)}
+            series = series.map(codes).astype("float64")
+    return series.rename(spec.name), spec, condense(log.findings)
+
+
+def _without_problems(cells: Mapping[str, Cell], log: _Collector) -> dict[str, Cell]:
+    kept = {}
+    for patient, cell in cells.items():
+        if isinstance(cell.value, CellProblem):
+            log.add("error", "unreadable-cell", cell.value.text, patient, cell.row)
+            cell = replace(cell, value=None)
+        kept[patient] = cell
+    return kept
+
+
+def _resolve_units(spec: ColumnSpec, header_unit: str, log: _Collector) -> tuple[ColumnSpec, float]:
+    """The unit in the table and the unit that is kept; returns the factor between them."""
+    if not spec.quantity:
+        stated = spec.source_unit or spec.unit
+        if header_unit and stated and unit_key(header_unit) != unit_key(stated):
+            log.add("error", "unit-conflict", f"the header says {header_unit}, the study file says {stated}")
+        return replace(spec, unit=spec.unit or header_unit, quantity="none"), 1.0
+    known = get_quantity(spec.quantity)
+    if header_unit and not is_unit_of(header_unit, known):
+        message = f"the header gives {header_unit}, which is no unit of {known.label} ({', '.join(known_units(known))})"
+        log.add("error", "wrong-unit", message)
+        header_unit = ""
+    if header_unit and spec.source_unit and unit_factor(header_unit, known) != unit_factor(spec.source_unit, known):
+        log.add(
+            "error",
+            "unit-conflict",
+            f"the header says {header_unit}, the study file says {spec.source_unit}; correct the one that is wrong",
+        )
+    in_table = spec.source_unit or header_unit or spec.unit or known.unit
+    kept = spec.unit or in_table
+    if not (spec.source_unit or header_unit or spec.unit) and set(known.units.values()) - {1.0}:
+        message = f"neither the header nor the study file gives a unit; taken as {known.unit}"
+        log.add("warning", "unit-not-stated", message)
+    factor = unit_factor(in_table, known) / unit_factor(kept, known)
+    if factor != 1.0:
+        log.add("note", "unit-converted", f"converted from {in_table} to {kept} (factor {factor:g})")
+    plausible = spec.plausible or (
+        convert(known.plausible[0], known.unit, kept, known.name),
+        convert(known.plausible[1], known.unit, kept, known.name),
+    )
+    return replace(spec, unit=kept, source_unit=in_table, plausible=plausible), factor
+
+
+def _numbers(
+    spec: ColumnSpec,
+    cells: Mapping[str, Cell],
+    decimal: Literal["auto", ".", ","],
+    file_decimal: FileDecimal,
+    censored: CensoredPolicy,
+    log: _Collector,
+) -> list[float]:
+    bare = [split_unit(cell.value)[0] for cell in cells.values() if isinstance(cell.value, str)]
+    own = guess_decimal(bare) if decimal == "auto" else decimal
+    if own == "mixed":
+        log.add(
+            "warning", "mixed-decimal", "some cells have a decimal comma, others a decimal point; each is read as it is"
+        )
+    values = []
+    for patient, cell in cells.items():
+        if isinstance(cell.value, dt.date | dt.datetime):
+            message = f"a date ({cell.value:%Y-%m-%d}) in a column of numbers: Excel turns 1-2 or 3.4 into dates"
+            log.add("error", "date-in-number", message, patient, cell.row)
+            values.append(np.nan)
+            continue
+        values.append(_number(spec, patient, cell, own, file_decimal, censored, log))
+    return values
+
+
+def _number(
+    spec: ColumnSpec,
+    patient: str,
+    cell: Cell,
+    own: str,
+    file_decimal: FileDecimal,
+    censored: CensoredPolicy,
+    log: _Collector,
+) -> float:
+    text, factor = cell.value, 1.0
+    if isinstance(text, str) and not is_missing_word(text):
+        text, factor = _strip_unit(spec, text, patient, cell.row, log)
+    mark, doubt = _mark_for(text, own, file_decimal)
+    parsed = parse_number(text, decimal=mark, censored=censored)
+    if doubt and parsed.status in ("ok", "censored"):
+        message = f"{cell.value!r} can be read in two ways; say `decimal: ','` or `decimal: '.'` in the study file"
+        log.add("error", "ambiguous-number", message, patient, cell.row)
+        return np.nan
+    if parsed.status in ("text", "ambiguous"):
+        what = "is not a number" if parsed.status == "text" else f"does not fit the decimal mark {mark!r} of the column"
+        log.add("error", "not-a-number", f"{cell.value!r} {what}", patient, cell.row)
+        return np.nan
+    if parsed.status == "censored":
+        message = f"{cell.value!r} is {'below' if parsed.comparator == '<' else 'above'} a limit: {parsed.remark}"
+        log.add("note", "censored-value", message, patient, cell.row)
+    elif parsed.remark:
+        log.add("note", "mark-removed", f"{cell.value!r}: {parsed.remark}", patient, cell.row)
+    elif isinstance(text, str) and _LONE_GROUP["," if mark == "." else "."].match(normalize_text(text)):
+        log.add("note", "thousands-mark", f"{cell.value!r} was read as {parsed.value:g}", patient, cell.row)
+    return parsed.value * factor
+
+
+def _mark_for(text: Any, own: str, file_decimal: FileDecimal) -> tuple[Decimal, bool]:
+    """The decimal mark for one cell, and whether that is in doubt."""
+    if not isinstance(text, str):
+        return ".", False
+    mark = own if own in (".", ",") else ""
+    if not mark:
+        proof = guess_decimal([text])
+        mark = proof if proof in (".", ",") else ""
+    if not mark and own == "" and file_decimal in (".", ","):
+        mark = file_decimal
+    if mark:
+        return ("," if mark == "," else "."), False
+    plain = normalize_text(text)
+    doubt = bool(_LONE_GROUP[","].match(plain))
+    if own == "mixed" or file_decimal == "mixed":
+        doubt = doubt or bool(_LONE_GROUP["."].match(plain))
+    return ".", doubt
+
+
+def _strip_unit(spec: ColumnSpec, text: str, patient: str, row: int, log: _Collector) -> tuple[str, float]:
+    """`65 %` in a cell: the number and the factor to the table's unit; the text unchanged when it has no unit."""
+    number, unit = split_unit(text)
+    in_table = spec.source_unit or spec.unit
+    if not unit or number == normalize_text(text):
+        return text, 1.0
+    if spec.quantity and is_unit_of(unit, spec.quantity):
+        factor = convert(1.0, unit, in_table, spec.quantity)
+    elif not spec.quantity and unit_key(unit) == unit_key(in_table):
+        factor = 1.0
+    elif unit == "%" and unit_key(in_table) in ("", "1"):
+        factor = 0.01
+    else:
+        return text, 1.0
+    if factor != 1.0:
+        message = f"the cell gives its own unit, {text!r}; converted to {in_table or 'a pure number'}"
+        log.add("note", "unit-in-cell", message, patient, row)
+    return number, factor
+
+
+def _dates(spec: ColumnSpec, cells: Mapping[str, Cell], log: _Collector) -> list[dt.datetime | None]:
+    values: list[dt.datetime | None] = []
+    for patient, cell in cells.items():
+        if cell.value is None or (isinstance(cell.value, str) and is_missing_word(cell.value)):
+            values.append(None)
+            continue
+        try:
+            values.append(parse_date(cell.value, spec.date_format))
+        except DateProblem as problem:
+            log.add("error", "not-a-date", str(problem), patient, cell.row)
+            values.append(None)
+    return values
+
+
+def _levels(spec: ColumnSpec, cells: Mapping[str, Cell], log: _Collector) -> tuple[ColumnSpec, dict[str, str | None]]:
+    if spec.kind == "categorical" and not spec.levels:
+        spec = replace(spec, levels=_levels_from_data(cells))
+        log.add("note", "levels-from-data", f"levels as found in the table: {', '.join(spec.level_names)}")
+    words = level_words(spec)
+    keys = {word_key(cell.value) for cell in cells.values() if cell.value is not None}
+    if spec.kind == "binary" and "+" in keys and words.get("+") == spec.level_names[1]:
+        words.setdefault("-", spec.level_names[0])
+    values: dict[str, str | None] = {}
+    for patient, cell in cells.items():
+        level = words.get(word_key(cell.value)) if cell.value is not None else None
+        if level is None and cell.value is not None and not is_missing_word(cell.value):
+            known = sorted(words)
+            message = f"{normalize_text(cell.value)!r} is none of the words {', '.join(known)}"
+            hint = nearest(word_key(cell.value), known) or "add it to the column's levels in the study file"
+            log.add("error", "unknown-level", f"{message}; {hint}", patient, cell.row)
+        values[patient] = level
+    return spec, values
+
+
+def _levels_from_data(cells: Mapping[str, Cell]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, str] = {}
+    for cell in cells.values():
+        if cell.value is not None and not is_missing_word(cell.value):
+            text = word_key(cell.value) if not isinstance(cell.value, str) else normalize_text(cell.value)
+            found.setdefault(word_key(cell.value), text)
+    numbers = all(re.fullmatch(r"-?\d+(\.\d+)?", key) for key in found)
+    order = sorted(found, key=(lambda key: (float(key), key)) if numbers else (lambda key: (0.0, key)))
+    return {found[key]: (key,) for key in order}

@@ -1,0 +1,157 @@
+"""Training and validation sets: by a column, by lists of patients, or at random, stratified and fixed by the seed.
+
+A random split depends on the seed and on each patient's identifier only: the order of the rows does not change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hepacast.cohort.columns import nearest, word_key
+from hepacast.cohort.findings import name_patients
+from hepacast.cohort.joining import clean_id
+from hepacast.cohort.outcome import BinaryOutcome, Outcome
+from hepacast.errors import OutcomeError, StudyFileError, TableError
+
+TRAINING, VALIDATION = "training", "validation"
+#: Name of the one set of an undivided cohort.
+ALL = "training"
+
+
+def split_none(patients: Iterable[str]) -> pd.Series:
+    """One cohort: everybody is in the training set, which is judged by resampling."""
+    return _series(dict.fromkeys(patients, ALL))
+
+
+def split_by_column(values: pd.Series, sets: Mapping[str, Sequence[object]]) -> pd.Series:
+    """Sets by the words in a column (a center, or a column that names the set).
+
+    Parameters
+    ----------
+    values
+        The column by patient (as `ClinicalTable.values` gives it).
+    sets
+        Set -> the words that mark it, for example ``{"training": [1], "validation": [2, 3]}``.
+
+    Returns
+    -------
+    Series
+        Set by patient; patients whose word marks no set are left out (say why in the patient flow).
+
+    Raises
+    ------
+    StudyFileError
+        One word marks two sets, or a word stands nowhere in the column.
+    """
+    words: dict[str, str] = {}
+    for name, listed in sets.items():
+        for word in listed:
+            key = word_key(word)
+            if words.setdefault(key, name) != name:
+                raise StudyFileError(f"The word {word!r} marks both sets, {words[key]!r} and {name!r}.")
+    present = {word_key(value) for value in values.dropna()}
+    for key in words:
+        if key not in present:
+            raise StudyFileError(
+                f"No patient has {key!r} in the column that divides the sets.",
+                expected=f"a value of the column {values.name!r}: {', '.join(sorted(present)[:20])}",
+                found=key,
+                remedy=nearest(key, sorted(present)) or None,
+            )
+    placed = {
+        str(patient): words[word_key(value)]
+        for patient, value in values.items()
+        if not pd.isna(value) and word_key(value) in words
+    }
+    return _series(placed)
+
+
+def split_by_list(patients: Iterable[str], sets: Mapping[str, Iterable[str]]) -> pd.Series:
+    """Sets by lists of patients.
+
+    Raises
+    ------
+    TableError
+        A listed patient is not in the table, or stands in two lists.
+    """
+    known = list(patients)
+    placed: dict[str, str] = {}
+    for name, listed in sets.items():
+        cleaned = [clean_id(patient) for patient in listed]
+        strangers = [patient for patient in cleaned if patient not in set(known)]
+        if strangers:
+            raise TableError(
+                f"The list of the {name} set names patients who are not in the table.",
+                found=name_patients(strangers),
+                remedy=nearest(strangers[0], known) or "check the identifiers, leading zeros included",
+            )
+        for patient in cleaned:
+            if placed.setdefault(patient, name) != name:
+                raise TableError(f"Patient {patient} stands in the lists of two sets, {placed[patient]} and {name}.")
+    return _series({patient: placed[patient] for patient in known if patient in placed})
+
+
+def read_patient_list(path: str | Path) -> list[str]:
+    """Patients from a text file, one a line; empty lines and lines that begin with ``#`` are skipped.
+
+    Raises
+    ------
+    TableError
+        The file is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError("The list of patients was not found.", found=str(path))
+    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    return [clean_id(line) for line in lines if line]
+
+
+def split_at_random(outcome: Outcome, *, seed: int, validation_fraction: float = 0.3) -> pd.Series:
+    """A split stratified by outcome, independent of the order of patients.
+
+    Within each class patients are ordered by a hash of seed and identifier; the first share is the validation set,
+    rounded to the nearest patient (half up).
+    """
+    events = outcome.values if isinstance(outcome, BinaryOutcome) else outcome.event
+    placed: dict[str, str] = {}
+    for label in (0, 1):
+        members = sorted(
+            (str(patient) for patient in events.index[events == label]), key=lambda name: _rank(seed, name)
+        )
+        size = int(len(members) * validation_fraction + 0.5)
+        placed |= {patient: VALIDATION if place < size else TRAINING for place, patient in enumerate(members)}
+    return _series({str(patient): placed[str(patient)] for patient in events.index})
+
+
+def check_sets(sets: pd.Series, outcome: Outcome) -> None:
+    """Every set needs patients of both classes (binary), or an event (survival).
+
+    Raises
+    ------
+    OutcomeError
+        A set has one class only, or no event.
+    """
+    events = outcome.values if isinstance(outcome, BinaryOutcome) else outcome.event
+    for name in dict.fromkeys(sets):
+        members = events.reindex(sets.index[sets == name]).dropna()
+        positive = int(members.sum())
+        enough = 0 < positive < len(members) if isinstance(outcome, BinaryOutcome) else positive > 0
+        if not enough:
+            raise OutcomeError(
+                f"The {name} set cannot be used: its {len(members)} patients have {positive} events.",
+                expected="patients with and without the event in each set",
+                remedy="choose another split, or take one set and judge the model by resampling",
+            )
+
+
+def _rank(seed: int, patient: str) -> str:
+    return hashlib.sha256(f"split\x1f{int(seed)}\x1f{patient}".encode()).hexdigest()
+
+
+def _series(placed: Mapping[str, str]) -> pd.Series:
+    index = pd.Index([str(patient) for patient in placed], name="patient", dtype=object)
+    return pd.Series(list(placed.values()), index=index, name="set", dtype=object)

@@ -1,0 +1,316 @@
+"""`read_table`: a hospital's table, as it is, becomes a typed `ClinicalTable` with everything said that was assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hepacast.cohort.columns import ColumnSpec, nearest
+from hepacast.cohort.findings import Finding, accept, sort_findings
+from hepacast.cohort.headers import find_by_quantity, find_header, split_header
+from hepacast.cohort.infer import infer_columns
+from hepacast.cohort.joining import RawTable, join_sheets
+from hepacast.cohort.numbers import CensoredPolicy, guess_decimal
+from hepacast.cohort.parsing import FileDecimal, parse_column
+from hepacast.cohort.quantities import split_unit
+from hepacast.cohort.sheets import CellProblem, read_sheets
+from hepacast.compute.hashing import hash_file
+from hepacast.errors import StudyFileError, TableError
+
+
+@dataclass(frozen=True)
+class TableProvenance:
+    """Where a table came from, without any path of the machine."""
+
+    file: str = ""
+    sha256: str = ""
+    sheets: tuple[str, ...] = ()
+    encoding: str = ""
+    delimiter: str = ""
+    decimal: str = ""
+    rows: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClinicalTable:
+    """Typed clinical columns of a cohort.
+
+    Parameters
+    ----------
+    frame
+        One row per patient (index: identifier as text), one column per `specs` entry: float64 for numeric and binary
+        columns (0 and 1), level names for categorical ones, datetime64 for dates; missing is NaN, None or NaT.
+    specs
+        The columns, completed with unit, plausible range and levels.
+    findings
+        Everything that reading had to say.
+    provenance
+        The file and how it was read.
+    raw
+        All columns of the file as text or numbers, under their headers (for exclusions and splits).
+    rows
+        Row of each patient as Excel counts.
+    """
+
+    frame: pd.DataFrame
+    specs: tuple[ColumnSpec, ...]
+    findings: tuple[Finding, ...] = ()
+    provenance: TableProvenance = TableProvenance()
+    raw: pd.DataFrame | None = None
+    rows: pd.Series | None = None
+
+    def __post_init__(self) -> None:
+        if not self.frame.index.is_unique:
+            raise TableError("A patient stands twice in the clinical table.", remedy="keep one row per patient")
+        if list(self.frame.columns) != [spec.name for spec in self.specs]:
+            raise TableError("The clinical table's columns do not match their descriptions.")
+
+    @property
+    def patients(self) -> list[str]:
+        """Identifiers in the table's order."""
+        return list(self.frame.index)
+
+    def spec(self, name: str) -> ColumnSpec:
+        """The description of one column.
+
+        Raises
+        ------
+        TableError
+            There is no such column; the message names the nearest.
+        """
+        for item in self.specs:
+            if item.name == name:
+                return item
+        names = [item.name for item in self.specs]
+        raise TableError(
+            f"The study has no column {name!r}.", expected=", ".join(names), remedy=nearest(name, names) or None
+        )
+
+    def values(self, name: str) -> pd.Series:
+        """A column by the study's name, else the raw cells under that header of the file."""
+        if name in self.frame.columns:
+            return self.frame[name]
+        if self.raw is not None:
+            found = find_header(list(self.raw.columns), [name])
+            if len(found) == 1:
+                return self.raw[found[0]]
+        return self.frame[self.spec(name).name]
+
+    def row_of(self, patient: str) -> int | None:
+        """The patient's row as Excel counts, when known."""
+        if self.rows is None or patient not in self.rows.index:
+            return None
+        return int(self.rows[patient])
+
+    @property
+    def candidates(self) -> list[str]:
+        """Names of the candidate predictors."""
+        return [item.name for item in self.specs if item.role == "candidate"]
+
+    def predictors(self, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """The candidates as models use them: `ColumnSpec.log` applied, categorical columns as ordered categories."""
+        chosen = self.candidates if names is None else list(names)
+        columns = {name: model_values(self.frame[self.spec(name).name], self.spec(name)) for name in chosen}
+        return pd.DataFrame(columns, index=self.frame.index)
+
+    def select(self, patients: Iterable[str]) -> ClinicalTable:
+        """The table of some patients, in the order given."""
+        order = list(patients)
+        raw = self.raw.loc[order] if self.raw is not None else None
+        rows = self.rows.loc[order] if self.rows is not None else None
+        return replace(self, frame=self.frame.loc[order], raw=raw, rows=rows)
+
+    def with_findings(self, findings: Iterable[Finding]) -> ClinicalTable:
+        """The table with further findings, those that the author accepted turned into notes."""
+        accepted = {item.name: item.accept for item in self.specs}
+        return replace(self, findings=sort_findings((*self.findings, *accept(findings, accepted))))
+
+    def to_columns_json(self) -> list[dict[str, Any]]:
+        """The content of ``columns.json``."""
+        return [item.to_json() for item in self.specs]
+
+
+def model_values(values: pd.Series, spec: ColumnSpec) -> pd.Series:
+    """One column as a model uses it: logarithm applied, categories in order.
+
+    Raises
+    ------
+    TableError
+        A logarithm is asked of zero or of negative values.
+    """
+    if spec.kind == "categorical":
+        return pd.Series(pd.Categorical(values, categories=list(spec.level_names)), index=values.index, name=spec.name)
+    if not spec.log:
+        return values
+    shifted = values + 1 if spec.log == "log10p1" else values
+    bad = shifted.index[shifted <= 0]
+    if len(bad):
+        raise TableError(
+            f"The logarithm of {spec.name!r} does not exist for {len(bad)} patients.",
+            found=f"values of 0 or less, first patient {bad[0]}",
+            remedy="use `log: log10p1`, or correct the values",
+        )
+    function = {"ln": np.log, "log2": np.log2, "log10": np.log10, "log10p1": np.log10}[spec.log]
+    return pd.Series(function(shifted), index=values.index, name=spec.name)
+
+
+def read_table(
+    path: str | Path,
+    *,
+    id_column: str,
+    columns: Sequence[ColumnSpec] | None = None,
+    sheet: str | Sequence[str] | None = None,
+    header_row: int | Literal["auto"] = "auto",
+    decimal: Literal["auto", ".", ","] = "auto",
+    censored: CensoredPolicy = "half",
+) -> ClinicalTable:
+    """Read a clinical table from CSV, Excel or Parquet.
+
+    Parameters
+    ----------
+    path
+        The file.
+    id_column
+        Header of the patient identifier.
+    columns
+        The columns of the study; None recognizes them by name and content (roles ``covariate``, so that nothing
+        becomes a predictor unasked).
+    sheet
+        One or several Excel sheets; None joins all that have the ID column.
+    header_row
+        Row of the headers as Excel counts; ``auto`` looks for the ID column beneath title rows.
+    decimal
+        Decimal mark of numbers kept as text; ``auto`` takes the one that the cells prove, and refuses cells that
+        can be read in two ways.
+    censored
+        What ``<0.8`` and ``>1000`` become: ``half`` (0.4; 1000), ``limit`` (0.8; 1000) or ``missing``.
+
+    Returns
+    -------
+    ClinicalTable
+        With findings for every cell that is no value, was censored, converted or assumed. Errors among them do not
+        raise here: `hepacast.cohort.raise_on_errors` does.
+
+    Raises
+    ------
+    TableError
+        The file, a sheet, the ID column or a column is missing, or a header is not clear.
+    """
+    path = Path(path)
+    sheets = read_sheets(path, id_column=id_column, header_row=None if header_row == "auto" else header_row)
+    raw, findings = join_sheets(sheets, id_column=id_column, sheet=sheet)
+    specs = list(columns) if columns is not None else infer_columns(raw)
+    _check_names(specs)
+    headers = {spec.name: _header_of(spec, raw) for spec in specs}
+    file_decimal = _file_decimal(raw, [headers[spec.name] for spec in specs if spec.kind == "numeric"])
+    values: dict[str, pd.Series] = {}
+    resolved: list[ColumnSpec] = []
+    for spec in specs:
+        header = headers[spec.name]
+        cells, remarks = raw.collect(header, spec.sheet)
+        series, spec, more = parse_column(
+            spec,
+            cells,
+            header_unit=raw.unit_below(header) or split_header(header)[1],
+            decimal=decimal,
+            file_decimal=file_decimal,
+            censored=censored,
+        )
+        values[spec.name] = series.reindex(list(raw.patients))
+        resolved.append(spec)
+        findings += remarks + more
+    rows = pd.Series({patient: raw.row_of(patient) for patient in raw.patients}, dtype="Int64", name="row")
+    used = set(headers.values())
+    provenance = TableProvenance(
+        file=path.name,
+        sha256=hash_file(path),
+        sheets=tuple(item.name for item in raw.sheets),
+        encoding=raw.sheets[0].encoding,
+        delimiter=raw.sheets[0].delimiter,
+        decimal=decimal if decimal != "auto" else file_decimal,
+        rows=len(raw.patients),
+        headers=tuple(headers.items()),
+        unused=tuple(head for head in raw.headers if head not in used),
+    )
+    frame = pd.DataFrame(values, index=pd.Index(list(raw.patients), name="patient", dtype=object))
+    table = ClinicalTable(frame, tuple(resolved), (), provenance, _raw_frame(raw), rows)
+    return table.with_findings(findings)
+
+
+def _check_names(specs: Sequence[ColumnSpec]) -> None:
+    names = [spec.name for spec in specs]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise StudyFileError(f"The column {double[0]!r} is described twice.", remedy="give each column its own name")
+
+
+def _header_of(spec: ColumnSpec, raw: RawTable) -> str:
+    """The header that a column means.
+
+    Raises
+    ------
+    TableError
+        None or several fit.
+    """
+    headers = raw.headers
+    if spec.sheet:
+        own = [item for item in raw.sheets if item.name == spec.sheet]
+        if not own:
+            names = [item.name for item in raw.sheets]
+            raise TableError(
+                f"The sheet {spec.sheet!r} of the column {spec.name!r} was not read.",
+                found=", ".join(names),
+                remedy=nearest(spec.sheet, names) or None,
+            )
+        headers = [head for head in headers if head in own[0].headers]
+    found = find_header(headers, spec.source or (spec.name, spec.label))
+    if not found and not spec.source and spec.quantity:
+        found = find_by_quantity(headers, spec.quantity)
+    if len(found) == 1:
+        return found[0]
+    wanted = " or ".join(repr(text) for text in (spec.source or (spec.name,)))
+    if found:
+        raise TableError(
+            f"Several headers may be the column {spec.name!r}.",
+            expected=f"one header for {wanted}",
+            found=", ".join(repr(head) for head in found),
+            remedy="write the exact header as `column:` in the study file",
+        )
+    raise TableError(
+        f"The column {spec.name!r} was not found in the table.",
+        expected=f"a header {wanted}",
+        found=", ".join(repr(head) for head in headers[:40]) + (" ..." if len(headers) > 40 else ""),
+        remedy=nearest((spec.source or (spec.name,))[0], headers) or "write the header as `column:` in the study file",
+    )
+
+
+def _file_decimal(raw: RawTable, headers: Sequence[str]) -> FileDecimal:
+    texts = []
+    for sheet in raw.sheets:
+        for header in headers:
+            if header in sheet.headers:
+                texts += [split_unit(cell)[0] for cell in sheet.column(header) if isinstance(cell, str)]
+    return guess_decimal(texts)
+
+
+def _raw_frame(raw: RawTable) -> pd.DataFrame:
+    columns = {}
+    for header in raw.headers:
+        if any(sheet.headers.count(header) > 1 for sheet in raw.sheets):
+            continue
+        cells, _ = raw.collect(header)
+        columns[header] = [_raw_value(cells[patient].value) if patient in cells else None for patient in raw.patients]
+    return pd.DataFrame(columns, index=pd.Index(list(raw.patients), name="patient", dtype=object), dtype=object)
+
+
+def _raw_value(value: Any) -> Any:
+    if isinstance(value, CellProblem) or (isinstance(value, str) and not value.strip()):
+        return None
+    return value.strip() if isinstance(value, str) else value
