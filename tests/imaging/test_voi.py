@@ -152,7 +152,7 @@ def test_unknown_names_and_other_grids() -> None:
     with pytest.raises(VoiError, match="did you mean 'tumor'"):
         VoiExpression.parse("liver - tumour").evaluate({"liver": masks["a"], "tumor": masks["b"]})
     moved = Volume(masks["b"].array, Geometry((7, 6, 5), (1.0, 2.0, 5.0), (0.0, 3.0, 0.0)))
-    with pytest.raises(GeometryError, match="3.00 mm"):
+    with pytest.raises(GeometryError, match=r"3\.00 mm"):
         VoiExpression.parse("a - b").evaluate({"a": masks["a"], "b": moved})
 
 
