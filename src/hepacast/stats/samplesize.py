@@ -214,19 +214,14 @@ def expected_shrinkage(n: int, n_parameters: int, cox_snell_r2: float) -> float:
     Returns
     -------
     float
-        Between the R2 and 1; NaN when so few patients cannot support that many parameters at all.
+        Between the R2 and 1. The number needed grows with the shrinkage from 0 to infinity, so there is one answer.
     """
     from scipy.optimize import brentq
 
     def surplus(shrinkage: float) -> float:
         return n_parameters / ((shrinkage - 1) * math.log(1 - cox_snell_r2 / shrinkage)) - n
 
-    # Near both ends infinitely many patients are needed; the smallest number lies between, and the useful root above.
-    grid = [cox_snell_r2 + (1 - cox_snell_r2) * step / 400 for step in range(1, 400)]
-    lowest = min(grid, key=surplus)
-    if surplus(lowest) > 0:
-        return math.nan
-    return float(brentq(surplus, lowest, 1 - 1e-12))
+    return float(brentq(surplus, cox_snell_r2 * (1 + 1e-12), 1 - 1e-12))
 
 
 def _expected_r2(given: float | None, nagelkerke: float, ceiling: float, n_parameters: int, shrinkage: float) -> float:
