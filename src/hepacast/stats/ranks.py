@@ -44,3 +44,20 @@ def column_ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
     ranks = np.empty(x.shape)
     np.put_along_axis(ranks, order, (first + last) / 2.0 + 1.0, axis=0)
     return ranks
+
+
+def rank_sum_exact_p(w: NDArray[np.float64], n_a: int, n_b: int) -> NDArray[np.float64]:
+    """Two-sided exact P of rank-sum statistics without ties, from the coefficients of the Gaussian binomial."""
+    counts = np.zeros(n_a * n_b + 1)
+    counts[0] = 1.0
+    for i in range(1, n_a + 1):  # multiply by (1 - q^(n_b + i)), divide by (1 - q^i)
+        shifted = counts.copy()
+        shifted[n_b + i :] -= counts[: counts.size - n_b - i]
+        for start in range(min(i, counts.size)):
+            shifted[start::i] = np.cumsum(shifted[start::i])
+        counts = shifted
+    below = np.cumsum(counts) / counts.sum()
+    index = np.rint(w).astype(int)
+    lower = below[index]
+    upper = 1.0 - np.where(index > 0, below[index - 1], 0.0)
+    return np.asarray(np.minimum(2.0 * np.minimum(lower, upper), 1.0))
