@@ -115,7 +115,7 @@ def recipes(
     reference: Annotated[bool, typer.Option("--reference", help="Every key of the study file (Markdown).")] = False,
 ) -> None:
     """List the recipes; or print the study file's schema or reference."""
-    from hepacast.study.template import COMPLETE, RECIPES, reference_markdown, schema_json
+    from hepacast.study.template import NOT_YET, RECIPES, reference_markdown, schema_json
 
     if schema:
         typer.echo(json.dumps(schema_json(), indent=1))
@@ -123,4 +123,5 @@ def recipes(
         typer.echo(reference_markdown(), nl=False)
     else:
         for name, text in RECIPES.items():
-            typer.echo(f"{name:16} {text}" + ("" if name in COMPLETE else "  [not in this version]"))
+            missing = f" (not in this version: {NOT_YET[name]})" if name in NOT_YET else ""
+            typer.echo(f"{name:17} {text}{missing}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 from hepacast.compute.executor import Progress
@@ -16,14 +16,8 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """One line for the user."""
 
-    def track(self, label: str) -> _Track:
+    def track(self, label: str) -> AbstractContextManager[Progress]:
         """A bar for one job; use as a context manager that gives a `Progress` callback."""
-
-
-class _Track(Protocol):
-    def __enter__(self) -> Progress: ...
-
-    def __exit__(self, *details: object) -> None: ...
 
 
 class SilentReporter:

@@ -30,6 +30,8 @@ class Column(Part):
         example={"male": ["M", 1], "female": ["F", 2]},
     )
     plausible: tuple[float, float] | None = option(None, "values outside are reported as impossible, in `unit`")
+    date_format: str | None = option(None, "order of day and month of a date column", example="%d.%m.%Y")
+    accept: list[str] = option(list, "codes of findings that you have looked at and accept for this column")
     after_event: bool = option(False, "known only after the treatment or the outcome: never a predictor")
 
 

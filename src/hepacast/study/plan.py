@@ -1,0 +1,112 @@
+"""The plan of a study: its stages in order, what each depends on, what is cached, what the rest will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepacast.compute.progress import format_bytes, format_seconds
+from hepacast.compute.stages import Stage, is_cached
+from hepacast.study.context import Context
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage will need on this machine, about."""
+
+    seconds: float
+    memory: float = 0.0
+
+    def __str__(self) -> str:
+        memory = f", {format_bytes(self.memory)} of memory" if self.memory else ""
+        return f"about {format_seconds(self.seconds)}{memory}"
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """A kind of stage.
+
+    Parameters
+    ----------
+    name
+        Folder in the results.
+    title
+        For people.
+    needs
+        Earlier stages whose files it reads.
+    settings
+        The parts of the study file that it depends on.
+    inputs
+        Content hashes of the user's files that it reads.
+    work
+        Writes its files into a folder; earlier stages are found in `Context.out`.
+    rooms
+        Rooms of hepacast whose code makes its files.
+    wanted
+        Whether this study has the stage.
+    cost
+        Estimate before the start.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    settings: Callable[[Context], Any]
+    inputs: Callable[[Context], dict[str, str]]
+    work: Callable[[Context, Path], None]
+    rooms: tuple[str, ...]
+    wanted: Callable[[Context], bool]
+    cost: Callable[[Context], Cost]
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage with its key, and whether its files are there."""
+
+    kind: StageKind
+    stage: Stage
+    cached: bool
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All stages of a study, in order."""
+
+    context: Context
+    stages: tuple[PlannedStage, ...]
+
+    def text(self) -> str:
+        """The plan as `hepacast run --dry-run` prints it."""
+        lines = [f"Study: {self.context.study.name}", f"Results: {self.context.out}", ""]
+        total = 0.0
+        for item in self.stages:
+            if item.cached:
+                state = "cached"
+            else:
+                cost = item.kind.cost(self.context)
+                total += cost.seconds
+                state = f"to run, {cost}"
+            lines.append(f"  {item.kind.name:14} {item.kind.title:52} {state}")
+        lines += ["", f"In all about {format_seconds(total)}." if total else "Nothing to do."]
+        return "\n".join(lines)
+
+
+def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
+    """Work out keys from the study file and the content of its inputs; nothing is run."""
+    keys: dict[str, str] = {}
+    planned = []
+    for kind in kinds:
+        if not kind.wanted(context):
+            continue
+        inputs = {f"stage:{name}": keys[name] for name in kind.needs if name in keys} | kind.inputs(context)
+
+        def work(folder: Path, kind: StageKind = kind) -> None:
+            kind.work(context, folder)
+
+        stage = Stage(kind.name, work, kind.settings(context), inputs, (*kind.rooms, "study", "errors"))
+        keys[kind.name] = stage.key
+        cached = is_cached(context.out, kind.name, stage.key)
+        planned.append(PlannedStage(kind, stage, cached))
+    return StudyPlan(context, tuple(planned))

@@ -1,0 +1,228 @@
+"""Run a study: the stages in order, each kept by content hash, with `run.json` telling what happened."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import hepacast
+from hepacast.compute.executor import single_threaded
+from hepacast.compute.files import read_json, write_json, write_text
+from hepacast.compute.progress import Reporter, format_seconds
+from hepacast.compute.stages import MARK, run_stage
+from hepacast.errors import HepacastError, StudyFileError
+from hepacast.study.context import Context, make_context
+from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan
+from hepacast.study.stages import STAGE_KINDS
+
+#: Packages whose versions decide numbers.
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "statsmodels",
+    "SimpleITK",
+    "PyWavelets",
+    "numba",
+    "torch",
+    "nnunetv2",
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did."""
+
+    out: Path
+    ran: tuple[str, ...]
+    cached: tuple[str, ...]
+    seconds: float
+
+    @property
+    def report(self) -> Path:
+        """The finished report."""
+        return self.out / "report" / "report.html"
+
+    @property
+    def bundle(self) -> Path:
+        """The frozen model."""
+        return self.out / "bundle" / "model.hepacast"
+
+    def text(self) -> str:
+        """Summary for the terminal."""
+        lines = [f"Done in {format_seconds(self.seconds)}."]
+        if self.cached:
+            lines.append(f"Kept from an earlier run: {', '.join(self.cached)}.")
+        lines += [f"Report: {self.report}"] if self.report.is_file() else []
+        lines += [f"Model:  {self.bundle}"] if self.bundle.is_file() else []
+        return "\n".join([*lines, "Research use only: not a medical device."])
+
+
+def plan_study(
+    study_file: str | Path, *, out: str | Path | None = None, data: str | Path | None = None, workers: int = 0
+) -> StudyPlan:
+    """The plan of a study: stages, what is cached, time and memory. Nothing is run or written."""
+    return make_plan(make_context(study_file, out=out, data=data, workers=workers), STAGE_KINDS)
+
+
+def run_study(
+    study_file: str | Path,
+    *,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    workers: int = 0,
+    until: str | None = None,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Run a study to the finished report.
+
+    Parameters
+    ----------
+    study_file
+        YAML file, or the folder that holds ``study.yaml``.
+    out
+        Results folder; default ``results`` beside the study file.
+    data
+        Folder that ``{data}`` stands for.
+    workers
+        Processes; 0 = one a core. The numbers do not depend on it.
+    until
+        Last stage to run.
+    reporter
+        Where progress goes.
+
+    Raises
+    ------
+    HepacastError
+        Anything that the user can put right; finished stages are kept.
+    """
+    context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
+    kinds = _kinds_until(until)
+    start = time.monotonic()
+    prepare_output(context)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    ran: list[str] = []
+    kept: list[str] = []
+    with single_threaded():
+        plan = make_plan(context, kinds)
+        for item in plan.stages:
+            _say_cost(context, item)
+            if item.kind.name == "report":
+                _write_run(context, plan, tuple(ran), began)
+            fresh = run_stage(context.out, item.stage)
+            (ran if fresh else kept).append(item.kind.name)
+    _write_run(context, plan, tuple(ran), began)
+    return RunResult(context.out, tuple(ran), tuple(kept), time.monotonic() - start)
+
+
+def _kinds_until(until: str | None) -> tuple[StageKind, ...]:
+    if until is None:
+        return STAGE_KINDS
+    names = [kind.name for kind in STAGE_KINDS]
+    if until not in names:
+        raise StudyFileError(f"There is no stage {until!r}.", expected=", ".join(names))
+    return STAGE_KINDS[: names.index(until) + 1]
+
+
+def prepare_output(context: Context) -> None:
+    """Make the results folder and write the resolved study file into it.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written.
+    """
+    settings = context.study.model_dump(mode="json")
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
+    write_text(context.out / "study.resolved.yaml", text)
+
+
+def _say_cost(context: Context, item: PlannedStage) -> None:
+    if item.cached:
+        context.reporter.say(f"{item.kind.name}: kept from an earlier run")
+    else:
+        context.reporter.say(f"{item.kind.name}: {item.kind.title} ({item.kind.cost(context)})")
+
+
+def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: str) -> None:
+    stages, checks = [], []
+    for item in plan.stages:
+        mark = context.out / item.kind.name / MARK
+        if not mark.is_file():
+            continue
+        record = read_json(mark)
+        stages.append(
+            {
+                "name": item.kind.name,
+                "key": record["key"],
+                "seconds": record["seconds"],
+                "cached": item.kind.name not in ran,
+            }
+        )
+        file = context.out / item.kind.name / "checks.json"
+        checks += read_json(file) if file.is_file() else []
+    inputs = {
+        name: digest
+        for item in plan.stages
+        for name, digest in item.stage.inputs.items()
+        if not name.startswith("stage:")
+    }
+    write_json(
+        context.out / "run.json",
+        {
+            "version": hepacast.__version__,
+            "seed": context.study.seed,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "packages": _versions(),
+            "stages": stages,
+            "inputs": [{"path": name, "sha256": digest} for name, digest in sorted(inputs.items())],
+            "checks": checks,
+            "started": began,
+        },
+    )
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def rebuild_report(results: str | Path, formats: tuple[str, ...]) -> Path:
+    """Write the report again from a results folder.
+
+    Raises
+    ------
+    HepacastError
+        The folder holds no results.
+    """
+    from hepacast.report import build_report
+
+    folder = Path(results)
+    if not (folder / "evaluation" / "evaluation.json").is_file():
+        raise HepacastError(
+            "There are no results to report.",
+            expected="the results folder of a finished run",
+            where=str(folder),
+            remedy="run the study first: hepacast run STUDY",
+        )
+    return build_report(folder, formats=formats)
+
+
+def results_context(results: Path) -> dict[str, Any]:
+    """The resolved study file of a results folder."""
+    loaded: dict[str, Any] = yaml.safe_load((results / "study.resolved.yaml").read_text(encoding="utf-8"))
+    return loaded
