@@ -5,6 +5,7 @@ What may not: images, features, models.
 """
 
 from hepacast.cohort import liver_failure, mrecist, plain_outcomes  # noqa: F401  (they register their definitions)
+from hepacast.cohort.checks import blank_impossible, check_sample_size, check_table, count_parameters
 from hepacast.cohort.cohort import Cohort, assemble_cohort, read_cohort, write_cohort
 from hepacast.cohort.columns import ColumnSpec, levels_from_words
 from hepacast.cohort.definitions import OUTCOME_DEFINITIONS, OutcomeDefinition, derive_outcome, get_definition
@@ -33,6 +34,10 @@ __all__ = [
     "levels_from_words",
     "read_table",
     "Finding",
+    "check_table",
+    "check_sample_size",
+    "count_parameters",
+    "blank_impossible",
     "raise_on_errors",
     "BinaryOutcome",
     "SurvivalOutcome",

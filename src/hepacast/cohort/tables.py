@@ -34,6 +34,7 @@ class TableProvenance:
     delimiter: str = ""
     decimal: str = ""
     rows: int = 0
+    id_header: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -236,6 +237,7 @@ def read_table(
         delimiter=raw.sheets[0].delimiter,
         decimal=decimal if decimal != "auto" else file_decimal,
         rows=len(raw.patients),
+        id_header=raw.id_headers[0],
         headers=tuple(headers.items()),
         unused=tuple(head for head in raw.headers if head not in used),
     )
