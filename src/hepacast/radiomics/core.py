@@ -14,7 +14,13 @@ from hepacast.radiomics.discretise import LevelImage, Levels, discretise
 from hepacast.radiomics.features.base import FeatureSettings, FeatureWarning, FeatureWarnings, UndefinedError
 from hepacast.radiomics.features.firstorder import firstorder
 from hepacast.radiomics.features.glcm import glcm
+from hepacast.radiomics.features.gldm import gldm
+from hepacast.radiomics.features.glrlm import glrlm
+from hepacast.radiomics.features.glszm import glszm
+from hepacast.radiomics.features.ngtdm import ngtdm
 from hepacast.radiomics.features.registry import FEATURES, SHAPE_CLASSES, resolve
+from hepacast.radiomics.kernels.neighbours import Neighbourhoods, count_neighbours
+from hepacast.radiomics.kernels.offsets import half_offsets
 from hepacast.radiomics.kernels.voi import Voi, gather
 
 __all__ = [
@@ -142,6 +148,7 @@ class _Work:
         self._values: npt.NDArray[Any] | None = None
         self._levels: Levels | UndefinedError | None = None
         self._level_image: LevelImage | None = None
+        self._neighbours: Neighbourhoods | None = None
 
     def compute(self, name: str, features: Sequence[str]) -> Values:
         """The values of one class."""
@@ -176,6 +183,13 @@ class _Work:
             self._level_image = self.levels().padded(self.voi, max(self.settings.distances))
         return self._level_image
 
+    def neighbours(self) -> Neighbourhoods:
+        """The counts that GLDM and NGTDM share."""
+        if self._neighbours is None:
+            offsets = half_offsets(self.settings.distances, self.settings.flat_axis)
+            self._neighbours = count_neighbours(self.level_image(), offsets, self.settings.gldm_a)
+        return self._neighbours
+
 
 def _firstorder(work: _Work, features: Sequence[str]) -> Values:
     values = work.values()
@@ -196,4 +210,27 @@ def _glcm(work: _Work, features: Sequence[str]) -> Values:
     return glcm(work.level_image(), work.spacing, work.settings, features)
 
 
-_CLASSES: dict[str, Callable[[_Work, Sequence[str]], Values]] = {"firstorder": _firstorder, "glcm": _glcm}
+def _glrlm(work: _Work, features: Sequence[str]) -> Values:
+    return glrlm(work.level_image(), work.voi, work.spacing, work.settings, features)
+
+
+def _glszm(work: _Work, features: Sequence[str]) -> Values:
+    return glszm(work.level_image(), work.settings, features)
+
+
+def _gldm(work: _Work, features: Sequence[str]) -> Values:
+    return gldm(work.level_image(), work.neighbours(), features)
+
+
+def _ngtdm(work: _Work, features: Sequence[str]) -> Values:
+    return ngtdm(work.level_image(), work.neighbours(), work.settings, features)
+
+
+_CLASSES: dict[str, Callable[[_Work, Sequence[str]], Values]] = {
+    "firstorder": _firstorder,
+    "glcm": _glcm,
+    "glrlm": _glrlm,
+    "glszm": _glszm,
+    "gldm": _gldm,
+    "ngtdm": _ngtdm,
+}
