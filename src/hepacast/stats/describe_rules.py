@@ -1,0 +1,176 @@
+"""How Table 1 treats a column: its kind, its test, and how its numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.errors import TableError
+from hepacast.stats.contingency import chi_square
+from hepacast.stats.design import Array, is_categorical
+from hepacast.stats.effects import smd, smd_categorical
+from hepacast.stats.fisher_exact import fisher_exact
+from hepacast.stats.normality import MAX_N, shapiro
+from hepacast.stats.results import TestResult
+from hepacast.stats.tests import anova, kruskal, mann_whitney, t_test
+
+KINDS = ("numeric", "binary", "categorical")
+
+RULE = (
+    "Numbers: mean ± SD and Welch's t test (several groups: Welch's ANOVA) when Shapiro-Wilk's P exceeds {alpha:g} in "
+    "every group, otherwise median (first to third quartile) and the Mann-Whitney test (Kruskal-Wallis). Categories: "
+    "n (%) of the patients with a value, and Pearson's chi-square test{yates}, or Fisher's exact test when more than a "
+    "fifth of the expected counts are below 5 or one is below 1. SMD: standardized mean difference (several groups: "
+    "mean of all pairs). Missing values are counted and left out."
+)
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """What a column is: kind, label, unit, levels in order, and the decimals to print (None: from the spread)."""
+
+    name: str
+    kind: str
+    label: str
+    unit: str = ""
+    levels: tuple[str, ...] = ()
+    digits: int | None = None
+
+
+def column_specs(
+    frame: pd.DataFrame, specs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, skip: str | None
+) -> list[ColumnSpec]:
+    """Specs of the columns to describe; what is not said is taken from the data.
+
+    `specs` is a list of mappings with `name` and optionally kind, label, unit, levels, digits; a mapping from name to
+    such a mapping (or to a kind); or None for all columns.
+    """
+    if specs is None:
+        given: list[dict[str, Any]] = [{"name": str(name)} for name in frame.columns if name != skip]
+    elif isinstance(specs, Mapping):
+        given = [
+            {"name": name, **(dict(value) if isinstance(value, Mapping) else {"kind": value})}
+            for name, value in specs.items()
+        ]
+    else:
+        given = [{"name": item} if isinstance(item, str) else dict(item) for item in specs]
+    result = []
+    for item in given:
+        name = item["name"]
+        if name not in frame.columns:
+            raise TableError(
+                "A column to describe is not in the table.",
+                expected=", ".join(str(column) for column in frame.columns[:20]),
+                found=str(name),
+            )
+        kind = item.get("kind") or guess_kind(frame[name])
+        if kind not in KINDS:
+            raise TableError("Unknown kind of column.", expected=", ".join(KINDS), found=str(kind), where=str(name))
+        levels = tuple(level_text(level) for level in item.get("levels") or ()) or observed_levels(frame[name], kind)
+        result.append(
+            ColumnSpec(
+                str(name), kind, str(item.get("label") or name), str(item.get("unit") or ""), levels, item.get("digits")
+            )
+        )
+    return result
+
+
+def guess_kind(column: pd.Series) -> str:
+    """`binary` for two values of text or 0/1, `categorical` for other text or up to five whole numbers, else `numeric`."""
+    values = column.dropna()
+    distinct = values.unique()
+    if is_categorical(column):
+        return "binary" if len(distinct) == 2 else "categorical"
+    if set(distinct) <= {0, 1}:
+        return "binary"
+    whole = bool((values == np.rint(values)).all())
+    return "categorical" if whole and len(distinct) <= 5 else "numeric"
+
+
+def level_text(value: Any) -> str:
+    """A level as text; whole numbers without decimals, so that 1, 1.0 and "1" are one level."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def observed_levels(column: pd.Series, kind: str) -> tuple[str, ...]:
+    """Levels in the order of the categories or of the values; empty for numbers."""
+    if kind == "numeric":
+        return ()
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return tuple(level_text(level) for level in column.cat.categories if (column == level).any())
+    return tuple(dict.fromkeys(level_text(value) for value in sorted(column.dropna().unique(), key=_order)))
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    return (0, float(value)) if isinstance(value, int | float | np.number | np.bool_) else (1, str(value))
+
+
+def is_normal(groups: Sequence[Array], alpha: float) -> bool:
+    """Whether every group passes: Shapiro-Wilk's P > alpha; beyond 5000 values, where every P is small, the shape.
+
+    Shape: absolute skewness below 1 and absolute excess kurtosis below 3.
+    """
+    from scipy.stats import kurtosis, skew
+
+    for group in groups:
+        if group.size > MAX_N:
+            if abs(skew(group)) >= 1 or abs(kurtosis(group)) >= 3:
+                return False
+        elif not shapiro(group).p > alpha:
+            return False
+    return True
+
+
+def numeric_test(groups: Sequence[Array], normal: bool, equal_var: bool) -> TestResult:
+    """The test of a numeric column."""
+    if len(groups) == 2:
+        return t_test(*groups, equal_var=equal_var) if normal else mann_whitney(*groups)
+    return anova(groups, equal_var=equal_var) if normal else kruskal(groups)
+
+
+def categorical_test(table: Array, yates: bool) -> TestResult:
+    """Chi-square, or Fisher's exact test where the expected counts are small."""
+    result = chi_square(table, yates=yates)
+    if result.ok and (result.expected_below_5 > 0.2 * result.cells or result.expected_min < 1):
+        exact = fisher_exact(table)
+        if exact.ok:
+            return exact
+    return result
+
+
+def mean_smd_numeric(groups: Sequence[Array]) -> float:
+    """SMD of two groups, or the mean absolute SMD of all pairs."""
+    if len(groups) == 2:
+        return smd(*groups)
+    values = [abs(smd(a, b)) for a, b in combinations(groups, 2)]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def mean_smd_categorical(table: Array) -> float:
+    """As `mean_smd_numeric`, for levels in rows and groups in columns."""
+    values = [smd_categorical(table[:, [i, j]]) for i, j in combinations(range(table.shape[1]), 2)]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def decimals(values: Array, digits: int | None) -> int:
+    """Decimals to print: given, or enough for three figures of the standard deviation."""
+    if digits is not None:
+        return int(digits)
+    spread = float(np.std(values)) if values.size else 0.0
+    return int(np.clip(2 - np.floor(np.log10(spread)), 0, 4)) if spread > 0 else 1
+
+
+def p_text(p: float) -> str:
+    """A P value as journals print it: `<0.001`, otherwise three decimals; empty when there is none."""
+    if np.isnan(p):
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
