@@ -3,3 +3,29 @@
 What lives here: settings, image filters, kernels, feature formulas, extraction.
 What may not: selection of features or any outcome.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+#: Public name -> module. Loaded on first use, so that reading settings does not load the compiled kernels.
+_PUBLIC = {
+    "Settings": "settings",
+    "extract": "extraction",
+    "ExtractionResult": "table",
+    "VoiResult": "table",
+    "read_long": "table",
+    "write_long": "table",
+    "join_long": "table",
+    "to_wide": "table",
+    "status_counts": "table",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

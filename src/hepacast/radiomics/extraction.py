@@ -1,0 +1,199 @@
+"""Extraction: all features of all VOIs of one image, sharing preprocessing and filters between VOIs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hepacast.errors import HepacastError, ImageError
+from hepacast.imaging import Volume
+from hepacast.radiomics import diagnostics, names
+from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
+from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
+from hepacast.radiomics.filters import Box, filtered_images
+from hepacast.radiomics.parameters import Parameters
+from hepacast.radiomics.preprocess import Group, PreparedVoi, prepare
+from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.table import ExtractionResult, VoiResult
+
+Backend = Literal["hepacast", "pyradiomics"]
+
+#: Name given to the VOI when a single mask is passed.
+SINGLE = "voi"
+
+
+def extract(
+    volume: Volume,
+    vois: Mapping[str, Volume] | Volume,
+    settings: Settings | str | Path | Mapping[str, Any],
+    *,
+    backend: Backend = "hepacast",
+) -> ExtractionResult:
+    """All features of every VOI of one image.
+
+    Parameters
+    ----------
+    volume
+        The image. Its number type matters: PyRadiomics calculates some filters in it.
+    vois
+        VOIs by name on the image's grid: boolean masks, or integer masks in which the setting ``label`` is meant.
+        A single mask gets the name "voi".
+    settings
+        A named setting ("ptlf", "early-recurrence", "ibsi"), a PyRadiomics parameter file, its content, or `Settings`.
+    backend
+        "hepacast" (our engine) or "pyradiomics" (an installed PyRadiomics, for comparison).
+
+    Returns
+    -------
+    ExtractionResult
+        For each VOI every expected feature, NaN with a reason where it has no value. A VOI that cannot be measured
+        (empty, a single voxel) has status "failed".
+
+    Raises
+    ------
+    GeometryError
+        A VOI lies on another grid.
+    ImageError
+        The image holds values that are not finite inside or around the VOIs, or has no usable number type.
+    StudyFileError
+        The settings are wrong.
+    """
+    chosen = Settings.load(settings)
+    named = {SINGLE: vois} if isinstance(vois, Volume) else dict(vois)
+    if not named:
+        raise ImageError("No VOI was given.", expected="at least one mask")
+    _check_numbers(volume)
+    if backend == "pyradiomics":
+        return extract_with_pyradiomics(volume, named, chosen)
+    if backend != "hepacast":
+        raise HepacastError("Unknown backend.", expected="hepacast or pyradiomics", found=str(backend))
+    if chosen.mode == "ibsi":
+        from hepacast.radiomics.ibsi import extract_ibsi
+
+        return extract_ibsi(volume, named, chosen)
+    prepared = prepare(volume, named, chosen.parameters)
+    expected = chosen.feature_names()
+    general = diagnostics.general_entries(chosen) if chosen.parameters.additionalInfo else {}
+    results = {name: VoiResult.failed(name, expected, reason) for name, reason in prepared.failures.items()}
+    for group in prepared.groups:
+        for voi, values, reasons in measure(group, chosen):
+            notes = {**general, **voi.diagnostics}
+            results[voi.name] = VoiResult.of(voi.name, expected, values, reasons, diagnostics=notes)
+    ordered = {name: results[name] for name in named}
+    return ExtractionResult(ordered, chosen.hash, engine_name())
+
+
+def engine_name() -> str:
+    """Name and version of our engine, as it is written into tables."""
+    return f"hepacast {diagnostics.package_version()}"
+
+
+def feature_settings(parameters: Parameters) -> FeatureSettings:
+    """The part of the settings that the feature classes need."""
+    return FeatureSettings(
+        bin_width=parameters.binWidth,
+        bin_count=parameters.binCount,
+        voxel_array_shift=float(parameters.voxelArrayShift),
+        distances=parameters.distances,
+        force2d=parameters.force2D,
+        force2d_dimension=parameters.force2Ddimension,
+        weighting_norm=parameters.weightingNorm,
+        symmetrical_glcm=parameters.symmetricalGLCM,
+        gldm_a=parameters.gldm_a,
+    )
+
+
+Measured = tuple[PreparedVoi, dict[str, float], dict[str, str]]
+
+
+def measure(group: Group, settings: Settings) -> Iterator[Measured]:
+    """Values and reasons of every VOI of a group; VOIs near each other share the filtered images."""
+    for cluster in clusters(group.vois):
+        yield from _measure_cluster(group, cluster, settings)
+
+
+def clusters(vois: list[PreparedVoi]) -> list[list[PreparedVoi]]:
+    """VOIs whose common box is hardly larger than their own boxes together."""
+    result: list[tuple[Box, list[PreparedVoi]]] = []
+    for voi in sorted(vois, key=lambda item: -int(np.prod(item.box.shape))):
+        for place, (box, members) in enumerate(result):
+            union = Box.union([box, voi.box])
+            if np.prod(union.shape) <= np.prod(box.shape) + np.prod(voi.box.shape):
+                result[place] = (union, [*members, voi])
+                break
+        else:
+            result.append((voi.box, [voi]))
+    return [members for _, members in result]
+
+
+class _Collected:
+    """Values and reasons of one VOI, filled image by image."""
+
+    def __init__(self, voi: PreparedVoi, spacing_kji: tuple[float, ...], settings: Settings) -> None:
+        self.voi = voi
+        self.values: dict[str, float] = {}
+        self.reasons: dict[str, str] = {}
+        self._spacing = spacing_kji
+        self._classes = {
+            name: chosen for name, chosen in settings.feature_classes.items() if name not in names.SHAPE_CLASSES
+        }
+        self._mask = Voi.from_mask(voi.mask)
+        shapes = {name: chosen for name, chosen in settings.feature_classes.items() if name in names.SHAPE_CLASSES}
+        if shapes:
+            found = FeatureWarnings()
+            own = feature_settings(settings.parameters)
+            same = self._mask if voi.shape_mask is voi.mask else Voi.from_mask(voi.shape_mask)
+            self._add("original", shape_features(same, spacing_kji, shapes, own, found), found)
+
+    def add_image(self, image_name: str, image: npt.NDArray[Any], settings: FeatureSettings) -> None:
+        """Measure one image of the VOI's box."""
+        if not self._classes:
+            return
+        found = FeatureWarnings()
+        values = image_features(image, self._mask, self._spacing, settings, self._classes, found)
+        self._add(image_name, values, found)
+
+    def leave_out(self, image_name: str, reason: str) -> None:
+        """All features of this image are undefined for one reason."""
+        for name, chosen in self._classes.items():
+            for feature in names.selected_features(name, chosen):
+                self.reasons[f"{image_name}_{name}_{feature}"] = reason
+
+    def _add(self, image_name: str, values: dict[str, float], found: FeatureWarnings) -> None:
+        for name, value in values.items():
+            self.values[f"{image_name}_{name}"] = value
+        for name, reason in found.as_dict().items():
+            self.reasons[f"{image_name}_{name}"] = reason
+
+
+def _measure_cluster(group: Group, vois: list[PreparedVoi], settings: Settings) -> Iterator[Measured]:
+    box = Box.union([voi.box for voi in vois])
+    asked = np.zeros(box.shape, dtype=bool)
+    for voi in vois:
+        asked[voi.box.within(box)] |= voi.mask
+    spacing_kji = group.source.spacing[::-1]
+    collected = [_Collected(voi, spacing_kji, settings) for voi in vois]
+    for image_type in settings.image_types:
+        parameters = settings.parameters_for(image_type)
+        own = feature_settings(parameters)
+        for image_name, image in filtered_images(image_type, group.source, box, asked, parameters):
+            for item in collected:
+                if isinstance(image, str):
+                    item.leave_out(image_name, image)
+                else:
+                    item.add_image(image_name, image[item.voi.box.within(box)], own)
+    for item in collected:
+        yield item.voi, item.values, item.reasons
+
+
+def _check_numbers(volume: Volume) -> None:
+    if volume.array.dtype.kind not in "iuf" or volume.array.dtype.itemsize > 8:
+        raise ImageError(
+            "The image's number type cannot be measured.",
+            expected="integers, float32 or float64",
+            found=str(volume.array.dtype),
+        )

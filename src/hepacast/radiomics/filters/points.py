@@ -1,0 +1,52 @@
+"""Square, square root, logarithm, exponential: filters of single voxels, scaled by the whole image's maximum.
+
+Formulas: PyRadiomics' ``imageoperations``. Each value depends on its own voxel and on max|x| of the whole image only,
+so a crop changes nothing as long as that maximum is the whole image's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hepacast.radiomics.filters.source import Box, Source
+
+Array = npt.NDArray[np.float64]
+
+
+def square(source: Source, box: Box) -> Array:
+    """(c x)^2 with c = 1 / sqrt(max|x|)."""
+    values = source.crop(box).astype(np.float64)
+    coefficient = 1 / np.sqrt(source.absolute_maximum)
+    values *= coefficient
+    return np.square(values, out=values)
+
+
+def square_root(source: Source, box: Box) -> Array:
+    """sign(x) sqrt(|x| max|x|)."""
+    values = source.crop(box).astype(np.float64)
+    magnitude = np.abs(values)
+    magnitude *= source.absolute_maximum
+    np.sqrt(magnitude, out=magnitude)
+    return np.copysign(magnitude, values, out=magnitude)
+
+
+def logarithm(source: Source, box: Box) -> Array:
+    """sign(x) log(|x| + 1) max|x| / log(max|x| + 1)."""
+    values = source.crop(box).astype(np.float64)
+    largest = source.absolute_maximum
+    magnitude = np.abs(values)
+    magnitude += 1
+    np.log(magnitude, out=magnitude)
+    np.copysign(magnitude, values, out=magnitude)
+    # The same function on an array, as the oracle takes the maximum of the transformed array.
+    magnitude *= largest / np.log(np.full(8, largest + 1))[0]
+    return magnitude
+
+
+def exponential(source: Source, box: Box) -> Array:
+    """exp(c x) with c = log(max|x|) / max|x|."""
+    values = source.crop(box).astype(np.float64)
+    largest = source.absolute_maximum
+    values *= np.log(largest) / largest
+    return np.exp(values, out=values)
