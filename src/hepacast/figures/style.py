@@ -108,6 +108,14 @@ def _register_fonts() -> None:
         font_manager.fontManager.addfont(str(path))
 
 
+def _apply_style(settings: Any) -> None:
+    """Matplotlib's own defaults (not the reader's matplotlibrc), then the journal style."""
+    import matplotlib as mpl
+
+    mpl.rcdefaults()
+    settings.update(_RC)
+
+
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Run a drawing function under the journal style and leave the caller's matplotlib settings as they were."""
 
@@ -117,8 +125,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
         _register_fonts()
         with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(_RC)
+            _apply_style(mpl.rcParams)
             return draw(*args, **kwargs)
 
     return wrapper
@@ -194,8 +201,7 @@ def save_figure(
     _register_fonts()
     written = []
     with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
+        _apply_style(mpl.rcParams)
         for form in formats:
             target = Path(f"{stem}.{form}")
             with atomic_path(target) as temporary:

@@ -1,0 +1,224 @@
+"""ROC curves, calibration, decision curves: the panels of Figure 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepacast.figures.labels import interval
+from hepacast.figures.style import (
+    BLACK,
+    BLUE,
+    GRAY,
+    INK,
+    LIGHT_GRAY,
+    SINGLE_COLUMN_MM,
+    VERMILION,
+    color_of,
+    line_style_of,
+    new_figure,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Numbers = Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """One ROC curve with its AUC and confidence limits (NaN limits are left out of the legend)."""
+
+    name: str
+    fpr: Numbers
+    tpr: Numbers
+    auc: float
+    lo: float = float("nan")
+    hi: float = float("nan")
+
+
+@dataclass(frozen=True)
+class CalibrationPoints:
+    """Groups of patients: mean predicted risk, observed share with limits."""
+
+    predicted: Numbers
+    observed: Numbers
+    low: Numbers
+    high: Numbers
+
+
+@dataclass(frozen=True)
+class BandCurve:
+    """A curve with an optional band (empty: none)."""
+
+    x: Numbers
+    y: Numbers
+    low: Numbers = ()
+    high: Numbers = ()
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """Net benefit of one model by threshold probability, with an optional band."""
+
+    name: str
+    thresholds: Numbers
+    net_benefit: Numbers
+    low: Numbers = field(default=())
+    high: Numbers = field(default=())
+
+
+@styled
+def draw_roc(curves: Sequence[RocCurve], *, title: str = "", size_mm: float = SINGLE_COLUMN_MM) -> Figure:
+    """ROC curves of one or more models on one set, AUC (95% CI) in the legend."""
+    figure = new_figure(size_mm, size_mm)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=0.8, zorder=1)
+    for i, curve in enumerate(curves):
+        text = f"{curve.name}: {interval(curve.auc, curve.lo, curve.hi)}"
+        axes.plot(
+            curve.fpr, curve.tpr, color=color_of(curve.name, i), linestyle=line_style_of(i), label=text, clip_on=False
+        )
+    _unit_square(axes, "1 \N{MINUS SIGN} specificity", "Sensitivity")
+    legend = axes.legend(loc="lower right", title="AUC (95% CI)", alignment="left", borderaxespad=0.3)
+    legend.get_title().set_fontsize(7)
+    if title:
+        axes.set_title(title)
+    return figure
+
+
+def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=x_label, ylabel=y_label, aspect="equal")
+    ticks = np.linspace(0, 1, 6)
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+
+
+@styled
+def draw_calibration(
+    points: CalibrationPoints,
+    *,
+    smooth: BandCurve | None = None,
+    notes: Sequence[str] = (),
+    risks: Numbers = (),
+    outcomes: Numbers = (),
+    event_label: str = "event",
+    no_event_label: str = "no event",
+    title: str = "",
+    size_mm: float = SINGLE_COLUMN_MM,
+) -> Figure:
+    """Observed against predicted risk, with the distribution of the risks below.
+
+    Parameters
+    ----------
+    points
+        Groups with confidence limits.
+    smooth
+        Smoothed curve with band.
+    notes
+        Lines of text in the plot: slope, intercept, ICI.
+    risks, outcomes
+        Predicted risks and outcomes (0/1) of the patients: histogram up for events, down for the others.
+    event_label, no_event_label
+        Names of the two groups.
+    """
+    figure = new_figure(size_mm, size_mm * (1.3 if len(risks) else 1.0))
+    if len(risks):
+        axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4.4, 1])
+        _risk_histogram(lower, np.asarray(risks), np.asarray(outcomes), event_label, no_event_label)
+    else:
+        axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle=(0, (4, 3)), label="Ideal", zorder=1)
+    if smooth is not None:
+        if len(smooth.low):
+            axes.fill_between(
+                smooth.x, np.clip(smooth.low, 0, 1), np.clip(smooth.high, 0, 1), color=BLUE, alpha=0.15, linewidth=0
+            )
+        axes.plot(smooth.x, smooth.y, color=BLUE, label="Smoothed")
+    observed = np.asarray(points.observed, dtype=float)
+    errors = np.vstack([observed - np.asarray(points.low), np.asarray(points.high) - observed]).clip(0)
+    axes.errorbar(
+        points.predicted, observed, yerr=errors, fmt="o", color=VERMILION, markersize=4, elinewidth=0.8, capsize=1.5,
+        label="Groups (95% CI)", clip_on=False, zorder=4,
+    )  # fmt: skip
+    _unit_square(axes, "" if len(risks) else "Predicted risk", "Observed proportion")
+    axes.legend(loc="upper left", borderaxespad=0.2)
+    _corner_notes(axes, notes)
+    if title:
+        axes.set_title(title)
+    return figure
+
+
+def _corner_notes(axes: Axes, notes: Sequence[str]) -> None:
+    if notes:
+        box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        axes.text(
+            0.985, 0.02, "\n".join(notes), transform=axes.transAxes, ha="right", va="bottom", fontsize=7, bbox=box,
+            linespacing=1.35, zorder=6,
+        )  # fmt: skip
+
+
+def _risk_histogram(axes: Axes, risks: np.ndarray, outcomes: np.ndarray, event: str, no_event: str) -> None:
+    bins = np.linspace(0, 1, 31)
+    middle, width = (bins[:-1] + bins[1:]) / 2, bins[1] - bins[0]
+    up = np.histogram(risks[outcomes == 1], bins)[0]
+    down = np.histogram(risks[outcomes == 0], bins)[0]
+    axes.bar(middle, up, width * 0.85, color=VERMILION, linewidth=0)
+    axes.bar(middle, -down, width * 0.85, color=BLUE, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.6)
+    top = max(up.max(initial=0), 1)
+    bottom = max(down.max(initial=0), 1)
+    axes.set_ylim(-bottom * 1.45, top * 1.75)
+    axes.text(0.99, 0.97, event, transform=axes.transAxes, ha="right", va="top", color=VERMILION, fontsize=7)
+    axes.text(0.99, 0.03, no_event, transform=axes.transAxes, ha="right", va="bottom", color=BLUE, fontsize=7)
+    ticks = [-int(bottom), 0, int(top)] if top > 0.15 * (top + bottom) else [-int(bottom), 0]
+    axes.set_yticks(ticks, [str(abs(t)) for t in ticks])
+    axes.set(xlabel="Predicted risk", ylabel="Patients")
+
+
+@styled
+def draw_decision(
+    curves: Sequence[DecisionCurve],
+    treat_all: BandCurve,
+    *,
+    prevalence: float,
+    title: str = "",
+    size_mm: tuple[float, float] = (SINGLE_COLUMN_MM, 76.0),
+) -> Figure:
+    """Decision curves with treat-all and treat-none.
+
+    Parameters
+    ----------
+    curves
+        One a model.
+    treat_all
+        Net benefit of treating everyone.
+    prevalence
+        Share with the event: the largest net benefit that can be had; it sets the upper limit of the axis.
+    """
+    figure = new_figure(*size_mm)
+    axes = figure.add_subplot()
+    axes.axhline(0, color=BLACK, linewidth=0.9, label="Treat none", zorder=1)
+    axes.plot(treat_all.x, treat_all.y, color=GRAY, linewidth=0.9, linestyle=(0, (2, 1.5)), label="Treat all", zorder=1)
+    for i, curve in enumerate(curves):
+        color = color_of(curve.name, i)
+        if len(curve.low):
+            axes.fill_between(curve.thresholds, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
+        axes.plot(curve.thresholds, curve.net_benefit, color=color, linestyle=line_style_of(i), label=curve.name)
+    # Treat-all falls without bound: a little below zero is all that a reader needs of it.
+    highest = max([prevalence, *(float(np.nanmax(curve.net_benefit)) for curve in curves)])
+    axes.set_ylim(-0.35 * highest, 1.12 * highest)
+    thresholds = np.asarray(treat_all.x, dtype=float)
+    axes.set_xlim(max(0.0, float(np.nanmin(thresholds))), min(1.0, float(np.nanmax(thresholds))))
+    axes.set(xlabel="Threshold probability", ylabel="Net benefit")
+    handles, labels = axes.get_legend_handles_labels()
+    order = [*range(2, len(labels)), 1, 0]
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="upper right", borderaxespad=0.2)
+    if title:
+        axes.set_title(title)
+    return figure

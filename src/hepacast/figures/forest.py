@@ -1,0 +1,97 @@
+"""Odds ratios with confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepacast.figures.labels import p_label
+from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """One ratio: label, estimate, limits, P (NaN: not printed); NaN estimates are printed as not estimable."""
+
+    label: str
+    ratio: float
+    low: float
+    high: float
+    p: float = float("nan")
+
+
+def ratio_text(value: float) -> str:
+    """An odds ratio with as many digits as it deserves."""
+    if not np.isfinite(value):
+        return "n/e"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"
+
+
+@styled
+def draw_forest(
+    rows: Sequence[ForestRow],
+    *,
+    x_label: str = "Odds ratio (95% CI), log scale",
+    limits: tuple[float, float] = (0.02, 50.0),
+    width_mm: float = DOUBLE_COLUMN_MM,
+) -> Figure:
+    """A forest plot on a log scale; intervals beyond `limits` end in an arrow, and numbers stand on the right."""
+    figure = new_figure(width_mm, 18 + 5.0 * max(len(rows), 2))
+    axes = figure.add_subplot()
+    finite = [v for row in rows for v in (row.ratio, row.low, row.high) if np.isfinite(v) and v > 0]
+    low = max(limits[0], min([0.5, *finite]) / 1.25)
+    high = min(limits[1], max([2.0, *finite]) * 1.25)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.axvline(1, color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)))
+    for y, row in enumerate(rows):
+        if np.isfinite(row.ratio):
+            left, right = max(row.low, low), min(row.high, high)
+            axes.plot([left, right], [y, y], color=BLUE, linewidth=1.1)
+            if row.low < low:
+                axes.plot(low, y, "<", color=BLUE, markersize=4, clip_on=False)
+            if row.high > high:
+                axes.plot(high, y, ">", color=BLUE, markersize=4, clip_on=False)
+            if low <= row.ratio <= high:
+                axes.plot(row.ratio, y, "s", color=BLUE, markersize=4.2)
+            text = f"{ratio_text(row.ratio)} ({ratio_text(row.low)}\N{EN DASH}{ratio_text(row.high)})"
+        else:
+            text = "not estimable"
+        _beside(axes, y, text, row.p)
+    for shift, text, style in ((8, "OR (95% CI)", "normal"), (104, "P", "italic")):
+        axes.annotate(
+            text, (1, -0.95), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",
+            va="center", fontsize=7, fontweight="bold", fontstyle=style,
+        )  # fmt: skip
+    ticks = [t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= t <= high]
+    if len(ticks) > 8:
+        ticks = [t for t in ticks if t in (0.02, 0.1, 0.5, 1, 2, 10, 50)]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(x_label)
+    return figure
+
+
+def _beside(axes: Axes, y: float, text: str, p: float) -> None:
+    """Numbers on the right of a row: ratio with limits, then P."""
+    shown = [(8, text)]
+    if np.isfinite(p):
+        shown.append((104, p_label(p).removeprefix("P ").removeprefix("= ")))
+    for shift, item in shown:
+        axes.annotate(
+            item, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",
+            va="center", fontsize=7,
+        )  # fmt: skip

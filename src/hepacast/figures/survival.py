@@ -1,0 +1,126 @@
+"""Kaplan-Meier curves with the table of numbers at risk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepacast.figures.labels import p_label
+from hepacast.figures.style import DOUBLE_COLUMN_MM, INK, PALETTE, line_style_of, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Numbers = Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True)
+class KmCurve:
+    """One Kaplan-Meier curve.
+
+    Parameters
+    ----------
+    name
+        Of the group.
+    time, survival
+        Steps, starting at (0, 1).
+    low, high
+        Confidence limits at the same times; empty: no band.
+    censored
+        Times of censoring.
+    at_risk
+        Patients at risk at the figure's `at_risk_times`.
+    """
+
+    name: str
+    time: Numbers
+    survival: Numbers
+    low: Numbers = ()
+    high: Numbers = ()
+    censored: Numbers = ()
+    at_risk: Sequence[int] = ()
+
+
+@styled
+def draw_km(
+    curves: Sequence[KmCurve],
+    *,
+    at_risk_times: Numbers = (),
+    p: float | None = None,
+    test: str = "log-rank",
+    note: str = "",
+    x_label: str = "Time (days)",
+    y_label: str = "Survival",
+    title: str = "",
+    size_mm: tuple[float, float] = (DOUBLE_COLUMN_MM * 0.68, 88.0),
+) -> Figure:
+    """Survival by group: steps, bands, marks of censoring, numbers at risk, P.
+
+    Parameters
+    ----------
+    at_risk_times
+        Columns of the table below; the curves' `at_risk` belong to them.
+    p, test
+        P value and the test it comes from.
+    note
+        A further line below P, for example the hazard ratio.
+    """
+    figure = new_figure(*size_mm)
+    if len(at_risk_times):
+        axes, table = figure.subplots(2, 1, sharex=True, height_ratios=[6.2, 0.62 * len(curves) + 0.55])
+    else:
+        axes, table = figure.add_subplot(), None
+    colors = (PALETTE[0], PALETTE[1], *PALETTE[2:])
+    end = max(float(np.max(curve.time)) for curve in curves)
+    for i, curve in enumerate(curves):
+        if len(curve.low):
+            low, high = np.asarray(curve.low, dtype=float), np.asarray(curve.high, dtype=float)
+            axes.fill_between(curve.time, low, high, step="post", color=colors[i % 7], alpha=0.13, linewidth=0)
+        axes.step(
+            curve.time, curve.survival, where="post", color=colors[i % 7], label=curve.name, linestyle=line_style_of(i)
+        )
+        if len(curve.censored):
+            at = np.searchsorted(np.asarray(curve.time), np.asarray(curve.censored), side="right") - 1
+            heights = np.asarray(curve.survival)[np.clip(at, 0, None)]
+            axes.plot(curve.censored, heights, "|", color=colors[i % 7], markersize=5, markeredgewidth=0.8)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(0, end * 1.02)
+    axes.set_ylabel(y_label)
+    axes.legend(loc="upper right", borderaxespad=0.2)
+    lines = [f"{p_label(p)} ({test})"] if p is not None else []
+    if note:
+        lines.append(note)
+    if lines:
+        # Curves fall, so the space under the legend in the upper right corner is free.
+        axes.annotate(
+            "\n".join(lines), (1, 1), xycoords="axes fraction", xytext=(-4, -6 - 10.5 * len(curves)),
+            textcoords="offset points", ha="right", va="top", fontsize=7.5, linespacing=1.4,
+        )  # fmt: skip
+    axes.set_xlabel(x_label)
+    if title:
+        axes.set_title(title)
+    if table is not None:
+        axes.set_xticks(list(at_risk_times))
+        axes.tick_params(labelbottom=True)
+        _at_risk_table(table, curves, at_risk_times, colors)
+    return figure
+
+
+def _at_risk_table(axes: Axes, curves: Sequence[KmCurve], times: Numbers, colors: Sequence[str]) -> None:
+    """Numbers at risk, one row a curve, under the times of the plot above."""
+    axes.set_ylim(len(curves) - 0.4, -0.6)
+    axes.set_title("Number at risk", fontsize=7, fontweight="normal", pad=2)
+    for i, curve in enumerate(curves):
+        for time, number in zip(times, curve.at_risk, strict=False):
+            axes.text(float(time), i, str(number), ha="center", va="center", fontsize=7, color=INK)
+    axes.set_yticks(range(len(curves)), [curve.name for curve in curves])
+    for label, color in zip(axes.get_yticklabels(), colors, strict=False):
+        label.set_color(color)
+    axes.tick_params(axis="y", length=0, pad=9)
+    axes.xaxis.set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
