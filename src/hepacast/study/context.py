@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hepacast.compute.fingerprint import Fingerprints
@@ -48,7 +49,7 @@ class Context:
         """Folder for pieces of long stages (features of one patient, one fold of a network)."""
         return self.out / CACHE
 
-    @property
+    @cached_property
     def fingerprints(self) -> Fingerprints:
         """Content hashes of input files, remembered between runs."""
         return Fingerprints(self.cache / "fingerprints.json")

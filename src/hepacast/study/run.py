@@ -20,7 +20,7 @@ from hepacast.compute.stages import MARK, run_stage
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan
-from hepacast.study.stages import STAGE_KINDS
+from hepacast.study.stages.kinds import STAGE_KINDS
 
 #: Packages whose versions decide numbers.
 PACKAGES = (
@@ -153,7 +153,8 @@ def _say_cost(context: Context, item: PlannedStage) -> None:
 
 
 def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: str) -> None:
-    stages, checks = [], []
+    stages: list[dict[str, Any]] = []
+    checks: list[dict[str, Any]] = []
     for item in plan.stages:
         mark = context.out / item.kind.name / MARK
         if not mark.is_file():

@@ -102,6 +102,7 @@ class Cohort(Part):
     columns: dict[str, Column] = option(dict, "the study's names for the table's columns")
     exclude: list[Exclusion] = option(list, "exclusions, applied in this order")
     split: Split = option(NoSplit, "how training and validation sets are made")
+    truth: str | None = option(None, "virtual patients only: file with the planted truth, shown beside the estimates")
     findings: Literal["stop", "report"] = option(
         "stop", "what an impossible value does: stop the run, or make the value missing and report it"
     )

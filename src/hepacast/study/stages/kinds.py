@@ -1,0 +1,254 @@
+"""The stages of a study in order: what each depends on, and what it will cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hepacast.compute.executor import resolve_workers
+from hepacast.compute.hashing import hash_value
+from hepacast.study.context import Context
+from hepacast.study.plan import Cost, StageKind
+from hepacast.study.schema import SplitByList
+
+#: Seconds that one refit of the whole chain takes, with evaluation of what was left out (measured, one core).
+_REFIT_SECONDS = 1.0
+#: Seconds a voxel of a VOI for the 20 images of recipe ptlf (measured, one core), and for a whole small image.
+_SECONDS_PER_PATIENT = 2.0
+
+
+def _dump(context: Context, *names: str) -> Any:
+    study = context.study.model_dump(mode="json")
+    return {name: study[name] for name in names}
+
+
+def _cohort_inputs(context: Context) -> dict[str, str]:
+    prints, study = context.fingerprints, context.study
+    files = {"clinical table": context.path(study.cohort.table)}
+    if study.features.table is not None:
+        files["feature table"] = context.path(study.features.table)
+    if isinstance(study.cohort.split, SplitByList):
+        files["training list"] = context.path(study.cohort.split.training)
+        files["validation list"] = context.path(study.cohort.split.validation)
+    truth = context.path(study.cohort.truth) if study.cohort.truth else None
+    if truth is not None:
+        files["planted truth"] = truth
+    found = {name: prints.of(path) for name, path in files.items() if path.exists()}
+    if study.images is not None:
+        # Which files exist decides who is left out; their content matters to later stages.
+        found["files present"] = hash_value(sorted(f"{kind}:{p}" for kind, p, _ in _image_files(context)))
+    return found
+
+
+def _image_files(context: Context) -> list[tuple[str, str, Path]]:
+    from hepacast.study.stages.cohort import load_table
+
+    images = context.study.images
+    assert images is not None
+    patterns = {f"images {name}": item.path for name, item in images.sequences.items()}
+    if images.segmentation.masks:
+        patterns["expert masks"] = images.segmentation.masks
+    if images.segmentation.second_reader:
+        patterns["second reader"] = images.segmentation.second_reader
+    patients = load_table(context).patients
+    files = [(kind, p, context.path(text, patient=p)) for kind, text in patterns.items() for p in patients]
+    return [item for item in files if item[2].exists()]
+
+
+def _image_inputs(context: Context) -> dict[str, str]:
+    prints = context.fingerprints
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for kind, patient, path in _image_files(context):
+        groups.setdefault(kind, []).append((patient, prints.of(path)))
+    prints.save()
+    return {kind: hash_value(sorted(items)) for kind, items in groups.items()}
+
+
+def _none(context: Context) -> dict[str, str]:
+    return {}
+
+
+def _always(context: Context) -> bool:
+    return True
+
+
+def _has_images(context: Context) -> bool:
+    return context.study.images is not None
+
+
+def _cohort_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import cohort
+
+    cohort.write(context, folder)
+
+
+def _segmentation_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import segmentation
+
+    segmentation.write(context, folder)
+
+
+def _radiomics_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import radiomics
+
+    radiomics.write(context, folder)
+
+
+def _modelling_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import modelling
+
+    modelling.write(context, folder)
+
+
+def _evaluation_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import evaluation
+
+    evaluation.write(context, folder)
+
+
+def _bundle_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import bundle
+
+    bundle.write(context, folder)
+
+
+def _report_work(context: Context, folder: Path) -> None:
+    from hepacast.report import build_report
+
+    build_report(context.out, target=folder, formats=tuple(context.study.report.formats))
+
+
+def _quick(context: Context) -> Cost:
+    return Cost(5.0, 3e8)
+
+
+def _segmentation_cost(context: Context) -> Cost:
+    images = context.study.images
+    assert images is not None
+    patients = len({p for kind, p, _ in _image_files(context) if kind.startswith("images")})
+    masks = sum(1 for kind, _, _ in _image_files(context) if kind == "expert masks")
+    voxels = _typical_voxels(context)
+    if images.segmentation.source == "nnunet":
+        from hepacast.segmentation.nnunet.plan import estimate_training, nnunet_plan
+
+        plan = nnunet_plan(images.segmentation.nnunet.preset, folds=images.segmentation.nnunet.folds)
+        cores = resolve_workers(context.workers)
+        labelled = max(1, round(masks * (1 - images.segmentation.nnunet.test_fraction)))
+        estimate = estimate_training(plan, cases=labelled, voxels_per_case=voxels, cores=cores)
+        applying = (patients - labelled) * (0.2 + voxels * 5e-6 * images.segmentation.nnunet.folds) / cores
+        return Cost(estimate.seconds + applying, float(estimate.bytes))
+    if images.segmentation.source == "given":
+        return Cost(0.1 * patients, 1e9)
+    return Cost(120.0 * patients, 4e9)
+
+
+def _typical_voxels(context: Context) -> float:
+    """Voxels of the first image; headers of the others are not read."""
+    from hepacast.imaging.io import read_volume
+
+    for kind, _, path in _image_files(context):
+        if kind.startswith("images"):
+            return float(read_volume(path).array.size)
+    return 1e6
+
+
+def _radiomics_cost(context: Context) -> Cost:
+    if context.study.features.table is not None:
+        return Cost(2.0, 3e8)
+    images = context.study.images
+    assert images is not None
+    voxels = _typical_voxels(context)
+    patients = len({p for kind, p, _ in _image_files(context) if kind.startswith("images")})
+    each = _SECONDS_PER_PATIENT + voxels * len(images.vois) * len(images.sequences) * 4e-7
+    workers = resolve_workers(context.workers)
+    return Cost(each * patients / workers, (6e8 + voxels * 60) * workers)
+
+
+def _modelling_cost(context: Context) -> Cost:
+    rules = context.study.modelling.validation
+    refits = 1 + rules.folds * rules.repeats + rules.bootstrap + rules.folds * rules.permutations
+    workers = resolve_workers(context.workers)
+    return Cost(_REFIT_SECONDS * refits / workers, 6e8 * workers)
+
+
+STAGE_KINDS: tuple[StageKind, ...] = (
+    StageKind(
+        "cohort",
+        "table, checks, outcome, sets",
+        (),
+        lambda c: (
+            _dump(c, "seed", "cohort", "outcome", "survival", "images") | {"candidates": c.study.modelling.candidates}
+        ),
+        _cohort_inputs,
+        _cohort_work,
+        ("cohort", "stats"),
+        _always,
+        _quick,
+    ),
+    StageKind(
+        "segmentation",
+        "a mask of every patient, and how good it is",
+        ("cohort",),
+        lambda c: _dump(c, "seed", "images"),
+        _image_inputs,
+        _segmentation_work,
+        ("segmentation", "imaging"),
+        _has_images,
+        _segmentation_cost,
+    ),
+    StageKind(
+        "radiomics",
+        "features of every VOI",
+        ("cohort", "segmentation"),
+        lambda c: _dump(c, "features", "images"),
+        _none,
+        _radiomics_work,
+        ("radiomics", "imaging"),
+        _always,
+        _radiomics_cost,
+    ),
+    StageKind(
+        "modelling",
+        "clinical, radiomics and combined model, validated",
+        ("cohort", "radiomics"),
+        lambda c: _dump(c, "seed", "modelling", "evaluation") | {"example": c.study.report.example_patient},
+        _none,
+        _modelling_work,
+        ("modelling", "stats", "nomogram"),
+        _always,
+        _modelling_cost,
+    ),
+    StageKind(
+        "evaluation",
+        "discrimination, calibration, net benefit, comparisons",
+        ("cohort", "modelling"),
+        lambda c: _dump(c, "seed", "evaluation"),
+        _none,
+        _evaluation_work,
+        ("evaluation", "stats"),
+        _always,
+        lambda c: Cost(20.0, 4e8),
+    ),
+    StageKind(
+        "bundle",
+        "the frozen model in one file",
+        ("cohort", "radiomics", "modelling", "evaluation"),
+        lambda c: _dump(c, "name", "recipe", "seed", "intended_use", "features", "images", "cohort"),
+        _none,
+        _bundle_work,
+        ("bundle", "nomogram"),
+        _always,
+        lambda c: Cost(1.0),
+    ),
+    StageKind(
+        "report",
+        "tables, figures, Methods text",
+        ("cohort", "segmentation", "radiomics", "modelling", "evaluation"),
+        lambda c: _dump(c, "name", "report", "intended_use"),
+        _none,
+        _report_work,
+        ("report", "figures"),
+        _always,
+        lambda c: Cost(40.0, 6e8),
+    ),
+)

@@ -1,0 +1,260 @@
+"""Stage 3, radiomics: every feature of every VOI of every patient, or a table of features made elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hepacast.cohort import Cohort, PatientFlow, read_cohort
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import read_json, write_json
+from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.stages import code_hash
+from hepacast.errors import HepacastError
+from hepacast.imaging import Volume
+from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.lesions import lesions
+from hepacast.imaging.voi import VoiExpression
+from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
+from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.study.context import Context
+from hepacast.study.schema import Images, Study
+from hepacast.study.stages.feature_table import read_feature_table, table_path
+from hepacast.study.stages.segmentation import MASKS, image_path, images_of
+
+FEATURES = "features.parquet"
+
+
+def study_settings(study: Study) -> Settings:
+    """The feature settings of the study file.
+
+    Raises
+    ------
+    StudyFileError
+        A setting is unknown or contradicts another.
+    """
+    settings = Settings.load(study.features.settings)
+    return settings.with_parameters(**study.features.options) if study.features.options else settings
+
+
+def load_settings(context: Context) -> Settings:
+    """`study_settings`, with a parameter file found beside the study file."""
+    text = context.study.features.settings
+    beside = context.base / text
+    if beside.is_file():
+        features = context.study.features.model_copy(update={"settings": str(beside)})
+        return study_settings(context.study.model_copy(update={"features": features}))
+    return study_settings(context.study)
+
+
+def evaluate_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
+    """The study's VOIs of one label map; the lesion policy is applied to the tumor first."""
+    assert study.images is not None
+    masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
+    if "tumor" in masks and (study.images.lesions != "union" or study.images.min_lesion_ml > 0):
+        found = lesions(masks["tumor"], study.images.lesions, min_volume_ml=study.images.min_lesion_ml)
+        empty = masks["tumor"].with_array(masks["tumor"].array & False)
+        masks["tumor"] = found.masks[0] if found.masks else empty
+    return {name: VoiExpression.parse(text).evaluate(masks) for name, text in study.images.vois.items()}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One patient to measure; the result is kept under a hash of image, mask, VOIs, settings and code."""
+
+    patient: str
+    images: tuple[tuple[str, Path], ...]
+    mask: Path
+    labels: tuple[tuple[str, int], ...]
+    study: Study
+    settings: Settings
+    kept: Path
+
+
+def _measure(job: _Job) -> None:
+    """In a worker: measure one patient. What cannot be measured becomes rows with a status and a reason."""
+    from hepacast.radiomics.extraction import engine_name, extract
+
+    expected = job.settings.feature_names()
+    names = list(_images(job.study).vois)
+    parts = []
+    engine = engine_name()
+    for sequence, path in job.images:
+        try:
+            volume = read_volume(path)
+            labelmap = read_labelmap(job.mask, dict(job.labels), reference=volume)
+            vois = evaluate_vois(job.study, labelmap)
+            result = extract(volume, vois, job.settings, backend=job.study.features.backend)
+        except HepacastError as error:
+            failed = {name: VoiResult.failed(name, expected, error.message) for name in names}
+            result = ExtractionResult(failed, job.settings.hash, engine)
+        parts.append(result.to_long(job.patient, sequence))
+        engine = result.engine
+    write_long(concat_long(parts, settings_hash=job.settings.hash, engine=engine), job.kept)
+
+
+def _images(study: Study) -> Images:
+    assert study.images is not None
+    return study.images
+
+
+def _jobs(context: Context, patients: list[str]) -> list[_Job]:
+    images, settings = images_of(context), load_settings(context)
+    labels = read_json(context.out / "segmentation" / MASKS / "labels.json")
+    prints, code = context.fingerprints, code_hash(("radiomics", "imaging"))
+    jobs = []
+    for patient in patients:
+        files = tuple((name, image_path(context, patient, name)) for name in images.sequences)
+        mask = context.out / "segmentation" / MASKS / f"{patient}.nii.gz"
+        key = hash_value(
+            [
+                [(name, prints.of(path)) for name, path in files],
+                hash_file(mask),
+                labels,
+                images.vois,
+                images.lesions,
+                images.min_lesion_ml,
+                settings.hash,
+                context.study.features.backend,
+                code,
+            ]
+        )
+        kept = context.cache / "features" / f"{patient}-{key[:24]}.parquet"
+        jobs.append(_Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept))
+    return jobs
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    if context.study.features.table is not None:
+        _from_table(context, folder)
+        return
+    cohort = read_cohort(context.out / "cohort")
+    jobs = _jobs(context, cohort.patients)
+    with context.reporter.track("features") as progress:
+        todo = [job for job in jobs if not job.kept.is_file()]
+        map_items(_measure, todo, workers=context.workers, progress=progress)
+    tables = [read_long(job.kept) for job in jobs]
+    settings = load_settings(context)
+    table = concat_long(tables, settings_hash=settings.hash, engine=tables[0].attrs["engine"])
+    write_long(table, folder / FEATURES)
+    _summary(context, folder, table, settings)
+    _analysed(cohort, table, folder)
+
+
+def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Settings) -> None:
+    vois = list(images_of(context).vois)
+    per_voi = len(settings.feature_names())
+    sequences = len(images_of(context).sequences)
+    engine = str(table.attrs["engine"])
+    write_json(
+        folder / "summary.json",
+        {
+            "engine": engine,
+            "settings": settings.canonical(),
+            "settings_hash": settings.hash,
+            "vois": vois,
+            "features_per_voi": per_voi * sequences,
+            "n_features": per_voi * sequences * len(vois),
+            "status_counts": table["status"].value_counts().to_dict(),
+            "image_types": {name: dict(own) for name, own in settings.image_types.items()},
+        },
+    )
+    binning = settings.parameters
+    bins = f"{binning.binCount} bins" if binning.binCount else f"a bin width of {binning.binWidth:g}"
+    text = (
+        f"From each of {len(vois)} volumes of interest ({', '.join(vois)}) {per_voi * sequences} features were "
+        f"extracted with {engine} under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; {bins}; "
+        f"settings hash {settings.hash[:12]}), {per_voi * sequences * len(vois)} in all."
+    )
+    write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": ["pyradiomics"]}])
+
+
+def _analysed(cohort: Cohort, table: pd.DataFrame, folder: Path) -> None:
+    """Who can be analysed: patients with a VOI that could not be measured leave the study here, with the reason."""
+    failed = table[table["status"] == "failed"].drop_duplicates(["patient", "voi"])
+    reasons: dict[str, list[str]] = {}
+    for row in failed.itertuples():
+        reasons.setdefault(f"{row.voi} could not be measured ({row.reason})", []).append(str(row.patient))
+    write_json(folder / "excluded.json", [{"reason": k, "patients": v} for k, v in reasons.items()])
+
+
+def _from_table(context: Context, folder: Path) -> None:
+    cohort = read_cohort(context.out / "cohort")
+    wide, _ = read_feature_table(context)
+    wide = wide.loc[cohort.patients]
+    wide.to_parquet(folder / "wide.parquet")
+    vois = list(dict.fromkeys(name.split(":")[0] for name in wide.columns))
+    counts = {voi: sum(name.startswith(f"{voi}:") for name in wide.columns) for voi in vois}
+    name = table_path(context).name
+    write_json(
+        folder / "summary.json",
+        {
+            "engine": f"feature table {name}",
+            "settings": {},
+            "settings_hash": hash_file(table_path(context)),
+            "vois": vois,
+            "features_per_voi": counts,
+            "n_features": len(wide.columns),
+            "status_counts": {"ok": int(wide.notna().sum().sum()), "missing": int(wide.isna().sum().sum())},
+            "image_types": None,
+        },
+    )
+    text = (
+        f"{len(wide.columns)} radiomics features of {', '.join(vois)} were taken from a table made elsewhere ({name})."
+    )
+    write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": []}])
+    write_json(folder / "excluded.json", [])
+
+
+def analysis_cohort(context: Context) -> Cohort:
+    """The cohort without the patients whose VOIs could not be measured; the flow counts them with the reason."""
+    cohort = read_cohort(context.out / "cohort")
+    left_out = read_json(context.out / "radiomics" / "excluded.json")
+    flow = replace(cohort.flow, sets=(), events=())
+    for step in left_out:
+        flow = flow.exclude(step["reason"], [p for p in step["patients"] if p in flow.included])
+    return restrict(cohort, flow)
+
+
+def restrict(cohort: Cohort, flow: PatientFlow) -> Cohort:
+    """The cohort of the flow's included patients."""
+    kept = list(flow.included)
+    outcome = cohort.outcome.select(kept)
+    sets = cohort.sets.loc[kept]
+    events = outcome.values if hasattr(outcome, "values") else outcome.event
+    names = list(dict.fromkeys(cohort.sets))
+    flow = flow.with_sets(
+        {name: sets.index[sets == name] for name in names},
+        {name: int(events[sets == name].sum()) for name in names},
+    )
+    survival = {name: item.select([p for p in kept if p in item.time.index]) for name, item in cohort.survival.items()}
+    return replace(
+        cohort,
+        table=cohort.table.select(kept),
+        outcome=outcome,
+        sets=sets,
+        centers=cohort.centers.loc[kept],
+        flow=flow,
+        survival=survival,
+    )
+
+
+def analysis_features(context: Context, patients: list[str]) -> pd.DataFrame:
+    """Wide features of the analysed patients, in their order. Undefined values stay missing (the chain imputes)."""
+    folder = context.out / "radiomics"
+    wide = pd.read_parquet(folder / "wide.parquet") if (folder / "wide.parquet").is_file() else None
+    if wide is None:
+        wide = to_wide(read_long(folder / FEATURES))
+    return wide.loc[patients]
+
+
+def facts(context: Context) -> dict[str, Any]:
+    """`summary.json`."""
+    loaded: dict[str, Any] = read_json(context.out / "radiomics" / "summary.json")
+    return loaded

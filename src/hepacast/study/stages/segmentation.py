@@ -1,0 +1,398 @@
+"""Stage 2, segmentation: one label map a patient, from given masks, a trained nnU-Net, or a ready segmenter."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepacast.cohort import Cohort, read_cohort
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import write_json
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.seeds import rng
+from hepacast.errors import HepacastError, ImageError, StudyFileError
+from hepacast.imaging.io import read_volume, write_labelmap
+from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.lesions import describe_voi
+from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.study.context import Context
+from hepacast.study.schema import Images
+
+MASKS = "masks"
+N_EXAMPLES = 2
+
+
+@dataclass(frozen=True)
+class MaskOutcome:
+    """What became of one patient's mask; `source` says where it comes from."""
+
+    patient: str
+    source: str
+    status: str = "ok"
+    reason: str | None = None
+
+
+def images_of(context: Context) -> Images:
+    """The study's images (the stage is only run where there are some)."""
+    assert context.study.images is not None
+    return context.study.images
+
+
+def image_path(context: Context, patient: str, sequence: str | None = None) -> Path:
+    """A patient's image; by default of the first sequence, on which masks are drawn."""
+    sequences = images_of(context).sequences
+    name = sequence or next(iter(sequences))
+    return context.path(sequences[name].path, patient=patient)
+
+
+def labelled_patients(context: Context, patients: list[str]) -> list[str]:
+    """Patients who have an expert mask."""
+    masks = images_of(context).segmentation.masks
+    return [p for p in patients if masks is not None and context.path(masks, patient=p).exists()]
+
+
+def test_patients(context: Context, labelled: list[str]) -> list[str]:
+    """The labelled patients that are held out from training the network: drawn by the seed, whatever their order."""
+    options = images_of(context).segmentation.nnunet
+    ordered = sorted(labelled)
+    count = round(options.test_fraction * len(ordered))
+    drawn = rng(context.study.seed, "segmentation-test").permutation(len(ordered))[:count]
+    return sorted(ordered[i] for i in drawn)
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage: masks, `segmentation.json`, overlays, Methods sentences."""
+    cohort = read_cohort(context.out / "cohort")
+    (folder / MASKS).mkdir()
+    source = images_of(context).segmentation.source
+    if source == "given":
+        content, outcomes = _given(context, cohort, folder)
+    elif source == "nnunet":
+        content, outcomes = _trained(context, cohort, folder)
+    else:
+        content, outcomes = _ready(context, cohort, folder, source)
+    content["overlays"] = content.get("overlays") or _overlays(context, folder, outcomes)
+    content["masks"] = {item.patient: item.source for item in outcomes if item.status != "failed"}
+    content["status"] = [
+        {"patient": item.patient, "status": item.status, "reason": item.reason}
+        for item in outcomes
+        if item.status != "ok"
+    ]
+    content["metrics"] = [*content.get("metrics", []), *_second_reader(context, cohort)]
+    write_json(folder / "segmentation.json", content)
+    sentence = {"stage": "segmentation", "text": content["description"], "citations": content.pop("citations", [])}
+    write_json(folder / "methods.json", [sentence])
+
+
+def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
+    from hepacast.segmentation.given import GivenSegmenter
+
+    outcomes = []
+    with context.reporter.track("masks") as progress:
+        for done, patient in enumerate(cohort.patients, start=1):
+            labelmap = read_expert(context, patient, overlay=context.out / f"mismatch-{patient}.png")
+            _save(folder, patient, labelmap)
+            outcomes.append(_judge(context, patient, labelmap, "given", strict=True))
+            progress(done, len(cohort.patients))
+    description = GivenSegmenter({}, images_of(context).segmentation.labels).describe()
+    return {"source": "given", "description": description["sentence"], "network": None}, outcomes
+
+
+def read_expert(context: Context, patient: str, *, overlay: Path | None = None, second: bool = False) -> LabelMap:
+    """An expert's mask, checked against the image.
+
+    Raises
+    ------
+    GeometryError
+        It lies on another grid; the message says by how many mm, and `overlay` shows it.
+    ImageError
+        It cannot be read, or has none of the named labels.
+    """
+    from hepacast.imaging.io import read_labelmap
+    from hepacast.segmentation.given import GivenSegmenter
+
+    options = images_of(context).segmentation
+    text = options.second_reader if second else options.masks
+    assert text is not None
+    path = context.path(text, patient=patient)
+    image = read_volume(image_path(context, patient))
+    try:
+        if overlay is not None:
+            from hepacast.imaging.io import check_mask_geometry
+
+            check_mask_geometry(
+                image, read_labelmap(path).volume, overlay_path=overlay, where=f"patient {patient}: {path}"
+            )
+        return GivenSegmenter(path, options.labels).segment(image).labelmap
+    except HepacastError as error:
+        if error.where is None:
+            error.where = f"patient {patient}: {path}"
+            error.args = (str(error),)
+        raise
+
+
+def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
+    write_labelmap(labelmap, folder / MASKS / f"{patient}.nii.gz")
+    names = folder / MASKS / "labels.json"
+    if not names.exists():
+        write_json(names, dict(labelmap.labels))
+
+
+def _judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, strict: bool) -> MaskOutcome:
+    """Whether every VOI can be measured. An expert's empty mask is a mistake; a network's is a result."""
+    from hepacast.study.stages.radiomics import evaluate_vois
+
+    remarks = []
+    for name, mask in evaluate_vois(context.study, labelmap).items():
+        report = describe_voi(mask, name, ignore_border=("k",))
+        if report.status == "failed":
+            if strict:
+                raise ImageError(
+                    f"The VOI {name!r} cannot be measured: {report.reason}.",
+                    expected="a mask with voxels in it",
+                    where=f"patient {patient}",
+                    remedy="correct the mask, or exclude the patient with a reason in the study file",
+                )
+            return MaskOutcome(patient, source, "failed", f"{name}: {report.reason}")
+        if report.status == "warning":
+            remarks.append(f"{name}: {report.reason}")
+    return MaskOutcome(patient, source, "warning" if remarks else "ok", "; ".join(remarks) or None)
+
+
+def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
+    """Train nnU-Net on the labelled part, take out-of-fold masks for it, segment the rest with all folds."""
+    from hepacast.imaging.io import read_labelmap
+    from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
+    from hepacast.segmentation.nnunet.dataset import case_id
+
+    options = images_of(context).segmentation
+    labelled = labelled_patients(context, cohort.patients)
+    if len(labelled) < options.nnunet.folds * 2:
+        raise StudyFileError(
+            "Too few patients have an expert mask to train a network.",
+            expected=f"at least {options.nnunet.folds * 2}",
+            found=f"{len(labelled)} masks at {options.masks}",
+            remedy="outline more patients, or use another source of masks",
+        )
+    held_out = set(test_patients(context, labelled))
+    assert options.masks is not None
+    cases = {
+        p: TrainingCase(p, image_path(context, p), context.path(options.masks, patient=p), options.labels)
+        for p in labelled
+    }
+    plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds)
+    with context.reporter.track("nnU-Net") as bar:
+        trained = train(
+            plan,
+            [cases[p] for p in labelled if p not in held_out],
+            [cases[p] for p in labelled if p in held_out],
+            context.cache / "nnunet",
+            context.study.seed,
+            workers=context.workers or None,
+            progress=lambda share, message: bar(round(1000 * share), 1000),
+        )
+    segmenter = trained.segmenter()
+    network = segmenter.describe()
+    fold_of = {p: number for number, split in enumerate(trained.splits) for p in split["val"]}
+    sources, todo = {}, []
+    for patient in cohort.patients:
+        if patient in cases and options.use == "expert-first":
+            _save(folder, patient, read_expert(context, patient))
+            sources[patient] = "expert"
+        elif patient in fold_of:
+            file = trained.folder / f"fold_{fold_of[patient]}" / "validation" / f"{case_id(patient)}.nii.gz"
+            _save(folder, patient, read_labelmap(file, plan.labels))
+            sources[patient] = f"nnU-Net, fold {fold_of[patient]} (patient not in its training)"
+        else:
+            todo.append(patient)
+            sources[patient] = "nnU-Net, all folds"
+    settings = {"folder": str(trained.folder), "mirror": plan.mirror_at_test, "threads": plan.threads}
+    _apply(context, folder, todo, {"kind": "nnunet", "identity": segmenter.model.identity, **settings})
+    outcomes = [
+        _judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", plan.labels), sources[p], strict=False)
+        for p in cohort.patients
+    ]
+    content = {
+        "source": "nnunet",
+        "preset": plan.preset,
+        "description": network["sentence"],
+        "citations": network["citations"],
+        "network": _network(network["network"], plan.preset),
+        "metrics": trained.rows,
+        "n_labelled": len(labelled),
+        "test_patients": sorted(held_out),
+    }
+    content["overlays"] = _overlays(context, folder, outcomes, trained.rows)
+    return content, outcomes
+
+
+def _network(facts: dict[str, Any], preset: str) -> dict[str, Any]:
+    name = f"nnU-Net v2, {facts['configuration']}" + (", demo preset" if preset == "demo" else "")
+    return {
+        "name": name,
+        "features_per_stage": facts["features_per_stage"],
+        "strides": facts["strides"],
+        "kernels": facts["kernels"],
+        "patch_size": facts["patch_size"],
+        "spacing_mm": facts["spacing_mm"],
+        "blocks_per_stage": facts["convs_per_stage"],
+        "classes": list(facts["classes"]),
+    }
+
+
+def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple[dict[str, Any], list[MaskOutcome]]:
+    """Masks by a segmenter that needs no training here."""
+    from hepacast.imaging.io import read_labelmap
+    from hepacast.segmentation import make_segmenter
+
+    weights = images_of(context).segmentation.weights
+    options = {"weights": str(context.path(weights))} if weights else {}
+    facts = make_segmenter(source, **options).describe()
+    job = {"kind": source, "identity": facts.get("identity") or facts.get("version") or source, **options}
+    _apply(context, folder, list(cohort.patients), job, workers=1)
+    labels = _labels(folder)
+    outcomes = [
+        _judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", labels), facts["source"], strict=False)
+        for p in cohort.patients
+    ]
+    network = facts.get("network")
+    content = {
+        "source": facts["source"],
+        "description": facts["sentence"],
+        "citations": facts["citations"],
+        "network": _network(network, "") if network else None,
+    }
+    return content, outcomes
+
+
+def _labels(folder: Path) -> dict[str, int]:
+    from hepacast.compute.files import read_json
+
+    return {str(name): int(value) for name, value in read_json(folder / MASKS / "labels.json").items()}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image to segment; the mask is kept in the cache under a hash of image and model."""
+
+    patient: str
+    image: Path
+    kept: Path
+    segmenter: tuple[tuple[str, Any], ...]
+
+
+def _apply(
+    context: Context, folder: Path, patients: list[str], segmenter: dict[str, Any], workers: int | None = None
+) -> None:
+    """Segment patients, several at once; masks made before with the same model are kept."""
+    prints = context.fingerprints
+    jobs = []
+    for patient in patients:
+        image = image_path(context, patient)
+        key = hash_value([prints.of(image), {k: v for k, v in segmenter.items() if k != "folder"}])
+        kept = context.cache / "masks" / f"{key[:32]}.nii.gz"
+        jobs.append(_Job(patient, image, kept, tuple(segmenter.items())))
+    with context.reporter.track("segmenting") as progress:
+        missing = [job for job in jobs if not job.kept.is_file()]
+        map_items(_segment, missing, workers=context.workers if workers is None else workers, progress=progress)
+    for job in jobs:
+        shutil.copyfile(job.kept, folder / MASKS / f"{job.patient}.nii.gz")
+    if jobs:
+        shutil.copyfile(jobs[0].kept.with_suffix("").with_suffix(".json"), folder / MASKS / "labels.json")
+
+
+_SEGMENTERS: dict[tuple[tuple[str, Any], ...], Any] = {}
+
+
+def _segment(job: _Job) -> None:
+    """In a worker: the model is loaded once a process."""
+    from hepacast.segmentation import make_segmenter
+    from hepacast.segmentation.nnunet import NnunetSegmenter
+
+    if job.segmenter not in _SEGMENTERS:
+        options = dict(job.segmenter)
+        kind = options.pop("kind")
+        options.pop("identity")
+        made = (
+            NnunetSegmenter(options.pop("folder"), **options) if kind == "nnunet" else make_segmenter(kind, **options)
+        )
+        _SEGMENTERS[job.segmenter] = made
+    result = _SEGMENTERS[job.segmenter].segment(read_volume(job.image))
+    write_json(job.kept.with_suffix("").with_suffix(".json"), result.names)
+    write_labelmap(result.labelmap, job.kept)
+
+
+def _overlays(
+    context: Context, folder: Path, outcomes: list[MaskOutcome], rows: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Pictures of typical cases: with metrics, test patients of middling tumor Dice, expert contours beside ours."""
+    from hepacast.imaging.io import read_labelmap
+    from hepacast.imaging.overlay import overlay_png
+
+    usable = [item.patient for item in outcomes if item.status != "failed"]
+    chosen = _typical(rows or [], usable) or sorted(usable)[:N_EXAMPLES]
+    labels = _labels(folder)
+    pictures = []
+    for patient in chosen:
+        labelmap = read_labelmap(folder / MASKS / f"{patient}.nii.gz", labels)
+        masks = {name: structure_mask(labelmap, name) for name in labelmap.labels}
+        caption = f"Patient {patient}: masks as used."
+        styles: dict[str, str] = {}
+        if rows:
+            expert = read_expert(context, patient)
+            masks |= {f"{name} (expert)": structure_mask(expert, name) for name in expert.labels}
+            styles = {f"{name} (expert)": "--" for name in expert.labels}
+            dice = {row["structure"]: row["dice"] for row in rows if row["patient"] == patient}
+            shown = ", ".join(f"{name} {dice[name]:.3f}" for name in labelmap.labels if name in dice)
+            caption = f"Patient {patient}: predicted (solid) and expert (dashed) contours; Dice {shown}."
+        file = f"overlay-{patient}.png"
+        image = read_volume(image_path(context, patient))
+        overlay_png(image, masks, folder / file, slices=3, styles=styles or None)
+        pictures.append({"patient": patient, "file": file, "caption": caption})
+    return pictures
+
+
+def _typical(rows: list[dict[str, Any]], usable: list[str]) -> list[str]:
+    sets = {row["set"] for row in rows}
+    wanted = "test" if "test" in sets else next(iter(sorted(sets)), None)
+    scores = sorted(
+        (row["dice"], row["patient"])
+        for row in rows
+        if row["set"] == wanted
+        and row["structure"] == "tumor"
+        and row["patient"] in usable
+        and np.isfinite(row["dice"])
+    )
+    middle = len(scores) // 2
+    return [patient for _, patient in scores[max(0, middle - 1) : middle - 1 + N_EXAMPLES]][:N_EXAMPLES]
+
+
+def _second_reader(context: Context, cohort: Cohort) -> list[dict[str, Any]]:
+    """Agreement of two readers, where a second one has outlined patients too."""
+    from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases
+
+    options = images_of(context).segmentation
+    if options.second_reader is None:
+        return []
+    both = [
+        p
+        for p in labelled_patients(context, cohort.patients)
+        if context.path(options.second_reader, patient=p).exists()
+    ]
+    cases = []
+    for patient in both:
+        first, second = read_expert(context, patient), read_expert(context, patient, second=True)
+        names = [name for name in available_structures(first) if name in available_structures(second)]
+        cases.append(
+            EvaluationCase(
+                patient,
+                "readers",
+                {name: structure_mask(first, name) for name in names},
+                {name: structure_mask(second, name) for name in names},
+            )
+        )
+    return evaluate_cases(cases)
