@@ -65,12 +65,15 @@ class LevelImage:
         Flat; the level itself of every voxel (the same array where codes are levels).
     level_of_code
         Level of each code; entry 0 is 0.
+    present
+        The codes that occur, ascending.
     """
 
     box: PaddedVoi
     codes: npt.NDArray[Any]
     values: npt.NDArray[Any]
     level_of_code: npt.NDArray[np.int64]
+    present: npt.NDArray[np.int64]
 
     @property
     def n_codes(self) -> int:
@@ -83,7 +86,7 @@ class LevelImage:
         if levels.maximum <= BYTE_LEVELS:
             codes = np.zeros(box.size, dtype=np.uint8)
             _scatter(levels.level, box.starts, box.lengths, codes)
-            return cls(box, codes, codes, np.arange(levels.maximum + 1))
+            return cls(box, codes, codes, np.arange(levels.maximum + 1), levels.present)
         code_of_level = np.zeros(levels.maximum + 1, dtype=np.int32)
         code_of_level[levels.present] = np.arange(1, len(levels.present) + 1)
         n = len(levels.present)
@@ -91,7 +94,7 @@ class LevelImage:
         values = np.zeros(box.size, dtype=np.int32)
         _scatter(code_of_level[levels.level], box.starts, box.lengths, codes)
         _scatter(levels.level, box.starts, box.lengths, values)
-        return cls(box, codes, values, np.concatenate([[0], levels.present]))
+        return cls(box, codes, values, np.concatenate([[0], levels.present]), np.arange(1, n + 1))
 
 
 def bin_edges(low: Any, high: Any, settings: FeatureSettings) -> npt.NDArray[np.float64]:

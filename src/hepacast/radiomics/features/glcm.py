@@ -41,12 +41,11 @@ def glcm(
     if not matrices:
         raise UndefinedError(f"no voxel of the VOI has a neighbour at distance {settings.distances}")
     level = image.level_of_code.astype(np.float64)
-    present = np.unique(image.codes)[1:].astype(np.int64)
     by_angle = np.array([_angle(level, *matrix) for matrix in matrices])
     result: dict[str, float | UndefinedError] = {}
     for name in names:
         if name == "MCC":
-            result[name] = _maximal_correlation(matrices, present, len(level))
+            result[name] = _maximal_correlation(matrices, image.present, len(level))
         else:
             result[name] = _mean(by_angle[:, COLUMNS.index(name)])
     return result

@@ -72,7 +72,7 @@ def size_formulas(cells: CellCounts, level_of_code: npt.NDArray[np.int64]) -> di
     n = count.sum()
     i2, j2 = i * i, j * j
     by_level = np.bincount(cells.code, count)
-    sizes, place = np.unique(cells.size, return_inverse=True)
+    place = np.unique(cells.size, return_inverse=True)[1]
     by_size = np.bincount(place, count)
     level_squares, size_squares = float((by_level**2).sum()), float((by_size**2).sum())
     share = count / n

@@ -27,29 +27,30 @@ def count_runs(image: LevelImage, voi: Voi, offsets: npt.NDArray[np.int64]) -> C
     (a VOI of one slice has no runs across it). Else bit-equal to its ``calculate_glrlm``.
     """
     longest = int(max(image.box.shape))
-    places = np.zeros(image.box.size, dtype=np.uint16 if longest < 1 << 16 else np.int32)
+    places = np.zeros(image.box.size, dtype=np.uint16)
     dense = 4 * (longest + 2) * (image.n_codes + 1) <= _TABLE_BYTES
     parts = []
     for offset, flat in zip(offsets, flat_offsets(offsets, image.box.shape), strict=True):
-        code, size, count, touching = (_dense_runs if dense else _sorted_runs)(image, places, int(flat), longest)
-        if touching or _lines_with_two(voi, offset):
-            parts.append(CellCounts(np.array([0, len(code)]), code, size, count))
-        else:
+        box = image.box
+        if not _touching(image.codes, box.starts, box.lengths, flat) and not _lines_with_two(voi, offset):
             parts.append(CellCounts.join([]))
+            continue
+        code, size, count = (_dense_runs if dense else _sorted_runs)(image, places, int(flat), longest)
+        parts.append(CellCounts(np.array([0, len(code)]), code, size, count))
     return CellCounts.join(parts)
 
 
-_Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], bool]
+_Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 def _dense_runs(image: LevelImage, places: npt.NDArray[np.integer], offset: int, longest: int) -> _Runs:
     table = np.zeros((longest + 2, image.n_codes + 1), dtype=np.int32)
     box = image.box
-    touching = _count_places(image.codes, places, box.starts, box.lengths, offset, table)
+    _count_places(image.codes, places, box.starts, box.lengths, offset, table)
     top = int(np.flatnonzero(table.any(axis=1))[-1])
     by_level = (table[1 : top + 1] - table[2 : top + 2]).T
     code, size = np.nonzero(by_level)
-    return code, size + 1, by_level[code, size].astype(np.float64), bool(touching)
+    return code, size + 1, by_level[code, size].astype(np.float64)
 
 
 def _sorted_runs(image: LevelImage, places: npt.NDArray[np.integer], offset: int, longest: int) -> _Runs:
@@ -57,7 +58,7 @@ def _sorted_runs(image: LevelImage, places: npt.NDArray[np.integer], offset: int
     box = image.box
     keys = np.empty(int(box.lengths.sum()), dtype=np.int64)
     singles = np.zeros(image.n_codes + 1, dtype=np.int64)
-    n, touching = _place_keys(image.codes, places, box.starts, box.lengths, offset, width, keys, singles)
+    n = _place_keys(image.codes, places, box.starts, box.lengths, offset, width, keys, singles)
     later, counts = np.unique(keys[:n], return_counts=True)  # (code, place) of the voxels at place 2 and beyond
     present = np.flatnonzero(singles)
     cells = np.concatenate([present * width + 1, later, later - 1])
@@ -65,7 +66,7 @@ def _sorted_runs(image: LevelImage, places: npt.NDArray[np.integer], offset: int
     cells, where = np.unique(cells, return_inverse=True)
     runs = np.bincount(where, deltas, minlength=len(cells))
     kept = np.flatnonzero(runs)
-    return cells[kept] // width, cells[kept] % width, np.asarray(runs[kept], dtype=np.float64), bool(touching)
+    return cells[kept] // width, cells[kept] % width, np.asarray(runs[kept], dtype=np.float64)
 
 
 def _lines_with_two(voi: Voi, offset: npt.NDArray[np.int64]) -> bool:
@@ -81,40 +82,44 @@ def _lines_with_two(voi: Voi, offset: npt.NDArray[np.int64]) -> bool:
 
 @jit
 def _fill_places(here, before, place, place_before):  # type: ignore[no-untyped-def]
-    """Place of each voxel of a segment in its run; true if any has a voxel of the VOI before it."""
-    touching = False
+    """Place of each voxel of a segment in its run (written without a branch, for vector registers)."""
     for i in range(here.size):
-        touching |= before[i] != 0
-        place[i] = place_before[i] + 1 if here[i] == before[i] else 1
-    return touching
+        place[i] = np.uint16(here[i] == before[i]) * place_before[i] + np.uint16(1)
+
+
+@jit
+def _touching(codes, starts, lengths, offset):  # type: ignore[no-untyped-def]
+    """Whether any voxel has a neighbour in the VOI at `offset`; as a rule the first ones tell."""
+    for s in range(starts.size):
+        for i in range(starts[s], starts[s] + lengths[s]):
+            if codes[i - offset] != 0:
+                return True
+    return False
 
 
 @jit
 def _count_places(codes, places, starts, lengths, offset, table):  # type: ignore[no-untyped-def]
-    touching = False
     for s in range(starts.size):
         a, n = starts[s], lengths[s]
         here = codes[a : a + n]
         place = places[a : a + n]
-        touching |= _fill_places(here, codes[a - offset : a - offset + n], place, places[a - offset : a - offset + n])
+        _fill_places(here, codes[a - offset : a - offset + n], place, places[a - offset : a - offset + n])
         for i in range(n):
             table[place[i], here[i]] += 1
-    return touching
 
 
 @jit
 def _place_keys(codes, places, starts, lengths, offset, width, keys, singles):  # type: ignore[no-untyped-def]
-    touching = False
     found = 0
     for s in range(starts.size):
         a, n = starts[s], lengths[s]
         here = codes[a : a + n]
         place = places[a : a + n]
-        touching |= _fill_places(here, codes[a - offset : a - offset + n], place, places[a - offset : a - offset + n])
+        _fill_places(here, codes[a - offset : a - offset + n], place, places[a - offset : a - offset + n])
         for i in range(n):
             if place[i] == 1:
                 singles[here[i]] += 1
             else:
                 keys[found] = np.int64(here[i]) * width + place[i]
                 found += 1
-    return found, touching
+    return found

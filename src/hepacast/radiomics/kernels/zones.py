@@ -39,7 +39,7 @@ def count_zones(image: LevelImage, flat_axis: int | None) -> CellCounts:
         flat_offsets(offsets, box.shape),
         planar,
         offsets[:, 0],
-        _representatives(flat_axis),
+        *_representatives(flat_axis),
     )
     if image.n_codes >= 1 << 16:
         table = np.zeros((0, 0), dtype=np.int64)
@@ -58,18 +58,19 @@ def count_zones(image: LevelImage, flat_axis: int | None) -> CellCounts:
 
 
 @lru_cache(maxsize=4)
-def _representatives(flat_axis: int | None) -> npt.NDArray[np.uint16]:
-    """For each set of equal neighbours (a bit each) the subset with one neighbour of each connected group."""
+def _representatives(flat_axis: int | None) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
+    """For each set of neighbours (a bit each): one neighbour of each connected group, and the lowest bit's place."""
     offsets = half_offsets((1,), flat_axis)
     near = np.abs(offsets[:, None] - offsets[None]).max(axis=2) <= 1
     bits = (near * (1 << np.arange(len(offsets)))).sum(axis=1)
     table = np.zeros(1 << len(offsets), dtype=np.uint16)
-    _fill_representatives(bits, table)
-    return table
+    lowest = np.zeros(len(table), dtype=np.uint8)
+    _fill_representatives(bits, table, lowest)
+    return table, lowest
 
 
 @jit
-def _fill_representatives(near, table):  # type: ignore[no-untyped-def]
+def _fill_representatives(near, table, lowest):  # type: ignore[no-untyped-def]
     for chosen in range(table.size):
         remaining = chosen
         result = 0
@@ -84,6 +85,8 @@ def _fill_representatives(near, table):  # type: ignore[no-untyped-def]
                         group |= near[a] & remaining
             remaining &= ~group
         table[chosen] = result
+        while chosen and not chosen >> lowest[chosen] & 1:
+            lowest[chosen] += 1
 
 
 @jit
@@ -107,7 +110,7 @@ def _equal_neighbours(codes, start, n, offsets, equal):  # type: ignore[no-untyp
 
 
 @jit
-def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, representatives):  # type: ignore[no-untyped-def]
+def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, representatives, lowest):  # type: ignore[no-untyped-def]
     """Level code and size of every zone. Labels are kept for two slices only."""
     total = 0
     longest = 1
@@ -119,7 +122,6 @@ def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, r
     size = np.empty(total, dtype=np.int32)
     code = np.empty(total, dtype=codes.dtype)
     equal = np.empty(longest, dtype=np.uint16)
-    # Which bit is set in a number with one bit set
     n_labels = 0
     for s in range(starts.size):
         n = lengths[s]
@@ -128,7 +130,7 @@ def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, r
         current = (slices[s] & 1) * plane + inside
         other = plane - (slices[s] & 1) * plane + inside
         for i in range(n):
-            chosen = representatives[equal[i]]
+            chosen = np.int64(representatives[equal[i]])
             if chosen == 0:
                 parent[n_labels] = n_labels
                 size[n_labels] = 1
@@ -136,21 +138,18 @@ def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, r
                 labels[current + i] = n_labels
                 n_labels += 1
                 continue
-            zone = -1
-            a = 0
+            a = lowest[chosen]
+            zone = _root(parent, labels[(other if steps[a] else current) + i - planar[a]])
+            chosen &= chosen - 1
             while chosen:
-                if chosen & 1:
-                    base = other if steps[a] else current
-                    found = _root(parent, labels[base + i - planar[a]])
-                    if zone < 0:
-                        zone = found
-                    elif zone != found:
-                        low, high = min(zone, found), max(zone, found)
-                        parent[high] = low
-                        size[low] += size[high]
-                        zone = low
-                chosen >>= 1
-                a += 1
+                a = lowest[chosen]
+                found = _root(parent, labels[(other if steps[a] else current) + i - planar[a]])
+                if zone != found:
+                    low, high = min(zone, found), max(zone, found)
+                    parent[high] = low
+                    size[low] += size[high]
+                    zone = low
+                chosen &= chosen - 1
             size[zone] += 1
             labels[current + i] = zone
     zones = 0
