@@ -196,21 +196,22 @@ def _exact_removal(matrix: Array, cutoff: float) -> NDArray[np.int64]:
     x = matrix[np.ix_(order, order)].copy()
     np.fill_diagonal(x, 0.0)
     alive = np.ones(p, dtype=bool)
+    above = x > cutoff
+    left = int(above.sum())
     # Means of what is left, kept up to date by subtraction instead of being summed for each pair anew.
     row_sums = x.sum(axis=1)
     total, count = float(x.sum()), p
     for i in range(p - 1):
-        if not (x[np.ix_(alive, alive)] > cutoff).any():
+        if left == 0:
             break
-        if not alive[i]:
-            continue
-        for j in range(i + 1, p):
+        for j in np.flatnonzero(above[i, i + 1 :]) + i + 1:
             if not alive[i]:
                 break
-            if alive[j] and x[i, j] > cutoff:
+            if alive[j]:
                 mean_i = row_sums[i] / (count - 1)
                 rest = (total - row_sums[j]) / (count * (count - 1) - (count - 1))
-                gone = i if mean_i > rest else j
+                gone = i if mean_i > rest else int(j)
+                left -= 2 * int((above[gone] & alive).sum())
                 alive[gone] = False
                 total -= 2 * row_sums[gone]
                 row_sums -= x[:, gone]

@@ -1,0 +1,210 @@
+"""The clinical model: univariate tests, joint logistic model of what passes, final model of what is independent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, as_frame, as_outcome, listed
+from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.predictors import Predictor, infer_predictors, level_text, numeric_values, require_columns
+from hepacast.stats.contingency import chi_square
+from hepacast.stats.fisher_exact import fisher_exact
+from hepacast.stats.tests_columns import univariate_tests
+
+Keep = Literal["independent", "all"]
+
+
+class ClinicalModel(ClassifierMixin, BaseEstimator):
+    """Clinical predictors chosen as papers do it, refitted wherever it is fitted.
+
+    1. Each candidate alone: t test where both classes are normal (Shapiro-Wilk), else Mann-Whitney; chi-square for
+       categories, Fisher's exact test where an expected count is below 5. Patients without the value are left out.
+    2. Candidates with P < `alpha` enter one logistic model together (missing values: training median or most frequent
+       level; Firth's penalty when the data are separated).
+    3. Independent are those with P < `alpha_joint` in it: Wald's P of a single coefficient (the penalized
+       likelihood-ratio P under Firth), the likelihood-ratio P for a predictor of several levels.
+    4. The independent ones are fitted alone: the clinical model. If none is left, the model is the intercept, with
+       status ``"no signal"``.
+
+    Parameters
+    ----------
+    predictors
+        Candidates; None: all columns, kinds from their types.
+    alpha, alpha_joint
+        Levels of steps 2 and 3.
+    keep
+        ``"independent"`` (step 3), or ``"all"`` (step 4 keeps what step 2 let in).
+    always
+        Names that stay in whatever their P.
+    firth
+        As in `LogisticModel`.
+
+    Attributes
+    ----------
+    univariate_
+        One row a candidate: name, label, kind, test, p, n, reason.
+    joint_
+        The fitted `LogisticModel` of step 2; None when no candidate passed.
+    joint_p_
+        P of each predictor in it.
+    model_
+        The final `LogisticModel`.
+    selected_
+        Names in the final model.
+    """
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor] | None = None,
+        alpha: float = 0.05,
+        alpha_joint: float = 0.05,
+        keep: Keep = "independent",
+        always: Sequence[str] = (),
+        firth: str = "auto",
+    ) -> None:
+        self.predictors = predictors
+        self.alpha = alpha
+        self.alpha_joint = alpha_joint
+        self.keep = keep
+        self.always = always
+        self.firth = firth
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Choose and fit."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        candidates = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
+        require_columns(frame, candidates)
+        unknown = set(self.always) - {item.name for item in candidates}
+        if unknown:
+            raise ModelError(
+                "Predictors that must stay are not among the candidates.",
+                expected=listed(item.name for item in candidates),
+                found=listed(sorted(unknown)),
+            )
+        self.univariate_ = univariate_table(frame, outcome, candidates)
+        passed = self._passed(candidates)
+        self.joint_p_ = pd.Series(dtype=float)
+        self.joint_: LogisticModel | None = None
+        chosen, why = passed, f"no clinical candidate has P < {self.alpha:g} alone"
+        if passed:
+            self.joint_ = LogisticModel(passed, firth=self.firth).fit(frame, outcome)
+            self.joint_p_ = joint_p_values(self.joint_, frame, outcome)
+            if self.keep == "independent":
+                chosen = [
+                    item
+                    for item in passed
+                    if item.name in self.always or self.joint_p_.get(item.name, np.nan) < self.alpha_joint
+                ]
+                why = f"no clinical candidate has P < {self.alpha_joint:g} in the joint model"
+        self.model_ = LogisticModel(chosen, firth=self.firth, why_none=why).fit(frame, outcome)
+        self.selected_ = self.model_.frozen_.names
+        return self
+
+    def _passed(self, candidates: Sequence[Predictor]) -> list[Predictor]:
+        """Those below alpha, smallest P first, so that of two collinear ones the stronger stays."""
+        p = self.univariate_.set_index("name")["p"]
+        rank = {str(name): position for position, name in enumerate(self.univariate_["name"])}
+        passing = [item for item in candidates if p[item.name] < self.alpha or item.name in self.always]
+        return sorted(passing, key=lambda item: (np.nan_to_num(p[item.name], nan=1.0), rank[item.name]))
+
+    @property
+    def frozen_(self) -> FrozenLogistic:
+        """The final model as plain numbers."""
+        check_is_fitted(self, "model_")
+        return self.model_.frozen_
+
+    @property
+    def status_(self) -> str:
+        """``"ok"``, or ``"no signal"`` for the intercept alone."""
+        return self.frozen_.status
+
+    @property
+    def chosen_predictors_(self) -> list[Predictor]:
+        """Predictors of the final model."""
+        return [source.predictor for source in self.frozen_.sources]
+
+    def decision_function(self, X: Any) -> Array:
+        """Log odds of each row."""
+        check_is_fitted(self, "model_")
+        return self.model_.decision_function(X)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        check_is_fitted(self, "model_")
+        return self.model_.predict_proba(X)
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.decision_function(X) >= 0).astype(np.int64)
+
+
+def univariate_table(frame: pd.DataFrame, outcome: ArrayLike, candidates: Sequence[Predictor]) -> pd.DataFrame:
+    """Each candidate tested alone: name, label, kind, test, p, n (patients with a value), reason (why there is no P)."""
+    y = np.asarray(outcome)
+    numbers = [item for item in candidates if not item.is_level]
+    rows: dict[str, dict[str, Any]] = {}
+    if numbers:
+        matrix = np.column_stack([numeric_values(frame[item.name], item) for item in numbers])
+        tests = univariate_tests(matrix, y, choose="normality")
+        for j, item in enumerate(numbers):
+            n = int((~np.isnan(matrix[:, j])).sum())
+            rows[item.name] = {
+                "test": str(tests.test[j]),
+                "p": float(tests.p[j]),
+                "n": n,
+                "reason": str(tests.reason[j]),
+            }
+    for item in candidates:
+        if item.is_level:
+            rows[item.name] = _category_row(level_text(frame[item.name]), y)
+    table = pd.DataFrame(
+        [{"name": item.name, "label": item.label, "kind": item.kind, **rows[item.name]} for item in candidates],
+        columns=["name", "label", "kind", "test", "p", "n", "reason"],
+    )
+    return table.astype({"p": float})
+
+
+def _category_row(text: pd.Series, y: NDArray[Any]) -> dict[str, Any]:
+    known = text.notna().to_numpy()
+    if not known.any():
+        return {"test": "", "p": np.nan, "n": 0, "reason": "no patient has a value"}
+    counts = pd.crosstab(text[known].to_numpy(), y[known])
+    test: Any = chi_square(counts.to_numpy())
+    if test.ok and test.expected_min < 5:
+        exact = fisher_exact(counts.to_numpy())
+        test = exact if exact.ok else test
+    return {"test": test.name, "p": float(test.p), "n": int(known.sum()), "reason": test.reason}
+
+
+def joint_p_values(model: LogisticModel, frame: pd.DataFrame, outcome: ArrayLike) -> pd.Series:
+    """P of each predictor in a fitted joint model: Wald (Firth: penalized LR) for one coefficient, LR for several."""
+    frozen = model.frozen_
+    columns: dict[str, list[int]] = {}
+    for index, term in enumerate(frozen.terms, start=1):
+        columns.setdefault(term.source, []).append(index)
+    result: dict[str, float] = {}
+    for name, indices in columns.items():
+        if len(indices) == 1:
+            result[name] = frozen.p_values[indices[0]]
+            continue
+        others = [source.predictor for source in frozen.sources if source.name != name]
+        smaller = LogisticModel(others, firth="always" if frozen.method == "firth" else model.firth)
+        smaller.fit(frame, outcome)
+        if model.fit_ is None:
+            continue
+        reduced = smaller.fit_.loglik if smaller.fit_ is not None else model.fit_.loglik_null
+        statistic = max(0.0, 2.0 * (model.fit_.loglik - reduced))
+        result[name] = float(chi2.sf(statistic, len(indices)))
+    return pd.Series(result, dtype=float)

@@ -1,0 +1,201 @@
+"""Filters that drop features before a model is fitted: not reproducible, redundant, unrelated to the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, ColumnFilter, as_outcome, listed, numbers_of
+from hepacast.stats.adjust import p_adjust
+from hepacast.stats.correlation import find_correlation, greedy_spearman, spearman_matrix
+from hepacast.stats.tests_columns import univariate_tests
+
+Preference = Literal["outcome", "order", "reproducibility", "mean_correlation"]
+
+
+class ReproducibilityFilter(ColumnFilter):
+    """Keeps features whose agreement between readers, or between perturbed masks, is high enough.
+
+    Parameters
+    ----------
+    table
+        Intraclass correlation of each feature (name -> value), measured beforehand without the outcome. None: keep all.
+    minimum
+        Lowest ICC kept. 0.75 is "good" in Koo and Li, J Chiropr Med 2016;15(2):155-163; the lower limit of its CI may
+        be given as the table instead of the estimate.
+    missing
+        A feature without a value in the table, or whose ICC failed (NaN): ``"drop"``, ``"keep"`` or ``"refuse"``.
+        A failed ICC is never counted as agreement.
+
+    Attributes
+    ----------
+    not_measured_
+        Features without a value.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[str, float] | None = None,
+        minimum: float = 0.75,
+        missing: Literal["drop", "keep", "refuse"] = "drop",
+    ) -> None:
+        self.table = table
+        self.minimum = minimum
+        self.missing = missing
+
+    def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
+        if self.table is None:
+            self.not_measured_: list[str] = []
+            self._keep(np.ones(self.n_features_in_, dtype=bool))
+            return
+        values = np.array([float(self.table.get(name, np.nan)) for name in self.feature_names_in_])
+        unknown = np.isnan(values)
+        self.not_measured_ = [str(name) for name in self.feature_names_in_[unknown]]
+        if self.not_measured_ and self.missing == "refuse":
+            raise ModelError(
+                "The reproducibility of some features was not measured.",
+                found=listed(self.not_measured_),
+                remedy="measure it, or set `missing` to 'drop' or 'keep'",
+            )
+        support = np.where(unknown, self.missing == "keep", values >= self.minimum)
+        self._keep(support, values, why_none=f"no feature has an ICC of {self.minimum:g} or more")
+
+    def describe(self) -> str:
+        """The rule."""
+        return f"Reproducible (ICC ≥ {self.minimum:g})"
+
+
+class SpearmanFilter(ColumnFilter):
+    """Drops redundant features: of each pair with |rho| above the threshold, the less wanted one.
+
+    Features are walked through from the most to the least wanted, and each is kept unless it correlates too much with
+    one that is kept already. So no kept pair exceeds the threshold, and every dropped feature has a kept one that
+    stands for it.
+
+    Parameters
+    ----------
+    threshold
+        Largest |rho| between kept features.
+    prefer
+        What makes a feature the better of a pair: ``"outcome"`` (its AUC for the outcome in the training rows is
+        farther from 0.5), ``"reproducibility"`` (higher ICC in `table`), ``"order"`` (it comes first in the table), or
+        ``"mean_correlation"`` (caret's `findCorrelation`, the one with the smaller mean |rho| to all others). Ties go
+        to the name that comes first in the alphabet.
+    table
+        ICC by feature, for ``"reproducibility"``.
+    """
+
+    def __init__(
+        self, threshold: float = 0.8, prefer: Preference = "outcome", table: Mapping[str, float] | None = None
+    ) -> None:
+        self.threshold = threshold
+        self.prefer = prefer
+        self.table = table
+
+    def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
+        values = numbers_of(frame)
+        if self.n_features_in_ == 0:
+            self._keep(np.zeros(0, dtype=bool), why_none="no feature came this far")
+            return
+        support = np.zeros(self.n_features_in_, dtype=bool)
+        if self.prefer == "mean_correlation":
+            varying = np.ptp(values, axis=0) > 0
+            support[varying] = True
+            if varying.sum() > 1:
+                removed = find_correlation(spearman_matrix(values[:, varying]), self.threshold)
+                support[np.flatnonzero(varying)[removed]] = False
+            self._keep(support)
+            return
+        wanted = self._wanted(values, y)
+        # Rounded, so that equal features are tied whatever the order of summation.
+        order = np.lexsort((self.feature_names_in_.astype(str), -np.round(wanted, 12)))
+        support[greedy_spearman(values, self.threshold, order)] = True
+        self._keep(support, wanted)
+
+    def describe(self) -> str:
+        """The rule."""
+        return f"Not redundant (Spearman |ρ| ≤ {self.threshold:g})"
+
+    def _wanted(self, values: Array, y: ArrayLike | None) -> Array:
+        if self.prefer == "order":
+            return -np.arange(values.shape[1], dtype=float)
+        if self.prefer == "outcome":
+            return auc_distance(values, as_outcome(y, len(values)))
+        if self.prefer == "reproducibility" and self.table is not None:
+            return np.array(
+                [np.nan_to_num(float(self.table.get(n, -np.inf)), nan=-1.0) for n in self.feature_names_in_]
+            )
+        raise ModelError(
+            "The redundancy filter cannot tell which feature of a pair is better.",
+            expected="outcome, order, mean_correlation, or reproducibility with a table of ICCs",
+            found=str(self.prefer),
+        )
+
+
+def auc_distance(values: Array, outcome: ArrayLike) -> Array:
+    """|AUC - 0.5| of each column of a complete table for a binary outcome."""
+    events = np.asarray(outcome) == 1
+    n1, n0 = int(events.sum()), int((~events).sum())
+    ranks = rankdata(values, axis=0)
+    return np.abs((ranks[events].sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0) - 0.5)
+
+
+class UnivariateFilter(ColumnFilter):
+    """Keeps features that differ between the classes on their own.
+
+    Parameters
+    ----------
+    alpha
+        Largest P kept (P < alpha).
+    test
+        ``"auto"`` (t test where Shapiro-Wilk finds both classes normal, else Mann-Whitney), ``"t"`` or
+        ``"mann-whitney"``.
+    adjust
+        Correction for the number of tests: ``"none"`` (the paper's), ``"BH"``, ``"holm"``, ``"bonferroni"``.
+    equal_var
+        Student's instead of Welch's t test.
+
+    Attributes
+    ----------
+    p_values_, tests_
+        P (after correction) and name of the test of each training feature.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.05,
+        test: Literal["auto", "t", "mann-whitney"] = "auto",
+        adjust: str = "none",
+        equal_var: bool = False,
+    ) -> None:
+        self.alpha = alpha
+        self.test = test
+        self.adjust = adjust
+        self.equal_var = equal_var
+
+    def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
+        outcome = as_outcome(y, len(frame))
+        if self.n_features_in_ == 0:
+            self.p_values_, self.tests_ = pd.Series(dtype=float), pd.Series(dtype=object)
+            self._keep(np.zeros(0, dtype=bool), why_none="no feature came this far")
+            return
+        choose = "normality" if self.test == "auto" else self.test
+        tests = univariate_tests(numbers_of(frame), outcome, choose=choose, equal_var=self.equal_var)
+        p = tests.p if self.adjust == "none" else p_adjust(tests.p, self.adjust)
+        self.p_values_ = pd.Series(p, index=self.feature_names_in_)
+        self.tests_ = pd.Series(tests.test, index=self.feature_names_in_)
+        # A feature that cannot be tested (NaN) is not kept.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scores = -np.log10(p)
+        self._keep(p < self.alpha, scores, why_none=f"no feature has P < {self.alpha:g}")
+
+    def describe(self) -> str:
+        """The rule."""
+        correction = "" if self.adjust == "none" else f", {self.adjust} corrected"
+        return f"Univariate test (P < {self.alpha:g}{correction})"

@@ -1,0 +1,233 @@
+"""A logistic model as plain numbers: enough to recompute every prediction, its interval and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from scipy.stats import norm
+
+from hepacast.modelling.base import Array
+from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
+
+
+@dataclass(frozen=True)
+class Source:
+    """A column that the model reads, and what stands in for a missing value.
+
+    Attributes
+    ----------
+    predictor
+        What the column is.
+    fill
+        Training median (on the model's scale, so of the logarithm where there is one), or most frequent level.
+    known_levels
+        Levels that occurred in training; any other is treated as missing, and reported by `unusual`.
+    minimum, maximum
+        Training range of a number, in its own unit.
+    n_missing
+        Training values that were missing.
+    """
+
+    predictor: Predictor
+    fill: float | str
+    known_levels: tuple[str, ...] = ()
+    minimum: float = float("nan")
+    maximum: float = float("nan")
+    n_missing: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the column."""
+        return self.predictor.name
+
+    def read(self, frame: pd.DataFrame) -> Array | pd.Series:
+        """The column on the model's scale, missing values filled."""
+        column = frame[self.name]
+        if self.predictor.is_level:
+            text = level_text(column)
+            return text.where(text.isin(self.known_levels), self.fill)
+        values = numeric_values(column, self.predictor)
+        return np.where(np.isnan(values), float(self.fill), values)
+
+
+@dataclass(frozen=True)
+class ModelTerm:
+    """One column of the design matrix.
+
+    Attributes
+    ----------
+    name
+        ``inr``, or ``child_pugh=B`` for a level against the reference.
+    source
+        The column that it is made from.
+    level
+        The level that it marks; None for a number.
+    mean, sd
+        Of the design column in training.
+    """
+
+    name: str
+    source: str
+    level: str | None
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class FrozenLogistic:
+    """risk = 1 / (1 + exp(-(intercept + sum of coefficient x term))).
+
+    Attributes
+    ----------
+    coefficients, covariance
+        Intercept first; shapes (terms + 1,) and (terms + 1, terms + 1).
+    p_values
+        Of the coefficients, intercept first.
+    method
+        ``ml``, ``firth`` or ``intercept only``.
+    status, note
+        ``ok``, or ``no signal`` with the reason when there is only an intercept.
+    n, n_events
+        Training patients and events.
+    references
+        Reference level of each categorical source.
+    """
+
+    sources: tuple[Source, ...]
+    terms: tuple[ModelTerm, ...]
+    coefficients: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    p_values: tuple[float, ...]
+    method: str
+    status: str
+    note: str
+    n: int
+    n_events: int
+    references: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Columns that the model reads."""
+        return [source.name for source in self.sources]
+
+    def design(self, frame: pd.DataFrame) -> Array:
+        """Design matrix without intercept, shape (n, terms)."""
+        require_columns(frame, [source.predictor for source in self.sources])
+        read = {source.name: source.read(frame) for source in self.sources}
+        columns = [
+            np.asarray(read[term.source] == term.level, dtype=float)
+            if term.level is not None
+            else np.asarray(read[term.source], dtype=float)
+            for term in self.terms
+        ]
+        return np.column_stack(columns) if columns else np.empty((len(frame), 0))
+
+    def linear_predictor(self, frame: pd.DataFrame) -> Array:
+        """Log odds of each row, shape (n,)."""
+        return self.coefficients[0] + self.design(frame) @ np.array(self.coefficients[1:])
+
+    def risk(self, frame: pd.DataFrame) -> Array:
+        """Risk of each row, 0 to 1."""
+        return np.asarray(expit(self.linear_predictor(frame)))
+
+    def interval(self, frame: pd.DataFrame, level: float = 0.95) -> Array:
+        """Limits of each row's risk, shape (n, 2), from the coefficients' covariance (Wald, on the logit scale).
+
+        The uncertainty of the selection and of the Radscore's weights is not in it: see the bootstrap for that.
+        """
+        design = np.column_stack([np.ones(len(frame)), self.design(frame)])
+        center = design @ np.array(self.coefficients)
+        variance = np.einsum("ij,jk,ik->i", design, np.array(self.covariance, dtype=float), design)
+        half = norm.ppf(0.5 + level / 2) * np.sqrt(np.maximum(variance, 0.0))
+        return np.asarray(expit(np.column_stack([center - half, center + half])))
+
+    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Each term's share in the log odds against the training mean; index of `frame`, columns the terms' names."""
+        means = np.array([term.mean for term in self.terms])
+        shares = (self.design(frame) - means) * np.array(self.coefficients[1:])
+        return pd.DataFrame(shares, index=frame.index, columns=[term.name for term in self.terms])
+
+    def unusual(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
+        """Values that the model cannot know from training: missing, of an unknown level, outside the range."""
+        require_columns(frame, [source.predictor for source in self.sources])
+        found: list[dict[str, Any]] = []
+        for source in self.sources:
+            for row, value in frame[source.name].items():
+                problem = _problem(source, value)
+                if problem:
+                    found.append({"row": row, "name": source.name, "value": value, "problem": problem})
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, complete."""
+        return {
+            "sources": [{**asdict(source), "predictor": source.predictor.to_dict()} for source in self.sources],
+            "terms": [asdict(term) for term in self.terms],
+            "coefficients": list(self.coefficients),
+            "covariance": [list(row) for row in self.covariance],
+            "p_values": list(self.p_values),
+            "method": self.method,
+            "status": self.status,
+            "note": self.note,
+            "n": self.n,
+            "n_events": self.n_events,
+            "references": dict(self.references),
+        }
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> FrozenLogistic:
+        """The inverse of `to_dict`, also after a journey through JSON (where NaN is null)."""
+        sources = []
+        for item in entry["sources"]:
+            predictor = item["predictor"]
+            sources.append(
+                Source(
+                    predictor=Predictor(**{**predictor, "levels": tuple(predictor["levels"])}),
+                    fill=item["fill"],
+                    known_levels=tuple(item["known_levels"]),
+                    minimum=_number(item["minimum"]),
+                    maximum=_number(item["maximum"]),
+                    n_missing=int(item["n_missing"]),
+                )
+            )
+        return cls(
+            sources=tuple(sources),
+            terms=tuple(ModelTerm(**term) for term in entry["terms"]),
+            coefficients=_numbers(entry["coefficients"]),
+            covariance=tuple(_numbers(row) for row in entry["covariance"]),
+            p_values=_numbers(entry["p_values"]),
+            method=entry["method"],
+            status=entry["status"],
+            note=entry["note"],
+            n=int(entry["n"]),
+            n_events=int(entry["n_events"]),
+            references=dict(entry["references"]),
+        )
+
+
+def _problem(source: Source, value: Any) -> str:
+    single = pd.Series([value])
+    if source.predictor.is_level:
+        text = level_text(single).iloc[0]
+        if text is None:
+            return f"missing; the most frequent level, {source.fill}, stands in for it"
+        return "" if text in source.known_levels else f"a level that training did not have; {source.fill} stands in"
+    number = pd.to_numeric(single, errors="coerce").iloc[0]
+    if not np.isfinite(number):
+        return "missing; the training median stands in for it"
+    if not source.minimum <= number <= source.maximum:
+        return f"outside the training range, {source.minimum:.4g} to {source.maximum:.4g}"
+    return ""
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(_number(value) for value in values)

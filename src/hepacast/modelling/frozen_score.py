@@ -1,0 +1,194 @@
+"""The Radscore as plain numbers: a linear combination of features, with everything that comes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, listed
+
+
+@dataclass(frozen=True)
+class ScoreFeature:
+    """One feature of the score.
+
+    Attributes
+    ----------
+    name
+        Column of the feature table.
+    weight
+        Coefficient of (value - mean) / sd.
+    mean, sd
+        Training mean and SD, after harmonization where there is one.
+    fill
+        Training median, in the feature's own unit: stands in for a missing value.
+    minimum, maximum
+        Training range, in the feature's own unit.
+    """
+
+    name: str
+    weight: float
+    mean: float
+    sd: float
+    fill: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class SiteCorrection:
+    """ComBat's correction of the score's features; arrays by feature, `shift` and `scale` one row a site."""
+
+    site_column: str
+    sites: tuple[str, ...]
+    unseen: str
+    reference: str | None
+    covariates: tuple[str, ...]
+    grand_mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    covariate_effects: tuple[tuple[float, ...], ...]
+    shift: tuple[tuple[float, ...], ...]
+    scale: tuple[tuple[float, ...], ...]
+    adjusted: tuple[bool, ...]
+
+    def apply(self, values: Array, frame: pd.DataFrame) -> Array:
+        """Corrected copy of the features (n, p); the site comes from the frame's site column."""
+        missing = [name for name in (self.site_column, *self.covariates) if name not in frame.columns]
+        if missing:
+            raise ModelError("The harmonization's columns are missing.", found=f"no {listed(missing)}")
+        numbers = {name: index for index, name in enumerate(self.sites)}
+        site = frame[self.site_column].astype(str)
+        unknown = sorted(set(site) - set(numbers))
+        if unknown and self.unseen == "refuse":
+            raise ModelError(
+                "The model was not trained on patients of this site.",
+                expected=listed(self.sites),
+                found=listed(unknown),
+            )
+        other = numbers.get(str(self.reference), -1) if self.unseen == "reference" else -1
+        rows = np.array([numbers.get(name, other) for name in site], dtype=np.int64)
+        known = rows >= 0
+        covariates = frame[list(self.covariates)].to_numpy(dtype=float)
+        mean = np.array(self.grand_mean) + covariates @ np.array(self.covariate_effects).reshape(-1, values.shape[1])
+        spread = np.array(self.spread)
+        shift, scale = np.array(self.shift)[rows], np.array(self.scale)[rows]
+        corrected = ((values - mean) / spread - shift) / np.sqrt(scale) * spread + mean
+        return np.where(known[:, None] & np.array(self.adjusted), corrected, values)
+
+
+@dataclass(frozen=True)
+class FrozenScore:
+    """Radscore = intercept + sum of weight x (feature - mean) / sd.
+
+    Attributes
+    ----------
+    features
+        In the order of decreasing |weight|.
+    correction
+        Harmonization that comes first; None without.
+    status, note
+        ``ok``, or ``no signal`` with the reason; the score is then the intercept for everybody.
+    """
+
+    intercept: float
+    features: tuple[ScoreFeature, ...]
+    correction: SiteCorrection | None = None
+    status: str = "ok"
+    note: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Features that the score reads."""
+        return [feature.name for feature in self.features]
+
+    def values(self, frame: pd.DataFrame) -> Array:
+        """Features as measured, missing ones filled, shape (n, features)."""
+        missing = [name for name in self.names if name not in frame.columns]
+        if missing:
+            raise ModelError(
+                "Features of the Radscore are missing.",
+                expected=f"{len(self.features)} features",
+                found=f"no {listed(missing)}",
+                remedy="extract the features with the settings that the model was trained with",
+            )
+        values = frame[self.names].to_numpy(dtype=float)
+        fill = np.array([feature.fill for feature in self.features])
+        return np.where(np.isfinite(values), values, fill)
+
+    def shares(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Each feature's part of the score, weight x (value - mean) / sd; columns are the features' names."""
+        values = self.values(frame)
+        if self.correction is not None:
+            values = self.correction.apply(values, frame)
+        center = np.array([feature.mean for feature in self.features])
+        spread = np.array([feature.sd for feature in self.features])
+        weight = np.array([feature.weight for feature in self.features])
+        return pd.DataFrame((values - center) / spread * weight, index=frame.index, columns=self.names)
+
+    def score(self, frame: pd.DataFrame) -> Array:
+        """The Radscore of each row, shape (n,)."""
+        if not self.features:
+            return np.full(len(frame), self.intercept)
+        return self.intercept + self.shares(frame).to_numpy().sum(axis=1)
+
+    def formula(self, units: Literal["z", "original"] = "z", digits: int = 4) -> str:
+        """The formula as text, of Z-scored features or in their own units.
+
+        In own units there is one formula only without harmonization; with it, the features are the harmonized ones.
+        """
+        intercept = self.intercept
+        parts = []
+        for feature in self.features:
+            weight = feature.weight
+            name = f"z({feature.name})"
+            if units == "original":
+                weight = feature.weight / feature.sd
+                intercept -= weight * feature.mean
+                name = feature.name
+            parts.append(f"{'-' if weight < 0 else '+'} {abs(weight):.{digits}g} x {name}")
+        return " ".join([f"Radscore = {intercept:.{digits}g}", *parts])
+
+    def unusual(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
+        """Feature values that are missing or outside the training range."""
+        found: list[dict[str, Any]] = []
+        for feature in self.features:
+            for row, value in frame[feature.name].items():
+                if not np.isfinite(value):
+                    problem = "missing; the training median stands in for it"
+                elif not feature.minimum <= value <= feature.maximum:
+                    problem = f"outside the training range, {feature.minimum:.4g} to {feature.maximum:.4g}"
+                else:
+                    continue
+                found.append({"row": row, "name": feature.name, "value": value, "problem": problem})
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, complete."""
+        return {
+            "intercept": self.intercept,
+            "features": [asdict(feature) for feature in self.features],
+            "correction": None if self.correction is None else asdict(self.correction),
+            "status": self.status,
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> FrozenScore:
+        """The inverse of `to_dict`, also after a journey through JSON."""
+        correction = entry["correction"]
+        return cls(
+            intercept=float(entry["intercept"]),
+            features=tuple(ScoreFeature(**feature) for feature in entry["features"]),
+            correction=None if correction is None else SiteCorrection(**{k: _tuples(v) for k, v in correction.items()}),
+            status=entry["status"],
+            note=entry["note"],
+        )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,168 @@
+"""Clinical predictors: what a column is, and how it becomes columns of a design matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, listed
+from hepacast.stats.design import is_categorical
+
+Kind = Literal["numeric", "binary", "categorical"]
+
+_LOGARITHMS: dict[str, Callable[[Array], Array] | None] = {"": None, "ln": np.log, "log2": np.log2, "log10": np.log10, "log10p1": lambda x: np.log10(1.0 + x)}
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One candidate predictor.
+
+    Parameters
+    ----------
+    name
+        Column of the table.
+    kind
+        ``numeric``, ``binary`` (0 and 1, or two words) or ``categorical``.
+    levels
+        Levels in order, the first is the reference. Empty: those that occur, sorted.
+    label, unit
+        For tables and figures.
+    log
+        Logarithm that the model uses: ``ln``, ``log2``, ``log10``, ``log10p1`` (of 1 + x).
+    """
+
+    name: str
+    kind: Kind = "numeric"
+    levels: tuple[str, ...] = ()
+    label: str = ""
+    unit: str = ""
+    log: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("numeric", "binary", "categorical") or self.log not in _LOGARITHMS:
+            raise ModelError(
+                f"The predictor {self.name!r} is not described well.",
+                expected="kind numeric, binary or categorical; log empty, ln, log2, log10 or log10p1",
+                found=f"kind {self.kind!r}, log {self.log!r}",
+            )
+        object.__setattr__(self, "levels", tuple(str(level) for level in self.levels))
+        object.__setattr__(self, "label", self.label or self.name)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it enters as 0/1 columns of named levels rather than as a number."""
+        return self.kind != "numeric"
+
+    @classmethod
+    def from_column(cls, entry: Mapping[str, Any]) -> Predictor:
+        """From an entry of ``columns.json`` (or `ColumnSpec.to_json`); binary columns are stored there as 0 and 1."""
+        kind = entry["kind"]
+        if kind not in ("numeric", "binary", "categorical"):
+            raise ModelError(f"The column {entry['name']!r} cannot be a predictor.", found=f"kind {kind!r}")
+        levels = tuple(entry.get("levels") or ()) if kind == "categorical" else ()
+        return cls(
+            name=entry["name"],
+            kind=kind,
+            levels=levels,
+            label=entry.get("label") or "",
+            unit=entry.get("unit") or "",
+            log=entry.get("log") or "",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON-able dictionary."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "levels": list(self.levels),
+            "label": self.label,
+            "unit": self.unit,
+            "log": self.log,
+        }
+
+
+def infer_predictors(frame: pd.DataFrame, names: Iterable[str] | None = None) -> tuple[Predictor, ...]:
+    """Predictors of a table by its columns' types: 0/1 numbers and two words are binary, other words categorical."""
+    found = []
+    for name in names if names is not None else frame.columns:
+        column = frame[name]
+        values = column.dropna().unique()
+        if is_categorical(column):
+            kind: Kind = "binary" if len(values) <= 2 else "categorical"
+        else:
+            kind = "binary" if set(values.tolist()) <= {0, 1} else "numeric"
+        levels: tuple[str, ...] = ()
+        if kind == "categorical" and isinstance(column.dtype, pd.CategoricalDtype):
+            levels = tuple(str(level) for level in column.cat.categories)
+        found.append(Predictor(str(name), kind, levels))
+    return tuple(found)
+
+
+def level_text(column: pd.Series) -> pd.Series:
+    """Levels as text; 0.0 and False read "0", 1.0 and True "1"; missing stays missing."""
+
+    def text(value: Any) -> Any:
+        if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+            return None
+        if isinstance(value, bool | np.bool_):
+            return str(int(value))
+        if isinstance(value, float | np.floating) and float(value).is_integer():
+            return str(int(value))
+        return str(value)
+
+    return pd.Series([text(value) for value in column], index=column.index, dtype=object)
+
+
+def numeric_values(column: pd.Series, predictor: Predictor) -> Array:
+    """A numeric predictor's values on the model's scale (logarithm taken); missing and infinite are NaN.
+
+    Raises
+    ------
+    ModelError
+        Not numbers, or a logarithm of a value that has none.
+    """
+    numbers = pd.to_numeric(column, errors="coerce")
+    words = column.notna() & numbers.isna()
+    if words.any():
+        raise ModelError(f"The numeric predictor {predictor.name!r} holds words.", found=listed(column[words].unique()))
+    values = numbers.to_numpy(dtype=float, na_value=np.nan)
+    values = np.where(np.isfinite(values), values, np.nan)
+    function = _LOGARITHMS[predictor.log]
+    if function is None:
+        return values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.asarray(function(values))
+    if (np.isfinite(values) & ~np.isfinite(logs)).any():
+        wrong = column.index[np.isfinite(values) & ~np.isfinite(logs)]
+        raise ModelError(
+            f"{predictor.name!r} enters as a logarithm, and some values have none.",
+            expected="values above 0",
+            found=f"patients {listed(wrong)}",
+            remedy="use log10p1 for values that may be 0",
+        )
+    return logs
+
+
+def back_to_units(value: float, log: str) -> float:
+    """The value in its own unit whose logarithm the model holds."""
+    return {
+        "": lambda x: x,
+        "ln": np.exp,
+        "log2": np.exp2,
+        "log10": lambda x: 10.0**x,
+        "log10p1": lambda x: 10.0**x - 1,
+    }[log](value)
+
+
+def require_columns(frame: pd.DataFrame, predictors: Sequence[Predictor]) -> None:
+    """Raise a ModelError that names the predictors which are not columns of the table."""
+    missing = [predictor.name for predictor in predictors if predictor.name not in frame.columns]
+    if missing:
+        raise ModelError(
+            "Predictors are not columns of the table.", expected=listed(frame.columns), found=f"no {listed(missing)}"
+        )

@@ -1,0 +1,121 @@
+"""Scalers: Z-score (the paper's), robust, and rank to normal; constant columns are left out and remembered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+
+from hepacast.modelling.base import Array, Step, numbers_of
+
+#: A spread below this share of the column's size is rounding, not variation.
+_ROUNDING = 1e-12
+
+
+class ZScore(Step):
+    """(value - center) / spread, both from the training rows.
+
+    Parameters
+    ----------
+    method
+        ``"zscore"``: mean and standard deviation (n - 1), as R's ``scale``. ``"robust"``: median and interquartile
+        range / 1.349, or the standard deviation where the quartiles coincide.
+    constant
+        Columns that do not vary in training: ``"drop"`` them, or keep them as ``"zero"``.
+
+    Attributes
+    ----------
+    center_, spread_
+        Of each training column; a constant column has spread 1.
+    constant_
+        Names of the constant columns.
+    minimum_, maximum_
+        Range of each training column, in its own units.
+    """
+
+    def __init__(
+        self, method: Literal["zscore", "robust"] = "zscore", constant: Literal["drop", "zero"] = "drop"
+    ) -> None:
+        self.method = method
+        self.constant = constant
+
+    def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
+        values = numbers_of(frame)
+        center, spread = self._center_and_spread(values)
+        size = np.abs(values).max(axis=0) if len(values) else np.zeros(values.shape[1])
+        flat = ~(spread > _ROUNDING * size)
+        self.center_ = pd.Series(center, index=self.feature_names_in_)
+        self.spread_ = pd.Series(np.where(flat, 1.0, spread), index=self.feature_names_in_)
+        self.minimum_ = pd.Series(values.min(axis=0), index=self.feature_names_in_)
+        self.maximum_ = pd.Series(values.max(axis=0), index=self.feature_names_in_)
+        self.constant_ = [str(name) for name in self.feature_names_in_[flat]]
+        self._flat = flat
+
+    def _center_and_spread(self, values: Array) -> tuple[Array, Array]:
+        freedom = 1 if len(values) > 1 else 0
+        deviation = values.std(axis=0, ddof=freedom)
+        if self.method == "zscore":
+            return values.mean(axis=0), deviation
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+        return middle, np.where(high > low, (high - low) / 1.349, deviation)
+
+    def _transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        scaled = (numbers_of(frame) - self.center_.to_numpy()) / self.spread_.to_numpy()
+        if self._flat.any():
+            if self.constant == "drop":
+                return pd.DataFrame(
+                    scaled[:, ~self._flat], index=frame.index, columns=self.feature_names_in_[~self._flat]
+                )
+            scaled[:, self._flat] = 0.0
+        return pd.DataFrame(scaled, index=frame.index, columns=self.feature_names_in_)
+
+    def describe(self) -> str:
+        """Name of the scaling."""
+        return "Z-score" if self.method == "zscore" else "Robust scaling"
+
+    def _names_out(self) -> list[str]:
+        if self.constant == "zero":
+            return list(self.feature_names_in_)
+        return [str(name) for name in self.feature_names_in_[~self._flat]]
+
+
+class RankToNormal(Step):
+    """Each value becomes the normal quantile of its place among the training values (Blom's (r - 3/8) / (n + 1/4)).
+
+    Between training values the place is interpolated; beyond them it is that of the extreme. Columns without variation
+    in training are left out.
+
+    Attributes
+    ----------
+    constant_
+        Names of the constant columns.
+    """
+
+    def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
+        values = np.sort(numbers_of(frame), axis=0)
+        self._flat = ~(values[-1] > values[0])
+        self.constant_ = [str(name) for name in self.feature_names_in_[self._flat]]
+        n = len(values)
+        quantiles = ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25))
+        self._places: list[tuple[Array, Array]] = []
+        for column in values[:, ~self._flat].T:
+            distinct, start, count = np.unique(column, return_index=True, return_counts=True)
+            cumulative = np.concatenate([[0.0], np.cumsum(quantiles)])
+            self._places.append((distinct, (cumulative[start + count] - cumulative[start]) / count))
+
+    def _transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        values = numbers_of(frame)[:, ~self._flat]
+        out = np.empty_like(values)
+        for j, (distinct, scores) in enumerate(self._places):
+            out[:, j] = np.interp(values[:, j], distinct, scores)
+        return pd.DataFrame(out, index=frame.index, columns=self.feature_names_in_[~self._flat])
+
+    def describe(self) -> str:
+        """Name of the scaling."""
+        return "Ranks to normal scores"
+
+    def _names_out(self) -> list[str]:
+        return [str(name) for name in self.feature_names_in_[~self._flat]]
