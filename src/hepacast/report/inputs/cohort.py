@@ -30,7 +30,7 @@ class SetCount:
     """Size of one set: patients, and those with the event."""
 
     n: int
-    events: int
+    events: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,13 @@ class FindingInfo:
 
 
 @dataclass(frozen=True)
-class GroupColumn:
-    """One column of a comparison: name and number of patients."""
-
-    name: str
-    n: int
-
-
-@dataclass(frozen=True)
 class GroupValue:
     """One variable in one group.
 
     Parameters
     ----------
-    n
-        Patients with a value.
+    n, missing
+        Patients with and without a value.
     mean, sd, median, q1, q3
         Of a numeric variable.
     counts
@@ -129,6 +121,7 @@ class GroupValue:
     """
 
     n: int
+    missing: int = 0
     mean: float = float("nan")
     sd: float = float("nan")
     median: float = float("nan")
@@ -143,27 +136,26 @@ class ComparedVariable:
 
     Parameters
     ----------
-    name, label, unit
-        Column, and how the table prints it.
-    show
-        ``mean`` (mean and SD), ``median`` (median and quartiles) or ``count``, by its distribution.
+    label, unit
+        How the table prints it.
+    kind
+        ``numeric``, ``binary`` or ``categorical``.
+    normal
+        Numeric variables: whether mean and SD describe it (True) or median and quartiles (False).
     groups
-        One value for each column, in the columns' order.
-    test
-        For example ``Mann-Whitney U``, ``t``, ``Welch t``, ``chi-squared``, ``Fisher exact``; None if not tested.
-    p
-        Two-sided; NaN if not tested.
+        By group; may also hold ``Overall``.
+    test, p, reason
+        Name of the test and two-sided P; why there is none.
     smd
-        Standardized mean difference; NaN if not computed.
-    reason
-        Why there is no P.
+        Standardized mean difference.
     """
 
-    name: str
     label: str
-    show: Literal["mean", "median", "count"]
-    groups: list[GroupValue]
+    kind: Literal["numeric", "binary", "categorical"]
+    groups: dict[str, GroupValue]
     unit: str | None = None
+    normal: bool | None = None
+    missing: int = 0
     test: str | None = None
     statistic: float = float("nan")
     p: float = float("nan")
@@ -173,18 +165,26 @@ class ComparedVariable:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table that compares groups (Table 2; Supplementary Tables 1 and 2).
+    """A table that compares groups, as `hepacast.stats.describe.TableOne.to_json` writes it.
 
     Parameters
     ----------
-    columns
-        The groups.
+    groups
+        In order; one column each.
+    sizes
+        Patients by group; may also hold ``Overall``.
     variables
-        The rows.
+        By column name; the rows.
+    rule
+        How tests and summaries were chosen, for the footnote.
     """
 
-    columns: list[GroupColumn]
-    variables: list[ComparedVariable]
+    groups: list[str]
+    sizes: dict[str, int]
+    variables: dict[str, ComparedVariable]
+    rule: str = ""
+    notes: list[str] = field(default_factory=list)
+    excluded: int = 0
 
 
 @dataclass(frozen=True)

@@ -166,47 +166,72 @@ class SetResult:
 
 @dataclass(frozen=True)
 class KmGroup:
-    """One Kaplan-Meier curve: steps with limits, times of censoring, median."""
+    """One Kaplan-Meier curve: steps with limits, times of censoring, median with limits, numbers at risk."""
 
     name: str
     n: int
     events: int
     time: list[float]
     survival: list[float]
-    low: list[float]
-    high: list[float]
+    lower: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
     censored: list[float] = field(default_factory=list)
-    median: float = float("nan")
+    at_risk: list[int] = field(default_factory=list)
+    median: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LogRankResult:
+    """Log-rank test of the groups."""
+
+    chi2: float
+    df: int
+    p: float
+
+
+@dataclass(frozen=True)
+class HazardRatio:
+    """High against low risk."""
+
+    hr: float
+    lower: float
+    upper: float
+    p: float = float("nan")
+
+
+@dataclass(frozen=True)
+class ConcordanceResult:
+    """Harrell's C of the score itself."""
+
+    c: float
+    lower: float = float("nan")
+    upper: float = float("nan")
 
 
 @dataclass(frozen=True)
 class KmResult:
-    """Kaplan-Meier by risk group in one set.
+    """Kaplan-Meier by risk group in one set: `RiskGroups.to_json` with the set, the end point and its unit.
 
     Parameters
     ----------
-    end_point, unit
-        Name and time unit.
-    cutoff
-        How the groups were made, in words.
-    at_risk_times, at_risk
-        Numbers at risk by group.
-    p, test
-        Usually log-rank.
-    hazard_ratio
-        High against low risk.
+    set, end_point, unit
+        Where, of what, in which unit of time.
+    cut
+        Risk above which a patient is in the high-risk group; fixed in training.
+    at_risk_times
+        Columns of the table of numbers at risk.
     """
 
     set: str
     end_point: str
     unit: str
+    cut: float
     groups: list[KmGroup]
-    at_risk_times: list[float]
-    at_risk: dict[str, list[int]]
-    p: float
-    test: str = "log-rank"
-    cutoff: str = ""
-    hazard_ratio: Estimate | None = None
+    log_rank: LogRankResult
+    at_risk_times: list[float] = field(default_factory=list)
+    hazard_ratio: HazardRatio | None = None
+    concordance: ConcordanceResult | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)

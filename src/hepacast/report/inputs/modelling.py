@@ -149,10 +149,10 @@ class LassoPath:
 
 
 @dataclass(frozen=True)
-class RadscoreTerm:
+class RadscoreFeature:
     """One feature of the Radscore: weight of the Z-scored feature, and the training mean and SD of the Z-score."""
 
-    feature: str
+    name: str
     weight: float
     mean: float = float("nan")
     sd: float = float("nan")
@@ -160,10 +160,12 @@ class RadscoreTerm:
 
 @dataclass(frozen=True)
 class Radscore:
-    """Radscore = intercept + sum of weight x (feature - mean) / sd."""
+    """Radscore = intercept + sum of weight x (feature - mean) / sd, as `FrozenScore.to_dict` writes it."""
 
     intercept: float
-    terms: list[RadscoreTerm]
+    features: list[RadscoreFeature]
+    status: str = "ok"
+    note: str = ""
 
 
 @dataclass(frozen=True)
