@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from hepacast.cohort import (
     write_cohort,
 )
 from hepacast.cohort.tables import ClinicalTable
+from hepacast.compute.files import read_json, write_json
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.context import Context
@@ -261,5 +263,24 @@ def _check_cohort(context: Context, cohort: Cohort) -> list[Finding]:
 
 
 def write(context: Context, folder: Path) -> None:
-    """Run the stage."""
-    write_cohort(build_cohort(context), folder)
+    """Run the stage: the cohort's files, the tables that compare groups, the sentences for the Methods."""
+    from hepacast.study.stages.comparisons import comparisons
+
+    cohort = build_cohort(context)
+    write_cohort(cohort, folder)
+    tables = comparisons(context, cohort)
+    write_json(folder / "comparisons.json", tables)
+    write_json(folder / "methods.json", _sentences(cohort, tables))
+    if context.study.cohort.truth is not None:
+        write_json(folder / "truth.json", read_json(context.path(context.study.cohort.truth)))
+
+
+def _sentences(cohort: Cohort, tables: dict[str, Any]) -> list[dict[str, Any]]:
+    sizes = {name: int((cohort.sets == name).sum()) for name in dict.fromkeys(cohort.sets)}
+    parts = ", ".join(f"{n} in the {name} set" for name, n in sizes.items())
+    who = f"Of {len(cohort.flow.reviewed)} patients reviewed, {len(cohort.patients)} were included ({parts})."
+    outcome = f"The outcome was {cohort.outcome.name}: {cohort.outcome.source}."
+    texts = [who, outcome]
+    if "by_outcome" in tables:
+        texts.append(tables["by_outcome"]["rule"])
+    return [{"stage": "cohort", "text": text, "citations": []} for text in texts]

@@ -64,6 +64,25 @@ def _image_inputs(context: Context) -> dict[str, str]:
     return {kind: hash_value(sorted(items)) for kind, items in groups.items()}
 
 
+def _image_rules(context: Context) -> Any:
+    """What of the images decides who is left out and who is outlined by an expert."""
+    if context.study.images is None:
+        return None
+    images = context.study.images.model_dump(mode="json")
+    options = images["segmentation"]
+    return [images["sequences"], options["source"], options["masks"], options["nnunet"]["test_fraction"]]
+
+
+def _voi_rules(context: Context) -> Any:
+    """What of the images decides the features, given the masks."""
+    if context.study.images is None:
+        return None
+    images = context.study.images.model_dump(mode="json")
+    return {name: images[name] for name in ("sequences", "vois", "lesions", "min_lesion_ml")} | {
+        "second_reader": images["segmentation"]["second_reader"]
+    }
+
+
 def _none(context: Context) -> dict[str, str]:
     return {}
 
@@ -200,7 +219,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "radiomics",
         "features of every VOI",
         ("cohort", "segmentation"),
-        lambda c: _dump(c, "features", "images"),
+        lambda c: _dump(c, "features") | {"images": _voi_rules(c)},
         _none,
         _radiomics_work,
         ("radiomics", "imaging"),

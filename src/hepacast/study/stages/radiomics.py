@@ -169,8 +169,8 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
     bins = f"{binning.binCount} bins" if binning.binCount else f"a bin width of {binning.binWidth:g}"
     text = (
         f"From each of {len(vois)} volumes of interest ({', '.join(vois)}) {per_voi * sequences} features were "
-        f"extracted with {engine} under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; {bins}; "
-        f"settings hash {settings.hash[:12]}), {per_voi * sequences * len(vois)} in all."
+        f"extracted with {engine} under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; "
+        f"{bins}; settings hash {settings.hash[:12]}), {per_voi * sequences * len(vois)} in all."
     )
     write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": ["pyradiomics"]}])
 

@@ -1,0 +1,93 @@
+"""Tables that compare groups of patients: by outcome, by set, and of the segmentation cohort."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.cohort import BinaryOutcome, Cohort, ColumnSpec
+from hepacast.stats.describe import OVERALL, Row, describe
+from hepacast.study.context import Context
+
+
+def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
+    """The content of ``cohort/comparisons.json``."""
+    specs = [item for item in cohort.table.specs if item.kind != "date" and not item.after_event]
+    frame = _as_words(cohort.table.frame, specs)
+    training = cohort.members("training")
+    content: dict[str, Any] = {}
+    if isinstance(cohort.outcome, BinaryOutcome):
+        labels = cohort.outcome.labels().loc[training]
+        order = [cohort.outcome.positive, cohort.outcome.negative]
+        content["by_outcome"] = _comparison(frame.loc[training], labels, order, specs)
+    names = [name for name in ("training", "validation") if (cohort.sets == name).any()]
+    if len(names) == 2:
+        content["by_set"] = _comparison(frame, cohort.sets, names, specs)
+    content["segmentation"] = _segmentation(context, cohort, frame, specs)
+    return content
+
+
+def _segmentation(context: Context, cohort: Cohort, frame: pd.DataFrame, specs: list[ColumnSpec]) -> Any:
+    """The patients who trained and tested the network, where one is trained here."""
+    if context.study.images is None or context.study.images.segmentation.source != "nnunet":
+        return None
+    from hepacast.study.stages.segmentation import labelled_patients, test_patients
+
+    labelled = labelled_patients(context, cohort.patients)
+    if not labelled:
+        return None
+    held_out = set(test_patients(context, labelled))
+    labels = pd.Series(["test" if p in held_out else "training" for p in labelled], index=labelled, name="part")
+    order = [name for name in ("training", "test") if (labels == name).any()]
+    return _comparison(frame.loc[labelled], labels, order, specs)
+
+
+def _as_words(frame: pd.DataFrame, specs: list[ColumnSpec]) -> pd.DataFrame:
+    """Binary columns hold 0 and 1; tables show their levels' names."""
+    shown = {}
+    for spec in specs:
+        values = frame[spec.name]
+        if spec.kind == "binary":
+            values = values.map(dict(enumerate(spec.level_names))).astype(object)
+        shown[spec.name] = values
+    return pd.DataFrame(shown, index=frame.index)
+
+
+def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs: list[ColumnSpec]) -> dict[str, Any]:
+    described = [
+        {
+            "name": item.name,
+            "kind": item.kind,
+            "label": item.label,
+            "unit": item.unit or None,
+            "levels": list(item.level_names) if item.kind != "numeric" else None,
+        }
+        for item in specs
+    ]
+    table = describe(frame, labels, described)
+    groups = order if set(order) == set(table.groups) else list(table.groups)
+    return {
+        "columns": [{"name": name, "n": table.sizes[name]} for name in groups],
+        "variables": [_variable(row, groups) for row in table.rows],
+        "rule": table.rule,
+        "overall": table.sizes[OVERALL],
+    }
+
+
+def _variable(row: Row, groups: list[str]) -> dict[str, Any]:
+    numeric = row.spec.kind == "numeric"
+    test = row.test
+    return {
+        "name": row.spec.name,
+        "label": row.spec.label,
+        "unit": row.spec.unit,
+        "show": ("mean" if row.normal else "median") if numeric else "count",
+        "groups": [row.numbers[name] for name in groups],
+        "test": test.name if test is not None and test.ok else None,
+        "statistic": test.statistic if test is not None else np.nan,
+        "p": test.p if test is not None else np.nan,
+        "smd": abs(row.smd),
+        "reason": test.reason if test is not None and not test.ok else None,
+    }
