@@ -286,8 +286,8 @@ def check_sample_size(outcome: Outcome, n_parameters: int, *, what: str = "clini
     if need.n > n:
         shrinkage = expected_shrinkage(n, n_parameters, need.cox_snell_r2)
         message = (
-            f"{n} patients; Riley's criteria ask for {need.n} ({need.events:.0f} events) for {n_parameters} parameters, "
-            f"if the model explains 15 % of Nagelkerke's R2. With {n}, coefficients will be too large: expected "
+            f"{n} patients; Riley's criteria ask for {need.n} ({need.events:.0f} events) for {n_parameters} parameters"
+            f", if the model explains 15 % of Nagelkerke's R2. With {n}, coefficients will be too large: expected "
             f"shrinkage {shrinkage:.2f}"
         )
         findings.append(Finding("warning", "sample-too-small", message, column=outcome.name))

@@ -38,6 +38,7 @@ _BELOW = re.compile(r"^(<=|=<|<|≤|⩽|≦)\s*")
 _ABOVE = re.compile(r"^(>=|=>|>|≥|⩾|≧)\s*")
 _FLAG = re.compile(r"\s*([↑↓▲▼]+|\*+|(?<=\s)(HH?|LL?))$")
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
+_LONE_GROUP = {mark: re.compile(rf"^[<>≤≥=\s]*[+-]?[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}$") for mark in ",."}
 _SPACES = "\u00a0\u2009\u202f\u3000"
 
 
@@ -120,6 +121,11 @@ def guess_decimal(texts: Iterable[object]) -> Literal[".", ",", "", "mixed"]:
     if len(marks) > 1:
         return "mixed"
     return marks.pop() if marks else ""  # type: ignore[return-value]
+
+
+def is_lone_group(text: str, mark: str = ",") -> bool:
+    """Whether a text such as ``1,234`` has one mark before three digits, so that it can be read in two ways."""
+    return bool(_LONE_GROUP[mark].match(normalize_text(text)))
 
 
 def _proof(text: str) -> str:

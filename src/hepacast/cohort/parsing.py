@@ -19,20 +19,25 @@ from hepacast.cohort.numbers import (
     CensoredPolicy,
     Decimal,
     guess_decimal,
+    is_lone_group,
     is_missing_word,
     normalize_text,
     parse_number,
 )
-from hepacast.cohort.quantities import convert, get_quantity, is_unit_of, known_units, split_unit, unit_factor, unit_key
+from hepacast.cohort.quantities import (
+    convert,
+    get_quantity,
+    is_unit_of,
+    known_units,
+    split_unit,
+    tidy_unit,
+    unit_factor,
+    unit_key,
+)
 from hepacast.cohort.sheets import CellProblem
 
 #: What a column without any proof does with a lone group of three digits (`1,234`).
 FileDecimal = Literal[".", ",", "", "mixed"]
-
-_LONE_GROUP = {
-    ",": re.compile(r"^[<>≤≥=\s]*[+-]?[1-9]\d{0,2},\d{3}$"),
-    ".": re.compile(r"^[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}$"),
-}
 
 
 @dataclass
@@ -128,7 +133,7 @@ def _resolve_units(spec: ColumnSpec, header_unit: str, log: _Collector) -> tuple
             "unit-conflict",
             f"the header says {header_unit}, the study file says {spec.source_unit}; correct the one that is wrong",
         )
-    in_table = spec.source_unit or header_unit or spec.unit or known.unit
+    in_table = spec.source_unit or tidy_unit(header_unit, known) or spec.unit or known.unit
     kept = spec.unit or in_table
     if not (spec.source_unit or header_unit or spec.unit) and set(known.units.values()) - {1.0}:
         message = f"neither the header nor the study file gives a unit; taken as {known.unit}"
@@ -195,7 +200,7 @@ def _number(
         log.add("note", "censored-value", message, patient, cell.row)
     elif parsed.remark:
         log.add("note", "mark-removed", f"{cell.value!r}: {parsed.remark}", patient, cell.row)
-    elif isinstance(text, str) and _LONE_GROUP["," if mark == "." else "."].match(normalize_text(text)):
+    elif isinstance(text, str) and is_lone_group(text, "," if mark == "." else "."):
         log.add("note", "thousands-mark", f"{cell.value!r} was read as {parsed.value:g}", patient, cell.row)
     return parsed.value * factor
 
@@ -212,10 +217,9 @@ def _mark_for(text: Any, own: str, file_decimal: FileDecimal) -> tuple[Decimal, 
         mark = file_decimal
     if mark:
         return ("," if mark == "," else "."), False
-    plain = normalize_text(text)
-    doubt = bool(_LONE_GROUP[","].match(plain))
+    doubt = is_lone_group(text)
     if own == "mixed" or file_decimal == "mixed":
-        doubt = doubt or bool(_LONE_GROUP["."].match(plain))
+        doubt = doubt or is_lone_group(text, ".")
     return ".", doubt
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from hepacast.cohort.numbers import Decimal, guess_decimal, normalize_text, parse_number
+from hepacast.cohort.numbers import Decimal, guess_decimal, is_lone_group, normalize_text, parse_number
 from hepacast.errors import TableError
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
@@ -218,6 +218,13 @@ def is_unit_of(unit: str, quantity: str | Quantity) -> bool:
     return unit_key(unit) in _factors(item.name)
 
 
+def tidy_unit(unit: str, quantity: str | Quantity) -> str:
+    """The registry's spelling of a unit (``µmol/l`` -> ``umol/L``)."""
+    item = quantity if isinstance(quantity, Quantity) else get_quantity(quantity)
+    spellings = {unit_key(own): own for own in (*item.units, item.unit)}
+    return spellings.get(unit_key(unit), unit)
+
+
 @cache
 def _factors(name: str) -> dict[str, float]:
     item = known_quantities()[name]
@@ -276,6 +283,12 @@ def parse_quantity(
     item = get_quantity(quantity)
     number, unit = split_unit(str(text))
     mark = decimal or (guess_decimal([re.sub(r"[^\d.,]", "", number)]) or ".")
+    if decimal is None and is_lone_group(number):
+        raise TableError(
+            f"{text!r} can be read in two ways.",
+            expected=f"{number.replace(',', '')} or {number.replace(',', '.')}",
+            remedy="write the number without a mark for thousands, and with a decimal point",
+        )
     parsed = parse_number(number, decimal="," if mark == "," else ".")
     if parsed.status not in ("ok", "censored"):
         raise TableError(f"{text!r} is not a value of {item.label}.", expected=f"for example 12.3 {item.unit}".rstrip())

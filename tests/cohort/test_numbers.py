@@ -1,0 +1,136 @@
+"""Numbers as people type them."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepacast.cohort.numbers import MISSING_WORDS, guess_decimal, is_missing_word, parse_number
+
+FINITE = st.floats(-1e12, 1e12, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "value"),
+    [
+        ("12", ".", 12.0),
+        (" 12.50 ", ".", 12.5),
+        ("1,23", ",", 1.23),
+        ("-0,5", ",", -0.5),
+        ("1.234,5", ",", 1234.5),
+        ("1,234,567.8", ".", 1234567.8),
+        ("12 345,6", ",", 12345.6),
+        ("12'345.6", ".", 12345.6),
+        ("1e3", ".", 1000.0),
+        (".5", ".", 0.5),
+        ("５６．７", ".", 56.7),
+        ("−3", ".", -3.0),
+        (7, ".", 7.0),
+        (7.25, ",", 7.25),
+    ],
+)
+def test_plain_numbers(text, decimal, value):
+    parsed = parse_number(text, decimal=decimal)
+    assert (parsed.status, parsed.value) == ("ok", value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "n/a", "N/A", "-", "未测", "keine Angabe", "k.A.", "not done", None, math.nan]
+)
+def test_missing(text):
+    parsed = parse_number(text)
+    assert parsed.status == "missing"
+    assert math.isnan(parsed.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "value"),
+    [
+        ("<0.8", "half", 0.4),
+        ("< 0.8", "limit", 0.8),
+        ("≤0.8", "half", 0.4),
+        ("＜0.8", "half", 0.4),
+        (">1000", "half", 1000.0),
+        (">=1000", "limit", 1000.0),
+    ],
+)
+def test_censored_by_policy(text, policy, value):
+    parsed = parse_number(text, censored=policy)
+    assert (parsed.status, parsed.value) == ("censored", value)
+    assert parsed.remark
+
+
+def test_censored_as_missing():
+    parsed = parse_number("<0.8", censored="missing")
+    assert parsed.status == "censored"
+    assert math.isnan(parsed.value)
+    assert parsed.limit == 0.8
+
+
+@pytest.mark.parametrize("text", ["abc", "12 abc", "3-4", "1.2.3", "<", "12,3,4", "١٢", True, "inf", "--5", "1_000"])
+def test_no_number_is_never_a_value(text):
+    parsed = parse_number(text)
+    assert parsed.status in ("text", "ambiguous")
+    assert math.isnan(parsed.value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("12.3↑", 12.3), ("12.3 H", 12.3), ("5 ↓", 5.0), ("7*", 7.0)])
+def test_laboratory_marks_are_removed_and_said(text, value):
+    parsed = parse_number(text)
+    assert parsed.value == value
+    assert "left out" in parsed.remark
+
+
+def test_the_other_decimal_mark_is_no_number():
+    assert parse_number("1,23", decimal=".").status == "ambiguous"
+    assert parse_number("1.23", decimal=",").status == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("texts", "mark"),
+    [
+        (["1,2", "3"], ","),
+        (["1.2", "3"], "."),
+        (["1,234", "2,345"], ""),
+        (["0,512"], ","),
+        (["1.234,5"], ","),
+        (["1,234.5"], "."),
+        (["1,234,567"], "."),
+        (["1,2", "3.4"], "mixed"),
+        (["<0,8"], ","),
+        (["12"], ""),
+    ],
+)
+def test_guess_decimal(texts, mark):
+    assert guess_decimal(texts) == mark
+
+
+@given(FINITE)
+def test_any_float_round_trips_with_a_point(value):
+    assert parse_number(repr(value)).value == value
+
+
+@given(FINITE)
+def test_any_float_round_trips_with_a_comma(value):
+    assert parse_number(repr(value).replace(".", ","), decimal=",").value == value
+
+
+@given(st.integers(0, 10**12), st.integers(0, 99))
+def test_thousands_are_read_in_both_styles(whole, hundredths):
+    english = f"{whole:,}.{hundredths:02d}"
+    german = english.replace(",", "#").replace(".", ",").replace("#", ".")
+    expected = float(f"{whole}.{hundredths:02d}")
+    assert parse_number(english, decimal=".").value == expected
+    assert parse_number(german, decimal=",").value == expected
+
+
+@given(st.text(max_size=12))
+def test_any_text_gives_a_number_or_a_reason(text):
+    parsed = parse_number(text)
+    assert math.isnan(parsed.value) == (parsed.status not in ("ok", "censored"))
+
+
+def test_missing_words_are_not_levels():
+    assert not {"no", "none", "nein", "无", "0", "negative"} & MISSING_WORDS
+    assert is_missing_word("  N.A. ")
