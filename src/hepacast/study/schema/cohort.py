@@ -100,6 +100,7 @@ class Cohort(Part):
         "half", "what `<0.8` becomes: half the limit, the limit, or missing; each one is reported"
     )
     columns: dict[str, Column] = option(dict, "the study's names for the table's columns")
+    date_order: list[str] = option(list, "date columns that must follow one another, the earliest first")
     exclude: list[Exclusion] = option(list, "exclusions, applied in this order")
     split: Split = option(NoSplit, "how training and validation sets are made")
     truth: str | None = option(None, "virtual patients only: file with the planted truth, shown beside the estimates")

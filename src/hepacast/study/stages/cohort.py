@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hepacast.cohort import (
@@ -27,6 +26,16 @@ from hepacast.cohort import (
     split_by_list,
     write_cohort,
 )
+from hepacast.cohort.checks import (
+    blank_impossible,
+    check_dates,
+    check_identity,
+    check_predictors,
+    check_sample_size,
+    check_values,
+    count_parameters,
+)
+from hepacast.cohort.findings import accept
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.seeds import derive_seed
@@ -122,7 +131,8 @@ def build_cohort(context: Context, *, strict: bool = True) -> Cohort:
     if strict and study.cohort.findings == "stop":
         raise_on_errors(findings, where=study.cohort.table)
     if study.cohort.findings == "report":
-        table, findings = _make_missing(table, findings)
+        table, findings = blank_impossible(table, findings)
+        raise_on_errors(findings, where=study.cohort.table)
     outcome = _outcome(context, table)
     cohort = assemble_cohort(
         table,
@@ -242,24 +252,23 @@ def _splitter(context: Context, table: ClinicalTable) -> Callable[[Outcome], pd.
     return None
 
 
-def _make_missing(table: ClinicalTable, findings: list[Finding]) -> tuple[ClinicalTable, list[Finding]]:
-    """`findings: report`: a wrong cell becomes missing, and its error a warning that says so."""
-    frame, remarks = table.frame.copy(), []
-    for item in findings:
-        if item.severity == "error" and item.patient in frame.index and item.column in frame.columns:
-            frame.loc[item.patient, item.column] = np.nan
-            item = replace(item, severity="warning", message=f"{item.message}; the value was made missing")
-        remarks.append(item)
-    raise_on_errors(remarks)
-    return replace(table, frame=frame, findings=()), remarks
-
-
 def _check_table(context: Context, table: ClinicalTable) -> list[Finding]:
-    return []
+    """Checks of single values, before anybody is left out."""
+    accepted = {spec.name: spec.accept for spec in table.specs}
+    findings = [*check_identity(table), *check_values(table), *check_dates(table, context.study.cohort.date_order)]
+    return list(accept(findings, accepted))
 
 
 def _check_cohort(context: Context, cohort: Cohort) -> list[Finding]:
-    return []
+    """Checks of the design, on the patients that the models are fitted on."""
+    training = cohort.members("training")
+    table, outcome = cohort.table.select(training), cohort.outcome.select(training)
+    candidates = context.study.modelling.candidates
+    findings = check_predictors(
+        table, outcome, candidates=candidates, outcome_columns=context.study.outcome.columns.values()
+    )
+    findings += check_sample_size(outcome, count_parameters(table, candidates))
+    return list(accept(findings, {spec.name: spec.accept for spec in table.specs}))
 
 
 def write(context: Context, folder: Path) -> None:
