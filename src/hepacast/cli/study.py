@@ -12,6 +12,7 @@ from hepacast.cli.common import Quiet, Workers, make_reporter
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Results folder [default: results beside the study].")]
+Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for in the study file's paths.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,11 +34,11 @@ def init(
     typer.echo("Next: fill the table, adapt the study file, then `hepacast check` and `hepacast run`.")
 
 
-def check(study_file: StudyFile) -> None:
+def check(study_file: StudyFile, data: Data = None) -> None:
     """Say everything that is wrong before any long work: study file, table, outcome, images, masks."""
     from hepacast.study.check import check_study
 
-    result = check_study(study_file, reporter=make_reporter())
+    result = check_study(study_file, data=data, reporter=make_reporter())
     typer.echo(result.text())
     if result.has_errors:
         raise typer.Exit(2)
@@ -46,27 +47,32 @@ def check(study_file: StudyFile) -> None:
 def run(
     study_file: StudyFile,
     out: Out = None,
+    data: Data = None,
     workers: Workers = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the study from table and images to the finished report and the model bundle."""
-    _run(study_file, out, workers, until, quiet, dry_run)
+    _run(study_file, out, data, workers, until, quiet, dry_run)
 
 
-def model(study_file: StudyFile, out: Out = None, workers: Workers = 0, quiet: Quiet = False) -> None:
+def model(
+    study_file: StudyFile, out: Out = None, data: Data = None, workers: Workers = 0, quiet: Quiet = False
+) -> None:
     """Run a study as far as the fitted models and their validation."""
-    _run(study_file, out, workers, "modelling", quiet, False)
+    _run(study_file, out, data, workers, "modelling", quiet, False)
 
 
-def _run(study_file: Path, out: Path | None, workers: int, until: str | None, quiet: bool, dry_run: bool) -> None:
+def _run(
+    study_file: Path, out: Path | None, data: Path | None, workers: int, until: str | None, quiet: bool, dry_run: bool
+) -> None:
     from hepacast.study.run import plan_study, run_study
 
     if dry_run:
-        typer.echo(plan_study(study_file, out=out, workers=workers).text())
+        typer.echo(plan_study(study_file, out=out, data=data, workers=workers).text())
         return
-    result = run_study(study_file, out=out, workers=workers, until=until, reporter=make_reporter(quiet))
+    result = run_study(study_file, out=out, data=data, workers=workers, until=until, reporter=make_reporter(quiet))
     if not quiet:
         typer.echo(result.text())
 

@@ -1,0 +1,137 @@
+"""`hepacast check`: everything that is wrong with a study, before any long work, and never only the first mistake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hepacast.cohort import Cohort, Finding
+from hepacast.cohort.findings import condense
+from hepacast.compute.executor import map_items
+from hepacast.compute.optional import require
+from hepacast.compute.progress import Reporter
+from hepacast.errors import HepacastError
+from hepacast.imaging.voi import VoiExpression
+from hepacast.study.context import Context, make_context
+from hepacast.study.schema import Study
+
+_MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
+
+
+@dataclass
+class CheckResult:
+    """What the check found, part by part."""
+
+    study: Study
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the study cannot run as it is."""
+        return any(item.severity == "error" for _, item in self.findings)
+
+    def add_error(self, part: str, error: HepacastError) -> None:
+        """Take an exception as a finding."""
+        self.findings.append((part, Finding("error", "cannot-run", str(error).replace("\n", "\n      "))))
+
+    def text(self) -> str:
+        """For the terminal: errors first, part by part, then what the study is."""
+        lines = [f"Study: {self.study.name}", *[f"  {fact}" for fact in self.facts], ""]
+        order = {name: rank for rank, name in enumerate(_MARKS)}
+        for part, item in sorted(self.findings, key=lambda pair: order[pair[1].severity]):
+            place = [f"row {item.row}" if item.row else "", item.patient or "", item.column or ""]
+            where = ", ".join(word for word in place if word)
+            lines.append(f"  {_MARKS[item.severity]:8} {part}{': ' + where if where else ''}: {item.message}")
+        errors = sum(item.severity == "error" for _, item in self.findings)
+        lines.append("")
+        lines.append(
+            f"{errors} error{'s' if errors != 1 else ''}: correct them, then check again."
+            if errors
+            else "Ready to run."
+        )
+        return "\n".join(lines)
+
+
+def check_study(
+    study_file: str | Path, *, data: str | Path | None = None, reporter: Reporter | None = None
+) -> CheckResult:
+    """Check study file, table, outcome, sets, settings, images and masks.
+
+    Raises
+    ------
+    StudyFileError
+        The study file itself cannot be read (all its mistakes are listed).
+    """
+    context = make_context(study_file, data=data, reporter=reporter)
+    result = CheckResult(context.study)
+    cohort = _check_cohort(context, result)
+    _check_settings(context, result)
+    if cohort is not None and context.study.images is not None:
+        _check_images(context, cohort, result)
+    return result
+
+
+def _check_cohort(context: Context, result: CheckResult) -> Cohort | None:
+    from hepacast.study.stages.cohort import build_cohort
+
+    try:
+        cohort = build_cohort(context, strict=False)
+    except HepacastError as error:
+        result.add_error("cohort", error)
+        return None
+    result.findings += [("table", item) for item in condense(cohort.findings)]
+    flow = cohort.flow
+    result.facts.append(f"{len(flow.reviewed)} patients in the table, {len(flow.included)} in the study")
+    result.facts += [f"left out: {len(step.patients)} ({step.reason})" for step in flow.excluded if step.patients]
+    counts = dict(flow.events)
+    result.facts += [f"{name} set: {len(patients)} patients, {counts[name]} events" for name, patients in flow.sets]
+    return cohort
+
+
+def _check_settings(context: Context, result: CheckResult) -> None:
+    from hepacast.study.stages.radiomics import load_settings
+
+    study = context.study
+    try:
+        if study.features.table is None and study.images is not None:
+            settings = load_settings(context)
+            n = len(settings.feature_names()) * len(study.images.vois) * len(study.images.sequences)
+            result.facts.append(f"{n} radiomics features a patient")
+            for text in study.images.vois.values():
+                names = list(study.images.segmentation.labels)
+                VoiExpression.parse(text).check_names([*names, *_unions(names)])
+            if study.images.segmentation.source.startswith(("nnunet", "builtin")):
+                require("torch", purpose="Segmentation", extra="seg")
+    except HepacastError as error:
+        result.add_error("settings", error)
+
+
+def _unions(names: list[str]) -> list[str]:
+    from hepacast.segmentation.base import COMPOSITES
+
+    return [union for union, parts in COMPOSITES.items() if set(parts) <= set(names)]
+
+
+def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None:
+    jobs = [(context, patient) for patient in cohort.patients]
+    with context.reporter.track("images") as progress:
+        for patient, problem in map_items(_check_patient, jobs, workers=1, progress=progress):
+            if problem is not None:
+                result.findings.append(("images", Finding("error", "image", problem, patient)))
+
+
+def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None]:
+    """Read one patient's images and expert masks as the stages will."""
+    from hepacast.imaging.io import read_volume
+    from hepacast.study.stages.segmentation import image_path, images_of, labelled_patients, read_expert
+
+    context, patient = job
+    try:
+        for sequence in images_of(context).sequences:
+            read_volume(image_path(context, patient, sequence))
+        if labelled_patients(context, [patient]):
+            read_expert(context, patient)
+    except HepacastError as error:
+        return patient, str(error).replace("\n", "\n      ")
+    return patient, None
