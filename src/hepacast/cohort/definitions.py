@@ -77,8 +77,8 @@ class OutcomeDefinition:
         columns: Mapping[str, str],
         *,
         name: str = "",
-        positive: str = "",
-        negative: str = "",
+        positive_label: str = "",
+        negative_label: str = "",
         **options: Any,
     ) -> Outcome:
         """Derive the outcome of every patient of a table.
@@ -89,8 +89,8 @@ class OutcomeDefinition:
             The clinical table.
         columns
             Part -> column of the study.
-        name, positive, negative
-            Names in tables and figures.
+        name, positive_label, negative_label
+            Names of the outcome and its groups in tables and figures.
         options
             Options of the definition.
 
@@ -109,8 +109,8 @@ class OutcomeDefinition:
             dict(columns),
             {**self.options, **options},
             name or self.name,
-            positive or self.positive,
-            negative or self.negative,
+            positive_label or self.positive,
+            negative_label or self.negative,
         )
         return self.function(parts)
 

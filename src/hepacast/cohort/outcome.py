@@ -62,6 +62,9 @@ class BinaryOutcome:
         _check_codes(self.name, values, "the outcome")
         values = values.astype("int64").rename(self.name)
         object.__setattr__(self, "values", values)
+        if self.conditions is not None:
+            patients = pd.Index([str(name) for name in self.conditions.index], name="patient", dtype=object)
+            object.__setattr__(self, "conditions", self.conditions.set_axis(patients, axis=0))
         counts = values.value_counts()
         if len(counts) < 2:
             only = self.positive if len(counts) and counts.index[0] == 1 else self.negative
@@ -105,7 +108,11 @@ class BinaryOutcome:
             They are all of one class.
         """
         order = list(patients)
-        conditions = self.conditions.reindex(order) if self.conditions is not None else None
+        conditions = (
+            self.conditions.reindex(pd.Index(order, name="patient", dtype=object))
+            if self.conditions is not None
+            else None
+        )
         return replace(self, values=self.values.loc[order], conditions=conditions)
 
     def to_json(self) -> dict[str, Any]:
