@@ -107,6 +107,14 @@ class FindingInfo:
 
 
 @dataclass(frozen=True)
+class GroupColumn:
+    """One column of a comparison: name and number of patients."""
+
+    name: str
+    n: int
+
+
+@dataclass(frozen=True)
 class GroupValue:
     """One variable in one group.
 
@@ -136,26 +144,27 @@ class ComparedVariable:
 
     Parameters
     ----------
-    label, unit
-        How the table prints it.
-    kind
-        ``numeric``, ``binary`` or ``categorical``.
-    normal
-        Numeric variables: whether mean and SD describe it (True) or median and quartiles (False).
+    name, label, unit
+        Column, and how the table prints it.
+    show
+        ``mean`` (mean and SD), ``median`` (median and quartiles) or ``count``, by its distribution.
     groups
-        By group; may also hold ``Overall``.
-    test, p, reason
-        Name of the test and two-sided P; why there is none.
+        One value for each column, in the columns' order.
+    test
+        For example ``Mann-Whitney U``, ``t``, ``Welch t``, ``chi-squared``, ``Fisher exact``; None if not tested.
+    p
+        Two-sided; NaN if not tested.
     smd
-        Standardized mean difference.
+        Standardized mean difference; NaN if not computed.
+    reason
+        Why there is no P.
     """
 
+    name: str
     label: str
-    kind: Literal["numeric", "binary", "categorical"]
-    groups: dict[str, GroupValue]
+    show: Literal["mean", "median", "count"]
+    groups: list[GroupValue]
     unit: str | None = None
-    normal: bool | None = None
-    missing: int = 0
     test: str | None = None
     statistic: float = float("nan")
     p: float = float("nan")
@@ -165,26 +174,21 @@ class ComparedVariable:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table that compares groups, as `hepacast.stats.describe.TableOne.to_json` writes it.
+    """A table that compares groups (Table 2; Supplementary Tables 1 and 2).
 
     Parameters
     ----------
-    groups
-        In order; one column each.
-    sizes
-        Patients by group; may also hold ``Overall``.
+    columns
+        The groups.
     variables
-        By column name; the rows.
+        The rows.
     rule
         How tests and summaries were chosen, for the footnote.
     """
 
-    groups: list[str]
-    sizes: dict[str, int]
-    variables: dict[str, ComparedVariable]
+    columns: list[GroupColumn]
+    variables: list[ComparedVariable]
     rule: str = ""
-    notes: list[str] = field(default_factory=list)
-    excluded: int = 0
 
 
 @dataclass(frozen=True)

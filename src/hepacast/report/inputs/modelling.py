@@ -30,6 +30,8 @@ class Term:
         Odds ratio per unit with its confidence limits, two-sided P.
     scales
         The same for changes that mean something in the clinic.
+    test
+        Of a candidate alone: name of the test that chose it, where another than the model's own.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Term:
     se: float = float("nan")
     unit: str | None = None
     scales: list[ScaledRatio] = field(default_factory=list)
+    test: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,10 @@ class LassoPath:
 
 
 @dataclass(frozen=True)
-class RadscoreFeature:
+class RadscoreTerm:
     """One feature of the Radscore: weight of the Z-scored feature, and the training mean and SD of the Z-score."""
 
-    name: str
+    feature: str
     weight: float
     mean: float = float("nan")
     sd: float = float("nan")
@@ -160,12 +163,10 @@ class RadscoreFeature:
 
 @dataclass(frozen=True)
 class Radscore:
-    """Radscore = intercept + sum of weight x (feature - mean) / sd, as `FrozenScore.to_dict` writes it."""
+    """Radscore = intercept + sum of weight x (feature - mean) / sd."""
 
     intercept: float
-    features: list[RadscoreFeature]
-    status: str = "ok"
-    note: str = ""
+    terms: list[RadscoreTerm]
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,8 @@ class Example:
 
     patient: str
     risk: float
+    low: float = float("nan")
+    high: float = float("nan")
     outcome: int | None = None
     shares: list[Share] = field(default_factory=list)
 

@@ -1,0 +1,130 @@
+"""Numbers as medical journals print them."""
+
+from __future__ import annotations
+
+import math
+
+EN_DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+MISSING = "\N{EM DASH}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with fixed decimals and a true minus sign; an em dash where there is none."""
+    if not math.isfinite(value):
+        return MISSING
+    text = f"{value:,.{digits}f}"
+    if text.startswith("-"):
+        text = text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]
+    return text
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, never in exponent form between 1e-3 and 1e6."""
+    if not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if size < -3 or size >= 6:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa.replace('-', MINUS)}e{int(exponent)}".replace("e-", f"e{MINUS}")
+    return number(value, max(0, digits - 1 - size))
+
+
+def p_value(p: float) -> str:
+    """P without a leading zero: two decimals, three below .01 or where rounding would reach .05, and "<.001"."""
+    if not math.isfinite(p):
+        return MISSING
+    if p < 0.001:
+        return "<.001"
+    if p > 0.99:
+        return ">.99"
+    digits = 3 if p < 0.01 or round(p, 2) == 0.05 else 2
+    return f"{p:.{digits}f}"[1:]
+
+
+def p_sentence(p: float) -> str:
+    """P in running text: ``P = .03``, ``P < .001``."""
+    text = p_value(p)
+    if text == MISSING:
+        return "P not estimable"
+    return f"P {text[0]} {text[1:]}" if text[0] in "<>" else f"P = {text}"
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
+    """``0.878 (0.761-0.994)`` with an en dash; without limits, the value alone.
+
+    Limits that can be negative are joined by "to", so that no minus is taken for the dash.
+    """
+    if not math.isfinite(value):
+        return "not estimable"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return number(value, digits)
+    join = " to " if low < 0 or high < 0 else EN_DASH
+    return f"{number(value, digits)} ({number(low, digits)}{join}{number(high, digits)})"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share as percent."""
+    return MISSING if not math.isfinite(value) else f"{100 * value:.{digits}f}%"
+
+
+def percent_with_interval(value: float, low: float, high: float, digits: int = 1) -> str:
+    """``81.2% (57.0-93.4)`` with an en dash."""
+    if not math.isfinite(value):
+        return "not estimable"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return percent(value, digits)
+    return f"{percent(value, digits)} ({100 * low:.{digits}f}{EN_DASH}{100 * high:.{digits}f})"
+
+
+def count_percent(count: int, total: int) -> str:
+    """``30 (83.3)``; the heading says n (%)."""
+    return f"{count} ({100 * count / total:.1f})" if total else f"{count} ({MISSING})"
+
+
+def ratio(value: float) -> str:
+    """An odds ratio with the digits it deserves."""
+    if not math.isfinite(value):
+        return MISSING
+    if value >= 1000:
+        return f"{value:,.0f}"
+    if value >= 100:
+        return f"{value:.1f}"
+    if value >= 0.1:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if value >= 0.001 else significant(value, 2)
+
+
+def ratio_with_interval(value: float, low: float, high: float) -> str:
+    """An odds ratio with its limits, or why there is none."""
+    if not math.isfinite(value):
+        return "not estimable"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ratio(value)
+    return f"{ratio(value)} ({ratio(low)}{EN_DASH}{ratio(high)})"
+
+
+def decimals_for(*values: float) -> int:
+    """Decimals that suit numbers of this size: 2 below 100, 1 below 1000, else 0."""
+    finite = [abs(value) for value in values if math.isfinite(value)]
+    largest = max(finite, default=0.0)
+    return 2 if largest < 100 else 1 if largest < 1000 else 0
+
+
+def listing(items: list[str], word: str = "and") -> str:
+    """``a, b and c``."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}"
+
+
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """``1 patient``, ``3 patients``."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def capital(text: str) -> str:
+    """First letter in upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,335 @@
+"""The report as PDF: title page, contents, numbered tables and figures, page numbers, embedded fonts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from hepacast.compute.files import atomic_path
+from hepacast.figures.style import FONT_FILES
+from hepacast.report.html import is_wordy
+from hepacast.report.model import (
+    Block,
+    Bullets,
+    Callout,
+    Details,
+    FigureBlock,
+    Formula,
+    Paragraph,
+    Report,
+    TableBlock,
+    spans,
+)
+from hepacast.report.tables import Table
+
+if TYPE_CHECKING:
+    from hepacast.report.assets import Assets
+
+_FAMILY = "LiberationSans"
+_MARGIN_MM = (18.0, 20.0)
+_ACCENT = {"warning": "#A8430A", "limit": "#0B5C8F", "note": "#0B5C8F", "truth": "#00664A"}
+_FILL = {"warning": "#FFF4E8", "limit": "#F4F6F8", "note": "#F4F6F8", "truth": "#EEF8F4"}
+
+
+@functools.cache
+def _register_fonts() -> None:
+    """Register the shipped font, and DejaVu for the few signs that it lacks."""
+    import matplotlib
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    names = {"regular": "", "bold": "-Bold", "italic": "-Italic", "bolditalic": "-BoldItalic"}
+    for kind, suffix in names.items():
+        pdfmetrics.registerFont(TTFont(f"{_FAMILY}{suffix}", str(FONT_FILES[kind])))
+    pdfmetrics.registerFontFamily(_FAMILY, _FAMILY, f"{_FAMILY}-Bold", f"{_FAMILY}-Italic", f"{_FAMILY}-BoldItalic")
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    pdfmetrics.registerFont(TTFont("DejaVuSans", str(folder / "DejaVuSans.ttf")))
+    pdfmetrics.registerFont(TTFont("DejaVuSansMono", str(folder / "DejaVuSansMono.ttf")))
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    from reportlab.pdfbase import pdfmetrics
+
+    font: Any = pdfmetrics.getFont(_FAMILY)
+    return frozenset(font.face.charToGlyph)
+
+
+def _safe(text: str) -> str:
+    """Escaped text; signs that the font lacks are set in DejaVu."""
+    known = _glyphs()
+    return "".join(
+        escape(sign) if ord(sign) in known or sign in "\n\t" else f'<font name="DejaVuSans">{escape(sign)}</font>'
+        for sign in text
+    )
+
+
+def markup(text: str, numbers: dict[str, str] | None = None) -> str:
+    """Marked-up text in reportlab's own markup."""
+    parts = []
+    for span in spans(text, numbers):
+        piece = _safe(span.text)
+        for wanted, tag in ((span.bold, "b"), (span.italic, "i"), (span.superscript, "super")):
+            if wanted:
+                piece = f"<{tag}>{piece}</{tag}>"
+        parts.append(piece)
+    return "".join(parts)
+
+
+def _styles() -> dict[str, Any]:
+    from reportlab.lib.colors import HexColor
+    from reportlab.lib.enums import TA_CENTER
+    from reportlab.lib.styles import ParagraphStyle
+
+    body = ParagraphStyle(
+        "body", fontName=_FAMILY, fontSize=9.5, leading=13.2, spaceAfter=6, textColor=HexColor("#1A1A1A")
+    )
+
+    def like(name: str, **changes: Any) -> ParagraphStyle:
+        return ParagraphStyle(name, parent=body, **changes)
+
+    bold = f"{_FAMILY}-Bold"
+    return {
+        "body": body,
+        "title": like("title", fontName=bold, fontSize=22, leading=27, spaceAfter=8),
+        "subtitle": like("subtitle", fontSize=12, leading=16, textColor=HexColor("#4A5560"), spaceAfter=16),
+        "heading": like("heading", fontName=bold, fontSize=14, leading=18, spaceBefore=14, spaceAfter=7, keepWithNext=1),
+        "subheading": like("subheading", fontName=bold, fontSize=10.5, spaceBefore=6, spaceAfter=4, keepWithNext=1),
+        "bullet": like("bullet", leftIndent=12, bulletIndent=2, spaceAfter=3),
+        "caption": like("caption", fontSize=8.6, leading=11.4, spaceBefore=4, spaceAfter=12),
+        "table-title": like("table-title", fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1),
+        "cell": like("cell", fontSize=7.8, leading=9.8, spaceAfter=0, alignment=TA_CENTER),
+        "cell-left": like("cell-left", fontSize=7.8, leading=9.8, spaceAfter=0),
+        "cell-indent": like("cell-indent", fontSize=7.8, leading=9.8, spaceAfter=0, leftIndent=8),
+        "note": like("note", fontSize=7.4, leading=9.4, spaceAfter=1, textColor=HexColor("#4A5560")),
+        "formula": like("formula", fontName="DejaVuSansMono", fontSize=7.4, leading=10.4, backColor=HexColor("#F4F6F8"),
+                        borderPadding=5, spaceBefore=6, spaceAfter=12),
+        "toc": like("toc", fontSize=9.5, leading=15, spaceAfter=0),
+    }  # fmt: skip
+
+
+class _Writer:
+    """Turns blocks into flowables."""
+
+    def __init__(self, assets: Assets, width: float, height: float) -> None:
+        self.assets, self.width, self.height = assets, width, height
+        self.numbers = dict(assets.numbers)
+        self.styles = _styles()
+
+    def blocks(self, blocks: Sequence[Block]) -> list[Any]:
+        return [flowable for block in blocks for flowable in self.block(block)]
+
+    def block(self, block: Block) -> list[Any]:
+        from reportlab.platypus import Paragraph as Text
+
+        match block:
+            case Paragraph(text=text):
+                return [Text(markup(text, self.numbers), self.styles["body"])]
+            case Bullets(items=items):
+                return [Text(markup(item, self.numbers), self.styles["bullet"], bulletText="•") for item in items]
+            case Formula(text=text):
+                lines = "<br/>".join(_safe(line).replace("  ", "\u00a0 ") for line in text.split("\n"))
+                return [Text(lines.replace('"DejaVuSans"', '"DejaVuSansMono"'), self.styles["formula"])]
+            case Callout():
+                return [self.callout(block)]
+            case TableBlock():
+                return self.table(block)
+            case FigureBlock():
+                return self.figure(block)
+            case Details(summary=summary, blocks=inner):
+                return [Text(_safe(summary), self.styles["subheading"]), *self.blocks(inner)]
+
+    def callout(self, block: Callout) -> Any:
+        from reportlab.lib.colors import HexColor
+        from reportlab.platypus import KeepTogether, Spacer
+        from reportlab.platypus import Paragraph as Text
+        from reportlab.platypus import Table as Grid
+
+        accent = _ACCENT[block.kind]
+        head = f'<font color="{accent}"><b>{_safe(block.title)}</b></font><br/>'
+        grid = Grid([[Text(head + markup(block.text, self.numbers), self.styles["body"])]], colWidths=[self.width])
+        grid.setStyle(
+            [
+                ("BACKGROUND", (0, 0), (-1, -1), HexColor(_FILL[block.kind])),
+                ("LINEBEFORE", (0, 0), (0, -1), 3, HexColor(accent)),
+                ("LEFTPADDING", (0, 0), (-1, -1), 9),
+                ("TOPPADDING", (0, 0), (-1, -1), 5),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+            ]
+        )
+        return KeepTogether([Spacer(1, 3), grid, Spacer(1, 7)])
+
+    def table(self, block: TableBlock) -> list[Any]:
+        from reportlab.lib.colors import HexColor
+        from reportlab.platypus import KeepTogether, Spacer
+        from reportlab.platypus import Paragraph as Text
+        from reportlab.platypus import Table as Grid
+
+        table, wordy = block.table, is_wordy(block.table)
+        other = self.styles["cell-left" if wordy else "cell"]
+        heads = [
+            Text(f"<b>{_safe(text)}</b>", self.styles["cell-left"] if i == 0 or wordy else other)
+            for i, text in enumerate(table.columns)
+        ]
+        body = []
+        for row in table.padded():
+            first = self.styles["cell-indent" if row.kind == "indent" else "cell-left"]
+            text = markup(row.cells[0], self.numbers)
+            body.append(
+                [
+                    Text(f"<b>{text}</b>" if row.kind == "group" else text, first),
+                    *(Text(markup(cell, self.numbers), other) for cell in row.cells[1:]),
+                ]
+            )
+        grid = Grid([heads, *body], colWidths=self.column_widths(table), repeatRows=1)
+        rules = [("LINEABOVE", (0, 0), (-1, 0), 1.0, HexColor("#000000")), ("LINEBELOW", (0, 0), (-1, 0), 0.6, HexColor("#000000")),
+                 ("LINEBELOW", (0, -1), (-1, -1), 1.0, HexColor("#000000")), ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                 ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+                 ("LEFTPADDING", (0, 0), (-1, -1), 3), ("RIGHTPADDING", (0, 0), (-1, -1), 3)]  # fmt: skip
+        grid.setStyle(rules)
+        title = Text(f"<b>{self.numbers[block.key]}.</b> {_safe(table.title)}", self.styles["table-title"])
+        notes = [Text(markup(note, self.numbers), self.styles["note"]) for note in table.notes]
+        parts = [title, grid, Spacer(1, 3), *notes, Spacer(1, 9)]
+        return [KeepTogether(parts)] if len(body) <= 14 else parts
+
+    def column_widths(self, table: Table) -> list[float]:
+        """Widths in proportion to the longest cells, none narrower than its longest word."""
+        from reportlab.pdfbase.pdfmetrics import stringWidth
+
+        size, padding = 7.8, 7.0
+        rows = [table.columns, *(row.cells for row in table.padded())]
+        wanted, least = [], []
+        for column in range(len(table.columns)):
+            cells = [row[column] for row in rows]
+            wanted.append(max(stringWidth(cell, f"{_FAMILY}-Bold", size) for cell in cells) + padding)
+            words = [word for cell in cells for word in cell.split()] or [""]
+            least.append(max(stringWidth(word, f"{_FAMILY}-Bold", size) for word in words) + padding)
+        least = [min(value, self.width / 2) for value in least]
+        if sum(wanted) <= self.width:
+            spare = (self.width - sum(wanted)) / len(wanted)
+            return [value + spare for value in wanted]
+        room = self.width - sum(least)
+        if room <= 0:
+            return [value * self.width / sum(least) for value in least]
+        extra = [value - low for value, low in zip(wanted, least, strict=True)]
+        return [low + room * more / max(sum(extra), 1e-9) for low, more in zip(least, extra, strict=True)]
+
+    def figure(self, block: FigureBlock) -> list[Any]:
+        from reportlab.lib.units import mm
+        from reportlab.platypus import Image, KeepTogether
+        from reportlab.platypus import Paragraph as Text
+        from reportlab.platypus import Table as Grid
+
+        caption = Text(
+            f"<b>{self.numbers[block.key]}.</b> {markup(block.caption, self.numbers)}", self.styles["caption"]
+        )
+        pictures = self.assets.pictures[block.key]
+        columns = block.columns
+        room = self.width / columns - (4 * mm if columns > 1 else 0)
+        rows = -(-len(pictures) // columns)
+        most = (self.height - 40 * mm) / rows - 14
+        cells: list[Any] = []
+        for picture in pictures:
+            scale = min(1.0, room / (picture.width_mm * mm), most / (picture.height_mm * mm))
+            image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
+            letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
+            cells.append([*letter, image])
+        cells += [[]] * (-len(cells) % columns)
+        grid = Grid(
+            [cells[i : i + columns] for i in range(0, len(cells), columns)], colWidths=[self.width / columns] * columns
+        )
+        grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                       ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 2)])  # fmt: skip
+        return [KeepTogether([grid, caption])]
+
+
+def write_pdf(report: Report, assets: Assets, path: Path) -> None:
+    """Write the report as PDF; the same bytes for the same content."""
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import PageBreak
+
+    _register_fonts()
+    side, top = (value * mm for value in _MARGIN_MM)
+    width, height = A4[0] - 2 * side, A4[1] - 2 * top
+    writer = _Writer(assets, width - 12, height - 12)
+    story = [*_front(report, writer), PageBreak()]
+    from reportlab.platypus import Paragraph as Text
+
+    for section in report.sections:
+        story.append(Text(f'<a name="{section.anchor}"/>{_safe(section.title)}', writer.styles["heading"]))
+        story += writer.blocks(section.blocks)
+    with atomic_path(path) as temporary:
+        _template(report, str(temporary), side, top).multiBuild(story)
+
+
+def _front(report: Report, writer: _Writer) -> list[Any]:
+    """Title page with facts, statement and contents."""
+    from reportlab.lib.units import mm
+    from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Spacer
+    from reportlab.platypus import Table as Grid
+    from reportlab.platypus.tableofcontents import TableOfContents
+
+    styles = writer.styles
+    facts = Grid(
+        [
+            [Text(f"<b>{_safe(name)}</b>", styles["cell-left"]), Text(_safe(value), styles["cell-left"])]
+            for name, value in report.facts
+        ],
+        colWidths=[42 * mm, writer.width - 42 * mm],
+    )
+    facts.setStyle([("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")])
+    contents = TableOfContents(dotsMinLevel=0)
+    contents.levelStyles = [styles["toc"]]
+    return [
+        Spacer(1, 18 * mm),
+        Text(_safe(report.title), styles["title"]),
+        Text(_safe(report.subtitle), styles["subtitle"]),
+        facts,
+        Spacer(1, 6 * mm),
+        writer.callout(Callout("warning", "Research use only", report.statement)),
+        Spacer(1, 6 * mm),
+        Text("Contents", styles["subheading"]),
+        contents,
+    ]
+
+
+def _template(report: Report, path: str, side: float, top: float) -> Any:
+    from reportlab.lib.colors import HexColor
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
+
+    class Document(BaseDocTemplate):
+        def afterFlowable(self, flowable: Any) -> None:
+            if getattr(getattr(flowable, "style", None), "name", "") == "heading":
+                title = flowable.getPlainText()
+                anchor = f"section-{self.seq}"
+                self.seq += 1
+                self.canv.bookmarkPage(anchor)
+                self.canv.addOutlineEntry(title, anchor, 0)
+                self.notify("TOCEntry", (0, escape(title), self.page, anchor))
+
+        def beforeDocument(self) -> None:
+            self.seq = 0
+
+    def decorate(canvas: Any, document: Any) -> None:
+        canvas.saveState()
+        canvas.setFont(_FAMILY, 7)
+        canvas.setFillColor(HexColor("#4A5560"))
+        canvas.drawString(side, top * 0.5, report.statement[:130])
+        canvas.drawRightString(A4[0] - side, top * 0.5, f"{canvas.getPageNumber()}")
+        if canvas.getPageNumber() > 1:
+            canvas.drawString(side, A4[1] - top * 0.6, report.title[:110])
+        canvas.restoreState()
+
+    document = Document(
+        path, pagesize=A4, leftMargin=side, rightMargin=side, topMargin=top, bottomMargin=top, title=report.title,
+        author="hepacast", subject=report.subtitle, creator="hepacast", invariant=1,
+    )  # fmt: skip
+    frame = Frame(side, top, A4[0] - 2 * side, A4[1] - 2 * top, id="text")
+    document.addPageTemplates([PageTemplate(id="page", frames=[frame], onPage=decorate)])
+    return document

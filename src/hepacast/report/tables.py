@@ -1,0 +1,159 @@
+"""Tables as data: title, columns, rows, notes; and their files (CSV, DOCX)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hepacast.compute.files import write_text
+
+if TYPE_CHECKING:
+    from docx.document import Document
+
+RowKind = Literal["body", "group", "indent"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One printed row.
+
+    Parameters
+    ----------
+    cells
+        Text, one a column; missing ones at the end are empty.
+    kind
+        ``body``; ``group``: a heading in bold; ``indent``: a level under a heading.
+    """
+
+    cells: tuple[str, ...]
+    kind: RowKind = "body"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be printed: every cell is text.
+
+    Parameters
+    ----------
+    title
+        Without number or full stop.
+    columns
+        Headings; the first column holds the rows' names.
+    rows
+        The body.
+    notes
+        Lines below the table: abbreviations, tests, what is missing.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.cells) > len(self.columns):
+                raise ValueError(f"table {self.title!r}: {len(row.cells)} cells under {len(self.columns)} headings")
+
+    def padded(self) -> list[Row]:
+        """Rows with as many cells as there are columns."""
+        width = len(self.columns)
+        return [Row((*row.cells, *("",) * (width - len(row.cells))), row.kind) for row in self.rows]
+
+    def to_csv(self) -> str:
+        """Comma-separated text; a level under a heading starts with two spaces."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(self.columns)
+        for row in self.padded():
+            first = ("  " if row.kind == "indent" else "") + row.cells[0]
+            writer.writerow((first, *row.cells[1:]))
+        return stream.getvalue()
+
+
+def make_table(
+    title: str, columns: Sequence[str], rows: Sequence[Row | Sequence[str]], notes: Sequence[str] = ()
+) -> Table:
+    """A table from rows that may be plain sequences of text."""
+    return Table(
+        title,
+        tuple(columns),
+        tuple(row if isinstance(row, Row) else Row(tuple(row)) for row in rows),
+        tuple(note for note in notes if note),
+    )
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Write a CSV that spreadsheet programs open as UTF-8."""
+    write_text(path, "\ufeff" + table.to_csv())
+
+
+def add_docx_table(document: Document, table: Table, heading: str) -> None:
+    """Add a three-line table (journal style) to a Word document, with heading and notes.
+
+    Parameters
+    ----------
+    heading
+        Number and title in bold above the table.
+    """
+    from docx.enum.text import WD_ALIGN_PARAGRAPH
+    from docx.shared import Pt
+
+    title = document.add_paragraph()
+    title.paragraph_format.keep_with_next = True
+    title.paragraph_format.space_after = Pt(3)
+    title.add_run(heading).bold = True
+    grid = document.add_table(rows=1, cols=len(table.columns))
+    grid.autofit = True
+    for cell, text in zip(grid.rows[0].cells, table.columns, strict=True):
+        cell.paragraphs[0].add_run(text).bold = True
+    _repeat_heading(grid.rows[0])
+    for row in table.padded():
+        cells = grid.add_row().cells
+        for number, (cell, text) in enumerate(zip(cells, row.cells, strict=True)):
+            run = cell.paragraphs[0].add_run(text)
+            run.bold = row.kind == "group"
+            if number == 0 and row.kind == "indent":
+                cell.paragraphs[0].paragraph_format.left_indent = Pt(9)
+    for number, row_cells in enumerate(grid.rows):
+        for column, cell in enumerate(row_cells.cells):
+            paragraph = cell.paragraphs[0]
+            paragraph.paragraph_format.space_after = Pt(1)
+            for run in paragraph.runs:
+                run.font.size = Pt(9)
+            if column:
+                paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
+            _rules(cell, top=number == 0, bottom=number in (0, len(grid.rows) - 1))
+    for note in table.notes:
+        paragraph = document.add_paragraph()
+        paragraph.paragraph_format.space_after = Pt(0)
+        paragraph.add_run(note).font.size = Pt(8)
+    document.add_paragraph()
+
+
+def _repeat_heading(row: object) -> None:
+    """Let Word repeat the heading row on every page."""
+    from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
+
+    mark = OxmlElement("w:tblHeader")
+    mark.set(qn("w:val"), "true")
+    row._tr.get_or_add_trPr().append(mark)  # type: ignore[attr-defined]
+
+
+def _rules(cell: object, *, top: bool, bottom: bool) -> None:
+    from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
+
+    borders = OxmlElement("w:tcBorders")
+    for side, wanted in (("top", top), ("bottom", bottom)):
+        if wanted:
+            line = OxmlElement(f"w:{side}")
+            for name, value in (("val", "single"), ("sz", "8"), ("space", "0"), ("color", "000000")):
+                line.set(qn(f"w:{name}"), value)
+            borders.append(line)
+    cell._tc.get_or_add_tcPr().append(borders)  # type: ignore[attr-defined]
