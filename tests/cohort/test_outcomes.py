@@ -349,23 +349,25 @@ def test_early_recurrence_and_who_is_unknown():
 def test_binary_column_by_words():
     rows = {name: {"result": word} for name, word in zip("abcd", ["fail", "ok", "fail", None], strict=True)}
     columns = table(rows, result=ColumnSpec("result", kind="categorical", levels={"ok": (), "fail": ()}))
-    outcome = derive_outcome(columns, "binary-column", {"column": "result"}, positive=["fail"], negative=["ok"])
+    outcome = derive_outcome(
+        columns, "binary-column", {"column": "result"}, positive_values=["fail"], negative_values=["ok"]
+    )
     assert outcome.values.to_dict() == {"a": 1, "b": 0, "c": 1}
     assert outcome.unknown == {"d": "no outcome recorded"}
     mixed = table({"a": {"x": 1.0}, "b": {"x": 2.0}, "c": {"x": 3.0}})
     with pytest.raises(OutcomeError, match="neither positive nor negative"):
-        derive_outcome(mixed, "binary-column", {"column": "x"}, positive=[1], negative=[2])
+        derive_outcome(mixed, "binary-column", {"column": "x"}, positive_values=[1], negative_values=[2])
 
 
 def test_binary_column_that_was_read_as_binary_takes_the_words_of_the_table():
     spec = ColumnSpec("x", kind="binary", levels={"responder": ("1",), "non-responder": ("2",)})
     columns = table({"a": {"x": 0.0}, "b": {"x": 1.0}}, x=spec)
-    by_code = derive_outcome(columns, "binary-column", {"column": "x"}, positive=[1], negative=[2])
+    by_code = derive_outcome(columns, "binary-column", {"column": "x"}, positive_values=[1], negative_values=[2])
     assert by_code.values.to_dict() == {"a": 1, "b": 0}
     by_default = derive_outcome(columns, "binary-column", {"column": "x"})
     assert by_default.values.to_dict() == {"a": 0, "b": 1}
     with pytest.raises(StudyFileError, match="has no value 3"):
-        derive_outcome(columns, "binary-column", {"column": "x"}, positive=[3])
+        derive_outcome(columns, "binary-column", {"column": "x"}, positive_values=[3])
 
 
 def test_survival_definition():

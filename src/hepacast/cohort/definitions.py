@@ -77,8 +77,8 @@ class OutcomeDefinition:
         columns: Mapping[str, str],
         *,
         name: str = "",
-        positive_label: str = "",
-        negative_label: str = "",
+        positive: str = "",
+        negative: str = "",
         **options: Any,
     ) -> Outcome:
         """Derive the outcome of every patient of a table.
@@ -89,7 +89,7 @@ class OutcomeDefinition:
             The clinical table.
         columns
             Part -> column of the study.
-        name, positive_label, negative_label
+        name, positive, negative
             Names of the outcome and its groups in tables and figures.
         options
             Options of the definition.
@@ -109,8 +109,8 @@ class OutcomeDefinition:
             dict(columns),
             {**self.options, **options},
             name or self.name,
-            positive_label or self.positive,
-            negative_label or self.negative,
+            positive or self.positive,
+            negative or self.negative,
         )
         return self.function(parts)
 

@@ -17,7 +17,7 @@ def _binary_column(parts: Parts) -> Outcome:
     parts.need("column")
     values = parts.raw("column")
     column = parts.columns["column"]
-    positive, negative = parts.options["positive"], parts.options["negative"]
+    positive, negative = parts.options["positive_values"], parts.options["negative_values"]
     spec = parts.table.spec(column) if column in parts.table.frame.columns else None
     if spec is not None and spec.levels:
         if positive is None and spec.kind == "binary":
@@ -132,7 +132,7 @@ register(
         title="a column of the table that says whether the event happened",
         source="the table itself",
         parts=(Part("column", "the outcome column"),),
-        options={"positive": None, "negative": None},
+        options={"positive_values": None, "negative_values": None},
         function=_binary_column,
     )
 )
