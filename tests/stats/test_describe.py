@@ -73,7 +73,7 @@ def test_the_printed_table(pbc):
 
 
 def test_several_groups_and_missing_groups(pbc):
-    reference, data = pbc
+    _, data = pbc
     data = data.astype({"stage": object})
     data.loc[:4, "stage"] = None
     table = describe(data, "stage", ["age", "bili", "sex"])

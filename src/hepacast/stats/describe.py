@@ -117,16 +117,7 @@ class TableOne:
                     "normal": row.normal,
                     "smd": row.smd,
                     "groups": row.numbers,
-                    **(
-                        {
-                            "test": row.test.name,
-                            "statistic": row.test.statistic,
-                            "p": row.test.p,
-                            "reason": row.test.reason,
-                        }
-                        if row.test is not None
-                        else {}
-                    ),
+                    **(row.test.to_json() if row.test is not None else {}),
                 }
                 for row in self.rows
             },

@@ -43,7 +43,7 @@ class ColumnSpec:
 
 
 def column_specs(
-    frame: pd.DataFrame, specs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, skip: str | None
+    frame: pd.DataFrame, specs: Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | None, skip: str | None
 ) -> list[ColumnSpec]:
     """Specs of the columns to describe; what is not said is taken from the data.
 
@@ -72,16 +72,13 @@ def column_specs(
         if kind not in KINDS:
             raise TableError("Unknown kind of column.", expected=", ".join(KINDS), found=str(kind), where=str(name))
         levels = tuple(level_text(level) for level in item.get("levels") or ()) or observed_levels(frame[name], kind)
-        result.append(
-            ColumnSpec(
-                str(name), kind, str(item.get("label") or name), str(item.get("unit") or ""), levels, item.get("digits")
-            )
-        )
+        label, unit = str(item.get("label") or name), str(item.get("unit") or "")
+        result.append(ColumnSpec(str(name), kind, label, unit, levels, item.get("digits")))
     return result
 
 
 def guess_kind(column: pd.Series) -> str:
-    """`binary` for two values of text or 0/1, `categorical` for other text or up to five whole numbers, else `numeric`."""
+    """`binary` for two texts or 0/1, `categorical` for other text or up to five whole numbers, else `numeric`."""
     values = column.dropna()
     distinct = values.unique()
     if is_categorical(column):
