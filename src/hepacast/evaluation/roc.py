@@ -149,7 +149,8 @@ class RocResult:
 
     def _repr_html_(self) -> str:
         low, high = self.auc_ci
-        return f"<p>AUC <b>{self.auc:.3f}</b> ({self.level:.0%} CI {low:.3f}–{high:.3f}), {self.n_events}/{self.n} events</p>"
+        interval = f"{self.level:.0%} CI {low:.3f}–{high:.3f}"
+        return f"<p>AUC <b>{self.auc:.3f}</b> ({interval}), {self.n_events}/{self.n} events</p>"
 
 
 def roc(y: ArrayLike, score: ArrayLike, *, direction: str = "<", level: float = 0.95) -> RocResult:

@@ -6,7 +6,7 @@ may; these follow Cleveland's algorithms step by step.
 References
 ----------
 Cleveland WS. Robust locally weighted regression. JASA 1979;74:829-36 (lowess).
-Cleveland WS, Grosse E. Computational methods for local regression. Stat Comput 1991;1:47-62 (loess, k-d tree, blending).
+Cleveland WS, Grosse E. Computational methods for local regression. Stat Comput 1991;1:47-62 (loess).
 """
 
 from __future__ import annotations
