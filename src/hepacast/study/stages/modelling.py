@@ -1,0 +1,342 @@
+"""Stage 4, modelling: fit the models on the training set, freeze them, and validate the whole chain honestly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hepacast.cohort import BinaryOutcome, Cohort
+from hepacast.compute.files import atomic_path, read_json, write_json
+from hepacast.compute.seeds import derive_seed
+from hepacast.errors import ModelError, OutcomeError
+from hepacast.modelling.bootstrap import bootstrap_optimism
+from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.controls import null_distribution, usual_way
+from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.radscore import Radscore
+from hepacast.modelling.stability import selection_stability
+from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.validation import OutOfFold, nested_validation, predictions_table
+from hepacast.study.context import Context
+from hepacast.study.stages.describe_models import (
+    Words,
+    describe_example,
+    describe_models,
+    example_patient,
+    nomogram_of,
+    read_values,
+)
+from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
+
+CENTER = "center"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the models are fitted to: one row a patient, clinical candidates then features."""
+
+    cohort: Cohort
+    outcome: pd.Series
+    table: pd.DataFrame
+    predictors: tuple[Predictor, ...]
+    words: Words
+
+    def part(self, name: str) -> tuple[pd.DataFrame, pd.Series]:
+        """Table and outcome of one set."""
+        rows = self.cohort.members(name)
+        return self.table.loc[rows], self.outcome.loc[rows]
+
+
+def load_analysis(context: Context) -> Analysis:
+    """Cohort and features of the patients who can be analysed.
+
+    Raises
+    ------
+    OutcomeError
+        The outcome is a time to an event, which these models do not predict.
+    """
+    cohort = analysis_cohort(context)
+    if not isinstance(cohort.outcome, BinaryOutcome):
+        raise OutcomeError(
+            "This chain predicts an event, not a time.",
+            expected="a binary outcome",
+            found=cohort.outcome.name,
+            remedy="derive a binary outcome (early-recurrence), and give the follow-up under `survival`",
+        )
+    candidates = context.study.modelling.candidates
+    entries = {entry["name"]: entry for entry in read_json(context.out / "cohort" / "columns.json")}
+    predictors = tuple(Predictor.from_column(entries[name]) for name in candidates)
+    parts = [cohort.table.frame[candidates]]
+    if set(context.study.modelling.models) & {"radiomics", "combined"}:
+        parts.append(analysis_features(context, cohort.patients))
+    if context.study.modelling.harmonize == "combat":
+        parts.append(cohort.centers.rename(CENTER).to_frame())
+    words = Words({spec.name: spec for spec in cohort.table.specs})
+    return Analysis(cohort, cohort.outcome.values, pd.concat(parts, axis=1), predictors, words)
+
+
+def make_models(context: Context, analysis: Analysis) -> StudyModels:
+    """The models of the study file, not fitted."""
+    options = context.study.modelling
+    seed = derive_seed(context.study.seed, "models")
+    return StudyModels(
+        predictors=analysis.predictors,
+        radiomics=_radiomics_model(context, seed),
+        clinical=ClinicalModel(alpha=options.alpha, alpha_joint=options.alpha),
+        site_column=CENTER if options.harmonize == "combat" else None,
+        models=tuple(options.models),
+    )
+
+
+def _radiomics_model(context: Context, seed: int) -> Any:
+    options = context.study.modelling
+    if options.chain == "ptlf" and options.harmonize == "none":
+        return Radscore(score=options.radscore, seed=seed)
+    from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
+
+    spec = ChainSpec.load(options.chain)
+    if options.harmonize == "combat":
+        spec = spec.with_harmonizer(site_column=CENTER)
+    return build_radiomics_model(spec, score=options.radscore, seed=seed)
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    analysis = load_analysis(context)
+    models = make_models(context, analysis)
+    x, y = analysis.part("training")
+    with context.reporter.track("fitting") as progress:
+        fitted = models.fit(x, y)
+        progress(1, 1)
+    write_json(folder / "flow.json", analysis.cohort.flow.to_json())
+    write_json(folder / "frozen.json", fitted.to_dict())
+    write_json(folder / "models.json", _models_json(context, analysis, fitted))
+    predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
+    nested = _nested(context, models, x, y)
+    predictions.append(_nested_rows(nested))
+    with atomic_path(folder / "predictions.parquet") as temporary:
+        pd.concat(predictions, ignore_index=True).to_parquet(temporary)
+    write_json(folder / "validation.json", _validation(context, analysis, models, fitted, nested))
+    write_json(folder / "methods.json", _sentences(context, fitted, nested))
+
+
+def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> dict[str, Any]:
+    level = context.study.evaluation.confidence
+    x, y = analysis.part("training")
+    candidates = x[[item.name for item in analysis.predictors]]
+    content = describe_models(fitted, candidates, y.to_numpy(), analysis.words, level)
+    frozen, name = fitted.frozen_, fitted.frozen_.names[-1]
+    positive = analysis.cohort.outcome.positive  # type: ignore[union-attr]
+    nomogram = nomogram_of(frozen, name, analysis.words, x, f"Risk of {positive}")
+    risks = frozen.predict_risk(analysis.table)[name]
+    patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
+    row = analysis.table.loc[[patient]]
+    example = describe_example(patient, frozen, name, analysis.words, row, int(analysis.outcome[patient]))
+    reading = None if nomogram is None else read_values(nomogram, frozen, name, analysis.words, row)
+    content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
+    return content | {"main": name, "example": example}
+
+
+def _predicted(analysis: Analysis, fitted: StudyModels, name: str) -> pd.DataFrame:
+    x, y = analysis.part(name)
+    table = predictions_table(fitted, x, y, name)
+    return table.assign(kind="apparent" if name == "training" else "frozen", repeat=0)
+
+
+def _nested(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series) -> OutOfFold:
+    rules = context.study.modelling.validation
+    with context.reporter.track("nested cross-validation") as progress:
+        return nested_validation(
+            models,
+            x,
+            y,
+            folds=rules.folds,
+            repeats=rules.repeats,
+            seed=derive_seed(context.study.seed, "nested"),
+            workers=context.workers,
+            progress=progress,
+        )
+
+
+def _nested_rows(nested: OutOfFold) -> pd.DataFrame:
+    return nested.predictions.drop(columns="fold").assign(set="training", kind="nested")
+
+
+def _validation(
+    context: Context, analysis: Analysis, models: StudyModels, fitted: StudyModels, nested: OutOfFold
+) -> dict[str, Any]:
+    rules, level = context.study.modelling.validation, context.study.evaluation.confidence
+    x, y = analysis.part("training")
+    by_model: dict[str, dict[str, Any]] = {name: {} for name in fitted.frozen_.names}
+    for name in by_model:
+        auc = nested.auc(name, level)
+        by_model[name]["nested"] = {
+            "auc": {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]},
+            "auc_pooled": auc["auc_pooled"],
+            "folds": nested.folds,
+            "repeats": nested.repeats,
+            "per_repeat": nested.repeat_aucs(name),
+            "n_failed": len(nested.failures),
+        }
+    if rules.usual_way and fitted.radiomics_ is not None:
+        _add_usual(context, by_model, models, x, y, level)
+    if rules.bootstrap > 0:
+        _add_bootstrap(context, by_model, models, x, y, level)
+    content: dict[str, Any] = {"models": by_model, **_stability(fitted, nested, len(x.columns))}
+    if rules.permutations > 0:
+        content["permutation"] = _permutation(context, models, x, y)
+    return content
+
+
+def _add_usual(
+    context: Context,
+    content: dict[str, dict[str, Any]],
+    models: StudyModels,
+    x: pd.DataFrame,
+    y: pd.Series,
+    level: float,
+) -> None:
+    """The flattering estimate, on fewer repeats: it is shown for comparison only."""
+    rules = context.study.modelling.validation
+    with context.reporter.track("the usual way, for comparison") as progress:
+        usual = usual_way(
+            models,
+            x,
+            y,
+            folds=rules.folds,
+            repeats=min(rules.repeats, 3),
+            seed=derive_seed(context.study.seed, "nested"),
+            workers=context.workers,
+            progress=progress,
+        )
+    for name, entry in content.items():
+        if name in usual.models:
+            auc = usual.auc(name, level)
+            entry["usual"] = {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]}
+
+
+def _add_bootstrap(
+    context: Context,
+    content: dict[str, dict[str, Any]],
+    models: StudyModels,
+    x: pd.DataFrame,
+    y: pd.Series,
+    level: float,
+) -> None:
+    rules = context.study.modelling.validation
+    with context.reporter.track("bootstrap of the whole chain") as progress:
+        result = bootstrap_optimism(
+            models,
+            x,
+            y,
+            rules.bootstrap,
+            seed=derive_seed(context.study.seed, "bootstrap"),
+            level=level,
+            workers=context.workers,
+            progress=progress,
+        )
+    for name, entry in content.items():
+        auc, slope = result.value(name), result.value(name, "slope")
+        entry["bootstrap"] = {
+            "apparent": auc["apparent"],
+            "optimism": auc["optimism"],
+            "corrected": {"value": auc["corrected"], "low": auc["ci_low"], "high": auc["ci_high"]},
+            "plus_632": auc["plus_632"],
+            "slope": slope["corrected"],
+            "resamples": rules.bootstrap,
+            "n_failed": len(result.failures),
+        }
+
+
+def _stability(fitted: StudyModels, nested: OutOfFold, n_columns: int) -> dict[str, Any]:
+    """How often each variable was selected over the refits of the cross-validation."""
+    n_clinical = len(fitted.predictors)
+    sizes = {"radiomics": n_columns - n_clinical, "clinical": n_clinical}
+    labels = {item.name: item.label for item in fitted.predictors}
+    shares: dict[str, list[dict[str, Any]]] = {}
+    indexes: dict[str, Any] = {}
+    for part, size in sizes.items():
+        chosen = [item[part] for item in nested.selections if part in item]
+        if not chosen:
+            continue
+        result = selection_stability(chosen, size)
+        shares[part] = [
+            {"name": str(name), "label": labels.get(str(name)), "frequency": float(share)}
+            for name, share in result.frequency.items()
+        ]
+        indexes[part] = {"index": result.index, "low": result.ci_low, "high": result.ci_high}
+    return {"stability": shares, "nogueira": indexes, "refits": len(nested.selections)}
+
+
+def _permutation(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
+    rules = context.study.modelling.validation
+    with context.reporter.track("permuted outcome") as progress:
+        result = null_distribution(
+            models,
+            x,
+            y,
+            rules.permutations,
+            folds=rules.folds,
+            seed=derive_seed(context.study.seed, "permutation"),
+            workers=context.workers,
+            progress=progress,
+        )
+    name = list(result.auc)[-1]
+    return {"model": name, "null_auc": result.auc[name], "observed": result.observed[name], "p": result.p[name]}
+
+
+def _sentences(context: Context, fitted: StudyModels, nested: OutOfFold) -> list[dict[str, Any]]:
+    options, rules = context.study.modelling, context.study.modelling.validation
+    texts: list[tuple[str, list[str]]] = []
+    if fitted.radiomics_ is not None:
+        steps = "; ".join(f"{step.label} ({step.n_in} to {step.n_out} features)" for step in fitted.radiomics_.counts_)
+        way = (
+            "fitted on scores of patients outside each fit (cross-fitted)"
+            if options.radscore == "cross-fitted"
+            else "fitted on the training scores themselves (apparent)"
+        )
+        texts.append((f"The radiomics chain was: {steps}. The logistic model of the Radscore was {way}.", ["lasso"]))
+    if fitted.clinical_ is not None:
+        texts.append(
+            (
+                f"Clinical candidates with P < {options.alpha:g} alone entered a multivariate logistic model; those "
+                f"with P < {options.alpha:g} in it made the clinical model, with Firth's penalty where the data were "
+                "separated [@firth].",
+                ["firth"],
+            )
+        )
+    if fitted.combined_ is not None:
+        texts.append(("The combined model is a logistic model of the Radscore and the clinical predictors.", []))
+    texts.append(
+        (
+            f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "
+            "cross-validation [@nested-cv]; limits of its AUC use the variance corrected by Nadeau and Bengio.",
+            ["nested-cv"],
+        )
+    )
+    if rules.bootstrap:
+        texts.append(
+            (
+                f"Optimism was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell].",
+                ["harrell"],
+            )
+        )
+    return [{"stage": "modelling", "text": text, "citations": keys} for text, keys in texts]
+
+
+def require_frozen(context: Context) -> dict[str, Any]:
+    """`frozen.json` of the stage.
+
+    Raises
+    ------
+    ModelError
+        The stage has not run.
+    """
+    path = context.out / "modelling" / "frozen.json"
+    if not path.is_file():
+        raise ModelError("The models have not been fitted yet.", where=str(path), remedy="run the study")
+    entry: dict[str, Any] = read_json(path)
+    return entry
