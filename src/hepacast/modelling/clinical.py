@@ -151,7 +151,7 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
 
 
 def univariate_table(frame: pd.DataFrame, outcome: ArrayLike, candidates: Sequence[Predictor]) -> pd.DataFrame:
-    """Each candidate tested alone: name, label, kind, test, p, n (patients with a value), reason (why there is no P)."""
+    """Each candidate tested alone: name, label, kind, test, p, n (patients with a value), reason (of a missing P)."""
     y = np.asarray(outcome)
     numbers = [item for item in candidates if not item.is_level]
     rows: dict[str, dict[str, Any]] = {}

@@ -79,7 +79,7 @@ def fit_combat(
     site
         Site of each row.
     covariates
-        Variables whose effect must be kept, shape (n, c); c may be 0. Never the outcome: it is unknown in a new patient.
+        Variables whose effect must be kept, shape (n, c); c may be 0. Never the outcome, unknown in a new patient.
     prior
         Of the sites' effects: inverse gamma and normal, or empirical.
     mean_only
@@ -151,8 +151,8 @@ def _standardize(
     # A feature that sites and covariates explain without rest has no scale to be brought to.
     spread = np.sqrt(np.where(variance > 0, variance, 1.0))
     effects = beta[n_sites:]
-    standard = np.asarray((values - grand - design[:, n_sites:] @ effects) / spread)
-    return np.asarray(grand), spread, effects, standard
+    standard: Array = (values - grand - design[:, n_sites:] @ effects) / spread
+    return np.asarray(grand, dtype=float), spread, np.asarray(effects), standard
 
 
 def _site_effects(

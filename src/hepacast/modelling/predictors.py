@@ -15,7 +15,13 @@ from hepacast.stats.design import is_categorical
 
 Kind = Literal["numeric", "binary", "categorical"]
 
-_LOGARITHMS: dict[str, Callable[[Array], Array] | None] = {"": None, "ln": np.log, "log2": np.log2, "log10": np.log10, "log10p1": lambda x: np.log10(1.0 + x)}
+_LOGARITHMS: dict[str, Callable[[Array], Array]] = {
+    "": np.asarray,
+    "ln": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log10p1": lambda x: np.log10(1.0 + x),
+}
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,6 @@ def numeric_values(column: pd.Series, predictor: Predictor) -> Array:
     values = numbers.to_numpy(dtype=float, na_value=np.nan)
     values = np.where(np.isfinite(values), values, np.nan)
     function = _LOGARITHMS[predictor.log]
-    if function is None:
-        return values
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.asarray(function(values))
     if (np.isfinite(values) & ~np.isfinite(logs)).any():
@@ -148,15 +152,18 @@ def numeric_values(column: pd.Series, predictor: Predictor) -> Array:
     return logs
 
 
+_INVERSES: dict[str, Callable[[float], float]] = {
+    "": lambda x: x,
+    "ln": lambda x: float(np.exp(x)),
+    "log2": lambda x: float(np.exp2(x)),
+    "log10": lambda x: float(10.0**x),
+    "log10p1": lambda x: float(10.0**x - 1.0),
+}
+
+
 def back_to_units(value: float, log: str) -> float:
     """The value in its own unit whose logarithm the model holds."""
-    return {
-        "": lambda x: x,
-        "ln": np.exp,
-        "log2": np.exp2,
-        "log10": lambda x: 10.0**x,
-        "log10p1": lambda x: 10.0**x - 1,
-    }[log](value)
+    return _INVERSES[log](value)
 
 
 def require_columns(frame: pd.DataFrame, predictors: Sequence[Predictor]) -> None:

@@ -18,6 +18,7 @@ from hepacast.modelling.base import Array, ColumnFilter, as_frame, as_outcome
 from hepacast.modelling.filters import SpearmanFilter, UnivariateFilter
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.frozen_score import FrozenScore, ScoreFeature, SiteCorrection
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
@@ -30,9 +31,6 @@ from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.penalized_cv import PenaltyChoice
 
 ScoreRule = Literal["apparent", "cross-fitted"]
-
-#: Column name of the score in the models that build on it.
-RADSCORE = "Radscore"
 
 
 @dataclass(frozen=True)

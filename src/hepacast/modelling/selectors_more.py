@@ -56,8 +56,8 @@ class StabilitySelection(ColumnFilter):
     """Features that the LASSO picks again and again in random halves of the patients.
 
     Complementary pairs of halves (Shah, Samworth. JRSS B 2013;75:55-80); in each half the first `n_entering` features
-    of the path count. Meinshausen and Buehlmann's bound (JRSS B 2010;72:417-473) on the expected number of wrongly chosen
-    features is kept in `false_bound_`.
+    of the path count. Meinshausen and Buehlmann's bound (JRSS B 2010;72:417-473) on the expected number of wrongly
+    chosen features is kept in `false_bound_`.
 
     Parameters
     ----------

@@ -1,0 +1,189 @@
+"""Optimism of the whole chain by bootstrap: Harrell's correction and Efron's .632+."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from hepacast.compute.executor import Progress
+from hepacast.modelling.base import Array
+from hepacast.modelling.folds import bootstrap_rows
+from hepacast.modelling.refit import Refit, Split, model_names, refit_all, sorted_patients
+from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.ranks import auc_from_ranks
+
+MEASURES = ("auc", "brier", "slope", "intercept")
+
+#: Value of each measure for a model that knows nothing.
+_NO_INFORMATION = {"auc": 0.5}
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """Apparent and corrected performance of each model.
+
+    Attributes
+    ----------
+    table
+        One row a model and measure: model, measure, apparent, optimism, corrected, ci_low, ci_high (AUC and Brier:
+        shifted percentiles), oob (mean in the patients left out of each sample), plus_632 (AUC only).
+    samples
+        One row a sample and model: what each refit gave (apparent in its sample, in all patients, out of bag).
+    failures
+        One entry a failed refit.
+    selections
+        As in `OutOfFold`.
+    n
+        Bootstrap samples asked for.
+    """
+
+    table: pd.DataFrame
+    samples: pd.DataFrame
+    failures: list[dict[str, Any]]
+    selections: list[dict[str, list[str]]]
+    n: int
+
+    def value(self, model: str, measure: str = "auc") -> dict[str, float]:
+        """One row of `table` as numbers."""
+        row = self.table[(self.table["model"] == model) & (self.table["measure"] == measure)].iloc[0]
+        return {name: float(row[name]) for name in self.table.columns[2:]}
+
+
+def bootstrap_optimism(
+    models: Any,
+    X: Any,
+    y: ArrayLike,
+    n: int = 200,
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+    workers: int | None = 1,
+    progress: Progress | None = None,
+) -> Optimism:
+    """Refit everything in `n` bootstrap samples and correct the apparent performance.
+
+    Optimism is the mean, over the samples, of a refit's performance in its own sample less that in all patients
+    (Harrell, Stat Med 1996;15:361-387). With many more features than patients this is known to correct too little, as
+    every refit has seen most of the patients it is judged on: the .632+ estimate (Efron, Tibshirani. JASA 1997;92:548),
+    from the patients outside each sample, and nested cross-validation stand beside it for that reason. Samples are
+    drawn within the classes; copies of a patient stay together in inner folds.
+
+    Parameters
+    ----------
+    models, X, y, seed, workers, progress
+        As in `nested_validation`.
+    n
+        Number of samples.
+    """
+    frame, outcome = sorted_patients(X, y)
+    everyone = np.arange(len(frame))
+    splits = [Split((-1,), everyone, everyone)]
+    splits += [Split((b,), bootstrap_rows(outcome, seed, "optimism", b), everyone) for b in range(n)]
+    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
+    names = model_names(models)
+    samples = pd.DataFrame(
+        [row for split, refit in zip(splits[1:], refits[1:]) for row in _sample_rows(split, refit, outcome, names)],
+        columns=["sample", "model", "part", *MEASURES],
+    )
+    apparent = {name: _performance(outcome, refits[0], column, everyone) for column, name in enumerate(names)}
+    return Optimism(
+        table=_summary(names, apparent, samples, level),
+        samples=samples,
+        failures=[{"sample": r.label[0], "reason": r.failure} for r in refits if r.failure],
+        selections=[r.selections for r in refits[1:] if not r.failure],
+        n=n,
+    )
+
+
+def _sample_rows(split: Split, refit: Refit, outcome: NDArray[np.int64], names: list[str]) -> list[dict[str, Any]]:
+    outside = np.setdiff1d(split.test, split.train)
+    rows: list[dict[str, Any]] = []
+    for column, name in enumerate(names):
+        for part, members in (("sample", split.train), ("all", split.test), ("outside", outside)):
+            rows.append(
+                {
+                    "sample": split.label[0],
+                    "model": name,
+                    "part": part,
+                    **_performance(outcome, refit, column, members),
+                }
+            )
+    return rows
+
+
+def _performance(outcome: NDArray[np.int64], refit: Refit, column: int, rows: NDArray[Any]) -> dict[str, float]:
+    if refit.risk is None or refit.linear_predictor is None:
+        return dict.fromkeys(MEASURES, float("nan"))
+    return performance(outcome[rows], refit.risk[rows, column], refit.linear_predictor[rows, column])
+
+
+def performance(y: Array, risk: Array, linear_predictor: Array) -> dict[str, float]:
+    """AUC, Brier score, calibration slope, and intercept (calibration in the large, slope held at 1).
+
+    The slope is NaN where it does not exist: one class, a constant or separating linear predictor.
+    """
+    outcome = np.asarray(y, dtype=float)
+    both = 0 < outcome.sum() < len(outcome)
+    slope = intercept = float("nan")
+    if both:
+        empty = np.empty((len(outcome), 0))
+        large = fit_logistic(empty, outcome, offset=np.clip(linear_predictor, -35, 35))
+        intercept = large.intercept if large.ok else intercept
+        if np.ptp(linear_predictor) > 0:
+            fit = fit_logistic(np.clip(linear_predictor, -35, 35)[:, None], outcome)
+            slope = float(fit.coef[0]) if fit.ok else slope
+    return {
+        "auc": auc_from_ranks(outcome, linear_predictor),
+        "brier": float(np.mean((outcome - risk) ** 2)),
+        "slope": slope,
+        "intercept": float(intercept),
+    }
+
+
+def _summary(
+    names: list[str], apparent: dict[str, dict[str, float]], samples: pd.DataFrame, level: float
+) -> pd.DataFrame:
+    rows = []
+    for name in names:
+        parts = {
+            part: samples[(samples["model"] == name) & (samples["part"] == part)].set_index("sample")
+            for part in ("sample", "all", "outside")
+        }
+        for measure in MEASURES:
+            inside, everyone = parts["sample"][measure], parts["all"][measure]
+            optimism = float((inside - everyone).mean())
+            found = apparent[name][measure]
+            tail = (1 - level) / 2
+            shifted = (inside - optimism).dropna()
+            # Slope and intercept are 1 and 0 in every sample by construction: their spread says nothing.
+            shown = len(shifted) > 1 and measure in ("auc", "brier")
+            low, high = shifted.quantile([tail, 1 - tail]) if shown else (float("nan"), float("nan"))
+            outside = float(parts["outside"][measure].mean())
+            rows.append(
+                {
+                    "model": name,
+                    "measure": measure,
+                    "apparent": found,
+                    "optimism": optimism,
+                    "corrected": found - optimism,
+                    "ci_low": float(low),
+                    "ci_high": float(high),
+                    "oob": outside,
+                    "plus_632": plus_632(found, outside) if measure in _NO_INFORMATION else float("nan"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def plus_632(apparent: float, outside: float, no_information: float = 0.5) -> float:
+    """Efron and Tibshirani's .632+ estimate for a measure that is better when larger (the AUC)."""
+    bounded = max(outside, no_information)
+    overfit = 0.0
+    if apparent > no_information and apparent > bounded:
+        overfit = (apparent - bounded) / (apparent - no_information)
+    weight = 0.632 / (1 - 0.368 * overfit)
+    return float((1 - weight) * apparent + weight * bounded)

@@ -1,0 +1,134 @@
+"""The unit of every validation: fit all models on some patients, predict others, say what was selected or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit
+from sklearn.base import clone
+
+from hepacast.compute.executor import Progress, map_items, resolve_workers
+from hepacast.errors import HepacastError, ModelError
+from hepacast.modelling.base import Array, as_frame, as_outcome, listed
+from hepacast.modelling.folds import Integers
+
+#: Risks this close to 0 or 1 have no finite log odds in float64.
+_EDGE = 1e-12
+
+
+@dataclass(frozen=True)
+class Split:
+    """One refit: rows to fit (may repeat), rows to predict, and what it is called."""
+
+    label: tuple[int, ...]
+    train: Integers
+    test: Integers
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What one refit gave.
+
+    Attributes
+    ----------
+    risk, linear_predictor
+        One row a predicted patient (in the order of `Split.test`), one column a model; None after a failure.
+    selections
+        What was selected, by part (``radiomics``, ``clinical``).
+    failure
+        Why there are no predictions; empty otherwise.
+    """
+
+    label: tuple[int, ...]
+    risk: Array | None
+    linear_predictor: Array | None
+    selections: dict[str, list[str]] = field(default_factory=dict)
+    failure: str = ""
+
+
+def model_names(models: Any) -> list[str]:
+    """Names of the risks that an estimator predicts: its ``models`` parameter, or ``model`` for a plain classifier."""
+    names = getattr(models, "models", None)
+    if names is None or not hasattr(models, "predict_risk"):
+        return ["model"]
+    order = ("clinical", "radiomics", "combined")
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def predicted(models: Any, frame: pd.DataFrame) -> tuple[Array, Array]:
+    """Risks and log odds of a fitted estimator, each (n, models); plain classifiers give ``predict_proba``."""
+    if hasattr(models, "predict_risk"):
+        risk = np.asarray(models.predict_risk(frame), dtype=float)
+        if hasattr(models, "linear_predictor"):
+            return risk, np.asarray(models.linear_predictor(frame), dtype=float)
+    else:
+        risk = np.asarray(models.predict_proba(frame), dtype=float)[:, [1]]
+    return risk, logit(np.clip(risk, _EDGE, 1 - _EDGE))
+
+
+@dataclass(frozen=True)
+class Refitter:
+    """Callable that does one `Split`; holds the data, so that a worker process gets them with the task."""
+
+    models: Any
+    frame: pd.DataFrame
+    outcome: NDArray[np.int64]
+
+    def __call__(self, split: Split) -> Refit:
+        """Fit a clone on the split's training rows and predict its test rows."""
+        try:
+            fitted = clone(self.models).fit(self.frame.iloc[split.train], self.outcome[split.train])
+            risk, linear = predicted(fitted, self.frame.iloc[split.test])
+        except (HepacastError, np.linalg.LinAlgError) as error:
+            # A refit that cannot be made has no prediction: never a substitute.
+            return Refit(split.label, None, None, failure=str(error).replace("\n ", ";"))
+        selections = fitted.selections() if hasattr(fitted, "selections") else {}
+        return Refit(split.label, risk, linear, selections)
+
+
+def refit_all(
+    models: Any,
+    frame: pd.DataFrame,
+    outcome: NDArray[np.int64],
+    splits: Iterable[Split],
+    *,
+    workers: int | None = 1,
+    progress: Progress | None = None,
+) -> list[Refit]:
+    """Do all splits, on one process or several; the results do not depend on how many."""
+    todo = list(splits)
+    if resolve_workers(workers) > 1 and len(todo) > 1:
+        _compile_once()
+    return map_items(Refitter(models, frame, outcome), todo, workers=workers, progress=progress)
+
+
+def _compile_once() -> None:
+    # Otherwise every worker of a fresh installation compiles the same loops at the same time.
+    from hepacast.stats.penalized import glmnet_path
+
+    X = np.column_stack([np.arange(8.0), np.arange(8.0) % 3])
+    glmnet_path(X, np.array([0, 1, 0, 0, 1, 1, 0, 1]), n_lambda=3)
+
+
+def sorted_patients(X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Table and outcome in the order of the patients' identifiers.
+
+    Raises
+    ------
+    ModelError
+        A patient stands in the table twice.
+    """
+    frame = as_frame(X)
+    outcome = as_outcome(y, len(frame))
+    if not frame.index.is_unique:
+        twice = frame.index[frame.index.duplicated()].unique()
+        raise ModelError(
+            "A patient stands in the table twice.", expected="one row a patient", found=f"patients {listed(twice)}"
+        )
+    order = np.argsort(frame.index.astype(str), kind="stable")
+    return frame.iloc[order], outcome[order]

@@ -1,0 +1,283 @@
+"""Honest estimates: every step refitted where the judged patients were not seen.
+
+`nested_validation` (repeated cross-validation of the whole chain), `leave_one_center_out`, `frozen_predictions`. The
+folds come from the seed and the patients' identifiers, so neither the order of the rows nor the number of workers
+changes a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
+from sklearn.base import clone
+
+from hepacast.compute.executor import Progress
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, as_frame, as_outcome
+from hepacast.modelling.folds import stratified_folds
+from hepacast.modelling.refit import Refit, Split, model_names, predicted, refit_all, sorted_patients
+from hepacast.stats.ranks import auc_from_ranks
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions of patients by models that did not see them.
+
+    Attributes
+    ----------
+    predictions
+        One row a patient, repeat and model: patient, repeat, fold, model, risk, linear_predictor, outcome. A failed
+        refit leaves NaN.
+    failures
+        One entry a failed refit: repeat, fold, reason.
+    selections
+        One entry a refit: part (``radiomics``, ``clinical``) -> names.
+    folds, repeats
+        As run.
+    labels
+        Name of each fold, where it has one (the center left out).
+    """
+
+    predictions: pd.DataFrame
+    failures: list[dict[str, Any]]
+    selections: list[dict[str, list[str]]]
+    folds: int
+    repeats: int
+    labels: tuple[str, ...] = field(default=())
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models."""
+        return list(dict.fromkeys(self.predictions["model"]))
+
+    def risks(self, model: str) -> pd.DataFrame:
+        """Risks of one model: patients x repeats."""
+        part = self.predictions[self.predictions["model"] == model]
+        return part.pivot(index="patient", columns="repeat", values="risk")
+
+    def mean_risk(self, model: str) -> pd.Series:
+        """Each patient's mean risk over the repeats."""
+        return self.risks(model).mean(axis=1).rename("risk")
+
+    def fold_aucs(self, model: str) -> pd.DataFrame:
+        """AUC within each fold (repeat, fold, n, auc); NaN where a fold has one class or failed."""
+        part = self.predictions[self.predictions["model"] == model]
+        rows = [
+            {"repeat": repeat, "fold": fold, "n": len(group), "auc": _auc(group)}
+            for (repeat, fold), group in part.groupby(["repeat", "fold"], sort=True)
+        ]
+        return pd.DataFrame(rows, columns=["repeat", "fold", "n", "auc"])
+
+    def repeat_aucs(self, model: str, how: str = "folds") -> Array:
+        """One AUC a repeat: the mean within folds (``"folds"``), or of all patients together (``"pooled"``).
+
+        The pooled AUC compares risks of different fits. It is what most papers print, but a model that predicts its
+        training rate for everybody gets less than 0.5 from it, as a fold rich in events leaves a training set poor
+        in them.
+        """
+        if how == "folds":
+            table = self.fold_aucs(model)
+            return table.groupby("repeat")["auc"].mean().to_numpy(dtype=float)
+        part = self.predictions[self.predictions["model"] == model]
+        return np.array([_auc(group) for _, group in part.groupby("repeat", sort=True)])
+
+    def auc(self, model: str, level: float = 0.95) -> dict[str, float]:
+        """Mean AUC within folds with limits by Nadeau and Bengio's corrected variance, and the pooled mean.
+
+        The folds' training sets overlap, so the plain variance is too small: it is multiplied by (1/J + n_test/n_train)
+        instead of 1/J (Machine Learning 2003;52:239-281); J folds in all, Student's t with J - 1 degrees.
+        """
+        values = self.fold_aucs(model)["auc"].dropna().to_numpy(dtype=float)
+        count = len(values)
+        pooled = self.repeat_aucs(model, "pooled")
+        mean = float(values.mean()) if count else float("nan")
+        half = float("nan")
+        if count > 1 and self.folds > 1:
+            variance = values.var(ddof=1) * (1 / count + 1 / (self.folds - 1))
+            half = float(student.ppf(0.5 + level / 2, count - 1) * np.sqrt(variance))
+        return {
+            "auc": mean,
+            "ci_low": max(0.0, mean - half) if np.isfinite(half) else half,
+            "ci_high": min(1.0, mean + half) if np.isfinite(half) else half,
+            "auc_pooled": float(np.nanmean(pooled)) if np.isfinite(pooled).any() else float("nan"),
+            "n_aucs": float(count),
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a model: the numbers of `auc`."""
+        return pd.DataFrame({name: self.auc(name) for name in self.models}).T.rename_axis("model")
+
+
+def _auc(group: pd.DataFrame) -> float:
+    if group["risk"].isna().any() or group["outcome"].nunique() < 2:
+        return float("nan")
+    return auc_from_ranks(group["outcome"], group["linear_predictor"])
+
+
+def nested_validation(
+    models: Any,
+    X: Any,
+    y: ArrayLike,
+    *,
+    folds: int = 5,
+    repeats: int = 10,
+    seed: int = 0,
+    workers: int | None = 1,
+    progress: Progress | None = None,
+) -> OutOfFold:
+    """Repeated stratified cross-validation with everything refitted inside; inner choices have their own inner folds.
+
+    Parameters
+    ----------
+    models
+        `StudyModels`, or any classifier with ``predict_proba``; cloned, never changed.
+    X
+        One row a patient (index: identifiers).
+    y
+        Outcome, 0 or 1.
+    folds, repeats
+        Folds, and divisions of the patients.
+    seed
+        Of the divisions.
+    workers
+        Processes; None or 0: one a core.
+    progress
+        Called with (refits done, refits in all).
+    """
+    frame, outcome = sorted_patients(X, y)
+    splits, fold_of = [], []
+    for repeat in range(repeats):
+        fold = stratified_folds(frame.index, outcome, folds, seed, "nested", repeat)
+        fold_of.append(fold)
+        splits += [
+            Split((repeat, number), np.flatnonzero(fold != number), np.flatnonzero(fold == number))
+            for number in range(folds)
+        ]
+    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
+    return _collect(models, frame, outcome, splits, refits, folds, repeats)
+
+
+def leave_one_center_out(
+    models: Any,
+    X: Any,
+    y: ArrayLike,
+    center: Sequence[object] | pd.Series,
+    *,
+    workers: int | None = 1,
+    progress: Progress | None = None,
+) -> OutOfFold:
+    """Each center predicted by models of the others; the folds of the result are the centers, in alphabetical order.
+
+    Raises
+    ------
+    ModelError
+        Fewer than two centers, or a patient without one.
+    """
+    sites = pd.Series(np.asarray(center, dtype=object), index=as_frame(X).index)
+    if sites.isna().any() or sites.nunique() < 2:
+        raise ModelError(
+            "Leaving one center out needs two or more centers, and one for every patient.",
+            found=f"{sites.nunique()} centers, {int(sites.isna().sum())} patients without",
+        )
+    frame, outcome = sorted_patients(X, y)
+    site = sites.loc[frame.index].astype(str).to_numpy()
+    names = sorted(set(site))
+    splits = [
+        Split((0, number), np.flatnonzero(site != name), np.flatnonzero(site == name))
+        for number, name in enumerate(names)
+    ]
+    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
+    result = _collect(models, frame, outcome, splits, refits, len(names), 1)
+    return OutOfFold(**{**result.__dict__, "labels": tuple(names)})
+
+
+def _collect(
+    models: Any,
+    frame: pd.DataFrame,
+    outcome: NDArray[np.int64],
+    splits: Sequence[Split],
+    refits: Sequence[Refit],
+    folds: int,
+    repeats: int,
+) -> OutOfFold:
+    names = model_names(models)
+    patients = frame.index.astype(str).to_numpy()
+    parts = []
+    for split, refit in zip(splits, refits):
+        n = len(split.test)
+        for column, name in enumerate(names):
+            missing = np.full(n, np.nan)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "patient": patients[split.test],
+                        "repeat": split.label[0],
+                        "fold": split.label[1],
+                        "model": name,
+                        "risk": missing if refit.risk is None else refit.risk[:, column],
+                        "linear_predictor": missing
+                        if refit.linear_predictor is None
+                        else refit.linear_predictor[:, column],
+                        "outcome": outcome[split.test],
+                    }
+                )
+            )
+    table = pd.concat(parts, ignore_index=True)
+    table["model"] = pd.Categorical(table["model"], names)
+    table = table.sort_values(["model", "repeat", "patient"], kind="stable", ignore_index=True)
+    return OutOfFold(
+        predictions=table.astype({"model": str}),
+        failures=[
+            {"repeat": refit.label[0], "fold": refit.label[1], "reason": refit.failure}
+            for refit in refits
+            if refit.failure
+        ],
+        selections=[refit.selections for refit in refits if not refit.failure],
+        folds=folds,
+        repeats=repeats,
+    )
+
+
+def frozen_predictions(models: Any, X_train: Any, y_train: ArrayLike, X_new: Any, y_new: ArrayLike) -> pd.DataFrame:
+    """Models fitted once on the training patients and applied unchanged to new ones.
+
+    Returns
+    -------
+    One row a patient and model: patient, model, risk, linear_predictor, outcome, set (``training`` or ``validation``).
+    """
+    train, outcome = sorted_patients(X_train, y_train)
+    fitted = clone(models).fit(train, outcome)
+    new = as_frame(X_new)
+    parts = [
+        (train, outcome, "training"),
+        (new, np.asarray(as_outcome(y_new, len(new))), "validation"),
+    ]
+    return pd.concat([predictions_table(fitted, *part) for part in parts], ignore_index=True)
+
+
+def predictions_table(fitted: Any, X: Any, y: ArrayLike, name: str) -> pd.DataFrame:
+    """Predictions of fitted models for one set of patients, as in `frozen_predictions`."""
+    frame = as_frame(X)
+    risk, linear = predicted(fitted, frame)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "patient": frame.index.astype(str),
+                    "model": model,
+                    "risk": risk[:, column],
+                    "linear_predictor": linear[:, column],
+                    "outcome": np.asarray(y),
+                    "set": name,
+                }
+            )
+            for column, model in enumerate(model_names(fitted))
+        ],
+        ignore_index=True,
+    )
