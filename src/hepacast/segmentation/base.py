@@ -1,0 +1,166 @@
+"""What every segmenter is, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from hepacast.errors import ImageError
+from hepacast.imaging import Volume
+from hepacast.imaging.labels import LabelMap
+
+#: Told from time to time: the share done (0 to 1) and what is going on.
+Progress = Callable[[float, str], None]
+
+#: Structures that are the union of others. A label map holds each voxel once, so it stores the parts.
+COMPOSITES: dict[str, tuple[str, ...]] = {"liver": ("parenchyma", "tumor")}
+
+#: The labels that hepacast writes.
+PARENCHYMA_TUMOR = {"parenchyma": 1, "tumor": 2}
+
+
+class Estimate(NamedTuple):
+    """What one image will cost on this machine: time in seconds, peak memory in bytes."""
+
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMapResult:
+    """A segmentation: a label map with names, and how it came about.
+
+    Parameters
+    ----------
+    labelmap
+        Structures on the grid of the image.
+    source
+        The segmenter's name.
+    seconds
+        Wall time.
+    notes
+        What a reader should know (in plain words), e.g. that no tumor was found.
+    """
+
+    labelmap: LabelMap
+    source: str
+    seconds: float = 0.0
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def volume(self) -> Volume:
+        """The integer label map."""
+        return self.labelmap.volume
+
+    @property
+    def names(self) -> dict[str, int]:
+        """Label value of each stored structure."""
+        return dict(self.labelmap.labels)
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Stored structures and the unions that they allow (`liver` from `parenchyma` and `tumor`)."""
+        return available_structures(self.labelmap)
+
+    def mask(self, structure: str) -> Volume:
+        """One structure, or a union of structures, as a boolean volume."""
+        return structure_mask(self.labelmap, structure)
+
+    def masks(self) -> dict[str, Volume]:
+        """Every structure by name, the unions included."""
+        return {name: self.mask(name) for name in self.structures}
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Turns an image into a label map.
+
+    Attributes
+    ----------
+    name
+        Short, stable name, e.g. ``nnunet``.
+    structures
+        Names that the result's `mask` understands.
+    """
+
+    name: str
+    structures: tuple[str, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the report as JSON: ``source, version, identity, structures, sentence, citations, network``.
+
+        ``sentence`` goes into the Methods text; ``network`` is None where there is none to draw.
+        """
+        ...
+
+    def estimate(self, volume: Volume) -> Estimate:
+        """Time and memory for this image, before anything is started."""
+        ...
+
+    def segment(
+        self, volume: Volume, *, liver: Volume | None = None, progress: Progress | None = None
+    ) -> LabelMapResult:
+        """Segment one image.
+
+        Parameters
+        ----------
+        volume
+            CT in HU.
+        liver
+            A liver mask already at hand (an expert's), used where the segmenter can use one.
+        progress
+            Called with the share done and a message.
+        """
+        ...
+
+
+def available_structures(labelmap: LabelMap) -> tuple[str, ...]:
+    """Names of the label map and of the unions whose parts it has."""
+    names = list(labelmap.names)
+    for union, parts in COMPOSITES.items():
+        if union not in names and all(part in names for part in parts):
+            names.append(union)
+    return tuple(names)
+
+
+def structure_mask(labelmap: LabelMap, structure: str) -> Volume:
+    """A stored structure, or the union of its parts, as a boolean volume.
+
+    Raises
+    ------
+    ImageError
+        The label map has neither the structure nor all its parts.
+    """
+    if structure in labelmap.labels:
+        return labelmap.mask(structure)
+    parts = COMPOSITES.get(structure, ())
+    if not parts or any(part not in labelmap.labels for part in parts):
+        raise ImageError(
+            f"The segmentation has no structure {structure!r}.",
+            expected=", ".join(available_structures(labelmap)) or "a named structure",
+            remedy="choose one of these, or another segmenter",
+        )
+    array = labelmap.volume.array
+    union = array == labelmap.labels[parts[0]]
+    for part in parts[1:]:
+        union |= array == labelmap.labels[part]
+    return labelmap.volume.with_array(union)
+
+
+def parenchyma_tumor_map(liver: Volume, tumor: Volume) -> LabelMap:
+    """Label map of a liver mask and a tumor mask: parenchyma = liver - tumor, tumor counted inside the liver.
+
+    Voxels of `tumor` outside `liver` are dropped, so `liver` stays the union of the two labels.
+
+    Raises
+    ------
+    GeometryError
+        The grids differ.
+    """
+    import numpy as np
+
+    liver.geometry.require_same(tumor.geometry, what="the tumor mask")
+    array = liver.array.astype(np.uint8)
+    array[liver.array & tumor.array] = PARENCHYMA_TUMOR["tumor"]
+    return LabelMap(liver.with_array(array), dict(PARENCHYMA_TUMOR))

@@ -1,0 +1,257 @@
+"""nnU-Net's dataset folder, built from the cohort: names, label map, splits. The user sets no environment variable.
+
+Files are named by patient, cases are sorted by patient, and folds are drawn per patient, so the order of the rows
+in the cohort's table changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepacast.compute.files import read_json, write_json
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.seeds import derive_seed
+from hepacast.errors import ImageError, StudyFileError
+from hepacast.imaging import Volume
+from hepacast.imaging.labels import LabelMap
+from hepacast.segmentation.base import PARENCHYMA_TUMOR, structure_mask
+from hepacast.segmentation.given import GivenSegmenter
+
+DATASET = "Dataset001_hepacast"
+FILE_ENDING = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """One labelled patient.
+
+    Parameters
+    ----------
+    patient
+        Study identifier.
+    image
+        CT file or volume (HU).
+    masks
+        Label map, one mask file, or files or boolean volumes by structure (``parenchyma`` and ``tumor``, or
+        ``liver`` and ``tumor``).
+    labels
+        For one mask file: label value of each structure.
+    """
+
+    patient: str
+    image: str | Path | Volume
+    masks: LabelMap | str | Path | Mapping[str, str | Path | Volume]
+    labels: Mapping[str, int] | None = None
+
+    def read_image(self) -> Volume:
+        """The image."""
+        if isinstance(self.image, Volume):
+            return self.image
+        from hepacast.imaging.io import read_volume
+
+        return read_volume(self.image)
+
+    def read_labels(self, image: Volume) -> LabelMap:
+        """The label map on the image's grid."""
+        if isinstance(self.masks, LabelMap):
+            image.geometry.require_same(self.masks.volume.geometry, where=f"patient {self.patient}")
+            return self.masks
+        return GivenSegmenter(self.masks, self.labels).segment(image).labelmap
+
+
+def case_id(patient: str) -> str:
+    """A file name for a patient: the identifier itself if it can be one, otherwise a slug with a short hash."""
+    slug = re.sub(r"[^A-Za-z0-9-]+", "-", patient).strip("-") or "case"
+    if slug == patient:
+        return slug
+    return f"{slug}-{hashlib.sha256(patient.encode('utf-8')).hexdigest()[:8]}"
+
+
+def check_cases(cases: Sequence[TrainingCase], test_cases: Sequence[TrainingCase], folds: int) -> list[TrainingCase]:
+    """The training cases sorted by patient, after checks that need no image.
+
+    Raises
+    ------
+    StudyFileError
+        Fewer patients than folds, a patient twice, or a patient in both training and test.
+    """
+    patients = [case.patient for case in cases]
+    twice = sorted({p for p in patients if patients.count(p) > 1})
+    shared = sorted(set(patients) & {case.patient for case in test_cases})
+    if twice or shared:
+        raise StudyFileError(
+            "A patient may be labelled once, either for training or for the test set.",
+            found=f"twice: {', '.join(twice)}" if twice else f"in both: {', '.join(shared)}",
+            remedy="otherwise the test set would not be independent",
+        )
+    if len(patients) < folds:
+        raise StudyFileError(
+            "There are fewer labelled patients than cross-validation folds.",
+            expected=f"at least {folds} patients",
+            found=str(len(patients)),
+            remedy="label more patients, or lower the number of folds",
+        )
+    return sorted(cases, key=lambda case: case.patient)
+
+
+def make_splits(patients: Sequence[str], folds: int, seed: int) -> list[dict[str, list[str]]]:
+    """Cross-validation splits: each patient is validated in one fold.
+
+    The fold follows from the patient's rank in an order drawn by the seed, so that the sizes differ by one at
+    most, and neither the rows' order nor the number of workers matters.
+    """
+    ranked = sorted(patients, key=lambda patient: (derive_seed(seed, "nnunet-fold", patient), patient))
+    splits = []
+    for fold in range(folds):
+        held_out = set(ranked[fold::folds])
+        splits.append(
+            {
+                "train": sorted(p for p in patients if p not in held_out),
+                "val": sorted(held_out),
+            }
+        )
+    return splits
+
+
+def prepare_dataset(
+    cases: Sequence[TrainingCase], folder: str | Path, labels: Mapping[str, int] = PARENCHYMA_TUMOR
+) -> dict[str, Any]:
+    """Write nnU-Net's raw dataset folder.
+
+    Parameters
+    ----------
+    cases
+        Labelled patients.
+    folder
+        Parent of ``Dataset001_hepacast`` (nnU-Net's ``nnUNet_raw``).
+    labels
+        Structures to learn and their values, 1, 2, ... without a gap.
+
+    Returns
+    -------
+    dict
+        ``cases`` {patient: {id, hash, voxels, counts}} and ``hash`` of the whole content. A case whose content has
+        not changed is not written again.
+
+    Raises
+    ------
+    ImageError
+        A structure is missing from a mask file, or no case has a voxel of a structure.
+    GeometryError
+        A mask does not lie on its image's grid.
+    StudyFileError
+        The label values are not 1, 2, ...
+    """
+    if sorted(labels.values()) != list(range(1, len(labels) + 1)):
+        raise StudyFileError(
+            "nnU-Net needs label values without a gap.",
+            expected=", ".join(str(i + 1) for i in range(len(labels))),
+            found=", ".join(f"{name}: {value}" for name, value in labels.items()),
+        )
+    root = Path(folder) / DATASET
+    index_file = root / "hepacast.json"
+    known = read_json(index_file)["cases"] if index_file.exists() else {}
+    entries: dict[str, dict[str, Any]] = {}
+    for case in sorted(cases, key=lambda item: item.patient):
+        entries[case.patient] = _write_case(case, root, labels, known.get(case.patient))
+    _require_every_structure(entries, labels)
+    _drop_strangers(root, {entry["id"] for entry in entries.values()})
+    write_json(root / "dataset.json", _dataset_json(len(entries), labels))
+    content = {patient: entry["hash"] for patient, entry in entries.items()}
+    index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels)])}
+    write_json(index_file, index)
+    return index
+
+
+def _dataset_json(n: int, labels: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, **labels},
+        "numTraining": n,
+        "file_ending": FILE_ENDING,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+    }
+
+
+def _write_case(
+    case: TrainingCase, root: Path, labels: Mapping[str, int], known: dict[str, Any] | None
+) -> dict[str, Any]:
+    from hepacast.imaging.io import write_volume
+
+    image = case.read_image()
+    array = _training_labels(case.read_labels(image), labels, case.patient)
+    counts = {name: int((array == value).sum()) for name, value in labels.items()}
+    identifier = case_id(case.patient)
+    image_file = root / "imagesTr" / f"{identifier}_0000{FILE_ENDING}"
+    label_file = root / "labelsTr" / f"{identifier}{FILE_ENDING}"
+    entry = {
+        "id": identifier,
+        "hash": _content_hash(image, array),
+        "voxels": int(image.array.size),
+        "counts": counts,
+    }
+    if known == entry and image_file.exists() and label_file.exists():
+        return entry
+    write_volume(image, image_file)
+    write_volume(image.with_array(array), label_file)
+    return entry
+
+
+def _training_labels(labelmap: LabelMap, labels: Mapping[str, int], patient: str) -> np.ndarray:
+    """One array with the values to be learned."""
+    array = np.zeros(labelmap.volume.geometry.shape, dtype=np.uint8)
+    for name, value in labels.items():
+        try:
+            mask = structure_mask(labelmap, name)
+        except ImageError as error:
+            raise ImageError(
+                error.message,
+                expected=", ".join(labels),
+                found=", ".join(labelmap.names) or "no named structure",
+                where=f"patient {patient}",
+                remedy="name the labels of this mask, or draw the missing structure (it may be empty)",
+            ) from error
+        array[mask.array] = value
+    if not array.any():
+        raise ImageError(
+            "A labelled patient has no labelled voxel.",
+            expected=f"at least one of {', '.join(labels)}",
+            where=f"patient {patient}",
+            remedy="leave this patient out of the labelled ones",
+        )
+    return array
+
+
+def _content_hash(image: Volume, labels: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in (np.ascontiguousarray(image.array), labels):
+        digest.update(str(array.dtype).encode("ascii"))
+        digest.update(array.tobytes())
+    geometry = image.geometry
+    digest.update(repr((geometry.size, geometry.spacing, geometry.origin, geometry.direction)).encode("ascii"))
+    return digest.hexdigest()
+
+
+def _require_every_structure(entries: Mapping[str, Mapping[str, Any]], labels: Mapping[str, int]) -> None:
+    for name in labels:
+        if not any(entry["counts"][name] for entry in entries.values()):
+            raise ImageError(
+                f"No labelled patient has a voxel of {name!r}, so it cannot be learned.",
+                expected=f"{name} in some of the {len(entries)} patients",
+                remedy="check the label values, or leave this structure out",
+            )
+
+
+def _drop_strangers(root: Path, identifiers: set[str]) -> None:
+    """Remove files of cases that no longer belong to the dataset: nnU-Net trains on whatever lies there."""
+    for folder, ending in (("imagesTr", f"_0000{FILE_ENDING}"), ("labelsTr", FILE_ENDING)):
+        for path in (root / folder).glob(f"*{ending}"):
+            if path.name[: -len(ending)] not in identifiers:
+                path.unlink()

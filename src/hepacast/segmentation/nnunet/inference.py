@@ -1,0 +1,205 @@
+"""Apply a trained nnU-Net to one image: tiles in, label map out, in bounded memory.
+
+The same arithmetic as nnU-Net's own predictor (tiles half a patch apart, Gaussian weights, mean of the folds'
+logits, linear resampling of the logits, argmax), but the resampled logits never exist as a whole: they are made
+and reduced to labels slice by slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+#: Above this size (bytes) logits are kept in half precision, as nnU-Net always does.
+_HALF_ABOVE = 1 << 30
+
+#: Tiles a forward pass on a CPU. PyTorch uses its fast convolution for small inputs only when several come at once.
+_TILES_AT_ONCE = 4
+
+
+def tile_starts(size: Sequence[int], patch: Sequence[int], step: float) -> list[list[int]]:
+    """Where tiles begin along each axis: evenly spread, at most `step` patches apart, ends covered."""
+    starts = []
+    for side, length in zip(size, patch, strict=True):
+        most = max(0, side - length)
+        count = int(np.ceil(most / (length * step))) + 1
+        gap = most / (count - 1) if count > 1 else 0.0
+        starts.append([int(np.round(gap * n)) for n in range(count)])
+    return starts
+
+
+def sliding_logits(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    data: torch.Tensor,
+    patch: Sequence[int],
+    classes: int,
+    *,
+    device: Any,
+    step: float = 0.5,
+    mirror_axes: Sequence[int] = (),
+    report: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:
+    """Logits of a whole preprocessed image, averaged over overlapping tiles.
+
+    Parameters
+    ----------
+    network
+        Maps (batch, channel, *patch) to (batch, class, *patch).
+    data
+        Shape (channel, slice, row, column), normalized.
+    patch
+        Two sides for a 2-D network (applied slice by slice), three for a 3-D one.
+    classes
+        Outputs of the network.
+    device
+        Where the network is.
+    step
+        Distance of tiles as a share of the patch.
+    mirror_axes
+        Axes of the patch to mirror for test-time averaging.
+    report
+        Called with tiles done and all tiles.
+
+    Returns
+    -------
+    Tensor
+        Shape (class, slice, row, column).
+    """
+    import torch
+
+    flat = len(patch) == 2
+    patch3 = [1, *patch] if flat else list(patch)
+    padded, crop = _pad(data, patch3)
+    size = padded.shape[1:]
+    starts = tile_starts(size, patch3, step)
+    if flat:
+        starts[0] = list(range(size[0]))
+    corners = [(a, b, c) for a in starts[0] for b in starts[1] for c in starts[2]]
+    kind = torch.float16 if classes * padded[0].numel() * 4 > _HALF_ABOVE else torch.float32
+    total = torch.zeros((classes, *size), dtype=kind)
+    weight_sum = torch.zeros(size, dtype=kind)
+    weight = gaussian_weights(tuple(patch)).reshape(patch3).to(kind)
+    at_once = 1 if device.type == "cuda" else _TILES_AT_ONCE
+    for first in range(0, len(corners), at_once):
+        group = corners[first : first + at_once]
+        boxes = [tuple(slice(a, a + n) for a, n in zip(corner, patch3, strict=True)) for corner in group]
+        batch = torch.stack([padded[(slice(None), *box)] for box in boxes])
+        if flat:
+            batch = batch[:, :, 0]
+        outputs = _mirrored(network, batch.to(device), mirror_axes).to("cpu", kind)
+        for box, output in zip(boxes, outputs, strict=True):
+            total[(slice(None), *box)] += (output.unsqueeze(1) if flat else output) * weight
+            weight_sum[box] += weight
+        if report is not None:
+            report(min(first + at_once, len(corners)), len(corners))
+    total /= weight_sum
+    return total[(slice(None), *crop)]
+
+
+def count_tiles(shape: Sequence[int], patch: Sequence[int], step: float = 0.5) -> int:
+    """Tiles needed for an image of `shape` (slice, row, column)."""
+    if len(patch) == 2:
+        return int(shape[0]) * count_tiles((1, *shape[1:]), (1, *patch), step)
+    return int(np.prod([len(starts) for starts in tile_starts(shape, patch, step)]))
+
+
+def gaussian_weights(patch: tuple[int, ...]) -> torch.Tensor:
+    """Weights that favor a tile's center (sigma: an eighth of the patch), as nnU-Net's; never 0."""
+    import torch
+    from scipy.ndimage import gaussian_filter
+
+    weights = np.zeros(patch)
+    weights[tuple(side // 2 for side in patch)] = 1
+    weights = gaussian_filter(weights, [side / 8 for side in patch], 0, mode="constant", cval=0)
+    weights /= weights.max() / 10
+    weights[weights == 0] = weights[weights > 0].min()
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def _pad(data: torch.Tensor, patch: Sequence[int]) -> tuple[torch.Tensor, tuple[slice, ...]]:
+    """Zero-pad an image smaller than the patch, half on each side."""
+    import torch
+
+    pads, crop = [], []
+    for side, least in zip(data.shape[1:], patch, strict=True):
+        missing = max(0, least - side)
+        before = missing // 2
+        pads.append((before, missing - before))
+        crop.append(slice(before, before + side))
+    if not any(chain.from_iterable(pads)):
+        return data, tuple(crop)
+    flat = list(chain.from_iterable(reversed(pads)))
+    return torch.nn.functional.pad(data, flat), tuple(crop)
+
+
+def _mirrored(
+    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, axes: Sequence[int]
+) -> torch.Tensor:
+    import torch
+
+    output = network(batch)
+    sets = [s for n in range(1, len(axes) + 1) for s in combinations([a + 2 for a in axes], n)]
+    for flips in sets:
+        output = output + torch.flip(network(torch.flip(batch, flips)), flips)
+    return output / (len(sets) + 1)
+
+
+def labels_on_grid(
+    logits: torch.Tensor,
+    shape: Sequence[int],
+    *,
+    separate_slices: bool,
+    regions: Sequence[int] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Resample logits to the image's grid and take the labels, slice by slice.
+
+    Equal to nnU-Net's export (linear interpolation, voxel centers aligned, edges clamped; with `separate_slices`
+    nearest neighbor across slices, as nnU-Net does for thick slices), but it holds only one slice of logits.
+
+    Parameters
+    ----------
+    logits
+        Shape (class, slice, row, column).
+    shape
+        Wanted (slice, row, column).
+    regions
+        For models trained on overlapping regions: the label of each output, in order; otherwise argmax.
+    """
+    import torch
+
+    slices, height, width = (int(n) for n in shape)
+    result = np.zeros((slices, height, width), dtype=np.uint8)
+    scale = logits.shape[1] / slices
+    same_plane = tuple(logits.shape[2:]) == (height, width)
+    for index in range(slices):
+        center = scale * (index + 0.5) - 0.5
+        plane = _slice_at(logits, center, separate_slices)
+        if not same_plane:
+            plane = torch.nn.functional.interpolate(
+                plane[None], size=(height, width), mode="bilinear", align_corners=False
+            )[0]
+        if regions is None:
+            result[index] = plane.argmax(0).numpy()
+        else:
+            for output, label in enumerate(regions):
+                result[index][(plane[output] > 0).numpy()] = label
+    return result
+
+
+def _slice_at(logits: torch.Tensor, center: float, nearest: bool) -> torch.Tensor:
+    last = logits.shape[1] - 1
+    if nearest:
+        return logits[:, min(max(int(np.floor(center + 0.5)), 0), last)].float()
+    low = int(np.floor(center))
+    part = center - low
+    first = logits[:, min(max(low, 0), last)].float()
+    if part == 0:
+        return first
+    return first * (1 - part) + logits[:, min(max(low + 1, 0), last)].float() * part

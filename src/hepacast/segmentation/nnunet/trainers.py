@@ -1,0 +1,152 @@
+"""The trainers that run in the child process.
+
+`Accountable` adds nothing to the method: it draws the random numbers of every epoch from the study's seed, writes
+checkpoints atomically, reads them without unpickling, and reports progress. With it an interrupted fold goes on to
+the same numbers as an uninterrupted one. `demo_trainer` changes the training itself and says so in its name.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from hepacast.compute.files import atomic_path
+from hepacast.compute.seeds import derive_seed
+from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
+from hepacast.segmentation.nnunet.plan import NnunetPlan
+from hepacast.segmentation.nnunet.process import send
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the three generators that nnU-Net draws from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def trainer_class(plan: NnunetPlan, seed: int) -> type[nnUNetTrainer]:
+    """The trainer of a plan, named as nnU-Net would name it."""
+
+    class Accountable(nnUNetTrainer):
+        """nnU-Net's trainer with seeds by epoch, atomic checkpoints and progress."""
+
+        def __init__(  # nnU-Net looks its argument names up, so they may not change
+            self,
+            plans: dict,
+            configuration: str,
+            fold: int,
+            dataset_json: dict,
+            device: torch.device = torch.device("cuda"),
+        ) -> None:
+            seed_everything(derive_seed(seed, "nnunet-network", fold))
+            super().__init__(plans, configuration, fold, dataset_json, device)
+            self.num_epochs = plan.epochs
+            self.num_iterations_per_epoch = plan.iterations
+            self.num_val_iterations_per_epoch = plan.validation_iterations
+
+        def plot_network_architecture(self) -> None:
+            """Leave out a drawing that needs a package which no longer works."""
+
+        def on_epoch_start(self) -> None:
+            seed_everything(derive_seed(seed, "nnunet-epoch", self.fold, self.current_epoch))
+            super().on_epoch_start()
+
+        def on_epoch_end(self) -> None:
+            if not self._draws_progress():
+                self.logger.plot_progress_png = lambda folder: None
+            super().on_epoch_end()
+            loss = float(self.logger.get_value("train_losses", step=-1))
+            send({"fold": self.fold, "epoch": self.current_epoch, "epochs": self.num_epochs, "loss": loss})
+
+        def _draws_progress(self) -> bool:
+            return plan.preset != "demo"
+
+        def save_checkpoint(self, filename: str) -> None:
+            with atomic_path(filename) as temporary:
+                super().save_checkpoint(str(temporary))
+
+        def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
+            # nnU-Net's version unpickles the file; the checkpoints are ours, but need not be trusted for that.
+            if not self.was_initialized:
+                self.initialize()
+            checkpoint = load_checkpoint(filename_or_checkpoint)
+            self.current_epoch = checkpoint["current_epoch"]
+            self.logger.load_checkpoint(checkpoint["logging"])
+            self._best_ema = checkpoint["_best_ema"]
+            self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
+            network = getattr(self.network, "_orig_mod", self.network)
+            network.load_state_dict(checkpoint["network_weights"])
+            self.optimizer.load_state_dict(checkpoint["optimizer_state"])
+            if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
+                self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
+
+    kind = demo_trainer(Accountable, plan) if plan.preset == "demo" else Accountable
+    kind.__name__ = kind.__qualname__ = plan.trainer_name
+    return kind
+
+
+def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrainer]:
+    """The short recipe for a small network on a CPU.
+
+    AdamW in the place of SGD (which had not found a tumor after 800 steps of a small network), no deep
+    supervision, no augmentation: the body is never mirrored, so a network that sees no mirrored body learns faster
+    where the liver is.
+    """
+
+    class Demo(base):  # type: ignore[valid-type, misc]
+        def __init__(
+            self,
+            plans: dict,
+            configuration: str,
+            fold: int,
+            dataset_json: dict,
+            device: torch.device = torch.device("cpu"),
+        ) -> None:
+            super().__init__(plans, configuration, fold, dataset_json, device)
+            self.enable_deep_supervision = False
+            self.oversample_foreground_percent = plan.foreground or 0.67
+            self.probabilistic_oversampling = True
+            self.initial_lr = plan.learning_rate or 3e-3
+            self.save_every = 2
+
+        def configure_optimizers(self) -> tuple[Any, Any]:
+            optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+            return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+        def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
+            self.inference_allowed_mirroring_axes = None
+            return (0.0, 0.0), False, self.configuration_manager.patch_size, ()
+
+        @staticmethod
+        def get_training_transforms(
+            patch_size: Any,
+            rotation_for_DA: Any,
+            deep_supervision_scales: Any,
+            mirror_axes: Any,
+            do_dummy_2d_data_aug: bool,
+            use_mask_for_norm: Any = None,
+            is_cascaded: bool = False,
+            foreground_labels: Any = None,
+            regions: Any = None,
+            ignore_label: Any = None,
+        ) -> Any:
+            return nnUNetTrainer.get_validation_transforms(deep_supervision_scales)
+
+        def save_checkpoint(self, filename: str) -> None:
+            # The network follows from the plans alone, so under this name stock nnU-Net can apply it as well.
+            if Path(filename).name == "checkpoint_best.pth":
+                return
+            own = self.__class__.__name__
+            self.__class__.__name__ = "nnUNetTrainer"
+            try:
+                super().save_checkpoint(filename)
+            finally:
+                self.__class__.__name__ = own
+
+    return Demo
