@@ -112,7 +112,10 @@ class CorrectedCalibration:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            **{name: column.tolist() for name, column in self.to_frame().items()},
+            "predicted": self.predicted.tolist(),
+            "apparent": self.apparent.tolist(),
+            "corrected": self.corrected.tolist(),
+            "optimism": self.optimism.tolist(),
             "mean_abs_error": self.mean_abs_error,
             "mean_sq_error": self.mean_sq_error,
             "q90_abs_error": self.q90_abs_error,
@@ -182,8 +185,9 @@ def validate(fits: BootstrapFits) -> pd.DataFrame:
     )
     table["optimism"] = table["training"] - table["test"]
     table["index_corrected"] = table["index_orig"] - table["optimism"]
+    # rms prints the Emax of the corrected line, with its sign turned in the optimism.
     emax = emax_of_line(*table.loc[["Intercept", "Slope"], "index_corrected"])
-    table.loc["Emax"] = {"index_orig": 0.0, "training": 0.0, "test": emax, "optimism": -emax, "index_corrected": emax}
+    table.loc["Emax"] = {"index_orig": 0.0, "training": 0.0, "test": emax, "optimism": emax, "index_corrected": emax}
     table["n"] = len(fits.rows)
     return table.loc[list(INDICES)]
 

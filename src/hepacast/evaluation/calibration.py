@@ -200,9 +200,8 @@ class Calibration:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p><small>{note}</small></p>" for note in self.notes)
-        return (
-            self.to_frame().to_html(index=False, border=0, float_format=lambda value: f"{value:.4g}", na_rep="") + notes
-        )
+        table = self.to_frame().to_html(index=False, border=0, float_format=lambda value: f"{value:.4g}", na_rep="")
+        return table + notes
 
 
 def calibration(
