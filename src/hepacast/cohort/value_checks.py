@@ -45,7 +45,7 @@ def _check_numbers(table: ClinicalTable, spec: ColumnSpec, values: pd.Series) ->
         Finding(
             "error",
             "impossible-value",
-            _impossible_message(spec, float(value), low, high),
+            impossible_message(spec, float(value), low, high),
             str(patient),
             table.row_of(str(patient)),
             spec.name,
@@ -110,7 +110,8 @@ def _other_unit(
     return best
 
 
-def _impossible_message(spec: ColumnSpec, value: float, low: float, high: float) -> str:
+def impossible_message(spec: ColumnSpec, value: float, low: float, high: float) -> str:
+    """What to say of a value outside its range: the unit or quantity that it probably is, where one fits."""
     message = f"{value:g} {spec.unit}".rstrip() + f" is not possible ({low:g} to {high:g})"
     if not spec.quantity:
         return message

@@ -1,0 +1,27 @@
+"""Staging systems and indexes of hepatocellular carcinoma as code, each with formula, source and units.
+
+`SCORES` is the one registry; `compute_score` works on one patient, `score_table` on a table.
+"""
+
+from hepacast.cohort.scores import blood, liver_function, staging, staging_points, tumor  # noqa: F401  (they register)
+from hepacast.cohort.scores.base import (
+    SCORES,
+    Score,
+    ScoreInput,
+    ScoreResult,
+    compute_score,
+    get_score,
+    possible_grades,
+)
+from hepacast.cohort.scores.table import score_table
+
+__all__ = [
+    "SCORES",
+    "Score",
+    "ScoreInput",
+    "ScoreResult",
+    "compute_score",
+    "get_score",
+    "possible_grades",
+    "score_table",
+]
