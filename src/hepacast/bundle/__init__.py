@@ -3,3 +3,19 @@
 What lives here: writing, checking and applying `model.hepacast` (JSON and safetensors, never pickle).
 What may not: training.
 """
+
+from hepacast.bundle.container import Container, read_container, write_container
+from hepacast.bundle.measure import measure_features
+from hepacast.bundle.model import Bundle, FeatureRecipe
+from hepacast.bundle.prediction import Prediction, predict
+
+__all__ = [
+    "Bundle",
+    "Container",
+    "FeatureRecipe",
+    "Prediction",
+    "measure_features",
+    "predict",
+    "read_container",
+    "write_container",
+]

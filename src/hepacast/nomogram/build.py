@@ -131,6 +131,8 @@ class Nomogram:
             "total_ticks": list(self.total_ticks),
             "outputs": outputs,
             "example": None,
+            "scale": self.scale,
+            "minimum": {group[0]: self._group_minimum(group) for group in _groups(self.model)},
         }
         if example is not None:
             spec["example"] = self._example(example)

@@ -14,7 +14,7 @@ import yaml
 
 import hepacast
 from hepacast.compute.executor import single_threaded
-from hepacast.compute.files import read_json, write_json, write_text
+from hepacast.compute.files import read_json, write_bytes, write_json, write_text
 from hepacast.compute.progress import Reporter, format_seconds
 from hepacast.compute.stages import MARK, run_stage
 from hepacast.errors import HepacastError, StudyFileError
@@ -36,6 +36,8 @@ PACKAGES = (
     "nnunetv2",
 )
 
+BUNDLE = "model.hepacast"
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -54,7 +56,7 @@ class RunResult:
     @property
     def bundle(self) -> Path:
         """The frozen model."""
-        return self.out / "bundle" / "model.hepacast"
+        return self.out / BUNDLE
 
     def text(self) -> str:
         """Summary for the terminal."""
@@ -120,7 +122,15 @@ def run_study(
             fresh = run_stage(context.out, item.stage)
             (ran if fresh else kept).append(item.kind.name)
     _write_run(context, plan, tuple(ran), began)
+    _place_bundle(context)
     return RunResult(context.out, tuple(ran), tuple(kept), time.monotonic() - start)
+
+
+def _place_bundle(context: Context) -> None:
+    """A copy of the bundle at the top of the results, where people look for it."""
+    made, placed = context.out / "bundle" / BUNDLE, context.out / BUNDLE
+    if made.is_file() and not (placed.is_file() and placed.read_bytes() == made.read_bytes()):
+        write_bytes(placed, made.read_bytes())
 
 
 def _kinds_until(until: str | None) -> tuple[StageKind, ...]:
@@ -221,9 +231,3 @@ def rebuild_report(results: str | Path, formats: tuple[str, ...]) -> Path:
             remedy="run the study first: hepacast run STUDY",
         )
     return build_report(folder, formats=formats)
-
-
-def results_context(results: Path) -> dict[str, Any]:
-    """The resolved study file of a results folder."""
-    loaded: dict[str, Any] = yaml.safe_load((results / "study.resolved.yaml").read_text(encoding="utf-8"))
-    return loaded

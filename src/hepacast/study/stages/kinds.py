@@ -134,7 +134,7 @@ def _bundle_work(context: Context, folder: Path) -> None:
 def _report_work(context: Context, folder: Path) -> None:
     from hepacast.report import build_report
 
-    build_report(context.out, target=folder, formats=tuple(context.study.report.formats))
+    build_report(context.out, formats=tuple(context.study.report.formats), out=folder)
 
 
 def _quick(context: Context) -> Cost:

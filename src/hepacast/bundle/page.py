@@ -1,0 +1,147 @@
+"""One page (PDF) for one patient: risk, nomogram with the patient's lines, what it is made of, warnings."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from hepacast.bundle.model import Bundle
+from hepacast.bundle.prediction import Prediction
+from hepacast.compute.files import atomic_path
+from hepacast.figures.nomogram import draw_nomogram
+from hepacast.figures.patients import ShareBar, draw_shares
+from hepacast.figures.style import save_figure
+
+#: Shares that fit on the page; the rest are summed up in a line.
+MAX_SHARES = 10
+_WIDTH_MM = 174.0
+
+
+def write_page(bundle: Bundle, prediction: Prediction, path: str | Path, *, overlay: Path | None = None) -> Path:
+    """Write the page.
+
+    Parameters
+    ----------
+    bundle, prediction
+        What was applied, and the result.
+    path
+        PDF to write.
+    overlay
+        A picture (PNG) of the masks on the image.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import SimpleDocTemplate
+
+    from hepacast.report.pdf import register_fonts
+
+    register_fonts()
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as scratch, atomic_path(path) as temporary:
+        story = _story(bundle, prediction, Path(scratch), overlay)
+        document = SimpleDocTemplate(
+            str(temporary),
+            pagesize=A4,
+            leftMargin=18 * mm,
+            rightMargin=18 * mm,
+            topMargin=14 * mm,
+            bottomMargin=14 * mm,
+            title=f"{prediction.outcome}: prediction for one patient",
+            author="hepacast",
+            invariant=1,
+        )
+        document.build(story)
+    return path
+
+
+def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path | None) -> list[Any]:
+    from reportlab.lib import colors
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.lib.units import mm
+    from reportlab.platypus import Paragraph, Spacer, Table
+
+    from hepacast.report.pdf import BODY_FONT, BOLD_FONT
+
+    body = ParagraphStyle("body", fontName=BODY_FONT, fontSize=9, leading=12)
+    small = ParagraphStyle("small", parent=body, fontSize=7.5, leading=10, textColor=colors.HexColor("#444444"))
+    head = ParagraphStyle("head", parent=body, fontName=BOLD_FONT, fontSize=13, leading=17)
+    large = ParagraphStyle("large", parent=body, fontName=BOLD_FONT, fontSize=26, leading=32)
+    item = prediction
+    story: list[Any] = [
+        Paragraph(escape(f"{item.outcome}: prediction for one patient"), head),
+        Paragraph(escape(f"{item.study}; model {item.model}"), body),
+        Spacer(1, 3 * mm),
+        Paragraph(f"{item.risk:.1%}", large),
+        Paragraph(
+            escape(
+                f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%} (uncertainty of the model's coefficients). "
+                f"{item.group.capitalize()}: the cut-off, from training, is {item.cutoff:.1%}."
+            ),
+            body,
+        ),
+        Spacer(1, 2 * mm),
+    ]
+    values = {**item.values, **({"Radscore": f"{item.radscore:.3f}"} if item.radscore is not None else {})}
+    rows = [[Paragraph(escape(name), body), Paragraph(escape(value), body)] for name, value in values.items()]
+    if rows:
+        story += [Table(rows, colWidths=[70 * mm, 100 * mm], hAlign="LEFT"), Spacer(1, 2 * mm)]
+    story += [Paragraph(f"<b>Caution.</b> {escape(text)}", body) for text in item.warnings]
+    if bundle.nomogram is not None and item.points is not None:
+        figure = draw_nomogram(_with_example(bundle.nomogram, item))
+        story += [Spacer(1, 2 * mm), _picture(figure, scratch / "nomogram")]
+    if item.shares:
+        shown = item.shares[:MAX_SHARES][::-1]
+        bars = [ShareBar(_short(share.label), share.contribution, share.value) for share in shown]
+        story.append(_picture(draw_shares(bars, risk=item.risk), scratch / "shares"))
+        rest = item.shares[MAX_SHARES:]
+        if rest:
+            total = sum(share.contribution for share in rest)
+            story.append(Paragraph(f"{len(rest)} further features add {total:+.2f} together.", small))
+    if overlay is not None:
+        from reportlab.platypus import Image
+
+        story.append(Image(str(overlay), width=120 * mm, height=60 * mm, kind="proportional"))
+    story += [
+        Spacer(1, 2 * mm),
+        Paragraph(escape(f"Intended use: {bundle.card['intended_use']}"), small),
+        Paragraph(escape(f"Model bundle {item.bundle[:16]}, hepacast {item.hepacast}. {item.notice}"), small),
+    ]
+    return story
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 46 else f"{label[:22]}...{label[-21:]}"
+
+
+def _with_example(spec: Any, item: Prediction) -> dict[str, Any]:
+    """The nomogram with the patient's lines."""
+    assert item.points is not None
+    labels = {axis["label"]: axis["name"] for axis in spec["predictors"]}
+    shown = {
+        labels[label]: {"label": _value_of(item, label), "points": points} for label, points in item.points.items()
+    }
+    output = spec["outputs"][-1]["label"]
+    return {**spec, "example": {"values": shown, "total": item.total_points, "output": {output: item.risk}}}
+
+
+def _value_of(item: Prediction, label: str) -> str:
+    plain = label.split(" (")[0]
+    if plain == "Radscore" and item.radscore is not None:
+        return f"{item.radscore:.2f}"
+    return item.values.get(plain, item.values.get(label, ""))
+
+
+def _picture(figure: Any, stem: Path) -> Any:
+    from reportlab.lib.units import mm
+    from reportlab.platypus import Image
+
+    save_figure(figure, stem, formats=("png",), dpi=250)
+    width, height = figure.get_size_inches()
+    return Image(str(stem.with_suffix(".png")), width=_WIDTH_MM * mm, height=_WIDTH_MM * mm * height / width)

@@ -1,0 +1,230 @@
+"""One patient's risk from a bundle: with interval, points on the nomogram, shares and warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import hepacast
+from hepacast.bundle.labs import ClinicalValue, read_labs
+from hepacast.bundle.model import Bundle
+from hepacast.errors import BundleError
+from hepacast.modelling.frozen_models import RADSCORE
+
+NOTICE = "Research use only. Not a medical device; not to be used alone to decide on treatment."
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one variable adds to the log odds, against the mean training patient."""
+
+    name: str
+    label: str
+    value: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The result for one patient.
+
+    Attributes
+    ----------
+    risk, low, high
+        Probability of the outcome with limits (uncertainty of the model's coefficients).
+    cutoff, group
+        Youden's cut-off in training, and the side on which the patient falls.
+    points, total_points
+        On the nomogram; None where the model has none.
+    shares
+        Largest first; the Radscore's features are listed one by one.
+    warnings
+        What speaks against relying on the number.
+    """
+
+    outcome: str
+    model: str
+    risk: float
+    low: float
+    high: float
+    level: float
+    linear_predictor: float
+    cutoff: float
+    group: str
+    values: dict[str, str]
+    radscore: float | None
+    points: dict[str, float] | None
+    total_points: float | None
+    shares: tuple[Share, ...]
+    warnings: tuple[str, ...]
+    bundle: str
+    study: str
+    hepacast: str = hepacast.__version__
+    notice: str = NOTICE
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """For the terminal."""
+        lines = [
+            f"{self.outcome}: risk {self.risk:.1%} ({self.level:.0%} interval {self.low:.1%} to {self.high:.1%})",
+            f"  {self.group} (cut-off {self.cutoff:.1%}, from training); model: {self.model}",
+        ]
+        lines += [f"  {name}: {value}" for name, value in self.values.items()]
+        if self.radscore is not None:
+            lines.append(f"  Radscore: {self.radscore:.3f}")
+        if self.points is not None:
+            shown = ", ".join(f"{name} {points:.0f}" for name, points in self.points.items())
+            lines.append(f"  nomogram: {shown}; total {self.total_points:.0f} points")
+        lines += [f"  warning: {item}" for item in self.warnings]
+        lines.append(f"  model bundle {self.bundle[:12]}, {self.study}")
+        return "\n".join([*lines, self.notice])
+
+
+def predict(
+    bundle: Bundle,
+    labs: Mapping[str, str],
+    features: Mapping[str, float] | None = None,
+    *,
+    model: str | None = None,
+    level: float = 0.95,
+    notes: tuple[str, ...] = (),
+) -> Prediction:
+    """Predict one patient.
+
+    Parameters
+    ----------
+    bundle
+        An open bundle.
+    labs
+        Clinical values as text by name (``{"inr": "1.2", "alb": "3.8 g/dL"}``).
+    features
+        Radiomics features by column name, where the model needs them (`measure_features`).
+    model
+        Name of the model; default the main one.
+    level
+        Of the interval.
+    notes
+        Further warnings, of the segmentation for example.
+
+    Raises
+    ------
+    HepacastError
+        A clinical value is missing, unknown or impossible.
+    BundleError
+        The model needs features and there are none.
+    """
+    name = model or bundle.main
+    frozen = bundle.models.model(name)
+    values = read_labs(labs, bundle.columns, bundle.clinical_names(name))
+    if bundle.needs_features(name) and features is None:
+        raise BundleError(
+            f"The model {name!r} needs an image.",
+            expected="--image and, if there is one, --mask",
+            remedy="or use --model clinical" if "clinical" in bundle.models.names else None,
+        )
+    row = _row(bundle, name, values, features or {})
+    interval = bundle.models.interval(row, name, level)[0]
+    risk = float(bundle.models.predict_risk(row)[name].iloc[0])
+    cutoff = float(bundle.models.cutoffs[name])
+    radscore = float(bundle.models.radscore(row).iloc[0]) if bundle.needs_features(name) else None
+    points, total = _points(bundle, name, row)
+    return Prediction(
+        outcome=str(bundle.card["outcome"]["name"]),
+        model=name,
+        risk=risk,
+        low=float(interval[0]),
+        high=float(interval[1]),
+        level=level,
+        linear_predictor=float(bundle.models.linear_predictor(row)[name].iloc[0]),
+        cutoff=cutoff,
+        group=_group(risk, cutoff),
+        values={bundle.column(item).label: values[item].shown for item in bundle.clinical_names(name)},
+        radscore=radscore,
+        points=points,
+        total_points=total,
+        shares=_shares(bundle, name, row, values),
+        warnings=(*_warnings(bundle, name, row), *notes, *([frozen.note] if frozen.status != "ok" else [])),
+        bundle=bundle.identity,
+        study=str(bundle.card["name"]),
+    )
+
+
+def _row(bundle: Bundle, name: str, values: Mapping[str, ClinicalValue], features: Mapping[str, float]) -> pd.DataFrame:
+    """The one-row table that all models of the bundle can read; what this model does not need may be missing."""
+    row: dict[str, Any] = {}
+    for column in bundle.models.columns():
+        if column in values:
+            row[column] = values[column].value
+        elif column in features:
+            row[column] = features[column]
+        else:
+            known = {item.name for item in bundle.columns}
+            row[column] = None if column in known and bundle.column(column).kind == "categorical" else math.nan
+    return pd.DataFrame([row], index=pd.Index(["patient"], name="patient")).astype(
+        {column: object for column, value in row.items() if isinstance(value, str) or value is None}
+    )
+
+
+def _group(risk: float, cutoff: float) -> str:
+    if not math.isfinite(cutoff):
+        return "no risk groups"
+    return "high risk" if risk >= cutoff else "low risk"
+
+
+def _points(bundle: Bundle, name: str, row: pd.DataFrame) -> tuple[dict[str, float] | None, float | None]:
+    """Points by axis, from the nomogram's own scale: points = (contribution - smallest on the axis) x scale."""
+    spec = bundle.nomogram
+    if spec is None or name != bundle.main:
+        return None, None
+    frozen = bundle.models.model(name)
+    design = frozen.design(bundle.models.inputs(row))[0]
+    betas = np.array(frozen.coefficients[1:])
+    points = {}
+    for axis in spec["predictors"]:
+        source = axis["name"]
+        own = sum(
+            float(value * beta)
+            for term, value, beta in zip(frozen.terms, design, betas, strict=True)
+            if term.source == source
+        )
+        points[str(axis["label"])] = (own - spec["minimum"][source]) * spec["scale"]
+    return points, float(sum(points.values()))
+
+
+def _shares(bundle: Bundle, name: str, row: pd.DataFrame, values: Mapping[str, ClinicalValue]) -> tuple[Share, ...]:
+    shares = bundle.models.contributions(row, name).iloc[0]
+    frozen = bundle.models.model(name)
+    terms = {term.name: term for term in frozen.terms}
+    found = []
+    for item, share in shares.items():
+        term = terms.get(str(item))
+        if item == RADSCORE and bundle.models.score is not None:
+            # What the features do not explain is a constant of the training mean.
+            if abs(share) > 1e-9:
+                found.append(Share(RADSCORE, "Radscore, constant part", "", float(share)))
+        elif term is not None:
+            spec = bundle.column(term.source)
+            label = spec.label if term.level is None else f"{spec.label}: {term.level}"
+            found.append(Share(str(item), label, values[term.source].shown, float(share)))
+        else:
+            found.append(Share(str(item), str(item), f"{row[item].iloc[0]:.4g}", float(share)))
+    return tuple(sorted(found, key=lambda entry: -abs(entry.contribution)))
+
+
+def _warnings(bundle: Bundle, name: str, row: pd.DataFrame) -> list[str]:
+    labels = {item.name: item.label for item in bundle.columns}
+    found = []
+    for entry in bundle.models.unusual(row, name):
+        item = str(entry["name"])
+        value = entry["value"]
+        shown = f" ({value:.4g})" if isinstance(value, float) and math.isfinite(value) else ""
+        found.append(f"{labels.get(item, item)}{shown}: {entry['problem']}")
+    return found

@@ -1,0 +1,98 @@
+"""Stage 6, bundle: the frozen model in one file, with what a reader must know about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hepacast
+from hepacast.bundle import Bundle, FeatureRecipe
+from hepacast.cohort import read_cohort
+from hepacast.compute.files import read_json
+from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
+from hepacast.study.context import Context
+from hepacast.study.stages.modelling import require_frozen
+from hepacast.study.stages.radiomics import load_settings
+
+FILE = "model.hepacast"
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    make_bundle(context).write(folder / FILE)
+
+
+def make_bundle(context: Context) -> Bundle:
+    """The bundle of a finished run."""
+    models = FrozenModels.from_dict(require_frozen(context))
+    cohort = read_cohort(context.out / "cohort")
+    wanted = {name for model in models.models.values() for name in model.names if name != RADSCORE}
+    described = read_json(context.out / "modelling" / "models.json")
+    return Bundle(
+        models=models,
+        columns=tuple(spec for spec in cohort.table.specs if spec.name in wanted),
+        features=_recipe(context),
+        nomogram=_without_example(described.get("nomogram")),
+        card=_card(context, described),
+    )
+
+
+def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:
+    """No patient of the study is in the bundle."""
+    return None if spec is None else {**spec, "example": None}
+
+
+def _recipe(context: Context) -> FeatureRecipe:
+    study = context.study
+    summary = read_json(context.out / "radiomics" / "summary.json")
+    if study.images is None:
+        return FeatureRecipe("table", settings_hash=summary["settings_hash"])
+    settings = load_settings(context)
+    content = settings.to_pyradiomics() if settings.mode == "pyradiomics" else {"mode": settings.mode}
+    return FeatureRecipe(
+        source="images",
+        settings=content,
+        settings_hash=settings.hash,
+        vois=study.images.vois,
+        lesions=study.images.lesions,
+        min_lesion_ml=study.images.min_lesion_ml,
+        sequences={name: item.modality for name, item in study.images.sequences.items()},
+        labels=study.images.segmentation.labels,
+        backend=study.features.backend,
+    )
+
+
+def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
+    study, out = context.study, context.out
+    outcome, flow = read_json(out / "cohort" / "outcome.json"), read_json(out / "modelling" / "flow.json")
+    evaluation = read_json(out / "evaluation" / "evaluation.json")
+    validation = read_json(out / "modelling" / "validation.json")
+    segmentation = out / "segmentation" / "segmentation.json"
+    return {
+        "name": study.name,
+        "recipe": study.recipe,
+        "intended_use": study.intended_use or "Not stated by the study's authors.",
+        "notice": "Research use only. Not a medical device.",
+        "outcome": {key: outcome[key] for key in ("name", "positive", "negative", "definition", "source")},
+        "population": {"included": flow["included"], "sets": flow["sets"]},
+        "models": described["names"],
+        "cutoffs": described["cutoffs"],
+        "performance": {
+            name: {model: {"auc": item["auc"], "brier": item["brier"]} for model, item in part["models"].items()}
+            for name, part in evaluation["sets"].items()
+        },
+        "validation": {
+            name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
+            for name, item in validation["models"].items()
+        },
+        "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
+        "provenance": {
+            "hepacast": hepacast.__version__,
+            "seed": study.seed,
+            "stages": {
+                name: read_json(out / name / "stage.json")["key"]
+                for name in ("cohort", "segmentation", "radiomics", "modelling")
+                if (out / name / "stage.json").is_file()
+            },
+        },
+    }
