@@ -43,6 +43,7 @@ def image_features(
     settings: FeatureSettings,
     classes: Mapping[str, Sequence[str] | None],
     warnings: FeatureWarnings | None = None,
+    levels: Levels | None = None,
 ) -> dict[str, float]:
     """Intensity and texture features of one VOI in one image (original or filtered).
 
@@ -62,6 +63,9 @@ def image_features(
         Shape classes are left out here, see `shape_features`.
     warnings
         Receives the reason of every feature that is NaN.
+    levels
+        Grey levels of the VOI's voxels where they are given (feature maps: the levels of a larger VOI) instead of
+        computed from the intensities.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def image_features(
     """
     chosen = {name: names for name, names in resolve(classes).items() if name not in SHAPE_CLASSES}
     voi = _voi(mask, image.shape)
-    work = _Work(image, voi, spacing_kji, settings)
+    work = _Work(image, voi, spacing_kji, settings, levels)
     result: dict[str, float] = {}
     for name, features in chosen.items():
         _store(result, name, features, partial(work.compute, name, features), warnings)
@@ -139,14 +143,19 @@ class _Work:
     """The intermediate results that several classes share, each made when first needed."""
 
     def __init__(
-        self, image: npt.NDArray[Any], voi: Voi, spacing_kji: Sequence[float], settings: FeatureSettings
+        self,
+        image: npt.NDArray[Any],
+        voi: Voi,
+        spacing_kji: Sequence[float],
+        settings: FeatureSettings,
+        levels: Levels | None = None,
     ) -> None:
         self.voi = voi
         self.spacing = tuple(float(step) for step in spacing_kji)
         self.settings = settings
         self._image = image
         self._values: npt.NDArray[Any] | None = None
-        self._levels: Levels | UndefinedError | None = None
+        self._levels: Levels | UndefinedError | None = levels
         self._level_image: LevelImage | None = None
         self._neighbours: Neighbourhoods | None = None
 
