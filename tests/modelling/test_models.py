@@ -40,7 +40,7 @@ def noise() -> Planted:
 
 class TestRadscore:
     def test_score_is_the_chains_linear_combination(self, feature_table: pd.DataFrame, cohort: Planted) -> None:
-        model = Radscore().fit(feature_table, cohort.y)
+        model = Radscore(score="apparent").fit(feature_table, cohort.y)
         z = model.chain_.transform(feature_table)
         lasso = model.chain_[-1].selector_
         expected = lasso.intercept_ + z.to_numpy() @ lasso.coef_[z.columns].to_numpy()
@@ -92,7 +92,7 @@ class TestRadscore:
         model = Radscore(score="cross-fitted", seed=1).fit(feature_table, cohort.y)
         assert not np.allclose(model.train_score_, model.apparent_score_)
         assert model.logistic_.coefficients[1] > 0
-        apparent = Radscore(seed=1).fit(feature_table, cohort.y)
+        apparent = Radscore(score="apparent", seed=1).fit(feature_table, cohort.y)
         assert model.frozen_ == apparent.frozen_
         # An apparent score is too sure of its patients: its slope is steeper.
         assert model.logistic_.coefficients[1] < apparent.logistic_.coefficients[1]

@@ -18,7 +18,8 @@ from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.frozen_models import RADSCORE, FrozenModels, youden_cutoff
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.radscore import Radscore, score_predictor
+from hepacast.modelling.radscore import Radscore
+from hepacast.modelling.score_model import score_predictor
 
 MODELS = ("clinical", "radiomics", "combined")
 

@@ -1,0 +1,166 @@
+"""What every radiomics model shares: a score, made by a chain, and the logistic model that turns it into a risk."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, as_frame, as_outcome
+from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
+from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.harmonize import Harmonizer
+from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.selectors import TopK
+
+ScoreRule = Literal["apparent", "cross-fitted"]
+
+
+@dataclass(frozen=True)
+class ChainCount:
+    """One step of a fitted chain: its name, what it does, features in and out, and a note when none is left."""
+
+    name: str
+    label: str
+    n_in: int
+    n_out: int
+    note: str = ""
+
+
+class Scorer(Protocol):
+    """A fitted score."""
+
+    def score(self, frame: pd.DataFrame) -> Array:
+        """The score of each row, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class FittedScore:
+    """What fitting a chain gives: the score, the features after each step, and why there is none."""
+
+    scorer: Scorer
+    counts: list[ChainCount]
+    status: str
+    note: str
+    chain: Any
+
+
+class ScoreModel(ClassifierMixin, BaseEstimator):
+    """Base of `Radscore` and `ChainScore`; subclasses fit the score, this class the logistic model of it.
+
+    A subclass has the parameters ``score`` (`ScoreRule`), ``n_folds`` and ``seed``.
+
+    Attributes
+    ----------
+    train_score_
+        The score of each training patient that the logistic model was fitted to.
+    apparent_score_
+        The final score of each training patient.
+    logistic_
+        Logistic model of the score (`FrozenLogistic`).
+    counts_
+        Features after each step (`ChainCount`).
+    status_, note_
+        ``"ok"``, or ``"no signal"`` with the reason: then every patient has the training rate as risk.
+    chain_
+        The fitted pipeline.
+    """
+
+    score: ScoreRule
+    n_folds: int
+    seed: int
+
+    @abstractmethod
+    def _fit_score(self, frame: pd.DataFrame, outcome: Integers) -> FittedScore:
+        """Fit a fresh chain."""
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit the chain, the score and the logistic model of the score."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        if self.score not in ("apparent", "cross-fitted"):
+            raise ModelError("Unknown training score.", expected="apparent or cross-fitted", found=str(self.score))
+        self._columns = [str(name) for name in frame.columns]
+        fitted = self._fit_score(frame, outcome)
+        self.chain_, self.counts_ = fitted.chain, fitted.counts
+        self.status_, self.note_ = fitted.status, fitted.note
+        self._scorer = fitted.scorer
+        self.apparent_score_ = pd.Series(fitted.scorer.score(frame), index=frame.index, name=RADSCORE)
+        self.train_score_ = self.apparent_score_
+        if self.score == "cross-fitted" and self.status_ == "ok":
+            self.train_score_ = self._cross_fitted(frame, outcome)
+        self._fit_logistic(outcome)
+        return self
+
+    def _cross_fitted(self, frame: pd.DataFrame, outcome: Integers) -> pd.Series:
+        folds = inner_fold_count(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, outcome, folds, self.seed, "cross-fit")
+        scores = np.empty(len(frame))
+        for number in range(folds):
+            held = fold == number
+            scores[held] = self._fit_score(frame[~held], outcome[~held]).scorer.score(frame[held])
+        return pd.Series(scores, index=frame.index, name=RADSCORE)
+
+    def _fit_logistic(self, outcome: Integers) -> None:
+        table = self.train_score_.to_frame()
+        informative = self.status_ == "ok" and table[RADSCORE].nunique() > 1
+        model = LogisticModel(score_predictor() if informative else (), why_none=self.note_)
+        self.logistic_: FrozenLogistic = model.fit(table, outcome).frozen_
+        if self.score == "cross-fitted" and informative and self.logistic_.coefficients[1] <= 0:
+            self.status_ = "no signal"
+            self.note_ = "in patients whom the chain did not see, a higher score goes with no higher risk"
+            self.logistic_ = LogisticModel((), why_none=self.note_).fit(table, outcome).frozen_
+
+    def decision_function(self, X: Any) -> Array:
+        """The score of each row."""
+        return self._scorer.score(self._named(X))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        frame = self._named(X)
+        score = pd.DataFrame({RADSCORE: self._scorer.score(frame)}, index=frame.index)
+        risk = self.logistic_.risk(score)
+        return np.column_stack([1 - risk, risk])
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+
+    def _named(self, X: Any) -> pd.DataFrame:
+        check_is_fitted(self, "logistic_")
+        return as_frame(X, self._columns)
+
+
+def score_predictor() -> tuple[Predictor, ...]:
+    """The score as a predictor of a logistic model."""
+    return (Predictor(RADSCORE, "numeric", label=RADSCORE),)
+
+
+def fit_counting(chain: Pipeline, frame: pd.DataFrame, outcome: Integers) -> list[ChainCount]:
+    """Fit the transforming steps of a pipeline one after the other and count the features after each."""
+    counts: list[ChainCount] = []
+    table = frame
+    consumed = [step for _, step in chain.steps if isinstance(step, Harmonizer)]
+    before = len(frame.columns) - sum(1 + len(step.covariates) for step in consumed)
+    for name, step in chain.steps:
+        table = step.fit_transform(table, outcome)
+        if isinstance(step, TopK):
+            inner = step.selector_
+            middle = int(inner.support_.sum())
+            counts.append(ChainCount("penalty", inner.describe(), before, middle, getattr(inner, "note_", "")))
+            before = middle
+        after = table.shape[1] if isinstance(step, Harmonizer) else min(table.shape[1], before)
+        counts.append(ChainCount(str(name), step.describe(), before, after, getattr(step, "note_", "")))
+        before = after
+    return counts
