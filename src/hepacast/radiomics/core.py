@@ -19,6 +19,8 @@ from hepacast.radiomics.features.glrlm import glrlm
 from hepacast.radiomics.features.glszm import glszm
 from hepacast.radiomics.features.ngtdm import ngtdm
 from hepacast.radiomics.features.registry import FEATURES, SHAPE_CLASSES, resolve
+from hepacast.radiomics.features.shape2d import shape2d
+from hepacast.radiomics.features.shape3d import shape3d
 from hepacast.radiomics.kernels.neighbours import Neighbourhoods, count_neighbours
 from hepacast.radiomics.kernels.offsets import half_offsets
 from hepacast.radiomics.kernels.voi import Voi, gather
@@ -99,11 +101,21 @@ def shape_features(
     `settings.force2d_dimension`; else its features are NaN, with that reason.
     """
     chosen = {name: names for name, names in resolve(classes).items() if name in SHAPE_CLASSES}
-    _voi(mask, None)
+    voi = _voi(mask, None)
+    steps = tuple(float(step) for step in spacing_kji)
+    compute = {
+        "shape": lambda features: shape3d(voi, steps, features),
+        "shape2D": lambda features: shape2d(voi, steps, settings or FeatureSettings(), features),
+    }
     result: dict[str, float] = {}
     for name, features in chosen.items():
-        _store(result, name, features, dict, warnings)
+        task = partial(compute[name], features) if voi.n_voxels else _empty
+        _store(result, name, features, task, warnings)
     return result
+
+
+def _empty() -> Values:
+    raise UndefinedError("the VOI has no voxels")
 
 
 def _voi(mask: npt.NDArray[Any] | Voi, shape: tuple[int, ...] | None) -> Voi:
@@ -166,7 +178,7 @@ class _Work:
     def values(self) -> npt.NDArray[Any]:
         """The voxels' intensities, all finite."""
         if not self.voi.n_voxels:
-            raise UndefinedError("the VOI has no voxels")
+            _empty()
         if self._values is None:
             self._values = gather(self._image, self.voi)
         if not (np.isfinite(self._values.min()) and np.isfinite(self._values.max())):

@@ -124,7 +124,7 @@ def bin_edges(low: Any, high: Any, settings: FeatureSettings) -> npt.NDArray[np.
         start = float(low) if settings.ibsi_bin_origin is None else settings.ibsi_bin_origin
         if start > low:
             raise UndefinedError(f"a value of {low:g} lies below the first bin's edge {start:g}")
-        return start + width * np.arange(int((float(high) - start) // width) + 2)
+        return start + width * np.arange(0.0, int((float(high) - start) // width) + 2)
     start = low - (low % width)
     edges = np.arange(start, high + 2 * width, width).astype(np.float64)
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
