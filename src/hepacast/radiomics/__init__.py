@@ -20,6 +20,21 @@ _PUBLIC = {
     "join_long": "table",
     "to_wide": "table",
     "status_counts": "table",
+    "Case": "patients",
+    "extract_patients": "patients",
+    "Estimate": "cost",
+    "estimate": "cost",
+    "RadiomicsExtractor": "estimator",
+    "Comparison": "compare",
+    "compare_features": "compare",
+    "read_other_table": "compare",
+    "feature_maps": "maps",
+    "Perturbation": "perturb",
+    "perturb_image": "perturb",
+    "extract_perturbed": "robustness",
+    "icc_features": "robustness",
+    "perturbation_icc": "robustness",
+    "explain": "explanation",
 }
 
 __all__ = list(_PUBLIC)

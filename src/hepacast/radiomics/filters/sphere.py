@@ -22,7 +22,7 @@ def icosphere(subdivisions: int, radius: float) -> Array:
             (long, 0, -short), (long, 0, short), (-long, 0, -short), (-long, 0, short),
         ]
     )  # fmt: skip
-    faces = [
+    faces: list[tuple[int, ...]] = [
         three
         for three in combinations(range(12), 3)
         if all(np.linalg.norm(vertices[a] - vertices[b]) < 1.2 for a, b in combinations(three, 2))
