@@ -137,11 +137,11 @@ class RocResult:
             },
         }
 
-    def plot(self, ax: Any = None, *, label: str = "") -> Any:
-        """Draw the curve (`hepacast.figures`)."""
-        from hepacast.evaluation.drawing import draw_roc_curves
+    def plot(self, *, name: str = "Model", title: str = "") -> Any:
+        """The curve (matplotlib figure)."""
+        from hepacast.evaluation.drawing import roc_figure
 
-        return draw_roc_curves({label or "model": self}, ax=ax)
+        return roc_figure({name: self}, title=title)
 
     def __repr__(self) -> str:
         low, high = self.auc_ci
