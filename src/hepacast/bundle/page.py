@@ -67,12 +67,12 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
     from reportlab.lib.units import mm
     from reportlab.platypus import Paragraph, Spacer, Table
 
-    from hepacast.report.pdf import BODY_FONT, BOLD_FONT
+    from hepacast.report.pdf import FONT_FAMILY
 
-    body = ParagraphStyle("body", fontName=BODY_FONT, fontSize=9, leading=12)
+    body = ParagraphStyle("body", fontName=FONT_FAMILY, fontSize=9, leading=12)
     small = ParagraphStyle("small", parent=body, fontSize=7.5, leading=10, textColor=colors.HexColor("#444444"))
-    head = ParagraphStyle("head", parent=body, fontName=BOLD_FONT, fontSize=13, leading=17)
-    large = ParagraphStyle("large", parent=body, fontName=BOLD_FONT, fontSize=26, leading=32)
+    head = ParagraphStyle("head", parent=body, fontName=f"{FONT_FAMILY}-Bold", fontSize=13, leading=17)
+    large = ParagraphStyle("large", parent=body, fontName=f"{FONT_FAMILY}-Bold", fontSize=26, leading=32)
     item = prediction
     story: list[Any] = [
         Paragraph(escape(f"{item.outcome}: prediction for one patient"), head),
@@ -81,8 +81,8 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         Paragraph(f"{item.risk:.1%}", large),
         Paragraph(
             escape(
-                f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%} (uncertainty of the model's coefficients). "
-                f"{item.group.capitalize()}: the cut-off, from training, is {item.cutoff:.1%}."
+                f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%} (uncertainty of the model's "
+                f"coefficients). {item.group.capitalize()}: the cut-off, from training, is {item.cutoff:.1%}."
             ),
             body,
         ),
@@ -98,7 +98,7 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         story += [Spacer(1, 2 * mm), _picture(figure, scratch / "nomogram")]
     if item.shares:
         shown = item.shares[:MAX_SHARES][::-1]
-        bars = [ShareBar(_short(share.label), share.contribution, share.value) for share in shown]
+        bars = [ShareBar(_short(share.label), share.value, share.contribution) for share in shown]
         story.append(_picture(draw_shares(bars, risk=item.risk), scratch / "shares"))
         rest = item.shares[MAX_SHARES:]
         if rest:

@@ -34,10 +34,12 @@ def predict(
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF."""
     import json
+    import re
 
     from hepacast.study.single import predict_patient
 
-    values = [part for item in [*(labs or []), *(more or [])] for part in item.replace(",", " ").split()]
+    # A comma separates values only where another name=value follows: "inr=1,2" is a decimal comma.
+    values = [part for item in [*(labs or []), *(more or [])] for part in re.split(r",(?=[^,=]+=)", item)]
     result = predict_patient(
         bundle,
         image=image,
