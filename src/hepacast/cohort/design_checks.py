@@ -232,15 +232,12 @@ def _auc(scores: pd.Series, labels: pd.Series) -> float:
 
 def _twins(table: ClinicalTable, names: Sequence[str]) -> list[Finding]:
     numeric = [name for name in names if table.spec(name).kind in ("numeric", "binary")]
+    correlation = table.frame[numeric].corr(min_periods=10).abs().to_numpy()
     findings = []
-    for place, first in enumerate(numeric):
-        for second in numeric[place + 1 :]:
-            both = table.frame[[first, second]].dropna()
-            if len(both) < 10 or both.nunique().min() < 2:
-                continue
-            if abs(np.corrcoef(both[first], both[second])[0, 1]) > 1 - 1e-12:
-                message = f"the column says the same as {first!r} (correlation of 1 in {len(both)} patients)"
-                findings.append(Finding("warning", "same-as-other", message, column=second))
+    for first, second in zip(*np.nonzero(np.triu(correlation > 1 - 1e-12, k=1))):
+        n = int(table.frame[[numeric[first], numeric[second]]].notna().all(axis=1).sum())
+        message = f"the column says the same as {numeric[first]!r} (correlation of 1 in {n} patients)"
+        findings.append(Finding("warning", "same-as-other", message, column=numeric[second]))
     return findings
 
 

@@ -38,8 +38,27 @@ _BELOW = re.compile(r"^(<=|=<|<|≤|⩽|≦)\s*")
 _ABOVE = re.compile(r"^(>=|=>|>|≥|⩾|≧)\s*")
 _FLAG = re.compile(r"\s*([↑↓▲▼]+|\*+|(?<=\s)(HH?|LL?))$")
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
+_SIMPLE = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 _LONE_GROUP = {mark: re.compile(rf"^[<>≤≥=\s]*[+-]?[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}$") for mark in ",."}
-_SPACES = "\u00a0\u2009\u202f\u3000"
+
+
+def _patterns(mark: str, other: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """For one decimal mark: what proves it, a plain number, and one with grouped thousands."""
+    one, two = re.escape(mark), re.escape(other)
+    # Two or more groups (1,234,567) prove that the other mark groups thousands.
+    proof = (
+        rf"\d{{1,3}}(?:{two}\d{{3}})+{one}\d+|\d+{one}(?:\d{{1,2}}|\d{{4,}}){_EXPONENT}|0*{one}\d+{_EXPONENT}"
+        rf"|\d{{1,3}}(?:{two}\d{{3}}){{2,}}"
+    )
+    plain = rf"[+-]?(?:\d+(?:{one}\d*)?|{one}\d+){_EXPONENT}"
+    grouped = rf"([+-]?\d{{1,3}}(?:(?:{two}\d{{3}})+|(?: \d{{3}})+|(?:['’]\d{{3}})+))((?:{one}\d+)?)"
+    return re.compile(proof, re.ASCII), re.compile(plain, re.ASCII), re.compile(grouped, re.ASCII)
+
+
+_PATTERNS = {",": _patterns(",", "."), ".": _patterns(".", ",")}
+_OTHER_MARK = {
+    mark: re.compile(rf"[+-]?\d+{re.escape(other)}\d+", re.ASCII) for mark, other in ((".", ","), (",", "."))
+}
 
 
 @dataclass(frozen=True)
@@ -69,10 +88,10 @@ class ParsedNumber:
 
 def normalize_text(text: object) -> str:
     """Full-width characters to plain ones (NFKC), every kind of space to one space, ends trimmed."""
-    plain = unicodedata.normalize("NFKC", str(text)).replace("−", "-").replace("\ufeff", "")
-    for space in _SPACES:
-        plain = plain.replace(space, " ")
-    return re.sub(r"\s+", " ", plain).strip()
+    plain = str(text)
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKC", plain).replace("−", "-").replace("\ufeff", "")
+    return " ".join(plain.split())
 
 
 def is_missing_word(text: object) -> bool:
@@ -100,9 +119,11 @@ def parse_number(text: object, *, decimal: Decimal = ".", censored: CensoredPoli
     if isinstance(text, int | float):
         value = float(text)
         return ParsedNumber(value, "ok") if math.isfinite(value) else ParsedNumber(math.nan, "missing")
-    if is_missing_word(text):
-        return ParsedNumber(math.nan, "missing")
     plain = normalize_text(text)
+    if decimal == "." and _SIMPLE.fullmatch(plain):
+        return ParsedNumber(float(plain), "ok")
+    if is_missing_word(plain):
+        return ParsedNumber(math.nan, "missing")
     plain, remark = _without_flag(plain)
     for pattern, comparator in ((_BELOW, "<"), (_ABOVE, ">")):
         if match := pattern.match(plain):
@@ -129,17 +150,10 @@ def is_lone_group(text: str, mark: str = ",") -> bool:
 
 
 def _proof(text: str) -> str:
+    if "," not in text and "." not in text:
+        return ""
     body = _FLAG.sub("", _ABOVE.sub("", _BELOW.sub("", text))).lstrip("+-").split(" ")[0]
-    for mark, other in ((",", "."), (".", ",")):
-        one, two = re.escape(mark), re.escape(other)
-        grouped = rf"\d{{1,3}}(?:{two}\d{{3}})+{one}\d+"
-        decimals = rf"\d+{one}(?:\d{{1,2}}|\d{{4,}}){_EXPONENT}|0*{one}\d+{_EXPONENT}"
-        if re.fullmatch(rf"{grouped}|{decimals}", body):
-            return mark
-        # Two or more groups (1,234,567) prove that this mark groups thousands.
-        if re.fullmatch(rf"\d{{1,3}}(?:{two}\d{{3}}){{2,}}", body):
-            return mark
-    return ""
+    return next((mark for mark, (proof, _, _) in _PATTERNS.items() if proof.fullmatch(body)), "")
 
 
 def _without_flag(text: str) -> tuple[str, str]:
@@ -163,16 +177,11 @@ def _censored(rest: str, comparator: str, decimal: Decimal, policy: CensoredPoli
 
 
 def _plain_number(text: str, decimal: Decimal) -> tuple[float, str]:
-    mark, group = re.escape(decimal), re.escape("," if decimal == "." else ".")
-    plain = rf"[+-]?(?:\d+(?:{mark}\d*)?|{mark}\d+){_EXPONENT}"
-    if re.fullmatch(plain, text, flags=re.ASCII):
+    _, plain, grouped = _PATTERNS[decimal]
+    if plain.fullmatch(text):
         value = float(text.replace(decimal, "."))
         return (value, "ok") if math.isfinite(value) else (math.nan, "text")
-    grouped = rf"([+-]?\d{{1,3}}(?:(?:{group}\d{{3}})+|(?: \d{{3}})+|(?:['’]\d{{3}})+))((?:{mark}\d+)?)"
-    if match := re.fullmatch(grouped, text, flags=re.ASCII):
+    if match := grouped.fullmatch(text):
         whole = re.sub(r"[^\d+-]", "", match.group(1))
         return float(whole + match.group(2).replace(decimal, ".")), "ok"
-    other = re.escape("," if decimal == "." else ".")
-    if re.fullmatch(rf"[+-]?\d+{other}\d+", text, flags=re.ASCII):
-        return math.nan, "ambiguous"
-    return math.nan, "text"
+    return math.nan, "ambiguous" if _OTHER_MARK[decimal].fullmatch(text) else "text"

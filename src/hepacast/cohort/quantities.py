@@ -306,6 +306,7 @@ def parse_quantity(
     return Measurement(item.name, value, item.unit, parsed.value, unit, parsed.comparator)
 
 
+_BARE = re.compile(r"[\d.,+-]*")
 _NUMBER = r"[<>=≤≥]*\s*[+-]?[\d.,' ’]*\d"
 #: `150 ×10^9/L`: here the digits of the power belong to the unit, not to the number.
 _POWER = re.compile(rf"^({_NUMBER})(?:\s*[x×*·]\s*|\s+)(10(?:\^|\*\*?|[eE])?(?:3|4|6|9|12)\s*/.+)$")
@@ -314,6 +315,8 @@ _PLAIN = re.compile(rf"^({_NUMBER}(?:[eE][+-]?\d+)?)\s*(.*)$")
 
 def split_unit(text: str) -> tuple[str, str]:
     """``"20 umol/L"`` -> ``("20", "umol/L")``; the unit is empty when there is none."""
+    if _BARE.fullmatch(text):
+        return text, ""
     plain = normalize_text(text.translate(_SUPERSCRIPTS))
     match = _POWER.match(plain) or _PLAIN.match(plain)
     if not match:
