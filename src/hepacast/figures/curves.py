@@ -173,7 +173,9 @@ def _risk_histogram(axes: Axes, risks: np.ndarray, outcomes: np.ndarray, event: 
     axes.axhline(0, color=INK, linewidth=0.6)
     top = max(up.max(initial=0), 1)
     bottom = max(down.max(initial=0), 1)
-    axes.set_ylim(-bottom * 1.45, top * 1.75)
+    # Room for the names of the groups, however unequal the two sides are.
+    room = 0.4 * (top + bottom)
+    axes.set_ylim(-bottom - room, top + room)
     axes.text(0.99, 0.97, event, transform=axes.transAxes, ha="right", va="top", color=VERMILION, fontsize=7)
     axes.text(0.99, 0.03, no_event, transform=axes.transAxes, ha="right", va="bottom", color=BLUE, fontsize=7)
     ticks = [-int(bottom), 0, int(top)] if top > 0.15 * (top + bottom) else [-int(bottom), 0]

@@ -84,5 +84,5 @@ def p_label(p: float) -> str:
         return "P < .001"
     if p > 0.99:
         return "P > .99"
-    digits = 3 if p < 0.01 or round(p, 2) == 0.05 else 2
+    digits = 3 if round(p, 3) < 0.01 or round(p, 2) == 0.05 else 2
     return f"P = {p:.{digits}f}".replace("0.", ".", 1)

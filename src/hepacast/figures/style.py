@@ -95,7 +95,6 @@ _RC: dict[str, Any] = {
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": "hepacast"},
     "svg": {"Date": None, "Creator": "hepacast"},
-    "png": {"Software": "hepacast"},
 }
 
 
@@ -202,9 +201,30 @@ def save_figure(
     written = []
     with mpl.rc_context():
         _apply_style(mpl.rcParams)
+        # Place everything once: the formats then agree, and each costs one drawing only.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for form in formats:
             target = Path(f"{stem}.{form}")
             with atomic_path(target) as temporary:
-                figure.savefig(temporary, format=form, dpi=dpi, metadata=_METADATA.get(form))
+                if form == "png":
+                    _save_png(figure, temporary, dpi)
+                else:
+                    figure.savefig(temporary, format=form, dpi=dpi, metadata=_METADATA.get(form))
             written.append(target)
     return written
+
+
+def _save_png(figure: Figure, path: Path, dpi: int) -> None:
+    """Write pixels without an alpha channel, as journals want them (and as PDF writers embed fastest)."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    before = figure.dpi
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    figure.set_dpi(before)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, format="png", dpi=(dpi, dpi))

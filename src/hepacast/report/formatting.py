@@ -40,7 +40,7 @@ def p_value(p: float) -> str:
         return "<.001"
     if p > 0.99:
         return ">.99"
-    digits = 3 if p < 0.01 or round(p, 2) == 0.05 else 2
+    digits = 3 if round(p, 3) < 0.01 or round(p, 2) == 0.05 else 2
     return f"{p:.{digits}f}"[1:]
 
 

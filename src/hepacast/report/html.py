@@ -10,7 +10,6 @@ import hepacast
 from hepacast.compute.files import write_text
 from hepacast.report.assets import file_stem
 from hepacast.report.model import Report, spans
-from hepacast.report.tables import Table
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -46,7 +45,6 @@ def render_html(report: Report, assets: Assets) -> str:
         inline=lambda text: inline(text, numbers),
         stem=lambda key: file_stem(numbers[key]),
         data_uri=data_uri,
-        is_wordy=is_wordy,
     )
 
 
@@ -69,9 +67,3 @@ def data_uri(picture: Picture) -> str:
     vector = picture.svg.stat().st_size <= _LARGEST_SVG
     kind, path = ("svg+xml", picture.svg) if vector else ("png", picture.png)
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-
-
-def is_wordy(table: Table) -> bool:
-    """Whether the cells hold sentences (then they are set flush left) rather than numbers."""
-    cells = [cell for row in table.rows for cell in row.cells[1:] if cell]
-    return bool(cells) and sum(len(cell) > 40 for cell in cells) >= 0.2 * len(cells)

@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape
 
 from hepacast.compute.files import atomic_path
 from hepacast.figures.style import FONT_FILES
-from hepacast.report.html import is_wordy
 from hepacast.report.model import (
     Block,
     Bullets,
@@ -28,14 +27,16 @@ from hepacast.report.tables import Table
 if TYPE_CHECKING:
     from hepacast.report.assets import Assets
 
-_FAMILY = "LiberationSans"
+FONT_FAMILY = "LiberationSans"
 _MARGIN_MM = (18.0, 20.0)
 _ACCENT = {"warning": "#A8430A", "limit": "#0B5C8F", "note": "#0B5C8F", "truth": "#00664A"}
+#: Sections that start on a page of their own.
+_NEW_PAGE = ("Supplementary material",)
 _FILL = {"warning": "#FFF4E8", "limit": "#F4F6F8", "note": "#F4F6F8", "truth": "#EEF8F4"}
 
 
 @functools.cache
-def _register_fonts() -> None:
+def register_fonts() -> None:
     """Register the shipped font, and DejaVu for the few signs that it lacks."""
     import matplotlib
     from reportlab.pdfbase import pdfmetrics
@@ -43,8 +44,10 @@ def _register_fonts() -> None:
 
     names = {"regular": "", "bold": "-Bold", "italic": "-Italic", "bolditalic": "-BoldItalic"}
     for kind, suffix in names.items():
-        pdfmetrics.registerFont(TTFont(f"{_FAMILY}{suffix}", str(FONT_FILES[kind])))
-    pdfmetrics.registerFontFamily(_FAMILY, _FAMILY, f"{_FAMILY}-Bold", f"{_FAMILY}-Italic", f"{_FAMILY}-BoldItalic")
+        pdfmetrics.registerFont(TTFont(f"{FONT_FAMILY}{suffix}", str(FONT_FILES[kind])))
+    pdfmetrics.registerFontFamily(
+        FONT_FAMILY, FONT_FAMILY, f"{FONT_FAMILY}-Bold", f"{FONT_FAMILY}-Italic", f"{FONT_FAMILY}-BoldItalic"
+    )
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     pdfmetrics.registerFont(TTFont("DejaVuSans", str(folder / "DejaVuSans.ttf")))
     pdfmetrics.registerFont(TTFont("DejaVuSansMono", str(folder / "DejaVuSansMono.ttf")))
@@ -54,7 +57,7 @@ def _register_fonts() -> None:
 def _glyphs() -> frozenset[int]:
     from reportlab.pdfbase import pdfmetrics
 
-    font: Any = pdfmetrics.getFont(_FAMILY)
+    font: Any = pdfmetrics.getFont(FONT_FAMILY)
     return frozenset(font.face.charToGlyph)
 
 
@@ -85,13 +88,13 @@ def _styles() -> dict[str, Any]:
     from reportlab.lib.styles import ParagraphStyle
 
     body = ParagraphStyle(
-        "body", fontName=_FAMILY, fontSize=9.5, leading=13.2, spaceAfter=6, textColor=HexColor("#1A1A1A")
+        "body", fontName=FONT_FAMILY, fontSize=9.5, leading=13.2, spaceAfter=6, textColor=HexColor("#1A1A1A")
     )
 
     def like(name: str, **changes: Any) -> ParagraphStyle:
         return ParagraphStyle(name, parent=body, **changes)
 
-    bold = f"{_FAMILY}-Bold"
+    bold = f"{FONT_FAMILY}-Bold"
     return {
         "body": body,
         "title": like("title", fontName=bold, fontSize=22, leading=27, spaceAfter=8),
@@ -140,7 +143,7 @@ class _Writer:
             case FigureBlock():
                 return self.figure(block)
             case Details(summary=summary, blocks=inner):
-                return [Text(_safe(summary), self.styles["subheading"]), *self.blocks(inner)]
+                return _with_heading(Text(_safe(summary), self.styles["subheading"]), self.blocks(inner))
 
     def callout(self, block: Callout) -> Any:
         from reportlab.lib.colors import HexColor
@@ -168,7 +171,7 @@ class _Writer:
         from reportlab.platypus import Paragraph as Text
         from reportlab.platypus import Table as Grid
 
-        table, wordy = block.table, is_wordy(block.table)
+        table, wordy = block.table, block.table.words
         other = self.styles["cell-left" if wordy else "cell"]
         heads = [
             Text(f"<b>{_safe(text)}</b>", self.styles["cell-left"] if i == 0 or wordy else other)
@@ -189,8 +192,9 @@ class _Writer:
                  ("LINEBELOW", (0, -1), (-1, -1), 1.0, HexColor("#000000")), ("VALIGN", (0, 0), (-1, -1), "TOP"),
                  ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
                  ("LEFTPADDING", (0, 0), (-1, -1), 3), ("RIGHTPADDING", (0, 0), (-1, -1), 3)]  # fmt: skip
-        grid.setStyle(rules)
+        rules += [("SPAN", (0, i), (-1, i)) for i, row in enumerate(table.padded(), start=1) if row.is_heading]
         title = Text(f"<b>{self.numbers[block.key]}.</b> {_safe(table.title)}", self.styles["table-title"])
+        grid.setStyle(rules)
         notes = [Text(markup(note, self.numbers), self.styles["note"]) for note in table.notes]
         parts = [title, grid, Spacer(1, 3), *notes, Spacer(1, 9)]
         return [KeepTogether(parts)] if len(body) <= 14 else parts
@@ -200,13 +204,13 @@ class _Writer:
         from reportlab.pdfbase.pdfmetrics import stringWidth
 
         size, padding = 7.8, 7.0
-        rows = [table.columns, *(row.cells for row in table.padded())]
+        rows = [table.columns, *(row.cells for row in table.padded() if not row.is_heading)]
         wanted, least = [], []
         for column in range(len(table.columns)):
             cells = [row[column] for row in rows]
-            wanted.append(max(stringWidth(cell, f"{_FAMILY}-Bold", size) for cell in cells) + padding)
+            wanted.append(max(stringWidth(cell, f"{FONT_FAMILY}-Bold", size) for cell in cells) + padding)
             words = [word for cell in cells for word in cell.split()] or [""]
-            least.append(max(stringWidth(word, f"{_FAMILY}-Bold", size) for word in words) + padding)
+            least.append(max(stringWidth(word, f"{FONT_FAMILY}-Bold", size) for word in words) + padding)
         least = [min(value, self.width / 2) for value in least]
         if sum(wanted) <= self.width:
             spare = (self.width - sum(wanted)) / len(wanted)
@@ -246,13 +250,25 @@ class _Writer:
         return [KeepTogether([grid, caption])]
 
 
+def _with_heading(heading: Any, flowables: list[Any]) -> list[Any]:
+    """Keep a heading together with what follows, also when that is kept together itself."""
+    from reportlab.platypus import KeepTogether
+
+    if not flowables:
+        return [heading]
+    first, *rest = flowables
+    if isinstance(first, KeepTogether):
+        return [KeepTogether([heading, *first._content]), *rest]
+    return [heading, first, *rest]
+
+
 def write_pdf(report: Report, assets: Assets, path: Path) -> None:
     """Write the report as PDF; the same bytes for the same content."""
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.units import mm
     from reportlab.platypus import PageBreak
 
-    _register_fonts()
+    register_fonts()
     side, top = (value * mm for value in _MARGIN_MM)
     width, height = A4[0] - 2 * side, A4[1] - 2 * top
     writer = _Writer(assets, width - 12, height - 12)
@@ -260,8 +276,10 @@ def write_pdf(report: Report, assets: Assets, path: Path) -> None:
     from reportlab.platypus import Paragraph as Text
 
     for section in report.sections:
-        story.append(Text(f'<a name="{section.anchor}"/>{_safe(section.title)}', writer.styles["heading"]))
-        story += writer.blocks(section.blocks)
+        if section.title in _NEW_PAGE:
+            story.append(PageBreak())
+        heading = Text(_safe(section.title), writer.styles["heading"])
+        story += _with_heading(heading, writer.blocks(section.blocks))
     with atomic_path(path) as temporary:
         _template(report, str(temporary), side, top).multiBuild(story)
 
@@ -318,7 +336,7 @@ def _template(report: Report, path: str, side: float, top: float) -> Any:
 
     def decorate(canvas: Any, document: Any) -> None:
         canvas.saveState()
-        canvas.setFont(_FAMILY, 7)
+        canvas.setFont(FONT_FAMILY, 7)
         canvas.setFillColor(HexColor("#4A5560"))
         canvas.drawString(side, top * 0.5, report.statement[:130])
         canvas.drawRightString(A4[0] - side, top * 0.5, f"{canvas.getPageNumber()}")

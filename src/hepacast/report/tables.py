@@ -32,6 +32,11 @@ class Row:
     cells: tuple[str, ...]
     kind: RowKind = "body"
 
+    @property
+    def is_heading(self) -> bool:
+        """Whether it is a heading over the rows below, with nothing beside it."""
+        return self.kind == "group" and not any(self.cells[1:])
+
 
 @dataclass(frozen=True)
 class Table:
@@ -47,12 +52,15 @@ class Table:
         The body.
     notes
         Lines below the table: abbreviations, tests, what is missing.
+    words
+        Whether the cells hold words (set flush left) rather than numbers (centered).
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+    words: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -76,7 +84,12 @@ class Table:
 
 
 def make_table(
-    title: str, columns: Sequence[str], rows: Sequence[Row | Sequence[str]], notes: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Row | Sequence[str]],
+    notes: Sequence[str] = (),
+    *,
+    words: bool = False,
 ) -> Table:
     """A table from rows that may be plain sequences of text."""
     return Table(
@@ -84,6 +97,7 @@ def make_table(
         tuple(columns),
         tuple(row if isinstance(row, Row) else Row(tuple(row)) for row in rows),
         tuple(note for note in notes if note),
+        words,
     )
 
 
@@ -114,7 +128,9 @@ def add_docx_table(document: Document, table: Table, heading: str) -> None:
     _repeat_heading(grid.rows[0])
     for row in table.padded():
         cells = grid.add_row().cells
-        for number, (cell, text) in enumerate(zip(cells, row.cells, strict=True)):
+        if row.is_heading:
+            cells = (cells[0].merge(cells[-1]),)
+        for number, (cell, text) in enumerate(zip(cells, row.cells, strict=False)):
             run = cell.paragraphs[0].add_run(text)
             run.bold = row.kind == "group"
             if number == 0 and row.kind == "indent":
@@ -125,7 +141,7 @@ def add_docx_table(document: Document, table: Table, heading: str) -> None:
             paragraph.paragraph_format.space_after = Pt(1)
             for run in paragraph.runs:
                 run.font.size = Pt(9)
-            if column:
+            if column and not table.words:
                 paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
             _rules(cell, top=number == 0, bottom=number in (0, len(grid.rows) - 1))
     for note in table.notes:

@@ -1,0 +1,62 @@
+"""Results folder in, report out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hepacast.errors import HepacastError
+from hepacast.report.assets import write_assets
+from hepacast.report.content import compose
+from hepacast.report.inputs import load_results
+
+FORMATS = ("html", "pdf", "docx")
+
+
+def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, out: str | Path | None = None) -> Path:
+    """Write the report of a finished run.
+
+    Parameters
+    ----------
+    results_dir
+        The results folder, as `hepacast run` writes it.
+    formats
+        Any of ``html``, ``pdf``, ``docx``. Figures and tables are always written as files too.
+    out
+        Where to write; by default ``report/`` in the results folder.
+
+    Returns
+    -------
+    Path
+        The HTML file, or the first of the formats asked for.
+
+    Raises
+    ------
+    ResultsError
+        The folder holds no results, or a file in it is damaged.
+    HepacastError
+        A format is unknown.
+    StorageError
+        The folder cannot be written.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise HepacastError("This report format does not exist.", expected=", ".join(FORMATS), found=", ".join(unknown))
+    report = compose(load_results(results_dir))
+    folder = Path(out) if out is not None else Path(results_dir) / "report"
+    assets = write_assets(report, folder)
+    for name in formats:
+        target = folder / f"report.{name}"
+        if name == "html":
+            from hepacast.report.html import write_html
+
+            write_html(report, assets, target)
+        elif name == "pdf":
+            from hepacast.report.pdf import write_pdf
+
+            write_pdf(report, assets, target)
+        else:
+            from hepacast.report.docx import write_docx
+
+            write_docx(report, assets, target)
+    return folder / f"report.{'html' if 'html' in formats else formats[0]}"

@@ -1,0 +1,54 @@
+"""What a report says: one module a part of it, each turning typed results into blocks.
+
+What lives here: words, tables and figures in their order. What may not: computing, or any file format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hepacast
+from hepacast.report.content import bedside, closing, honest, models, patients, performance, segmentation, summary
+from hepacast.report.content import supplement as supplementary
+from hepacast.report.content.common import STATEMENT, Omit
+from hepacast.report.inputs import Results
+from hepacast.report.model import Block, Callout, Report, Section
+
+#: Heading and builder of every section. Tables and figures take their numbers from this order.
+SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
+    ("Summary", summary.build),
+    ("Study design and patients", patients.build),
+    ("Segmentation", segmentation.build),
+    ("Clinical predictors", models.build_clinical),
+    ("Radiomics signature", models.build_radiomics),
+    ("Performance", performance.build),
+    ("Nomogram", bedside.build_nomogram),
+    ("Honest validation", honest.build),
+    ("Survival by risk group", bedside.build_survival),
+    ("Limits", closing.build_limits),
+    ("Methods", closing.build_methods),
+    ("Supplementary material", supplementary.build),
+    ("Checks and provenance", closing.build_run),
+)
+
+
+def compose(results: Results) -> Report:
+    """The whole report of a study with a binary outcome; a section that has nothing to show says why."""
+    title = (results.study.settings.get("report") or {}).get("title") or results.study.name
+    sections = []
+    for heading, build in SECTIONS:
+        try:
+            blocks = tuple(build(results))
+        except Omit as omitted:
+            blocks = (Callout("note", "Left out", f"There is nothing to show here: {omitted}."),)
+        sections.append(Section(heading, blocks))
+    facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]
+    facts += patients.facts(results)
+    facts.append(("Made with", f"hepacast {results.run.version if results.run else hepacast.__version__}"))
+    return Report(
+        title=str(title),
+        subtitle="Report of a prediction model study: development and validation",
+        facts=tuple((name, value) for name, value in facts if value),
+        statement=STATEMENT,
+        sections=tuple(sections),
+    )

@@ -1,0 +1,96 @@
+"""What several sections need: names of models and sets, the main model, the set that models are judged on."""
+
+from __future__ import annotations
+
+import math
+
+from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
+from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Results, SetResult
+
+STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
+#: Order in which sets are trusted to judge a model.
+_JUDGES = ("validation", "test", "external", "nested")
+
+
+class Omit(Exception):
+    """Raised by a section that has nothing to show; the text says why, in one sentence."""
+
+
+def model_label(name: str) -> str:
+    """``combined`` -> ``Combined``."""
+    return capital(name.replace("_", " "))
+
+
+def set_label(name: str) -> str:
+    """``validation`` -> ``Validation set``."""
+    if name == "nested":
+        return "Nested cross-validation"
+    return f"{capital(name)} set"
+
+
+def estimate(value: Estimate | None, digits: int = 3) -> str:
+    """An estimate with its limits, or a dash."""
+    return MISSING if value is None else with_interval(value.value, value.low, value.high, digits)
+
+
+def percent_estimate(value: Estimate) -> str:
+    """A share with its limits as percent."""
+    return percent_with_interval(value.value, value.low, value.high)
+
+
+def model_names(results: Results) -> list[str]:
+    """The models in the study's order."""
+    if results.models is not None:
+        return list(results.models.names)
+    if results.evaluation is not None:
+        return list(dict.fromkeys(name for item in results.evaluation.sets.values() for name in item.models))
+    return []
+
+
+def main_model(results: Results) -> str:
+    """The model that the study is about: ``combined`` where there is one, else the last."""
+    names = model_names(results)
+    if not names:
+        raise Omit("the results hold no model")
+    return "combined" if "combined" in names else names[-1]
+
+
+def judged_set(results: Results) -> tuple[str, SetResult]:
+    """The set that models are judged on: patients they have never seen, if there are any."""
+    if results.evaluation is None or not results.evaluation.sets:
+        raise Omit("the results hold no evaluation")
+    sets = results.evaluation.sets
+    for name in (*_JUDGES, *(key for key in sets if key != "training"), "training"):
+        if name in sets:
+            return name, sets[name]
+    raise Omit("the results hold no evaluation")
+
+
+def result_of(results: Results, set_name: str, model: str) -> ModelResult | None:
+    """One model's results on one set, if they exist."""
+    if results.evaluation is None or set_name not in results.evaluation.sets:
+        return None
+    return results.evaluation.sets[set_name].models.get(model)
+
+
+def validation_of(results: Results, model: str) -> ModelValidation | None:
+    """How a model was validated, if the stage ran."""
+    return None if results.validation is None else results.validation.models.get(model)
+
+
+def event_names(results: Results) -> tuple[str, str]:
+    """Names of the event group and of the other one."""
+    if results.outcome is None:
+        return "event", "no event"
+    return results.outcome.positive, results.outcome.negative
+
+
+def is_finite(*values: float) -> bool:
+    """Whether all numbers exist."""
+    return all(math.isfinite(value) for value in values)
+
+
+def confidence(results: Results) -> str:
+    """``95% CI``."""
+    level = results.evaluation.confidence if results.evaluation is not None else 0.95
+    return f"{100 * level:g}% CI"

@@ -1,0 +1,188 @@
+"""Honest validation: the ways to validate side by side, stability of the selection, the null distribution."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
+from hepacast.figures.labels import feature_label
+from hepacast.report.content.common import (
+    Omit,
+    estimate,
+    is_finite,
+    main_model,
+    model_label,
+    model_names,
+    validation_of,
+)
+from hepacast.report.formatting import MISSING, number, p_sentence, percent, plural
+from hepacast.report.inputs import Estimate, ModelValidation, Results, SelectedShare
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+_FLATTERS = ("apparent", "usual")
+_WAYS = {
+    "apparent": "Apparent (patients of the fit)",
+    "usual": "Usual way (selection, then cross-validation)",
+    "nested": "Nested cross-validation",
+    "bootstrap": "Bootstrap, optimism-corrected",
+    "frozen": "Frozen, validation set",
+}
+
+
+def build(results: Results) -> list[Block]:
+    """Table, figure, stability and permutation test."""
+    if results.validation is None:
+        raise Omit("the modelling stage has written no validation")
+    models = [name for name in model_names(results) if validation_of(results, name) is not None]
+    if not models:
+        raise Omit("the modelling stage has validated no model")
+    blocks: list[Block] = [Paragraph(_text(results))]
+    blocks.append(_figure(results, models))
+    blocks.append(TableBlock("validation", _table(results, models)))
+    for kind, shares in results.validation.stability.items():
+        if shares:
+            blocks.append(Paragraph(_stability_text(kind, shares)))
+    permutation = results.validation.permutation
+    if permutation is not None and permutation.null_auc:
+        blocks.append(_null(permutation.null_auc, permutation.observed, permutation.p, permutation.model))
+    return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """How stable the selection is."""
+    if results.validation is None:
+        return []
+    return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
+
+
+def _stability_text(kind: str, shares: list[SelectedShare]) -> str:
+    always = [item for item in shares if item.frequency >= 0.8]
+    what = "radiomics features" if kind == "radiomics" else f"{kind} predictors"
+    return (
+        f"Of {len(shares)} {what} that were ever selected in the refits, {len(always)} were selected in at least 80% of "
+        f"them ({{stability-{kind}}})."
+    )
+
+
+def _estimates(item: ModelValidation) -> dict[str, Estimate]:
+    found = {
+        "apparent": item.apparent,
+        "usual": item.usual,
+        "nested": item.nested.auc if item.nested is not None else None,
+        "bootstrap": item.bootstrap.corrected if item.bootstrap is not None else None,
+        "frozen": item.frozen,
+    }
+    return {way: value for way, value in found.items() if value is not None}
+
+
+def _text(results: Results) -> str:
+    text = (
+        "An AUC on the patients of the fit is too good, and so is cross-validation of a model whose features were "
+        "selected on all patients first. Below, every step of the chain (imputation, scaling, filters, LASSO, choice "
+        "of clinical predictors, combination) is repeated inside every fold and resample."
+    )
+    item = validation_of(results, main_model(results))
+    if item is not None and item.nested is not None:
+        flattering = item.usual or item.apparent
+        if flattering is not None and is_finite(flattering.value, item.nested.auc.value):
+            gap = flattering.value - item.nested.auc.value
+            way = "usual way" if item.usual is not None else "apparent AUC"
+            if gap > 0:
+                text += f" For the {main_model(results)} model the {way} flatters by {number(gap, 3)}."
+    return text
+
+
+def _figure(results: Results, models: list[str]) -> FigureBlock:
+    rows = [
+        AucRow(model_label(model), _WAYS[way], value.value, value.low, value.high, way not in _FLATTERS)
+        for model in models
+        for way, value in _estimates(validation_of(results, model) or ModelValidation()).items()
+    ]
+    bayes = _bayes(results)
+    caption = "AUC by way of validation; hollow marks are the ways that flatter."
+    if bayes is not None:
+        caption += " Dashed line: AUC of the true risk of these virtual patients."
+    alt = "; ".join(f"{row.model}, {row.way}: {number(row.auc, 3)}" for row in rows)
+    return FigureBlock("honest", caption, (Panel(partial(draw_validation_compare, rows, bayes_auc=bayes), alt),))
+
+
+def _bayes(results: Results) -> float | None:
+    """AUC of the true risk in the training set, to which the cross-validated AUCs belong."""
+    if results.truth is None or not results.truth.planted:
+        return None
+    values = results.truth.bayes_auc
+    found = values.get("training", next(iter(values.values()), None))
+    return found if found is not None and is_finite(found) else None
+
+
+def _table(results: Results, models: list[str]) -> Table:
+    rows: list[Row] = []
+    for model in models:
+        item = validation_of(results, model)
+        assert item is not None
+        rows.append(Row((f"{model_label(model)} model",), "group"))
+        rows += [
+            Row((_WAYS[way], estimate(value), _remark(way, item)), "indent") for way, value in _estimates(item).items()
+        ]
+    bayes = _bayes(results)
+    if bayes is not None:
+        rows.append(
+            Row(
+                (
+                    "True risk (Bayes), training set",
+                    number(bayes, 3),
+                    "virtual patients; no model can do better in the long run",
+                )
+            )
+        )
+    notes = ["What the usual way flatters by is the difference between its AUC and that of nested cross-validation."]
+    return make_table("AUC by way of validation", ["Way", "AUC (95% CI)", "How"], rows, notes, words=True)
+
+
+def _remark(way: str, item: ModelValidation) -> str:
+    if way == "nested" and item.nested is not None:
+        n = item.nested
+        text = f"{plural(n.folds, 'fold')}, {plural(n.repeats, 'repeat')}"
+        if n.per_repeat:
+            text += f", repeats from {number(min(n.per_repeat), 3)} to {number(max(n.per_repeat), 3)}"
+        return text + (f"; {plural(n.n_failed, 'fit')} failed and gave no prediction" if n.n_failed else "")
+    if way == "bootstrap" and item.bootstrap is not None:
+        b = item.bootstrap
+        text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} \N{MINUS SIGN} optimism {number(b.optimism, 3)}"
+        return text + (f"; {b.n_failed} failed" if b.n_failed else "")
+    return {
+        "apparent": "flatters: judged on the patients of the fit",
+        "usual": "flatters: features were selected with the patients that are judged",
+        "frozen": "patients never seen in training",
+    }.get(way, MISSING)
+
+
+def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> FigureBlock:
+    assert results.validation is not None
+    chosen: list[str] = []
+    if results.models is not None and kind == "clinical" and results.models.clinical is not None:
+        chosen = list(results.models.clinical.selected)
+    radiomics = results.models.radiomics if results.models is not None else None
+    if kind == "radiomics" and radiomics is not None and radiomics.radscore is not None:
+        chosen = [term.feature for term in radiomics.radscore.terms]
+    labels = {item.name: item.label for item in shares if item.label}
+    pairs = [(item.name, item.frequency) for item in shares]
+    draw = partial(draw_selection_frequency, pairs, selected=chosen, refits=results.validation.refits, labels=labels)
+    shown = "; ".join(f"{labels.get(n) or feature_label(n)} {percent(v, 0)}" for n, v in pairs[:20])
+    what = "features of the radiomics signature" if kind == "radiomics" else f"{kind} predictors"
+    caption = (
+        f"Stability of the selection: how often the {what} were chosen when the chain was refitted"
+        + (f" (the {min(20, len(pairs))} most frequent of {len(pairs)})" if len(pairs) > 20 else "")
+        + "; those of the final model are filled."
+    )
+    return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),), supplementary=True)
+
+
+def _null(null_auc: list[float], observed: float, p: float, model: str) -> FigureBlock:
+    caption = (
+        f"The whole chain on shuffled outcomes ({len(null_auc)} times), {model} model: the observed AUC is "
+        f"{number(observed, 3)} ({p_sentence(p)})."
+    )
+    alt = f"Histogram of {len(null_auc)} AUCs with shuffled outcome; observed {number(observed, 3)}"
+    return FigureBlock("null", caption, (Panel(partial(draw_null_distribution, null_auc, observed, p), alt),))

@@ -1,0 +1,236 @@
+"""The models: Tables 2 and 3, the signature's making, Figure 3, the Radscore's formula."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hepacast.figures import ForestRow, draw_forest, draw_lasso_cv, draw_lasso_path, draw_weights
+from hepacast.figures.labels import feature_label
+from hepacast.report.content.common import Omit, event_names, is_finite
+from hepacast.report.content.compared import comparison_table
+from hepacast.report.formatting import MINUS, listing, number, p_value, plural, ratio_with_interval, significant
+from hepacast.report.inputs import LassoPath, Logistic, RadiomicsModel, Radscore, Results, Term
+from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+_ABBREVIATIONS = {
+    "GLCM": "gray level co-occurrence matrix",
+    "GLRLM": "gray level run length matrix",
+    "GLSZM": "gray level size zone matrix",
+    "GLDM": "gray level dependence matrix",
+    "NGTDM": "neighboring gray tone difference matrix",
+    "LoG": "Laplacian of Gaussian",
+    "LBP": "local binary pattern",
+}
+
+
+def build_clinical(results: Results) -> list[Block]:
+    """Table 2 and Table 3."""
+    blocks: list[Block] = []
+    positive, negative = event_names(results)
+    if results.comparisons is not None:
+        title = f"Univariate analysis in the training set, {positive} against {negative}"
+        blocks.append(TableBlock("univariate", comparison_table(results.comparisons.by_outcome, title)))
+    models = results.models
+    if models is None or models.clinical is None:
+        if not blocks:
+            raise Omit("the study compares no clinical model")
+        return blocks
+    clinical = models.clinical
+    labels = {column.name: column.label for column in results.columns}
+    chosen = listing([labels.get(name, name) for name in clinical.selected])
+    if chosen:
+        verb = "was an independent predictor" if len(clinical.selected) == 1 else "were independent predictors"
+        text = f"Of {plural(len({t.name.split('=')[0] for t in clinical.univariate}), 'candidate')}, {chosen} {verb} in the training set ({{multivariate}})."
+    else:
+        text = "No clinical candidate was an independent predictor in the training set."
+    blocks.append(Paragraph(text))
+    parts = [("Clinical candidates together", clinical.multivariate), ("Clinical model", clinical.final)]
+    if models.radiomics is not None:
+        parts.append(("Radiomics model", models.radiomics.final))
+    if models.combined is not None:
+        parts.append(("Combined model", models.combined.final))
+    fitted = [(name, model) for name, model in parts if model is not None and model.terms]
+    if fitted:
+        blocks.append(TableBlock("multivariate", logistic_table(fitted)))
+    blocks += [_failed(name, model) for name, model in parts if model is not None and not model.terms and model.reason]
+    return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Every candidate alone, the odds ratios drawn, the Radscore's scaling."""
+    models = results.models
+    blocks: list[Block] = []
+    if models is None:
+        return blocks
+    if models.clinical is not None and models.clinical.univariate:
+        blocks.append(TableBlock("odds", univariate_odds(models.clinical.univariate), supplementary=True))
+    score = models.radiomics.radscore if models.radiomics is not None else None
+    if score is not None and score.terms:
+        blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))
+    final = models.combined.final if models.combined is not None else models.clinical.final if models.clinical else None
+    if final is not None and final.terms:
+        blocks.append(_forest(final, "combined" if models.combined is not None else "clinical"))
+    return blocks
+
+
+def _failed(name: str, model: Logistic) -> Callout:
+    return Callout("warning", name, f"There is no such model: {model.reason or model.status}.")
+
+
+def logistic_table(models: list[tuple[str, Logistic]], title: str = "Multivariate logistic regression") -> Table:
+    """Coefficient, odds ratio per unit and per change that means something, P; one block a model."""
+    rows: list[Row] = []
+    for name, model in models:
+        method = "" if model.method == "maximum likelihood" else f"; {model.method}'s penalized likelihood"
+        rows.append(Row((f"{name} ({model.n} patients, {model.events} events{method})",), "group"))
+        for term in model.terms:
+            rows += _term_rows(term)
+        rows.append(Row(("Intercept", "", number(model.intercept, 3)), "indent"))
+    notes = ["OR, odds ratio; CI, confidence interval; \N{GREEK SMALL LETTER BETA}, log odds per unit."]
+    notes.append(
+        "Odds ratios per unit of a variable that varies by much less than one unit are of no use; the lines below them are."
+    )
+    beta = "\N{GREEK SMALL LETTER BETA} (SE)"
+    return make_table(title, ["Variable", "Change", beta, "OR (95% CI)", "P"], rows, notes)
+
+
+def _term_rows(term: Term) -> list[Row]:
+    unit = f"per {term.unit}" if term.unit else ("per unit" if term.scales else "")
+    beta = (
+        f"{number(term.coefficient, 3)} ({number(term.se, 3)})" if is_finite(term.se) else number(term.coefficient, 3)
+    )
+    first = Row(
+        (term.label, unit, beta, ratio_with_interval(term.odds_ratio, term.low, term.high), p_value(term.p)), "indent"
+    )
+    rest = [Row(("", s.label, "", ratio_with_interval(s.odds_ratio, s.low, s.high), ""), "indent") for s in term.scales]
+    return [first, *rest]
+
+
+def univariate_odds(terms: list[Term]) -> Table:
+    """Every candidate alone: its odds ratio per SD (or against the reference)."""
+    rows = []
+    for term in terms:
+        scale = term.scales[-1] if term.scales else None
+        change = scale.label if scale is not None else (f"per {term.unit}" if term.unit else "")
+        values = scale if scale is not None else term
+        rows.append(
+            (term.label, change, ratio_with_interval(values.odds_ratio, values.low, values.high), p_value(term.p))
+        )
+    notes = ["OR, odds ratio of a logistic model with this variable alone, training set; P of its coefficient."]
+    return make_table("Each clinical candidate alone", ["Variable", "Change", "OR (95% CI)", "P"], rows, notes)
+
+
+def _forest(model: Logistic, name: str) -> FigureBlock:
+    rows = []
+    for term in model.terms:
+        scale = term.scales[-1] if term.scales else None
+        values = scale if scale is not None else term
+        label = f"{term.label}, {scale.label}" if scale is not None else term.label
+        rows.append(ForestRow(label, values.odds_ratio, values.low, values.high, term.p))
+    caption = f"Odds ratios of the {name} model in the training set, numbers per standard deviation."
+    alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
+    return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows), alt),), supplementary=True)
+
+
+def build_radiomics(results: Results) -> list[Block]:
+    """The signature: counts by step, Figure 3, formula."""
+    model = results.models.radiomics if results.models is not None else None
+    if model is None:
+        raise Omit("the study compares no radiomics model")
+    blocks: list[Block] = [Paragraph(_features_text(results, model))]
+    if model.steps:
+        blocks.append(TableBlock("steps", _steps_table(model)))
+    if model.status != "ok":
+        blocks.append(Callout("warning", "No signature", f"{model.reason or model.status}."))
+    figure = _signature_figure(model)
+    if figure is not None:
+        blocks.append(figure)
+    if model.radscore is not None and model.radscore.terms:
+        blocks.append(
+            Paragraph("The Radscore of a patient (z: the feature minus its training mean, over its training SD):")
+        )
+        blocks.append(Formula(radscore_formula(model.radscore)))
+        blocks.append(Paragraph("Means and SDs for the Z-scores are in {radscore}."))
+    return blocks
+
+
+def _features_text(results: Results, model: RadiomicsModel) -> str:
+    item = results.radiomics
+    if item is None:
+        return "The features' own settings are not known: they were computed elsewhere."
+    text = f"{item.n_features:,} features of {listing(list(item.vois))} came from {item.engine}"
+    text += f" (settings {item.settings_hash[:12]})." if item.settings_hash else "."
+    failed = {status: count for status, count in item.status_counts.items() if status != "ok" and count}
+    if failed:
+        text += f" Values that could not be computed: {listing([f'{count:,} {status}' for status, count in failed.items()])}."
+    return text
+
+
+def _steps_table(model: RadiomicsModel) -> Table:
+    rows = [(step.label, f"{step.n_in:,}", f"{step.n_out:,}") for step in model.steps]
+    return make_table("Features at each step of the radiomics chain", ["Step", "Before", "After"], rows)
+
+
+def _signature_figure(model: RadiomicsModel) -> FigureBlock | None:
+    panels, texts = [], []
+    lasso = model.lasso
+    if lasso is not None and lasso.lambdas and lasso.coefficients:
+        panels.append(_path_panel(lasso))
+        texts.append("coefficients along the penalty, the dashed line marks the one that was used")
+        if lasso.cv_mean:
+            panels.append(_cv_panel(lasso))
+            texts.append(f"{lasso.measure} in {lasso.folds}-fold cross-validation, mean and standard error")
+    if model.radscore is not None and model.radscore.terms:
+        weights = {term.feature: term.weight for term in model.radscore.terms}
+        alt = "; ".join(f"{feature_label(name)} {number(value, 3)}" for name, value in weights.items())
+        panels.append(Panel(lambda: draw_weights(weights), f"Weights of the selected features: {alt}"))
+        texts.append("the selected features and their weights in the Radscore")
+    if not panels:
+        return None
+    caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
+    caption = "The radiomics signature: " + caption + "."
+    used = [short for short in _ABBREVIATIONS if any(short in panel.alt for panel in panels)]
+    if used:
+        caption += " " + "; ".join(f"{short}, {_ABBREVIATIONS[short]}" for short in used) + "."
+    return FigureBlock("signature", caption, tuple(panels))
+
+
+def _path_panel(lasso: LassoPath) -> Panel:
+    draw = partial(draw_lasso_path, lasso.lambdas, lasso.coefficients, n_nonzero=lasso.n_nonzero, chosen=lasso.chosen)
+    return Panel(draw, f"LASSO path of {len(lasso.coefficients)} features, lambda used {significant(lasso.chosen)}")
+
+
+def _cv_panel(lasso: LassoPath) -> Panel:
+    draw = partial(
+        draw_lasso_cv,
+        lasso.lambdas,
+        lasso.cv_mean,
+        lasso.cv_se,
+        n_nonzero=lasso.n_nonzero,
+        lambda_min=lasso.lambda_min,
+        lambda_1se=lasso.lambda_1se,
+        measure=lasso.measure,
+    )
+    return Panel(draw, f"Cross-validated {lasso.measure}, least at lambda {significant(lasso.lambda_min)}")
+
+
+def radscore_formula(score: Radscore) -> str:
+    """The formula with one line a feature."""
+    lines = [f"Radscore = {number(score.intercept, 4)}"]
+    for term in score.terms:
+        sign = MINUS if term.weight < 0 else "+"
+        lines.append(f"           {sign} {abs(term.weight):.4f} × z({term.feature})")
+    return "\n".join(lines)
+
+
+def _radscore_table(score: Radscore) -> Table:
+    rows = [
+        (term.feature, number(term.weight, 4), significant(term.mean, 5), significant(term.sd, 5))
+        for term in score.terms
+    ]
+    notes = [
+        f"Intercept {number(score.intercept, 4)}.",
+        "Mean and SD of the feature in the training set, for the Z-score.",
+    ]
+    return make_table("The Radscore's features, weights and scaling", ["Feature", "Weight", "Mean", "SD"], rows, notes)

@@ -1,0 +1,207 @@
+"""Study design, patient flow, outcome, what the checks of the table found."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hepacast.figures import DesignStage, FlowSet, draw_flow, draw_study_design
+from hepacast.report.content.common import (
+    Omit,
+    confidence,
+    estimate,
+    event_names,
+    judged_set,
+    main_model,
+    model_label,
+    model_names,
+    set_label,
+    validation_of,
+)
+from hepacast.report.formatting import capital, listing, number, percent, plural
+from hepacast.report.inputs import FindingInfo, Results
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import make_table
+
+_SHOWN_FINDINGS = 60
+_SHOWN_HERE = 3
+
+
+def build(results: Results) -> list[Block]:
+    """Figure 1, the outcome, and the findings of the data checks."""
+    if results.flow is None or results.outcome is None:
+        raise Omit("the cohort stage has not run")
+    return [*_outcome(results), _figure(results), *_findings(results.findings)]
+
+
+def _outcome(results: Results) -> list[Block]:
+    outcome = results.outcome
+    assert outcome is not None
+    text = f"The outcome is **{outcome.name}** ({outcome.positive} against {outcome.negative}): {outcome.definition}"
+    text = text.rstrip(". ") + "."
+    if outcome.source and outcome.source not in outcome.definition:
+        text += f" Source: {outcome.source.rstrip('. ')}."
+    text += f" It occurred in {outcome.n_events} of {outcome.n} patients ({percent(outcome.n_events / outcome.n)})."
+    blocks: list[Block] = [Paragraph(text)]
+    if outcome.conditions:
+        fired = listing([f"{name} in {count}" for name, count in outcome.conditions.items()])
+        blocks.append(Paragraph(f"Conditions that were met (a patient may meet several): {fired}."))
+    return blocks
+
+
+def _figure(results: Results) -> FigureBlock:
+    flow = results.flow
+    assert flow is not None
+    positive, _ = event_names(results)
+    stages = design_stages(results)
+    sets = [FlowSet(name, item.n, item.events or 0) for name, item in flow.sets.items()]
+    excluded = [(item.reason, item.n) for item in flow.excluded if item.n]
+    left_out = "; ".join(f"{reason} {n}" for reason, n in excluded) or "nobody"
+    return FigureBlock(
+        "design",
+        "Study design (a) and patient flow (b)"
+        + (" with the reasons for exclusion in the order in which they were applied." if excluded else "."),
+        (
+            Panel(
+                lambda: draw_study_design(stages),
+                "Steps of the study: " + "; ".join(f"{stage.title}: {', '.join(stage.lines)}" for stage in stages),
+            ),
+            Panel(
+                lambda: draw_flow(flow.reviewed, excluded, flow.included, sets, event_label=positive),
+                f"{flow.reviewed} patients reviewed, excluded: {left_out}; {flow.included} included; "
+                + "; ".join(f"{item.name} {item.n} with {item.events} events" for item in sets),
+            ),
+        ),
+    )
+
+
+def design_stages(results: Results) -> list[DesignStage]:
+    """The chain of this study, with the numbers of this run."""
+    stages = [_patients_stage(results)]
+    if results.segmentation is not None:
+        stages.append(_segmentation_stage(results))
+    if results.radiomics is not None or (results.models is not None and results.models.radiomics is not None):
+        stages.append(_radiomics_stage(results))
+    if results.models is not None:
+        lines = []
+        if results.models.clinical is not None:
+            lines.append(f"Clinical: {', '.join(_selected_labels(results)) or 'no independent predictor'}")
+        if results.models.radiomics is not None:
+            lines.append("Radiomics: Radscore")
+        if results.models.combined is not None:
+            lines.append("Combined: both, by logistic regression")
+        stages.append(DesignStage("Models", lines, "Nomogram" if results.models.nomogram else ""))
+    if results.evaluation is not None:
+        stages.append(_validation_stage(results))
+    return stages
+
+
+def _patients_stage(results: Results) -> DesignStage:
+    flow, outcome = results.flow, results.outcome
+    assert flow is not None
+    assert outcome is not None
+    lines = [f"{flow.included} patients"]
+    lines += [f"{set_label(name)}: {item.n}" for name, item in flow.sets.items()]
+    lines.append(f"Outcome: {outcome.name}")
+    return DesignStage("Patients", lines, plural(outcome.n_events, "event"))
+
+
+def _segmentation_stage(results: Results) -> DesignStage:
+    item = results.segmentation
+    assert item is not None
+    names = {"given": "Expert masks", "builtin": "Built-in network", "totalsegmentator": "TotalSegmentator"}
+    lines = [item.network.name if item.network is not None else names.get(item.source, item.source)]
+    structures = list(dict.fromkeys(row.structure for row in item.metrics if row.set != "readers"))
+    tested = [row for row in item.metrics if row.set == "test"]
+    if item.network is not None:
+        lines.append(f"Classes: {', '.join(item.network.classes)}")
+    sets = {row.set for row in item.metrics if row.set.startswith("fold")}
+    if sets:
+        lines.append(f"{len(sets)} folds" + (" and a held-out test set" if tested else ""))
+    return DesignStage("Segmentation", lines, f"Masks of {listing(structures)}" if structures else "Masks")
+
+
+def _radiomics_stage(results: Results) -> DesignStage:
+    lines = []
+    if results.radiomics is not None:
+        vois = results.radiomics.vois
+        lines.append(f"{results.radiomics.n_features:,} features of {listing(vois)}")
+    model = results.models.radiomics if results.models is not None else None
+    score = ""
+    if model is not None:
+        lines += [
+            f"{step.label}: {step.n_in:,}\u00a0→\u00a0{step.n_out:,}" for step in model.steps if step.n_in != step.n_out
+        ]
+        score = f"Radscore of {len(model.radscore.terms)} features" if model.radscore is not None else "No signature"
+    return DesignStage("Radiomics", lines, score)
+
+
+def _validation_stage(results: Results) -> DesignStage:
+    lines = []
+    name, item = judged_set(results)
+    if item.kind == "frozen":
+        lines.append(f"Frozen models on the {set_label(name).lower()}")
+    honest = validation_of(results, main_model(results))
+    if honest is not None and honest.nested is not None:
+        lines.append("Nested cross-validation of the whole chain")
+    if honest is not None and honest.bootstrap is not None:
+        lines.append("Bootstrap optimism")
+    lines.append("DeLong's test, calibration, decision curves")
+    best = item.models.get(main_model(results))
+    result = f"AUC {number(best.auc.value, 3)}" if best is not None and best.status == "ok" else ""
+    return DesignStage("Validation", lines, result)
+
+
+def _selected_labels(results: Results) -> list[str]:
+    labels = {column.name: column.label for column in results.columns}
+    assert results.models is not None
+    assert results.models.clinical is not None
+    return [labels.get(name, name) for name in results.models.clinical.selected]
+
+
+def _findings(findings: list[FindingInfo]) -> list[Block]:
+    """How much the checks of the table said; the list itself stands at the end of the report."""
+    if not findings:
+        return [Paragraph("The checks of the clinical table found nothing to report.")]
+    counts = Counter(item.severity for item in findings)
+    said = listing([plural(counts[kind], kind) for kind in ("error", "warning", "note") if counts[kind]])
+    warned = [item.message.rstrip(".") for item in findings if item.severity != "note"][:_SHOWN_HERE]
+    text = f"The checks of the clinical table gave {said} ({{findings}})"
+    return [Paragraph(text + (f", among them: {'; '.join(warned)}." if warned else "."))]
+
+
+def build_findings(results: Results) -> list[Block]:
+    """Everything that the checks said; nothing is hidden, very long lists end in a pointer to the file."""
+    findings = results.findings
+    if not findings:
+        return []
+    rows = [
+        (capital(item.severity), item.patient or "", str(item.row or ""), item.column or "", item.message)
+        for item in findings[:_SHOWN_FINDINGS]
+    ]
+    more = len(findings) - len(rows)
+    table = make_table(
+        "What the checks of the clinical table found",
+        ["Kind", "Patient", "Row", "Column", "Finding"],
+        rows,
+        [f"{more} more are in cohort/findings.json." if more > 0 else "", "Row numbers are those of the sheet."],
+        words=True,
+    )
+    return [TableBlock("findings", table, supplementary=True)]
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Lines of the first page."""
+    found = []
+    if results.outcome is not None:
+        found.append(("Outcome", f"{results.outcome.name}: {results.outcome.n_events} of {results.outcome.n} patients"))
+    if results.models is not None:
+        found.append(("Models", ", ".join(model_label(name) for name in model_names(results))))
+    if results.evaluation is not None:
+        name, item = judged_set(results)
+        best = item.models.get(main_model(results))
+        if best is not None and best.status == "ok":
+            text = (
+                f"{estimate(best.auc)} ({confidence(results)}), {main_model(results)} model, {set_label(name).lower()}"
+            )
+            found.append(("AUC", text))
+    return found

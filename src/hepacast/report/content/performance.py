@@ -1,0 +1,276 @@
+"""How good the models are: Figure 4, discrimination and calibration, classification, comparisons."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hepacast.figures import (
+    BandCurve,
+    CalibrationPoints,
+    DecisionCurve,
+    RocCurve,
+    draw_calibration,
+    draw_decision,
+    draw_risk_distribution,
+    draw_roc,
+    draw_waterfall,
+)
+from hepacast.report.content.common import (
+    confidence,
+    estimate,
+    event_names,
+    is_finite,
+    judged_set,
+    main_model,
+    model_label,
+    model_names,
+    percent_estimate,
+    set_label,
+)
+from hepacast.report.formatting import MISSING, number, p_value, with_interval
+from hepacast.report.inputs import ModelResult, Results, SetResult
+from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+
+def build(results: Results) -> list[Block]:
+    """Figure 4 and the performance tables."""
+    name, item = judged_set(results)
+    assert results.evaluation is not None
+    kinds = {
+        "frozen": "These models were frozen before they saw any of these patients.",
+        "apparent": "These are the patients that the models were fitted on: the numbers flatter.",
+    }
+    text = kinds.get(item.kind, "Every prediction was made by a model that did not see the patient.")
+    blocks: list[Block] = [
+        Paragraph(f"Performance in the {set_label(name).lower()} ({item.n} patients, {item.events} events). {text}")
+    ]
+    failed = [f"{model_label(m)}: {r.reason or r.status}" for m, r in item.models.items() if r.status != "ok"]
+    if failed:
+        blocks.append(Callout("warning", "Models without numbers", "; ".join(failed) + "."))
+    blocks.append(TableBlock("discrimination", discrimination_table(results)))
+    figure = _figure(results, name, item)
+    if figure is not None:
+        blocks.append(figure)
+    thresholds = threshold_table(results)
+    if thresholds.rows:
+        blocks.append(TableBlock("classification", thresholds))
+    comparisons = delong_table(results)
+    if comparisons.rows:
+        blocks.append(TableBlock("delong", comparisons))
+    return blocks
+
+
+def ok_models(results: Results, item: SetResult) -> dict[str, ModelResult]:
+    """Models with numbers, in the study's order."""
+    return {m: item.models[m] for m in model_names(results) if m in item.models and item.models[m].status == "ok"}
+
+
+def _figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
+    panels, texts = [], []
+    for panel, text in (roc_panel(results, name, item), decision_panel(results, name, item)):
+        if panel is not None:
+            panels.append(panel)
+            texts.append(text)
+    main = main_model(results)
+    assert results.evaluation is not None
+    for set_name in dict.fromkeys(("training", name)):
+        other = results.evaluation.sets.get(set_name)
+        panel = calibration_panel(results, main, other) if other is not None else None
+        if panel is not None:
+            panels.append(panel)
+            apparent = ", the patients of the fit itself" if other is not None and other.kind == "apparent" else ""
+            texts.append(f"calibration of the {main} model, {set_label(set_name).lower()}{apparent}")
+    if not panels:
+        return None
+    caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
+    return FigureBlock("performance", f"Performance: {caption}.", tuple(panels), columns=2 if len(panels) > 1 else 1)
+
+
+def roc_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
+    """ROC curves of all models on one set."""
+    curves = [
+        RocCurve(model_label(m), r.roc.fpr, r.roc.tpr, r.auc.value, r.auc.low, r.auc.high)
+        for m, r in ok_models(results, item).items()
+        if r.roc is not None
+    ]
+    if not curves:
+        return None, ""
+    alt = "ROC curves: " + "; ".join(f"{c.name} AUC {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
+    return Panel(partial(draw_roc, curves), alt), f"ROC curves, {set_label(name).lower()}"
+
+
+def decision_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
+    """Decision curves of all models on one set."""
+    curves = [
+        DecisionCurve(model_label(m), d.thresholds, d.net_benefit, d.low, d.high)
+        for m, r in ok_models(results, item).items()
+        if (d := r.decision) is not None
+    ]
+    if not curves or item.treat_all is None:
+        return None, ""
+    all_treated = BandCurve(item.treat_all.thresholds, item.treat_all.net_benefit)
+    draw = partial(draw_decision, curves, all_treated, prevalence=item.events / item.n)
+    bands = " with bootstrap bands" if any(len(curve.low) for curve in curves) else ""
+    alt = (
+        f"Net benefit by threshold probability of {', '.join(curve.name for curve in curves)}, treat all and treat none"
+    )
+    return Panel(draw, alt), f"decision curves{bands}, {set_label(name).lower()}"
+
+
+def calibration_panel(results: Results, model: str, item: SetResult) -> Panel | None:
+    """Calibration of one model on one set."""
+    found = item.models.get(model)
+    if found is None or found.status != "ok" or found.calibration is None or not found.calibration.groups:
+        return None
+    c = found.calibration
+    points = CalibrationPoints(
+        [g.predicted for g in c.groups],
+        [g.observed for g in c.groups],
+        [g.low for g in c.groups],
+        [g.high for g in c.groups],
+    )
+    smooth = BandCurve(c.smooth.x, c.smooth.y, c.smooth.low, c.smooth.high) if c.smooth is not None else None
+    notes = [f"Slope {estimate(c.slope, 2)}", f"Intercept {estimate(c.intercept, 2)}", f"ICI {number(c.ici, 3)}"]
+    positive, negative = event_names(results)
+    draw = partial(
+        draw_calibration,
+        points,
+        smooth=smooth,
+        notes=notes,
+        risks=found.risks,
+        outcomes=found.outcomes,
+        event_label=positive,
+        no_event_label=negative,
+    )
+    return Panel(draw, f"Observed proportion against predicted risk, {model} model: {'; '.join(notes)}")
+
+
+def discrimination_table(results: Results) -> Table:
+    """AUC, Brier score, calibration of every model on every set."""
+    assert results.evaluation is not None
+    rows: list[Row] = []
+    for name, item in results.evaluation.sets.items():
+        apparent = ", apparent" if item.kind == "apparent" else ""
+        rows.append(Row((f"{set_label(name)}{apparent} (n = {item.n}, {item.events} events)",), "group"))
+        for model in model_names(results):
+            found = item.models.get(model)
+            if found is None:
+                continue
+            if found.status != "ok":
+                rows.append(Row((model_label(model), found.reason or found.status), "indent"))
+                continue
+            c = found.calibration
+            fit = [estimate(c.slope, 2), estimate(c.intercept, 2), number(c.ici, 3)] if c is not None else [MISSING] * 3
+            test = p_value(c.hosmer_lemeshow.p) if c is not None and c.hosmer_lemeshow is not None else MISSING
+            rows.append(Row((model_label(model), estimate(found.auc), number(found.brier, 3), *fit, test), "indent"))
+    ci = confidence(results)
+    columns = ["Model", f"AUC ({ci})", "Brier", f"Slope ({ci})", f"Intercept ({ci})", "ICI", "HL P"]
+    notes = [
+        "AUC, area under the ROC curve (DeLong's limits). Slope: 1 is perfect, below 1 means predictions that are too "
+        "extreme. Intercept: calibration in the large, 0 is perfect. ICI, integrated calibration index. HL, "
+        "Hosmer-Lemeshow test.",
+    ]
+    return make_table("Discrimination and calibration", columns, rows, notes)
+
+
+def threshold_table(results: Results) -> Table:
+    """Sensitivity, specificity and predictive values at every cut-off."""
+    assert results.evaluation is not None
+    rows: list[Row] = []
+    for name, item in results.evaluation.sets.items():
+        lines: list[Row] = []
+        for model, found in ok_models(results, item).items():
+            for t in found.thresholds:
+                shown = [percent_estimate(v) for v in (t.sensitivity, t.specificity, t.ppv, t.npv, t.accuracy)]
+                counts = f"{t.tp}/{t.fp}/{t.tn}/{t.fn}"
+                lines.append(Row((model_label(model), f"{number(t.threshold, 3)}, {t.name}", *shown, counts), "indent"))
+        if lines:
+            rows += [Row((set_label(name),), "group"), *lines]
+    columns = ["Model", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy", "TP/FP/TN/FN"]
+    notes = [
+        f"Percent ({confidence(results)}). A patient counts as positive at or above the cut-off, which was fixed in the "
+        "training set. PPV and NPV, positive and negative predictive value; TP, true positives; FP, false positives; "
+        "TN, true negatives; FN, false negatives.",
+    ]
+    return make_table("Classification at fixed cut-offs", columns, rows, notes)
+
+
+def delong_table(results: Results) -> Table:
+    """Paired comparisons of AUCs."""
+    assert results.evaluation is not None
+    rows: list[Row] = []
+    for name, item in results.evaluation.sets.items():
+        if item.comparisons:
+            rows.append(Row((set_label(name),), "group"))
+        for c in item.comparisons:
+            pair = f"{model_label(c.first)} \N{MINUS SIGN} {model_label(c.second).lower()}"
+            rows.append(Row((pair, estimate(c.difference), number(c.z, 2), p_value(c.p)), "indent"))
+    columns = ["Models", f"Difference in AUC ({confidence(results)})", "z", "P"]
+    notes = ["DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
+    return make_table("Comparison of AUCs", columns, rows, notes)
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Training-set ROC, risks of every patient, calibration of the other models."""
+    name, item = judged_set(results)
+    assert results.evaluation is not None
+    blocks: list[Block] = []
+    training = results.evaluation.sets.get("training")
+    if training is not None and name != "training":
+        panel, text = roc_panel(results, "training", training)
+        other, more = decision_panel(results, "training", training)
+        panels = tuple(p for p in (panel, other) if p is not None)
+        if panels:
+            caption = (
+                f"(a) {text}; (b) {more}; the patients of the fit itself." if len(panels) > 1 else f"{text or more}."
+            )
+            blocks.append(FigureBlock("training", caption, panels, supplementary=True, columns=len(panels)))
+    others = [m for m in model_names(results) if m != main_model(results)]
+    panels = tuple(p for m in others if (p := calibration_panel(results, m, item)) is not None)
+    if panels:
+        caption = f"Calibration of the {' and the '.join(others)} model, {set_label(name).lower()}."
+        blocks.append(FigureBlock("calibration-others", caption, panels, supplementary=True, columns=len(panels)))
+    risks = _risk_figure(results, name, item)
+    return [*blocks, *([risks] if risks is not None else [])]
+
+
+def _risk_figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
+    main = main_model(results)
+    found = item.models.get(main)
+    if found is None or not found.risks:
+        return None
+    positive, negative = event_names(results)
+    cut = next((t.threshold for t in found.thresholds if is_finite(t.threshold)), None)
+    assert results.evaluation is not None
+    groups = [
+        (set_label(other).removesuffix(" set"), other_item.models[main].risks, other_item.models[main].outcomes)
+        for other, other_item in results.evaluation.sets.items()
+        if main in other_item.models and other_item.models[main].risks
+    ]
+    panels = (
+        Panel(
+            partial(
+                draw_waterfall,
+                found.risks,
+                found.outcomes,
+                threshold=cut,
+                event_label=positive,
+                no_event_label=negative,
+            ),
+            f"Risks of {len(found.risks)} patients in order, coloured by outcome",
+        ),
+        Panel(
+            partial(
+                draw_risk_distribution,
+                groups,
+                width_mm=85.0 if len(groups) < 3 else 130.0,
+                event_label=positive,
+                no_event_label=negative,
+            ),
+            "Predicted risk by outcome: " + ", ".join(group[0] for group in groups),
+        ),
+    )
+    caption = f"Predicted risk of the {main} model: (a) every patient of the {set_label(name).lower()}"
+    caption += f", cut-off {number(cut, 3)}" if cut is not None else ""
+    return FigureBlock("risks", f"{caption}; (b) by outcome in each set.", panels, supplementary=True)

@@ -1,0 +1,128 @@
+"""Segmentation: where masks come from, Table 1, the network as configured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+
+from hepacast.figures import draw_network
+from hepacast.report.content.common import Omit
+from hepacast.report.formatting import capital, listing, number, plural
+from hepacast.report.inputs import CaseMetrics, Network, Results, Segmentation
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+_METRICS = (
+    ("Dice (%)", "dice", 100.0),
+    ("Jaccard (%)", "jaccard", 100.0),
+    ("Precision (%)", "precision", 100.0),
+    ("Recall (%)", "recall", 100.0),
+    ("HD95 (mm)", "hd95_mm", 1.0),
+    ("ASSD (mm)", "assd_mm", 1.0),
+    ("Volume difference (%)", "volume_difference_pct", 1.0),
+)
+
+
+def build(results: Results) -> list[Block]:
+    """Text, Table 1 and Figure 2."""
+    item = results.segmentation
+    if item is None:
+        raise Omit("the features came as a table, so no image was segmented")
+    blocks: list[Block] = [Paragraph(_text(item))]
+    if item.status:
+        blocks.append(Paragraph(_status(item)))
+    own = [row for row in item.metrics if row.set != "readers"]
+    if own:
+        blocks.append(TableBlock("segmentation", metrics_table(own)))
+    else:
+        blocks.append(Paragraph("No patient has a reference mask to compare with, so there is no table of metrics."))
+    if item.network is not None:
+        blocks.append(_network_figure(item.network))
+    return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Agreement of two readers, where a second one drew masks."""
+    item = results.segmentation
+    readers = [row for row in item.metrics if row.set == "readers"] if item is not None else []
+    if not readers:
+        return []
+    return [TableBlock("readers", metrics_table(readers, title="Agreement of two readers' masks"), supplementary=True)]
+
+
+def _text(item: Segmentation) -> str:
+    text = item.description.strip() or f"Masks: {item.source}."
+    if item.masks:
+        sources: dict[str, int] = defaultdict(int)
+        for source in item.masks.values():
+            sources[source] += 1
+        used = listing(
+            [f"{source} ({n})" for source, n in sorted(sources.items(), key=lambda pair: (-pair[1], pair[0]))]
+        )
+        text += f" Masks that features were computed from: {used}."
+    return text
+
+
+def _status(item: Segmentation) -> str:
+    parts = "; ".join(
+        f"{case.patient}: {case.status}{f', {case.reason}' if case.reason else ''}" for case in item.status[:20]
+    )
+    more = len(item.status) - 20
+    return f"Masks that need a look ({len(item.status)}): {parts}{f'; and {more} more' if more > 0 else ''}."
+
+
+def metrics_table(rows: list[CaseMetrics], title: str = "Automatic segmentation, mean over patients") -> Table:
+    """Metrics by structure, one column a fold or set, then the mean of the columns (as papers print it)."""
+    from hepacast.segmentation.evaluation import summary_table
+
+    means = summary_table([asdict(row) for row in rows], [attribute for _, attribute, _ in _METRICS])
+    names = [str(name) for name in means.columns if name != "mean"]
+    structures = list(dict.fromkeys(row.structure for row in rows))
+    body: list[Row] = []
+    for label, attribute, scale in _METRICS:
+        block = means.loc[attribute]
+        if bool(block.isna().to_numpy().all()):
+            continue
+        for place, structure in enumerate(structures):
+            shown = [*names, *(["mean"] if len(names) > 1 else [])]
+            cells = [number(float(block[name].loc[structure]) * scale, 2) for name in shown]
+            body.append(Row((label if place == 0 else "", capital(structure), *cells)))
+    patients = {name: len({row.patient for row in rows if row.set == name}) for name in names}
+    heads = [f"{capital(name)} (n\u00a0=\u00a0{patients[name]})" for name in names]
+    notes = [
+        "HD95, 95th percentile of the Hausdorff distance; ASSD, average symmetric surface distance.",
+        "Mean: of the columns, as published tables give it. A fold's patients were not in the training of its network."
+        if len(names) > 1
+        else "",
+    ]
+    undefined = sum(row.status != "ok" for row in rows)
+    if undefined:
+        notes.append(
+            f"{plural(undefined, 'comparison')} with an empty mask on one or both sides; undefined values are not in the means."
+        )
+    columns = ["Metric", "Structure", *heads, *(["Mean"] if len(names) > 1 else [])]
+    return make_table(title, columns, body, notes)
+
+
+def _network_figure(network: Network) -> FigureBlock:
+    channels = "-".join(str(value) for value in network.features_per_stage)
+    return FigureBlock(
+        "network",
+        f"The network as configured ({network.name}): numbers in the boxes are channels, those below are the size of "
+        "the feature maps in voxels.",
+        (
+            Panel(
+                lambda: draw_network(
+                    network.features_per_stage,
+                    network.strides,
+                    network.kernels,
+                    network.patch_size,
+                    network.classes,
+                    blocks_per_stage=network.blocks_per_stage,
+                    spacing_mm=network.spacing_mm,
+                ),
+                f"U-shaped network with {len(network.features_per_stage)} stages of {channels} channels and skip "
+                f"connections, classes {', '.join(network.classes)}",
+            ),
+        ),
+    )

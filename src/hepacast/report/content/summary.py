@@ -1,0 +1,151 @@
+"""First section: what was found, in a few lines; nothing found, where that is so; the planted truth."""
+
+from __future__ import annotations
+
+from hepacast.report.content.common import (
+    Omit,
+    confidence,
+    estimate,
+    is_finite,
+    judged_set,
+    main_model,
+    model_label,
+    model_names,
+    set_label,
+    validation_of,
+)
+from hepacast.report.formatting import number, p_sentence
+from hepacast.report.inputs import Results
+from hepacast.report.model import Block, Bullets, Callout
+
+
+def build(results: Results) -> list[Block]:
+    """The summary."""
+    blocks: list[Block] = []
+    lines = [*_patients(results), *_performance(results), *_honest(results), *_comparison(results)]
+    if not lines:
+        raise Omit("no stage has written results yet")
+    found = nothing_found(results)
+    if found:
+        blocks.append(Callout("warning", "Nothing was found", found))
+    blocks.append(Bullets(tuple(lines)))
+    if results.truth is not None:
+        blocks.append(truth_panel(results))
+    return blocks
+
+
+def _patients(results: Results) -> list[str]:
+    if results.flow is None or results.outcome is None:
+        return []
+    flow, outcome = results.flow, results.outcome
+    sets = "; ".join(
+        f"{name}: {item.n}" + (f", {item.events} with {outcome.positive}" if item.events is not None else "")
+        for name, item in flow.sets.items()
+    )
+    return [f"**Patients.** {flow.included} of {flow.reviewed} reviewed were included ({sets})."]
+
+
+def _performance(results: Results) -> list[str]:
+    try:
+        name, item = judged_set(results)
+    except Omit:
+        return []
+    aucs = "; ".join(
+        f"{model_label(model)} {estimate(item.models[model].auc)}"
+        for model in model_names(results)
+        if model in item.models and item.models[model].status == "ok"
+    )
+    kind = {"frozen": "frozen models, patients never seen in training", "apparent": "the patients of the fit itself"}
+    what = kind.get(item.kind, "every prediction by a model that did not see the patient")
+    lines = [f"**Discrimination.** AUC ({confidence(results)}) in the {set_label(name).lower()} ({what}): {aucs}."]
+    best = item.models.get(main_model(results))
+    if best is not None and best.calibration is not None:
+        c = best.calibration
+        lines.append(
+            f"**Calibration of the {main_model(results)} model.** Slope {estimate(c.slope, 2)}, intercept "
+            f"{estimate(c.intercept, 2)}, integrated calibration index {number(c.ici, 3)}, Brier score "
+            f"{number(best.brier, 3)}."
+        )
+    return lines
+
+
+def _honest(results: Results) -> list[str]:
+    model = main_model(results) if results.models is not None else ""
+    item = validation_of(results, model)
+    if item is None or item.nested is None:
+        return []
+    text = f"**Honest validation.** With every step repeated inside each fold, the {model} model's AUC is "
+    text += estimate(item.nested.auc)
+    usual = []
+    if item.apparent is not None:
+        usual.append(f"{number(item.apparent.value, 3)} on the patients of the fit")
+    if item.usual is not None:
+        usual.append(f"{number(item.usual.value, 3)} the usual way, with features selected before cross-validation")
+    return [text + (f"; it would read {' and '.join(usual)}." if usual else ".")]
+
+
+def _comparison(results: Results) -> list[str]:
+    try:
+        name, item = judged_set(results)
+    except Omit:
+        return []
+    main = main_model(results)
+    parts = [
+        f"against {model_label(c.second if c.first == main else c.first).lower()} {p_sentence(c.p)}"
+        for c in item.comparisons
+        if main in (c.first, c.second)
+    ]
+    return [f"**Comparison.** {model_label(main)} model, DeLong's test: {'; '.join(parts)}."] if parts else []
+
+
+def nothing_found(results: Results) -> str:
+    """Why the study has found nothing, in words; empty where it has found something or was not able to tell."""
+    if results.models is None:
+        return ""
+    main = main_model(results)
+    item = validation_of(results, main)
+    reasons = []
+    if item is not None and item.nested is not None and is_finite(item.nested.auc.value, item.nested.auc.low):
+        if item.nested.auc.low > 0.5:
+            return ""
+        reasons.append(
+            f"its AUC in nested cross-validation is {estimate(item.nested.auc)}, which chance alone (0.500) explains"
+        )
+    permutation = results.validation.permutation if results.validation is not None else None
+    if permutation is not None and is_finite(permutation.p) and permutation.p >= 0.05:
+        reasons.append(f"with the outcome shuffled, the whole chain does as well ({p_sentence(permutation.p)})")
+    combined = results.models.combined
+    if combined is not None and combined.status != "ok":
+        reasons.append(f"no model could be made ({combined.reason or combined.status})")
+    if not reasons:
+        return ""
+    return (
+        f"The {main} model does not predict {_outcome(results)}: {'; '.join(reasons)}. "
+        "The figures and tables below are shown for completeness; none of them is evidence of a signal."
+    )
+
+
+def _outcome(results: Results) -> str:
+    return results.outcome.name if results.outcome is not None else "the outcome"
+
+
+def truth_panel(results: Results) -> Callout:
+    """What was planted in virtual patients, beside what was estimated."""
+    truth = results.truth
+    assert truth is not None
+    if not truth.planted:
+        text = "These patients are virtual, and **no effect was planted**: every honest AUC should be 0.50."
+    else:
+        terms = ", ".join(f"{term.label} ({number(term.coefficient, 2)})" for term in truth.terms)
+        best = "; ".join(f"{name} {number(value, 3)}" for name, value in truth.bayes_auc.items())
+        text = "These patients are virtual. "
+        text += f"Planted log odds: {terms}. " if terms else ""
+        text += f"AUC of the true risk, which no model can beat in the long run: {best}."
+    if truth.description:
+        text += f" {truth.description}"
+    model = main_model(results) if results.models is not None else ""
+    item = validation_of(results, model)
+    if item is not None and item.nested is not None:
+        text += f" Estimated: nested AUC of the {model} model {estimate(item.nested.auc)}"
+        text += f", frozen {estimate(item.frozen)}." if item.frozen is not None else "."
+    return Callout("truth", "The planted truth", text)

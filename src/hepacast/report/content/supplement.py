@@ -1,0 +1,66 @@
+"""Supplementary tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hepacast.figures import Picture, draw_segmentation_examples
+from hepacast.report.content import honest, models, performance, segmentation
+from hepacast.report.content.bedside import build_example
+from hepacast.report.content.common import Omit
+from hepacast.report.content.compared import comparison_table
+from hepacast.report.inputs import Overlay, Results
+from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = 4
+
+
+def build(results: Results) -> list[Block]:
+    """Everything that papers print as supplementary material."""
+    blocks: list[Block] = []
+    tables = results.comparisons
+    if tables is not None and tables.segmentation is not None:
+        table = comparison_table(tables.segmentation, "Patients who trained and tested the segmentation network")
+        blocks.append(TableBlock("segmentation-cohort", table, supplementary=True))
+    if tables is not None and tables.by_set is not None:
+        table = comparison_table(tables.by_set, "Training set against validation set", smd=True)
+        blocks.append(TableBlock("sets", table, supplementary=True))
+    overlays = _overlays(results)
+    if overlays is not None:
+        blocks.append(overlays)
+    blocks += build_example(results)
+    blocks += segmentation.build_supplement(results)
+    blocks += models.build_supplement(results)
+    if results.evaluation is not None and results.evaluation.sets:
+        blocks += performance.build_supplement(results)
+    blocks += honest.build_supplement(results)
+    if not blocks:
+        raise Omit("there is no supplementary material")
+    return blocks
+
+
+def _overlays(results: Results) -> FigureBlock | None:
+    item = results.segmentation
+    if item is None:
+        return None
+    folder = results.folder / "segmentation"
+    shown = [overlay for overlay in item.overlays if (folder / overlay.file).is_file()][:_SHOWN]
+    if not shown:
+        return None
+    captions = "; ".join(f"({chr(97 + i)}) {overlay.caption or overlay.patient}" for i, overlay in enumerate(shown))
+    caption = "Examples of segmentation" + (
+        f": {captions}." if len(shown) > 1 else f": {shown[0].caption or shown[0].patient}."
+    )
+    panel = Panel(lambda: _draw_overlays(folder, shown), f"Masks drawn on images: {captions}")
+    return FigureBlock("overlays", caption, (panel,), supplementary=True)
+
+
+def _draw_overlays(folder: Path, overlays: list[Overlay]) -> Figure:
+    from matplotlib.image import imread
+
+    pictures = [Picture(imread(str(folder / overlay.file)), overlay.patient) for overlay in overlays]
+    return draw_segmentation_examples(pictures, columns=2 if len(pictures) > 1 else 1)
