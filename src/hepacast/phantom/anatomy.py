@@ -21,6 +21,11 @@ HU = {
 }  # fmt: skip
 
 
+#: Half width and half depth of the ordinary abdomen inside its wall, and the wall's muscle, mm.
+_INSIDE_MM = (122.0, 79.0)
+_MUSCLE_MM = 13.0
+
+
 @dataclass(frozen=True, eq=False)
 class Body:
     """The abdomen without the liver.
@@ -36,7 +41,9 @@ class Body:
     keep_out
         Voxels that the liver may not take (organs with a thin layer of fat).
     coordinates
-        Warped coordinates (x, y, z), mm, in which the anatomy is defined.
+        Coordinates (x, y, z) in which the anatomy is defined: warped, and scaled to the abdomen's size, mm.
+    scale
+        Width and depth of the abdomen relative to the ordinary one.
     """
 
     image: Field
@@ -44,6 +51,7 @@ class Body:
     below_diaphragm: Field
     keep_out: Mask
     coordinates: tuple[Field, Field, Field]
+    scale: tuple[float, float]
 
 
 def make_body(grid: Grid, spec: PatientSpec, generator: np.random.Generator) -> Body:
@@ -51,15 +59,19 @@ def make_body(grid: Grid, spec: PatientSpec, generator: np.random.Generator) -> 
     x, y, z = warped(grid, generator, amplitude=3.2)
     shape = grid.geometry.shape
     image = np.full(shape, HU["air"], dtype=np.float32)
-    large = 1.0 if spec.sex == "M" else 0.94
-    half = (
-        float(np.clip(generator.normal(150, 8), 134, 162) * large),
-        float(np.clip(generator.normal(107, 7), 92, 124) * large),
+    large = 1.0 if spec.sex == "M" else 0.95
+    fat = float(np.clip(generator.gamma(6.0, 2.2), 6, 24))
+    # Width and depth inside the wall; the outside follows from the fat.
+    inside = (
+        float(np.clip(generator.normal(122, 6), 108, 134) * large),
+        float(np.clip(generator.normal(80, 5), 69, 92) * large),
     )
-    fat = float(np.clip(generator.gamma(6.0, 2.3), 6, 26))
+    scale = (inside[0] / _INSIDE_MM[0], inside[1] / _INSIDE_MM[1])
+    half = (min(inside[0] + fat + _MUSCLE_MM, 165.0), min(inside[1] + fat + _MUSCLE_MM, 128.0))
     skin = ellipsoid(x, y, 0.0, (0, 0, 0), (half[0], half[1], np.inf), boxy=True)
     skin = np.broadcast_to(skin, shape)
     _wall(image, skin, fat, (x, y, z), generator)
+    x, y = x / np.float32(scale[0]), y / np.float32(scale[1])
     cavity = _cavity(skin, fat, x, y)
     image[cavity > 0] = HU["visceral_fat"]
     diaphragm = _diaphragm(cavity, x, generator)
@@ -71,7 +83,7 @@ def make_body(grid: Grid, spec: PatientSpec, generator: np.random.Generator) -> 
     _chest(image, keep_out, cavity, diaphragm - z, (x, y, z))
     fatty = image == HU["visceral_fat"]
     image[fatty] += 6.0 * random_field(shape, grid.spacing_kji, 9.0, generator)[fatty]
-    return Body(image, cavity, diaphragm - z, keep_out, (x, y, z))
+    return Body(image, cavity, diaphragm - z, keep_out, (x, y, z), scale)
 
 
 def _wall(
@@ -80,7 +92,7 @@ def _wall(
     x, y, z = where
     image[skin > 0] = HU["fat"]
     image[(skin > 0) & (skin < 2.0)] = HU["skin"]
-    muscle = (skin > fat) & (skin < fat + 13)
+    muscle = (skin > fat) & (skin < fat + _MUSCLE_MM)
     image[muscle] = HU["muscle"]
     # Ribs run downwards to the front: in a slice they are a row of spots in the wall.
     angle = np.arctan2(x, y)
@@ -96,7 +108,7 @@ def _wall(
 def _cavity(skin: Field, fat: float, x: Field, y: Field) -> Field:
     """Inside the wall, and in front of the spine and the back muscles."""
     back = ellipsoid(x, y, 0.0, (0, 96, 0), (78, 46, np.inf), boxy=True)
-    return np.minimum(skin - (fat + 13), -back).astype(np.float32)
+    return np.minimum(skin - (fat + _MUSCLE_MM), -back).astype(np.float32)
 
 
 def _diaphragm(cavity: Field, x: Field, generator: np.random.Generator) -> Field:

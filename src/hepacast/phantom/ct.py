@@ -70,7 +70,7 @@ def make_ct(spec: PatientSpec, size: str = "demo") -> PhantomCT:
     image = body.image.copy()
     if spec.ascites:
         _add_ascites(image, body, liver, field)
-    portal_trunk(grid, image, spec)
+    portal_trunk(grid, body, image, spec)
     hu = float(np.clip(stream("enhancement").normal(108, 6), 94, 124))
     image[_gaps(image, liver)] = HU["muscle"]
     image[liver] = hu

@@ -14,6 +14,7 @@ from hepacast.phantom.spec import PatientSpec, TumorSpec, texture_amplitude
 
 #: Plausible total liver volumes, ml.
 VOLUME_ML = (1120.0, 1950.0)
+_MAX_SWELLING_MM = 7.0
 #: x (mm) that parts the right from the left lobe in this phantom.
 LOBE_BORDER_X = -22.0
 
@@ -30,7 +31,7 @@ class Tumors:
 def liver_mask(grid: Grid, body: Body, spec: PatientSpec, generator: np.random.Generator) -> tuple[Mask, Field]:
     """A liver of the drawn volume, and its field (mm, about the distance inside its free surface)."""
     # Drawn first: what follows draws as many numbers as the grid has voxels.
-    target = _target_volume(spec, generator)
+    target = _target_volume(spec, body, generator)
     x, y, z = body.coordinates
     reach = [float(generator.normal(1.0, 0.055)) for _ in range(6)]
     right = ellipsoid(x, y, z, (-68, 2, 78), (84 * reach[0], 96 * reach[1], 76 * reach[2]), boxy=True)
@@ -47,8 +48,9 @@ def liver_mask(grid: Grid, body: Body, spec: PatientSpec, generator: np.random.G
     return _largest_of_volume(field, allowed, target, grid.geometry.voxel_volume_mm3), field
 
 
-def _target_volume(spec: PatientSpec, generator: np.random.Generator) -> float:
-    mean, sd = (1480.0, 170.0) if spec.sex == "M" else (1290.0, 140.0)
+def _target_volume(spec: PatientSpec, body: Body, generator: np.random.Generator) -> float:
+    """Larger people have larger livers, and tumors come on top of a part of it."""
+    mean, sd = 1440.0 * body.scale[0] * body.scale[1], 130.0
     tumors = sum(np.pi / 6 * (tumor.diameter_mm / 10) ** 3 for tumor in spec.tumors)
     return float(np.clip(generator.normal(mean, sd) + 0.5 * tumors, *VOLUME_ML))
 
@@ -59,7 +61,9 @@ def _largest_of_volume(field: Field, allowed: Mask, target_ml: float, voxel_mm3:
 
     count = round(target_ml * 1000.0 / voxel_mm3)
     values = np.sort(field[allowed])[::-1]
-    mask = allowed & (field > values[min(count, len(values) - 1)])
+    # Where the abdomen has no room for the drawn volume, the liver stays smaller rather than flow around all organs.
+    level = max(float(values[min(count, len(values) - 1)]), -_MAX_SWELLING_MM)
+    mask = allowed & (field > level)
     mask = ndimage.binary_opening(mask, iterations=1) if mask.shape[0] > 20 else mask
     labels, number = ndimage.label(mask)
     if number > 1:
@@ -80,7 +84,7 @@ def place_tumors(grid: Grid, liver: Mask, body: Body, spec: PatientSpec, generat
     placed: list[tuple[npt.NDArray[np.float64], float]] = []
     for tumor in spec.tumors:
         radius = tumor.diameter_mm / 2
-        centre = _tumor_centre(grid, inside, tumor, placed, generator)
+        centre = _tumor_centre(grid, body, inside, tumor, placed, generator)
         placed.append((centre, radius))
         distance = _distance(grid, centre, generator)
         bumps = random_field(liver.shape, grid.spacing_kji, max(6.0, 0.45 * radius), generator)
@@ -99,6 +103,7 @@ def _box_with_margin(liver: Mask) -> tuple[slice, ...]:
 
 def _tumor_centre(
     grid: Grid,
+    body: Body,
     inside: Field,
     tumor: TumorSpec,
     placed: list[tuple[npt.NDArray[np.float64], float]],
@@ -106,7 +111,7 @@ def _tumor_centre(
 ) -> npt.NDArray[np.float64]:
     """A point in the lobe, deep enough for most of the tumor to be in the liver."""
     radius = tumor.diameter_mm / 2
-    x = np.broadcast_to(grid.x, inside.shape)
+    x = body.coordinates[0]
     lobe = (x < LOBE_BORDER_X) if tumor.lobe == "right" else (x >= LOBE_BORDER_X)
     depth = np.where(lobe, inside, -1.0)
     candidates = np.argwhere(depth >= min(0.75 * radius, 0.9 * float(depth.max())))
@@ -150,6 +155,8 @@ def vessel_weights(
         ],
         generator,
     )
+    stretch = np.array([body.scale[0], body.scale[1], 1.0])
+    portal_points, vein_points = portal_points * stretch, vein_points * stretch
     portal = np.zeros(liver.shape, dtype=np.float32)
     veins = np.zeros(liver.shape, dtype=np.float32)
     paint_tubes(grid, portal, portal_points, portal_radii, liver)
@@ -213,10 +220,11 @@ def tumor_values(
     return values.astype(np.float32)
 
 
-def portal_trunk(grid: Grid, image: Field, spec: PatientSpec) -> None:
+def portal_trunk(grid: Grid, body: Body, image: Field, spec: PatientSpec) -> None:
     """The portal vein from the pancreas to the hilum, outside the liver."""
     t = np.linspace(0, 1, 60)[:, None]
-    start, end = np.array([12.0, 12.0, 48.0]), np.array([-30.0, 6.0, 71.0])
+    stretch = np.array([body.scale[0], body.scale[1], 1.0])
+    start, end = np.array([12.0, 12.0, 48.0]) * stretch, np.array([-30.0, 6.0, 71.0]) * stretch
     weights = np.zeros(image.shape, dtype=np.float32)
     paint_tubes(grid, weights, start + t * (end - start), np.full(60, 7.0), None)
     bright = HU["muscle"] + 10 if spec.embolus else 168.0

@@ -9,7 +9,7 @@ from hepacast.imaging.labels import LabelMap
 from hepacast.phantom.shapes import Mask, random_field
 
 #: Readers differ by about this much (mm, SD along the contour; SD of the whole contour; correlation length).
-WOBBLE_MM, BIAS_MM, LENGTH_MM = 1.3, 0.4, 14.0
+WOBBLE_MM, BIAS_MM, LENGTH_MM = 1.6, 0.4, 14.0
 
 
 def second_reader(labels: LabelMap, patient: str, seed: int, *, wobble_mm: float = WOBBLE_MM) -> LabelMap:

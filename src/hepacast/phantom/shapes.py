@@ -141,18 +141,16 @@ def paint_tubes(
     bottom = np.array([float(grid.z.flat[0]), float(grid.y.flat[0]), float(grid.x.flat[0])])
     step = np.array(grid.spacing_kji)
     soft = float(step.min())
-    for point, radius in zip(points, radii):
-        centre = point[::-1]
-        low = np.maximum(np.ceil((centre - radius - soft - bottom) / step), 0).astype(int)
-        high = np.minimum(np.floor((centre + radius + soft - bottom) / step) + 1, weights.shape).astype(int)
-        if (high <= low).any():
-            continue
-        box = tuple(slice(a, b) for a, b in zip(low, high))
-        squares = [
-            (bottom[axis] + step[axis] * np.arange(low[axis], high[axis]) - centre[axis]) ** 2 for axis in range(3)
-        ]
-        distance = np.sqrt(squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :])
-        share = np.clip((radius - distance) / soft + 0.5, 0.0, 1.0).astype(np.float32)
-        np.maximum(weights[box], share, out=weights[box])
+    reach = np.ceil((float(radii.max()) + soft) / step).astype(int)
+    offsets = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    flat = weights.reshape(-1)
+    for start in range(0, len(points), 256):  # bounds the memory on fine grids
+        centres = (points[start : start + 256, ::-1] - bottom) / step
+        voxels = np.rint(centres).astype(int)[:, None, :] + offsets[None]
+        distance = np.sqrt((((voxels - centres[:, None, :]) * step) ** 2).sum(axis=2))
+        share = np.clip((radii[start : start + 256, None] - distance) / soft + 0.5, 0.0, 1.0)
+        used = (share > 0) & (voxels >= 0).all(axis=2) & (voxels < weights.shape).all(axis=2)
+        index = np.ravel_multi_index(tuple(voxels[used].T), weights.shape)
+        np.maximum.at(flat, index, share[used].astype(np.float32))
     if limit is not None:
         weights[~limit] = 0.0
