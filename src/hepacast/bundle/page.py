@@ -97,7 +97,7 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         figure = draw_nomogram(_with_example(bundle.nomogram, item))
         story += [Spacer(1, 2 * mm), _picture(figure, scratch / "nomogram")]
     if item.shares:
-        shown = item.shares[:MAX_SHARES][::-1]
+        shown = item.shares[:MAX_SHARES]
         bars = [ShareBar(_short(share.label), share.value, share.contribution) for share in shown]
         story.append(_picture(draw_shares(bars, risk=item.risk), scratch / "shares"))
         rest = item.shares[MAX_SHARES:]

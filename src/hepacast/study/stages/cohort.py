@@ -162,7 +162,7 @@ def _outcome(context: Context, table: ClinicalTable) -> Outcome:
         if item.column is None:
             raise StudyFileError("The outcome names no column.", expected="outcome.column", where="outcome")
         columns["column"] = item.column
-        options |= {"positive": item.positive, "negative": item.negative}
+        options |= {"positive_values": item.positive, "negative_values": item.negative}
     if item.within_days is not None:
         options["within_days"] = item.within_days
     return derive_outcome(
