@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from hepacast.compute.files import atomic_path
-from hepacast.figures.style import FONT_FILES
 from hepacast.report.model import (
     Block,
     Bullets,
@@ -20,98 +18,18 @@ from hepacast.report.model import (
     Paragraph,
     Report,
     TableBlock,
-    spans,
 )
+from hepacast.report.pdf_style import FONT_FAMILY, markup, register_fonts, safe, text_styles
 from hepacast.report.tables import Table
 
 if TYPE_CHECKING:
     from hepacast.report.assets import Assets
 
-FONT_FAMILY = "LiberationSans"
 _MARGIN_MM = (18.0, 20.0)
 _ACCENT = {"warning": "#A8430A", "limit": "#0B5C8F", "note": "#0B5C8F", "truth": "#00664A"}
 #: Sections that start on a page of their own.
 _NEW_PAGE = ("Supplementary material",)
 _FILL = {"warning": "#FFF4E8", "limit": "#F4F6F8", "note": "#F4F6F8", "truth": "#EEF8F4"}
-
-
-@functools.cache
-def register_fonts() -> None:
-    """Register the shipped font, and DejaVu for the few signs that it lacks."""
-    import matplotlib
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFont
-
-    names = {"regular": "", "bold": "-Bold", "italic": "-Italic", "bolditalic": "-BoldItalic"}
-    for kind, suffix in names.items():
-        pdfmetrics.registerFont(TTFont(f"{FONT_FAMILY}{suffix}", str(FONT_FILES[kind])))
-    pdfmetrics.registerFontFamily(
-        FONT_FAMILY, FONT_FAMILY, f"{FONT_FAMILY}-Bold", f"{FONT_FAMILY}-Italic", f"{FONT_FAMILY}-BoldItalic"
-    )
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    pdfmetrics.registerFont(TTFont("DejaVuSans", str(folder / "DejaVuSans.ttf")))
-    pdfmetrics.registerFont(TTFont("DejaVuSansMono", str(folder / "DejaVuSansMono.ttf")))
-
-
-@functools.cache
-def _glyphs() -> frozenset[int]:
-    from reportlab.pdfbase import pdfmetrics
-
-    font: Any = pdfmetrics.getFont(FONT_FAMILY)
-    return frozenset(font.face.charToGlyph)
-
-
-def _safe(text: str) -> str:
-    """Escaped text; signs that the font lacks are set in DejaVu."""
-    known = _glyphs()
-    return "".join(
-        escape(sign) if ord(sign) in known or sign in "\n\t" else f'<font name="DejaVuSans">{escape(sign)}</font>'
-        for sign in text
-    )
-
-
-def markup(text: str, numbers: dict[str, str] | None = None) -> str:
-    """Marked-up text in reportlab's own markup."""
-    parts = []
-    for span in spans(text, numbers):
-        piece = _safe(span.text)
-        for wanted, tag in ((span.bold, "b"), (span.italic, "i"), (span.superscript, "super")):
-            if wanted:
-                piece = f"<{tag}>{piece}</{tag}>"
-        parts.append(piece)
-    return "".join(parts)
-
-
-def _styles() -> dict[str, Any]:
-    from reportlab.lib.colors import HexColor
-    from reportlab.lib.enums import TA_CENTER
-    from reportlab.lib.styles import ParagraphStyle
-
-    body = ParagraphStyle(
-        "body", fontName=FONT_FAMILY, fontSize=9.5, leading=13.2, spaceAfter=6, textColor=HexColor("#1A1A1A")
-    )
-
-    def like(name: str, **changes: Any) -> ParagraphStyle:
-        return ParagraphStyle(name, parent=body, **changes)
-
-    bold = f"{FONT_FAMILY}-Bold"
-    return {
-        "body": body,
-        "title": like("title", fontName=bold, fontSize=22, leading=27, spaceAfter=8),
-        "subtitle": like("subtitle", fontSize=12, leading=16, textColor=HexColor("#4A5560"), spaceAfter=16),
-        "heading": like("heading", fontName=bold, fontSize=14, leading=18, spaceBefore=14, spaceAfter=7, keepWithNext=1),
-        "subheading": like("subheading", fontName=bold, fontSize=10.5, spaceBefore=6, spaceAfter=4, keepWithNext=1),
-        "bullet": like("bullet", leftIndent=12, bulletIndent=2, spaceAfter=3),
-        "caption": like("caption", fontSize=8.6, leading=11.4, spaceBefore=4, spaceAfter=12),
-        "table-title": like("table-title", fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1),
-        "cell": like("cell", fontSize=7.8, leading=9.8, spaceAfter=0, alignment=TA_CENTER),
-        "cell-left": like("cell-left", fontSize=7.8, leading=9.8, spaceAfter=0),
-        "cell-indent": like("cell-indent", fontSize=7.8, leading=9.8, spaceAfter=0, leftIndent=8),
-        "note": like("note", fontSize=7.4, leading=9.4, spaceAfter=1, textColor=HexColor("#4A5560")),
-        "formula": like("formula", fontName="DejaVuSansMono", fontSize=7.4, leading=10.4, backColor=HexColor("#F4F6F8"),
-                        borderPadding=5, spaceBefore=6, spaceAfter=12),
-        "toc": like("toc", fontSize=9.5, leading=15, spaceAfter=0),
-    }  # fmt: skip
 
 
 class _Writer:
@@ -120,7 +38,7 @@ class _Writer:
     def __init__(self, assets: Assets, width: float, height: float) -> None:
         self.assets, self.width, self.height = assets, width, height
         self.numbers = dict(assets.numbers)
-        self.styles = _styles()
+        self.styles = text_styles()
 
     def blocks(self, blocks: Sequence[Block]) -> list[Any]:
         return [flowable for block in blocks for flowable in self.block(block)]
@@ -134,7 +52,7 @@ class _Writer:
             case Bullets(items=items):
                 return [Text(markup(item, self.numbers), self.styles["bullet"], bulletText="•") for item in items]
             case Formula(text=text):
-                lines = "<br/>".join(_safe(line).replace("  ", "\u00a0 ") for line in text.split("\n"))
+                lines = "<br/>".join(safe(line).replace("  ", "\u00a0 ") for line in text.split("\n"))
                 return [Text(lines.replace('"DejaVuSans"', '"DejaVuSansMono"'), self.styles["formula"])]
             case Callout():
                 return [self.callout(block)]
@@ -143,7 +61,7 @@ class _Writer:
             case FigureBlock():
                 return self.figure(block)
             case Details(summary=summary, blocks=inner):
-                return _with_heading(Text(_safe(summary), self.styles["subheading"]), self.blocks(inner))
+                return _with_heading(Text(safe(summary), self.styles["subheading"]), self.blocks(inner))
 
     def callout(self, block: Callout) -> Any:
         from reportlab.lib.colors import HexColor
@@ -152,7 +70,7 @@ class _Writer:
         from reportlab.platypus import Table as Grid
 
         accent = _ACCENT[block.kind]
-        head = f'<font color="{accent}"><b>{_safe(block.title)}</b></font><br/>'
+        head = f'<font color="{accent}"><b>{safe(block.title)}</b></font><br/>'
         grid = Grid([[Text(head + markup(block.text, self.numbers), self.styles["body"])]], colWidths=[self.width])
         grid.setStyle(
             [
@@ -174,7 +92,7 @@ class _Writer:
         table, wordy = block.table, block.table.words
         other = self.styles["cell-left" if wordy else "cell"]
         heads = [
-            Text(f"<b>{_safe(text)}</b>", self.styles["cell-left"] if i == 0 or wordy else other)
+            Text(f"<b>{safe(text)}</b>", self.styles["cell-left"] if i == 0 or wordy else other)
             for i, text in enumerate(table.columns)
         ]
         body = []
@@ -188,12 +106,13 @@ class _Writer:
                 ]
             )
         grid = Grid([heads, *body], colWidths=self.column_widths(table), repeatRows=1)
-        rules = [("LINEABOVE", (0, 0), (-1, 0), 1.0, HexColor("#000000")), ("LINEBELOW", (0, 0), (-1, 0), 0.6, HexColor("#000000")),
-                 ("LINEBELOW", (0, -1), (-1, -1), 1.0, HexColor("#000000")), ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        black = HexColor("#000000")
+        rules = [("LINEABOVE", (0, 0), (-1, 0), 1.0, black), ("LINEBELOW", (0, 0), (-1, 0), 0.6, black),
+                 ("LINEBELOW", (0, -1), (-1, -1), 1.0, black), ("VALIGN", (0, 0), (-1, -1), "TOP"),
                  ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
                  ("LEFTPADDING", (0, 0), (-1, -1), 3), ("RIGHTPADDING", (0, 0), (-1, -1), 3)]  # fmt: skip
         rules += [("SPAN", (0, i), (-1, i)) for i, row in enumerate(table.padded(), start=1) if row.is_heading]
-        title = Text(f"<b>{self.numbers[block.key]}.</b> {_safe(table.title)}", self.styles["table-title"])
+        title = Text(f"<b>{self.numbers[block.key]}.</b> {safe(table.title)}", self.styles["table-title"])
         grid.setStyle(rules)
         notes = [Text(markup(note, self.numbers), self.styles["note"]) for note in table.notes]
         parts = [title, grid, Spacer(1, 3), *notes, Spacer(1, 9)]
@@ -203,14 +122,15 @@ class _Writer:
         """Widths in proportion to the longest cells, none narrower than its longest word."""
         from reportlab.pdfbase.pdfmetrics import stringWidth
 
-        size, padding = 7.8, 7.0
-        rows = [table.columns, *(row.cells for row in table.padded() if not row.is_heading)]
+        size, padding, bold = 7.8, 7.0, f"{FONT_FAMILY}-Bold"
+        rows = [(table.columns, 0.0)]
+        rows += [(row.cells, 8.0 if row.kind == "indent" else 0.0) for row in table.padded() if not row.is_heading]
         wanted, least = [], []
         for column in range(len(table.columns)):
-            cells = [row[column] for row in rows]
-            wanted.append(max(stringWidth(cell, f"{FONT_FAMILY}-Bold", size) for cell in cells) + padding)
-            words = [word for cell in cells for word in cell.split()] or [""]
-            least.append(max(stringWidth(word, f"{FONT_FAMILY}-Bold", size) for word in words) + padding)
+            cells = [(cells[column], indent if column == 0 else 0.0) for cells, indent in rows]
+            wanted.append(max(stringWidth(cell, bold, size) + more for cell, more in cells) + padding)
+            words = [(word, more) for cell, more in cells for word in cell.split(" ")] or [("", 0.0)]
+            least.append(max(stringWidth(word, bold, size) + more for word, more in words) + padding)
         least = [min(value, self.width / 2) for value in least]
         if sum(wanted) <= self.width:
             spare = (self.width - sum(wanted)) / len(wanted)
@@ -278,7 +198,7 @@ def write_pdf(report: Report, assets: Assets, path: Path) -> None:
     for section in report.sections:
         if section.title in _NEW_PAGE:
             story.append(PageBreak())
-        heading = Text(_safe(section.title), writer.styles["heading"])
+        heading = Text(safe(section.title), writer.styles["heading"])
         story += _with_heading(heading, writer.blocks(section.blocks))
     with atomic_path(path) as temporary:
         _template(report, str(temporary), side, top).multiBuild(story)
@@ -295,7 +215,7 @@ def _front(report: Report, writer: _Writer) -> list[Any]:
     styles = writer.styles
     facts = Grid(
         [
-            [Text(f"<b>{_safe(name)}</b>", styles["cell-left"]), Text(_safe(value), styles["cell-left"])]
+            [Text(f"<b>{safe(name)}</b>", styles["cell-left"]), Text(safe(value), styles["cell-left"])]
             for name, value in report.facts
         ],
         colWidths=[42 * mm, writer.width - 42 * mm],
@@ -305,8 +225,8 @@ def _front(report: Report, writer: _Writer) -> list[Any]:
     contents.levelStyles = [styles["toc"]]
     return [
         Spacer(1, 18 * mm),
-        Text(_safe(report.title), styles["title"]),
-        Text(_safe(report.subtitle), styles["subtitle"]),
+        Text(safe(report.title), styles["title"]),
+        Text(safe(report.subtitle), styles["subtitle"]),
         facts,
         Spacer(1, 6 * mm),
         writer.callout(Callout("warning", "Research use only", report.statement)),

@@ -68,7 +68,8 @@ def build_survival(results: Results) -> list[Block]:
     model = items[0].model or main_model(results)
     blocks: list[Block] = [
         Paragraph(
-            f"Patients were divided by the {model} model's risk at {number(cut, 3)}, a cut-off fixed in the training set."
+            f"Patients were divided by the {model} model's risk at {number(cut, 3)}, a cut-off that was fixed in the "
+            "training set."
         )
     ]
     blocks.append(

@@ -63,11 +63,13 @@ def _design_limits(results: Results) -> list[str]:
     split = results.study.settings.get("cohort", {}).get("split", {}) if results.study.settings else {}
     if split.get("by") == "random":
         found.append(
-            "The validation set is a random part of the same cohort, not another center: it cannot show that the model travels."
+            "The validation set is a random part of the same cohort, not another center: it cannot show that the model "
+            "travels."
         )
     if results.flow is not None and "validation" not in results.flow.sets:
         found.append(
-            "There is no external validation set; the honest numbers are those of nested cross-validation and the bootstrap."
+            "There is no external validation set; the honest numbers are those of nested cross-validation and of the "
+            "bootstrap."
         )
     if results.flow is not None and results.flow.excluded:
         count = sum(item.n for item in results.flow.excluded)
@@ -86,19 +88,21 @@ def _model_limits(results: Results) -> list[str]:
         fits = [models.clinical.final if models.clinical else None, models.combined.final if models.combined else None]
         if any(fit is not None and fit.method == "Firth" for fit in fits):
             found.append(
-                "A predictor separates the groups (almost) completely; the model was fitted by Firth's method, and its odds ratios are shrunken."
+                "A predictor separates the groups (almost) completely; the model was fitted by Firth's method, and its "
+                "odds ratios are shrunken."
             )
         if models.clinical is not None:
             found.append(
-                f"Clinical predictors were chosen by P < {models.clinical.alpha:g} in these same patients, as the published "
-                "studies do; this choice favors chance findings, which the nested numbers account for and the odds ratios do not."
+                f"Clinical predictors were chosen by P < {models.clinical.alpha:g} in these same patients, as published "
+                "studies do. This favors chance findings: the nested numbers account for it, the odds ratios do not."
             )
     item = validation_of(results, main_model(results)) if models is not None else None
     if item is not None and item.nested is not None and item.usual is not None:
         gap = item.usual.value - item.nested.auc.value
         if is_finite(gap) and gap > 0:
             found.append(
-                f"Validated the usual way, the {main_model(results)} model's AUC would have been overstated by {number(gap, 3)}."
+                f"Validated the usual way, the {main_model(results)} model's AUC would have been overstated by "
+                f"{number(gap, 3)}."
             )
     shares = results.validation.stability.get("radiomics", []) if results.validation is not None else []
     if shares and models is not None and models.radiomics is not None and models.radiomics.radscore is not None:
@@ -106,8 +110,8 @@ def _model_limits(results: Results) -> list[str]:
         rare = [t.feature for t in models.radiomics.radscore.terms if frequency.get(t.feature, 0.0) < 0.5]
         if rare:
             found.append(
-                f"{len(rare)} of the {len(models.radiomics.radscore.terms)} features of the Radscore were selected in fewer "
-                "than half of the refits: another sample would give another signature."
+                f"{len(rare)} of the {len(models.radiomics.radscore.terms)} features of the Radscore were selected in "
+                "fewer than half of the refits: another sample would give another signature."
             )
     return found
 
@@ -140,9 +144,8 @@ def build_run(results: Results) -> list[Block]:
     blocks.append(
         Paragraph("The same inputs, settings and versions give the same numbers; the hashes below identify them.")
     )
-    blocks.append(
-        TableBlock("provenance", make_table("Provenance of this run", ["What", "Value"], facts), supplementary=True)
-    )
+    provenance = make_table("Provenance of this run", ["What", "Value"], facts, words=True)
+    blocks.append(TableBlock("provenance", provenance, supplementary=True))
     if run.inputs:
         rows = [(item.path, item.sha256) for item in run.inputs]
         files = make_table("Input files", ["File", "SHA-256"], rows, words=True)

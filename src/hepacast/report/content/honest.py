@@ -60,8 +60,8 @@ def _stability_text(kind: str, shares: list[SelectedShare]) -> str:
     always = [item for item in shares if item.frequency >= 0.8]
     what = "radiomics features" if kind == "radiomics" else f"{kind} predictors"
     return (
-        f"Of {len(shares)} {what} that were ever selected in the refits, {len(always)} were selected in at least 80% of "
-        f"them ({{stability-{kind}}})."
+        f"Of {len(shares)} {what} that were ever selected in the refits, {len(always)} were selected in at least 80% "
+        f"of them ({{stability-{kind}}})."
     )
 
 
@@ -149,7 +149,7 @@ def _remark(way: str, item: ModelValidation) -> str:
         return text + (f"; {plural(n.n_failed, 'fit')} failed and gave no prediction" if n.n_failed else "")
     if way == "bootstrap" and item.bootstrap is not None:
         b = item.bootstrap
-        text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} \N{MINUS SIGN} optimism {number(b.optimism, 3)}"
+        text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} less an optimism of {number(b.optimism, 3)}"
         return text + (f"; {b.n_failed} failed" if b.n_failed else "")
     return {
         "apparent": "flatters: judged on the patients of the fit",

@@ -41,7 +41,8 @@ def build_clinical(results: Results) -> list[Block]:
     chosen = listing([labels.get(name, name) for name in clinical.selected])
     if chosen:
         verb = "was an independent predictor" if len(clinical.selected) == 1 else "were independent predictors"
-        text = f"Of {plural(len({t.name.split('=')[0] for t in clinical.univariate}), 'candidate')}, {chosen} {verb} in the training set ({{multivariate}})."
+        candidates = len({term.name.split("=")[0] for term in clinical.univariate})
+        text = f"Of {plural(candidates, 'candidate')}, {chosen} {verb} in the training set ({{multivariate}})."
     else:
         text = "No clinical candidate was an independent predictor in the training set."
     blocks.append(Paragraph(text))
@@ -89,7 +90,7 @@ def logistic_table(models: list[tuple[str, Logistic]], title: str = "Multivariat
         rows.append(Row(("Intercept", "", number(model.intercept, 3)), "indent"))
     notes = ["OR, odds ratio; CI, confidence interval; \N{GREEK SMALL LETTER BETA}, log odds per unit."]
     notes.append(
-        "Odds ratios per unit of a variable that varies by much less than one unit are of no use; the lines below them are."
+        "The odds ratio per unit of a variable that varies by much less than a unit is of no use; those below it are."
     )
     beta = "\N{GREEK SMALL LETTER BETA} (SE)"
     return make_table(title, ["Variable", "Change", beta, "OR (95% CI)", "P"], rows, notes)
@@ -163,7 +164,8 @@ def _features_text(results: Results, model: RadiomicsModel) -> str:
     text += f" (settings {item.settings_hash[:12]})." if item.settings_hash else "."
     failed = {status: count for status, count in item.status_counts.items() if status != "ok" and count}
     if failed:
-        text += f" Values that could not be computed: {listing([f'{count:,} {status}' for status, count in failed.items()])}."
+        counts = listing([f"{count:,} {status}" for status, count in failed.items()])
+        text += f" Values that could not be computed: {counts}."
     return text
 
 

@@ -49,15 +49,15 @@ def build(results: Results) -> list[Block]:
     if failed:
         blocks.append(Callout("warning", "Models without numbers", "; ".join(failed) + "."))
     blocks.append(TableBlock("discrimination", discrimination_table(results)))
-    figure = _figure(results, name, item)
-    if figure is not None:
-        blocks.append(figure)
     thresholds = threshold_table(results)
     if thresholds.rows:
         blocks.append(TableBlock("classification", thresholds))
     comparisons = delong_table(results)
     if comparisons.rows:
         blocks.append(TableBlock("delong", comparisons))
+    figure = _figure(results, name, item)
+    if figure is not None:
+        blocks.append(figure)
     return blocks
 
 
@@ -189,9 +189,9 @@ def threshold_table(results: Results) -> Table:
             rows += [Row((set_label(name),), "group"), *lines]
     columns = ["Model", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy", "TP/FP/TN/FN"]
     notes = [
-        f"Percent ({confidence(results)}). A patient counts as positive at or above the cut-off, which was fixed in the "
-        "training set. PPV and NPV, positive and negative predictive value; TP, true positives; FP, false positives; "
-        "TN, true negatives; FN, false negatives.",
+        f"Percent ({confidence(results)}). A patient counts as positive at or above the cut-off, which was fixed in "
+        "the training set. PPV and NPV, positive and negative predictive value; TP, true positives; FP, false "
+        "positives; TN, true negatives; FN, false negatives.",
     ]
     return make_table("Classification at fixed cut-offs", columns, rows, notes)
 

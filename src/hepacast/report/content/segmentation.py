@@ -98,7 +98,8 @@ def metrics_table(rows: list[CaseMetrics], title: str = "Automatic segmentation,
     undefined = sum(row.status != "ok" for row in rows)
     if undefined:
         notes.append(
-            f"{plural(undefined, 'comparison')} with an empty mask on one or both sides; undefined values are not in the means."
+            f"{plural(undefined, 'comparison')} with an empty mask on one or both sides; undefined values are not in "
+            "the means."
         )
     columns = ["Metric", "Structure", *heads, *(["Mean"] if len(names) > 1 else [])]
     return make_table(title, columns, body, notes)

@@ -86,7 +86,7 @@ def _honest(results: Results) -> list[str]:
 
 def _comparison(results: Results) -> list[str]:
     try:
-        name, item = judged_set(results)
+        _, item = judged_set(results)
     except Omit:
         return []
     main = main_model(results)

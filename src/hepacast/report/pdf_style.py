@@ -1,0 +1,94 @@
+"""Fonts, text styles and inline markup of the PDF report."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from hepacast.figures.style import FONT_FILES
+from hepacast.report.model import spans
+
+FONT_FAMILY = "LiberationSans"
+
+
+@functools.cache
+def register_fonts() -> None:
+    """Register the shipped font, and DejaVu for the few signs that it lacks."""
+    import matplotlib
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    names = {"regular": "", "bold": "-Bold", "italic": "-Italic", "bolditalic": "-BoldItalic"}
+    for kind, suffix in names.items():
+        pdfmetrics.registerFont(TTFont(f"{FONT_FAMILY}{suffix}", str(FONT_FILES[kind])))
+    pdfmetrics.registerFontFamily(
+        FONT_FAMILY, FONT_FAMILY, f"{FONT_FAMILY}-Bold", f"{FONT_FAMILY}-Italic", f"{FONT_FAMILY}-BoldItalic"
+    )
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    pdfmetrics.registerFont(TTFont("DejaVuSans", str(folder / "DejaVuSans.ttf")))
+    pdfmetrics.registerFont(TTFont("DejaVuSansMono", str(folder / "DejaVuSansMono.ttf")))
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    from reportlab.pdfbase import pdfmetrics
+
+    font: Any = pdfmetrics.getFont(FONT_FAMILY)
+    return frozenset(font.face.charToGlyph)
+
+
+def safe(text: str) -> str:
+    """Escaped text; signs that the font lacks are set in DejaVu."""
+    known = _glyphs()
+    return "".join(
+        escape(sign) if ord(sign) in known or sign in "\n\t" else f'<font name="DejaVuSans">{escape(sign)}</font>'
+        for sign in text
+    )
+
+
+def markup(text: str, numbers: dict[str, str] | None = None) -> str:
+    """Marked-up text in reportlab's own markup."""
+    parts = []
+    for span in spans(text, numbers):
+        piece = safe(span.text)
+        for wanted, tag in ((span.bold, "b"), (span.italic, "i"), (span.superscript, "super")):
+            if wanted:
+                piece = f"<{tag}>{piece}</{tag}>"
+        parts.append(piece)
+    return "".join(parts)
+
+
+def text_styles() -> dict[str, Any]:
+    """Paragraph styles by name."""
+    from reportlab.lib.colors import HexColor
+    from reportlab.lib.enums import TA_CENTER
+    from reportlab.lib.styles import ParagraphStyle
+
+    body = ParagraphStyle(
+        "body", fontName=FONT_FAMILY, fontSize=9.5, leading=13.2, spaceAfter=6, textColor=HexColor("#1A1A1A")
+    )
+
+    def like(name: str, **changes: Any) -> ParagraphStyle:
+        return ParagraphStyle(name, parent=body, **changes)
+
+    bold = f"{FONT_FAMILY}-Bold"
+    return {
+        "body": body,
+        "title": like("title", fontName=bold, fontSize=22, leading=27, spaceAfter=8),
+        "subtitle": like("subtitle", fontSize=12, leading=16, textColor=HexColor("#4A5560"), spaceAfter=16),
+        "heading": like("heading", fontName=bold, fontSize=14, leading=18, spaceBefore=14, spaceAfter=7,
+                        keepWithNext=1),
+        "subheading": like("subheading", fontName=bold, fontSize=10.5, spaceBefore=6, spaceAfter=4, keepWithNext=1),
+        "bullet": like("bullet", leftIndent=12, bulletIndent=2, spaceAfter=3),
+        "caption": like("caption", fontSize=8.6, leading=11.4, spaceBefore=4, spaceAfter=12),
+        "table-title": like("table-title", fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1),
+        "cell": like("cell", fontSize=7.8, leading=9.8, spaceAfter=0, alignment=TA_CENTER),
+        "cell-left": like("cell-left", fontSize=7.8, leading=9.8, spaceAfter=0),
+        "cell-indent": like("cell-indent", fontSize=7.8, leading=9.8, spaceAfter=0, leftIndent=8),
+        "note": like("note", fontSize=7.4, leading=9.4, spaceAfter=1, textColor=HexColor("#4A5560")),
+        "formula": like("formula", fontName="DejaVuSansMono", fontSize=7.4, leading=10.4, backColor=HexColor("#F4F6F8"),
+                        borderPadding=5, spaceBefore=6, spaceAfter=12),
+        "toc": like("toc", fontSize=9.5, leading=15, spaceAfter=0),
+    }  # fmt: skip
