@@ -1,0 +1,203 @@
+"""Radiomics models without a formula: any classifier at the end of the chain, stacks, and a search with a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.pipeline import Pipeline
+
+from hepacast.errors import HepacastError, ModelError
+from hepacast.modelling.base import Array, as_frame, as_outcome, listed
+from hepacast.modelling.classifiers import PenalizedLogistic, raw_score
+from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
+from hepacast.modelling.score_model import FittedScore, ScoreModel, ScoreRule, fit_counting
+from hepacast.stats.ranks import auc_from_ranks
+
+
+@dataclass(frozen=True)
+class _PipelineScore:
+    """A fitted pipeline's score; the same for everybody when no feature reached the classifier."""
+
+    chain: Pipeline
+    constant: float | None
+
+    def score(self, frame: pd.DataFrame) -> Array:
+        if self.constant is not None:
+            return np.full(len(frame), self.constant)
+        table = frame
+        for _, step in self.chain.steps[:-1]:
+            table = step.transform(table)
+        return raw_score(self.chain[-1], table)
+
+
+class ChainScore(ScoreModel):
+    """A chain that ends in any classifier; its score is the classifier's.
+
+    `decision_function` is the score, `predict_proba` its logistic calibration. Parameters and attributes as in
+    `ScoreModel` and `Radscore`; ``score="apparent"`` makes no sense for classifiers that learn their training patients
+    by heart (forests, nearest neighbors), so cross-fitting is the default.
+
+    Parameters
+    ----------
+    chain
+        Pipeline of steps and a classifier.
+    score, n_folds, seed
+        As in `Radscore`.
+    """
+
+    def __init__(self, chain: Pipeline, score: ScoreRule = "cross-fitted", n_folds: int = 5, seed: int = 0) -> None:
+        self.chain = chain
+        self.score = score
+        self.n_folds = n_folds
+        self.seed = seed
+
+    def _fit_score(self, frame: pd.DataFrame, outcome: Integers) -> FittedScore:
+        chain = clone(self.chain)
+        counts = fit_counting(Pipeline(chain.steps[:-1]), frame, outcome) if len(chain.steps) > 1 else []
+        table = frame
+        for _, step in chain.steps[:-1]:
+            table = step.transform(table)
+        if not table.shape[1]:
+            rate = outcome.mean()
+            note = next((item.note for item in counts if item.note), "no feature is left")
+            return FittedScore(
+                _PipelineScore(chain, float(np.log(rate / (1 - rate)))), counts, "no signal", note, chain
+            )
+        chain[-1].fit(table, outcome)
+        return FittedScore(_PipelineScore(chain, None), counts, "ok", "", chain)
+
+    @property
+    def selected_(self) -> list[str]:
+        """Features that reach the classifier."""
+        if len(self.chain_.steps) == 1:
+            return list(self._columns)
+        return [str(name) for name in self.chain_[-2].get_feature_names_out()]
+
+
+class Stacked(ClassifierMixin, BaseEstimator):
+    """Several classifiers whose cross-fitted scores are combined by a ridge logistic model.
+
+    Parameters
+    ----------
+    members
+        (name, classifier) pairs.
+    n_folds, seed
+        Of the cross-fitting.
+    """
+
+    def __init__(self, members: Sequence[tuple[str, Any]], n_folds: int = 5, seed: int = 0) -> None:
+        self.members = members
+        self.n_folds = n_folds
+        self.seed = seed
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit members and combination."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        folds = inner_fold_count(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, outcome, folds, self.seed, "stack")
+        scores = np.empty((len(frame), len(self.members)))
+        for number in range(folds):
+            held = fold == number
+            for column, (_, member) in enumerate(self.members):
+                fitted = clone(member).fit(frame[~held], outcome[~held])
+                scores[held, column] = raw_score(fitted, frame[held])
+        self.members_ = [(name, clone(member).fit(frame, outcome)) for name, member in self.members]
+        self.combination_ = PenalizedLogistic(alpha=0.0, seed=self.seed)
+        self.combination_.fit(pd.DataFrame(scores, index=frame.index, columns=self._names()), outcome)
+        return self
+
+    def _names(self) -> list[str]:
+        return [f"{number}:{name}" for number, (name, _) in enumerate(self.members)]
+
+    def decision_function(self, X: Any) -> Array:
+        """Log odds of each row."""
+        frame = as_frame(X)
+        scores = np.column_stack([raw_score(member, frame) for _, member in self.members_])
+        return self.combination_.decision_function(pd.DataFrame(scores, index=frame.index, columns=self._names()))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        risk = 1 / (1 + np.exp(-self.decision_function(X)))
+        return np.column_stack([1 - risk, risk])
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.decision_function(X) >= 0).astype(np.int64)
+
+
+class Searched(ClassifierMixin, BaseEstimator):
+    """The best of several chains by inner cross-validation: a fixed budget, spent inside whatever fold this is in.
+
+    Parameters
+    ----------
+    candidates
+        (description, estimator) pairs. Equal scores: the first.
+    n_folds, seed
+        Of the inner cross-validation; its measure is the mean AUC within folds.
+
+    Attributes
+    ----------
+    scores_
+        Inner AUC of each candidate; NaN for one that could not be fitted (`failures_` says why).
+    best_
+        Description of the chosen one.
+    estimator_
+        The chosen one, fitted to all rows.
+    """
+
+    def __init__(self, candidates: Sequence[tuple[str, Any]], n_folds: int = 3, seed: int = 0) -> None:
+        self.candidates = candidates
+        self.n_folds = n_folds
+        self.seed = seed
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Search and fit."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        folds = inner_fold_count(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, outcome, folds, self.seed, "search")
+        self.failures_: dict[str, str] = {}
+        self.scores_ = {
+            name: self._inner_auc(name, candidate, frame, outcome, fold) for name, candidate in self.candidates
+        }
+        usable = {name: score for name, score in self.scores_.items() if np.isfinite(score)}
+        if not usable:
+            raise ModelError(
+                "No chain of the search could be fitted.", found=listed(dict.fromkeys(self.failures_.values()), 3)
+            )
+        self.best_ = max(usable, key=lambda name: usable[name])
+        self.estimator_ = clone(dict(self.candidates)[self.best_]).fit(frame, outcome)
+        return self
+
+    def _inner_auc(self, name: str, candidate: Any, frame: pd.DataFrame, outcome: Integers, fold: Integers) -> float:
+        aucs = []
+        for number in np.unique(fold):
+            held = fold == number
+            try:
+                fitted = clone(candidate).fit(frame[~held], outcome[~held])
+                aucs.append(auc_from_ranks(outcome[held], raw_score(fitted, frame[held])))
+            except (HepacastError, np.linalg.LinAlgError) as error:
+                self.failures_[name] = str(error).split("\n")[0]
+                return float("nan")
+        return float(np.mean(aucs))
+
+    def decision_function(self, X: Any) -> Array:
+        """Score of the chosen chain."""
+        return raw_score(self.estimator_, X)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event by the chosen chain, shape (n, 2)."""
+        return np.asarray(self.estimator_.predict_proba(X))
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)

@@ -1,0 +1,335 @@
+"""Classifiers of the chain grammar: one registry, every one with `decision_function` or `predict_proba`.
+
+Each entry builds a scikit-learn classifier from its parameters, the class weights and a seed. Linear ones carry `coef_`
+and `intercept_`, so that their score has a formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from hepacast.compute.optional import require
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, as_frame, as_outcome, listed, numbers_of
+from hepacast.modelling.folds import inner_fold_count, stratified_folds
+from hepacast.stats.firth import fit_firth
+from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.penalized_cv import Rule, cv_glmnet
+
+Weighting = Literal["none", "balanced"]
+
+
+def class_weights(outcome: NDArray[np.int64], weighting: Weighting) -> Array:
+    """Weight of each row: 1, or inversely proportional to the size of its class (mean 1)."""
+    if weighting == "none":
+        return np.ones(len(outcome))
+    share = outcome.mean()
+    return np.where(outcome == 1, 0.5 / share, 0.5 / (1 - share))
+
+
+class _Linear(ClassifierMixin, BaseEstimator):
+    """Base of the linear classifiers."""
+
+    coef_: Array
+    intercept_: Array
+
+    def decision_function(self, X: Any) -> Array:
+        """Log odds of each row."""
+        return np.asarray(numbers_of(as_frame(X)) @ self.coef_[0] + self.intercept_[0])
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        risk = expit(self.decision_function(X))
+        return np.column_stack([1 - risk, risk])
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the log odds are 0 or more."""
+        return (self.decision_function(X) >= 0).astype(np.int64)
+
+
+class PlainLogistic(_Linear):
+    """Maximum likelihood, Firth's penalty when it has no maximum (or always).
+
+    Parameters
+    ----------
+    firth
+        ``"auto"`` or ``"always"``.
+    weighting
+        Class weights.
+    """
+
+    def __init__(self, firth: str = "auto", weighting: Weighting = "none") -> None:
+        self.firth = firth
+        self.weighting = weighting
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        weights = class_weights(outcome, self.weighting)
+        matrix = numbers_of(frame)
+        names = [str(name) for name in frame.columns]
+        fit = None if self.firth == "always" else fit_logistic(matrix, outcome, names, weights=weights)
+        if fit is None or not fit.ok:
+            fit = fit_firth(matrix, outcome, names, weights=weights).require()
+        self.coef_, self.intercept_ = fit.coef[None, :], np.array([fit.intercept])
+        return self
+
+
+class PenalizedLogistic(_Linear):
+    """Ridge, elastic net or LASSO with the penalty chosen by inner cross-validation (deviance), as glmnet does it.
+
+    Parameters
+    ----------
+    alpha
+        0 ridge, 1 LASSO.
+    rule
+        ``"min"`` or ``"1se"``.
+    n_folds, seed
+        Of the inner cross-validation.
+    weighting
+        Class weights.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        rule: Rule = "min",
+        n_folds: int = 5,
+        weighting: Weighting = "none",
+        seed: int = 0,
+    ) -> None:
+        self.alpha = alpha
+        self.rule = rule
+        self.n_folds = n_folds
+        self.weighting = weighting
+        self.seed = seed
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        folds = inner_fold_count(outcome, self.n_folds, frame.index)
+        choice = cv_glmnet(
+            numbers_of(frame),
+            outcome,
+            stratified_folds(frame.index, outcome, folds, self.seed, "penalty"),
+            alpha=self.alpha,
+            weights=class_weights(outcome, self.weighting),
+            n_lambda=30 if self.alpha == 0 else 60,
+            lambda_min_ratio=1e-4 if self.alpha == 0 else 0.01,
+            shared_path=True,
+        )
+        intercept, coefficients = choice.coefficients(self.rule)
+        self.coef_, self.intercept_ = coefficients[None, :], np.array([intercept])
+        return self
+
+
+class Calibrated(ClassifierMixin, BaseEstimator):
+    """Any classifier with its scores turned into risks by cross-fitting (Platt's logistic, or isotonic).
+
+    The classifier is fitted to all rows; the calibration to scores that each row got from a fit without it.
+
+    Parameters
+    ----------
+    classifier
+        The classifier.
+    method
+        ``"platt"`` or ``"isotonic"``.
+    n_folds, seed
+        Of the cross-fitting.
+    """
+
+    def __init__(
+        self, classifier: Any, method: Literal["platt", "isotonic"] = "platt", n_folds: int = 5, seed: int = 0
+    ) -> None:
+        self.classifier = classifier
+        self.method = method
+        self.n_folds = n_folds
+        self.seed = seed
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit the classifier and its calibration."""
+        from sklearn.base import clone
+        from sklearn.isotonic import IsotonicRegression
+
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        folds = inner_fold_count(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, outcome, folds, self.seed, "calibration")
+        scores = np.empty(len(frame))
+        for number in range(folds):
+            held = fold == number
+            scores[held] = raw_score(clone(self.classifier).fit(frame[~held], outcome[~held]), frame[held])
+        self.classifier_ = clone(self.classifier).fit(frame, outcome)
+        if self.method == "isotonic":
+            self.map_: Any = IsotonicRegression(out_of_bounds="clip").fit(scores, outcome)
+        else:
+            self.map_ = PlainLogistic()
+            constant = np.ptp(scores) == 0
+            self.map_.fit(np.empty((len(scores), 0)) if constant else scores[:, None], outcome)
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        scores = raw_score(self.classifier_, X)
+        if self.method == "isotonic":
+            risk = np.asarray(self.map_.predict(scores))
+        else:
+            width = self.map_.coef_.shape[1]
+            risk = self.map_.predict_proba(scores[:, None][:, :width])[:, 1]
+        return np.column_stack([1 - risk, risk])
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+
+
+def raw_score(classifier: Any, X: Any) -> Array:
+    """A classifier's score, on the scale of log odds where it has one (risks of 0 and 1 count as 0.005 and 0.995)."""
+    if hasattr(classifier, "decision_function"):
+        return np.asarray(classifier.decision_function(X), dtype=float).ravel()
+    risk = np.clip(np.asarray(classifier.predict_proba(X), dtype=float)[:, 1], 0.005, 0.995)
+    return np.asarray(np.log(risk / (1 - risk)))
+
+
+def _svm(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    from sklearn.svm import SVC
+
+    return SVC(**{"kernel": "rbf", "C": 1.0, "gamma": "scale", **parameters}, class_weight=_sk(weighting))
+
+
+def _knn(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(**{"n_neighbors": 15, "weights": "distance", **parameters})
+
+
+def _random_forest(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    defaults = {"n_estimators": 500, "min_samples_leaf": 2}
+    return RandomForestClassifier(**{**defaults, **parameters}, class_weight=_sk(weighting), random_state=seed)
+
+
+def _extra_trees(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    defaults = {"n_estimators": 500, "min_samples_leaf": 2}
+    return ExtraTreesClassifier(**{**defaults, **parameters}, class_weight=_sk(weighting), random_state=seed)
+
+
+def _xgboost(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    package = require("xgboost", purpose="The classifier xgboost", extra="ml")
+    defaults = {"n_estimators": 200, "max_depth": 3, "learning_rate": 0.05, "subsample": 0.8, "colsample_bytree": 0.5}
+    return package.XGBClassifier(**{**defaults, **parameters}, random_state=seed, n_jobs=1, eval_metric="logloss")
+
+
+def _mlp(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    from sklearn.neural_network import MLPClassifier
+
+    # Adam with a fixed number of passes: stopping early is a part of its regularization, not a failure.
+    defaults = {"hidden_layer_sizes": (16,), "alpha": 1.0, "max_iter": 200, "learning_rate_init": 5e-3, "tol": 0.0}
+    defaults["n_iter_no_change"] = 200
+    return _Quiet(MLPClassifier(**{**defaults, **parameters}, random_state=seed))
+
+
+class _Quiet(ClassifierMixin, BaseEstimator):
+    """A classifier whose iterations are meant to end at their limit, without a warning about it."""
+
+    def __init__(self, classifier: Any) -> None:
+        self.classifier = classifier
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit."""
+        import warnings
+
+        from sklearn.base import clone
+        from sklearn.exceptions import ConvergenceWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.classifier_ = clone(self.classifier).fit(X, y)
+        self.classes_ = self.classifier_.classes_
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        return np.asarray(self.classifier_.predict_proba(X))
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """The likelier class."""
+        return np.asarray(self.classifier_.predict(X))
+
+
+def _naive_bayes(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    from sklearn.naive_bayes import GaussianNB
+
+    return GaussianNB(**{"var_smoothing": 1e-2, **parameters})
+
+
+def _sk(weighting: Weighting) -> str | None:
+    return None if weighting == "none" else "balanced"
+
+
+def _penalized(alpha: float) -> Callable[[dict[str, Any], Weighting, int], Any]:
+    return lambda parameters, weighting, seed: PenalizedLogistic(
+        **{"alpha": alpha, **parameters}, weighting=weighting, seed=seed
+    )
+
+
+Builder = Callable[[dict[str, Any], Weighting, int], Any]
+
+#: Classifiers by name. The first group is linear: a chain that ends in one of them has a formula.
+LINEAR: dict[str, Builder] = {
+    "logistic": lambda parameters, weighting, seed: PlainLogistic(**parameters, weighting=weighting),
+    "firth": lambda parameters, weighting, seed: PlainLogistic(firth="always", **parameters, weighting=weighting),
+    "ridge": _penalized(0.0),
+    "elastic_net": _penalized(0.5),
+    "lasso": _penalized(1.0),
+}
+OTHERS: dict[str, Builder] = {
+    "svm": _svm,
+    "knn": _knn,
+    "random_forest": _random_forest,
+    "extra_trees": _extra_trees,
+    "xgboost": _xgboost,
+    "mlp": _mlp,
+    "naive_bayes": _naive_bayes,
+}
+CLASSIFIERS: dict[str, Builder] = {**LINEAR, **OTHERS}
+
+
+#: Classifiers that cannot weight the classes.
+UNWEIGHTED = frozenset({"knn", "xgboost", "mlp", "naive_bayes"})
+
+
+def make_classifier(name: str, parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+    """A classifier of the registry.
+
+    Raises
+    ------
+    ModelError
+        Unknown name or parameter.
+    """
+    if name not in CLASSIFIERS:
+        raise ModelError("Unknown classifier.", expected=listed(CLASSIFIERS, 20), found=name)
+    if weighting != "none" and name in UNWEIGHTED:
+        raise ModelError(
+            f"The classifier {name} takes no class weights.",
+            expected=listed((item for item in CLASSIFIERS if item not in UNWEIGHTED), 20),
+            remedy="set class_weights to none (a ranking by risk, and its AUC, hardly change)",
+        )
+    try:
+        return CLASSIFIERS[name](dict(parameters), weighting, seed)
+    except TypeError as error:
+        raise ModelError(f"The classifier {name} does not take these parameters.", found=str(error)) from error
