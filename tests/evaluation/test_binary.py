@@ -165,3 +165,14 @@ def test_figures_are_drawn(pima):
         found.plot("pie")
     with pytest.raises(ModelError, match="calibration"):
         found.plot("calibration", model="c")
+
+
+def test_forest_figure_of_a_logistic_table(golden):
+    from hepacast.evaluation.drawing import forest_figure
+    from hepacast.stats.logistic_table import logistic_table
+
+    _, data = golden("a1_logistic_pima")
+    table = logistic_table(data, "type", ["glu", "bmi"], univariate=False)
+    assert forest_figure(table).axes
+    with pytest.raises(ModelError, match="no univariate"):
+        forest_figure(table, which="univariate")

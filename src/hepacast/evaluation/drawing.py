@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepacast.errors import ModelError
+
 if TYPE_CHECKING:
     from hepacast.evaluation.calibration import Calibration
     from hepacast.evaluation.decision import DecisionCurves
     from hepacast.evaluation.roc import RocResult
+    from hepacast.stats.logistic_table import LogisticTable
 
 
 def roc_figure(curves: Mapping[str, RocResult], *, title: str = "") -> Any:
@@ -44,10 +47,10 @@ def calibration_figure(found: Calibration, *, title: str = "") -> Any:
     notes = [f"Brier {found.brier:.3f}", f"ICI {found.ici:.3f}"]
     if not np.isnan(found.slope.estimate):
         low, high = found.slope.ci
-        notes.insert(0, f"Slope {found.slope.estimate:.2f} ({low:.2f}–{high:.2f})")
+        notes.insert(0, f"Slope {found.slope.estimate:.2f} ({low:.2f} to {high:.2f})")
     if not np.isnan(found.citl.estimate):
         low, high = found.citl.ci
-        notes.insert(1, f"In the large {found.citl.estimate:.2f} ({low:.2f}–{high:.2f})")
+        notes.insert(1, f"In the large {found.citl.estimate:.2f} ({low:.2f} to {high:.2f})")
     return draw_calibration(points, smooth=smooth, notes=notes, risks=found.risk, outcomes=found.y, title=title)
 
 
@@ -61,3 +64,13 @@ def decision_figure(found: DecisionCurves, *, title: str = "") -> Any:
     ]
     everybody = BandCurve(found.thresholds, found.treat_all)
     return draw_decision(curves, everybody, prevalence=found.prevalence, title=title)
+
+
+def forest_figure(table: LogisticTable, *, which: str = "multivariate") -> Any:
+    """Odds ratios of a logistic table (`multivariate` or `univariate` analysis) as a forest plot."""
+    from hepacast.figures.forest import ForestRow, draw_forest
+
+    lines = table.multivariate if which == "multivariate" else table.univariate
+    if not lines:
+        raise ModelError(f"There is no {which} analysis to draw.")
+    return draw_forest([ForestRow(line.term, line.odds_ratio, line.low, line.high, line.p) for line in lines])
