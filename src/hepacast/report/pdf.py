@@ -135,11 +135,15 @@ class _Writer:
         if sum(wanted) <= self.width:
             spare = (self.width - sum(wanted)) / len(wanted)
             return [value + spare for value in wanted]
-        room = self.width - sum(least)
-        if room <= 0:
+        if sum(least) >= self.width:
             return [value * self.width / sum(least) for value in least]
-        extra = [value - low for value, low in zip(wanted, least, strict=True)]
-        return [low + room * more / max(sum(extra), 1e-9) for low, more in zip(least, extra, strict=True)]
+        # Narrow columns keep what they want; the wide ones share the rest: lower a common cap until all fit.
+        low, high = 0.0, max(wanted)
+        for _ in range(40):
+            cap = (low + high) / 2
+            total = sum(max(floor, min(want, cap)) for want, floor in zip(wanted, least, strict=True))
+            low, high = (cap, high) if total < self.width else (low, cap)
+        return [max(floor, min(want, low)) for want, floor in zip(wanted, least, strict=True)]
 
     def figure(self, block: FigureBlock) -> list[Any]:
         from reportlab.lib.units import mm

@@ -61,37 +61,32 @@ def build_survival(results: Results) -> list[Block]:
     if results.evaluation is None or not results.evaluation.survival:
         raise Omit("the study has no follow-up")
     items = results.evaluation.survival
-    panels = tuple(_km_panel(item) for item in items)
     texts = [f"{item.end_point}, {set_label(item.set).lower()}" for item in items]
     caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
-    cut = items[0].cut
-    model = items[0].model or main_model(results)
-    blocks: list[Block] = [
-        Paragraph(
-            f"Patients were divided by the {model} model's risk at {number(cut, 3)}, a cut-off that was fixed in the "
-            "training set."
-        )
-    ]
-    blocks.append(
-        FigureBlock("survival", f"Survival by risk group (Kaplan-Meier, 95% confidence bands): {caption}.", panels)
+    how = "; ".join(dict.fromkeys(f"{set_label(item.set).lower()}: {item.cutoff}" for item in items if item.cutoff))
+    text = (
+        f"Patients were divided into two groups of risk at a cut-off that was fixed in training ({how})." if how else ""
     )
-    blocks.append(Paragraph(" ".join(_km_text(item) for item in items)))
-    return blocks
+    panels = tuple(_km_panel(item) for item in items)
+    figure = FigureBlock("survival", f"Survival by risk group (Kaplan-Meier) with confidence bands: {caption}.", panels)
+    return [*([Paragraph(text)] if text else []), figure, *(Paragraph(_km_text(item)) for item in items)]
 
 
 def _km_panel(item: KmResult) -> Panel:
     curves = [
-        KmCurve(capital(g.name), g.time, g.survival, g.lower, g.upper, g.censored, g.at_risk) for g in item.groups
+        KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, item.at_risk.get(g.name, []))
+        for g in item.groups
     ]
     note = ""
     if item.hazard_ratio is not None:
         h = item.hazard_ratio
-        note = f"Hazard ratio {with_interval(h.hr, h.lower, h.upper, 2)}"
+        note = f"Hazard ratio {with_interval(h.value, h.low, h.high, 2)}"
     draw = partial(
         draw_km,
         curves,
         at_risk_times=item.at_risk_times,
-        p=item.log_rank.p,
+        p=item.p,
+        test=item.test,
         note=note,
         x_label=f"Time ({item.unit})",
         y_label=f"Without event ({item.end_point})",
@@ -102,17 +97,13 @@ def _km_panel(item: KmResult) -> Panel:
 def _km_text(item: KmResult) -> str:
     groups = []
     for g in item.groups:
-        median = g.median[0] if g.median else float("nan")
         text = f"{g.name} {g.n} patients, {g.events} events"
-        groups.append(
-            text + (f", median {number(median, 1)} {item.unit}" if is_finite(median) else ", median not reached")
-        )
-    text = (
-        f"{capital(set_label(item.set))}, {item.end_point}: {'; '.join(groups)}; log-rank {p_sentence(item.log_rank.p)}"
-    )
+        known = is_finite(g.median)
+        groups.append(text + (f", median {number(g.median, 1)} {item.unit}" if known else ", median not reached"))
+    text = f"{capital(set_label(item.set))}, {item.end_point}: {'; '.join(groups)}; {item.test} {p_sentence(item.p)}"
     if item.hazard_ratio is not None:
         h = item.hazard_ratio
-        text += f"; hazard ratio {with_interval(h.hr, h.lower, h.upper, 2)}"
+        text += f"; hazard ratio {with_interval(h.value, h.low, h.high, 2)}"
     if item.concordance is not None:
         text += f"; C {with_interval(item.concordance.c, item.concordance.lower, item.concordance.upper)}"
     return text + "."

@@ -93,8 +93,9 @@ def _model_limits(results: Results) -> list[str]:
             )
         if models.clinical is not None:
             found.append(
-                f"Clinical predictors were chosen by P < {models.clinical.alpha:g} in these same patients, as published "
-                "studies do. This favors chance findings: the nested numbers account for it, the odds ratios do not."
+                f"Clinical predictors were chosen by P < {models.clinical.alpha:g} in these same patients, as "
+                "published studies do. This favors chance findings; the nested numbers account for it, the odds "
+                "ratios do not."
             )
     item = validation_of(results, main_model(results)) if models is not None else None
     if item is not None and item.nested is not None and item.usual is not None:

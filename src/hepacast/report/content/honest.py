@@ -13,10 +13,11 @@ from hepacast.report.content.common import (
     main_model,
     model_label,
     model_names,
+    result_of,
     validation_of,
 )
-from hepacast.report.formatting import MISSING, number, p_sentence, percent, plural
-from hepacast.report.inputs import Estimate, ModelValidation, Results, SelectedShare
+from hepacast.report.formatting import MISSING, number, p_sentence, percent, plural, with_interval
+from hepacast.report.inputs import Estimate, ModelValidation, Results, SelectedShare, StabilityIndex
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
@@ -42,7 +43,7 @@ def build(results: Results) -> list[Block]:
     blocks.append(TableBlock("validation", _table(results, models)))
     for kind, shares in results.validation.stability.items():
         if shares:
-            blocks.append(Paragraph(_stability_text(kind, shares)))
+            blocks.append(Paragraph(_stability_text(kind, shares, results.validation.nogueira.get(kind))))
     permutation = results.validation.permutation
     if permutation is not None and permutation.null_auc:
         blocks.append(_null(permutation.null_auc, permutation.observed, permutation.p, permutation.model))
@@ -56,24 +57,34 @@ def build_supplement(results: Results) -> list[Block]:
     return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
 
 
-def _stability_text(kind: str, shares: list[SelectedShare]) -> str:
+def _stability_text(kind: str, shares: list[SelectedShare], index: StabilityIndex | None) -> str:
     always = [item for item in shares if item.frequency >= 0.8]
     what = "radiomics features" if kind == "radiomics" else f"{kind} predictors"
+    known = ""
+    if index is not None and is_finite(index.index):
+        known = f" Nogueira's stability index is {with_interval(index.index, index.low, index.high, 2)}."
     return (
         f"Of {len(shares)} {what} that were ever selected in the refits, {len(always)} were selected in at least 80% "
-        f"of them ({{stability-{kind}}})."
+        f"of them ({{stability-{kind}}}).{known}"
     )
 
 
-def _estimates(item: ModelValidation) -> dict[str, Estimate]:
+def _estimates(results: Results, model: str) -> dict[str, Estimate]:
+    """AUC by way of validation; apparent and frozen ones stand in the evaluation if not in the validation."""
+    item = validation_of(results, model) or ModelValidation()
     found = {
-        "apparent": item.apparent,
+        "apparent": item.apparent or _auc(results, "training", model),
         "usual": item.usual,
         "nested": item.nested.auc if item.nested is not None else None,
         "bootstrap": item.bootstrap.corrected if item.bootstrap is not None else None,
-        "frozen": item.frozen,
+        "frozen": item.frozen or _auc(results, "validation", model),
     }
     return {way: value for way, value in found.items() if value is not None}
+
+
+def _auc(results: Results, set_name: str, model: str) -> Estimate | None:
+    found = result_of(results, set_name, model)
+    return found.auc if found is not None and found.status == "ok" else None
 
 
 def _text(results: Results) -> str:
@@ -84,7 +95,7 @@ def _text(results: Results) -> str:
     )
     item = validation_of(results, main_model(results))
     if item is not None and item.nested is not None:
-        flattering = item.usual or item.apparent
+        flattering = item.usual or _estimates(results, main_model(results)).get("apparent")
         if flattering is not None and is_finite(flattering.value, item.nested.auc.value):
             gap = flattering.value - item.nested.auc.value
             way = "usual way" if item.usual is not None else "apparent AUC"
@@ -97,7 +108,7 @@ def _figure(results: Results, models: list[str]) -> FigureBlock:
     rows = [
         AucRow(model_label(model), _WAYS[way], value.value, value.low, value.high, way not in _FLATTERS)
         for model in models
-        for way, value in _estimates(validation_of(results, model) or ModelValidation()).items()
+        for way, value in _estimates(results, model).items()
     ]
     bayes = _bayes(results)
     caption = "AUC by way of validation; hollow marks are the ways that flatter."
@@ -123,7 +134,8 @@ def _table(results: Results, models: list[str]) -> Table:
         assert item is not None
         rows.append(Row((f"{model_label(model)} model",), "group"))
         rows += [
-            Row((_WAYS[way], estimate(value), _remark(way, item)), "indent") for way, value in _estimates(item).items()
+            Row((_WAYS[way], estimate(value), _remark(way, item)), "indent")
+            for way, value in _estimates(results, model).items()
         ]
     bayes = _bayes(results)
     if bayes is not None:

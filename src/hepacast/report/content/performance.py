@@ -28,7 +28,7 @@ from hepacast.report.content.common import (
     set_label,
 )
 from hepacast.report.formatting import MISSING, number, p_value, with_interval
-from hepacast.report.inputs import ModelResult, Results, SetResult
+from hepacast.report.inputs import Change, ModelResult, Results, SetResult
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
@@ -197,18 +197,32 @@ def threshold_table(results: Results) -> Table:
 
 
 def delong_table(results: Results) -> Table:
-    """Paired comparisons of AUCs."""
+    """Paired comparisons of AUCs, and of how patients are reclassified."""
     assert results.evaluation is not None
+    sets = results.evaluation.sets
+    more = any(c.nri is not None or c.idi is not None for item in sets.values() for c in item.comparisons)
     rows: list[Row] = []
-    for name, item in results.evaluation.sets.items():
+    for name, item in sets.items():
         if item.comparisons:
             rows.append(Row((set_label(name),), "group"))
         for c in item.comparisons:
-            pair = f"{model_label(c.first)} \N{MINUS SIGN} {model_label(c.second).lower()}"
-            rows.append(Row((pair, estimate(c.difference), number(c.z, 2), p_value(c.p)), "indent"))
-    columns = ["Models", f"Difference in AUC ({confidence(results)})", "z", "P"]
-    notes = ["DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
-    return make_table("Comparison of AUCs", columns, rows, notes)
+            pair = f"{model_label(c.first)} against {model_label(c.second).lower()}"
+            cells = [pair, estimate(c.difference), number(c.z, 2), p_value(c.p)]
+            rows.append(Row((*cells, *((_change(c.nri), _change(c.idi)) if more else ())), "indent"))
+    ci = confidence(results)
+    columns = ["Models", f"Difference in AUC ({ci})", "z", "P"]
+    notes = ["P of DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
+    if more:
+        columns += [f"NRI ({ci})", f"IDI ({ci})"]
+        notes.append("NRI, continuous net reclassification improvement; IDI, integrated discrimination improvement.")
+    return make_table("Comparison of models", columns, rows, notes)
+
+
+def _change(change: Change | None) -> str:
+    if change is None:
+        return MISSING
+    low, high = change.ci if len(change.ci) == 2 else (float("nan"), float("nan"))
+    return with_interval(change.estimate, low, high)
 
 
 def build_supplement(results: Results) -> list[Block]:

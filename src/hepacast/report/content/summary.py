@@ -11,11 +11,12 @@ from hepacast.report.content.common import (
     main_model,
     model_label,
     model_names,
+    result_of,
     set_label,
     validation_of,
 )
 from hepacast.report.formatting import number, p_sentence
-from hepacast.report.inputs import Results
+from hepacast.report.inputs import Estimate, Results
 from hepacast.report.model import Block, Bullets, Callout
 
 
@@ -77,8 +78,9 @@ def _honest(results: Results) -> list[str]:
     text = f"**Honest validation.** With every step repeated inside each fold, the {model} model's AUC is "
     text += estimate(item.nested.auc)
     usual = []
-    if item.apparent is not None:
-        usual.append(f"{number(item.apparent.value, 3)} on the patients of the fit")
+    apparent = item.apparent or _auc_of(results, "training", model)
+    if apparent is not None:
+        usual.append(f"{number(apparent.value, 3)} on the patients of the fit")
     if item.usual is not None:
         usual.append(f"{number(item.usual.value, 3)} the usual way, with features selected before cross-validation")
     return [text + (f"; it would read {' and '.join(usual)}." if usual else ".")]
@@ -96,6 +98,11 @@ def _comparison(results: Results) -> list[str]:
         if main in (c.first, c.second)
     ]
     return [f"**Comparison.** {model_label(main)} model, DeLong's test: {'; '.join(parts)}."] if parts else []
+
+
+def _auc_of(results: Results, set_name: str, model: str) -> Estimate | None:
+    found = result_of(results, set_name, model)
+    return found.auc if found is not None and found.status == "ok" else None
 
 
 def nothing_found(results: Results) -> str:
@@ -147,5 +154,6 @@ def truth_panel(results: Results) -> Callout:
     item = validation_of(results, model)
     if item is not None and item.nested is not None:
         text += f" Estimated: nested AUC of the {model} model {estimate(item.nested.auc)}"
-        text += f", frozen {estimate(item.frozen)}." if item.frozen is not None else "."
+        frozen = item.frozen or _auc_of(results, "validation", model)
+        text += f", frozen {estimate(frozen)}." if frozen is not None else "."
     return Callout("truth", "The planted truth", text)

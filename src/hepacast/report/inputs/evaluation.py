@@ -134,14 +134,26 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
+class Change:
+    """Reclassification of patients by the first model against the second: estimate, limits, P."""
+
+    estimate: float
+    p: float = float("nan")
+    ci: list[float] = field(default_factory=list)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class AucComparison:
-    """Paired DeLong test: AUC of `first` minus AUC of `second`."""
+    """Paired DeLong test: AUC of `first` minus AUC of `second`; continuous NRI and IDI where they were computed."""
 
     first: str
     second: str
     difference: Estimate
     z: float
     p: float
+    nri: Change | None = None
+    idi: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -166,42 +178,22 @@ class SetResult:
 
 @dataclass(frozen=True)
 class KmGroup:
-    """One Kaplan-Meier curve: steps with limits, times of censoring, median with limits, numbers at risk."""
+    """One Kaplan-Meier curve: steps with limits, times of censoring, median."""
 
     name: str
     n: int
     events: int
     time: list[float]
     survival: list[float]
-    lower: list[float] = field(default_factory=list)
-    upper: list[float] = field(default_factory=list)
+    low: list[float]
+    high: list[float]
     censored: list[float] = field(default_factory=list)
-    at_risk: list[int] = field(default_factory=list)
-    median: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class LogRankResult:
-    """Log-rank test of the groups."""
-
-    chi2: float
-    df: int
-    p: float
-
-
-@dataclass(frozen=True)
-class HazardRatio:
-    """High against low risk."""
-
-    hr: float
-    lower: float
-    upper: float
-    p: float = float("nan")
+    median: float = float("nan")
 
 
 @dataclass(frozen=True)
 class ConcordanceResult:
-    """Harrell's C of the score itself."""
+    """Harrell's C of the score itself, not of the groups."""
 
     c: float
     lower: float = float("nan")
@@ -210,28 +202,35 @@ class ConcordanceResult:
 
 @dataclass(frozen=True)
 class KmResult:
-    """Kaplan-Meier by risk group in one set: `RiskGroups.to_json` with the set, the end point and its unit.
+    """Kaplan-Meier by risk group in one set.
 
     Parameters
     ----------
-    set, end_point, unit
-        Where, of what, in which unit of time.
-    cut
-        Risk above which a patient is in the high-risk group; fixed in training.
-    at_risk_times
-        Columns of the table of numbers at risk.
+    end_point, unit
+        Name and time unit.
+    cutoff
+        How the groups were made, in words.
+    at_risk_times, at_risk
+        Numbers at risk by group.
+    p, test
+        Usually log-rank.
+    hazard_ratio
+        High against low risk.
+    concordance
+        Of the score itself.
     """
 
     set: str
     end_point: str
     unit: str
-    cut: float
     groups: list[KmGroup]
-    log_rank: LogRankResult
-    at_risk_times: list[float] = field(default_factory=list)
-    hazard_ratio: HazardRatio | None = None
+    at_risk_times: list[float]
+    at_risk: dict[str, list[int]]
+    p: float
+    test: str = "log-rank"
+    cutoff: str = ""
+    hazard_ratio: Estimate | None = None
     concordance: ConcordanceResult | None = None
-    model: str = ""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def load_results(folder: str | Path) -> Results:
         folder=folder,
         study=_study(folder / "study.resolved.yaml"),
         run=_read(RunInfo, folder / "run.json"),
-        flow=_read(Flow, folder / "cohort" / "flow.json"),
+        # The modelling stage writes the flow again: patients without features leave after the cohort stage.
+        flow=_read(Flow, folder / "modelling" / "flow.json") or _read(Flow, folder / "cohort" / "flow.json"),
         outcome=_read(OutcomeInfo, folder / "cohort" / "outcome.json"),
         columns=_read(list[ColumnInfo], folder / "cohort" / "columns.json") or [],
         findings=_read(list[FindingInfo], folder / "cohort" / "findings.json") or [],

@@ -279,13 +279,14 @@ class Nested:
 
 @dataclass(frozen=True)
 class Optimism:
-    """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism."""
+    """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism; `slope` of the calibration."""
 
     apparent: float
     optimism: float
     corrected: Estimate
     resamples: int
     n_failed: int = 0
+    slope: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -295,13 +296,13 @@ class ModelValidation:
     Parameters
     ----------
     apparent
-        AUC on the patients it was fitted on.
+        AUC on the patients it was fitted on; if left out, that of the training set in `evaluation.json`.
     usual
         Selection on all patients, then cross-validation of the last step: the usual, flattering way.
     nested, bootstrap
         Of the whole chain.
     frozen
-        AUC of the frozen model on the validation set.
+        AUC of the frozen model on the validation set; if left out, that in `evaluation.json`.
     """
 
     apparent: Estimate | None = None
@@ -318,6 +319,15 @@ class SelectedShare:
     name: str
     frequency: float
     label: str | None = None
+
+
+@dataclass(frozen=True)
+class StabilityIndex:
+    """Nogueira's index of the selection's stability (1: always the same, 0: as by chance), with limits."""
+
+    index: float
+    low: float = float("nan")
+    high: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -340,6 +350,8 @@ class Validation:
         By model name.
     stability
         ``radiomics`` and ``clinical``: selection frequencies over the refits, largest first.
+    nogueira
+        Stability index of each part.
     refits
         Number of refits that the frequencies are shares of.
     permutation
@@ -348,5 +360,6 @@ class Validation:
 
     models: dict[str, ModelValidation]
     stability: dict[str, list[SelectedShare]] = field(default_factory=dict)
+    nogueira: dict[str, StabilityIndex] = field(default_factory=dict)
     refits: int = 0
     permutation: Permutation | None = None
