@@ -177,7 +177,7 @@ def brute_fisher(table):
     return sum(p for cells in fill([]) if (p := probability(cells)) <= observed * (1 + 1e-7))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=2, max_size=4))
 def test_fisher_equals_the_naive_list_of_all_tables(rows):
     table = np.array(rows)

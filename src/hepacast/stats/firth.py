@@ -17,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_triangular
 from scipy.special import expit
 from scipy.stats import chi2, norm
 
@@ -77,9 +76,9 @@ def _maximize(
             factor = r
         else:
             factor = np.linalg.qr(r[:, moving])[1]
-        half = solve_triangular(factor, score[moving], trans="T")
+        half = np.linalg.solve(factor.T, score[moving])
         step = np.zeros(len(beta))
-        step[moving] = solve_triangular(factor, half)
+        step[moving] = np.linalg.solve(factor, half)
         # One long step on a flat penalized likelihood can leave the region where the quadratic model holds.
         step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
         for _ in range(40):
@@ -93,7 +92,7 @@ def _maximize(
         converged = float(half @ half) < 1e-22
     # The log-determinant was taken of the scaled design: put the scale back.
     loglik += float(np.log(scale).sum())
-    inverse = solve_triangular(r, np.eye(len(beta))) if np.isfinite(loglik) else np.full((len(beta),) * 2, np.nan)
+    inverse = np.linalg.inv(r) if np.isfinite(loglik) else np.full((len(beta),) * 2, np.nan)
     return _Penalized(beta / scale, loglik, inverse @ inverse.T / np.outer(scale, scale), iterations, converged)
 
 

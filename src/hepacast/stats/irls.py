@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 Array = NDArray[np.float64]
 
@@ -35,7 +34,7 @@ class Irls:
     @property
     def covariance(self) -> Array:
         """Inverse of the Fisher information, from R: (R'R)^-1."""
-        inverse = solve_triangular(self.r, np.eye(self.r.shape[0]))
+        inverse = np.linalg.inv(self.r)
         return np.asarray(inverse @ inverse.T)
 
 
@@ -95,7 +94,7 @@ def irls(
         diagonal = np.abs(np.diag(r))
         if not diagonal.min() > 1e-13 * diagonal.max():
             break
-        step = solve_triangular(r, projected)
+        step = np.linalg.solve(r, projected)
         gamma, eta, loglik, moved = _halve(scaled, gamma, step, offset, sign, weights, loglik)
         converged = float(projected @ projected) < DECREMENT
         if not moved:

@@ -69,7 +69,7 @@ def fit_logistic(
     if design.shape[1] > len(outcome):
         reason = f"{len(outcome)} patients cannot determine {design.shape[1]} coefficients"
         return LogisticFit.failed("singular", reason, labels, outcome, matrix)
-    null = irls(design[:, :1], outcome, weights=case, offset=known)
+    null = null_loglik(outcome, case, known)
     fit, direction = maximize(design, outcome, case, known)
     if direction is not None:
         return LogisticFit.failed("separated", _separation_reason(direction, labels), labels, outcome, matrix)
@@ -82,7 +82,7 @@ def fit_logistic(
         beta=fit.beta,
         covariance=fit.covariance,
         loglik=fit.loglik,
-        loglik_null=null.loglik,
+        loglik_null=null,
         iterations=fit.iterations,
         status="ok",
         reason="",
@@ -91,6 +91,14 @@ def fit_logistic(
         weights=case,
         offset=known,
     )
+
+
+def null_loglik(y: Array, weights: Array, offset: Array) -> float:
+    """Log-likelihood of the intercept alone (with the offset); in closed form where there is no offset."""
+    if offset.any():
+        return irls(np.ones((len(y), 1)), y, weights=weights, offset=offset).loglik
+    total, events = float(weights.sum()), float(weights @ y)
+    return events * np.log(events / total) + (total - events) * np.log1p(-events / total)
 
 
 def maximize(design: Array, y: Array, weights: Array, offset: Array) -> tuple[Irls, Array | None]:
