@@ -37,6 +37,17 @@ def test_numbers_equal_r(pbc):
         assert_allclose(found["smd"], truth["smd_pooled_avgvar"], rtol=1e-9)
 
 
+def test_quartiles_of_spss(pbc):
+    reference, data = pbc
+    table = describe(data, "dead", dict.fromkeys(reference["numeric"], "numeric"), quartiles=6)
+    for name, truth in reference["numeric"].items():
+        for group in ("0", "1"):
+            found = table.to_json()["variables"][name]["groups"][group]
+            assert_allclose([found["q1"], found["median"], found["q3"]], truth[f"q_type6_spss_{group}"], rtol=1e-12)
+    with pytest.raises(TableError, match="quartiles"):
+        describe(data, "dead", quartiles=1)
+
+
 def test_categories_equal_r(pbc):
     reference, data = pbc
     names = list(reference["categorical"])

@@ -28,6 +28,8 @@ from hepacast.stats.describe_rules import (
 from hepacast.stats.results import TestResult, impossible
 
 OVERALL = "Overall"
+QUARTILES = {7: "linear", 6: "weibull"}
+"""NumPy's names of the quantile types."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def describe(
     alpha: float = 0.05,
     equal_var: bool = False,
     yates: bool = False,
+    quartiles: int = 7,
 ) -> TableOne:
     """Describe patients, overall and by group.
 
@@ -165,12 +168,16 @@ def describe(
         Student's t and Fisher's ANOVA instead of Welch's.
     yates
         Continuity correction of 2 x 2 chi-square tests.
+    quartiles
+        Hyndman and Fan's type: 7 (R, NumPy) or 6 (SPSS).
 
     Raises
     ------
     TableError
         A column does not exist, is not numeric where it should be, or no patient has a group.
     """
+    if quartiles not in QUARTILES:
+        raise TableError("Unknown type of quartiles.", expected="7 (R) or 6 (SPSS)", found=str(quartiles))
     group_name, labels = _grouping(frame, by)
     kept = labels.notna().to_numpy()
     if not kept.any():
@@ -182,7 +189,7 @@ def describe(
     rows = []
     for spec in column_specs(used, specs, group_name):
         if spec.kind == "numeric":
-            rows.append(_numeric_row(used[spec.name], spec, members, groups, alpha, equal_var))
+            rows.append(_numeric_row(used[spec.name], spec, members, groups, alpha, equal_var, QUARTILES[quartiles]))
         else:
             rows.append(_categorical_row(used[spec.name], spec, members, groups, yates))
     return TableOne(
@@ -216,6 +223,7 @@ def _numeric_row(
     groups: Sequence[str],
     alpha: float,
     equal_var: bool,
+    quartiles: str,
 ) -> Row:
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     unreadable = np.isnan(values) & column.notna().to_numpy()
@@ -235,7 +243,7 @@ def _numeric_row(
     places = decimals(samples[OVERALL], spec.digits)
     numbers, cells = {}, []
     for name, sample in samples.items():
-        summary = _summary(sample)
+        summary = _summary(sample, quartiles)
         numbers[name] = {**summary, "missing": int(members[name].sum() - sample.size)}
         cells.append(_numeric_cell(summary, normal, places))
     several = len(groups) > 1
@@ -251,10 +259,10 @@ def _numeric_row(
     )
 
 
-def _summary(sample: NDArray[np.float64]) -> dict[str, Any]:
+def _summary(sample: NDArray[np.float64], quartiles: str) -> dict[str, Any]:
     if sample.size == 0:
         return {"n": 0} | dict.fromkeys(("mean", "sd", "median", "q1", "q3", "min", "max"), float("nan"))
-    q1, median, q3 = np.quantile(sample, [0.25, 0.5, 0.75])
+    q1, median, q3 = np.quantile(sample, [0.25, 0.5, 0.75], method=quartiles)  # type: ignore[call-overload]
     return {
         "n": int(sample.size),
         "mean": float(sample.mean()),
