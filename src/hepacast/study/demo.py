@@ -144,6 +144,8 @@ def demo_study(segmenter: str, seed: int, effect: str, changes: dict[str, Any]) 
     study["cohort"]["exclude"] = columns.exclusions()
     study["cohort"]["truth"] = "planted.json"
     segmentation = study["images"]["segmentation"]
+    segmentation["second_reader"] = "second_reader/{patient}.nii.gz"
+    study["features"]["min_icc"] = 0.75
     if segmenter == "nnunet":
         segmentation["nnunet"] = {"preset": "demo", "folds": 5, "test_fraction": 0.2}
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import hepacast
 from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import read_cohort
-from hepacast.compute.files import read_json
+from hepacast.compute.files import read_json, write_text
 from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
 from hepacast.study.context import Context
 from hepacast.study.stages.modelling import require_frozen
@@ -18,7 +18,11 @@ FILE = "model.hepacast"
 
 
 def write(context: Context, folder: Path) -> None:
-    """Run the stage."""
+    """Run the stage. A chain without a formula gives no bundle, but a note that says so."""
+    frozen = require_frozen(context)
+    if "unavailable" in frozen:
+        write_text(folder / "no-bundle.txt", f"{frozen['unavailable']}\n")
+        return
     make_bundle(context).write(folder / FILE)
 
 

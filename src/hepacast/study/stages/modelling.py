@@ -15,8 +15,9 @@ from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.controls import null_distribution, usual_way
+from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation, predictions_table
@@ -29,7 +30,7 @@ from hepacast.study.stages.describe_models import (
     nomogram_of,
     read_values,
 )
-from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
+from hepacast.study.stages.radiomics import analysis_cohort, analysis_features, reproducibility_table
 
 CENTER = "center"
 
@@ -92,14 +93,21 @@ def make_models(context: Context, analysis: Analysis) -> StudyModels:
 
 
 def _radiomics_model(context: Context, seed: int) -> Any:
-    options = context.study.modelling
-    if options.chain == "ptlf" and options.harmonize == "none":
-        return Radscore(score=options.radscore, seed=seed)
-    from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
-
+    """The chain of the study file, with the cohort's own ICC table and sites where it asks for them."""
+    options, minimum = context.study.modelling, context.study.features.min_icc
     spec = ChainSpec.load(options.chain)
     if options.harmonize == "combat":
         spec = spec.with_harmonizer(site_column=CENTER)
+    if minimum is not None:
+        table = reproducibility_table(context)
+        if table is None:
+            raise ModelError(
+                "There is no ICC of the features to filter by.",
+                expected="masks of a second reader of at least five patients (images.segmentation.second_reader)",
+                where="features.min_icc",
+                remedy="give the second reader's masks, or leave min_icc out",
+            )
+        spec = spec.with_reproducibility(table, minimum)
     return build_radiomics_model(spec, score=options.radscore, seed=seed)
 
 
@@ -112,7 +120,7 @@ def write(context: Context, folder: Path) -> None:
         fitted = models.fit(x, y)
         progress(1, 1)
     write_json(folder / "flow.json", analysis.cohort.flow.to_json())
-    write_json(folder / "frozen.json", fitted.to_dict())
+    write_json(folder / "frozen.json", _frozen(fitted))
     write_json(folder / "models.json", _models_json(context, analysis, fitted))
     predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
     nested = _nested(context, models, x, y)
@@ -123,6 +131,21 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "methods.json", _sentences(context, fitted, nested))
 
 
+def _frozen(fitted: StudyModels) -> dict[str, Any]:
+    """The models as plain numbers; or why there are none (a chain without a formula cannot be sent in a bundle)."""
+    try:
+        return fitted.to_dict()
+    except ModelError as error:
+        return {"unavailable": error.message}
+
+
+def _scored(fitted: StudyModels, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the chain's score as a column, where the score has no formula to compute it from."""
+    if fitted.radiomics_ is None or fitted.frozen_.score is not None:
+        return table
+    return table.assign(**{RADSCORE: fitted.radscore(table)})
+
+
 def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> dict[str, Any]:
     level = context.study.evaluation.confidence
     x, y = analysis.part("training")
@@ -130,10 +153,11 @@ def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> d
     content = describe_models(fitted, candidates, y.to_numpy(), analysis.words, level)
     frozen, name = fitted.frozen_, fitted.frozen_.names[-1]
     positive = analysis.cohort.outcome.positive  # type: ignore[union-attr]
-    nomogram = nomogram_of(frozen, name, analysis.words, x, f"Risk of {positive}")
-    risks = frozen.predict_risk(analysis.table)[name]
+    table = _scored(fitted, analysis.table)
+    nomogram = nomogram_of(frozen, name, analysis.words, table.loc[x.index], f"Risk of {positive}")
+    risks = frozen.predict_risk(table)[name]
     patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
-    row = analysis.table.loc[[patient]]
+    row = table.loc[[patient]]
     example = describe_example(patient, frozen, name, analysis.words, row, int(analysis.outcome[patient]))
     reading = None if nomogram is None else read_values(nomogram, frozen, name, analysis.words, row)
     content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)

@@ -6,28 +6,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hepacast.cohort import Cohort, PatientFlow, read_cohort
 from hepacast.compute.executor import map_items
-from hepacast.compute.files import read_json, write_json
+from hepacast.compute.files import atomic_path, read_json, write_json
 from hepacast.compute.hashing import hash_file, hash_value
 from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.io import read_labelmap, read_volume, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import lesions
 from hepacast.imaging.voi import VoiExpression
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
 from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.stats.agreement import icc_values
 from hepacast.study.context import Context
 from hepacast.study.schema import Images, Study
 from hepacast.study.stages.feature_table import read_feature_table, table_path
-from hepacast.study.stages.segmentation import MASKS, image_path, images_of
+from hepacast.study.stages.segmentation import MASKS, image_path, images_of, labelled_patients, read_expert
 
 FEATURES = "features.parquet"
+#: Fewer patients than this say nothing about agreement.
+MIN_READ_TWICE = 5
 
 
 def study_settings(study: Study) -> Settings:
@@ -104,29 +108,29 @@ def _images(study: Study) -> Images:
 
 
 def _jobs(context: Context, patients: list[str]) -> list[_Job]:
+    masks = context.out / "segmentation" / MASKS
+    labels = read_json(masks / "labels.json")
+    return [_job(context, patient, masks / f"{patient}.nii.gz", labels) for patient in patients]
+
+
+def _job(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> _Job:
     images, settings = images_of(context), load_settings(context)
-    labels = read_json(context.out / "segmentation" / MASKS / "labels.json")
-    prints, code = context.fingerprints, code_hash(("radiomics", "imaging"))
-    jobs = []
-    for patient in patients:
-        files = tuple((name, image_path(context, patient, name)) for name in images.sequences)
-        mask = context.out / "segmentation" / MASKS / f"{patient}.nii.gz"
-        key = hash_value(
-            [
-                [(name, prints.of(path)) for name, path in files],
-                hash_file(mask),
-                labels,
-                images.vois,
-                images.lesions,
-                images.min_lesion_ml,
-                settings.hash,
-                context.study.features.backend,
-                code,
-            ]
-        )
-        kept = context.cache / "features" / f"{patient}-{key[:24]}.parquet"
-        jobs.append(_Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept))
-    return jobs
+    files = tuple((name, image_path(context, patient, name)) for name in images.sequences)
+    key = hash_value(
+        [
+            [(name, context.fingerprints.of(path)) for name, path in files],
+            hash_file(mask),
+            labels,
+            images.vois,
+            images.lesions,
+            images.min_lesion_ml,
+            settings.hash,
+            context.study.features.backend,
+            code_hash(("radiomics", "imaging")),
+        ]
+    )
+    kept = context.cache / "features" / f"{patient}-{key[:24]}.parquet"
+    return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept)
 
 
 def write(context: Context, folder: Path) -> None:
@@ -145,6 +149,54 @@ def write(context: Context, folder: Path) -> None:
     write_long(table, folder / FEATURES)
     _summary(context, folder, table, settings)
     _analysed(cohort, table, folder)
+    if images_of(context).segmentation.second_reader is not None:
+        _reproducibility(context, cohort, folder)
+
+
+def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
+    """ICC of every feature between two readers' masks of the same patients (two-way random, absolute agreement)."""
+    options = images_of(context).segmentation
+    assert options.second_reader is not None
+    both = [
+        p
+        for p in labelled_patients(context, cohort.patients)
+        if context.path(options.second_reader, patient=p).exists()
+    ]
+    if len(both) < MIN_READ_TWICE:
+        return
+    jobs = []
+    for second in (False, True):
+        for patient in both:
+            mask = read_expert(context, patient, second=second)
+            kept = context.cache / "readers" / f"{patient}-{2 if second else 1}.nii.gz"
+            write_labelmap(mask, kept)
+            jobs.append(_job(context, patient, kept, dict(mask.labels)))
+    with context.reporter.track("features of two readers") as progress:
+        map_items(_measure, [job for job in jobs if not job.kept.is_file()], workers=context.workers, progress=progress)
+    first, second_reader = (
+        to_wide(concat_long([read_long(job.kept) for job in half], settings_hash="", engine=""))
+        for half in (jobs[: len(both)], jobs[len(both) :])
+    )
+    values = np.stack([first.to_numpy(), second_reader.loc[first.index, first.columns].to_numpy()], axis=1)
+    table = pd.DataFrame({"feature": first.columns, "icc": icc_values(values, "ICC2")})
+    with atomic_path(folder / "icc.parquet") as temporary:
+        table.to_parquet(temporary)
+    good = int((table["icc"] >= 0.75).sum())
+    text = (
+        f"{len(both)} patients were outlined by two readers; the intraclass correlation (two-way random, absolute "
+        f"agreement, single reader [@icc]) was 0.75 or more for {good} of {len(table)} features."
+    )
+    known = read_json(folder / "methods.json")
+    write_json(folder / "methods.json", [*known, {"stage": "radiomics", "text": text, "citations": ["icc"]}])
+
+
+def reproducibility_table(context: Context) -> dict[str, float] | None:
+    """ICC by feature, where two readers outlined enough patients; NaN (not judged) is left out."""
+    path = context.out / "radiomics" / "icc.parquet"
+    if not path.is_file():
+        return None
+    table = pd.read_parquet(path).dropna()
+    return dict(zip(table["feature"], table["icc"].astype(float), strict=True))
 
 
 def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Settings) -> None:
