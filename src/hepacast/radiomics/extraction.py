@@ -72,7 +72,7 @@ def extract(
     if backend != "hepacast":
         raise HepacastError("Unknown backend.", expected="hepacast or pyradiomics", found=str(backend))
     if chosen.mode == "ibsi":
-        from hepacast.radiomics.ibsi import extract_ibsi
+        from hepacast.radiomics.ibsi.extraction import extract_ibsi
 
         return extract_ibsi(volume, named, chosen)
     prepared = prepare(volume, named, chosen.parameters)

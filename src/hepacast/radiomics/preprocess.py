@@ -82,9 +82,9 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
     masks: dict[str, Mask] = {}
     entries: dict[str, dict[str, Any]] = {}
     for name, voi in vois.items():
-        mask = _mask_on_grid(volume, voi, parameters, name)
+        mask = mask_on_grid(volume, voi, parameters, name)
         try:
-            _check(mask, parameters, size=False)
+            check_voi(mask, parameters, size=False)
         except VoiError as error:
             failures[name] = str(error)
             continue
@@ -187,12 +187,12 @@ def resegment(values: npt.NDArray[Any], mask: Mask, parameters: Parameters) -> M
 
 
 def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: dict[str, Any]) -> PreparedVoi:
-    box = _check(mask, parameters, size=True)
+    box = check_voi(mask, parameters)
     shape_mask = mask
     if parameters.resegmentRange is not None:
         mask = resegment(grid.array, mask, parameters)
         # PyRadiomics crops the shape's mask, too, to the box of what is left.
-        box = _check(mask, parameters, size=True)
+        box = check_voi(mask, parameters)
         if parameters.additionalInfo:
             entries = {**entries, **diagnostics.mask_entries(grid, grid.with_array(mask), "resegmented")}
         if parameters.resegmentShape:
@@ -206,7 +206,7 @@ def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: d
     )
 
 
-def _check(mask: Mask, parameters: Parameters, *, size: bool) -> Box:
+def check_voi(mask: Mask, parameters: Parameters, *, size: bool = True) -> Box:
     """The VOI's box, if it may be measured.
 
     Raises
@@ -236,7 +236,7 @@ def _require_box(mask: Mask) -> Box:
     return box
 
 
-def _mask_on_grid(volume: Volume, voi: Volume, parameters: Parameters, name: str) -> Mask:
+def mask_on_grid(volume: Volume, voi: Volume, parameters: Parameters, name: str) -> Mask:
     chosen = voi.array if voi.array.dtype == bool else voi.array == parameters.label
     if not parameters.correctMask:
         volume.geometry.require_same(voi.geometry, what=f"the VOI {name}")

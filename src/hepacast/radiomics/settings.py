@@ -18,13 +18,14 @@ from pydantic import ValidationError
 from hepacast.compute.hashing import hash_value
 from hepacast.errors import StudyFileError
 from hepacast.radiomics import names
+from hepacast.radiomics.ibsi.parameters import INTERPOLATORS, UNDERSTOOD, IbsiParameters
 from hepacast.radiomics.parameters import FILTER_SETTINGS, GLOBAL_ONLY, NOT_HASHED, VOXEL_SETTINGS, Parameters
 
 Mode = Literal["pyradiomics", "ibsi"]
 
 NAMED = ("ptlf", "early-recurrence", "ibsi")
 
-_SECTIONS = ("imageType", "featureClass", "setting", "voxelSetting", "mode")
+_SECTIONS = ("imageType", "featureClass", "setting", "voxelSetting", "mode", "ibsi")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Settings:
         "pyradiomics" (its definitions) or "ibsi" (the standard's, where the two differ).
     name
         Name of a named setting or stem of the file, for messages only.
+    ibsi
+        What only the IBSI mode needs.
     """
 
     parameters: Parameters = field(default_factory=lambda: Parameters.model_validate({}))
@@ -54,6 +57,7 @@ class Settings:
     )
     mode: Mode = "pyradiomics"
     name: str | None = None
+    ibsi: IbsiParameters = field(default_factory=lambda: IbsiParameters.model_validate({}))
 
     @classmethod
     def load(cls, source: Settings | str | Path | Mapping[str, Any]) -> Settings:
@@ -113,6 +117,9 @@ class Settings:
             for name in self.image_types
         }
         classes = {name: sorted(names.selected_features(name, chosen)) for name, chosen in self.feature_classes.items()}
+        if self.mode == "ibsi":
+            kept = {key: shared[key] for key in shared if key in UNDERSTOOD}
+            return {"mode": self.mode, "setting": kept, "ibsi": self.ibsi.model_dump(mode="json")}
         return {"mode": self.mode, "setting": shared, "imageType": types, "featureClass": classes}
 
     @staticmethod
@@ -164,7 +171,7 @@ class Settings:
     def feature_names(self) -> list[str]:
         """Every feature of a VOI, in PyRadiomics' order: shape first, then image by image."""
         if self.mode == "ibsi":
-            from hepacast.radiomics.ibsi import ibsi_feature_names
+            from hepacast.radiomics.ibsi.extraction import ibsi_feature_names
 
             return ibsi_feature_names(self)
         result = []
@@ -211,6 +218,10 @@ def _parse(content: Mapping[str, Any], *, name: str | None, where: str | None) -
         if key not in VOXEL_SETTINGS:
             raise _unknown("voxelSetting", key, VOXEL_SETTINGS, where)
     parameters = _parameters({**general, **voxel}, where=where)
+    if mode == "ibsi":
+        return _ibsi_settings(content, parameters, name, where)
+    if "ibsi" in content:
+        raise StudyFileError("The section ibsi needs mode: ibsi.", where=where)
     settings = Settings(
         parameters=parameters,
         image_types=_image_types(_section(content, "imageType", where) or {"Original": {}}, where),
@@ -221,6 +232,40 @@ def _parse(content: Mapping[str, Any], *, name: str | None, where: str | None) -
     for image_type in settings.image_types:
         _check_image_type(image_type, settings.parameters_for(image_type), where)
     return settings
+
+
+def _ibsi_settings(content: Mapping[str, Any], parameters: Parameters, name: str | None, where: str | None) -> Settings:
+    for section in ("imageType", "featureClass", "voxelSetting"):
+        if content.get(section):
+            raise StudyFileError(
+                f"The section {section} has no meaning in mode: ibsi.",
+                expected="sections setting and ibsi",
+                found=section,
+                where=where,
+            )
+    for key in parameters.model_fields_set:
+        if key not in UNDERSTOOD:
+            raise StudyFileError(
+                f"The setting {key} has no meaning in mode: ibsi.", expected=", ".join(UNDERSTOOD), where=where
+            )
+    if parameters.interpolator not in INTERPOLATORS:
+        raise _unknown("interpolator of mode: ibsi", str(parameters.interpolator), INTERPOLATORS, where)
+    own = _section(content, "ibsi", where)
+    legal = tuple(IbsiParameters.model_fields)
+    for key in own:
+        if key not in legal:
+            raise _unknown("ibsi setting", key, legal, where)
+    try:
+        ibsi = IbsiParameters.model_validate(own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StudyFileError(
+            f"The IBSI setting {first['loc'][0] if first['loc'] else ''} has an illegal value.",
+            found=repr(first["input"]),
+            where=where,
+            remedy=first["msg"],
+        ) from error
+    return Settings(parameters, {"Original": {}}, {}, "ibsi", name, ibsi)
 
 
 def _section(content: Mapping[str, Any], name: str, where: str | None) -> dict[str, Any]:

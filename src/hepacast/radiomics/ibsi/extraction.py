@@ -1,0 +1,71 @@
+"""Extraction in the IBSI mode: all families of every VOI under IBSI's tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepacast.imaging import Volume
+from hepacast.radiomics.ibsi import intensity
+from hepacast.radiomics.ibsi.morphology import NAMES as MORPHOLOGY
+from hepacast.radiomics.ibsi.morphology import morphology
+from hepacast.radiomics.ibsi.parameters import IbsiParameters
+from hepacast.radiomics.ibsi.process import process
+from hepacast.radiomics.ibsi.texture import feature_tags, textures
+from hepacast.radiomics.parameters import Parameters
+
+if TYPE_CHECKING:
+    from hepacast.radiomics.settings import Settings
+    from hepacast.radiomics.table import ExtractionResult
+
+
+def ibsi_feature_names(settings: Settings) -> list[str]:
+    """The tags of all features, in the order of IBSI's tables."""
+    return [
+        *(f"morph_{name}" for name in MORPHOLOGY),
+        "loc_peak_loc",
+        "loc_peak_glob",
+        *(f"stat_{name}" for name in intensity.STATISTICS),
+        *(f"ih_{name}" for name in intensity.HISTOGRAM),
+        *(f"ivh_{name}" for name in intensity.VOLUME_HISTOGRAM),
+        *feature_tags(settings.ibsi.aggregation),
+    ]
+
+
+def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings) -> ExtractionResult:
+    """IBSI's features of every VOI; see `hepacast.radiomics.extract`."""
+    from hepacast.radiomics.extraction import engine_name
+    from hepacast.radiomics.preprocess import VoiError, check_voi, mask_on_grid
+    from hepacast.radiomics.table import ExtractionResult, VoiResult
+
+    expected = ibsi_feature_names(settings)
+    results: dict[str, VoiResult] = {}
+    for name, voi in vois.items():
+        mask = mask_on_grid(volume, voi, settings.parameters, name)
+        try:
+            check_voi(mask, settings.parameters)
+            values, notes = measure_ibsi(volume, mask, settings.parameters, settings.ibsi)
+        except VoiError as error:
+            results[name] = VoiResult.failed(name, expected, str(error))
+            continue
+        results[name] = VoiResult.of(name, expected, values, {}, diagnostics=notes)
+    return ExtractionResult(results, settings.hash, engine_name())
+
+
+def measure_ibsi(
+    volume: Volume, mask: np.ndarray, parameters: Parameters, ibsi: IbsiParameters
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Features and diagnostics of one VOI, both under IBSI's tags."""
+    voi = process(volume, mask, parameters, ibsi)
+    inside = voi.image[voi.intensity]
+    values = {f"morph_{name}": value for name, value in morphology(voi).items()}
+    values.update({f"loc_{name}": value for name, value in intensity.local_peaks(voi).items()})
+    values.update({f"stat_{name}": value for name, value in intensity.statistics(inside).items()})
+    levels = voi.levels[voi.intensity]
+    values.update({f"ih_{name}": value for name, value in intensity.histogram(levels, voi.n_levels).items()})
+    curve = intensity.volume_histogram(inside, parameters, ibsi)
+    values.update({f"ivh_{name}": value for name, value in curve.items()})
+    values.update(textures(voi, ibsi.aggregation, parameters.gldm_a))
+    return values, voi.diagnostics
