@@ -28,7 +28,7 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Outline liver and tumors on one image."""
-    from hepacast.study.single import segment_image
+    from hepacast.study.one_image import segment_image
 
     result = segment_image(
         image, output, model=model, liver=liver, weights=weights, overlay=overlay, reporter=make_reporter(quiet)
@@ -37,7 +37,9 @@ def segment(
 
 
 def extract(
-    image: Annotated[Path, typer.Argument(help="Image, or a table (CSV, Excel) with columns patient, image, mask.")],
+    image: Annotated[
+        Path | None, typer.Argument(help="Image, or a table (CSV, Excel) with columns patient, image, mask.")
+    ] = None,
     mask: Annotated[Path | None, typer.Argument(help="Mask of the image.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")] = None,
     labels: Annotated[str, typer.Option(help="Names of label values, as liver=1,tumor=2.")] = "",
@@ -46,16 +48,21 @@ def extract(
     backend: Annotated[str, typer.Option(help="hepacast or pyradiomics.")] = "hepacast",
     maps: Annotated[Path | None, typer.Option(help="Also write voxel-wise feature maps into this folder.")] = None,
     compare: Annotated[Path | None, typer.Option(help="Table made elsewhere, to compare with.")] = None,
+    perturb: Annotated[
+        Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
+    ] = None,
     explain: Annotated[str | None, typer.Option(help="Explain one feature and stop.")] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
     """Measure radiomics features of one image, or of a table of patients."""
-    from hepacast.study.single import explain_feature, extract_image
+    from hepacast.study.features_of import explain_feature, extract_image
 
-    if explain or str(image) == "explain":
-        typer.echo(explain_feature(explain or str(mask)))
+    if explain is not None:
+        typer.echo(explain_feature(explain))
         return
+    if image is None:
+        raise typer.BadParameter("an image, or a table of patients, is needed")
     text = extract_image(
         image,
         mask,
@@ -66,6 +73,7 @@ def extract(
         backend=backend,
         maps=maps,
         compare=compare,
+        perturb=perturb,
         workers=workers,
         reporter=make_reporter(quiet),
     )

@@ -36,7 +36,7 @@ def predict(
     import json
     import re
 
-    from hepacast.study.single import predict_patient
+    from hepacast.study.one_patient import predict_patient
 
     # A comma separates values only where another name=value follows: "inr=1,2" is a decimal comma.
     values = [part for item in [*(labs or []), *(more or [])] for part in re.split(r",(?=[^,=]+=)", item)]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hepacast.cohort import Cohort, PatientFlow, read_cohort
@@ -20,10 +19,10 @@ from hepacast.imaging.io import read_labelmap, read_volume, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import lesions
 from hepacast.imaging.voi import VoiExpression
+from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
 from hepacast.segmentation.base import available_structures, structure_mask
-from hepacast.stats.agreement import icc_values
 from hepacast.study.context import Context
 from hepacast.study.schema import Images, Study
 from hepacast.study.stages.feature_table import read_feature_table, table_path
@@ -177,8 +176,7 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
         to_wide(concat_long([read_long(job.kept) for job in half], settings_hash="", engine=""))
         for half in (jobs[: len(both)], jobs[len(both) :])
     )
-    values = np.stack([first.to_numpy(), second_reader.loc[first.index, first.columns].to_numpy()], axis=1)
-    table = pd.DataFrame({"feature": first.columns, "icc": icc_values(values, "ICC2")})
+    table = icc_features([first, second_reader])["icc2"].rename("icc").reset_index()
     with atomic_path(folder / "icc.parquet") as temporary:
         table.to_parquet(temporary)
     good = int((table["icc"] >= 0.75).sum())

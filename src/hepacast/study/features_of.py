@@ -1,0 +1,200 @@
+"""Features of one image or of a table of patients: what `hepacast extract` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from hepacast.compute.files import write_text
+from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.errors import StudyFileError, TableError
+from hepacast.imaging import Volume
+from hepacast.imaging.io import read_mask, read_volume, write_volume
+from hepacast.radiomics import (
+    Case,
+    Settings,
+    compare_features,
+    estimate,
+    explain,
+    extract,
+    extract_patients,
+    extract_perturbed,
+    feature_maps,
+    perturbation_icc,
+    read_other_table,
+    write_long,
+)
+from hepacast.radiomics.table import ExtractionResult
+from hepacast.study.one_image import label_values, parse_vois
+
+TABLE_COLUMNS = ("patient", "image", "mask")
+
+
+def extract_image(
+    image: str | Path,
+    mask: str | Path | None,
+    output: str | Path | None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    vois: str = "",
+    settings: str = "ptlf",
+    backend: str = "hepacast",
+    maps: Path | None = None,
+    compare: Path | None = None,
+    perturb: Path | None = None,
+    workers: int = 0,
+    reporter: Reporter | None = None,
+) -> str:
+    """Measure one image, or every row of a table with columns patient, image, mask; returns a summary.
+
+    Parameters
+    ----------
+    image, mask
+        The image and its mask; or a table of patients (CSV, Excel) and no mask.
+    output
+        ``.csv``: one row a patient and VOI, as PyRadiomics writes it; ``.parquet``: the long table with status.
+    labels, vois
+        Names of label values; VOIs by algebra (``parenchyma: liver - tumor; tumor: tumor``).
+    maps
+        Folder for voxel-wise feature maps of the first VOI.
+    compare
+        A table made elsewhere: how far it agrees, and what may explain the differences.
+    perturb
+        With a table of patients: file (CSV) for each feature's ICC under perturbed images and masks.
+
+    Raises
+    ------
+    HepacastError
+        Image, mask, table or settings cannot be used.
+    """
+    say = reporter or SilentReporter()
+    chosen, values = Settings.load(settings), label_values(labels or {})
+    if mask is None:
+        return _extract_table(Path(image), output, values, vois, chosen, backend, perturb, workers, say)
+    volume = read_volume(image)
+    named = parse_vois(vois, dict(read_mask(mask, values, reference=volume)))
+    cost = estimate(volume, named, chosen)
+    say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
+    result = extract(volume, named, chosen, backend=backend)
+    n = len(chosen.feature_names())
+    lines = [f"{n} features of {len(named)} VOIs by {result.engine}, settings {chosen.hash[:12]}"]
+    for name, item in result.vois.items():
+        undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
+        lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
+    if maps is not None:
+        lines += _write_maps(volume, named, chosen, maps)
+    if compare is not None:
+        lines += _compared(result, compare, chosen)
+    lines += _save(result.to_long("1"), output)
+    return "\n".join(lines)
+
+
+def _write_maps(volume: Volume, named: dict[str, Volume], settings: Settings, folder: Path) -> list[str]:
+    lines = []
+    for voi, mask in named.items():
+        for feature, item in feature_maps(volume, mask, settings).items():
+            write_volume(item, folder / f"{voi}_{feature}.nii.gz")
+        lines.append(f"  maps of {voi}: {folder}")
+    return lines
+
+
+def _compared(result: ExtractionResult, path: Path, settings: Settings) -> list[str]:
+    if not path.is_file():
+        raise TableError("The table to compare with does not exist.", where=str(path))
+    frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+    lines = []
+    for voi, item in result.vois.items():
+        other = read_other_table(frame, voi=voi if len(result.vois) > 1 else None)
+        found = compare_features(item.features, other, settings)
+        lines.append(f"  {voi}: {found.agreement:.2%} of {len(found.features)} common features agree within 1e-6")
+        lines += [f"    {text}" for text in found.explanations]
+    return lines
+
+
+def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:
+    if output is None:
+        return [f"  {row.voi} {row.feature} = {row.value:.6g}" for row in table.itertuples()]
+    path = Path(output)
+    if path.suffix.lower() == ".csv":
+        wide = table.pivot(index=["patient", "voi"], columns="feature", values="value")
+        order = list(dict.fromkeys(table["feature"]))
+        write_text(path, wide[order].to_csv(lineterminator="\n"))
+    elif path.suffix.lower() in (".parquet", ".pq"):
+        write_long(table, path)
+    else:
+        raise StudyFileError("Features are written as .csv or .parquet.", found=path.name)
+    return [f"wrote {path}"]
+
+
+def _extract_table(
+    path: Path,
+    output: str | Path | None,
+    labels: dict[str, int] | None,
+    vois: str,
+    settings: Settings,
+    backend: str,
+    perturb: Path | None,
+    workers: int,
+    say: Reporter,
+) -> str:
+    frame = _read_patients(path)
+    if output is None and perturb is None:
+        raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
+    cases = [_case(row, path.parent, labels, vois) for row in frame.itertuples()]
+    lines = []
+    if output is not None:
+        with say.track("features") as progress:
+            table = extract_patients(
+                cases,
+                settings,
+                workers=workers,
+                progress=progress,
+                backend=backend,  # type: ignore[arg-type]
+            )
+        failed = table.loc[table["status"] == "failed", "patient"].nunique()
+        lines.append(f"{len(frame)} patients, {failed} of them with a VOI that could not be measured")
+        lines += _save(table, output)
+    if perturb is not None:
+        with say.track("perturbed features") as progress:
+            tables = extract_perturbed(cases, settings, workers=workers, progress=progress)
+        icc = perturbation_icc(tables)
+        write_text(perturb, icc.to_csv(lineterminator="\n"))
+        good = int((icc["icc2"] >= 0.75).sum())
+        lines.append(f"{good} of {len(icc)} features have an ICC of 0.75 or more under {len(tables)} perturbations")
+        lines.append(f"wrote {perturb}")
+    return "\n".join(lines)
+
+
+def _read_patients(path: Path) -> pd.DataFrame:
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".xlsx"):
+        raise StudyFileError("A mask is needed.", expected="IMAGE MASK, or a table with columns patient, image, mask")
+    if not path.is_file():
+        raise TableError("The table of patients does not exist.", where=str(path))
+    frame: pd.DataFrame = pd.read_csv(path, dtype=str) if kind == ".csv" else pd.read_excel(path, dtype=str)
+    missing = [name for name in TABLE_COLUMNS if name not in frame.columns]
+    if missing:
+        raise TableError(
+            "The table of patients lacks columns.",
+            expected=", ".join(TABLE_COLUMNS),
+            found=", ".join(map(str, frame.columns)),
+            where=str(path),
+        )
+    return frame
+
+
+def _case(row: object, base: Path, labels: dict[str, int] | None, vois: str) -> Case:
+    """One patient; masks are read here, so that a VOI expression can be worked out."""
+    image, mask = base / str(getattr(row, "image")), base / str(getattr(row, "mask"))  # noqa: B009
+    if not vois.strip():
+        named: dict[str, str | Path | Volume] = dict(read_mask(mask, labels))
+    else:
+        named = dict(parse_vois(vois, dict(read_mask(mask, labels))))
+    return Case(str(getattr(row, "patient")), {"": image}, named)  # noqa: B009
+
+
+def explain_feature(name: str) -> str:
+    """Formula, source and IBSI code of a feature, in words."""
+    return explain(name).to_text()

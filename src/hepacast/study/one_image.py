@@ -1,0 +1,121 @@
+"""One image: what `hepacast segment` does, and the VOIs of a mask file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.errors import StudyFileError
+from hepacast.imaging import Volume
+from hepacast.imaging.io import read_mask, read_volume, write_labelmap
+from hepacast.imaging.lesions import describe_voi
+from hepacast.imaging.overlay import overlay_png
+from hepacast.imaging.voi import VoiExpression
+from hepacast.segmentation.base import COMPOSITES, LabelMapResult
+
+
+def run_segmenter(
+    volume: Volume,
+    model: str,
+    *,
+    liver: Volume | None = None,
+    weights: Path | None = None,
+    reporter: Reporter,
+) -> LabelMapResult:
+    """Segment a volume with a named segmenter; time and memory are told first.
+
+    Raises
+    ------
+    HepacastError
+        The segmenter is not known, not installed, or cannot use the image.
+    """
+    from hepacast.segmentation import make_segmenter
+
+    options = {"weights": str(weights)} if weights is not None else {}
+    segmenter = make_segmenter(model, **options)
+    estimate = segmenter.estimate(volume)
+    reporter.say(f"segmenting: about {format_seconds(estimate.seconds)}, {format_bytes(estimate.bytes)} of memory")
+    with reporter.track("segmenting") as bar:
+        return segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
+
+
+def segment_image(
+    image: str | Path,
+    output: str | Path,
+    *,
+    model: str = "builtin",
+    liver: str | Path | None = None,
+    weights: Path | None = None,
+    overlay: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> str:
+    """Segment one image and write the label map; returns a summary.
+
+    Raises
+    ------
+    HepacastError
+        The image or the segmenter cannot be used.
+    """
+    say = reporter or SilentReporter()
+    volume = read_volume(image)
+    given = None
+    if liver is not None:
+        masks = read_mask(liver, reference=volume)
+        merged = next(iter(masks.values())).array.copy()
+        for mask in masks.values():
+            merged |= mask.array
+        given = volume.with_array(merged)
+    result = run_segmenter(volume, model, liver=given, weights=weights, reporter=say)
+    write_labelmap(result.labelmap, output)
+    if overlay is not None:
+        stored = {name: result.mask(name) for name in result.names}
+        overlay_png(volume, stored, overlay)
+    labels = ", ".join(f"{name}={value}" for name, value in result.names.items())
+    lines = [f"wrote {output} ({labels}) in {format_seconds(result.seconds)}"]
+    for name in result.structures:
+        report = describe_voi(result.mask(name), name)
+        lines.append(f"  {name}: {report.volume_ml:.0f} ml" + (f" ({report.reason})" if report.reason else ""))
+    lines += [f"  note: {note}" for note in result.notes]
+    return "\n".join(lines)
+
+
+def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The masks, and the unions that they allow; `parenchyma` too, where liver and tumor are given.
+
+    A label file cannot hold overlapping structures, so `liver` beside `tumor` is the rest of the liver there: the
+    liver then becomes their union.
+    """
+    named = dict(masks)
+    if {"liver", "tumor"} <= set(named) and "parenchyma" not in named:
+        whole = named["liver"].array | named["tumor"].array
+        named["parenchyma"] = named["liver"].with_array(whole & ~named["tumor"].array)
+        named["liver"] = named["liver"].with_array(whole)
+    for union, parts in COMPOSITES.items():
+        if union not in named and set(parts) <= set(named):
+            merged = named[parts[0]].array.copy()
+            for part in parts[1:]:
+                merged |= named[part].array
+            named[union] = named[parts[0]].with_array(merged)
+    return named
+
+
+def parse_vois(text: str, masks: dict[str, Volume]) -> dict[str, Volume]:
+    """VOIs from ``"parenchyma: liver - tumor; tumor: tumor"``; all masks of the file when empty."""
+    if not text.strip():
+        return masks
+    named, vois = with_unions(masks), {}
+    for part in text.split(";"):
+        name, sign, expression = part.partition(":")
+        if not sign:
+            raise StudyFileError("A VOI is written as NAME: EXPRESSION.", found=part.strip())
+        vois[name.strip()] = VoiExpression.parse(expression.strip()).evaluate(named)
+    return vois
+
+
+def label_values(labels: Mapping[str, str]) -> dict[str, int] | None:
+    """Label values by name as numbers; None when none are named."""
+    try:
+        return {name: int(value) for name, value in labels.items()} or None
+    except ValueError as error:
+        raise StudyFileError("A label value must be a whole number.", found=str(dict(labels))) from error
