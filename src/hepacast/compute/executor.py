@@ -6,12 +6,17 @@ with one thread of linear algebra each, so that neither their number nor the mac
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import TypeVar
+
+from hepacast.errors import HepacastError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -84,6 +89,8 @@ def map_items(
     ------
     Exception
         Whatever `function` raised first; items not yet started are cancelled.
+    HepacastError
+        A worker process was stopped from outside, as a system does that runs out of memory.
     """
     todo = list(items)
     count = min(resolve_workers(workers), max(1, len(todo)))
@@ -101,29 +108,69 @@ def map_items(
 def _map_processes(
     function: Callable[[Item], Result], todo: list[Item], count: int, progress: Progress | None
 ) -> list[Result]:
-    results: dict[int, Result] = {}
-    with (
-        _children_single_threaded(),
-        ProcessPoolExecutor(max_workers=count, mp_context=get_context("spawn")) as pool,
-    ):
-        pending: dict[Future[Result], int] = {}
-        queue = iter(enumerate(todo))
+    pool = ProcessPoolExecutor(
+        max_workers=count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    with _children_single_threaded(), pool:
         try:
-            # Only a few tasks wait in the pool, so that inputs (images) are not all in memory at once.
-            for index, item in queue:
-                pending[pool.submit(function, item)] = index
-                if len(pending) >= 2 * count:
-                    break
-            while pending:
-                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    results[pending.pop(future)] = future.result()
-                    if progress:
-                        progress(len(results), len(todo))
-                    for index, item in queue:
-                        pending[pool.submit(function, item)] = index
-                        break
+            return _collect(pool, function, todo, count, progress)
+        except BrokenProcessPool as error:
+            raise HepacastError(
+                "A worker process was stopped by the system.",
+                expected=f"{count} processes that work to the end",
+                found="one that ended in the middle, most often for lack of memory",
+                remedy="run the same command again with fewer processes (--workers 1): finished parts are kept",
+            ) from error
+        except KeyboardInterrupt:
+            # What a worker is at may take minutes; finished items are on disk already where that matters.
+            for process in list((getattr(pool, "_processes", None) or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _collect(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    todo: list[Item],
+    count: int,
+    progress: Progress | None,
+) -> list[Result]:
+    """Feed the pool and gather results; only a few items wait in it, so that images are not all in memory at once."""
+    results: dict[int, Result] = {}
+    pending: dict[Future[Result], int] = {}
+    queue = iter(enumerate(todo))
+    for index, item in queue:
+        pending[pool.submit(function, item)] = index
+        if len(pending) >= 2 * count:
+            break
+    while pending:
+        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            results[pending.pop(future)] = future.result()
+            if progress:
+                progress(len(results), len(todo))
+            for index, item in queue:
+                pending[pool.submit(function, item)] = index
+                break
     return [results[index] for index in range(len(todo))]
+
+
+def _start_worker() -> None:
+    """In a fresh worker: leave Ctrl-C to the parent, and end when the parent is gone.
+
+    A worker waits for its next item on a pipe that it holds open itself, so without this it would outlive a killed
+    parent for ever, with its memory.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

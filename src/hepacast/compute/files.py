@@ -16,8 +16,8 @@ import numpy as np
 
 from hepacast.errors import StorageError
 
-#: What the system answers when a result cannot be stored (full, read-only, not allowed).
-STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+#: What the system answers when a result cannot be stored (full, too large, read-only, not allowed, broken disk).
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class Fingerprints:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
-        self._known: dict[str, list[object]] = read_json(memory) if memory.is_file() else {}
+        self._known = _remembered(memory)
         self._changed = False
 
     def of(self, path: Path) -> str:
@@ -37,7 +37,7 @@ class Fingerprints:
         state = path.stat()
         key = str(path.resolve())
         known = self._known.get(key)
-        if known and known[:2] == [state.st_size, state.st_mtime_ns]:
+        if known and len(known) == 3 and known[:2] == [state.st_size, state.st_mtime_ns]:
             return str(known[2])
         digest = hash_file(path)
         self._known[key] = [state.st_size, state.st_mtime_ns, digest]
@@ -49,3 +49,12 @@ class Fingerprints:
         if self._changed:
             write_json(self._memory, self._known)
             self._changed = False
+
+
+def _remembered(memory: Path) -> dict[str, list[object]]:
+    """What the file holds; a damaged one is forgotten, as it saves time only."""
+    try:
+        known = read_json(memory)
+    except (OSError, ValueError):
+        return {}
+    return {key: list(item) for key, item in known.items()} if isinstance(known, dict) else {}

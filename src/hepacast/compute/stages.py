@@ -24,13 +24,17 @@ MARK = "stage.json"
 
 @cache
 def code_hash(rooms: tuple[str, ...]) -> str:
-    """Hash of the source of the named rooms of hepacast (``("cohort", "imaging")``)."""
+    """Hash of the named rooms of hepacast (``("cohort", "imaging")``): their source, and the data beside it."""
     root = Path(hepacast.__file__).parent
     files: list[Path] = []
     for room in rooms:
         path = root / room
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        files += sorted(_sources(path)) if path.is_dir() else [path.with_suffix(".py")]
     return hash_value([(item.relative_to(root).as_posix(), hash_file(item)) for item in files])
+
+
+def _sources(folder: Path) -> Iterable[Path]:
+    return (item for item in folder.rglob("*") if item.is_file() and "__pycache__" not in item.parts)
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,15 @@ def is_cached(out: Path, name: str, key: str) -> bool:
     mark = folder / MARK
     if not mark.is_file():
         return False
-    record = read_json(mark)
-    if record.get("key") != key:
+    try:
+        record = read_json(mark)
+        if record["key"] != key:
+            return False
+        sizes = dict(record["files"])
+    except (ValueError, TypeError, KeyError):
+        # A damaged mark (power cut, bad disk): the stage is made again.
         return False
-    return all(
-        (folder / item).is_file() and (folder / item).stat().st_size == size for item, size in record["files"].items()
-    )
+    return all((folder / item).is_file() and (folder / item).stat().st_size == size for item, size in sizes.items())
 
 
 def run_stage(out: Path, stage: Stage) -> bool:

@@ -1,0 +1,59 @@
+"""One run at a time in one folder; and what a killed run left behind is swept away."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hepacast.compute.files import storage_error
+from hepacast.errors import StorageError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def hold_folder(folder: str | Path) -> Iterator[None]:
+    """Hold a folder while the block runs. The system lets go of it when the process ends, however it ends.
+
+    Where the system has no such locks (Windows, some network disks) the block runs unguarded.
+
+    Raises
+    ------
+    StorageError
+        Another process holds the folder, or it cannot be written.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield
+        return
+    path = Path(folder) / LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise storage_error(error, path) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise StorageError(
+                    "Another run is writing into this folder.",
+                    where=str(folder),
+                    remedy="wait until it has ended, stop it, or choose another folder with --out",
+                ) from error
+        yield
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the half-written files and scratch folders of a run that was killed. Hold the folder first."""
+    folder = Path(folder)
+    for left in [*folder.glob(".*.partial"), *folder.glob(".*.old")]:
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.rglob(".tmp-*"):
+        if left.is_file():
+            left.unlink(missing_ok=True)

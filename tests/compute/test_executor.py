@@ -1,0 +1,138 @@
+"""One function over many items: the same results whatever the number of processes, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from hepacast.compute.executor import available_cores, map_items, resolve_workers
+from hepacast.errors import HepacastError, ImageError
+
+
+def draw(seed):
+    """Linear algebra and random numbers, whose last digits depend on threads and inherited state."""
+    generator = np.random.default_rng(seed)
+    matrix = generator.normal(size=(120, 120))
+    return float((matrix @ matrix.T)[7, 11]), seed
+
+
+def slow_first(item):
+    """The first item is the last to finish."""
+    time.sleep(0.4 if item == 0 else 0.0)
+    return item * item
+
+
+def refuse(item):
+    if item == 2:
+        raise ImageError("Item 2 is damaged.", where="patient 2", remedy="look at it")
+    return item
+
+
+def threads_of(_item):
+    from threadpoolctl import threadpool_info
+
+    np.ones((4, 4)) @ np.ones((4, 4))
+    return os.environ["OMP_NUM_THREADS"], {info["num_threads"] for info in threadpool_info()}
+
+
+def die(item):
+    if item == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_one_and_two_processes_give_the_same_to_the_last_digit():
+    items = list(range(9))
+    alone = map_items(draw, items, workers=1)
+    assert map_items(draw, items, workers=2) == alone
+    assert [seed for _, seed in alone] == items
+
+
+def test_results_come_in_the_order_of_the_items_with_progress():
+    seen = []
+    result = map_items(slow_first, range(5), workers=2, progress=lambda done, total: seen.append((done, total)))
+    assert result == [0, 1, 4, 9, 16]
+    assert seen == [(n, 5) for n in range(1, 6)]
+    seen.clear()
+    map_items(slow_first, iter([3, 4]), workers=1, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_to_do(workers):
+    assert map_items(draw, [], workers=workers) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_back_whole(workers):
+    with pytest.raises(ImageError) as caught:
+        map_items(refuse, range(6), workers=workers)
+    error = caught.value
+    assert (error.message, error.where, error.remedy) == ("Item 2 is damaged.", "patient 2", "look at it")
+
+
+def test_workers_use_one_thread_and_the_parent_keeps_its_own(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    for named, used in map_items(threads_of, range(2), workers=2):
+        assert named == "1"
+        assert used <= {1}
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_a_worker_killed_by_the_system_is_told_in_words():
+    with pytest.raises(HepacastError, match=r"(?s)stopped by the system.*memory.*--workers 1"):
+        map_items(die, range(4), workers=2)
+
+
+def test_number_of_workers():
+    assert resolve_workers(3) == 3
+    assert resolve_workers(None) == resolve_workers(0) == available_cores() >= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "long_map.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import pathlib, time, sys
+            from hepacast.compute.executor import map_items
+
+            def work(item):
+                pathlib.Path(sys.argv[1], f"started-{item}").touch()
+                time.sleep(0.2)
+
+            if __name__ == "__main__":
+                map_items(work, range(10_000), workers=2)
+            """
+        )
+    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    try:
+        _until(lambda: len(list(tmp_path.glob("started-*"))) > 2)
+        children = psutil.Process(parent.pid).children(recursive=True)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert len(children) >= 2
+    _until(lambda: not any(_alive(child) for child in children))
+
+
+def _alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _until(ready, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
