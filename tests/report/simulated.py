@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from report_simulated_evaluation import VALIDATION, auc_estimate, evaluation
 from scipy import stats
 from sklearn.linear_model import LogisticRegression, lasso_path
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
-
-from report_simulated_evaluation import VALIDATION, auc_estimate, evaluation
 
 from hepacast.compute.files import write_json
 
@@ -319,8 +318,8 @@ def write_segmentation(study: Study, folder: Path) -> None:
     strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]]
     write_json(
         folder / "segmentation.json",
-        {"source": "nnunet", "preset": "demo", "description": "Masks were made by nnU-Net v2 (3d_fullres),
-         trained on 80 patients.",
+        {"source": "nnunet", "preset": "demo",
+         "description": "Masks were made by nnU-Net v2 (3d_fullres), trained on 80 patients.",
          "network": {"name": "nnU-Net v2, 3d_fullres", "features_per_stage": [32, 64, 128, 256], "strides": strides,
                      "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]], "patch_size": [28, 160, 160],
                      "spacing_mm": [5.0, 0.78, 0.78], "blocks_per_stage": [2, 2, 2, 2], "classes": ["parenchyma",

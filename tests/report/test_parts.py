@@ -1,0 +1,166 @@
+"""Numbers as printed, markup, tables, typed reading, references."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepacast.report import formatting as fmt
+from hepacast.report.inputs import Sentence
+from hepacast.report.methods import Numbering, load_bibliography, write_methods
+from hepacast.report.model import Paragraph, Report, Section, Span, TableBlock, number_blocks, spans
+from hepacast.report.parse import ResultsError, typed
+from hepacast.report.tables import Row, make_table
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00001, "<.001"),
+        (0.0009999, "<.001"),
+        (0.001, ".001"),
+        (0.0042, ".004"),
+        (0.0096, ".01"),
+        (0.0495, ".050"),
+        (0.0499, ".050"),
+        (0.05, ".050"),
+        (0.463, ".46"),
+        (0.99, ".99"),
+        (0.9951, ">.99"),
+        (NAN, "—"),
+    ],
+)
+def test_p_values(value: float, text: str) -> None:
+    assert fmt.p_value(value) == text
+
+
+@given(st.floats(0.001, 0.99))
+def test_printed_p_is_never_on_the_other_side_of_five_percent(p: float) -> None:
+    printed = float("0" + fmt.p_value(p).lstrip("<>"))
+    if p < 0.0495:
+        assert printed < 0.05
+    if p > 0.0505:
+        assert printed > 0.05
+
+
+def test_intervals() -> None:
+    assert fmt.with_interval(0.878, 0.761, 0.994) == "0.878 (0.761–0.994)"
+    assert fmt.with_interval(0.1, -0.4, 0.6, 2) == "0.10 (−0.40 to 0.60)"
+    assert fmt.with_interval(0.5, NAN, NAN) == "0.500"
+    assert fmt.with_interval(NAN, 0, 1) == "not estimable"
+    assert fmt.percent_with_interval(0.8125, 0.57, 0.934) == "81.2% (57.0–93.4)"
+    assert fmt.ratio_with_interval(1992.169, 46.629, 85113.563) == "1,992 (46.63–85,114)"
+    assert fmt.ratio_with_interval(0.05, 0.002, 0.9) == "0.050 (0.002–0.90)"
+
+
+def test_numbers() -> None:
+    assert fmt.number(-0.001, 2) == "0.00"
+    assert fmt.number(-1.5, 1) == "−1.5"
+    assert fmt.number(math.inf) == "—"
+    assert fmt.significant(0.000012345) == "1.23e−5"
+    assert fmt.significant(1234.5) == "1,234"
+    assert fmt.significant(0.0) == "0"
+    assert fmt.count_percent(30, 36) == "30 (83.3)"
+    assert fmt.count_percent(0, 0) == "0 (—)"
+    assert fmt.listing(["a", "b", "c"]) == "a, b and c"
+    assert fmt.plural(1, "patient") == "1 patient"
+
+
+def test_spans_and_references_to_tables() -> None:
+    assert spans("see **this**^1,2^ and {flow}", {"flow": "Figure 1"}) == [
+        Span("see "),
+        Span("this", bold=True),
+        Span("1,2", superscript=True),
+        Span(" and Figure 1"),
+    ]
+    assert spans("2*3*4 is a product") == [Span("2*3*4 is a product")]
+    assert spans("an *italic* word")[1] == Span("italic", italic=True)
+
+
+@given(st.text())
+def test_markup_never_loses_words(text: str) -> None:
+    plain = "".join(span.text for span in spans(text))
+    assert plain.replace("*", "").replace("^", "") == text.replace("*", "").replace("^", "")
+
+
+def test_table_pads_and_indents() -> None:
+    table = make_table("T", ["Name", "a", "b"], [Row(("Group",), "group"), Row(("x", "1"), "indent"), ("y", "2", "3")])
+    assert table.to_csv().splitlines() == ["Name,a,b", "Group,,", "  x,1,", "y,2,3"]
+    assert table.rows[0].is_heading
+    with pytest.raises(ValueError, match="4 cells under 3 headings"):
+        make_table("T", ["Name", "a", "b"], [("1", "2", "3", "4")])
+
+
+def test_numbering_counts_supplementary_apart() -> None:
+    blank = make_table("T", ["a"], [])
+    blocks = (TableBlock("one", blank), TableBlock("two", blank, supplementary=True), TableBlock("three", blank))
+    report = Report("t", "s", (), "r", (Section("A b!", (Paragraph("x"), *blocks)),))
+    assert number_blocks(report) == {"one": "Table 1", "two": "Supplementary Table 1", "three": "Table 2"}
+    assert report.sections[0].anchor == "a-b"
+    twice = Report("t", "s", (), "r", (Section("A", (blocks[0], blocks[0])),))
+    with pytest.raises(ValueError, match="two tables"):
+        number_blocks(twice)
+
+
+def test_references_are_numbered_by_first_mention() -> None:
+    sentences = [
+        Sentence("modelling", "A LASSO [@b] chose.", ["b"]),
+        Sentence("cohort", "Defined [@a; @b].", []),
+        Sentence("cohort", "Free text.", ["Doe J. A book. 2020."]),
+    ]
+    text = write_methods(sentences, Numbering({"a": "Ref A", "b": "Ref B"}))
+    assert text.paragraphs == (
+        ("Patients and outcome", "Defined^1,2^. Free text.^3^"),
+        ("Models", "A LASSO^2^ chose."),
+    )
+    assert text.references == ("Ref A", "Ref B", "Doe J. A book. 2020.")
+
+
+def test_bibliography_has_full_references() -> None:
+    for key, text in load_bibliography().items():
+        assert any(str(year) in text for year in range(1925, 2027)), key
+        assert text.count(".") >= 3, key
+
+
+@dataclass(frozen=True)
+class Inner:
+    value: float
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    items: list[Inner]
+    table: dict[str, int] = field(default_factory=dict)
+    other: Inner | None = None
+
+
+def test_typed_reading() -> None:
+    found = typed(Outer, {"items": [{"value": 1, "new": "ignored"}, {"value": None}], "other": None})
+    assert found.items[0] == Inner(1.0)
+    assert math.isnan(found.items[1].value)
+    assert found.other is None
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ({"items": [{"value": "x"}]}, "v.items[0].value"),
+        ({"items": {}}, "v.items"),
+        ({}, "v"),
+        ({"items": [], "table": {"a": "b"}}, "v.table.a"),
+        ({"items": [{"value": 1, "kind": "c"}]}, "v.items[0].kind"),
+        ({"items": [{"value": True}]}, "v.items[0].value"),
+    ],
+)
+def test_wrong_content_is_named(value: object, where: str) -> None:
+    with pytest.raises(ResultsError) as caught:
+        typed(Outer, value, "v")
+    assert caught.value.where == where

@@ -1,0 +1,311 @@
+"""The whole report: what is in it, what is left out and why, that it stands alone, that it is the same every time."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hepacast.errors import HepacastError
+from hepacast.report import build_report
+from hepacast.report.content import compose
+from hepacast.report.inputs import load_results
+from hepacast.report.model import Callout, FigureBlock, TableBlock, number_blocks
+from hepacast.report.parse import ResultsError
+
+Changed = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def written(complete: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    assert build_report(complete, out=out) == out / "report.html"
+    return out
+
+
+class Page(html.parser.HTMLParser):
+    """Addresses, identifiers and text of a page; fails on tags that are not closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.images_without_text = 0
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in self.VOID:
+            self.stack.append(tag)
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "a":
+            self.links.append(str(values.get("href")))
+        if tag == "img":
+            self.sources.append(str(values.get("src")))
+            self.images_without_text += not (values.get("alt") or "").strip()
+        assert tag not in ("script", "iframe", "link", "object")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.fixture(scope="session")
+def page(written: Path) -> Page:
+    page = Page()
+    page.feed((written / "report.html").read_text(encoding="utf-8"))
+    assert page.stack == []
+    return page
+
+
+def text_of(page: Page) -> str:
+    return re.sub(r"\s+", " ", " ".join(page.words))
+
+
+def test_everything_of_the_study_is_there(complete: Path) -> None:
+    """Tables 1-3, Supplementary Tables 1-2, Figures 1-5, Supplementary Figures 1-2 have the paper's numbers."""
+    numbers = number_blocks(compose(load_results(complete)))
+    assert {key: numbers[key] for key in ("segmentation", "univariate", "multivariate")} == {
+        "segmentation": "Table 1",
+        "univariate": "Table 2",
+        "multivariate": "Table 3",
+    }
+    figures = {"design": 1, "network": 2, "signature": 3, "performance": 4, "nomogram": 5}
+    assert {key: numbers[key] for key in figures} == {key: f"Figure {n}" for key, n in figures.items()}
+    assert numbers["segmentation-cohort"] == "Supplementary Table 1"
+    assert numbers["sets"] == "Supplementary Table 2"
+    assert numbers["overlays"] == "Supplementary Figure 1"
+    assert numbers["example"] == "Supplementary Figure 2"
+
+
+def test_performance_figure_has_the_four_panels(complete: Path) -> None:
+    blocks = compose(load_results(complete)).blocks()
+    figure = next(b for b in blocks if isinstance(b, FigureBlock) and b.key == "performance")
+    assert len(figure.panels) == 4
+    for words in ("ROC curves, validation set", "decision curves", "training set", "calibration of the combined model"):
+        assert words in figure.caption
+
+
+def test_page_stands_alone(page: Page, written: Path) -> None:
+    assert page.sources
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert page.images_without_text == 0
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    raw = (written / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?:src|href)=[\"']https?:", raw)
+    assert "url(" not in raw
+
+
+def test_numbers_on_the_page_are_those_of_the_results(page: Page, complete: Path) -> None:
+    text = text_of(page)
+    evaluation = json.loads((complete / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    for model in ("clinical", "radiomics", "combined"):
+        auc = evaluation["sets"]["validation"]["models"][model]["auc"]
+        assert f"{auc['value']:.3f} ({auc['low']:.3f}–{auc['high']:.3f})" in text
+    score = json.loads((complete / "modelling" / "models.json").read_text(encoding="utf-8"))["radiomics"]["radscore"]
+    for term in score["terms"]:
+        assert f"{abs(term['weight']):.4f} × z({term['feature']})" in text
+
+
+def test_sentences_get_numbered_references(page: Page) -> None:
+    text = text_of(page)
+    assert "PTLF was defined by the APASL criteria" in text
+    assert "[@" not in text
+    assert re.search(r"1\. Sarin SK", text)
+    assert "Isensee F" in text
+
+
+def test_no_key_is_left_unresolved(page: Page) -> None:
+    assert not re.search(r"\{[a-z-]+\}", text_of(page))
+
+
+def test_every_table_and_figure_is_a_file(written: Path, complete: Path) -> None:
+    report = compose(load_results(complete))
+    numbers = number_blocks(report)
+    for block in report.blocks():
+        stem = numbers[block.key].lower().replace(" ", "-") if isinstance(block, TableBlock | FigureBlock) else ""
+        if isinstance(block, TableBlock):
+            for suffix in ("csv", "docx"):
+                assert (written / "tables" / f"{stem}.{suffix}").stat().st_size > 40
+        elif isinstance(block, FigureBlock):
+            letters = [chr(97 + i) for i in range(len(block.panels))] if len(block.panels) > 1 else [""]
+            for letter in letters:
+                for suffix in ("pdf", "svg", "png"):
+                    assert (written / "figures" / f"{stem}{letter}.{suffix}").stat().st_size > 1000
+
+
+def test_csv_holds_the_table(written: Path) -> None:
+    with (written / "tables" / "table-1.csv").open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0][:2] == ["Metric", "Structure"]
+    assert rows[0][-1] == "Mean"
+    assert {len(row) for row in rows} == {len(rows[0])}
+    dice = [float(cell) for cell in rows[1][2:]]
+    assert dice[-1] == pytest.approx(sum(dice[:-1]) / len(dice[:-1]), abs=0.006)
+
+
+def test_pdf_has_pages_fonts_and_captions(written: Path) -> None:
+    pypdf = pytest.importorskip("pypdf")
+    reader = pypdf.PdfReader(written / "report.pdf")
+    text = re.sub(r"\s+", " ", " ".join(p.extract_text() for p in reader.pages))
+    assert len(reader.pages) > 8
+    for words in ("Figure 1.", "Figure 5.", "Table 3.", "Supplementary Table 2.", "Research use only"):
+        assert words in text
+    assert "■" not in text
+    fonts = {str(f.get_object()["/BaseFont"]) for p in reader.pages for f in p["/Resources"]["/Font"].values()}
+    body = {name for name in fonts if "Liberation" in name}
+    assert body
+    assert {entry["/Title"] for entry in reader.outline} >= {"Summary", "Methods", "Limits"}
+
+
+def test_docx_opens(written: Path) -> None:
+    docx = pytest.importorskip("docx")
+    document = docx.Document(str(written / "report.docx"))
+    headings = [p.text for p in document.paragraphs if p.style.name == "Heading 1"]
+    assert "Performance" in headings
+    assert len(document.tables) > 8
+    assert len(document.inline_shapes) > 10
+
+
+def test_report_is_the_same_when_written_again(complete: Path, written: Path, tmp_path: Path) -> None:
+    build_report(complete, formats=("html", "docx"), out=tmp_path)
+    for name in ("report.html", "report.docx", "tables/table-2.docx", "figures/figure-5.pdf"):
+        assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def section(folder: Path, title: str) -> list[Any]:
+    return list(next(s for s in compose(load_results(folder)).sections if s.title == title).blocks)
+
+
+@pytest.mark.parametrize(
+    ("missing", "title", "reason"),
+    [
+        ("segmentation", "Segmentation", "features came as a table"),
+        ("modelling/models.json", "Nomogram", "no nomogram"),
+        ("modelling/validation.json", "Honest validation", "no validation"),
+        ("evaluation/evaluation.json", "Performance", "no evaluation"),
+        ("run.json", "Checks and provenance", "run.json"),
+    ],
+)
+def test_missing_part_is_left_out_with_the_reason(changed: Changed, missing: str, title: str, reason: str) -> None:
+    blocks = section(changed(missing), title)
+    assert len(blocks) == 1
+    assert isinstance(blocks[0], Callout)
+    assert reason in blocks[0].text
+
+
+def test_bare_cohort_still_gives_a_report(changed: Changed, tmp_path: Path) -> None:
+    for name in ("segmentation", "radiomics", "modelling", "evaluation"):
+        folder = changed(name)
+    path = build_report(folder, formats=("html",), out=tmp_path / "bare")
+    assert "Left out" in path.read_text(encoding="utf-8")
+
+
+def test_nothing_found_is_said_first(changed: Changed) -> None:
+    def no_signal(content: dict[str, Any]) -> dict[str, Any]:
+        content["models"]["combined"]["nested"]["auc"] = {"value": 0.51, "low": 0.42, "high": 0.6}
+        content["permutation"]["p"] = 0.44
+        return content
+
+    first = section(changed("modelling/validation.json", no_signal), "Summary")[0]
+    assert isinstance(first, Callout)
+    assert first.title == "Nothing was found"
+    assert "0.510 (0.420–0.600)" in first.text
+    assert "P = .44" in first.text
+
+
+def test_something_found_is_not_called_nothing(complete: Path) -> None:
+    assert not any(isinstance(b, Callout) and b.kind == "warning" for b in section(complete, "Summary"))
+
+
+def test_truth_stands_beside_the_estimate(complete: Path, changed: Changed) -> None:
+    truth = json.loads((complete / "cohort" / "truth.json").read_text(encoding="utf-8"))
+    panel = next(b for b in section(complete, "Summary") if isinstance(b, Callout))
+    assert panel.kind == "truth"
+    assert f"{truth['bayes_auc']['training']:.3f}" in panel.text
+    folder = changed("cohort/truth.json", lambda c: c | {"planted": False, "terms": []})
+    panel = next(b for b in section(folder, "Summary") if isinstance(b, Callout))
+    assert "no effect was planted" in panel.text
+
+
+def test_real_patients_have_no_truth_panel(changed: Changed) -> None:
+    folder = changed("cohort/truth.json")
+    text = " ".join(str(block) for block in section(folder, "Summary") + section(folder, "Limits"))
+    assert "virtual" not in text
+
+
+def test_failed_model_says_why(changed: Changed) -> None:
+    def fail(content: dict[str, Any]) -> dict[str, Any]:
+        models = content["sets"]["validation"]["models"]
+        models["radiomics"] = {
+            "status": "no signal",
+            "reason": "no feature survived",
+            "auc": {"value": None, "low": None, "high": None},
+        }
+        return content
+
+    blocks = section(changed("evaluation/evaluation.json", fail), "Performance")
+    assert any(isinstance(b, Callout) and "no feature survived" in b.text for b in blocks)
+    table = next(b.table for b in blocks if isinstance(b, TableBlock) and b.key == "discrimination")
+    assert any("no feature survived" in row.cells for row in table.rows)
+
+
+def test_limits_are_read_off_the_numbers(complete: Path, changed: Changed) -> None:
+    text = " ".join(str(block) for block in section(complete, "Limits"))
+    assert "18 events; with fewer than 100" in text
+    assert "17 patients were left out" in text
+
+    def random_split(folder: Path) -> None:
+        path = folder / "study.resolved.yaml"
+        path.write_text(path.read_text(encoding="utf-8").replace("by: column", "by: random"), encoding="utf-8")
+
+    folder = changed("cohort/truth.json")
+    random_split(folder)
+    text = " ".join(str(block) for block in section(folder, "Limits"))
+    assert "random part of the same cohort" in text
+
+
+def test_markup_in_data_is_escaped(changed: Changed, tmp_path: Path) -> None:
+    def attack(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        content[0]["message"] = "<script>alert(1)</script> & ALB < 3"
+        return content
+
+    folder = changed("cohort/findings.json", attack)
+    raw = build_report(folder, formats=("html", "pdf"), out=tmp_path / "r").read_text(encoding="utf-8")
+    assert "<script>" not in raw
+    assert "&lt;script&gt;" in raw
+
+
+def test_not_a_results_folder(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="not a results folder"):
+        build_report(tmp_path)
+
+
+def test_unknown_format(complete: Path, tmp_path: Path) -> None:
+    with pytest.raises(HepacastError, match="format does not exist"):
+        build_report(complete, formats=("odt",), out=tmp_path)
+
+
+def test_damaged_file_names_the_field(changed: Changed) -> None:
+    def damage(content: dict[str, Any]) -> dict[str, Any]:
+        content["sets"]["validation"]["models"]["combined"]["auc"]["value"] = "high"
+        return content
+
+    with pytest.raises(ResultsError) as caught:
+        load_results(changed("evaluation/evaluation.json", damage))
+    assert "sets.validation.models.combined.auc.value" in str(caught.value)
