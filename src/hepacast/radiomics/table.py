@@ -170,7 +170,7 @@ def read_long(source: str | Path) -> pd.DataFrame:
     source = Path(source)
     attrs: dict[str, str] = {}
     if source.suffix.lower() == ".csv":
-        table = pd.read_csv(source, dtype={"patient": str}, keep_default_na=True)
+        table = pd.read_csv(source, dtype={"patient": str}, float_precision="round_trip")
     else:
         content = pq.read_table(source)
         metadata = content.schema.metadata or {}
