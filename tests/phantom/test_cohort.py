@@ -150,7 +150,7 @@ def test_truth_file(cohort) -> None:
         )
         assert person["linear_predictor"] == pytest.approx(expected, abs=1e-9)
         assert person["risk"] == pytest.approx(1 / (1 + np.exp(-expected)))
-        assert person["texture_sd_hu"] == pytest.approx(10 * np.exp(0.36 * person["texture"]))
+        assert person["texture_sd_hu"] == pytest.approx(11 * np.exp(0.38 * person["texture"]))
         assert 800 < person["parenchyma_ml"] + person["tumor_ml"] < 2100
     assert truth["masks"] == sorted(cohort.masks)
 

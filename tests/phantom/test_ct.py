@@ -41,7 +41,7 @@ def test_livers_are_plausible(scans) -> None:
         report = describe_voi(scan.labels.volume.with_array(scan.labels.volume.array > 0))
         assert report.status == "ok", report.reason
         assert 900 < report.volume_ml < 2000
-        labels, sizes = components(scan.labels.volume.with_array(scan.labels.volume.array > 0))
+        _, sizes = components(scan.labels.volume.with_array(scan.labels.volume.array > 0))
         assert sizes.max() / sizes.sum() > 0.999
         assert 110 < report.extent_mm[2] < 145 and 140 < report.extent_mm[0] < 250
         volumes.append(report.volume_ml)

@@ -24,7 +24,7 @@ from hepacast.phantom.spec import PatientSpec
 #: Labels of the phantom's masks, the two classes of the leading study.
 LABELS = {"parenchyma": 1, "tumor": 2}
 #: Standard deviation of the scanner's noise, HU, for 5-mm slices.
-NOISE_HU = 6.5
+NOISE_HU = 5.5
 
 
 class PhantomCT(NamedTuple):
@@ -110,7 +110,7 @@ def _scan(grid: Grid, image: Field, generator: np.random.Generator) -> np.ndarra
     blurred = ndimage.gaussian_filter(image, (0.18, max(0.32, in_plane), max(0.32, in_plane)), mode="nearest")
     white = generator.standard_normal(image.shape, dtype=np.float32)
     noise = ndimage.gaussian_filter(white, (0.0, max(0.45, in_plane), max(0.45, in_plane)), mode="wrap")
-    level = NOISE_HU * float(np.exp(generator.normal(0.0, 0.06)))
+    level = NOISE_HU * float(np.exp(generator.normal(0.0, 0.04)))
     noise *= level / float(noise.std())
     noise[blurred < -700] *= 1.6
     return np.clip(np.rint(blurred + noise), -1024, 3071).astype(np.int16)

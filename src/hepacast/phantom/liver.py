@@ -194,7 +194,7 @@ def _tree(
 
 def parenchyma_texture(grid: Grid, spec: PatientSpec, generator: np.random.Generator) -> Field:
     """Nodules of 8 to 14 mm between darker septa; SD in HU is `texture_amplitude` of the hidden score."""
-    scale = float(generator.normal(4.4, 0.35))
+    scale = float(generator.normal(4.4, 0.25))
     shape = grid.geometry.shape
     fine = random_field(shape, grid.spacing_kji, scale, generator)
     coarse = random_field(shape, grid.spacing_kji, 2.2 * scale, generator)

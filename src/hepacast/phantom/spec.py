@@ -59,12 +59,12 @@ class PatientSpec:
 
 
 #: Standard deviation of the parenchyma's texture, HU, at a texture score of 0, and its growth a unit of the score.
-TEXTURE_HU = 10.0
-TEXTURE_GROWTH = 0.36
+TEXTURE_HU = 11.0
+TEXTURE_GROWTH = 0.38
 
 
 def texture_amplitude(score: float) -> float:
-    """Standard deviation of the nodular texture, HU: ``10 exp(0.36 score)``, that is 4 to 25 HU in practice."""
+    """Standard deviation of the nodular texture, HU: ``11 exp(0.38 score)``, that is 4 to 28 HU in practice."""
     import math
 
     return TEXTURE_HU * math.exp(TEXTURE_GROWTH * score)
