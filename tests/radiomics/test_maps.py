@@ -52,7 +52,7 @@ def test_maps_equal_pyradiomics(extra: dict[str, Any]) -> None:
         inside = voi.array[box]
         if name == "original_glcm_JointAverage":
             # PyRadiomics forgets to leave out directions without neighbors, in the maps of this feature only.
-            inside &= np.isfinite(values)
+            inside = inside & np.isfinite(values)
         np.testing.assert_allclose(found[name].array[box][inside], values[inside], rtol=1e-6, atol=1e-9, err_msg=name)
         assert (found[name].array[~voi.array] == settings.parameters.initValue).all()
 
