@@ -50,6 +50,8 @@ def test_maps_equal_pyradiomics(extra: dict[str, Any]) -> None:
         values = sitk.GetArrayFromImage(picture)
         box = tuple(slice(low, low + size) for low, size in zip(start, values.shape))
         inside = voi.array[box]
+        if name == "original_glcm_MCC" and (values[inside] == settings.parameters.initValue).all():
+            continue  # PyRadiomics gives the whole map up where one neighborhood lacks neighbors in a direction
         if name == "original_glcm_JointAverage":
             # PyRadiomics forgets to leave out directions without neighbors, in the maps of this feature only.
             inside = inside & np.isfinite(values)
