@@ -140,6 +140,7 @@ class Outer:
     items: list[Inner]
     table: dict[str, int] = field(default_factory=dict)
     other: Inner | None = None
+    several: dict[str, int] | int | None = None
 
 
 def test_typed_reading() -> None:
@@ -147,6 +148,8 @@ def test_typed_reading() -> None:
     assert found.items[0] == Inner(1.0)
     assert math.isnan(found.items[1].value)
     assert found.other is None
+    for value in ({"liver": 3}, 3, None):
+        assert typed(Outer, {"items": [], "several": value}).several == value
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,7 @@ def test_typed_reading() -> None:
         ({"items": {}}, "v.items"),
         ({}, "v"),
         ({"items": [], "table": {"a": "b"}}, "v.table.a"),
+        ({"items": [], "several": {"a": "b"}}, "v.several.a"),
         ({"items": [{"value": 1, "kind": "c"}]}, "v.items[0].kind"),
         ({"items": [{"value": True}]}, "v.items[0].value"),
     ],

@@ -69,8 +69,9 @@ def _optional(kind: Any, value: Any, where: str) -> Any:
     if len(choices) == 1:
         return typed(choices[0], value, where)
     for choice in choices:
-        if isinstance(choice, type) and isinstance(value, choice):
-            return value
+        plain = typing.get_origin(choice) or choice
+        if isinstance(plain, type) and isinstance(value, plain):
+            return typed(choice, value, where)
     return typed(choices[-1], value, where)
 
 
