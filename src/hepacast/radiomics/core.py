@@ -244,7 +244,7 @@ def _gldm(work: _Work, features: Sequence[str]) -> Values:
 
 
 def _ngtdm(work: _Work, features: Sequence[str]) -> Values:
-    return ngtdm(work.level_image(), work.neighbours(), work.settings, features)
+    return ngtdm(work.level_image(), work.neighbours(), features)
 
 
 _CLASSES: dict[str, Callable[[_Work, Sequence[str]], Values]] = {

@@ -1,4 +1,4 @@
-"""Grey-level discretisation: from intensities to whole levels, with PyRadiomics' bin edges or IBSI's."""
+"""Grey-level discretisation: from intensities to whole levels, with PyRadiomics' bin edges."""
 
 from __future__ import annotations
 
@@ -120,11 +120,6 @@ def bin_edges(low: Any, high: Any, settings: FeatureSettings) -> npt.NDArray[np.
     width = settings.bin_width
     if float(high - low) / width > MAX_BINS:
         raise UndefinedError(f"values from {low:g} to {high:g} would need more than {MAX_BINS} bins of width {width:g}")
-    if settings.ibsi_mode:
-        start = float(low) if settings.ibsi_bin_origin is None else settings.ibsi_bin_origin
-        if start > low:
-            raise UndefinedError(f"a value of {low:g} lies below the first bin's edge {start:g}")
-        return start + width * np.arange(0.0, int((float(high) - start) // width) + 2)
     start = low - (low % width)
     edges = np.arange(start, high + 2 * width, width).astype(np.float64)
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])

@@ -39,12 +39,6 @@ class FeatureSettings:
         [symmetricalGLCM] Count each pair of neighbours in both orders.
     gldm_a
         [gldm_a] Largest grey-level difference of dependent neighbours.
-    ibsi_mode
-        IBSI 1 definitions where PyRadiomics departs from them: bins of fixed width start at `ibsi_bin_origin`
-        (else the VOI's minimum), a bin count puts the maximum in the last bin without enlarging it, Kurtosis is in
-        excess of 3, and NGTDM leaves out voxels without neighbours.
-    ibsi_bin_origin
-        Lower edge of the first bin in `ibsi_mode`, the lower bound of re-segmentation (IBSI 1, section 2.7).
     """
 
     bin_width: float = 25.0
@@ -56,8 +50,6 @@ class FeatureSettings:
     weighting_norm: str | None = None
     symmetrical_glcm: bool = True
     gldm_a: int = 0
-    ibsi_mode: bool = False
-    ibsi_bin_origin: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "distances", tuple(int(d) for d in self.distances))

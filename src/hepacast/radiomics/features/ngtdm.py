@@ -8,37 +8,32 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.radiomics.discretise import LevelImage
-from hepacast.radiomics.features.base import FeatureSettings, UndefinedError
+from hepacast.radiomics.features.base import UndefinedError
 from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.neighbours import Neighbourhoods
 
 
 def ngtdm_matrix(
-    image: LevelImage, found: Neighbourhoods, settings: FeatureSettings
+    image: LevelImage, found: Neighbourhoods
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Level, number of voxels and sum of differences, for the levels that occur.
 
-    Voxels without neighbours have a difference of 0; IBSI leaves them out (section 3.10), PyRadiomics counts them.
+    Voxels without neighbours are counted with a difference of 0 (IBSI leaves them out).
     """
-    first = 1 if settings.ibsi_mode else 0
-    number = found.voxels[:, first:].sum(axis=1)
+    number = found.voxels.sum(axis=1)
     m = np.arange(1, found.voxels.shape[1])
     difference = (found.difference[:, 1:] / m).sum(axis=1)
     kept = number > 0
     return image.level_of_code[kept].astype(np.float64), number[kept].astype(np.float64), difference[kept]
 
 
-def ngtdm(
-    image: LevelImage, found: Neighbourhoods, settings: FeatureSettings, names: Sequence[str]
-) -> dict[str, float | UndefinedError]:
+def ngtdm(image: LevelImage, found: Neighbourhoods, names: Sequence[str]) -> dict[str, float | UndefinedError]:
     """NGTDM features (PyRadiomics ``ngtdm``; IBSI 1 section 3.10, family IPET).
 
     PyRadiomics' values where a denominator is 0 are kept: Coarseness 10^6, the others 0.
     """
-    level, number, difference = ngtdm_matrix(image, found, settings)
+    level, number, difference = ngtdm_matrix(image, found)
     total = number.sum()
-    if not total:
-        raise UndefinedError("no voxel of the VOI has a neighbour in it")
     p = number / total
     coarse = float((p * difference).sum())
     spread, apart, complexity, strength = _pair_terms(level, p, difference)

@@ -99,7 +99,7 @@ def _diameters(
 
 
 def widest_in_plane(
-    low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], row_step: float, column_step: float
+    low: npt.NDArray[np.integer], high: npt.NDArray[np.integer], row_step: float, column_step: float
 ) -> float:
     """Largest distance between points of one plane, given each row's first and last column (`_NONE`: no point)."""
     extremes = np.stack([low, high], axis=-1)[None].astype(np.int32)

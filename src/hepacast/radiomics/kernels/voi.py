@@ -38,7 +38,7 @@ class Voi:
     def from_mask(cls, mask: npt.NDArray[Any]) -> Voi:
         """Read a mask of shape (k, j, i); every voxel that is not zero belongs to it."""
         inside: npt.NDArray[Any] = np.ascontiguousarray(mask if mask.dtype == bool else mask != 0)
-        rows: npt.NDArray[np.bool_] = inside.any(axis=2)
+        rows = np.asarray(inside.any(axis=2))
         ks, js = np.flatnonzero(rows.any(axis=1)), np.flatnonzero(rows.any(axis=0))
         shape = (mask.shape[0], mask.shape[1], mask.shape[2])
         if not ks.size:
