@@ -146,6 +146,8 @@ def demo_study(segmenter: str, seed: int, effect: str, changes: dict[str, Any]) 
     segmentation = study["images"]["segmentation"]
     segmentation["second_reader"] = "second_reader/{patient}.nii.gz"
     study["features"]["min_icc"] = 0.75
+    # Fewer refits than a real study would want, so that the demo ends in minutes.
+    study["modelling"]["validation"] = {"folds": 5, "repeats": 5, "bootstrap": 40}
     if segmenter == "nnunet":
         segmentation["nnunet"] = {"preset": "demo", "folds": 5, "test_fraction": 0.2}
     else:

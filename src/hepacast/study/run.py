@@ -14,7 +14,8 @@ import yaml
 
 import hepacast
 from hepacast.compute.executor import single_threaded
-from hepacast.compute.files import read_json, write_bytes, write_json, write_text
+from hepacast.compute.files import atomic_path, read_json, write_bytes, write_json, write_text
+from hepacast.compute.lock import hold_folder, sweep
 from hepacast.compute.progress import Reporter, format_seconds
 from hepacast.compute.stages import MARK, run_stage
 from hepacast.errors import HepacastError, StudyFileError
@@ -37,6 +38,7 @@ PACKAGES = (
 )
 
 BUNDLE = "model.hepacast"
+RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -110,20 +112,30 @@ def run_study(
     kinds = _kinds_until(until)
     start = time.monotonic()
     prepare_output(context)
+    with hold_folder(context.out), single_threaded():
+        sweep(context.out)
+        plan = make_plan(context, kinds)
+        context.fingerprints.save()
+        ran = _run_stages(context, plan)
+        _place_bundle(context)
+    kept = tuple(item.kind.name for item in plan.stages if item.kind.name not in ran)
+    return RunResult(context.out, ran, kept, time.monotonic() - start)
+
+
+def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
+    """Run what is not there; returns the names of the stages that ran."""
     began = datetime.now(UTC).isoformat(timespec="seconds")
     ran: list[str] = []
-    kept: list[str] = []
-    with single_threaded():
-        plan = make_plan(context, kinds)
-        for item in plan.stages:
-            _say_cost(context, item)
-            if item.kind.name == "report":
-                _write_run(context, plan, tuple(ran), began)
-            fresh = run_stage(context.out, item.stage)
-            (ran if fresh else kept).append(item.kind.name)
-    _write_run(context, plan, tuple(ran), began)
-    _place_bundle(context)
-    return RunResult(context.out, tuple(ran), tuple(kept), time.monotonic() - start)
+    for item in plan.stages:
+        _say_cost(context, item)
+        if item.kind.name == "report" and not item.cached:
+            # The report prints how the run was made.
+            _write_run(context, plan, tuple(ran), began)
+        if run_stage(context.out, item.stage):
+            ran.append(item.kind.name)
+    if ran or not (context.out / RUN).is_file():
+        _write_run(context, plan, tuple(ran), began)
+    return tuple(ran)
 
 
 def _place_bundle(context: Context) -> None:
@@ -143,16 +155,17 @@ def _kinds_until(until: str | None) -> tuple[StageKind, ...]:
 
 
 def prepare_output(context: Context) -> None:
-    """Make the results folder and write the resolved study file into it.
+    """Make the results folder, and make sure that it can be written before any work is done.
 
     Raises
     ------
     StorageError
         The folder cannot be written.
     """
-    settings = context.study.model_dump(mode="json")
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
-    write_text(context.out / "study.resolved.yaml", text)
+    probe = context.out / "probe"
+    with atomic_path(probe) as temporary:
+        temporary.write_bytes(b"x")
+    probe.unlink()
 
 
 def _say_cost(context: Context, item: PlannedStage) -> None:
@@ -163,6 +176,10 @@ def _say_cost(context: Context, item: PlannedStage) -> None:
 
 
 def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: str) -> None:
+    """`run.json` and the study file with every default: what the stages in the folder were made by."""
+    settings = context.study.model_dump(mode="json")
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
+    write_text(context.out / "study.resolved.yaml", text)
     stages: list[dict[str, Any]] = []
     checks: list[dict[str, Any]] = []
     for item in plan.stages:
@@ -187,7 +204,7 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
         if not name.startswith("stage:")
     }
     write_json(
-        context.out / "run.json",
+        context.out / RUN,
         {
             "version": hepacast.__version__,
             "seed": context.study.seed,
@@ -230,4 +247,28 @@ def rebuild_report(results: str | Path, formats: tuple[str, ...]) -> Path:
             where=str(folder),
             remedy="run the study first: hepacast run STUDY",
         )
+    _require_one_run(folder)
     return build_report(folder, formats=formats)
+
+
+def _require_one_run(folder: Path) -> None:
+    """A run that stopped in the middle leaves new early stages beside old late ones: no report mixes them.
+
+    Raises
+    ------
+    HepacastError
+        A stage was made from another state of an earlier stage than the folder holds.
+    """
+    marks = {kind.name: folder / kind.name / MARK for kind in STAGE_KINDS if kind.name != "report"}
+    records = {name: read_json(path) for name, path in marks.items() if path.is_file()}
+    for name, record in records.items():
+        for earlier, other in records.items():
+            used = record["inputs"].get(f"stage:{earlier}")
+            if used is not None and used != other["key"]:
+                raise HepacastError(
+                    "The results are of two different runs.",
+                    expected="stages that were made from one another",
+                    found=f"{name} was made from an earlier state of {earlier}",
+                    where=str(folder),
+                    remedy="finish the run first: hepacast run STUDY",
+                )

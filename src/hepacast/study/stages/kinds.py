@@ -60,7 +60,6 @@ def _image_inputs(context: Context) -> dict[str, str]:
     groups: dict[str, list[tuple[str, str]]] = {}
     for kind, patient, path in _image_files(context):
         groups.setdefault(kind, []).append((patient, prints.of(path)))
-    prints.save()
     return {kind: hash_value(sorted(items)) for kind, items in groups.items()}
 
 
@@ -71,6 +70,16 @@ def _image_rules(context: Context) -> Any:
     images = context.study.images.model_dump(mode="json")
     options = images["segmentation"]
     return [images["sequences"], options["source"], options["masks"], options["nnunet"]["test_fraction"]]
+
+
+def _feature_rules(context: Context) -> Any:
+    """Settings of the features by their content: a parameter file may change under its name."""
+    rules = _dump(context, "features") | {"images": _voi_rules(context)}
+    if context.study.features.table is None and context.study.images is not None:
+        from hepacast.study.stages.radiomics import load_settings
+
+        rules["settings_hash"] = load_settings(context).hash
+    return rules
 
 
 def _voi_rules(context: Context) -> Any:
@@ -219,7 +228,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "radiomics",
         "features of every VOI",
         ("cohort", "segmentation"),
-        lambda c: _dump(c, "features") | {"images": _voi_rules(c)},
+        _feature_rules,
         _none,
         _radiomics_work,
         ("radiomics", "imaging"),

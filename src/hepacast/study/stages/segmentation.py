@@ -310,10 +310,10 @@ _SEGMENTERS: dict[tuple[tuple[str, Any], ...], Any] = {}
 
 def _segment(job: _Job) -> None:
     """In a worker: the model is loaded once a process."""
-    from hepacast.segmentation import make_segmenter
-    from hepacast.segmentation.nnunet import NnunetSegmenter
-
     if job.segmenter not in _SEGMENTERS:
+        from hepacast.segmentation import make_segmenter
+        from hepacast.segmentation.nnunet import NnunetSegmenter
+
         options = dict(job.segmenter)
         kind = options.pop("kind")
         options.pop("identity")

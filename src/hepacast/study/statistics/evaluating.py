@@ -1,0 +1,180 @@
+"""`hepacast stats evaluate`: predictions from any tool against an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hepacast.errors import ModelError
+from hepacast.evaluation import binary
+from hepacast.stats.design import binary_outcome
+from hepacast.stats.intervals import Proportion
+from hepacast.study.statistics.result import (
+    NOT_THERE,
+    StatisticsResult,
+    note_lines,
+    number,
+    p_value,
+    paragraphs,
+    short,
+    text_table,
+    with_limits,
+)
+from hepacast.study.statistics.table import AnalysisTable, Flow, complete_rows, load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SAME = "Youden cut-offs come from these very patients: sensitivity and specificity there are too good."
+
+
+@dataclass(frozen=True, repr=False)
+class EvaluationResult(StatisticsResult):
+    """Evaluation of predictions; `found` is the `hepacast.evaluation.binary.Evaluation`."""
+
+    found: binary.Evaluation
+    outcome: str
+    flow: Flow
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """Discrimination, cut-off, calibration, and comparisons of all pairs."""
+        found = self.found
+        head = f"Predictions of {self.outcome}: n = {found.n}, events = {found.n_events}. {self.flow.text()}"
+        pairs = text_table(self._pairs(), title="Pairs (NRI and IDI: second over first)") if found.pairs else ""
+        notes = list(self.notes)
+        if any(item.cutoff_source == "youden" for item in found.models.values()):
+            notes.append(_SAME)
+        for name, item in found.models.items():
+            reasons = [item.roc.reason, item.reason, *(item.calibration.notes if item.calibration else ())]
+            notes.extend(f"{name}: {reason}" for reason in reasons if reason)
+            if item.roc.auc < 0.5:
+                notes.append(f"{name}: the AUC is below 0.5, since higher values are taken to mean the event.")
+        return paragraphs(head, text_table(self._models()), pairs, note_lines(notes))
+
+    def _models(self) -> pd.DataFrame:
+        columns: dict[str, list[str]] = {}
+        for name, item in self.found.models.items():
+            row, fit = item.threshold, item.calibration
+            test = fit.hosmer_lemeshow if fit else None
+            columns[name] = [
+                with_limits(item.roc.auc, *item.roc.auc_ci),
+                p_value(item.roc.p),
+                f"{item.cutoff:.4g} ({'given' if item.cutoff_source == 'given' else 'Youden'})",
+                *(_share(value) for value in (row.sensitivity, row.specificity, row.ppv, row.npv, row.accuracy)),
+                with_limits(fit.brier, *item.brier_ci) if fit else NOT_THERE,
+                with_limits(fit.slope.estimate, *fit.slope.ci) if fit else NOT_THERE,
+                with_limits(fit.intercept.estimate, *fit.intercept.ci) if fit else NOT_THERE,
+                with_limits(fit.citl.estimate, *fit.citl.ci) if fit else NOT_THERE,
+                f"{test.statistic:.2f} ({test.df:.0f}), {p_value(test.p)}" if test and test.ok else NOT_THERE,
+                with_limits(fit.ici, *item.ici_ci) if fit else NOT_THERE,
+                f"{number(fit.e50)} / {number(fit.e90)}" if fit else NOT_THERE,
+            ]
+        rows = [
+            "AUC (95% CI, DeLong)", "P against 0.5", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy",
+            "Brier score (95% CI)", "Calibration slope", "Calibration intercept", "Calibration in the large",
+            "Hosmer-Lemeshow chi2 (df), P", "ICI (95% CI)", "E50 / E90",
+        ]  # fmt: skip
+        return pd.DataFrame({"": rows, **columns})
+
+    def _pairs(self) -> pd.DataFrame:
+        rows = []
+        for pair in self.found.pairs:
+            row = {
+                "Models": f"{pair.a} - {pair.b}",
+                "AUC difference": with_limits(pair.delong.difference, *pair.delong.ci),
+                "DeLong Z": number(pair.delong.statistic, 3),
+                "P": p_value(pair.delong.p),
+                "NRI": NOT_THERE,
+                "IDI": NOT_THERE,
+            }
+            if pair.nri is not None:
+                row["NRI"] = f"{number(pair.nri.nri.estimate)}, P {p_value(pair.nri.nri.p)}"
+            if pair.idi is not None:
+                row["IDI"] = f"{number(pair.idi.estimate)}, P {p_value(pair.idi.p)}"
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """`models` by name and `pairs`, as `hepacast.evaluation.binary_json` writes them, with the flow."""
+        values = self.found.to_json()
+        return {"outcome": self.outcome, **values, "flow": self.flow.to_json(), "notes": list(self.notes)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a model."""
+        return self.found.to_frame()
+
+    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
+        """`roc`, `decision`, and `calibration-NAME` of each model that gives risks."""
+        found: dict[str, Callable[[], Figure]] = {"roc": partial(self.found.plot, "roc")}
+        if self.found.decision is not None:
+            found["decision"] = partial(self.found.plot, "decision")
+        for name, item in self.found.models.items():
+            if item.calibration is not None:
+                found[f"calibration-{name}"] = partial(self.found.plot, "calibration", model=name)
+        return found
+
+
+def _share(value: Proportion) -> str:
+    if not value.total:
+        return NOT_THERE
+    return f"{value.estimate:.3f} ({value.low:.3f} to {value.high:.3f}; {value.events}/{value.total})"
+
+
+def evaluate(
+    source: str | Path | pd.DataFrame | AnalysisTable,
+    *,
+    outcome: str,
+    models: str | Sequence[str],
+    positive: str | None = None,
+    cutoffs: Mapping[str, float] | None = None,
+    nri_cuts: Sequence[float] = (),
+    external: bool = False,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> EvaluationResult:
+    """Evaluate predicted risks (or scores) of one or more models in the patients who have all of them.
+
+    Parameters
+    ----------
+    models
+        Columns with the predictions; values outside 0 to 1 make a column a score (no calibration, no net benefit).
+    cutoffs
+        Cut-offs chosen elsewhere, by column.
+    nri_cuts
+        Limits of risk categories for the categorical NRI.
+    external, n_boot, seed
+        As in `hepacast.evaluation.binary.evaluate`.
+
+    Raises
+    ------
+    TableError, OutcomeError, ModelError
+        An unknown column, an outcome that is not binary or of one class, a prediction that is no number.
+    """
+    table = load(source)
+    y = table.binary(outcome, positive)
+    names = table.columns(models)
+    if str(y.name) in names:
+        raise ModelError("The outcome itself is named as a model.", found=str(y.name))
+    risks = {name: table.numbers(name) for name in names}
+    rows, flow = complete_rows({str(y.name): y, **risks})
+    binary_outcome(y[rows], what=f"outcome {y.name}")
+    found = binary.evaluate(
+        y[rows].to_numpy(),
+        {name: values[rows].to_numpy() for name, values in risks.items()},
+        thresholds={table.column(name): value for name, value in (cutoffs or {}).items()} or None,
+        nri_cuts=tuple(nri_cuts) or None,
+        external=external,
+        n_boot=n_boot,
+        seed=seed,
+    )
+    for name, values in risks.items():
+        top = float(values[rows].max())
+        if 1 < top <= 100 and float(values[rows].min()) >= 0 and not (values[rows].dropna() % 1 == 0).all():
+            table.note(f"{name} runs to {short(top)}: if these are percent, divide by 100 to get calibration.")
+    return EvaluationResult(found, str(y.name), flow, tuple(table.notes))

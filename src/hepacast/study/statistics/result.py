@@ -1,0 +1,136 @@
+"""What every result of `hepacast stats` can do: text, JSON, data frame, figures."""
+
+from __future__ import annotations
+
+import html
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hepacast.errors import ModelError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOT_THERE = "–"
+
+
+class StatisticsResult(ABC):
+    """A result: numbers, and ways to show them."""
+
+    @abstractmethod
+    def text(self) -> str:
+        """The tables as text, with everything that a reader must know below them."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Every number as plain values; what does not exist is null and stands beside its reason."""
+
+    @abstractmethod
+    def to_frame(self) -> pd.DataFrame:
+        """The main table as numbers."""
+
+    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
+        """Figures by name, drawn when called; empty where there is nothing to draw."""
+        return {}
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name (matplotlib)."""
+        return {name: draw() for name, draw in self.drawings().items()}
+
+    def plot(self, name: str | None = None) -> Figure:
+        """One figure, the first by default.
+
+        Raises
+        ------
+        ModelError
+            There is no such figure.
+        """
+        known = self.drawings()
+        chosen = name if name is not None else next(iter(known), None)
+        if chosen not in known:
+            raise ModelError("There is no such figure.", expected=", ".join(known) or "none", found=str(name))
+        return known[chosen]()
+
+    def save_figures(self, folder: str | Path, formats: Sequence[str] = ("pdf", "svg", "png")) -> list[Path]:
+        """Write every figure into a folder; the files, in order."""
+        from hepacast.figures.style import save_figure
+
+        written: list[Path] = []
+        for name, draw in self.drawings().items():
+            written.extend(save_figure(draw(), Path(folder) / _file_name(name), formats))
+        return written
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text())}</pre>"
+
+
+def _file_name(name: str) -> str:
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
+
+
+def text_table(frame: pd.DataFrame, *, title: str = "") -> str:
+    """A data frame of texts with aligned columns: the first to the left, the others too, two spaces apart."""
+    heads = [str(column) for column in frame.columns]
+    body = [[str(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
+    widths = [max([len(head), *(len(row[j]) for row in body)]) for j, head in enumerate(heads)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    parts = [title] if title else []
+    return "\n".join([*parts, line(heads), rule, *(line(row) for row in body)])
+
+
+def paragraphs(*parts: str) -> str:
+    """Parts with an empty line between them; empty parts are left out."""
+    return "\n\n".join(part for part in parts if part)
+
+
+def note_lines(notes: Sequence[str]) -> str:
+    """Notes, one a line."""
+    return "\n".join(f"Note: {note}" for note in notes)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with fixed decimals; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NOT_THERE
+    return "inf" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+def short(value: float) -> str:
+    """Up to four figures, as short as possible; a dash where there is none."""
+    return NOT_THERE if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def with_limits(value: float, low: float, high: float, digits: int = 3) -> str:
+    """`0.731 (0.630 to 0.833)`."""
+    if value is None or math.isnan(value):
+        return NOT_THERE
+    if any(math.isnan(limit) for limit in (low, high)):
+        return number(value, digits)
+    return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
+
+
+def ratio(value: float, low: float, high: float) -> str:
+    """An odds or hazard ratio with limits, with the decimals that its size deserves."""
+    if math.isnan(value):
+        return NOT_THERE
+    digits = 2 if 0.1 <= value < 100 else 3 if value < 0.1 else 1
+    return with_limits(value, low, high, digits)
+
+
+def p_value(p: float) -> str:
+    """`<0.001`, otherwise three decimals; a dash where there is none."""
+    if p is None or math.isnan(p):
+        return NOT_THERE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
