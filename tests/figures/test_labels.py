@@ -19,6 +19,7 @@ from hepacast.figures.nomogram import place_labels
         ("tumor:log-sigma-3-0-mm-3D_ngtdm_Busyness", "Tumor, NGTDM busyness (LoG 3 mm)"),
         ("tumor:lbp-3D-k_firstorder_Kurtosis", "Tumor, first order kurtosis (LBP 3D k)"),
         ("portal:tumor:original_glcm_Imc1", "Portal, Tumor, GLCM Imc1"),
+        ("portal_vein:original_shape_Maximum2DDiameterSlice", "Portal vein, shape maximum 2D diameter slice"),
         ("Mass_Volume", "Mass Volume"),
     ],
 )

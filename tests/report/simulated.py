@@ -281,7 +281,8 @@ def write_cohort(study: Study, folder: Path) -> None:
     write_json(folder / "columns.json", columns)
     write_json(
         folder / "findings.json",
-        [{"severity": "warning", "code": "few-events", "message": "36 events for 14 candidates", "patient": None,
+        [{"severity": "warning", "code": "events-per-variable", "message": "36 events for 14 candidates",
+          "patient": None,
          "row": None, "column": None},
          {"severity": "note", "code": "below-detection", "message": "<0.8 became 0.4", "patient": "P004", "row": 5,
           "column": "AFP"}],

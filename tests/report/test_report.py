@@ -231,6 +231,7 @@ def test_bare_cohort_still_gives_a_report(changed: Changed, tmp_path: Path) -> N
 def test_nothing_found_is_said_first(changed: Changed) -> None:
     def no_signal(content: dict[str, Any]) -> dict[str, Any]:
         content["models"]["combined"]["nested"]["auc"] = {"value": 0.51, "low": 0.42, "high": 0.6}
+        content["models"]["combined"]["frozen"] = {"value": 0.55, "low": 0.4, "high": 0.7}
         content["permutation"]["p"] = 0.44
         return content
 
@@ -239,6 +240,50 @@ def test_nothing_found_is_said_first(changed: Changed) -> None:
     assert first.title == "Nothing was found"
     assert "0.510 (0.420–0.600)" in first.text
     assert "P = .44" in first.text
+
+
+def test_disagreement_of_nested_and_frozen_is_not_called_nothing(changed: Changed) -> None:
+    def divided(content: dict[str, Any]) -> dict[str, Any]:
+        content["models"]["combined"]["nested"]["auc"] = {"value": 0.56, "low": 0.45, "high": 0.67}
+        content["models"]["combined"]["frozen"] = {"value": 0.75, "low": 0.62, "high": 0.88}
+        return content
+
+    first = section(changed("modelling/validation.json", divided), "Summary")[0]
+    assert isinstance(first, Callout)
+    assert first.title == "The evidence is divided"
+    assert "0.750 (0.620–0.880)" in first.text
+
+
+def test_equal_findings_share_a_line(changed: Changed) -> None:
+    def many(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        one = {"severity": "warning", "code": "outcome-unknown", "message": "no outcome", "row": None, "column": None}
+        return [*content, *({**one, "patient": f"P{i:03d}"} for i in range(20))]
+
+    blocks = section(changed("cohort/findings.json", many), "Checks and provenance")
+    table = next(b.table for b in blocks if isinstance(b, TableBlock) and b.key == "findings")
+    (row,) = [row for row in table.rows if row.cells[4] == "no outcome"]
+    assert row.cells[1].startswith("P000, P001")
+    assert row.cells[1].endswith("and 8 more")
+
+
+def test_checklists_answer_with_what_exists(complete: Path, changed: Changed) -> None:
+    def answers(folder: Path, key: str) -> dict[str, str]:
+        report = compose(load_results(folder))
+        table = next(b.table for b in report.blocks() if isinstance(b, TableBlock) and b.key == f"checklist-{key}")
+        numbers = number_blocks(report)
+        for row in table.rows:
+            for name in re.findall(r"\{([\w-]+)\}", row.cells[3]):
+                assert name in numbers, (row.cells[0], name)
+        return {row.cells[0]: row.cells[3] for row in table.rows}
+
+    full = answers(complete, "clear")
+    assert len(full) == 58
+    assert "{segmentation}" in full["19"]
+    assert full["8"] == "Author to fill"
+    assert full["57"] == "Author to fill"
+    assert len(answers(complete, "tripod_ai")) == 52
+    bare = answers(changed("segmentation"), "clear")
+    assert bare["19"] == "Author to fill"
 
 
 def test_something_found_is_not_called_nothing(complete: Path) -> None:

@@ -147,7 +147,8 @@ def draw_calibration(
         label="Groups (95% CI)", clip_on=False, zorder=4,
     )  # fmt: skip
     _unit_square(axes, "" if len(risks) else "Predicted risk", "Observed proportion")
-    axes.legend(loc="upper left", borderaxespad=0.2)
+    legend = axes.legend(loc="upper left", borderaxespad=0.2, frameon=True, framealpha=0.85, edgecolor="none")
+    legend.set_zorder(5)
     _corner_notes(axes, notes)
     if title:
         axes.set_title(title)

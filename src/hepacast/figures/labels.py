@@ -41,14 +41,14 @@ def feature_label(name: str) -> str:
 
 
 def _title(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return (text[:1].upper() + text[1:]).replace("_", " ")
 
 
 def _words(camel: str) -> str:
     """`LargeDependenceEmphasis` -> `large dependence emphasis`; short names (`Idn`, `Imc1`, `MCC`) stay as they are."""
     if re.fullmatch(r"\d*[A-Z][a-z]{0,2}\d?|[A-Z0-9]+|\d+Percentile|I[a-z]+\d?", camel):
         return camel.replace("Percentile", "th percentile")
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+[A-Z]?", camel)
+    words = re.findall(r"[23]D|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", camel)
     return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
 
 

@@ -9,6 +9,7 @@ from hepacast.errors import HepacastError
 from hepacast.report.assets import write_assets
 from hepacast.report.content import compose
 from hepacast.report.inputs import load_results
+from hepacast.report.model import number_blocks, with_references
 
 FORMATS = ("html", "pdf", "docx")
 
@@ -43,6 +44,7 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     if unknown or not formats:
         raise HepacastError("This report format does not exist.", expected=", ".join(FORMATS), found=", ".join(unknown))
     report = compose(load_results(results_dir))
+    report = with_references(report, number_blocks(report))
     folder = Path(out) if out is not None else Path(results_dir) / "report"
     assets = write_assets(report, folder)
     for name in formats:

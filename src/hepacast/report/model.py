@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from hepacast.report.tables import Table
@@ -164,6 +164,29 @@ def number_blocks(report: Report) -> dict[str, str]:
     return numbers
 
 
+def fill_references(text: str, numbers: Mapping[str, str]) -> str:
+    """Text with each ``{key}`` replaced by the number of that table or figure, where there is one."""
+    return re.sub(r"\{([\w-]+)\}", lambda match: numbers.get(match.group(1), match.group(0)), text)
+
+
+def with_references(report: Report, numbers: Mapping[str, str]) -> Report:
+    """The report with the references inside its tables filled (files of tables stand alone)."""
+
+    def filled(block: Block) -> Block:
+        if isinstance(block, Details):
+            return replace(block, blocks=tuple(filled(inner) for inner in block.blocks))
+        if not isinstance(block, TableBlock):
+            return block
+        rows = tuple(
+            replace(row, cells=tuple(fill_references(cell, numbers) for cell in row.cells)) for row in block.table.rows
+        )
+        notes = tuple(fill_references(note, numbers) for note in block.table.notes)
+        return replace(block, table=replace(block.table, rows=rows, notes=notes))
+
+    sections = tuple(replace(s, blocks=tuple(filled(block) for block in s.blocks)) for s in report.sections)
+    return replace(report, sections=sections)
+
+
 @dataclass(frozen=True)
 class Span:
     """A run of text of one style."""
@@ -180,7 +203,7 @@ _MARK = re.compile(r"(\*\*.+?\*\*|(?<![\w*])\*[^*\s][^*]*?\*(?!\w)|\^[^^\s]+\^)"
 def spans(text: str, numbers: dict[str, str] | None = None) -> list[Span]:
     """Split marked-up text into runs; ``{key}`` becomes the number of that table or figure, if there is one."""
     if numbers is not None:
-        text = re.sub(r"\{([\w-]+)\}", lambda match: numbers.get(match.group(1), match.group(0)), text)
+        text = fill_references(text, numbers)
     runs = []
     for part in _MARK.split(text):
         if not part:

@@ -44,6 +44,7 @@ class _Writer:
         return [flowable for block in blocks for flowable in self.block(block)]
 
     def block(self, block: Block) -> list[Any]:
+        from reportlab.platypus import KeepTogether
         from reportlab.platypus import Paragraph as Text
 
         match block:
@@ -53,7 +54,8 @@ class _Writer:
                 return [Text(markup(item, self.numbers), self.styles["bullet"], bulletText="•") for item in items]
             case Formula(text=text):
                 lines = "<br/>".join(safe(line).replace("  ", "\u00a0 ") for line in text.split("\n"))
-                return [Text(lines.replace('"DejaVuSans"', '"DejaVuSansMono"'), self.styles["formula"])]
+                formula = Text(lines.replace('"DejaVuSans"', '"DejaVuSansMono"'), self.styles["formula"])
+                return [KeepTogether([formula])] if text.count("\n") < 40 else [formula]
             case Callout():
                 return [self.callout(block)]
             case TableBlock():

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import hepacast
-from hepacast.report.content import bedside, closing, honest, models, patients, performance, segmentation, summary
+from hepacast.report.content import (
+    bedside,
+    checklists,
+    closing,
+    honest,
+    models,
+    patients,
+    performance,
+    segmentation,
+    summary,
+)
 from hepacast.report.content import supplement as supplementary
 from hepacast.report.content.common import STATEMENT, Omit
 from hepacast.report.inputs import Results
@@ -28,6 +38,7 @@ SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
     ("Limits", closing.build_limits),
     ("Methods", closing.build_methods),
     ("Supplementary material", supplementary.build),
+    ("Reporting checklists", checklists.build),
     ("Checks and provenance", closing.build_run),
 )
 

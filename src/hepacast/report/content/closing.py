@@ -13,6 +13,8 @@ from hepacast.report.tables import make_table
 
 #: Fewer events than this in a validation set leave its estimates uncertain (Collins 2016, Stat Med 35:214).
 _VALIDATION_EVENTS = 100
+#: Findings of the cohort stage that say that there are too few patients.
+_SIZE_CODES = ("fewer-events-than-variables", "events-per-variable", "sample-too-small")
 
 
 def build_methods(results: Results) -> list[Block]:
@@ -52,10 +54,8 @@ def _size_limits(results: Results) -> list[str]:
                 f"The validation set has {plural(validation.events, 'event')}; with fewer than {_VALIDATION_EVENTS}, "
                 "its AUC and calibration are uncertain, as the width of their intervals shows."
             )
-    found += [
-        item.message for item in results.findings if item.code in ("sample-size", "few-events", "events-per-variable")
-    ]
-    return found
+    said = [item.message.rstrip(". ") for item in results.findings if item.code in _SIZE_CODES]
+    return [*found, *(f"Sample size: {text}." for text in said)]
 
 
 def _design_limits(results: Results) -> list[str]:

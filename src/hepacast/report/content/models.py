@@ -13,6 +13,7 @@ from hepacast.report.inputs import LassoPath, Logistic, RadiomicsModel, Radscore
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
+_SINGULAR = {"years": "year", "months": "month", "weeks": "week", "days": "day", "points": "point"}
 _ABBREVIATIONS = {
     "GLCM": "gray level co-occurrence matrix",
     "GLRLM": "gray level run length matrix",
@@ -97,7 +98,7 @@ def logistic_table(models: list[tuple[str, Logistic]], title: str = "Multivariat
 
 
 def _term_rows(term: Term) -> list[Row]:
-    unit = f"per {term.unit}" if term.unit else ("per unit" if term.scales else "")
+    unit = f"per {_SINGULAR.get(term.unit, term.unit)}" if term.unit else ("per unit" if term.scales else "")
     beta = (
         f"{number(term.coefficient, 3)} ({number(term.se, 3)})" if is_finite(term.se) else number(term.coefficient, 3)
     )

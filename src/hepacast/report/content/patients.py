@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from hepacast.figures import DesignStage, FlowSet, draw_flow, draw_study_design
 from hepacast.report.content.common import (
@@ -24,6 +25,7 @@ from hepacast.report.tables import make_table
 
 _SHOWN_FINDINGS = 60
 _SHOWN_HERE = 3
+_SHOWN_PATIENTS = 12
 
 
 def build(results: Results) -> list[Block]:
@@ -158,27 +160,62 @@ def _selected_labels(results: Results) -> list[str]:
     return [labels.get(name, name) for name in results.models.clinical.selected]
 
 
+@dataclass(frozen=True)
+class _Grouped:
+    """One remark that was made of several patients."""
+
+    finding: FindingInfo
+    patients: list[str]
+
+    @property
+    def where(self) -> str:
+        shown = ", ".join(self.patients[:_SHOWN_PATIENTS])
+        more = len(self.patients) - _SHOWN_PATIENTS
+        return shown + (f" and {more} more" if more > 0 else "")
+
+
+def _grouped(findings: list[FindingInfo]) -> list[_Grouped]:
+    """Equal remarks of different patients become one line."""
+    groups: dict[tuple[str, str, str], _Grouped] = {}
+    for item in findings:
+        key = (item.severity, item.column or "", item.message)
+        group = groups.setdefault(key, _Grouped(item, []))
+        if item.patient:
+            group.patients.append(item.patient)
+    return list(groups.values())
+
+
 def _findings(findings: list[FindingInfo]) -> list[Block]:
     """How much the checks of the table said; the list itself stands at the end of the report."""
     if not findings:
         return [Paragraph("The checks of the clinical table found nothing to report.")]
     counts = Counter(item.severity for item in findings)
     said = listing([plural(counts[kind], kind) for kind in ("error", "warning", "note") if counts[kind]])
-    warned = [item.message.rstrip(".") for item in findings if item.severity != "note"][:_SHOWN_HERE]
+    warned = [
+        item.finding.message.rstrip(".") + (f" ({plural(len(item.patients), 'patient')})" if item.patients else "")
+        for item in _grouped(findings)
+        if item.finding.severity != "note"
+    ]
     text = f"The checks of the clinical table gave {said} ({{findings}})"
-    return [Paragraph(text + (f", among them: {'; '.join(warned)}." if warned else "."))]
+    return [Paragraph(text + (f", among them: {'; '.join(warned[:_SHOWN_HERE])}." if warned else "."))]
 
 
 def build_findings(results: Results) -> list[Block]:
     """Everything that the checks said; nothing is hidden, very long lists end in a pointer to the file."""
-    findings = results.findings
-    if not findings:
+    groups = _grouped(results.findings)
+    if not groups:
         return []
     rows = [
-        (capital(item.severity), item.patient or "", str(item.row or ""), item.column or "", item.message)
-        for item in findings[:_SHOWN_FINDINGS]
+        (
+            capital(item.finding.severity),
+            item.where,
+            str(item.finding.row or "") if len(item.patients) < 2 else "",
+            item.finding.column or "",
+            item.finding.message,
+        )
+        for item in groups[:_SHOWN_FINDINGS]
     ]
-    more = len(findings) - len(rows)
+    more = len(groups) - len(rows)
     table = make_table(
         "What the checks of the clinical table found",
         ["Kind", "Patient", "Row", "Column", "Finding"],

@@ -171,6 +171,13 @@ def discrimination_table(results: Results) -> Table:
         "extreme. Intercept: calibration in the large, 0 is perfect. ICI, integrated calibration index. HL, "
         "Hosmer-Lemeshow test.",
     ]
+    if any(item.kind == "nested" for item in results.evaluation.sets.values()):
+        notes.append(
+            "Nested cross-validation here judges each patient's mean prediction over the repeats; the mean of the "
+            "repeats' AUCs is in {validation}."
+            if results.validation is not None
+            else "Nested cross-validation here judges each patient's mean prediction over the repeats."
+        )
     return make_table("Discrimination and calibration", columns, rows, notes)
 
 

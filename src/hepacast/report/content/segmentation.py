@@ -34,7 +34,7 @@ def build(results: Results) -> list[Block]:
     own = [row for row in item.metrics if row.set != "readers"]
     if own:
         blocks.append(TableBlock("segmentation", metrics_table(own)))
-    else:
+    elif item.source != "given":
         blocks.append(Paragraph("No patient has a reference mask to compare with, so there is no table of metrics."))
     if item.network is not None:
         blocks.append(_network_figure(item.network))

@@ -15,7 +15,7 @@ from hepacast.report.content.common import (
     set_label,
     validation_of,
 )
-from hepacast.report.formatting import number, p_sentence
+from hepacast.report.formatting import number, p_sentence, plural
 from hepacast.report.inputs import Estimate, Results
 from hepacast.report.model import Block, Bullets, Callout
 
@@ -28,7 +28,8 @@ def build(results: Results) -> list[Block]:
         raise Omit("no stage has written results yet")
     found = nothing_found(results)
     if found:
-        blocks.append(Callout("warning", "Nothing was found", found))
+        weak = _frozen_holds(results)
+        blocks.append(Callout("warning", "The evidence is divided" if weak else "Nothing was found", found + weak))
     blocks.append(Bullets(tuple(lines)))
     if results.truth is not None:
         blocks.append(truth_panel(results))
@@ -38,9 +39,9 @@ def build(results: Results) -> list[Block]:
 def _patients(results: Results) -> list[str]:
     if results.flow is None or results.outcome is None:
         return []
-    flow, outcome = results.flow, results.outcome
+    flow = results.flow
     sets = "; ".join(
-        f"{name}: {item.n}" + (f", {item.events} with {outcome.positive}" if item.events is not None else "")
+        f"{name} set {item.n}" + (f" with {plural(item.events, 'event')}" if item.events is not None else "")
         for name, item in flow.sets.items()
     )
     return [f"**Patients.** {flow.included} of {flow.reviewed} reviewed were included ({sets})."]
@@ -126,9 +127,24 @@ def nothing_found(results: Results) -> str:
         reasons.append(f"no model could be made ({combined.reason or combined.status})")
     if not reasons:
         return ""
+    if _frozen_holds(results):
+        return f"The {main} model's signal does not show in the training set: {'; '.join(reasons)}."
     return (
         f"The {main} model does not predict {_outcome(results)}: {'; '.join(reasons)}. "
         "The figures and tables below are shown for completeness; none of them is evidence of a signal."
+    )
+
+
+def _frozen_holds(results: Results) -> str:
+    """What to add where the frozen model does predict patients it has never seen; empty where it does not."""
+    main = main_model(results)
+    item = validation_of(results, main)
+    auc = (item.frozen if item is not None else None) or _auc_of(results, "validation", main)
+    if auc is None or not is_finite(auc.low) or auc.low <= 0.5:
+        return ""
+    return (
+        f" In the validation set the frozen model does better than chance ({estimate(auc)}). The two disagree: "
+        "more patients are needed before either is believed."
     )
 
 

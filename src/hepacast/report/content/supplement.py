@@ -51,10 +51,9 @@ def _overlays(results: Results) -> FigureBlock | None:
     shown = [overlay for overlay in item.overlays if (folder / overlay.file).is_file()][:_SHOWN]
     if not shown:
         return None
-    captions = "; ".join(f"({chr(97 + i)}) {overlay.caption or overlay.patient}" for i, overlay in enumerate(shown))
-    caption = "Examples of segmentation" + (
-        f": {captions}." if len(shown) > 1 else f": {shown[0].caption or shown[0].patient}."
-    )
+    texts = [(overlay.caption or overlay.patient).rstrip(". ") for overlay in shown]
+    captions = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
+    caption = f"Examples of segmentation: {captions}."
     panel = Panel(lambda: _draw_overlays(folder, shown), f"Masks drawn on images: {captions}")
     return FigureBlock("overlays", caption, (panel,), supplementary=True)
 
@@ -63,4 +62,6 @@ def _draw_overlays(folder: Path, overlays: list[Overlay]) -> Figure:
     from matplotlib.image import imread
 
     pictures = [Picture(imread(str(folder / overlay.file)), overlay.patient) for overlay in overlays]
-    return draw_segmentation_examples(pictures, columns=2 if len(pictures) > 1 else 1)
+    # Pictures that are themselves a row of views need the whole width.
+    wide = any(item.pixels.shape[1] > 1.7 * item.pixels.shape[0] for item in pictures)
+    return draw_segmentation_examples(pictures, columns=1 if wide or len(pictures) < 2 else 2)

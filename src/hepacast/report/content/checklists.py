@@ -1,0 +1,325 @@
+"""TRIPOD+AI and CLEAR, filled with what this run can answer; the rest is left to the author by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hepacast.report.content.common import Omit, judged_set, main_model, set_label, validation_of
+from hepacast.report.formatting import listing, percent, plural
+from hepacast.report.inputs import Results
+from hepacast.report.model import Block, Details, Paragraph, TableBlock
+from hepacast.report.tables import Table, make_table
+
+AUTHOR = "Author to fill"
+_FILE = Path(__file__).parents[1] / "checklists.yaml"
+#: Keys of tables and figures, as `number_blocks` gives them, that stand in a report if its part exists.
+Fill = Callable[[Results], str | None]
+
+
+def load_checklists() -> dict[str, dict[str, Any]]:
+    """Both lists, as data."""
+    content: dict[str, dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def build(results: Results) -> list[Block]:
+    """Both checklists, folded."""
+    if results.models is None or results.evaluation is None:
+        raise Omit("the checklists are filled when models have been evaluated")
+    blocks: list[Block] = [
+        Paragraph(
+            "Filled with what this run knows; items that only the author can answer say so. Items are in short words "
+            "of our own: the published lists are binding."
+        )
+    ]
+    for key, content in load_checklists().items():
+        table, answered = checklist_table(content, results)
+        summary = f"{content['title']}: {answered} of {len(table.rows)} items answered by this run"
+        blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table, supplementary=True),)))
+    return blocks
+
+
+def checklist_table(content: dict[str, Any], results: Results) -> tuple[Table, int]:
+    """The filled list, and how many items the run has answered."""
+    rows, answered = [], 0
+    for item in content["items"]:
+        answer = FILLS[item["fill"]](results) if "fill" in item else None
+        answered += answer is not None
+        rows.append((str(item["number"]), item["part"], item["item"], answer or AUTHOR))
+    return make_table(content["title"], ["Item", "Part", "What is asked", "Answer"], rows, words=True), answered
+
+
+def _intended_use(results: Results) -> str | None:
+    return results.study.intended_use or None
+
+
+def _objectives(results: Results) -> str | None:
+    _, item = judged_set(results)
+    frozen = "development and evaluation" if item.kind == "frozen" else "development with internal validation"
+    return f"This run: {frozen} of a model that predicts {results.outcome.name}." if results.outcome else None
+
+
+def _flow(results: Results) -> str | None:
+    flow = results.flow
+    if flow is None:
+        return None
+    left = sum(item.n for item in flow.excluded)
+    return f"{{design}}: {flow.reviewed} reviewed, {left} excluded with reasons, {flow.included} included."
+
+
+def _preparation(results: Results) -> str | None:
+    if results.findings:
+        return "Units, plausible ranges, duplicates and dates were checked; {findings} lists what was found."
+    return "Units, plausible ranges, duplicates and dates were checked; nothing was found."
+
+
+def _outcome(results: Results) -> str | None:
+    return f"{results.outcome.name}: {results.outcome.definition.rstrip('. ')}." if results.outcome else None
+
+
+def _predictors(results: Results) -> str | None:
+    candidates = [column for column in results.columns if column.candidate]
+    if not candidates or results.comparisons is None:
+        return None
+    return f"{plural(len(candidates), 'clinical candidate')} with units and levels: {{univariate}}."
+
+
+def _sample_size(results: Results) -> str | None:
+    said = [
+        item.message.rstrip(". ")
+        for item in results.findings
+        if item.code in ("events-per-variable", "sample-too-small")
+    ]
+    return "; ".join(said) + "." if said else None
+
+
+def _missing(results: Results) -> str | None:
+    step = _step(results, "missing")
+    where = "counted in the notes of {univariate}" if results.comparisons is not None else ""
+    parts = [part for part in (where, f"features: {step}, refitted in every fold" if step else "") if part]
+    return ("; ".join(parts) + ".").capitalize() if parts else None
+
+
+def _partition(results: Results) -> str | None:
+    if results.flow is None:
+        return None
+    sets = listing([f"{name} {item.n}" for name, item in results.flow.sets.items()])
+    by = ((results.study.settings.get("cohort") or {}).get("split") or {}).get("by")
+    how = {"column": "by a column of the table", "list": "by lists of patients", "random": "at random, by the seed"}
+    return f"Patients: {sets}" + (f", divided {how[by]}." if by in how else ".")
+
+
+def _step(results: Results, word: str) -> str | None:
+    model = results.models.radiomics if results.models is not None else None
+    found = [step.label for step in model.steps if word in step.label.lower()] if model is not None else []
+    return found[0] if found else None
+
+
+def _handling(results: Results) -> str | None:
+    step = _step(results, "z-score")
+    return f"Features: {step}, with the training set's mean and SD; refitted in every fold." if step else None
+
+
+def _reduction(results: Results) -> str | None:
+    model = results.models.radiomics if results.models is not None else None
+    if model is None or not model.steps:
+        return None
+    return (
+        "{steps}: " + "; ".join(f"{s.label} {s.n_in:,} to {s.n_out:,}" for s in model.steps if s.n_in != s.n_out) + "."
+    )
+
+
+def _building(results: Results) -> str | None:
+    return "Methods, under Models; {multivariate}." if _has_logistic(results) else None
+
+
+def _has_logistic(results: Results) -> bool:
+    models = results.models
+    if models is None or models.clinical is None:
+        return False
+    fits = [models.clinical.multivariate, models.clinical.final]
+    fits += [models.radiomics.final if models.radiomics else None, models.combined.final if models.combined else None]
+    return any(fit is not None and fit.terms for fit in fits)
+
+
+def _tuning(results: Results) -> str | None:
+    model = results.models.radiomics if results.models is not None else None
+    if model is None or model.lasso is None:
+        return None
+    return f"Penalty of the LASSO by {model.lasso.folds}-fold cross-validation inside the training set: {{signature}}."
+
+
+def _measures(results: Results) -> str | None:
+    return "AUC, Brier score, calibration slope, intercept and curve, net benefit: {discrimination}, {performance}."
+
+
+def _testing(results: Results) -> str | None:
+    item = validation_of(results, main_model(results))
+    name, judged = judged_set(results)
+    ways = [f"frozen models in the {set_label(name).lower()}"] if judged.kind == "frozen" else []
+    if item is not None and item.nested is not None:
+        ways.append(f"nested cross-validation ({item.nested.folds} folds, {plural(item.nested.repeats, 'repeat')})")
+    if item is not None and item.bootstrap is not None:
+        ways.append(f"bootstrap optimism ({plural(item.bootstrap.resamples, 'resample')})")
+    return listing(ways)[:1].upper() + listing(ways)[1:] + ": {validation}." if ways and item is not None else None
+
+
+def _predictions(results: Results) -> str | None:
+    model = results.models.radiomics if results.models is not None else None
+    if model is None or model.radscore is None or not model.radscore.terms:
+        return None
+    return (
+        "By the frozen formula: Radscore under Radiomics signature, coefficients in {multivariate}."
+        if _has_logistic(results)
+        else None
+    )
+
+
+def _imbalance(results: Results) -> str | None:
+    training = results.flow.sets.get("training") if results.flow is not None else None
+    if training is None or not training.events or not training.n:
+        return None
+    return (
+        f"{training.events} of {training.n} training patients ({percent(training.events / training.n)}) had the event."
+    )
+
+
+def _output(results: Results) -> str | None:
+    _, item = judged_set(results)
+    has_cut = any(found.thresholds for found in item.models.values())
+    return "Risk between 0 and 1; cut-offs fixed in the training set: {classification}." if has_cut else None
+
+
+def _differences(results: Results) -> str | None:
+    return "{sets}." if results.comparisons is not None and results.comparisons.by_set is not None else None
+
+
+def _baseline(results: Results) -> str | None:
+    return "{univariate}, missing values in its notes." if results.comparisons is not None else None
+
+
+def _code(results: Results) -> str | None:
+    if results.run is None:
+        return None
+    return f"hepacast {results.run.version} (Apache-2.0), seed {results.run.seed}; versions in {{provenance}}."
+
+
+def _segmentation(results: Results) -> str | None:
+    item = results.segmentation
+    if item is None:
+        return None
+    own = any(row.set != "readers" for row in item.metrics)
+    return item.description.rstrip(". ") + (": {segmentation}." if own else ".") if item.description else None
+
+
+def _reliability(results: Results) -> str | None:
+    item = results.segmentation
+    return "{readers}." if item is not None and any(row.set == "readers" for row in item.metrics) else None
+
+
+def _settings(results: Results) -> str | None:
+    item = results.radiomics
+    if item is None or not item.settings:
+        return None
+    return f"All settings are in radiomics/summary.json (SHA-256 {item.settings_hash[:12]})."
+
+
+def _image_types(results: Results) -> str | None:
+    item = results.radiomics
+    return f"{listing(list(item.image_types))}." if item is not None and item.image_types else None
+
+
+def _engine(results: Results) -> str | None:
+    return f"{results.radiomics.engine}; Methods, under Radiomics features." if results.radiomics is not None else None
+
+
+def _feature_count(results: Results) -> str | None:
+    item = results.radiomics
+    return f"{item.n_features:,} features of {listing(list(item.vois))}." if item is not None else None
+
+
+def _comparison(results: Results) -> str | None:
+    assert results.evaluation is not None
+    return "{delong}." if any(item.comparisons for item in results.evaluation.sets.values()) else None
+
+
+def _explain(results: Results) -> str | None:
+    if results.models is None or results.models.nomogram is None:
+        return None
+    return "{nomogram}" + ("; one patient worked in {example}." if results.models.nomogram.get("example") else ".")
+
+
+def _feature_statistics(results: Results) -> str | None:
+    model = results.models.radiomics if results.models is not None else None
+    if model is None or model.radscore is None or not model.radscore.terms:
+        return None
+    return "{radscore}: training mean and SD of each selected feature."
+
+
+def _full_model(results: Results) -> str | None:
+    if not _has_logistic(results):
+        return None
+    return "{multivariate} with intercepts; Radscore under Radiomics signature; the frozen model in model.hepacast."
+
+
+def _data_files(results: Results) -> str | None:
+    path = results.folder / "radiomics" / "features.parquet"
+    return (
+        "Feature values are in radiomics/features.parquet; the author decides whether to share."
+        if path.is_file()
+        else None
+    )
+
+
+def _bundle(results: Results) -> str | None:
+    found = any((results.folder / name).is_file() for name in ("model.hepacast", "bundle/model.hepacast"))
+    return "model.hepacast, applied to one patient by `hepacast predict`." if found else None
+
+
+FILLS: dict[str, Fill] = {
+    "intended_use": _intended_use,
+    "objectives": _objectives,
+    "flow": _flow,
+    "preparation": _preparation,
+    "outcome": _outcome,
+    "predictors": _predictors,
+    "sample_size": _sample_size,
+    "missing": _missing,
+    "partition": _partition,
+    "handling": _handling,
+    "reduction": _reduction,
+    "building": _building,
+    "tuning": _tuning,
+    "measures": _measures,
+    "testing": _testing,
+    "predictions": _predictions,
+    "imbalance": _imbalance,
+    "output": _output,
+    "differences": _differences,
+    "baseline": _baseline,
+    "events": lambda results: "{discrimination}, in the headings of the sets.",
+    "full_model": _full_model,
+    "performance": lambda results: "{discrimination} and {performance}.",
+    "limits": lambda results: "Section Limits, read off the run's numbers; the author adds the rest.",
+    "safeguards": lambda results: (
+        "`hepacast predict` warns of missing values and of values outside the training range."
+    ),
+    "code": _code,
+    "data_files": _data_files,
+    "guidelines": lambda results: "TRIPOD+AI: {checklist-tripod_ai}; CLEAR: {checklist-clear}.",
+    "pipeline": lambda results: "{design}.",
+    "segmentation": _segmentation,
+    "reliability": _reliability,
+    "settings": _settings,
+    "image_types": _image_types,
+    "engine": _engine,
+    "feature_count": _feature_count,
+    "comparison": _comparison,
+    "explain": _explain,
+    "feature_statistics": _feature_statistics,
+    "bundle": _bundle,
+}
