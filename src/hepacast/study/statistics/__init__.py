@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from hepacast.study.statistics.sizes import samplesize as samplesize
     from hepacast.study.statistics.time_to_event import survival as survival
     from hepacast.study.statistics.table import AnalysisTable as AnalysisTable
-    from hepacast.study.statistics.table import load as load
+    from hepacast.study.statistics.reading import load as load
 
 _HOMES = {
     "AnalysisTable": "table",
     "agreement": "raters",
     "describe": "describing",
     "evaluate": "evaluating",
-    "load": "table",
+    "load": "reading",
     "logistic": "regression",
     "nomogram": "nomograms",
     "samplesize": "sizes",

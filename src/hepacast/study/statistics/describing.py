@@ -12,8 +12,9 @@ import pandas as pd
 
 from hepacast.errors import TableError
 from hepacast.stats import describe as table_one
+from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import StatisticsResult, note_lines, paragraphs, text_table
-from hepacast.study.statistics.table import MAX_LEVELS, AnalysisTable, load
+from hepacast.study.statistics.table import MAX_LEVELS, AnalysisTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

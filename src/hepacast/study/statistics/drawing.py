@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from hepacast.figures.style import (
     BLUE,
@@ -82,4 +83,89 @@ def draw_differences(
     axes.set_ylabel(y_label)
     if len(differences) > 1:
         figure.legend(loc="outside upper center", ncols=min(len(differences), 4))
+    return figure
+
+
+@styled
+def draw_corrected(
+    predicted: npt.NDArray[np.float64],
+    apparent: npt.NDArray[np.float64],
+    corrected: npt.NDArray[np.float64],
+    *,
+    n: int,
+) -> Figure:
+    """Calibration curve in the patients of the fit, and the same corrected for optimism."""
+    figure = new_figure(SINGLE_COLUMN_MM, SINGLE_COLUMN_MM)
+    axes = figure.add_subplot()
+    top = float(np.nanmax(np.concatenate([predicted, apparent, corrected]))) * 1.05
+    axes.plot([0, top], [0, top], color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), label="Ideal")
+    axes.plot(predicted, apparent, color=PALETTE[1], linewidth=1.0, linestyle=(0, (1, 1)), label="Apparent")
+    axes.plot(predicted, corrected, color=BLUE, label=f"Optimism-corrected ({n} samples)")
+    axes.set_xlim(0, top)
+    axes.set_ylim(min(0.0, float(np.nanmin(corrected))), top)
+    axes.set_aspect("equal")
+    axes.set_xlabel("Predicted risk")
+    axes.set_ylabel("Observed share (lowess)")
+    axes.legend(loc="upper left", borderaxespad=0.3)
+    return figure
+
+
+@styled
+def draw_survival_calibration(groups: pd.DataFrame, *, horizon: float, n: int) -> Figure:
+    """Kaplan-Meier against predicted survival at a time, by groups of similar prediction, with 95% limits."""
+    figure = new_figure(SINGLE_COLUMN_MM, SINGLE_COLUMN_MM)
+    axes = figure.add_subplot()
+    known = groups.dropna(subset=["predicted", "observed"])
+    observed, error = known["observed"].to_numpy(), 1.96 * known["se"].to_numpy()
+    # Limits on the log scale, as those of the Kaplan-Meier curve.
+    low, high = observed * np.exp(-error), np.minimum(observed * np.exp(error), 1.0)
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), label="Ideal")
+    axes.vlines(known["predicted"], low, high, color=BLUE, linewidth=0.9)
+    axes.plot(known["predicted"], observed, "o-", color=BLUE, label="Observed (Kaplan-Meier)")
+    axes.plot(known["predicted"], known["corrected"], "x", color=PALETTE[1], label=f"Corrected ({n} samples)")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel(f"Predicted survival at {horizon:g}")
+    axes.set_ylabel(f"Observed survival at {horizon:g}")
+    axes.legend(loc="upper left", borderaxespad=0.3)
+    return figure
+
+
+@styled
+def draw_auc_over_time(
+    time: npt.NDArray[np.float64],
+    auc: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    *,
+    x_label: str,
+) -> Figure:
+    """Time-dependent AUC with pointwise limits."""
+    figure = new_figure(SINGLE_COLUMN_MM * 1.15, 68)
+    axes = figure.add_subplot()
+    axes.axhline(0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)))
+    axes.fill_between(time, low, high, color=BLUE, alpha=0.15, linewidth=0)
+    axes.plot(time, auc, "o-", color=BLUE)
+    axes.set_ylim(min(0.4, float(np.min(low)) - 0.02), 1.02)
+    axes.set_xticks(time, [f"{t:g}" for t in time])
+    axes.set_xlabel(x_label)
+    axes.set_ylabel("AUC(t) (95% CI)")
+    return figure
+
+
+@styled
+def draw_hazard_forest(table: pd.DataFrame) -> Figure:
+    """Hazard ratios of a Cox model with their limits."""
+    from hepacast.figures.forest import ForestRow, draw_forest
+
+    rows = [
+        ForestRow(str(term), *(float(row[name]) for name in ("hr", "hr_low", "hr_high", "p")))
+        for term, row in table.iterrows()
+    ]
+    figure = draw_forest(rows, x_label="Hazard ratio (95% CI), log scale")
+    for text in figure.axes[0].texts:
+        # The column's heading is that of odds ratios, for which the plot was first made.
+        if text.get_text() == "OR (95% CI)":
+            text.set_text("HR (95% CI)")
     return figure

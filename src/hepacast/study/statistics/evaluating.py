@@ -14,6 +14,7 @@ from hepacast.errors import ModelError
 from hepacast.evaluation import binary
 from hepacast.stats.design import binary_outcome
 from hepacast.stats.intervals import Proportion
+from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     NOT_THERE,
     StatisticsResult,
@@ -21,15 +22,16 @@ from hepacast.study.statistics.result import (
     number,
     p_value,
     paragraphs,
-    short,
     text_table,
     with_limits,
 )
-from hepacast.study.statistics.table import AnalysisTable, Flow, complete_rows, load
+from hepacast.study.statistics.table import AnalysisTable, Flow, complete_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Rows of the table that scores have as well as risks.
+_WITHOUT_RISKS = 8
 _SAME = "Youden cut-offs come from these very patients: sensitivity and specificity there are too good."
 
 
@@ -80,7 +82,10 @@ class EvaluationResult(StatisticsResult):
             "Brier score (95% CI)", "Calibration slope", "Calibration intercept", "Calibration in the large",
             "Hosmer-Lemeshow chi2 (df), P", "ICI (95% CI)", "E50 / E90",
         ]  # fmt: skip
-        return pd.DataFrame({"": rows, **columns})
+        frame = pd.DataFrame({"": rows, **columns})
+        if all(item.calibration is None for item in self.found.models.values()):
+            frame = frame.iloc[:_WITHOUT_RISKS]
+        return frame
 
     def _pairs(self) -> pd.DataFrame:
         rows = []
@@ -173,8 +178,4 @@ def evaluate(
         n_boot=n_boot,
         seed=seed,
     )
-    for name, values in risks.items():
-        top = float(values[rows].max())
-        if 1 < top <= 100 and float(values[rows].min()) >= 0 and not (values[rows].dropna() % 1 == 0).all():
-            table.note(f"{name} runs to {short(top)}: if these are percent, divide by 100 to get calibration.")
     return EvaluationResult(found, str(y.name), flow, tuple(table.notes))

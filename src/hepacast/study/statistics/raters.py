@@ -14,6 +14,7 @@ import pandas as pd
 
 from hepacast.errors import HepacastError, TableError
 from hepacast.stats.agreement import Kappa, cohen_kappa, fleiss_kappa, icc, kendall_w
+from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     NOT_THERE,
     StatisticsResult,
@@ -25,7 +26,7 @@ from hepacast.study.statistics.result import (
     text_table,
     with_limits,
 )
-from hepacast.study.statistics.table import AnalysisTable, load
+from hepacast.study.statistics.table import AnalysisTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,6 +14,7 @@ from hepacast.errors import ModelError
 from hepacast.stats.design import binary_outcome
 from hepacast.stats.logistic_fit import Interval
 from hepacast.stats.logistic_table import LogisticTable, logistic_table
+from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     StatisticsResult,
     note_lines,
@@ -23,7 +24,7 @@ from hepacast.study.statistics.result import (
     ratio,
     text_table,
 )
-from hepacast.study.statistics.table import AnalysisTable, Flow, complete_rows, load
+from hepacast.study.statistics.table import AnalysisTable, Flow, complete_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,236 @@
+"""`hepacast score`: staging systems and indexes of one patient, or as columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table, usable
+from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
+from hepacast.cohort.tables import ClinicalTable, read_table
+from hepacast.errors import StudyFileError, TableError
+from hepacast.study.statistics.reading import load
+from hepacast.study.statistics.result import StatisticsResult, note_lines, paragraphs, short, text_table
+
+_ID_NAMES = ("patient", "patient_id", "patientid", "id", "subject", "case", "mrn", "编号")
+
+
+def list_scores() -> str:
+    """All scores with their titles and inputs."""
+    rows = [
+        {"Score": score.name, "Title": score.title, "Inputs": ", ".join(item.name for item in score.inputs)}
+        for score in SCORES.values()
+    ]
+    return text_table(pd.DataFrame(rows))
+
+
+def explain_score(name: str) -> str:
+    """Inputs, formula, grades and source of one score.
+
+    Raises
+    ------
+    StudyFileError
+        There is no such score.
+    """
+    score = get_score(name)
+    inputs = [
+        f"  {item.name}: {describe_input(item)}" + ("" if item.default is None else f" [default {item.default}]")
+        for item in score.inputs
+    ]
+    return "\n".join([f"{score.name}: {score.title}", "Inputs:", *inputs, *_about(score)])
+
+
+def _about(score: Score) -> list[str]:
+    lines = [f"Formula: {score.formula}"]
+    if score.grades:
+        lines.append(f"Grades: {score.grades}")
+    lines.append(f"Source: {score.source}")
+    return [*lines, f"Note: {score.note}"] if score.note else lines
+
+
+@dataclass(frozen=True, repr=False)
+class PatientScore(StatisticsResult):
+    """A score of one patient."""
+
+    found: ScoreResult
+    score: Score
+    given: Mapping[str, Any]
+
+    def text(self) -> str:
+        """Value, grade, formula, source, and what entered."""
+        found, score = self.found, self.score
+        lines = [f"{score.name} ({score.title})"]
+        if score.ordered:
+            lines.append(f"Stage: {found.grade}")
+        else:
+            lines.append(f"Value: {short(found.value)}")
+            if found.grade:
+                lines.append(f"Grade: {found.grade}")
+        parts = ", ".join(f"{name} {_part(value)}" for name, value in found.parts.items())
+        return "\n".join([*lines, f"From: {parts}", *_about(score)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        found = self.found
+        return {
+            "name": found.name, "value": found.value, "grade": found.grade, "formula": found.formula,
+            "source": found.source, "parts": dict(found.parts), "given": dict(self.given),
+        }  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row."""
+        return pd.DataFrame([{"score": self.found.name, "value": self.found.value, "grade": self.found.grade}])
+
+
+def _part(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def score(name: str, values: Mapping[str, Any]) -> PatientScore:
+    """One score of one patient, from texts with units.
+
+    Raises
+    ------
+    StudyFileError, TableError
+        An unknown score or input; an input that is missing, has no unit, or is not possible.
+    """
+    chosen = get_score(name)
+    known = {item.name for item in chosen.inputs}
+    tidy = {key if key in known else key.replace("-", "_").casefold(): value for key, value in values.items()}
+    return PatientScore(compute_score(chosen.name, tidy), chosen, tidy)
+
+
+@dataclass(frozen=True, repr=False)
+class TableScores(StatisticsResult):
+    """Scores of every patient: three columns a score (value, grade, reason), beside the table's own columns."""
+
+    scores: pd.DataFrame
+    names: tuple[str, ...]
+    original: pd.DataFrame
+    id_header: str
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """How many could be computed, grades, reasons of the others."""
+        parts = []
+        for name in self.names:
+            values, grades = self.scores[name], self.scores[f"{name}_grade"]
+            known = values.notna() | (grades != "")
+            lines = [f"{name}: {int(known.sum())} of {len(values)} patients."]
+            counts = grades[grades != ""].value_counts().sort_index()
+            if len(counts) and len(counts) <= 12:
+                lines.append("  grades: " + ", ".join(f"{grade} {count}" for grade, count in counts.items()))
+            if values.notna().any() and not get_score(name).ordered:
+                lines.append(f"  median {short(values.median())} ({short(values.min())} to {short(values.max())})")
+            reasons = self.scores.loc[~known, f"{name}_reason"].value_counts()
+            lines.extend(f"  not computed, {count}: {reason}" for reason, count in reasons.items())
+            parts.append("\n".join(lines))
+        return paragraphs(*parts, note_lines(self.notes))
+
+    def to_json(self) -> dict[str, Any]:
+        """One record a patient."""
+        records = self.scores.reset_index(names=self.id_header).to_dict(orient="records")
+        return {"scores": list(self.names), "patients": records, "notes": list(self.notes)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table's own columns, then those of the scores."""
+        return self.original.join(self.scores.set_axis(self.original.index, axis=0))
+
+    def write(self, path: str | Path) -> Path:
+        """Write the table with the new columns (.csv, .xlsx or .parquet).
+
+        Raises
+        ------
+        TableError
+            The suffix is none of these.
+        """
+        from hepacast.compute.files import atomic_path
+
+        target, frame = Path(path), self.to_frame()
+        writers = {".csv": frame.to_csv, ".xlsx": frame.to_excel, ".parquet": frame.to_parquet}
+        writer = writers.get(target.suffix.casefold())
+        if writer is None:
+            raise TableError("Unknown kind of table.", expected=", ".join(writers), found=target.name)
+        with atomic_path(target) as temporary:
+            writer(temporary, index=False)
+        return target
+
+
+def score_columns(
+    names: str | Sequence[str],
+    source: str | Path,
+    *,
+    id_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    sheet: str | None = None,
+) -> TableScores:
+    """Scores as columns of a table.
+
+    Parameters
+    ----------
+    names
+        Scores, separated by commas; ``all`` for those whose inputs all have a column.
+    id_column
+        Header of the patient identifier; a usual one is recognized.
+    columns
+        Input -> column, where the names differ.
+
+    Raises
+    ------
+    StudyFileError, TableError
+        An unknown score or input, no identifier, or a table that cannot be read.
+    """
+    plain = load(source, sheet=sheet)
+    header = plain.column(id_column) if id_column else _identifier(plain.headers)
+    clinical = read_table(source, id_column=header, sheet=sheet)
+    mapping = {key.replace("-", "_"): _spec_name(clinical, plain.column(name)) for key, name in (columns or {}).items()}
+    if names == "all":
+        chosen = usable(clinical, mapping)
+        if not chosen:
+            raise TableError("The table has the columns of no score.", found=", ".join(plain.headers[:20]))
+    else:
+        parts = names.split(",") if isinstance(names, str) else list(names)
+        chosen = [get_score(part.strip()).name for part in parts]
+    scores = score_table(clinical, chosen, mapping)
+    # The table's own rows, in the order of the patients; a patient's first row where there are several.
+    place = {_id_text(cell): i for i, cell in reversed(list(enumerate(plain.cells[header])))}
+    rows = [place[patient] for patient in clinical.patients]
+    original = pd.DataFrame({name: [plain.cells[name][i] for i in rows] for name in plain.headers})
+    used = sorted({item.name for name in chosen for item in get_score(name).inputs})
+    notes = [
+        f"{finding.message}" for finding in clinical.findings if finding.column is None or finding.column in
+        {spec.name for spec in clinical.specs if spec.name in used or spec.quantity in used}
+    ]  # fmt: skip
+    return TableScores(scores, tuple(chosen), original, header, tuple(dict.fromkeys(notes)))
+
+
+def _identifier(headers: Sequence[str]) -> str:
+    for wanted in _ID_NAMES:
+        for header in headers:
+            if header.strip().casefold().replace(" ", "_") == wanted:
+                return header
+    raise TableError(
+        "The table has no column that is known to be the patient's identifier.",
+        expected=", ".join(_ID_NAMES[:5]),
+        found=", ".join(headers[:20]),
+        remedy="name it with --id",
+    )
+
+
+def _id_text(cell: Any) -> str:
+    from hepacast.cohort.joining import clean_id
+
+    return "" if cell is None else clean_id(cell)
+
+
+def _spec_name(clinical: ClinicalTable, header: str) -> str:
+    for spec in clinical.specs:
+        if header in spec.source or header == spec.name:
+            return spec.name
+    raise StudyFileError(f"The column {header!r} was not understood.", expected="a column of the table", found=header)
