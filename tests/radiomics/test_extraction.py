@@ -229,3 +229,18 @@ def test_the_oracle_says_what_is_missing(phantom: Any, monkeypatch: pytest.Monke
     image, mask = phantom
     with pytest.raises(MissingPackageError, match=r"SciPy below 1\.17"):
         extract(image, mask, {"imageType": {"LBP3D": {}}}, backend="pyradiomics")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["ptlf", "early-recurrence"])
+@pytest.mark.parametrize("case", ["breast1", "brain2"])
+def test_real_cases_equal_pyradiomics(data_dir: DataDir, case: str, name: str) -> None:
+    pytest.importorskip("radiomics")
+    pytest.importorskip("trimesh")
+    folder = data_dir("radiomics/pyradiomics")
+    image = Volume.from_sitk(sitk.ReadImage(str(folder / f"{case}_image.nrrd")))
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{case}_label.nrrd")))
+    mask = image.with_array(label == 1)
+    ours = extract(image, mask, name)
+    assert ours["voi"].status == "ok"
+    assert differences(ours, extract(image, mask, name, backend="pyradiomics")) == {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hepacast.imaging import Volume
 from hepacast.radiomics.filters.source import Box
@@ -39,13 +41,19 @@ def package_version() -> str:
         return "unknown"
 
 
+def pixel_hash(array: npt.NDArray[Any], dtype: Any) -> str:
+    """SHA-1 of the voxels as SimpleITK's ``Hash`` gives it, slice by slice in a given number type."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for plane in array:
+        digest.update(np.ascontiguousarray(plane, dtype=np.dtype(dtype).newbyteorder("<")))
+    return digest.hexdigest()
+
+
 def image_entries(volume: Volume, prefix: str = "original") -> dict[str, Any]:
     """Hash, spacing, size and range of an image; the prefix is "original" or "interpolated"."""
-    import SimpleITK as sitk
-
     entries: dict[str, Any] = {}
     if prefix == "original":
-        entries["Hash"] = sitk.Hash(volume.to_sitk())
+        entries["Hash"] = pixel_hash(volume.array, volume.array.dtype)
         entries["Dimensionality"] = "3D"
     entries["Spacing"] = volume.spacing
     entries["Size"] = volume.geometry.size
@@ -60,13 +68,12 @@ def mask_entries(image: Volume | None, mask: Volume, prefix: str) -> dict[str, A
 
     The prefix is "original", "interpolated" or "resegmented". Intensities are left out where `image` is None.
     """
-    import SimpleITK as sitk
     from scipy import ndimage
 
     box = Box.of_mask(mask.array)
     entries: dict[str, Any] = {}
     if prefix == "original":
-        entries["Hash"] = sitk.Hash(mask.with_array(mask.array.astype(np.uint32)).to_sitk())
+        entries["Hash"] = pixel_hash(mask.array, np.uint32)
     entries["Spacing"] = mask.spacing
     entries["Size"] = mask.geometry.size
     if box is not None:

@@ -9,6 +9,7 @@ region the sign of a rounding error decides the gray level.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ Array = npt.NDArray[Any]
 
 
 class _Transform:
-    """One level along one axis at a time, for a periodic image of `lengths` voxels (after the repeated slice)."""
+    """Single passes along one axis, for a periodic image of `lengths` voxels (after the repeated slice).
+
+    A pass makes the block ``F - 1`` shorter; its first voxel is then the image's voxel `start + lead`.
+    """
 
     def __init__(self, wavelet: str, dtype: Any, lengths: tuple[int, ...]) -> None:
         import pywt
@@ -33,53 +37,63 @@ class _Transform:
         impulse = np.zeros(self.taps, dtype=dtype)
         impulse[0] = 1
         response = pywt.swt(impulse, wavelet, level=1)[0]
-        self.low, self.high = (np.roll(part, self.taps // 2) for part in response)
+        low, high = (np.roll(part, self.taps // 2) for part in response)
+        self.filters = {"L": low, "H": high}
         self.lengths = lengths
+        self.margin = self.taps - 1
+        self.lead = self.margin - self.taps // 2
 
-    def split(self, block: Array, axis: int, start: int) -> tuple[Array, Array]:
-        """Approximation and detail along `axis`; the result is ``F - 1`` shorter and begins ``F/2 - 1`` later.
+    def details(self, block: Array, axes: tuple[int, ...], start: dict[int, int]) -> Iterator[Array]:
+        """The images of one level but the approximation, in PyWavelets' order.
 
-        `start` is the image index of the block's first voxel (it may lie before 0: wrapped).
+        `start` is the index of the block's first voxel along each axis.
         """
-        shape = list(block.shape)
-        shape[axis] -= self.taps - 1
-        approximation = np.empty(shape, dtype=block.dtype)
-        detail = np.empty(shape, dtype=block.dtype)
-        first = start + self.taps - 1 - self.taps // 2
-        order = _tap_order(shape[axis], first, self.taps, self.lengths[axis])
-        # Seen as (before, axis, after): rows along the last axis stay contiguous.
-        if axis == 2:
-            _filter_rows(block, self.low, self.high, order, approximation, detail)
-        else:
-            before = int(np.prod(block.shape[:axis]))
-            after = int(np.prod(block.shape[axis + 1 :]))
-            _filter_planes(
-                block.reshape(before, block.shape[axis], after),
-                self.low,
-                self.high,
-                order,
-                approximation.reshape(before, shape[axis], after),
-                detail.reshape(before, shape[axis], after),
-            )
-        return approximation, detail
+        inner = tuple(axis for axis in axes if axis != 0)
+        for letters in product("LH", repeat=len(inner)):
+            if 0 not in axes:
+                if "H" in letters:
+                    yield self.planes(block, dict(zip(inner, letters)), start)
+                continue
+            part = self.planes(block, dict(zip(inner, letters)), start)
+            for letter in "LH" if "H" in letters else "H":
+                yield self.along(part, 0, letter, start[0])
 
     def approximation(self, block: Array, axes: tuple[int, ...], start: dict[int, int]) -> Array:
-        """The low-pass image of one whole level; `start` is moved along."""
-        for axis in axes:
-            block = self.split(block, axis, start[axis])[0]
-            start[axis] += self.taps - 1 - self.taps // 2
-        return block
+        """The low-pass image of one level."""
+        block = self.planes(block, {axis: "L" for axis in axes if axis != 0}, start)
+        return self.along(block, 0, "L", start[0]) if 0 in axes else block
 
-    def details(
-        self, block: Array, axes: tuple[int, ...], start: dict[int, int], name: str = ""
-    ) -> Iterator[tuple[str, Array]]:
-        """All decompositions of one level in PyWavelets' order, with few blocks in memory at a time."""
-        if not axes:
-            yield name, block
-            return
-        axis, rest = axes[0], axes[1:]
-        for letter, part in zip("LH", self.split(block, axis, start[axis])):
-            yield from self.details(part, rest, start, name + letter)
+    def planes(self, block: Array, letters: dict[int, str], start: dict[int, int]) -> Array:
+        """All passes inside a slice, slice by slice, so that what lies between them stays in the cache."""
+        result: Array | None = None
+        for k in range(block.shape[0]):
+            plane = block[k : k + 1]
+            for axis, letter in letters.items():
+                plane = self.along(plane, axis, letter, start[axis])
+            if result is None:
+                result = np.empty((block.shape[0], *plane.shape[1:]), dtype=block.dtype)
+            result[k] = plane[0]
+        return block if result is None else result
+
+    def along(self, block: Array, axis: int, letter: str, start: int) -> Array:
+        """One pass along one axis."""
+        shape = list(block.shape)
+        shape[axis] -= self.margin
+        result = np.empty(shape, dtype=block.dtype)
+        order = _tap_order(shape[axis], start + self.lead, self.taps, self.lengths[axis])
+        if axis == 2:
+            _filter_rows(block, self.filters[letter], order, result)
+            return result
+        # Seen as (before, axis, after): rows along the last axis stay contiguous.
+        before = int(np.prod(block.shape[:axis]))
+        after = int(np.prod(block.shape[axis + 1 :]))
+        _filter_planes(
+            block.reshape(before, block.shape[axis], after),
+            self.filters[letter],
+            order,
+            result.reshape(before, shape[axis], after),
+        )
+        return result
 
 
 def wavelet_images(
@@ -96,8 +110,7 @@ def wavelet_images(
     lengths = tuple(size + size % 2 for size in source.shape)
     transform = _Transform(wavelet, dtype, lengths)
     levels = start_level + level
-    margin = transform.taps - 1
-    lead = margin - transform.taps // 2
+    margin, lead = transform.margin, transform.lead
     start = {axis: box.low[axis] - levels * lead for axis in axes}
     stop = {axis: box.high[axis] + levels * (margin - lead) for axis in axes}
     block = source.array
@@ -105,23 +118,18 @@ def wavelet_images(
         if axis in start:
             index = np.arange(start[axis], stop[axis]) % lengths[axis]
             index[index == source.shape[axis]] = 0  # the repeated first slice
-            block = np.take(block, index, axis=axis)
         else:
-            block = np.take(block, np.arange(box.low[axis], box.high[axis]), axis=axis)
+            index = np.arange(box.low[axis], box.high[axis])
+        block = np.take(block, index, axis=axis)
     block = np.ascontiguousarray(block, dtype=dtype)
     names = iter(wavelet_image_names(level, len(axes)))
-    for _ in range(start_level):
+    for done in range(1, levels + 1):
+        if done > start_level:
+            for image in transform.details(block, axes, start):
+                yield next(names), _trim(image, axes, levels - done, margin, lead)
         block = transform.approximation(block, axes, start)
-    for done in range(1, level + 1):
-        remaining = level - done
-        for name, image in transform.details(block, axes, start):
-            if "H" in name:
-                yield next(names), _trim(image, axes, remaining, margin, lead)
-            else:
-                approximation = image
         for axis in axes:
             start[axis] += lead
-        block = approximation
     yield next(names), block
 
 
@@ -148,64 +156,56 @@ def _tap_order(count: int, first: int, taps: int, length: int) -> npt.NDArray[np
 
 
 @jit
-def _filter_rows(block, low, high, order, approximation, detail):  # type: ignore[no-untyped-def]
-    taps = low.size
-    n0, n1, n2 = approximation.shape
-    plain = np.empty(n2, dtype=np.bool_)
-    for i in range(n2):
-        plain[i] = True
+def _filter_rows(block, weights, order, result):  # type: ignore[no-untyped-def]
+    """Along the last axis; the taps of an output may come in an order of their own (the row of `order`)."""
+    taps = weights.size
+    n0, n1, n2 = result.shape
+    plain = 0  # leading outputs whose taps come in the usual order
+    while plain < n2:
+        usual = True
         for t in range(taps):
-            if order[i, t] != t:
-                plain[i] = False
-    end = n2
-    while end > 0 and not plain[end - 1]:
-        end -= 1
-    for i in range(end):
-        if not plain[i]:
-            end = 0
+            usual = usual and order[plain, t] == t
+        if not usual:
+            break
+        plain += 1
     for k in range(n0):
         for j in range(n1):
             row = block[k, j]
-            a = approximation[k, j]
-            d = detail[k, j]
-            for i in range(end):
-                a[i] = low[0] * row[i + taps - 1]
-                d[i] = high[0] * row[i + taps - 1]
-            for t in range(1, taps):
-                shift = taps - 1 - t
-                wl = low[t]
-                wh = high[t]
-                for i in range(end):
-                    a[i] += wl * row[i + shift]
-                    d[i] += wh * row[i + shift]
-            for i in range(end, n2):
+            out = result[k, j]
+            _weighted(row[taps - 1 :], row[taps - 2 :], weights[0], weights[1], out, plain)
+            for t in range(2, taps, 2):
+                _add_weighted(row[taps - 1 - t :], row[taps - 2 - t :], weights[t], weights[t + 1], out, plain)
+            for i in range(plain, n2):
                 t = order[i, 0]
-                a[i] = low[t] * row[i + taps - 1 - t]
-                d[i] = high[t] * row[i + taps - 1 - t]
+                out[i] = weights[t] * row[i + taps - 1 - t]
                 for u in range(1, taps):
                     t = order[i, u]
-                    a[i] += low[t] * row[i + taps - 1 - t]
-                    d[i] += high[t] * row[i + taps - 1 - t]
+                    out[i] += weights[t] * row[i + taps - 1 - t]
 
 
 @jit
-def _filter_planes(block, low, high, order, approximation, detail):  # type: ignore[no-untyped-def]
-    taps = low.size
-    n0, n1, n2 = approximation.shape
+def _filter_planes(block, weights, order, result):  # type: ignore[no-untyped-def]
+    """Along the middle axis, whole rows at a time; all filters of PyWavelets have an even number of taps."""
+    taps = weights.size
+    n0, n1, n2 = result.shape
     for k in range(n0):
         for j in range(n1):
-            a = approximation[k, j]
-            d = detail[k, j]
-            t = order[j, 0]
-            row = block[k, j + taps - 1 - t]
-            for i in range(n2):
-                a[i] = low[t] * row[i]
-                d[i] = high[t] * row[i]
-            for u in range(1, taps):
-                t = order[j, u]
-                row = block[k, j + taps - 1 - t]
-                wl = low[t]
-                wh = high[t]
-                for i in range(n2):
-                    a[i] += wl * row[i]
-                    d[i] += wh * row[i]
+            out = result[k, j]
+            at = j + taps - 1
+            t, u = order[j, 0], order[j, 1]
+            _weighted(block[k, at - t], block[k, at - u], weights[t], weights[u], out, n2)
+            for place in range(2, taps, 2):
+                t, u = order[j, place], order[j, place + 1]
+                _add_weighted(block[k, at - t], block[k, at - u], weights[t], weights[u], out, n2)
+
+
+@jit
+def _weighted(first, second, w0, w1, out, n):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        out[i] = w0 * first[i] + w1 * second[i]
+
+
+@jit
+def _add_weighted(first, second, w0, w1, out, n):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        out[i] = (out[i] + w0 * first[i]) + w1 * second[i]
