@@ -19,7 +19,7 @@ LOW, HIGH = "low risk", "high risk"
 
 @dataclass(frozen=True)
 class RiskGroups:
-    """Two groups of patients, split at `cut` (high: score above it).
+    """Two groups of patients, split at `cut` (high: score at or above it).
 
     Attributes
     ----------
@@ -71,7 +71,14 @@ class RiskGroups:
         }
 
 
-def risk_groups(time: npt.ArrayLike, event: npt.ArrayLike, score: npt.ArrayLike, cut: float) -> RiskGroups:
+def risk_groups(
+    time: npt.ArrayLike,
+    event: npt.ArrayLike,
+    score: npt.ArrayLike,
+    cut: float,
+    *,
+    names: tuple[str, str] = (LOW, HIGH),
+) -> RiskGroups:
     """Split patients at a cut-off that was fixed elsewhere (in training) and compare their survival.
 
     Parameters
@@ -79,7 +86,9 @@ def risk_groups(time: npt.ArrayLike, event: npt.ArrayLike, score: npt.ArrayLike,
     time, event, score
         Shape (n,).
     cut
-        Patients with a score above it are the high-risk group.
+        Patients with a score at or above it are the high-risk group, as everywhere in hepacast.
+    names
+        Of the group below the cut-off and of the group at or above it.
 
     Raises
     ------
@@ -87,17 +96,21 @@ def risk_groups(time: npt.ArrayLike, event: npt.ArrayLike, score: npt.ArrayLike,
         All patients fall into one group, or there is no event.
     """
     times, events = check_follow_up(time, event)
-    high = np.asarray(score, dtype=float) > cut
+    high = np.asarray(score, dtype=float) >= cut
     if high.all() or not high.any():
         raise OutcomeError(
             "The cut-off puts all patients into one risk group.",
             expected="patients on both sides",
-            found=f"{int(high.sum())} above, {int((~high).sum())} below {cut:.4g}",
+            found=f"{int(high.sum())} at or above, {int((~high).sum())} below {cut:.4g}",
         )
-    curves = {LOW: kaplan_meier(times[~high], events[~high]), HIGH: kaplan_meier(times[high], events[high])}
+    low_name, high_name = names
+    curves = {
+        low_name: kaplan_meier(times[~high], events[~high]),
+        high_name: kaplan_meier(times[high], events[high]),
+    }
     ratio = None
     if all(curve.n_events > 0 for curve in curves.values()):
         row = fit_cox(high.astype(float), times, events, ["high"]).to_frame().iloc[0]
         ratio = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
-    groups = np.where(high, HIGH, LOW)
+    groups = np.where(high, high_name, low_name)
     return RiskGroups(float(cut), curves, log_rank(times, events, groups), ratio, concordance(times, events, score))

@@ -139,4 +139,7 @@ class Survival(Part):
     event: str = option(..., "column with 1 = event, 0 = censored")
     unit: Literal["days", "weeks", "months", "years"] = option("days", "unit of the time column")
     name: str = option("survival", "name of the end point", example="time to progression")
+    groups: tuple[str, str] = option(
+        ("low risk", "high risk"), "names of the patients below the cut-off and of those at or above it"
+    )
     event_values: list[str | int | float | bool] | None = option(None, "values of `event` that mean the event")

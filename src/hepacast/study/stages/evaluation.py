@@ -44,7 +44,7 @@ def write(context: Context, folder: Path) -> None:
     content = {
         "confidence": context.study.evaluation.confidence,
         "sets": sets,
-        "survival": _survival(cohort, predictions, names[-1], cutoffs[names[-1]]),
+        "survival": _survival(context, cohort, predictions, names[-1], cutoffs[names[-1]]),
     }
     write_json(folder / "evaluation.json", content)
     write_json(folder / "methods.json", _sentences(context))
@@ -200,12 +200,15 @@ def _compare(y: np.ndarray, risks: dict[str, np.ndarray], pair: tuple[str, str],
     }
 
 
-def _survival(cohort: Cohort, predictions: pd.DataFrame, model: str, cutoff: float) -> list[dict[str, Any]]:
+def _survival(
+    context: Context, cohort: Cohort, predictions: pd.DataFrame, model: str, cutoff: float
+) -> list[dict[str, Any]]:
     """Kaplan-Meier by risk group of the main model, in every set of which follow-up is known.
 
     Training patients are grouped by their nested predictions: by the apparent ones the groups would look too good.
     """
     results: list[dict[str, Any]] = []
+    labels = context.study.survival.groups if context.study.survival is not None else ("low risk", "high risk")
     if cutoff != cutoff:
         return results
     for end_point, follow_up in cohort.survival.items():
@@ -217,7 +220,9 @@ def _survival(cohort: Cohort, predictions: pd.DataFrame, model: str, cutoff: flo
             if not rows:
                 continue
             try:
-                groups = risk_groups(follow_up.time[rows], follow_up.event[rows], table.loc[rows, model], cutoff)
+                groups = risk_groups(
+                    follow_up.time[rows], follow_up.event[rows], table.loc[rows, model], cutoff, names=labels
+                )
             except OutcomeError:
                 # All patients on one side of the cut-off, or no event: there is no curve to compare.
                 continue

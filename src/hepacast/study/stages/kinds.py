@@ -250,7 +250,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "evaluation",
         "discrimination, calibration, net benefit, comparisons",
         ("cohort", "modelling"),
-        lambda c: _dump(c, "seed", "evaluation"),
+        lambda c: _dump(c, "seed", "evaluation", "survival"),
         _none,
         _evaluation_work,
         ("evaluation", "stats"),

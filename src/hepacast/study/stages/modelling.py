@@ -204,6 +204,7 @@ def _validation(
             "repeats": nested.repeats,
             "per_repeat": nested.repeat_aucs(name),
             "n_failed": len(nested.failures),
+            "failures": nested.failures,
         }
     if rules.usual_way and fitted.radiomics_ is not None:
         _add_usual(context, by_model, models, x, y, level)

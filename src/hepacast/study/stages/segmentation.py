@@ -96,7 +96,7 @@ def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, An
         for done, patient in enumerate(cohort.patients, start=1):
             labelmap = read_expert(context, patient, overlay=context.out / f"mismatch-{patient}.png")
             _save(folder, patient, labelmap)
-            outcomes.append(_judge(context, patient, labelmap, "given", strict=True))
+            outcomes.append(judge(context, patient, labelmap, "given", strict=True))
             progress(done, len(cohort.patients))
     description = GivenSegmenter({}, images_of(context).segmentation.labels).describe()
     return {"source": "given", "description": description["sentence"], "network": None}, outcomes
@@ -142,7 +142,7 @@ def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
         write_json(names, dict(labelmap.labels))
 
 
-def _judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, strict: bool) -> MaskOutcome:
+def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, strict: bool) -> MaskOutcome:
     """Whether every VOI can be measured. An expert's empty mask is a mistake; a network's is a result."""
     from hepacast.study.stages.radiomics import evaluate_vois
 
@@ -213,7 +213,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     settings = {"folder": str(trained.folder), "mirror": plan.mirror_at_test, "threads": plan.threads}
     _apply(context, folder, todo, {"kind": "nnunet", "identity": segmenter.model.identity, **settings})
     outcomes = [
-        _judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", plan.labels), sources[p], strict=False)
+        judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", plan.labels), sources[p], strict=False)
         for p in cohort.patients
     ]
     content = {
@@ -256,7 +256,7 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     _apply(context, folder, list(cohort.patients), job, workers=1)
     labels = _labels(folder)
     outcomes = [
-        _judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", labels), facts["source"], strict=False)
+        judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", labels), facts["source"], strict=False)
         for p in cohort.patients
     ]
     network = facts.get("network")

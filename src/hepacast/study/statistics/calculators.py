@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table, usable
+from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table
 from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
+from hepacast.cohort.scores.table import usable
 from hepacast.cohort.tables import ClinicalTable, read_table
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.statistics.reading import load
@@ -70,7 +71,10 @@ class PatientScore(StatisticsResult):
             lines.append(f"Value: {short(found.value)}")
             if found.grade:
                 lines.append(f"Grade: {found.grade}")
-        parts = ", ".join(f"{name} {_part(value)}" for name, value in found.parts.items())
+        units = {item.name: item.unit for item in score.inputs}
+        parts = ", ".join(
+            f"{name} {_part(value)} {units.get(name, '')}".rstrip() for name, value in found.parts.items()
+        )
         return "\n".join([*lines, f"From: {parts}", *_about(score)])
 
     def to_json(self) -> dict[str, Any]:
@@ -215,6 +219,10 @@ def _identifier(headers: Sequence[str]) -> str:
         for header in headers:
             if header.strip().casefold().replace(" ", "_") == wanted:
                 return header
+    # `TCIA_ID`, `Study ID`: taken where only one header ends like this.
+    ending = [header for header in headers if header.strip().casefold().replace(" ", "_").endswith("_id")]
+    if len(ending) == 1:
+        return ending[0]
     raise TableError(
         "The table has no column that is known to be the patient's identifier.",
         expected=", ".join(_ID_NAMES[:5]),

@@ -111,7 +111,7 @@ def draw_corrected(
 
 
 @styled
-def draw_survival_calibration(groups: pd.DataFrame, *, horizon: float, n: int) -> Figure:
+def draw_survival_calibration(groups: pd.DataFrame, *, label: str, n: int) -> Figure:
     """Kaplan-Meier against predicted survival at a time, by groups of similar prediction, with 95% limits."""
     figure = new_figure(SINGLE_COLUMN_MM, SINGLE_COLUMN_MM)
     axes = figure.add_subplot()
@@ -126,9 +126,9 @@ def draw_survival_calibration(groups: pd.DataFrame, *, horizon: float, n: int) -
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"Predicted survival at {horizon:g}")
-    axes.set_ylabel(f"Observed survival at {horizon:g}")
-    axes.legend(loc="upper left", borderaxespad=0.3)
+    axes.set_xlabel(f"{label}, predicted")
+    axes.set_ylabel(f"{label}, observed")
+    axes.legend(loc="lower right", borderaxespad=0.3)
     return figure
 
 

@@ -226,6 +226,7 @@ def fit_cox_model(
     outcome: str,
     *,
     at: Sequence[float] = (),
+    unit: str = "",
     n_boot: int = 0,
     seed: int = 0,
 ) -> ModelFit:
@@ -247,7 +248,7 @@ def fit_cox_model(
     lp = fit.linear_predictor(terms.matrix) - center
     found = concordance(time, event, lp)
     notes: list[str] = []
-    check = _validated_cox(terms, time, event, times[-1], n_boot, seed, notes) if n_boot else None
+    check = _validated_cox(terms, time, event, (times[-1], unit), n_boot, seed, notes) if n_boot else None
     return ModelFit(
         "cox", "efron", outcome, model, table, lp, fit.n, fit.n_events, fit.lrt, fit.aic, found.c, found.interval(),
         check, tuple(notes),
@@ -255,7 +256,7 @@ def fit_cox_model(
 
 
 def _validated_cox(
-    terms: Terms, time: Array, event: Array, horizon: float, n_boot: int, seed: int, notes: list[str]
+    terms: Terms, time: Array, event: Array, horizon: tuple[float, str], n_boot: int, seed: int, notes: list[str]
 ) -> Validation | None:
     from hepacast.evaluation.cox_validation import calibrate_cox, validate_cox
 
@@ -267,7 +268,7 @@ def _validated_cox(
     size = max(20, len(time) // 5)
     try:
         table = validate_cox(x, time, event, usable)
-        groups = calibrate_cox(x, time, event, horizon, usable, group_size=size)
+        groups = calibrate_cox(x, time, event, horizon[0], usable, group_size=size)
     except (HepacastError, np.linalg.LinAlgError) as problem:
         notes.append(f"No optimism correction: {problem}".split("\n")[0])
         return None
@@ -280,10 +281,15 @@ def _validated_cox(
     def draw() -> Figure:
         from hepacast.study.statistics.drawing import draw_survival_calibration
 
-        return draw_survival_calibration(groups, horizon=horizon, n=used)
+        return draw_survival_calibration(groups, label=survival_label(*horizon), n=used)
 
     dxy, slope = (float(table.loc[name, "corrected"]) for name in ("Dxy", "Slope"))
     return Validation(0.5 + 0.5 * dxy, slope, used, draw)
+
+
+def survival_label(t: float, unit: str) -> str:
+    """``365-day survival``, or ``Survival at 365`` where the unit of time is not known."""
+    return f"{t:g}-{unit.removesuffix('s')} survival" if unit else f"Survival at {t:g}"
 
 
 def default_times(time: Array, event: Array) -> list[float]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hepacast.errors import ModelError, TableError
 from hepacast.nomogram import Nomogram, Reading, build_nomogram
-from hepacast.study.statistics.model_fits import ModelFit, Validation, fit_cox_model, fit_logistic_model
+from hepacast.study.statistics.model_fits import ModelFit, Validation, fit_cox_model, fit_logistic_model, survival_label
 from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     StatisticsResult,
@@ -210,13 +210,13 @@ def nomogram(
     if outcome is not None:
         fit = fit_logistic_model(terms, values[0], str(*target), firth=firth, n_boot=n_boot, seed=seed)
     else:
-        fit = fit_cox_model(terms, values[0], values[1], str([*target][1]), at=at, n_boot=n_boot, seed=seed)
+        fit = fit_cox_model(terms, values[0], values[1], str([*target][1]), at=at, unit=unit, n_boot=n_boot, seed=seed)
     lp = fit.linear_predictor
     drawn = build_nomogram(
         fit.model,
         lp_range=(float(lp.min()), float(lp.max())),
         risk_label=f"Risk of {fit.outcome}",
-        survival_labels={t: f"Survival at {t:g}{' ' + unit if unit else ''}" for t in fit.model.baseline},
+        survival_labels={t: survival_label(t, unit) for t in fit.model.baseline},
     )
     reading = None if patient is None else drawn.read(_patient(table, patient, id_column, columns))
     return NomogramResult(fit, drawn, flow, reading, patient or "", tuple(table.notes))
@@ -238,7 +238,10 @@ def _patient(
 ) -> dict[str, float | str]:
     header = table.column(id_column) if id_column else next((n for n in table.headers if n.casefold() in _ID_NAMES), "")
     if header:
-        names = ["" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell).strip() for cell in table.cells[header]]
+        names = [
+            "" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell).strip()
+            for cell in table.cells[header]
+        ]
     else:
         names = [str(i + 1) for i in range(len(table))]
     found = [i for i, name in enumerate(names) if name == patient.strip()]

@@ -174,7 +174,9 @@ def agreement(
         raise TableError("Say who rated what.", expected="--rater and --value, or --raters with one column a rater")
     complete = wide.dropna()
     if len(complete) < len(wide):
-        table.note(f"{len(wide) - len(complete)} of {len(wide)} subjects were not rated by all raters and are left out.")
+        table.note(
+            f"{len(wide) - len(complete)} of {len(wide)} subjects were not rated by all raters and are left out."
+        )
     if len(complete) < 2 or complete.shape[1] < 2:
         raise TableError(
             "Agreement needs at least two subjects that all raters rated.",
@@ -240,7 +242,9 @@ def _kappas(ratings: pd.DataFrame, ordered: bool) -> dict[str, Kappa | str]:
     for first, second in itertools.combinations(ratings.columns, 2):
         for weights in ("none", "linear", "quadratic") if ordered else ("none",):
             name = f"{first} and {second}" + ("" if weights == "none" else f", {weights} weights")
-            found[name] = _one_kappa(lambda a=first, b=second, w=weights: cohen_kappa(ratings[a], ratings[b], weights=w))
+            found[name] = _one_kappa(
+                lambda a=first, b=second, w=weights: cohen_kappa(ratings[a], ratings[b], weights=w)
+            )
     if ratings.shape[1] > 2:
         found["all raters (Fleiss)"] = _one_kappa(lambda: fleiss_kappa(ratings.to_numpy(float)))
     return found

@@ -176,6 +176,8 @@ def _varying(
             binary_outcome(y[rows], what=f"outcome {y.name} of the complete patients")
             return kept, flow
         for name in constant:
-            table.note(f"{name} takes one value only in the complete patients and was left out of the multivariate model.")
+            table.note(
+                f"{name} takes one value only in the complete patients and was left out of the multivariate model."
+            )
         kept = [name for name in kept if name not in constant]
     raise ModelError("No predictor varies among the complete patients.", found=", ".join(names))

@@ -63,7 +63,9 @@ class CoxResult:
                 row[f"HR, {name}"] = ratio(*values[["hr", "hr_low", "hr_high"]]) if values is not None else NOT_THERE
                 row[f"P, {name}"] = p_value(float(values["p"])) if values is not None else NOT_THERE
             if self.zph is not None:
-                row["P, proportional hazards"] = p_value(float(self.zph.loc[term, "p"])) if term in self.zph.index else ""
+                row["P, proportional hazards"] = (
+                    p_value(float(self.zph.loc[term, "p"])) if term in self.zph.index else ""
+                )
             rows.append(row)
         parts = [text_table(pd.DataFrame(rows), title="Cox models (Efron; limits 95%, Wald)")]
         if self.fit is not None and self.flow is not None:

@@ -215,9 +215,7 @@ def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Se
         hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         sd = float(score.std(ddof=1))
         spread = 1.959963984540054 * float(fit.se[0])
-        low, middle, high = (
-            float(np.exp((fit.coef[0] + shift) * sd)) for shift in (-spread, 0.0, spread)
-        )
+        low, middle, high = (float(np.exp((fit.coef[0] + shift) * sd)) for shift in (-spread, 0.0, spread))
         per_sd = (middle, low, high)
     except (HepacastError, ZeroDivisionError) as problem:
         reason = str(problem).split("\n")[0].rstrip(".")
@@ -234,9 +232,7 @@ def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Se
     return ScoreResult(name, c, uno, hazard, per_sd, reason, pd.DataFrame(rows, columns=columns), reasons)
 
 
-def draw_curves(
-    curves: Mapping[str, KaplanMeier], *, p: float | None, test: str, note: str, x_label: str
-) -> Figure:
+def draw_curves(curves: Mapping[str, KaplanMeier], *, p: float | None, test: str, note: str, x_label: str) -> Figure:
     """Kaplan-Meier curves with bands, marks of censoring and numbers at risk."""
     from hepacast.figures.survival import KmCurve, draw_km
 

@@ -95,7 +95,9 @@ class SurvivalResult(StatisticsResult):
             for t in self.times:
                 s, low, high = parts.survival_at(curve, t)
                 row[f"S({t:g}), at risk"] = (
-                    f"{with_limits(s, low, high)}, {int(curve.at_risk([t])[0])}" if np.isfinite(s) else "beyond follow-up"
+                    f"{with_limits(s, low, high)}, {int(curve.at_risk([t])[0])}"
+                    if np.isfinite(s)
+                    else "beyond follow-up"
                 )
             rows.append(row)
         return pd.DataFrame(rows)
@@ -146,6 +148,8 @@ class SurvivalResult(StatisticsResult):
             if self.comparison.hazard_ratio is not None:
                 hr, low, high, _ = self.comparison.hazard_ratio
                 note = f"HR {ratio(hr, low, high)}"
+                if self.cut is not None and self.cut.same_data:
+                    note += ", not corrected"
         return parts.draw_curves(self.curves, p=p, test=test, note=note, x_label=self._label("Time"))
 
 
