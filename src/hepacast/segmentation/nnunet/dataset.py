@@ -163,20 +163,25 @@ def prepare_dataset(
         entries[case.patient] = _write_case(case, root, labels, known.get(case.patient))
     _require_every_structure(entries, labels)
     _drop_strangers(root, {entry["id"] for entry in entries.values()})
-    write_json(root / "dataset.json", _dataset_json(len(entries), labels))
+    write_json(root / "dataset.json", _dataset_json([entry["id"] for entry in entries.values()], labels))
     content = {patient: entry["hash"] for patient, entry in entries.items()}
     index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels)])}
     write_json(index_file, index)
     return index
 
 
-def _dataset_json(n: int, labels: Mapping[str, int]) -> dict[str, Any]:
+def _dataset_json(identifiers: Sequence[str], labels: Mapping[str, int]) -> dict[str, Any]:
     return {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, **labels},
-        "numTraining": n,
+        "numTraining": len(identifiers),
         "file_ending": FILE_ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
+        # With the files listed, nnU-Net need not search for them with a pool of forked processes.
+        "dataset": {
+            name: {"images": [f"imagesTr/{name}_0000{FILE_ENDING}"], "label": f"labelsTr/{name}{FILE_ENDING}"}
+            for name in identifiers
+        },
     }
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.axes import turn
 from hepacast.segmentation.base import COMPOSITES, Estimate, LabelMapResult, Progress
+from hepacast.segmentation.devices import default_device, torch_threads
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
 from hepacast.segmentation.nnunet.inference import count_tiles, labels_on_grid, sliding_logits
 from hepacast.segmentation.nnunet.model import open_model
@@ -135,7 +135,7 @@ class NnunetSegmenter:
             The checkpoint does not fit the plans.
         """
         start = time.perf_counter()
-        with _threads(self._threads):
+        with torch_threads(self._threads):
             if self._loaded is None:
                 self._loaded = _Loaded(self)
             array, spacing, back = _oriented(volume, self.model.turned)
@@ -163,20 +163,6 @@ def _oriented(volume: Volume, turned: bool) -> tuple[npt.NDArray[Any], list[floa
     )
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """PyTorch's thread number for a while."""
-    import torch
-
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class _Loaded:
     """The networks in memory, and nnU-Net's own preprocessing."""
 
@@ -185,8 +171,7 @@ class _Loaded:
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         self.model = segmenter.model
-        name = segmenter._device_name or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.device = torch.device(name)
+        self.device = torch.device(segmenter._device_name or default_device())
         self.plans = PlansManager(self.model.plans)
         self.configuration = self.plans.get_configuration(self.model.configuration_name)
         self.label_manager = self.plans.get_label_manager(self.model.dataset)

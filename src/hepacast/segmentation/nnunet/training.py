@@ -252,7 +252,7 @@ class _Job:
 
         def on_message(message: dict[str, Any]) -> None:
             if message.get("done"):
-                self._finish(message["fold"], keys[message["fold"]])
+                self._finish(message["fold"], keys[message["fold"]], message)
             tracker.update(message)
 
         run_child("folds", job, self.work_dir, threads=self.plan.threads, on_message=on_message)
@@ -265,13 +265,14 @@ class _Job:
                     remedy="run the same command again: finished folds are kept",
                 )
 
-    def _finish(self, fold: int, key: str) -> None:
-        """Record a fold as finished, if all its files are there."""
+    def _finish(self, fold: int, key: str, message: dict[str, Any]) -> None:
+        """Record a fold as finished, with what it cost, if all its files are there."""
         folder = self.fold_folder(fold)
         files = [folder / _FINAL, *self._validation_files(fold)]
         if all(path.is_file() and path.stat().st_size for path in files):
             hashes = {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
-            write_json(folder / "finished.json", {"key": key, "files": hashes})
+            cost = {name: message.get(name) for name in ("seconds", "cpu_seconds")}
+            write_json(folder / "finished.json", {"key": key, "files": hashes, **cost})
 
     def _finished(self, fold: int, key: str) -> bool:
         folder = self.fold_folder(fold)
