@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepacast.report import formatting as fmt
-from hepacast.report.inputs import Sentence
+from hepacast.report.inputs import Comparisons, EvaluationResults, KmResult, Models, Sentence, Validation
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
 from hepacast.report.model import Paragraph, Report, Section, Span, TableBlock, number_blocks, spans
 from hepacast.report.parse import ResultsError, typed
@@ -141,6 +144,25 @@ class Outer:
     table: dict[str, int] = field(default_factory=dict)
     other: Inner | None = None
     several: dict[str, int] | int | None = None
+
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "report.md"
+EXAMPLES = {
+    "cohort/comparisons.json": Comparisons,
+    "modelling/models.json": Models,
+    "modelling/validation.json": Validation,
+    "evaluation/evaluation.json": EvaluationResults,
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_the_guide_can_be_read(name: str) -> None:
+    part = GUIDE.read_text(encoding="utf-8").split(f"### `{name}`")[1]
+    examples = re.findall(r"```json\n(.*?)```", part.split("\n### ")[0], flags=re.DOTALL)
+    assert examples
+    typed(EXAMPLES[name], json.loads(examples[0]), name)
+    for more in examples[1:]:
+        typed(KmResult, json.loads(more), name)
 
 
 def test_typed_reading() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MARGIN_MM = (18.0, 20.0)
 _ACCENT = {"warning": "#A8430A", "limit": "#0B5C8F", "note": "#0B5C8F", "truth": "#00664A"}
 #: Sections that start on a page of their own.
-_NEW_PAGE = ("Supplementary material",)
+_NEW_PAGE = ("Supplementary material", "Reporting checklists")
 _FILL = {"warning": "#FFF4E8", "limit": "#F4F6F8", "note": "#F4F6F8", "truth": "#EEF8F4"}
 
 
