@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from hepacast import __version__
-from hepacast.cli import images, patient, study
-from hepacast.errors import HepacastError
+from hepacast.cli import images, patient, statistics, study
+from hepacast.errors import EXIT_BAD_INPUT, HepacastError
 
+EXIT_STOPPED = 130
 NOTICE = "Research use only: not a medical device, and no basis for a treatment decision on its own."
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 study.register(app)
 images.register(app)
 patient.register(app)
+statistics.register(app)
 
 
 def _version(shown: bool) -> None:
@@ -51,13 +53,21 @@ def main() -> None:
     except HepacastError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except OSError as error:
+        from hepacast.compute.files import STORAGE_ERRNOS
+
+        if error.errno not in STORAGE_ERRNOS:
+            raise
+        # A file of the user's that may not be read, or a disk that fails while reading.
+        where = f"\n  where: {error.filename}" if error.filename else ""
+        typer.echo(f"Error: A file cannot be read or written.\n  found: {error.strerror}{where}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer turns Ctrl-C into an exit without a word.
+        if isinstance(stop, SystemExit) and stop.code != EXIT_STOPPED:
+            raise
         typer.echo("Stopped. Finished parts are kept: run the same command again to go on.", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away (`hepacast ... | head`).
-        sys.stderr.close()
-        sys.exit(1)
+        sys.exit(EXIT_STOPPED)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ from hepacast.compute.stages import Stage, is_cached
 from hepacast.study.context import Context
 
 
+#: Code that makes part of every stage's files, besides the rooms that the stage names.
+_SHARED = ("study/stages", "study/schema", "errors")
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a stage will need on this machine, about."""
@@ -81,6 +85,7 @@ class StudyPlan:
         """The plan as `hepacast run --dry-run` prints it."""
         lines = [f"Study: {self.context.study.name}", f"Results: {self.context.out}", ""]
         total = 0.0
+        width = max(len(item.kind.title) for item in self.stages)
         for item in self.stages:
             if item.cached:
                 state = "cached"
@@ -88,7 +93,7 @@ class StudyPlan:
                 cost = item.kind.cost(self.context)
                 total += cost.seconds
                 state = f"to run, {cost}"
-            lines.append(f"  {item.kind.name:14} {item.kind.title:52} {state}")
+            lines.append(f"  {item.kind.name:14} {item.kind.title:{width}}  {state}")
         lines += ["", f"In all about {format_seconds(total)}." if total else "Nothing to do."]
         return "\n".join(lines)
 
@@ -105,7 +110,7 @@ def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
         def work(folder: Path, kind: StageKind = kind) -> None:
             kind.work(context, folder)
 
-        stage = Stage(kind.name, work, kind.settings(context), inputs, (*kind.rooms, "study", "errors"))
+        stage = Stage(kind.name, work, kind.settings(context), inputs, (*kind.rooms, *_SHARED))
         keys[kind.name] = stage.key
         cached = is_cached(context.out, kind.name, stage.key)
         planned.append(PlannedStage(kind, stage, cached))
