@@ -82,7 +82,7 @@ class BuiltinSegmenter:
             "version": f"{PACKAGE} {VERSION}",
             "identity": hash_value([VERSION, [digest for _, digest in MEMBERS.values()], self._lesions]),
             "structures": list(self.structures),
-            "sentence": f"{what} segmented by the pretrained convolutional networks of {PACKAGE} {VERSION} (KU Leuven).",
+            "sentence": f"{what} segmented by the pretrained networks of {PACKAGE} {VERSION} (KU Leuven).",
             "citations": list(CITATIONS),
             "network": None,
         }

@@ -30,13 +30,18 @@ def main(task: str, job_file: str) -> None:
     # 0 starts no augmentation workers: on a CPU they take the cores away from the training itself. Planning asks
     # for the same number as PyTorch's thread count, where 0 is an error.
     on_cpu_training = task == "folds" and device.type == "cpu"
-    os.environ["nnUNet_n_proc_DA"] = "0" if on_cpu_training else str(max(1, min(12, os.cpu_count() or 1)))
-    os.environ["nnUNet_def_n_proc"] = str(job["workers"])
+    augmentation = 0 if on_cpu_training else max(1, min(12, os.cpu_count() or 1))
+    os.environ.update(nnUNet_n_proc_DA=str(augmentation), nnUNet_def_n_proc=str(job["workers"]))
     if plan.threads is not None:
         import torch
 
         torch.set_num_threads(plan.threads)
     {"plan": _plan, "folds": _folds}[task](job, plan, device)
+
+
+def _folder(kind: str) -> Path:
+    """One of the folders that nnU-Net takes from the environment."""
+    return Path(os.environ[f"nnUNet_{kind}"])
 
 
 def _device() -> Any:
@@ -60,7 +65,7 @@ def _plan(job: dict[str, Any], plan: NnunetPlan, device: Any) -> None:
     send({"step": "planning"})
     spacing = plan.network.spacing if plan.network else None
     plan_experiments([1], plan.planner, plan.gpu_memory_gb, "DefaultPreprocessor", spacing, PLANS_NAME)
-    folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET
+    folder = _folder("preprocessed") / DATASET
     plans_file = folder / f"{PLANS_NAME}.json"
     plans = read_json(plans_file)
     if plan.network is not None:
@@ -121,13 +126,13 @@ def _preprocess(folder: Path, plans: dict[str, Any], configuration: str, workers
     preprocessor.run(1, configuration, PLANS_NAME, num_processes=workers)
     targets = folder / "gt_segmentations"
     shutil.rmtree(targets, ignore_errors=True)
-    shutil.copytree(Path(os.environ["nnUNet_raw"]) / DATASET / "labelsTr", targets)
+    shutil.copytree(_folder("raw") / DATASET / "labelsTr", targets)
 
 
 def _folds(job: dict[str, Any], plan: NnunetPlan, device: Any) -> None:
     from hepacast.segmentation.nnunet.trainers import trainer_class
 
-    folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET
+    folder = _folder("preprocessed") / DATASET
     for fold in job["folds"]:
         start, cpu = time.perf_counter(), time.process_time()
         trainer = trainer_class(plan, job["seed"])(
@@ -153,7 +158,7 @@ def _validate(fold_folder: Path, preprocessed: Path, identifiers: list[str], pla
 
     fold = int(fold_folder.name.split("_")[-1])
     segmenter = NnunetSegmenter(fold_folder.parent, folds=[fold], mirror=plan.mirror_at_test, threads=plan.threads)
-    raw = Path(os.environ["nnUNet_raw"]) / DATASET / "imagesTr"
+    raw = _folder("raw") / DATASET / "imagesTr"
     for identifier in identifiers:
         image = read_volume(raw / f"{identifier}_0000.nii.gz")
         result = segmenter.segment(image)
