@@ -147,9 +147,9 @@ def demo_study(segmenter: str, seed: int, effect: str, changes: dict[str, Any]) 
     segmentation["second_reader"] = "second_reader/{patient}.nii.gz"
     study["features"]["min_icc"] = 0.75
     # Fewer refits than a real study would want, so that the demo ends in minutes.
-    study["modelling"]["validation"] = {"folds": 5, "repeats": 5, "bootstrap": 40}
+    study["modelling"]["validation"] = {"folds": 5, "repeats": 5, "bootstrap": 30}
     if segmenter == "nnunet":
-        segmentation["nnunet"] = {"preset": "demo", "folds": 5, "test_fraction": 0.2}
+        segmentation["nnunet"] = {"preset": "demo", "folds": 5, "test_fraction": 0.2, "apply_folds": 2}
     else:
         segmentation |= {"source": "given", "masks": "truth_masks/{patient}.nii.gz"}
     for key, value in changes.items():

@@ -25,6 +25,9 @@ class NnunetOptions(Part):
         "standard: nnU-Net unmodified (needs a GPU); fast: fewer epochs; demo: a small network for CPUs",
     )
     folds: int = option(5, "folds of the cross-validation", ge=2, le=10)
+    apply_folds: int | None = option(
+        None, "folds averaged for patients who were not in the training; all if left out (fewer are faster)", ge=1
+    )
     test_fraction: float = option(0.2, "share of the labelled patients held out as a test set", ge=0.0, lt=0.5)
 
 

@@ -195,7 +195,8 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
             workers=context.workers or None,
             progress=lambda share, message: bar(round(1000 * share), 1000),
         )
-    segmenter = trained.segmenter()
+    applied = min(options.nnunet.apply_folds or plan.folds, plan.folds)
+    segmenter = trained.segmenter(range(applied))
     network = segmenter.describe()
     fold_of = {p: number for number, split in enumerate(trained.splits) for p in split["val"]}
     sources, todo = {}, []
@@ -209,8 +210,13 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
             sources[patient] = f"nnU-Net, fold {fold_of[patient]} (patient not in its training)"
         else:
             todo.append(patient)
-            sources[patient] = "nnU-Net, all folds"
-    settings = {"folder": str(trained.folder), "mirror": plan.mirror_at_test, "threads": plan.threads}
+            sources[patient] = f"nnU-Net, mean of {applied} of {plan.folds} folds"
+    settings = {
+        "folder": str(trained.folder),
+        "folds": tuple(range(applied)),
+        "mirror": plan.mirror_at_test,
+        "threads": plan.threads,
+    }
     _apply(context, folder, todo, {"kind": "nnunet", "identity": segmenter.model.identity, **settings})
     outcomes = [
         judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", plan.labels), sources[p], strict=False)
@@ -219,7 +225,8 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     content = {
         "source": "nnunet",
         "preset": plan.preset,
-        "description": network["sentence"],
+        "description": f"{network['sentence']} Patients of the training had masks of the fold that had not seen them; "
+        f"the others had the mean of {applied} of {plan.folds} folds.",
         "citations": network["citations"],
         "network": _network(network["network"], plan.preset),
         "metrics": trained.rows,
