@@ -1,0 +1,138 @@
+"""What a model needs: permutation importance in patients that it did not see, and the learning curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from hepacast.compute.executor import Progress
+from hepacast.compute.seeds import rng
+from hepacast.modelling.folds import shuffle_key, stratified_folds
+from hepacast.modelling.refit import Split, model_names, predicted, refit_all, sorted_patients
+from hepacast.stats.ranks import auc_from_ranks
+
+
+def permutation_importance(
+    models: Any,
+    X: Any,
+    y: ArrayLike,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    *,
+    folds: int = 5,
+    shuffles: int = 10,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Loss of AUC when a column (or a group of columns together) is shuffled among the patients of the held-out fold.
+
+    Parameters
+    ----------
+    models, X, y, folds, seed
+        As in `nested_validation`; one division of the patients.
+    groups
+        Name -> columns that are shuffled together (all features of one VOI, say); None: each selected or clinical
+        column by itself.
+    shuffles
+        Shuffles of each group in each fold.
+
+    Returns
+    -------
+    One row a model and group: model, name, loss (mean), sd (over folds).
+    """
+    frame, outcome = sorted_patients(X, y)
+    fold = stratified_folds(frame.index, outcome, folds, seed, "importance")
+    names = model_names(models)
+    rows: list[dict[str, Any]] = []
+    for number in range(folds):
+        held = fold == number
+        fitted = clone(models).fit(frame[~held], outcome[~held])
+        test, truth = frame[held], outcome[held]
+        base = [auc_from_ranks(truth, column) for column in predicted(fitted, test)[1].T]
+        for name, columns in (groups or _used_columns(fitted, frame)).items():
+            generator = rng(seed, "importance", number, name)
+            losses = np.zeros((shuffles, len(names)))
+            for shuffle in range(shuffles):
+                changed = test.copy()
+                changed[list(columns)] = test[list(columns)].to_numpy()[generator.permutation(len(test))]
+                scores = predicted(fitted, changed)[1]
+                losses[shuffle] = np.array(base) - [auc_from_ranks(truth, column) for column in scores.T]
+            rows += [
+                {"model": model, "name": name, "fold": number, "loss": float(value)}
+                for model, value in zip(names, losses.mean(axis=0))
+            ]
+    table = pd.DataFrame(rows, columns=["model", "name", "fold", "loss"])
+    # A column that a fold's model does not use loses nothing there.
+    wide = table.pivot_table(index=["model", "name"], columns="fold", values="loss", sort=False)
+    wide = wide.reindex(columns=range(folds)).fillna(0.0)
+    result = pd.DataFrame({"loss": wide.mean(axis=1), "sd": wide.std(axis=1, ddof=1)}).reset_index()
+    return result.sort_values(["model", "loss", "name"], ascending=[True, False, True], ignore_index=True)
+
+
+def _used_columns(fitted: Any, frame: pd.DataFrame) -> dict[str, list[str]]:
+    if not hasattr(fitted, "selections"):
+        return {str(name): [str(name)] for name in frame.columns}
+    chosen = fitted.selections()
+    return {name: [name] for part in ("clinical", "radiomics") for name in chosen.get(part, [])}
+
+
+def learning_curve(
+    models: Any,
+    X: Any,
+    y: ArrayLike,
+    shares: Sequence[float] = (0.4, 0.55, 0.7, 0.85, 1.0),
+    *,
+    folds: int = 5,
+    repeats: int = 3,
+    seed: int = 0,
+    workers: int | None = 1,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """AUC in held-out folds after training on a share of the other patients: would more patients help?
+
+    The smaller training sets are parts of the larger ones, and the tested patients are the same.
+
+    Returns
+    -------
+    One row a model and share: model, share, n_train, auc (mean over folds and repeats), sd, n_failed.
+    """
+    frame, outcome = sorted_patients(X, y)
+    splits = []
+    for repeat in range(repeats):
+        fold = stratified_folds(frame.index, outcome, folds, seed, "learning", repeat)
+        keys = [shuffle_key(seed, ("learning-order", repeat), name) for name in frame.index]
+        order = np.array(sorted(range(len(frame)), key=lambda row: keys[row]))
+        for number in range(folds):
+            test = np.flatnonzero(fold == number)
+            for step, share in enumerate(shares):
+                train = np.sort(_first_of_each_class(order[fold[order] != number], outcome, share))
+                splits.append(Split((repeat, number, step), train, test))
+    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
+    rows = []
+    for split, refit in zip(splits, refits):
+        scores = refit.linear_predictor
+        for column, name in enumerate(model_names(models)):
+            value = float("nan") if scores is None else auc_from_ranks(outcome[split.test], scores[:, column])
+            share = shares[split.label[2]]
+            rows.append({"model": name, "share": share, "n_train": len(split.train), "auc": value})
+    table = pd.DataFrame(rows)
+    grouped = table.groupby(["model", "share"], sort=False)
+    return pd.DataFrame(
+        {
+            "n_train": grouped["n_train"].mean(),
+            "auc": grouped["auc"].mean(),
+            "sd": grouped["auc"].std(ddof=1),
+            "n_failed": grouped["auc"].agg(lambda values: int(values.isna().sum())),
+        }
+    ).reset_index()
+
+
+def _first_of_each_class(order: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
+    parts = []
+    for value in (0, 1):
+        members = order[outcome[order] == value]
+        parts.append(members[: max(1, round(share * len(members)))])
+    return np.concatenate(parts)

@@ -1,0 +1,102 @@
+"""After the fit: updating for a new center, conformal sets, importance, learning curve."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy.special import expit
+
+from hepacast.errors import ModelError, OutcomeError
+from hepacast.modelling.conformal import ConformalSets
+from hepacast.modelling.importance import learning_curve, permutation_importance
+from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.updating import update_model
+
+from .conftest import Planted
+
+
+def center(
+    n: int, seed: int, intercept: float = 0.0, slope: float = 1.0, b2: float = -1.0
+) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"a": rng.normal(size=n), "b": rng.normal(size=n)})
+    log_odds = intercept + slope * (-0.5 + table["a"] + b2 * table["b"])
+    return table, (rng.uniform(size=n) < expit(log_odds)).astype(int)
+
+
+@pytest.fixture(scope="module")
+def model() -> LogisticModel:
+    table, y = center(4000, 0)
+    return LogisticModel((Predictor("a"), Predictor("b"))).fit(table, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({}, "none"), ({"intercept": 1.2}, "intercept"), ({"slope": 0.35}, "slope"), ({"b2": 1.0}, "refit")],
+)
+def test_the_smallest_sufficient_update_is_chosen(
+    model: LogisticModel, change: dict[str, float], expected: str
+) -> None:
+    table, y = center(1500, 1, **change)
+    update = update_model(model.frozen_, table, y)
+    assert update.chosen == expected
+    old = model.decision_function(table)
+    line = sm.Logit(y, sm.add_constant(old)).fit(disp=0).params
+    rows = update.table.set_index("method")
+    assert rows.loc["slope", ["intercept", "slope"]].tolist() == pytest.approx(line.tolist(), abs=1e-7)
+    shift = sm.GLM(y, np.ones(len(y)), family=sm.families.Binomial(), offset=old).fit().params.iloc[0]
+    assert rows.loc["intercept", "intercept"] == pytest.approx(shift, abs=1e-7)
+    np.testing.assert_allclose(update.models["slope"].linear_predictor(table), line.iloc[0] + line.iloc[1] * old, atol=1e-8)
+    assert rows["loglik"].is_monotonic_increasing
+
+
+def test_a_model_without_predictors_is_not_updated() -> None:
+    table, y = center(50, 2)
+    with pytest.raises(ModelError, match="only take a new rate"):
+        update_model(LogisticModel(()).fit(table, y).frozen_, table, y)
+
+
+def test_conformal_sets_keep_their_promise() -> None:
+    rng = np.random.default_rng(0)
+    missed = {0: [], 1: []}
+    for _ in range(300):
+        y = (np.arange(90) % 3 == 0).astype(int)
+        risk = expit(rng.normal(size=90) + 1.5 * y)
+        sets = ConformalSets.from_out_of_fold(y[:60], risk[:60]).sets(risk[60:], 0.2)
+        kept = np.where(y[60:] == 1, sets["event"], sets["no_event"])
+        for value in (0, 1):
+            missed[value].append(1 - kept[y[60:] == value].mean())
+    for value in (0, 1):
+        assert np.mean(missed[value]) < 0.2 + 0.015
+        assert np.mean(missed[value]) > 0.1
+
+
+def test_conformal_by_hand_and_json() -> None:
+    sets = ConformalSets.from_out_of_fold([0, 0, 0, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.9])
+    np.testing.assert_allclose(sets.p_values([0.55]), [[2 / 4, 2 / 3]])
+    assert ConformalSets.from_dict(json.loads(json.dumps(sets.to_dict()))) == sets
+    with pytest.raises(OutcomeError, match="both classes"):
+        ConformalSets.from_out_of_fold([0, 1], [0.3, np.nan])
+
+
+def test_importance_finds_what_matters(cohort: Planted) -> None:
+    models = StudyModels(cohort.predictors, models=("clinical",))
+    table = permutation_importance(models, cohort.table.iloc[:, :5], cohort.y, shuffles=5)
+    assert set(table["name"][:2]) == {"inr", "alb"} and (table["loss"][:2] > 0.02).all()
+    groups = {"laboratory": ["inr", "alb"], "age": ["age"]}
+    together = permutation_importance(models, cohort.table.iloc[:, :5], cohort.y, groups, shuffles=5).set_index("name")
+    assert together.loc["laboratory", "loss"] > table["loss"][0]
+    assert together.loc["age", "loss"] == pytest.approx(0.0, abs=0.02)
+
+
+def test_learning_curve(cohort: Planted) -> None:
+    models = StudyModels(cohort.predictors, models=("clinical",))
+    curve = learning_curve(models, cohort.table.iloc[:, :5], cohort.y, (0.3, 1.0), repeats=2)
+    assert curve["n_train"].tolist() == pytest.approx([36, 120], abs=2)
+    assert curve["auc"].iloc[1] > 0.6 and not curve["n_failed"].any()
