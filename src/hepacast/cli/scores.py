@@ -20,9 +20,12 @@ def register(app: typer.Typer) -> None:
 
 def score(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Score, as ALBI; several with commas, or all, for a table.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Score, as ALBI; several with commas, or all, for a table.")
+    ] = None,
     values: Annotated[
-        list[str] | None, typer.Argument(help="A table, or inputs as albumin='38 g/L'.", metavar="[TABLE | INPUT=VALUE]")
+        list[str] | None,
+        typer.Argument(help="A table, or inputs as albumin='38 g/L'.", metavar="[TABLE | INPUT=VALUE]"),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List all scores and their inputs.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write, with the new columns.")] = None,
@@ -39,7 +42,7 @@ def score(
     alone the score's inputs, formula and source are shown.
     """
     from hepacast.cli.common import parse_pairs
-    from hepacast.cli.statistics import show
+    from hepacast.cli.table_options import show
     from hepacast.study.statistics import calculators
 
     if listed:
@@ -50,7 +53,9 @@ def score(
     words = [*(values or []), *context.args]
     if words and words[0].casefold().endswith(_TABLES) and "=" not in words[0]:
         if len(words) > 1:
-            raise HepacastError("A table takes no inputs.", found=" ".join(words[1:]), remedy="use --column INPUT=COLUMN")
+            raise HepacastError(
+                "A table takes no inputs.", found=" ".join(words[1:]), remedy="use --column INPUT=COLUMN"
+            )
         mapping = parse_pairs(column or [], what="A column")
         found = calculators.score_columns(name, words[0], id_column=id_column, columns=mapping, sheet=sheet)
         if output is not None:

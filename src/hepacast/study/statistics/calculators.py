@@ -157,7 +157,10 @@ class TableScores(StatisticsResult):
         from hepacast.compute.files import atomic_path
 
         target, frame = Path(path), self.to_frame()
-        writers = {".csv": frame.to_csv, ".xlsx": frame.to_excel, ".parquet": frame.to_parquet}
+        if target.suffix.casefold() != ".csv":
+            # A CSV keeps every cell as it was; the other kinds need one type a column.
+            frame = frame.apply(_one_type)
+        writers: dict[str, Any] = {".csv": frame.to_csv, ".xlsx": frame.to_excel, ".parquet": frame.to_parquet}
         writer = writers.get(target.suffix.casefold())
         if writer is None:
             raise TableError("Unknown kind of table.", expected=", ".join(writers), found=target.name)
@@ -212,6 +215,16 @@ def score_columns(
         {spec.name for spec in clinical.specs if spec.name in used or spec.quantity in used}
     ]  # fmt: skip
     return TableScores(scores, tuple(chosen), original, header, tuple(dict.fromkeys(notes)))
+
+
+def _one_type(column: pd.Series) -> pd.Series:
+    if column.dtype != object:
+        return column
+    numbers = pd.to_numeric(column, errors="coerce")
+    leading_zero = column.map(lambda cell: isinstance(cell, str) and cell[:1] == "0" and cell[1:2].isdigit()).any()
+    if numbers.notna().equals(column.notna()) and not leading_zero:
+        return numbers
+    return column.map(lambda cell: None if cell is None else str(cell))
 
 
 def _identifier(headers: Sequence[str]) -> str:

@@ -73,7 +73,8 @@ def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: floa
         return Cut(float(np.median(score)), way, False, "median of these patients (chosen without their outcome)")
     if way == "youden":
         return _youden(score, time, event, horizon)
-    found = maxstat_cut(time, event, score)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = maxstat_cut(time, event, score)
     if not np.isfinite(found.statistic):
         raise OutcomeError("The follow-up times do not differ: no cut-off can be chosen by maxstat.")
     label = "maxstat, chosen from the outcome of these very patients"

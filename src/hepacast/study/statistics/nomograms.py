@@ -12,7 +12,8 @@ import pandas as pd
 
 from hepacast.errors import ModelError, TableError
 from hepacast.nomogram import Nomogram, Reading, build_nomogram
-from hepacast.study.statistics.model_fits import ModelFit, Validation, fit_cox_model, fit_logistic_model, survival_label
+from hepacast.study.statistics.cox_fits import fit_cox_model, survival_label
+from hepacast.study.statistics.model_fits import ModelFit, Validation, fit_logistic_model
 from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     StatisticsResult,

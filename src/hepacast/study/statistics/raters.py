@@ -6,8 +6,9 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from hepacast.study.statistics.table import AnalysisTable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Weights = Literal["none", "linear", "quadratic"]
 #: Whole numbers with at most so many levels are judged as categories too.
 MAX_SCORES = 10
 
@@ -240,11 +242,10 @@ def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame) -> Agreeme
 def _kappas(ratings: pd.DataFrame, ordered: bool) -> dict[str, Kappa | str]:
     found: dict[str, Kappa | str] = {}
     for first, second in itertools.combinations(ratings.columns, 2):
-        for weights in ("none", "linear", "quadratic") if ordered else ("none",):
+        ways: tuple[Weights, ...] = ("none", "linear", "quadratic") if ordered else ("none",)
+        for weights in ways:
             name = f"{first} and {second}" + ("" if weights == "none" else f", {weights} weights")
-            found[name] = _one_kappa(
-                lambda a=first, b=second, w=weights: cohen_kappa(ratings[a], ratings[b], weights=w)
-            )
+            found[name] = _one_kappa(partial(cohen_kappa, ratings[first], ratings[second], weights=weights))
     if ratings.shape[1] > 2:
         found["all raters (Fleiss)"] = _one_kappa(lambda: fleiss_kappa(ratings.to_numpy(float)))
     return found

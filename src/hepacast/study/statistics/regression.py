@@ -46,9 +46,9 @@ class LogisticResult(StatisticsResult):
             chi2, df, p = fit.lrt
             parts.append(
                 f"Multivariate model ({'Firth' if fit.method == 'firth' else 'maximum likelihood'}): n = {fit.n}, "
-                f"events = {fit.n_events}; likelihood ratio chi2 {chi2:.2f} (df {df}, P {p_value(p)}); AIC {fit.aic:.2f}; "
-                f"Nagelkerke R2 {fit.nagelkerke_r2:.3f}; C (apparent) {fit.c_index:.3f}; Brier (apparent) "
-                f"{fit.brier:.4f}.\n{fit.formula()}"
+                f"events = {fit.n_events}; likelihood ratio chi2 {chi2:.2f} (df {df}, P {p_value(p)}); "
+                f"AIC {fit.aic:.2f}; Nagelkerke R2 {fit.nagelkerke_r2:.3f}; C (apparent) {fit.c_index:.3f}; "
+                f"Brier (apparent) {fit.brier:.4f}.\n{fit.formula()}"
             )
         kind = "profile likelihood" if table.interval == "profile" else "Wald"
         parts.append(note_lines([*self.notes, f"Limits: {table.level:.0%}, {kind} (Firth: penalized profile)."]))

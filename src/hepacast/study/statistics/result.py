@@ -51,9 +51,9 @@ class StatisticsResult(ABC):
             There is no such figure.
         """
         known = self.drawings()
-        chosen = name if name is not None else next(iter(known), None)
+        chosen = name if name is not None else next(iter(known), "")
         if chosen not in known:
-            raise ModelError("There is no such figure.", expected=", ".join(known) or "none", found=str(name))
+            raise ModelError("There is no such figure.", expected=", ".join(known) or "none", found=chosen or "none")
         return known[chosen]()
 
     def save_figures(self, folder: str | Path, formats: Sequence[str] = ("pdf", "svg", "png")) -> list[Path]:

@@ -35,7 +35,8 @@ class SampleSizeResult(StatisticsResult):
             }
             for item in found.criteria
         ]  # fmt: skip
-        answer = f"Patients needed: {found.n}, with {found.events:.1f} events ({found.events_per_parameter:.2f} a parameter)."
+        answer = f"Patients needed: {found.n}, with {found.events:.1f} events "
+        answer += f"({found.events_per_parameter:.2f} a parameter)."
         expected = (
             f"Cox-Snell R2 {found.cox_snell_r2:.3f} of at most {found.max_cox_snell_r2:.3f} "
             f"(Nagelkerke R2 {found.nagelkerke_r2:.3f})."

@@ -13,7 +13,7 @@ from hepacast.errors import HepacastError, ModelError
 from hepacast.stats.cox import CoxFit
 from hepacast.stats.cox_checks import Concordance, concordance, proportional_hazards
 from hepacast.stats.design import treatment_design
-from hepacast.study.statistics.model_fits import cox_estimate
+from hepacast.study.statistics.cox_fits import cox_estimate
 from hepacast.study.statistics.result import NOT_THERE, p_value, ratio, short, text_table, with_limits
 from hepacast.study.statistics.table import Flow, complete_rows
 
@@ -76,10 +76,8 @@ class CoxResult:
                 line += f"; Harrell's C {with_limits(self.c.c, *self.c.interval())} (apparent)"
             parts.append(line + ".")
             if self.zph is not None:
-                row = self.zph.loc["GLOBAL"]
-                parts.append(
-                    f"Proportional hazards, all terms: chi2 {row['chi2']:.3f}, df {row['df']:.0f}, P {p_value(row['p'])}."
-                )
+                chi2, degrees, p = (float(value) for value in self.zph[["chi2", "df", "p"]].to_numpy()[-1])
+                parts.append(f"Proportional hazards, all terms: chi2 {chi2:.3f}, df {degrees:.0f}, P {p_value(p)}.")
         else:
             parts.append(f"Multivariate model: no estimate ({self.reason}).")
         return "\n".join([*parts, *(f"Note: {note}" for note in self.notes)])

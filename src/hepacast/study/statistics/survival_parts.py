@@ -17,8 +17,8 @@ from hepacast.stats.adjust import p_adjust
 from hepacast.stats.cox_checks import Concordance, concordance
 from hepacast.stats.kaplan_meier import KaplanMeier, LogRank, log_rank
 from hepacast.stats.ticks import pretty
-from hepacast.study.statistics.model_fits import cox_estimate
-from hepacast.study.statistics.result import number, p_value, ratio, text_table, with_limits
+from hepacast.study.statistics.cox_fits import cox_estimate
+from hepacast.study.statistics.result import p_value, ratio, text_table, with_limits
 from hepacast.study.statistics.survival_cox import CoxResult as CoxResult
 from hepacast.study.statistics.survival_cox import cox_result as cox_result
 
@@ -138,7 +138,7 @@ def compare_groups(time: Array, event: Array, labels: npt.NDArray[Any], order: S
             rows = (labels == a) | (labels == b)
             found, _ = _tested(time[rows], event[rows], labels[rows])
             pairs.append((a, b, found.p if found is not None else NAN))
-    adjusted = p_adjust([p for *_, p in pairs], "holm") if pairs else []
+    adjusted = p_adjust([p for *_, p in pairs], "holm").tolist() if pairs else []
     return Comparison(
         test, reason, tuple(order), hazard, why, tuple((*pair, float(q)) for pair, q in zip(pairs, adjusted))
     )

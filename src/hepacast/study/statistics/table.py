@@ -13,7 +13,7 @@ import pandas as pd
 
 from hepacast.cohort.columns import BINARY_WORDS, nearest, word_key
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.numbers import guess_decimal, is_missing_word, parse_number
+from hepacast.cohort.numbers import guess_decimal, parse_number
 from hepacast.errors import OutcomeError, TableError
 
 Array = npt.NDArray[np.float64]

@@ -13,13 +13,12 @@ import pandas as pd
 from hepacast.errors import HepacastError, ModelError
 from hepacast.stats.kaplan_meier import ConfidenceType, KaplanMeier, check_follow_up, kaplan_meier
 from hepacast.study.statistics import survival_parts as parts
+from hepacast.study.statistics.cox_fits import default_times
 from hepacast.study.statistics.cut_points import Cut, choose_cut
-from hepacast.study.statistics.model_fits import default_times
 from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     StatisticsResult,
     note_lines,
-    number,
     p_value,
     paragraphs,
     ratio,

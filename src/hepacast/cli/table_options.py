@@ -1,0 +1,75 @@
+"""Options of the commands about tables, and how their results are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hepacast.cli.json_option import STDOUT
+from hepacast.errors import HepacastError
+
+if TYPE_CHECKING:
+    from hepacast.study.statistics.result import StatisticsResult
+    from hepacast.study.statistics.table import AnalysisTable
+
+Table = Annotated[Path, typer.Argument(help="CSV, Excel or Parquet file with headers in the first row.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="[FILE]", help="Every number as JSON, printed or into FILE.")
+]
+Figures = Annotated[Path | None, typer.Option("--figures", help="Folder for the figures (PDF, SVG, PNG).")]
+Sheet = Annotated[str | None, typer.Option(help="Excel sheet [default: the first].")]
+Positive = Annotated[str | None, typer.Option(help="Value that is the event, where it is not 1 or yes.")]
+Categorical = Annotated[str, typer.Option(help="Columns of numbers that are codes, separated by commas.")]
+Levels = Annotated[
+    list[str] | None, typer.Option(help="Order of levels, the reference first: race=white|black|other; repeat.")
+]
+Predictors = Annotated[str, typer.Option(help="Columns, separated by commas.")]
+
+
+def load_table(table: Path, sheet: str | None, categorical: str, levels: list[str] | None) -> AnalysisTable:
+    """The table of a command with its declared categories."""
+    from hepacast.cli.common import parse_pairs
+    from hepacast.study.statistics.reading import load
+
+    order = {name: text.split("|") for name, text in parse_pairs(levels or [], what="Levels").items()}
+    return load(table, sheet=sheet, levels=order, categorical=[item for item in categorical.split(",") if item.strip()])
+
+
+def show(result: StatisticsResult, as_json: str | None, figures: Path | None) -> None:
+    """Print a result as text or JSON, write its figures, and say what was written."""
+    import json
+
+    from hepacast.compute.files import to_jsonable, write_json
+
+    if as_json == STDOUT:
+        typer.echo(json.dumps(to_jsonable(result.to_json()), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo(result.text())
+    if as_json is not None and as_json != STDOUT:
+        write_json(as_json, result.to_json())
+        typer.echo(f"wrote {as_json}", err=True)
+    if figures is not None:
+        written = result.save_figures(figures)
+        for path in written:
+            typer.echo(f"wrote {path}", err=True)
+        if not written:
+            typer.echo("There is no figure for this analysis.", err=True)
+
+
+def parse_numbers(text: str, *, what: str) -> list[float]:
+    """``"365,730"`` as numbers.
+
+    Raises
+    ------
+    HepacastError
+        A part is no number.
+    """
+    found = []
+    for part in [item.strip() for item in text.split(",") if item.strip()]:
+        try:
+            found.append(float(part))
+        except ValueError as error:
+            raise HepacastError(f"{what} must be numbers separated by commas.", found=part) from error
+    return found
