@@ -24,6 +24,8 @@ from hepacast.study.schema import Images
 
 MASKS = "masks"
 N_EXAMPLES = 2
+#: Of an expert's contours beside the network's blue and orange ones.
+EXPERT_COLORS = ("#FFFFFF", "#F0E442")
 
 
 @dataclass(frozen=True)
@@ -352,10 +354,10 @@ def _overlays(
         if rows:
             expert = read_expert(context, patient)
             masks |= {f"{name} (expert)": structure_mask(expert, name) for name in expert.labels}
-            styles = {f"{name} (expert)": "--" for name in expert.labels}
+            styles = dict(zip((f"{name} (expert)" for name in expert.labels), EXPERT_COLORS, strict=False))
             dice = {row["structure"]: row["dice"] for row in rows if row["patient"] == patient}
             shown = ", ".join(f"{name} {dice[name]:.3f}" for name in labelmap.labels if name in dice)
-            caption = f"Patient {patient}: predicted (solid) and expert (dashed) contours; Dice {shown}."
+            caption = f"Patient {patient}: contours of the network (blue, orange) and of the expert (white, yellow); Dice {shown}."
         file = f"overlay-{patient}.png"
         image = read_volume(image_path(context, patient))
         overlay_png(image, masks, folder / file, slices=3, styles=styles or None)
