@@ -45,7 +45,7 @@ def pixel_hash(array: npt.NDArray[Any], dtype: Any) -> str:
     """SHA-1 of the voxels as SimpleITK's ``Hash`` gives it, slice by slice in a given number type."""
     digest = hashlib.sha1(usedforsecurity=False)
     for plane in array:
-        digest.update(np.ascontiguousarray(plane, dtype=np.dtype(dtype).newbyteorder("<")))
+        digest.update(np.ascontiguousarray(plane, dtype=np.dtype(dtype).newbyteorder("<")).data)
     return digest.hexdigest()
 
 

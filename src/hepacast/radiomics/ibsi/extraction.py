@@ -9,6 +9,7 @@ import numpy as np
 
 from hepacast.imaging import Volume
 from hepacast.radiomics.ibsi import intensity
+from hepacast.radiomics.ibsi.filters import response
 from hepacast.radiomics.ibsi.morphology import NAMES as MORPHOLOGY
 from hepacast.radiomics.ibsi.morphology import morphology
 from hepacast.radiomics.ibsi.parameters import IbsiParameters
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def ibsi_feature_names(settings: Settings) -> list[str]:
-    """The tags of all features, in the order of IBSI's tables."""
+    """The tags of all features, in the order of IBSI's tables; statistics only where a filter is set."""
+    if settings.ibsi.filter is not None:
+        return [f"stat_{name}" for name in intensity.STATISTICS]
     return [
         *(f"morph_{name}" for name in MORPHOLOGY),
         "loc_peak_loc",
@@ -59,6 +62,9 @@ def measure_ibsi(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Features and diagnostics of one VOI, both under IBSI's tags."""
     voi = process(volume, mask, parameters, ibsi)
+    if ibsi.filter is not None:
+        inside = response(voi.image, voi.spacing, ibsi.filter)[voi.intensity]
+        return {f"stat_{name}": value for name, value in intensity.statistics(inside).items()}, voi.diagnostics
     inside = voi.image[voi.intensity]
     values = {f"morph_{name}": value for name, value in morphology(voi).items()}
     values.update({f"loc_{name}": value for name, value in intensity.local_peaks(voi).items()})

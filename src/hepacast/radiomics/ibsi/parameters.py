@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hepacast.radiomics.ibsi.filters import FilterParameters
+
 Aggregation = Literal["2D_avg", "2D_comb", "2_5D_avg", "2_5D_comb", "3D_avg", "3D_comb"]
 
 #: How texture matrices of slices and directions become one value (IBSI 1, section 3.6).
@@ -49,5 +51,8 @@ class IbsiParameters(BaseModel):
     )
     ivhBinCount: Annotated[int, Field(gt=0)] | None = Field(
         None, description="intensity-volume histogram: number of bins, for intensities without a unit"
+    )
+    filter: FilterParameters | None = Field(
+        None, description="measure a filter's response map instead of intensities (IBSI 2: statistics only)"
     )
     discretize: bool = Field(True, description="false: the image already holds gray levels from 1 on")
