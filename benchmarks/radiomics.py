@@ -5,8 +5,8 @@
 
 `DIR` holds `ct/ircadb17`. Each measurement is a process of its own; times are wall-clock seconds of the extraction
 without reading files, memory is the peak of the process's resident set above what it held just before. The VOIs are
-the whole liver and the tumors (1874 features each); hepacast measures the parenchyma as well in a line of its own. With two workers
-two patients (the same one twice) are extracted at once and the time is that of one. `--peers` installs
+the whole liver and the tumors (1874 features each); in a line of its own hepacast measures the parenchyma as well.
+With two workers two patients (the same one twice) are extracted at once and the time is that of one. `--peers` installs
 each peer into an environment that is thrown away, and is for the original image only (most peers have no filters).
 Run it on a quiet machine: PyRadiomics takes minutes, the peers more.
 """
