@@ -24,6 +24,7 @@ PLANS_NAME = "nnUNetPlans"
 def main(task: str, job_file: str) -> None:
     """Run one task."""
     end_with_parent()
+    work = {"plan": _plan, "folds": _folds}[task]
     job = read_json(job_file)
     plan = NnunetPlan.from_dict(job["plan"])
     device = _device()
@@ -36,7 +37,7 @@ def main(task: str, job_file: str) -> None:
         import torch
 
         torch.set_num_threads(plan.threads)
-    {"plan": _plan, "folds": _folds}[task](job, plan, device)
+    work(job, plan, device)
 
 
 def _folder(kind: str) -> Path:

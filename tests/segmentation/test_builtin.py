@@ -1,0 +1,286 @@
+"""The built-in networks: their arithmetic, their resampling, where their weights come from, a real CT."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hepacast.errors import GeometryError, ImageError, ModelError
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.segmentation.builtin import BuiltinSegmenter, weight_files
+from hepacast.segmentation.builtin import network as networks
+from hepacast.segmentation.builtin import weights as weight_store
+from hepacast.segmentation.builtin.abdomen import FIELD_MM, abdomen_box
+from hepacast.segmentation.builtin.lesion import _apply, _tiles
+from hepacast.segmentation.builtin.resample import axis_matrix, onto_grid, rescale
+from hepacast.segmentation.metrics import segmentation_metrics
+
+torch = pytest.importorskip("torch")
+h5py = pytest.importorskip("h5py")
+
+SMALL = {
+    "liver": replace(networks.LIVER, input_size=(54, 54, 54), output_size=(28, 28, 28)),
+    "lesion": replace(networks.LESION, input_size=(108, 108, 46), output_size=(20, 20, 2)),
+}
+
+
+def random_weights(architecture, seed=0):
+    generator = np.random.default_rng(seed)
+    return [
+        (
+            generator.normal(0, (2 / (np.prod(kernel) * before)) ** 0.5, (after, before, *kernel)).astype(np.float32),
+            generator.normal(0, 0.1, after).astype(np.float32),
+        )
+        for kernel, before, after in networks.layer_shapes(architecture)
+    ]
+
+
+def plain_forward(architecture, weights, image):
+    """The same network written straight down, layer by layer, on whole arrays."""
+    functional = torch.nn.functional
+    layers = iter([(torch.from_numpy(k), torch.from_numpy(b)) for k, b in weights])
+    normalize = lambda t: (
+        (t - t.mean((2, 3, 4), keepdim=True))
+        / (  # noqa: E731
+            t.std((2, 3, 4), keepdim=True, unbiased=False) + 1e-7
+        )
+    )
+
+    def conv(t, kernel, bias):
+        pad = tuple(side // 2 for side in kernel.shape[2:]) if architecture.padded else 0
+        return functional.conv3d(t, kernel, bias, padding=pad)
+
+    def crop(t, like):
+        cuts = [(a - b) // 2 for a, b in zip(t.shape[2:], like.shape[2:])]
+        return t[(slice(None), slice(None), *[slice(c, c + n) for c, n in zip(cuts, like.shape[2:])])]
+
+    def block(t, plain):
+        start = t
+        t = conv(t if plain else functional.leaky_relu(normalize(t), 0.01), *next(layers))
+        t = conv(functional.leaky_relu(normalize(t), 0.01), *next(layers))
+        if architecture.residual:
+            start = crop(start, t)
+            t = t + (start if start.shape[1] == t.shape[1] else functional.conv3d(start, *next(layers)))
+        return t
+
+    path, skips = torch.from_numpy(image)[None, None], []
+    for level in range(4):
+        if level:
+            path = functional.max_pool3d(path, architecture.factor)
+        path = block(path, level == 0)
+        skips.append(path)
+    skips.pop()
+    while skips:
+        for axis in (2, 3, 4):
+            path = path.repeat_interleave(architecture.factor, axis)
+        if architecture.linear:
+            path = functional.avg_pool3d(path, architecture.factor, stride=1)
+        path = block(torch.cat([crop(skips.pop(), path), path], 1), False)
+    return torch.sigmoid(functional.conv3d(functional.leaky_relu(normalize(path), 0.01), *next(layers)))[0, 0].numpy()
+
+
+@pytest.mark.parametrize("name", ["liver", "lesion"])
+def test_working_in_slabs_changes_nothing(name, monkeypatch):
+    smallest = replace(networks.LESION, input_size=(92, 92, 46), output_size=(4, 4, 2))
+    architecture = {"liver": SMALL["liver"], "lesion": smallest}[name]
+    weights = random_weights(architecture)
+    image = np.random.default_rng(1).uniform(-0.5, 0.5, architecture.input_size).astype(np.float32)
+    monkeypatch.setattr(networks, "_SLAB", 7)
+    result = networks.PretrainedUNet(architecture, weights)(image)
+    assert result.shape == architecture.output_size
+    with torch.no_grad():
+        np.testing.assert_allclose(result, plain_forward(architecture, weights, image), atol=2e-5)
+
+
+def write_hdf5(path, architecture, weights):
+    with h5py.File(path, "w") as file:
+        file["header/voxel_size"] = np.array(architecture.voxel_mm)
+        for number, (kernel, bias) in enumerate(weights, start=1):
+            group = f"conv3d_{number}/conv3d_{number}"
+            file[f"{group}/kernel:0"] = kernel.transpose(2, 3, 4, 1, 0)
+            file[f"{group}/bias:0"] = bias
+
+
+def test_weights_are_read_and_every_shape_is_checked(tmp_path):
+    weights = random_weights(networks.LIVER)
+    path = tmp_path / "liver.hdf5"
+    write_hdf5(path, networks.LIVER, weights)
+    for (kernel, bias), (stored, stored_bias) in zip(weights, networks.read_weights(path, networks.LIVER)):
+        np.testing.assert_array_equal(kernel, stored)
+        np.testing.assert_array_equal(bias, stored_bias)
+    with pytest.raises(ModelError, match="not the expected one"):
+        networks.read_weights(path, networks.LESION)
+    path.write_bytes(b"text")
+    with pytest.raises(ModelError, match="not the expected one"):
+        networks.read_weights(path, networks.LIVER)
+
+
+def test_parameter_counts_are_those_of_the_published_networks():
+    counts = {
+        a.name: sum(int(np.prod(k)) * i * o + o for k, i, o in networks.layer_shapes(a))
+        for a in (networks.LIVER, networks.LESION)
+    }
+    assert counts == {"liver": 3_874_961, "lesion": 3_464_221}
+
+
+def test_resampling_by_hand():
+    # From 1 mm to 2 mm: means of pairs.
+    np.testing.assert_allclose(axis_matrix(4, 0.5).toarray(), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+    # From 2 mm to 1 mm: quarter and three quarters; beyond the edge is 0.
+    np.testing.assert_allclose(axis_matrix(2, 2.0).toarray(), [[0.75, 0], [0.75, 0.25], [0.25, 0.75], [0, 0.75]])
+    # From 2 mm to 3 mm, three voxels (6 mm) to two.
+    np.testing.assert_allclose(axis_matrix(3, 2 / 3).toarray(), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], atol=1e-6)
+
+
+def test_coarser_resampling_keeps_the_total():
+    array = np.random.default_rng(0).random((13, 17, 11))
+    result = rescale(array, (0.7, 0.9, 1.1), (1.5, 1.5, 3.0))
+    assert result.shape == (7, 11, 5)
+    assert result.sum() * 1.5 * 1.5 * 3.0 == pytest.approx(array.sum() * 0.7 * 0.9 * 1.1, rel=1e-5)
+
+
+def test_a_mask_comes_back_to_its_place():
+    mask = np.zeros((60, 50, 40), dtype=bool)
+    mask[20:41, 15:33, 12:29] = True
+    coarse = rescale(mask.astype(float), (1.0, 1.0, 1.5), (3.0, 3.0, 3.0)) > 0.5
+    back = onto_grid(coarse, (3.0, 3.0, 3.0), mask.shape, (1.0, 1.0, 1.5))
+    overlap = 2 * (back & mask).sum() / (back.sum() + mask.sum())
+    assert overlap > 0.88
+    centers = [np.argwhere(m).mean(0) for m in (back, mask)]
+    np.testing.assert_allclose(centers[0], centers[1], atol=1.0)
+
+
+def test_tiles_of_the_lesion_network_fit_together():
+    class Echo:
+        def __call__(self, field):
+            a, b, c = networks.LESION.margin
+            return field[a:-a, b:-b, c:-c]
+
+    for shape in ((200, 100, 50), (60, 90, 20), (92, 84, 42)):
+        image = np.random.default_rng(0).random(shape).astype(np.float32)
+        result = np.full(shape, np.nan, dtype=np.float32)
+        for tile in _tiles(shape):
+            result[tile] = _apply(Echo(), image, tile)
+        np.testing.assert_array_equal(result, image)
+
+
+def test_the_abdomen_is_found_without_arms_and_air():
+    array = np.full((150, 120, 200), -1000.0)
+    x, y = np.ogrid[:150, :120]
+    body = ((x - 75) / 55.0) ** 2 + ((y - 60) / 40.0) ** 2 < 1
+    array[body] = 40
+    lungs = (((np.abs(x - 75) - 25) / 18.0) ** 2 + ((y - 55) / 25.0) ** 2 < 1) & body
+    array[lungs, 120:] = -850
+    array[2:8, 50:60] = 40  # an arm
+    box = abdomen_box(array, (3.0, 3.0, 3.0))
+    assert box[0].start > 15 and box[0].stop < 135
+    # 70 mm above the lowest level of the lungs, that is slice 120.
+    assert abs(box[2].stop - (120 + 70 / 3)) <= 6
+    assert (box[2].stop - box[2].start) * 3.0 <= FIELD_MM[2]
+    with pytest.raises(ImageError, match="No body"):
+        abdomen_box(np.full((30, 30, 30), -1000.0), (3.0, 3.0, 3.0))
+
+
+def test_weights_from_a_file_and_what_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="on a computer with internet"):
+        weight_files(tmp_path / "nowhere.whl", cache=tmp_path)
+    wrong = tmp_path / weight_store.WHEEL
+    with zipfile.ZipFile(wrong, "w") as archive:
+        archive.writestr("x", "y")
+    with pytest.raises(ModelError, match="SHA-256"):
+        weight_files(tmp_path, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_failed_fetch_says_how_to_do_without_internet(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(ModelError, match="carry the file"):
+        weight_files(cache=tmp_path)
+
+
+def test_the_cache_folder_can_be_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEPACAST_CACHE", str(tmp_path))
+    assert weight_store.cache_folder() == tmp_path
+    assert not weight_store.weights_present()
+
+
+def test_a_given_liver_is_checked():
+    grid = Geometry((6, 6, 6), (1.0, 1.0, 1.0))
+    image = Volume(np.zeros(grid.shape, np.int16), grid)
+    with pytest.raises(ImageError, match="empty"):
+        BuiltinSegmenter().segment(image, liver=Volume(np.zeros(grid.shape, bool), grid))
+    moved = Geometry((6, 6, 6), (1.0, 1.0, 1.0), origin=(5.0, 0.0, 0.0))
+    with pytest.raises(GeometryError, match=r"5\.00 mm"):
+        BuiltinSegmenter().segment(image, liver=Volume(np.ones(grid.shape, bool), moved))
+
+
+@pytest.fixture
+def weights():
+    """The real weights; skipped where they can be had neither from the cache nor by pip."""
+    try:
+        return weight_files()
+    except ModelError as error:
+        if os.environ.get("HEPACAST_REQUIRE_DATA") == "1":
+            pytest.fail(str(error))
+        pytest.skip("the weights of the built-in networks cannot be fetched")
+
+
+# Computed by the original code (create_unet_like_model of pyliverlesionseg 0.3, run by Keras 3.15) with the
+# original weights on the input of `test_equal_to_the_original_networks`.
+ORIGINAL = {
+    "liver": (
+        0.08935052156448364,
+        0.14454211294651031,
+        [0.0263256, 0.00144352, 0.013435, 0.00107914, 0.00112544, 0.150532, 0.036895, 0.018593, 0.000945944, 0.131997,
+         0.0024149, 0.00259084],
+    ),
+    "lesion": (
+        0.0344843752682209,
+        0.16424185037612915,
+        [0.0146286, 9.75111e-07, 6.25254e-10, 2.2973e-07, 1.60687e-08, 1.99593e-09, 2.12708e-11, 9.50004e-14,
+         2.23603e-09, 1.68413e-12, 8.28282e-11, 3.41946e-06],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["liver", "lesion"])
+def test_equal_to_the_original_networks(name, weights):
+    architecture = SMALL[name]
+    image = np.random.default_rng(0).uniform(-0.5, 0.5, architecture.input_size).astype(np.float32)
+    image[:20] = 0
+    network = networks.PretrainedUNet(architecture, networks.read_weights(weights[name], architecture))
+    result = network(image)
+    mean, deviation, values = ORIGINAL[name]
+    assert result.mean() == pytest.approx(mean, abs=1e-5) and result.std() == pytest.approx(deviation, abs=1e-5)
+    picked = np.random.default_rng(1).choice(result.size, 12, replace=False)
+    np.testing.assert_allclose(result.ravel()[picked], values, atol=5e-5)
+
+
+def read_ircadb(folder):
+    image = read_volume(folder / "ircadb17_ct.nii.gz")
+    names = {"parenchyma": 1, "tumor": 2}
+    labels = read_labelmap(folder / "ircadb17_seg_1liver_2tumour.nii.gz", names, reference=image)
+    return image, image.with_array(labels.volume.array > 0), labels.mask("tumor")
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_liver_of_a_real_ct(data_dir, weights):
+    image, liver, _ = read_ircadb(data_dir("ct/ircadb17"))
+    result = BuiltinSegmenter(lesions=False).segment(image)
+    assert segmentation_metrics(liver, result.mask("liver")).dice >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_lesions_of_a_real_ct(data_dir, weights):
+    image, liver, tumor = read_ircadb(data_dir("ct/ircadb17"))
+    result = BuiltinSegmenter().segment(image, liver=liver)
+    np.testing.assert_array_equal(result.mask("liver").array, liver.array)
+    assert segmentation_metrics(tumor, result.mask("tumor")).dice >= 0.60

@@ -1,0 +1,180 @@
+"""The dataset folder, the splits, the settings, and the child process that fails."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepacast.errors import GeometryError, HepacastError, ImageError, ModelError, StudyFileError
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.io import read_volume, write_volume
+from hepacast.imaging.labels import LabelMap
+from hepacast.segmentation.nnunet.dataset import (
+    DATASET,
+    TrainingCase,
+    case_id,
+    check_cases,
+    make_splits,
+    prepare_dataset,
+)
+from hepacast.segmentation.nnunet.plan import (
+    NnunetPlan,
+    estimate_training,
+    forward_seconds,
+    network_cost,
+    nnunet_plan,
+    small_architecture,
+)
+from hepacast.segmentation.nnunet.process import child_environment, run_child
+
+GRID = Geometry((10, 9, 8), (3.0, 3.0, 5.0))
+
+
+def case(patient, seed=0, tumor=True):
+    generator = np.random.default_rng(seed)
+    labels = np.zeros(GRID.shape, dtype=np.uint8)
+    labels[2:6, 2:7, 2:8] = 1
+    if tumor:
+        labels[3:5, 3:5, 3:5] = 2
+    image = Volume(generator.normal(100, 10, GRID.shape).astype(np.int16), GRID)
+    return TrainingCase(patient, image, LabelMap(Volume(labels, GRID), {"parenchyma": 1, "tumor": 2}))
+
+
+def test_the_folder_is_what_nnunet_expects(tmp_path):
+    index = prepare_dataset([case("b", 2), case("a", 1)], tmp_path)
+    root = tmp_path / DATASET
+    content = json.loads((root / "dataset.json").read_text())
+    assert content["labels"] == {"background": 0, "parenchyma": 1, "tumor": 2}
+    assert content["channel_names"] == {"0": "CT"} and content["numTraining"] == 2
+    assert sorted(path.name for path in (root / "imagesTr").iterdir()) == ["a_0000.nii.gz", "b_0000.nii.gz"]
+    stored = read_volume(root / "labelsTr" / "b.nii.gz")
+    np.testing.assert_array_equal(stored.array, case("b", 2).masks.volume.array)
+    assert index["cases"]["a"]["counts"] == {"parenchyma": 112, "tumor": 8}
+
+
+def test_content_decides_what_is_written_again(tmp_path):
+    first = prepare_dataset([case("a", 1), case("b", 2)], tmp_path)
+    image = tmp_path / DATASET / "imagesTr" / "a_0000.nii.gz"
+    before = image.stat().st_mtime_ns
+    assert prepare_dataset([case("b", 2), case("a", 1)], tmp_path)["hash"] == first["hash"]
+    assert image.stat().st_mtime_ns == before
+    changed = prepare_dataset([case("a", 7), case("b", 2)], tmp_path)
+    assert changed["hash"] != first["hash"] and image.stat().st_mtime_ns > before
+    prepare_dataset([case("b", 2)], tmp_path)
+    assert not image.exists()
+
+
+def test_liver_and_tumor_files_become_the_two_classes(tmp_path):
+    labels = case("a").masks.volume.array
+    for name, mask in (("liver", labels > 0), ("tumor", labels == 2)):
+        write_volume(Volume(mask.astype(np.uint8), GRID), tmp_path / f"{name}.nii.gz")
+    files = {name: tmp_path / f"{name}.nii.gz" for name in ("liver", "tumor")}
+    given_case = TrainingCase("a", case("a").image, files)
+    prepare_dataset([given_case], tmp_path / "raw")
+    stored = read_volume(tmp_path / "raw" / DATASET / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(stored.array, labels)
+
+
+def test_labels_that_cannot_be_learned_are_refused(tmp_path):
+    with pytest.raises(ImageError, match="No labelled patient has a voxel of 'tumor'"):
+        prepare_dataset([case("a", tumor=False)], tmp_path)
+    only_liver = TrainingCase("a", case("a").image, LabelMap(case("a").masks.volume, {"parenchyma": 1}))
+    with pytest.raises(ImageError, match="patient a"):
+        prepare_dataset([only_liver], tmp_path)
+    empty = LabelMap(Volume(np.zeros(GRID.shape, np.uint8), GRID), {"parenchyma": 1, "tumor": 2})
+    with pytest.raises(ImageError, match="no labelled voxel"):
+        prepare_dataset([TrainingCase("a", case("a").image, empty)], tmp_path)
+    with pytest.raises(StudyFileError, match="without a gap"):
+        prepare_dataset([case("a")], tmp_path, {"parenchyma": 1, "tumor": 3})
+    moved = Volume(case("a").masks.volume.array, Geometry(GRID.size, GRID.spacing, origin=(0.0, 3.0, 0.0)))
+    with pytest.raises(GeometryError, match=r"3\.00 mm"):
+        prepare_dataset([TrainingCase("a", case("a").image, LabelMap(moved, {"parenchyma": 1}))], tmp_path)
+
+
+@pytest.mark.parametrize(("patient", "name"), [("HCC-12", "HCC-12"), ("12 a/b", None), ("病人", None)])
+def test_patients_become_file_names(patient, name):
+    identifier = case_id(patient)
+    assert identifier == name if name else identifier.isascii() and "/" not in identifier
+    assert case_id("12 a/b") != case_id("12 a-b")
+
+
+def test_a_patient_is_labelled_once():
+    with pytest.raises(StudyFileError, match="both: a"):
+        check_cases([case("a"), case("b")], [case("a")], 2)
+    with pytest.raises(StudyFileError, match="twice: a"):
+        check_cases([case("a"), case("a")], [], 2)
+    with pytest.raises(StudyFileError, match="fewer labelled patients"):
+        check_cases([case("a")], [], 5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=5, max_size=40), st.integers(0, 99))
+def test_each_patient_is_validated_in_one_fold_whatever_the_order(patients, seed):
+    ordered = sorted(patients)
+    splits = make_splits(ordered, 5, seed)
+    assert splits == make_splits(ordered[::-1], 5, seed)
+    validated = [patient for split in splits for patient in split["val"]]
+    assert sorted(validated) == ordered
+    sizes = [len(split["val"]) for split in splits]
+    assert max(sizes) - min(sizes) <= 1
+    for split in splits:
+        assert not set(split["train"]) & set(split["val"])
+        assert sorted(split["train"] + split["val"]) == ordered
+
+
+def test_presets_and_their_changes():
+    standard = nnunet_plan("standard")
+    assert (standard.epochs, standard.iterations, standard.network) == (1000, 250, None)
+    assert standard.trainer_name == "nnUNetTrainer" and "without modification" in standard.sentence()
+    demo = nnunet_plan("demo", folds=3)
+    assert demo.folds == 3 and "not for patients" in demo.sentence()
+    assert NnunetPlan.from_dict(json.loads(json.dumps(demo.as_dict()))) == demo
+    with pytest.raises(StudyFileError, match="no nnU-Net preset 'quick'"):
+        nnunet_plan("quick")
+    with pytest.raises(StudyFileError, match="too small"):
+        nnunet_plan("demo", folds=1)
+
+
+def test_costs_count_every_convolution():
+    # One stage, one convolution 1 -> 4 with 27 taps, then the 4 -> 3 output.
+    one = {
+        "features_per_stage": [4],
+        "kernel_sizes": [[3, 3, 3]],
+        "strides": [[1, 1, 1]],
+        "n_conv_per_stage": [1],
+        "n_conv_per_stage_decoder": [],
+    }
+    macs, values = network_cost(one, (4, 4, 4), 3)
+    assert macs == 64 * (27 * 4 + 4 * 3) and values == 64 * (4 + 3)
+    demo = nnunet_plan("demo")
+    small = small_architecture(demo.network)
+    assert forward_seconds(small, (24, 48, 48), 3, 2) == pytest.approx(forward_seconds(small, (24, 48, 48), 3, 1) / 2)
+
+
+def test_estimates_grow_with_the_work():
+    demo = estimate_training(nnunet_plan("demo"), cases=24, voxels_per_case=285_000, cores=2)
+    alone = estimate_training(nnunet_plan("demo"), cases=24, voxels_per_case=285_000, cores=1)
+    standard = estimate_training(nnunet_plan("standard"), cases=80, voxels_per_case=3e7, cores=2)
+    assert demo.seconds < alone.seconds < standard.seconds / 1000
+    assert 60 < demo.seconds < 400
+
+
+def test_the_user_sets_no_environment_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", "/elsewhere")
+    monkeypatch.setenv("nnUNet_extTrainer", "/elsewhere")
+    environment = child_environment(tmp_path, 1)
+    assert environment["nnUNet_raw"] == str(tmp_path / "raw") and environment["OMP_NUM_THREADS"] == "1"
+    assert "nnUNet_extTrainer" not in environment
+
+
+def test_the_last_words_of_a_child_are_shown(tmp_path):
+    with pytest.raises(ModelError) as caught:
+        run_child("juggle", {"plan": nnunet_plan("demo").as_dict()}, tmp_path, threads=1)
+    assert "stopped during 'juggle' (exit code 1)" in str(caught.value) and "KeyError" in str(caught.value)
+    log = tmp_path / "logs" / "juggle-0.log"
+    assert "Traceback" in log.read_text()
+    assert isinstance(caught.value, HepacastError)
