@@ -44,12 +44,10 @@ def plain_forward(architecture, weights, image):
     """The same network written straight down, layer by layer, on whole arrays."""
     functional = torch.nn.functional
     layers = iter([(torch.from_numpy(k), torch.from_numpy(b)) for k, b in weights])
-    normalize = lambda t: (
-        (t - t.mean((2, 3, 4), keepdim=True))
-        / (  # noqa: E731
-            t.std((2, 3, 4), keepdim=True, unbiased=False) + 1e-7
-        )
-    )
+
+    def normalize(t):
+        deviation = t.std((2, 3, 4), keepdim=True, unbiased=False)
+        return (t - t.mean((2, 3, 4), keepdim=True)) / (deviation + 1e-7)
 
     def conv(t, kernel, bias):
         pad = tuple(side // 2 for side in kernel.shape[2:]) if architecture.padded else 0

@@ -122,12 +122,12 @@ def segmentation_metrics(reference: Volume, predicted: Volume) -> SegmentationMe
 def _empty_case(reference_ml: float, predicted_ml: float) -> SegmentationMetrics:
     nan = math.nan
     if not reference_ml and not predicted_ml:
-        return SegmentationMetrics(
-            *[nan] * 7, 0.0, 0.0, "both_empty", "the structure is in neither mask, so agreement has no value"
-        )
+        reason = "the structure is in neither mask, so agreement has no value"
+        return SegmentationMetrics(nan, nan, nan, nan, nan, nan, nan, 0.0, 0.0, "both_empty", reason)
     if not reference_ml:
         reason = "the reference mask is empty: recall, distances and volume difference have no value"
-        return SegmentationMetrics(0.0, 0.0, 0.0, *[nan] * 4, 0.0, predicted_ml, "reference_empty", reason)
+        status = "reference_empty"
+        return SegmentationMetrics(0.0, 0.0, 0.0, nan, nan, nan, nan, 0.0, predicted_ml, status, reason)
     reason = "the predicted mask is empty: precision and distances have no value"
     return SegmentationMetrics(0.0, 0.0, nan, 0.0, nan, nan, -100.0, reference_ml, 0.0, "predicted_empty", reason)
 

@@ -26,8 +26,9 @@ CITATION = (
     "images. Radiol Artif Intell 2023;5:e230024."
 )
 
-_LIVER = ("total", ["--roi_subset", "liver"], "liver")
-_LESIONS = ("liver_lesions", [], "liver_lesions")
+_Task = tuple[str, list[str], str]
+_LIVER: _Task = ("total", ["--roi_subset", "liver"], "liver")
+_LESIONS: _Task = ("liver_lesions", [], "liver_lesions")
 _DOWNLOAD = "totalseg_download_weights -t total && totalseg_download_weights -t liver_lesions"
 
 #: A port that nothing listens on: a download that is tried nevertheless fails at once, and says so.
@@ -70,7 +71,7 @@ class TotalSegmentatorSegmenter:
                 remedy="pip install TotalSegmentator, then " + _DOWNLOAD,
             )
         self._lesions, self._fast, self._device, self._timeout = lesions, fast, device, timeout
-        self.structures = ("parenchyma", "tumor", "liver") if lesions else ("liver",)
+        self.structures: tuple[str, ...] = ("parenchyma", "tumor", "liver") if lesions else ("liver",)
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report."""
@@ -131,9 +132,7 @@ class TotalSegmentatorSegmenter:
         notes = (f"no voxel of {', '.join(empty)} was found",) if empty else ()
         return LabelMapResult(labelmap, self.name, time.perf_counter() - start, notes)
 
-    def _run(
-        self, task: tuple[str, list[str], str], image: Path, folder: Path, environment: dict[str, str], volume: Volume
-    ) -> Volume:
+    def _run(self, task: _Task, image: Path, folder: Path, environment: dict[str, str], volume: Volume) -> Volume:
         from hepacast.imaging.io import read_volume
 
         name, options, file = task

@@ -212,20 +212,19 @@ class PretrainedUNet:
             path = self._upsample(path)
             skip = _center(skips.pop(), path.shape[2:])
             path = self._block([skip, path], layers)
-        kernel, bias = next(layers)
-        return torch.sigmoid(_convolve([path], kernel, bias, False, normalize=True))
+        return torch.sigmoid(_convolve([path], next(layers), False, normalize=True))
 
     def _block(self, parts: list[torch.Tensor], layers: Any, plain_start: bool = False) -> torch.Tensor:
         """Two convolutions over the channels of all parts, and the shortcut."""
         padded = self.architecture.padded
         channels = sum(part.shape[1] for part in parts)
-        path = _convolve(parts, *next(layers), padded, normalize=not plain_start)
-        path = _convolve([path], *next(layers), padded, normalize=True)
+        path = _convolve(parts, next(layers), padded, normalize=not plain_start)
+        path = _convolve([path], next(layers), padded, normalize=True)
         if not self.architecture.residual:
             return path
         shortcut = [_center(part, path.shape[2:]) for part in parts]
         if channels != path.shape[1]:
-            return path.add_(_convolve(shortcut, *next(layers), False, normalize=False))
+            return path.add_(_convolve(shortcut, next(layers), False, normalize=False))
         return path.add_(shortcut[0])
 
     def _upsample(self, path: torch.Tensor) -> torch.Tensor:
@@ -247,7 +246,7 @@ def _center(tensor: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def _convolve(
-    parts: Sequence[torch.Tensor], kernel: torch.Tensor, bias: torch.Tensor, padded: bool, *, normalize: bool
+    parts: Sequence[torch.Tensor], layer: tuple[torch.Tensor, torch.Tensor], padded: bool, *, normalize: bool
 ) -> torch.Tensor:
     """Normalization, leaky ReLU and convolution over the channels of all parts, slab by slab along x.
 
@@ -256,6 +255,7 @@ def _convolve(
     """
     import torch
 
+    kernel, bias = layer
     statistics = [torch.var_mean(part, dim=(2, 3, 4), unbiased=False, keepdim=True) for part in parts]
     half = kernel.shape[2] // 2
     pads = [side // 2 if padded else 0 for side in kernel.shape[2:]]

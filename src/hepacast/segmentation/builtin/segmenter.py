@@ -71,7 +71,7 @@ class BuiltinSegmenter:
         self._lesions = lesions
         self._weights, self._cache = weights, cache
         self._threads, self._device = threads, device
-        self.structures = ("parenchyma", "tumor", "liver") if lesions else ("liver",)
+        self.structures: tuple[str, ...] = ("parenchyma", "tumor", "liver") if lesions else ("liver",)
         self._networks: dict[str, PretrainedUNet] = {}
 
     def describe(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def trainer_class(plan: NnunetPlan, seed: int) -> type[nnUNetTrainer]:
             self.logger.load_checkpoint(checkpoint["logging"])
             self._best_ema = checkpoint["_best_ema"]
             self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
-            network = getattr(self.network, "_orig_mod", self.network)
+            network: Any = getattr(self.network, "_orig_mod", self.network)
             network.load_state_dict(checkpoint["network_weights"])
             self.optimizer.load_state_dict(checkpoint["optimizer_state"])
             if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:

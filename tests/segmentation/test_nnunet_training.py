@@ -1,0 +1,122 @@
+"""nnU-Net is really trained: it learns, resumes to the same numbers, and the number of workers changes nothing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.labels import LabelMap
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("nnunetv2")
+
+from hepacast.segmentation.nnunet import SmallNetwork, TrainingCase, nnunet_plan, train  # noqa: E402
+from hepacast.segmentation.nnunet.checkpoints import load_checkpoint  # noqa: E402
+
+GRID = Geometry((40, 36, 16), (4.0, 4.0, 5.0))
+
+
+def patient(number):
+    """A bright "liver" with a dark "tumor" in a gray body."""
+    generator = np.random.default_rng(number)
+    k, j, i = np.meshgrid(*[np.arange(n) for n in GRID.shape], indexing="ij")
+    labels = np.zeros(GRID.shape, dtype=np.uint8)
+    center = np.array([8, 18, 16]) + generator.uniform(-1.5, 1.5, 3)
+    distance = ((k - center[0]) / 5) ** 2 + ((j - center[1]) / 10) ** 2 + ((i - center[2]) / 11) ** 2
+    labels[distance < 1] = 1
+    tumor = center + generator.uniform(-3, 3, 3) * (0.5, 1, 1)
+    labels[((k - tumor[0]) * 1.25) ** 2 + (j - tumor[1]) ** 2 + (i - tumor[2]) ** 2 < 9] = 2
+    image = np.select([labels == 1, labels == 2], [120, 20], 60) + generator.normal(0, 8, GRID.shape)
+    image[:, :3] = image[:, -3:] = -1000
+    volume = Volume(image.astype(np.int16), GRID)
+    labelmap = LabelMap(volume.with_array(labels), {"parenchyma": 1, "tumor": 2})
+    return TrainingCase(f"p{number:02d}", volume, labelmap)
+
+
+def small_plan(**changes):
+    network = SmallNetwork(
+        features=(8, 16),
+        strides=((1, 1, 1), (1, 2, 2)),
+        kernels=((3, 3, 3), (3, 3, 3)),
+        patch=(16, 32, 32),
+        spacing=None,
+    )
+    return nnunet_plan("demo", **{"folds": 2, "epochs": 4, "iterations": 12, "network": network, **changes})
+
+
+class Stopped(Exception):
+    """Stands for the power cut."""
+
+
+def contents(trained):
+    """Weights and validation masks of every fold."""
+    from hepacast.imaging.io import read_volume
+
+    result = {}
+    for fold, split in enumerate(trained.splits):
+        folder = trained.folder / f"fold_{fold}"
+        for key, tensor in load_checkpoint(folder / "checkpoint_final.pth")["network_weights"].items():
+            result[fold, key] = tensor.numpy()
+        for name in split["val"]:
+            result[fold, name] = read_volume(folder / "validation" / f"{name}.nii.gz").array
+    return result
+
+
+@pytest.mark.slow
+def test_it_learns_resumes_exactly_and_does_not_depend_on_workers(tmp_path):
+    cases, test = [patient(n) for n in range(6)], [patient(10), patient(11)]
+    plan = small_plan()
+    whole = train(plan, cases, test, tmp_path / "whole", 3, workers=2)
+    dice = {
+        name: np.mean([row["dice"] for row in whole.rows if row["set"] == "test" and row["structure"] == name])
+        for name in ("liver", "tumor")
+    }
+    assert dice["liver"] > 0.9 and dice["tumor"] > 0.6
+    assert {row["set"] for row in whole.rows} == {"fold 0", "fold 1", "test"}
+
+    def stop_in_the_second_fold(share, message):
+        if message.startswith("fold 2") and "epoch 3" in message:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(plan, cases[::-1], test, tmp_path / "cut", 3, workers=1, progress=stop_in_the_second_fold)
+    resumed = train(plan, cases[::-1], test, tmp_path / "cut", 3, workers=1)
+    assert resumed.folds_kept == (0,)
+    first, second = contents(whole), contents(resumed)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=str(key))
+    assert json.dumps(whole.rows) == json.dumps(resumed.rows)
+
+    again = train(plan, cases, test, tmp_path / "whole", 3)
+    assert again.folds_kept == (0, 1) and json.dumps(again.rows) == json.dumps(whole.rows)
+    # A damaged checkpoint is not taken over.
+    (again.folder / "fold_1" / "checkpoint_final.pth").write_bytes(b"x")
+    repaired = train(plan, cases, test, tmp_path / "whole", 3)
+    assert repaired.folds_kept == (0,) and json.dumps(repaired.rows) == json.dumps(whole.rows)
+
+
+@pytest.mark.slow
+def test_stock_nnunet_can_apply_what_was_trained_here(tmp_path):
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    cases = [patient(n) for n in range(4)]
+    trained = train(small_plan(epochs=1, iterations=2), cases, [], tmp_path, 3)
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(trained.folder), None)
+    image = cases[0].image
+    properties = {"spacing": list(image.spacing[::-1])}
+    data, _, properties = predictor.configuration_manager.preprocessor_class(verbose=False).run_case_npy(
+        image.array[None].astype(np.float32),
+        None,
+        properties,
+        predictor.plans_manager,
+        predictor.configuration_manager,
+        predictor.dataset_json,
+    )
+    logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+    ours = trained.segmenter().segment(image).volume.array
+    assert (logits.argmax(0).numpy() != ours).mean() < 2e-3
