@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+# This folder holds a script named radiomics.py, which would hide the package of that name.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
-from hepacast.imaging import Geometry, Volume
-from hepacast.radiomics import Settings, extract
-from hepacast.radiomics.compare import ZERO, relative_difference
+import numpy as np  # noqa: E402
+
+from hepacast.imaging import Geometry, Volume  # noqa: E402
+from hepacast.radiomics import Settings, extract  # noqa: E402
+from hepacast.radiomics.compare import ZERO, relative_difference  # noqa: E402
 
 CASES = ("brain1", "brain2", "breast1", "lung1", "lung2")
 CLASSES = dict.fromkeys(["shape", "firstorder", "glcm", "gldm", "glrlm", "glszm", "ngtdm"])
@@ -191,8 +195,10 @@ def to_markdown(results: list[dict[str, Any]]) -> str:
     text = [
         "# Parity with PyRadiomics",
         "",
-        "Made by `python benchmarks/parity.py`; PyRadiomics is `pyradiomics-bhklab` 3.1.4 with SciPy below 1.17. Each line "
-        "compares every feature of one VOI. The relative difference is |a - b| / max(|a|, |b|); values that differ by "
+        "Made by `python benchmarks/parity.py`; PyRadiomics is `pyradiomics-bhklab` 3.1.4 with SciPy below 1.17. "
+        "Each line "
+        "compares every feature of one VOI. The relative difference is abs(a - b) / max(abs(a), abs(b)); values that "
+        "differ by "
         f"less than {ZERO:g} (rounding errors of a value that should be 0) and features that both engines leave "
         'undefined count as equal. "PyRadiomics\' values" means these numbers, not a likeness.',
         "",

@@ -14,6 +14,7 @@ from hepacast.imaging import Volume
 from hepacast.radiomics import diagnostics, names
 from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
+from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import Box, filtered_images
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.preprocess import Group, PreparedVoi, prepare
@@ -107,6 +108,41 @@ def feature_settings(parameters: Parameters) -> FeatureSettings:
     )
 
 
+#: The one image that may have undefined voxels although the VOI has none: the kurtosis of equal values.
+KURTOSIS_IMAGE = "lbp-3D-k"
+
+
+def features_beside_undefined(
+    image: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
+    voi: Voi,
+    spacing_kji: tuple[float, ...],
+    settings: FeatureSettings,
+    classes: Mapping[str, Any],
+    warnings: FeatureWarnings,
+) -> dict[str, float]:
+    """Features of an image some of whose voxels are NaN, as PyRadiomics has them.
+
+    Gray levels: NaN voxels get a level of their own above all others. First order: they are left out, but count
+    as voxels in Entropy and Uniformity.
+    """
+    defined = mask & np.isfinite(image)
+    if not defined.any():
+        return image_features(image, voi, spacing_kji, settings, classes, warnings)
+    values = image[defined]
+    edges = bin_edges(values.min(), values.max(), settings)
+    level = np.digitize(image[mask], edges).astype(np.int32)
+    levels = Levels(level, np.bincount(level).astype(np.int64))
+    filled = np.where(defined, image, values.min())
+    result = image_features(filled, voi, spacing_kji, settings, classes, warnings, levels=levels)
+    wanted = [name.split("_")[1] for name in result if name.startswith("firstorder_")]
+    wanted = [name for name in wanted if name not in ("Entropy", "Uniformity")]
+    if wanted:
+        inside = Voi.from_mask(defined)
+        result.update(image_features(filled, inside, spacing_kji, settings, {"firstorder": wanted}, warnings))
+    return result
+
+
 Measured = tuple[PreparedVoi, dict[str, float], dict[str, str]]
 
 
@@ -154,7 +190,12 @@ class _Collected:
         if not self._classes:
             return
         found = FeatureWarnings()
-        values = image_features(image, self._mask, self._spacing, settings, self._classes, found)
+        if image_name == KURTOSIS_IMAGE and np.isnan(image[self.voi.mask]).any():
+            values = features_beside_undefined(
+                image, self.voi.mask, self._mask, self._spacing, settings, self._classes, found
+            )
+        else:
+            values = image_features(image, self._mask, self._spacing, settings, self._classes, found)
         self._add(image_name, values, found)
 
     def leave_out(self, image_name: str, reason: str) -> None:

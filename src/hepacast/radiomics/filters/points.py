@@ -1,7 +1,8 @@
 """Square, square root, logarithm, exponential: filters of single voxels, scaled by the whole image's maximum.
 
 Formulas: PyRadiomics' ``imageoperations``. Each value depends on its own voxel and on max|x| of the whole image only,
-so a crop changes nothing as long as that maximum is the whole image's.
+so a crop changes nothing as long as that maximum is the whole image's. An image that is 0 everywhere has no scale: its
+filtered values are NaN, and the features say so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hepacast.radiomics.filters.source import Box, Source
 Array = npt.NDArray[np.float64]
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def square(source: Source, box: Box) -> Array:
     """(c x)^2 with c = 1 / sqrt(max|x|)."""
     values = source.crop(box).astype(np.float64)
@@ -22,6 +24,7 @@ def square(source: Source, box: Box) -> Array:
     return np.square(values, out=values)
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def square_root(source: Source, box: Box) -> Array:
     """sign(x) sqrt(|x| max|x|)."""
     values = source.crop(box).astype(np.float64)
@@ -31,6 +34,7 @@ def square_root(source: Source, box: Box) -> Array:
     return np.copysign(magnitude, values, out=magnitude)
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def logarithm(source: Source, box: Box) -> Array:
     """sign(x) log(|x| + 1) max|x| / log(max|x| + 1)."""
     values = source.crop(box).astype(np.float64)
@@ -44,6 +48,7 @@ def logarithm(source: Source, box: Box) -> Array:
     return magnitude
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def exponential(source: Source, box: Box) -> Array:
     """exp(c x) with c = log(max|x|) / max|x|."""
     values = source.crop(box).astype(np.float64)
