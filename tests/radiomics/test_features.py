@@ -226,6 +226,12 @@ class TestDegenerate:
         assert "bins" in reasons.reason("firstorder_Entropy")
         assert "bins" in reasons.reason("glcm_Idn")
 
+    def test_too_many_levels_for_texture(self) -> None:
+        image = np.arange(27_000.0).reshape(30, 30, 30)
+        found, reasons = self.both(image, np.ones((30, 30, 30), dtype=bool), bin_width=1)
+        assert found["firstorder_Entropy"] == pytest.approx(np.log2(27_000))
+        assert "wider bins" in reasons.reason("glszm_ZoneEntropy")
+
     def test_two_far_voxels(self) -> None:
         mask = np.zeros((3, 9, 9), dtype=bool)
         mask[0, 0, 0] = mask[2, 8, 8] = True

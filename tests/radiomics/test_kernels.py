@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,12 @@ def flat_arguments(flat_axis: int | None) -> tuple[bool, int]:
     return flat_axis is not None, flat_axis or 0
 
 
-def pairs_as_matrices(case: Case, pairs: PairCounts) -> npt.NDArray[np.float64]:
-    dense = np.zeros((case.top, case.top, len(pairs.starts) - 1))
-    angle = np.repeat(np.arange(dense.shape[2]), np.diff(pairs.starts))
-    level = case.codes_of_levels
-    dense[level[pairs.row] - 1, level[pairs.column] - 1, angle] = pairs.count
-    return dense
+def pairs_as_matrices(case: Case, pairs: Iterable[PairCounts]) -> npt.NDArray[np.float64]:
+    level, dense = case.codes_of_levels, []
+    for matrix in pairs:
+        dense.append(np.zeros((case.top, case.top)))
+        dense[-1][level[matrix.row] - 1, level[matrix.column] - 1] = matrix.count
+    return np.stack(dense, axis=2)
 
 
 def oracle_has_angles(case: Case, distances: tuple[int, ...], flat_axis: int | None) -> bool:

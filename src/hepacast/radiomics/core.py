@@ -35,6 +35,10 @@ __all__ = [
     "shape_features",
 ]
 
+#: Grey levels in one VOI up to which texture is computed: the work grows with pairs of levels, and what is left of
+#: texture with so many levels is noise.
+MAX_TEXTURE_LEVELS = 1 << 14
+
 Values = dict[str, float | UndefinedError]
 
 
@@ -201,7 +205,13 @@ class _Work:
     def level_image(self) -> LevelImage:
         """The grey levels on the padded bounding box."""
         if self._level_image is None:
-            self._level_image = self.levels().padded(self.voi, max(self.settings.distances))
+            levels = self.levels()
+            if len(levels.present) > MAX_TEXTURE_LEVELS:
+                raise UndefinedError(
+                    f"{len(levels.present)} grey levels occur in the VOI; texture is for {MAX_TEXTURE_LEVELS} at most: "
+                    "choose wider bins"
+                )
+            self._level_image = levels.padded(self.voi, max(self.settings.distances))
         return self._level_image
 
     def neighbours(self) -> Neighbourhoods:

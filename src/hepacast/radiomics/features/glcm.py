@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from hepacast.radiomics.kernels.cooccurrence import PairCounts, count_pairs, mer
 from hepacast.radiomics.kernels.offsets import half_offsets, weights
 from hepacast.radiomics.kernels.pair_sums import COLUMNS, pair_sums
 
-#: Up to this many levels MCC takes all eigenvalues as PyRadiomics does; above, only the largest are sought.
+#: Up to this many levels MCC takes all eigenvalues as PyRadiomics does; above, only the largest are sought; and
+#: none above the second number.
 _ALL_EIGENVALUES = 256
+_MOST_LEVELS = 4096
 
 
 def glcm(
@@ -34,51 +36,49 @@ def glcm(
         No voxel of the VOI has a neighbour in it.
     """
     offsets = half_offsets(settings.distances, settings.flat_axis)
-    pairs = count_pairs(image, offsets, symmetrical=settings.symmetrical_glcm)
+    pairs: Iterable[PairCounts] = count_pairs(image, offsets, symmetrical=settings.symmetrical_glcm)
     if settings.weighting_norm is not None:
-        pairs = merge(pairs, weights(offsets, spacing_kji, settings.weighting_norm, decay=True))
-    matrices = _normalise(pairs)
-    if not matrices:
+        steps = weights(offsets, spacing_kji, settings.weighting_norm, decay=True)
+        pairs = [merge(pairs, steps, image.n_codes)]
+    with_mcc = "MCC" in names
+    by_angle = np.array([_angle(image, matrix, with_mcc) for matrix in pairs if matrix.count.sum() > 0])
+    if not by_angle.size:
         raise UndefinedError(f"no voxel of the VOI has a neighbour at distance {settings.distances}")
+    result: dict[str, float | UndefinedError] = {
+        name: _mean(by_angle[:, COLUMNS.index(name)].real) for name in names if name != "MCC"
+    }
+    if with_mcc:
+        result["MCC"] = _maximal_correlation(by_angle[:, -1], image)
+    return {name: result[name] for name in names}
+
+
+def _angle(image: LevelImage, matrix: PairCounts, with_mcc: bool) -> npt.NDArray[np.complex128]:
+    """The features of one direction, in the order of `COLUMNS`, and the second eigenvalue for MCC (or NaN)."""
     level = image.level_of_code.astype(np.float64)
-    by_angle = np.array([_angle(level, *matrix) for matrix in matrices])
-    result: dict[str, float | UndefinedError] = {}
-    for name in names:
-        if name == "MCC":
-            result[name] = _maximal_correlation(matrices, image.present, len(level))
-        else:
-            result[name] = _mean(by_angle[:, COLUMNS.index(name)])
-    return result
-
-
-_Matrix = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float64]]
-
-
-def _normalise(pairs: PairCounts) -> list[_Matrix]:
-    """Rows, columns and probabilities of every direction that has pairs."""
-    matrices = []
-    for first, last in zip(pairs.starts[:-1], pairs.starts[1:], strict=True):
-        count = pairs.count[first:last]
-        if count.sum() > 0:
-            matrices.append((pairs.row[first:last], pairs.column[first:last], count / count.sum()))
-    return matrices
-
-
-def _angle(
-    level: npt.NDArray[np.float64],
-    row: npt.NDArray[np.int32],
-    column: npt.NDArray[np.int32],
-    p: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    n = len(level)
-    top = int(level[-1])
-    i, j = level[row].astype(np.int64), level[column].astype(np.int64)
-    px, py = np.bincount(row, p, minlength=n), np.bincount(column, p, minlength=n)
+    n, top = len(level), int(level[-1])
+    row, column = matrix.row, matrix.column
+    p = matrix.count / matrix.count.sum()
+    i, j = image.level_of_code[row], image.level_of_code[column]
+    px = np.asarray(np.bincount(row, p, minlength=n), dtype=np.float64)
+    py = np.asarray(np.bincount(column, p, minlength=n), dtype=np.float64)
     difference = np.bincount(np.abs(i - j), p, minlength=top)
     total = np.bincount(i + j, p, minlength=2 * top + 1)
     out = np.empty(len(COLUMNS))
-    pair_sums(level, row, column, p, px, py, difference, total, out)
-    return out
+    pair_sums(
+        level,
+        row,
+        column,
+        p,
+        px,
+        py,
+        *np.unique(px, return_counts=True),
+        *np.unique(py, return_counts=True),
+        difference,
+        total,
+        out,
+    )
+    second = _second_eigenvalue(row, column, p, px, py, image.present) if with_mcc else np.nan
+    return np.append(out.astype(np.complex128), second)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | UndefinedError:
@@ -86,49 +86,64 @@ def _mean(values: npt.NDArray[np.float64]) -> float | UndefinedError:
     return float(valid.mean()) if valid.size else UndefinedError("undefined in every direction")
 
 
-def _maximal_correlation(
-    matrices: list[_Matrix], present: npt.NDArray[np.int64], n_codes: int
-) -> float | UndefinedError:
-    """Square root of the second largest eigenvalue of Q(i, j) = sum_k p(i, k) p(j, k) / (px(i) py(k)).
+def _maximal_correlation(second: npt.NDArray[np.complex128], image: LevelImage) -> float | UndefinedError:
+    """Mean over the directions of the root of the second largest eigenvalue."""
+    n = len(image.present)
+    if n < 2:
+        return 1.0  # PyRadiomics: a flat region
+    if n > _MOST_LEVELS:
+        return UndefinedError(f"{n} grey levels: eigenvalues are sought for {_MOST_LEVELS} at most")
+    # Rounding can leave an eigenvalue of 0 just below it, or a pair of complex ones: as PyRadiomics does, the root of
+    # a negative number is left out, unless numbers are complex, when it has no real part
+    eigenvalues = second if np.any(second.imag) else second.real
+    with np.errstate(invalid="ignore"):
+        roots = np.sqrt(eigenvalues)
+    valid = roots[~np.isnan(roots)]
+    return float(valid.mean().real) if valid.size else UndefinedError("undefined in every direction")
+
+
+def _second_eigenvalue(
+    row: npt.NDArray[np.int32],
+    column: npt.NDArray[np.int32],
+    p: npt.NDArray[np.float64],
+    px: npt.NDArray[np.float64],
+    py: npt.NDArray[np.float64],
+    present: npt.NDArray[np.int64],
+) -> complex:
+    """Second largest eigenvalue of Q(i, j) = sum_k p(i, k) p(j, k) / (px(i) py(k)).
 
     PyRadiomics adds its epsilon to each px(i) py(k), which matters for rare levels, so Q is not a product of simple
     factors, but still one matrix product: (p / (px py + eps)) p'.
     """
     n = len(present)
-    if n < 2:
-        return 1.0  # PyRadiomics: a flat region
-    if n > _ALL_EIGENVALUES:
-        return _mean(np.array([_second_eigenvalue(matrix, n_codes) for matrix in matrices]))
-    place = np.zeros(n_codes, dtype=np.int64)
+    if not 2 <= n <= _MOST_LEVELS:
+        return complex(np.nan)
+    place = np.zeros(len(px), dtype=np.int64)
     place[present] = np.arange(n)
-    p = np.zeros((len(matrices), n, n))
-    for angle, (row, column, share) in enumerate(matrices):
-        p[angle, place[row], place[column]] = share
-    px, py = p.sum(axis=2, keepdims=True), p.sum(axis=1, keepdims=True)
-    q = (p / (px * py + EPS)) @ p.transpose(0, 2, 1)
-    eigenvalues = np.sort(np.linalg.eigvals(q), axis=-1)
-    with np.errstate(invalid="ignore"):  # rounding can leave an eigenvalue of 0 just below it
-        roots = np.sqrt(eigenvalues[:, -2])
-    valid = roots[~np.isnan(roots)]
-    return float(valid.mean().real) if valid.size else UndefinedError("undefined in every direction")
+    scaled = p / (px[row] * py[column] + EPS)
+    if n > _ALL_EIGENVALUES:
+        return _second_of_many(place[row], place[column], p, scaled, n)
+    left, right = np.zeros((n, n)), np.zeros((n, n))
+    left[place[row], place[column]], right[place[column], place[row]] = scaled, p
+    return complex(np.sort(np.linalg.eigvals(left @ right))[-2])
 
 
-def _second_eigenvalue(matrix: _Matrix, n_codes: int) -> float:
-    """As above for very many levels, from sparse products only (Arnoldi iteration to machine precision)."""
+def _second_of_many(
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    p: npt.NDArray[np.float64],
+    scaled: npt.NDArray[np.float64],
+    n: int,
+) -> complex:
+    """The same from sparse products only (Arnoldi iteration to machine precision)."""
     from scipy.sparse import csr_array
-    from scipy.sparse.linalg import LinearOperator, eigs
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
-    row, column, share = matrix
-    used, place = np.unique(np.concatenate([row, column]), return_inverse=True)
-    n = len(used)
-    rows, columns = place[: len(row)], place[len(row) :]
-    px, py = np.bincount(rows, share, minlength=n), np.bincount(columns, share, minlength=n)
-    p = csr_array((share, (rows, columns)), shape=(n, n))
-    scaled = csr_array((share / (px[rows] * py[columns] + EPS), (rows, columns)), shape=(n, n))
-    if n < 4:
-        found = np.linalg.eigvals((scaled @ p.T).toarray())
-    else:
-        operator = LinearOperator((n, n), matvec=lambda v: scaled @ (p.T @ v), dtype=np.float64)
-        found = eigs(operator, k=2, which="LR", v0=np.ones(n), return_eigenvectors=False, maxiter=100 * n)
-    second = float(np.sort(found.real)[-2]) if n > 1 else 0.0
-    return float(np.sqrt(second)) if second >= 0 else float("nan")
+    left = csr_array((scaled, (rows, columns)), shape=(n, n))
+    right = csr_array((p, (columns, rows)), shape=(n, n))
+    operator = LinearOperator((n, n), matvec=lambda v: left @ (right @ v), dtype=np.float64)
+    try:
+        found = eigs(operator, k=2, which="LR", v0=np.ones(n), return_eigenvectors=False)
+    except ArpackNoConvergence:
+        return complex(np.nan)
+    return complex(np.sort(found)[-2])

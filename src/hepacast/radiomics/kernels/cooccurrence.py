@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,42 +18,48 @@ _TABLE_BYTES = 1 << 26
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
-    """The cells of co-occurrence matrices that are not empty.
+    """The cells of one co-occurrence matrix that are not empty.
 
     Parameters
     ----------
-    starts
-        The cells of matrix (direction) a are ``starts[a]:starts[a + 1]``.
     row, column
         Codes (1..n) of the voxel and of its neighbour.
     count
         Number of pairs.
     """
 
-    starts: npt.NDArray[np.int64]
     row: npt.NDArray[np.int32]
     column: npt.NDArray[np.int32]
     count: npt.NDArray[np.float64]
 
 
-def count_pairs(image: LevelImage, offsets: npt.NDArray[np.int64], *, symmetrical: bool) -> PairCounts:
+def count_pairs(image: LevelImage, offsets: npt.NDArray[np.int64], *, symmetrical: bool) -> Iterator[PairCounts]:
     """Count the neighbours' levels along each offset; with `symmetrical` each pair also in the other order.
 
-    The order of the cells is by direction, row, column. Bit-equal to PyRadiomics' ``calculate_glcm``.
+    One matrix at a time, its cells by row and column: with very many levels all of them would not fit the memory.
+    Bit-equal to PyRadiomics' ``calculate_glcm``.
     """
-    flat = flat_offsets(offsets, image.box.shape)
     width = image.n_codes + 1
-    dense = 4 * width * width <= _TABLE_BYTES
-    parts = [(_dense_pairs if dense else _sorted_pairs)(image, offset, width, symmetrical) for offset in flat]
-    sizes = [len(cells) for cells, _ in parts]
-    cells = np.concatenate([cells for cells, _ in parts]) if parts else np.zeros(0, dtype=np.int64)
-    counts = np.concatenate([counts for _, counts in parts]) if parts else np.zeros(0)
-    return PairCounts(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        (cells // width).astype(np.int32),
-        (cells % width).astype(np.int32),
-        counts.astype(np.float64),
-    )
+    count = _dense_pairs if 4 * width * width <= _TABLE_BYTES else _sorted_pairs
+    for offset in flat_offsets(offsets, image.box.shape):
+        cells, counts = count(image, offset, width, symmetrical)
+        yield _from_cells(cells, counts.astype(np.float64), width)
+
+
+def merge(pairs: Iterable[PairCounts], weights: npt.NDArray[np.float64], n_codes: int) -> PairCounts:
+    """One matrix: the weighted sum of all directions."""
+    width = n_codes + 1
+    cells, counts = np.zeros(0, dtype=np.int64), np.zeros(0)
+    for matrix, weight in zip(pairs, weights, strict=True):
+        more = matrix.row.astype(np.int64) * width + matrix.column
+        cells, place = np.unique(np.concatenate([cells, more]), return_inverse=True)
+        both = np.concatenate([counts, weight * matrix.count])
+        counts = np.asarray(np.bincount(place, both, minlength=len(cells)), dtype=np.float64)
+    return _from_cells(cells, counts, width)
+
+
+def _from_cells(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], width: int) -> PairCounts:
+    return PairCounts((cells // width).astype(np.int32), (cells % width).astype(np.int32), counts)
 
 
 def _dense_pairs(
@@ -103,14 +110,3 @@ def _pair_keys(codes, starts, lengths, offset, width, keys):  # type: ignore[no-
                 keys[found] = np.int64(here[i]) * width + there[i]
                 found += 1
     return found
-
-
-def merge(pairs: PairCounts, weights: npt.NDArray[np.float64]) -> PairCounts:
-    """One matrix: the weighted sum of all directions."""
-    width = int(max(pairs.row.max(initial=0), pairs.column.max(initial=0))) + 1
-    keys = pairs.row.astype(np.int64) * width + pairs.column
-    cells, place = np.unique(keys, return_inverse=True)
-    each = np.repeat(weights, np.diff(pairs.starts))
-    counts = np.asarray(np.bincount(place, weights=pairs.count * each, minlength=len(cells)), dtype=np.float64)
-    starts = np.array([0, len(cells)], dtype=np.int64)
-    return PairCounts(starts, (cells // width).astype(np.int32), (cells % width).astype(np.int32), counts)

@@ -62,11 +62,12 @@ def count_neighbours(image: LevelImage, offsets: npt.NDArray[np.int64], alpha: i
 
 
 @jit
-def _add_equal(here, there, same, known, total):  # type: ignore[no-untyped-def]
+def _add_equal(here, before, after, same, known, total):  # type: ignore[no-untyped-def]
     for i in range(here.size):
-        same[i] += np.uint16(here[i] == there[i])
-        known[i] += np.uint16(there[i] != 0)
-        total[i] += there[i]
+        same[i] += np.uint16(here[i] == before[i]) + np.uint16(here[i] == after[i])
+        known[i] += np.uint16(before[i] != 0) + np.uint16(after[i] != 0)
+        total[i] += before[i]
+        total[i] += after[i]
 
 
 @jit
@@ -87,13 +88,14 @@ def _visit(codes, values, starts, lengths, offsets, alpha, work, sums, dependenc
         same[:] = 0
         known[:] = 0
         total[:] = 0
-        for o in range(2 * offsets.size):
-            step = offsets[o // 2] if o % 2 else -offsets[o // 2]
-            there = values[a + step : a + step + n]
+        for o in range(offsets.size):
+            before = values[a - offsets[o] : a - offsets[o] + n]
+            after = values[a + offsets[o] : a + offsets[o] + n]
             if alpha == 0:
-                _add_equal(here, there, same, known, total)
+                _add_equal(here, before, after, same, known, total)
             else:
-                _add_similar(here, there, alpha, same, known, total)
+                _add_similar(here, before, alpha, same, known, total)
+                _add_similar(here, after, alpha, same, known, total)
         for i in range(n):
             code = codes[a + i]
             m = known[i]

@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 @jit
-def pair_sums(level, row, column, p, px, py, difference, total, out):  # type: ignore[no-untyped-def]
+def pair_sums(level, row, column, p, px, py, px_values, px_number, py_values, py_number, difference, total, out):  # type: ignore[no-untyped-def]
     """The features of one normalised matrix.
 
     Parameters
@@ -29,6 +29,8 @@ def pair_sums(level, row, column, p, px, py, difference, total, out):  # type: i
         Codes and probability of each cell.
     px, py
         Marginal probabilities by code.
+    px_values, px_number, py_values, py_number
+        Their different values and how many codes have each: there are far fewer than codes.
     difference, total
         Probabilities of \\|i - j\\| (0 .. Ng - 1) and of i + j (0 .. 2 Ng).
     out
@@ -40,7 +42,8 @@ def pair_sums(level, row, column, p, px, py, difference, total, out):  # type: i
         ux += level[c] * px[c]
         uy += level[c] * py[c]
     entropy = _moments(level, row, column, p, ux, uy, out)
-    _information(row, column, p, px, py, entropy, out)
+    hx, hy, hxy2 = _marginal_entropies(px_values, px_number, py_values, py_number)
+    _information(row, column, p, px, py, entropy, hx, hy, hxy2, out)
     _difference_features(difference, out)
     average = 0.0
     spread = 0.0
@@ -86,22 +89,29 @@ def _moments(level, row, column, p, ux, uy, out):  # type: ignore[no-untyped-def
 
 
 @jit
-def _information(row, column, p, px, py, hxy, out):  # type: ignore[no-untyped-def]
-    hxy1 = 0.0
-    for c in range(p.size):
-        hxy1 -= p[c] * math.log2(px[row[c]] * py[column[c]] + _EPS)
+def _marginal_entropies(px, px_number, py, py_number):  # type: ignore[no-untyped-def]
+    """Entropies of both marginals, and of the matrix that they would make if levels were independent."""
     hx = 0.0
     hy = 0.0
     hxy2 = 0.0
     for i in range(px.size):
         if px[i] > 0:
-            hx -= px[i] * math.log2(px[i] + _EPS)
-            for j in range(py.size):
-                if py[j] > 0:
-                    independent = px[i] * py[j]
-                    hxy2 -= independent * math.log2(independent + _EPS)
-        if py[i] > 0:
-            hy -= py[i] * math.log2(py[i] + _EPS)
+            hx -= px_number[i] * px[i] * math.log2(px[i] + _EPS)
+        for j in range(py.size):
+            independent = px[i] * py[j]
+            if independent > 0:
+                hxy2 -= px_number[i] * py_number[j] * independent * math.log2(independent + _EPS)
+    for j in range(py.size):
+        if py[j] > 0:
+            hy -= py_number[j] * py[j] * math.log2(py[j] + _EPS)
+    return hx, hy, hxy2
+
+
+@jit
+def _information(row, column, p, px, py, hxy, hx, hy, hxy2, out):  # type: ignore[no-untyped-def]
+    hxy1 = 0.0
+    for c in range(p.size):
+        hxy1 -= p[c] * math.log2(px[row[c]] * py[column[c]] + _EPS)
     largest = max(hx, hy)
     out[11] = (hxy - hxy1) / largest if largest != 0 else 0.0
     gain = 1 - math.exp(-2 * (hxy2 - hxy))

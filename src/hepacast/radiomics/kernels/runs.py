@@ -81,9 +81,20 @@ def _lines_with_two(voi: Voi, offset: npt.NDArray[np.int64]) -> bool:
 
 
 @jit
-def _fill_places(here, before, place, place_before):  # type: ignore[no-untyped-def]
+def _fill_places(codes, places, start, n, offset):  # type: ignore[no-untyped-def]
     """Place of each voxel of a segment in its run (written without a branch, for vector registers)."""
-    for i in range(here.size):
+    here, place = codes[start : start + n], places[start : start + n]
+    if offset == 1:  # each place follows from the one just found
+        running = np.uint16(0)
+        last = codes[start - 1]
+        for i in range(n):
+            running = np.uint16(np.uint16(here[i] == last) * running + np.uint16(1))
+            last = here[i]
+            place[i] = running
+        return
+    before = codes[start - offset : start - offset + n]
+    place_before = places[start - offset : start - offset + n]
+    for i in range(n):
         place[i] = np.uint16(here[i] == before[i]) * place_before[i] + np.uint16(1)
 
 
@@ -103,7 +114,7 @@ def _count_places(codes, places, starts, lengths, offset, table):  # type: ignor
         a, n = starts[s], lengths[s]
         here = codes[a : a + n]
         place = places[a : a + n]
-        _fill_places(here, codes[a - offset : a - offset + n], place, places[a - offset : a - offset + n])
+        _fill_places(codes, places, a, n, offset)
         for i in range(n):
             table[place[i], here[i]] += 1
 
@@ -115,7 +126,7 @@ def _place_keys(codes, places, starts, lengths, offset, width, keys, singles):  
         a, n = starts[s], lengths[s]
         here = codes[a : a + n]
         place = places[a : a + n]
-        _fill_places(here, codes[a - offset : a - offset + n], place, places[a - offset : a - offset + n])
+        _fill_places(codes, places, a, n, offset)
         for i in range(n):
             if place[i] == 1:
                 singles[here[i]] += 1
