@@ -94,7 +94,7 @@ def demo(
     training: Annotated[int, typer.Option(help="Virtual patients of the training center.", min=40)] = 147,
     validation: Annotated[int, typer.Option(help="Virtual patients of the validation center.", min=20)] = 63,
     effect: Annotated[str, typer.Option(help="planted: a known truth; none: nothing to find.")] = "planted",
-    seed: Annotated[int, typer.Option(help="Seed of the virtual cohort and of the study.")] = 2024,
+    seed: Annotated[int, typer.Option(help="Seed of the virtual cohort and of the study.")] = 2025,
     segmenter: Annotated[str, typer.Option(help="nnunet: trained here; given: expert masks for all.")] = "nnunet",
     workers: Workers = 0,
     quiet: Quiet = False,

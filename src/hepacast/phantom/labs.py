@@ -131,7 +131,9 @@ def _blood_count(row: Row, generator: np.random.Generator) -> Row:
 def _coagulation(inr: float, generator: np.random.Generator) -> Row:
     score = np.log(inr / 1.06) / 0.12
     return {
-        "pt": float(np.clip(12.1 * inr**0.94 + generator.normal(0, 0.35), 9.0, 20.0)),
+        # As in the leading study, where INR tells of the outcome and the prothrombin time in seconds (of another
+        # reagent and another day) does not: the two agree but loosely.
+        "pt": float(np.clip(12.6 * inr**0.35 + generator.normal(0, 1.3), 9.0, 20.0)),
         "tt": float(np.clip(generator.normal(18.2, 1.9), 13, 26)),
         "aptt": float(np.clip(_lognormal(generator, 30.2, 0.19, 0.35 * score), 20, 60)),
     }

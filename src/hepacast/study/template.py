@@ -101,7 +101,7 @@ def _render_field(name: str, field: Any, extra: dict[str, Any], values: dict[str
     inner = [kind for kind in _branches(field.annotation) if _is_model(kind)]
     if name in values:
         value = values[name]
-        if inner and isinstance(value, dict):
+        if inner and isinstance(value, dict) and value:
             tagged = [kind for kind in inner if "by" in value and _tag(kind) == value["by"]]
             return [f"{pad}{name}:", *_render_model((tagged or inner)[0], value, depth + 1)]
         return _dump({name: value}, pad)
