@@ -180,3 +180,21 @@ def test_the_forecast_grows_with_the_work() -> None:
     large = estimate(image, mask_of(image, 6.0), Settings.load("ptlf"))
     assert 0 < small.seconds < large.seconds
     assert small.peak_bytes > 1e8
+
+
+def test_a_channel_of_a_mask_with_several_is_chosen(tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = volume(0)
+    parts = [image.with_array(mask_of(image, radius).array).to_sitk() for radius in (6.0, 3.0)]
+    sitk.WriteImage(sitk.Compose(parts), str(tmp_path / "both.nrrd"))
+    sizes = []
+    for channel in (0, 1):
+        settings = {**SETTINGS, "setting": {"label_channel": channel}}
+        table = extract_patients([Case("p", {"": image}, {"v": tmp_path / "both.nrrd"})], settings)
+        assert (table["status"] == "ok").all()
+        sizes.append(to_wide(table).loc["p", "v:original_shape_VoxelVolume"])
+    assert sizes[0] > sizes[1]
+    missing = {**SETTINGS, "setting": {"label_channel": 2}}
+    table = extract_patients([Case("p", {"": image}, {"v": tmp_path / "both.nrrd"})], missing)
+    assert table["reason"].str.contains("no such channel").all()

@@ -174,7 +174,7 @@ def _extract(task: _Task) -> ExtractionResult:
     masks: dict[str, Volume] = {}
     for name, source in task.vois.items():
         try:
-            mask = _load_mask(source)
+            mask = _load_mask(source, task.settings.parameters.label_channel)
             volume.geometry.require_same(mask.geometry, what=f"the VOI {name}")
         except (HepacastError, OSError) as error:
             failures[name] = error.message if isinstance(error, HepacastError) else str(error)
@@ -190,7 +190,9 @@ def _extract(task: _Task) -> ExtractionResult:
     return ExtractionResult({name: results[name] for name in task.vois}, task.settings.hash, engine)
 
 
-def load_case(image: VolumeSource, vois: Mapping[str, MaskSource]) -> tuple[Volume, dict[str, Volume]]:
+def load_case(
+    image: VolumeSource, vois: Mapping[str, MaskSource], channel: int = 0
+) -> tuple[Volume, dict[str, Volume]]:
     """Read one image and its VOIs, which must lie on its grid.
 
     Raises
@@ -199,7 +201,7 @@ def load_case(image: VolumeSource, vois: Mapping[str, MaskSource]) -> tuple[Volu
         A file cannot be read, or a VOI lies on another grid.
     """
     volume = _load(image)
-    masks = {name: _load_mask(source) for name, source in vois.items()}
+    masks = {name: _load_mask(source, channel) for name, source in vois.items()}
     for name, mask in masks.items():
         volume.geometry.require_same(mask.geometry, what=f"the VOI {name}")
     return volume, masks
@@ -213,7 +215,7 @@ def _load(source: VolumeSource) -> Volume:
     return source()
 
 
-def _load_mask(source: MaskSource) -> Volume:
+def _load_mask(source: MaskSource, channel: int = 0) -> Volume:
     if isinstance(source, tuple):
         path, label = source
         if isinstance(label, int):
@@ -225,9 +227,34 @@ def _load_mask(source: MaskSource) -> Volume:
             )
         return named[label]
     if isinstance(source, str | Path):
-        mask = read_volume(source)
+        mask = _read_channel(Path(source), channel) or read_volume(source)
         return mask if mask.array.dtype.kind in "biu" else mask.with_array(np.rint(mask.array).astype(np.int32))
     return _load(source)
+
+
+def _read_channel(path: Path, channel: int) -> Volume | None:
+    """One channel of a mask file with several (overlapping segments); None where the file has one value a voxel."""
+    import SimpleITK as sitk
+
+    if not path.is_file():
+        return None
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # not a file of SimpleITK's formats; the caller's reader says what is wrong
+        return None
+    channels = reader.GetNumberOfComponents()
+    if channels < 2 or reader.GetDimension() != 3:
+        return None
+    if channel >= channels:
+        raise ImageError(
+            "The mask file has no such channel.",
+            expected=f"label_channel 0 to {channels - 1}",
+            found=str(channel),
+            where=str(path),
+        )
+    return Volume.from_sitk(sitk.VectorIndexSelectionCast(reader.Execute(), channel))
 
 
 def _key(task: _Task) -> str | None:
@@ -241,7 +268,7 @@ def _key(task: _Task) -> str | None:
     if None in (inputs[0], *(key for _, key in inputs[1])):  # type: ignore[union-attr]
         return None
     code = code_hash(("radiomics", "imaging"))
-    label = task.settings.parameters.label
+    label = [task.settings.parameters.label, task.settings.parameters.label_channel]
     return hash_value([task.settings.hash, label, task.backend, code, inputs])
 
 
