@@ -52,7 +52,8 @@ def test_the_smallest_sufficient_update_is_chosen(
     assert rows.loc["slope", ["intercept", "slope"]].tolist() == pytest.approx(line.tolist(), abs=1e-7)
     shift = sm.GLM(y, np.ones(len(y)), family=sm.families.Binomial(), offset=old).fit().params.iloc[0]
     assert rows.loc["intercept", "intercept"] == pytest.approx(shift, abs=1e-7)
-    np.testing.assert_allclose(update.models["slope"].linear_predictor(table), line.iloc[0] + line.iloc[1] * old, atol=1e-8)
+    expected_line = line.iloc[0] + line.iloc[1] * old
+    np.testing.assert_allclose(update.models["slope"].linear_predictor(table), expected_line, atol=1e-8)
     assert rows["loglik"].is_monotonic_increasing
 
 

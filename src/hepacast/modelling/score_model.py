@@ -114,7 +114,10 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
 
     def _fit_logistic(self, outcome: Integers) -> None:
         table = self.train_score_.to_frame()
-        informative = self.status_ == "ok" and table[RADSCORE].nunique() > 1
+        if self.status_ == "ok" and table[RADSCORE].nunique() < 2:
+            self.status_ = "no signal"
+            self.note_ = getattr(self.chain_[-1], "note_", "") or "the score is the same for every patient"
+        informative = self.status_ == "ok"
         model = LogisticModel(score_predictor() if informative else (), why_none=self.note_)
         self.logistic_: FrozenLogistic = model.fit(table, outcome).frozen_
         if self.score == "cross-fitted" and informative and self.logistic_.coefficients[1] <= 0:

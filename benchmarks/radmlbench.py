@@ -1,0 +1,128 @@
+"""AUC of the one default classifier on a folder of radiomics tables, by repeated 10-fold cross-validation.
+
+    python benchmarks/radmlbench.py --data DIR [--repeats 30] [--chain auto] [--workers 2] --json FILE
+
+Every table of the folder (`*.gz`, `*.csv`, `*.csv.gz`) is read: the column ``Target`` is the label (1/0, True/False),
+other columns that hold numbers are features, and columns of words (identifiers) are left out. Each repeat divides the
+patients anew; the AUC of a repeat is that of all its out-of-fold risks together (pooled, as published for these
+tables), and a table's AUC is the mean over repeats. Results are written after every repeat: the same command goes on
+where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import read_json, write_json
+from hepacast.modelling.folds import stratified_folds
+from hepacast.modelling.grammar import build_chain
+from hepacast.stats.ranks import auc_from_ranks
+
+TARGET = "Target"
+
+
+def tables(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name and file of every table that has a label."""
+    for path in sorted([*folder.glob("*.gz"), *folder.glob("*.csv")]):
+        if TARGET in pd.read_csv(path, nrows=1).columns:
+            yield path.name.removesuffix(".gz").removesuffix(".csv"), path
+
+
+def read(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Features and label of one table."""
+    table = pd.read_csv(path)
+    label = table[TARGET].astype(str).str.strip().str.lower()
+    words = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+    if not label.isin(words).all():
+        raise SystemExit(f"{path.name}: the label must be 1/0 or True/False, not {sorted(set(label) - set(words))[:5]}")
+    features = table.drop(columns=TARGET).select_dtypes("number")
+    features.index = pd.Index([f"row{number:05d}" for number in range(len(features))])
+    return features, label.map(words).to_numpy()
+
+
+def one_repeat(item: tuple[str, str, str, int]) -> tuple[str, int, float, float]:
+    """(table, repeat, pooled AUC, seconds) of one division of the patients."""
+    name, path, chain, repeat = item
+    start = time.perf_counter()
+    X, y = read(Path(path))
+    fold = stratified_folds(X.index, y, 10, 0, "radmlbench", name, repeat)
+    risk = np.full(len(y), np.nan)
+    for number in range(10):
+        held = fold == number
+        model = build_chain(chain, seed=repeat)[-1]
+        model.set_params(score="apparent")  # ranks only: no second round of fits to calibrate the risk
+        model.fit(X[~held], y[~held])
+        risk[held] = model.decision_function(X[held])
+    return name, repeat, auc_from_ranks(y, risk), time.perf_counter() - start
+
+
+def published(folder: Path) -> dict[str, dict[str, float]]:
+    """What was published for these tables, where the folder says so."""
+    path = folder / "published_auc.csv"
+    if not path.is_file():
+        return {}
+    return pd.read_csv(path).set_index("dataset")[["best_auc", "best_LASSO_LR_auc"]].to_dict("index")
+
+
+def summary(state: dict[str, Any], known: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The file's content: one entry a table, and the means."""
+    rows = []
+    for name, repeats in sorted(state.items()):
+        aucs = [repeats[key]["auc"] for key in sorted(repeats, key=int)]
+        row: dict[str, Any] = {
+            "name": name,
+            "auc": float(np.mean(aucs)),
+            "sd_of_repeats": float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
+            "repeats": len(aucs),
+            "seconds_a_repeat": float(np.mean([value["seconds"] for value in repeats.values()])),
+        }
+        if name in known:
+            row |= {"published_best": known[name]["best_auc"], "published_lasso": known[name]["best_LASSO_LR_auc"]}
+        rows.append(row)
+    result: dict[str, Any] = {"tables": rows, "mean_auc": float(np.mean([row["auc"] for row in rows]))}
+    for key in ("published_best", "published_lasso"):
+        shared = [row for row in rows if key in row]
+        if shared:
+            result[f"mean_{key}"] = float(np.mean([row[key] for row in shared]))
+            result[f"wins_over_{key}"] = sum(row["auc"] > row[key] for row in shared)
+    return result
+
+
+def main() -> None:
+    """Run what is missing, write after every repeat, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--chain", default="auto", help="name or YAML file of a chain")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    old = read_json(options.json) if options.json.is_file() else {}
+    state: dict[str, Any] = old.get("runs", {}) if old.get("chain") == options.chain else {}
+    known = published(options.data)
+    todo = [
+        (name, str(path), options.chain, repeat)
+        for repeat in range(options.repeats)
+        for name, path in tables(options.data)
+        if str(repeat) not in state.get(name, {})
+    ]
+    step = max(1, 2 * options.workers)
+    for start in range(0, len(todo), step):
+        for name, repeat, auc, seconds in map_items(one_repeat, todo[start : start + step], workers=options.workers):
+            state.setdefault(name, {})[str(repeat)] = {"auc": auc, "seconds": seconds}
+            print(f"{name:32s} repeat {repeat:2d}  AUC {auc:.3f}  {seconds:.0f} s", flush=True)
+        write_json(options.json, {"chain": options.chain, **summary(state, known), "runs": state})
+    print(json.dumps({key: value for key, value in summary(state, known).items() if key != "tables"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""`AutoClassifier`: one default for any table of radiomics features, with nothing to tune."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, ndtri
+from scipy.stats import rankdata
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from hepacast.compute.seeds import derive_seed
+from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees
+from hepacast.modelling.base import Array, as_frame, as_outcome, numbers_of
+from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
+from hepacast.modelling.scale import RankToNormal
+from hepacast.stats.firth import fit_firth
+from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.ranks import auc_from_ranks
+
+#: Difference of inner AUC that divides a member's weight by e.
+TEMPERATURE = 0.01
+
+#: Members with less weight than this are not fitted to all rows.
+_NEGLIGIBLE = 0.02
+
+
+class AutoClassifier(ClassifierMixin, BaseEstimator):
+    """An average of seven ways to use a wide table, weighted by how well each does inside the training rows.
+
+    Radiomics tables differ most in how many features matter: one, a few, or hundreds a little. The members
+    (`hepacast.modelling.auto_members`) cover that range. Features become normal scores of their ranks; each member
+    predicts the training rows in an inner cross-validation (trees: out of bag); its scores become normal scores of
+    their places among these; members weigh exp(AUC / 0.01), so that members of nearly equal AUC are averaged and
+    clearly worse ones drop out. A logistic model of the weighted inner scores gives the risk. When these go with
+    no higher risk, the answer is the training rate for everybody: no signal.
+
+    Nothing is tuned: every constant is fixed. All choices are made inside ``fit``, so a cross-validation around it is
+    nested.
+
+    Parameters
+    ----------
+    n_folds
+        Inner folds; fewer when a class has fewer rows.
+    n_trees
+        Extremely randomized trees.
+    seed
+        Of the inner folds and the trees.
+
+    Attributes
+    ----------
+    inner_auc_, weights_
+        By member.
+    slope_, intercept_
+        Of the logistic model; slope 0 when there is no signal.
+    status_, note_
+        ``"ok"`` or ``"no signal"``, and why.
+    """
+
+    def __init__(self, n_folds: int = 10, n_trees: int = 150, seed: int = 0) -> None:
+        self.n_folds = n_folds
+        self.n_trees = n_trees
+        self.seed = seed
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Judge the members inside, fit those that count to all rows."""
+        frame = as_frame(X)
+        outcome = as_outcome(y, len(frame))
+        self.classes_ = np.array([0, 1])
+        self.ranks_ = RankToNormal().fit(frame)
+        raw = numbers_of(self.ranks_.transform(frame))
+        self._spread = np.maximum(raw.std(axis=0), 1e-12)
+        Z = raw / self._spread
+        if not Z.shape[1]:
+            return self._no_signal(outcome, "no feature varies")
+        inner, forest = self._inner_scores(frame.index, Z, outcome)
+        self.inner_auc_ = {name: auc_from_ranks(outcome, inner[name]) for name in NAMES}
+        self.weights_ = member_weights(self.inner_auc_)
+        self._places = {name: np.sort(inner[name]) for name in self.weights_}
+        self._members: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
+        self._forest: Any = forest if TREES in self.weights_ else None
+        combined = sum(self.weights_[name] * _own_places(inner[name]) for name in self.weights_)
+        return self._calibrate(np.asarray(combined), outcome)
+
+    def _inner_scores(self, index: pd.Index, Z: Array, outcome: Integers) -> tuple[dict[str, Array], Any]:
+        folds = inner_fold_count(outcome, self.n_folds, index)
+        fold = stratified_folds(index, outcome, folds, self.seed, "auto")
+        inner = {name: np.empty(len(Z)) for name in NAMES}
+        for number in range(folds):
+            held = fold == number
+            for name, member in fit_members(Z[~held], outcome[~held]).items():
+                inner[name][held] = member.score(Z[held])
+        forest, inner[TREES] = fit_trees(Z, outcome, self.n_trees, derive_seed(self.seed, "auto-trees"))
+        return inner, forest
+
+    def _calibrate(self, combined: Array, outcome: Integers) -> Self:
+        fit = fit_logistic(combined[:, None], outcome, ["score"])
+        if not fit.ok:
+            fit = fit_firth(combined[:, None], outcome, ["score"]).require()
+        self.slope_, self.intercept_ = float(fit.coef[0]), fit.intercept
+        self.status_, self.note_ = "ok", ""
+        if self.slope_ <= 0:
+            return self._no_signal(outcome, "inside the training rows, a higher score goes with no higher risk")
+        return self
+
+    def _no_signal(self, outcome: Integers, note: str) -> Self:
+        rate = float(outcome.mean())
+        self.slope_, self.intercept_ = 0.0, float(np.log(rate / (1 - rate)))
+        self.status_, self.note_ = "no signal", note
+        self.weights_ = getattr(self, "weights_", {}) if hasattr(self, "_places") else {}
+        return self
+
+    def _combined(self, frame: pd.DataFrame) -> Array:
+        Z = numbers_of(self.ranks_.transform(frame)) / self._spread
+        total = np.zeros(len(frame))
+        for name, weight in self.weights_.items():
+            if name == TREES:
+                scores = np.asarray(self._forest.predict_proba(Z))[:, 1]
+            else:
+                scores = self._members[name].score(Z)
+            total += weight * _places_among(scores, self._places[name])
+        return total
+
+    def decision_function(self, X: Any) -> Array:
+        """Log odds of each row against the mean patient (0 for everybody when there is no signal)."""
+        check_is_fitted(self, "slope_")
+        frame = as_frame(X, self.ranks_.feature_names_in_)
+        if self.slope_ == 0.0:
+            return np.zeros(len(frame))
+        return self.slope_ * self._combined(frame)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        risk = expit(self.intercept_ + self.decision_function(X))
+        return np.column_stack([1 - risk, risk])
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+
+
+def member_weights(aucs: dict[str, float]) -> dict[str, float]:
+    """Weights proportional to exp(AUC / TEMPERATURE), negligible ones left out, sum 1."""
+    best = max(aucs.values())
+    raw = {name: float(np.exp((value - best) / TEMPERATURE)) for name, value in aucs.items()}
+    total = sum(raw.values())
+    kept = {name: value / total for name, value in raw.items() if value / total >= _NEGLIGIBLE}
+    return {name: value / sum(kept.values()) for name, value in kept.items()}
+
+
+def _own_places(scores: Array) -> Array:
+    """Normal scores of the ranks among themselves."""
+    n = len(scores)
+    return np.asarray(ndtri((rankdata(scores) - 0.375) / (n + 0.25)))
+
+
+def _places_among(scores: Array, known: Array) -> Array:
+    """Normal scores of the places among sorted known scores."""
+    n = len(known)
+    place = (np.searchsorted(known, scores, "left") + np.searchsorted(known, scores, "right")) / 2
+    return np.asarray(ndtri(np.clip(place / n, 0.5 / n, 1 - 0.5 / n)))
