@@ -16,10 +16,13 @@ import pytest
 import yaml
 
 from hepacast.cli.main import main
-from hepacast.compute.files import read_json
+from hepacast.compute.files import read_json, write_json
 from hepacast.compute.stages import MARK
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.volume import Geometry, Volume
+from hepacast.phantom.cohort import make_cohort
+from hepacast.study.demo import demo_study, planted_truth
+from hepacast.study.template import render_study
 
 
 @dataclass(frozen=True)
@@ -182,3 +185,97 @@ def small(tmp_path) -> SmallStudy:
     study.write()
     study.write_images()
     return study
+
+
+# -- a virtual cohort, run once ------------------------------------------------------------------------------------
+
+#: What the small virtual study changes in recipe ptlf, so that it takes seconds.
+FAST = {
+    "features.settings": "fast.yaml",
+    "features.min_icc": 0.5,
+    "modelling.candidates": ["sex", "inr", "alb"],
+    "modelling.alpha": 0.3,
+    "modelling.validation": {"folds": 3, "repeats": 1, "bootstrap": 3},
+    "evaluation": {"bootstrap": 20},
+    "report.formats": ["html"],
+}
+
+
+def write_virtual(
+    folder: Path, cohort: Path, *, effect: str = "planted", changes: dict[str, Any] | None = None, order: Any = None
+) -> Path:
+    """Write a study of a virtual cohort that lies elsewhere; `order` shuffles the rows of the table."""
+    folder.mkdir(parents=True)
+    table = pd.read_csv(cohort / "clinical.csv", dtype=str, keep_default_na=False)
+    (table if order is None else table.iloc[order]).to_csv(folder / "clinical.csv", index=False)
+    write_json(folder / "planted.json", planted_truth(read_json(cohort / "truth.json")))
+    settings = {
+        "imageType": {"Original": {}},
+        "featureClass": {"firstorder": [], "glcm": ["Idn", "Contrast", "JointEntropy", "Correlation"]},
+        "setting": {"binWidth": 25},
+    }
+    (folder / "fast.yaml").write_text(yaml.safe_dump(settings))
+    paths = {
+        "images.sequences": {"portal": {"path": f"{cohort}/images/{{patient}}.nii.gz"}},
+        "images.segmentation.masks": f"{cohort}/truth_masks/{{patient}}.nii.gz",
+        "images.segmentation.second_reader": f"{cohort}/second_reader/{{patient}}.nii.gz",
+    }
+    study = demo_study("given", 7, effect, {**FAST, **paths, **(changes or {})})
+    (folder / "study.yaml").write_text(render_study(study), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def virtual_cohort(tmp_path_factory) -> Path:
+    """44 + 24 virtual patients with coarse images and true masks."""
+    folder = tmp_path_factory.mktemp("virtual") / "cohort"
+    make_cohort(folder, 44, 24, seed=21, n_masks=6, n_second_reader=6, truth_masks=True, size="tiny", workers=2)
+    return folder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study that was run once."""
+
+    folder: Path
+    out: Path
+    cohort: Path
+    answer: Answer
+
+    @property
+    def bundle(self) -> Path:
+        """The model."""
+        return self.out / "model.hepacast"
+
+    def labs(self, patient: str) -> list[str]:
+        """The patient's clinical values as the table has them, for `hepacast predict`."""
+        row = pd.read_csv(self.cohort / "clinical.csv", dtype=str).set_index("patient").loc[patient]
+        return [f"inr={row['INR']}", f"alb={row['ALB (g/L)']}"]
+
+    def image(self, patient: str) -> list[str]:
+        """Image and mask of a patient, for `hepacast predict`."""
+        return [
+            "--image",
+            str(self.cohort / "images" / f"{patient}.nii.gz"),
+            "--mask",
+            str(self.cohort / "truth_masks" / f"{patient}.nii.gz"),
+        ]
+
+
+@pytest.fixture(scope="session")
+def finished(virtual_cohort, tmp_path_factory, program) -> Finished:
+    """The small virtual study, run once by the program itself with two processes."""
+    folder = write_virtual(tmp_path_factory.mktemp("finished") / "study", virtual_cohort)
+    answer = program("run", folder, "--workers", "2")
+    assert answer.code == 0, answer.err
+    return Finished(folder, folder / "results", virtual_cohort, answer)
+
+
+@pytest.fixture
+def write_study(tmp_path, virtual_cohort) -> Callable[..., Path]:
+    """`write_study(order=...)`: another study file of the same virtual cohort."""
+
+    def write(**named: Any) -> Path:
+        return write_virtual(tmp_path / "another", virtual_cohort, **named)
+
+    return write

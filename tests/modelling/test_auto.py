@@ -60,7 +60,7 @@ def test_noise_is_one_half_and_often_no_signal() -> None:
             np.testing.assert_allclose(model.predict_proba(X)[:, 1], y[:60].mean())
         aucs.append(auc_from_ranks(y[60:], score))
     assert abs(np.mean(aucs) - 0.5) < 3 * np.std(aucs, ddof=1) / np.sqrt(len(aucs)) + 1e-9
-    assert silent >= 1
+    assert silent >= 5
 
 
 def test_seed_and_rows_decide_nothing_else() -> None:
@@ -95,7 +95,7 @@ def test_members() -> None:
 
 
 def test_weights_average_equals_and_drop_the_rest() -> None:
-    weights = member_weights({"a": 0.80, "b": 0.80, "c": 0.79, "d": 0.6})
+    weights = member_weights({"a": 0.80, "b": 0.80, "c": 0.79, "d": 0.6}, 0.01)
     assert weights["a"] == weights["b"] and "d" not in weights
     assert weights["c"] / weights["a"] == pytest.approx(np.exp(-1.0))
 

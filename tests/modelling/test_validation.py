@@ -122,7 +122,8 @@ def test_bootstrap_optimism(models: StudyModels, cohort: Planted) -> None:
     assert auc["corrected"] == pytest.approx(auc["apparent"] - auc["optimism"])
     assert auc["optimism"] > 0 and auc["oob"] < auc["apparent"]
     assert auc["oob"] < auc["plus_632"] < auc["apparent"]
-    assert result.value("combined", "slope")["corrected"] < 1
+    # Cross-fitted scores have paid for the selection already: the slope is near 1, on either side.
+    assert 0.5 < result.value("combined", "slope")["corrected"] < 1.5
     assert len(result.selections) == 6 and not result.failures
     samples = result.samples[(result.samples["model"] == "radiomics") & (result.samples["part"] == "sample")]
     everyone = result.samples[(result.samples["model"] == "radiomics") & (result.samples["part"] == "all")]

@@ -60,6 +60,8 @@ def assert_equal(
         if np.isnan(found[name]):
             assert reasons.reason(name), name
             assert np.isnan(value) or name in OF_AN_EMPTY_MATRIX, (name, value, reasons.reason(name))
+        elif name == "glcm_Correlation" and found[name] == 1.0 and abs(value) < 1e-6:
+            pass  # one level on one side of an asymmetrical matrix: PyRadiomics' 1, or 0 / (rounding error) instead
         else:
             assert found[name] == pytest.approx(value, rel=relative, abs=1e-9), name
 
@@ -71,7 +73,7 @@ def assert_equal(
     st.sampled_from([0.15, 0.6, 1.0]),
     setting_choices(),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_all_classes_equal_the_oracle(
     oracle: Any, seed: int, kind: str, shape: tuple[int, int, int], filling: float, chosen: dict[str, Any]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +48,7 @@ def _root(
 def main() -> None:
     """Run the command line: errors of the user's input without a traceback and with exit code 2."""
     try:
-        app()
+        app(prog_name="hepacast")
     except HepacastError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -72,5 +71,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     # `python -m hepacast.cli.main` works from a checkout as well.
-    sys.argv[0] = Path(sys.argv[0]).name
     main()

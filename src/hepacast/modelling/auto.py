@@ -21,8 +21,11 @@ from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
 
-#: Difference of inner AUC that divides a member's weight by e.
-TEMPERATURE = 0.01
+#: A member's weight falls by e for each so many standard errors (of an AUC of 0.5) that its inner AUC is lower.
+TEMPERATURE = 0.25
+
+#: Standard errors above 0.5 that the inner AUC must reach to count as a signal (one-sided P < .05).
+SIGNAL = 1.645
 
 #: Members with less weight than this are not fitted to all rows.
 _NEGLIGIBLE = 0.02
@@ -34,9 +37,9 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
     Radiomics tables differ most in how many features matter: one, a few, or hundreds a little. The members
     (`hepacast.modelling.auto_members`) cover that range. Features become normal scores of their ranks; each member
     predicts the training rows in an inner cross-validation (trees: out of bag); its scores become normal scores of
-    their places among these; members weigh exp(AUC / 0.01), so that members of nearly equal AUC are averaged and
-    clearly worse ones drop out. A logistic model of the weighted inner scores gives the risk. When these go with
-    no higher risk, the answer is the training rate for everybody: no signal.
+    their places among these; members are weighted by their inner AUC, so that members of nearly equal AUC are averaged
+    and clearly worse ones drop out. A logistic model of the weighted inner scores gives the risk. When the inner AUC is
+    no higher than chance gives (one-sided P of .05), the answer is the training rate for everybody: no signal.
 
     Nothing is tuned: every constant is fixed. All choices are made inside ``fit``, so a cross-validation around it is
     nested.
@@ -78,7 +81,7 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
             return self._no_signal(outcome, "no feature varies")
         inner, forest = self._inner_scores(frame.index, Z, outcome)
         self.inner_auc_ = {name: auc_from_ranks(outcome, inner[name]) for name in NAMES}
-        self.weights_ = member_weights(self.inner_auc_)
+        self.weights_ = member_weights(self.inner_auc_, TEMPERATURE * auc_standard_error(outcome))
         self._places = {name: np.sort(inner[name]) for name in self.weights_}
         self._members: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
         self._forest: Any = forest if TREES in self.weights_ else None
@@ -102,8 +105,9 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
             fit = fit_firth(combined[:, None], outcome, ["score"]).require()
         self.slope_, self.intercept_ = float(fit.coef[0]), fit.intercept
         self.status_, self.note_ = "ok", ""
-        if self.slope_ <= 0:
-            return self._no_signal(outcome, "inside the training rows, a higher score goes with no higher risk")
+        found = auc_from_ranks(outcome, combined)
+        if self.slope_ <= 0 or found < 0.5 + SIGNAL * auc_standard_error(outcome):
+            return self._no_signal(outcome, f"the AUC inside the training rows, {found:.2f}, is what chance gives")
         return self
 
     def _no_signal(self, outcome: Integers, note: str) -> Self:
@@ -142,10 +146,16 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
         return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
 
 
-def member_weights(aucs: dict[str, float]) -> dict[str, float]:
-    """Weights proportional to exp(AUC / TEMPERATURE), negligible ones left out, sum 1."""
+def auc_standard_error(outcome: Integers) -> float:
+    """Standard error of the AUC of a score that holds nothing (Mann-Whitney)."""
+    events = int(outcome.sum())
+    return float(np.sqrt((len(outcome) + 1) / (12 * events * (len(outcome) - events))))
+
+
+def member_weights(aucs: dict[str, float], temperature: float) -> dict[str, float]:
+    """Weights proportional to exp(AUC / temperature), negligible ones left out, sum 1."""
     best = max(aucs.values())
-    raw = {name: float(np.exp((value - best) / TEMPERATURE)) for name, value in aucs.items()}
+    raw = {name: float(np.exp((value - best) / temperature)) for name, value in aucs.items()}
     total = sum(raw.values())
     kept = {name: value / total for name, value in raw.items() if value / total >= _NEGLIGIBLE}
     return {name: value / sum(kept.values()) for name, value in kept.items()}

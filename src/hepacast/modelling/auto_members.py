@@ -158,22 +158,23 @@ NAMES = (*_MEMBERS, TREES)
 
 
 def fit_trees(Z: Array, y: NDArray[np.int64], n_trees: int, seed: int) -> tuple[Any, Array]:
-    """Extremely randomized trees and each training row's out-of-bag risk."""
+    """Extremely randomized trees and each training row's out-of-bag risk.
+
+    Without class weights: recent scikit-learn draws bootstrap samples by them, and rows of a rare class would then
+    stand in nearly every sample and have no out-of-bag risk.
+    """
     from sklearn.ensemble import ExtraTreesClassifier
 
     forest = ExtraTreesClassifier(
         n_estimators=n_trees,
         max_features=max(1, Z.shape[1] // 10),
         min_samples_leaf=3,
-        class_weight="balanced",
         bootstrap=True,
         oob_score=True,
         random_state=seed,
         n_jobs=1,
     ).fit(Z, y)
-    risk = np.asarray(forest.oob_decision_function_)[:, 1]
-    # A row that stood in every tree's sample has no out-of-bag risk: with 150 trees practically never.
-    return forest, np.where(np.isfinite(risk), risk, np.nanmean(risk))
+    return forest, np.asarray(forest.oob_decision_function_)[:, 1]
 
 
 def _distances(a: Array, b: Array) -> Array:

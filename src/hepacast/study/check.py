@@ -8,11 +8,10 @@ from pathlib import Path
 from hepacast.cohort import Cohort, Finding
 from hepacast.cohort.findings import condense
 from hepacast.compute.executor import map_items
-from hepacast.compute.optional import require
 from hepacast.compute.progress import Reporter
 from hepacast.errors import HepacastError
-from hepacast.imaging.voi import VoiExpression
 from hepacast.study.context import Context, make_context
+from hepacast.study.preflight import find_problems
 from hepacast.study.schema import Study
 
 _MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
@@ -90,27 +89,15 @@ def _check_cohort(context: Context, result: CheckResult) -> Cohort | None:
 
 
 def _check_settings(context: Context, result: CheckResult) -> None:
-    from hepacast.study.stages.radiomics import load_settings
+    problems = find_problems(context)
+    for problem in problems:
+        result.add_error("settings", problem)
+    images = context.study.images
+    if images is not None and not problems:
+        from hepacast.study.stages.radiomics import load_settings
 
-    study = context.study
-    try:
-        if study.features.table is None and study.images is not None:
-            settings = load_settings(context)
-            n = len(settings.feature_names()) * len(study.images.vois) * len(study.images.sequences)
-            result.facts.append(f"{n} radiomics features a patient")
-            for text in study.images.vois.values():
-                names = list(study.images.segmentation.labels)
-                VoiExpression.parse(text).check_names([*names, *_unions(names)])
-            if study.images.segmentation.source.startswith(("nnunet", "builtin")):
-                require("torch", purpose="Segmentation", extra="seg")
-    except HepacastError as error:
-        result.add_error("settings", error)
-
-
-def _unions(names: list[str]) -> list[str]:
-    from hepacast.segmentation.base import COMPOSITES
-
-    return [union for union, parts in COMPOSITES.items() if set(parts) <= set(names)]
+        n = len(load_settings(context).feature_names()) * len(images.vois) * len(images.sequences)
+        result.facts.append(f"{n} radiomics features a patient")
 
 
 def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None:
@@ -134,6 +121,9 @@ def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None]:
             labelmap = read_expert(context, patient)
             if images_of(context).segmentation.source == "given":
                 judge(context, patient, labelmap, "given", strict=True)
+            second = images_of(context).segmentation.second_reader
+            if second is not None and context.path(second, patient=patient).exists():
+                read_expert(context, patient, second=True)
     except HepacastError as error:
         return patient, str(error).replace("\n", "\n      ")
     return patient, None

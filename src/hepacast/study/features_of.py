@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from hepacast.compute.executor import map_items
 from hepacast.compute.files import write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
-from hepacast.errors import StudyFileError, TableError
+from hepacast.errors import ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_mask, read_volume, write_volume
 from hepacast.radiomics import (
@@ -19,17 +22,17 @@ from hepacast.radiomics import (
     estimate,
     explain,
     extract,
-    extract_patients,
     extract_perturbed,
     feature_maps,
     perturbation_icc,
     read_other_table,
     write_long,
 )
-from hepacast.radiomics.table import ExtractionResult
+from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long
 from hepacast.study.one_image import label_values, parse_vois
 
 TABLE_COLUMNS = ("patient", "image", "mask")
+WRITTEN = (".csv", ".parquet", ".pq")
 
 
 def extract_image(
@@ -73,6 +76,7 @@ def extract_image(
     chosen, values = Settings.load(settings), label_values(labels or {})
     if mask is None:
         return _extract_table(Path(image), output, values, vois, chosen, backend, perturb, workers, say)
+    _require_written(output)
     volume = read_volume(image)
     named = parse_vois(vois, dict(read_mask(mask, values, reference=volume)))
     cost = estimate(volume, named, chosen)
@@ -113,6 +117,12 @@ def _compared(result: ExtractionResult, path: Path, settings: Settings) -> list[
     return lines
 
 
+def _require_written(output: str | Path | None) -> None:
+    """Before any work: whether the table's format is known."""
+    if output is not None and Path(output).suffix.lower() not in WRITTEN:
+        raise StudyFileError("Features are written as .csv or .parquet.", found=Path(output).name)
+
+
 def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:
     if output is None:
         return [f"  {row.voi} {row.feature} = {row.value:.6g}" for row in table.itertuples()]
@@ -121,10 +131,8 @@ def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:
         wide = table.pivot(index=["patient", "voi"], columns="feature", values="value")
         order = list(dict.fromkeys(table["feature"]))
         write_text(path, wide[order].to_csv(lineterminator="\n"))
-    elif path.suffix.lower() in (".parquet", ".pq"):
-        write_long(table, path)
     else:
-        raise StudyFileError("Features are written as .csv or .parquet.", found=path.name)
+        write_long(table, path)
     return [f"wrote {path}"]
 
 
@@ -142,22 +150,21 @@ def _extract_table(
     frame = _read_patients(path)
     if output is None and perturb is None:
         raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
-    cases = [_case(row, path.parent, labels, vois) for row in frame.itertuples()]
+    _require_written(output)
+    jobs = [
+        _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend)
+        for row in frame.to_dict("records")
+    ]
     lines = []
     if output is not None:
         with say.track("features") as progress:
-            table = extract_patients(
-                cases,
-                settings,
-                workers=workers,
-                progress=progress,
-                backend=backend,  # type: ignore[arg-type]
-            )
+            table = _joined(map_items(_measure, jobs, workers=workers, progress=progress), settings)
         failed = table.loc[table["status"] == "failed", "patient"].nunique()
         lines.append(f"{len(frame)} patients, {failed} of them with a VOI that could not be measured")
         lines += _save(table, output)
     if perturb is not None:
         with say.track("perturbed features") as progress:
+            cases = [Case(job.patient, {"": job.path("image")}, dict(job.masks())) for job in jobs]
             tables = extract_perturbed(cases, settings, workers=workers, progress=progress)
         icc = perturbation_icc(tables)
         write_text(perturb, icc.to_csv(lineterminator="\n"))
@@ -182,17 +189,69 @@ def _read_patients(path: Path) -> pd.DataFrame:
             found=", ".join(map(str, frame.columns)),
             where=str(path),
         )
+    double = frame.loc[frame["patient"].duplicated(), "patient"].unique()
+    if len(double):
+        raise TableError("A patient stands twice in the table.", found=", ".join(double[:10]), where=str(path))
+    gaps = frame[list(TABLE_COLUMNS)].isna().any(axis=1)
+    if gaps.any():
+        rows = ", ".join(str(number + 2) for number in gaps.to_numpy().nonzero()[0][:10])
+        raise TableError(
+            "The table of patients has empty cells.",
+            expected="patient, image and mask in every row",
+            found=f"a gap in row {rows}",
+            where=str(path),
+        )
     return frame
 
 
-def _case(row: object, base: Path, labels: dict[str, int] | None, vois: str) -> Case:
-    """One patient; masks are read here, so that a VOI expression can be worked out."""
-    image, mask = base / str(getattr(row, "image")), base / str(getattr(row, "mask"))  # noqa: B009
-    if not vois.strip():
-        named: dict[str, str | Path | Volume] = dict(read_mask(mask, labels))
-    else:
-        named = dict(parse_vois(vois, dict(read_mask(mask, labels))))
-    return Case(str(getattr(row, "patient")), {"": image}, named)  # noqa: B009
+@dataclass(frozen=True)
+class _Job:
+    """One row of the table of patients; its files are read in the worker, one patient at a time."""
+
+    row: dict[str, Any]
+    base: Path
+    labels: dict[str, int] | None
+    vois: str
+    settings: Settings
+    backend: str
+
+    @property
+    def patient(self) -> str:
+        return str(self.row["patient"])
+
+    def path(self, column: str) -> Path:
+        return self.base / str(self.row[column])
+
+    def masks(self, reference: Volume | None = None) -> dict[str, Volume]:
+        return parse_vois(self.vois, dict(read_mask(self.path("mask"), self.labels, reference=reference)))
+
+    def names(self) -> list[str]:
+        """The VOIs that are expected, as far as they are named."""
+        named = [part.partition(":")[0].strip() for part in self.vois.split(";") if part.strip()]
+        return named or list(self.labels or ())
+
+
+def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str]:
+    """In a worker: one patient's features, or why there are none."""
+    try:
+        volume = read_volume(job.path("image"))
+        return job, extract(volume, job.masks(volume), job.settings, backend=job.backend)  # type: ignore[arg-type]
+    except ImageError as error:
+        return job, str(error).replace("\n ", ";")
+
+
+def _joined(results: list[tuple[_Job, ExtractionResult | str]], settings: Settings) -> pd.DataFrame:
+    """One table; a patient who could not be read has a row a feature, without a value and with the reason."""
+    measured = [item for _, item in results if isinstance(item, ExtractionResult)]
+    usual = list(measured[0].vois) if measured else ["mask"]
+    engine = measured[0].engine if measured else ""
+    parts = []
+    for job, item in results:
+        if isinstance(item, str):
+            failed = {n: VoiResult.failed(n, settings.feature_names(), item) for n in job.names() or usual}
+            item = ExtractionResult(failed, settings.hash, engine)
+        parts.append(item.to_long(job.patient))
+    return concat_long(parts, settings_hash=settings.hash, engine=engine)
 
 
 def explain_feature(name: str) -> str:

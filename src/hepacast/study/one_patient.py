@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hepacast.bundle import Bundle, Prediction, measure_features, predict
+from hepacast.bundle.labs import read_labs
 from hepacast.bundle.page import write_page
 from hepacast.compute.files import write_json
 from hepacast.compute.progress import Reporter, SilentReporter
@@ -57,6 +58,8 @@ def predict_patient(
     opened = Bundle.read(bundle)
     name = model or opened.main
     values = _pairs(labs)
+    # A mistyped value is told now, and not after a minute of segmentation.
+    read_labs(values, opened.columns, opened.clinical_names(name))
     features: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
     overlay: Path | None = None

@@ -11,7 +11,6 @@ from hepacast.compute.progress import format_bytes, format_seconds
 from hepacast.compute.stages import Stage, is_cached
 from hepacast.study.context import Context
 
-
 #: Code that makes part of every stage's files, besides the rooms that the stage names.
 _SHARED = ("study/stages", "study/schema", "errors")
 

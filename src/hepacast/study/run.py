@@ -21,6 +21,7 @@ from hepacast.compute.stages import MARK, run_stage
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan
+from hepacast.study.preflight import preflight
 from hepacast.study.stages.kinds import STAGE_KINDS
 
 #: Packages whose versions decide numbers.
@@ -111,6 +112,7 @@ def run_study(
     context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
     kinds = _kinds_until(until)
     start = time.monotonic()
+    preflight(context)
     prepare_output(context)
     with hold_folder(context.out), single_threaded():
         sweep(context.out)

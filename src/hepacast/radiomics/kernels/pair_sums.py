@@ -81,7 +81,9 @@ def _moments(level, row, column, p, ux, uy, out):  # type: ignore[no-untyped-def
         out[7] += q**2
         entropy -= q * math.log2(q + _EPS)
         out[9] = max(out[9], q)
-    spread = math.sqrt(sx2) * math.sqrt(sy2)
+    # One level only on either side: no spread, whatever rounding left of it. PyRadiomics' correlation is 1 then
+    constant = row.min() == row.max() or column.min() == column.max()
+    spread = 0.0 if constant else math.sqrt(sx2) * math.sqrt(sy2)
     out[5] = both / (spread + _EPS) if spread != 0 else 1.0
     out[8] = entropy
     out[10] = sx2

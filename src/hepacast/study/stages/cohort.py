@@ -98,9 +98,12 @@ def _spec(name: str, column: Column, candidate: bool, outcome: bool) -> ColumnSp
 
 
 def load_table(context: Context) -> ClinicalTable:
-    """Read the clinical table as the study file describes it."""
+    """Read the clinical table as the study file describes it, patients in the order of their identifiers.
+
+    The order of the table's rows is chance; sums of the same numbers in another order differ in their last digits.
+    """
     cohort = context.study.cohort
-    return read_table(
+    table = read_table(
         context.path(cohort.table),
         id_column=cohort.id,
         columns=column_specs(context),
@@ -108,6 +111,7 @@ def load_table(context: Context) -> ClinicalTable:
         decimal=cohort.decimal,
         censored=cohort.below_detection,
     )
+    return table.select(sorted(table.patients))
 
 
 def build_cohort(context: Context, *, strict: bool = True) -> Cohort:
@@ -151,6 +155,14 @@ def build_cohort(context: Context, *, strict: bool = True) -> Cohort:
             "The outcome of some patients cannot be told.",
             found="; ".join(f"{patient}: {why}" for patient, why in list(outcome.unknown.items())[:8]),
             remedy="complete the table, or set outcome.unknown: exclude",
+        )
+    example = study.report.example_patient
+    if example is not None and example not in cohort.patients:
+        raise StudyFileError(
+            "The patient to be worked through on the nomogram is not in the study.",
+            expected=f"one of {', '.join(cohort.patients[:5])}, ...",
+            found=example,
+            where="report.example_patient",
         )
     return cohort
 

@@ -82,6 +82,15 @@ def _feature_rules(context: Context) -> Any:
     return rules
 
 
+def _model_rules(context: Context) -> Any:
+    """The chain by its content, as it may be a file too."""
+    from hepacast.study.stages.modelling import load_chain
+
+    rules = _dump(context, "seed", "modelling", "evaluation")
+    chain = load_chain(context).model_dump(mode="json")
+    return rules | {"example": context.study.report.example_patient, "chain": chain}
+
+
 def _voi_rules(context: Context) -> Any:
     """What of the images decides the features, given the masks."""
     if context.study.images is None:
@@ -239,7 +248,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "modelling",
         "clinical, radiomics and combined model, validated",
         ("cohort", "radiomics"),
-        lambda c: _dump(c, "seed", "modelling", "evaluation") | {"example": c.study.report.example_patient},
+        _model_rules,
         _none,
         _modelling_work,
         ("modelling", "stats", "nomogram"),

@@ -92,10 +92,24 @@ def make_models(context: Context, analysis: Analysis) -> StudyModels:
     )
 
 
+def load_chain(context: Context) -> ChainSpec:
+    """The radiomics chain of the study file; a file is looked for beside the study file.
+
+    Raises
+    ------
+    StudyFileError
+        There is no such chain, or it has an unknown key or value.
+    """
+    chain = context.study.modelling.chain
+    if isinstance(chain, str) and (context.base / chain).is_file():
+        return ChainSpec.load(context.base / chain)
+    return ChainSpec.load(chain)
+
+
 def _radiomics_model(context: Context, seed: int) -> Any:
     """The chain of the study file, with the cohort's own ICC table and sites where it asks for them."""
     options, minimum = context.study.modelling, context.study.features.min_icc
-    spec = ChainSpec.load(options.chain)
+    spec = load_chain(context)
     if options.harmonize == "combat":
         spec = spec.with_harmonizer(site_column=CENTER)
     if minimum is not None:

@@ -357,7 +357,8 @@ def _overlays(
             styles = dict(zip((f"{name} (expert)" for name in expert.labels), EXPERT_COLORS, strict=False))
             dice = {row["structure"]: row["dice"] for row in rows if row["patient"] == patient}
             shown = ", ".join(f"{name} {dice[name]:.3f}" for name in labelmap.labels if name in dice)
-            caption = f"Patient {patient}: contours of the network (blue, orange) and of the expert (white, yellow); Dice {shown}."
+            who = "the network (blue, orange) and of the expert (white, yellow)"
+            caption = f"Patient {patient}: contours of {who}; Dice {shown}."
         file = f"overlay-{patient}.png"
         image = read_volume(image_path(context, patient))
         overlay_png(image, masks, folder / file, slices=3, styles=styles or None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from hepacast.errors import HepacastError, ModelError, OutcomeError
 from hepacast.nomogram import NomogramModel
@@ -84,6 +85,12 @@ def cox_estimate(x: Array, time: Array, event: Array, names: Sequence[str]) -> C
     )
 
 
+def hazard_table(fit: CoxFit) -> pd.DataFrame:
+    """Coefficients and hazard ratios; a limit beyond every number is infinite, without a warning."""
+    with np.errstate(over="ignore"):
+        return fit.to_frame()
+
+
 def fit_cox_model(
     terms: Terms,
     time: Array,
@@ -109,7 +116,7 @@ def fit_cox_model(
     baseline = {t: float(np.exp(-fit.cumulative_hazard([t])[0] * np.exp(center))) for t in times}
     main, interactions = terms.split(fit.coef)
     model = NomogramModel(terms.predictors, main, -center, interactions, kind="cox", baseline=baseline)
-    table = fit.to_frame().rename(columns={"hr": "ratio", "hr_low": "low", "hr_high": "high"})
+    table = hazard_table(fit).rename(columns={"hr": "ratio", "hr_low": "low", "hr_high": "high"})
     lp = fit.linear_predictor(terms.matrix) - center
     found = concordance(time, event, lp)
     notes: list[str] = []

@@ -67,7 +67,9 @@ def draw_differences(
     figure = new_figure(DOUBLE_COLUMN_MM * 0.6, 75)
     axes = figure.add_subplot()
     for i, (name, values) in enumerate(differences.items()):
-        axes.plot(means, values, "os^Dv<>"[i % 7], color=PALETTE[i % len(PALETTE)], label=name, alpha=0.75)
+        # Raters stand side by side, since grades often fall upon each other.
+        shift = (i - (len(differences) - 1) / 2) * 0.012 * float(np.ptp(means))
+        axes.plot(means + shift, values, "os^Dv<>"[i % 7], color=PALETTE[i % len(PALETTE)], label=name, alpha=0.75)
     for value, text, style in zip(
         limits, ("\N{MINUS SIGN}1.96 SD", "Mean", "+1.96 SD"), ((0, (4, 2)), "-", (0, (4, 2))), strict=True
     ):

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.compute.seeds import rng
+from hepacast.errors import ModelError
 from hepacast.evaluation.roc import roc
 from hepacast.nomogram import NomogramModel
 from hepacast.stats.design import binary_outcome
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.logistic_fit import LogisticFit
 from hepacast.study.statistics.terms import Terms
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ def fit_logistic_model(
         One class only, or no estimate (a predictor is a combination of others).
     """
     y = binary_outcome(y, what=f"outcome {outcome}")
+    enough_patients(len(y), terms.matrix.shape[1])
     notes: list[str] = []
     fit = fit_firth(terms.matrix, y, terms.names) if firth else fit_logistic(terms.matrix, y, terms.names)
     if fit.status == "separated":
@@ -108,7 +111,7 @@ def fit_logistic_model(
     fit.require()
     main, interactions = terms.split(fit.coef)
     model = NomogramModel(terms.predictors, main, float(fit.intercept), interactions)
-    limits = np.exp(fit.ci())[1:]
+    limits = _limits(fit, notes)
     table = pd.DataFrame(
         {
             "coef": fit.coef, "se": fit.se[1:], "z": fit.z[1:], "p": fit.p_values[1:], "ratio": np.exp(fit.coef),
@@ -125,6 +128,35 @@ def fit_logistic_model(
         "logistic", fit.method, outcome, model, table, lp, fit.n, fit.n_events, fit.lrt, fit.aic, curve.auc,
         curve.auc_ci, check, tuple(notes),
     )  # fmt: skip
+
+
+def enough_patients(n: int, coefficients: int) -> None:
+    """Refuse a model that has a coefficient for every patient.
+
+    Raises
+    ------
+    ModelError
+        There are not more patients than coefficients (the intercept counted).
+    """
+    if n <= coefficients + 1:
+        raise ModelError(
+            "There are too few complete patients for so many predictors.",
+            expected=f"more than {coefficients + 1} (far more: see `hepacast stats samplesize`)",
+            found=f"{n}",
+            remedy="use fewer predictors, or those with fewer missing values",
+        )
+
+
+def _limits(fit: LogisticFit, notes: list[str]) -> Array:
+    """Limits of the odds ratios, shape (p, 2)."""
+    try:
+        limits = fit.ci()[1:]
+    except ValueError:
+        # The penalized profile of a nearly separated fit can have several branches between which no root is found.
+        notes.append("The penalized profile limits were not found; Wald limits are shown.")
+        limits = fit.ci(method="wald")[1:]
+    with np.errstate(over="ignore"):
+        return np.exp(limits)
 
 
 def bootstrap_rows(n: int, n_boot: int, seed: int) -> list[npt.NDArray[np.int64]]:

@@ -131,7 +131,9 @@ class AgreementResult(StatisticsResult):
             everything = np.concatenate(list(shown.values()))
             spread = 1.96 * float(np.sqrt((everything**2).sum() / (len(values) * (len(names) - 1))))
             limits, y_label = (-spread, 0.0, spread), "Rating \N{MINUS SIGN} mean of the raters"
-        return draw_differences(means, shown, limits=limits, x_label=f"Mean {self.value}", y_label=y_label)
+        return draw_differences(
+            means, shown, limits=limits, x_label=f"Mean of the raters ({self.value})", y_label=y_label
+        )
 
 
 def _kappa_row(name: str, item: Kappa | str) -> dict[str, str]:
@@ -168,7 +170,7 @@ def agreement(
     key = table.column(subject)
     if raters:
         names = table.columns(raters)
-        label, wide = "the rating", _wide(table, key, names)
+        label, wide = "rating", _wide(table, key, names)
     elif rater is not None and value is not None:
         label = table.column(value)
         wide = _long(table, key, table.column(rater), label)

@@ -14,6 +14,7 @@ from hepacast.errors import ModelError
 from hepacast.stats.design import binary_outcome
 from hepacast.stats.logistic_fit import Interval
 from hepacast.stats.logistic_table import LogisticTable, logistic_table
+from hepacast.study.statistics.model_fits import enough_patients
 from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     StatisticsResult,
@@ -131,7 +132,7 @@ def logistic(
     binary_outcome(y[y.notna()], what=f"outcome {y.name}")
     options: dict[str, Any] = {"firth": True if firth else "when separated", "interval": interval}
     single = (
-        logistic_table(frame, y, names, univariate=True, multivariate=False, **options)
+        _fitted(frame, y, names, univariate=True, multivariate=False, **options)
         if univariate or keep_p is not None
         else None
     )
@@ -148,11 +149,25 @@ def logistic(
         _, flow = complete_rows({str(y.name): y})
         return LogisticResult(single, flow, (*table.notes, *single.notes))
     chosen, flow = _varying(table, y, columns, chosen)
-    several = logistic_table(frame, y, chosen, univariate=False, **options)
+    several = _fitted(frame, y, chosen, univariate=False, **options)
     notes = (*table.notes, *(single.notes if single is not None else ()), *several.notes)
     if single is not None and univariate:
         several = replace(several, univariate=single.univariate)
     return LogisticResult(replace(several, notes=notes), flow, notes)
+
+
+def _fitted(frame: pd.DataFrame, y: pd.Series, names: Sequence[str], **options: Any) -> LogisticTable:
+    """`logistic_table`; where the limits of a penalized fit are not found, the separated terms have no estimate."""
+    try:
+        return logistic_table(frame, y, names, **options)
+    except ValueError as error:
+        # The penalized profile of a nearly separated fit can have several branches between which no root is found.
+        if options["firth"] is True:
+            raise ModelError("The profile limits of Firth's fit were not found.", found=", ".join(names)) from error
+        table = logistic_table(frame, y, names, **{**options, "firth": False})
+        return replace(
+            table, notes=(*table.notes, "Limits of Firth's fit were not found: separated terms are left empty.")
+        )
 
 
 def _without(table: AnalysisTable, names: list[str], outcome: str) -> list[str]:
@@ -174,6 +189,8 @@ def _varying(
         constant = [name for name in kept if columns[name][rows].nunique() < 2]
         if not constant:
             binary_outcome(y[rows], what=f"outcome {y.name} of the complete patients")
+            levels = [columns[name][rows].nunique() if columns[name].dtype == "category" else 2 for name in kept]
+            enough_patients(flow.used, sum(levels) - len(levels))
             return kept, flow
         for name in constant:
             table.note(

@@ -17,7 +17,7 @@ from hepacast.stats.adjust import p_adjust
 from hepacast.stats.cox_checks import Concordance, concordance
 from hepacast.stats.kaplan_meier import KaplanMeier, LogRank, log_rank
 from hepacast.stats.ticks import pretty
-from hepacast.study.statistics.cox_fits import cox_estimate
+from hepacast.study.statistics.cox_fits import cox_estimate, hazard_table
 from hepacast.study.statistics.result import p_value, ratio, text_table, with_limits
 from hepacast.study.statistics.survival_cox import CoxResult as CoxResult
 from hepacast.study.statistics.survival_cox import cox_result as cox_result
@@ -128,7 +128,7 @@ def compare_groups(time: Array, event: Array, labels: npt.NDArray[Any], order: S
     if len(order) == 2 and test is not None:
         try:
             second = (labels == order[1]).astype(float)
-            row = cox_estimate(second[:, None], time, event, [order[1]]).to_frame().iloc[0]
+            row = hazard_table(cox_estimate(second[:, None], time, event, [order[1]])).iloc[0]
             hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         except HepacastError:
             why = "one group has no event, or all events"
@@ -211,7 +211,7 @@ def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Se
         weighted = concordance(time, event, score, weights="uno")
         uno = weighted if np.isfinite(weighted.c) else None
         fit = cox_estimate(score[:, None], time, event, [name])
-        row = fit.to_frame().iloc[0]
+        row = hazard_table(fit).iloc[0]
         hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         sd = float(score.std(ddof=1))
         spread = 1.959963984540054 * float(fit.se[0])

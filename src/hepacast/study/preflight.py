@@ -1,0 +1,80 @@
+"""What can be known to be wrong before any image is read: settings, VOIs, chain, second reader, missing packages.
+
+`hepacast check` lists all of it; `hepacast run` stops at the first, before the long stages and not after them.
+"""
+
+from __future__ import annotations
+
+from hepacast.compute.optional import require
+from hepacast.errors import HepacastError, StudyFileError
+from hepacast.imaging.voi import VoiExpression
+from hepacast.study.context import Context
+
+
+def preflight(context: Context) -> None:
+    """Stop at the first thing that is wrong with the settings.
+
+    Raises
+    ------
+    HepacastError
+        What is wrong.
+    """
+    for problem in find_problems(context):
+        raise problem
+
+
+def find_problems(context: Context) -> list[HepacastError]:
+    """Everything that is wrong with the settings."""
+    problems = []
+    for part in (_features, _vois, _chain, _second_reader, _packages):
+        try:
+            part(context)
+        except HepacastError as error:
+            problems.append(error)
+    return problems
+
+
+def _features(context: Context) -> None:
+    if context.study.images is not None:
+        from hepacast.study.stages.radiomics import load_settings
+
+        load_settings(context)
+
+
+def _vois(context: Context) -> None:
+    if context.study.images is None:
+        return
+    from hepacast.segmentation.base import COMPOSITES
+
+    labels = set(context.study.images.segmentation.labels)
+    unions = {union for union, parts in COMPOSITES.items() if set(parts) <= labels}
+    for text in context.study.images.vois.values():
+        VoiExpression.parse(text).check_names([*labels, *sorted(unions - labels)])
+
+
+def _chain(context: Context) -> None:
+    if {"radiomics", "combined"} & set(context.study.modelling.models):
+        from hepacast.study.stages.modelling import load_chain
+
+        load_chain(context)
+
+
+def _second_reader(context: Context) -> None:
+    if context.study.features.min_icc is None:
+        return
+    from hepacast.study.stages.radiomics import MIN_READ_TWICE
+
+    images = context.study.images
+    if images is None or images.segmentation.second_reader is None:
+        raise StudyFileError(
+            "There are no second reader's masks to judge the features' reproducibility by.",
+            expected=f"masks of at least {MIN_READ_TWICE} patients (images.segmentation.second_reader)",
+            where="features.min_icc",
+            remedy="give the second reader's masks, or leave min_icc out",
+        )
+
+
+def _packages(context: Context) -> None:
+    images = context.study.images
+    if images is not None and images.segmentation.source.startswith(("nnunet", "builtin")):
+        require("torch", purpose="Segmentation", extra="seg")
