@@ -11,10 +11,10 @@ from hepacast.radiomics.discretise import LevelImage
 from hepacast.radiomics.features.base import EPS, FeatureSettings, UndefinedError
 from hepacast.radiomics.kernels.cooccurrence import PairCounts, count_pairs, merge
 from hepacast.radiomics.kernels.offsets import half_offsets, weights
-from hepacast.radiomics.kernels.pair_sums import COLUMNS, pair_sums
+from hepacast.radiomics.kernels.pair_sums import COLUMNS, level_products, pair_sums
 
-#: Up to this many levels MCC takes all eigenvalues as PyRadiomics does; above, only the largest are sought; and
-#: none above the second number.
+#: MCC: up to so many levels rounding errors are PyRadiomics' own; all eigenvalues are calculated; any are.
+_BITWISE_LEVELS = 64
 _ALL_EIGENVALUES = 256
 _MOST_LEVELS = 4096
 
@@ -48,12 +48,13 @@ def glcm(
         name: _mean(by_angle[:, COLUMNS.index(name)].real) for name in names if name != "MCC"
     }
     if with_mcc:
-        result["MCC"] = _maximal_correlation(by_angle[:, -1], image)
+        result["MCC"] = _maximal_correlation(by_angle[:, -2], bool(by_angle[:, -1].real.any()), image)
     return {name: result[name] for name in names}
 
 
 def _angle(image: LevelImage, matrix: PairCounts, with_mcc: bool) -> npt.NDArray[np.complex128]:
-    """The features of one direction, in the order of `COLUMNS`, and the second eigenvalue for MCC (or NaN)."""
+    """The features of one direction in the order of `COLUMNS`; for MCC the second eigenvalue (or NaN), and 1 if any
+    eigenvalue is complex."""
     level = image.level_of_code.astype(np.float64)
     n, top = len(level), int(level[-1])
     row, column = matrix.row, matrix.column
@@ -77,7 +78,7 @@ def _angle(image: LevelImage, matrix: PairCounts, with_mcc: bool) -> npt.NDArray
         total,
         out,
     )
-    second = _second_eigenvalue(row, column, p, px, py, image.present) if with_mcc else np.nan
+    second = _second_eigenvalue(row, column, p, px, py, image.present) if with_mcc else (np.nan, 0)
     return np.append(out.astype(np.complex128), second)
 
 
@@ -86,16 +87,18 @@ def _mean(values: npt.NDArray[np.float64]) -> float | UndefinedError:
     return float(valid.mean()) if valid.size else UndefinedError("undefined in every direction")
 
 
-def _maximal_correlation(second: npt.NDArray[np.complex128], image: LevelImage) -> float | UndefinedError:
+def _maximal_correlation(
+    second: npt.NDArray[np.complex128], any_complex: bool, image: LevelImage
+) -> float | UndefinedError:
     """Mean over the directions of the root of the second largest eigenvalue."""
     n = len(image.present)
     if n < 2:
         return 1.0  # PyRadiomics: a flat region
     if n > _MOST_LEVELS:
         return UndefinedError(f"{n} grey levels: eigenvalues are sought for {_MOST_LEVELS} at most")
-    # Rounding can leave an eigenvalue of 0 just below it, or a pair of complex ones: as PyRadiomics does, the root of
-    # a negative number is left out, unless numbers are complex, when it has no real part
-    eigenvalues = second if np.any(second.imag) else second.real
+    # Rounding can leave an eigenvalue of 0 just below it: PyRadiomics leaves the direction out, unless rounding has
+    # made any eigenvalue complex, when the root is imaginary and counts as 0
+    eigenvalues = second if any_complex else second.real
     with np.errstate(invalid="ignore"):
         roots = np.sqrt(eigenvalues)
     valid = roots[~np.isnan(roots)]
@@ -109,23 +112,31 @@ def _second_eigenvalue(
     px: npt.NDArray[np.float64],
     py: npt.NDArray[np.float64],
     present: npt.NDArray[np.int64],
-) -> complex:
-    """Second largest eigenvalue of Q(i, j) = sum_k p(i, k) p(j, k) / (px(i) py(k)).
+) -> tuple[complex, bool]:
+    """Second largest eigenvalue of Q(i, j) = sum_k p(i, k) p(j, k) / (px(i) py(k)); whether any one is complex.
 
     PyRadiomics adds its epsilon to each px(i) py(k), which matters for rare levels, so Q is not a product of simple
-    factors, but still one matrix product: (p / (px py + eps)) p'.
+    factors, but still one matrix product: (p / (px py + eps)) p'. With few levels Q often has rank 1, and the sign
+    of a rounding error decides about a direction (see above): there the sum is PyRadiomics' own, to the last bit.
     """
     n = len(present)
     if not 2 <= n <= _MOST_LEVELS:
-        return complex(np.nan)
+        return complex(np.nan), False
     place = np.zeros(len(px), dtype=np.int64)
     place[present] = np.arange(n)
     scaled = p / (px[row] * py[column] + EPS)
     if n > _ALL_EIGENVALUES:
         return _second_of_many(place[row], place[column], p, scaled, n)
-    left, right = np.zeros((n, n)), np.zeros((n, n))
-    left[place[row], place[column]], right[place[column], place[row]] = scaled, p
-    return complex(np.sort(np.linalg.eigvals(left @ right))[-2])
+    dense = np.zeros((n, n))
+    dense[place[row], place[column]] = p
+    if n <= _BITWISE_LEVELS:
+        q = level_products(dense, px[present], py[present])
+    else:
+        left = np.zeros((n, n))
+        left[place[row], place[column]] = scaled
+        q = left @ dense.T
+    eigenvalues = np.linalg.eigvals(q)
+    return complex(np.sort(eigenvalues)[-2]), np.iscomplexobj(eigenvalues)
 
 
 def _second_of_many(
@@ -134,7 +145,7 @@ def _second_of_many(
     p: npt.NDArray[np.float64],
     scaled: npt.NDArray[np.float64],
     n: int,
-) -> complex:
+) -> tuple[complex, bool]:
     """The same from sparse products only (Arnoldi iteration to machine precision)."""
     from scipy.sparse import csr_array
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
@@ -145,5 +156,5 @@ def _second_of_many(
     try:
         found = eigs(operator, k=2, which="LR", v0=np.ones(n), return_eigenvectors=False)
     except ArpackNoConvergence:
-        return complex(np.nan)
-    return complex(np.sort(found)[-2])
+        return complex(np.nan), False
+    return complex(np.sort(found)[-2]), False

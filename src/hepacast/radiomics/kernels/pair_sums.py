@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from hepacast.radiomics.kernels.jit import jit
 
 _EPS = 2.220446049250313e-16
@@ -139,3 +141,18 @@ def _difference_features(difference, out):  # type: ignore[no-untyped-def]
             out[20] += q / (k * k)
     for k in range(levels):
         out[15] += difference[k] * (k - out[13]) ** 2
+
+
+@jit
+def level_products(p, px, py):  # type: ignore[no-untyped-def]
+    """Q(i, j) = sum_k p(i, k) p(j, k) / (px(i) py(k) + eps), added in the order of k."""
+    n = px.size
+    q = np.zeros((n, n))
+    across = np.ascontiguousarray(p.T)
+    for k in range(n):
+        for i in range(n):
+            if across[k, i] != 0:
+                divisor = px[i] * py[k] + _EPS
+                for j in range(n):
+                    q[i, j] += across[k, i] * across[k, j] / divisor
+    return q
