@@ -76,7 +76,7 @@ def assert_equal(
     st.sampled_from([0.15, 0.6, 1.0]),
     setting_choices(),
 )
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_all_classes_equal_the_oracle(
     oracle: Any, seed: int, kind: str, shape: tuple[int, int, int], filling: float, chosen: dict[str, Any]
 ) -> None:
