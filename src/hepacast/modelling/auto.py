@@ -48,6 +48,8 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
     ----------
     n_folds
         Inner folds; fewer when a class has fewer rows.
+    n_repeats
+        Inner divisions of the rows.
     n_trees
         Extremely randomized trees.
     seed
@@ -63,8 +65,9 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
         ``"ok"`` or ``"no signal"``, and why.
     """
 
-    def __init__(self, n_folds: int = 10, n_trees: int = 150, seed: int = 0) -> None:
+    def __init__(self, n_folds: int = 10, n_repeats: int = 1, n_trees: int = 150, seed: int = 0) -> None:
         self.n_folds = n_folds
+        self.n_repeats = n_repeats
         self.n_trees = n_trees
         self.seed = seed
 
@@ -80,24 +83,30 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
         if not Z.shape[1]:
             return self._no_signal(outcome, "no feature varies")
         inner, forest = self._inner_scores(frame.index, Z, outcome)
-        self.inner_auc_ = {name: auc_from_ranks(outcome, inner[name]) for name in NAMES}
+        self.inner_auc_ = {
+            name: float(np.mean([auc_from_ranks(outcome, row) for row in inner[name]])) for name in NAMES
+        }
         self.weights_ = member_weights(self.inner_auc_, TEMPERATURE * auc_standard_error(outcome))
-        self._places = {name: np.sort(inner[name]) for name in self.weights_}
+        self._places = {name: np.sort(inner[name], axis=None) for name in self.weights_}
         self._members: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
         self._forest: Any = forest if TREES in self.weights_ else None
-        combined = sum(self.weights_[name] * _own_places(inner[name]) for name in self.weights_)
-        return self._calibrate(np.asarray(combined), outcome)
+        combined = np.zeros(len(Z))
+        for name, weight in self.weights_.items():
+            combined += weight * np.mean([_own_places(row) for row in inner[name]], axis=0)
+        return self._calibrate(combined, outcome)
 
     def _inner_scores(self, index: pd.Index, Z: Array, outcome: Integers) -> tuple[dict[str, Array], Any]:
+        """Scores of the training rows by members that did not see them, (repeats, n) each; and the forest."""
         folds = inner_fold_count(outcome, self.n_folds, index)
-        fold = stratified_folds(index, outcome, folds, self.seed, "auto")
-        inner = {name: np.empty(len(Z)) for name in NAMES}
-        for number in range(folds):
-            held = fold == number
-            for name, member in fit_members(Z[~held], outcome[~held]).items():
-                inner[name][held] = member.score(Z[held])
-        forest, inner[TREES] = fit_trees(Z, outcome, self.n_trees, derive_seed(self.seed, "auto-trees"))
-        return inner, forest
+        inner = {name: np.empty((self.n_repeats, len(Z))) for name in NAMES if name != TREES}
+        for repeat in range(self.n_repeats):
+            fold = stratified_folds(index, outcome, folds, self.seed, "auto", repeat)
+            for number in range(folds):
+                held = fold == number
+                for name, member in fit_members(Z[~held], outcome[~held]).items():
+                    inner[name][repeat, held] = member.score(Z[held])
+        forest, risk = fit_trees(Z, outcome, self.n_trees, derive_seed(self.seed, "auto-trees"))
+        return {**inner, TREES: risk[None, :]}, forest
 
     def _calibrate(self, combined: Array, outcome: Integers) -> Self:
         fit = fit_logistic(combined[:, None], outcome, ["score"])
@@ -129,16 +138,17 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
         return total
 
     def decision_function(self, X: Any) -> Array:
-        """Log odds of each row against the mean patient (0 for everybody when there is no signal)."""
+        """The weighted score of each row, in normal scores (0 for everybody when there is no signal).
+
+        Not multiplied by the slope, which varies from fit to fit more than the score does.
+        """
         check_is_fitted(self, "slope_")
         frame = as_frame(X, self.ranks_.feature_names_in_)
-        if self.slope_ == 0.0:
-            return np.zeros(len(frame))
-        return self.slope_ * self._combined(frame)
+        return np.zeros(len(frame)) if self.slope_ == 0.0 else self._combined(frame)
 
     def predict_proba(self, X: Any) -> Array:
         """Risk of no event and of the event, shape (n, 2)."""
-        risk = expit(self.intercept_ + self.decision_function(X))
+        risk = expit(self.intercept_ + self.slope_ * self.decision_function(X))
         return np.column_stack([1 - risk, risk])
 
     def predict(self, X: Any) -> NDArray[np.int64]:
