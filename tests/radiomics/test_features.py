@@ -113,15 +113,24 @@ def test_many_levels_equal_the_oracle(oracle: Any) -> None:
         assert_equal(found, expected, reasons)
 
 
-def test_maximal_correlation_from_sparse_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maximal_correlation_of_many_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above 64 levels the two largest eigenvalues are sought; the result is that of all eigenvalues."""
     rng = np.random.default_rng(4)
     image = np.cumsum(rng.normal(0, 30, (12, 12, 12)), axis=2)
     mask = np.ones(image.shape, dtype=bool)
-    want = image_features(image, mask, (1, 1, 1), FeatureSettings(bin_width=5), {"glcm": ["MCC"]})["glcm_MCC"]
-    monkeypatch.setattr(glcm_module, "_ALL_EIGENVALUES", 0)
-    found = image_features(image, mask, (1, 1, 1), FeatureSettings(bin_width=5), {"glcm": ["MCC"]})["glcm_MCC"]
-    assert 0.5 < want < 1
-    assert found == pytest.approx(want, rel=1e-9)
+
+    def correlation() -> float:
+        return image_features(image, mask, (1, 1, 1), FeatureSettings(bin_width=5), {"glcm": ["MCC"]})["glcm_MCC"]
+
+    found = correlation()
+    monkeypatch.setattr(glcm_module, "_BITWISE_LEVELS", 512)
+    assert 0.5 < found < 1
+    assert found == pytest.approx(correlation(), rel=1e-11)
+    monkeypatch.setattr(glcm_module, "_BITWISE_LEVELS", 64)
+    monkeypatch.setattr(glcm_module, "_second_of_many", lambda *_: None)  # as if the search had failed
+    assert found == pytest.approx(correlation(), rel=1e-11)
+    monkeypatch.setattr(glcm_module, "_ALL_LEVELS", 64)
+    assert np.isnan(correlation())
 
 
 def test_optional_features(oracle: Any) -> None:

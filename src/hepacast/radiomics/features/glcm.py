@@ -13,10 +13,12 @@ from hepacast.radiomics.kernels.cooccurrence import PairCounts, count_pairs, mer
 from hepacast.radiomics.kernels.offsets import half_offsets, weights
 from hepacast.radiomics.kernels.pair_sums import COLUMNS, level_products, pair_sums
 
-#: MCC: up to so many levels rounding errors are PyRadiomics' own; all eigenvalues are calculated; any are.
+#: Up to so many levels sums are added in PyRadiomics' order and MCC takes all eigenvalues: where a direction's true
+#: value is 0, the sign of a rounding error decides whether PyRadiomics counts the direction. Above, MCC seeks the two
+#: largest eigenvalues, up to so many levels; should the search fail, it takes all, up to so many.
 _BITWISE_LEVELS = 64
-_ALL_EIGENVALUES = 256
 _MOST_LEVELS = 4096
+_ALL_LEVELS = 512
 
 
 def glcm(
@@ -65,21 +67,18 @@ def _angle(image: LevelImage, matrix: PairCounts, with_mcc: bool) -> npt.NDArray
     difference = np.bincount(np.abs(i - j), p, minlength=top)
     total = np.bincount(i + j, p, minlength=2 * top + 1)
     out = np.empty(len(COLUMNS))
-    pair_sums(
-        level,
-        row,
-        column,
-        p,
-        px,
-        py,
-        *np.unique(px, return_counts=True),
-        *np.unique(py, return_counts=True),
-        difference,
-        total,
-        out,
-    )
+    marginals = (*_different(px[image.present]), *_different(py[image.present]))
+    pair_sums(level, row, column, p, px, py, *marginals, difference, total, out)
     second = _second_eigenvalue(row, column, p, px, py, image.present) if with_mcc else (np.nan, 0)
     return np.append(out.astype(np.complex128), second)
+
+
+def _different(marginal: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The different values and how often each occurs; with few levels the values as they are (in their order)."""
+    if len(marginal) <= _BITWISE_LEVELS:
+        return marginal, np.ones(len(marginal), dtype=np.int64)
+    values, number = np.unique(marginal, return_counts=True)
+    return values, number.astype(np.int64)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | UndefinedError:
@@ -118,24 +117,22 @@ def _second_eigenvalue(
     PyRadiomics adds its epsilon to each px(i) py(k), which matters for rare levels, so Q is not a product of simple
     factors, but still one matrix product: (p / (px py + eps)) p'. With few levels Q often has rank 1, and the sign
     of a rounding error decides about a direction (see above): there the sum is PyRadiomics' own, to the last bit.
+    With many levels the two largest eigenvalues are all that is sought.
     """
     n = len(present)
     if not 2 <= n <= _MOST_LEVELS:
         return complex(np.nan), False
     place = np.zeros(len(px), dtype=np.int64)
     place[present] = np.arange(n)
-    scaled = p / (px[row] * py[column] + EPS)
-    if n > _ALL_EIGENVALUES:
-        return _second_of_many(place[row], place[column], p, scaled, n)
-    dense = np.zeros((n, n))
-    dense[place[row], place[column]] = p
-    if n <= _BITWISE_LEVELS:
-        q = level_products(dense, px[present], py[present])
-    else:
-        left = np.zeros((n, n))
-        left[place[row], place[column]] = scaled
-        q = left @ dense.T
-    eigenvalues = np.linalg.eigvals(q)
+    dense = np.zeros((n, n)) if n <= _ALL_LEVELS else None
+    if dense is not None:
+        dense[place[row], place[column]] = p
+    if dense is None or n > _BITWISE_LEVELS:
+        scaled = p / (px[row] * py[column] + EPS)
+        found = _second_of_many(place[row], place[column], p, scaled, n)
+        if found is not None or dense is None:
+            return (complex(np.nan) if found is None else found), False
+    eigenvalues = np.linalg.eigvals(level_products(dense, px[present], py[present]))
     return complex(np.sort(eigenvalues)[-2]), np.iscomplexobj(eigenvalues)
 
 
@@ -145,16 +142,17 @@ def _second_of_many(
     p: npt.NDArray[np.float64],
     scaled: npt.NDArray[np.float64],
     n: int,
-) -> tuple[complex, bool]:
-    """The same from sparse products only (Arnoldi iteration to machine precision)."""
+) -> complex | None:
+    """The same from sparse products only (Arnoldi iteration to machine precision); None if it does not converge."""
     from scipy.sparse import csr_array
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
     left = csr_array((scaled, (rows, columns)), shape=(n, n))
     right = csr_array((p, (columns, rows)), shape=(n, n))
     operator = LinearOperator((n, n), matvec=lambda v: left @ (right @ v), dtype=np.float64)
+    start = np.cos(np.arange(n))  # any fixed vector but the constant one, which is an eigenvector
     try:
-        found = eigs(operator, k=2, which="LR", v0=np.ones(n), return_eigenvectors=False)
+        found = eigs(operator, k=2, which="LR", v0=start, return_eigenvectors=False)
     except ArpackNoConvergence:
-        return complex(np.nan), False
-    return complex(np.sort(found)[-2]), False
+        return None
+    return complex(np.sort(found)[-2])

@@ -1,0 +1,70 @@
+"""The small commands, and the program's manners: help, version, wrong words, nothing heavy before it is needed."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from hepacast.study.load import load_study
+
+
+def test_help_and_version_are_quick_to_load(program):
+    code = "import sys, hepacast.cli.main; print(sorted({'numpy', 'pandas', 'torch', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    answer = program("--help")
+    assert answer.code == 0
+    for command in ("init", "check", "run", "segment", "extract", "model", "report", "predict", "demo", "recipes"):
+        assert f"  {command} " in answer.out
+    assert re.fullmatch(r"hepacast \d+\.\d+\.\d+\S*\n", program("--version").out)
+
+
+@pytest.mark.parametrize(
+    "command", ["init", "check", "run", "segment", "extract", "model", "report", "predict", "demo", "recipes"]
+)
+def test_every_command_has_help(hepacast, command):
+    answer = hepacast(command, "--help")
+    assert answer.code == 0
+    assert "Usage: hepacast " in answer.out
+    assert answer.err == ""
+
+
+def test_wrong_words_on_the_command_line(hepacast):
+    for words in (("rum",), ("run",), ("run", "x", "--worker", "2"), ("run", "x", "--workers", "-1")):
+        answer = hepacast(*words)
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+
+
+def test_recipes(hepacast):
+    listed = hepacast("recipes").out
+    for name in ("ptlf", "tace-response", "proliferative", "early-recurrence"):
+        assert name in listed
+    assert json.loads(hepacast("recipes", "--schema").out)["title"] == "Study"
+    assert "| `table` |" in hepacast("recipes", "--reference").out
+
+
+def test_init_writes_a_study_that_only_lacks_its_data(hepacast, tmp_path):
+    answer = hepacast("init", tmp_path / "new")
+    assert answer.code == 0
+    study = tmp_path / "new" / "study.yaml"
+    assert load_study(study).recipe == "ptlf"
+    assert (tmp_path / "new" / "clinical-template.csv").is_file()
+    again = hepacast("init", tmp_path / "new")
+    assert again.code == 2
+    assert "--force" in again.err
+    study.write_text("name: mine\n")
+    assert hepacast("init", tmp_path / "new", "--force").code == 0
+    assert "mine" not in yaml.safe_load(study.read_text())["name"]
+    checked = hepacast("check", tmp_path / "new")
+    assert checked.code == 2
+    assert "clinical.csv" in checked.out
+
+
+def test_explain_a_feature(hepacast):
+    answer = hepacast("extract", "--explain", "original_glcm_Idn")
+    assert answer.code == 0
+    assert "IBSI" in answer.out
