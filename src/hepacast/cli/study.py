@@ -88,21 +88,29 @@ def report(
 
 
 def demo(
+    study: Annotated[str, typer.Option(help="Study: ptlf, tace-response, proliferative or early-recurrence.")] = "ptlf",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the virtual cohort and its results.")] = Path(
         "demo-results"
     ),
-    training: Annotated[int, typer.Option(help="Virtual patients of the training center.", min=40)] = 147,
-    validation: Annotated[int, typer.Option(help="Virtual patients of the validation center.", min=20)] = 63,
+    training: Annotated[
+        int | None, typer.Option(help="Virtual patients to train on; the demo's own number if left out.", min=40)
+    ] = None,
+    validation: Annotated[
+        int | None, typer.Option(help="Virtual patients to validate on; the demo's own number if left out.", min=20)
+    ] = None,
     effect: Annotated[str, typer.Option(help="planted: a known truth; none: nothing to find.")] = "planted",
-    seed: Annotated[int, typer.Option(help="Seed of the virtual cohort and of the study.")] = 2025,
-    segmenter: Annotated[str, typer.Option(help="nnunet: trained here; given: expert masks for all.")] = "nnunet",
+    seed: Annotated[int | None, typer.Option(help="Seed of the virtual cohort and of the study.")] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(help="ptlf only. nnunet: trained here; given: expert masks for all.")
+    ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Run the leading study on virtual patients whose truth is known, to the finished report."""
-    from hepacast.study.demo import run_demo
+    """Run a study on virtual patients whose truth is known, to the finished report."""
+    from hepacast.study.demos import run_demo_of
 
-    result = run_demo(
+    result = run_demo_of(
+        study,
         out,
         n_training=training,
         n_validation=validation,

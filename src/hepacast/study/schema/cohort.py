@@ -62,6 +62,9 @@ class SplitByColumn(Part):
     column: str = option(..., "header in the clinical table")
     training: list[str | int] = option(..., "values that mark the training set")
     validation: list[str | int] = option(..., "values that mark the (external) validation set")
+    external: list[str | int] = option(
+        list, "values that mark a second set that no model sees: the external one beside an internal validation set"
+    )
 
 
 class SplitByList(Part):

@@ -252,6 +252,8 @@ def _splitter(context: Context, table: ClinicalTable) -> Callable[[Outcome], pd.
     split = context.study.cohort.split
     if isinstance(split, SplitByColumn):
         sets = {"training": split.training, "validation": split.validation}
+        if split.external:
+            sets["external"] = split.external
         return split_by_column(table.values(split.column), sets)
     if isinstance(split, SplitByList):
         lists = {"training": split.training, "validation": split.validation}

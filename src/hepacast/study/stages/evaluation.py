@@ -24,7 +24,7 @@ from hepacast.study.context import Context
 from hepacast.study.stages.radiomics import analysis_cohort
 
 #: Names of the sets in the results, and what kind of predictions they hold.
-SETS = {"training": "apparent", "validation": "frozen", "nested": "nested"}
+SETS = {"training": "apparent", "validation": "frozen", "external": "frozen", "nested": "nested"}
 
 
 def write(context: Context, folder: Path) -> None:
@@ -36,7 +36,7 @@ def write(context: Context, folder: Path) -> None:
     sets = {}
     with context.reporter.track("evaluation") as progress:
         for done, (name, kind) in enumerate(SETS.items(), start=1):
-            table = risk_table(predictions, kind, names)
+            table = risk_table(predictions, kind, names, name)
             if table is not None:
                 sets[name] = _evaluate(context, table, names, cutoffs, name, kind)
             progress(done, len(SETS))
@@ -51,12 +51,18 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "checks.json", _checks(predictions, cohort))
 
 
-def risk_table(predictions: pd.DataFrame, kind: str, names: list[str]) -> pd.DataFrame | None:
+def risk_table(
+    predictions: pd.DataFrame, kind: str, names: list[str], set_name: str | None = None
+) -> pd.DataFrame | None:
     """Outcome and one risk a model by patient; nested predictions are the mean over repeats.
+
+    A set that is named limits frozen predictions to its patients: a study may have two sets that no model sees.
 
     A patient whose nested prediction failed in every repeat is left out; the validation table counts failed fits.
     """
     part = predictions[predictions["kind"] == kind]
+    if kind == "frozen" and set_name is not None:
+        part = part[part["set"] == set_name]
     if part.empty:
         return None
     risks = part.groupby(["patient", "model"], sort=True)["risk"].mean().unstack()[names]
@@ -212,8 +218,8 @@ def _survival(
     if cutoff != cutoff:
         return results
     for end_point, follow_up in cohort.survival.items():
-        for name, kind in (("training", "nested"), ("validation", "frozen")):
-            table = risk_table(predictions, kind, [model])
+        for name, kind in (("training", "nested"), ("validation", "frozen"), ("external", "frozen")):
+            table = risk_table(predictions, kind, [model], name)
             if table is None:
                 continue
             rows = [p for p in follow_up.time.index if p in table.index]
