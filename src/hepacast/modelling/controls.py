@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import t as student
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -28,6 +29,24 @@ from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.stats.ranks import auc_from_ranks
 
 CONTROLS = ("permuted outcome", "shuffled features", "noise features")
+
+#: Number of the round that leaves the data as they are.
+REAL = -1
+
+#: The null mean may lie so far from 0.50, two-sided, before the chain counts as seeing what it may not (3 SE).
+ALARM = 0.0027
+
+#: Makes the models from a round's table and outcome: whatever it does with all patients is part of the chain.
+ModelMaker = Callable[[pd.DataFrame, Integers], Any]
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """One round of a control: AUC of each model (mean within folds; NaN when a refit failed), and what failed."""
+
+    number: int
+    auc: tuple[float, ...]
+    failures: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,22 +73,96 @@ class NullDistribution:
     p: dict[str, float]
     failures: list[dict[str, Any]]
 
+    @classmethod
+    def of(cls, control: str, names: Sequence[str], rounds: Sequence[RoundResult]) -> NullDistribution:
+        """From the rounds, that of the real data (number `REAL`) among them."""
+        real = next(item for item in rounds if item.number == REAL)
+        observed = dict(zip(names, real.auc))
+        auc = {}
+        for column, name in enumerate(names):
+            values = np.array([item.auc[column] for item in rounds if item.number != REAL], dtype=float)
+            auc[name] = values[np.isfinite(values)]
+        p = {name: _permutation_p(auc[name], observed[name]) for name in names}
+        return cls(control, auc, observed, p, [failure for item in rounds for failure in item.failures])
+
+    def verdict(self, model: str) -> Verdict:
+        """Whether the chain gives 0.50 where there is nothing to find."""
+        return Verdict.of(self.auc[model])
+
     def summary(self) -> pd.DataFrame:
         """One row a model: mean of the null AUCs, its standard error, observed AUC and P."""
-        rows = {
-            name: {
-                "null_mean": float(values.mean()) if len(values) else float("nan"),
-                "null_se": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan"),
+        rows = {}
+        for name in self.auc:
+            found = self.verdict(name)
+            rows[name] = {
+                "null_mean": found.mean,
+                "null_se": found.se,
                 "observed": self.observed[name],
                 "p": self.p[name],
             }
-            for name, values in self.auc.items()
-        }
         return pd.DataFrame(rows).T.rename_axis("model")
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """A null distribution against 0.50.
+
+    Attributes
+    ----------
+    mean, se, sd
+        Of the null AUCs; `se` is the error of the mean.
+    low, high
+        Limits of the mean that leave out 0.27% (three standard errors of many rounds; Student's t of few).
+    status
+        ``"holds"`` (0.50 lies within), ``"leak"`` (the mean lies above), ``"biased"`` (below), or ``"unknown"`` with
+        fewer than two rounds.
+    n
+        Rounds.
+    """
+
+    mean: float
+    se: float
+    sd: float
+    low: float
+    high: float
+    status: str
+    n: int
+
+    @classmethod
+    def of(cls, values: Array) -> Verdict:
+        """Judge null AUCs."""
+        n = len(values)
+        mean = float(np.mean(values)) if n else float("nan")
+        if n < 2:
+            return cls(mean, float("nan"), float("nan"), float("nan"), float("nan"), "unknown", n)
+        sd = float(np.std(values, ddof=1))
+        se = sd / float(np.sqrt(n))
+        half = float(student.ppf(1 - ALARM / 2, n - 1)) * se
+        low, high = mean - half, mean + half
+        # Rounds that all give exactly 0.50 (no model ever finds a signal) have no spread, and are right.
+        status = "leak" if low > 0.5 + 1e-9 else "biased" if high < 0.5 - 1e-9 else "holds"
+        return cls(mean, se, sd, low, high, status, n)
+
+    def text(self) -> str:
+        """One sentence."""
+        if self.status == "unknown":
+            return "cannot be judged: fewer than two rounds gave an AUC"
+        found = f"{self.mean:.3f} ± {self.se:.3f} (mean of {self.n} rounds ± its standard error)"
+        return {
+            "holds": f"{found}: 0.50 within its error, as it must be",
+            "leak": f"{found}: above 0.50 by more than its error allows; the chain sees what it may not",
+            "biased": f"{found}: below 0.50 by more than its error allows; the estimate is biased",
+        }[self.status]
+
+
+def _permutation_p(null: Array, observed: float) -> float:
+    if not np.isfinite(observed):
+        return float("nan")
+    return (1 + int((null >= observed - 1e-12).sum())) / (1 + len(null))
+
+
 def null_distribution(
-    models: Any,
+    models: Any | ModelMaker,
     X: Any,
     y: ArrayLike,
     n: int = 100,
@@ -86,7 +179,8 @@ def null_distribution(
     Parameters
     ----------
     models, X, y, folds, seed, workers, progress
-        As in `nested_validation`; one division of the patients a round.
+        As in `nested_validation`; one division of the patients a round. `models` may be a function of a round's table
+        and outcome that makes them: a selection that it makes with all patients is the leak that this control finds.
     n
         Rounds.
     control
@@ -100,75 +194,83 @@ def null_distribution(
     ModelError
         Unknown control.
     """
-    if control not in CONTROLS:
-        raise ModelError("Unknown control.", expected=", ".join(CONTROLS), found=control)
-    frame, outcome = sorted_patients(X, y)
-    columns = _feature_columns(models, frame, features)
-    rounds = [_Round(number, control, columns, folds, seed) for number in range(-1, n)]
-
-    results = map_items(_RoundRunner(models, frame, outcome), rounds, workers=workers, progress=progress)
-    names = model_names(models)
-    observed = dict(zip(names, results[0]["auc"]))
-    auc = {name: np.array([r["auc"][k] for r in results[1:]], dtype=float) for k, name in enumerate(names)}
-    auc = {name: values[np.isfinite(values)] for name, values in auc.items()}
-    return NullDistribution(
-        control=control,
-        auc=auc,
-        observed=observed,
-        p={name: (1 + int((auc[name] >= observed[name] - 1e-12).sum())) / (1 + len(auc[name])) for name in names},
-        failures=[failure for r in results for failure in r["failures"]],
-    )
+    runner = ControlRunner.of(models, X, y, control=control, features=features, folds=folds, seed=seed)
+    rounds = map_items(runner, [REAL, *range(n)], workers=workers, progress=progress)
+    return NullDistribution.of(control, runner.names, rounds)
 
 
 @dataclass(frozen=True)
-class _Round:
-    """One round of a control; number -1 is the real data."""
+class ControlRunner:
+    """Callable that does one round of a control, by its number; `REAL` leaves the data as they are."""
 
-    number: int
+    models: Any | ModelMaker
+    frame: pd.DataFrame
+    outcome: Integers
     control: str
-    columns: list[str]
+    columns: tuple[str, ...]
     folds: int
     seed: int
 
-    def altered(self, frame: pd.DataFrame, outcome: Integers) -> tuple[pd.DataFrame, Integers]:
+    @classmethod
+    def of(
+        cls,
+        models: Any | ModelMaker,
+        X: Any,
+        y: ArrayLike,
+        *,
+        control: str = "permuted outcome",
+        features: Sequence[str] | None = None,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> ControlRunner:
+        """As in `null_distribution`."""
+        if control not in CONTROLS:
+            raise ModelError("Unknown control.", expected=", ".join(CONTROLS), found=control)
+        frame, outcome = sorted_patients(X, y)
+        columns = tuple(_feature_columns(models, frame, features))
+        return cls(models, frame, outcome, control, columns, folds, seed)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models."""
+        return model_names(self._made(self.frame, self.outcome))
+
+    def _made(self, frame: pd.DataFrame, outcome: Integers) -> Any:
+        return self.models if hasattr(self.models, "get_params") else self.models(frame, outcome)
+
+    def altered(self, number: int) -> tuple[pd.DataFrame, Integers]:
         """Table and outcome without their relation."""
-        if self.number < 0:
-            return frame, outcome
-        generator = rng(self.seed, "control", self.control, self.number)
+        if number == REAL:
+            return self.frame, self.outcome
+        generator = rng(self.seed, "control", self.control, number)
         if self.control == "permuted outcome":
-            return frame, generator.permutation(outcome)
-        changed = frame.copy()
+            return self.frame, generator.permutation(self.outcome)
+        columns = list(self.columns)
         if self.control == "shuffled features":
-            changed[self.columns] = frame[self.columns].to_numpy()[generator.permutation(len(frame))]
-        else:
-            noise = generator.normal(size=(len(frame), len(self.columns)))
-            others = frame.drop(columns=self.columns)
-            features = pd.DataFrame(noise, index=frame.index, columns=self.columns)
-            changed = pd.concat([others, features], axis=1)[list(frame.columns)]
-        return changed, outcome
+            changed = self.frame.copy()
+            changed[columns] = self.frame[columns].to_numpy()[generator.permutation(len(self.frame))]
+            return changed, self.outcome
+        noise = generator.normal(size=(len(self.frame), len(columns)))
+        parts = [self.frame.drop(columns=columns), pd.DataFrame(noise, index=self.frame.index, columns=columns)]
+        return pd.concat(parts, axis=1)[list(self.frame.columns)], self.outcome
 
-
-@dataclass(frozen=True)
-class _RoundRunner:
-    models: Any
-    frame: pd.DataFrame
-    outcome: Integers
-
-    def __call__(self, item: _Round) -> dict[str, Any]:
-        frame, outcome = item.altered(self.frame, self.outcome)
-        fold = stratified_folds(frame.index, outcome, item.folds, item.seed, "control-folds", item.number)
-        run = Refitter(self.models, frame, outcome)
+    def __call__(self, number: int) -> RoundResult:
+        """Cross-validate the chain once on the round's data."""
+        frame, outcome = self.altered(number)
+        models = self._made(frame, outcome)
+        fold = stratified_folds(frame.index, outcome, self.folds, self.seed, "control-folds", number)
+        run = Refitter(models, frame, outcome)
         aucs, failures = [], []
-        for number in range(item.folds):
-            rows = np.flatnonzero(fold == number)
-            refit = run(Split((item.number, number), np.flatnonzero(fold != number), rows))
+        for part in range(self.folds):
+            rows = np.flatnonzero(fold == part)
+            refit = run(Split((number, part), np.flatnonzero(fold != part), rows))
             if refit.linear_predictor is None:
-                failures.append({"round": item.number, "fold": number, "reason": refit.failure})
+                failures.append({"round": number, "fold": part, "reason": refit.failure})
                 continue
             aucs.append([auc_from_ranks(outcome[rows], column) for column in refit.linear_predictor.T])
-        width = len(model_names(self.models))
-        complete = aucs and not failures
-        return {"auc": np.nanmean(aucs, axis=0) if complete else np.full(width, np.nan), "failures": failures}
+        width = len(model_names(models))
+        found = np.nanmean(aucs, axis=0) if aucs and not failures else np.full(width, np.nan)
+        return RoundResult(number, tuple(float(value) for value in found), tuple(failures))
 
 
 def _feature_columns(models: Any, frame: pd.DataFrame, features: Sequence[str] | None) -> list[str]:
@@ -197,18 +299,28 @@ def usual_way(
     good: on pure noise it is far above 0.5.
     """
     frame, outcome = sorted_patients(X, y)
+    return nested_validation(
+        usual_models(models, frame, outcome),
+        frame,
+        outcome,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def usual_models(models: StudyModels, frame: pd.DataFrame, outcome: Integers) -> StudyModels:
+    """The models whose features and clinical predictors were selected on all patients of the table."""
     fitted = clone(models).fit(frame, outcome)
     chosen = fitted.selections()
-    features = chosen.get("radiomics", [])
     kept = [item for item in models.predictors if item.name in set(chosen.get("clinical", []))]
     chain = Pipeline([("impute", TypedImputer(all_missing="drop")), ("scale", ZScore()), ("keep", KBest(k=10**6))])
-    reduced = StudyModels(
+    return StudyModels(
         predictors=kept,
         radiomics=Radscore(chain, weights="refit"),
         clinical=ClinicalModel(alpha=1.1, keep="all"),
-        features=features,
+        features=chosen.get("radiomics", []),
         models=models.models,
-    )
-    return nested_validation(
-        reduced, frame, outcome, folds=folds, repeats=repeats, seed=seed, workers=workers, progress=progress
     )
