@@ -1,0 +1,114 @@
+"""Building blocks of the networks: norms, residual blocks (He 2016), the encoder's and the decoder's stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+Kernel = tuple[int, int, int]
+
+
+def make_norm(kind: str, channels: int) -> nn.Module:
+    """A normalization layer of a named kind."""
+    if kind == "batch":
+        return nn.BatchNorm3d(channels)
+    if kind == "instance":
+        return nn.InstanceNorm3d(channels, affine=True)
+    groups = next(number for number in (8, 4, 2, 1) if channels % number == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def convolution(before: int, after: int, kernel: Kernel, stride: Kernel = (1, 1, 1)) -> nn.Conv3d:
+    """A convolution that keeps the size (up to its stride), without bias: a norm follows."""
+    padding = tuple(side // 2 for side in kernel)
+    return nn.Conv3d(before, after, kernel, stride, padding, bias=False)
+
+
+class Residual(nn.Module):
+    """A basic residual block (two 3 x 3 x 3 convolutions) or a bottleneck (1, 3, 1; a quarter of the channels).
+
+    Parameters
+    ----------
+    before, after
+        Channels in and out.
+    kernel, stride
+        Of the middle convolution; flat ones make the 2.5D network.
+    bottleneck
+        ResNet-50's block.
+    norm
+        Kind of normalization.
+    """
+
+    def __init__(self, before: int, after: int, kernel: Kernel, stride: Kernel, bottleneck: bool, norm: str) -> None:
+        super().__init__()
+        inner = max(after // 4, 4) if bottleneck else after
+        layers: list[nn.Module]
+        if bottleneck:
+            layers = [
+                convolution(before, inner, (1, 1, 1)), make_norm(norm, inner), nn.ReLU(inplace=True),
+                convolution(inner, inner, kernel, stride), make_norm(norm, inner), nn.ReLU(inplace=True),
+                convolution(inner, after, (1, 1, 1)), make_norm(norm, after),
+            ]  # fmt: skip
+        else:
+            layers = [
+                convolution(before, inner, kernel, stride), make_norm(norm, inner), nn.ReLU(inplace=True),
+                convolution(inner, after, kernel), make_norm(norm, after),
+            ]  # fmt: skip
+        self.body = nn.Sequential(*layers)
+        same = before == after and stride == (1, 1, 1)
+        self.shortcut: nn.Module = (
+            nn.Identity()
+            if same
+            else nn.Sequential(convolution(before, after, (1, 1, 1), stride), make_norm(norm, after))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, before, z, y, x) -> (n, after, z', y', x')."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class Upward(nn.Module):
+    """A stage of the decoder: the coarser level enlarged, joined with the encoder's level, and two convolutions."""
+
+    def __init__(self, below: int, skip: int, after: int, kernel: Kernel, norm: str) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            convolution(below + skip, after, kernel), make_norm(norm, after), nn.ReLU(inplace=True),
+            convolution(after, after, kernel), make_norm(norm, after), nn.ReLU(inplace=True),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Coarse (n, below, ...) and skip (n, skip, z, y, x) -> (n, after, z, y, x)."""
+        return self.body(torch.cat([enlarge(x, skip.shape[2:]), skip], dim=1))
+
+
+def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Trilinear to a size."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return nn.functional.interpolate(x, size=tuple(size), mode="trilinear", align_corners=False)
+
+
+def global_pool(x: Tensor) -> Tensor:
+    """Mean and maximum over space: (n, c, ...) -> (n, 2 c)."""
+    return torch.cat([x.mean(dim=(2, 3, 4)), x.amax(dim=(2, 3, 4))], dim=1)
+
+
+def region_pool(x: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over space: (n, c, ...) and (n, r, ...) -> (n, r c)."""
+    total = weights.sum(dim=(2, 3, 4)).clamp_min(1e-3)
+    means = torch.einsum("nczyx,nrzyx->nrc", x, weights) / total[:, :, None]
+    return means.flatten(1)
+
+
+def regions_of(probability: Tensor) -> Tensor:
+    """Tumor, its band and the rest as soft weights, (n, 1, ...) -> (n, 2, ...).
+
+    The band is what a maximum filter of five voxels adds to the tumor and a minimum filter takes from it: the rim on
+    both sides of the border.
+    """
+    wide = nn.functional.max_pool3d(probability, 3, 1, 1)
+    narrow = -nn.functional.max_pool3d(-probability, 3, 1, 1)
+    return torch.cat([probability, wide - narrow], dim=1)

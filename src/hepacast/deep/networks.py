@@ -1,0 +1,173 @@
+"""`MultiTaskNet`: one residual encoder, a prediction pathway, a segmentation pathway, or both.
+
+Encoder: ResNet-10, -18, -34 or -50 (He et al., CVPR 2016) in 3D, or flat with three-slice input (2.5D). Segmentation
+pathway: a decoder with skips and deep supervision (Ronneberger et al., MICCAI 2015; Lee et al., AISTATS 2015).
+Prediction pathway: means and maxima of every encoder stage, with a segmentation pathway also means over the predicted
+tumor and the band around it, then one hidden layer (the penultimate features) and the outcome.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hepacast.deep.blocks import (
+    Kernel,
+    Residual,
+    Upward,
+    convolution,
+    enlarge,
+    global_pool,
+    make_norm,
+    region_pool,
+    regions_of,
+)
+from hepacast.deep.spec import NetworkSpec
+
+#: Blocks by stage, and whether they are bottlenecks.
+ENCODERS: dict[str, tuple[tuple[int, ...], bool]] = {
+    "resnet10": ((1, 1, 1, 1, 1), False),
+    "resnet18": ((2, 2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3, 3), False),
+    "resnet50": ((3, 4, 6, 3, 3), True),
+}
+
+
+class Output(NamedTuple):
+    """What the network says of n patients.
+
+    Parameters
+    ----------
+    outcome
+        Logits, (n, 1), or (n, bins) of discrete hazards; None without a prediction pathway.
+    masks
+        Logits of the mask, (n, 1, z, y, x), finest first (the coarser ones for deep supervision); empty without a
+        segmentation pathway.
+    features
+        Penultimate features, (n, features); None without a prediction pathway.
+    """
+
+    outcome: Tensor | None
+    masks: tuple[Tensor, ...]
+    features: Tensor | None
+
+
+class Encoder(nn.Module):
+    """The residual encoder; gives the feature maps of the stem and of every stage, finest first."""
+
+    def __init__(self, spec: NetworkSpec, channels: int) -> None:
+        super().__init__()
+        flat = spec.dimensions == "2.5d"
+        self.kernel: Kernel = (1, 3, 3) if flat else (3, 3, 3)
+        down: Kernel = (1, 2, 2) if flat else (2, 2, 2)
+        depth, bottleneck = ENCODERS[spec.encoder]
+        step: Kernel = (1, 1, 1) if spec.stem_stride == 1 else down
+        self.stem = nn.Sequential(
+            convolution(channels, spec.width, (3, 3, 3), step), make_norm(spec.norm, spec.width), nn.ReLU(inplace=True)
+        )
+        self.widths = [spec.width]
+        stages: list[nn.Module] = []
+        for stage in range(spec.stages):
+            after = spec.width * 2**stage
+            stride: Kernel = (1, 1, 1) if stage == 0 else down
+            blocks = [Residual(self.widths[-1], after, self.kernel, stride, bottleneck, spec.norm)]
+            blocks += [
+                Residual(after, after, self.kernel, (1, 1, 1), bottleneck, spec.norm) for _ in range(depth[stage] - 1)
+            ]
+            stages.append(nn.Sequential(*blocks))
+            self.widths.append(after)
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(n, channels, z, y, x) -> one map a level."""
+        maps = [self.stem(x)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps
+
+
+class Decoder(nn.Module):
+    """The segmentation pathway: logits of the mask at the crop's resolution and at coarser levels."""
+
+    def __init__(self, spec: NetworkSpec, channels: int, widths: list[int], kernel: Kernel) -> None:
+        super().__init__()
+        self.supervised = spec.deep_supervision
+        ups, heads, below = [], [], widths[-1]
+        for skip in reversed(widths[1:-1]):
+            ups.append(Upward(below, skip, skip, kernel, spec.norm))
+            heads.append(nn.Conv3d(skip, 1, 1))
+            below = skip
+        self.ups, self.heads = nn.ModuleList(ups), nn.ModuleList(heads)
+        fine = max(spec.width // 2, 4)
+        self.last = nn.Sequential(
+            convolution(below + channels, fine, (3, 3, 3)), make_norm(spec.norm, fine), nn.ReLU(inplace=True),
+            nn.Conv3d(fine, 1, 1),
+        )  # fmt: skip
+
+    def forward(self, image: Tensor, maps: list[Tensor]) -> tuple[Tensor, ...]:
+        """The image and the encoder's maps -> logits, finest first."""
+        x, coarse = maps[-1], []
+        for up, head, skip in zip(self.ups, self.heads, reversed(maps[1:-1]), strict=True):
+            x = up(x, skip)
+            coarse.append(head(x))
+        finest = self.last(torch.cat([enlarge(x, image.shape[2:]), image], dim=1))
+        return (finest, *reversed(coarse)) if self.supervised else (finest,)
+
+
+class MultiTaskNet(nn.Module):
+    """Encoder pathway, prediction pathway, segmentation pathway.
+
+    Parameters
+    ----------
+    spec
+        The network.
+    channels
+        Channels of the crops.
+    covariates
+        Number of clinical values that join the pooled features.
+    """
+
+    def __init__(self, spec: NetworkSpec, channels: int, covariates: int = 0) -> None:
+        super().__init__()
+        self.spec, self.channels, self.covariates = spec, channels, covariates
+        self.encoder = Encoder(spec, channels)
+        widths = self.encoder.widths
+        self.decoder = Decoder(spec, channels, widths, self.encoder.kernel) if spec.segments else None
+        self.guided = spec.segments and spec.predicts and spec.mask_pooling
+        self.head: nn.Module | None = None
+        self.final: nn.Module | None = None
+        if spec.predicts:
+            pooled = sum(widths) * (4 if self.guided else 2) + covariates
+            self.head = nn.Sequential(
+                nn.LayerNorm(pooled), nn.Dropout(spec.dropout), nn.Linear(pooled, spec.features), nn.ReLU(inplace=True)
+            )
+            self.final = nn.Linear(spec.features, spec.hazard_bins if spec.outcome == "hazard" else 1)
+        # Logarithms of the tasks' variances (Kendall, Gal, Cipolla, CVPR 2018): outcome, mask.
+        self.log_variance = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> Output:
+        """Crops (n, channels, z, y, x) and covariates (n, p) -> `Output`."""
+        maps = self.encoder(x)
+        masks = self.decoder(x, maps) if self.decoder is not None else ()
+        if self.head is None or self.final is None:
+            return Output(None, masks, None)
+        pooled = [global_pool(level) for level in maps]
+        if self.guided:
+            # The mask guides where to look; it is learned from masks, not bent by the outcome.
+            regions = regions_of(torch.sigmoid(masks[0].detach()))
+            pooled += [region_pool(level, _to_size(regions, level)) for level in maps]
+        if self.covariates:
+            pooled.append(torch.zeros(len(x), self.covariates, device=x.device) if covariates is None else covariates)
+        features = self.head(torch.cat(pooled, dim=1))
+        return Output(self.final(features), masks, features)
+
+
+def _to_size(weights: Tensor, level: Tensor) -> Tensor:
+    return nn.functional.adaptive_avg_pool3d(weights, level.shape[2:])
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(item.numel() for item in network.parameters() if item.requires_grad)
