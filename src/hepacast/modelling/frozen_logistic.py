@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -79,8 +79,8 @@ class ModelTerm:
 
 
 @dataclass(frozen=True)
-class FrozenLogistic:
-    """risk = 1 / (1 + exp(-(intercept + sum of coefficient x term))).
+class FrozenLinear:
+    """intercept + sum of coefficient x term, of named columns: what a logistic and a Cox model share.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class FrozenLogistic:
     p_values
         Of the coefficients, intercept first.
     method
-        ``ml``, ``firth`` or ``intercept only``.
+        ``ml``, ``firth`` or ``intercept only`` (and the Cox model's own).
     status, note
         ``ok``, or ``no signal`` with the reason when there is only an intercept.
     n, n_events
@@ -128,26 +128,11 @@ class FrozenLogistic:
         return np.column_stack(columns) if columns else np.empty((len(frame), 0))
 
     def linear_predictor(self, frame: pd.DataFrame) -> Array:
-        """Log odds of each row, shape (n,)."""
+        """Intercept and terms of each row, shape (n,): log odds, or log hazard against the mean patient."""
         return self.coefficients[0] + self.design(frame) @ np.array(self.coefficients[1:])
 
-    def risk(self, frame: pd.DataFrame) -> Array:
-        """Risk of each row, 0 to 1."""
-        return np.asarray(expit(self.linear_predictor(frame)))
-
-    def interval(self, frame: pd.DataFrame, level: float = 0.95) -> Array:
-        """Limits of each row's risk, shape (n, 2), from the coefficients' covariance (Wald, on the logit scale).
-
-        The uncertainty of the selection and of the Radscore's weights is not in it: see the bootstrap for that.
-        """
-        design = np.column_stack([np.ones(len(frame)), self.design(frame)])
-        center = design @ np.array(self.coefficients)
-        variance = np.einsum("ij,jk,ik->i", design, np.array(self.covariance, dtype=float), design)
-        half = norm.ppf(0.5 + level / 2) * np.sqrt(np.maximum(variance, 0.0))
-        return np.asarray(expit(np.column_stack([center - half, center + half])))
-
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Each term's share in the log odds against the training mean; index of `frame`, columns the terms' names."""
+        """Each term's share in the linear predictor against the training mean; rows of `frame`, columns the terms."""
         means = np.array([term.mean for term in self.terms])
         shares = (self.design(frame) - means) * np.array(self.coefficients[1:])
         return pd.DataFrame(shares, index=frame.index, columns=[term.name for term in self.terms])
@@ -180,8 +165,12 @@ class FrozenLogistic:
         }
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> FrozenLogistic:
+    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`, also after a journey through JSON (where NaN is null)."""
+        return cls(**cls._fields_of(entry))
+
+    @staticmethod
+    def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
         sources = []
         for item in entry["sources"]:
             predictor = item["predictor"]
@@ -195,19 +184,39 @@ class FrozenLogistic:
                     n_missing=int(item["n_missing"]),
                 )
             )
-        return cls(
-            sources=tuple(sources),
-            terms=tuple(ModelTerm(**term) for term in entry["terms"]),
-            coefficients=_numbers(entry["coefficients"]),
-            covariance=tuple(_numbers(row) for row in entry["covariance"]),
-            p_values=_numbers(entry["p_values"]),
-            method=entry["method"],
-            status=entry["status"],
-            note=entry["note"],
-            n=int(entry["n"]),
-            n_events=int(entry["n_events"]),
-            references=dict(entry["references"]),
-        )
+        return {
+            "sources": tuple(sources),
+            "terms": tuple(ModelTerm(**term) for term in entry["terms"]),
+            "coefficients": _numbers(entry["coefficients"]),
+            "covariance": tuple(_numbers(row) for row in entry["covariance"]),
+            "p_values": _numbers(entry["p_values"]),
+            "method": entry["method"],
+            "status": entry["status"],
+            "note": entry["note"],
+            "n": int(entry["n"]),
+            "n_events": int(entry["n_events"]),
+            "references": dict(entry["references"]),
+        }
+
+
+@dataclass(frozen=True)
+class FrozenLogistic(FrozenLinear):
+    """risk = 1 / (1 + exp(-(intercept + sum of coefficient x term)))."""
+
+    def risk(self, frame: pd.DataFrame) -> Array:
+        """Risk of each row, 0 to 1."""
+        return np.asarray(expit(self.linear_predictor(frame)))
+
+    def interval(self, frame: pd.DataFrame, level: float = 0.95) -> Array:
+        """Limits of each row's risk, shape (n, 2), from the coefficients' covariance (Wald, on the logit scale).
+
+        The uncertainty of the selection and of the Radscore's weights is not in it: see the bootstrap for that.
+        """
+        design = np.column_stack([np.ones(len(frame)), self.design(frame)])
+        center = design @ np.array(self.coefficients)
+        variance = np.einsum("ij,jk,ik->i", design, np.array(self.covariance, dtype=float), design)
+        half = norm.ppf(0.5 + level / 2) * np.sqrt(np.maximum(variance, 0.0))
+        return np.asarray(expit(np.column_stack([center - half, center + half])))
 
 
 def _problem(source: Source, value: Any) -> str:

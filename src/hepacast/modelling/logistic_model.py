@@ -11,17 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, as_frame, as_outcome, listed
+from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source
-from hepacast.modelling.predictors import Predictor, infer_predictors, level_text, numeric_values, require_columns
+from hepacast.modelling.named_design import NamedDesign, design_matrix
+from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.stats.firth import fit_firth
-from hepacast.stats.irls import dependent_columns
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
 
 
-class LogisticModel(ClassifierMixin, BaseEstimator):
+class LogisticModel(NamedDesign, ClassifierMixin, BaseEstimator):
     """Unpenalized logistic regression of a given set of predictors.
 
     Parameters
@@ -64,85 +63,17 @@ class LogisticModel(ClassifierMixin, BaseEstimator):
         outcome = as_outcome(y, len(frame))
         self.classes_ = np.array([0, 1])
         predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
-        require_columns(frame, predictors)
-        self.dropped_: dict[str, str] = {}
-        sources = [source for source in (self._source(frame, item) for item in predictors) if source is not None]
-        terms, references = self._terms(frame, sources)
-        sources, terms = self._without_dependent(frame, sources, terms)
+        sources, terms, references = self._columns_of(frame, predictors)
         self.fit_ = self._estimate(frame, outcome, sources, terms)
         self.frozen_ = self._freeze(outcome, sources, terms, references)
         return self
-
-    def _source(self, frame: pd.DataFrame, predictor: Predictor) -> Source | None:
-        column = frame[predictor.name]
-        if not predictor.is_level:
-            values = numeric_values(column, predictor)
-            known = values[~np.isnan(values)]
-            if not len(known) or np.ptp(known) == 0:
-                self.dropped_[predictor.name] = "has no value" if not len(known) else "does not vary"
-                return None
-            units = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-            units = units[np.isfinite(units)]
-            missing = int(np.isnan(values).sum())
-            return Source(
-                predictor, float(np.median(known)), (), float(units.min()), float(units.max()), n_missing=missing
-            )
-        text = level_text(column).dropna()
-        present = set(text)
-        if predictor.levels and present - set(predictor.levels):
-            raise ModelError(
-                f"The predictor {predictor.name!r} has levels that were not declared.",
-                expected=listed(predictor.levels),
-                found=listed(sorted(present - set(predictor.levels))),
-            )
-        order = [level for level in (predictor.levels or sorted(present)) if level in present]
-        if len(order) < 2:
-            self.dropped_[predictor.name] = f"has one level only ({order[0]})" if order else "has no value"
-            return None
-        counts = text.value_counts()
-        fill = min((level for level in order if counts[level] == counts.max()), key=order.index)
-        return Source(predictor, fill, tuple(order), n_missing=len(column) - len(text))
-
-    @staticmethod
-    def _terms(frame: pd.DataFrame, sources: Sequence[Source]) -> tuple[list[ModelTerm], dict[str, str]]:
-        terms: list[ModelTerm] = []
-        references: dict[str, str] = {}
-        for source in sources:
-            values = source.read(frame)
-            if not source.predictor.is_level:
-                terms.append(_term(source.name, source.name, None, np.asarray(values, dtype=float)))
-                continue
-            references[source.name], *others = source.known_levels
-            plain = source.known_levels == ("0", "1")
-            for level in others:
-                name = source.name if plain else f"{source.name}={level}"
-                terms.append(_term(name, source.name, level, np.asarray(values == level, dtype=float)))
-        return terms, references
-
-    def _without_dependent(
-        self, frame: pd.DataFrame, sources: list[Source], terms: list[ModelTerm]
-    ) -> tuple[list[Source], list[ModelTerm]]:
-        """Leave out predictors that are combinations of those before them (or more than the patients can carry)."""
-        while terms:
-            probe = _frozen(sources, terms, np.zeros(len(terms) + 1))
-            design = np.column_stack([np.ones(len(frame)), probe.design(frame)])
-            dependent = sorted(dependent_columns(design))
-            if not dependent:
-                if design.shape[1] < len(frame):
-                    break
-                dependent = [design.shape[1] - 1]
-            name = terms[dependent[-1] - 1].source
-            self.dropped_[name] = "is a combination of the other predictors, or more than the patients can determine"
-            sources = [source for source in sources if source.name != name]
-            terms = [term for term in terms if term.source != name]
-        return sources, terms
 
     def _estimate(
         self, frame: pd.DataFrame, outcome: NDArray[np.int64], sources: list[Source], terms: list[ModelTerm]
     ) -> LogisticFit | None:
         if not terms:
             return None
-        design = _frozen(sources, terms, np.zeros(len(terms) + 1)).design(frame)
+        design = design_matrix(sources, terms, frame)
         names = [term.name for term in terms]
         if self.firth == "always":
             return fit_firth(design, outcome, names).require()
@@ -179,7 +110,7 @@ class LogisticModel(ClassifierMixin, BaseEstimator):
             note="separated data: Firth's penalized likelihood" if self.fit_.method == "firth" else "",
             n=n,
             n_events=events,
-            references={name: level for name, level in references.items() if name in {s.name for s in sources}},
+            references=references,
         )
 
     def decision_function(self, X: Any) -> Array:
@@ -196,10 +127,6 @@ class LogisticModel(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> NDArray[np.int64]:
         """1 where the risk is one half or more."""
         return (self.decision_function(X) >= 0).astype(np.int64)
-
-
-def _term(name: str, source: str, level: str | None, values: Array) -> ModelTerm:
-    return ModelTerm(name, source, level, float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
 
 
 def _frozen(

@@ -1,0 +1,114 @@
+"""From named predictors to a design matrix that a regression can be fitted to: what every regression here shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, listed
+from hepacast.modelling.frozen_logistic import FrozenLinear, ModelTerm, Source
+from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
+from hepacast.stats.irls import dependent_columns
+
+
+class NamedDesign:
+    """Base of regressions on named predictors: which can enter, their terms, and why the others cannot.
+
+    Attributes
+    ----------
+    dropped_
+        Predictors that could not enter, with the reason.
+    """
+
+    dropped_: dict[str, str]
+
+    def _columns_of(
+        self, frame: pd.DataFrame, predictors: Sequence[Predictor]
+    ) -> tuple[list[Source], list[ModelTerm], dict[str, str]]:
+        """Sources, terms, and the reference level of each categorical source."""
+        require_columns(frame, predictors)
+        self.dropped_ = {}
+        sources = [source for source in (self._source(frame, item) for item in predictors) if source is not None]
+        terms, references = self._terms(frame, sources)
+        sources, terms = self._without_dependent(frame, sources, terms)
+        kept = {source.name for source in sources}
+        return sources, terms, {name: level for name, level in references.items() if name in kept}
+
+    def _source(self, frame: pd.DataFrame, predictor: Predictor) -> Source | None:
+        column = frame[predictor.name]
+        if not predictor.is_level:
+            values = numeric_values(column, predictor)
+            known = values[~np.isnan(values)]
+            if not len(known) or np.ptp(known) == 0:
+                self.dropped_[predictor.name] = "has no value" if not len(known) else "does not vary"
+                return None
+            units = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+            units = units[np.isfinite(units)]
+            missing = int(np.isnan(values).sum())
+            return Source(
+                predictor, float(np.median(known)), (), float(units.min()), float(units.max()), n_missing=missing
+            )
+        text = level_text(column).dropna()
+        present = set(text)
+        if predictor.levels and present - set(predictor.levels):
+            raise ModelError(
+                f"The predictor {predictor.name!r} has levels that were not declared.",
+                expected=listed(predictor.levels),
+                found=listed(sorted(present - set(predictor.levels))),
+            )
+        order = [level for level in (predictor.levels or sorted(present)) if level in present]
+        if len(order) < 2:
+            self.dropped_[predictor.name] = f"has one level only ({order[0]})" if order else "has no value"
+            return None
+        counts = text.value_counts()
+        fill = min((level for level in order if counts[level] == counts.max()), key=order.index)
+        return Source(predictor, fill, tuple(order), n_missing=len(column) - len(text))
+
+    @staticmethod
+    def _terms(frame: pd.DataFrame, sources: Sequence[Source]) -> tuple[list[ModelTerm], dict[str, str]]:
+        terms: list[ModelTerm] = []
+        references: dict[str, str] = {}
+        for source in sources:
+            values = source.read(frame)
+            if not source.predictor.is_level:
+                terms.append(_term(source.name, source.name, None, np.asarray(values, dtype=float)))
+                continue
+            references[source.name], *others = source.known_levels
+            plain = source.known_levels == ("0", "1")
+            for level in others:
+                name = source.name if plain else f"{source.name}={level}"
+                terms.append(_term(name, source.name, level, np.asarray(values == level, dtype=float)))
+        return terms, references
+
+    def _without_dependent(
+        self, frame: pd.DataFrame, sources: list[Source], terms: list[ModelTerm]
+    ) -> tuple[list[Source], list[ModelTerm]]:
+        """Leave out predictors that are combinations of those before them (or more than the patients can carry)."""
+        while terms:
+            design = np.column_stack([np.ones(len(frame)), design_matrix(sources, terms, frame)])
+            dependent = sorted(dependent_columns(design))
+            if not dependent:
+                if design.shape[1] < len(frame):
+                    break
+                dependent = [design.shape[1] - 1]
+            name = terms[dependent[-1] - 1].source
+            self.dropped_[name] = "is a combination of the other predictors, or more than the patients can determine"
+            sources = [source for source in sources if source.name != name]
+            terms = [term for term in terms if term.source != name]
+        return sources, terms
+
+
+def design_matrix(sources: Sequence[Source], terms: Sequence[ModelTerm], frame: pd.DataFrame) -> Array:
+    """Design matrix of terms without intercept, shape (n, terms)."""
+    size = len(terms) + 1
+    nothing = tuple([float("nan")] * size)
+    return FrozenLinear(
+        tuple(sources), tuple(terms), (0.0,) * size, (nothing,) * size, nothing, "", "ok", "", 0, 0
+    ).design(frame)
+
+
+def _term(name: str, source: str, level: str | None, values: Array) -> ModelTerm:
+    return ModelTerm(name, source, level, float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
