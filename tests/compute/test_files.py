@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from hepacast.compute import files
-from hepacast.compute.files import atomic_path, read_json, to_jsonable, write_bytes, write_json, write_text
+from hepacast.compute.files import (
+    atomic_folder,
+    atomic_path,
+    read_json,
+    to_jsonable,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from hepacast.compute.fingerprint import Fingerprints
 from hepacast.compute.hashing import hash_file, hash_path, hash_value
 from hepacast.compute.lock import hold_folder, sweep
@@ -185,3 +193,53 @@ def test_sweeping_takes_leftovers_only(tmp_path):
     sweep(tmp_path)
     assert sorted(item for item in tmp_path.rglob("*") if item.is_file()) == sorted(kept)
     assert not (tmp_path / ".radiomics.partial").exists()
+
+
+# -- several files that belong together --------------------------------------------------------------------------------
+
+
+def test_files_of_a_folder_appear_together(tmp_path):
+    target = tmp_path / "a" / "patient"
+    with atomic_folder(target) as scratch:
+        write_json(scratch / "one.json", 1)
+        write_text(scratch / "two.txt", "2")
+        assert [item.name for item in target.iterdir()] == [scratch.name]
+    assert sorted(item.name for item in target.iterdir()) == ["one.json", "two.txt"]
+    with atomic_folder(target) as scratch:
+        write_json(scratch / "one.json", 3)
+    assert read_json(target / "one.json") == 3
+    assert (target / "two.txt").read_text() == "2"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_failure_leaves_no_folder_and_no_file(tmp_path, there):
+    target = tmp_path / "a" / "patient"
+    if there:
+        target.mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError), atomic_folder(target) as scratch:
+        write_text(scratch / "one.txt", "1")
+        raise ZeroDivisionError
+    assert [item for item in tmp_path.rglob("*") if item.is_file()] == []
+    assert target.exists() == there
+    assert (tmp_path / "a").exists() == there
+
+
+def test_a_full_disk_in_a_folder_is_told_where_the_user_looks(tmp_path):
+    target = tmp_path / "patient"
+    with pytest.raises(StorageError, match="disk is full") as caught, atomic_folder(target) as scratch:
+        raise files.storage_error(OSError(errno.ENOSPC, "no space"), scratch / "page.pdf")
+    assert caught.value.where == str(target / "page.pdf")
+    assert not target.exists()
+
+
+def test_whether_it_can_be_written_is_known_before_the_work(tmp_path):
+    files.require_writable_file(tmp_path / "new" / "mask.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(StorageError, match="cannot be written"):
+        files.require_writable_file(tmp_path / "file" / "mask.nii.gz")
+    with pytest.raises(StorageError, match="A folder stands"):
+        files.require_writable_file(tmp_path)
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_text(tmp_path, "a folder's name")
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]

@@ -6,9 +6,10 @@ import errno
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ import numpy as np
 from hepacast.errors import StorageError
 
 #: What the system answers when a result cannot be stored (full, too large, read-only, not allowed, broken disk).
-STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+STORAGE_ERRNOS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        # A folder stands where a file is to be written, or a file where a folder is needed.
+        *(errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY),
+    }
+)
 
 
 @contextmanager
@@ -49,6 +56,86 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: str | Path) -> Iterator[Path]:
+    """Give a scratch folder beside `target`; move its files into `target` when the block ends without an error.
+
+    So several files that belong together appear together, or none does. Other files of `target` stay.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written, or the disk is full. Nothing is left behind.
+    """
+    target = Path(target)
+    created = [folder for folder in (target, *target.parents) if not os.path.lexists(folder)]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=target, prefix=".tmp-"))
+    except OSError as error:
+        _remove_empty(created)
+        raise storage_error(error, target) from error
+    try:
+        yield scratch
+        for item in sorted(scratch.iterdir()):
+            item.replace(target / item.name)
+    except StorageError as error:
+        # The scratch folder is gone when the user looks for it.
+        raise _elsewhere(error, str(scratch), str(target)) from error
+    except OSError as error:
+        if error.errno in STORAGE_ERRNOS:
+            raise storage_error(error, target) from error
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_empty(created)
+
+
+def require_writable_file(path: str | Path) -> None:
+    """Before long work: make sure that a file can be written at `path`. Nothing is left behind.
+
+    Raises
+    ------
+    StorageError
+        Its folder cannot be written, or a folder stands there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StorageError("A folder stands where a file is to be written.", where=str(path), remedy="name a file")
+    require_writable(path.parent)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Take away folders, the innermost first, as far as they are there and empty."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _elsewhere(error: StorageError, scratch: str, target: str) -> StorageError:
+    return StorageError(
+        error.message,
+        expected=error.expected,
+        found=error.found,
+        where=(error.where or target).replace(scratch, target),
+        remedy=error.remedy,
+    )
+
+
+def require_writable(folder: str | Path) -> None:
+    """Before long work: make sure that files can be written into a folder. Nothing is left behind.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written.
+    """
+    with atomic_folder(folder) as scratch:
+        probe = scratch / "probe"
+        probe.write_bytes(b"x")
+        probe.unlink()
 
 
 def storage_error(error: OSError, target: Path) -> StorageError:

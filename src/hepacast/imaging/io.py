@@ -74,6 +74,23 @@ def read_volume(path: str | Path, *, series: str | int | None = None) -> Volume:
     return volume
 
 
+def require_image_name(path: str | Path) -> None:
+    """Refuse a name under which no image can be written.
+
+    Raises
+    ------
+    ImageError
+        The suffix is not .nii, .nii.gz, .nrrd or .mha.
+    """
+    suffix = suffix_of(path)
+    if suffix not in _WRITABLE:
+        raise ImageError(
+            f"Images cannot be written as {suffix or 'a file without suffix'}.",
+            expected=", ".join(_WRITABLE),
+            where=str(path),
+        )
+
+
 def write_volume(volume: Volume, path: str | Path) -> None:
     """Write an image or a mask atomically as .nii, .nii.gz, .nrrd or .mha; equal volumes give equal files.
 
@@ -85,15 +102,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         The disk is full or the folder cannot be written; nothing half-written stays.
     """
     path = Path(path)
-    suffix = suffix_of(path)
-    if suffix not in _WRITABLE:
-        raise ImageError(
-            f"Images cannot be written as {suffix or 'a file without suffix'}.",
-            expected=", ".join(_WRITABLE),
-            where=str(path),
-        )
+    require_image_name(path)
     with atomic_path(path) as temporary:
-        if suffix in _NIFTI:
+        if suffix_of(path) in _NIFTI:
             write_nifti(volume, temporary)
         else:
             write_itk(volume, temporary, path)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hepacast.compute.executor import map_items
-from hepacast.compute.files import write_text
+from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.errors import ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
@@ -118,9 +118,12 @@ def _compared(result: ExtractionResult, path: Path, settings: Settings) -> list[
 
 
 def _require_written(output: str | Path | None) -> None:
-    """Before any work: whether the table's format is known."""
-    if output is not None and Path(output).suffix.lower() not in WRITTEN:
+    """Before any work: whether the table's format is known and the file can be written."""
+    if output is None:
+        return
+    if Path(output).suffix.lower() not in WRITTEN:
         raise StudyFileError("Features are written as .csv or .parquet.", found=Path(output).name)
+    require_writable_file(output)
 
 
 def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:

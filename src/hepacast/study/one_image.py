@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from hepacast.compute.files import require_writable_file
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_mask, read_volume, write_labelmap
+from hepacast.imaging.io import read_mask, read_volume, require_image_name, write_labelmap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.overlay import overlay_png
 from hepacast.imaging.voi import VoiExpression
@@ -58,6 +59,13 @@ def segment_image(
         The image or the segmenter cannot be used.
     """
     say = reporter or SilentReporter()
+    # All that can be refused without the minutes of a segmentation is refused before them.
+    require_image_name(output)
+    if overlay is not None and Path(overlay).suffix.lower() != ".png":
+        raise StudyFileError("A picture is written as .png.", found=Path(overlay).name)
+    for path in (output, overlay):
+        if path is not None:
+            require_writable_file(path)
     volume = read_volume(image)
     given = None
     if liver is not None:

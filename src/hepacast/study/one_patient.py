@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hepacast.bundle import Bundle, Prediction, measure_features, predict
 from hepacast.bundle.labs import read_labs
 from hepacast.bundle.page import write_page
-from hepacast.compute.files import write_json
+from hepacast.compute.files import atomic_folder, require_writable, write_json
 from hepacast.compute.progress import Reporter, SilentReporter
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
@@ -60,25 +61,42 @@ def predict_patient(
     values = _pairs(labs)
     # A mistyped value is told now, and not after a minute of segmentation.
     read_labs(values, opened.columns, opened.clinical_names(name))
+    if out is not None:
+        require_writable(out)
+    outlined: _Outlined | None = None
     features: dict[str, float] | None = None
-    notes: tuple[str, ...] = ()
-    overlay: Path | None = None
     if image is not None and opened.needs_features(name):
         volume = read_volume(image)
-        masks, notes, labelmap = _masks(opened, volume, mask, labels, segmenter, say)
-        if out is not None:
-            overlay = Path(out) / "overlay.png"
-            shown = {key: item for key, item in masks.items() if key not in COMPOSITES} or masks
-            overlay_png(volume, shown, overlay, slices=3)
-            if labelmap is not None:
-                write_labelmap(labelmap.labelmap, Path(out) / "mask.nii.gz")
+        outlined = _outline(opened, volume, mask, labels, segmenter, say)
         say.say("measuring features")
-        features = measure_features(opened, {"image": volume}, masks)
-    result = predict(opened, values, features, model=name, notes=notes)
+        features = measure_features(opened, {"image": volume}, outlined.masks)
+    result = predict(opened, values, features, model=name, notes=outlined.notes if outlined else ())
     if out is not None:
-        write_json(Path(out) / "prediction.json", result.to_json())
-        write_page(opened, result, Path(out) / "prediction.pdf", overlay=overlay)
+        _write(opened, result, outlined, Path(out))
     return result
+
+
+@dataclass(frozen=True)
+class _Outlined:
+    """The image with its masks; `labelmap` only where a segmenter made it."""
+
+    volume: Volume
+    masks: dict[str, Volume]
+    notes: tuple[str, ...] = ()
+    labelmap: LabelMapResult | None = None
+
+
+def _write(bundle: Bundle, result: Prediction, outlined: _Outlined | None, out: Path) -> None:
+    """All files of the prediction, or none."""
+    with atomic_folder(out) as folder:
+        overlay: Path | None = None
+        if outlined is not None:
+            shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
+            overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=3)
+            if outlined.labelmap is not None:
+                write_labelmap(outlined.labelmap.labelmap, folder / "mask.nii.gz")
+        write_json(folder / "prediction.json", result.to_json())
+        write_page(bundle, result, folder / "prediction.pdf", overlay=overlay)
 
 
 def _pairs(items: Sequence[str]) -> dict[str, str]:
@@ -93,14 +111,14 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _masks(
+def _outline(
     bundle: Bundle, volume: Volume, mask: str | Path | None, labels: str, segmenter: str, say: Reporter
-) -> tuple[dict[str, Volume], tuple[str, ...], LabelMapResult | None]:
+) -> _Outlined:
     if mask is not None:
         given = label_values(_pairs([item for item in labels.split(",") if item])) or dict(bundle.features.labels)
-        return with_unions(read_mask(mask, given or None, reference=volume)), (), None
+        return _Outlined(volume, with_unions(read_mask(mask, given or None, reference=volume)))
     result = run_segmenter(volume, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
     if not any(result.mask(name).array.any() for name in result.structures):
         raise ImageError("The segmenter found nothing in this image.", remedy="give a mask with --mask")
-    return with_unions(result.masks()), (note, *result.notes), result
+    return _Outlined(volume, with_unions(result.masks()), (note, *result.notes), result)

@@ -131,7 +131,8 @@ def build_run(results: Results) -> list[Block]:
         checks = [("passed" if check.passed else "FAILED", check.name, check.message) for check in run.checks]
         table = make_table("Checks that the run made of itself", ["Result", "Check", "Found"], checks, words=True)
         blocks.append(TableBlock("checks", table, supplementary=True))
-    stages = ", ".join(f"{s.name} {s.key[:12]}" for s in run.stages if s.key)
+    # While a run writes its report the report's own stage is not finished; a report written again is to be the same.
+    stages = ", ".join(f"{s.name} {s.key[:12]}" for s in run.stages if s.key and s.name != "report")
     facts = [
         ("hepacast", run.version),
         ("Seed", str(run.seed)),
