@@ -28,6 +28,7 @@ from hepacast.modelling.grammar import build_chain
 from hepacast.stats.ranks import auc_from_ranks
 
 TARGET = "Target"
+IDENTIFIERS = frozenset({"id", "patient", "patientid", "case", "caseid", "subject", "subjectid", "index", "unnamed:0"})
 
 
 def tables(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -45,8 +46,20 @@ def read(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     if not label.isin(words).all():
         raise SystemExit(f"{path.name}: the label must be 1/0 or True/False, not {sorted(set(label) - set(words))[:5]}")
     features = table.drop(columns=TARGET).select_dtypes("number")
+    features = features.drop(columns=[name for name in features if is_identifier(str(name), features[name])])
     features.index = pd.Index([f"row{number:05d}" for number in range(len(features))])
     return features, label.map(words).to_numpy()
+
+
+def is_identifier(name: str, values: pd.Series) -> bool:
+    """Whether a column of numbers names the patients: by its name, or because it counts the rows.
+
+    In some of these tables patients are numbered by class, so that the number would give the label away.
+    """
+    if name.casefold().replace("_", "").replace(" ", "") in IDENTIFIERS:
+        return True
+    steps = np.diff(values.to_numpy(dtype=float))
+    return len(steps) > 0 and bool((steps == 1).all())
 
 
 def one_repeat(item: tuple[str, str, str, int]) -> tuple[str, int, float, float]:

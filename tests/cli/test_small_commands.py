@@ -17,13 +17,25 @@ def test_help_and_version_are_quick_to_load(program):
     assert done.stdout.strip() == "[]"
     answer = program("--help")
     assert answer.code == 0
-    for command in ("init", "check", "run", "segment", "extract", "model", "report", "predict", "demo", "recipes"):
+    for command in (
+        "init",
+        "check",
+        "run",
+        "segment",
+        "extract",
+        "model",
+        "report",
+        "predict",
+        "demo",
+        "recipes",
+        "noise",
+    ):
         assert f"  {command} " in answer.out
     assert re.fullmatch(r"hepacast \d+\.\d+\.\d+\S*\n", program("--version").out)
 
 
 @pytest.mark.parametrize(
-    "command", ["init", "check", "run", "segment", "extract", "model", "report", "predict", "demo", "recipes"]
+    "command", ["init", "check", "run", "segment", "extract", "model", "report", "predict", "demo", "recipes", "noise"]
 )
 def test_every_command_has_help(hepacast, command):
     answer = hepacast(command, "--help")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hepacast import __version__
-from hepacast.cli import images, patient, statistics, study
+from hepacast.cli import images, noise, patient, statistics, study
 from hepacast.errors import EXIT_BAD_INPUT, HepacastError
 
 EXIT_STOPPED = 130
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study.register(app)
+noise.register(app)
 images.register(app)
 patient.register(app)
 statistics.register(app)

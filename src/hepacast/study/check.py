@@ -101,11 +101,15 @@ def _check_settings(context: Context, result: CheckResult) -> None:
 
 
 def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None:
+    from hepacast.study.stages.same_files import shared_files
+
     jobs = [(context, patient) for patient in cohort.patients]
     with context.reporter.track("images") as progress:
         for patient, problem in map_items(_check_patient, jobs, workers=1, progress=progress):
             if problem is not None:
                 result.findings.append(("images", Finding("error", "image", problem, patient)))
+    for patient, error in shared_files(context, cohort.patients).items():
+        result.findings.append(("images", Finding("error", "image", str(error).replace("\n", "\n      "), patient)))
 
 
 def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None]:

@@ -21,6 +21,7 @@ from hepacast.imaging.lesions import describe_voi
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.study.context import Context
 from hepacast.study.schema import Images
+from hepacast.study.stages.same_files import require_own_files
 
 MASKS = "masks"
 N_EXAMPLES = 2
@@ -69,6 +70,7 @@ def test_patients(context: Context, labelled: list[str]) -> list[str]:
 def write(context: Context, folder: Path) -> None:
     """Run the stage: masks, `segmentation.json`, overlays, Methods sentences."""
     cohort = read_cohort(context.out / "cohort")
+    require_own_files(context, cohort.patients)
     (folder / MASKS).mkdir()
     source = images_of(context).segmentation.source
     if source == "given":

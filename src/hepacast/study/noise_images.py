@@ -1,0 +1,192 @@
+"""Controls with images: what the chain finds when the VOI's voxels are shuffled, replaced, or taken elsewhere.
+
+The outcome stays; what is lost is the arrangement of the voxels (``shuffled voxels``), all that they are worth
+(``noise voxels``), or the place (``random region``). Shape features, which none of these changes, are left out. What is
+still above 0.50 then comes from what is left: the distribution of intensities, or the size of the VOI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import read_json
+from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.seeds import rng
+from hepacast.compute.stages import code_hash
+from hepacast.errors import HepacastError, ModelError
+from hepacast.imaging import Volume
+from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
+from hepacast.study.context import Context
+from hepacast.study.schema import Study
+from hepacast.study.stages.radiomics import evaluate_vois, load_settings
+from hepacast.study.stages.segmentation import MASKS, image_path, images_of
+
+IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
+
+Bool = npt.NDArray[np.bool_]
+
+#: Places tried for a VOI, and voxels of it that are looked at in each.
+_PLACES, _LOOKED_AT = 200, 2000
+#: Gray levels that the noise of a replaced VOI spans, about, where the settings fix the width of a bin.
+_BINS_PER_SD = 4.0
+
+
+def altered(
+    volume: Volume, mask: Volume, vois: Bool, control: str, bin_width: float, seed: int, *purpose: object
+) -> tuple[Volume, Volume]:
+    """Image and mask of one VOI after a control.
+
+    Parameters
+    ----------
+    volume, mask
+        Image and VOI on one grid.
+    vois
+        Voxels of any VOI of the patient, which a random region avoids.
+    control
+        One of `IMAGE_CONTROLS`.
+    bin_width
+        Of the discretization; the noise spans about eight bins of it.
+    seed, purpose
+        Of the random numbers: patient, sequence, VOI.
+    """
+    generator = rng(seed, "noise", control, *purpose)
+    inside = mask.array.astype(bool)
+    if control == "random region":
+        return volume, mask.with_array(_elsewhere(volume.array, inside, vois, generator))
+    array = volume.array.copy()
+    if control == "shuffled voxels":
+        array[inside] = generator.permutation(array[inside])
+    else:
+        noise = generator.normal(0.0, _BINS_PER_SD * bin_width, int(inside.sum()))
+        array[inside] = np.rint(noise).astype(array.dtype) if np.issubdtype(array.dtype, np.integer) else noise
+    return volume.with_array(array), mask
+
+
+def _elsewhere(image: npt.NDArray[np.generic], inside: Bool, vois: Bool, generator: np.random.Generator) -> Bool:
+    """The VOI moved to another place of the body: whole, and away from all VOIs as far as there is room."""
+    voxels = np.argwhere(inside)
+    if not len(voxels):
+        return inside
+    low, high = voxels.min(axis=0), voxels.max(axis=0)
+    few = voxels if len(voxels) <= _LOOKED_AT else voxels[generator.choice(len(voxels), _LOOKED_AT, replace=False)]
+    floor, ceiling = float(image.min()), float(np.percentile(image, 99))
+    air = floor + 0.1 * (ceiling - floor)
+    best, least = np.zeros(3, dtype=np.int64), np.inf
+    for _ in range(_PLACES):
+        shift = generator.integers(-low, np.array(inside.shape) - high)
+        at = tuple((few + shift).T)
+        bad = float(vois[at].mean()) + float((image[at] <= air).mean())
+        if bad < least:
+            best, least = shift, bad
+        if least == 0.0:
+            break
+    moved = np.zeros_like(inside)
+    moved[tuple((voxels + best).T)] = True
+    return moved
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One patient to measure after a control; the result is kept under a hash of all that decides it."""
+
+    patient: str
+    images: tuple[tuple[str, Path], ...]
+    mask: Path
+    labels: tuple[tuple[str, int], ...]
+    study: Study
+    settings: Settings
+    control: str
+    seed: int
+    kept: Path
+
+
+def _measure(job: _Job) -> None:
+    """In a worker: every VOI by itself, as a voxel may belong to several."""
+    from hepacast.radiomics.extraction import engine_name, extract
+
+    expected = job.settings.feature_names()
+    assert job.study.images is not None
+    parts = []
+    for sequence, path in job.images:
+        found: dict[str, VoiResult] = {}
+        try:
+            volume = read_volume(path)
+            vois = evaluate_vois(job.study, read_labelmap(job.mask, dict(job.labels), reference=volume))
+            anywhere = np.any([mask.array.astype(bool) for mask in vois.values()], axis=0)
+            width = float(job.settings.parameters.binWidth or 25.0)
+            for name, mask in vois.items():
+                purpose = (job.patient, sequence, name)
+                image, moved = altered(volume, mask, anywhere, job.control, width, job.seed, *purpose)
+                result = extract(image, {name: moved}, job.settings, backend=job.study.features.backend)
+                found |= dict(result.vois)
+        except HepacastError as error:
+            names = [name for name in job.study.images.vois if name not in found]
+            found |= {name: VoiResult.failed(name, expected, error.message) for name in names}
+        parts.append(ExtractionResult(found, job.settings.hash, engine_name()).to_long(job.patient, sequence))
+    write_long(concat_long(parts, settings_hash=job.settings.hash, engine=engine_name()), job.kept)
+
+
+def altered_features(context: Context, patients: list[str], control: str, seed: int) -> tuple[pd.DataFrame, int]:
+    """Wide features of the patients after a control, without shape; and how many VOIs could not be measured.
+
+    Kept patient by patient, so that a stopped run goes on.
+
+    Raises
+    ------
+    ModelError
+        Unknown control, no images, or nothing but shape features.
+    """
+    if control not in IMAGE_CONTROLS:
+        raise ModelError("Unknown control.", expected=", ".join(IMAGE_CONTROLS), found=control)
+    if context.study.images is None or context.study.features.table is not None:
+        raise ModelError(
+            f"The control {control!r} needs images.",
+            found="a study whose features come as a table",
+            remedy="use the controls outcome, features or noise-features",
+        )
+    jobs = _jobs(context, patients, control, seed)
+    with context.reporter.track(f"features, {control}") as progress:
+        todo = [job for job in jobs if not job.kept.is_file()]
+        map_items(_measure, todo, workers=context.workers, progress=progress)
+    tables = [read_long(job.kept) for job in jobs]
+    table = concat_long(tables, settings_hash=jobs[0].settings.hash, engine=tables[0].attrs["engine"])
+    failed = len(table[table["status"] == "failed"].drop_duplicates(["patient", "sequence", "voi"]))
+    wide = to_wide(table).loc[patients]
+    kept = [name for name in wide.columns if not is_shape(str(name))]
+    if not kept:
+        raise ModelError("Nothing but shape features are measured, which no control of the voxels changes.")
+    return wide[kept], failed
+
+
+def is_shape(name: str) -> bool:
+    """Whether a feature of the wide table describes the shape of its VOI only."""
+    return "_shape_" in name or "_shape2D_" in name
+
+
+def _jobs(context: Context, patients: list[str], control: str, seed: int) -> list[_Job]:
+    images, settings = images_of(context), load_settings(context)
+    masks = context.out / "segmentation" / MASKS
+    labels = read_json(masks / "labels.json")
+    jobs = []
+    for patient in patients:
+        files = tuple((name, image_path(context, patient, name)) for name in images.sequences)
+        mask = masks / f"{patient}.nii.gz"
+        key = hash_value(
+            [
+                [(name, context.fingerprints.of(path)) for name, path in files],
+                [hash_file(mask), labels, images.vois, images.lesions, images.min_lesion_ml],
+                [settings.hash, context.study.features.backend, control, seed],
+                code_hash(("radiomics", "imaging", "study/noise_images")),
+            ]
+        )
+        kept = context.cache / "noise" / "features" / f"{patient}-{key[:24]}.parquet"
+        jobs.append(_Job(patient, files, mask, tuple(labels.items()), context.study, settings, control, seed, kept))
+    return jobs
