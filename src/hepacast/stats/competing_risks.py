@@ -41,6 +41,16 @@ def check_codes(time: npt.ArrayLike, code: npt.ArrayLike) -> tuple[Array, Array]
     return times, codes
 
 
+def never_after_competing(time: npt.ArrayLike, code: npt.ArrayLike) -> tuple[Array, Array]:
+    """Times and events (0, 1) for a concordance: who had the competing event never has the other (Wolbers, 2009).
+
+    Their time is moved beyond the longest follow-up; without competing events nothing changes.
+    Source: Wolbers M et al. Epidemiology 2009;20:555.
+    """
+    times, codes = check_codes(time, code)
+    return np.where(codes == 2, times.max() + 1.0, times), (codes == 1).astype(float)
+
+
 @dataclass(frozen=True)
 class CumulativeIncidence:
     """Aalen-Johansen estimate of the probability of the event by each time; arrays have one entry a distinct time.

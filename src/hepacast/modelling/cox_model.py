@@ -1,0 +1,227 @@
+"""Cox regression on named predictors; by Firth when they separate the events, by Fine-Gray when risks compete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array, as_frame
+from hepacast.modelling.cox_frozen import FrozenCox
+from hepacast.modelling.frozen_logistic import ModelTerm, Source
+from hepacast.modelling.named_design import NamedDesign, design_matrix
+from hepacast.modelling.predictors import Predictor, infer_predictors
+from hepacast.modelling.survival_follow_up import as_follow_up
+from hepacast.stats.competing_risks import fit_fine_gray
+from hepacast.stats.cox import CoxFit, fit_cox
+from hepacast.stats.cox_checks import proportional_hazards
+from hepacast.stats.cox_firth import fit_cox_firth
+from hepacast.stats.kaplan_meier import kaplan_meier
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """What a fit gives, whatever the method."""
+
+    fit: CoxFit
+    p_values: Array
+    method: str
+    note: str
+
+
+class CoxModel(NamedDesign, BaseEstimator):
+    """Cox regression of a given set of predictors; ``y`` is time and event, shape (n, 2).
+
+    Where a predictor separates the events, the estimate runs to infinity: then Firth's penalized likelihood stands
+    in, and the note says so. With competing events (code 2) the model is Fine and Gray's for the risk itself, or, with
+    ``competing="cause-specific"``, Cox's for the hazard, competing events censored.
+
+    Parameters
+    ----------
+    predictors
+        What enters; None: every column of the table. An empty sequence gives the baseline alone, status
+        ``"no signal"``.
+    horizons
+        Times for which the limits of a risk are kept.
+    competing
+        ``"fine-gray"`` or ``"cause-specific"``.
+    why_none
+        Sentence for the note when there is no predictor.
+
+    Attributes
+    ----------
+    frozen_
+        The model as plain numbers (`FrozenCox`).
+    fit_
+        The statistical fit (`CoxFit`); None for the baseline alone.
+    proportional_
+        Test of proportional hazards by term and GLOBAL (chi2, df, p); None where it cannot be made.
+    dropped_
+        Predictors that could not enter, with the reason.
+    """
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor] | None = None,
+        horizons: Sequence[float] = (),
+        competing: str = "fine-gray",
+        why_none: str = "no predictor",
+    ) -> None:
+        self.predictors = predictors
+        self.horizons = horizons
+        self.competing = competing
+        self.why_none = why_none
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit; rows are patients.
+
+        Raises
+        ------
+        ModelError
+            No estimate exists, not even with Firth's penalty.
+        OutcomeError
+            The follow-up cannot be used, or there is no event.
+        """
+        frame = as_frame(X)
+        times, codes = as_follow_up(y, len(frame))
+        predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
+        sources, terms, references = self._columns_of(frame, predictors)
+        self.proportional_: pd.DataFrame | None = None
+        self.fit_: CoxFit | None = None
+        if not terms:
+            self.frozen_ = self._baseline_only(times, codes)
+            return self
+        design = design_matrix(sources, terms, frame)
+        estimate = self._estimate(design, times, codes, terms)
+        self.fit_ = estimate.fit
+        if estimate.method == "cox":
+            try:
+                self.proportional_ = proportional_hazards(estimate.fit, design, times, (codes == 1).astype(float))
+            except np.linalg.LinAlgError:
+                self.proportional_ = None
+        self.frozen_ = self._freeze(design, times, codes, sources, terms, references, estimate)
+        return self
+
+    def _estimate(self, design: Array, times: Array, codes: Array, terms: Sequence[ModelTerm]) -> _Estimate:
+        names = [term.name for term in terms]
+        own = (codes == 1).astype(float)
+        fine_gray = self.competing == "fine-gray" and bool((codes == 2).any())
+        try:
+            fit = fit_fine_gray(design, times, codes, names) if fine_gray else fit_cox(design, times, own, names)
+        except np.linalg.LinAlgError:
+            fit = None
+        if fit is not None and fit.status == "ok":
+            z = np.abs(fit.coef / fit.se)
+            return _Estimate(fit, 2 * norm.sf(z), "fine-gray" if fine_gray else "cox", "")
+        if fine_gray:
+            raise ModelError(
+                "The Fine-Gray model has no finite estimate: a predictor separates the events.",
+                found=", ".join(names),
+                remedy="join its levels or leave it out",
+            )
+        try:
+            penalized = fit_cox_firth(design, times, own, names)
+        except np.linalg.LinAlgError as error:
+            raise ModelError(
+                "The Cox model has no estimate: a predictor does not vary among the patients at risk.",
+                found=", ".join(names),
+            ) from error
+        note = "separated events: Firth's penalized likelihood, P by its likelihood-ratio test"
+        return _Estimate(penalized.fit, penalized.p_values, "cox-firth", note)
+
+    def _freeze(
+        self,
+        design: Array,
+        times: Array,
+        codes: Array,
+        sources: Sequence[Source],
+        terms: Sequence[ModelTerm],
+        references: dict[str, str],
+        estimate: _Estimate,
+    ) -> FrozenCox:
+        fit = estimate.fit
+        means = design.mean(axis=0)
+        center = float(means @ fit.coef)
+        size = len(terms) + 1
+        covariance = np.zeros((size, size))
+        covariance[1:, 1:] = fit.covariance
+        risk = np.exp((design - means) @ fit.coef)
+        own = codes == 1
+        return FrozenCox(
+            sources=tuple(sources),
+            terms=tuple(terms),
+            coefficients=(-center, *(float(value) for value in fit.coef)),
+            covariance=tuple(tuple(float(value) for value in row) for row in covariance),
+            p_values=(float("nan"), *(float(value) for value in estimate.p_values)),
+            method=estimate.method,
+            status="ok",
+            note=estimate.note,
+            n=len(times),
+            n_events=int(own.sum()),
+            references=references,
+            baseline_time=tuple(float(t) for t in fit.baseline_time),
+            baseline_hazard=tuple(float(h) for h in fit.baseline_hazard * np.exp(center)),
+            last_time=float(times.max()),
+            limits={f"{t:g}": _limits(design - means, risk, times, own, t) for t in self.horizons},
+        )
+
+    def _baseline_only(self, times: Array, codes: Array) -> FrozenCox:
+        """Nelson-Aalen's hazard for everybody (of the subdistribution where risks compete)."""
+        own = codes == 1
+        if self.competing == "fine-gray" and (codes == 2).any():
+            from hepacast.stats.competing_risks import cumulative_incidence
+
+            curve = cumulative_incidence(times, codes)
+            steps, hazard = curve.time, -np.log1p(-np.minimum(curve.incidence, 1 - 1e-12))
+        else:
+            km = kaplan_meier(times, own.astype(float))
+            steps, hazard = km.time, np.cumsum(km.n_event / km.n_risk)
+        moved = np.diff(np.concatenate([[0.0], hazard])) > 0
+        nothing = np.empty((len(times), 0))
+        return FrozenCox(
+            sources=(),
+            terms=(),
+            coefficients=(0.0,),
+            covariance=((0.0,),),
+            p_values=(float("nan"),),
+            method="baseline only",
+            status="no signal",
+            note=self.why_none,
+            n=len(times),
+            n_events=int(own.sum()),
+            baseline_time=tuple(float(t) for t in steps[moved]),
+            baseline_hazard=tuple(float(h) for h in hazard[moved]),
+            last_time=float(times.max()),
+            limits={f"{t:g}": _limits(nothing, np.ones(len(times)), times, own, t) for t in self.horizons},
+        )
+
+    def linear_predictor(self, X: Any) -> Array:
+        """Log hazard of each row against the mean training patient."""
+        check_is_fitted(self, "frozen_")
+        return self.frozen_.linear_predictor(as_frame(X))
+
+    def predict_risk(self, X: Any, time: float) -> Array:
+        """Risk of the event by a time, of each row."""
+        check_is_fitted(self, "frozen_")
+        return self.frozen_.risk(as_frame(X), time)
+
+
+def _limits(
+    centered: Array, risk: Array, times: Array, own: np.ndarray, horizon: float
+) -> tuple[float, tuple[float, ...]]:
+    """Sum of dN / S0^2 up to the horizon, and sum of mean covariate x dN / S0 (Breslow's sums)."""
+    steps = np.unique(times[own & (times <= horizon)])
+    at_risk = (times[None, :] >= steps[:, None]) * risk[None, :]
+    total = at_risk.sum(axis=1)
+    count = ((times[None, :] == steps[:, None]) & own[None, :]).sum(axis=1)
+    mean = at_risk @ centered / total[:, None]
+    integral = (count / total) @ mean
+    return float((count / total**2).sum()), tuple(float(value) for value in integral)

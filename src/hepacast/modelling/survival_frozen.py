@@ -1,0 +1,104 @@
+"""The survival models of a study as plain numbers: what a bundle keeps, and all that a prediction needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.errors import ModelError
+from hepacast.modelling.base import Array
+from hepacast.modelling.cox_frozen import FrozenCox
+from hepacast.modelling.frozen_logistic import FrozenLinear
+from hepacast.modelling.frozen_models import SCHEMA, FrozenModels
+from hepacast.modelling.frozen_score import FrozenScore
+from hepacast.modelling.survival_logistic import FrozenLogisticAt
+
+KIND = "survival"
+
+
+@dataclass(frozen=True)
+class FrozenSurvivalModels(FrozenModels):
+    """Cox models (and a binary one) of one outcome; risks are those of the event by a horizon.
+
+    Attributes
+    ----------
+    models
+        `FrozenCox` or `FrozenLogisticAt` by name.
+    cutoffs
+        Risk by the main horizon at or above which a patient counts as high-risk, fixed in training.
+    horizons, unit
+        Times at which risks are given; the last one is the main one.
+    """
+
+    horizons: tuple[float, ...] = ()
+    unit: str = "days"
+
+    @property
+    def main_horizon(self) -> float:
+        """The horizon that cut-offs belong to."""
+        return self.horizons[-1]
+
+    def predict_risk(self, frame: pd.DataFrame, time: float | None = None) -> pd.DataFrame:
+        """Risk of the event by a time (default: the main horizon) by model; index of `frame`."""
+        at = self.main_horizon if time is None else float(time)
+        table = self.inputs(frame)
+        return pd.DataFrame({name: risk_at(model, table, at) for name, model in self.models.items()}, index=frame.index)
+
+    def interval(self, frame: pd.DataFrame, name: str, level: float = 0.95, time: float | None = None) -> Array:
+        """Limits of each row's risk by a time (default: the main horizon), shape (n, 2)."""
+        at = self.main_horizon if time is None else float(time)
+        model: FrozenLinear = self.model(name)
+        table = self.inputs(frame)
+        if isinstance(model, FrozenCox):
+            return model.interval(table, at, level)
+        assert isinstance(model, FrozenLogisticAt)
+        if not np.isclose(at, model.horizon):
+            return np.full((len(frame), 2), np.nan)
+        return model.interval(table, level)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description from which `from_dict` predicts the same numbers."""
+        return super().to_dict() | {"kind": KIND, "horizons": list(self.horizons), "unit": self.unit}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> FrozenSurvivalModels:
+        """The inverse of `to_dict`, also after a journey through JSON.
+
+        Raises
+        ------
+        ModelError
+            Written by a newer version.
+        """
+        if int(entry.get("schema", 0)) != SCHEMA or entry.get("kind") != KIND:
+            raise ModelError(
+                "The models were written by another version.",
+                expected=f"survival models of schema {SCHEMA}",
+                found=f"{entry.get('kind', 'binary')} models of schema {entry.get('schema')}",
+                remedy="use the version of hepacast that is named in the bundle",
+            )
+        score = entry["score"]
+        kinds: dict[str, Any] = {"cox": FrozenCox, "logistic-at": FrozenLogisticAt}
+        return cls(
+            models={name: kinds[model["kind"]].from_dict(model) for name, model in entry["models"].items()},
+            score=None if score is None else FrozenScore.from_dict(score),
+            cutoffs={name: float("nan") if value is None else float(value) for name, value in entry["cutoffs"].items()},
+            horizons=tuple(float(value) for value in entry["horizons"]),
+            unit=str(entry["unit"]),
+        )
+
+
+def risk_at(model: FrozenLinear, table: pd.DataFrame, time: float) -> Array:
+    """Risk by a time from either kind of model; NaN where a binary model does not know that time."""
+    if isinstance(model, FrozenCox):
+        return model.risk(table, time)
+    assert isinstance(model, FrozenLogisticAt)
+    return model.risk_at(table, time)
+
+
+def load_models(entry: Mapping[str, Any]) -> FrozenModels:
+    """Models of either kind from their dictionary."""
+    return FrozenSurvivalModels.from_dict(entry) if entry.get("kind") == KIND else FrozenModels.from_dict(entry)

@@ -1,0 +1,234 @@
+"""A binary model of an event by a horizon, with patients censored before it weighted for and not dropped.
+
+Patients with a known state at the horizon (event before it, or still under observation at it) stand for those who were
+censored, with the inverse of their probability of not being censored as weight (IPCW). Those censored before the
+horizon have weight 0; each of them is counted in `n_censored`.
+
+Sources: Robins JM, Rotnitzky A. 1992; Vock DM et al. J Biomed Inform 2016;61:119 (IPCW for any learner); Zheng Y, Cai
+T, Feng Z. Biometrics 2006;62:279.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import expit
+from scipy.stats import norm
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from hepacast.errors import ModelError, OutcomeError
+from hepacast.modelling.base import Array, as_frame
+from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.named_design import NamedDesign, design_matrix
+from hepacast.modelling.predictors import Predictor, infer_predictors, require_columns
+from hepacast.modelling.survival_follow_up import as_follow_up
+from hepacast.modelling.survival_selection import Choice, Keep, NamedRegression, choose_predictors
+from hepacast.stats.censoring import censoring_model
+from hepacast.stats.logistic import fit_logistic
+
+
+@dataclass(frozen=True)
+class StatesAtHorizon:
+    """Who had the event by the horizon (`event` 1), who had not, and the weights; weight 0: not known.
+
+    A patient under observation at the very horizon is event-free at it.
+    """
+
+    event: Array
+    weight: Array
+    horizon: float
+
+    @property
+    def n_events(self) -> int:
+        """Events by the horizon."""
+        return int((self.event * (self.weight > 0)).sum())
+
+    @property
+    def n_free(self) -> int:
+        """Known to be without the event at the horizon."""
+        return int(((self.weight > 0) & (self.event == 0)).sum())
+
+    @property
+    def n_censored(self) -> int:
+        """Censored before the horizon."""
+        return int((self.weight == 0).sum())
+
+
+def states_at(times: Array, codes: Array, horizon: float) -> StatesAtHorizon:
+    """State of each patient at a horizon and its weight; a competing event before it means that the event never comes.
+
+    Raises
+    ------
+    OutcomeError
+        Nobody had the event by the horizon, or nobody is known to be without it.
+    """
+    model = censoring_model(times, (codes > 0).astype(float))
+    event = (times <= horizon) & (codes == 1)
+    gone = (times <= horizon) & (codes == 2)
+    free = (times > horizon) | ((times == horizon) & (codes == 0))
+    before = model.before(times)
+    weight = np.where(event | gone, 1.0 / np.where(before > 0, before, 1.0), 0.0)
+    # At the horizon itself the censored leave last, so that G just before it is what counts.
+    at = float(model.before(np.array([horizon]))[0])
+    weight = np.where(free, 1.0 / at if at > 0 else 0.0, weight)
+    if not event.any() or not (free | gone).any():
+        raise OutcomeError(
+            f"A binary model of the event by {horizon:g} cannot be fitted.",
+            expected="patients with the event by then, and patients known to be without it",
+            found=f"{int(event.sum())} with, {int((free | gone).sum())} without",
+            remedy="choose another horizon",
+        )
+    return StatesAtHorizon(event.astype(float), weight, float(horizon))
+
+
+@dataclass(frozen=True)
+class FrozenLogisticAt(FrozenLogistic):
+    """A logistic model of the event by one horizon; there is no risk at any other time."""
+
+    horizon: float = float("nan")
+    n_censored: int = 0
+
+    def risk_at(self, frame: pd.DataFrame, time: float) -> Array:
+        """Risk of the event by the horizon; NaN at other times."""
+        return self.risk(frame) if np.isclose(time, self.horizon) else np.full(len(frame), np.nan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, complete."""
+        return super().to_dict() | {"kind": "logistic-at", "horizon": self.horizon, "n_censored": self.n_censored}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**cls._fields_of(entry), horizon=float(entry["horizon"]), n_censored=int(entry["n_censored"]))
+
+
+class LogisticAt(NamedDesign, BaseEstimator):
+    """Weighted logistic regression of the event by a horizon; ``y`` is time and event, shape (n, 2).
+
+    The covariance is the robust (sandwich) one, since weights are no counts of patients.
+
+    Parameters
+    ----------
+    predictors
+        What enters; empty: the weighted rate alone, status ``"no signal"``.
+    horizon
+        In the unit of the follow-up.
+
+    Attributes
+    ----------
+    frozen_
+        The model as plain numbers (`FrozenLogisticAt`).
+    """
+
+    def __init__(
+        self, predictors: Sequence[Predictor] | None = None, horizon: float = 1.0, why_none: str = "no predictor"
+    ) -> None:
+        self.predictors = predictors
+        self.horizon = horizon
+        self.why_none = why_none
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit; rows are patients.
+
+        Raises
+        ------
+        ModelError
+            There is no finite estimate.
+        OutcomeError
+            The horizon leaves no events, or nobody without.
+        """
+        frame = as_frame(X)
+        times, codes = as_follow_up(y, len(frame))
+        states = states_at(times, codes, self.horizon)
+        predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
+        known = states.weight > 0
+        sources, terms, references = self._columns_of(frame[known], predictors)
+        outcome, weight = states.event[known], states.weight[known]
+        rate = float(weight @ outcome / weight.sum())
+        beta = np.array([np.log(rate / (1 - rate))])
+        design = np.empty((int(known.sum()), 0))
+        if terms:
+            design = design_matrix(sources, terms, frame[known])
+            fit = fit_logistic(design, outcome, [term.name for term in terms], weights=weight)
+            if not fit.ok:
+                raise ModelError(
+                    f"The binary model of the event by {self.horizon:g} has no estimate.",
+                    expected="predictors that do not separate the events from the others",
+                    found=fit.reason or fit.status,
+                    remedy="join the levels of the predictor that does, or leave it out",
+                )
+            beta = np.array([fit.intercept, *fit.coef])
+        covariance = _sandwich(design, outcome, weight, beta)
+        z = np.abs(beta) / np.sqrt(np.diag(covariance))
+        self.frozen_ = FrozenLogisticAt(
+            sources=tuple(sources),
+            terms=tuple(terms),
+            coefficients=tuple(float(value) for value in beta),
+            covariance=tuple(tuple(float(value) for value in row) for row in covariance),
+            p_values=tuple(float(value) for value in 2 * norm.sf(z)),
+            method="ipcw" if terms else "intercept only",
+            status="ok" if terms else "no signal",
+            note="" if terms else self.why_none,
+            n=len(frame),
+            n_events=states.n_events,
+            references=references,
+            horizon=float(self.horizon),
+            n_censored=states.n_censored,
+        )
+        return self
+
+    def linear_predictor(self, X: Any) -> Array:
+        """Log odds of each row."""
+        check_is_fitted(self, "frozen_")
+        return self.frozen_.linear_predictor(as_frame(X))
+
+
+def _sandwich(design: Array, outcome: Array, weight: Array, beta: Array) -> Array:
+    matrix = np.column_stack([np.ones(len(outcome)), design])
+    risk = expit(matrix @ beta)
+    bread = np.linalg.inv((matrix * (weight * risk * (1 - risk))[:, None]).T @ matrix)
+    score = matrix * (weight * (outcome - risk))[:, None]
+    return np.asarray(bread @ (score.T @ score) @ bread)
+
+
+class LogisticAtClinical(BaseEstimator):
+    """The clinical binary model: candidates chosen as for the Cox model, each fit weighted (`LogisticAt`)."""
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor] | None = None,
+        horizon: float = 1.0,
+        alpha: float = 0.05,
+        keep: Keep = "independent",
+    ) -> None:
+        self.predictors = predictors
+        self.horizon = horizon
+        self.alpha = alpha
+        self.keep = keep
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Choose and fit."""
+        frame = as_frame(X)
+        candidates = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
+        require_columns(frame, candidates)
+
+        def make(predictors: Sequence[Predictor], why: str) -> NamedRegression:
+            return LogisticAt(predictors, self.horizon, why)
+
+        assert y is not None
+        self.choice_: Choice = choose_predictors(make, candidates, frame, y, alpha=self.alpha, keep=self.keep)
+        self.model_: LogisticAt = self.choice_.final
+        self.selected_ = self.model_.frozen_.names
+        return self
+
+    @property
+    def frozen_(self) -> FrozenLogisticAt:
+        """The final model as plain numbers."""
+        check_is_fitted(self, "model_")
+        return self.model_.frozen_
