@@ -115,12 +115,12 @@ def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None
 def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None]:
     """Read one patient's images and expert masks as the stages will."""
     from hepacast.imaging.io import read_volume
-    from hepacast.study.stages.segmentation import image_path, images_of, judge, labelled_patients, read_expert
+    from hepacast.study.stages.segmentation import images_of, judge, labelled_patients, raw_image_path, read_expert
 
     context, patient = job
     try:
         for sequence in images_of(context).sequences:
-            read_volume(image_path(context, patient, sequence))
+            read_volume(raw_image_path(context, patient, sequence))
         if labelled_patients(context, [patient]):
             labelmap = read_expert(context, patient)
             if images_of(context).segmentation.source == "given":

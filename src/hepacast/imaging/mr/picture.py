@@ -130,7 +130,7 @@ def _contour(axes: Any, cut: npt.NDArray[np.bool_], step: tuple[float, float]) -
 
 def _body(gray: npt.NDArray[Any]) -> tuple[slice, slice]:
     """Rows and columns with signal, with a margin of two voxels."""
-    bright = gray > 0.1 * float(np.percentile(gray, 99))
+    bright = gray > 0.15 * float(np.percentile(gray, 99))
     rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
     if len(rows) == 0:
         return slice(0, gray.shape[0]), slice(0, gray.shape[1])

@@ -17,7 +17,7 @@ from hepacast.report.parse import ResultsError, read_typed
 
 T = TypeVar("T")
 
-STAGES = ("cohort", "segmentation", "radiomics", "modelling", "evaluation")
+STAGES = ("cohort", "preprocessing", "segmentation", "radiomics", "modelling", "evaluation")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from hepacast.study.schema.base import Part, option
+from hepacast.study.schema.preprocessing import Preprocessing
 
 
 class Image(Part):
@@ -67,6 +70,33 @@ class Images(Part):
     )
     lesions: Literal["union", "largest"] = option("union", "several tumors: measured together, or the largest only")
     min_lesion_ml: float = option(0.0, "smaller lesions are left out", unit="ml", ge=0)
+    preprocessing: Preprocessing | None = option(
+        None, "MR only: bias field, registration of the sequences, intensity scale; nothing is changed if left out"
+    )
+
+    @model_validator(mode="after")
+    def _preprocessing_fits(self) -> Images:
+        rules = self.preprocessing
+        if rules is None:
+            return self
+        if any(item.modality != "MR" for item in self.sequences.values()):
+            raise ValueError(
+                "`preprocessing` is for MR: CT intensities are HU already (modality: MR for every sequence)"
+            )
+        if rules.reference is not None and rules.reference not in self.sequences:
+            raise ValueError(f"preprocessing.reference {rules.reference!r} is none of {list(self.sequences)}")
+        if rules.structures and self.segmentation.source != "given":
+            raise ValueError("a normalization by a structure needs given masks; use zscore or nyul with region: body")
+        for name in rules.structures:
+            if name not in self.segmentation.labels:
+                raise ValueError(f"the structure {name!r} of the normalization is not among segmentation.labels")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """Sequence that masks are drawn on."""
+        own = self.preprocessing.reference if self.preprocessing is not None else None
+        return own or next(iter(self.sequences))
 
 
 class Features(Part):

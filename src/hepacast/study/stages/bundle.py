@@ -23,6 +23,11 @@ def write(context: Context, folder: Path) -> None:
     if "unavailable" in frozen:
         write_text(folder / "no-bundle.txt", f"{frozen['unavailable']}\n")
         return
+    images = context.study.images
+    if images is not None and images.preprocessing is not None:
+        # A bundle measures a new image by itself, and would do so on another intensity scale.
+        write_text(folder / "no-bundle.txt", "A bundle cannot preprocess MR images yet.\n")
+        return
     make_bundle(context).write(folder / FILE)
 
 

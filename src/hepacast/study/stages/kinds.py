@@ -119,6 +119,25 @@ def _cohort_work(context: Context, folder: Path) -> None:
     cohort.write(context, folder)
 
 
+def _preprocessing_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import preprocessing
+
+    preprocessing.write(context, folder)
+
+
+def _preprocessing_rules(context: Context) -> Any:
+    assert context.study.images is not None
+    images = context.study.images.model_dump(mode="json")
+    return {"images": [images["sequences"], images["preprocessing"], images["segmentation"]["labels"]]}
+
+
+def _preprocessing_cost(context: Context) -> Cost:
+    patients = len({p for kind, p, _ in _image_files(context) if kind.startswith("images")})
+    assert context.study.images is not None
+    each = len(context.study.images.sequences) * (1.0 + _typical_voxels(context) * 4e-6)
+    return Cost(each * patients / resolve_workers(context.workers), 2e9)
+
+
 def _segmentation_work(context: Context, folder: Path) -> None:
     from hepacast.study.stages import segmentation
 
@@ -223,9 +242,20 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         _quick,
     ),
     StageKind(
+        "preprocessing",
+        "MR: bias field, registration, intensity scale",
+        ("cohort",),
+        _preprocessing_rules,
+        _image_inputs,
+        _preprocessing_work,
+        ("imaging",),
+        lambda c: c.study.images is not None and c.study.images.preprocessing is not None,
+        _preprocessing_cost,
+    ),
+    StageKind(
         "segmentation",
         "a mask of every patient, and how good it is",
-        ("cohort",),
+        ("cohort", "preprocessing"),
         lambda c: _dump(c, "seed", "images"),
         _image_inputs,
         _segmentation_work,
@@ -236,7 +266,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
     StageKind(
         "radiomics",
         "features of every VOI",
-        ("cohort", "segmentation"),
+        ("cohort", "preprocessing", "segmentation"),
         _feature_rules,
         _none,
         _radiomics_work,

@@ -46,10 +46,18 @@ def images_of(context: Context) -> Images:
 
 
 def image_path(context: Context, patient: str, sequence: str | None = None) -> Path:
-    """A patient's image; by default of the first sequence, on which masks are drawn."""
-    sequences = images_of(context).sequences
-    name = sequence or next(iter(sequences))
-    return context.path(sequences[name].path, patient=patient)
+    """A patient's image as stages measure it (preprocessed, for MR); by default the one on which masks are drawn."""
+    if images_of(context).preprocessing is not None:
+        from hepacast.study.stages.preprocessing import preprocessed_path
+
+        return preprocessed_path(context, patient, sequence or images_of(context).reference)
+    return raw_image_path(context, patient, sequence)
+
+
+def raw_image_path(context: Context, patient: str, sequence: str | None = None) -> Path:
+    """A patient's image as the study file names it."""
+    images = images_of(context)
+    return context.path(images.sequences[sequence or images.reference].path, patient=patient)
 
 
 def labelled_patients(context: Context, patients: list[str]) -> list[str]:
@@ -123,7 +131,7 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
     text = options.second_reader if second else options.masks
     assert text is not None
     path = context.path(text, patient=patient)
-    image = read_volume(image_path(context, patient))
+    image = read_volume(raw_image_path(context, patient))
     try:
         if overlay is not None:
             from hepacast.imaging.io import check_mask_geometry
@@ -131,12 +139,25 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
             check_mask_geometry(
                 image, read_labelmap(path).volume, overlay_path=overlay, where=f"patient {patient}: {path}"
             )
-        return GivenSegmenter(path, options.labels).segment(image).labelmap
+        labelmap = GivenSegmenter(path, options.labels).segment(image).labelmap
+        return _on_the_grid(context, patient, labelmap)
     except HepacastError as error:
         if error.where is None:
             error.where = f"patient {patient}: {path}"
             error.args = (str(error),)
         raise
+
+
+def _on_the_grid(context: Context, patient: str, labelmap: LabelMap) -> LabelMap:
+    """A mask drawn on the original image, on the grid that preprocessing has resampled it to."""
+    rules = images_of(context).preprocessing
+    finished = image_path(context, patient)
+    if rules is None or rules.spacing is None or not finished.exists():  # `hepacast check` comes before any stage
+        return labelmap
+    from hepacast.imaging.resample import resample_mask
+
+    image = read_volume(finished)
+    return LabelMap(resample_mask(labelmap.volume, reference=image), labelmap.labels)
 
 
 def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:

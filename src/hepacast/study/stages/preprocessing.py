@@ -1,0 +1,282 @@
+"""Stage before segmentation, MR only: bias field, registration to the reference sequence, intensity scale.
+
+Corrected and registered images are kept under a hash of their content and settings; the intensity scale is applied
+afterwards, as Nyul's is learned from the training patients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepacast.cohort import Cohort, read_cohort
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import read_json, write_json
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.stages import code_hash
+from hepacast.errors import HepacastError
+from hepacast.imaging.io import read_labelmap, read_volume, write_volume
+from hepacast.imaging.mr import NyulStandardizer, body_mask, correct_bias, register, registration_png
+from hepacast.imaging.mr.normalize import region_values, white_stripe, zscore
+from hepacast.imaging.mr.register import Registration
+from hepacast.imaging.resample import resample_image, resample_mask
+from hepacast.imaging.volume import Volume
+from hepacast.study.context import Context
+from hepacast.study.schema import Images
+from hepacast.study.schema.preprocessing import Preprocessing
+
+IMAGES, REPORT, LANDMARKS = "images", "preprocessing.json", "landmarks.json"
+#: Intensities of a region kept a patient to learn landmarks from.
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One patient's sequences; results go to `folder` under a name that is a hash of all of this."""
+
+    patient: str
+    files: tuple[tuple[str, Path], ...]
+    reference: str
+    rules: Preprocessing
+    mask: Path | None
+    labels: tuple[tuple[str, int], ...]
+    folder: Path
+    picture: Path | None = None
+
+    def made(self, sequence: str) -> Path:
+        """Where the corrected and registered sequence is kept."""
+        return self.folder / f"{sequence}.nii.gz"
+
+
+def preprocessed_path(context: Context, patient: str, sequence: str) -> Path:
+    """A patient's finished image, as later stages read it."""
+    return context.out / "preprocessing" / IMAGES / patient / f"{sequence}.nii.gz"
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage: images, numbers of every patient, pictures, Methods sentence."""
+    cohort = read_cohort(context.out / "cohort")
+    content = preprocess(context, cohort.patients, folder, cohort=cohort)
+    write_json(folder / REPORT, content)
+    write_json(folder / "methods.json", [_sentence(_rules(context), content)])
+    failed = [{"reason": f"MR preprocessing failed: {row['reason']}", "patients": [row["patient"]]}
+              for row in content["patients"] if row["status"] == "failed"]  # fmt: skip
+    if failed:
+        # Later stages would stop at the missing file with a worse message.
+        raise HepacastError(
+            "Some MR images cannot be preprocessed.",
+            found="; ".join(f"{row['patients'][0]}: {row['reason']}" for row in failed[:5]),
+            remedy="look at these images, or exclude the patients with a reason in the study file",
+        )
+
+
+def preprocess(context: Context, patients: list[str], folder: Path, *, cohort: Cohort | None = None) -> dict[str, Any]:
+    """Preprocess patients into ``folder/images``; without a cohort the landmarks of the study's own are used."""
+    rules, images = _rules(context), _images(context)
+    jobs = [_job(context, p, n < rules.pictures, folder) for n, p in enumerate(patients)]
+    with context.reporter.track("bias field and registration") as progress:
+        rows = map_items(_prepare, jobs, workers=context.workers, progress=progress)
+    good = [job for job, row in zip(jobs, rows, strict=True) if row["status"] != "failed"]
+    scales = _landmarks(context, good, cohort) if rules.normalization == "nyul" else None
+    if scales is not None and cohort is not None:
+        write_json(folder / LANDMARKS, scales)
+    tasks = [(job, folder / IMAGES / job.patient, scales) for job in good]
+    with context.reporter.track("intensity scale") as progress:
+        problems = map_items(_finish, tasks, workers=context.workers, progress=progress)
+    for job, problem in zip(good, problems, strict=True):
+        if problem:
+            row = next(item for item in rows if item["patient"] == job.patient)
+            row |= {"status": "failed", "reason": problem}
+    return {"reference": images.reference, "patients": rows, "settings": rules.model_dump(mode="json"),
+            "summary": _summary(rows)}  # fmt: skip
+
+
+def _images(context: Context) -> Images:
+    assert context.study.images is not None
+    return context.study.images
+
+
+def _rules(context: Context) -> Preprocessing:
+    rules = _images(context).preprocessing
+    assert rules is not None
+    return rules
+
+
+def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> _Job:
+    images, rules = _images(context), _rules(context)
+    files = tuple((name, context.path(item.path, patient=patient)) for name, item in images.sequences.items())
+    options = images.segmentation
+    given = options.source == "given" and options.masks is not None
+    mask = context.path(options.masks, patient=patient) if given and options.masks is not None else None
+    geometric = rules.model_dump(include={"bias_correction", "bias_voxel_mm", "registration", "spacing"})
+    prints = [(name, context.fingerprints.of(path)) for name, path in files if path.exists()]
+    key = hash_value([prints, images.reference, geometric, code_hash(("imaging/mr", "imaging/resample"))])
+    return _Job(
+        patient, files, images.reference, rules, mask, tuple(options.labels.items()),
+        context.cache / "mr" / key[:32], folder / f"registration-{patient}.png" if with_picture else None,
+    )  # fmt: skip
+
+
+def _prepare(job: _Job) -> dict[str, Any]:
+    """In a worker: bias field and registration of one patient; numbers, or why there are none."""
+    record = job.folder / "record.json"
+    try:
+        if not record.is_file() or job.picture is not None:
+            numbers, pair = _work(job)
+            write_json(record, numbers)
+            if job.picture is not None and pair[1]:
+                tumor = _structure(job, pair[0], "tumor")
+                title = f"Patient {job.patient}"
+                registration_png(pair[0], pair[1], job.picture, mask=tumor, name=job.reference, title=title)
+    except HepacastError as error:
+        return {"patient": job.patient, "status": "failed", "reason": error.message}
+    known: dict[str, Any] = read_json(record)
+    return {"patient": job.patient, "status": "ok", "reason": None, **known}
+
+
+def _work(job: _Job) -> tuple[dict[str, Any], tuple[Volume, dict[str, Registration]]]:
+    rules = job.rules
+    volumes: dict[str, Volume] = {}
+    spread: dict[str, float] = {}
+    for name, path in job.files:
+        volume = read_volume(path)
+        if rules.bias_correction == "n4":
+            corrected = correct_bias(volume, shrink_mm=rules.bias_voxel_mm)
+            volume, spread[name] = corrected.image, corrected.spread
+        volumes[name] = volume.with_array(volume.array.astype(np.float32))
+    reference = volumes[job.reference]
+    body = body_mask(reference)
+    moved: dict[str, Registration] = {}
+    for name in volumes:
+        if name == job.reference:
+            continue
+        if rules.registration != "none":
+            moved[name] = register(volumes[name], reference, kind=rules.registration, mask=body)
+            volumes[name] = moved[name].image
+        else:
+            volumes[name] = resample_image(volumes[name], reference=reference, fill=0.0)
+    for name, volume in volumes.items():
+        final = volume if rules.spacing is None else resample_image(volume, spacing=rules.spacing)
+        write_volume(final, job.made(name))
+    numbers = {"bias": spread, "registration": {name: item.to_json() for name, item in moved.items()}}
+    return numbers, (reference, moved)
+
+
+def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
+    """A structure of the given masks on the reference's grid; None where there is none."""
+    labels = dict(job.labels)
+    if job.mask is None or name not in labels or not job.mask.exists():
+        return None
+    mask = read_labelmap(job.mask, labels).mask(name)
+    if mask.geometry.size == reference.geometry.size and mask.geometry.corner_offset_mm(reference.geometry) < 0.01:
+        return mask
+    return resample_mask(mask, reference=reference, threshold=0.5)
+
+
+def _region(job: _Job, image: Volume) -> Volume | None:
+    """Where the intensity scale is taken, on the finished grid."""
+    rules = job.rules
+    name = rules.tissue if rules.normalization == "white-stripe" else rules.region
+    return body_mask(image) if name == "body" else _structure(job, image, name)
+
+
+def _landmarks(context: Context, jobs: list[_Job], cohort: Cohort | None) -> dict[str, Any]:
+    """Nyul's landmarks by sequence: of the training patients; of a finished study for patients of no cohort."""
+    if cohort is None:
+        known: dict[str, Any] = read_json(context.out / "preprocessing" / LANDMARKS)
+        return known
+    training = set(cohort.members("training"))
+    scales = {}
+    for name, _ in jobs[0].files:
+        samples = []
+        for job in (item for item in jobs if item.patient in training):
+            image = read_volume(job.made(name))
+            region = _region(job, read_volume(job.made(job.reference)))
+            values = region_values(image, region)
+            samples.append(values[:: max(1, len(values) // _SAMPLE)])
+        scales[name] = NyulStandardizer(high=job.rules.scale).fit(samples).to_dict()
+    return scales
+
+
+def _finish(task: tuple[_Job, Path, dict[str, Any] | None]) -> str | None:
+    """In a worker: put one patient's images on the scale and write them; returns what went wrong."""
+    job, folder, scales = task
+    rules = job.rules
+    try:
+        reference = read_volume(job.made(job.reference))
+        region = _region(job, reference)
+        for name, _ in job.files:
+            image = read_volume(job.made(name))
+            if rules.normalization == "zscore":
+                image = zscore(image, region)
+            elif rules.normalization == "white-stripe" and region is not None:
+                image = white_stripe(image, region)
+            elif scales is not None:
+                image = NyulStandardizer.from_dict(scales[name]).apply(image, region)
+            if rules.normalization in ("zscore", "white-stripe"):
+                image = image.with_array(image.array * np.float32(rules.scale))
+            write_volume(image, folder / f"{name}.nii.gz")
+    except HepacastError as error:
+        return error.message
+    return None
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians and extremes over the patients, by sequence."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for name, item in row.get("registration", {}).items():
+            entry = found.setdefault(name, {"before": [], "after": [], "displacement_mm": [], "kept": []})
+            entry["before"].append(item["mutual_information_before"])
+            entry["after"].append(item["mutual_information_after"])
+            entry["displacement_mm"].append(item["displacement_mm"])
+            entry["kept"].append(float(item["status"] == "kept"))
+    bias: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.get("bias", {}).items():
+            bias.setdefault(name, []).append(value)
+    return {
+        "bias_spread": {name: float(np.median(values)) for name, values in bias.items()},
+        "registration": {
+            name: {
+                "mutual_information_before": float(np.median(item["before"])),
+                "mutual_information_after": float(np.median(item["after"])),
+                "displacement_mm": float(np.median(item["displacement_mm"])),
+                "largest_displacement_mm": float(np.max(item["displacement_mm"])),
+                "n": len(item["kept"]),
+                "n_kept": int(np.sum(item["kept"])),
+            }
+            for name, item in found.items()
+        },
+    }
+
+
+_SCALES = {
+    "zscore": "scaled to mean 0 and standard deviation {scale:g} of the {region}",
+    "nyul": "brought to Nyul's standard scale [@nyul], whose landmarks were learned from the training patients",
+    "white-stripe": "scaled by the peak of the {tissue} and the spread around it (after WhiteStripe [@whitestripe])",
+}
+
+
+def _sentence(rules: Preprocessing, content: dict[str, Any]) -> dict[str, Any]:
+    """The Methods sentence."""
+    parts, keys = [], []
+    if rules.bias_correction == "n4":
+        parts.append("the bias field was corrected with N4 [@n4]")
+        keys.append("n4")
+    if rules.registration != "none":
+        parts.append(
+            f"the other sequences were registered to the {content['reference']} one ({rules.registration}, Mattes' "
+            "mutual information [@mattes])"
+        )
+        keys.append("mattes")
+    if rules.spacing is not None:
+        parts.append(f"images were resampled to {' x '.join(f'{v:g}' for v in rules.spacing)} mm")
+    if rules.normalization != "none":
+        parts.append("intensities were " + _SCALES[rules.normalization].format(**rules.model_dump()))
+        keys += {"nyul": ["nyul"], "white-stripe": ["whitestripe"]}.get(rules.normalization, [])
+    text = "MR images: " + "; ".join(parts) + "." if parts else "MR images were used as they were."
+    return {"stage": "preprocessing", "text": text, "citations": keys}
