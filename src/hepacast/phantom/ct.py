@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.volume import Volume
 from hepacast.phantom.anatomy import HU, Body, make_body
 from hepacast.phantom.liver import (
+    Tumors,
     liver_mask,
     parenchyma_texture,
     place_tumors,
@@ -42,7 +44,11 @@ class PhantomCT(NamedTuple):
     labels: LabelMap
 
 
-def make_ct(spec: PatientSpec, size: str = "demo") -> PhantomCT:
+#: Called with image (HU, changed in place), grid, liver, tumors and a maker of random streams by purpose.
+Paint = Callable[[Field, Grid, Mask, Tumors, Callable[[str], np.random.Generator]], None]
+
+
+def make_ct(spec: PatientSpec, size: str = "demo", *, paint: Paint | None = None) -> PhantomCT:
     """Draw one patient's abdomen.
 
     Parameters
@@ -52,6 +58,8 @@ def make_ct(spec: PatientSpec, size: str = "demo") -> PhantomCT:
     size
         ``demo``: 96 x 96 x 31 voxels of 3.6 x 3.6 x 5 mm; ``full``: 512 x 512 x 40 of 0.68 x 0.68 x 5 mm;
         ``tiny``: 48 x 48 x 16, for tests.
+    paint
+        Changes the tissue after liver, vessels and tumors are drawn and before the scanner's blur and noise.
 
     Returns
     -------
@@ -81,6 +89,8 @@ def make_ct(spec: PatientSpec, size: str = "demo") -> PhantomCT:
     image += veins * ((hu + 46.0) - image)
     tissue = tumor_values(grid, tumors, hu, spec, stream("tissue"))
     image[tumors.mask] = tissue[tumors.mask]
+    if paint is not None:
+        paint(image, grid, liver, tumors, stream)
     scanned = _scan(grid, image, stream("scanner"))
     labels = np.where(tumors.mask, LABELS["tumor"], np.where(liver, LABELS["parenchyma"], 0)).astype(np.uint8)
     return PhantomCT(Volume(scanned, grid.geometry), LabelMap(Volume(labels, grid.geometry), dict(LABELS)))

@@ -1,0 +1,137 @@
+"""Where a network looks: Grad-CAM (Selvaraju et al., ICCV 2017) and occlusion (Zeiler & Fergus, ECCV 2014)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hepacast.deep.blocks import enlarge
+from hepacast.deep.inference import as_batch, scaled_covariates
+from hepacast.deep.trained import TrainedNetwork
+from hepacast.errors import ModelError
+
+Map = npt.NDArray[np.float32]
+
+
+def grad_cam(trained: TrainedNetwork, crop: npt.NDArray[Any], covariates: Any = None, level: int | None = None) -> Map:
+    """How much each place raises the outcome's score.
+
+    At each level of the encoder the feature maps are weighted with their mean gradient, added and cut at 0; the maps of
+    all levels, each with its maximum at 1, are averaged (coarse levels alone are blurred over half of a small crop).
+
+    Parameters
+    ----------
+    trained
+        A network with a prediction pathway.
+    crop
+        (channels, z, y, x).
+    covariates
+        (p,) where the network takes them.
+    level
+        One level of the encoder instead of all; 0 is the stem.
+
+    Returns
+    -------
+    array
+        float32, (z, y, x), 0 to 1; all 0 where nothing raises the score.
+
+    Raises
+    ------
+    ModelError
+        The network predicts no outcome.
+    """
+    if not trained.spec.predicts:
+        raise ModelError("A network without a prediction pathway has nothing to explain by Grad-CAM.")
+    network = trained.build()
+    image = as_batch(crop[None], np.array([0]), trained.channels, "cpu")
+    maps: list[torch.Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        output.retain_grad()
+        maps.append(output)
+
+    parts = [network.encoder.stem, *network.encoder.stages]
+    hooks = [part.register_forward_hook(keep) for part in parts]
+    try:
+        values = None if covariates is None else np.asarray(covariates, dtype=float)[None]
+        network(image, scaled_covariates(values, trained.covariates, np.array([0]))).outcome.sum().backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    chosen = maps if level is None else [maps[level]]
+    found = [_weighted(item, image.shape[2:]) for item in chosen]
+    return np.asarray(np.mean(found, axis=0), dtype=np.float32)
+
+
+def _weighted(level: torch.Tensor, size: torch.Size) -> Map:
+    gradient = level.grad
+    if gradient is None:
+        return np.zeros(tuple(size), dtype=np.float32)
+    weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
+    heat = torch.relu((weights * level.detach()).sum(dim=1, keepdim=True))
+    heat = enlarge(heat, size)[0, 0]
+    peak = float(heat.max())
+    return np.asarray((heat / peak if peak > 0 else heat).numpy(), dtype=np.float32)
+
+
+def occlusion(
+    trained: TrainedNetwork,
+    crop: npt.NDArray[Any],
+    covariates: Any = None,
+    *,
+    side: int = 8,
+    step: int = 4,
+    batch: int = 16,
+) -> Map:
+    """How much the score falls when a cube is hidden (its voxels set to each channel's mean).
+
+    Parameters
+    ----------
+    trained, crop, covariates
+        As in `grad_cam`.
+    side, step
+        Of the cubes, voxels.
+
+    Returns
+    -------
+    array
+        float32, (z, y, x): mean fall of the log odds (binary) or of the score over the cubes that hide the voxel;
+        positive where the place speaks for the event.
+    """
+    image = np.asarray(crop, dtype=np.float32)
+    places = [
+        (z, y, x)
+        for z in _starts(image.shape[1], side, step)
+        for y in _starts(image.shape[2], side, step)
+        for x in _starts(image.shape[3], side, step)
+    ]
+    values = None if covariates is None else np.asarray(covariates, dtype=float)[None]
+    whole = _logit(trained, image[None], values)[0]
+    total, count = np.zeros(image.shape[1:], dtype=np.float32), np.zeros(image.shape[1:], dtype=np.float32)
+    fill = image.mean(axis=(1, 2, 3))[:, None, None, None]
+    for start in range(0, len(places), batch):
+        part = places[start : start + batch]
+        hidden = np.repeat(image[None], len(part), axis=0)
+        for row, (z, y, x) in enumerate(part):
+            hidden[row, :, z : z + side, y : y + side, x : x + side] = fill
+        falls = whole - _logit(trained, hidden, None if values is None else np.repeat(values, len(part), axis=0))
+        for (z, y, x), fall in zip(part, falls, strict=True):
+            total[z : z + side, y : y + side, x : x + side] += fall
+            count[z : z + side, y : y + side, x : x + side] += 1.0
+    return total / np.maximum(count, 1.0)
+
+
+def _starts(length: int, side: int, step: int) -> list[int]:
+    last = max(0, length - side)
+    return sorted({*range(0, last + 1, step), last})
+
+
+def _logit(trained: TrainedNetwork, crops: npt.NDArray[Any], covariates: Any) -> npt.NDArray[np.float64]:
+    scores = trained.apply(crops, covariates, batch=16).scores
+    if trained.spec.outcome != "binary":
+        return scores
+    inside = np.clip(scores, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(inside / (1 - inside)))
