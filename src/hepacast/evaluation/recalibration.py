@@ -22,6 +22,7 @@ from hepacast.evaluation.calibration import logistic_recalibration
 from hepacast.evaluation.predictions import Array, probability, risks, score_array
 from hepacast.evaluation.roc import auc_with_variance
 from hepacast.evaluation.val_prob import fixed_fit
+from hepacast.stats.closed_test import closed_test
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
 from hepacast.stats.results import TestResult, impossible
@@ -160,15 +161,8 @@ def _closed_test(y: Array, lp: Array, x: ArrayLike | None, names: Sequence[str] 
     methods = METHODS if x is not None else METHODS[:-1]
     tried = {name: _recalibrated(name, y, lp, x, names) for name in methods}
     usable = [name for name in methods if tried[name][0].status == "ok"]
-    largest = usable[-1]
-    p: dict[str, float] = {}
-    chosen = largest
-    for name in usable[:-1]:
-        gain = 2.0 * (tried[largest][1] - tried[name][1])
-        p[name] = float(chi2.sf(max(gain, 0.0), tried[largest][2] - tried[name][2]))
-        if p[name] > 0.05:
-            chosen = name
-            break
+    loglik = {name: tried[name][1] for name in usable}
+    chosen, p = closed_test(loglik, {name: tried[name][2] for name in usable})
     found = tried[chosen][0]
     return Recalibration(**{**found.__dict__, "p": p})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -76,13 +76,17 @@ def _transformed(deaths: Array, times: Array, events: Array, transform: str) -> 
 
 @dataclass(frozen=True)
 class Concordance:
-    """Share of comparable pairs that a risk score orders rightly; ties in the score count one half."""
+    """Share of comparable pairs that a risk score orders rightly; ties in the score count one half.
+
+    `influence` has one value a patient; `se` is the root of the sum of their squares.
+    """
 
     c: float
     se: float
     concordant: float
     discordant: float
     tied_score: float
+    influence: Array = field(repr=False, default_factory=lambda: np.zeros(0))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval, cut to [0, 1]."""
@@ -134,7 +138,21 @@ def concordance(
         float(concordant.sum()),
         total - float(concordant.sum()) - float(tied.sum()),
         float(tied.sum()),
+        influence,
     )
+
+
+def compare_concordance(first: Concordance, second: Concordance) -> tuple[float, float, float, float]:
+    """Difference of two C of the same patients: difference, standard error, z, two-sided P.
+
+    Source: Therneau & Atkinson, "Concordance", vignette of R's survival (infinitesimal jackknife).
+    """
+    if len(first.influence) != len(second.influence):
+        raise OutcomeError("Two C can be compared on the same patients only.")
+    difference = first.c - second.c
+    se = float(np.sqrt(((first.influence - second.influence) ** 2).sum()))
+    z = difference / se if se > 0 else 0.0
+    return difference, se, z, float(2 * stats.norm.sf(abs(z)))
 
 
 def _censoring_weight(times: Array, events: Array) -> Array:
