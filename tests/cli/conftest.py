@@ -107,7 +107,10 @@ class SmallStudy:
         number = int(patient[1:])
         liver = sphere(GRID, (36.0, 33.0, 22.0), 18.0 + number % 5)
         tumor = sphere(GRID, (33.0 + number % 4, 30.0, 22.0), 7.0)
-        return np.where(tumor, 2, np.where(liver, 1, 0)).astype(np.uint8)
+        labels = np.where(tumor, 2, np.where(liver, 1, 0)).astype(np.uint8)
+        # No two patients have the same mask.
+        labels.flat[np.flatnonzero(labels == 1)[number]] = 0
+        return labels
 
     def write(self) -> Path:
         """Write table and study file; returns the folder."""

@@ -225,6 +225,21 @@ def test_mask_of_another_patient_with_another_grid(small, hepacast):
     assert "masks/S03.nii.gz" in message
 
 
+def test_mask_of_another_patient_on_the_same_grid(small, hepacast):
+    """Nothing in the geometry tells it; that two patients have one mask does."""
+    shutil.copyfile(small.mask("S09"), small.mask("S03"))
+    refused(small, hepacast, "The mask of patient S09 is the same file as that of patient S03", "masks/S03.nii.gz")
+    answer = hepacast("check", small.folder)
+    assert answer.code == 2
+    assert "1 error:" in answer.out
+    assert "S09" in answer.out
+
+
+def test_image_of_another_patient(small, hepacast):
+    shutil.copyfile(small.image("S03"), small.image("S30"))
+    refused(small, hepacast, "The image of patient S30 is the same file as that of patient S03")
+
+
 def test_mask_with_other_spacing(small, hepacast):
     rewrite(small.mask("S03"), small.labels("S03"), Geometry(GRID.size, (3.0, 3.0, 2.5), GRID.origin))
     refused(small, hepacast, "S03", "spacing", "2.5")
@@ -466,6 +481,121 @@ def test_earlier_results_stay_when_a_later_run_is_refused(small, hepacast):
     assert hepacast(*words).code == 2
     after = {item: item.read_bytes() for item in small.out.rglob("*") if item.is_file() and ".cache" not in item.parts}
     assert after == before
+
+
+# -- one image: extract, segment ---------------------------------------------------------------------------------------
+
+
+def spoil(small, kind):
+    """A bad image made of S05's, and a word that the message must have."""
+    import nibabel
+
+    path = small.folder / "bad.nii.gz"
+    content = small.image("S05").read_bytes()
+    if kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+        return path, "damaged or incomplete"
+    if kind == "two-dimensional":
+        nibabel.save(nibabel.Nifti1Image(np.zeros((24, 22), np.int16), np.eye(4)), path)
+        return path, "2"
+    if kind == "time series":
+        nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 4, 3), np.int16), np.eye(4)), path)
+        return path, "4"
+    if kind == "not a number":
+        write_volume(Volume(np.full(GRID.size[::-1], np.nan, np.float32), GRID), path)
+        return path, "number"
+    if kind == "no image":
+        path.write_bytes(b"<html>404 Not Found</html>")
+        return path, "bad.nii.gz"
+    if kind == "missing":
+        return path, "does not exist"
+    write_dicom(small.folder / "bad", read_volume(small.image("S05")))
+    (small.folder / "bad" / "slice04.dcm").unlink()
+    return small.folder / "bad", "slice"
+
+
+BAD_IMAGES = ("truncated", "two-dimensional", "time series", "not a number", "no image", "missing", "missing slice")
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_an_image_that_cannot_be_used_is_refused_by_every_command(small, hepacast, kind):
+    path, word = spoil(small, kind)
+    before = sorted(small.folder.rglob("*"))
+    out = small.folder / "new"
+    for words in (
+        ("extract", path, small.mask("S05"), "--labels", "parenchyma=1,tumor=2", "-o", out / "features.csv"),
+        ("segment", path, "-o", out / "mask.nii.gz", "--overlay", out / "mask.png"),
+    ):
+        answer = hepacast(*words, "--quiet")
+        assert answer.code == 2, answer
+        assert word in answer.err
+        assert "Traceback" not in answer.err
+    assert sorted(small.folder.rglob("*")) == before
+
+
+def test_a_mask_that_cannot_be_used_is_refused_by_extract(small, hepacast):
+    labels = small.labels("S05")
+    moved = Geometry(GRID.size, GRID.spacing, (GRID.origin[0] + 3.0, *GRID.origin[1:]))
+    smaller = Geometry((20, 22, 10), GRID.spacing, GRID.origin)
+    bad = small.folder / "bad.nii.gz"
+    for content, grid, text in (
+        (labels, moved, "3.00 mm"),
+        (labels[:, :, :20], smaller, "24"),
+        (labels * 7, GRID, "7, 14"),
+        (labels * np.float32(0.5), GRID, "whole numbers"),
+    ):
+        rewrite(bad, content, grid)
+        answer = hepacast(
+            *("extract", small.image("S05"), bad, "--labels", "parenchyma=1,tumor=2", "--quiet"),
+            *("--settings", small.folder / "features.yaml", "-o", small.folder / "features.csv"),
+        )
+        assert answer.code == 2, answer
+        assert text in answer.err
+        assert not (small.folder / "features.csv").exists()
+
+
+def test_an_empty_voi_is_a_row_with_its_reason(small, hepacast):
+    """Extract measures what it can: a failure is a status, never a number."""
+    import pandas as pd
+
+    rewrite(small.mask("S05"), np.where(small.labels("S05") == 1, 1, 0).astype(np.uint8), GRID)
+    words = ("extract", small.image("S05"), small.mask("S05"), "--labels", "parenchyma=1,tumor=2", "--quiet")
+    answer = hepacast(*words, "--settings", small.folder / "features.yaml", "-o", small.folder / "features.parquet")
+    assert answer.code == 0, answer.err
+    assert "tumor: failed" in answer.out
+    table = pd.read_parquet(small.folder / "features.parquet")
+    tumor = table[table["voi"] == "tumor"]
+    assert len(tumor) == (table["voi"] == "parenchyma").sum() > 0
+    assert (tumor["status"] == "failed").all()
+    assert tumor["value"].isna().all()
+    assert tumor["reason"].str.contains("empty").all()
+
+
+def test_results_of_one_image_that_cannot_be_written(small, hepacast, disk):
+    """Refused before the work where that can be known, and without a trace where the disk is full at the end."""
+    fast = ("--labels", "parenchyma=1,tumor=2", "--settings", small.folder / "features.yaml", "--quiet")
+    extract = ("extract", small.image("S05"), small.mask("S05"), *fast, "-o")
+    segment = ("segment", small.image("S05"), "--quiet", "-o")
+    (small.folder / "file").write_text("a file, no folder")
+    full = disk("size=4k")
+    (full / "others.bin").write_bytes(b"x" * 4096)
+    cases = [
+        ((*extract, small.folder / "file" / "features.csv"), "cannot be written"),
+        ((*extract, small.folder), ".csv or .parquet"),
+        ((*segment, small.folder / "file" / "mask.nii.gz"), "cannot be written"),
+        ((*segment, small.folder / "mask.txt"), "Images cannot be written as .txt"),
+        ((*segment, small.folder / "mask.nii.gz", "--overlay", small.folder / "mask.jpg"), ".png"),
+        ((*segment, small.folder / "mask.nii.gz", "--overlay", small.folder / "file" / "x.png"), "cannot be written"),
+        ((*extract, full / "features.csv"), "The disk is full"),
+        (("init", full / "study"), "The disk is full"),
+    ]
+    before = sorted(small.folder.rglob("*"))
+    for words, text in cases:
+        answer = hepacast(*words)
+        assert answer.code == 2, (words, answer)
+        assert text in answer.err, (words, answer.err)
+    assert sorted(small.folder.rglob("*")) == before
+    assert [item.name for item in full.iterdir()] == ["others.bin"]
 
 
 # -- check lists everything at once ------------------------------------------------------------------------------------

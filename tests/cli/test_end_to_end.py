@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import docx
@@ -20,9 +21,9 @@ import psutil
 import pytest
 
 from hepacast.compute.files import read_json
+from hepacast.imaging.io import read_labelmap, read_volume, write_volume
+from hepacast.imaging.volume import Volume
 from hepacast.study.load import load_study
-
-pytestmark = pytest.mark.slow
 
 STAGES = ["cohort", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"]
 
@@ -354,6 +355,36 @@ def test_models_images_and_bundles_that_cannot_be_used(finished, hepacast, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_predict_refuses_images_and_masks_as_a_study_does(finished, hepacast, tmp_path):
+    patient = finished.image("P050")
+    image, mask = read_volume(patient[1]), read_labelmap(patient[3]).volume
+    geometry = image.geometry
+    moved = replace(geometry, origin=(geometry.origin[0] + 3.0, *geometry.origin[1:]))
+    whole = Path(patient[1]).read_bytes()
+    (tmp_path / "in").mkdir()
+    cut, shifted, empty, one = (tmp_path / "in" / f"{name}.nii.gz" for name in ("cut", "shifted", "empty", "one"))
+    cut.write_bytes(whole[: len(whole) // 2])
+    write_volume(Volume(mask.array, moved), shifted)
+    write_volume(mask.with_array(mask.array * 0), empty)
+    write_volume(mask.with_array((mask.array == 1).astype(np.uint8)), one)
+    (tmp_path / "file").write_text("no folder")
+    cases = [
+        (cut, patient[3], "out", "damaged or incomplete"),
+        (patient[1], shifted, "out", "3.00 mm"),
+        (patient[1], finished.image("P051")[1], "out", "whole numbers|None of the named labels"),
+        (patient[1], empty, "out", "empty"),
+        (patient[1], one, "out", "tumor.*empty"),
+        (patient[1], patient[3], "file", "cannot be written"),
+    ]
+    for a, b, out, text in cases:
+        words = ("predict", finished.bundle, "--image", a, "--mask", b, "--labs", *finished.labs("P050"), "--quiet")
+        answer = hepacast(*words, "--out", tmp_path / out)
+        assert answer.code == 2, answer
+        assert re.search(text, answer.err, re.DOTALL), answer.err
+        assert "Traceback" not in answer.err
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "in"]
+
+
 # -- one image ---------------------------------------------------------------------------------------------------------
 
 
@@ -483,12 +514,20 @@ def test_order_of_patients_and_number_of_processes_change_nothing(finished, hepa
     assert one == other
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
 @pytest.mark.slow
-def test_number_of_processes_changes_no_byte_of_the_bundle(finished, program, tmp_path):
+@pytest.mark.parametrize(("workers", "threads", "cores"), [(3, 2, None), (0, 1, 1), (1, 4, 1)])
+def test_processes_threads_and_cores_change_no_byte_of_the_bundle(finished, tmp_path, workers, threads, cores):
+    """A computer with one core, or one whose libraries use several threads, gives the same model."""
     folder = tmp_path / "study"
     shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("results"))
-    answer = program("run", folder, "--workers", "3", "--until", "bundle", "--quiet", env={"OMP_NUM_THREADS": "2"})
-    assert answer.code == 0, answer.err
+    command = [sys.executable, "-m", "hepacast.cli.main", "run", str(folder), "--until", "bundle", "--quiet"]
+    if cores and shutil.which("taskset"):
+        command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
+    subprocess.run([*command, "--workers", str(workers)], check=True, env=environment, stdout=subprocess.DEVNULL)
     same_numbers(finished.out, folder / "results")
     assert (folder / "results" / "model.hepacast").read_bytes() == finished.bundle.read_bytes()
 

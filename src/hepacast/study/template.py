@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from hepacast.compute.files import write_text
+from hepacast.compute.files import atomic_folder, write_text
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import _branches, _is_model
 from hepacast.study.schema import Study
@@ -66,8 +66,9 @@ def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False)
             where=str(study),
             remedy="choose another folder, or --force",
         )
-    write_text(study, render_study(values))
-    write_text(table, _table_template(values))
+    with atomic_folder(folder) as scratch:
+        write_text(scratch / study.name, render_study(values))
+        write_text(scratch / table.name, _table_template(values))
     return [study, table]
 
 

@@ -1,0 +1,59 @@
+"""Images or masks that two patients share: one of them was copied to the wrong patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hepacast.errors import ImageError
+from hepacast.study.context import Context
+
+
+def shared_files(context: Context, patients: Sequence[str]) -> dict[str, ImageError]:
+    """Images and masks with the very same content as an earlier patient's, by patient.
+
+    A mask of another patient on the same grid cannot be told from its geometry, but a copied file can. Sequences are
+    compared with each other too: a portal image that is also called the arterial one is a mistake of the same kind.
+    """
+    images = context.study.images
+    if images is None:
+        return {}
+    groups = {"image": [item.path for item in images.sequences.values()]}
+    if images.segmentation.masks is not None:
+        groups["mask"] = [images.segmentation.masks]
+    if images.segmentation.second_reader is not None:
+        groups["mask of the second reader"] = [images.segmentation.second_reader]
+    found: dict[str, ImageError] = {}
+    for what, patterns in groups.items():
+        seen: dict[str, tuple[str, Path]] = {}
+        for patient in sorted(patients):
+            for path in dict.fromkeys(context.path(text, patient=patient) for text in patterns):
+                if not path.exists():
+                    continue
+                first = seen.setdefault(context.fingerprints.of(path), (patient, path))
+                if first != (patient, path) and patient not in found:
+                    found[patient] = _error(what, first, (patient, path))
+    return found
+
+
+def require_own_files(context: Context, patients: Sequence[str]) -> None:
+    """Refuse a file that stands for two patients.
+
+    Raises
+    ------
+    ImageError
+    """
+    for error in shared_files(context, patients).values():
+        raise error
+
+
+def _error(what: str, first: tuple[str, Path], second: tuple[str, Path]) -> ImageError:
+    return ImageError(
+        f"The {what} of patient {second[0]} is the same file as that of patient {first[0]}."
+        if first[0] != second[0]
+        else f"Two sequences of patient {second[0]} are the same file.",
+        expected=f"an {what} of one's own" if what == "image" else f"a {what} of one's own",
+        found=f"equal content: {first[1]}, {second[1]}",
+        where=f"patient {second[0]}",
+        remedy="put the right file in the place of the copy, or exclude the patient with a reason in the study file",
+    )
