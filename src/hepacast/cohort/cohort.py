@@ -212,7 +212,11 @@ def _survival_values(outcome: SurvivalOutcome) -> dict[str, dict[str, float | in
     return {
         "time": {str(patient): float(value) for patient, value in outcome.time.items()},
         "event": {str(patient): int(value) for patient, value in outcome.event.items()},
-    }
+    } | (
+        {}
+        if outcome.competing is None
+        else {"competing": {str(patient): int(value) for patient, value in outcome.competing.items()}}
+    )
 
 
 def _outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
@@ -236,7 +240,11 @@ def _outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
 
 def _survival_from_json(entry: Mapping[str, Any]) -> SurvivalOutcome:
     time, event = pd.Series(entry["time"], dtype="float64"), pd.Series(entry["event"], dtype="int64")
-    return SurvivalOutcome(entry["name"], time, event, entry["unit"], entry["source"], entry.get("unknown", {}))
+    other = entry.get("competing")
+    competing = None if other is None else pd.Series(other, dtype="int64")
+    return SurvivalOutcome(
+        entry["name"], time, event, entry["unit"], entry["source"], entry.get("unknown", {}), competing=competing
+    )
 
 
 def _flow_from_json(entry: Mapping[str, Any], sets: pd.Series, outcome: Mapping[str, Any]) -> PatientFlow:

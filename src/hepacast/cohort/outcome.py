@@ -146,6 +146,8 @@ class SurvivalOutcome:
         By patient, above 0, in `unit`.
     event
         1 for the event, 0 for censored, by patient.
+    competing
+        1 for a competing event, after which the event cannot come any more; their `event` is 0. None: there are none.
     unit
         ``days``, ``weeks``, ``months`` or ``years``.
     source
@@ -168,6 +170,7 @@ class SurvivalOutcome:
     source: str = ""
     unknown: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    competing: pd.Series | None = None
 
     def __post_init__(self) -> None:
         time, event = _with_text_index(self.time), _with_text_index(self.event)
@@ -197,6 +200,28 @@ class SurvivalOutcome:
             )
         object.__setattr__(self, "time", time.astype("float64").rename("time"))
         object.__setattr__(self, "event", event.astype("int64").rename("event"))
+        if self.competing is not None:
+            competing = _with_text_index(self.competing).reindex(time.index)
+            _check_missing(f"{self.name} (competing event)", competing)
+            _check_codes(self.name, competing, "the competing event")
+            both = competing.index[(competing == 1) & (event == 1)]
+            if len(both):
+                raise OutcomeError(
+                    f"{len(both)} patients have both the event and the competing one in {self.name!r}.",
+                    found=name_patients(both),
+                    remedy="give each value of the event column one meaning",
+                )
+            object.__setattr__(self, "competing", competing.astype("int64").rename("competing"))
+
+    @property
+    def codes(self) -> pd.Series:
+        """0 censored, 1 event, 2 competing event, by patient."""
+        return self.event if self.competing is None else (self.event + 2 * self.competing).rename("event")
+
+    @property
+    def n_competing(self) -> int:
+        """Number of competing events."""
+        return 0 if self.competing is None else int(self.competing.sum())
 
     @property
     def n(self) -> int:
@@ -222,7 +247,8 @@ class SurvivalOutcome:
     def select(self, patients: Iterable[str]) -> SurvivalOutcome:
         """The outcome of some patients, in the order given."""
         order = list(patients)
-        return replace(self, time=self.time.loc[order], event=self.event.loc[order])
+        competing = None if self.competing is None else self.competing.loc[order]
+        return replace(self, time=self.time.loc[order], event=self.event.loc[order], competing=competing)
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``outcome.json``."""
@@ -236,6 +262,7 @@ class SurvivalOutcome:
             "source": self.source,
             "n": self.n,
             "n_events": self.n_events,
+            "n_competing": self.n_competing,
             "conditions": {},
             "unknown": dict(self.unknown),
         }

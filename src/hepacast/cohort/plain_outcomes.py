@@ -98,8 +98,29 @@ def _survival(parts: Parts) -> Outcome:
     if policy == "exclude":
         reasons |= {str(patient): f"time {time[patient]:g} is not above 0" for patient in time.index[time <= 0]}
     kept = [patient for patient in time.index if patient not in reasons]
+    competing = _competing(parts)
     source = f"time: column {parts.columns['time']} ({parts.options['unit']}), event: column {parts.columns['event']}"
-    return SurvivalOutcome(parts.name, time[kept], event[kept], parts.options["unit"], source, reasons)
+    if competing is not None:
+        source += f" (competing event: {', '.join(sorted(_words(parts.options['competing_values'])))})"
+        competing = competing[kept]
+    return SurvivalOutcome(
+        parts.name, time[kept], event[kept], parts.options["unit"], source, reasons, competing=competing
+    )
+
+
+def _competing(parts: Parts) -> pd.Series | None:
+    """1 where the event column says that a competing event came."""
+    wanted = _words(parts.options["competing_values"])
+    if not wanted:
+        return None
+    if not _words(parts.options["event_values"]):
+        raise StudyFileError(
+            "Which values mean the event, where others mean a competing one?",
+            expected="event_values beside competing_values",
+            where="outcome",
+        )
+    keys = parts.raw("event").map(lambda value: None if pd.isna(value) else word_key(value))
+    return keys.isin(wanted).astype("int64")
 
 
 def _early_recurrence(parts: Parts) -> Outcome:
@@ -145,7 +166,7 @@ register(
             Part("time", "time to the event or the last contact"),
             Part("event", "1 = event, 0 = censored"),
         ),
-        options={"unit": "days", "event_values": None, "zero_times": "refuse"},
+        options={"unit": "days", "event_values": None, "competing_values": None, "zero_times": "refuse"},
         function=_survival,
     )
 )

@@ -20,11 +20,13 @@ from hepacast.study.schema.cohort import (
     SplitByList,
     Survival,
 )
+from hepacast.study.schema.deep import Deep
 from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, Segmentation
 
 __all__ = [
     "Cohort",
     "Column",
+    "Deep",
     "Evaluation",
     "Exclusion",
     "Features",
@@ -62,6 +64,7 @@ class Study(Part):
     images: Images | None = option(None, "images, masks and VOIs; left out when features are given as a table")
     features: Features = option(Features, "radiomics features")
     modelling: Modelling = option(..., "models that are compared")
+    deep: Deep | None = option(None, "deep networks that are compared with the other models")
     evaluation: Evaluation = option(Evaluation, "how they are judged")
     report: Report = option(Report, "what is written")
     intended_use: str | None = option(None, "for whom and when the model is meant; goes into the bundle")
@@ -72,6 +75,10 @@ class Study(Part):
             needs = {"radiomics", "combined"} & set(self.modelling.models)
             if needs:
                 raise ValueError(f"the models {sorted(needs)} need `images`, or `features.table`")
+        if "binary" in self.modelling.models and self.outcome.definition != "survival":
+            raise ValueError("the model `binary` belongs to `outcome.definition: survival`")
+        if self.outcome.definition == "survival" and self.survival is not None:
+            raise ValueError("the outcome is the follow-up itself: leave `survival` out")
         if self.images is not None and self.features.table is not None:
             raise ValueError("give either `images` or `features.table`, not both")
         return self

@@ -22,8 +22,15 @@ class Modelling(Part):
 
     candidates: list[str] = option(..., "the study's columns that may enter the clinical model")
     chain: str | dict[str, Any] = option("ptlf", "radiomics chain: ptlf (as published), auto, or a grammar")
-    models: list[Literal["clinical", "radiomics", "combined"]] = option(
-        lambda: ["clinical", "radiomics", "combined"], "models to compare"
+    models: list[Literal["clinical", "radiomics", "combined", "binary"]] = option(
+        lambda: ["clinical", "radiomics", "combined"],
+        "models to compare; binary, for time to an event only: a logistic model of the event by the main horizon, in "
+        "which patients censored before it are weighted for (IPCW)",
+    )
+    selection: Literal["independent", "given"] = option(
+        "independent",
+        "for time to an event: clinical predictors by P (alone, then together), or given: all candidates enter, as "
+        "they were chosen before these data were seen",
     )
     alpha: float = option(0.05, "P below which a variable stays", gt=0, lt=1)
     radscore: Literal["cross-fitted", "apparent"] = option(
@@ -40,6 +47,11 @@ class Evaluation(Part):
 
     confidence: float = option(0.95, "confidence level", gt=0.5, lt=1)
     bootstrap: int = option(500, "resamples for bands of the decision and calibration curves", ge=0)
+    risk_groups: Literal["median", "maxstat", "youden"] = option(
+        "median",
+        "for time to an event: cut-off of the risk groups in training: median risk, greatest difference in survival "
+        "(maxstat, P corrected), or Youden's index at the main horizon",
+    )
     thresholds: list[float] = option(list, "risk thresholds to report besides Youden's (from training)")
     decision_range: tuple[float, float] = option((0.05, 0.95), "threshold probabilities of the decision curve")
 

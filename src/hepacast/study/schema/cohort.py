@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -95,6 +96,11 @@ class Cohort(Part):
     """The clinical table and who of it is in the study."""
 
     table: str = option(..., "CSV, Excel or Parquet file, relative to the study file", example="clinical.xlsx")
+    stacked: dict[str, str] = option(
+        dict,
+        "further tables of other patients, put under the first: name -> file; their patients are called NAME-ID",
+        example={"external": "external.csv"},
+    )
     sheet: str | None = option(None, "Excel sheet; all sheets that have the ID column are joined if left out")
     id: str = option(..., "header of the patient identifier: a study number, never a name or a hospital number")
     center: str | None = option(None, "header of the column that names the center")
@@ -117,7 +123,7 @@ class Outcome(Part):
 
     definition: str = option(
         "binary-column",
-        "apasl2019-ptlf, mrecist-objective-response, early-recurrence, or binary-column",
+        "apasl2019-ptlf, mrecist-objective-response, early-recurrence, binary-column, or survival (time to an event)",
     )
     name: str | None = option(None, "name in tables and figures", example="PTLF")
     columns: dict[str, str] = option(
@@ -133,6 +139,36 @@ class Outcome(Part):
         "exclude", "a patient whose outcome cannot be told: left out with the reason, or an error"
     )
     options: dict[str, Any] = option(dict, "further options of the definition")
+    unit: Literal["days", "weeks", "months", "years"] = option("days", "for survival: unit of the time column")
+    horizons: list[float] = option(
+        list, "for survival: times at which the risk is predicted and judged, rising; the last is the main one",
+        example=[365, 1095],
+    )  # fmt: skip
+    before_horizon: bool = option(
+        False, "for survival: an event at the very horizon comes too late to count (recurrence *before* two years)"
+    )
+    event_values: list[str | int | float | bool] | None = option(
+        None, "for survival: values of the event column that mean the event (1 if left out)"
+    )
+    competing_values: list[str | int | float | bool] | None = option(
+        None, "for survival: values of the event column that mean a competing event (death before progression)"
+    )
+
+    @model_validator(mode="after")
+    def _has_horizons(self) -> Outcome:
+        if self.definition == "survival":
+            if not self.horizons:
+                raise ValueError("a time-to-event outcome needs `horizons`: times at which the risk is predicted")
+            if min(self.horizons) <= 0 or sorted(set(self.horizons)) != self.horizons:
+                raise ValueError("`horizons` must be above 0 and rising")
+        elif self.horizons or self.competing_values or self.before_horizon:
+            raise ValueError("`horizons`, `before_horizon` and `competing_values` belong to `definition: survival`")
+        return self
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The horizons as numbers to compare with: just before them where the event must come before."""
+        return tuple(math.nextafter(t, 0.0) if self.before_horizon else float(t) for t in self.horizons)
 
 
 class Survival(Part):

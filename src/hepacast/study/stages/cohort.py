@@ -36,6 +36,7 @@ from hepacast.cohort.checks import (
     count_parameters,
 )
 from hepacast.cohort.findings import accept
+from hepacast.cohort.stacking import stack_tables
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.seeds import derive_seed
@@ -103,14 +104,20 @@ def load_table(context: Context) -> ClinicalTable:
     The order of the table's rows is chance; sums of the same numbers in another order differ in their last digits.
     """
     cohort = context.study.cohort
-    table = read_table(
-        context.path(cohort.table),
-        id_column=cohort.id,
-        columns=column_specs(context),
-        sheet=cohort.sheet,
-        decimal=cohort.decimal,
-        censored=cohort.below_detection,
-    )
+
+    def read(path: str) -> ClinicalTable:
+        return read_table(
+            context.path(path),
+            id_column=cohort.id,
+            columns=column_specs(context),
+            sheet=cohort.sheet,
+            decimal=cohort.decimal,
+            censored=cohort.below_detection,
+        )
+
+    table = read(cohort.table)
+    if cohort.stacked:
+        table = stack_tables(table, {name: read(path) for name, path in cohort.stacked.items()})
     return table.select(sorted(table.patients))
 
 
@@ -175,6 +182,8 @@ def _outcome(context: Context, table: ClinicalTable) -> Outcome:
             raise StudyFileError("The outcome names no column.", expected="outcome.column", where="outcome")
         columns["column"] = item.column
         options |= {"positive_values": item.positive, "negative_values": item.negative}
+    if item.definition == "survival":
+        options |= {"unit": item.unit, "event_values": item.event_values, "competing_values": item.competing_values}
     if item.within_days is not None:
         options["within_days"] = item.within_days
     return derive_outcome(
