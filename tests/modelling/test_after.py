@@ -1,8 +1,6 @@
-"""After the fit: updating for a new center, conformal sets, importance, learning curve."""
+"""After the fit: updating for a new center, importance, learning curve."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pandas as pd
@@ -10,8 +8,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 
-from hepacast.errors import ModelError, OutcomeError
-from hepacast.modelling.conformal import ConformalSets
+from hepacast.errors import ModelError
 from hepacast.modelling.importance import learning_curve, permutation_importance
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
@@ -61,29 +58,6 @@ def test_a_model_without_predictors_is_not_updated() -> None:
     table, y = center(50, 2)
     with pytest.raises(ModelError, match="only take a new rate"):
         update_model(LogisticModel(()).fit(table, y).frozen_, table, y)
-
-
-def test_conformal_sets_keep_their_promise() -> None:
-    rng = np.random.default_rng(0)
-    missed = {0: [], 1: []}
-    for _ in range(300):
-        y = (np.arange(90) % 3 == 0).astype(int)
-        risk = expit(rng.normal(size=90) + 1.5 * y)
-        sets = ConformalSets.from_out_of_fold(y[:60], risk[:60]).sets(risk[60:], 0.2)
-        kept = np.where(y[60:] == 1, sets["event"], sets["no_event"])
-        for value in (0, 1):
-            missed[value].append(1 - kept[y[60:] == value].mean())
-    for value in (0, 1):
-        assert np.mean(missed[value]) < 0.2 + 0.015
-        assert np.mean(missed[value]) > 0.1
-
-
-def test_conformal_by_hand_and_json() -> None:
-    sets = ConformalSets.from_out_of_fold([0, 0, 0, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.9])
-    np.testing.assert_allclose(sets.p_values([0.55]), [[2 / 4, 2 / 3]])
-    assert ConformalSets.from_dict(json.loads(json.dumps(sets.to_dict()))) == sets
-    with pytest.raises(OutcomeError, match="both classes"):
-        ConformalSets.from_out_of_fold([0, 1], [0.3, np.nan])
 
 
 def test_importance_finds_what_matters(cohort: Planted) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from hepacast.errors import ModelError
-from hepacast.modelling.bootstrap import bootstrap_optimism, performance, plus_632
+from hepacast.modelling.bootstrap import bootstrap_optimism, performance
 from hepacast.modelling.controls import null_distribution, usual_way
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.radscore import Radscore
@@ -128,14 +128,6 @@ def test_bootstrap_optimism(models: StudyModels, cohort: Planted) -> None:
     samples = result.samples[(result.samples["model"] == "radiomics") & (result.samples["part"] == "sample")]
     everyone = result.samples[(result.samples["model"] == "radiomics") & (result.samples["part"] == "all")]
     assert auc["optimism"] == pytest.approx(samples["auc"].mean() - everyone["auc"].mean())
-
-
-def test_632_plus_by_hand() -> None:
-    assert plus_632(1.0, 0.5) == pytest.approx(0.5)  # all optimism: the patients outside decide
-    assert plus_632(0.8, 0.8) == pytest.approx(0.8)
-    overfit = (0.9 - 0.7) / (0.9 - 0.5)
-    weight = 0.632 / (1 - 0.368 * overfit)
-    assert plus_632(0.9, 0.7) == pytest.approx((1 - weight) * 0.9 + weight * 0.7)
 
 
 def test_performance_of_a_calibrated_model_and_of_none() -> None:

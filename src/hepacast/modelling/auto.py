@@ -6,15 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, ndtri
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.compute.seeds import derive_seed
 from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees
-from hepacast.modelling.base import Array, as_frame, as_outcome, numbers_of
+from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks, numbers_of
 from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
 from hepacast.modelling.scale import RankToNormal
 from hepacast.stats.firth import fit_firth
@@ -31,7 +30,7 @@ SIGNAL = 1.645
 _NEGLIGIBLE = 0.02
 
 
-class AutoClassifier(ClassifierMixin, BaseEstimator):
+class AutoClassifier(BinaryClassifier):
     """An average of seven ways to use a wide table, weighted by how well each does inside the training rows.
 
     Radiomics tables differ most in how many features matter: one, a few, or hundreds a little. The members
@@ -149,11 +148,7 @@ class AutoClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> Array:
         """Risk of no event and of the event, shape (n, 2)."""
         risk = expit(self.intercept_ + self.slope_ * self.decision_function(X))
-        return np.column_stack([1 - risk, risk])
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """1 where the risk is one half or more."""
-        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+        return both_risks(risk)
 
 
 def auc_standard_error(outcome: Integers) -> float:

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError, OutcomeError
@@ -192,3 +193,20 @@ class ColumnFilter(Step):
 
     def _names_out(self) -> list[str]:
         return self.selected_
+
+
+class BinaryClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier of 0 and 1: subclasses write ``fit``, and ``decision_function`` (log odds) or ``predict_proba``."""
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event, shape (n, 2)."""
+        return both_risks(expit(self.decision_function(X)))
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """1 where the risk is one half or more."""
+        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+
+
+def both_risks(risk: Array) -> Array:
+    """Risk of no event and of the event, shape (n, 2)."""
+    return np.column_stack([1 - risk, risk])

@@ -15,6 +15,7 @@ from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Refit, Split, model_names, refit_all, sorted_patients
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
+from hepacast.stats.resampling import optimism, plus_632
 
 MEASURES = ("auc", "brier", "slope", "intercept")
 
@@ -155,10 +156,10 @@ def _summary(
         }
         for measure in MEASURES:
             inside, everyone = parts["sample"][measure], parts["all"][measure]
-            optimism = float((inside - everyone).mean())
             found = apparent[name][measure]
+            corrected = optimism(found, inside, everyone)
             tail = (1 - level) / 2
-            shifted = (inside - optimism).dropna()
+            shifted = (inside - corrected.optimism).dropna()
             # Slope and intercept are 1 and 0 in every sample by construction: their spread says nothing.
             shown = len(shifted) > 1 and measure in ("auc", "brier")
             low, high = shifted.quantile([tail, 1 - tail]) if shown else (float("nan"), float("nan"))
@@ -168,22 +169,14 @@ def _summary(
                     "model": name,
                     "measure": measure,
                     "apparent": found,
-                    "optimism": optimism,
-                    "corrected": found - optimism,
+                    "optimism": corrected.optimism,
+                    "corrected": corrected.corrected,
                     "ci_low": float(low),
                     "ci_high": float(high),
                     "oob": outside,
-                    "plus_632": plus_632(found, outside) if measure in _NO_INFORMATION else float("nan"),
+                    "plus_632": plus_632(found, outside, _NO_INFORMATION[measure])
+                    if measure in _NO_INFORMATION
+                    else float("nan"),
                 }
             )
     return pd.DataFrame(rows)
-
-
-def plus_632(apparent: float, outside: float, no_information: float = 0.5) -> float:
-    """Efron and Tibshirani's .632+ estimate for a measure that is better when larger (the AUC)."""
-    bounded = max(outside, no_information)
-    overfit = 0.0
-    if apparent > no_information and apparent > bounded:
-        overfit = (apparent - bounded) / (apparent - no_information)
-    weight = 0.632 / (1 - 0.368 * overfit)
-    return float((1 - weight) * apparent + weight * bounded)

@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from hepacast.errors import HepacastError, ModelError
-from hepacast.modelling.base import Array, as_frame, as_outcome, listed
+from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, listed
 from hepacast.modelling.classifiers import PenalizedLogistic, raw_score
 from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
 from hepacast.modelling.score_model import FittedScore, ScoreModel, ScoreRule, fit_counting
@@ -80,7 +80,7 @@ class ChainScore(ScoreModel):
         return [str(name) for name in self.chain_[-2].get_feature_names_out()]
 
 
-class Stacked(ClassifierMixin, BaseEstimator):
+class Stacked(BinaryClassifier):
     """Several classifiers whose cross-fitted scores are combined by a ridge logistic model.
 
     Parameters
@@ -123,17 +123,8 @@ class Stacked(ClassifierMixin, BaseEstimator):
         scores = np.column_stack([raw_score(member, frame) for _, member in self.members_])
         return self.combination_.decision_function(pd.DataFrame(scores, index=frame.index, columns=self._names()))
 
-    def predict_proba(self, X: Any) -> Array:
-        """Risk of no event and of the event, shape (n, 2)."""
-        risk = 1 / (1 + np.exp(-self.decision_function(X)))
-        return np.column_stack([1 - risk, risk])
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """1 where the risk is one half or more."""
-        return (self.decision_function(X) >= 0).astype(np.int64)
-
-
-class Searched(ClassifierMixin, BaseEstimator):
+class Searched(BinaryClassifier):
     """The best of several chains by inner cross-validation: a fixed budget, spent inside whatever fold this is in.
 
     Parameters
@@ -197,7 +188,3 @@ class Searched(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> Array:
         """Risk of no event and of the event by the chosen chain, shape (n, 2)."""
         return np.asarray(self.estimator_.predict_proba(X))
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """1 where the risk is one half or more."""
-        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)

@@ -11,12 +11,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from hepacast.compute.optional import require
 from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, as_frame, as_outcome, listed, numbers_of
+from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks, listed, numbers_of
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
@@ -33,7 +32,7 @@ def class_weights(outcome: NDArray[np.int64], weighting: Weighting) -> Array:
     return np.where(outcome == 1, 0.5 / share, 0.5 / (1 - share))
 
 
-class _Linear(ClassifierMixin, BaseEstimator):
+class _Linear(BinaryClassifier):
     """Base of the linear classifiers."""
 
     coef_: Array
@@ -42,15 +41,6 @@ class _Linear(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> Array:
         """Log odds of each row."""
         return np.asarray(numbers_of(as_frame(X)) @ self.coef_[0] + self.intercept_[0])
-
-    def predict_proba(self, X: Any) -> Array:
-        """Risk of no event and of the event, shape (n, 2)."""
-        risk = expit(self.decision_function(X))
-        return np.column_stack([1 - risk, risk])
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """1 where the log odds are 0 or more."""
-        return (self.decision_function(X) >= 0).astype(np.int64)
 
 
 class PlainLogistic(_Linear):
@@ -133,7 +123,7 @@ class PenalizedLogistic(_Linear):
         return self
 
 
-class Calibrated(ClassifierMixin, BaseEstimator):
+class Calibrated(BinaryClassifier):
     """Any classifier with its scores turned into risks by cross-fitting (Platt's logistic, or isotonic).
 
     The classifier is fitted to all rows; the calibration to scores that each row got from a fit without it.
@@ -187,11 +177,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         else:
             width = self.map_.coef_.shape[1]
             risk = self.map_.predict_proba(scores[:, None][:, :width])[:, 1]
-        return np.column_stack([1 - risk, risk])
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """1 where the risk is one half or more."""
-        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+        return both_risks(risk)
 
 
 def raw_score(classifier: Any, X: Any) -> Array:

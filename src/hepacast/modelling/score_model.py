@@ -8,13 +8,12 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, as_frame, as_outcome
+from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks
 from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.frozen_models import RADSCORE
@@ -55,7 +54,7 @@ class FittedScore:
     chain: Any
 
 
-class ScoreModel(ClassifierMixin, BaseEstimator):
+class ScoreModel(BinaryClassifier):
     """Base of `Radscore` and `ChainScore`; subclasses fit the score, this class the logistic model of it.
 
     A subclass has the parameters ``score`` (`ScoreRule`), ``n_folds`` and ``seed``.
@@ -134,11 +133,7 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         frame = self._named(X)
         score = pd.DataFrame({RADSCORE: self._scorer.score(frame)}, index=frame.index)
         risk = self.logistic_.risk(score)
-        return np.column_stack([1 - risk, risk])
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """1 where the risk is one half or more."""
-        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+        return both_risks(risk)
 
     def _named(self, X: Any) -> pd.DataFrame:
         check_is_fitted(self, "logistic_")

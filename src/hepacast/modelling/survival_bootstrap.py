@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike
 from hepacast.compute.executor import Progress
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
-from hepacast.modelling.bootstrap import Optimism, plus_632
+from hepacast.modelling.bootstrap import Optimism
 from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Split
 from hepacast.modelling.survival_follow_up import event_classes, sorted_follow_up
 from hepacast.modelling.survival_validation import SurvivalRefit, c_index, refit_survival, survival_names
 from hepacast.stats.competing_risks import never_after_competing
 from hepacast.stats.cox import fit_cox
+from hepacast.stats.resampling import plus_632
 
 MEASURES = ("c", "slope")
 
@@ -113,7 +114,7 @@ def _summary(
                     "ci_low": float(low),
                     "ci_high": float(high),
                     "oob": outside,
-                    "plus_632": plus_632(found, outside) if measure == "c" else float("nan"),
+                    "plus_632": plus_632(found, outside, 0.5) if measure == "c" else float("nan"),
                 }
             )
     return pd.DataFrame(rows)

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import as_outcome
 from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.stats.closed_test import closed_test
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
 
@@ -91,17 +91,19 @@ def update_model(model: FrozenLogistic, frame: pd.DataFrame, y: ArrayLike, alpha
     models["refit"] = _refit(model, frame, outcome)
     loglik = {name: _loglik(item.linear_predictor(frame), outcome) for name, item in models.items()}
     estimated = {"none": 0, "intercept": 1, "slope": 2, "refit": len(model.coefficients)}
-    rows, chosen = [], "refit"
+    chosen, p = closed_test({name: loglik[name] for name in METHODS}, estimated, alpha=alpha)
+    nan = float("nan")
+    rows = []
     for name in METHODS:
-        degrees = estimated["refit"] - estimated[name]
-        statistic = max(0.0, 2 * (loglik["refit"] - loglik[name]))
-        p = float(chi2.sf(statistic, degrees)) if degrees > 0 else float("nan")
-        if chosen == "refit" and p >= alpha:
-            chosen = name
-        a, b = fits.get(name, (float("nan"), float("nan")))
-        rows.append(
-            {"method": name, "loglik": loglik[name], "estimated": estimated[name], "intercept": a, "slope": b, "p": p}
-        )
+        a, b = fits.get(name, (nan, nan))
+        found = {
+            "loglik": loglik[name],
+            "estimated": estimated[name],
+            "intercept": a,
+            "slope": b,
+            "p": p.get(name, nan),
+        }
+        rows.append({"method": name, **found, "intercept": a, "slope": b})
     return Update(pd.DataFrame(rows), chosen, models, len(outcome), int(outcome.sum()))  # type: ignore[arg-type]
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
 from sklearn.base import clone
 
 from hepacast.compute.executor import Progress
@@ -23,6 +22,7 @@ from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.refit import Refit, Split, model_names, predicted, refit_all, sorted_patients
 from hepacast.stats.ranks import auc_from_ranks
+from hepacast.stats.resampling import nadeau_bengio
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,16 @@ class OutOfFold:
     def auc(self, model: str, level: float = 0.95) -> dict[str, float]:
         """Mean AUC within folds with limits by Nadeau and Bengio's corrected variance, and the pooled mean.
 
-        The folds' training sets overlap, so the plain variance is too small: it is multiplied by (1/J + n_test/n_train)
-        instead of 1/J (Machine Learning 2003;52:239-281); J folds in all, Student's t with J - 1 degrees.
+        See `hepacast.stats.resampling.nadeau_bengio`.
         """
-        values = self.fold_aucs(model)["auc"].dropna().to_numpy(dtype=float)
-        count = len(values)
+        found = nadeau_bengio(self.fold_aucs(model)["auc"], 1.0 / max(1, self.folds - 1), level=level)
         pooled = self.repeat_aucs(model, "pooled")
-        mean = float(values.mean()) if count else float("nan")
-        half = float("nan")
-        if count > 1 and self.folds > 1:
-            variance = values.var(ddof=1) * (1 / count + 1 / (self.folds - 1))
-            half = float(student.ppf(0.5 + level / 2, count - 1) * np.sqrt(variance))
         return {
-            "auc": mean,
-            "ci_low": max(0.0, mean - half) if np.isfinite(half) else half,
-            "ci_high": min(1.0, mean + half) if np.isfinite(half) else half,
+            "auc": found.estimate,
+            "ci_low": float(np.maximum(0.0, found.low)),
+            "ci_high": float(np.minimum(1.0, found.high)),
             "auc_pooled": float(np.nanmean(pooled)) if np.isfinite(pooled).any() else float("nan"),
-            "n_aucs": float(count),
+            "n_aucs": float(found.n),
         }
 
     def to_frame(self) -> pd.DataFrame:
