@@ -21,6 +21,7 @@ from hepacast.study.schema.cohort import (
     Survival,
 )
 from hepacast.study.schema.deep import Deep
+from hepacast.study.schema.fusion import FurtherCohort, Fusion, Indexes
 from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, Segmentation
 
 __all__ = [
@@ -30,8 +31,11 @@ __all__ = [
     "Evaluation",
     "Exclusion",
     "Features",
+    "FurtherCohort",
+    "Fusion",
     "Image",
     "Images",
+    "Indexes",
     "Modelling",
     "NnunetOptions",
     "NoSplit",
@@ -65,6 +69,12 @@ class Study(Part):
     features: Features = option(Features, "radiomics features")
     modelling: Modelling = option(..., "models that are compared")
     deep: Deep | None = option(None, "deep networks that are compared with the other models")
+    fusion: Fusion | None = option(None, "networks and classifiers compared, and models that join them")
+    further: dict[str, FurtherCohort] = option(
+        dict,
+        "cohorts without the outcome but with follow-up, which the frozen main model divides by risk (fusion only)",
+    )
+    indexes: Indexes | None = option(None, "staging systems and indexes to compare the main model with")
     evaluation: Evaluation = option(Evaluation, "how they are judged")
     report: Report = option(Report, "what is written")
     intended_use: str | None = option(None, "for whom and when the model is meant; goes into the bundle")
@@ -81,4 +91,8 @@ class Study(Part):
             raise ValueError("the outcome is the follow-up itself: leave `survival` out")
         if self.images is not None and self.features.table is not None:
             raise ValueError("give either `images` or `features.table`, not both")
+        if self.fusion is not None and self.images is None:
+            raise ValueError("`fusion` needs `images`")
+        if self.further and self.fusion is None:
+            raise ValueError("`further` cohorts are divided by the main model of `fusion`")
         return self
