@@ -92,15 +92,23 @@ def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def global_pool(x: Tensor) -> Tensor:
-    """Mean and maximum over space: (n, c, ...) -> (n, 2 c)."""
-    return torch.cat([x.mean(dim=(2, 3, 4)), x.amax(dim=(2, 3, 4))], dim=1)
+    """Mean, maximum and SD over space: (n, c, ...) -> (n, 3 c)."""
+    flat = x.flatten(2)
+    return torch.cat([flat.mean(dim=2), flat.amax(dim=2), _root(flat.var(dim=2, unbiased=False))], dim=1)
 
 
 def region_pool(x: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over space: (n, c, ...) and (n, r, ...) -> (n, r c)."""
-    total = weights.sum(dim=(2, 3, 4)).clamp_min(1e-3)
-    means = torch.einsum("nczyx,nrzyx->nrc", x, weights) / total[:, :, None]
-    return means.flatten(1)
+    """Weighted mean and SD over space: (n, c, ...) and (n, r, ...) -> (n, 2 r c). The SD is what tells of texture."""
+    flat, shares = x.flatten(2), weights.flatten(2)
+    shares = shares / shares.sum(dim=2, keepdim=True).clamp_min(1e-3)
+    means = flat @ shares.transpose(1, 2)
+    squares = (flat * flat) @ shares.transpose(1, 2)
+    spread = _root((squares - means * means).clamp_min(0.0))
+    return torch.cat([means.flatten(1), spread.flatten(1)], dim=1)
+
+
+def _root(variance: Tensor) -> Tensor:
+    return torch.sqrt(variance + 1e-6)
 
 
 def regions_of(probability: Tensor) -> Tensor:

@@ -86,7 +86,8 @@ def cross_fit(
     targets
         Outcomes and masks.
     folds
-        (n,), 0 to k - 1.
+        (n,), 0 to k - 1; -1 for patients who take no part (an external cohort in the same array): they train nothing,
+        and their scores stay NaN until `apply_frozen`.
     spec, seed
         Network and training.
     workdir
@@ -123,9 +124,11 @@ def fold_jobs(
             "Crops, targets and folds are of different numbers of patients.",
             found=f"{len(crops)}, {len(targets)}, {len(folds)}",
         )
-    count = int(folds.max()) + 1
-    if count < 2 or sorted(set(folds.tolist())) != list(range(count)):
-        raise ModelError("Folds are numbered from 0 without gaps, and there are two or more.", found=f"{set(folds)}")
+    count = int(folds.max(initial=-1)) + 1
+    if count < 2 or sorted({*folds.tolist()} - {-1}) != list(range(count)):
+        raise ModelError(
+            "Folds are numbered from 0 without gaps, and there are two or more.", found=f"{sorted(set(folds.tolist()))}"
+        )
     folder = Path(workdir)
     if resolve_workers(workers) > 1:
         # Other processes open the arrays by name instead of getting a copy.
@@ -135,7 +138,7 @@ def fold_jobs(
             targets = Targets(targets.outcome, targets.time, kept, targets.has_mask, targets.covariates)
     jobs = []
     for fold in range(count):
-        rows = np.flatnonzero(folds != fold)
+        rows = np.flatnonzero((folds != fold) & (folds >= 0))
         jobs.append(
             FoldJob(crops, targets, rows, spec, seed, folder / f"fold-{fold}", _key(crops, targets, rows, spec, seed))
         )
@@ -183,7 +186,13 @@ def gather(crops: Any, targets: Targets, folds: npt.NDArray[np.int64], networks:
     return CrossFit(scores, features, masks, folds, tuple(networks))
 
 
-def apply_frozen(networks: Sequence[TrainedNetwork], crops: Any, covariates: Floats | None = None) -> Applied:
+def apply_frozen(
+    networks: Sequence[TrainedNetwork],
+    crops: Any,
+    covariates: Floats | None = None,
+    *,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> Applied:
     """Patients whom no network has seen: the mean over all folds' networks.
 
     Parameters
@@ -194,6 +203,8 @@ def apply_frozen(networks: Sequence[TrainedNetwork], crops: Any, covariates: Flo
         (n, channels, z, y, x), an array or a `CropStore`.
     covariates
         (n, p) where the networks take them.
+    rows
+        Which patients; all when left out.
 
     Returns
     -------
@@ -202,7 +213,7 @@ def apply_frozen(networks: Sequence[TrainedNetwork], crops: Any, covariates: Flo
     """
     if not networks:
         raise ModelError("There is no network to apply.")
-    parts = [network.apply(crops, covariates) for network in networks]
+    parts = [network.apply(crops, covariates, rows=rows) for network in networks]
     scores = np.stack([part.scores for part in parts])
     if networks[0].spec.outcome == "binary" and networks[0].spec.predicts:
         inside = np.clip(scores, 1e-12, 1 - 1e-12)

@@ -2,8 +2,9 @@
 
 Encoder: ResNet-10, -18, -34 or -50 (He et al., CVPR 2016) in 3D, or flat with three-slice input (2.5D). Segmentation
 pathway: a decoder with skips and deep supervision (Ronneberger et al., MICCAI 2015; Lee et al., AISTATS 2015).
-Prediction pathway: means and maxima of every encoder stage, with a segmentation pathway also means over the predicted
-tumor and the band around it, then one hidden layer (the penultimate features) and the outcome.
+Prediction pathway: mean, maximum and SD of the input and of every encoder stage, with a segmentation pathway also mean
+and SD over the predicted tumor and over the band at its border, then one hidden layer (the penultimate features) and
+the outcome.
 """
 
 from __future__ import annotations
@@ -139,9 +140,13 @@ class MultiTaskNet(nn.Module):
         self.head: nn.Module | None = None
         self.final: nn.Module | None = None
         if spec.predicts:
-            pooled = sum(widths) * (4 if self.guided else 2) + covariates
+            pooled = (channels + sum(widths)) * (3 + (4 if self.guided else 0)) + covariates
+            # Pooled features differ in scale a thousandfold: each is brought to mean 0 and SD 1 over patients.
             self.head = nn.Sequential(
-                nn.LayerNorm(pooled), nn.Dropout(spec.dropout), nn.Linear(pooled, spec.features), nn.ReLU(inplace=True)
+                nn.BatchNorm1d(pooled),
+                nn.Dropout(spec.dropout),
+                nn.Linear(pooled, spec.features),
+                nn.ReLU(inplace=True),
             )
             self.final = nn.Linear(spec.features, spec.hazard_bins if spec.outcome == "hazard" else 1)
         # Logarithms of the tasks' variances (Kendall, Gal, Cipolla, CVPR 2018): outcome, mask.
@@ -153,11 +158,12 @@ class MultiTaskNet(nn.Module):
         masks = self.decoder(x, maps) if self.decoder is not None else ()
         if self.head is None or self.final is None:
             return Output(None, masks, None)
-        pooled = [global_pool(level) for level in maps]
+        levels = [x, *maps]
+        pooled = [global_pool(level) for level in levels]
         if self.guided:
             # The mask guides where to look; it is learned from masks, not bent by the outcome.
             regions = regions_of(torch.sigmoid(masks[0].detach()))
-            pooled += [region_pool(level, _to_size(regions, level)) for level in maps]
+            pooled += [region_pool(level, _to_size(regions, level)) for level in levels]
         if self.covariates:
             pooled.append(torch.zeros(len(x), self.covariates, device=x.device) if covariates is None else covariates)
         features = self.head(torch.cat(pooled, dim=1))

@@ -15,9 +15,9 @@ from hepacast.phantom.shapes import Field, Grid, Mask, random_field
 from hepacast.phantom.spec import PatientSpec
 
 #: SD of the tumor's unevenness (HU) at a score of 0, its growth a unit of the score, and its correlation length (mm).
-UNEVEN_HU, UNEVEN_GROWTH, UNEVEN_MM = 10.0, 0.50, 3.6
+UNEVEN_HU, UNEVEN_GROWTH, UNEVEN_MM = 12.0, 0.55, 4.4
 #: Enhancement of the rim over the tumor (HU) at a score of 0, and a unit of the score; width of the rim (mm).
-RIM_HU, RIM_STEP_HU, RIM_MM = 24.0, 13.0, 6.0
+RIM_HU, RIM_STEP_HU, RIM_MM = 30.0, 16.0, 7.0
 _NODULES_NEAR_MM = 60.0
 
 
@@ -39,12 +39,12 @@ class TaceImage:
 
 
 def uneven_hu(score: float) -> float:
-    """SD of the tumor's unevenness, HU: ``10 exp(0.5 score)``, 3 to 30 HU in practice."""
+    """SD of the tumor's unevenness, HU: ``12 exp(0.55 score)``, 4 to 40 HU in practice."""
     return UNEVEN_HU * math.exp(UNEVEN_GROWTH * score)
 
 
 def rim_hu(score: float) -> float:
-    """Enhancement of the rim over the tumor's inside, HU: -5 to 53 HU in practice."""
+    """Enhancement of the rim over the tumor's inside, HU: -5 to 65 HU in practice."""
     return RIM_HU + RIM_STEP_HU * score
 
 

@@ -20,7 +20,7 @@ Values = npt.NDArray[np.float64]
 
 HIDDEN_LIMIT = 2.2
 #: Median of the largest diameter (mm), SD of its logarithm, limits.
-DIAMETER_MM, DIAMETER_SD, DIAMETER_LIMITS = 44.0, 0.24, (28.0, 68.0)
+DIAMETER_MM, DIAMETER_SD, DIAMETER_LIMITS = 48.0, 0.20, (32.0, 70.0)
 INVASION_RATE = 0.25
 _SIMULATED = 200_000
 
@@ -36,7 +36,7 @@ class TaceCoefficients:
     vessel: float
 
 
-PLANTED = TaceCoefficients(intercept=0.30, rim=1.70, texture=-1.70, size=-0.45, vessel=-0.60)
+PLANTED = TaceCoefficients(intercept=0.30, rim=1.90, texture=-1.90, size=-0.45, vessel=-0.60)
 NOTHING = TaceCoefficients(intercept=0.15, rim=0.0, texture=0.0, size=0.0, vessel=0.0)
 
 

@@ -1,0 +1,292 @@
+"""Stage deep: networks trained out-of-fold on the training set, frozen on the others, judged beside all models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.compute.files import atomic_path, write_json
+from hepacast.compute.seeds import derive_seed, rng
+from hepacast.deep import CrossFit, DeepSpec, Targets, apply_frozen, fold_jobs, gather, train_jobs
+from hepacast.errors import ModelError
+from hepacast.modelling.folds import stratified_folds
+from hepacast.modelling.frozen_models import youden_cutoff
+from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.ranks import auc_from_ranks
+from hepacast.study.context import Context
+from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data
+from hepacast.study.stages.deep_results import control_rows, dice_rows, explained, paired_dice
+
+#: Models with a prediction pathway are judged under these names, the main one last.
+NAMES = {"classifier": "single-task network", "multi-task": "multi-task network", "segmenter": "single-task segmenter"}
+ORDER = ("classifier", "segmenter", "multi-task")
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One network of the study, cross-fitted.
+
+    Parameters
+    ----------
+    kind
+        ``multi-task``, ``classifier`` or ``segmenter``.
+    fit
+        Out-of-fold results; patients outside the training set are NaN there.
+    scores, features, masks
+        Of all patients: out-of-fold in the training set, the mean of the folds' networks elsewhere.
+    """
+
+    kind: str
+    fit: CrossFit
+    scores: np.ndarray
+    features: np.ndarray
+    masks: np.ndarray | None
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    options, data = deep_of(context), load_data(context)
+    folds = fold_numbers(context, data)
+    fitted = _train(context, data, folds)
+    predictions, judged, features = [], {}, []
+    for item in fitted:
+        _save_networks(folder, item)
+        if item.fit.networks[0].spec.predicts:
+            risks, cutoff = risks_of(data, item, folds)
+            judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind}
+            predictions.append(_prediction_rows(data, item, folds, risks))
+            features.append(_feature_rows(data, item))
+    if predictions:
+        with atomic_path(folder / "predictions.parquet") as temporary:
+            pd.concat(predictions, ignore_index=True).to_parquet(temporary)
+        with atomic_path(folder / "features.parquet") as temporary:
+            pd.concat(features, axis=1).to_parquet(temporary)
+    main = next((item for item in reversed(fitted) if item.fit.networks[0].spec.predicts), None)
+    dice = [row for item in fitted for row in dice_rows(context, data, item.masks, NAMES[item.kind], item.kind)]
+    content: dict[str, Any] = {
+        "folds": int(folds.max()) + 1,
+        "n_training": int((folds >= 0).sum()),
+        "models": judged,
+        "networks": {NAMES[item.kind]: _network_facts(item) for item in fitted},
+        "histories": {NAMES[item.kind]: item.fit.histories for item in fitted},
+        "crop": options.crop.model_dump(mode="json"),
+        "dice": dice,
+        "dice_tests": paired_dice(dice),
+        "controls": [],
+        "explained": [],
+        "permutation": None,
+    }
+    if main is not None:
+        with context.reporter.track("controls and maps") as progress:
+            if options.controls:
+                content["controls"] = control_rows(context, data, main.fit, NAMES[main.kind])
+            progress(1, 2)
+            content["explained"] = explained(context, data, main.fit, main.scores, options.explained)
+            progress(2, 2)
+        if options.permutations:
+            content["permutation"] = _permuted(context, data, folds, main)
+    write_json(folder / "deep.json", content)
+    write_json(folder / "methods.json", _sentences(context, data, content))
+
+
+def fold_numbers(context: Context, data: DeepData) -> np.ndarray:
+    """Fold of every patient, -1 outside the training set; the same folds as the first repeat of the nested CV."""
+    wanted = deep_of(context).folds or context.study.modelling.validation.folds
+    rows = data.rows("training")
+    names = [data.patients[row] for row in rows]
+    seed = derive_seed(context.study.seed, "nested")
+    folds = np.full(len(data.patients), -1, dtype=np.int64)
+    folds[rows] = stratified_folds(names, data.outcome[rows].astype(int), wanted, seed, "nested", 0)
+    return folds
+
+
+def _train(context: Context, data: DeepData, folds: np.ndarray) -> list[Fitted]:
+    """All folds of all networks in one queue, so that no core waits."""
+    options, seed = deep_of(context), derive_seed(context.study.seed, "deep")
+    kinds, folder = [kind for kind in ORDER if kind in options.models], context.cache / "deep"
+    jobs = {
+        kind: fold_jobs(
+            data.crops, data.targets, folds, options.spec.with_tasks(kind), seed, context.cache / "deep" / kind
+        )
+        for kind in kinds
+    }
+    with context.reporter.track("training networks") as progress:
+        queue = [job for kind in kinds for job in jobs[kind]]
+        networks = iter(train_jobs(queue, workers=context.workers, progress=progress))
+    fitted = []
+    for kind in kinds:
+        own = [next(networks) for _ in jobs[kind]]
+        fit = gather(data.crops, data.targets, folds, own)
+        others = np.flatnonzero(folds < 0)
+        scores, features, masks = fit.scores.copy(), fit.features.copy(), fit.masks
+        if len(others):
+            frozen = apply_frozen(own, data.crops, data.targets.covariates, rows=others)
+            scores[others], features[others] = frozen.scores, frozen.features
+            if masks is not None and frozen.masks is not None:
+                masks = masks.copy()
+                masks[others] = frozen.masks
+        fitted.append(Fitted(kind, fit, scores, features, masks))
+    return fitted
+
+
+def log_odds(scores: np.ndarray, outcome: str) -> np.ndarray:
+    """Scores on a scale for a logistic model: log odds of a probability, others as they are."""
+    if outcome != "binary":
+        return scores
+    inside = np.clip(scores, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def risks_of(data: DeepData, item: Fitted, folds: np.ndarray) -> tuple[np.ndarray, float]:
+    """Risks of all patients, and Youden's cut-off in the training set.
+
+    Networks are too sure of themselves: the log odds are recalibrated by a logistic model (intercept, slope) of
+    out-of-fold scores; a training patient's by the scores of the other folds.
+    """
+    lp = log_odds(item.scores, item.fit.networks[0].spec.outcome)
+    risks = np.full(len(lp), np.nan)
+    for fold in range(int(folds.max()) + 1):
+        risks[folds == fold] = recalibrated(lp, data.outcome, (folds >= 0) & (folds != fold), folds == fold)
+    risks[folds < 0] = recalibrated(lp, data.outcome, folds >= 0, folds < 0)
+    inside = folds >= 0
+    return risks, youden_cutoff(data.outcome[inside], risks[inside])
+
+
+def recalibrated(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Risks of `wanted` patients by a logistic model of the `known` ones; the slope is not below 0.05."""
+    fit = fit_logistic(lp[known][:, None], outcome[known], ["score"])
+    intercept, slope = (float(value) for value in fit.coef)
+    if not slope > 0.05:
+        # Scores that say nothing: everybody gets about the rate, in the order of the scores.
+        slope = 0.05
+        rate = float(outcome[known].mean())
+        intercept = float(np.log(rate / (1 - rate)) - slope * lp[known].mean())
+    return np.asarray(1.0 / (1.0 + np.exp(-(intercept + slope * lp[wanted]))))
+
+
+def _prediction_rows(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.ndarray) -> pd.DataFrame:
+    """Rows as the modelling stage writes them: apparent, nested (out-of-fold) and frozen predictions."""
+    parts = []
+    training = np.flatnonzero(folds >= 0)
+    # Apparent: the mean of networks most of which were trained on the patient.
+    own = apply_frozen(item.fit.networks, data.crops, data.targets.covariates, rows=training)
+    kind = item.fit.networks[0].spec.outcome
+    lp = log_odds(item.scores, kind)
+    apparent = lp.copy()
+    apparent[training] = log_odds(own.scores, kind)
+    seen = np.zeros(len(lp), dtype=bool)
+    seen[training] = True
+    # The logistic model of the out-of-fold scores, as for new patients.
+    joined = np.concatenate([lp, apparent])
+    known = np.concatenate([seen, np.zeros_like(seen)])
+    asked = np.concatenate([np.zeros_like(seen), seen])
+    apparent_risk = recalibrated(joined, np.concatenate([data.outcome, data.outcome]), known, asked)
+    parts.append(_rows(data, training, apparent_risk, "training", "apparent", NAMES[item.kind]))
+    parts.append(_rows(data, training, risks[training], "training", "nested", NAMES[item.kind]))
+    for name in dict.fromkeys(data.cohort.sets):
+        if name != "training":
+            rows = data.rows(str(name))
+            parts.append(_rows(data, rows, risks[rows], str(name), "frozen", NAMES[item.kind]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _rows(data: DeepData, rows: np.ndarray, risk: np.ndarray, name: str, kind: str, model: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "patient": [data.patients[row] for row in rows],
+            "model": model,
+            "risk": risk,
+            "linear_predictor": np.log(risk / (1 - risk)),
+            "outcome": data.outcome[rows].astype(int),
+            "set": name,
+            "kind": kind,
+            "repeat": 0,
+        }
+    )
+
+
+def _feature_rows(data: DeepData, item: Fitted) -> pd.DataFrame:
+    """Penultimate features and the score of all patients, out-of-fold in the training set."""
+    columns = {f"{item.kind}:score": item.scores}
+    columns |= {f"{item.kind}:f{number:03d}": item.features[:, number] for number in range(item.features.shape[1])}
+    return pd.DataFrame(columns, index=pd.Index(data.patients, name="patient"))
+
+
+def _save_networks(folder: Path, item: Fitted) -> None:
+    for fold, network in enumerate(item.fit.networks):
+        network.save(folder / "networks" / f"{item.kind}-{fold}.safetensors")
+
+
+def _network_facts(item: Fitted) -> dict[str, Any]:
+    first = item.fit.networks[0]
+    return {
+        "kind": item.kind,
+        "encoder": first.spec.encoder,
+        "dimensions": first.spec.dimensions,
+        "width": first.spec.width,
+        "stages": first.spec.stages,
+        "parameters": first.facts["parameters"],
+        "epochs": [network.facts["epochs"] for network in item.fit.networks],
+        "best_epochs": [network.facts["best_epoch"] for network in item.fit.networks],
+        "n_labelled": [network.facts["n_labelled"] for network in item.fit.networks],
+        "n_masked": [network.facts["n_masked"] for network in item.fit.networks],
+        "seconds": [network.facts["seconds"] for network in item.fit.networks],
+        "device": first.facts["device"],
+    }
+
+
+def _permuted(context: Context, data: DeepData, folds: np.ndarray, main: Fitted) -> dict[str, Any]:
+    """AUC of the main network trained on permuted outcomes of the training set."""
+    options = deep_of(context)
+    if options.network.outcome != "binary":
+        raise ModelError("Outcomes are permuted for networks of an event only.", where="deep.permutations")
+    spec: DeepSpec = options.spec.with_tasks(main.kind)
+    training = np.flatnonzero(folds >= 0)
+    aucs = []
+    for number in range(options.permutations):
+        shuffled = data.outcome.copy()
+        order = rng(context.study.seed, "deep-permutation", number).permutation(len(training))
+        shuffled[training] = data.outcome[training][order]
+        own = data.targets
+        targets = Targets(shuffled, None, own.masks, own.has_mask, own.covariates)
+        seed = derive_seed(context.study.seed, "deep")
+        jobs = fold_jobs(data.crops, targets, folds, spec, seed, context.cache / "deep" / f"permuted-{number}")
+        with context.reporter.track(f"permuted outcomes {number + 1}") as progress:
+            networks = train_jobs(jobs, workers=context.workers, progress=progress)
+        fit = gather(data.crops, targets, folds, networks)
+        parts = [
+            auc_from_ranks(shuffled[folds == fold], fit.scores[folds == fold]) for fold in range(int(folds.max()) + 1)
+        ]
+        aucs.append(float(np.mean(parts)))
+    events = int(data.outcome[training].sum())
+    others = len(training) - events
+    # Standard error of an AUC without signal (Mann-Whitney U under the null).
+    error = float(np.sqrt((events + others + 1) / (12.0 * events * others)))
+    return {"model": NAMES[main.kind], "aucs": aucs, "mean": float(np.mean(aucs)), "standard_error": error}
+
+
+def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> list[dict[str, Any]]:
+    options = deep_of(context)
+    network, crop, training = options.network, options.crop, options.training
+    size = " x ".join(str(side) for side in reversed(crop.size))
+    box = (
+        f"a box of {' x '.join(f'{side:g}' for side in reversed(crop.size_mm))} mm"
+        if crop.size_mm is not None
+        else f"the VOI's box with a margin of {crop.margin_mm:g} mm"
+    )
+    names = ", ".join(content["networks"])
+    text = (
+        f"Networks ({names}) with one residual encoder ({network.encoder}, {network.dimensions}, {network.stages} "
+        f"stages of {network.width} channels and more) [@resnet] saw crops of {size} voxels ({box} around {crop.voi}). "
+        f"The multi-task network has an encoder pathway, a segmentation pathway (decoder with skips and deep "
+        f"supervision [@unet]; Dice and cross-entropy) and a prediction pathway; patients without a mask or a "
+        f"label train the other task. All were trained by AdamW for {training.epochs} epochs (cosine schedule, moving "
+        f"average of weights) in {content['folds']} folds, those of the first repeat of the nested cross-validation: each "
+        f"training patient is judged by the network that did not see the patient, all others by the mean of the "
+        f"{content['folds']} networks. Risks were recalibrated on out-of-fold scores."
+    )
+    return [{"stage": "deep", "text": text, "citations": ["resnet", "unet"]}]

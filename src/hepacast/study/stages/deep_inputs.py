@@ -1,0 +1,265 @@
+"""What the networks of a study get: every patient's crop, mask, outcome and covariates, in the order of identifiers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.cohort import BinaryOutcome, Cohort, ColumnSpec
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import atomic_path, read_json
+from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.stages import code_hash
+from hepacast.deep import CropStore, Targets, crop_geometry, crop_mask, crop_patient
+from hepacast.deep.spec import CropSpec
+from hepacast.errors import HepacastError, OutcomeError, StudyFileError
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.voi import VoiExpression
+from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.study.context import Context
+from hepacast.study.schema import Deep
+from hepacast.study.stages.radiomics import analysis_cohort
+from hepacast.study.stages.segmentation import MASKS, image_path, images_of
+
+
+@dataclass(frozen=True)
+class DeepData:
+    """All analysed patients as the networks see them.
+
+    Parameters
+    ----------
+    cohort
+        Who is analysed.
+    patients
+        Identifiers, sorted; the order of every array.
+    crops
+        (n, channels, z, y, x).
+    targets
+        Outcomes, masks, covariates.
+    drawn
+        Masks of the study's segmentation (a network's, where one was trained) on the crops' grids.
+    outcome
+        The study's binary outcome, (n,).
+    spacing
+        Voxel size of each crop (x, y, z), mm, (n, 3).
+    """
+
+    cohort: Cohort
+    patients: tuple[str, ...]
+    crops: CropStore
+    targets: Targets
+    drawn: CropStore
+    outcome: np.ndarray
+    spacing: np.ndarray
+
+    def rows(self, name: str) -> np.ndarray:
+        """Row numbers of one set."""
+        sets = self.cohort.sets
+        return np.flatnonzero([sets[patient] == name for patient in self.patients])
+
+    def geometry(self, row: int) -> Geometry:
+        """A crop's grid up to its place: enough for distances and volumes."""
+        x, y, z = (float(value) for value in self.spacing[row])
+        shape = self.drawn[row].shape
+        return Geometry((shape[2], shape[1], shape[0]), (x, y, z))
+
+
+def deep_of(context: Context) -> Deep:
+    """The study's networks (the stage is only run where there are some)."""
+    assert context.study.deep is not None
+    return context.study.deep
+
+
+def load_data(context: Context) -> DeepData:
+    """Make or find all crops.
+
+    Raises
+    ------
+    OutcomeError
+        The study's outcome is a time: the networks' risks are judged by an event.
+    HepacastError
+        A patient's image or mask cannot be cropped.
+    """
+    cohort = analysis_cohort(context)
+    if not isinstance(cohort.outcome, BinaryOutcome):
+        raise OutcomeError("The networks of a study are judged by an event.", expected="a binary outcome")
+    patients = tuple(sorted(cohort.patients))
+    jobs = [_job(context, patient) for patient in patients]
+    with context.reporter.track("crops") as progress:
+        map_items(_crop, [job for job in jobs if not job.kept.is_file()], workers=context.workers, progress=progress)
+    folder = context.cache / "deep"
+    key = hash_value([job.kept.name for job in jobs])[:24]
+    stores = {
+        name: CropStore.build(folder / f"{name}-{key}.npy", jobs, lambda job, name=name: _kept(job, name), dtype)  # type: ignore[misc]
+        for name, dtype in (("crop", np.float32), ("target", np.bool_), ("drawn", np.bool_))
+    }
+    has_mask = np.array([bool(_kept(job, "has_mask")) for job in jobs])
+    event, time = _learned(context, cohort, patients)
+    covariates = covariate_table(cohort, deep_of(context).network.covariates)
+    targets = Targets(
+        outcome=event,
+        time=time,
+        masks=stores["target"],
+        has_mask=has_mask,
+        covariates=None if covariates is None else covariates.loc[list(patients)].to_numpy(dtype=float),
+    )
+    outcome = cohort.outcome.values.loc[list(patients)].to_numpy(dtype=float)
+    spacing = np.stack([_kept(job, "spacing") for job in jobs])
+    return DeepData(cohort, patients, stores["crop"], targets, stores["drawn"], outcome, spacing)
+
+
+def _learned(context: Context, cohort: Cohort, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """What the prediction pathway learns: the event, or the follow-up for Cox and discrete hazards."""
+    outcome = cohort.outcome
+    assert isinstance(outcome, BinaryOutcome)
+    if deep_of(context).network.outcome == "binary":
+        return outcome.values.loc[list(patients)].to_numpy(dtype=float), None
+    if not cohort.survival:
+        raise StudyFileError(
+            "A network of times to an event needs the follow-up.",
+            expected="survival: {time: ..., event: ...}",
+            where="deep.network.outcome",
+        )
+    follow_up = next(iter(cohort.survival.values()))
+    return (
+        follow_up.event.astype(float).reindex(list(patients)).to_numpy(),
+        follow_up.time.astype(float).reindex(list(patients)).to_numpy(),
+    )
+
+
+def covariate_table(cohort: Cohort, names: list[str]) -> pd.DataFrame | None:
+    """Clinical values as numbers: levels of a categorical column become 0/1 columns, without the first.
+
+    Raises
+    ------
+    StudyFileError
+        A name is no candidate column.
+    """
+    if not names:
+        return None
+    specs = {spec.name: spec for spec in cohort.table.specs}
+    parts = []
+    for name in names:
+        spec = specs.get(name)
+        if spec is None or spec.after_event or spec.kind == "date":
+            raise StudyFileError(
+                f"The covariate {name!r} of the network cannot be used.",
+                expected="a numeric, binary or categorical column that is known before the event",
+                where="deep.network.covariates",
+            )
+        parts.append(_columns(cohort.table.frame[name], spec))
+    return pd.concat(parts, axis=1)
+
+
+def _columns(values: pd.Series, spec: ColumnSpec) -> pd.DataFrame:
+    if spec.kind != "categorical":
+        return pd.to_numeric(values, errors="coerce").astype(float).to_frame(spec.name)
+    made = {f"{spec.name}: {level}": (values == level).astype(float) for level in spec.level_names[1:]}
+    return pd.DataFrame(made, index=values.index).where(values.notna().to_numpy()[:, None])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One patient to crop; the result is kept under a hash of images, masks, settings and code."""
+
+    patient: str
+    images: tuple[tuple[str, Path, str], ...]
+    mask: Path
+    labels: tuple[tuple[str, int], ...]
+    target: Path | None
+    target_labels: tuple[tuple[str, int], ...]
+    structure: str
+    crop: CropSpec
+    kept: Path
+
+
+def _job(context: Context, patient: str) -> _Job:
+    images, rules, prints = images_of(context), deep_of(context), context.fingerprints
+    folder = context.out / "segmentation" / MASKS
+    mask, labels = folder / f"{patient}.nii.gz", read_json(folder / "labels.json")
+    files = tuple(
+        (name, image_path(context, patient, name), item.modality)
+        for name, item in images.sequences.items()
+        if image_path(context, patient, name).exists()
+    )
+    target, target_labels = _target(context, patient, mask, labels)
+    crop = rules.crop if rules.crop.channels else rules.crop.model_copy(update={"channels": list(images.sequences)})
+    key = hash_value(
+        [
+            [(name, prints.of(path), modality) for name, path, modality in files],
+            hash_file(mask),
+            labels,
+            hash_file(target) if target is not None else "",
+            target_labels,
+            rules.structure,
+            crop.model_dump(mode="json"),
+            code_hash(("deep/crops.py", "imaging")),
+        ]
+    )
+    kept = context.cache / "deep" / "patients" / f"{patient}-{key[:24]}.npz"
+    return _Job(
+        patient,
+        files,
+        mask,
+        tuple(labels.items()),
+        target,
+        tuple(target_labels.items()),
+        rules.structure,
+        crop,
+        kept,
+    )
+
+
+def _target(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> tuple[Path | None, dict[str, int]]:
+    """The mask to learn from: of the pattern given, an expert's where a network made the study's, else the study's."""
+    options, rules = images_of(context).segmentation, deep_of(context)
+    pattern = rules.masks or (options.masks if options.source != "given" else None)
+    if pattern is None:
+        return mask, labels
+    path = context.path(pattern, patient=patient)
+    return (path if path.exists() else None), dict(options.labels)
+
+
+def _crop(job: _Job) -> None:
+    """In a worker: one patient's arrays, written together."""
+    try:
+        volumes = {name: read_volume(path) for name, path, _ in job.images}
+        first = next(iter(volumes.values()))
+        structures = _structures(job.mask, dict(job.labels), first)
+        masks = {**structures, job.crop.voi: VoiExpression.parse(job.crop.voi).evaluate(structures)}
+        modalities = {name: modality for name, _, modality in job.images}
+        grid = crop_geometry(masks[job.crop.voi], job.crop)
+        crop = crop_patient(volumes, masks, job.crop, modalities=modalities, patient=job.patient)
+        drawn = crop_mask(structures[job.structure], grid)
+        target = np.zeros_like(drawn)
+        if job.target is not None:
+            target = crop_mask(_structures(job.target, dict(job.target_labels), first)[job.structure], grid)
+    except HepacastError as error:
+        if error.where is None:
+            error.where = f"patient {job.patient}"
+            error.args = (str(error),)
+        raise
+    with atomic_path(job.kept) as temporary:
+        np.savez(
+            temporary,
+            crop=crop,
+            drawn=drawn,
+            target=target,
+            has_mask=np.array(job.target is not None),
+            spacing=np.array(grid.spacing),
+        )
+
+
+def _structures(path: Path, labels: dict[str, int], reference: Volume) -> dict[str, Volume]:
+    labelmap = read_labelmap(path, labels, reference=reference)
+    return {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
+
+
+def _kept(job: _Job, name: str) -> Any:
+    with np.load(job.kept, allow_pickle=False) as file:
+        return file[name]

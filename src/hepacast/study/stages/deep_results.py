@@ -1,0 +1,164 @@
+"""What the deep stage finds out about its networks: Dice with paired tests, negative controls, maps of patients."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepacast.compute.seeds import derive_seed
+from hepacast.deep import CrossFit
+from hepacast.evaluation.delong import delong_test
+from hepacast.evaluation.roc import roc
+from hepacast.imaging import Volume
+from hepacast.segmentation.metrics import segmentation_metrics
+from hepacast.stats.tests import wilcoxon_signed_rank
+from hepacast.study.context import Context
+from hepacast.study.stages.segmentation import images_of
+
+if TYPE_CHECKING:
+    from hepacast.study.stages.deep_inputs import DeepData
+
+#: Sources of the study's masks that are a network's and can be compared with the deep networks.
+_PREDICTED = {"nnunet": "nnU-Net"}
+_CONTOUR_DIGITS = 4
+
+
+def dice_rows(
+    context: Context, data: DeepData, masks: np.ndarray | None, model: str, kind: str
+) -> list[dict[str, Any]]:
+    """Dice, Hausdorff distance and volume of every patient who has an expert mask, on the crop's grid.
+
+    Training patients are segmented by the network that did not see them. nnU-Net's masks, where the study has them,
+    are compared on the same grid, once (beside the first network that segments).
+    """
+    if masks is None:
+        return []
+    rows = []
+    source = images_of(context).segmentation.source
+    also = _PREDICTED.get(source) if kind != "multi-task" else None
+    for row, patient in enumerate(data.patients):
+        if not data.targets.masked[row]:
+            continue
+        geometry = data.geometry(row)
+        reference = Volume(np.asarray(data.targets.masks[row], dtype=bool), geometry)
+        made = {model: np.asarray(masks[row] >= 0.5)}
+        if also is not None:
+            made[also] = np.asarray(data.drawn[row], dtype=bool)
+        for name, mask in made.items():
+            found = segmentation_metrics(reference, Volume(mask, geometry))
+            rows.append(
+                {
+                    "patient": patient,
+                    "set": str(data.cohort.sets[patient]),
+                    "model": name,
+                    "dice": found.dice,
+                    "hd95_mm": found.hd95_mm,
+                    "volume_difference_pct": found.volume_difference_pct,
+                    "status": found.status,
+                }
+            )
+    return rows
+
+
+def paired_dice(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Wilcoxon's signed-rank test of the Dice of the same patients, for each pair of networks and each set."""
+    names = list(dict.fromkeys(row["model"] for row in rows))
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    table = {(row["model"], row["set"], row["patient"]): row["dice"] for row in rows}
+    tests = []
+    for part in sets:
+        patients = list(dict.fromkeys(row["patient"] for row in rows if row["set"] == part))
+        for second, first in combinations(names, 2):
+            a = np.array([table.get((first, part, patient), np.nan) for patient in patients], dtype=float)
+            b = np.array([table.get((second, part, patient), np.nan) for patient in patients], dtype=float)
+            both = np.isfinite(a) & np.isfinite(b)
+            if both.sum() < 3:
+                continue
+            test = wilcoxon_signed_rank(a[both], b[both])
+            tests.append(
+                {
+                    "set": part,
+                    "first": first,
+                    "second": second,
+                    "n": int(both.sum()),
+                    "mean_first": float(a[both].mean()),
+                    "mean_second": float(b[both].mean()),
+                    "difference": float((a - b)[both].mean()),
+                    "p": test.p if test.ok else None,
+                }
+            )
+    return tests
+
+
+def control_rows(context: Context, data: DeepData, fit: CrossFit, model: str) -> list[dict[str, Any]]:
+    """AUC of the out-of-fold scores on altered training images, each compared with the images as they are."""
+    from hepacast.deep.controls import CONTROLS, control_scores
+
+    inside = np.flatnonzero((fit.folds >= 0) & (data.outcome == data.outcome))
+    scores = control_scores(
+        fit, data.crops, data.drawn, data.targets.covariates, seed=derive_seed(context.study.seed, "controls")
+    )
+    level, y = context.study.evaluation.confidence, data.outcome[inside].astype(int)
+    rows = []
+    for name, words in CONTROLS.items():
+        curve = roc(y, scores[name][inside], level=level)
+        test = None if name == "as it is" else delong_test(y, scores["as it is"][inside], scores[name][inside])
+        rows.append(
+            {
+                "model": model,
+                "control": name,
+                "words": words,
+                "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]},
+                "p": None if test is None else test.p,
+                "n": len(inside),
+            }
+        )
+    return rows
+
+
+def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarray, count: int) -> list[dict[str, Any]]:
+    """Grad-CAM and occlusion of a few patients, as the slice of the largest tumor area.
+
+    Events and others in turn, the surest of each, from the set that is judged (external, then validation, then
+    training, where the patient's own out-of-fold network is explained).
+    """
+    from hepacast.deep.explain import grad_cam, occlusion
+
+    shown = []
+    for row in _examples(data, scores, count):
+        fold = int(fit.folds[row]) if fit.folds[row] >= 0 else 0
+        network, crop = fit.networks[fold], np.asarray(data.crops[row])
+        covariates = None if data.targets.covariates is None else np.asarray(data.targets.covariates)[row]
+        mask = np.asarray(data.drawn[row], dtype=bool)
+        k = int(np.argmax(mask.sum(axis=(1, 2))))
+        side = max(4, crop.shape[1] // 5)
+        heat = grad_cam(network, crop, covariates)[k]
+        hidden = occlusion(network, crop, covariates, side=side, step=max(2, side // 2))[k]
+        shown.append(
+            {
+                "patient": data.patients[row],
+                "set": str(data.cohort.sets[data.patients[row]]),
+                "outcome": int(data.outcome[row]),
+                "score": float(scores[row]),
+                "fold": fold,
+                "slice": k,
+                "image": np.round(crop[0, k], _CONTOUR_DIGITS),
+                "mask": mask[k].astype(int),
+                "grad_cam": np.round(heat, _CONTOUR_DIGITS),
+                "occlusion": np.round(hidden, _CONTOUR_DIGITS),
+                "spacing_mm": data.spacing[row][:2],
+            }
+        )
+    return shown
+
+
+def _examples(data: DeepData, scores: np.ndarray, count: int) -> list[int]:
+    names = set(data.cohort.sets)
+    judged = next((name for name in ("external", "validation", "training") if name in names), "training")
+    rows = data.rows(judged)
+    events = sorted((row for row in rows if data.outcome[row] == 1), key=lambda row: -scores[row])
+    others = sorted((row for row in rows if data.outcome[row] == 0), key=lambda row: scores[row])
+    turns = [row for pair in zip(events, others, strict=False) for row in pair]
+    return [int(row) for row in turns[:count]]
