@@ -543,6 +543,7 @@ def test_a_mask_that_cannot_be_used_is_refused_by_extract(small, hepacast):
         (labels[:, :, :20], smaller, "24"),
         (labels * 7, GRID, "7, 14"),
         (labels * np.float32(0.5), GRID, "whole numbers"),
+        (read_volume(small.image("S05")).array, GRID, "an image, not a mask"),
     ):
         rewrite(bad, content, grid)
         answer = hepacast(

@@ -371,7 +371,7 @@ def test_predict_refuses_images_and_masks_as_a_study_does(finished, hepacast, tm
     cases = [
         (cut, patient[3], "out", "damaged or incomplete"),
         (patient[1], shifted, "out", "3.00 mm"),
-        (patient[1], finished.image("P051")[1], "out", "whole numbers|None of the named labels"),
+        (patient[1], finished.image("P051")[1], "out", "an image, not a mask"),
         (patient[1], empty, "out", "empty"),
         (patient[1], one, "out", "tumor.*empty"),
         (patient[1], patient[3], "file", "cannot be written"),

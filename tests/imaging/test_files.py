@@ -244,6 +244,20 @@ def test_a_probability_map_is_no_mask(tmp_path: Path) -> None:
         read_mask(tmp_path / "p.nii")
 
 
+def test_an_image_in_the_place_of_the_mask_is_refused(tmp_path: Path) -> None:
+    """Among its gray levels 1 and 2 occur by chance."""
+    array = np.random.default_rng(0).integers(-1024, 2000, size=(20, 30, 30)).astype(np.int16)
+    gray = Volume(array, Geometry((30, 30, 20), (1.0, 1.0, 2.0)))
+    for content in (array, np.abs(array), np.clip(array, -40, 40)):
+        assert {1, 2} <= set(np.unique(content).tolist())
+        write_volume(gray.with_array(content), tmp_path / "gray.nii.gz")
+        with pytest.raises(ImageError, match="an image, not a mask"):
+            read_mask(tmp_path / "gray.nii.gz", {"parenchyma": 1, "tumor": 2})
+    many = gray.with_array((array % 120).astype(np.uint8))
+    write_volume(many, tmp_path / "organs.nii.gz")
+    assert read_mask(tmp_path / "organs.nii.gz", {"liver": 5})["liver"].array.sum() == (many.array == 5).sum()
+
+
 def test_label_maps(tmp_path: Path) -> None:
     image = volume()
     tumor = mask_like(image)

@@ -20,6 +20,9 @@ from hepacast.imaging.volume import Volume
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 _DICOM = (".dcm", ".dicom", ".ima")
+#: More different values than this are gray levels, among which a label's number occurs by chance; where some are
+#: negative (HU), fewer are enough to tell.
+MAX_LABELS, MAX_SIGNED_LABELS = 256, 16
 _WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
 
 
@@ -128,7 +131,8 @@ def read_labelmap(
     Raises
     ------
     ImageError
-        Values are not whole numbers; none of the named values occurs although others do.
+        Values are not whole numbers, or more different ones than any mask has (an image in the place of the mask);
+        none of the named values occurs although others do.
     GeometryError
         The grid is not the reference's.
     """
@@ -137,6 +141,14 @@ def read_labelmap(
     if reference is not None:
         check_mask_geometry(reference, volume, where=str(path))
     present = values_of(volume.array)
+    if len(present) > (MAX_LABELS if present[:1] >= [0] else MAX_SIGNED_LABELS):
+        raise ImageError(
+            "This is an image, not a mask.",
+            expected=f"labels: at most {MAX_LABELS} different whole numbers",
+            found=f"{len(present)} different values from {present[0]} to {present[-1]}",
+            where=str(path),
+            remedy="give the mask file; image and mask may have been exchanged",
+        )
     if labels is None:
         named = _segments(path) or {f"label_{value}": value for value in present}
         return LabelMap(volume, named)
