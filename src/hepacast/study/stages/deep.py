@@ -107,7 +107,7 @@ def fold_numbers(context: Context, data: DeepData) -> np.ndarray:
 def _train(context: Context, data: DeepData, folds: np.ndarray) -> list[Fitted]:
     """All folds of all networks in one queue, so that no core waits."""
     options, seed = deep_of(context), derive_seed(context.study.seed, "deep")
-    kinds, folder = [kind for kind in ORDER if kind in options.models], context.cache / "deep"
+    kinds = [kind for kind in ORDER if kind in options.models]
     jobs = {
         kind: fold_jobs(
             data.crops, data.targets, folds, options.spec.with_tasks(kind), seed, context.cache / "deep" / kind
@@ -285,8 +285,8 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
         f"The multi-task network has an encoder pathway, a segmentation pathway (decoder with skips and deep "
         f"supervision [@unet]; Dice and cross-entropy) and a prediction pathway; patients without a mask or a "
         f"label train the other task. All were trained by AdamW for {training.epochs} epochs (cosine schedule, moving "
-        f"average of weights) in {content['folds']} folds, those of the first repeat of the nested cross-validation: each "
-        f"training patient is judged by the network that did not see the patient, all others by the mean of the "
+        f"average of weights) in {content['folds']} folds, those of the first repeat of the nested cross-validation: "
+        f"each training patient is judged by the network that did not see the patient, all others by the mean of the "
         f"{content['folds']} networks. Risks were recalibrated on out-of-fold scores."
     )
     return [{"stage": "deep", "text": text, "citations": ["resnet", "unet"]}]

@@ -151,7 +151,18 @@ def _radiomics_work(context: Context, folder: Path) -> None:
     radiomics.write(context, folder)
 
 
+def _deep_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import deep
+
+    deep.write(context, folder)
+
+
 def _modelling_work(context: Context, folder: Path) -> None:
+    if context.study.fusion is not None:
+        from hepacast.study.stages import fusion
+
+        fusion.write(context, folder)
+        return
     from hepacast.study.stages import modelling
 
     modelling.write(context, folder)
@@ -161,6 +172,45 @@ def _evaluation_work(context: Context, folder: Path) -> None:
     from hepacast.study.stages import evaluation
 
     evaluation.write(context, folder)
+
+
+def _further_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import further
+
+    further.write(context, folder)
+
+
+def _indexes_work(context: Context, folder: Path) -> None:
+    from hepacast.study.stages import indexes
+
+    indexes.write(context, folder)
+
+
+def _further_inputs(context: Context) -> dict[str, str]:
+    """Tables, images and masks of further cohorts."""
+    if not context.study.further:
+        return {}
+    from hepacast.study.stages.further import further_patients
+    from hepacast.study.stages.segmentation import images_of
+
+    prints, images = context.fingerprints, images_of(context)
+    found = {f"table {name}": prints.of(context.path(item.table)) for name, item in context.study.further.items()}
+    patterns = [item.path for item in images.sequences.values()]
+    patterns += [images.segmentation.masks] if images.segmentation.masks else []
+    files = [context.path(text, patient=p) for p in further_patients(context) for text in patterns]
+    found["files of further cohorts"] = hash_value([prints.of(path) for path in files if path.exists()])
+    return found
+
+
+def _fusion_rules(context: Context) -> Any:
+    """What a fusion adds to the settings of the modelling stage; nothing where there is none."""
+    if context.study.fusion is None:
+        return {}
+    rules = _dump(context, "fusion", "further")
+    chain = context.study.fusion.chain
+    if isinstance(chain, str) and (context.base / chain).is_file():
+        rules["fusion chain"] = context.fingerprints.of(context.base / chain)
+    return rules | {"images": _dump(context, "images")["images"]["sequences"]}
 
 
 def _bundle_work(context: Context, folder: Path) -> None:
@@ -210,7 +260,7 @@ def _typical_voxels(context: Context) -> float:
 
 
 def _radiomics_cost(context: Context) -> Cost:
-    if context.study.features.table is not None:
+    if context.study.features.table is not None or context.study.images is None:
         return Cost(2.0, 3e8)
     images = context.study.images
     assert images is not None
@@ -219,6 +269,43 @@ def _radiomics_cost(context: Context) -> Cost:
     each = _SECONDS_PER_PATIENT + voxels * len(images.vois) * len(images.sequences) * 4e-7
     workers = resolve_workers(context.workers)
     return Cost(each * patients / workers, (6e8 + voxels * 60) * workers)
+
+
+def _has_networks(context: Context) -> bool:
+    return context.study.deep is not None
+
+
+def _deep_rules(context: Context) -> Any:
+    """The networks, the outcome that they learn, and the folds that they share with the other models."""
+    rules = _dump(context, "seed", "deep", "evaluation") | {"images": _voi_rules(context)}
+    return rules | {"folds": context.study.modelling.validation.folds}
+
+
+def _deep_inputs(context: Context) -> dict[str, str]:
+    """Masks to learn from, where they are others than the study's, and pretrained weights."""
+    options, found = context.study.deep, {}
+    if options is not None and options.masks is not None:
+        from hepacast.study.stages.cohort import load_table
+
+        paths = {p: context.path(options.masks, patient=p) for p in load_table(context).patients}
+        there = [(p, context.fingerprints.of(path)) for p, path in sorted(paths.items()) if path.exists()]
+        found["masks to learn from"] = hash_value(there)
+    if options is not None and options.network.pretrained is not None:
+        found["pretrained weights"] = str(options.network.pretrained_sha256)
+    return found
+
+
+def _deep_cost(context: Context) -> Cost:
+    """From the measured cost of a patient's training step (benchmarks/deep.py), by the size of crop and network."""
+    from hepacast.deep.cost import step_seconds, training_bytes
+
+    options = context.study.deep
+    assert options is not None
+    patients = len({p for kind, p, _ in _image_files(context) if kind.startswith("images")})
+    folds = options.folds or context.study.modelling.validation.folds
+    workers = resolve_workers(context.workers)
+    steps = options.training.epochs * patients * folds * (len(options.models) + options.permutations)
+    return Cost(steps * step_seconds(options.spec) / workers, training_bytes(options.spec) * workers)
 
 
 def _modelling_cost(context: Context) -> Cost:
@@ -276,9 +363,20 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         _radiomics_cost,
     ),
     StageKind(
+        "deep",
+        "networks trained out-of-fold and applied frozen",
+        ("cohort", "segmentation", "radiomics"),
+        _deep_rules,
+        _deep_inputs,
+        _deep_work,
+        ("deep", "imaging"),
+        _has_networks,
+        _deep_cost,
+    ),
+    StageKind(
         "modelling",
         "clinical, radiomics and combined model, validated",
-        ("cohort", "radiomics"),
+        ("cohort", "radiomics", "deep"),
         _model_rules,
         _none,
         _modelling_work,

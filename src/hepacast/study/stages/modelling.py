@@ -22,6 +22,7 @@ from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation, predictions_table
 from hepacast.study.context import Context
+from hepacast.study.stages.deep_models import network_predictions, network_validation, with_networks
 from hepacast.study.stages.describe_models import (
     Words,
     describe_example,
@@ -127,6 +128,11 @@ def _radiomics_model(context: Context, seed: int) -> Any:
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
+    if context.study.outcome.definition == "survival":
+        from hepacast.study.stages import survival_modelling
+
+        survival_modelling.write(context, folder)
+        return
     analysis = load_analysis(context)
     models = make_models(context, analysis)
     x, y = analysis.part("training")
@@ -135,13 +141,15 @@ def write(context: Context, folder: Path) -> None:
         progress(1, 1)
     write_json(folder / "flow.json", analysis.cohort.flow.to_json())
     write_json(folder / "frozen.json", _frozen(fitted))
-    write_json(folder / "models.json", _models_json(context, analysis, fitted))
+    write_json(folder / "models.json", with_networks(context, _models_json(context, analysis, fitted)))
     predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
     nested = _nested(context, models, x, y)
-    predictions.append(_nested_rows(nested))
+    predictions += [_nested_rows(nested), *network_predictions(context)]
     with atomic_path(folder / "predictions.parquet") as temporary:
         pd.concat(predictions, ignore_index=True).to_parquet(temporary)
-    write_json(folder / "validation.json", _validation(context, analysis, models, fitted, nested))
+    validation = _validation(context, analysis, models, fitted, nested)
+    validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
+    write_json(folder / "validation.json", validation)
     write_json(folder / "methods.json", _sentences(context, fitted, nested))
 
 
