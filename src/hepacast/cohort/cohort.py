@@ -124,7 +124,8 @@ def assemble_cohort(
     sets = sets.loc[list(flow.included)].rename("set")
     check_sets(sets, included)
     events = included.values if isinstance(included, BinaryOutcome) else included.event
-    names = list(dict.fromkeys(sorted(sets.unique(), key=lambda name: (name != "training", name))))
+    order = {"training": 0, "validation": 1, "external": 2}
+    names = sorted(sets.unique(), key=lambda name: (order.get(name, 3), name))
     flow = flow.with_sets(
         {name: sets.index[sets == name] for name in names},
         {name: int(events[sets == name].sum()) for name in names},
@@ -243,7 +244,14 @@ def _survival_from_json(entry: Mapping[str, Any]) -> SurvivalOutcome:
     other = entry.get("competing")
     competing = None if other is None else pd.Series(other, dtype="int64")
     return SurvivalOutcome(
-        entry["name"], time, event, entry["unit"], entry["source"], entry.get("unknown", {}), competing=competing
+        entry["name"],
+        time,
+        event,
+        entry["unit"],
+        entry["source"],
+        entry.get("unknown", {}),
+        competing=competing,
+        positive=entry.get("positive", "event"),
     )
 
 

@@ -148,6 +148,8 @@ class SurvivalOutcome:
         1 for the event, 0 for censored, by patient.
     competing
         1 for a competing event, after which the event cannot come any more; their `event` is 0. None: there are none.
+    positive
+        Name of the event in tables and figures.
     unit
         ``days``, ``weeks``, ``months`` or ``years``.
     source
@@ -171,6 +173,7 @@ class SurvivalOutcome:
     unknown: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     competing: pd.Series | None = None
+    positive: str = "event"
 
     def __post_init__(self) -> None:
         time, event = _with_text_index(self.time), _with_text_index(self.event)
@@ -256,8 +259,8 @@ class SurvivalOutcome:
             "name": self.name,
             "kind": "survival",
             "unit": self.unit,
-            "positive": "event",
-            "negative": "censored",
+            "positive": self.positive,
+            "negative": f"no {self.positive}",
             "definition": self.source,
             "source": self.source,
             "n": self.n,

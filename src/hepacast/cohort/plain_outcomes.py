@@ -104,7 +104,14 @@ def _survival(parts: Parts) -> Outcome:
         source += f" (competing event: {', '.join(sorted(_words(parts.options['competing_values'])))})"
         competing = competing[kept]
     return SurvivalOutcome(
-        parts.name, time[kept], event[kept], parts.options["unit"], source, reasons, competing=competing
+        parts.name,
+        time[kept],
+        event[kept],
+        parts.options["unit"],
+        source,
+        reasons,
+        competing=competing,
+        positive=parts.positive,
     )
 
 

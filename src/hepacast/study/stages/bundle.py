@@ -53,6 +53,8 @@ def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _recipe(context: Context) -> FeatureRecipe:
     study = context.study
+    if study.images is None and study.features.table is None:
+        return FeatureRecipe("none")
     summary = read_json(context.out / "radiomics" / "summary.json")
     if study.images is None:
         return FeatureRecipe("table", settings_hash=summary["settings_hash"])

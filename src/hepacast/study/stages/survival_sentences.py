@@ -1,0 +1,131 @@
+"""Sentences about survival models for the Methods text, from the settings that the run had."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hepacast.cohort import SurvivalOutcome
+from hepacast.modelling.survival_models import SurvivalModels
+from hepacast.modelling.survival_validation import SurvivalOutOfFold
+from hepacast.study.context import Context
+
+_CUTS = {
+    "median": "the median of the predicted risk",
+    "maxstat": "maximally selected rank statistics (P corrected for the search) [@maxstat]",
+    "youden": "Youden's index of the time-dependent ROC curve",
+}
+
+
+def horizon_text(context: Context) -> str:
+    """``180 and 365 days``."""
+    shown = [f"{t:g}" for t in context.study.outcome.horizons]
+    head = ", ".join(shown[:-1])
+    return f"{head} and {shown[-1]}" if head else shown[-1]
+
+
+def modelling_sentences(
+    context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels, nested: SurvivalOutOfFold
+) -> list[dict[str, Any]]:
+    """Models and their validation."""
+    options, rules = context.study.modelling, context.study.modelling.validation
+    texts: list[str] = []
+    if outcome.n_competing:
+        texts.append(
+            "Competing events were accounted for by Fine and Gray's regression of the cumulative incidence "
+            "[@fine-gray]; cause-specific Cox models are given beside it."
+        )
+    if fitted.radiomics_ is not None:
+        steps = "; ".join(f"{step.label} ({step.n_in} to {step.n_out} features)" for step in fitted.radiomics_.counts_)
+        way = (
+            "scores of patients outside each fit (cross-fitted)"
+            if options.radscore == "cross-fitted"
+            else "the training scores themselves (apparent)"
+        )
+        texts.append(
+            f"The radiomics chain was: {steps}. The Radscore is the linear predictor of the penalized Cox model "
+            f"[@lasso-cox]; the Cox models that use it were fitted on {way}."
+        )
+    if fitted.clinical_ is not None:
+        texts.append(_clinical(options.selection, options.alpha))
+    if fitted.combined_ is not None:
+        texts.append("The combined model is a Cox model of the Radscore and the clinical predictors.")
+    if fitted.clinical_ is not None or fitted.combined_ is not None:
+        texts.append(
+            "Ties were handled by Efron's method; proportional hazards were tested by scaled Schoenfeld residuals "
+            "[@zph]. Where a predictor separated the events, Firth's penalized likelihood was used [@heinze-cox]. "
+            f"Risks by {horizon_text(context)} {outcome.unit} come from the baseline hazard estimated by Breslow's "
+            "method."
+        )
+    if fitted.binary_ is not None:
+        texts.append(_binary(context, outcome, fitted))
+    rule = _CUTS[context.study.evaluation.risk_groups]
+    texts.append(
+        f"Patients were divided into risk groups by a cut-off of the risk at {context.study.outcome.horizons[-1]:g} "
+        f"{outcome.unit} that was fixed in the training set: {rule}."
+    )
+    texts.append(
+        f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "
+        "cross-validation stratified by event [@nested-cv]; limits of its mean C use the variance corrected by Nadeau "
+        "and Bengio [@nadeau]."
+    )
+    if rules.bootstrap:
+        texts.append(
+            f"Optimism of C was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]."
+        )
+    return [{"stage": "modelling", "text": text, "citations": []} for text in texts]
+
+
+def _clinical(selection: str, alpha: float) -> str:
+    if selection == "given":
+        return (
+            "The clinical Cox model [@cox] holds all candidates, which were chosen before the data were analyzed; no "
+            "variable was selected by its P value."
+        )
+    return (
+        f"Clinical candidates with P < {alpha:g} alone entered a multivariate Cox model [@cox]; those with P < "
+        f"{alpha:g} in it made the clinical model."
+    )
+
+
+def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) -> str:
+    assert fitted.binary_ is not None
+    model = fitted.binary_.frozen_
+    horizon = context.study.outcome.horizons[-1]
+    word = "before" if context.study.outcome.before_horizon else "by"
+    return (
+        f"A binary (logistic) model of {outcome.positive} {word} {horizon:g} {outcome.unit} was fitted as well. Its "
+        f"{model.n_censored} training patients who were censored before that time were not dropped in silence and not "
+        "counted as free of the event: patients with a known state were weighted by the inverse of their probability "
+        "of not being censored [@ipcw], and standard errors are robust."
+    )
+
+
+def evaluation_sentences(context: Context, outcome: SurvivalOutcome, sets: dict[str, Any]) -> list[dict[str, Any]]:
+    """How models were judged."""
+    options = context.study.evaluation
+    percent, at = f"{options.confidence:.0%}", f"{horizon_text(context)} {outcome.unit}"
+    estimator = "Aalen-Johansen" if outcome.n_competing else "Kaplan-Meier"
+    texts = [
+        f"Discrimination was measured by Harrell's C with {percent} limits by the infinitesimal jackknife "
+        f"[@harrell-c], and by the cumulative/dynamic AUC at {at}, weighted by the inverse probability of "
+        "censoring; models were compared on the same patients by their influence functions [@timeroc].",
+        "Calibration at each horizon was judged by the observed over the expected risk, by the slope of the "
+        "complementary log-log risk, and by a loess curve of pseudo-values with its integrated calibration index "
+        "[@mclernon]. Accuracy was measured by the Brier score and, from time 0 to the last horizon, by its integral "
+        "[@graf].",
+        f"Net benefit at each horizon was computed with the {estimator} "
+        f"estimate of the event rate, with percentile bands of {options.bootstrap} bootstrap samples [@survival-dca].",
+        "Groups of risk were compared by "
+        + (
+            "cumulative incidence (Aalen-Johansen) and the subdistribution hazard ratio."
+            if outcome.n_competing
+            else "Kaplan-Meier curves, the log-rank test and the hazard ratio [@kaplan-meier]."
+        )
+        + " Follow-up is the reverse Kaplan-Meier median [@schemper].",
+    ]
+    if "nested" in sets:
+        texts.append(
+            "Training patients were grouped, and judged in the cross-validated rows of the tables, by the mean risk "
+            "over the repeats of models that had not seen them."
+        )
+    return [{"stage": "evaluation", "text": text, "citations": []} for text in texts]
