@@ -7,6 +7,7 @@ from typing import Any
 
 from hepacast.compute.executor import resolve_workers
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.stages import code_hash
 from hepacast.study.context import Context
 from hepacast.study.plan import Cost, StageKind
 from hepacast.study.schema import SplitByList
@@ -206,7 +207,7 @@ def _fusion_rules(context: Context) -> Any:
     """What a fusion adds to the settings of the modelling stage; nothing where there is none."""
     if context.study.fusion is None:
         return {}
-    rules = _dump(context, "fusion", "further")
+    rules = _dump(context, "fusion", "further") | {"code": code_hash(("deep",))}
     chain = context.study.fusion.chain
     if isinstance(chain, str) and (context.base / chain).is_file():
         rules["fusion chain"] = context.fingerprints.of(context.base / chain)
@@ -334,7 +335,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "MR: bias field, registration, intensity scale",
         ("cohort",),
         _preprocessing_rules,
-        _image_inputs,
+        lambda c: _image_inputs(c) | _further_inputs(c),
         _preprocessing_work,
         ("imaging",),
         lambda c: c.study.images is not None and c.study.images.preprocessing is not None,
@@ -376,9 +377,9 @@ STAGE_KINDS: tuple[StageKind, ...] = (
     StageKind(
         "modelling",
         "clinical, radiomics and combined model, validated",
-        ("cohort", "radiomics", "deep"),
-        _model_rules,
-        _none,
+        ("cohort", "segmentation", "radiomics", "deep"),
+        lambda c: _model_rules(c) | _fusion_rules(c),
+        _further_inputs,
         _modelling_work,
         ("modelling", "stats", "nomogram"),
         _always,
@@ -396,6 +397,28 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: Cost(20.0, 4e8),
     ),
     StageKind(
+        "further",
+        "cohorts without the outcome: risk groups and follow-up",
+        ("cohort", "modelling"),
+        lambda c: _dump(c, "further", "evaluation"),
+        _further_inputs,
+        _further_work,
+        ("evaluation", "stats"),
+        lambda c: bool(c.study.further),
+        lambda c: Cost(5.0, 4e8),
+    ),
+    StageKind(
+        "indexes",
+        "staging systems and indexes beside the main model",
+        ("cohort", "radiomics", "modelling"),
+        lambda c: _dump(c, "indexes", "evaluation"),
+        _none,
+        _indexes_work,
+        ("cohort", "evaluation", "stats"),
+        lambda c: c.study.indexes is not None,
+        lambda c: Cost(5.0, 4e8),
+    ),
+    StageKind(
         "bundle",
         "the frozen model in one file",
         ("cohort", "radiomics", "modelling", "evaluation"),
@@ -409,7 +432,17 @@ STAGE_KINDS: tuple[StageKind, ...] = (
     StageKind(
         "report",
         "tables, figures, Methods text",
-        ("cohort", "segmentation", "radiomics", "modelling", "evaluation"),
+        (
+            "cohort",
+            "preprocessing",
+            "segmentation",
+            "radiomics",
+            "deep",
+            "modelling",
+            "evaluation",
+            "further",
+            "indexes",
+        ),
         lambda c: _dump(c, "name", "report", "intended_use"),
         _none,
         _report_work,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hepacast.cohort import Cohort, read_cohort
+from hepacast.cohort import read_cohort
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
@@ -59,39 +59,51 @@ def preprocessed_path(context: Context, patient: str, sequence: str) -> Path:
 def write(context: Context, folder: Path) -> None:
     """Run the stage: images, numbers of every patient, pictures, Methods sentence."""
     cohort = read_cohort(context.out / "cohort")
-    content = preprocess(context, cohort.patients, folder, cohort=cohort)
-    write_json(folder / REPORT, content)
-    write_json(folder / "methods.json", [_sentence(_rules(context), content)])
-    failed = [{"reason": f"MR preprocessing failed: {row['reason']}", "patients": [row["patient"]]}
-              for row in content["patients"] if row["status"] == "failed"]  # fmt: skip
-    if failed:
-        # Later stages would stop at the missing file with a worse message.
-        raise HepacastError(
-            "Some MR images cannot be preprocessed.",
-            found="; ".join(f"{row['patients'][0]}: {row['reason']}" for row in failed[:5]),
-            remedy="look at these images, or exclude the patients with a reason in the study file",
-        )
+    patients = list(cohort.patients)
+    if context.study.further:
+        from hepacast.study.stages.further import further_patients
 
-
-def preprocess(context: Context, patients: list[str], folder: Path, *, cohort: Cohort | None = None) -> dict[str, Any]:
-    """Preprocess patients into ``folder/images``; without a cohort the landmarks of the study's own are used."""
-    rules, images = _rules(context), _images(context)
-    jobs = [_job(context, p, n < rules.pictures, folder) for n, p in enumerate(patients)]
+        patients += further_patients(context)
+    rules = _rules(context)
+    jobs = [_job(context, patient, number < rules.pictures, folder) for number, patient in enumerate(patients)]
     with context.reporter.track("bias field and registration") as progress:
         rows = map_items(_prepare, jobs, workers=context.workers, progress=progress)
     good = [job for job, row in zip(jobs, rows, strict=True) if row["status"] != "failed"]
-    scales = _landmarks(context, good, cohort) if rules.normalization == "nyul" else None
-    if scales is not None and cohort is not None:
+    scales = None
+    if rules.normalization == "nyul":
+        scales = _landmarks(good, set(cohort.members("training")))
         write_json(folder / LANDMARKS, scales)
-    tasks = [(job, folder / IMAGES / job.patient, scales) for job in good]
     with context.reporter.track("intensity scale") as progress:
+        tasks = [(job, folder / IMAGES / job.patient, scales) for job in good]
         problems = map_items(_finish, tasks, workers=context.workers, progress=progress)
-    for job, problem in zip(good, problems, strict=True):
-        if problem:
-            row = next(item for item in rows if item["patient"] == job.patient)
-            row |= {"status": "failed", "reason": problem}
-    return {"reference": images.reference, "patients": rows, "settings": rules.model_dump(mode="json"),
-            "summary": _summary(rows)}  # fmt: skip
+    found = {job.patient: problem for job, problem in zip(good, problems, strict=True) if problem}
+    rows = [
+        row | {"status": "failed", "reason": found[row["patient"]]} if row["patient"] in found else row for row in rows
+    ]
+    _refuse_failed(rows)
+    pictures = [
+        {"patient": job.patient, "file": job.picture.name} for job in jobs if job.picture and job.picture.exists()
+    ]
+    content = {
+        "reference": _images(context).reference,
+        "settings": rules.model_dump(mode="json"),
+        "summary": _summary(rows),
+        "pictures": pictures,
+        "patients": rows,
+    }
+    write_json(folder / REPORT, content)
+    write_json(folder / "methods.json", [_sentence(rules, content)])
+
+
+def _refuse_failed(rows: list[dict[str, Any]]) -> None:
+    """Later stages would stop at the missing file with a worse message."""
+    failed = [row for row in rows if row["status"] == "failed"]
+    if failed:
+        raise HepacastError(
+            f"MR images of {len(failed)} patients cannot be preprocessed.",
+            found="; ".join(f"{row['patient']}: {row['reason']}" for row in failed[:5]),
+            remedy="look at these images, or exclude the patients with a reason in the study file",
+        )
 
 
 def _images(context: Context) -> Images:
@@ -183,21 +195,16 @@ def _region(job: _Job, image: Volume) -> Volume | None:
     return body_mask(image) if name == "body" else _structure(job, image, name)
 
 
-def _landmarks(context: Context, jobs: list[_Job], cohort: Cohort | None) -> dict[str, Any]:
-    """Nyul's landmarks by sequence: of the training patients; of a finished study for patients of no cohort."""
-    if cohort is None:
-        known: dict[str, Any] = read_json(context.out / "preprocessing" / LANDMARKS)
-        return known
-    training = set(cohort.members("training"))
+def _landmarks(jobs: list[_Job], training: set[str]) -> dict[str, Any]:
+    """Nyul's landmarks by sequence, of the training patients only."""
     scales = {}
     for name, _ in jobs[0].files:
         samples = []
         for job in (item for item in jobs if item.patient in training):
-            image = read_volume(job.made(name))
             region = _region(job, read_volume(job.made(job.reference)))
-            values = region_values(image, region)
+            values = region_values(read_volume(job.made(name)), region)
             samples.append(values[:: max(1, len(values) // _SAMPLE)])
-        scales[name] = NyulStandardizer(high=job.rules.scale).fit(samples).to_dict()
+        scales[name] = NyulStandardizer(high=jobs[0].rules.scale).fit(samples).to_dict()
     return scales
 
 

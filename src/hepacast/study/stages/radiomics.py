@@ -132,8 +132,31 @@ def _job(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> 
     return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept)
 
 
+def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:
+    """A patient's label map: of the segmentation stage, or (for patients of a further cohort) the given one."""
+    masks = context.out / "segmentation" / MASKS
+    made = masks / f"{patient}.nii.gz"
+    if made.is_file():
+        return made, read_json(masks / "labels.json")
+    labelmap = read_expert(context, patient)
+    kept = context.cache / "further" / f"{patient}.nii.gz"
+    write_labelmap(labelmap, kept)
+    return kept, dict(labelmap.labels)
+
+
+def measure(context: Context, patients: list[str]) -> pd.DataFrame:
+    """Wide features of patients who are not in the study's own table (a further cohort)."""
+    jobs = [_job(context, patient, *mask_of(context, patient)) for patient in patients]
+    with context.reporter.track("features of further cohorts") as progress:
+        map_items(_measure, [job for job in jobs if not job.kept.is_file()], workers=context.workers, progress=progress)
+    return to_wide(concat_long([read_long(job.kept) for job in jobs], settings_hash="", engine="")).loc[patients]
+
+
 def write(context: Context, folder: Path) -> None:
-    """Run the stage."""
+    """Run the stage. A study of clinical predictors alone has nothing to measure, and nobody leaves it here."""
+    if context.study.images is None and context.study.features.table is None:
+        write_json(folder / "excluded.json", [])
+        return
     if context.study.features.table is not None:
         _from_table(context, folder)
         return

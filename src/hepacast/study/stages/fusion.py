@@ -1,0 +1,299 @@
+"""Stage 4 with a fusion: networks and classifiers compared inside the training patients, and models that join them.
+
+Writes the same files as the stage without a fusion, so that evaluation and report read them alike, and `fusion.json`
+with the comparison; further cohorts are predicted here, as the classifiers live in this process only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.compute.executor import map_items
+from hepacast.compute.files import atomic_path, write_json
+from hepacast.compute.seeds import derive_seed
+from hepacast.modelling.folds import stratified_folds
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.fusion import CLINICAL, NETWORK, Family, FusionSpec, View, ViewResult, fit_view, inner_auc
+from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.validation import OutOfFold
+from hepacast.study.context import Context
+from hepacast.study.schema import Fusion
+from hepacast.study.stages.describe_models import (
+    describe_clinical,
+    describe_example,
+    describe_logistic,
+    example_patient,
+    nomogram_of,
+    read_values,
+)
+from hepacast.study.stages.further import FurtherTable, read_further
+from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
+from hepacast.study.stages.fusion_tables import fusion_json, sentences, stability
+from hepacast.study.stages.modelling import Analysis, load_analysis
+from hepacast.study.stages.radiomics import analysis_features, measure
+
+RADSCORE, DLR = "Radscore", "DLR score"
+_PARTS = {"clinical": CLINICAL, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    rules = _rules(context)
+    analysis = load_analysis(context)
+    further = read_further(context)
+    outcome = analysis.outcome.loc[sorted(analysis.cohort.members("training"))].astype(int)
+    spec = _spec(context, analysis)
+    folds = pd.Series(
+        stratified_folds(outcome.index, outcome, rules.folds, derive_seed(context.study.seed, "fusion"), "outer"),
+        index=outcome.index,
+    )
+    known = [patient for patient in analysis.cohort.patients if patient not in outcome.index]
+    others = [*known, *(patient for item in further for patient in item.table.patients)]
+    features = _features(context, analysis, further)
+    networks = network_scores(context, rules, outcome, folds, others) if rules.networks else None
+    clinical = _clinical(analysis, further)
+    views = [_view(rules, outcome, folds, others, clinical, features, networks, k) for k in range(rules.folds)]
+    views.append(_view(rules, outcome, folds, others, clinical, features, networks, None))
+    with context.reporter.track("classifiers and models") as progress:
+        results = map_items(_Fit(spec), views, workers=context.workers, progress=progress)
+    outer, final = results[:-1], results[-1]
+    nested = _nested(outer, outcome, rules.folds)
+    write_json(folder / "flow.json", analysis.cohort.flow.to_json())
+    write_json(folder / "frozen.json", {"unavailable": _NO_FORMULA})
+    write_json(folder / "models.json", _models(context, analysis, final, spec))
+    tables = [_apparent(final, outcome), *_frozen(final, analysis), _nested_rows(nested)]
+    with atomic_path(folder / "predictions.parquet") as temporary:
+        pd.concat(tables, ignore_index=True).to_parquet(temporary)
+    _write_further(folder, final, further)
+    level = context.study.evaluation.confidence
+    write_json(
+        folder / "validation.json", {"models": _validated(nested, level), **stability(outer, features, analysis)}
+    )
+    write_json(folder / "fusion.json", fusion_json(rules, outer, final, outcome, analysis, networks))
+    write_json(folder / "methods.json", sentences(rules, final, nested))
+
+
+_NO_FORMULA = (
+    "These models rest on scores of classifiers and networks, which have no formula; they cannot be put into a bundle."
+)
+
+
+def _rules(context: Context) -> Fusion:
+    assert context.study.fusion is not None
+    return context.study.fusion
+
+
+class _Fit:
+    """Callable for worker processes: one view."""
+
+    def __init__(self, spec: FusionSpec) -> None:
+        self.spec = spec
+
+    def __call__(self, view: View) -> ViewResult:
+        return fit_view(view, self.spec)
+
+
+def _spec(context: Context, analysis: Analysis) -> FusionSpec:
+    rules = _rules(context)
+    chain = rules.chain
+    if isinstance(chain, str) and (context.base / chain).is_file():
+        chain = str(context.base / chain)
+    loaded = ChainSpec.load(chain)
+    used = {part for parts in rules.models.values() for part in parts}
+    families = [Family(_PARTS[p], loaded, tuple(rules.classifiers)) for p in ("radiomics", "dlr") if p in used]
+    models = {name: tuple(_PARTS[part] for part in parts) for name, parts in rules.models.items()}
+    seed = derive_seed(context.study.seed, "fusion-models")
+    return FusionSpec(tuple(families), models, analysis.predictors, context.study.modelling.alpha, seed)
+
+
+def _features(context: Context, analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
+    tables = [analysis_features(context, analysis.cohort.patients)]
+    strangers = [patient for item in further for patient in item.table.patients]
+    if strangers:
+        tables.append(measure(context, strangers)[list(tables[0].columns)])
+    return pd.concat(tables)
+
+
+def _clinical(analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
+    names = [item.name for item in analysis.predictors]
+    return pd.concat([analysis.table[names], *(item.table.frame[names] for item in further)])
+
+
+def _view(
+    rules: Fusion,
+    outcome: pd.Series,
+    folds: pd.Series,
+    others: list[str],
+    clinical: pd.DataFrame,
+    features: pd.DataFrame,
+    networks: NetworkScores | None,
+    outer: int | None,
+) -> View:
+    """What an outer fold's training part may see (or all training patients, for the final models)."""
+    known = outcome if outer is None else outcome[folds != outer]
+    test = others if outer is None else list(outcome.index[folds == outer])
+    label = "final" if outer is None else str(outer)
+    scores = {} if networks is None else {name: networks.scores(name, outer) for name in networks.names}
+    rows = [*known.index, *test]
+    view = View(label, known, folds[known.index], tuple(test), clinical.loc[rows], {}, scores)
+    tables = {RADSCORE: features.loc[rows]}
+    if networks is not None and any("dlr" in parts for parts in rules.models.values()):
+        # The network that is best within this view gives its features, as it gives the networks' score.
+        aucs = {name: np.nan_to_num(inner_auc(view, score)) for name, score in scores.items()}
+        best = max(aucs, key=lambda name: (aucs[name], -list(aucs).index(name)))
+        tables[DLR] = pd.concat([features.loc[rows], networks.deep_features(best, outer).loc[rows]], axis=1)
+    return View(label, known, view.inner, view.test, view.clinical, tables, scores)
+
+
+def _nested(outer: list[ViewResult], outcome: pd.Series, folds: int) -> OutOfFold:
+    parts = []
+    for fold, result in enumerate(outer):
+        for name in result.risks.columns:
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "patient": result.risks.index.astype(str),
+                        "repeat": 0,
+                        "fold": fold,
+                        "model": name,
+                        "risk": result.risks[name].to_numpy(),
+                        "linear_predictor": result.linear_predictors[name].to_numpy(),
+                        "outcome": outcome.loc[result.risks.index].to_numpy(),
+                    }
+                )
+            )
+    selections = []
+    for result in outer:
+        chosen = {} if result.clinical is None else {"clinical": list(result.clinical.selected_)}
+        first = next(iter(result.selected.values()), [])
+        selections.append(chosen | {"radiomics": list(first)})
+    return OutOfFold(pd.concat(parts, ignore_index=True), [], selections, folds, 1)
+
+
+def _nested_rows(nested: OutOfFold) -> pd.DataFrame:
+    return nested.predictions.drop(columns="fold").assign(set="training", kind="nested")
+
+
+def _apparent(final: ViewResult, outcome: pd.Series) -> pd.DataFrame:
+    """Training patients: the final logistic models, on scores of fits without the patient."""
+    table = final.training_risks
+    return _long(table, _logit(table), outcome, "training", "apparent")
+
+
+def _logit(risks: pd.DataFrame) -> pd.DataFrame:
+    inside = risks.clip(1e-12, 1 - 1e-12)
+    return np.log(inside / (1 - inside))
+
+
+def _frozen(final: ViewResult, analysis: Analysis) -> list[pd.DataFrame]:
+    names = [name for name in dict.fromkeys(analysis.cohort.sets) if name != "training"]
+    tables = []
+    for name in names:
+        rows = analysis.cohort.members(name)
+        tables.append(
+            _long(final.risks.loc[rows], final.linear_predictors.loc[rows], analysis.outcome.loc[rows], name, "frozen")
+        )
+    return tables
+
+
+def _long(risks: pd.DataFrame, logits: pd.DataFrame, outcome: pd.Series, set_name: str, kind: str) -> pd.DataFrame:
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "patient": risks.index.astype(str),
+                    "model": name,
+                    "risk": risks[name].to_numpy(),
+                    "linear_predictor": logits[name].to_numpy(),
+                    "outcome": outcome.loc[risks.index].to_numpy(),
+                    "set": set_name,
+                    "kind": kind,
+                    "repeat": 0,
+                }
+            )
+            for name in risks.columns
+        ],
+        ignore_index=True,
+    )
+
+
+def _write_further(folder: Path, final: ViewResult, further: list[FurtherTable]) -> None:
+    """Frozen risks of further cohorts, one row a patient and model."""
+    rows = []
+    for item in further:
+        risks, logits = final.risks.loc[item.table.patients], final.linear_predictors.loc[item.table.patients]
+        for name in risks.columns:
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "patient": risks.index.astype(str),
+                        "cohort": item.name,
+                        "model": name,
+                        "risk": risks[name].to_numpy(),
+                        "linear_predictor": logits[name].to_numpy(),
+                    }
+                )
+            )
+    if rows:
+        with atomic_path(folder / "further.parquet") as temporary:
+            pd.concat(rows, ignore_index=True).to_parquet(temporary)
+
+
+def _validated(nested: OutOfFold, level: float) -> dict[str, Any]:
+    content = {}
+    for name in nested.models:
+        auc = nested.auc(name, level)
+        content[name] = {
+            "nested": {
+                "auc": {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]},
+                "auc_pooled": auc["auc_pooled"],
+                "folds": nested.folds,
+                "repeats": nested.repeats,
+                "per_repeat": nested.repeat_aucs(name),
+                "n_failed": 0,
+                "failures": [],
+            }
+        }
+    return content
+
+
+def _models(context: Context, analysis: Analysis, final: ViewResult, spec: FusionSpec) -> dict[str, Any]:
+    """`models.json`: the final models in the words that tables and figures need."""
+    level = context.study.evaluation.confidence
+    names = list(spec.models)
+    main = names[-1]
+    rows = sorted(analysis.cohort.members("training"))
+    content: dict[str, Any] = {"names": names, "main": main, "cutoffs": final.cutoffs, "fusion": True}
+    candidates = analysis.table[[item.name for item in analysis.predictors]]
+    if final.clinical is not None:
+        y = analysis.outcome.loc[rows].to_numpy(dtype=int)
+        content["clinical"] = describe_clinical(final.clinical, candidates.loc[rows], y, analysis.words, level)
+    family, counts = next(iter(final.counts.items()), ("", []))
+    single = next((name for name, parts in spec.models.items() if parts == (family,)), None)
+    if counts:
+        content["radiomics"] = {
+            "steps": [{"name": s.name, "label": s.label, "n_in": s.n_in, "n_out": s.n_out} for s in counts],
+            "status": "no signal" if family in final.notes else "ok",
+            "reason": final.notes.get(family),
+            "final": None if single is None else describe_logistic(final.models[single], analysis.words, level),
+        }
+    model = final.models[main]
+    content["combined"] = {
+        "final": describe_logistic(model, analysis.words, level), "status": model.status, "reason": model.note or None,
+    }  # fmt: skip
+    content["joined"] = {name: describe_logistic(item, analysis.words, level) for name, item in final.models.items()}
+    frozen = FrozenModels(models=final.models, score=None, cutoffs=final.cutoffs)
+    table = candidates.join(final.scores)
+    positive = analysis.cohort.outcome.positive  # type: ignore[union-attr]
+    nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], f"Risk of {positive}")
+    risks = frozen.predict_risk(table)[main]
+    patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
+    row = table.loc[[patient]]
+    content["example"] = describe_example(patient, frozen, main, analysis.words, row, int(analysis.outcome[patient]))
+    reading = None if nomogram is None else read_values(nomogram, frozen, main, analysis.words, row)
+    content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
+    return content

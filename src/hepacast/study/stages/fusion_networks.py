@@ -1,0 +1,159 @@
+"""Networks of a fusion: crops of all patients, one training for each pair of folds left out, scores by view.
+
+A network is trained without folds a and b. Within the outer fold a, patients of b are then scored by a network that
+saw neither them nor the outer fold; and the outer fold is scored by the mean of all networks that did not see it. With
+k folds k (k - 1) / 2 trainings serve all outer folds, the choice among networks inside each, and the final models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.seeds import derive_seed
+from hepacast.deep import CropStore, DeepSpec, FoldJob, Targets, TrainedNetwork, crop_patient, fold_jobs, train_jobs
+from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.study.context import Context
+from hepacast.study.schema import Fusion
+from hepacast.study.stages.radiomics import mask_of
+from hepacast.study.stages.segmentation import image_path, images_of
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkScores:
+    """Log odds and penultimate features by network and pair of folds, of patients whom that network did not see.
+
+    Parameters
+    ----------
+    folds
+        Outer fold of each training patient.
+    logits, features
+        By network, then by pair: a row a patient outside the pair's training.
+    networks
+        The trained networks, by name and pair.
+    """
+
+    folds: pd.Series
+    logits: dict[str, dict[Pair, pd.Series]]
+    features: dict[str, dict[Pair, pd.DataFrame]]
+    networks: dict[str, dict[Pair, TrainedNetwork]]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the networks, in the study's order."""
+        return list(self.logits)
+
+    def scores(self, name: str, outer: int | None) -> pd.Series:
+        """Log odds as a view may see them; `outer` is the fold left out, None for the final models."""
+        table = self._view({pair: item.to_frame() for pair, item in self.logits[name].items()}, outer)
+        return table.iloc[:, 0]
+
+    def deep_features(self, name: str, outer: int | None) -> pd.DataFrame:
+        """Penultimate features as a view may see them."""
+        return self._view(self.features[name], outer)
+
+    def _view(self, tables: dict[Pair, pd.DataFrame], outer: int | None) -> pd.DataFrame:
+        parts = []
+        for fold in sorted(self.folds.unique()):
+            rows = list(self.folds.index[self.folds == fold])
+            if fold == outer or outer is None:
+                used = [table for pair, table in tables.items() if fold in pair]
+            else:
+                used = [tables[min(fold, outer), max(fold, outer)]]
+            parts.append(_mean(used, rows))
+        if outer is None:
+            any_table = next(iter(tables.values()))
+            others = [patient for patient in any_table.index if patient not in self.folds.index]
+            parts.append(_mean(list(tables.values()), others))
+        return pd.concat(parts)
+
+
+def _mean(tables: list[pd.DataFrame], rows: list[str]) -> pd.DataFrame:
+    values = np.mean([table.loc[rows].to_numpy(dtype=float) for table in tables], axis=0)
+    return pd.DataFrame(values, index=rows, columns=tables[0].columns)
+
+
+def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: pd.Series, others: list[str]) -> Any:
+    """Train and apply all networks of the study.
+
+    Parameters
+    ----------
+    outcome, folds
+        Of the training patients, in the order of their identifiers.
+    others
+        Patients of other sets and cohorts, who are only predicted.
+    """
+    patients = [*outcome.index, *others]
+    crops = _crops(context, rules, patients)
+    targets = Targets(np.concatenate([outcome.to_numpy(dtype=float), np.full(len(others), np.nan)]))
+    fold_of = np.concatenate([folds.to_numpy(dtype=int), np.full(len(others), -1)])
+    pairs = list(combinations(sorted(folds.unique()), 2))
+    jobs: list[FoldJob] = []
+    for variant in rules.networks:
+        spec = _spec(rules, variant.encoder, variant.dimensions)
+        seed = derive_seed(context.study.seed, "fusion", variant.name)
+        for pair in pairs:
+            folder = context.cache / "fusion" / variant.name.replace(" ", "-") / f"without-{pair[0]}-{pair[1]}"
+            left_out = np.where(np.isin(fold_of, pair) | (fold_of < 0), 0, 1)
+            jobs.append(fold_jobs(crops, targets, left_out, spec, seed, folder)[0])
+    with context.reporter.track("networks") as progress:
+        trained = train_jobs(jobs, workers=context.workers, progress=progress)
+    logits: dict[str, dict[Pair, pd.Series]] = {}
+    features: dict[str, dict[Pair, pd.DataFrame]] = {}
+    networks: dict[str, dict[Pair, TrainedNetwork]] = {}
+    queue = iter(trained)
+    for variant in rules.networks:
+        for pair in pairs:
+            network = next(queue)
+            rows = np.flatnonzero(np.isin(fold_of, pair) | (fold_of < 0))
+            applied = network.apply(crops, rows=rows)
+            index = [patients[row] for row in rows]
+            risk = np.clip(applied.scores, 1e-6, 1 - 1e-6)
+            logits.setdefault(variant.name, {})[pair] = pd.Series(np.log(risk / (1 - risk)), index=index)
+            columns = [f"deep:{number + 1}" for number in range(applied.features.shape[1])]
+            features.setdefault(variant.name, {})[pair] = pd.DataFrame(applied.features, index=index, columns=columns)
+            networks.setdefault(variant.name, {})[pair] = network
+    return NetworkScores(folds, logits, features, networks)
+
+
+def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
+    content = rules.deep.model_dump()
+    content["network"] |= {"encoder": encoder, "dimensions": dimensions}
+    return DeepSpec.model_validate(content)
+
+
+def _crops(context: Context, rules: Fusion, patients: list[str]) -> CropStore:
+    """Crops of all patients in one file of the cache, named by everything that made them."""
+    images = images_of(context)
+    rows = []
+    for patient in patients:
+        mask, _ = mask_of(context, patient)
+        prints = [context.fingerprints.of(image_path(context, patient, name)) for name in images.sequences]
+        rows.append([patient, prints, context.fingerprints.of(mask)])
+    key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences)])
+    path = context.cache / "fusion" / f"crops-{key[:32]}.npy"
+    if path.is_file():
+        return CropStore(path)
+    modalities = {name: item.modality for name, item in images.sequences.items()}
+    with context.reporter.track("crops") as progress:
+        done = 0
+
+        def make(patient: str) -> np.ndarray:
+            nonlocal done
+            volumes = {name: read_volume(image_path(context, patient, name)) for name in images.sequences}
+            mask, labels = mask_of(context, patient)
+            labelmap = read_labelmap(mask, labels)
+            masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
+            done += 1
+            progress(done, len(patients))
+            return crop_patient(volumes, masks, rules.deep.crop, modalities=modalities, patient=patient)
+
+        return CropStore.build(path, patients, make)
