@@ -37,11 +37,14 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "monocytes": ("Monocytes (10^9/L)", 2),
     "afp": ("AFP (ng/mL)", 1),
     "tumor_diameter": ("Largest tumor diameter (cm)", 1),
-    "tumor_count": ("Number of tumors", None),
+    "tumor_number": ("Number of tumors", None),
     "ascites": ("Ascites", None),
     "encephalopathy": ("Encephalopathy", None),
+    "morphology": ("Tumor morphology", None),
+    "more_than_half": ("Tumor in more than half of the liver", None),
     "vascular_invasion": ("Macrovascular invasion", None),
-    "extrahepatic_spread": ("Extrahepatic spread", None),
+    "nodes": ("Lymph-node metastases", None),
+    "metastasis": ("Distant metastases", None),
     "ecog": ("ECOG", None),
     "ctp": ("Child-Pugh class", None),
 }
@@ -91,13 +94,16 @@ def draw_row(causes: dict[str, float], generator: np.random.Generator) -> Row:
         "monocytes": white * monocyte,
         "afp": causes["afp"],
         "tumor_diameter": causes["tumor_diameter"],
-        "tumor_count": 1 + int(np.searchsorted(np.cumsum([0.78, 0.15]), generator.random())),
+        "tumor_number": 1 + int(np.searchsorted(np.cumsum([0.78, 0.15]), generator.random())),
         "ascites": "mild" if generator.random() < 0.05 else "none",
         "encephalopathy": "none",
         "vascular_invasion": "yes" if generator.random() < 0.06 else "no",
-        "extrahepatic_spread": "no",
+        "more_than_half": "no",
+        "nodes": "no",
+        "metastasis": "no",
         "ecog": int(generator.random() < 0.12),
     }
+    row["morphology"] = "uninodular" if row["tumor_number"] == 1 else "multinodular"
     row["ctp"] = child_pugh(row)
     return row
 
@@ -121,7 +127,7 @@ def printed(row: Row) -> Row:
 def tumors_of(row: Row, generator: np.random.Generator) -> tuple[TumorSpec, ...]:
     """The tumors to draw: the largest has the table's diameter."""
     largest = float(row["tumor_diameter"]) * 10.0
-    rest = [largest * float(generator.uniform(0.3, 0.6)) for _ in range(int(row["tumor_count"]) - 1)]
+    rest = [largest * float(generator.uniform(0.3, 0.6)) for _ in range(int(row["tumor_number"]) - 1)]
     left = generator.random() < 0.12 and largest < 55
     return (
         TumorSpec("left" if left else "right", largest),
@@ -149,11 +155,26 @@ def study_columns() -> dict[str, dict[str, Any]]:
         "monocytes": {"label": "Monocytes", "unit": "10^9/L", "quantity": "monocytes"},
         "afp": {"label": "AFP", "unit": "ng/mL", "quantity": "afp"},
         "tumor_diameter": {"label": "Largest tumor diameter", "unit": "cm", "quantity": "tumor_diameter"},
-        "tumor_count": {"label": "Number of tumors", "quantity": "tumor_number"},
-        "ascites": {"kind": "categorical", "label": "Ascites", "levels": {"none": ["none"], "mild": ["mild"]}},
-        "encephalopathy": {"kind": "categorical", "label": "Encephalopathy", "levels": {"none": ["none"]}},
+        "tumor_number": {"label": "Number of tumors", "quantity": "tumor_number"},
+        "ascites": {
+            "kind": "categorical",
+            "label": "Ascites",
+            "levels": {"none": ["none"], "mild": ["mild"], "moderate": ["moderate"]},
+        },
+        "encephalopathy": {
+            "kind": "categorical",
+            "label": "Encephalopathy",
+            "levels": {"none": ["none"], "mild": ["mild"], "severe": ["severe"]},
+        },
+        "morphology": {
+            "kind": "categorical",
+            "label": "Tumor morphology",
+            "levels": {"uninodular": ["uninodular"], "multinodular": ["multinodular"], "massive": ["massive"]},
+        },
+        "more_than_half": {"kind": "binary", "label": "Tumor in more than half of the liver", "levels": no_yes},
         "vascular_invasion": {"kind": "binary", "label": "Macrovascular invasion", "levels": no_yes},
-        "extrahepatic_spread": {"kind": "binary", "label": "Extrahepatic spread", "levels": no_yes},
+        "nodes": {"kind": "binary", "label": "Lymph-node metastases", "levels": no_yes},
+        "metastasis": {"kind": "binary", "label": "Distant metastases", "levels": no_yes},
         "ecog": {"label": "ECOG performance status", "quantity": "ecog"},
         "ctp": {"kind": "categorical", "label": "Child-Pugh class", "levels": {"A": ["A"], "B": ["B"], "C": ["C"]}},
     }

@@ -23,14 +23,12 @@ from hepacast.study.schema import Study
 RECIPES: dict[str, str] = {
     "ptlf": "liver failure after TACE: nnU-Net masks, radiomics of parenchyma and tumor, nomogram",
     "tace-response": "objective response to TACE; survival by risk group",
-    "proliferative": "proliferative HCC from the tumor's radiomics",
-    "early-recurrence": "early recurrence after resection: three MR sequences",
+    "proliferative": "proliferative HCC: deep-learning radiomics, applied to ablation and TACE cohorts with follow-up",
+    "early-recurrence": "early recurrence after resection: three MR sequences, networks, staging systems compared",
 }
 #: What of a recipe's published study this version does not do yet.
 NOT_YET: dict[str, str] = {
     "tace-response": "the multi-task network",
-    "proliferative": "deep features; the RFA and TACE cohorts",
-    "early-recurrence": "networks; MR registration and bias correction",
 }
 _WIDTH = 100
 
@@ -140,6 +138,8 @@ def _table_template(values: dict[str, Any]) -> str:
     headers = [cohort["id"]]
     if cohort.get("center"):
         headers.append(cohort["center"])
+    if cohort.get("split", {}).get("by") == "column":
+        headers.append(cohort["split"]["column"])
     for name, column in cohort.get("columns", {}).items():
         header = column.get("column", name)
         headers.append(header if isinstance(header, str) else header[0])

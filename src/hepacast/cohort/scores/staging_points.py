@@ -18,6 +18,18 @@ _MORPHOLOGY = ScoreInput(
     },
     probes=(0, 1, 2),
 )
+_ASCITES = ScoreInput(
+    "ascites",
+    "choice",
+    "ascites: no, or yes whatever its grade",
+    choices={
+        **dict.fromkeys(("no", "none", "absent", "0", "false", "keine", "无"), 0),
+        **dict.fromkeys(
+            ("yes", "mild", "slight", "controlled", "moderate", "severe", "refractory", "1", "2", "3", "true", "有"), 1
+        ),
+    },
+    probes=(0, 1),
+)
 _HALF = flag("more_than_half", "tumor in more than half of the liver")
 
 
@@ -83,7 +95,7 @@ register(
         "Okuda K et al., Cancer 1985;56:918-928",
         (
             _HALF,
-            flag("ascites", "ascites"),
+            _ASCITES,
             quantity("albumin", "g/dL", probes=(2.5, 4.0)),
             quantity("bilirubin", "mg/dL", probes=(1.0, 4.0)),
         ),
