@@ -12,6 +12,8 @@ from hepacast.report.content import (
     bedside,
     checklists,
     closing,
+    further,
+    fusion,
     honest,
     models,
     patients,
@@ -28,18 +30,27 @@ from hepacast.report.model import Block, Callout, Report, Section
 SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
     ("Summary", summary.build),
     ("Study design and patients", patients.build),
+    ("MR preprocessing", fusion.build_preprocessing),
     ("Segmentation", segmentation.build),
     ("Clinical predictors", models.build_clinical),
     ("Radiomics signature", models.build_radiomics),
+    ("Networks and classifiers", fusion.build_fusion),
     ("Performance", performance.build),
     ("Nomogram", bedside.build_nomogram),
     ("Honest validation", honest.build),
     ("Survival by risk group", bedside.build_survival),
+    ("Further cohorts", further.build_further),
+    ("Staging systems and indexes", further.build_indexes),
     ("Limits", closing.build_limits),
     ("Methods", closing.build_methods),
     ("Supplementary material", supplementary.build),
     ("Reporting checklists", checklists.build),
     ("Checks and provenance", closing.build_run),
+)
+
+#: Sections of some studies only: where they have nothing to show they are not missed.
+_ON_DEMAND = frozenset(
+    {"MR preprocessing", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"}
 )
 
 
@@ -51,6 +62,8 @@ def compose(results: Results) -> Report:
         try:
             blocks = tuple(build(results))
         except Omit as omitted:
+            if heading in _ON_DEMAND:
+                continue
             blocks = (Callout("note", "Left out", f"There is nothing to show here: {omitted}."),)
         sections.append(Section(heading, blocks))
     facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
+from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
 from hepacast.report.inputs.evaluation import EvaluationResults
 from hepacast.report.inputs.imaging import RadiomicsSummary, Segmentation
 from hepacast.report.inputs.modelling import Models, Validation
@@ -17,7 +19,7 @@ from hepacast.report.parse import ResultsError, read_typed
 
 T = TypeVar("T")
 
-STAGES = ("cohort", "preprocessing", "segmentation", "radiomics", "modelling", "evaluation")
+STAGES = ("cohort", "preprocessing", "segmentation", "radiomics", "modelling", "evaluation", "further", "indexes")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,12 @@ class Results:
         None where features came as a table.
     models, validation, evaluation
         The models and how good they are.
+    preprocessing, fusion, further, indexes
+        Of studies with MR, competing networks and classifiers, cohorts with follow-up only, staging systems.
     sentences
         For the Methods, in the order of the stages.
+    centers
+        Patients by set and center; empty where the study has no column of the center.
     """
 
     folder: Path
@@ -54,7 +60,12 @@ class Results:
     models: Models | None = None
     validation: Validation | None = None
     evaluation: EvaluationResults | None = None
+    preprocessing: Preprocessing | None = None
+    fusion: FusionResult | None = None
+    further: list[FurtherResult] = field(default_factory=list)
+    indexes: IndexResults | None = None
     sentences: list[Sentence] = field(default_factory=list)
+    centers: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def load_results(folder: str | Path) -> Results:
@@ -91,8 +102,25 @@ def load_results(folder: str | Path) -> Results:
         models=_read(Models, folder / "modelling" / "models.json"),
         validation=_read(Validation, folder / "modelling" / "validation.json"),
         evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),
+        preprocessing=_read(Preprocessing, folder / "preprocessing" / "preprocessing.json"),
+        fusion=_read(FusionResult, folder / "modelling" / "fusion.json"),
+        further=_read(list[FurtherResult], folder / "further" / "further.json") or [],
+        indexes=_read(IndexResults, folder / "indexes" / "indexes.json"),
         sentences=sentences,
+        centers=_centers(folder / "cohort" / "sets.csv"),
     )
+
+
+def _centers(path: Path) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    if not path.is_file():
+        return found
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row.get("center"):
+                counts = found.setdefault(row.get("set") or "", {})
+                counts[row["center"]] = counts.get(row["center"], 0) + 1
+    return found
 
 
 def _read(kind: type[T], path: Path) -> T | None:

@@ -235,6 +235,8 @@ class Models:
         `hepacast.nomogram.Nomogram.to_spec()` of the main model, with the example patient; None if it has no nomogram.
     example
         The patient that the nomogram is worked for.
+    joined
+        Of a fusion: the logistic model of each model's parts.
     """
 
     names: list[str]
@@ -243,6 +245,7 @@ class Models:
     combined: CombinedModel | None = None
     nomogram: dict[str, Any] | None = None
     example: Example | None = None
+    joined: dict[str, Logistic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""MR preprocessing, and the networks and classifiers that competed: tables, training curves, check pictures."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hepacast.figures import Picture, draw_segmentation_examples
+from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
+from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
+from hepacast.report.content.models import logistic_table
+from hepacast.report.formatting import MISSING, listing, number, plural
+from hepacast.report.inputs import Results
+from hepacast.report.inputs.comparison import Competitor, FusionResult, Preprocessing
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = 2
+#: Losses that the training loop writes, and what the legend calls them.
+_LOSSES = {"train_loss": "training", "loss": "training", "inner_loss": "inner split"}
+
+
+def build_preprocessing(results: Results) -> list[Block]:
+    """What was done to the MR images, how well the phases lie on one another, and pictures to see it."""
+    item = results.preprocessing
+    if item is None:
+        raise Omit("the images were used as they were")
+    blocks: list[Block] = [Paragraph(_preprocessing_text(item))]
+    if item.summary.registration:
+        blocks.append(TableBlock("registration", registration_table(item)))
+    folder = results.folder / "preprocessing"
+    shown = [picture for picture in item.pictures if (folder / picture.file).is_file()][:_SHOWN]
+    for picture in shown:
+        caption = (
+            f"Registration of the phases of patient {picture.patient} to the {item.reference} one: the tumor's contour "
+            "and a checkerboard of both phases, before and after."
+        )
+        alt = f"Checkerboards of the phases of patient {picture.patient} before and after registration"
+        panel = Panel(partial(_picture, str(folder / picture.file)), alt)
+        blocks.append(FigureBlock(f"registration-{picture.patient}", caption, (panel,)))
+    return blocks
+
+
+def _picture(path: str) -> Figure:
+    from matplotlib.image import imread
+
+    return draw_segmentation_examples([Picture(imread(path))], columns=1)
+
+
+def _preprocessing_text(item: Preprocessing) -> str:
+    spread = item.summary.bias_spread
+    texts = []
+    if spread:
+        shown = ", ".join(f"{name} {100 * value:.0f}%" for name, value in spread.items())
+        texts.append(
+            f"The bias field that N4 took out varied by (standard deviation, median of the patients): {shown}."
+        )
+    kept = sum(entry.n_kept for entry in item.summary.registration.values())
+    if item.summary.registration:
+        texts.append(
+            f"Phases were registered to the {item.reference} one ({{registration}}). "
+            + (
+                "Registration raised the mutual information in every patient."
+                if not kept
+                else f"In {plural(kept, 'case')} it did not, and the position by the headers was kept."
+            )
+        )
+    return " ".join(texts) or "The intensities were brought to one scale."
+
+
+def registration_table(item: Preprocessing) -> Table:
+    """Mutual information before and after, and displacements."""
+    rows = [
+        (
+            name,
+            number(entry.mutual_information_before, 3),
+            number(entry.mutual_information_after, 3),
+            number(entry.displacement_mm, 1),
+            number(entry.largest_displacement_mm, 1),
+            f"{entry.n_kept} of {entry.n}",
+        )
+        for name, entry in item.summary.registration.items()
+    ]
+    columns = ["Phase", "NMI before", "NMI after", "Moved by (mm)", "At most (mm)", "Not better"]
+    notes = [
+        "NMI, normalized mutual information in the body (1: independent, 2: one image tells the other), and the "
+        "distance that the body's farthest corner was moved by: medians over the patients. Not better: the headers' "
+        "position was kept."
+    ]
+    return make_table(f"Registration to the {item.reference} phase", columns, rows, notes)
+
+
+def build_fusion(results: Results) -> list[Block]:
+    """Who competed, who was chosen and how the choice was made; what the models join."""
+    item = results.fusion
+    if item is None:
+        raise Omit("no classifiers or networks competed")
+    blocks: list[Block] = [Paragraph(_text(item)), TableBlock("competitors", competitors_table(results, item))]
+    blocks.append(_competitors_figure(results, item))
+    if item.networks:
+        blocks.append(TableBlock("networks", networks_table(item)))
+    joined = results.models.joined if results.models is not None else {}
+    fitted = [(name, joined[name]) for name in model_names(results) if name in joined and joined[name].terms]
+    if fitted:
+        blocks.append(TableBlock("joined", logistic_table(fitted, "What each model joins")))
+    curves = _training_figure(item)
+    return [*blocks, *([curves] if curves is not None else [])]
+
+
+def _text(item: FusionResult) -> str:
+    winners = [
+        f"{c.name} ({c.score}, in {c.times_chosen} of {item.folds} outer folds)" for c in item.competitors if c.chosen
+    ]
+    text = (
+        f"{len(item.competitors)} classifiers and networks competed. Which one makes a score was decided by the AUC in "
+        "inner folds alone; the AUC in the outer folds, whose patients had no say, judges the choice ({competitors}). "
+        f"In the final models: {listing(winners)}."
+    )
+    return text + "".join(f" {note}." for note in item.notes.values())
+
+
+def competitors_table(results: Results, item: FusionResult) -> Table:
+    """Inner, nested and frozen AUC of every competitor."""
+    sets = list(dict.fromkeys(name for c in item.competitors for name in c.sets))
+    rows: list[Row] = []
+    for score in dict.fromkeys(c.score for c in item.competitors):
+        rows.append(Row((score,), "group"))
+        for c in (c for c in item.competitors if c.score == score):
+            cells = [
+                f"{c.name}{' *' if c.chosen else ''}",
+                number(c.inner_auc, 3),
+                f"{c.times_chosen}/{item.folds}",
+                estimate(c.nested),
+                *(number(c.sets[name], 3) if name in c.sets else MISSING for name in sets),
+            ]
+            rows.append(Row(tuple(cells), "indent"))
+    columns = [
+        "Competitor",
+        "Inner AUC",
+        "Chosen",
+        f"Nested AUC ({confidence(results)})",
+        *(set_label(s) for s in sets),
+    ]
+    notes = [
+        "* in the final models. Inner AUC: mean of the inner folds, all training patients; it decides. Chosen: outer "
+        "folds in which the inner result chose it. Nested AUC: mean of the outer folds (limits by Nadeau and Bengio's "
+        "variance). Other columns: AUC of the frozen competitor.",
+    ]
+    return make_table("Classifiers and networks", columns, rows, notes)
+
+
+def _competitors_figure(results: Results, item: FusionResult) -> FigureBlock:
+    def row(c: Competitor) -> ScoreRow:
+        return ScoreRow(f"{c.name}, {c.score}", c.nested.value, c.nested.low, c.nested.high, c.chosen)
+
+    groups = {"Nested cross-validation": [row(c) for c in item.competitors]}
+    for name in dict.fromkeys(name for c in item.competitors for name in c.sets):
+        groups[set_label(name)] = [
+            ScoreRow(f"{c.name}, {c.score}", c.sets.get(name, float("nan")), marked=c.chosen) for c in item.competitors
+        ]
+    alt = "; ".join(f"{c.name} ({c.score}) {number(c.nested.value, 3)}" for c in item.competitors)
+    caption = "AUC of all competitors; those in the final models in color, chosen without a look at these numbers."
+    panel = Panel(partial(draw_scores, groups, x_label=f"AUC ({confidence(results)})"), f"Nested AUC: {alt}")
+    return FigureBlock("competitors-figure", caption, (panel,))
+
+
+def networks_table(item: FusionResult) -> Table:
+    """Size and training of every network."""
+    rows = []
+    for n in item.networks:
+        epochs = f"{min(n.epochs)}\N{EN DASH}{max(n.epochs)}" if min(n.epochs) != max(n.epochs) else str(n.epochs[0])
+        rows.append((n.name, f"{n.parameters:,}", str(n.trainings), epochs, number(n.seconds / n.trainings, 1)))
+    columns = ["Network", "Weights", "Trainings", "Epochs", "Seconds a training"]
+    return make_table("Networks", columns, rows, ["Epochs: until the inner loss no longer fell, at most as asked for."])
+
+
+def _training_figure(item: FusionResult) -> FigureBlock | None:
+    curves = {n.name: n.curves for n in item.networks if n.curves}
+    if not curves:
+        return None
+    present = {key for trainings in curves.values() for training in trainings for key in training}
+    names = {key: text for key, text in _LOSSES.items() if key in present} or {key: key for key in sorted(present)}
+    alt = f"Loss by epoch of {listing(list(curves))}"
+    panel = Panel(partial(draw_training, curves, names=names), alt)
+    return FigureBlock(
+        "training-curves", "Training of the networks: one line a training (a pair of folds left out).", (panel,),
+        supplementary=True,
+    )  # fmt: skip

@@ -1,0 +1,187 @@
+"""What the report reads of MR preprocessing, of competing networks and classifiers, further cohorts and indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hepacast.report.inputs.modelling import Estimate
+
+
+@dataclass(frozen=True)
+class RegistrationSummary:
+    """Registration of one sequence over the patients: medians, the largest displacement, how many were kept."""
+
+    mutual_information_before: float
+    mutual_information_after: float
+    displacement_mm: float
+    largest_displacement_mm: float
+    n: int
+    n_kept: int
+
+
+@dataclass(frozen=True)
+class PreprocessingSummary:
+    """By sequence: median spread of the bias field's logarithm, and the registration."""
+
+    bias_spread: dict[str, float] = field(default_factory=dict)
+    registration: dict[str, RegistrationSummary] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckPicture:
+    """A picture of one patient's registration, in the stage's folder."""
+
+    patient: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """`preprocessing/preprocessing.json`."""
+
+    reference: str
+    summary: PreprocessingSummary
+    pictures: list[CheckPicture] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """One classifier or network that competed for a score.
+
+    Parameters
+    ----------
+    inner_auc
+        In the inner folds of all training patients: what decides.
+    nested
+        In the outer folds: what judges.
+    sets
+        AUC in the other sets.
+    times_chosen
+        In how many outer folds the inner result chose it.
+    chosen
+        Whether it is in the final models.
+    """
+
+    score: str
+    name: str
+    kind: str
+    inner_auc: float
+    nested: Estimate
+    sets: dict[str, float] = field(default_factory=dict)
+    times_chosen: int = 0
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class TrainedVariant:
+    """One network: how many trainings, its size, epochs of each, seconds in all, losses by epoch."""
+
+    name: str
+    trainings: int
+    parameters: int
+    epochs: list[int]
+    seconds: float
+    curves: list[dict[str, list[float]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """`modelling/fusion.json`."""
+
+    folds: int
+    competitors: list[Competitor]
+    networks: list[TrainedVariant] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AucAtTime:
+    """Time-dependent AUC of a score; `reason` where it does not exist."""
+
+    time: float
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class FurtherResult:
+    """One further cohort: follow-up by the frozen model's risk groups (as `RiskGroups.to_json`), AUC over time."""
+
+    cohort: str
+    end_point: str
+    unit: str
+    n: int
+    events: int
+    model: str
+    cut: float = float("nan")
+    auc: list[AucAtTime] = field(default_factory=list)
+    groups: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AboutScore:
+    """A staging system or index: title, source, how many patients lack it and the commonest reason."""
+
+    name: str
+    title: str
+    source: str
+    n_missing: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Continuous NRI of the main model over a score."""
+
+    estimate: float
+    p: float = float("nan")
+    ci: list[float] = field(default_factory=list)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """One score on one set, beside the main model on the same patients."""
+
+    name: str
+    n: int
+    events: int
+    auc: Estimate | None = None
+    c_index: Estimate | None = None
+    difference: Estimate | None = None
+    p: float = float("nan")
+    nri: Improvement | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ItselfOnSet:
+    """The main model on one set."""
+
+    auc: Estimate
+    c_index: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class IndexSet:
+    """All scores on one set."""
+
+    kind: str
+    n: int
+    events: int
+    model: ItselfOnSet
+    rows: list[IndexRow]
+
+
+@dataclass(frozen=True)
+class IndexResults:
+    """`indexes/indexes.json`."""
+
+    model: str
+    scores: list[AboutScore]
+    sets: dict[str, IndexSet]
