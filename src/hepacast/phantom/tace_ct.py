@@ -65,11 +65,12 @@ def _paint(
     image: Field, grid: Grid, mask: Mask, depth_mm: Field, level: float, spec: TaceImage, generator: np.random.Generator
 ) -> None:
     field = random_field(image.shape, grid.spacing_kji, UNEVEN_MM, generator)
-    field = (field - field[mask].mean()) / max(float(field[mask].std()), 1e-6)
-    values = level + uneven_hu(spec.texture) * field
     rim = mask & (depth_mm < RIM_MM)
-    values[rim] += rim_hu(spec.rim)
-    image[mask] = values[mask]
+    inside = mask & ~rim if (mask & ~rim).sum() > 8 else mask
+    # Brought to mean 0 and SD 1 within this very tumor, so that the image says what the hidden scores say.
+    field = (field - field[inside].mean()) / max(float(field[inside].std()), 1e-6)
+    image[inside] = level + uneven_hu(spec.texture) * field[inside]
+    image[rim] = level + rim_hu(spec.rim)
 
 
 def _nodules(image: Field, grid: Grid, liver: Mask, tumor: Mask, level: float, generator: np.random.Generator) -> None:

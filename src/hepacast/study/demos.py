@@ -15,6 +15,7 @@ from hepacast.study.run import RunResult
 #: Study -> module; the letters of the make targets (`make demo-C`) stand beside.
 DEMOS: dict[str, str] = {
     "ptlf": "hepacast.study.demo",
+    "tace-response": "hepacast.study.demo_tace",  # demo-B
     "proliferative": "hepacast.study.demo_proliferative",  # demo-C
     "early-recurrence": "hepacast.study.demo_early_recurrence",  # demo-D
 }
