@@ -136,7 +136,7 @@ def test_blemishes_are_few_and_never_in_the_causes(tmp_path: Path) -> None:
 
 def test_truth_file(cohort) -> None:
     truth = json.loads(cohort.truth.read_text())
-    assert truth["effect"] == "planted" and truth["bayes_auc"]["combined"] == pytest.approx(0.905, abs=0.01)
+    assert truth["effect"] == "planted" and truth["bayes_auc"]["combined"] == pytest.approx(0.967, abs=0.003)
     assert truth["events"]["all"] == sum(person["outcome"] for person in truth["patients"])
     table = pd.read_csv(cohort.clinical).set_index("patient")
     c = truth["coefficients"]
@@ -150,7 +150,7 @@ def test_truth_file(cohort) -> None:
         )
         assert person["linear_predictor"] == pytest.approx(expected, abs=1e-9)
         assert person["risk"] == pytest.approx(1 / (1 + np.exp(-expected)))
-        assert person["texture_sd_hu"] == pytest.approx(11 * np.exp(0.38 * person["texture"]))
+        assert person["texture_sd_hu"] == pytest.approx(12 + 3.2 * person["texture"])
         assert 800 < person["parenchyma_ml"] + person["tumor_ml"] < 2100
     assert truth["masks"] == sorted(cohort.masks)
 

@@ -59,12 +59,10 @@ class PatientSpec:
 
 
 #: Standard deviation of the parenchyma's texture, HU, at a texture score of 0, and its growth a unit of the score.
-TEXTURE_HU = 11.0
-TEXTURE_GROWTH = 0.38
+TEXTURE_HU = 12.0
+TEXTURE_GROWTH_HU = 3.2
 
 
 def texture_amplitude(score: float) -> float:
-    """Standard deviation of the nodular texture, HU: ``11 exp(0.38 score)``, that is 4 to 28 HU in practice."""
-    import math
-
-    return TEXTURE_HU * math.exp(TEXTURE_GROWTH * score)
+    """Standard deviation of the nodular texture, HU: ``12 + 3.2 score``, that is 4 to 20 HU for scores of -2.5 to 2.5."""
+    return max(TEXTURE_HU + TEXTURE_GROWTH_HU * score, 0.0)

@@ -61,7 +61,7 @@ class Coefficients:
 
 
 #: The intercepts give an event rate of 0.25 in the population (a test holds them to it).
-PLANTED = Coefficients(intercept=-2.063, inr=1.20, alb=-1.05, texture=1.85)
+PLANTED = Coefficients(intercept=-3.430, inr=2.0, alb=-1.8, texture=3.8)
 NOTHING = Coefficients(intercept=float(np.log(EVENT_RATE / (1 - EVENT_RATE))), inr=0.0, alb=0.0, texture=0.0)
 
 

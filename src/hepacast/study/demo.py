@@ -12,7 +12,7 @@ from hepacast.compute.progress import Reporter, SilentReporter
 from hepacast.compute.stages import code_hash
 from hepacast.errors import StudyFileError
 from hepacast.phantom import columns
-from hepacast.phantom.cohort import make_cohort
+from hepacast.phantom.cohort import DEFAULT_SEED, make_cohort
 from hepacast.study.run import RunResult, run_study
 from hepacast.study.template import recipe_values, render_study
 
@@ -28,7 +28,7 @@ def run_demo(
     n_training: int = 147,
     n_validation: int = 63,
     effect: Literal["planted", "none"] | str = "planted",
-    seed: int = 2025,
+    seed: int = DEFAULT_SEED,
     segmenter: str = "nnunet",
     workers: int = 0,
     changes: dict[str, Any] | None = None,
@@ -146,6 +146,8 @@ def demo_study(segmenter: str, seed: int, effect: str, changes: dict[str, Any]) 
     segmentation = study["images"]["segmentation"]
     segmentation["second_reader"] = "second_reader/{patient}.nii.gz"
     study["features"]["min_icc"] = 0.75
+    # One feature family tells of the outcome and thousands do not: the sparser of the two usual LASSO penalties.
+    study["modelling"]["chain"] = {"name": "ptlf, 1-SE", "selector": {"kind": "lasso", "rule": "1se"}}
     # Fewer refits than a real study would want, so that the demo ends in minutes.
     study["modelling"]["validation"] = {"folds": 5, "repeats": 5, "bootstrap": 30}
     if segmenter == "nnunet":
