@@ -1,4 +1,4 @@
-"""TRIPOD+AI and CLEAR, filled with what this run can answer; the rest is left to the author by name."""
+"""TRIPOD+AI, CLEAR, METRICS and PROBAST+AI, filled with what this run can answer; the rest is the author's by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from hepacast.report.content.common import Omit, judged_set, main_model, set_label, validation_of
+from hepacast.report.content.metrics_score import metrics_score, metrics_table
+from hepacast.report.content.probast import domains_table, judge, questions_table
 from hepacast.report.formatting import listing, percent, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Details, Paragraph, TableBlock
@@ -21,13 +23,13 @@ Fill = Callable[[Results], str | None]
 
 
 def load_checklists() -> dict[str, dict[str, Any]]:
-    """Both lists, as data."""
+    """All lists, as data."""
     content: dict[str, dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     return content
 
 
 def build(results: Results) -> list[Block]:
-    """Both checklists, folded."""
+    """All checklists, folded."""
     if results.models is None or results.evaluation is None:
         raise Omit("the checklists are filled when models have been evaluated")
     blocks: list[Block] = [
@@ -36,10 +38,22 @@ def build(results: Results) -> list[Block]:
             "of our own: the published lists are binding."
         )
     ]
-    for key, content in load_checklists().items():
+    lists = load_checklists()
+    for key in ("tripod_ai", "clear"):
+        content = lists[key]
         table, answered = checklist_table(content, results)
         summary = f"{content['title']}: {answered} of {len(table.rows)} items answered by this run"
         blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table, supplementary=True),)))
+    score = metrics_score(lists["metrics"], results)
+    metrics = TableBlock("checklist-metrics", metrics_table(lists["metrics"], score), supplementary=True)
+    blocks.append(Details(score.text(), (metrics,)))
+    flags = judge(results)
+    high = sum(item.flag == "high" for item in flags)
+    tables = (
+        TableBlock("probast-domains", domains_table(flags), supplementary=True),
+        TableBlock("checklist-probast", questions_table(flags), supplementary=True),
+    )
+    blocks.append(Details(f"PROBAST+AI: {high} of {len(flags)} questions flagged high", tables))
     return blocks
 
 
@@ -310,7 +324,10 @@ FILLS: dict[str, Fill] = {
     ),
     "code": _code,
     "data_files": _data_files,
-    "guidelines": lambda results: "TRIPOD+AI: {checklist-tripod_ai}; CLEAR: {checklist-clear}.",
+    "guidelines": lambda results: (
+        "TRIPOD+AI: {checklist-tripod_ai}; CLEAR: {checklist-clear}; METRICS: {checklist-metrics}; "
+        "PROBAST+AI: {checklist-probast}."
+    ),
     "pipeline": lambda results: "{design}.",
     "segmentation": _segmentation,
     "reliability": _reliability,

@@ -15,7 +15,14 @@ from hepacast.report.inputs.evaluation import EvaluationResults
 from hepacast.report.inputs.imaging import RadiomicsSummary, Segmentation
 from hepacast.report.inputs.modelling import Models, Validation
 from hepacast.report.inputs.run import RunInfo, Sentence, StudyInfo
-from hepacast.report.parse import ResultsError, read_typed
+from hepacast.report.inputs.survival import (
+    Survival,
+    SurvivalExample,
+    SurvivalModelsInfo,
+    SurvivalResults,
+    SurvivalValidation,
+)
+from hepacast.report.parse import ResultsError, read_typed, typed
 
 T = TypeVar("T")
 
@@ -40,6 +47,8 @@ class Results:
         The models and how good they are.
     preprocessing, fusion, further, indexes
         Of studies with MR, competing networks and classifiers, cohorts with follow-up only, staging systems.
+    survival
+        Models and results of a time-to-event outcome; `models` and `evaluation` then hold what it shares with others.
     sentences
         For the Methods, in the order of the stages.
     centers
@@ -64,6 +73,7 @@ class Results:
     fusion: FusionResult | None = None
     further: list[FurtherResult] = field(default_factory=list)
     indexes: IndexResults | None = None
+    survival: Survival | None = None
     sentences: list[Sentence] = field(default_factory=list)
     centers: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -106,6 +116,7 @@ def load_results(folder: str | Path) -> Results:
         fusion=_read(FusionResult, folder / "modelling" / "fusion.json"),
         further=_read(list[FurtherResult], folder / "further" / "further.json") or [],
         indexes=_read(IndexResults, folder / "indexes" / "indexes.json"),
+        survival=_survival(folder),
         sentences=sentences,
         centers=_centers(folder / "cohort" / "sets.csv"),
     )
@@ -121,6 +132,21 @@ def _centers(path: Path) -> dict[str, dict[str, int]]:
                 counts = found.setdefault(row.get("set") or "", {})
                 counts[row["center"]] = counts.get(row["center"], 0) + 1
     return found
+
+
+def _survival(folder: Path) -> Survival | None:
+    models = _read(SurvivalModelsInfo, folder / "modelling" / "survival.json")
+    if models is None:
+        return None
+    validation = _read(SurvivalValidation, folder / "modelling" / "survival_validation.json")
+    shared = read_typed(dict[str, Any], folder / "modelling" / "models.json")
+    example = shared.get("example")
+    return Survival(
+        models=models,
+        validation=validation or SurvivalValidation({}),
+        results=_read(SurvivalResults, folder / "evaluation" / "survival.json"),
+        example=None if example is None else typed(SurvivalExample, example, "example"),
+    )
 
 
 def _read(kind: type[T], path: Path) -> T | None:
