@@ -148,7 +148,8 @@ def _overfitting(results: Results) -> tuple[Flag, str]:
     reasons += ["clinical candidates chosen by P"] if clinical else []
     if not reasons:
         return "low", "no selection by single P values"
-    return "high", "; ".join(reasons) + "; its optimism is measured in {validation}"
+    measured = "; its optimism is measured in {validation}" if _optimism(results)[0] == "low" else ""
+    return "high", "; ".join(reasons) + measured
 
 
 def _optimism(results: Results) -> tuple[Flag, str]:
