@@ -120,6 +120,10 @@ def test_unknown_feature_setting_and_voi(small, hepacast):
 def test_missing_table(small, hepacast):
     (small.folder / "clinical.csv").unlink()
     refused(small, hepacast, "clinical.csv")
+    assert not small.out.exists()
+    small.out.mkdir()
+    refused(small, hepacast, "clinical.csv")
+    assert small.out.exists(), "a folder that was there is left alone"
 
 
 def test_missing_column(small, hepacast):

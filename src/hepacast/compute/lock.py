@@ -57,3 +57,10 @@ def sweep(folder: str | Path) -> None:
     for left in folder.rglob(".tmp-*"):
         if left.is_file():
             left.unlink(missing_ok=True)
+
+
+def discard_empty(folder: str | Path) -> None:
+    """Take away a folder in which a run has left nothing but its lock."""
+    folder = Path(folder)
+    if [item.name for item in folder.iterdir()] in ([], [LOCK]):
+        shutil.rmtree(folder, ignore_errors=True)

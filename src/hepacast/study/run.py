@@ -15,7 +15,7 @@ import yaml
 import hepacast
 from hepacast.compute.executor import single_threaded
 from hepacast.compute.files import atomic_path, read_json, write_bytes, write_json, write_text
-from hepacast.compute.lock import hold_folder, sweep
+from hepacast.compute.lock import discard_empty, hold_folder, sweep
 from hepacast.compute.progress import Reporter, format_seconds
 from hepacast.compute.stages import MARK, run_stage
 from hepacast.errors import HepacastError, StudyFileError
@@ -113,15 +113,27 @@ def run_study(
     kinds = _kinds_until(until)
     start = time.monotonic()
     preflight(context)
+    new = not context.out.exists()
     prepare_output(context)
+    try:
+        ran, plan = _run_whole(context, kinds)
+    except HepacastError:
+        if new:
+            discard_empty(context.out)
+        raise
+    kept = tuple(item.kind.name for item in plan.stages if item.kind.name not in ran)
+    return RunResult(context.out, ran, kept, time.monotonic() - start)
+
+
+def _run_whole(context: Context, kinds: tuple[StageKind, ...]) -> tuple[tuple[str, ...], StudyPlan]:
+    """Plan and run while nobody else writes into the folder."""
     with hold_folder(context.out), single_threaded():
         sweep(context.out)
         plan = make_plan(context, kinds)
         context.fingerprints.save()
         ran = _run_stages(context, plan)
         _place_bundle(context)
-    kept = tuple(item.kind.name for item in plan.stages if item.kind.name not in ran)
-    return RunResult(context.out, ran, kept, time.monotonic() - start)
+    return ran, plan
 
 
 def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
