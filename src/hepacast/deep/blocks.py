@@ -91,6 +91,14 @@ def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
     return nn.functional.interpolate(x, size=tuple(size), mode="trilinear", align_corners=False)
 
 
+def spread_cube(x: Tensor, cube: Kernel) -> Tensor:
+    """Channels into space: (n, a b c, z, y, x) -> (n, 1, a z, b y, c x)."""
+    a, b, c = cube
+    n, _, z, y, w = x.shape
+    parts = x.reshape(n, a, b, c, z, y, w).permute(0, 4, 1, 5, 2, 6, 3)
+    return parts.reshape(n, 1, a * z, b * y, c * w)
+
+
 def global_pool(x: Tensor) -> Tensor:
     """Mean, maximum and SD over space: (n, c, ...) -> (n, 3 c)."""
     flat = x.flatten(2)
@@ -114,7 +122,7 @@ def _root(variance: Tensor) -> Tensor:
 def regions_of(probability: Tensor) -> Tensor:
     """Tumor, its band and the rest as soft weights, (n, 1, ...) -> (n, 2, ...).
 
-    The band is what a maximum filter of five voxels adds to the tumor and a minimum filter takes from it: the rim on
+    The band is what a maximum filter of three voxels adds to the tumor and a minimum filter takes from it: the rim on
     both sides of the border.
     """
     wide = nn.functional.max_pool3d(probability, 3, 1, 1)

@@ -21,6 +21,11 @@ from hepacast.errors import ModelError
 
 Floats = npt.NDArray[np.float64]
 
+#: Modules that decide a network's numbers.
+_CODE = tuple(
+    f"deep/{name}"
+    for name in ("augment", "batches", "blocks", "losses", "networks", "pretrained", "spec", "targets", "training")
+)
 
 @dataclass(frozen=True, eq=False)
 class CrossFit:
@@ -242,6 +247,6 @@ def _key(crops: Any, targets: Targets, rows: npt.NDArray[np.int64], spec: DeepSp
             hash_rows(crops, rows),
             masked,
             hash_rows(targets.masks, masked) if len(masked) else "",
-            code_hash(("deep",)),
+            code_hash(_CODE),
         ]
     )

@@ -9,6 +9,7 @@ the outcome.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from hepacast.deep.blocks import (
     make_norm,
     region_pool,
     regions_of,
+    spread_cube,
 )
 from hepacast.deep.spec import NetworkSpec
 
@@ -90,9 +92,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The segmentation pathway: logits of the mask at the crop's resolution and at coarser levels."""
+    """The segmentation pathway: logits of the mask at the crop's resolution and at coarser levels.
 
-    def __init__(self, spec: NetworkSpec, channels: int, widths: list[int], kernel: Kernel) -> None:
+    Where the stem halves the resolution, the finest logits are made one for each voxel of the cube that a feature
+    stands for (sub-voxel convolution, Shi et al., CVPR 2016): convolutions at full resolution would cost more than all
+    the rest.
+    """
+
+    def __init__(self, spec: NetworkSpec, widths: list[int], kernel: Kernel) -> None:
         super().__init__()
         self.supervised = spec.deep_supervision
         ups, heads, below = [], [], widths[-1]
@@ -101,19 +108,17 @@ class Decoder(nn.Module):
             heads.append(nn.Conv3d(skip, 1, 1))
             below = skip
         self.ups, self.heads = nn.ModuleList(ups), nn.ModuleList(heads)
-        fine = max(spec.width // 2, 4)
-        self.last = nn.Sequential(
-            convolution(below + channels, fine, (3, 3, 3)), make_norm(spec.norm, fine), nn.ReLU(inplace=True),
-            nn.Conv3d(fine, 1, 1),
-        )  # fmt: skip
+        flat = spec.dimensions == "2.5d"
+        self.cube: Kernel = (1, 1, 1) if spec.stem_stride == 1 else (1, 2, 2) if flat else (2, 2, 2)
+        self.last = nn.Conv3d(below, self.cube[0] * self.cube[1] * self.cube[2], kernel, padding="same")
 
-    def forward(self, image: Tensor, maps: list[Tensor]) -> tuple[Tensor, ...]:
-        """The image and the encoder's maps -> logits, finest first."""
+    def forward(self, size: Sequence[int], maps: list[Tensor]) -> tuple[Tensor, ...]:
+        """The crop's size and the encoder's maps -> logits, finest first."""
         x, coarse = maps[-1], []
         for up, head, skip in zip(self.ups, self.heads, reversed(maps[1:-1]), strict=True):
             x = up(x, skip)
             coarse.append(head(x))
-        finest = self.last(torch.cat([enlarge(x, image.shape[2:]), image], dim=1))
+        finest = enlarge(spread_cube(self.last(x), self.cube), size)
         return (finest, *reversed(coarse)) if self.supervised else (finest,)
 
 
@@ -135,7 +140,7 @@ class MultiTaskNet(nn.Module):
         self.spec, self.channels, self.covariates = spec, channels, covariates
         self.encoder = Encoder(spec, channels)
         widths = self.encoder.widths
-        self.decoder = Decoder(spec, channels, widths, self.encoder.kernel) if spec.segments else None
+        self.decoder = Decoder(spec, widths, self.encoder.kernel) if spec.segments else None
         self.guided = spec.segments and spec.predicts and spec.mask_pooling
         self.head: nn.Module | None = None
         self.final: nn.Module | None = None
@@ -155,14 +160,15 @@ class MultiTaskNet(nn.Module):
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Output:
         """Crops (n, channels, z, y, x) and covariates (n, p) -> `Output`."""
         maps = self.encoder(x)
-        masks = self.decoder(x, maps) if self.decoder is not None else ()
+        masks = self.decoder(x.shape[2:], maps) if self.decoder is not None else ()
         if self.head is None or self.final is None:
             return Output(None, masks, None)
         levels = [x, *maps]
         pooled = [global_pool(level) for level in levels]
         if self.guided:
             # The mask guides where to look; it is learned from masks, not bent by the outcome.
-            regions = regions_of(torch.sigmoid(masks[0].detach()))
+            stem = maps[0].shape[2:]
+            regions = regions_of(nn.functional.adaptive_avg_pool3d(torch.sigmoid(masks[0].detach()), stem))
             pooled += [region_pool(level, _to_size(regions, level)) for level in levels]
         if self.covariates:
             pooled.append(torch.zeros(len(x), self.covariates, device=x.device) if covariates is None else covariates)
@@ -171,6 +177,8 @@ class MultiTaskNet(nn.Module):
 
 
 def _to_size(weights: Tensor, level: Tensor) -> Tensor:
+    if level.shape[2] > weights.shape[2] or level.shape[4] > weights.shape[4]:
+        return nn.functional.interpolate(weights, size=level.shape[2:], mode="nearest")
     return nn.functional.adaptive_avg_pool3d(weights, level.shape[2:])
 
 
