@@ -41,6 +41,7 @@ def draw_forest(
     rows: Sequence[ForestRow],
     *,
     x_label: str = "Odds ratio (95% CI), log scale",
+    heading: str = "OR (95% CI)",
     limits: tuple[float, float] = (0.02, 50.0),
     width_mm: float = DOUBLE_COLUMN_MM,
 ) -> Figure:
@@ -67,7 +68,7 @@ def draw_forest(
         else:
             text = "not estimable"
         _beside(axes, y, text, row.p)
-    for shift, text, style in ((8, "OR (95% CI)", "normal"), (104, "P", "italic")):
+    for shift, text, style in ((8, heading, "normal"), (104, "P", "italic")):
         axes.annotate(
             text, (1, -0.95), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",
             va="center", fontsize=7, fontweight="bold", fontstyle=style,

@@ -107,7 +107,12 @@ def draw_risk_distribution(
 
 @styled
 def draw_shares(
-    bars: Sequence[ShareBar], *, risk: float, baseline_risk: float | None = None, width_mm: float = DOUBLE_COLUMN_MM
+    bars: Sequence[ShareBar],
+    *,
+    risk: float | None,
+    baseline_risk: float | None = None,
+    width_mm: float = DOUBLE_COLUMN_MM,
+    x_label: str = "Share in the log odds, against the average patient",
 ) -> Figure:
     """What pushes one patient's risk up (right) and down (left), in log odds against the average patient.
 
@@ -116,7 +121,7 @@ def draw_shares(
     bars
         In the order given.
     risk
-        The patient's risk, in the title.
+        The patient's risk, in the title; None: no title.
     baseline_risk
         Risk of the average patient, in the title.
     """
@@ -138,7 +143,9 @@ def draw_shares(
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Share in the log odds, against the average patient")
+    axes.set_xlabel(x_label)
+    if risk is None:
+        return figure
     title = f"Risk {risk:.1%}"
     if baseline_risk is not None and np.isfinite(baseline_risk):
         title += f" (average patient {baseline_risk:.1%})"

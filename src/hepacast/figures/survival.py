@@ -53,6 +53,7 @@ def draw_km(
     p: float | None = None,
     test: str = "log-rank",
     note: str = "",
+    rising: bool = False,
     x_label: str = "Time (days)",
     y_label: str = "Survival",
     title: str = "",
@@ -68,6 +69,8 @@ def draw_km(
         P value and the test it comes from.
     note
         A further line below P, for example the hazard ratio.
+    rising
+        Cumulative incidence: curves rise, and the legend stands on the left.
     """
     figure = new_figure(*size_mm)
     if len(at_risk_times):
@@ -90,15 +93,16 @@ def draw_km(
     axes.set_ylim(0, 1.02)
     axes.set_xlim(0, end * 1.02)
     axes.set_ylabel(y_label)
-    axes.legend(loc="upper right", borderaxespad=0.2)
+    axes.legend(loc="upper left" if rising else "upper right", borderaxespad=0.2)
     lines = [f"{p_label(p)} ({test})"] if p is not None else []
     if note:
         lines.append(note)
     if lines:
         # Curves fall, so the space under the legend in the upper right corner is free.
         axes.annotate(
-            "\n".join(lines), (1, 1), xycoords="axes fraction", xytext=(-4, -6 - 10.5 * len(curves)),
-            textcoords="offset points", ha="right", va="top", fontsize=7.5, linespacing=1.4,
+            "\n".join(lines), (0 if rising else 1, 1), xycoords="axes fraction",
+            xytext=(5 if rising else -4, -6 - 10.5 * len(curves)), textcoords="offset points",
+            ha="left" if rising else "right", va="top", fontsize=7.5, linespacing=1.4,
         )  # fmt: skip
     axes.set_xlabel(x_label)
     if title:

@@ -42,7 +42,11 @@ class AucRow:
 
 @styled
 def draw_validation_compare(
-    rows: Sequence[AucRow], *, bayes_auc: float | None = None, width_mm: float = DOUBLE_COLUMN_MM
+    rows: Sequence[AucRow],
+    *,
+    bayes_auc: float | None = None,
+    width_mm: float = DOUBLE_COLUMN_MM,
+    measure: str = "AUC",
 ) -> Figure:
     """AUCs by way of validation, one block a model; the ways that flatter are drawn hollow.
 
@@ -52,6 +56,8 @@ def draw_validation_compare(
         In the order in which they shall appear, models together.
     bayes_auc
         AUC of the true risk (virtual patients only): drawn as a line.
+    measure
+        What is shown: ``AUC``, or Harrell's ``C``.
     """
     models = list(dict.fromkeys(row.model for row in rows))
     gap = 0.9
@@ -100,13 +106,18 @@ def draw_validation_compare(
             fontweight="bold", color=color,
         )  # fmt: skip
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("AUC (95% CI); hollow marks: ways that flatter")
+    axes.set_xlabel(f"{measure} (95% CI); hollow marks: ways that flatter")
     return figure
 
 
 @styled
 def draw_null_distribution(
-    null_auc: Sequence[float], observed: float, p: float, *, width_mm: float = SINGLE_COLUMN_MM
+    null_auc: Sequence[float],
+    observed: float,
+    p: float,
+    *,
+    width_mm: float = SINGLE_COLUMN_MM,
+    measure: str = "AUC",
 ) -> Figure:
     """AUCs of the whole chain under permuted outcome, and the observed one."""
     figure = new_figure(width_mm, 62)
@@ -126,7 +137,7 @@ def draw_null_distribution(
         f"observed {observed:.3f}\n{p_label(p)}", (observed, top * 0.97), xytext=(-4 if left else 4, 0),
         textcoords="offset points", ha="right" if left else "left", va="top", color=VERMILION, fontsize=7.5,
     )  # fmt: skip
-    axes.set(xlabel=f"Nested AUC with the outcome shuffled ({null.size} times)", ylabel="Count")
+    axes.set(xlabel=f"Nested {measure} with the outcome shuffled ({null.size} times)", ylabel="Count")
     return figure
 
 

@@ -72,6 +72,28 @@ def predictor_p(model: FrozenLinear) -> dict[str, float]:
     return found
 
 
+def fit_alone(
+    make: Callable[[Sequence[Predictor], str], NamedRegression],
+    candidates: Sequence[Predictor],
+    frame: pd.DataFrame,
+    y: ArrayLike,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Each candidate's model alone, and for those without one the reason."""
+    single: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for item in candidates:
+        try:
+            fitted = make([item], "").fit(frame, y)
+        except (HepacastError, np.linalg.LinAlgError) as error:
+            reasons[item.name] = getattr(error, "message", str(error))
+            continue
+        if item.name in fitted.dropped_:
+            reasons[item.name] = fitted.dropped_[item.name]
+        else:
+            single[item.name] = fitted
+    return single, reasons
+
+
 def choose_predictors(
     make: Callable[[Sequence[Predictor], str], NamedRegression],
     candidates: Sequence[Predictor],
@@ -88,24 +110,13 @@ def choose_predictors(
     make
         Makes an unfitted model of some predictors; the text says why there are none.
     keep
-        ``"independent"``: as above. ``"given"``: all candidates, chosen before the data were seen; nothing is tested.
+        ``"independent"``: as above. ``"given"``: all candidates, chosen before the data were seen; nothing is tested
+        (`single` is empty).
     """
-    single: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    p: dict[str, float] = {}
-    for item in candidates:
-        try:
-            fitted = make([item], "").fit(frame, y)
-        except (HepacastError, np.linalg.LinAlgError) as error:
-            reasons[item.name] = getattr(error, "message", str(error))
-            continue
-        if item.name in fitted.dropped_:
-            reasons[item.name] = fitted.dropped_[item.name]
-            continue
-        single[item.name] = fitted
-        p[item.name] = predictor_p(fitted.frozen_).get(item.name, np.nan)
     if keep == "given":
-        return Choice(single, reasons, None, make(list(candidates), "no candidate was given").fit(frame, y))
+        return Choice({}, {}, None, make(list(candidates), "no candidate was given").fit(frame, y))
+    single, reasons = fit_alone(make, candidates, frame, y)
+    p = {name: predictor_p(fitted.frozen_).get(name, np.nan) for name, fitted in single.items()}
     order = {item.name: place for place, item in enumerate(candidates)}
     passed = sorted(
         (item for item in candidates if p.get(item.name, np.nan) < alpha),

@@ -113,7 +113,8 @@ def cumulative_incidence(time: npt.ArrayLike, code: npt.ArrayLike, *, level: flo
     z = float(stats.norm.ppf(0.5 + level / 2))
     inside = (incidence > 0) & (incidence < 1)
     safe = np.where(inside, incidence, 0.5)
-    spread = z * error / ((1 - safe) * np.abs(np.log1p(-safe)))
+    # Beyond e^50 the limits are 0 and 1 to every digit.
+    spread = np.minimum(z * error / ((1 - safe) * np.abs(np.log1p(-safe))), 50.0)
     lower = np.where(inside, 1 - (1 - safe) ** np.exp(-spread), incidence)
     upper = np.where(inside, 1 - (1 - safe) ** np.exp(spread), incidence)
     return CumulativeIncidence(

@@ -23,6 +23,8 @@ from hepacast.report.content import (
 )
 from hepacast.report.content import supplement as supplementary
 from hepacast.report.content.common import STATEMENT, Omit
+from hepacast.report.content.survival_sections import SURVIVAL_ON_DEMAND, SURVIVAL_SECTIONS
+from hepacast.report.content.survival_summary import facts as survival_facts
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Callout, Report, Section
 
@@ -55,19 +57,20 @@ _ON_DEMAND = frozenset(
 
 
 def compose(results: Results) -> Report:
-    """The whole report of a study with a binary outcome; a section that has nothing to show says why."""
+    """The whole report of a study; a section that has nothing to show says why."""
     title = (results.study.settings.get("report") or {}).get("title") or results.study.name
     sections = []
-    for heading, build in SECTIONS:
+    timed = results.survival is not None
+    for heading, build in SURVIVAL_SECTIONS if timed else SECTIONS:
         try:
             blocks = tuple(build(results))
         except Omit as omitted:
-            if heading in _ON_DEMAND:
+            if heading in (SURVIVAL_ON_DEMAND if timed else _ON_DEMAND):
                 continue
             blocks = (Callout("note", "Left out", f"There is nothing to show here: {omitted}."),)
         sections.append(Section(heading, blocks))
     facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]
-    facts += patients.facts(results)
+    facts += survival_facts(results) if timed else patients.facts(results)
     facts.append(("Made with", f"hepacast {results.run.version if results.run else hepacast.__version__}"))
     return Report(
         title=str(title),

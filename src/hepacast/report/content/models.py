@@ -29,7 +29,7 @@ def build_clinical(results: Results) -> list[Block]:
     """Table 2 and Table 3."""
     blocks: list[Block] = []
     positive, negative = event_names(results)
-    if results.comparisons is not None:
+    if results.comparisons is not None and results.comparisons.by_outcome is not None:
         title = f"Univariate analysis in the training set, {positive} against {negative}"
         blocks.append(TableBlock("univariate", comparison_table(results.comparisons.by_outcome, title)))
     models = results.models

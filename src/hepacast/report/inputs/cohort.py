@@ -80,6 +80,7 @@ class OutcomeInfo:
     kind: str = "binary"
     source: str = ""
     conditions: dict[str, int] = field(default_factory=dict)
+    n_competing: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,14 +199,14 @@ class Comparisons:
     Parameters
     ----------
     by_outcome
-        Training set, outcome groups (positive first): Table 2.
+        Training set, outcome groups (positive first): Table 2; None for a time-to-event outcome.
     by_set
-        Training against validation: Supplementary Table 2; None without a validation set.
+        Sets against each other: Supplementary Table 2; None without a validation set.
     segmentation
         The patients whose masks trained and tested the network, by ``training`` / ``test``: Supplementary Table 1.
     """
 
-    by_outcome: Comparison
+    by_outcome: Comparison | None = None
     by_set: Comparison | None = None
     segmentation: Comparison | None = None
 

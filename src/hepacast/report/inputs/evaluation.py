@@ -214,6 +214,8 @@ class KmResult:
         Numbers at risk by group.
     p, test
         Usually log-rank.
+    kind
+        ``survival`` (Kaplan-Meier), or ``incidence`` (cumulative incidence where risks compete).
     hazard_ratio
         High against low risk.
     concordance
@@ -228,6 +230,7 @@ class KmResult:
     at_risk: dict[str, list[int]]
     p: float
     test: str = "log-rank"
+    kind: str = "survival"
     cutoff: str = ""
     hazard_ratio: Estimate | None = None
     concordance: ConcordanceResult | None = None

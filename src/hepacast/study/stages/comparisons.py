@@ -22,8 +22,9 @@ def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
         labels = cohort.outcome.labels().loc[training]
         order = [cohort.outcome.positive, cohort.outcome.negative]
         content["by_outcome"] = _comparison(frame.loc[training], labels, order, specs)
-    names = [name for name in ("training", "validation") if (cohort.sets == name).any()]
-    if len(names) == 2:
+    names = [name for name in ("training", "validation", "external") if (cohort.sets == name).any()]
+    if len(names) > 1 or not isinstance(cohort.outcome, BinaryOutcome):
+        # Without groups by outcome, one cohort is described as it is.
         content["by_set"] = _comparison(frame, cohort.sets, names, specs)
     content["segmentation"] = _segmentation(context, cohort, frame, specs)
     return content

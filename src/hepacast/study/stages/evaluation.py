@@ -29,6 +29,11 @@ SETS = {"training": "apparent", "validation": "frozen", "external": "frozen", "n
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
+    if context.study.outcome.definition == "survival":
+        from hepacast.study.stages import survival_evaluation
+
+        survival_evaluation.write(context, folder)
+        return
     predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
     described = read_json(context.out / "modelling" / "models.json")
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}

@@ -17,6 +17,7 @@ from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.modelling.survival_logistic import FrozenLogisticAt, states_at
 from hepacast.modelling.survival_models import SurvivalModels
+from hepacast.modelling.survival_selection import fit_alone
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
 from hepacast.study.context import Context
 from hepacast.study.stages.describe_models import _LOG_BASE, Words, _axis, _lasso, _text, nomogram_of, read_values
@@ -51,7 +52,8 @@ def describe_survival(context: Context, analysis: SurvivalAnalysis, fitted: Surv
     }
     if fitted.clinical_ is not None:
         choice = fitted.clinical_.choice_
-        content["univariate"] = _univariate(choice.single, choice.reasons, fitted, words, level)
+        single, reasons = _alone(analysis, fitted)
+        content["univariate"] = _univariate(single, reasons, fitted, words, level)
         content["multivariate"] = None if choice.joint is None else _with_check(choice.joint, words, level)
         content["models"].setdefault("clinical", describe_model(fitted.clinical_.frozen_, words, level))
         content["models"]["clinical"]["zph"] = _zph(fitted.clinical_.model_, words)
@@ -120,6 +122,20 @@ def _ratio(beta: float, se: float, z: float, step: float) -> dict[str, float]:
         return math.exp(value * step) if abs(value * step) < 700 else math.inf if value * step > 0 else 0.0
 
     return {"ratio": ratio(beta), "low": ratio(beta - z * se), "high": ratio(beta + z * se)}
+
+
+def _alone(analysis: SurvivalAnalysis, fitted: SurvivalModels) -> tuple[dict[str, Any], dict[str, str]]:
+    """Each candidate's own model; where all candidates were given, none of them was needed for the choice."""
+    assert fitted.clinical_ is not None
+    choice = fitted.clinical_.choice_
+    if choice.single or choice.reasons:
+        return choice.single, choice.reasons
+    x, y = analysis.part("training")
+
+    def make(predictors: Any, why: str) -> CoxModel:
+        return CoxModel(predictors, (), fitted.competing, why)
+
+    return fit_alone(make, fitted.predictors, x, y)
 
 
 def _univariate(

@@ -1,0 +1,134 @@
+"""Limits and supplementary material of a time-to-event report."""
+
+from __future__ import annotations
+
+from hepacast.report.content import segmentation
+from hepacast.report.content.closing import _SIZE_CODES
+from hepacast.report.content.common import STATEMENT, Omit, is_finite
+from hepacast.report.content.models import _radscore_table
+from hepacast.report.content.survival_bedside import build_example
+from hepacast.report.content.survival_common import (
+    by_word,
+    honest_sets,
+    horizon,
+    judged,
+    lower_first,
+    model_name,
+    set_name,
+    survival,
+)
+from hepacast.report.content.survival_models import build_supplement as models_supplement
+from hepacast.report.content.survival_performance import build_supplement as performance_supplement
+from hepacast.report.content.survival_validation import build_supplement as validation_supplement
+from hepacast.report.formatting import listing, number, plural
+from hepacast.report.inputs import Results
+from hepacast.report.model import Block, Bullets, Callout, TableBlock
+
+#: Fewer events than this in a validation set leave its estimates uncertain (Collins 2016, Stat Med 35:214).
+_VALIDATION_EVENTS = 100
+
+
+def build_limits(results: Results) -> list[Block]:
+    """What this study cannot say: read off its own numbers."""
+    limits = [*_sets(results), *_follow_up(results), *_models(results), *_calibration(results)]
+    said = [entry.message.rstrip(". ") for entry in results.findings if entry.code in _SIZE_CODES]
+    limits += [f"Sample size: {text}." for text in said]
+    if results.flow is not None and results.flow.excluded:
+        count = sum(entry.n for entry in results.flow.excluded)
+        if count:
+            limits.append(
+                f"{plural(count, 'patient was', 'patients were')} left out; the model speaks of the others only."
+            )
+    if results.models is not None and results.models.radiomics is not None and results.segmentation is None:
+        limits.append("The features came as a table: their images, masks and settings were not seen by this run.")
+    limits.append("An association in these patients is not a cause, and the model has not been tested prospectively.")
+    return [Callout("warning", "Research use only", STATEMENT), Bullets(tuple(limits))]
+
+
+def _sets(results: Results) -> list[str]:
+    found = judged(results)
+    frozen = {name: s for name, s in found.sets.items() if s.kind == "frozen"}
+    limits = [
+        f"The {lower_first(set_name(name))} has {plural(s.events, 'event')}; with fewer than {_VALIDATION_EVENTS}, its "
+        "estimates are uncertain, as the width of their intervals shows."
+        for name, s in frozen.items()
+        if s.events < _VALIDATION_EVENTS
+    ]
+    split = ((results.study.settings.get("cohort") or {}).get("split") or {}).get("by")
+    if split == "random":
+        limits.append("The validation set is a random part of the same cohort: it cannot show that the model travels.")
+    if not frozen:
+        limits.append(
+            "There is no set of patients whom the models have never seen; the honest numbers are those of nested "
+            "cross-validation and of the bootstrap."
+        )
+    return limits
+
+
+def _follow_up(results: Results) -> list[str]:
+    item, found = survival(results), judged(results)
+    limits = []
+    for name, s in found.sets.items():
+        if name == "nested":
+            continue
+        for state in s.states:
+            if state.censored >= 0.1 * s.n:
+                limits.append(
+                    f"In the {lower_first(set_name(name)).removesuffix(', apparent')}, {state.censored} of {s.n} patients "
+                    f"were censored {by_word(item)} {horizon(item, state.time)}. Weighting for them assumes that who was "
+                    "censored did not differ in prognosis from who was not."
+                )
+    return limits
+
+
+def _models(results: Results) -> list[str]:
+    item = survival(results)
+    limits = []
+    for name in item.models.names:
+        model = item.models.models[name]
+        broken = [t.label for t in model.zph[:-1] if t.p < 0.05]
+        if broken:
+            limits.append(
+                f"The hazards of the {lower_first(model_name(item, name))} model are not proportional "
+                f"({listing(broken)}): its ratios are averages over the follow-up."
+            )
+        if model.method == "cox-firth":
+            limits.append(
+                f"A predictor of the {lower_first(model_name(item, name))} model separates the events; it was fitted by "
+                "Firth's method, and its ratios are shrunken."
+            )
+    if item.models.selection == "independent" and "clinical" in item.models.names:
+        limits.append(
+            f"Clinical predictors were chosen by P < {item.models.alpha:g} in these same patients, as published studies "
+            "do. This favors chance findings; the nested numbers account for it, the hazard ratios do not."
+        )
+    return limits
+
+
+def _calibration(results: Results) -> list[str]:
+    item, found = survival(results), judged(results)
+    limits = []
+    for name, entry in honest_sets(found).items():
+        rows = entry.models[item.models.main].horizons[-1:]
+        ratio = rows[0].calibration.observed_expected if rows else None
+        if ratio is not None and is_finite(ratio.low, ratio.high) and not ratio.low <= 1 <= ratio.high:
+            limits.append(
+                f"Risks do not carry over to the {lower_first(set_name(name))}: the observed risk is "
+                f"{number(ratio.value, 2)} times the predicted one. Without recalibration the model may order these "
+                "patients, and not tell their risk."
+            )
+    return limits
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Everything that papers print as supplementary material."""
+    blocks: list[Block] = [*build_example(results), *segmentation.build_supplement(results)]
+    score = results.models.radiomics.radscore if results.models and results.models.radiomics else None
+    if score is not None and score.terms:
+        blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))
+    blocks += models_supplement(results)
+    blocks += performance_supplement(results)
+    blocks += validation_supplement(results)
+    if not blocks:
+        raise Omit("there is no supplementary material")
+    return blocks

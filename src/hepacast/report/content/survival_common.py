@@ -1,0 +1,92 @@
+"""What the sections of a time-to-event report share: names, horizons, sets in the order in which they are trusted."""
+
+from __future__ import annotations
+
+import math
+
+from hepacast.report.content.common import Omit
+from hepacast.report.formatting import MISSING, capital, with_interval
+from hepacast.report.inputs import Results
+from hepacast.report.inputs.survival import Measured, Survival, SurvivalResults, SurvivalSet
+
+#: Order in which sets are printed; what each is called.
+_SETS = {
+    "nested": "Training set, cross-validated",
+    "training": "Training set, apparent",
+    "validation": "Validation set",
+    "external": "External set",
+}
+
+
+def survival(results: Results) -> Survival:
+    """The time-to-event part of the results."""
+    if results.survival is None:
+        raise Omit("the modelling stage has not run")
+    return results.survival
+
+
+def judged(results: Results) -> SurvivalResults:
+    """What the evaluation found."""
+    found = survival(results).results
+    if found is None or not found.sets:
+        raise Omit("the evaluation stage has not run")
+    return found
+
+
+def model_name(item: Survival, name: str) -> str:
+    """``Clinical (Cox)``, ``Binary (24 months)``."""
+    if name == "binary":
+        return f"Binary ({horizon(item, item.models.horizons[-1])})"
+    kind = "Fine-Gray" if item.models.competing else "Cox"
+    return f"{capital(name)} ({kind})"
+
+
+def horizon(item: Survival, time: float) -> str:
+    """``365 days``."""
+    return f"{time:g} {item.models.unit}"
+
+
+def horizons(item: Survival) -> str:
+    """``180 and 365 days``."""
+    shown = [f"{t:g}" for t in item.models.horizons]
+    return (f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]) + f" {item.models.unit}"
+
+
+def by_word(item: Survival) -> str:
+    """``before`` where an event at the very horizon does not count, else ``by``."""
+    return "before" if item.models.before_horizon else "by"
+
+
+def set_name(name: str) -> str:
+    """Name of a set as printed."""
+    return _SETS.get(name, f"{capital(name)} set")
+
+
+def sets_in_order(found: SurvivalResults) -> dict[str, SurvivalSet]:
+    """Apparent, cross-validated, then the sets that no model saw."""
+    order = ["training", "nested", "validation", "external"]
+    names = [name for name in order if name in found.sets] + [name for name in found.sets if name not in order]
+    return {name: found.sets[name] for name in names}
+
+
+def honest_sets(found: SurvivalResults) -> dict[str, SurvivalSet]:
+    """The sets whose patients no judged model had seen."""
+    return {name: item for name, item in sets_in_order(found).items() if item.kind != "apparent"}
+
+
+def judge(found: SurvivalResults) -> tuple[str, SurvivalSet]:
+    """The set that models are judged on first."""
+    for name in ("external", "validation", "nested", "training"):
+        if name in found.sets:
+            return name, found.sets[name]
+    raise Omit("the evaluation holds no set")
+
+
+def measured(value: Measured, digits: int = 3) -> str:
+    """A measure with its limits, or a dash."""
+    return with_interval(value.value, value.low, value.high, digits) if math.isfinite(value.value) else MISSING
+
+
+def lower_first(text: str) -> str:
+    """Text with a small first letter, unless the first word is an abbreviation."""
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

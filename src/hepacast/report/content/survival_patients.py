@@ -1,0 +1,173 @@
+"""A time-to-event study's design, patients, follow-up and outcome."""
+
+from __future__ import annotations
+
+from hepacast.figures import DesignStage, FlowSet, draw_flow, draw_study_design
+from hepacast.report.content.common import Omit
+from hepacast.report.content.compared import comparison_table
+from hepacast.report.content.patients import _findings, _radiomics_stage
+from hepacast.report.content.survival_common import (
+    by_word,
+    horizon,
+    horizons,
+    judge,
+    judged,
+    lower_first,
+    measured,
+    model_name,
+    set_name,
+    sets_in_order,
+    survival,
+)
+from hepacast.report.formatting import MISSING, number, percent_with_interval, plural
+from hepacast.report.inputs import Results
+from hepacast.report.inputs.survival import Survival, SurvivalSet
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+
+def build(results: Results) -> list[Block]:
+    """Outcome, Figure 1, follow-up, characteristics, findings of the checks."""
+    if results.flow is None or results.outcome is None:
+        raise Omit("the cohort stage has not run")
+    item = survival(results)
+    blocks: list[Block] = [Paragraph(_outcome_text(results, item)), _figure(results, item)]
+    if item.results is not None:
+        blocks.append(TableBlock("follow-up", follow_up_table(item)))
+    if item.models.binary is not None:
+        blocks.append(Paragraph(_binary_text(item)))
+    if results.comparisons is not None and results.comparisons.by_set is not None:
+        several = len(results.comparisons.by_set.columns) > 1
+        title = "Characteristics of the patients by set" if several else "Characteristics of the patients"
+        blocks.append(TableBlock("sets", comparison_table(results.comparisons.by_set, title)))
+    return [*blocks, *_findings(results.findings)]
+
+
+def _outcome_text(results: Results, item: Survival) -> str:
+    outcome = results.outcome
+    assert outcome is not None
+    text = f"The outcome is **{lower_first(outcome.name)}** ({outcome.definition.rstrip('. ')}). "
+    text += f"There were {plural(outcome.n_events, 'event')} ({outcome.positive}) in {plural(outcome.n, 'patient')}"
+    text += f"; {outcome.n_competing} had a competing event" if outcome.n_competing else ""
+    text += f". Risks are given of {outcome.positive} {by_word(item)} {horizons(item)}."
+    if item.models.before_horizon:
+        text += " An event at the very horizon does not count as one before it."
+    return text
+
+
+def _binary_text(item: Survival) -> str:
+    states = item.models.binary
+    assert states is not None
+    word, at = by_word(item), horizon(item, item.models.horizons[-1])
+    total = states.events + states.free + states.censored
+    return (
+        f"**{at[:1].upper() + at[1:]} as a binary outcome.** Of {total} training patients, {states.events} had "
+        f"{item.models.event} {word} {at} and {states.free} were known to be without it; "
+        f"{plural(states.censored, 'patient was', 'patients were')} censored before that time, so that it cannot be "
+        "told. They were neither dropped in silence nor counted as free of the event: in the binary model and in all "
+        "estimates at a horizon, patients with a known state are weighted by the inverse of their probability of not being "
+        f"censored (largest weight {number(states.largest_weight, 2)}); the Cox model uses their time as it is."
+    )
+
+
+def follow_up_table(item: Survival) -> Table:
+    """Patients, events and follow-up of each set, and what is known at each horizon."""
+    found = item.results
+    assert found is not None
+    shown = {name: s for name, s in sets_in_order(found).items() if name != "nested"}
+    heads = [set_name(name).removesuffix(", apparent") for name in shown]
+    rows: list[Row] = [
+        Row(("Patients", *(str(s.n) for s in shown.values()))),
+        Row((f"Events ({found.event})", *(str(s.events) for s in shown.values()))),
+    ]
+    if found.competing:
+        rows.append(Row(("Competing events", *(str(s.competing) for s in shown.values()))))
+    rows.append(Row((f"Median follow-up, {found.unit}", *(_follow_up(s) for s in shown.values()))))
+    word = "Before" if found.before_horizon else "By"
+    for place, time in enumerate(found.horizons):
+        states = [s.states[place] for s in shown.values()]
+        rows.append(Row((f"{word} {time:g} {found.unit}",), "group"))
+        rows.append(Row(("With the event", *(str(s.events) for s in states)), "indent"))
+        if found.competing:
+            rows.append(Row(("With a competing event", *(str(s.competing) for s in states)), "indent"))
+        rows.append(Row(("Censored (state not known)", *(str(s.censored) for s in states)), "indent"))
+        rows.append(Row(("Known to be without the event", *(str(s.free) for s in states)), "indent"))
+        risk = [percent_with_interval(s.risk.value, s.risk.low, s.risk.high) for s in states]
+        rows.append(Row(("Observed risk, % (95% CI)", *risk), "indent"))
+    notes = [
+        "Follow-up: reverse Kaplan-Meier median (limits); a dash where it was not reached. Observed risk: "
+        + ("Aalen-Johansen" if found.competing else "1 minus Kaplan-Meier")
+        + ", which counts the censored for as long as they were seen.",
+    ]
+    return make_table("Patients, events and follow-up", ["", *heads], rows, notes)
+
+
+def _follow_up(item: SurvivalSet) -> str:
+    f = item.follow_up
+    if f.median != f.median:
+        return MISSING
+    low = number(f.low, 0) if f.low == f.low else MISSING
+    high = number(f.high, 0) if f.high == f.high else "not reached"
+    return f"{number(f.median, 0)} ({low} to {high})"
+
+
+def _figure(results: Results, item: Survival) -> FigureBlock:
+    flow = results.flow
+    assert flow is not None
+    stages = design_stages(results, item)
+    sets = [FlowSet(name, entry.n, entry.events or 0) for name, entry in flow.sets.items()]
+    excluded = [(entry.reason, entry.n) for entry in flow.excluded if entry.n]
+    left_out = "; ".join(f"{reason} {n}" for reason, n in excluded) or "nobody"
+    caption = "Study design (a) and patient flow (b)"
+    caption += " with the reasons for exclusion in the order in which they were applied." if excluded else "."
+    event = item.models.event
+    return FigureBlock(
+        "design",
+        caption,
+        (
+            Panel(
+                lambda: draw_study_design(stages),
+                "Steps of the study: " + "; ".join(f"{s.title}: {', '.join(s.lines)}" for s in stages),
+            ),
+            Panel(
+                lambda: draw_flow(flow.reviewed, excluded, flow.included, sets, event_label=event),
+                f"{flow.reviewed} patients reviewed, excluded: {left_out}; {flow.included} included; "
+                + "; ".join(f"{s.name} {s.n} with {s.events} events" for s in sets),
+            ),
+        ),
+    )
+
+
+def design_stages(results: Results, item: Survival) -> list[DesignStage]:
+    """The chain of this study, with the numbers of this run."""
+    flow, outcome = results.flow, results.outcome
+    assert flow is not None
+    assert outcome is not None
+    lines = [f"{flow.included} patients"]
+    lines += [f"{set_name(name).removesuffix(', apparent')}: {entry.n}" for name, entry in flow.sets.items()]
+    stages = [DesignStage("Patients", [*lines, f"Outcome: {outcome.name}"], plural(outcome.n_events, "event"))]
+    if results.models is not None and results.models.radiomics is not None:
+        stages.append(_radiomics_stage(results))
+    labels = {column.name: column.label for column in results.columns}
+    lines = []
+    for name in item.models.names:
+        text = model_name(item, name)
+        if name == "clinical":
+            text += ": " + (", ".join(labels.get(n, n) for n in item.models.selected) or "no predictor")
+        lines.append(text)
+    nomogram = results.models is not None and results.models.nomogram is not None
+    stages.append(DesignStage("Models", lines, "Nomogram" if nomogram else ""))
+    if item.results is not None:
+        name, found = judge(judged(results))
+        best = found.models.get(item.models.main)
+        lines = [
+            f"Frozen models: {lower_first(set_name(key))}"
+            for key in ("validation", "external")
+            if key in item.results.sets
+        ]
+        if item.validation.models.get(item.models.main) is not None:
+            lines.append("Nested cross-validation, bootstrap")
+        lines.append("C, AUC(t), calibration, decision curves, risk groups")
+        result = f"C {measured(best.c).split(' ')[0]}, {lower_first(set_name(name))}" if best is not None else ""
+        stages.append(DesignStage("Validation", lines, result))
+    return stages

@@ -1,0 +1,158 @@
+"""Honest validation of survival models: C by way of validation, stability of the selection, the null distribution."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hepacast.figures import AucRow, draw_null_distribution, draw_validation_compare
+from hepacast.report.content.common import Omit, estimate, is_finite
+from hepacast.report.content.honest import _stability, _stability_text
+from hepacast.report.content.survival_common import judged, model_name, set_name, survival
+from hepacast.report.formatting import number, p_sentence, plural
+from hepacast.report.inputs import Estimate, Results
+from hepacast.report.inputs.survival import ModelC, NullC, Survival
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+_WAYS = {
+    "apparent": "Apparent (patients of the fit)",
+    "nested": "Nested cross-validation",
+    "bootstrap": "Bootstrap, optimism-corrected",
+    "validation": "Frozen, validation set",
+    "external": "Frozen, external set",
+}
+
+
+def build(results: Results) -> list[Block]:
+    """Table, figure, stability, centers and permutation test."""
+    item = survival(results)
+    if not item.validation.models:
+        raise Omit("the modelling stage has written no validation")
+    text = (
+        "C on the patients of the fit is too good. Below, every step of the chain (imputation, selection, Radscore, "
+        "combination, baseline hazard) is repeated inside every fold and resample; frozen models meet patients whom "
+        "they have never seen."
+    )
+    if item.models.selection == "given" and "radiomics" not in item.models.names:
+        text += " With predictors that were given and not selected, little optimism is to be expected."
+    blocks: list[Block] = [Paragraph(text), _figure(results, item), TableBlock("validation", _table(results, item))]
+    if results.validation is not None:
+        for kind, shares in results.validation.stability.items():
+            if shares:
+                blocks.append(Paragraph(_stability_text(kind, shares, results.validation.nogueira.get(kind))))
+    if any(entry.centers for entry in item.validation.models.values()):
+        blocks.append(TableBlock("centers", _centers(item)))
+    if item.validation.permutation is not None and item.validation.permutation.null:
+        blocks.append(_null(item.validation.permutation))
+    return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """How stable the selection is."""
+    if results.validation is None:
+        return []
+    return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
+
+
+def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimate]:
+    """C by way of validation."""
+    found: dict[str, Estimate] = {}
+    sets = judged(results).sets if item.results is not None else {}
+    entry = item.validation.models.get(name, ModelC())
+    if "training" in sets:
+        found["apparent"] = _of(sets["training"].models[name].c)
+    if entry.nested is not None:
+        found["nested"] = entry.nested.c
+    if entry.bootstrap is not None:
+        found["bootstrap"] = entry.bootstrap.corrected
+    for key in ("validation", "external"):
+        if key in sets:
+            found[key] = _of(sets[key].models[name].c)
+    return {way: value for way, value in found.items() if is_finite(value.value)}
+
+
+def _of(value: object) -> Estimate:
+    return Estimate(value.value, value.low, value.high)  # type: ignore[attr-defined]
+
+
+def _figure(results: Results, item: Survival) -> FigureBlock:
+    rows = [
+        AucRow(model_name(item, name), _WAYS[way], value.value, value.low, value.high, way != "apparent")
+        for name in item.models.names
+        for way, value in _estimates(results, item, name).items()
+    ]
+    caption = "Harrell's C by way of validation; the hollow mark is the way that flatters."
+    alt = "; ".join(f"{row.model}, {row.way}: {number(row.auc, 3)}" for row in rows)
+    return FigureBlock("honest", caption, (Panel(partial(draw_validation_compare, rows, measure="C"), alt),))
+
+
+def _table(results: Results, item: Survival) -> Table:
+    rows: list[Row] = []
+    for name in item.models.names:
+        rows.append(Row((f"{model_name(item, name)} model",), "group"))
+        entry = item.validation.models.get(name, ModelC())
+        rows += [
+            Row((_WAYS[way], estimate(value), _remark(way, entry)), "indent")
+            for way, value in _estimates(results, item, name).items()
+        ]
+    notes = ["C of nested cross-validation is the mean within folds, with limits by the corrected resampled variance."]
+    return make_table("Harrell's C by way of validation", ["Way", "C (95% CI)", "How"], rows, notes, words=True)
+
+
+def _remark(way: str, item: ModelC) -> str:
+    if way == "nested" and item.nested is not None:
+        n = item.nested
+        text = f"{plural(n.folds, 'fold')}, {plural(n.repeats, 'repeat')}"
+        if n.per_repeat:
+            text += f", repeats from {number(min(n.per_repeat), 3)} to {number(max(n.per_repeat), 3)}"
+        return text + (f"; {plural(n.n_failed, 'fit')} failed and gave no prediction" if n.n_failed else "")
+    if way == "bootstrap" and item.bootstrap is not None:
+        b = item.bootstrap
+        text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} less an optimism of {number(b.optimism, 3)}"
+        text += f"; slope {number(b.slope, 2)}" if is_finite(b.slope) else ""
+        return text + (f"; {b.n_failed} failed" if b.n_failed else "")
+    return "flatters: judged on the patients of the fit" if way == "apparent" else "patients never seen in training"
+
+
+def _centers(item: Survival) -> Table:
+    rows: list[Row] = []
+    for name in item.models.names:
+        entry = item.validation.models.get(name, ModelC())
+        if entry.centers:
+            rows.append(Row((f"{model_name(item, name)} model",), "group"))
+            rows += [Row((c.center, str(c.n), number(c.c, 3)), "indent") for c in entry.centers]
+    return make_table("Each center predicted by models of the others", ["Center", "Patients", "C"], rows)
+
+
+def _null(item: NullC) -> FigureBlock:
+    caption = (
+        f"The whole chain on follow-up that was dealt to the patients at random ({len(item.null)} times), {item.model} "
+        f"model: the observed C is {number(item.observed, 3)} ({p_sentence(item.p)})."
+    )
+    draw = partial(draw_null_distribution, item.null, item.observed, item.p, measure="C")
+    return FigureBlock("null", caption, (Panel(draw, f"Histogram of {len(item.null)} C with shuffled follow-up"),))
+
+
+def nothing_found(results: Results) -> str:
+    """Why the study has found nothing, in words; empty where it has found something."""
+    item = survival(results)
+    entry = item.validation.models.get(item.models.main)
+    if item.models.models[item.models.main].status != "ok":
+        return f"No {item.models.main} model could be made: {item.models.models[item.models.main].reason}."
+    nested = entry.nested if entry is not None else None
+    if nested is None or not is_finite(nested.c.value, nested.c.low) or nested.c.low > 0.5:
+        return ""
+    text = (
+        f"The {item.models.main} model's C in nested cross-validation is {estimate(nested.c)}, which chance alone (0.500) "
+        "explains."
+    )
+    held = [
+        set_name(key).lower()
+        for key in ("validation", "external")
+        if item.results is not None
+        and key in item.results.sets
+        and item.results.sets[key].models[item.models.main].c.low > 0.5
+    ]
+    if held:
+        return text + f" In the {' and the '.join(held)} it does better than chance: the two disagree."
+    return text + " The figures and tables below are shown for completeness; none of them is evidence of a signal."
