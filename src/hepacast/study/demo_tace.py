@@ -24,6 +24,7 @@ DEMO_DEEP: dict[str, Any] = {
     "training": {"epochs": 24, "batch": 8, "learning_rate": 0.003, "inner_fraction": 0.0},
     "masks": "expert/{patient}.nii.gz",
     "explained": 4,
+    "adjust": ["age", "tumor_diameter", "vascular_invasion", "alb"],
 }
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
 from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
+from hepacast.report.inputs.deep import DeepResults
 from hepacast.report.inputs.evaluation import EvaluationResults
 from hepacast.report.inputs.imaging import RadiomicsSummary, Segmentation
 from hepacast.report.inputs.modelling import Models, Validation
@@ -26,7 +27,17 @@ from hepacast.report.parse import ResultsError, read_typed, typed
 
 T = TypeVar("T")
 
-STAGES = ("cohort", "preprocessing", "segmentation", "radiomics", "modelling", "evaluation", "further", "indexes")
+STAGES = (
+    "cohort",
+    "preprocessing",
+    "segmentation",
+    "radiomics",
+    "deep",
+    "modelling",
+    "evaluation",
+    "further",
+    "indexes",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Results:
         None where features came as a table.
     models, validation, evaluation
         The models and how good they are.
-    preprocessing, fusion, further, indexes
+    preprocessing, fusion, deep, further, indexes
         Of studies with MR, competing networks and classifiers, cohorts with follow-up only, staging systems.
     survival
         Models and results of a time-to-event outcome; `models` and `evaluation` then hold what it shares with others.
@@ -71,6 +82,7 @@ class Results:
     evaluation: EvaluationResults | None = None
     preprocessing: Preprocessing | None = None
     fusion: FusionResult | None = None
+    deep: DeepResults | None = None
     further: list[FurtherResult] = field(default_factory=list)
     indexes: IndexResults | None = None
     survival: Survival | None = None
@@ -113,6 +125,7 @@ def load_results(folder: str | Path) -> Results:
         validation=_read(Validation, folder / "modelling" / "validation.json"),
         evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),
         preprocessing=_read(Preprocessing, folder / "preprocessing" / "preprocessing.json"),
+        deep=_read(DeepResults, folder / "deep" / "deep.json"),
         fusion=_read(FusionResult, folder / "modelling" / "fusion.json"),
         further=_read(list[FurtherResult], folder / "further" / "further.json") or [],
         indexes=_read(IndexResults, folder / "indexes" / "indexes.json"),

@@ -30,6 +30,9 @@ class Deep(Part):
     structure: str = option("tumor", "structure of those masks that is learned")
     explained: int = option(4, "patients shown with Grad-CAM and occlusion maps", ge=0, le=20)
     controls: bool = option(True, "also score altered images (tumor shuffled or removed, surroundings removed)")
+    adjust: list[str] = option(
+        list, "clinical columns that survival by the main network's risk group is adjusted for (Cox model)"
+    )
     permutations: int = option(0, "trainings of the main network on permuted outcomes, for a null distribution", ge=0)
 
     @property

@@ -19,7 +19,7 @@ from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.study.context import Context
 from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data
-from hepacast.study.stages.deep_results import control_rows, dice_rows, explained, paired_dice
+from hepacast.study.stages.deep_results import adjusted_survival, control_rows, dice_rows, explained, paired_dice
 
 #: Models with a prediction pathway are judged under these names, the main one last.
 NAMES = {"classifier": "single-task network", "multi-task": "multi-task network", "segmenter": "single-task segmenter"}
@@ -53,10 +53,12 @@ def write(context: Context, folder: Path) -> None:
     folds = fold_numbers(context, data)
     fitted = _train(context, data, folds)
     predictions, judged, features = [], {}, []
+    adjusted: list[dict[str, Any]] = []
     for item in fitted:
         _save_networks(folder, item)
         if item.fit.networks[0].spec.predicts:
             risks, cutoff = risks_of(data, item, folds)
+            adjusted = adjusted_survival(context, data, risks, cutoff)
             judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind}
             predictions.append(_prediction_rows(data, item, folds, risks))
             features.append(_feature_rows(data, item))
@@ -79,6 +81,7 @@ def write(context: Context, folder: Path) -> None:
         "controls": [],
         "explained": [],
         "permutation": None,
+        "adjusted": adjusted,
     }
     if main is not None:
         with context.reporter.track("controls and maps") as progress:

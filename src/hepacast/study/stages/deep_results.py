@@ -6,13 +6,16 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from hepacast.compute.seeds import derive_seed
 from hepacast.deep import CrossFit
+from hepacast.errors import ModelError
 from hepacast.evaluation.delong import delong_test
 from hepacast.evaluation.roc import roc
 from hepacast.imaging import Volume
 from hepacast.segmentation.metrics import segmentation_metrics
+from hepacast.stats.cox import fit_cox
 from hepacast.stats.tests import wilcoxon_signed_rank
 from hepacast.study.context import Context
 from hepacast.study.stages.segmentation import images_of
@@ -162,3 +165,62 @@ def _examples(data: DeepData, scores: np.ndarray, count: int) -> list[int]:
     others = sorted((row for row in rows if data.outcome[row] == 0), key=lambda row: scores[row])
     turns = [row for pair in zip(events, others, strict=False) for row in pair]
     return [int(row) for row in turns[:count]]
+
+
+def adjusted_survival(context: Context, data: DeepData, risks: np.ndarray, cutoff: float) -> list[dict[str, Any]]:
+    """Cox model of the risk group and clinical factors, in every set with follow-up of both groups.
+
+    Patients without a factor are left out of the model; a set in which it cannot be fitted has no rows.
+    """
+    from hepacast.study.stages.deep_inputs import covariate_table, deep_of
+
+    if not data.cohort.survival or not np.isfinite(cutoff) or context.study.survival is None:
+        return []
+    follow_up = next(iter(data.cohort.survival.values()))
+    factors = covariate_table(data.cohort, deep_of(context).adjust)
+    label = f"{context.study.survival.groups[1]} against {context.study.survival.groups[0]}"
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys(data.cohort.sets):
+        members = [row for row in data.rows(str(name)) if data.patients[row] in follow_up.time.index]
+        patients = [data.patients[row] for row in members]
+        table = pd.DataFrame({label: (risks[members] >= cutoff).astype(float)}, index=patients)
+        if factors is not None:
+            table = table.join(factors.loc[patients])
+        table = table.dropna()
+        table = table.loc[:, table.nunique() > 1]
+        if label not in table.columns or not follow_up.event[table.index].any():
+            continue
+        names = [label, *(_named(data, column) for column in table.columns[1:])]
+        try:
+            fit = fit_cox(table.to_numpy(), follow_up.time[table.index], follow_up.event[table.index], names)
+        except ModelError:
+            # Too few events for so many factors: there is no model to show.
+            continue
+        shown = fit.to_frame(context.study.evaluation.confidence)
+        rows += [
+            {
+                "set": str(name),
+                "label": str(index),
+                "hazard_ratio": line["hr"],
+                "low": line["hr_low"],
+                "high": line["hr_high"],
+                "p": line["p"],
+                "n": fit.n,
+                "events": fit.n_events,
+            }
+            for index, line in shown.iterrows()
+        ]
+    return rows
+
+
+def _named(data: DeepData, column: str) -> str:
+    """A factor as tables print it."""
+    name, _, level = column.partition(": ")
+    spec = next((item for item in data.cohort.table.specs if item.name == name), None)
+    if spec is None:
+        return column
+    if level:
+        return f"{spec.label}: {level} against {spec.level_names[0]}"
+    if spec.kind == "binary":
+        return f"{spec.label}: {spec.level_names[1]} against {spec.level_names[0]}"
+    return f"{spec.label} (per {spec.unit})" if spec.unit else spec.label

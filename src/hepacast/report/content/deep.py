@@ -1,0 +1,209 @@
+"""Deep networks: what was trained, how it went, masks, controls, maps; survival adjusted for clinical factors."""
+
+from __future__ import annotations
+
+from functools import partial
+from statistics import fmean, stdev
+
+import numpy as np
+
+from hepacast.figures.deep import MapRow, draw_maps, draw_training
+from hepacast.report.content.common import Omit, confidence, estimate, event_names, is_finite, set_label
+from hepacast.report.formatting import MISSING, capital, number, p_value, plural, with_interval
+from hepacast.report.inputs import Results
+from hepacast.report.inputs.deep import DeepResults, ExplainedPatient
+from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, Table, make_table
+
+_SETS = ("training", "validation", "external")
+
+
+def build(results: Results) -> list[Block]:
+    """The section."""
+    item = results.deep
+    if item is None:
+        raise Omit("the study has no networks")
+    blocks: list[Block] = [Paragraph(_text(item)), TableBlock("networks", _network_table(item))]
+    if item.histories:
+        blocks.append(_training_figure(item))
+    if item.dice:
+        blocks.append(TableBlock("deep-dice", _dice_table(item)))
+    if item.controls:
+        blocks.append(TableBlock("deep-controls", _control_table(item, confidence(results))))
+        blocks.append(Paragraph(_control_text(item)))
+    if item.explained:
+        blocks.append(_maps_figure(item, results))
+    if item.permutation is not None:
+        blocks.append(_permutation(item))
+    if item.adjusted:
+        blocks.append(TableBlock("deep-adjusted", _adjusted_table(item, confidence(results))))
+    return blocks
+
+
+def _text(item: DeepResults) -> str:
+    size = " x ".join(str(side) for side in reversed(item.crop.get("size", [])))
+    return (
+        f"{capital(plural(len(item.networks), 'network'))} ({', '.join(item.networks)}) saw crops of {size} voxels "
+        f"around {item.crop.get('voi', 'the VOI')}. Each of the {item.n_training} training patients is judged by the "
+        f"network of the fold that the patient was left out of ({item.folds} folds, the same for all models); patients of "
+        f"other sets by the mean of the {item.folds} networks. {{networks}} says what was trained, {{training-curves}} how."
+    )
+
+
+def _network_table(item: DeepResults) -> Table:
+    rows = []
+    for name, facts in item.networks.items():
+        pathways = {"multi-task": "prediction, segmentation", "classifier": "prediction", "segmenter": "segmentation"}
+        learned = f"{_range(facts.n_labelled)} / {_range(facts.n_masked)}"
+        rows.append(
+            (
+                capital(name),
+                pathways.get(facts.kind, facts.kind),
+                f"{facts.encoder}, {facts.dimensions}, width {facts.width}, {facts.stages} stages",
+                f"{facts.parameters:,}",
+                _range(facts.epochs),
+                learned if facts.kind == "multi-task" else learned.split(" / ")[0 if facts.kind == "classifier" else 1],
+                number(sum(facts.seconds) / 60, 1),
+            )
+        )
+    columns = ["Network", "Pathways", "Encoder", "Parameters", "Epochs", "Patients with label / mask", "Minutes"]
+    notes = ["Patients: those of one fold's training; minutes: of all folds together, processor time as it was."]
+    return make_table("The networks as trained", columns, rows, notes)
+
+
+def _range(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _training_figure(item: DeepResults) -> FigureBlock:
+    ends = [
+        f"{name} from {fmean(run[0]['loss'] for run in runs):.2f} to {fmean(run[-1]['loss'] for run in runs):.2f}"
+        for name, runs in item.histories.items()
+    ]
+    caption = "Training: mean loss of the training patients by epoch, one line a fold (dashed: patients to stop by)."
+    panel = Panel(partial(draw_training, item.histories), f"Loss: {'; '.join(ends)}")
+    return FigureBlock("training-curves", caption, (panel,))
+
+
+def _dice_table(item: DeepResults) -> Table:
+    rows: list[Row] = []
+    for part in _SETS:
+        own = [row for row in item.dice if row.set == part]
+        if not own:
+            continue
+        rows.append(Row((f"{set_label(part)}",), "group"))
+        for model in dict.fromkeys(row.model for row in own):
+            values = [row.dice for row in own if row.model == model and is_finite(row.dice)]
+            edges = [row.hd95_mm for row in own if row.model == model and is_finite(row.hd95_mm)]
+            spread = f" ± {100 * stdev(values):.2f}" if len(values) > 1 else ""
+            shown = f"{100 * fmean(values):.2f}{spread}" if values else MISSING
+            rows.append(
+                Row(
+                    (capital(model), str(len(values)), shown, number(fmean(edges), 1) if edges else MISSING, ""),
+                    "indent",
+                )
+            )
+        rows += [
+            Row(
+                (
+                    f"{capital(test.first)} minus {test.second}",
+                    str(test.n),
+                    number(100 * test.difference, 2),
+                    "",
+                    p_value(test.p),
+                ),
+                "indent",
+            )
+            for test in item.dice_tests
+            if test.set == part
+        ]
+    notes = [
+        "Dice of the tumor on the crop's grid, mean ± SD over patients; differences by Wilcoxon's signed-rank test of "
+        "the same patients. Training patients are segmented by the network that did not see them.",
+        "HD95, 95th percentile of the Hausdorff distance.",
+    ]
+    return make_table("Tumor masks of the networks", ["Network", "Patients", "Dice (%)", "HD95 (mm)", "P"], rows, notes)
+
+
+def _control_table(item: DeepResults, level: str) -> Table:
+    rows = [
+        (capital(row.control), capital(row.words), estimate(row.auc), p_value(row.p) if is_finite(row.p) else MISSING)
+        for row in item.controls
+    ]
+    notes = [
+        f"Out-of-fold scores of the {item.controls[0].n} training patients; P against the images as they are (DeLong). "
+        "A network that reads the tumor's pattern loses its AUC where the tumor is shuffled or removed, and keeps it "
+        "where only the surroundings are."
+    ]
+    columns = ["Images", "What is done", f"AUC ({level})", "P"]
+    return make_table("Does the network read the tumor? Altered images", columns, rows, notes)
+
+
+def _control_text(item: DeepResults) -> str:
+    aucs = {row.control: row.auc.value for row in item.controls}
+    whole, without = aucs.get("as it is", float("nan")), aucs.get("tumor removed", float("nan"))
+    if not is_finite(whole, without):
+        return "The controls could not be computed."
+    lost = whole - without
+    if whole < 0.6:
+        return "The network does not tell the groups apart, so the controls say nothing."
+    if lost > 0.5 * (whole - 0.5):
+        return (
+            f"Without the tumor the AUC falls from {whole:.3f} to {without:.3f}: the network reads the tumor and not "
+            "its surroundings."
+        )
+    return (
+        f"Without the tumor the AUC is still {without:.3f} (of {whole:.3f}): much of what the network reads is not in "
+        "the tumor. Look at {maps} before using it."
+    )
+
+
+def _maps_figure(item: DeepResults, results: Results) -> FigureBlock:
+    positive, negative = event_names(results)
+    rows = [_map_row(patient, positive if patient.outcome else negative) for patient in item.explained]
+    who = "; ".join(f"({chr(97 + i)}) {row.title}" for i, row in enumerate(rows))
+    caption = (
+        "Where the main network looks: the slice with the tumor's contour, Grad-CAM (what raises the score, 0 to 1), "
+        f"and occlusion (red: hiding the place lowers the score; blue: raises it). {who}."
+    )
+    return FigureBlock("maps", caption, (Panel(partial(draw_maps, rows), f"Maps of {len(rows)} patients: {who}"),))
+
+
+def _map_row(patient: ExplainedPatient, label: str) -> MapRow:
+    x, y = patient.spacing_mm[:2]
+    return MapRow(
+        title=f"{patient.patient}, {label}, {patient.score:.2f}",
+        image=np.array(patient.image),
+        mask=np.array(patient.mask),
+        grad_cam=np.array(patient.grad_cam),
+        occlusion=np.array(patient.occlusion),
+        aspect=y / x,
+    )
+
+
+def _permutation(item: DeepResults) -> Block:
+    found = item.permutation
+    assert found is not None
+    error = found.standard_error / np.sqrt(len(found.aucs))
+    inside = abs(found.mean - 0.5) <= 2 * error
+    verdict = "as it must be" if inside else "which it must not be: look for leakage"
+    text = (
+        f"Trained on permuted outcomes the {found.model} reaches an AUC of {found.mean:.3f} in patients left out (mean "
+        f"of {plural(len(found.aucs), 'round')}; 0.500 is expected, standard error {error:.3f}), {verdict}."
+    )
+    return Callout("note" if inside else "warning", "Permuted outcomes", text)
+
+
+def _adjusted_table(item: DeepResults, level: str) -> Table:
+    rows: list[Row] = []
+    for part in dict.fromkeys(row.set for row in item.adjusted):
+        own = [row for row in item.adjusted if row.set == part]
+        rows.append(Row((f"{set_label(part)} ({own[0].n} patients, {own[0].events} events)",), "group"))
+        rows += [
+            Row((row.label, with_interval(row.hazard_ratio, row.low, row.high, 2), p_value(row.p)), "indent")
+            for row in own
+        ]
+    notes = ["Cox model (Efron's ties) of the risk group and the clinical factors together."]
+    title = "Survival by the main network's risk group, adjusted for clinical factors"
+    return make_table(title, ["Variable", f"Hazard ratio ({level})", "P"], rows, notes)

@@ -1,0 +1,118 @@
+"""What the report reads from `deep/`: the study's networks and what was found out about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hepacast.report.inputs.modelling import Estimate
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """One network as trained; lists have one entry a fold."""
+
+    kind: str
+    encoder: str
+    dimensions: str
+    width: int
+    stages: int
+    parameters: int
+    epochs: list[int]
+    n_labelled: list[int]
+    n_masked: list[int]
+    seconds: list[float]
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class DiceRow:
+    """Agreement of one patient's predicted mask with the expert's."""
+
+    patient: str
+    set: str
+    model: str
+    dice: float
+    hd95_mm: float = float("nan")
+    volume_difference_pct: float = float("nan")
+
+
+@dataclass(frozen=True)
+class DiceTest:
+    """Wilcoxon's signed-rank test of two networks' Dice in one set."""
+
+    set: str
+    first: str
+    second: str
+    n: int
+    mean_first: float
+    mean_second: float
+    difference: float
+    p: float = float("nan")
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """AUC on altered images."""
+
+    control: str
+    words: str
+    auc: Estimate
+    p: float = float("nan")
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class ExplainedPatient:
+    """Maps of one patient, two-dimensional arrays of one slice."""
+
+    patient: str
+    set: str
+    outcome: int
+    score: float
+    image: list[list[float]]
+    mask: list[list[int]]
+    grad_cam: list[list[float]]
+    occlusion: list[list[float]]
+    spacing_mm: list[float] = field(default_factory=lambda: [1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class PermutedNetwork:
+    """AUCs of the main network when it was trained on permuted outcomes."""
+
+    model: str
+    aucs: list[float]
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class AdjustedRow:
+    """One term of a Cox model of the risk group and clinical factors."""
+
+    set: str
+    label: str
+    hazard_ratio: float
+    low: float
+    high: float
+    p: float
+    n: int = 0
+    events: int = 0
+
+
+@dataclass(frozen=True)
+class DeepResults:
+    """`deep/deep.json`."""
+
+    folds: int
+    n_training: int
+    networks: dict[str, NetworkFacts]
+    histories: dict[str, Any] = field(default_factory=dict)
+    crop: dict[str, Any] = field(default_factory=dict)
+    dice: list[DiceRow] = field(default_factory=list)
+    dice_tests: list[DiceTest] = field(default_factory=list)
+    controls: list[ControlRow] = field(default_factory=list)
+    explained: list[ExplainedPatient] = field(default_factory=list)
+    permutation: PermutedNetwork | None = None
+    adjusted: list[AdjustedRow] = field(default_factory=list)
