@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, ColumnFilter, as_outcome, listed, numbers_of
 from hepacast.stats.adjust import p_adjust
 from hepacast.stats.correlation import find_correlation, greedy_spearman, spearman_matrix
+from hepacast.stats.ranks import column_ranks
 from hepacast.stats.tests_columns import univariate_tests
 
 Preference = Literal["outcome", "order", "reproducibility", "mean_correlation"]
@@ -112,21 +112,22 @@ class SpearmanFilter(ColumnFilter):
                 support[np.flatnonzero(varying)[removed]] = False
             self._keep(support)
             return
-        wanted = self._wanted(values, y)
+        ranks = column_ranks(values)
+        wanted = self._wanted(ranks, y)
         # Rounded, so that equal features are tied whatever the order of summation.
         order = np.lexsort((self.feature_names_in_.astype(str), -np.round(wanted, 12)))
-        support[greedy_spearman(values, self.threshold, order)] = True
+        support[greedy_spearman(values, self.threshold, order, ranks=ranks)] = True
         self._keep(support, wanted)
 
     def describe(self) -> str:
         """The rule."""
         return f"Not redundant (Spearman |ρ| ≤ {self.threshold:g})"
 
-    def _wanted(self, values: Array, y: ArrayLike | None) -> Array:
+    def _wanted(self, ranks: Array, y: ArrayLike | None) -> Array:
         if self.prefer == "order":
-            return -np.arange(values.shape[1], dtype=float)
+            return -np.arange(ranks.shape[1], dtype=float)
         if self.prefer == "outcome":
-            return auc_distance(values, as_outcome(y, len(values)))
+            return _rank_distance(ranks, as_outcome(y, len(ranks)))
         if self.prefer == "reproducibility" and self.table is not None:
             return np.array(
                 [np.nan_to_num(float(self.table.get(n, -np.inf)), nan=-1.0) for n in self.feature_names_in_]
@@ -140,9 +141,12 @@ class SpearmanFilter(ColumnFilter):
 
 def auc_distance(values: Array, outcome: ArrayLike) -> Array:
     """|AUC - 0.5| of each column of a complete table for a binary outcome."""
+    return _rank_distance(column_ranks(values), outcome)
+
+
+def _rank_distance(ranks: Array, outcome: ArrayLike) -> Array:
     events = np.asarray(outcome) == 1
     n1, n0 = int(events.sum()), int((~events).sum())
-    ranks = rankdata(values, axis=0)
     return np.abs((ranks[events].sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0) - 0.5)
 
 

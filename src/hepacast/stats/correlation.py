@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from hepacast.errors import ModelError
+from hepacast.stats.ranks import column_ranks
 
 Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -45,10 +45,14 @@ def standardized_ranks(X: ArrayLike) -> Array:
             found="missing values" if matrix.ndim == 2 else f"{matrix.ndim} dimensions",
             remedy="impute the missing values first",
         )
-    ranks = np.asarray(rankdata(matrix, axis=0), dtype=float)
-    ranks -= (len(matrix) + 1) / 2
-    length = np.sqrt(np.einsum("ij,ij->j", ranks, ranks))
-    return ranks / np.where(length > 0, length, 1.0)
+    return standardized(column_ranks(matrix))
+
+
+def standardized(ranks: Array) -> Array:
+    """Ranks of columns (`column_ranks`), centered and scaled to length 1."""
+    centered = ranks - (len(ranks) + 1) / 2
+    length = np.sqrt(np.einsum("ij,ij->j", centered, centered))
+    return np.asarray(centered / np.where(length > 0, length, 1.0))
 
 
 def spearman_matrix(X: ArrayLike) -> Array:
@@ -126,17 +130,20 @@ def greedy_filter(pairs: Bool, order: ArrayLike | None = None) -> NDArray[np.int
     return np.flatnonzero(~dropped)
 
 
-def greedy_spearman(X: ArrayLike, threshold: float, order: ArrayLike | None = None) -> NDArray[np.int64]:
+def greedy_spearman(
+    X: ArrayLike, threshold: float, order: ArrayLike | None = None, *, ranks: Array | None = None
+) -> NDArray[np.int64]:
     """`greedy_filter` at |rho| > threshold without the matrix of all pairs.
 
     Only the kept columns are ever compared, each with those that are still in question: at 147 x 3748 features
-    of radiomics a tenth of the products, and memory for one block.
+    of radiomics a tenth of the products, and memory for one block. `ranks` are the columns' (`column_ranks`) where the
+    caller has them already.
 
     Returns
     -------
     Kept columns, in ascending order.
     """
-    ranks = standardized_ranks(X)
+    ranks = standardized_ranks(X) if ranks is None else standardized(ranks)
     waiting = np.arange(ranks.shape[1]) if order is None else np.asarray(order, dtype=np.int64)
     columns = np.ascontiguousarray(ranks.T[waiting])
     kept: list[int] = []
