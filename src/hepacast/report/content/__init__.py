@@ -12,6 +12,7 @@ from hepacast.report.content import (
     bedside,
     checklists,
     closing,
+    deep,
     further,
     fusion,
     honest,
@@ -37,6 +38,7 @@ SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
     ("Clinical predictors", models.build_clinical),
     ("Radiomics signature", models.build_radiomics),
     ("Networks and classifiers", fusion.build_fusion),
+    ("Deep networks", deep.build),
     ("Performance", performance.build),
     ("Nomogram", bedside.build_nomogram),
     ("Honest validation", honest.build),
@@ -52,7 +54,7 @@ SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
 
 #: Sections of some studies only: where they have nothing to show they are not missed.
 _ON_DEMAND = frozenset(
-    {"MR preprocessing", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"}
+    {"MR preprocessing", "Deep networks", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"}
 )
 
 
