@@ -15,6 +15,13 @@ class Validation(Part):
     bootstrap: int = option(200, "bootstrap resamples for the optimism of the whole chain; 0 to leave out", ge=0)
     usual_way: bool = option(True, "also show the usual, flattering way (selection on all, then cross-validation)")
     permutations: int = option(0, "refits with permuted outcome, for a null distribution", ge=0)
+    centers: bool = option(True, "leave one center out, where two or more centers have both outcomes")
+    learning_curve: int = option(
+        1, "divisions of the patients for the learning curve (four training sizes a fold); 0 to leave out", ge=0
+    )
+    importance: int = option(
+        5, "shuffles of each predictor in the held-out folds (permutation importance); 0 to leave out", ge=0
+    )
 
 
 class Modelling(Part):
@@ -54,6 +61,12 @@ class Evaluation(Part):
     )
     thresholds: list[float] = option(list, "risk thresholds to report besides Youden's (from training)")
     decision_range: tuple[float, float] = option((0.05, 0.95), "threshold probabilities of the decision curve")
+    subgroups: list[str] | None = option(
+        None,
+        "columns in whose groups the main model is judged (numbers are divided at the median); left out: candidates "
+        "that are no numbers, and the center",
+    )
+    coverage: float = option(0.9, "share of patients whose outcome the conformal set must hold", gt=0.5, lt=1)
 
 
 class Report(Part):
