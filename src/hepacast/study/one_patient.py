@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hepacast.bundle import Bundle, Prediction, measure_features, predict
 from hepacast.bundle.labs import read_labs
+from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
 from hepacast.bundle.page import write_page
 from hepacast.compute.files import atomic_folder, require_writable, write_json
 from hepacast.compute.progress import Reporter, SilentReporter
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_mask, read_volume, write_labelmap
+from hepacast.imaging.io import read_mask, read_volume, write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.segmentation.base import COMPOSITES, LabelMapResult
 from hepacast.study.one_image import label_values, run_segmenter, with_unions
@@ -36,7 +37,7 @@ def predict_patient(
     Parameters
     ----------
     bundle
-        ``model.hepacast``.
+        ``model.hepacast``, or ``networks.hepacast``: networks are applied to the image itself.
     image, mask
         The image, and its mask where there is one; else the segmenter makes it.
     labels
@@ -56,6 +57,8 @@ def predict_patient(
         Anything about the bundle, the image or the values that does not fit.
     """
     say = reporter or SilentReporter()
+    if holds_networks(bundle):
+        return _by_networks(NetworkBundle.read(bundle), image, mask, labels, segmenter, labs, out, say)
     opened = Bundle.read(bundle)
     name = model or opened.main
     values = _pairs(labs)
@@ -67,13 +70,48 @@ def predict_patient(
     features: dict[str, float] | None = None
     if image is not None and opened.needs_features(name):
         volume = read_volume(image)
-        outlined = _outline(opened, volume, mask, labels, segmenter, say)
+        outlined = _outline(opened.features.labels, volume, mask, labels, segmenter, say)
         say.say("measuring features")
         features = measure_features(opened, {"image": volume}, outlined.masks)
     result = predict(opened, values, features, model=name, notes=outlined.notes if outlined else ())
     if out is not None:
         _write(opened, result, outlined, Path(out))
     return result
+
+
+def _by_networks(
+    bundle: NetworkBundle,
+    image: str | Path | None,
+    mask: str | Path | None,
+    labels: str,
+    segmenter: str,
+    labs: Sequence[str],
+    out: str | Path | None,
+    say: Reporter,
+) -> Prediction:
+    """Apply a bundle of networks; writes the risk, the networks' own tumor mask, and where they look."""
+    if image is None:
+        raise StudyFileError("Networks are applied to an image.", expected="--image and, if there is one, --mask")
+    if labs:
+        raise StudyFileError("These networks read no clinical values.", found=", ".join(labs), remedy="leave --lab out")
+    if out is not None:
+        require_writable(out)
+    volume = read_volume(image)
+    outlined = _outline(bundle.labels, volume, mask, labels, segmenter, say)
+    say.say("applying the networks")
+    result = predict_networks(bundle, {"image": volume}, outlined.masks, notes=outlined.notes)
+    if out is not None:
+        with atomic_folder(out) as folder:
+            shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
+            if result.tumor is not None:
+                shown = {**shown, "tumor by the networks": result.tumor}
+                write_volume(
+                    result.tumor.with_array(result.tumor.array.astype("uint8")), folder / "mask-networks.nii.gz"
+                )
+            overlay_png(volume, shown, folder / "overlay.png", slices=3)
+            write_volume(result.attention, folder / "grad-cam.nii.gz")
+            write_json(folder / "prediction.json", result.prediction.to_json())
+    return result.prediction
 
 
 @dataclass(frozen=True)
@@ -112,10 +150,15 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
 
 
 def _outline(
-    bundle: Bundle, volume: Volume, mask: str | Path | None, labels: str, segmenter: str, say: Reporter
+    known: Mapping[str, int],
+    volume: Volume,
+    mask: str | Path | None,
+    labels: str,
+    segmenter: str,
+    say: Reporter,
 ) -> _Outlined:
     if mask is not None:
-        given = label_values(_pairs([item for item in labels.split(",") if item])) or dict(bundle.features.labels)
+        given = label_values(_pairs([item for item in labels.split(",") if item])) or dict(known)
         return _Outlined(volume, with_unions(read_mask(mask, given or None, reference=volume)))
     result = run_segmenter(volume, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"

@@ -59,7 +59,7 @@ def write(context: Context, folder: Path) -> None:
         if item.fit.networks[0].spec.predicts:
             risks, cutoff = risks_of(data, item, folds)
             adjusted = adjusted_survival(context, data, risks, cutoff)
-            judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind}
+            judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind, "calibration": calibration_of(data, item)}
             predictions.append(_prediction_rows(data, item, folds, risks))
             features.append(_feature_rows(data, item))
     if predictions:
@@ -159,15 +159,26 @@ def risks_of(data: DeepData, item: Fitted, folds: np.ndarray) -> tuple[np.ndarra
     return risks, youden_cutoff(data.outcome[inside], risks[inside])
 
 
-def recalibrated(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Risks of `wanted` patients by a logistic model of the `known` ones; the slope is not below 0.05."""
+def calibration_of(data: DeepData, item: Fitted) -> tuple[float, float]:
+    """Intercept and slope from scores of networks to risks of new patients: of all out-of-fold scores."""
+    lp = log_odds(item.scores, item.fit.networks[0].spec.outcome)
+    return calibration(lp, data.outcome, item.fit.folds >= 0)
+
+
+def calibration(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+    """Intercept and slope of a logistic model of the `known` patients; the slope is not below 0.05."""
     fit = fit_logistic(lp[known][:, None], outcome[known], ["score"])
     intercept, slope = (float(value) for value in fit.coef)
-    if not slope > 0.05:
-        # Scores that say nothing: everybody gets about the rate, in the order of the scores.
-        slope = 0.05
-        rate = float(outcome[known].mean())
-        intercept = float(np.log(rate / (1 - rate)) - slope * lp[known].mean())
+    if slope > 0.05:
+        return intercept, slope
+    # Scores that say nothing: everybody gets about the rate, in the order of the scores.
+    rate = float(outcome[known].mean())
+    return float(np.log(rate / (1 - rate)) - 0.05 * lp[known].mean()), 0.05
+
+
+def recalibrated(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Risks of `wanted` patients by the logistic model of the `known` ones."""
+    intercept, slope = calibration(lp, outcome, known)
     return np.asarray(1.0 / (1.0 + np.exp(-(intercept + slope * lp[wanted]))))
 
 
@@ -179,16 +190,10 @@ def _prediction_rows(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.
     own = apply_frozen(item.fit.networks, data.crops, data.targets.covariates, rows=training)
     kind = item.fit.networks[0].spec.outcome
     lp = log_odds(item.scores, kind)
-    apparent = lp.copy()
-    apparent[training] = log_odds(own.scores, kind)
-    seen = np.zeros(len(lp), dtype=bool)
-    seen[training] = True
     # The logistic model of the out-of-fold scores, as for new patients.
-    joined = np.concatenate([lp, apparent])
-    known = np.concatenate([seen, np.zeros_like(seen)])
-    asked = np.concatenate([np.zeros_like(seen), seen])
-    apparent_risk = recalibrated(joined, np.concatenate([data.outcome, data.outcome]), known, asked)
-    parts.append(_rows(data, training, apparent_risk, "training", "apparent", NAMES[item.kind]))
+    intercept, slope = calibration(lp, data.outcome, folds >= 0)
+    apparent = 1.0 / (1.0 + np.exp(-(intercept + slope * log_odds(own.scores, kind))))
+    parts.append(_rows(data, training, apparent, "training", "apparent", NAMES[item.kind]))
     parts.append(_rows(data, training, risks[training], "training", "nested", NAMES[item.kind]))
     for name in dict.fromkeys(data.cohort.sets):
         if name != "training":

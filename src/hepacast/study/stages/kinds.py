@@ -421,7 +421,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
     StageKind(
         "bundle",
         "the frozen model in one file",
-        ("cohort", "radiomics", "modelling", "evaluation"),
+        ("cohort", "radiomics", "deep", "modelling", "evaluation"),
         lambda c: _dump(c, "name", "recipe", "seed", "intended_use", "features", "images", "cohort"),
         _none,
         _bundle_work,

@@ -1,0 +1,224 @@
+"""A bundle of deep networks: the folds' networks, how a crop is made, and how scores become risks.
+
+It is a container like ``model.hepacast`` (JSON and safetensors, never pickle), applied to the image itself and not to a
+row of features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from hepacast.bundle.container import Container, read_container, write_container
+from hepacast.bundle.prediction import Prediction
+from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_patient, uncrop
+from hepacast.errors import BundleError
+from hepacast.imaging import Volume
+from hepacast.imaging.voi import VoiExpression
+
+DOCUMENT = "networks"
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkBundle:
+    """Networks of one model, frozen.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    crop
+        How the crop is made; its `channels` are the sequences.
+    sequences
+        Modality by sequence.
+    labels
+        Label values of the study's mask files.
+    calibration
+        Intercept and slope of the logistic model from mean log odds (or score) to risk.
+    cutoff
+        Youden's cut-off of the risk in training.
+    networks
+        One a fold.
+    card
+        Name, outcome, population, performance, provenance, intended use.
+    identity
+        Hash over all files.
+    """
+
+    name: str
+    crop: CropSpec
+    sequences: Mapping[str, str]
+    labels: Mapping[str, int]
+    calibration: tuple[float, float]
+    cutoff: float
+    networks: tuple[TrainedNetwork, ...]
+    card: Mapping[str, Any]
+    identity: str = ""
+
+    def write(self, path: str | Path) -> str:
+        """Write the bundle; the same networks give the same bytes. Returns its identity."""
+        document = {
+            "name": self.name,
+            "crop": self.crop.model_dump(mode="json"),
+            "sequences": dict(self.sequences),
+            "labels": dict(self.labels),
+            "calibration": list(self.calibration),
+            "cutoff": self.cutoff,
+            # How training went is in the study's results; of times, the bundle would not be the same twice.
+            "networks": [network.to_json() | {"history": [], "facts": {}} for network in self.networks],
+        }
+        tensors = {f"fold-{number}": network.weights for number, network in enumerate(self.networks)}
+        return write_container(path, Container({DOCUMENT: document, "card": dict(self.card)}, tensors))
+
+    @classmethod
+    def read(cls, path: str | Path) -> NetworkBundle:
+        """Open a bundle; every byte is checked, and every network is built once.
+
+        Raises
+        ------
+        BundleError
+            The file is damaged, no bundle, or holds another kind of model.
+        """
+        content = read_container(path)
+        if DOCUMENT not in content.documents:
+            raise BundleError("This bundle holds no networks.", where=str(path))
+        entry = content.documents[DOCUMENT]
+        networks = tuple(
+            TrainedNetwork.from_parts(part, content.tensors[f"fold-{number}"])
+            for number, part in enumerate(entry["networks"])
+        )
+        return cls(
+            name=str(entry["name"]),
+            crop=CropSpec.model_validate(entry["crop"]),
+            sequences=entry["sequences"],
+            labels=entry["labels"],
+            calibration=(float(entry["calibration"][0]), float(entry["calibration"][1])),
+            cutoff=math.nan if entry["cutoff"] is None else float(entry["cutoff"]),
+            networks=networks,
+            card=content.documents["card"],
+            identity=content.identity,
+        )
+
+
+def holds_networks(path: str | Path) -> bool:
+    """Whether a bundle is one of networks.
+
+    Raises
+    ------
+    BundleError
+        It is no bundle, or damaged.
+    """
+    return DOCUMENT in read_container(path).documents
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPrediction:
+    """One patient's risk, and where the networks see the tumor and what raises the risk (maps on the image's grid)."""
+
+    prediction: Prediction
+    tumor: Volume | None
+    attention: Volume
+
+
+def predict_networks(
+    bundle: NetworkBundle,
+    images: Mapping[str, Volume],
+    masks: Mapping[str, Volume],
+    *,
+    level: float = 0.95,
+    notes: tuple[str, ...] = (),
+) -> NetworkPrediction:
+    """Apply a bundle to one patient's images.
+
+    Parameters
+    ----------
+    bundle
+        An open bundle.
+    images
+        By sequence; a bundle of one sequence takes any single image.
+    masks
+        Structures by name; the crop is centered on one of them.
+    level
+        Of the interval, which is the disagreement of the folds' networks (mean log odds +- z SD / sqrt(k - 1)).
+    notes
+        Further warnings.
+
+    Raises
+    ------
+    BundleError
+        A sequence is missing.
+    ImageError
+        The structure to center on is missing or empty.
+    """
+    from hepacast.deep.explain import grad_cam
+
+    named = _sequences(bundle, images)
+    voi = VoiExpression.parse(bundle.crop.voi).evaluate(masks)
+    crop = crop_patient(named, {**masks, bundle.crop.voi: voi}, bundle.crop, modalities=dict(bundle.sequences))
+    applied = [network.apply(crop[None]) for network in bundle.networks]
+    kind = bundle.networks[0].spec.outcome
+    raw = np.array([float(item.scores[0]) for item in applied])
+    lps = np.log(raw / (1 - raw)) if kind == "binary" else raw
+    intercept, slope = bundle.calibration
+    middle, spread = float(lps.mean()), float(lps.std(ddof=1)) if len(lps) > 1 else math.nan
+    half = float(norm.ppf(0.5 + level / 2)) * spread / math.sqrt(max(len(lps) - 1, 1))
+    risk, low, high = (_risk(intercept + slope * value) for value in (middle, middle - half, middle + half))
+    grid, reference = crop_geometry(voi, bundle.crop), next(iter(named.values()))
+    tumor = None
+    if applied[0].masks is not None:
+        mean = np.mean(
+            [np.asarray(item.masks[0], dtype=np.float32) for item in applied if item.masks is not None], axis=0
+        )
+        tumor = reference.with_array(uncrop(mean, grid, reference.geometry) >= 0.5)
+    heat = np.mean([grad_cam(network, crop) for network in bundle.networks], axis=0)
+    warning = "the interval is the disagreement of the folds' networks, not the uncertainty of a coefficient"
+    prediction = Prediction(
+        outcome=str(bundle.card["outcome"]["name"]),
+        model=bundle.name,
+        risk=risk,
+        low=low,
+        high=high,
+        level=level,
+        linear_predictor=intercept + slope * middle,
+        cutoff=bundle.cutoff,
+        group="no risk groups" if math.isnan(bundle.cutoff) else "high risk" if risk >= bundle.cutoff else "low risk",
+        values={},
+        radscore=None,
+        points=None,
+        total_points=None,
+        shares=(),
+        warnings=(warning, *_cut_warning(bundle, voi), *notes),
+        bundle=bundle.identity,
+        study=str(bundle.card["name"]),
+    )
+    return NetworkPrediction(prediction, tumor, reference.with_array(uncrop(heat, grid, reference.geometry)))
+
+
+def _risk(lp: float) -> float:
+    return 1.0 / (1.0 + math.exp(-lp)) if lp > -700 else 0.0
+
+
+def _cut_warning(bundle: NetworkBundle, voi: Volume) -> list[str]:
+    """Says so where the crop does not hold the whole VOI."""
+    if bundle.crop.size_mm is None:
+        return []
+    places = np.argwhere(voi.array)
+    lengths = (places.max(axis=0) - places.min(axis=0) + 1) * np.array(voi.spacing[::-1])
+    wide = lengths > np.array(bundle.crop.size_mm)
+    return [f"{bundle.crop.voi} is longer than the crop: the networks see a part of it"] if wide.any() else []
+
+
+def _sequences(bundle: NetworkBundle, images: Mapping[str, Volume]) -> dict[str, Volume]:
+    wanted = list(bundle.sequences)
+    if len(wanted) == 1 and len(images) == 1:
+        return {wanted[0]: next(iter(images.values()))}
+    missing = [name for name in wanted if name not in images]
+    if missing and bundle.crop.missing == "error":
+        raise BundleError("An image is missing.", expected=", ".join(wanted), found=", ".join(images) or "none")
+    return {name: images[name] for name in wanted if name in images}
