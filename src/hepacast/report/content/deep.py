@@ -46,8 +46,8 @@ def _text(item: DeepResults) -> str:
     return (
         f"{capital(plural(len(item.networks), 'network'))} ({', '.join(item.networks)}) saw crops of {size} voxels "
         f"around {where}. Each of the {item.n_training} training patients is judged by the network of the fold that "
-        f"the patient was left out of ({item.folds} folds, the same for all models); patients of other sets by the mean "
-        f"of the {item.folds} networks. {{networks}} says what was trained, {{training-curves}} how."
+        f"the patient was left out of ({item.folds} folds, the same for all models); patients of other sets by the "
+        f"mean of the {item.folds} networks. {{networks}} says what was trained, {{training-curves}} how."
     )
 
 

@@ -283,30 +283,15 @@ def _deep_rules(context: Context) -> Any:
 
 
 def _deep_inputs(context: Context) -> dict[str, str]:
-    """Masks to learn from, where they are others than the study's, and pretrained weights."""
-    options, found = context.study.deep, {}
-    if options is not None and options.masks is not None:
-        from hepacast.study.stages.cohort import load_table
+    from hepacast.study.stages.deep_plan import network_inputs
 
-        paths = {p: context.path(options.masks, patient=p) for p in load_table(context).patients}
-        there = [(p, context.fingerprints.of(path)) for p, path in sorted(paths.items()) if path.exists()]
-        found["masks to learn from"] = hash_value(there)
-    if options is not None and options.network.pretrained is not None:
-        found["pretrained weights"] = str(options.network.pretrained_sha256)
-    return found
+    return network_inputs(context)
 
 
 def _deep_cost(context: Context) -> Cost:
-    """From the measured cost of a patient's training step (benchmarks/deep.py), by the size of crop and network."""
-    from hepacast.deep.cost import step_seconds, training_bytes
+    from hepacast.study.stages.deep_plan import network_cost
 
-    options = context.study.deep
-    assert options is not None
-    patients = len({p for kind, p, _ in _image_files(context) if kind.startswith("images")})
-    folds = options.folds or context.study.modelling.validation.folds
-    workers = resolve_workers(context.workers)
-    steps = options.training.epochs * patients * folds * (len(options.models) + options.permutations)
-    return Cost(steps * step_seconds(options.spec) / workers, training_bytes(options.spec) * workers)
+    return network_cost(context, len({p for kind, p, _ in _image_files(context) if kind.startswith("images")}))
 
 
 def _modelling_cost(context: Context) -> Cost:
