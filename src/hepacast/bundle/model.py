@@ -11,6 +11,7 @@ from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.cohort import ColumnSpec
 from hepacast.errors import BundleError
 from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
+from hepacast.modelling.survival_frozen import load_models
 from hepacast.radiomics.settings import Settings
 
 
@@ -21,7 +22,8 @@ class FeatureRecipe:
     Parameters
     ----------
     source
-        ``images``, or ``table``: then features come from elsewhere and an image cannot be used.
+        ``images``; ``table``: then features come from elsewhere and an image cannot be used; ``none``: no model
+        uses any.
     settings
         Content of a PyRadiomics parameter file; its hash is checked when the bundle is opened.
     settings_hash
@@ -74,7 +76,7 @@ class Bundle:
     Parameters
     ----------
     models
-        The frozen models.
+        The frozen models; of a time-to-event outcome `FrozenSurvivalModels`.
     columns
         Clinical columns that the models read, with unit, levels and plausible range.
     features
@@ -142,7 +144,7 @@ class Bundle:
         if missing:
             raise BundleError("The bundle is not complete.", found=f"no {', '.join(sorted(missing))}", where=str(path))
         return cls(
-            models=FrozenModels.from_dict(documents["models"]),
+            models=load_models(documents["models"]),
             columns=tuple(ColumnSpec.from_json(entry) for entry in documents["clinical"]),
             features=FeatureRecipe(**documents["features"]),
             nomogram=documents["nomogram"],

@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from hepacast.bundle.model import Bundle
-from hepacast.bundle.prediction import Prediction
+from hepacast.bundle.prediction import Prediction, horizon_text
 from hepacast.compute.files import atomic_path
 from hepacast.figures.nomogram import draw_nomogram
 from hepacast.figures.patients import ShareBar, draw_shares
@@ -79,13 +79,7 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         Paragraph(escape(f"{item.study}; model {item.model}"), body),
         Spacer(1, 3 * mm),
         Paragraph(f"{item.risk:.1%}", large),
-        Paragraph(
-            escape(
-                f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%} (uncertainty of the model's "
-                f"coefficients). {item.group.capitalize()}: the cut-off, from training, is {item.cutoff:.1%}."
-            ),
-            body,
-        ),
+        Paragraph(escape(_meaning(item)), body),
         Spacer(1, 2 * mm),
     ]
     values = {**item.values, **({"Radscore": f"{item.radscore:.3f}"} if item.radscore is not None else {})}
@@ -99,7 +93,8 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
     if item.shares:
         shown = item.shares[:MAX_SHARES]
         bars = [ShareBar(_short(share.label), share.value, share.contribution) for share in shown]
-        story.append(_picture(draw_shares(bars, risk=item.risk), scratch / "shares"))
+        words = {"x_label": "Share in the log hazard, against the average patient"} if item.horizons else {}
+        story.append(_picture(draw_shares(bars, risk=item.risk, **words), scratch / "shares"))
         rest = item.shares[MAX_SHARES:]
         if rest:
             total = sum(share.contribution for share in rest)
@@ -116,6 +111,17 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
     return story
 
 
+def _meaning(item: Prediction) -> str:
+    """What the large number is, and the group."""
+    group = f"{item.group.capitalize()}: the cut-off, from training, is {item.cutoff:.1%}."
+    if item.horizons:
+        risks = "; ".join(horizon_text(entry, item.level) for entry in item.horizons)
+        last = item.horizons[-1]
+        text = f"Risk of the event by {last.time:g} {last.unit}. {risks[:1].upper() + risks[1:]}"
+        return f"{text} (uncertainty of coefficients and baseline). {group}"
+    return f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%} (uncertainty of the model's coefficients). {group}"
+
+
 def _short(label: str) -> str:
     return label if len(label) <= 46 else f"{label[:22]}...{label[-21:]}"
 
@@ -127,8 +133,13 @@ def _with_example(spec: Any, item: Prediction) -> dict[str, Any]:
     shown = {
         labels[label]: {"label": _value_of(item, label), "points": points} for label, points in item.points.items()
     }
-    output = spec["outputs"][-1]["label"]
-    return {**spec, "example": {"values": shown, "total": item.total_points, "output": {output: item.risk}}}
+    output = {spec["outputs"][-1]["label"]: item.risk}
+    if item.horizons:
+        # The axes of a survival nomogram show the probability of being without the event, one axis a horizon.
+        axes = [axis["label"] for axis in spec["outputs"]]
+        risks = {f"{entry.time:g} {entry.unit}": entry.risk for entry in item.horizons}
+        output = {label: 1 - risk for label in axes for at, risk in risks.items() if label.endswith(f" {at}")}
+    return {**spec, "example": {"values": shown, "total": item.total_points, "output": output}}
 
 
 def _value_of(item: Prediction, label: str) -> str:

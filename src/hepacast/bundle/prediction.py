@@ -15,6 +15,7 @@ from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
 from hepacast.errors import BundleError
 from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 
 NOTICE = "Research use only. Not a medical device; not to be used alone to decide on treatment."
 
@@ -30,13 +31,27 @@ class Share:
 
 
 @dataclass(frozen=True)
+class HorizonRisk:
+    """Risk of the event by one time, with limits (NaN where the model gives none)."""
+
+    time: float
+    unit: str
+    risk: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The result for one patient.
 
     Attributes
     ----------
     risk, low, high
-        Probability of the outcome with limits (uncertainty of the model's coefficients).
+        Probability of the outcome with limits (uncertainty of the model's coefficients); of a time-to-event outcome by
+        the main horizon.
+    horizons
+        Of a time-to-event outcome: the risk by every horizon, the main one last.
     cutoff, group
         Youden's cut-off in training, and the side on which the patient falls.
     points, total_points
@@ -64,6 +79,7 @@ class Prediction:
     warnings: tuple[str, ...]
     bundle: str
     study: str
+    horizons: tuple[HorizonRisk, ...] = ()
     hepacast: str = hepacast.__version__
     notice: str = NOTICE
 
@@ -74,7 +90,7 @@ class Prediction:
     def text(self) -> str:
         """For the terminal."""
         lines = [
-            f"{self.outcome}: risk {self.risk:.1%} ({self.level:.0%} interval {self.low:.1%} to {self.high:.1%})",
+            *self._risk_lines(),
             f"  {self.group} (cut-off {self.cutoff:.1%}, from training); model: {self.model}",
         ]
         lines += [f"  {name}: {value}" for name, value in self.values.items()]
@@ -86,6 +102,24 @@ class Prediction:
         lines += [f"  warning: {item}" for item in self.warnings]
         lines.append(f"  model bundle {self.bundle[:12]}, {self.study}")
         return "\n".join([*lines, self.notice])
+
+    def _risk_lines(self) -> list[str]:
+        if not self.horizons:
+            return [
+                f"{self.outcome}: risk {self.risk:.1%} ({self.level:.0%} interval {self.low:.1%} to {self.high:.1%})"
+            ]
+        return [
+            f"{self.outcome}: risk of the event",
+            *(f"  {horizon_text(item, self.level)}" for item in self.horizons),
+        ]
+
+
+def horizon_text(item: HorizonRisk, level: float) -> str:
+    """``by 365 days: 63.0% (95% interval 55.1% to 70.7%)``."""
+    text = f"by {item.time:g} {item.unit}: {item.risk:.1%}"
+    if math.isfinite(item.low) and math.isfinite(item.high):
+        text += f" ({level:.0%} interval {item.low:.1%} to {item.high:.1%})"
+    return text
 
 
 def predict(
@@ -154,7 +188,22 @@ def predict(
         warnings=(*_warnings(bundle, name, row), *notes, *([frozen.note] if frozen.status != "ok" else [])),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
+        horizons=_horizons(bundle, name, row, level),
     )
+
+
+def _horizons(bundle: Bundle, name: str, row: pd.DataFrame, level: float) -> tuple[HorizonRisk, ...]:
+    """Risk by every horizon that the model knows."""
+    models = bundle.models
+    if not isinstance(models, FrozenSurvivalModels):
+        return ()
+    found = []
+    for time in models.horizons:
+        risk = float(models.predict_risk(row, time)[name].iloc[0])
+        if math.isfinite(risk):
+            low, high = models.interval(row, name, level, time)[0]
+            found.append(HorizonRisk(time, models.unit, risk, float(low), float(high)))
+    return tuple(found)
 
 
 def _row(bundle: Bundle, name: str, values: Mapping[str, ClinicalValue], features: Mapping[str, float]) -> pd.DataFrame:

@@ -99,9 +99,10 @@ def _survival(parts: Parts) -> Outcome:
         reasons |= {str(patient): f"time {time[patient]:g} is not above 0" for patient in time.index[time <= 0]}
     kept = [patient for patient in time.index if patient not in reasons]
     competing = _competing(parts)
-    source = f"time: column {parts.columns['time']} ({parts.options['unit']}), event: column {parts.columns['event']}"
+    source = f"time in {parts.options['unit']} (column {parts.columns['time']}) to the event"
+    source += f" (column {parts.columns['event']}) or the last contact"
     if competing is not None:
-        source += f" (competing event: {', '.join(sorted(_words(parts.options['competing_values'])))})"
+        source += f"; competing event (values {', '.join(sorted(_words(parts.options['competing_values'])))})"
         competing = competing[kept]
     return SurvivalOutcome(
         parts.name,

@@ -86,8 +86,9 @@ def build_survival(results: Results) -> list[Block]:
     caption = "; ".join(
         f"({chr(97 + i)}) {lower_first(text)}" if len(texts) > 1 else lower_first(text) for i, text in enumerate(texts)
     )
-    panels = tuple(_panel(item, entry, text) for entry, text in zip(found, texts, strict=True))
-    figure = FigureBlock("survival", f"{title} with confidence bands: {caption}.", panels)
+    several = len(found) > 1
+    panels = tuple(_panel(item, entry, text, narrow=several) for entry, text in zip(found, texts, strict=True))
+    figure = FigureBlock("survival", f"{title} with confidence bands: {caption}.", panels, columns=2 if several else 1)
     return [Paragraph(_text(item)), figure, *(Paragraph(_km_text(entry, t)) for entry, t in zip(found, texts))]
 
 
@@ -103,7 +104,7 @@ def _text(item: Survival) -> str:
     return text
 
 
-def _panel(item: Survival, entry: KmResult, text: str) -> Panel:
+def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel:
     curves = [
         KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, entry.at_risk.get(g.name, []))
         for g in entry.groups
@@ -124,6 +125,7 @@ def _panel(item: Survival, entry: KmResult, text: str) -> Panel:
         x_label=f"Time ({entry.unit})",
         y_label=f"Cumulative incidence of {item.models.event}" if rising else f"Without {item.models.event}",
         title=text,
+        size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
     return Panel(draw, _km_text(entry, text))
 

@@ -31,7 +31,11 @@ _VALIDATION_EVENTS = 100
 def build_limits(results: Results) -> list[Block]:
     """What this study cannot say: read off its own numbers."""
     limits = [*_sets(results), *_follow_up(results), *_models(results), *_calibration(results)]
-    said = [entry.message.rstrip(". ") for entry in results.findings if entry.code in _SIZE_CODES]
+    said = [
+        entry.message.rstrip(". ")
+        for entry in results.findings
+        if entry.code in _SIZE_CODES and entry.severity != "note"
+    ]
     limits += [f"Sample size: {text}." for text in said]
     if results.flow is not None and results.flow.excluded:
         count = sum(entry.n for entry in results.flow.excluded)
@@ -73,10 +77,11 @@ def _follow_up(results: Results) -> list[str]:
             continue
         for state in s.states:
             if state.censored >= 0.1 * s.n:
+                where = lower_first(set_name(name)).removesuffix(", apparent")
                 limits.append(
-                    f"In the {lower_first(set_name(name)).removesuffix(', apparent')}, {state.censored} of {s.n} patients "
-                    f"were censored {by_word(item)} {horizon(item, state.time)}. Weighting for them assumes that who was "
-                    "censored did not differ in prognosis from who was not."
+                    f"In the {where}, {state.censored} of {s.n} patients were censored {by_word(item)} "
+                    f"{horizon(item, state.time)}. Weighting for them assumes that who was censored did not differ in "
+                    "prognosis from who was not."
                 )
     return limits
 
@@ -94,13 +99,13 @@ def _models(results: Results) -> list[str]:
             )
         if model.method == "cox-firth":
             limits.append(
-                f"A predictor of the {lower_first(model_name(item, name))} model separates the events; it was fitted by "
-                "Firth's method, and its ratios are shrunken."
+                f"A predictor of the {lower_first(model_name(item, name))} model separates the events; it was fitted "
+                "by Firth's method, and its ratios are shrunken."
             )
     if item.models.selection == "independent" and "clinical" in item.models.names:
         limits.append(
-            f"Clinical predictors were chosen by P < {item.models.alpha:g} in these same patients, as published studies "
-            "do. This favors chance findings; the nested numbers account for it, the hazard ratios do not."
+            f"Clinical predictors were chosen by P < {item.models.alpha:g} in these same patients, as published "
+            "studies do. This favors chance findings; the nested numbers account for it, the hazard ratios do not."
         )
     return limits
 

@@ -46,7 +46,7 @@ def build(results: Results) -> list[Block]:
 def _outcome_text(results: Results, item: Survival) -> str:
     outcome = results.outcome
     assert outcome is not None
-    text = f"The outcome is **{lower_first(outcome.name)}** ({outcome.definition.rstrip('. ')}). "
+    text = f"The outcome is **{lower_first(outcome.name)}**: {outcome.definition.rstrip('. ')}. "
     text += f"There were {plural(outcome.n_events, 'event')} ({outcome.positive}) in {plural(outcome.n, 'patient')}"
     text += f"; {outcome.n_competing} had a competing event" if outcome.n_competing else ""
     text += f". Risks are given of {outcome.positive} {by_word(item)} {horizons(item)}."
@@ -65,8 +65,8 @@ def _binary_text(item: Survival) -> str:
         f"{item.models.event} {word} {at} and {states.free} were known to be without it; "
         f"{plural(states.censored, 'patient was', 'patients were')} censored before that time, so that it cannot be "
         "told. They were neither dropped in silence nor counted as free of the event: in the binary model and in all "
-        "estimates at a horizon, patients with a known state are weighted by the inverse of their probability of not being "
-        f"censored (largest weight {number(states.largest_weight, 2)}); the Cox model uses their time as it is."
+        "estimates at a horizon, patients with a known state are weighted by the inverse of their probability of not "
+        f"being censored (largest weight {number(states.largest_weight, 2)}); the Cox model uses their time as it is."
     )
 
 
@@ -160,11 +160,8 @@ def design_stages(results: Results, item: Survival) -> list[DesignStage]:
     if item.results is not None:
         name, found = judge(judged(results))
         best = found.models.get(item.models.main)
-        lines = [
-            f"Frozen models: {lower_first(set_name(key))}"
-            for key in ("validation", "external")
-            if key in item.results.sets
-        ]
+        frozen = [key for key in ("validation", "external") if key in item.results.sets]
+        lines = [f"Frozen models: {lower_first(set_name(key))}" for key in frozen]
         if item.validation.models.get(item.models.main) is not None:
             lines.append("Nested cross-validation, bootstrap")
         lines.append("C, AUC(t), calibration, decision curves, risk groups")

@@ -143,8 +143,8 @@ def nothing_found(results: Results) -> str:
     if nested is None or not is_finite(nested.c.value, nested.c.low) or nested.c.low > 0.5:
         return ""
     text = (
-        f"The {item.models.main} model's C in nested cross-validation is {estimate(nested.c)}, which chance alone (0.500) "
-        "explains."
+        f"The {item.models.main} model's C in nested cross-validation is {estimate(nested.c)}, which chance alone "
+        "(0.500) explains."
     )
     held = [
         set_name(key).lower()

@@ -302,7 +302,7 @@ def restrict(cohort: Cohort, flow: PatientFlow) -> Cohort:
     outcome = cohort.outcome.select(kept)
     sets = cohort.sets.loc[kept]
     events = outcome.values if hasattr(outcome, "values") else outcome.event
-    names = list(dict.fromkeys(cohort.sets))
+    names = [name for name, _ in cohort.flow.sets] or list(dict.fromkeys(cohort.sets))
     flow = flow.with_sets(
         {name: sets.index[sets == name] for name in names},
         {name: int(events[sets == name].sum()) for name in names},
