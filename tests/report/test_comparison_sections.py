@@ -1,0 +1,183 @@
+"""Sections of studies with MR, competing networks and classifiers, further cohorts, staging systems."""
+
+import numpy as np
+import pytest
+
+from hepacast.compute.files import write_json
+from hepacast.evaluation.risk_groups import risk_groups
+from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
+from hepacast.report.build import build_report
+from hepacast.report.content import compose, further, fusion
+from hepacast.report.content.common import Omit
+from hepacast.report.inputs import load_results
+from hepacast.report.model import FigureBlock, TableBlock
+
+HEADINGS = ["MR preprocessing", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"]
+
+
+def estimate(value):
+    return {"value": value, "low": value - 0.07, "high": min(value + 0.07, 1.0)}
+
+
+def competitor(score, name, kind, inner, chosen):
+    return {
+        "score": score, "name": name, "kind": kind, "inner_auc": inner, "nested": estimate(inner - 0.02),
+        "sets": {"validation": inner - 0.03}, "times_chosen": 4 if chosen else 0, "chosen": chosen,
+    }  # fmt: skip
+
+
+FUSION = {
+    "folds": 5,
+    "competitors": [
+        competitor("Radscore", "Logistic regression", "classifier", 0.81, True),
+        competitor("Radscore", "Support vector machine", "classifier", 0.79, False),
+        competitor("DL score", "ResNet-18 3D", "network", 0.84, True),
+        competitor("DL score", "ResNet-50 2.5D", "network", 0.80, False),
+    ],
+    "networks": [
+        {
+            "name": name, "trainings": 2, "parameters": 123456, "epochs": [3, 4], "seconds": 20.5,
+            "curves": [{"loss": [0.7, 0.6, 0.5], "inner_loss": [0.7, 0.65, 0.66]}, {"loss": [0.71, 0.6, 0.5, 0.4]}],
+        }
+        for name in ("ResNet-18 3D", "ResNet-50 2.5D")
+    ],
+    "notes": {},
+}  # fmt: skip
+
+PREPROCESSING = {
+    "reference": "arterial",
+    "settings": {},
+    "summary": {
+        "bias_spread": {"arterial": 0.11, "portal": 0.12},
+        "registration": {
+            "portal": {
+                "mutual_information_before": 1.08, "mutual_information_after": 1.19, "displacement_mm": 6.2,
+                "largest_displacement_mm": 14.0, "n": 60, "n_kept": 1,
+            }
+        },
+    },
+    "pictures": [],
+}  # fmt: skip
+
+
+def follow_up(seed, effect):
+    rng = np.random.default_rng(seed)
+    score = rng.random(80)
+    time = rng.exponential(20 * np.exp(-effect * score))
+    event = (time < 30).astype(int)
+    groups = risk_groups(np.minimum(time, 30), event, score, 0.5).to_json()
+    return {
+        "cohort": "RFA", "end_point": "recurrence-free survival", "unit": "months", "n": 80, "events": int(event.sum()),
+        "model": "DLR", "cut": 0.5, "groups": groups, "reason": None,
+        "auc": [{"time": 12.0, "value": 0.7, "low": 0.6, "high": 0.8, "reason": None},
+                {"time": 99.0, "value": None, "low": None, "high": None, "reason": "Nothing can be estimated"}],
+    }  # fmt: skip
+
+
+FURTHER = [
+    follow_up(1, 2.0),
+    {
+        "cohort": "TACE", "end_point": "time to progression", "unit": "months", "n": 40, "events": 20, "model": "DLR",
+        "cut": 0.5, "auc": [], "groups": None, "reason": "The cut-off puts all patients into one risk group",
+    },
+]  # fmt: skip
+
+
+def index_row(name, auc):
+    return {
+        "name": name, "n": 60, "events": 20, "auc": estimate(auc), "c_index": estimate(auc - 0.02),
+        "difference": {"value": 0.2, "low": 0.05, "high": 0.35}, "p": 0.01,
+        "nri": {"estimate": 0.6, "p": 0.02, "ci": [0.1, 1.1], "reason": ""}, "reason": None,
+    }  # fmt: skip
+
+
+INDEXES = {
+    "model": "combined",
+    "scores": [
+        {"name": "ALBI", "title": "Albumin-bilirubin score", "source": "Johnson 2015", "n_missing": 0, "reason": None},
+        {"name": "BCLC", "title": "BCLC stage", "source": "Reig 2022", "n_missing": 3, "reason": "missing: ecog"},
+    ],
+    "sets": {
+        "validation": {
+            "kind": "frozen", "n": 63, "events": 20, "model": {"auc": estimate(0.88), "c_index": estimate(0.8)},
+            "rows": [index_row("ALBI", 0.66), {
+                "name": "BCLC", "n": 63, "events": 20, "auc": None, "c_index": None, "difference": None, "p": None,
+                "nri": None, "reason": "all patients have the same value",
+            }],
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def fused(changed):
+    folder = changed("modelling/validation.json", lambda content: content)
+    write_json(folder / "modelling" / "fusion.json", FUSION)
+    write_json(folder / "preprocessing" / "preprocessing.json", PREPROCESSING)
+    write_json(folder / "further" / "further.json", FURTHER)
+    write_json(folder / "indexes" / "indexes.json", INDEXES)
+    return folder
+
+
+def test_sections_stand_in_the_report_only_where_there_is_something(complete, fused):
+    plain = [section.title for section in compose(load_results(complete)).sections]
+    assert not set(plain) & set(HEADINGS)
+    titles = [section.title for section in compose(load_results(fused)).sections]
+    assert [title for title in titles if title in HEADINGS] == HEADINGS
+
+
+def test_numbers_of_the_competitors_are_those_of_the_file(fused):
+    results = load_results(fused)
+    table = fusion.competitors_table(results, results.fusion)
+    text = table.to_csv()
+    assert "Logistic regression *" in text and "Support vector machine *" not in text
+    assert "0.810" in text and "4/5" in text and "0.790 (0.720–0.860)" in text
+    rows = fusion.networks_table(results.fusion).rows
+    assert rows[0].cells == ("ResNet-18 3D", "123,456", "2", "3–4", "10.2")
+
+
+def test_further_cohorts_are_told_with_their_reason(fused):
+    blocks = further.build_further(load_results(fused))
+    words = " ".join(block.text for block in blocks if hasattr(block, "text"))
+    assert "log-rank" in words and "hazard ratio" in words
+    assert "TACE: The cut-off puts all patients into one risk group" in words
+    table = next(block.table for block in blocks if isinstance(block, TableBlock))
+    assert "0.700 (0.600–0.800)" in table.to_csv() and "Nothing can be estimated" in table.to_csv()
+    figure = next(block for block in blocks if isinstance(block, FigureBlock))
+    assert len(figure.panels) == 1
+
+
+def test_index_table(fused):
+    results = load_results(fused)
+    text = further.indexes_table(results, results.indexes).to_csv()
+    assert "combined,0.880" in text
+    assert "ALBI (n = 60),0.660" in text and "0.60 (0.10 to 1.10)" in text.replace("–", " to ")
+    assert "BCLC,all patients have the same value" in text
+
+
+def test_preprocessing_says_what_was_kept(fused):
+    words = fusion.build_preprocessing(load_results(fused))[0].text
+    assert "arterial 11%" in words and "In 1 case it did not" in words
+
+
+def test_every_builder_omits_itself(complete):
+    results = load_results(complete)
+    for build in (fusion.build_preprocessing, fusion.build_fusion, further.build_further, further.build_indexes):
+        with pytest.raises(Omit):
+            build(results)
+
+
+def test_the_whole_report_is_written(fused, tmp_path):
+    page = build_report(fused, formats=("html",), out=tmp_path / "report").read_text(encoding="utf-8")
+    assert all(heading in page for heading in HEADINGS)
+
+
+def test_figures_have_their_panels():
+    groups = {
+        name: [ScoreRow("a", 0.8, 0.7, 0.9, True), ScoreRow("b", 0.6), ScoreRow("c", float("nan"))]
+        for name in ("one", "two")
+    }
+    figure = draw_scores(groups)
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["one", "two"]
+    curves = {"net": [{"loss": [1.0, 0.5]}], "other": [{"loss": [1.0, None]}]}
+    assert len(draw_training(curves, names={"loss": "training"}).axes) >= 2
