@@ -21,6 +21,7 @@ from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.roc import roc
 from hepacast.evaluation.thresholds import MEASURES, ThresholdRow, at_threshold
 from hepacast.study.context import Context
+from hepacast.study.stages import scrutiny
 from hepacast.study.stages.radiomics import analysis_cohort
 
 #: Names of the sets in the results, and what kind of predictions they hold.
@@ -39,10 +40,12 @@ def write(context: Context, folder: Path) -> None:
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}
     names = list(described["names"])
     sets = {}
+    tables: dict[str, pd.DataFrame] = {}
     with context.reporter.track("evaluation") as progress:
         for done, (name, kind) in enumerate(SETS.items(), start=1):
             table = risk_table(predictions, kind, names, name)
             if table is not None:
+                tables[name] = table
                 sets[name] = _evaluate(context, table, names, cutoffs, name, kind)
             progress(done, len(SETS))
     cohort = analysis_cohort(context)
@@ -52,6 +55,8 @@ def write(context: Context, folder: Path) -> None:
         "survival": _survival(context, cohort, predictions, names[-1], cutoffs[names[-1]]),
     }
     write_json(folder / "evaluation.json", content)
+    main = "combined" if "combined" in names else names[-1]
+    write_json(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, tables, main))
     write_json(folder / "methods.json", _sentences(context))
     write_json(folder / "checks.json", _checks(predictions, cohort))
 

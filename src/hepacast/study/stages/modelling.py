@@ -22,6 +22,7 @@ from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation, predictions_table
 from hepacast.study.context import Context
+from hepacast.study.stages import scrutiny
 from hepacast.study.stages.deep_models import network_predictions, network_validation, with_networks
 from hepacast.study.stages.describe_models import (
     Words,
@@ -150,6 +151,7 @@ def write(context: Context, folder: Path) -> None:
     validation = _validation(context, analysis, models, fitted, nested)
     validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
     write_json(folder / "validation.json", validation)
+    write_json(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
     write_json(folder / "methods.json", _sentences(context, fitted, nested))
 
 
