@@ -119,7 +119,8 @@ def _meaning(item: Prediction) -> str:
         last = item.horizons[-1]
         text = f"Risk of the event by {last.time:g} {last.unit}. {risks[:1].upper() + risks[1:]}"
         return f"{text} (uncertainty of coefficients and baseline). {group}"
-    return f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%} (uncertainty of the model's coefficients). {group}"
+    limits = f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%}"
+    return f"{limits} (uncertainty of the model's coefficients). {group}"
 
 
 def _short(label: str) -> str:

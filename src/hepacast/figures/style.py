@@ -166,7 +166,8 @@ def panel_letter(axes: Axes, letter: str) -> None:
 
 def color_of(name: str, position: int) -> str:
     """The colour of a curve: fixed for the three usual models, else the palette in order."""
-    return MODEL_COLORS.get(name.lower(), PALETTE[position % len(PALETTE)])
+    # ``Clinical (Cox)`` is the clinical model.
+    return MODEL_COLORS.get(name.lower().split(" (")[0], PALETTE[position % len(PALETTE)])
 
 
 def line_style_of(position: int) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from hepacast.figures import AucRow, draw_null_distribution, draw_validation_compare
+from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
+from hepacast.figures.labels import feature_label
 from hepacast.report.content.common import Omit, estimate, is_finite
-from hepacast.report.content.honest import _stability, _stability_text
 from hepacast.report.content.survival_common import judged, model_name, set_name, survival
-from hepacast.report.formatting import number, p_sentence, plural
-from hepacast.report.inputs import Estimate, Results
+from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
+from hepacast.report.inputs import Estimate, Results, SelectedShare, StabilityIndex
 from hepacast.report.inputs.survival import ModelC, NullC, Survival
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
@@ -52,6 +52,44 @@ def build_supplement(results: Results) -> list[Block]:
     if results.validation is None:
         return []
     return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
+
+
+#: What is selected in each part of the chain.
+_KINDS = {
+    "radiomics": "radiomics features",
+    "clinical": "predictors of the Cox model",
+    "binary": "predictors of the binary model",
+}
+
+
+def _stability_text(kind: str, shares: list[SelectedShare], index: StabilityIndex | None) -> str:
+    always = sum(entry.frequency >= 0.8 for entry in shares)
+    text = (
+        f"Of {len(shares)} {_KINDS.get(kind, kind)} that were ever selected in the refits, {always} "
+        f"{'was' if always == 1 else 'were'} selected in at least 80% of them ({{stability-{kind}}})."
+    )
+    if index is not None and is_finite(index.index):
+        text += f" Nogueira's stability index is {with_interval(index.index, index.low, index.high, 2)}."
+    return text
+
+
+def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> FigureBlock:
+    item = survival(results)
+    chosen = {"clinical": item.models.selected, "binary": item.models.binary.selected if item.models.binary else []}
+    radiomics = results.models.radiomics if results.models is not None else None
+    if radiomics is not None and radiomics.radscore is not None:
+        chosen["radiomics"] = [term.feature for term in radiomics.radscore.terms]
+    labels = {entry.name: entry.label for entry in shares if entry.label}
+    pairs = [(entry.name, entry.frequency) for entry in shares]
+    refits = results.validation.refits if results.validation is not None else 0
+    draw = partial(draw_selection_frequency, pairs, selected=chosen.get(kind, []), refits=refits, labels=labels)
+    shown = "; ".join(f"{labels.get(n) or feature_label(n)} {percent(v, 0)}" for n, v in pairs[:20])
+    more = f" (the 20 most frequent of {len(pairs)})" if len(pairs) > 20 else ""
+    caption = (
+        f"Stability of the selection: how often {_KINDS.get(kind, kind)} were chosen when the chain was refitted{more}; "
+        "those of the final model are filled."
+    )
+    return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),), supplementary=True)
 
 
 def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimate]:

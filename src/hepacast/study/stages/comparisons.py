@@ -25,7 +25,9 @@ def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
     names = [name for name in ("training", "validation", "external") if (cohort.sets == name).any()]
     if len(names) > 1 or not isinstance(cohort.outcome, BinaryOutcome):
         # Without groups by outcome, one cohort is described as it is.
-        content["by_set"] = _comparison(frame, cohort.sets, names, specs)
+        several = len(names) > 1
+        labels = cohort.sets if several else pd.Series("all patients", index=cohort.sets.index)
+        content["by_set"] = _comparison(frame, labels, names if several else ["all patients"], specs)
     content["segmentation"] = _segmentation(context, cohort, frame, specs)
     return content
 
@@ -72,7 +74,8 @@ def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs:
     return {
         "columns": [{"name": name, "n": table.sizes[name]} for name in groups],
         "variables": [_variable(row, groups) for row in table.rows],
-        "rule": table.rule,
+        # One group is compared with none.
+        "rule": table.rule if len(groups) > 1 else "",
         "overall": table.sizes[OVERALL],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hepacast.modelling.survival_logistic import FrozenLogisticAt, states_at
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import fit_alone
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
+from hepacast.nomogram.build import OutputAxis
 from hepacast.study.context import Context
 from hepacast.study.stages.describe_models import _LOG_BASE, Words, _axis, _lasso, _text, nomogram_of, read_values
 
@@ -224,7 +226,7 @@ def _cause_specific(
 
 
 def survival_nomogram(
-    frozen: FrozenSurvivalModels, name: str, analysis: SurvivalAnalysis, shown: list[float]
+    frozen: FrozenSurvivalModels, name: str, analysis: SurvivalAnalysis, shown: list[float], *, before: bool = False
 ) -> Nomogram | None:
     """The nomogram of a model, with one axis a horizon; None where there is no model to draw."""
     model = frozen.model(name)
@@ -253,15 +255,23 @@ def survival_nomogram(
     survival = np.exp(-model.cumulative_hazard(frozen.horizons))
     # A horizon at which everybody or nobody is left has no axis.
     baseline = {t: float(s) for t, s in zip(frozen.horizons, survival, strict=True) if 1e-6 < s < 1 - 1e-6}
-    labels = {t: f"No {event} by {h:g} {unit}" for t, h in zip(frozen.horizons, shown, strict=True)}
+    word = "before" if before else "by"
+    labels = {t: f"No {event} {word} {h:g} {unit}" for t, h in zip(frozen.horizons, shown, strict=True)}
     drawn = NomogramModel(tuple(predictors), coefficients, model.coefficients[0], kind="cox", baseline=baseline)
     lps = model.linear_predictor(table)
-    return build_nomogram(
+    made = build_nomogram(
         drawn,
         lp_range=(float(lps.min()), float(lps.max())),
         risk_ticks=_SURVIVAL_TICKS,
         survival_labels=labels,
     )
+    return replace(made, outputs=tuple(_reachable(axis) for axis in made.outputs))
+
+
+def _reachable(axis: OutputAxis) -> OutputAxis:
+    """The axis without the ticks below 0 points, which no patient can have."""
+    kept = [pair for pair in zip(axis.values, axis.total_points, strict=True) if pair[1] >= 0]
+    return replace(axis, values=tuple(v for v, _ in kept), total_points=tuple(p for _, p in kept))
 
 
 def survival_example(

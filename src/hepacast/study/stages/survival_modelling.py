@@ -179,8 +179,8 @@ def _models_json(
     context: Context, analysis: SurvivalAnalysis, fitted: SurvivalModels, described: dict[str, Any]
 ) -> dict[str, Any]:
     """`models.json`: what the report's sections on the signature and the nomogram share with binary studies."""
-    frozen, name = fitted.frozen_, fitted.frozen_.names[-1]
-    nomogram = survival_nomogram(frozen, name, analysis, context.study.outcome.horizons)
+    frozen, name, options = fitted.frozen_, fitted.frozen_.names[-1], context.study.outcome
+    nomogram = survival_nomogram(frozen, name, analysis, options.horizons, before=options.before_horizon)
     example, reading = survival_example(context, analysis, frozen, name, nomogram)
     content: dict[str, Any] = {
         "names": list(frozen.names),

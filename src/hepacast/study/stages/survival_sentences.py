@@ -23,6 +23,11 @@ def horizon_text(context: Context) -> str:
     return f"{head} and {shown[-1]}" if head else shown[-1]
 
 
+def by_word(context: Context) -> str:
+    """``before`` where an event at the very horizon does not count, else ``by``."""
+    return "before" if context.study.outcome.before_horizon else "by"
+
+
 def modelling_sentences(
     context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels, nested: SurvivalOutOfFold
 ) -> list[dict[str, Any]]:
@@ -53,14 +58,14 @@ def modelling_sentences(
         texts.append(
             "Ties were handled by Efron's method; proportional hazards were tested by scaled Schoenfeld residuals "
             "[@zph]. Where a predictor separated the events, Firth's penalized likelihood was used [@heinze-cox]. "
-            f"Risks by {horizon_text(context)} {outcome.unit} come from the baseline hazard estimated by Breslow's "
+            f"Risks {by_word(context)} {horizon_text(context)} {outcome.unit} come from the baseline hazard estimated by Breslow's "
             "method."
         )
     if fitted.binary_ is not None:
         texts.append(_binary(context, outcome, fitted))
     rule = _CUTS[context.study.evaluation.risk_groups]
     texts.append(
-        f"Patients were divided into risk groups by a cut-off of the risk at {context.study.outcome.horizons[-1]:g} "
+        f"Patients were divided into risk groups by a cut-off of the risk {by_word(context)} {context.study.outcome.horizons[-1]:g} "
         f"{outcome.unit} that was fixed in the training set: {rule}."
     )
     texts.append(
@@ -91,9 +96,8 @@ def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) 
     assert fitted.binary_ is not None
     model = fitted.binary_.frozen_
     horizon = context.study.outcome.horizons[-1]
-    word = "before" if context.study.outcome.before_horizon else "by"
     return (
-        f"A binary (logistic) model of {outcome.positive} {word} {horizon:g} {outcome.unit} was fitted as well. Its "
+        f"A binary (logistic) model of {outcome.positive} {by_word(context)} {horizon:g} {outcome.unit} was fitted as well. Its "
         f"{model.n_censored} training patients who were censored before that time were not dropped in silence and not "
         "counted as free of the event: patients with a known state were weighted by the inverse of their probability "
         "of not being censored [@ipcw], and standard errors are robust."
