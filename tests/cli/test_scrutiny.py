@@ -58,7 +58,7 @@ def test_everything_is_reached_and_reported(hepacast, small):
 
     later = read_json(small.out / "evaluation" / "scrutiny.json")
     groups = later["subgroups"]["rows"]
-    assert [row["group"] for row in groups][0] == "All"
+    assert groups[0]["group"] == "All"
     assert sum(row["n"] for row in groups if row["group"] == groups[1]["group"]) == groups[0]["n"]
     (entry,) = later["recalibration"]
     assert entry["set"] == "validation" and entry["chosen"] in ("none", "intercept", "slope")

@@ -6,6 +6,7 @@ from functools import partial
 
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
+from hepacast.report.content import scrutiny
 from hepacast.report.content.common import (
     Omit,
     estimate,
@@ -47,7 +48,7 @@ def build(results: Results) -> list[Block]:
     permutation = results.validation.permutation
     if permutation is not None and permutation.null_auc:
         blocks.append(_null(permutation.null_auc, permutation.observed, permutation.p, permutation.model))
-    return blocks
+    return [*blocks, *scrutiny.build(results)]
 
 
 def build_supplement(results: Results) -> list[Block]:

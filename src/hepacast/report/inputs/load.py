@@ -16,6 +16,7 @@ from hepacast.report.inputs.evaluation import EvaluationResults
 from hepacast.report.inputs.imaging import RadiomicsSummary, Segmentation
 from hepacast.report.inputs.modelling import Models, Validation
 from hepacast.report.inputs.run import RunInfo, Sentence, StudyInfo
+from hepacast.report.inputs.scrutiny import ModelScrutiny, Noise, PredictionScrutiny
 from hepacast.report.inputs.survival import (
     Survival,
     SurvivalExample,
@@ -64,6 +65,8 @@ class Results:
         For the Methods, in the order of the stages.
     centers
         Patients by set and center; empty where the study has no column of the center.
+    model_scrutiny, prediction_scrutiny, noise
+        Other centers, learning curve, importance; subgroups, recalibration, conformal sets; negative controls.
     """
 
     folder: Path
@@ -88,6 +91,9 @@ class Results:
     survival: Survival | None = None
     sentences: list[Sentence] = field(default_factory=list)
     centers: dict[str, dict[str, int]] = field(default_factory=dict)
+    model_scrutiny: ModelScrutiny | None = None
+    prediction_scrutiny: PredictionScrutiny | None = None
+    noise: Noise | None = None
 
 
 def load_results(folder: str | Path) -> Results:
@@ -132,6 +138,9 @@ def load_results(folder: str | Path) -> Results:
         survival=_survival(folder),
         sentences=sentences,
         centers=_centers(folder / "cohort" / "sets.csv"),
+        model_scrutiny=_read(ModelScrutiny, folder / "modelling" / "scrutiny.json"),
+        prediction_scrutiny=_read(PredictionScrutiny, folder / "evaluation" / "scrutiny.json"),
+        noise=_read(Noise, folder / "noise" / "noise.json"),
     )
 
 

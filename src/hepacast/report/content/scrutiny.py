@@ -1,0 +1,275 @@
+"""Centers, learning curve, what the models use, subgroups, recalibration, conformal sets, negative controls."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hepacast.compute.files import read_json
+from hepacast.compute.hashing import hash_value
+from hepacast.figures.labels import feature_label
+from hepacast.figures.noise import NullPanel, draw_noise
+from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
+from hepacast.report.content.common import is_finite, main_model, model_label, set_label
+from hepacast.report.formatting import MISSING, number, p_sentence, percent, with_interval
+from hepacast.report.inputs import Results
+from hepacast.report.inputs.scrutiny import ModelScrutiny, NoiseControl, PredictionScrutiny, RecalibrationInfo
+from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.tables import Row, make_table
+
+_MOST = 15
+_METHODS = {"none": "As it is", "intercept": "New intercept", "slope": "New intercept and slope"}
+
+
+def build(results: Results) -> list[Block]:
+    """Everything that was looked at; what was left out by rule is said in one sentence each."""
+    blocks: list[Block] = []
+    if results.model_scrutiny is not None:
+        blocks += _models(results, results.model_scrutiny)
+    if results.prediction_scrutiny is not None:
+        blocks += _predictions(results.prediction_scrutiny)
+    return [*blocks, *_noise(results)]
+
+
+def _models(results: Results, found: ModelScrutiny) -> list[Block]:
+    name = main_model(results)
+    return [*_centers(found, name), *_learning(found), *_importance(found, name), *_shapley(found)]
+
+
+def _said(what: str, reason: str | None) -> list[Block]:
+    return [Paragraph(f"{what}: left out, {reason}.")] if reason and reason != "not asked for" else []
+
+
+def _centers(found: ModelScrutiny, name: str) -> list[Block]:
+    if not found.centers.rows:
+        return _said("Leave one center out", found.centers.reason)
+    areas, rows = [], []
+    for model in dict.fromkeys(row.model for row in found.centers.rows):
+        areas.append(AreaRow(f"{model_label(model)} model", heading=True))
+        rows.append(Row((f"{model_label(model)} model",), "group"))
+        for row in (item for item in found.centers.rows if item.model == model):
+            areas.append(AreaRow(f"{row.center} ({row.events}/{row.n})", row.auc, row.low, row.high))
+            cells = (row.center, f"{row.events} / {row.n}", with_interval(row.auc, row.low, row.high, 3))
+            rows.append(Row((*cells, number(row.slope, 2), number(row.intercept, 2)), "indent"))
+    main = [row for row in found.centers.rows if row.model == name and is_finite(row.auc)]
+    text = (
+        "Each center predicted by models that were fitted, with every selection, to the patients of the other centers"
+    )
+    if main:
+        worst = min(main, key=lambda row: row.auc)
+        text += (
+            f": the AUC of the {name} model goes from {number(worst.auc, 3)} ({worst.center}) to "
+            f"{number(max(row.auc for row in main), 3)}"
+        )
+    caption = "AUC in each center by models of the other centers (events/patients)."
+    notes = ["Slope and intercept of the calibration; all analysed patients of the study take part."]
+    heads = ["Center", "Events / patients", "AUC (95% CI)", "Slope", "Intercept"]
+    alt = "; ".join(f"{row.label} {number(row.auc, 3)}" for row in areas if not row.heading)
+    return [
+        Paragraph(text + " ({centers})."),
+        FigureBlock("centers-figure", caption, (Panel(partial(draw_areas, areas), alt),)),
+        TableBlock("centers", make_table("Leave one center out", heads, rows, notes)),
+    ]
+
+
+def _learning(found: ModelScrutiny) -> list[Block]:
+    if not found.learning_curve.rows:
+        return _said("Learning curve", found.learning_curve.reason)
+    lines = []
+    for model in dict.fromkeys(row.model for row in found.learning_curve.rows):
+        part = [row for row in found.learning_curve.rows if row.model == model and is_finite(row.auc)]
+        if part:
+            sd = [row.sd if is_finite(row.sd) else 0.0 for row in part]
+            lines.append(LearningLine(model_label(model), [r.n_train for r in part], [r.auc for r in part], sd))
+    if not lines:
+        return _said("Learning curve", "no fit gave an AUC")
+    gain = [f"{line.name} {number(line.auc[0], 3)} to {number(line.auc[-1], 3)}" for line in lines]
+    last = lines[0]
+    caption = (
+        "Learning curve: AUC in held-out folds by number of training patients, everything refitted. A curve that still "
+        "rises at its end says that more patients would help."
+    )
+    text = f"From {last.n_train[0]:.0f} to {last.n_train[-1]:.0f} training patients the AUC goes: {'; '.join(gain)}."
+    return [
+        Paragraph(f"{text} ({{learning}})"),
+        FigureBlock("learning", caption, (Panel(partial(draw_learning_curve, lines), text),)),
+    ]
+
+
+def _importance(found: ModelScrutiny, name: str) -> list[Block]:
+    rows = [row for row in found.importance.rows if row.model == name][:_MOST]
+    if not rows:
+        return _said("Importance of the predictors", found.importance.reason)
+    bars = [BarRow(feature_label(row.name) if ":" in row.name else row.name, row.loss, row.sd) for row in rows]
+    caption = (
+        f"Importance in held-out folds, {name} model: loss of AUC when a predictor is shuffled among patients that the "
+        f"model had not seen; lines are one SD over folds" + (f" (the {_MOST} largest)." if len(rows) == _MOST else ".")
+    )
+    alt = "; ".join(f"{bar.label} {number(bar.value, 3)}" for bar in bars)
+    return [
+        Paragraph("What the predictors are worth in patients that the model had not seen: {importance}."),
+        FigureBlock("importance", caption, (Panel(partial(draw_bars, bars, x_label="Loss of AUC"), alt),)),
+    ]
+
+
+def _shapley(found: ModelScrutiny) -> list[Block]:
+    rows = found.shapley.rows[:_MOST]
+    if not rows:
+        return []
+    bars = [
+        BarRow(
+            feature_label(row.name) if ":" in row.name else f"{row.name} ({row.features} features)",
+            row.mean_absolute,
+            falling=is_finite(row.direction) and row.direction < 0,
+        )
+        for row in rows
+    ]
+    caption = (
+        f"Shapley values of the radiomics score, which has no coefficients: mean size in {found.shapley.patients} "
+        "training patients, by sampling of orders."
+    )
+    alt = "; ".join(f"{bar.label} {number(bar.value, 3)}" for bar in bars)
+    single = any(is_finite(row.direction) for row in rows)
+    draw = partial(draw_bars, bars, x_label="Mean |Shapley value| (score)", two_colors=single)
+    return [
+        Paragraph("What the radiomics score is made of: {shapley}."),
+        FigureBlock("shapley", caption, (Panel(draw, alt),)),
+    ]
+
+
+def _predictions(found: PredictionScrutiny) -> list[Block]:
+    blocks = _subgroups(found)
+    for entry in found.recalibration:
+        blocks += _recalibration(entry, found.model)
+    return [*blocks, *_conformal(found)]
+
+
+def _subgroups(found: PredictionScrutiny) -> list[Block]:
+    rows = found.subgroups.rows
+    if len(rows) < 2:
+        return _said("Subgroups", found.subgroups.reason)
+    areas, lines = [], []
+    for row in rows:
+        first = not any(line.label == row.group and line.heading for line in areas)
+        if row.level and first:
+            areas.append(AreaRow(row.group, heading=True))
+            p = f" ({p_sentence(row.p_auc)} for equal AUCs)" if is_finite(row.p_auc) else ""
+            lines.append(Row((f"{row.group}{p}",), "group"))
+        label = row.level or "All patients"
+        areas.append(AreaRow(f"{label} ({row.events}/{row.n})", row.auc, row.auc_low, row.auc_high))
+        auc = with_interval(row.auc, row.auc_low, row.auc_high, 3) if is_finite(row.auc) else row.reason or MISSING
+        cells = (label, f"{row.events} / {row.n}", auc, number(row.observed_expected, 2), number(row.slope, 2))
+        lines.append(Row(cells, "indent" if row.level else "plain"))
+    where = set_label(found.subgroups.set).lower()
+    caption = f"The {found.model} model in subgroups, {where} (events/patients); gray line: all patients."
+    notes = [
+        "O/E: observed over expected events. Small subgroups have wide limits: no difference found is not equality."
+    ]
+    table = make_table(f"Subgroups, {found.model} model, {where}", _SUBGROUP_HEADS, lines, notes)
+    alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)
+    return [
+        Paragraph(f"Subgroups of the {where} are in {{subgroups}}."),
+        FigureBlock("subgroups-figure", caption, (Panel(partial(draw_areas, areas, overall=rows[0].auc), alt),)),
+        TableBlock("subgroups", table),
+    ]
+
+
+_SUBGROUP_HEADS = ["Group", "Events / patients", "AUC (95% CI)", "O/E", "Slope"]
+
+
+def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
+    where = set_label(entry.set).lower()
+    if entry.chosen is None:
+        return _said(f"Recalibration in the {where}", entry.reason)
+    rows = [
+        Row(
+            (
+                _METHODS[row.method] + (" (chosen)" if row.method == entry.chosen else ""),
+                number(row.intercept, 3),
+                number(row.slope, 3),
+                number(row.p, 3),
+                percent(row.mean_risk),
+                number(row.brier, 4),
+            )
+        )
+        for row in entry.methods
+    ]
+    word = _METHODS[entry.chosen].lower()
+    text = (
+        f"Taken to the {where} ({entry.events} of {entry.n} with the event), the {model} model's calibration: "
+        f"the closed test chooses “{word}” ({{recalibration-{entry.set}}})."
+    )
+    notes = [
+        "New log odds = intercept + slope × old log odds. P: likelihood ratio against the largest change. Mean risk, "
+        "Brier score after the change are of the patients that it was fitted to: they show its size, not its worth."
+    ]
+    heads = ["Change", "Intercept", "Slope", "P", "Mean risk", "Brier score"]
+    table = make_table(f"Recalibration of the {model} model, {where}", heads, rows, notes)
+    return [Paragraph(text), TableBlock(f"recalibration-{entry.set}", table)]
+
+
+def _conformal(found: PredictionScrutiny) -> list[Block]:
+    item = found.conformal
+    if not item.rows:
+        return _said("Conformal sets", item.reason)
+    rows = [
+        Row(
+            (
+                set_label(row.set),
+                percent(row.coverage_events),
+                percent(row.coverage_others),
+                percent(row.event),
+                percent(row.no_event),
+                percent(row.either),
+                percent(row.neither),
+            )
+        )
+        for row in item.rows
+    ]
+    text = (
+        f"Conformal sets say for one patient which outcomes cannot be ruled out; calibrated on out-of-fold risks "
+        f"to hold the true outcome of {percent(item.level, 0)} of the patients of each class ({{conformal}})."
+    )
+    heads = ["Set", "Held: event", "Held: no event", "Event only", "No event only", "Either", "Neither"]
+    notes = ["Held: patients whose true outcome is in their set. Either: the model cannot tell."]
+    table = make_table(f"Conformal sets of the {found.model} model", heads, rows, notes)
+    return [Paragraph(text), TableBlock("conformal", table)]
+
+
+def _noise(results: Results) -> list[Block]:
+    """The negative controls, if they are of these very features and models."""
+    noise = results.noise
+    if noise is None or not _same(results):
+        return []
+    blocks: list[Block] = []
+    for control in noise.controls:
+        blocks += _control(control)
+    for item in noise.images:
+        blocks.append(Paragraph(f"Negative control with images, {item.control}: {item.sentence} (left: {item.left})."))
+    return blocks
+
+
+def _control(control: NoiseControl) -> list[Block]:
+    judged = {name: item for name, item in control.models.items() if item.sentence}
+    panels = [
+        NullPanel(f"{model_label(name)} model", item.null_auc, item.observed, item.p, item.mean, item.se)
+        for name, item in judged.items()
+    ]
+    if not panels:
+        return []
+    key = "noise-" + control.control.replace(" ", "-")
+    text = " ".join(f"{model_label(name)}: {item.sentence}." for name, item in judged.items())
+    caption = (
+        f"Negative control, {control.control}: AUC of the whole chain where there is nothing to find "
+        f"({control.rounds} rounds); dashed 0.50, point the mean with its standard error, line the real result."
+    )
+    figure = FigureBlock(key, caption, (Panel(partial(draw_noise, panels, what=control.control), text),))
+    return [Paragraph(f"Negative control, {control.control} ({{{key}}}). {text}"), figure]
+
+
+def _same(results: Results) -> bool:
+    made = dict(results.noise.made_from) if results.noise is not None else {}
+    settings = {k: v for k, v in (results.study.settings.get("modelling") or {}).items() if k != "validation"}
+    if made.pop("models", None) != hash_value(settings):
+        return False
+    marks = {name: results.folder / name / "stage.json" for name in made}
+    return all(path.is_file() and read_json(path).get("key") == made[name] for name, path in marks.items())
