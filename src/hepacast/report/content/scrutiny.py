@@ -32,7 +32,7 @@ def build(results: Results) -> list[Block]:
 
 def _models(results: Results, found: ModelScrutiny) -> list[Block]:
     name = main_model(results)
-    return [*_centers(found, name), *_learning(found), *_importance(found, name), *_shapley(found)]
+    return [*_centers(found, name), *_learning(found), *_importance(results, found, name), *_shapley(found)]
 
 
 def _said(what: str, reason: str | None) -> list[Block]:
@@ -95,11 +95,15 @@ def _learning(found: ModelScrutiny) -> list[Block]:
     ]
 
 
-def _importance(found: ModelScrutiny, name: str) -> list[Block]:
+def _importance(results: Results, found: ModelScrutiny, name: str) -> list[Block]:
+    words = {column.name: column.label for column in results.columns}
     rows = [row for row in found.importance.rows if row.model == name][:_MOST]
     if not rows:
         return _said("Importance of the predictors", found.importance.reason)
-    bars = [BarRow(feature_label(row.name) if ":" in row.name else row.name, row.loss, row.sd) for row in rows]
+    bars = [
+        BarRow(feature_label(row.name) if ":" in row.name else words.get(row.name, row.name), row.loss, row.sd)
+        for row in rows
+    ]
     caption = (
         f"Importance in held-out folds, {name} model: loss of AUC when a predictor is shuffled among patients that the "
         f"model had not seen; lines are one SD over folds" + (f" (the {_MOST} largest)." if len(rows) == _MOST else ".")
