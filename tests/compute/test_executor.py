@@ -136,3 +136,15 @@ def _until(ready, seconds=60.0):
     while not ready():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def test_libraries_loaded_later_have_one_thread_too():
+    code = """
+        from hepacast.compute.executor import single_threaded
+        with single_threaded():
+            import numpy, scipy.sparse.linalg, scipy.linalg
+            from threadpoolctl import threadpool_info
+            print({entry["num_threads"] for entry in threadpool_info()})
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{1}"

@@ -43,6 +43,8 @@ def resolve_workers(workers: int | None) -> int:
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """One thread of linear algebra inside the block, whatever the machine offers."""
+    # The limit reaches the libraries that are loaded already, and SciPy's own OpenBLAS is loaded only when needed.
+    import scipy.linalg  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hepacast.radiomics.discretise import LevelImage
 from hepacast.radiomics.features.base import EPS, FeatureSettings, UndefinedError
 from hepacast.radiomics.kernels.cooccurrence import PairCounts, count_pairs, merge
+from hepacast.radiomics.kernels.krylov import second_largest
 from hepacast.radiomics.kernels.offsets import half_offsets, weights
 from hepacast.radiomics.kernels.pair_sums import COLUMNS, level_products, pair_sums
 
@@ -129,30 +130,8 @@ def _second_eigenvalue(
         dense[place[row], place[column]] = p
     if dense is None or n > _BITWISE_LEVELS:
         scaled = p / (px[row] * py[column] + EPS)
-        found = _second_of_many(place[row], place[column], p, scaled, n)
+        found = second_largest(place[row], place[column], p, scaled, n)
         if found is not None or dense is None:
             return (complex(np.nan) if found is None else found), False
     eigenvalues = np.linalg.eigvals(level_products(dense, px[present], py[present]))
     return complex(np.sort(eigenvalues)[-2]), np.iscomplexobj(eigenvalues)
-
-
-def _second_of_many(
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
-    p: npt.NDArray[np.float64],
-    scaled: npt.NDArray[np.float64],
-    n: int,
-) -> complex | None:
-    """The same from sparse products only (Arnoldi iteration to machine precision); None if it does not converge."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
-
-    left = csr_array((scaled, (rows, columns)), shape=(n, n))
-    right = csr_array((p, (columns, rows)), shape=(n, n))
-    operator = LinearOperator((n, n), matvec=lambda v: left @ (right @ v), dtype=np.float64)
-    start = np.cos(np.arange(n))  # any fixed vector but the constant one, which is an eigenvector
-    try:
-        found = eigs(operator, k=2, which="LR", v0=start, return_eigenvectors=False)
-    except ArpackNoConvergence:
-        return None
-    return complex(np.sort(found)[-2])

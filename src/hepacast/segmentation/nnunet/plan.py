@@ -252,19 +252,7 @@ def estimate_training(plan: NnunetPlan, *, cases: int, voxels_per_case: float, c
     import os
 
     cores = cores or os.cpu_count() or 1
-    if plan.network is None:
-        architecture = {
-            "features_per_stage": [32, 64, 128, 256, 320, 320],
-            "kernel_sizes": [[3, 3, 3]] * 6,
-            "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5,
-            "n_conv_per_stage": 2,
-            "n_conv_per_stage_decoder": 2,
-        }
-        patch: Sequence[int] = (128, 128, 128)
-        batch = 2
-    else:
-        architecture = small_architecture(plan.network)
-        patch, batch = plan.network.patch, plan.network.batch_size
+    architecture, patch, batch = _assumed_network(plan)
     forward = forward_seconds(architecture, patch, len(plan.labels) + 1, 1)
     steps = plan.folds * plan.epochs * (_TRAINING_FACTOR * plan.iterations + plan.validation_iterations)
     side_by_side = min(cores, plan.folds) if plan.threads == 1 else 1
@@ -275,6 +263,27 @@ def estimate_training(plan: NnunetPlan, *, cases: int, voxels_per_case: float, c
     _, values = network_cost(architecture, patch, len(plan.labels) + 1)
     memory = 4.0 * values * batch * 2.5 + 6e8
     return Estimate(preparing + training + tiles * forward / cores, int(memory * side_by_side))
+
+
+def _assumed_network(plan: NnunetPlan) -> tuple[dict[str, Any], Sequence[int], int]:
+    """Architecture, patch and batch size: the small network's, or those that nnU-Net plans for an 8-GB GPU."""
+    if plan.network is not None:
+        return small_architecture(plan.network), plan.network.patch, plan.network.batch_size
+    architecture = {
+        "features_per_stage": [32, 64, 128, 256, 320, 320],
+        "kernel_sizes": [[3, 3, 3]] * 6,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5,
+        "n_conv_per_stage": 2,
+        "n_conv_per_stage_decoder": 2,
+    }
+    return architecture, (128, 128, 128), 2
+
+
+def apply_seconds(plan: NnunetPlan, voxels: float) -> float:
+    """Time on one core to segment one image of so many voxels with one fold's network (tiles overlap by a half)."""
+    architecture, patch, _ = _assumed_network(plan)
+    tiles = max(1.0, 4.0 * voxels / math.prod(patch)) * (8 if plan.mirror_at_test else 1)
+    return tiles * forward_seconds(architecture, patch, len(plan.labels) + 1, 1)
 
 
 def small_architecture(network: SmallNetwork) -> dict[str, Any]:
