@@ -64,5 +64,5 @@ TEXTURE_GROWTH_HU = 3.2
 
 
 def texture_amplitude(score: float) -> float:
-    """Standard deviation of the nodular texture, HU: ``12 + 3.2 score``, that is 4 to 20 HU for scores of -2.5 to 2.5."""
+    """Standard deviation of the nodular texture, HU: ``12 + 3.2 score``, 4 to 20 HU for scores of -2.5 to 2.5."""
     return max(TEXTURE_HU + TEXTURE_GROWTH_HU * score, 0.0)
