@@ -15,7 +15,6 @@ from hepacast.figures.style import (
     PALETTE,
     VERMILION,
     new_figure,
-    panel_letter,
     styled,
 )
 
@@ -87,6 +86,9 @@ def draw_training(
     names
         Losses to draw and what the legend calls them, in order.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
     columns = min(columns, len(curves))
     rows = -(-len(curves) // columns)
     figure = new_figure(width_mm, rows * 42 + 8)
@@ -100,14 +102,11 @@ def draw_training(
             for training in trainings:
                 values = [np.nan if value is None else float(value) for value in training.get(key, ())]
                 axes.plot(range(1, len(values) + 1), values, color=PALETTE[place], linewidth=0.7, alpha=0.75)
-        axes.set_title(title, fontsize=8)
+        axes.set_title(f"({chr(97 + number)}) {title}" if len(curves) > 1 else title, fontsize=8)
         axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if number % columns == 0:
             axes.set_ylabel("Loss")
-        if len(curves) > 1:
-            panel_letter(axes, chr(97 + number))
-    from matplotlib.lines import Line2D
-
     handles = [Line2D([], [], color=PALETTE[place]) for place in range(len(names))]
     figure.legend(handles, list(names.values()), loc="outside lower center", ncols=len(names))
     return figure

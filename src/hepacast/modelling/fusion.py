@@ -270,9 +270,14 @@ def _fit_predict(
     scores = np.zeros((len(new), len(family.classifiers)))
     if known.shape[1]:
         for column, name in enumerate(family.classifiers):
-            classifier = make_classifier(name, {}, "none", derive_seed(seed, name))
+            classifier = make_classifier(name, _parameters(name, len(known)), "none", derive_seed(seed, name))
             scores[:, column] = raw_score(classifier.fit(known, y), unknown) if len(new) else 0.0
     return scores, counts, [str(name) for name in known.columns]
+
+
+def _parameters(name: str, n: int) -> dict[str, int]:
+    """The registry's defaults but for neighbors, of which there cannot be more than half the patients."""
+    return {"n_neighbors": max(1, min(15, n // 2))} if name == "knn" else {}
 
 
 def inner_auc(view: View, score: pd.Series) -> float:

@@ -1,0 +1,113 @@
+"""Studies C and D from table and images to the report, on tiny virtual patients: a slow test of the whole way."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepacast.compute.files import read_json, write_json, write_text
+from hepacast.phantom.early_recurrence import make_recurrence_cohort
+from hepacast.phantom.proliferative import make_proliferative_cohorts
+from hepacast.study import demo_early_recurrence, demo_proliferative
+from hepacast.study.run import run_study
+from hepacast.study.template import render_study
+
+FEW_FEATURES = """
+imageType: {Original: {}}
+featureClass: {shape: [], firstorder: []}
+setting: {binWidth: 10}
+"""
+SMALL = {
+    "crop": {"voi": "tumor", "size": [8, 12, 12], "size_mm": [72.0, 96.0, 96.0]},
+    "network": {"tasks": "classifier", "width": 4, "stages": 2, "features": 8, "stem_stride": 1},
+    "training": {"epochs": 2, "batch": 16, "warmup_epochs": 0.5, "patience": 2, "device": "cpu"},
+}
+
+
+def smaller(study, classifiers):
+    study = copy.deepcopy(study)
+    study["features"] = {"settings": "few.yaml"}
+    study["fusion"] |= {"folds": 3, "classifiers": classifiers, "deep": SMALL}
+    study["fusion"]["networks"] = [
+        {"encoder": "resnet10", "dimensions": "3d"},
+        {"encoder": "resnet10", "dimensions": "2.5d"},
+    ]
+    study["evaluation"] = {"bootstrap": 20}
+    study["report"] = {"formats": ["html"]}
+    return study
+
+
+def put(folder, study, planted):
+    write_text(folder / "few.yaml", FEW_FEATURES)
+    write_json(folder / "planted.json", planted)
+    write_text(folder / "study.yaml", render_study(study))
+
+
+@pytest.fixture(scope="module")
+def recurrence(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("d")
+    truth = read_json(make_recurrence_cohort(folder, 36, 14, size="tiny", seed=11))
+    study = smaller(demo_early_recurrence.demo_study(11, "planted"), ["logistic", "knn"])
+    study["images"]["preprocessing"] |= {"bias_voxel_mm": 30.0, "normalization": "nyul", "pictures": 1}
+    put(folder, study, demo_early_recurrence.planted_truth(truth))
+    return run_study(folder, out=folder / "results", workers=1)
+
+
+@pytest.mark.slow
+def test_study_d_writes_all_its_parts(recurrence):
+    out = recurrence.out
+    predictions = pd.read_parquet(out / "modelling" / "predictions.parquet")
+    assert set(predictions["model"]) == {"CR", "R", "RCR", "DL", "DLRCR"}
+    assert set(zip(predictions["set"], predictions["kind"])) == {
+        ("training", "apparent"), ("training", "nested"), ("validation", "frozen"),
+    }  # fmt: skip
+    assert predictions["risk"].between(0, 1).all()
+    nested = predictions[predictions["kind"] == "nested"].groupby("model")["patient"].nunique()
+    assert (nested == 36).all()
+    competitors = read_json(out / "modelling" / "fusion.json")["competitors"]
+    assert {c["name"] for c in competitors} == {
+        "Logistic regression", "k nearest neighbors", "ResNet-10 3D", "ResNet-10 2.5D",
+    }  # fmt: skip
+    assert sum(c["chosen"] for c in competitors) == 2
+    assert all(sum(c["times_chosen"] for c in competitors if c["score"] == s) == 3 for s in ("Radscore", "DL score"))
+    indexes = read_json(out / "indexes" / "indexes.json")
+    assert len(indexes["scores"]) >= 25
+    report = recurrence.report.read_text(encoding="utf-8")
+    for heading in ("MR preprocessing", "Networks and classifiers", "Staging systems and indexes", "Nomogram"):
+        assert f">{heading}<" in report or heading in report
+    assert (out / "bundle" / "no-bundle.txt").is_file()
+
+
+@pytest.mark.slow
+def test_landmarks_are_of_the_training_patients(recurrence):
+    landmarks = read_json(recurrence.out / "preprocessing" / "landmarks.json")
+    assert set(landmarks) == {"arterial", "portal", "delayed"}
+    assert all(item["n_patients"] == 36 for item in landmarks.values())
+    content = read_json(recurrence.out / "preprocessing" / "preprocessing.json")
+    for item in content["summary"]["registration"].values():
+        assert item["mutual_information_after"] > item["mutual_information_before"]
+    assert (recurrence.out / "preprocessing" / content["pictures"][0]["file"]).is_file()
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing(recurrence):
+    again = run_study(recurrence.out.parent, out=recurrence.out, workers=1)
+    assert again.ran == ()
+
+
+@pytest.mark.slow
+def test_study_c_goes_through_to_the_further_cohorts(tmp_path):
+    sizes = {"training": 36, "validation": 14, "external": 14, "RFA": 16, "TACE": 16}
+    truth = read_json(make_proliferative_cohorts(tmp_path, sizes, size="tiny", seed=5))
+    study = smaller(demo_proliferative.demo_study(5, "planted"), ["logistic", "random_forest"])
+    put(tmp_path, study, demo_proliferative.planted_truth(truth))
+    result = run_study(tmp_path, out=tmp_path / "results", workers=1)
+    evaluation = read_json(result.out / "evaluation" / "evaluation.json")
+    assert set(evaluation["sets"]) == {"training", "validation", "external", "nested"}
+    assert [evaluation["sets"][name]["n"] for name in ("validation", "external")] == [14, 14]
+    further = read_json(result.out / "further" / "further.json")
+    assert [(item["cohort"], item["n"], item["model"]) for item in further] == [("RFA", 16, "DLR"), ("TACE", 16, "DLR")]
+    risks = pd.read_parquet(result.out / "modelling" / "further.parquet")
+    assert np.isfinite(risks["risk"]).all() and risks.groupby("model")["patient"].nunique().eq(32).all()
+    assert "Further cohorts" in result.report.read_text(encoding="utf-8")
