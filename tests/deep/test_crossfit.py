@@ -37,7 +37,7 @@ def test_every_patient_has_a_score_of_its_own_fold(cubes, fitted) -> None:
     assert np.isfinite(fitted.scores).all()
     assert fitted.features.shape == (24, 8)
     for fold, network in enumerate(fitted.networks):
-        rows = np.flatnonzero(FOLDS == fold)
+        rows = np.flatnonzero(fold == FOLDS)
         np.testing.assert_allclose(network.apply(crops, rows=rows).scores, fitted.scores[rows])
     assert [len(history) for history in fitted.histories] == [4, 4, 4]
 

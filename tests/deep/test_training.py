@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,7 @@ def test_schedule_rises_and_falls() -> None:
     shares = [schedule(step, 100, 10) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
     assert max(shares) == pytest.approx(1.0)
-    assert all(a >= b for a, b in zip(shares[10:], shares[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(shares[10:]))
     assert shares[-1] < 0.01
 
 

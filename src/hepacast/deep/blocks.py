@@ -100,31 +100,44 @@ def spread_cube(x: Tensor, cube: Kernel) -> Tensor:
 
 
 def global_pool(x: Tensor) -> Tensor:
-    """Mean, maximum and SD over space: (n, c, ...) -> (n, 3 c)."""
+    """Mean, maximum and log SD over space: (n, c, ...) -> (n, 3 c)."""
     flat = x.flatten(2)
-    return torch.cat([flat.mean(dim=2), flat.amax(dim=2), _root(flat.var(dim=2, unbiased=False))], dim=1)
+    return torch.cat([flat.mean(dim=2), flat.amax(dim=2), _log_root(flat.var(dim=2, unbiased=False))], dim=1)
 
 
 def region_pool(x: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean and SD over space: (n, c, ...) and (n, r, ...) -> (n, 2 r c). The SD is what tells of texture."""
+    """Weighted mean and log SD over space: (n, c, ...) and (n, r, ...) -> (n, 2 r c); the SD tells of texture."""
     flat, shares = x.flatten(2), weights.flatten(2)
     shares = shares / shares.sum(dim=2, keepdim=True).clamp_min(1e-3)
     means = flat @ shares.transpose(1, 2)
     squares = (flat * flat) @ shares.transpose(1, 2)
-    spread = _root((squares - means * means).clamp_min(0.0))
+    spread = _log_root((squares - means * means).clamp_min(0.0))
     return torch.cat([means.flatten(1), spread.flatten(1)], dim=1)
 
 
-def _root(variance: Tensor) -> Tensor:
-    return torch.sqrt(variance + 1e-6)
+def _log_root(variance: Tensor) -> Tensor:
+    return 0.5 * torch.log(variance + 1e-4)
 
 
-def regions_of(probability: Tensor) -> Tensor:
-    """Tumor, its band and the rest as soft weights, (n, 1, ...) -> (n, 2, ...).
+def regions_of(probability: Tensor, width: int) -> Tensor:
+    """A tumor's core, its rim and the tissue around it as soft weights, (n, 1, ...) -> (n, 3, ...).
 
-    The band is what a maximum filter of three voxels adds to the tumor and a minimum filter takes from it: the rim on
-    both sides of the border.
+    The core is what a minimum filter leaves, the rim what it takes away, the tissue around what a maximum filter adds;
+    `width` voxels each.
     """
-    wide = nn.functional.max_pool3d(probability, 3, 1, 1)
-    narrow = -nn.functional.max_pool3d(-probability, 3, 1, 1)
-    return torch.cat([probability, wide - narrow], dim=1)
+    wide, narrow = _highest(probability, width), -_highest(-probability, width)
+    return torch.cat([narrow, probability - narrow, wide - probability], dim=1)
+
+
+def _highest(x: Tensor, width: int) -> Tensor:
+    """Maximum over a cube, one axis after the other (the same, and much quicker)."""
+    side = 2 * width + 1
+    for axis in range(3):
+        kernel = tuple(side if number == axis else 1 for number in range(3))
+        padding = tuple(width if number == axis else 0 for number in range(3))
+        x = nn.functional.max_pool3d(x, kernel, 1, padding)
+    return x
+
+
+#: Regions of `regions_of`.
+REGIONS = 3

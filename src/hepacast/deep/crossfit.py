@@ -27,6 +27,7 @@ _CODE = tuple(
     for name in ("augment", "batches", "blocks", "losses", "networks", "pretrained", "spec", "targets", "training")
 )
 
+
 @dataclass(frozen=True, eq=False)
 class CrossFit:
     """Scores, features and masks of n patients, each by the network of the fold that the patient was left out of.
@@ -238,9 +239,12 @@ def _key(crops: Any, targets: Targets, rows: npt.NDArray[np.int64], spec: DeepSp
         None if values is None else np.asarray(values, dtype=float)[rows]
         for values in (targets.outcome, targets.time, targets.covariates)
     ]
+    # Pretrained weights are named by their checksum; where the file lies decides nothing.
+    settings = spec.model_dump(mode="json")
+    settings["network"]["pretrained"] = None
     return hash_value(
         [
-            spec.model_dump(mode="json"),
+            settings,
             seed,
             rows,
             [None if part is None else np.nan_to_num(part, nan=-999.0).tolist() for part in parts],

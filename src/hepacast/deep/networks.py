@@ -2,9 +2,9 @@
 
 Encoder: ResNet-10, -18, -34 or -50 (He et al., CVPR 2016) in 3D, or flat with three-slice input (2.5D). Segmentation
 pathway: a decoder with skips and deep supervision (Ronneberger et al., MICCAI 2015; Lee et al., AISTATS 2015).
-Prediction pathway: mean, maximum and SD of the input and of every encoder stage, with a segmentation pathway also mean
-and SD over the predicted tumor and over the band at its border, then one hidden layer (the penultimate features) and
-the outcome.
+Prediction pathway: the input and the encoder's levels are pooled (mean, maximum, SD; with a segmentation pathway mean
+and SD over the predicted tumor's core, its rim and the tissue around it instead), then one hidden layer (the
+penultimate features) and the outcome.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hepacast.deep.blocks import (
+    REGIONS,
     Kernel,
     Residual,
     Upward,
@@ -145,7 +146,8 @@ class MultiTaskNet(nn.Module):
         self.head: nn.Module | None = None
         self.final: nn.Module | None = None
         if spec.predicts:
-            pooled = (channels + sum(widths)) * (3 + (4 if self.guided else 0)) + covariates
+            seen = [channels, *widths][: spec.pooled_levels]
+            pooled = sum(seen) * (2 * REGIONS if self.guided else 3) + covariates
             # Pooled features differ in scale a thousandfold: each is brought to mean 0 and SD 1 over patients.
             self.head = nn.Sequential(
                 nn.BatchNorm1d(pooled),
@@ -163,23 +165,19 @@ class MultiTaskNet(nn.Module):
         masks = self.decoder(x.shape[2:], maps) if self.decoder is not None else ()
         if self.head is None or self.final is None:
             return Output(None, masks, None)
-        levels = [x, *maps]
-        pooled = [global_pool(level) for level in levels]
+        levels = [x, *maps][: self.spec.pooled_levels]
         if self.guided:
             # The mask guides where to look; it is learned from masks, not bent by the outcome.
-            stem = maps[0].shape[2:]
-            regions = regions_of(nn.functional.adaptive_avg_pool3d(torch.sigmoid(masks[0].detach()), stem))
-            pooled += [region_pool(level, _to_size(regions, level)) for level in levels]
+            regions = regions_of(torch.sigmoid(masks[0].detach()), self.spec.rim_voxels)
+            pooled = [
+                region_pool(level, nn.functional.adaptive_avg_pool3d(regions, level.shape[2:])) for level in levels
+            ]
+        else:
+            pooled = [global_pool(level) for level in levels]
         if self.covariates:
             pooled.append(torch.zeros(len(x), self.covariates, device=x.device) if covariates is None else covariates)
         features = self.head(torch.cat(pooled, dim=1))
         return Output(self.final(features), masks, features)
-
-
-def _to_size(weights: Tensor, level: Tensor) -> Tensor:
-    if level.shape[2] > weights.shape[2] or level.shape[4] > weights.shape[4]:
-        return nn.functional.interpolate(weights, size=level.shape[2:], mode="nearest")
-    return nn.functional.adaptive_avg_pool3d(weights, level.shape[2:])
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -86,7 +86,12 @@ class NetworkSpec(_Part):
     deep_supervision: bool = _field(True, "the mask is also asked for at the decoder's coarser levels")
     mask_pooling: bool = _field(
         True,
-        "with a segmentation pathway: features are also pooled over the predicted tumor and over the band around it",
+        "with a segmentation pathway: features are pooled over the predicted tumor's core, its rim and the tissue "
+        "around it, and not over the whole crop",
+    )
+    rim_voxels: int = _field(2, "width of that rim, and of the tissue around, in voxels of the crop", ge=1, le=10)
+    pooled_levels: int | None = _field(
+        None, "levels that are pooled, the input being the first; all if left out (few patients: few levels)", ge=1
     )
     covariates: list[str] = _field(list, "clinical columns that join the pooled features")
     pretrained: str | None = _field(None, "file with weights to start from (safetensors, or the built-in liver CNN's)")

@@ -18,7 +18,7 @@ from hepacast.modelling.frozen_models import youden_cutoff
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.study.context import Context
-from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data
+from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data, spec_of
 from hepacast.study.stages.deep_results import adjusted_survival, control_rows, dice_rows, explained, paired_dice
 
 #: Models with a prediction pathway are judged under these names, the main one last.
@@ -113,7 +113,7 @@ def _train(context: Context, data: DeepData, folds: np.ndarray) -> list[Fitted]:
     kinds = [kind for kind in ORDER if kind in options.models]
     jobs = {
         kind: fold_jobs(
-            data.crops, data.targets, folds, options.spec.with_tasks(kind), seed, context.cache / "deep" / kind
+            data.crops, data.targets, folds, spec_of(context).with_tasks(kind), seed, context.cache / "deep" / kind
         )
         for kind in kinds
     }
@@ -168,9 +168,11 @@ def calibration_of(data: DeepData, item: Fitted) -> tuple[float, float]:
 def calibration(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray) -> tuple[float, float]:
     """Intercept and slope of a logistic model of the `known` patients; the slope is not below 0.05."""
     fit = fit_logistic(lp[known][:, None], outcome[known], ["score"])
-    intercept, slope = (float(value) for value in fit.coef)
-    if slope > 0.05:
-        return intercept, slope
+    if fit.ok and float(fit.coef[0]) > 0.05:
+        return float(fit.intercept), float(fit.coef[0])
+    if fit.status == "separated":
+        # The scores part the groups without an error, and have no estimate: they are taken as they are.
+        return 0.0, 1.0
     # Scores that say nothing: everybody gets about the rate, in the order of the scores.
     rate = float(outcome[known].mean())
     return float(np.log(rate / (1 - rate)) - 0.05 * lp[known].mean()), 0.05
@@ -252,7 +254,7 @@ def _permuted(context: Context, data: DeepData, folds: np.ndarray, main: Fitted)
     options = deep_of(context)
     if options.network.outcome != "binary":
         raise ModelError("Outcomes are permuted for networks of an event only.", where="deep.permutations")
-    spec: DeepSpec = options.spec.with_tasks(main.kind)
+    spec: DeepSpec = spec_of(context).with_tasks(main.kind)
     training = np.flatnonzero(folds >= 0)
     aucs = []
     for number in range(options.permutations):

@@ -14,7 +14,7 @@ from hepacast.compute.executor import map_items
 from hepacast.compute.files import atomic_path, read_json
 from hepacast.compute.hashing import hash_file, hash_value
 from hepacast.compute.stages import code_hash
-from hepacast.deep import CropStore, Targets, crop_geometry, crop_mask, crop_patient
+from hepacast.deep import CropStore, DeepSpec, Targets, crop_geometry, crop_mask, crop_patient
 from hepacast.deep.spec import CropSpec
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError
 from hepacast.imaging import Geometry, Volume
@@ -73,6 +73,15 @@ def deep_of(context: Context) -> Deep:
     """The study's networks (the stage is only run where there are some)."""
     assert context.study.deep is not None
     return context.study.deep
+
+
+def spec_of(context: Context) -> DeepSpec:
+    """Crop, network and training, with the file of pretrained weights found beside the study file."""
+    spec = deep_of(context).spec
+    if spec.network.pretrained is None:
+        return spec
+    found = str(context.path(spec.network.pretrained))
+    return spec.model_copy(update={"network": spec.network.model_copy(update={"pretrained": found})})
 
 
 def load_data(context: Context) -> DeepData:

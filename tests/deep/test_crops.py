@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hepacast.deep import CropSpec, DeepSpec, channel_names, crop_geometry, crop_mask, crop_patient, uncrop
+from hepacast.errors import ImageError
+from hepacast.imaging import Geometry, Volume
+
+GRID = Geometry((40, 36, 20), (2.0, 2.0, 5.0), (-30.0, 12.0, 7.0))
+
+
+def _ball(center: tuple[int, int, int] = (10, 18, 20), radius_mm: float = 14.0) -> Volume:
+    k, j, i = np.indices(GRID.shape)
+    distance = ((k - center[0]) * 5.0) ** 2 + ((j - center[1]) * 2.0) ** 2 + ((i - center[2]) * 2.0) ** 2
+    return Volume(distance <= radius_mm**2, GRID)
+
+
+def _image(value: float = 60.0) -> Volume:
+    ramp = np.arange(GRID.size[0], dtype=np.float32)[None, None, :] + np.zeros(GRID.shape, dtype=np.float32)
+    return Volume(ramp + np.float32(value), GRID)
+
+
+def test_a_fixed_box_keeps_millimeters_and_is_centered() -> None:
+    spec = CropSpec(size=(16, 16, 16), size_mm=(48.0, 32.0, 32.0))
+    ball = _ball()
+    grid = crop_geometry(ball, spec)
+    assert grid.spacing == (2.0, 2.0, 3.0)
+    mask = crop_mask(ball, grid)
+    volume = mask.sum() * grid.voxel_volume_mm3
+    assert volume == pytest.approx(ball.array.sum() * GRID.voxel_volume_mm3, rel=0.1)
+    middle = np.argwhere(mask).mean(axis=0)
+    np.testing.assert_allclose(middle, [7.5, 7.5, 7.5], atol=0.6)
+
+
+def test_without_a_box_the_voi_with_its_margin_fills_the_crop() -> None:
+    spec = CropSpec(size=(16, 16, 16), size_mm=None, margin_mm=4.0)
+    ball = _ball()
+    grid = crop_geometry(ball, spec)
+    lengths = np.array(grid.spacing) * 16
+    spans = (np.ptp(np.argwhere(ball.array), axis=0) + 1)[::-1] * np.array(GRID.spacing)
+    np.testing.assert_allclose(lengths, spans + 8.0)
+
+
+def test_a_turned_image_gives_the_same_crop() -> None:
+    turned = Geometry(GRID.size, GRID.spacing, GRID.origin, ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    spec = CropSpec(size=(16, 16, 16), size_mm=(48.0, 32.0, 32.0))
+    image, ball = _image(), _ball()
+    first = crop_patient({"a": image}, {"tumor": ball}, spec)
+    second = crop_patient(
+        {"a": Volume(image.array, turned)}, {"tumor": Volume(ball.array, turned)}, DeepSpec(crop=spec)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_channels_windows_and_scores() -> None:
+    spec = CropSpec(size=(8, 8, 8), size_mm=(30.0, 30.0, 30.0), window=(50.0, 100.0), normalize={"c": "percentile"})
+    images = {"a": _image(-500.0), "b": _image(), "c": _image(1000.0)}
+    crop = crop_patient(images, {"tumor": _ball()}, spec, modalities={"b": "MR"})
+    assert crop.shape == (3, 8, 8, 8)
+    assert crop.dtype == np.float32
+    assert (crop[0] == -1.0).all()
+    assert abs(crop[1].mean()) < 1e-4
+    assert crop[1].std() == pytest.approx(1.0, abs=1e-3)
+    assert crop[2].min() == 0.0
+    assert crop[2].max() == 1.0
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("zeros", 0.0), ("mean", 1.0)])
+def test_a_missing_phase_follows_the_policy(policy: str, expected: float) -> None:
+    spec = CropSpec(size=(8, 8, 8), size_mm=(20.0, 20.0, 20.0), channels=["a", "b"], window=(0.0, 2.0), missing=policy)
+    crop = crop_patient({"a": _image(100.0)}, {"tumor": _ball()}, spec)
+    assert (crop[1] == expected).all()
+
+
+def test_flags_say_what_is_there_and_an_error_names_the_patient() -> None:
+    spec = CropSpec(size=(8, 8, 8), size_mm=(20.0, 20.0, 20.0), channels=["a", "b"], missing="flag")
+    crop = crop_patient({"b": _image()}, {"tumor": _ball()}, spec)
+    assert crop.shape[0] == len(channel_names(spec, ["a", "b"])) == 4
+    assert (crop[0] == 0).all()
+    assert (crop[2] == 0).all()
+    assert (crop[3] == 1).all()
+    strict = CropSpec(channels=["a", "b"])
+    with pytest.raises(ImageError, match="'a' is missing"):
+        crop_patient({"b": _image()}, {"tumor": _ball()}, strict, patient="P7")
+    with pytest.raises(ImageError, match="no center"):
+        crop_patient({"a": _image()}, {"tumor": Volume(np.zeros(GRID.shape, dtype=bool), GRID)}, CropSpec())
+    with pytest.raises(ImageError, match="no mask of"):
+        crop_patient({"a": _image()}, {"liver": _ball()}, CropSpec())
+
+
+def test_a_map_comes_back_to_its_place() -> None:
+    spec = CropSpec(size=(24, 24, 24), size_mm=(60.0, 48.0, 48.0))
+    ball = _ball()
+    grid = crop_geometry(ball, spec)
+    back = uncrop(crop_mask(ball, grid).astype(np.float32), grid, GRID) >= 0.5
+    dice = 2 * (back & ball.array).sum() / (back.sum() + ball.array.sum())
+    assert dice > 0.9
+
+
+@pytest.mark.parametrize("rules", [{"size": (4, 16, 16)}, {"size_mm": (0.0, 1.0, 1.0)}, {"window": (50.0, 0.0)}])
+def test_impossible_crops_are_refused(rules: dict) -> None:
+    with pytest.raises(ValueError):
+        CropSpec(**rules)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hepacast.compute.hashing import hash_file
+from hepacast.deep import DeepSpec, NetworkSpec, TrainedNetwork
+from hepacast.deep.blocks import region_pool, regions_of, spread_cube
+from hepacast.deep.networks import MultiTaskNet, count_parameters
+from hepacast.deep.pretrained import load_pretrained
+from hepacast.deep.training import new_network
+from hepacast.errors import ModelError
+
+
+@pytest.mark.parametrize("encoder", ["resnet10", "resnet18", "resnet34", "resnet50"])
+@pytest.mark.parametrize("dimensions", ["3d", "2.5d"])
+def test_outputs_have_their_shapes(encoder: str, dimensions: str) -> None:
+    spec = NetworkSpec(encoder=encoder, dimensions=dimensions, width=4, stages=3, features=6)
+    network = MultiTaskNet(spec, channels=2, covariates=1).eval()
+    output = network(torch.randn(2, 2, 10, 16, 24), torch.zeros(2, 1))
+    assert output.outcome.shape == (2, 1)
+    assert output.features.shape == (2, 6)
+    assert output.masks[0].shape == (2, 1, 10, 16, 24)
+    assert len(output.masks) == spec.stages
+
+
+@pytest.mark.parametrize("stem", [1, 2])
+def test_single_task_variants_share_the_encoder(stem: int) -> None:
+    whole = DeepSpec(network=NetworkSpec(encoder="resnet10", width=4, stages=2, stem_stride=stem))
+    networks = {
+        kind: new_network(whole.with_tasks(kind), 1, 0, 3) for kind in ("multi-task", "classifier", "segmenter")
+    }
+    image = torch.randn(1, 1, 8, 8, 8)
+    classifier, segmenter = networks["classifier"].eval()(image), networks["segmenter"].eval()(image)
+    assert classifier.masks == ()
+    assert segmenter.outcome is None
+    first = networks["multi-task"].encoder.state_dict()
+    for kind in ("classifier", "segmenter"):
+        other = networks[kind].encoder.state_dict()
+        assert all(torch.equal(value, other[name]) for name, value in first.items())
+
+
+def test_deeper_encoders_have_more_weights() -> None:
+    sizes = [count_parameters(MultiTaskNet(NetworkSpec(encoder=name, width=4), 1)) for name in ("resnet10", "resnet34")]
+    assert sizes[0] < sizes[1]
+
+
+def test_the_outcome_does_not_bend_the_mask() -> None:
+    network = MultiTaskNet(NetworkSpec(encoder="resnet10", width=4, stages=2), 1)
+    network(torch.randn(2, 1, 8, 8, 8)).outcome.sum().backward()
+    assert all(item.grad is None for item in network.decoder.parameters())
+
+
+def test_pooling_over_a_region_is_its_mean_and_sd() -> None:
+    generator = np.random.default_rng(1)
+    x, mask = generator.standard_normal((1, 2, 5, 5, 5)), generator.random((1, 1, 5, 5, 5)) < 0.4
+    pooled = region_pool(torch.tensor(x), torch.tensor(mask.astype(float)))[0].numpy()
+    inside = x[0][:, mask[0, 0]]
+    np.testing.assert_allclose(pooled[:2], inside.mean(axis=1))
+    np.testing.assert_allclose(np.exp(pooled[2:]), inside.std(axis=1), rtol=1e-3)
+
+
+def test_core_rim_and_surroundings_of_a_cube() -> None:
+    cube = torch.zeros(1, 1, 11, 11, 11)
+    cube[..., 3:8, 3:8, 3:8] = 1.0
+    core, rim, around = regions_of(cube, 1)[0]
+    assert float(core.sum()) == 27
+    assert float(rim.sum()) == 125 - 27
+    assert float(around.sum()) == 343 - 125
+    assert float((core * rim).sum()) == 0
+
+
+def test_channels_go_to_their_voxels() -> None:
+    x = torch.arange(8.0).reshape(1, 8, 1, 1, 1)
+    np.testing.assert_array_equal(spread_cube(x, (2, 2, 2))[0, 0].numpy(), np.arange(8.0).reshape(2, 2, 2))
+
+
+def test_a_saved_network_predicts_the_same(cubes, small, tmp_path: Path) -> None:
+    crops, _ = cubes
+    network = new_network(small, 1, 0, 1)
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    trained = TrainedNetwork(small.network, 1, weights, shift=0.3, feature_scale=np.ones((8, 2)))
+    path = tmp_path / "network.safetensors"
+    trained.save(path)
+    again = TrainedNetwork.load(path)
+    np.testing.assert_array_equal(again.apply(crops).scores, trained.apply(crops).scores)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ModelError, match="cannot be read"):
+        TrainedNetwork.load(path)
+    with pytest.raises(ModelError, match="do not fit"):
+        TrainedNetwork.from_parts(trained.to_json(), {"x": np.zeros(1)})
+    with pytest.raises(ModelError, match="not what the network was trained on"):
+        trained.apply(np.zeros((1, 2, 16, 16, 16), dtype=np.float32))
+
+
+def test_pretrained_weights_are_taken_by_checksum_alone(small, tmp_path: Path) -> None:
+    source = new_network(small, 1, 0, 11)
+    path = tmp_path / "encoder.safetensors"
+    weights = {name: value.numpy() for name, value in source.state_dict().items()}
+    TrainedNetwork(small.network, 1, weights).save(path)
+    network = new_network(small, 1, 0, 5)
+    taken = load_pretrained(network, path, hash_file(path))
+    assert len(taken) == len(network.encoder.state_dict())
+    assert torch.equal(network.encoder.stem[0].weight, source.encoder.stem[0].weight)
+    with pytest.raises(ModelError, match="not the ones"):
+        load_pretrained(network, path, "0" * 64)
+    with pytest.raises(ModelError, match="does not exist"):
+        load_pretrained(network, tmp_path / "none.safetensors", "0" * 64)
+    other = MultiTaskNet(NetworkSpec(encoder="resnet10", width=6, stages=2), 3)
+    with pytest.raises(ModelError, match="Nothing"):
+        load_pretrained(other, path, hash_file(path))
+    with pytest.raises(ValueError, match="checksum"):
+        NetworkSpec(pretrained="x.safetensors")
