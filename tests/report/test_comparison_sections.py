@@ -41,6 +41,7 @@ FUSION = {
         }
         for name in ("ResNet-18 3D", "ResNet-50 2.5D")
     ],
+    "choices": [{"score": "Radscore", "nested": estimate(0.77), "sets": {"validation": 0.78}}],
     "notes": {},
 }  # fmt: skip
 
@@ -131,7 +132,8 @@ def test_numbers_of_the_competitors_are_those_of_the_file(fused):
     table = fusion.competitors_table(results, results.fusion)
     text = table.to_csv()
     assert "Logistic regression *" in text and "Support vector machine *" not in text
-    assert "0.810" in text and "4/5" in text and "0.790 (0.720–0.860)" in text
+    assert "4/5" in text and "0.790 (0.720–0.860)" in text
+    assert "As chosen in each fold,,0.770 (0.700–0.840),0.780" in text
     rows = fusion.networks_table(results.fusion).rows
     assert rows[0].cells == ("ResNet-18 3D", "123,456", "2", "3–4", "10.2")
 
@@ -157,7 +159,7 @@ def test_index_table(fused):
 
 def test_preprocessing_says_what_was_kept(fused):
     words = fusion.build_preprocessing(load_results(fused))[0].text
-    assert "arterial 11%" in words and "In 1 case it did not" in words
+    assert "arterial 11%" in words and "In 1 of 60 registrations it did not" in words
 
 
 def test_every_builder_omits_itself(complete):

@@ -9,7 +9,7 @@ from hepacast.figures import Picture, draw_segmentation_examples
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
 from hepacast.report.content.models import logistic_table
-from hepacast.report.formatting import MISSING, listing, number, plural
+from hepacast.report.formatting import MISSING, listing, number
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.comparison import Competitor, FusionResult, Preprocessing
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
@@ -59,13 +59,14 @@ def _preprocessing_text(item: Preprocessing) -> str:
             f"The bias field that N4 took out varied by (standard deviation, median of the patients): {shown}."
         )
     kept = sum(entry.n_kept for entry in item.summary.registration.values())
+    done = sum(entry.n for entry in item.summary.registration.values())
     if item.summary.registration:
         texts.append(
             f"Phases were registered to the {item.reference} one ({{registration}}). "
             + (
                 "Registration raised the mutual information in every patient."
                 if not kept
-                else f"In {plural(kept, 'case')} it did not, and the position by the headers was kept."
+                else f"In {kept} of {done} registrations it did not, and the position by the headers was kept."
             )
         )
     return " ".join(texts) or "The intensities were brought to one scale."
@@ -115,39 +116,34 @@ def _text(item: FusionResult) -> str:
         f"{c.name} ({c.score}, in {c.times_chosen} of {item.folds} outer folds)" for c in item.competitors if c.chosen
     ]
     text = (
-        f"{len(item.competitors)} classifiers and networks competed. Which one makes a score was decided by the AUC in "
-        "inner folds alone; the AUC in the outer folds, whose patients had no say, judges the choice ({competitors}). "
+        f"{len(item.competitors)} classifiers and networks competed ({{competitors}}). Within each outer fold the AUC "
+        "in the inner folds alone decided which one makes a score, so the outer fold's patients had no say. The best "
+        "of several looks better than it is; the AUC of the choice itself says by how much. "
         f"In the final models: {listing(winners)}."
     )
     return text + "".join(f" {note}." for note in item.notes.values())
 
 
 def competitors_table(results: Results, item: FusionResult) -> Table:
-    """Inner, nested and frozen AUC of every competitor."""
+    """Cross-validated and frozen AUC of every competitor, and of the choice among them."""
     sets = list(dict.fromkeys(name for c in item.competitors for name in c.sets))
+
+    def other(found: dict[str, float]) -> list[str]:
+        return [number(found[name], 3) if name in found else MISSING for name in sets]
+
     rows: list[Row] = []
     for score in dict.fromkeys(c.score for c in item.competitors):
         rows.append(Row((score,), "group"))
         for c in (c for c in item.competitors if c.score == score):
-            cells = [
-                f"{c.name}{' *' if c.chosen else ''}",
-                number(c.inner_auc, 3),
-                f"{c.times_chosen}/{item.folds}",
-                estimate(c.nested),
-                *(number(c.sets[name], 3) if name in c.sets else MISSING for name in sets),
-            ]
-            rows.append(Row(tuple(cells), "indent"))
-    columns = [
-        "Competitor",
-        "Inner AUC",
-        "Chosen",
-        f"Nested AUC ({confidence(results)})",
-        *(set_label(s) for s in sets),
-    ]
+            name = f"{c.name}{' *' if c.chosen else ''}"
+            rows.append(Row((name, f"{c.times_chosen}/{item.folds}", estimate(c.nested), *other(c.sets)), "indent"))
+        for choice in (choice for choice in item.choices if choice.score == score):
+            rows.append(Row(("As chosen in each fold", "", estimate(choice.nested), *other(choice.sets)), "indent"))
+    columns = ["Competitor", "Chosen", f"Cross-validated AUC ({confidence(results)})", *(set_label(s) for s in sets)]
     notes = [
-        "* in the final models. Inner AUC: mean of the inner folds, all training patients; it decides. Chosen: outer "
-        "folds in which the inner result chose it. Nested AUC: mean of the outer folds (limits by Nadeau and Bengio's "
-        "variance). Other columns: AUC of the frozen competitor.",
+        "* in the final models. Chosen: outer folds in which the inner result chose it. Cross-validated AUC: mean of "
+        "the outer folds (limits by Nadeau and Bengio's variance); of the best of several it flatters, that of the "
+        "choice does not. Other columns: AUC of the frozen score.",
     ]
     return make_table("Classifiers and networks", columns, rows, notes)
 
@@ -156,14 +152,14 @@ def _competitors_figure(results: Results, item: FusionResult) -> FigureBlock:
     def row(c: Competitor) -> ScoreRow:
         return ScoreRow(f"{c.name}, {c.score}", c.nested.value, c.nested.low, c.nested.high, c.chosen)
 
-    groups = {"Nested cross-validation": [row(c) for c in item.competitors]}
+    groups = {"Cross-validation": [row(c) for c in item.competitors]}
     for name in dict.fromkeys(name for c in item.competitors for name in c.sets):
         groups[set_label(name)] = [
             ScoreRow(f"{c.name}, {c.score}", c.sets.get(name, float("nan")), marked=c.chosen) for c in item.competitors
         ]
     alt = "; ".join(f"{c.name} ({c.score}) {number(c.nested.value, 3)}" for c in item.competitors)
     caption = "AUC of all competitors; those in the final models in color, chosen without a look at these numbers."
-    panel = Panel(partial(draw_scores, groups, x_label=f"AUC ({confidence(results)})"), f"Nested AUC: {alt}")
+    panel = Panel(partial(draw_scores, groups, x_label=f"AUC ({confidence(results)})"), f"Cross-validated AUC: {alt}")
     return FigureBlock("competitors-figure", caption, (panel,))
 
 

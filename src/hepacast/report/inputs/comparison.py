@@ -53,9 +53,9 @@ class Competitor:
     Parameters
     ----------
     inner_auc
-        In the inner folds of all training patients: what decides.
+        In the inner folds of all training patients: what decides in the final models.
     nested
-        In the outer folds: what judges.
+        Cross-validated: mean of the folds, with limits.
     sets
         AUC in the other sets.
     times_chosen
@@ -72,6 +72,15 @@ class Competitor:
     sets: dict[str, float] = field(default_factory=dict)
     times_chosen: int = 0
     chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A score as it was chosen within each outer fold: AUC of the choice itself, and of the final choice elsewhere."""
+
+    score: str
+    nested: Estimate
+    sets: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class FusionResult:
 
     folds: int
     competitors: list[Competitor]
+    choices: list[Choice] = field(default_factory=list)
     networks: list[TrainedVariant] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 

@@ -38,7 +38,7 @@ def fusion_json(
     analysis: Analysis,
     networks: NetworkScores | None,
 ) -> dict[str, Any]:
-    """Every competitor: AUC in the inner folds (which decides), in the outer ones (which judges), in other sets."""
+    """Every competitor: cross-validated AUC, in how many outer folds it was chosen, AUC in other sets."""
     rows = []
     for item in final.candidates:
         column = f"{item.part}/{item.name}"
@@ -62,7 +62,31 @@ def fusion_json(
                 "chosen": item.chosen,
             }
         )
-    return {"folds": rules.folds, "competitors": rows, "networks": _networks(rules, networks), "notes": final.notes}
+    return {
+        "folds": rules.folds,
+        "competitors": rows,
+        "choices": _choices(rules, outer, final, outcome, analysis),
+        "networks": _networks(rules, networks),
+        "notes": final.notes,
+    }
+
+
+def _choices(
+    rules: Fusion, outer: list[ViewResult], final: ViewResult, outcome: pd.Series, analysis: Analysis
+) -> list[dict[str, Any]]:
+    """Every score as it was chosen within each outer fold: what the choice itself is worth."""
+    rows = []
+    for score in final.scores.columns:
+        aucs = [_auc(outcome, r.scores.loc[list(r.risks.index), score]) for r in outer]
+        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1))
+        sets = {
+            name: _auc(analysis.outcome, final.scores.loc[analysis.cohort.members(name), score])
+            for name in dict.fromkeys(analysis.cohort.sets)
+            if name != "training"
+        }
+        nested = {"value": judged.estimate, "low": max(0.0, judged.low), "high": min(1.0, judged.high)}
+        rows.append({"score": score, "nested": nested, "sets": sets})
+    return rows
 
 
 def _auc(outcome: pd.Series, score: pd.Series) -> float:

@@ -25,6 +25,8 @@ from hepacast.study.stages.radiomics import analysis_cohort
 FILE = "indexes.json"
 #: A score that fewer patients of a set have is not compared there.
 FEWEST = 10
+#: Scores whose value is another score's or a sum, and whose grade is what is used; from best to worst.
+GRADED = {"mALBI": ("1", "2a", "2b", "3"), "up-to-seven": ("within", "beyond")}
 #: Predictions of the main model by set: cross-validated in training, frozen elsewhere.
 _KINDS = {"training": "nested"}
 
@@ -84,7 +86,10 @@ def _is_input(names: list[str], key: str) -> bool:
 
 
 def _ordinal(name: str, scored: pd.DataFrame) -> pd.Series:
-    """The score's value: for a grade that is no number (within, beyond) the value that stands behind it."""
+    """The score's value; for those that are a grade of another's value, the grade's place."""
+    if name in GRADED:
+        places = {grade: float(place) for place, grade in enumerate(GRADED[name])}
+        return scored[f"{name}_grade"].map(places).astype(float)
     return pd.Series(scored[name], index=scored.index, dtype=float)
 
 
