@@ -58,3 +58,13 @@ def draw_segmentation_examples(
         handles = [Line2D([], [], color=color, linewidth=2) for color in legend.values()]
         figure.legend(handles, list(legend), loc="outside lower center", ncols=len(legend))
     return figure
+
+
+@styled
+def draw_picture(pixels: np.ndarray, *, width_mm: float = DOUBLE_COLUMN_MM) -> Figure:
+    """One picture over the whole width, as it is: it has its own titles."""
+    figure = new_figure(width_mm, width_mm * pixels.shape[0] / pixels.shape[1], constrained=False)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.axis("off")
+    axes.imshow(pixels, cmap="gray", interpolation="none", aspect="auto")
+    return figure

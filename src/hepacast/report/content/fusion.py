@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hepacast.figures import Picture, draw_segmentation_examples
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
+from hepacast.figures.images import draw_picture
 from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
 from hepacast.report.content.models import logistic_table
 from hepacast.report.formatting import MISSING, listing, number
@@ -47,7 +47,7 @@ def build_preprocessing(results: Results) -> list[Block]:
 def _picture(path: str) -> Figure:
     from matplotlib.image import imread
 
-    return draw_segmentation_examples([Picture(imread(path))], columns=1)
+    return draw_picture(imread(path))
 
 
 def _preprocessing_text(item: Preprocessing) -> str:
