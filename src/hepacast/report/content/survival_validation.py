@@ -86,8 +86,8 @@ def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> Figu
     shown = "; ".join(f"{labels.get(n) or feature_label(n)} {percent(v, 0)}" for n, v in pairs[:20])
     more = f" (the 20 most frequent of {len(pairs)})" if len(pairs) > 20 else ""
     caption = (
-        f"Stability of the selection: how often {_KINDS.get(kind, kind)} were chosen when the chain was refitted{more}; "
-        "those of the final model are filled."
+        f"Stability of the selection: how often {_KINDS.get(kind, kind)} were chosen when the chain was refitted"
+        f"{more}; those of the final model are filled."
     )
     return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),), supplementary=True)
 

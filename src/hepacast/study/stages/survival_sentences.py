@@ -58,15 +58,15 @@ def modelling_sentences(
         texts.append(
             "Ties were handled by Efron's method; proportional hazards were tested by scaled Schoenfeld residuals "
             "[@zph]. Where a predictor separated the events, Firth's penalized likelihood was used [@heinze-cox]. "
-            f"Risks {by_word(context)} {horizon_text(context)} {outcome.unit} come from the baseline hazard estimated by Breslow's "
-            "method."
+            f"Risks {by_word(context)} {horizon_text(context)} {outcome.unit} come from the baseline hazard estimated "
+            "by Breslow's method."
         )
     if fitted.binary_ is not None:
         texts.append(_binary(context, outcome, fitted))
     rule = _CUTS[context.study.evaluation.risk_groups]
     texts.append(
-        f"Patients were divided into risk groups by a cut-off of the risk {by_word(context)} {context.study.outcome.horizons[-1]:g} "
-        f"{outcome.unit} that was fixed in the training set: {rule}."
+        f"Patients were divided into risk groups by a cut-off of the risk {by_word(context)} "
+        f"{context.study.outcome.horizons[-1]:g} {outcome.unit} that was fixed in the training set: {rule}."
     )
     texts.append(
         f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "
@@ -97,9 +97,9 @@ def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) 
     model = fitted.binary_.frozen_
     horizon = context.study.outcome.horizons[-1]
     return (
-        f"A binary (logistic) model of {outcome.positive} {by_word(context)} {horizon:g} {outcome.unit} was fitted as well. Its "
-        f"{model.n_censored} training patients who were censored before that time were not dropped in silence and not "
-        "counted as free of the event: patients with a known state were weighted by the inverse of their probability "
+        f"A binary (logistic) model of {outcome.positive} {by_word(context)} {horizon:g} {outcome.unit} was fitted as "
+        f"well. Its {model.n_censored} training patients who were censored before that time were not dropped in silence "
+        "and not counted as free of the event: patients with a known state were weighted by the inverse of their probability "
         "of not being censored [@ipcw], and standard errors are robust."
     )
 

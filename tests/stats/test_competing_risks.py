@@ -1,0 +1,114 @@
+"""Aalen-Johansen, Fine-Gray and Firth's Cox model: identities that hold exactly, and edges."""
+
+import numpy as np
+import pytest
+
+from hepacast.errors import ModelError, OutcomeError
+from hepacast.stats.competing_risks import (
+    check_codes,
+    cumulative_incidence,
+    fit_fine_gray,
+    never_after_competing,
+)
+from hepacast.stats.cox import fit_cox
+from hepacast.stats.cox_checks import compare_concordance, concordance
+from hepacast.stats.cox_firth import fit_cox_firth
+from hepacast.stats.kaplan_meier import kaplan_meier
+
+
+@pytest.fixture
+def drawn():
+    """Follow-up with ties: matrix, times to the event, observed times and codes (0, 1)."""
+    rng = np.random.default_rng(0)
+    n = 150
+    x = rng.normal(size=(n, 2))
+    event_time = np.ceil(rng.exponential(np.exp(-0.7 * x[:, 0])) * 20)
+    censored = np.ceil(rng.exponential(30, n))
+    return x, event_time, np.minimum(event_time, censored), (event_time <= censored).astype(float)
+
+
+def test_without_competing_events_incidence_is_one_minus_kaplan_meier(drawn):
+    _, _, times, events = drawn
+    incidence, curve = cumulative_incidence(times, events), kaplan_meier(times, events)
+    np.testing.assert_allclose(1 - incidence.incidence, curve.survival, atol=1e-14)
+    known = np.isfinite(curve.std_error)
+    np.testing.assert_allclose(incidence.std_error[known], (curve.survival * curve.std_error)[known], atol=1e-12)
+
+
+def test_incidences_and_survival_add_up_to_one(drawn):
+    _, _, times, events = drawn
+    codes = np.where((events == 1) & (np.arange(len(events)) % 3 == 0), 2, events)
+    found = cumulative_incidence(times, codes)
+    free = kaplan_meier(times, (codes > 0).astype(float))
+    np.testing.assert_allclose(found.incidence + found.competing + free.survival, 1, atol=1e-12)
+    assert ((found.lower <= found.incidence) & (found.incidence <= found.upper)).all()
+    assert found.at([0.0])[0] == 0
+    assert found.n_competing == int((codes == 2).sum())
+
+
+def test_standard_error_of_incidence_is_that_of_resampling(drawn):
+    _, _, times, events = drawn
+    codes = np.where((events == 1) & (np.arange(len(events)) % 3 == 0), 2, events)
+    found, rng = cumulative_incidence(times, codes), np.random.default_rng(1)
+    rows = (rng.integers(0, len(times), len(times)) for _ in range(400))
+    spread = np.std([cumulative_incidence(times[i], codes[i]).at([20.0])[0] for i in rows])
+    at = int(np.searchsorted(found.time, 20.0, side="right")) - 1
+    np.testing.assert_allclose(found.std_error[at], spread, rtol=0.12)
+
+
+def test_fine_gray_without_competing_events_is_cox(drawn):
+    x, _, times, events = drawn
+    fine_gray, cox = fit_fine_gray(x, times, events), fit_cox(x, times, events, ties="breslow")
+    np.testing.assert_allclose(fine_gray.coef, cox.coef, atol=1e-10)
+    np.testing.assert_allclose(fine_gray.baseline_hazard, cox.baseline_hazard, rtol=1e-9)
+
+
+def test_fine_gray_without_censoring_keeps_competing_patients_at_risk_for_ever(drawn):
+    x, event_time, _, _ = drawn
+    codes = np.where(np.arange(len(event_time)) % 3 == 0, 2, 1)
+    for_ever = np.where(codes == 2, event_time.max() + 1, event_time)
+    cox = fit_cox(x, for_ever, (codes == 1).astype(float), ties="breslow")
+    np.testing.assert_allclose(fit_fine_gray(x, event_time, codes).coef, cox.coef, atol=1e-10)
+
+
+def test_codes_other_than_three_are_refused():
+    with pytest.raises(OutcomeError, match="Events must be coded"):
+        check_codes([1, 2, 3], [0, 1, 3])
+    with pytest.raises(ModelError, match="needs events"):
+        fit_fine_gray(np.arange(4.0), [1, 2, 3, 4], [0, 2, 0, 2])
+
+
+def test_a_competing_event_counts_as_never_in_concordance():
+    times, events = never_after_competing([1, 2, 3, 4], [1, 2, 0, 1])
+    assert times[1] > 4
+    assert events.tolist() == [1, 0, 0, 1]
+
+
+def test_firth_is_finite_where_cox_runs_away():
+    times = np.arange(1.0, 21.0)
+    early = (times <= 10).astype(float)
+    events = np.ones(20)
+    assert fit_cox(early, times, events).status == "diverging"
+    found = fit_cox_firth(early, times, events)
+    assert np.isfinite(found.fit.coef).all()
+    assert np.isfinite(found.fit.se).all()
+    assert found.fit.coef[0] > 2
+    assert found.p_values[0] < 0.001
+
+
+def test_firth_is_close_to_cox_in_a_large_sample(drawn):
+    x, _, times, events = drawn
+    found, cox = fit_cox_firth(x, times, events), fit_cox(x, times, events, ties="breslow")
+    np.testing.assert_allclose(found.fit.coef, cox.coef, atol=0.02)
+    np.testing.assert_allclose(found.p_values, cox.to_frame()["p"], atol=0.02)
+
+
+def test_a_score_compared_with_itself_does_not_differ(drawn):
+    x, _, times, events = drawn
+    first, second = concordance(times, events, -x[:, 0]), concordance(times, events, x[:, 1])
+    assert compare_concordance(first, first)[:3] == (0.0, 0.0, 0.0)
+    difference, se, z, p = compare_concordance(first, second)
+    assert difference == first.c - second.c
+    assert se > 0
+    assert 0 < p < 1
+    assert np.sign(z) == np.sign(difference)
