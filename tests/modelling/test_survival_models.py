@@ -20,7 +20,6 @@ from hepacast.modelling.survival_logistic import LogisticAt, states_at
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
 from hepacast.modelling.survival_validation import leave_one_center_out_survival, nested_survival
-from hepacast.stats.cox import fit_cox
 from hepacast.stats.kaplan_meier import log_rank
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.penalized import glmnet_path

@@ -261,7 +261,9 @@ def _shares(bundle: Bundle, name: str, row: pd.DataFrame, values: Mapping[str, C
                 found.append(Share(RADSCORE, "Radscore, constant part", "", float(share)))
         elif term is not None:
             spec = bundle.column(term.source)
-            label = spec.label if term.level is None else f"{spec.label}: {term.level}"
+            # A binary column holds 0 and 1: which of them the patient has stands beside the bar.
+            named = term.level is not None and spec.kind != "binary"
+            label = f"{spec.label}: {term.level}" if named else spec.label
             found.append(Share(str(item), label, values[term.source].shown, float(share)))
         else:
             found.append(Share(str(item), str(item), f"{row[item].iloc[0]:.4g}", float(share)))

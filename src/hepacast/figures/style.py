@@ -43,7 +43,7 @@ GRAY = "#6B6B6B"
 LIGHT_GRAY = "#C9C9C9"
 PALE = "#F2F4F6"
 #: The model names of a binary study keep one colour in every figure of a report.
-MODEL_COLORS = {"combined": VERMILION, "clinical": BLUE, "radiomics": GREEN}
+MODEL_COLORS = {"combined": VERMILION, "clinical": BLUE, "radiomics": GREEN, "binary": PURPLE}
 
 _FONT_FOLDER = Path(__file__).parent / "fonts"
 FONT_FILES = {

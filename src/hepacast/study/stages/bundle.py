@@ -9,8 +9,10 @@ import hepacast
 from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import read_cohort
 from hepacast.compute.files import read_json, write_text
-from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
+from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
 from hepacast.study.context import Context
+from hepacast.study.stages.deep_bundle import write_network_bundle
 from hepacast.study.stages.modelling import require_frozen
 from hepacast.study.stages.radiomics import load_settings
 
@@ -19,6 +21,7 @@ FILE = "model.hepacast"
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage. A chain without a formula gives no bundle, but a note that says so."""
+    write_network_bundle(context, folder)
     frozen = require_frozen(context)
     if "unavailable" in frozen:
         write_text(folder / "no-bundle.txt", f"{frozen['unavailable']}\n")
@@ -33,7 +36,7 @@ def write(context: Context, folder: Path) -> None:
 
 def make_bundle(context: Context) -> Bundle:
     """The bundle of a finished run."""
-    models = FrozenModels.from_dict(require_frozen(context))
+    models = load_models(require_frozen(context))
     cohort = read_cohort(context.out / "cohort")
     wanted = {name for model in models.models.values() for name in model.names if name != RADSCORE}
     described = read_json(context.out / "modelling" / "models.json")
@@ -42,7 +45,7 @@ def make_bundle(context: Context) -> Bundle:
         columns=tuple(spec for spec in cohort.table.specs if spec.name in wanted),
         features=_recipe(context),
         nomogram=_without_example(described.get("nomogram")),
-        card=_card(context, described),
+        card=_card(context, described, survival=isinstance(models, FrozenSurvivalModels)),
     )
 
 
@@ -73,11 +76,10 @@ def _recipe(context: Context) -> FeatureRecipe:
     )
 
 
-def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
+def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dict[str, Any]:
     study, out = context.study, context.out
     outcome, flow = read_json(out / "cohort" / "outcome.json"), read_json(out / "modelling" / "flow.json")
-    evaluation = read_json(out / "evaluation" / "evaluation.json")
-    validation = read_json(out / "modelling" / "validation.json")
+    validation = read_json(out / "modelling" / f"{'survival_' if survival else ''}validation.json")
     segmentation = out / "segmentation" / "segmentation.json"
     return {
         "name": study.name,
@@ -88,10 +90,7 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
         "population": {"included": flow["included"], "sets": flow["sets"]},
         "models": described["names"],
         "cutoffs": described["cutoffs"],
-        "performance": {
-            name: {model: {"auc": item["auc"], "brier": item["brier"]} for model, item in part["models"].items()}
-            for name, part in evaluation["sets"].items()
-        },
+        "performance": _survival_performance(context) if survival else _performance(context),
         "validation": {
             name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
             for name, item in validation["models"].items()
@@ -106,4 +105,27 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
                 if (out / name / "stage.json").is_file()
             },
         },
+    }
+
+
+def _performance(context: Context) -> dict[str, Any]:
+    evaluation = read_json(context.out / "evaluation" / "evaluation.json")
+    return {
+        name: {model: {"auc": item["auc"], "brier": item["brier"]} for model, item in part["models"].items()}
+        for name, part in evaluation["sets"].items()
+    }
+
+
+def _survival_performance(context: Context) -> dict[str, Any]:
+    """C, and AUC and Brier score by horizon."""
+    evaluation = read_json(context.out / "evaluation" / "survival.json")
+    return {
+        name: {
+            model: {
+                "c": item["c"],
+                "horizons": [{key: at[key] for key in ("time", "auc", "brier")} for at in item["horizons"]],
+            }
+            for model, item in part["models"].items()
+        }
+        for name, part in evaluation["sets"].items()
     }

@@ -308,7 +308,7 @@ def write(context: Context, folder: Path) -> None:
 
 
 def _sentences(cohort: Cohort, tables: dict[str, Any]) -> list[dict[str, Any]]:
-    sizes = {name: int((cohort.sets == name).sum()) for name in dict.fromkeys(cohort.sets)}
+    sizes = {name: len(patients) for name, patients in cohort.flow.sets}
     parts = ", ".join(f"{n} in the {name} set" for name, n in sizes.items())
     who = f"Of {len(cohort.flow.reviewed)} patients reviewed, {len(cohort.patients)} were included ({parts})."
     outcome = f"The outcome was {cohort.outcome.name}: {cohort.outcome.source}."
