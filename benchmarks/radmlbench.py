@@ -1,12 +1,12 @@
 """AUC of the one default classifier on a folder of radiomics tables, by repeated 10-fold cross-validation.
 
-    python benchmarks/radmlbench.py --data DIR [--repeats 30] [--chain auto] [--workers 2] --json FILE [--page FILE.md]
+    python benchmarks/radmlbench.py --data DIR [--repeats 30] [--chain auto] [--workers 2] --json FILE [--page FILE]
 
 Every table of the folder (`*.gz`, `*.csv`, `*.csv.gz`) is read: the column ``Target`` is the label (1/0, True/False),
 other columns that hold numbers are features. Identifiers are left out, numbers or words: in some tables the patients
-are numbered by class, and the number would give the label away. Each repeat divides the patients anew; the AUC of a repeat is that of all its out-of-fold risks together (pooled, as published for these
-tables), and a table's AUC is the mean over repeats. Results are written after every repeat: the same command goes on
-where it was stopped.
+are numbered by class, and the number would give the label away. Each repeat divides the patients anew; the AUC of a
+repeat is that of all its out-of-fold risks together (pooled, as published for these tables), and a table's AUC is the
+mean over repeats. Results are written after every repeat: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -30,6 +30,18 @@ from hepacast.stats.ranks import auc_from_ranks
 
 TARGET = "Target"
 IDENTIFIERS = frozenset({"id", "patient", "patientid", "case", "caseid", "subject", "subjectid", "index", "unnamed:0"})
+
+
+PAGE = """\
+Made by `benchmarks/radmlbench.py`: {count} repeats of 10-fold cross-validation, AUC of all out-of-fold scores together,
+mean over the repeats (SD over repeats in parentheses). One default for every table, nothing tuned to a table; every
+choice is made inside the training part of a fold. Columns that number the patients are left out: in two of these tables
+patients are numbered by class, and with that column the AUC is 0.98 and more.
+
+The published columns are another kind of number: for each table the best of 616 pipelines, and the best of 49 with
+LASSO and logistic regression, *chosen by the same cross-validation that is printed*, so they are too high by what
+choosing gains. A single pipeline that is fixed beforehand has no such gain.
+"""
 
 
 def tables(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -116,22 +128,8 @@ def page(found: dict[str, Any], chain: str) -> str:
     rows = found["tables"]
     repeats = sorted({row["repeats"] for row in rows})
     count = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
-    lines = [
-        f"# The default `{chain}` on {len(rows)} radiomics tables",
-        "",
-        f"Made by `benchmarks/radmlbench.py`: {count} repeats of 10-fold cross-validation, AUC of all out-of-fold scores",
-        "together, mean over the repeats (SD over repeats in parentheses). One default for every table, nothing tuned to a",
-        "table; every choice is made inside the training part of a fold. Columns that number the patients are left out: in",
-        "two of these tables patients are numbered by class, and with that column the AUC there is 0.98 and more.",
-        "",
-        "The published columns are another kind of number: for each table the best of 616 pipelines, and the best of 49",
-        "with LASSO and logistic regression, *chosen by the same cross-validation that is printed*, so they are too high",
-        "by what choosing gains. A single pipeline that is fixed beforehand has no such gain.",
-        "",
-        f"| | mean AUC | {chain} is higher in |",
-        "|---|---|---|",
-        f"| {chain} | {found['mean_auc']:.3f} | |",
-    ]
+    lines = [f"# The default `{chain}` on {len(rows)} radiomics tables", "", *PAGE.format(count=count).splitlines(), ""]
+    lines += [f"| | mean AUC | {chain} is higher in |", "|---|---|---|", f"| {chain} | {found['mean_auc']:.3f} | |"]
     for key, name in (("published_lasso", "best LASSO + logistic regression of 49"), ("published_best", "best of 616")):
         if f"mean_{key}" in found:
             known = sum(key in row for row in rows)

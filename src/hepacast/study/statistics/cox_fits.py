@@ -148,6 +148,7 @@ def _validated_cox(
     if used < n_boot:
         notes.append(f"{n_boot - used} of {n_boot} bootstrap samples had no estimate and are left out.")
     if used < MIN_SAMPLES:
+        notes.append("Too few bootstrap samples had an estimate for an optimism correction.")
         return None
 
     def draw() -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,8 @@ class EvaluationResult(StatisticsResult):
         for name, item in found.models.items():
             reasons = [item.roc.reason, item.reason, *(item.calibration.notes if item.calibration else ())]
             notes.extend(f"{name}: {reason}" for reason in reasons if reason)
+            if math.isinf(item.cutoff):
+                notes.append(f"{name}: Youden's index is greatest where all patients count alike: no cut-off is of use.")
             if item.roc.auc < 0.5:
                 notes.append(f"{name}: the AUC is below 0.5, since higher values are taken to mean the event.")
         return paragraphs(head, text_table(self._models()), pairs, note_lines(notes))
@@ -67,7 +70,7 @@ class EvaluationResult(StatisticsResult):
             columns[name] = [
                 with_limits(item.roc.auc, *item.roc.auc_ci),
                 p_value(item.roc.p),
-                f"{item.cutoff:.4g} ({'given' if item.cutoff_source == 'given' else 'Youden'})",
+                _cutoff(item.cutoff, item.cutoff_source),
                 *(_share(value) for value in (row.sensitivity, row.specificity, row.ppv, row.npv, row.accuracy)),
                 with_limits(fit.brier, *item.brier_ci) if fit else NOT_THERE,
                 with_limits(fit.slope.estimate, *fit.slope.ci) if fit else NOT_THERE,
@@ -123,6 +126,12 @@ class EvaluationResult(StatisticsResult):
             if item.calibration is not None:
                 found[f"calibration-{name}"] = partial(self.found.plot, "calibration", model=name)
         return found
+
+
+def _cutoff(value: float, source: str) -> str:
+    if math.isinf(value):
+        return "all positive (Youden)" if value < 0 else "all negative (Youden)"
+    return f"{value:.4g} ({'given' if source == 'given' else 'Youden'})"
 
 
 def _share(value: Proportion) -> str:

@@ -1,0 +1,198 @@
+"""Every `hepacast stats` command on tables that are not as one would wish: a right answer, or clear words."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def plain() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    n = 60
+    return pd.DataFrame(
+        {
+            "y": (rng.random(n) < 0.4).astype(int),
+            "a": rng.normal(size=n).round(3),
+            "b": rng.normal(size=n).round(3),
+            "g": rng.choice(["u", "v"], n),
+            "p": rng.random(n).round(3),
+            "q": rng.random(n).round(3),
+            "t": rng.exponential(300, n).round(0) + 1,
+            "e": (rng.random(n) < 0.6).astype(int),
+        }
+    )
+
+
+def holes(values: pd.Series) -> pd.Series:
+    found = values.astype(object)
+    found.iloc[::7] = None
+    return found
+
+
+def spoiled(kind: str) -> pd.DataFrame:
+    d = plain()
+    if kind == "missing":
+        return d.assign(**{name: holes(d[name]) for name in ("y", "a", "g", "p", "t")})
+    return {
+        "constant": d.assign(a=1.0, p=0.5, t=100.0),
+        "empty": d.assign(a=None),
+        "one class": d.assign(y=1, e=1, g="u"),
+        "no events": d.assign(y=0, e=0),
+        "separated": d.assign(a=2 * d.y + d.q, p=0.8 * d.y + 0.1, g=np.where(d.y == 1, "u", "v")),
+        "tied": d.assign(t=(d.t // 400 + 1) * 400, p=d.p.round(1)),
+        "three rows": d.iloc[:3],
+        "negative": d.assign(t=d.t.where(d.index > 2, -5)),
+    }[kind]
+
+
+KINDS = ("missing", "constant", "empty", "one class", "no events", "separated", "tied", "three rows", "negative")
+COX = ("--time", "t", "--event", "e")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "describe": ("describe", "--by", "y"),
+    "tableone": ("tableone", "--by", "g"),
+    "logistic": ("logistic", "--outcome", "y", "--predictors", "a,b,g"),
+    "evaluate": ("evaluate", "--outcome", "y", "--models", "p,q", "--bootstrap", "10"),
+    "nomogram": ("nomogram", "--outcome", "y", "--predictors", "a,b", "--bootstrap", "0"),
+    "spline": ("nomogram", "--outcome", "y", "--predictors", "a,b", "--spline", "a:4", "--bootstrap", "0"),
+    "Cox nomogram": ("nomogram", *COX, "--predictors", "a,b", "--at", "200", "--bootstrap", "0"),
+    "groups": ("survival", *COX, "--group", "g", "--at", "200"),
+    "maxstat": ("survival", *COX, "--score", "a", "--cut", "maxstat", "--at", "200"),
+    "median": ("survival", *COX, "--score", "a", "--at", "200"),
+    "Cox": ("survival", *COX, "--predictors", "a,b,g"),
+}
+#: What must be refused, and the word that the message must hold; everything else must give an answer.
+REFUSED: dict[tuple[str, str], str] = {
+    **{(c, "one class"): "class" for c in ("logistic", "evaluate", "nomogram", "spline")},
+    **{(c, "no events"): "class" for c in ("logistic", "evaluate", "nomogram", "spline")},
+    **{(c, "empty"): "every" for c in ("logistic", "nomogram", "spline", "Cox nomogram", "maxstat", "median", "Cox")},
+    **{(c, "constant"): "constant" for c in ("nomogram", "spline", "Cox nomogram")},
+    **{(c, "constant"): "same for all" for c in ("maxstat", "median")},
+    **{(c, "three rows"): "few" for c in ("logistic", "nomogram", "spline")},
+    **{(c, "negative"): "negative" for c in ("Cox nomogram", "groups", "maxstat", "median", "Cox")},
+    ("Cox nomogram", "no events"): "events",
+    ("Cox nomogram", "three rows"): "estimate",
+    ("Cox nomogram", "tied"): "200",
+    ("maxstat", "no events"): "events",
+    ("maxstat", "three rows"): "maxstat",
+}
+
+
+def bare_nan(text: str) -> bool:
+    return bool(re.search(r"(?<![\w])(nan|NaN|inf|-inf|None)(?![\w])", text))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_answer_or_what_is_wrong(hepacast, table, command: str, kind: str) -> None:
+    name, *options = COMMANDS[command]
+    code, out, err = hepacast("stats", name, table(spoiled(kind)), *options)
+    assert "Traceback" not in err
+    if (command, kind) in REFUSED:
+        assert code == 2, out
+        assert REFUSED[(command, kind)] in err
+        return
+    assert code == 0, err
+    assert not bare_nan(out), out
+
+
+def finite_or_none(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(finite_or_none(item) for item in value.values())
+    if isinstance(value, list):
+        return all(finite_or_none(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def test_numbers_that_do_not_exist_stand_beside_their_reason(numbers, table) -> None:
+    separated = numbers("stats", "evaluate", table(spoiled("separated")), *COMMANDS["evaluate"][1:])
+    assert finite_or_none(separated)
+    model = separated["models"]["p"]
+    assert model["auc"] == 1.0 and model["slope"] is None
+    assert any("separate" in note for note in model["calibration"]["notes"])
+    constant = numbers("stats", "logistic", table(spoiled("constant")), *COMMANDS["logistic"][1:])
+    assert finite_or_none(constant)
+    assert any("one value only" in note or "constant" in note for note in constant["notes"])
+
+
+def test_missing_values_are_left_out_and_counted(numbers, table) -> None:
+    d = spoiled("missing")
+    complete = d.dropna(subset=["y", "p", "q"])
+    found = numbers("stats", "evaluate", table(d), *COMMANDS["evaluate"][1:])
+    alone = numbers("stats", "evaluate", table(complete, "complete.csv"), *COMMANDS["evaluate"][1:])
+    assert found["models"]["p"]["auc"] == alone["models"]["p"]["auc"]
+    assert found["flow"] != alone["flow"]
+
+
+def ratings(**changes: Any) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = [{"s": s, "r": r, "v": 10 + s + rng.normal()} for s in range(12) for r in ("A", "B")]
+    return pd.DataFrame(rows).assign(**changes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (ratings(v=5.0), "equal"),
+        (ratings().query("r == 'A'"), "two subjects"),
+        (ratings().query("s == 0"), "two subjects"),
+        (pd.concat([ratings(), ratings().iloc[:2]]), "two ratings"),
+    ],
+)
+def test_ratings_that_cannot_be_judged(hepacast, table, rows: pd.DataFrame, message: str) -> None:
+    code, _, err = hepacast("stats", "agreement", table(rows), "--subject", "s", "--rater", "r", "--value", "v")
+    assert code == 2 and message in err
+
+
+def test_agreement_with_holes_and_one_category(hepacast, table) -> None:
+    words = ("--subject", "s", "--rater", "r", "--value", "v")
+    holed = ratings()
+    holed.loc[::9, "v"] = None
+    code, out, _ = hepacast("stats", "agreement", table(holed), *words)
+    assert code == 0 and "left out" in out and not bare_nan(out)
+    code, out, _ = hepacast("stats", "agreement", table(ratings(v="high"), "one.csv"), *words)
+    assert code == 0 and "at least two categories" in out and not bare_nan(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--prevalence", "0"), "between 0 and 1"),
+        (("--prevalence", "1.2"), "between 0 and 1"),
+        (("--prevalence", "0.3", "--r2", "0.9"), "not possible"),
+        (("--rate", "0", "--time-point", "2", "--follow-up", "2"), "above 0"),
+        (("--prevalence", "0.3", "--shrinkage", "1"), "between 0 and 1"),
+        ((), "prevalence"),
+    ],
+)
+def test_sample_sizes_that_cannot_be(hepacast, options: tuple[str, ...], message: str) -> None:
+    code, _, err = hepacast("stats", "samplesize", "--parameters", "10", *options)
+    assert code == 2 and message in err
+
+
+def test_too_few_bootstrap_samples_are_said(hepacast, table) -> None:
+    for outcome in (("--outcome", "y"), (*COX, "--at", "200")):
+        words = ("--predictors", "a,b", "--bootstrap", "5")
+        code, out, _ = hepacast("stats", "nomogram", table(plain()), *outcome, *words)
+        assert code == 0 and "Too few bootstrap samples" in out
+
+
+def test_results_show_themselves(table) -> None:
+    from hepacast.study.statistics import describe, evaluate, logistic, survival
+
+    path = table(plain())
+    found = [
+        describe(path, by="y"),
+        logistic(path, outcome="y", predictors="a,b"),
+        evaluate(path, outcome="y", models="p,q", n_boot=5),
+        survival(path, time="t", event="e", group="g"),
+    ]
+    for result in found:
+        assert len(result.to_frame()) > 0
+        assert result._repr_html_().startswith("<pre>")
+    for result in found[2:]:
+        assert result.plot().axes
