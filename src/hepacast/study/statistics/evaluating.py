@@ -57,7 +57,7 @@ class EvaluationResult(StatisticsResult):
             reasons = [item.roc.reason, item.reason, *(item.calibration.notes if item.calibration else ())]
             notes.extend(f"{name}: {reason}" for reason in reasons if reason)
             if math.isinf(item.cutoff):
-                notes.append(f"{name}: Youden's index is greatest where all patients count alike: no cut-off is of use.")
+                notes.append(f"{name}: Youden's index is greatest where all patients count alike: no cut-off helps.")
             if item.roc.auc < 0.5:
                 notes.append(f"{name}: the AUC is below 0.5, since higher values are taken to mean the event.")
         return paragraphs(head, text_table(self._models()), pairs, note_lines(notes))
