@@ -8,7 +8,7 @@ from typing import Any
 from hepacast.compute.files import read_json
 from hepacast.compute.progress import Reporter, SilentReporter
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
-from hepacast.study.demo_parts import SMALL_TRAINING, make_once, run_demo_study, tell_truth
+from hepacast.study.demo_parts import SMALL_CROP, SMALL_NETWORK, SMALL_TRAINING, make_once, run_demo_study, tell_truth
 from hepacast.study.run import RunResult
 from hepacast.study.template import recipe_values
 
@@ -88,9 +88,9 @@ def demo_study(seed: int, effect: str) -> dict[str, Any]:
     study["images"]["segmentation"]["labels"] = dict(LABELS)
     study["images"]["preprocessing"]["bias_voxel_mm"] = 14.0
     study["fusion"]["deep"] = {
-        "crop": {"voi": "tumor", "size": [12, 24, 24], "size_mm": [72.0, 96.0, 96.0]},
-        "network": {"tasks": "classifier", "width": 8, "stages": 3, "features": 16, "stem_stride": 1},
-        "training": SMALL_TRAINING | {"epochs": 24},
+        "crop": dict(SMALL_CROP),
+        "network": dict(SMALL_NETWORK),
+        "training": dict(SMALL_TRAINING),
     }
     study["evaluation"] = {"bootstrap": 200}
     return study

@@ -18,14 +18,19 @@ _MADE = "made.json"
 
 #: Study settings that end in minutes on two cores: small crops, small networks, few epochs.
 SMALL_TRAINING: dict[str, Any] = {
-    "batch": 16,
-    "warmup_epochs": 1.0,
-    "patience": 8,
+    "epochs": 16,
+    "batch": 8,
     "learning_rate": 3e-3,
-    "ema": 0.9,
+    "warmup_epochs": 1.0,
+    "inner_fraction": 0.0,
+    "ema": 0.95,
     "checkpoint_every": 50,
     "device": "cpu",
+    # Elastic changes and turns cost more than these small networks themselves.
+    "augment": {"elastic": 0.0, "low_resolution": 0.0, "geometric": 0.3},
 }
+SMALL_NETWORK: dict[str, Any] = {"tasks": "classifier", "width": 8, "stages": 3, "features": 32}
+SMALL_CROP: dict[str, Any] = {"voi": "tumor", "size": [20, 32, 32], "size_mm": [96.0, 96.0, 96.0]}
 
 
 def make_once(
