@@ -21,6 +21,11 @@ def model_label(name: str) -> str:
     return capital(name.replace("_", " "))
 
 
+def model_word(name: str) -> str:
+    """A model's name inside a sentence: ``combined``, ``DLRCR``."""
+    return name.replace("_", " ")
+
+
 def set_label(name: str) -> str:
     """``validation`` -> ``Validation set``."""
     if name == "nested":

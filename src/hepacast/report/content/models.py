@@ -6,7 +6,7 @@ from functools import partial
 
 from hepacast.figures import ForestRow, draw_forest, draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
-from hepacast.report.content.common import Omit, event_names, is_finite
+from hepacast.report.content.common import Omit, event_names, is_finite, main_model, model_label
 from hepacast.report.content.compared import comparison_table
 from hepacast.report.formatting import MINUS, listing, number, p_value, plural, ratio_with_interval, significant
 from hepacast.report.inputs import LassoPath, Logistic, RadiomicsModel, Radscore, Results, Term
@@ -51,7 +51,7 @@ def build_clinical(results: Results) -> list[Block]:
     if models.radiomics is not None:
         parts.append(("Radiomics model", models.radiomics.final))
     if models.combined is not None:
-        parts.append(("Combined model", models.combined.final))
+        parts.append((f"{model_label(main_model(results))} model", models.combined.final))
     fitted = [(name, model) for name, model in parts if model is not None and model.terms]
     if fitted:
         blocks.append(TableBlock("multivariate", logistic_table(fitted)))
@@ -72,7 +72,7 @@ def build_supplement(results: Results) -> list[Block]:
         blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))
     final = models.combined.final if models.combined is not None else models.clinical.final if models.clinical else None
     if final is not None and final.terms:
-        blocks.append(_forest(final, "combined" if models.combined is not None else "clinical"))
+        blocks.append(_forest(final, main_model(results) if models.combined is not None else "clinical"))
     return blocks
 
 

@@ -24,6 +24,7 @@ from hepacast.report.content.common import (
     main_model,
     model_label,
     model_names,
+    model_word,
     percent_estimate,
     set_label,
 )
@@ -213,7 +214,7 @@ def delong_table(results: Results) -> Table:
         if item.comparisons:
             rows.append(Row((set_label(name),), "group"))
         for c in item.comparisons:
-            pair = f"{model_label(c.first)} against {model_label(c.second).lower()}"
+            pair = f"{model_label(c.first)} against {model_word(c.second)}"
             cells = [pair, estimate(c.difference), number(c.z, 2), p_value(c.p)]
             rows.append(Row((*cells, *((_change(c.nri), _change(c.idi)) if more else ())), "indent"))
     ci = confidence(results)

@@ -11,6 +11,7 @@ from hepacast.report.content.common import (
     main_model,
     model_label,
     model_names,
+    model_word,
     result_of,
     set_label,
     validation_of,
@@ -94,7 +95,7 @@ def _comparison(results: Results) -> list[str]:
         return []
     main = main_model(results)
     parts = [
-        f"against {model_label(c.second if c.first == main else c.first).lower()} {p_sentence(c.p)}"
+        f"against {model_word(c.second if c.first == main else c.first)} {p_sentence(c.p)}"
         for c in item.comparisons
         if main in (c.first, c.second)
     ]
