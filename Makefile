@@ -6,11 +6,12 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-C demo-D test test-slow bench docs lint format clean help
+.PHONY: demo demo-B demo-C demo-D test test-slow bench docs lint format clean help
 
 help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
-	@echo "make demo-C     study C (proliferative), make demo-D: study D (early-recurrence); small networks, on the CPU"
+	@echo "make demo-B     study B (tace-response), demo-C: study C (proliferative), demo-D: study D (early-recurrence);"
+	@echo "                small networks, on the CPU"
 	@echo "make test       the tests (make test-slow: the long ones)"
 	@echo "make lint       style, types, import contracts"
 	@echo "make docs       the documentation, in site/"
@@ -35,6 +36,9 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 
 demo: $(VENV)/.run
 	$(BIN)/hepacast demo --out $(OUT)
+
+demo-B: $(VENV)/.run
+	$(BIN)/hepacast demo --study tace-response --out $(OUT)-B
 
 demo-C: $(VENV)/.dev
 	$(BIN)/hepacast demo --study proliferative --out $(OUT)-C

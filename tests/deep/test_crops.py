@@ -53,6 +53,16 @@ def test_a_turned_image_gives_the_same_crop() -> None:
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
+def test_what_lies_far_away_changes_nothing() -> None:
+    spec = CropSpec(size=(8, 8, 8), size_mm=(24.0, 24.0, 24.0), window=(70.0, 200.0))
+    image, ball = _image(), _ball()
+    far = image.array.copy()
+    far[:, :3] = 300.0
+    far[:, -3:] = 300.0
+    first, second = (crop_patient({"a": image.with_array(item)}, {"tumor": ball}, spec) for item in (image.array, far))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_channels_windows_and_scores() -> None:
     spec = CropSpec(size=(8, 8, 8), size_mm=(30.0, 30.0, 30.0), window=(50.0, 100.0), normalize={"c": "percentile"})
     images = {"a": _image(-500.0), "b": _image(), "c": _image(1000.0)}

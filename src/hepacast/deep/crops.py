@@ -94,7 +94,7 @@ def crop_patient(
     rules = spec.crop if isinstance(spec, DeepSpec) else spec
     target = crop_geometry(_voi(masks, rules, patient), rules)
     names = rules.channels or list(volumes)
-    voi = resample_mask(masks[rules.voi], reference=target, threshold=0.5).array
+    voi = crop_mask(masks[rules.voi], target)
     channels: list[Floats32 | None] = []
     for name in names:
         volume = volumes.get(name)
@@ -112,7 +112,7 @@ def crop_patient(
 
 def crop_mask(mask: Volume, target: Geometry) -> npt.NDArray[np.bool_]:
     """A mask on a crop's grid, (z, y, x)."""
-    return np.asarray(resample_mask(mask, reference=target, threshold=0.5).array, dtype=bool)
+    return np.asarray(resample_mask(_around(mask, target), reference=target, threshold=0.5).array, dtype=bool)
 
 
 def uncrop(crop: npt.NDArray[np.floating], target: Geometry, reference: Geometry) -> Floats32:
@@ -149,14 +149,36 @@ def _channel(
     """One sequence on the crop's grid, normalized. Fine grids are smoothed first, so that nothing is skipped over."""
     from scipy import ndimage
 
+    darkest = float(volume.array.min())
+    volume = _around(volume, target)
     ratio = np.array(target.spacing) / np.array(volume.geometry.spacing)
     if (ratio > 1.5).any():
         sigma = np.where(ratio > 1.5, 0.4 * ratio, 0.0)[::-1]
         smooth = ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest")
         volume = volume.with_array(smooth)
-    crop = resample_image(volume, reference=target).array
+    crop = resample_image(volume, reference=target, fill=darkest).array
     how = spec.normalize.get(name) or ("zscore" if modalities.get(name) == "MR" else "window")
     return normalize(crop, how, voi, Window(*spec.window))
+
+
+def _around(volume: Volume, target: Geometry) -> Volume:
+    """The part of an image that a crop can see, with a margin of four of the crop's voxels: a whole CT is large."""
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in target.size], indexing="ij"), dtype=float).reshape(3, -1)
+    points = target.affine_lps @ np.vstack([ends, np.ones(ends.shape[1])])
+    places = (np.linalg.inv(volume.geometry.affine_lps) @ points)[:3]
+    margin = np.ceil(4.0 * max(target.spacing) / np.array(volume.geometry.spacing)) + 1
+    size = np.array(volume.geometry.size)
+    low = np.clip(np.floor(places.min(axis=1) - margin), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(places.max(axis=1) + margin) + 1, low + 1, size).astype(int)
+    origin = (volume.geometry.affine_lps @ [*low.astype(float), 1.0])[:3]
+    part = volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
+    geometry = Geometry(
+        size=(int(high[0] - low[0]), int(high[1] - low[1]), int(high[2] - low[2])),
+        spacing=volume.geometry.spacing,
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
+        direction=volume.geometry.direction,
+    )
+    return Volume(np.ascontiguousarray(part), geometry)
 
 
 def normalize(crop: npt.NDArray[np.floating], how: str, voi: npt.NDArray[np.bool_], window: Window) -> Floats32:

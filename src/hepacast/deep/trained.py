@@ -121,7 +121,7 @@ class TrainedNetwork:
         text = json.dumps(to_jsonable(self.to_json()), allow_nan=False)
         with atomic_path(path) as temporary:
             save_file(
-                {name: np.ascontiguousarray(value) for name, value in self.weights.items()},
+                {name: np.asarray(value, order="C") for name, value in self.weights.items()},
                 temporary,
                 {"hepacast": text},
             )

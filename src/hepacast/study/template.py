@@ -22,14 +22,12 @@ from hepacast.study.schema import Study
 
 RECIPES: dict[str, str] = {
     "ptlf": "liver failure after TACE: nnU-Net masks, radiomics of parenchyma and tumor, nomogram",
-    "tace-response": "objective response to TACE; survival by risk group",
+    "tace-response": "objective response to TACE: multi-task network beside other models; survival by risk group",
     "proliferative": "proliferative HCC: deep-learning radiomics, applied to ablation and TACE cohorts with follow-up",
     "early-recurrence": "early recurrence after resection: three MR sequences, networks, staging systems compared",
 }
 #: What of a recipe's published study this version does not do yet.
-NOT_YET: dict[str, str] = {
-    "tace-response": "the multi-task network",
-}
+NOT_YET: dict[str, str] = {}
 _WIDTH = 100
 
 
