@@ -22,6 +22,7 @@ from hepacast.study.schema import Study
 
 RECIPES: dict[str, str] = {
     "ptlf": "liver failure after TACE: nnU-Net masks, radiomics of parenchyma and tumor, nomogram",
+    "ptlf-end-to-end": "the same, and a network that predicts from image and laboratory values without the two steps",
     "tace-response": "objective response to TACE: multi-task network beside other models; survival by risk group",
     "proliferative": "proliferative HCC: deep-learning radiomics, applied to ablation and TACE cohorts with follow-up",
     "early-recurrence": "early recurrence after resection: three MR sequences, networks, staging systems compared",
@@ -42,7 +43,10 @@ def recipe_values(recipe: str) -> dict[str, Any]:
     if recipe not in RECIPES:
         raise StudyFileError(f"There is no recipe {recipe!r}.", expected=", ".join(RECIPES))
     source = files("hepacast.study") / "recipes" / f"{recipe}.yaml"
-    return typing.cast(dict[str, Any], yaml.safe_load(source.read_text(encoding="utf-8")))
+    values = typing.cast(dict[str, Any], yaml.safe_load(source.read_text(encoding="utf-8")))
+    base = values.pop("base", None)
+    # A recipe may name another one that it adds to; its own parts take the place of the other's.
+    return values if base is None else recipe_values(base) | values
 
 
 def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False) -> list[Path]:

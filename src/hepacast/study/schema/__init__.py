@@ -58,7 +58,7 @@ class Study(Part):
 
     hepacast: Literal[1] = option(1, "version of this format")
     name: str = option(..., "short title of the study", example="Liver failure after TACE")
-    recipe: Literal["ptlf", "tace-response", "proliferative", "early-recurrence"] = option(
+    recipe: Literal["ptlf", "ptlf-end-to-end", "tace-response", "proliferative", "early-recurrence"] = option(
         "ptlf", "the published study that this one follows"
     )
     seed: int = option(2024, "the one seed of every random choice", ge=0)
