@@ -104,7 +104,7 @@ def _one(
 ) -> tuple[Array, Array, float]:
     """Values, their standard errors, and the base of one patient; all of its orders are scored in one table."""
     generator = rng(seed, "shapley", patient.index[0])
-    columns = [patient.columns.get_indexer(names) for names in parts.values()]
+    columns = [patient.columns.get_indexer(pd.Index(names)) for names in parts.values()]
     orders, starts = [], []
     for _ in range(pairs):
         order = generator.permutation(len(columns))

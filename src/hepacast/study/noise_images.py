@@ -77,7 +77,7 @@ def _elsewhere(image: npt.NDArray[np.generic], inside: Bool, vois: Bool, generat
         return inside
     low, high = voxels.min(axis=0), voxels.max(axis=0)
     few = voxels if len(voxels) <= _LOOKED_AT else voxels[generator.choice(len(voxels), _LOOKED_AT, replace=False)]
-    floor, ceiling = float(image.min()), float(np.percentile(image, 99))
+    floor, ceiling = float(np.min(image.astype(float))), float(np.percentile(image.astype(float), 99))
     air = floor + 0.1 * (ceiling - floor)
     best, least = np.zeros(3, dtype=np.int64), np.inf
     for _ in range(_PLACES):

@@ -151,7 +151,8 @@ def _subgroups(found: PredictionScrutiny) -> list[Block]:
     rows = found.subgroups.rows
     if len(rows) < 2:
         return _said("Subgroups", found.subgroups.reason)
-    areas, lines = [], []
+    areas: list[AreaRow] = []
+    lines: list[Row] = []
     for row in rows:
         first = not any(line.label == row.group and line.heading for line in areas)
         if row.level and first:
@@ -162,7 +163,7 @@ def _subgroups(found: PredictionScrutiny) -> list[Block]:
         areas.append(AreaRow(f"{label} ({row.events}/{row.n})", row.auc, row.auc_low, row.auc_high))
         auc = with_interval(row.auc, row.auc_low, row.auc_high, 3) if is_finite(row.auc) else row.reason or MISSING
         cells = (label, f"{row.events} / {row.n}", auc, number(row.observed_expected, 2), number(row.slope, 2))
-        lines.append(Row(cells, "indent" if row.level else "plain"))
+        lines.append(Row(cells, "indent" if row.level else "body"))
     where = set_label(found.subgroups.set).lower()
     caption = f"The {found.model} model in subgroups, {where} (events/patients); gray line: all patients."
     notes = [

@@ -82,7 +82,7 @@ def _centers(context: Context, analysis: Analysis, models: StudyModels) -> dict[
     for (model, fold), part in found.predictions.groupby(["model", "fold"], sort=False):
         entry = {
             "model": model,
-            "center": found.labels[int(fold)],
+            "center": found.labels[int(str(fold))],
             "n": len(part),
             "events": int(part["outcome"].sum()),
         }
