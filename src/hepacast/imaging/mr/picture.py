@@ -95,7 +95,8 @@ def _draw(
         shown = [window.apply(array) for array in pair]
         boards = [checkerboard(gray, array, (step_x, step_y)) for array in shown]
         bottom = total - top - head - (row + 1) * height - row * 5.0
-        for column, picture in enumerate([*shown, *boards]):
+        pictures: list[npt.NDArray[Any]] = [*shown, *boards]
+        for column, picture in enumerate(pictures):
             left = label_mm + column * (width + gap)
             axes = figure.add_axes((left / DOUBLE_COLUMN_MM, bottom / total, width / DOUBLE_COLUMN_MM, height / total))
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(0, size[0], size[1], 0), interpolation="nearest")

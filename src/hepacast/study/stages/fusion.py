@@ -186,7 +186,8 @@ def _apparent(final: ViewResult, outcome: pd.Series) -> pd.DataFrame:
 
 def _logit(risks: pd.DataFrame) -> pd.DataFrame:
     inside = risks.clip(1e-12, 1 - 1e-12)
-    return np.log(inside / (1 - inside))
+    odds = inside / (1 - inside)
+    return odds.apply(np.log)
 
 
 def _frozen(final: ViewResult, analysis: Analysis) -> list[pd.DataFrame]:
