@@ -193,8 +193,10 @@ def adjusted_survival(context: Context, data: DeepData, risks: np.ndarray, cutof
         names = [label, *(_named(data, column) for column in table.columns[1:])]
         try:
             fit = fit_cox(table.to_numpy(), follow_up.time[table.index], follow_up.event[table.index], names)
-        except ModelError:
-            # Too few events for so many factors: there is no model to show.
+        except (ModelError, np.linalg.LinAlgError):
+            # Too few events for so many factors, or a group without any: there is no model to show.
+            continue
+        if fit.status != "ok":
             continue
         shown = fit.to_frame(context.study.evaluation.confidence)
         rows += [
