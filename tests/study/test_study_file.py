@@ -105,3 +105,14 @@ def test_any_text_gives_a_study_or_a_clear_error(text):
 def test_a_missing_file_names_the_next_step(tmp_path):
     with pytest.raises(StudyFileError, match="hepacast init"):
         load_study(tmp_path / "none.yaml")
+
+
+def test_a_column_that_numbers_the_patients_is_no_feature():
+    import pandas as pd
+
+    from hepacast.study.stages.feature_table import _counts_rows
+
+    assert _counts_rows(pd.Series(range(100, 130)))
+    assert not _counts_rows(pd.Series([1.0, 2.0, 3.0]))
+    assert not _counts_rows(pd.Series([float(k * k) for k in range(30)]))
+    assert not _counts_rows(pd.Series([float("nan")] * 30))

@@ -66,6 +66,10 @@ def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
             why = "its name begins with no VOI prefix" if column is None else "it holds no numbers"
             findings.append(Finding("note", "not-a-feature", f"column {header!r} is no feature: {why}"))
             continue
+        if _counts_rows(values):
+            why = "it numbers the patients (where they are sorted by outcome, the number gives it away)"
+            findings.append(Finding("warning", "not-a-feature", f"column {header!r} is left out: {why}"))
+            continue
         text = int((values.isna() & frame[header].notna()).sum())
         if text:
             findings.append(Finding("warning", "not-a-number", f"{text} cells of {header!r} are no numbers: missing"))
@@ -73,6 +77,11 @@ def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
     if not wide:
         raise TableError("The feature table has no feature columns.", where=str(path), remedy="check features.vois")
     return pd.DataFrame(wide, index=index), findings
+
+
+def _counts_rows(values: pd.Series) -> bool:
+    """Whether a column of at least ten rows goes up by one from row to row."""
+    return len(values) >= 10 and bool((values.diff().iloc[1:] == 1).all())
 
 
 def _read(path: Path) -> pd.DataFrame:
