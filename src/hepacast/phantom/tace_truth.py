@@ -36,7 +36,7 @@ class TaceCoefficients:
     vessel: float
 
 
-PLANTED = TaceCoefficients(intercept=0.30, rim=1.90, texture=-1.90, size=-0.45, vessel=-0.60)
+PLANTED = TaceCoefficients(intercept=0.30, rim=2.40, texture=-2.40, size=-0.45, vessel=-0.60)
 NOTHING = TaceCoefficients(intercept=0.15, rim=0.0, texture=0.0, size=0.0, vessel=0.0)
 
 

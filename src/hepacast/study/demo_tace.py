@@ -20,8 +20,22 @@ _MADE = "made.json"
 DEMO_DEEP: dict[str, Any] = {
     "models": ["classifier", "segmenter", "multi-task"],
     "crop": {"voi": "largest(tumor)", "size": [32, 32, 32], "size_mm": [96.0, 96.0, 96.0], "window": [110.0, 220.0]},
-    "network": {"encoder": "resnet10", "width": 8, "stages": 3, "features": 32},
-    "training": {"epochs": 24, "batch": 8, "learning_rate": 0.003, "inner_fraction": 0.0},
+    "network": {
+        "encoder": "resnet10",
+        "width": 8,
+        "stages": 3,
+        "features": 16,
+        "dropout": 0.5,
+        "pooled_levels": 3,
+    },
+    "training": {
+        "epochs": 20,
+        "batch": 8,
+        "learning_rate": 0.003,
+        "weight_decay": 0.05,
+        "inner_fraction": 0.0,
+        "augment": {"intensity": 0.05, "noise": 0.02},
+    },
     "masks": "expert/{patient}.nii.gz",
     "explained": 4,
     "adjust": ["age", "tumor_diameter", "vascular_invasion", "alb"],
@@ -32,7 +46,7 @@ def run_demo(
     out: str | Path,
     *,
     n_training: int = 150,
-    n_validation: int = 110,
+    n_validation: int = 99,
     effect: str = "planted",
     seed: int = 2025,
     segmenter: str | None = None,
@@ -145,6 +159,7 @@ def demo_study(seed: int, effect: str, changes: dict[str, Any]) -> dict[str, Any
     study["intended_use"] = "Demonstration on virtual patients; not for use in patients."
     study["cohort"]["truth"] = "planted.json"
     study["deep"] = DEMO_DEEP
+    study["features"]["settings"] = "early-recurrence"
     # Fewer refits than a real study would want, so that the demo ends in minutes.
     study["modelling"]["validation"] = {"folds": 5, "repeats": 2, "bootstrap": 0, "usual_way": False}
     for key, value in changes.items():
