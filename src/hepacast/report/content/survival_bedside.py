@@ -32,6 +32,7 @@ def build_nomogram(results: Results) -> list[Block]:
     item = survival(results)
     plain = {**spec, "example": None}
     names = ", ".join(entry["label"] for entry in spec["predictors"])
+    below = ", ".join(entry["label"] for entry in spec["outputs"])
     text = (
         "Read the points of each predictor on the upper axis, add them, and read below the total the probability of "
         f"being without {item.models.event} at each horizon."
@@ -41,7 +42,7 @@ def build_nomogram(results: Results) -> list[Block]:
     if spec.get("example"):
         text += " A patient is worked through in {example}."
     caption = f"Nomogram of the {lower_first(model_name(item, item.models.main))} model."
-    panel = Panel(partial(draw_nomogram, plain), f"Nomogram with axes {names}")
+    panel = Panel(partial(draw_nomogram, plain), f"Nomogram with axes {names}; below the total: {below}")
     return [Paragraph(text), FigureBlock("nomogram", caption, (panel,))]
 
 

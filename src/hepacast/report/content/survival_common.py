@@ -82,6 +82,16 @@ def judge(found: SurvivalResults) -> tuple[str, SurvivalSet]:
     raise Omit("the evaluation holds no set")
 
 
+def c_of(item: Survival, name: str, model: str) -> Measured:
+    """C of a model on a set; cross-validated, the mean within folds: different fits have no common scale."""
+    assert item.results is not None
+    entry = item.validation.models.get(model)
+    if name == "nested" and entry is not None and entry.nested is not None:
+        c = entry.nested.c
+        return Measured(c.value, c.low, c.high)
+    return item.results.sets[name].models[model].c
+
+
 def measured(value: Measured, digits: int = 3) -> str:
     """A measure with its limits, or a dash."""
     return with_interval(value.value, value.low, value.high, digits) if math.isfinite(value.value) else MISSING

@@ -8,6 +8,7 @@ from hepacast.report.content.compared import comparison_table
 from hepacast.report.content.patients import _findings, _radiomics_stage
 from hepacast.report.content.survival_common import (
     by_word,
+    c_of,
     horizon,
     horizons,
     judge,
@@ -165,6 +166,10 @@ def design_stages(results: Results, item: Survival) -> list[DesignStage]:
         if item.validation.models.get(item.models.main) is not None:
             lines.append("Nested cross-validation, bootstrap")
         lines.append("C, AUC(t), calibration, decision curves, risk groups")
-        result = f"C {measured(best.c).split(' ')[0]}, {lower_first(set_name(name))}" if best is not None else ""
+        result = (
+            f"C {measured(c_of(item, name, item.models.main)).split(' ')[0]}, {lower_first(set_name(name))}"
+            if best is not None
+            else ""
+        )
         stages.append(DesignStage("Validation", lines, result))
     return stages

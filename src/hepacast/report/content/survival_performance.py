@@ -16,6 +16,7 @@ from hepacast.figures import (
 from hepacast.report.content.common import estimate, is_finite
 from hepacast.report.content.survival_common import (
     by_word,
+    c_of,
     honest_sets,
     judged,
     lower_first,
@@ -116,7 +117,7 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
         for model, result in entry.models.items():
             aucs = {at.time: measured(at.auc) for at in result.horizons}
             cells = [aucs.get(t, MISSING) for t in found.horizons]
-            rows.append(Row((model_name(item, model), measured(result.c), *cells), "indent"))
+            rows.append(Row((model_name(item, model), measured(c_of(item, name, model)), *cells), "indent"))
     heads = [f"AUC at {t:g} {found.unit} (95% CI)" for t in found.horizons]
     notes = [
         "C, Harrell's concordance of the linear predictor. AUC, cumulative/dynamic, weighted for censoring; .5 is "
@@ -124,7 +125,9 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
     ]
     if "nested" in found.sets:
         notes.append(
-            "Cross-validated rows judge the mean risk over the repeats; the mean of C within folds is in {validation}."
+            "Cross-validated: C is the mean within folds; the AUCs judge each patient's mean risk over the repeats, "
+            "all folds together. A model that finds no signal predicts the event rate of its training folds, and its "
+            "AUC over all folds falls below .5: then the C is what to read."
         )
     if "binary" in item.models.names and len(found.horizons) > 1:
         notes.append("A binary model has a risk at its own horizon only.")

@@ -6,6 +6,7 @@ from hepacast.report.content.common import Omit, confidence, estimate, is_finite
 from hepacast.report.content.summary import _patients
 from hepacast.report.content.survival_common import (
     by_word,
+    c_of,
     honest_sets,
     horizon,
     judge,
@@ -47,8 +48,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
     except Omit:
         return shown
     parts = [
-        f"{measured(entry.models[item.models.main].c)}, {lower_first(set_name(name))}"
-        for name, entry in honest_sets(found).items()
+        f"{measured(c_of(item, name, item.models.main))}, {lower_first(set_name(name))}" for name in honest_sets(found)
     ]
     if parts:
         shown.append(("C", f"{'; '.join(parts)} ({confidence(results)}; {item.models.main} model)"))
@@ -59,10 +59,7 @@ def _discrimination(results: Results) -> list[str]:
     item, found = survival(results), judged(results)
     lines = []
     for name in item.models.names:
-        parts = [
-            f"{lower_first(set_name(key))} {measured(entry.models[name].c)}"
-            for key, entry in honest_sets(found).items()
-        ]
+        parts = [f"{lower_first(set_name(key))} {measured(c_of(item, key, name))}" for key in honest_sets(found)]
         lines.append(f"**{model_name(item, name)} model.** C ({confidence(results)}): {'; '.join(parts)}.")
     return lines
 

@@ -1,0 +1,235 @@
+"""Time-to-event studies from the study file to the finished report: the examples on real data, and what is refused."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hepacast.bundle import Bundle, predict
+from hepacast.errors import OutcomeError, StudyFileError, TableError
+from hepacast.report import build_report
+from hepacast.study.load import parse_study
+from hepacast.study.run import run_study
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def shortened(source: Path, folder: Path, **validation: int) -> Path:
+    """A copy of a study file with fewer refits and the HTML report only."""
+    content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    content["modelling"]["validation"] = {"folds": 3, "repeats": 1, "bootstrap": 3, **validation}
+    content.setdefault("evaluation", {})["bootstrap"] = 5
+    content["report"]["formats"] = ["html"]
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def results(folder: Path, name: str) -> dict:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def words(folder: Path) -> str:
+    """The report's text."""
+    html = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+@pytest.fixture(scope="module")
+def mi12(request, tmp_path_factory):
+    data = request.getfixturevalue("data_root")
+    folder = tmp_path_factory.mktemp("mi12")
+    study = shortened(EXAMPLES / "mi12-tace" / "study.yaml", folder)
+    run_study(study, out=folder / "results", data=data, workers=1)
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def data_root():
+    """The folder of real data; skip where a table is absent, fail if it is required."""
+    import os
+
+    root = Path(os.environ.get("HEPACAST_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
+    for name in ("tables/mi12_tace", "tables/asaur_resection"):
+        if not (root / name).exists():
+            message = f"real data not found: {name} (set HEPACAST_DATA to the folder that holds it)"
+            if os.environ.get("HEPACAST_REQUIRE_DATA") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+    return root
+
+
+@pytest.mark.slow
+def test_three_cohorts_give_the_known_concordances(mi12):
+    found = results(mi12, "evaluation/survival.json")
+    sizes = {name: item["n"] for name, item in found["sets"].items() if name != "nested"}
+    assert sizes == {"training": 205, "validation": 192, "external": 181}
+    c = {name: item["models"]["clinical"]["c"]["value"] for name, item in found["sets"].items()}
+    assert round(c["training"], 3) == 0.706
+    assert round(c["external"], 3) == 0.658
+    assert round(c["validation"], 3) == 0.667
+    for name in ("training", "validation", "external"):
+        rows = found["sets"][name]["models"]["clinical"]["horizons"]
+        assert [row["time"] for row in rows] == [180, 365]
+        assert all(0 < row["brier"]["value"] < 0.5 for row in rows)
+        assert all(row["calibration"]["smooth"] for row in rows)
+
+
+@pytest.mark.slow
+def test_impossible_values_are_reported_and_nobody_is_lost(mi12):
+    flow = results(mi12, "modelling/flow.json")
+    assert flow["included"] == flow["reviewed"] == 578
+    findings = results(mi12, "cohort/findings.json")
+    impossible = [item for item in findings if "not possible" in item["message"]]
+    assert {item["patient"] for item in impossible} == {"82", "E-46"}
+
+
+@pytest.mark.slow
+def test_the_report_speaks_of_survival_only(mi12):
+    text = words(mi12)
+    for wanted in ("Harrell", "log-rank", "proportional", "TRIPOD+AI", "External set, 365 days"):
+        assert wanted in text or wanted.lower() in text.lower(), wanted
+    assert "No progression by 365 days" in (mi12 / "report" / "report.html").read_text(encoding="utf-8")
+    for wrong in ("DeLong", "Hosmer", "odds ratio per", "Sensitivity is", "binary outcome", "[@", "nan", "None"):
+        assert wrong not in text, wrong
+    assert not re.search(r"\{[\w-]+\}", text), "a reference was not filled"
+    assert (mi12 / "report" / "figures").is_dir()
+
+
+@pytest.mark.slow
+def test_the_bundle_predicts_what_the_run_predicted(mi12):
+    bundle = Bundle.read(mi12 / "model.hepacast")
+    patient = pd.read_parquet(mi12 / "cohort" / "clinical.parquet").loc["E-15"]
+    labs = {
+        "size": f"{patient['size']:g}",
+        "metastasis": f"{patient['metastasis']:g}",
+        "capsule": "present" if patient["capsule"] else "absent",
+    }
+    found = predict(bundle, labs)
+    rows = pd.read_parquet(mi12 / "modelling" / "predictions.parquet")
+    known = rows[(rows["patient"] == "E-15") & (rows["kind"] == "frozen")].set_index("horizon")["risk"]
+    assert [item.time for item in found.horizons] == [180, 365]
+    for item in found.horizons:
+        np.testing.assert_allclose(item.risk, known[item.time], rtol=1e-10)
+        assert item.low < item.risk < item.high
+    assert "by 365 days" in found.text()
+    assert sum(found.points.values()) == pytest.approx(found.total_points)
+
+
+@pytest.mark.slow
+def test_early_recurrence_counts_the_censored(data_root, tmp_path):
+    study = shortened(EXAMPLES / "asaur-resection" / "study.yaml", tmp_path)
+    run_study(study, out=tmp_path / "results", data=data_root, workers=1)
+    out = tmp_path / "results"
+    models = results(out, "modelling/survival.json")
+    # Recurrence before 24 months in 123, known to be free of it 96, censored before 8: of 227, nobody is dropped.
+    states = models["binary"]
+    assert (states["events"], states["free"], states["censored"]) == (123, 96, 8)
+    assert states["sum_of_weights"] == pytest.approx(227)
+    assert results(out, "modelling/flow.json")["included"] == 227
+    found = results(out, "evaluation/survival.json")
+    assert set(found["sets"]) == {"training", "nested"}
+    state = found["sets"]["training"]["states"][1]
+    assert (state["events"], state["free"], state["censored"]) == (123, 96, 8)
+    measures = {(c["measure"], c["time"]) for c in found["sets"]["nested"]["comparisons"]}
+    assert measures == {("C", None), ("AUC", 24)}
+    text = words(out)
+    assert "8 patients were censored before that time" in text
+    assert "No recurrence before 24 months" in (out / "report" / "report.html").read_text(encoding="utf-8")
+    assert build_report(out, formats=("html",), out=tmp_path / "again").is_file()
+
+
+SMALL = """
+hepacast: 1
+name: Small
+cohort:
+  table: table.csv
+  id: id
+  columns:
+    age: {column: age}
+    time: {column: time, quantity: none, after_event: true}
+    event: {column: event, quantity: none, after_event: true}
+outcome: {definition: survival, columns: {time: time, event: event}, horizons: [HORIZON]}
+modelling:
+  candidates: [age]
+  models: [clinical]
+  selection: given
+  validation: {folds: 3, repeats: 1, bootstrap: 0}
+report: {formats: [html]}
+"""
+
+
+def small(folder: Path, *, events=None, horizon: str = "20", extra: str = "") -> Path:
+    """A study of 40 patients."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "id": [f"P{i:02d}" for i in range(40)],
+            "age": rng.normal(60, 8, 40).round(1),
+            "time": np.arange(1, 41),
+            "event": rng.integers(0, 2, 40) if events is None else events,
+        }
+    )
+    frame.to_csv(folder / "table.csv", index=False)
+    path = folder / "study.yaml"
+    path.write_text(
+        SMALL.replace("HORIZON", horizon).replace("}\nmodelling", f"{extra}}}\nmodelling"), encoding="utf-8"
+    )
+    return path
+
+
+def test_a_study_without_events_is_refused(tmp_path):
+    with pytest.raises(OutcomeError, match="no event"):
+        run_study(small(tmp_path, events=np.zeros(40, dtype=int)), workers=1)
+
+
+def test_a_horizon_outside_follow_up_is_refused_before_any_fit(tmp_path):
+    with pytest.raises(OutcomeError, match="Nothing can be predicted at the horizon 400"):
+        run_study(small(tmp_path, horizon="400"), workers=1)
+
+
+def test_an_event_code_without_a_meaning_is_refused(tmp_path):
+    events = np.tile([0, 1, 2, 1], 10)
+    with pytest.raises((OutcomeError, TableError), match="values other than 0 and 1"):
+        run_study(small(tmp_path, events=events), workers=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"horizons": "[]"}, "needs `horizons`"),
+        ({"horizons": "[30, 20]"}, "above 0 and rising"),
+        ({"definition": "binary-column"}, "belong to `definition: survival`"),
+    ],
+)
+def test_a_wrong_outcome_is_explained(change, message):
+    text = SMALL.replace("HORIZON", "20")
+    if "horizons" in change:
+        text = text.replace("horizons: [20]", f"horizons: {change['horizons']}")
+    if "definition" in change:
+        text = text.replace("definition: survival", f"definition: {change['definition']}")
+    with pytest.raises(StudyFileError, match=re.escape(message)):
+        parse_study(text)
+
+
+@pytest.mark.slow
+def test_competing_events_go_through_the_whole_run(tmp_path):
+    rng = np.random.default_rng(3)
+    events = rng.choice([0, 1, 2], 40, p=[0.2, 0.5, 0.3])
+    study = small(tmp_path, events=events, extra=", event_values: [1], competing_values: [2]")
+    run_study(study, out=tmp_path / "results", workers=1)
+    out = tmp_path / "results"
+    models = results(out, "modelling/survival.json")
+    assert models["competing"] is True
+    assert models["models"]["clinical"]["method"] == "fine-gray"
+    assert models["cause_specific"]["method"] == "cox"
+    groups = results(out, "evaluation/evaluation.json")["survival"]
+    assert all(item["kind"] == "incidence" for item in groups)
+    text = words(out)
+    assert "competing" in text
+    assert "Fine and Gray" in text
+    assert (out / "model.hepacast").is_file()
