@@ -56,10 +56,11 @@ def build(results: Results) -> list[Block]:
     comparisons = delong_table(results)
     if comparisons.rows:
         blocks.append(TableBlock("delong", comparisons))
-    figure = _figure(results, name, item)
-    if figure is not None:
-        blocks.append(figure)
-    return blocks
+    figures = [_figure(results, name, item, ("training", name))]
+    # A second set that no model saw (the external one beside an internal validation set) has a figure of its own.
+    others = [key for key, other in results.evaluation.sets.items() if other.kind == "frozen" and key != name]
+    figures += [_figure(results, key, results.evaluation.sets[key], (key,)) for key in others]
+    return [*blocks, *(figure for figure in figures if figure is not None)]
 
 
 def ok_models(results: Results, item: SetResult) -> dict[str, ModelResult]:
@@ -67,7 +68,8 @@ def ok_models(results: Results, item: SetResult) -> dict[str, ModelResult]:
     return {m: item.models[m] for m in model_names(results) if m in item.models and item.models[m].status == "ok"}
 
 
-def _figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
+def _figure(results: Results, name: str, item: SetResult, calibrated: tuple[str, ...]) -> FigureBlock | None:
+    """ROC and decision curves of one set, calibration of the main model in the sets named."""
     panels, texts = [], []
     for panel, text in (roc_panel(results, name, item), decision_panel(results, name, item)):
         if panel is not None:
@@ -75,7 +77,7 @@ def _figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
             texts.append(text)
     main = main_model(results)
     assert results.evaluation is not None
-    for set_name in dict.fromkeys(("training", name)):
+    for set_name in dict.fromkeys(calibrated):
         other = results.evaluation.sets.get(set_name)
         panel = calibration_panel(results, main, other) if other is not None else None
         if panel is not None:
@@ -85,7 +87,8 @@ def _figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
     if not panels:
         return None
     caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
-    return FigureBlock("performance", f"Performance: {caption}.", tuple(panels), columns=2 if len(panels) > 1 else 1)
+    key = "performance" if len(calibrated) > 1 or name == "training" else f"performance-{name}"
+    return FigureBlock(key, f"Performance: {caption}.", tuple(panels), columns=2 if len(panels) > 1 else 1)
 
 
 def roc_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
