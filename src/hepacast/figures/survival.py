@@ -90,7 +90,10 @@ def draw_km(
             at = np.searchsorted(np.asarray(curve.time), np.asarray(curve.censored), side="right") - 1
             heights = np.asarray(curve.survival)[np.clip(at, 0, None)]
             axes.plot(curve.censored, heights, "|", color=colors[i % 7], markersize=5, markeredgewidth=0.8)
-    axes.set_ylim(0, 1.02)
+    rows = len(curves) + (p is not None) + bool(note)
+    top = 1.02 if rising else _top(curves, end, rows)
+    axes.set_ylim(0, top)
+    axes.set_yticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlim(0, end * 1.02)
     axes.set_ylabel(y_label)
     axes.legend(loc="upper left" if rising else "upper right", borderaxespad=0.2)
@@ -98,7 +101,7 @@ def draw_km(
     if note:
         lines.append(note)
     if lines:
-        # Curves fall, so the space under the legend in the upper right corner is free.
+        # Curves fall, so the space under the legend in the upper right corner is free, or has been made.
         axes.annotate(
             "\n".join(lines), (0 if rising else 1, 1), xycoords="axes fraction",
             xytext=(5 if rising else -4, -6 - 10.5 * len(curves)), textcoords="offset points",
@@ -112,6 +115,19 @@ def draw_km(
         axes.tick_params(labelbottom=True)
         _at_risk_table(table, curves, at_risk_times, colors)
     return figure
+
+
+def _top(curves: Sequence[KmCurve], end: float, rows: int) -> float:
+    """End of the vertical axis: with room for legend and notes above the curves where these stay high."""
+    needed = 0.1 * rows + 0.05
+    for curve in curves:
+        late = np.asarray(curve.time, dtype=float) >= 0.4 * end
+        before = np.flatnonzero(~late)
+        heights = np.asarray(curve.survival, dtype=float)
+        reached = heights[late].tolist() + ([float(heights[before[-1]])] if len(before) else [])
+        if late.any() and max(reached) > 1.02 - 0.8 * needed:
+            return 1.02 + needed
+    return 1.02
 
 
 def _at_risk_table(axes: Axes, curves: Sequence[KmCurve], times: Numbers, colors: Sequence[str]) -> None:
