@@ -93,8 +93,9 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
     if item.shares:
         shown = item.shares[:MAX_SHARES]
         bars = [ShareBar(_short(share.label), share.value, share.contribution) for share in shown]
-        words = {"x_label": "Share in the log hazard, against the average patient"} if item.horizons else {}
-        story.append(_picture(draw_shares(bars, risk=item.risk, **words), scratch / "shares"))
+        scale = "log hazard" if item.horizons else "log odds"
+        label = f"Share in the {scale}, against the average patient"
+        story.append(_picture(draw_shares(bars, risk=item.risk, x_label=label), scratch / "shares"))
         rest = item.shares[MAX_SHARES:]
         if rest:
             total = sum(share.contribution for share in rest)

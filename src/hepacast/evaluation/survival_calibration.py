@@ -106,8 +106,8 @@ def pseudo_values(times: Array, codes: Array, t: float) -> Array:
     time, code = times[order], codes[order]
     distinct, start, inverse = np.unique(time, return_index=True, return_inverse=True)
     inside = distinct <= t
-    own = np.bincount(inverse, weights=code == 1)[inside]
-    other = np.bincount(inverse, weights=code == 2)[inside]
+    own = np.bincount(inverse, weights=code == 1)[inside].astype(float)
+    other = np.bincount(inverse, weights=code == 2)[inside].astype(float)
     risk = (len(time) - start)[inside].astype(float)
     whole = _incidence(own[None], other[None], risk[None])[0]
     columns = np.flatnonzero(inside)
@@ -208,7 +208,8 @@ def _curve(pseudo: Array, risks: Array, level: float) -> tuple[Array, Array, Arr
     if len(np.unique(risks)) < _MIN_DISTINCT:
         return empty, empty, empty, empty
     # Beyond these a handful of patients would draw the curve.
-    grid = np.linspace(*np.quantile(risks, [0.02, 0.98]), 101)
+    first, last = (float(value) for value in np.quantile(risks, [0.02, 0.98]))
+    grid = np.linspace(first, last, 101)
     weights, _ = loess_matrix(risks, grid)
     residual = pseudo - loess(risks, pseudo)
     center = weights @ pseudo

@@ -102,7 +102,7 @@ def _maximize(data: _Sorted, free: npt.NDArray[np.bool_]) -> tuple[Array, float,
     """Newton's method on the free coefficients; the penalty's gradient by central differences of the information."""
     beta = np.zeros(len(free))
     value, gradient, information = _penalized(data, beta)
-    where = np.flatnonzero(free)
+    where = [int(j) for j in np.flatnonzero(free)]
     for _ in range(_MAX_STEPS):
         score = gradient[where] + np.array([_penalty_slope(data, beta, j) for j in where])
         step = np.zeros(len(free))

@@ -56,7 +56,11 @@ def _chain(context: Context) -> None:
     if {"radiomics", "combined"} & set(context.study.modelling.models):
         from hepacast.study.stages.modelling import load_chain
 
-        load_chain(context)
+        chain = load_chain(context)
+        if context.study.outcome.definition == "survival":
+            from hepacast.modelling.cox_selectors import cox_filter_steps
+
+            cox_filter_steps(chain, context.study.seed)
 
 
 def _second_reader(context: Context) -> None:

@@ -188,7 +188,8 @@ def comparison_table(item: Survival, found: SurvivalResults) -> Table:
 
 def _roc_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
     """Time-dependent ROC curves: one panel a horizon and set, or the sets in one panel where there is one model."""
-    panels, texts = [], []
+    panels: list[Panel] = []
+    texts: list[str] = []
     sets = honest_sets(found) or sets_in_order(found)
     single = len(item.models.names) == 1
     for time in found.horizons:

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from hepacast.cohort import ColumnSpec
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm
+from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogistic, ModelTerm
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.study_models import StudyModels
@@ -38,7 +38,7 @@ class Words:
             return spec.level_names[int(level)]
         return level
 
-    def term(self, model: FrozenLogistic, term: ModelTerm) -> str:
+    def term(self, model: FrozenLinear, term: ModelTerm) -> str:
         """``Sex: male vs female``, ``INR``, ``AFP (log10)``."""
         predictor = next(source.predictor for source in model.sources if source.name == term.source)
         if term.level is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -135,10 +136,10 @@ def evaluate_set(context: Context, item: JudgedSet, frozen: FrozenSurvivalModels
     follow = kaplan_meier(item.times, (item.codes == 0).astype(float)).median
     times, events = never_after_competing(item.times, item.codes)
     c: dict[str, Concordance | str] = {
-        name: _try(lambda s=score: concordance(times, events, s)) for name, score in item.scores.items()
+        name: _try(partial(concordance, times, events, score)) for name, score in item.scores.items()
     }
     aucs: dict[tuple[str, float], HorizonEstimate | str] = {
-        (name, t): _try(lambda v=values, at=t: survival_auc(item.times, item.codes, v, at))
+        (name, t): _try(partial(survival_auc, item.times, item.codes, values, t))
         for name, by_time in item.risks.items()
         for t, values in by_time.items()
     }
@@ -324,7 +325,7 @@ def _groups(
         if item is None:
             continue
         risk = item.risks[main][frozen.main_horizon]
-        found = _try(lambda i=item, r=risk: survival_groups(i.times, i.codes, r, cut))
+        found = _try(partial(survival_groups, item.times, item.codes, risk, cut))
         if isinstance(found, str):
             # All patients on one side of the cut-off: there is no curve to compare.
             continue

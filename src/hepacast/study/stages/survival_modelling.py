@@ -280,7 +280,8 @@ def _add_centers(context: Context, analysis: SurvivalAnalysis, content: dict[str
     for name, entry in content.items():
         table = result.fold_cs(name)
         entry["centers"] = [
-            {"center": result.labels[int(row.fold)], "n": int(row.n), "c": float(row.c)} for row in table.itertuples()
+            {"center": result.labels[int(row["fold"])], "n": int(row["n"]), "c": float(row["c"])}
+            for row in table.to_dict("records")
         ]
 
 

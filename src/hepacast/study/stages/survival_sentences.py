@@ -98,9 +98,9 @@ def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) 
     horizon = context.study.outcome.horizons[-1]
     return (
         f"A binary (logistic) model of {outcome.positive} {by_word(context)} {horizon:g} {outcome.unit} was fitted as "
-        f"well. Its {model.n_censored} training patients who were censored before that time were not dropped in silence "
-        "and not counted as free of the event: patients with a known state were weighted by the inverse of their probability "
-        "of not being censored [@ipcw], and standard errors are robust."
+        f"well. Its {model.n_censored} training patients who were censored before that time were not dropped in "
+        "silence and not counted as free of the event: patients with a known state were weighted by the inverse of "
+        "their probability of not being censored [@ipcw], and standard errors are robust."
     )
 
 
