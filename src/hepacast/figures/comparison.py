@@ -44,6 +44,8 @@ def draw_scores(
     groups
         Title of the panel -> rows. Labels are written once, left of the first panel.
     """
+    from matplotlib.ticker import MaxNLocator
+
     names = list(groups)
     count = max(len(rows) for rows in groups.values())
     figure = new_figure(width_mm, 16 + 4.4 * max(count, 3))
@@ -58,7 +60,8 @@ def draw_scores(
                 axes.plot([row.low, row.high], [y, y], color=color, linewidth=1.1)
             if np.isfinite(row.auc):
                 axes.plot(row.auc, y, "s", color=color, markersize=4.0)
-        axes.set_xlim(low, 1.005)
+        axes.set_xlim(low, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[2, 5, 10]))
         axes.set_xlabel(x_label)
         axes.set_title(name, fontsize=8)
         axes.tick_params(axis="y", length=0)
