@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
+from hepacast.errors import BundleError, ImageError
+from hepacast.imaging import Geometry, Volume
+
+pytest.importorskip("torch")
+
+GRID = Geometry((30, 28, 16), (3.0, 3.0, 5.0))
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    from hepacast.bundle.networks import NetworkBundle
+    from hepacast.deep.training import new_network
+
+    crop = CropSpec(voi="largest(tumor)", size=(8, 8, 8), size_mm=(40.0, 40.0, 40.0), channels=["arterial"])
+    spec = DeepSpec(crop=crop, network=NetworkSpec(encoder="resnet10", width=4, stages=2, features=4))
+    networks = []
+    for seed in (1, 2, 3):
+        state = new_network(spec, 1, 0, seed).state_dict()
+        networks.append(TrainedNetwork(spec.network, 1, {name: value.numpy() for name, value in state.items()}))
+    card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
+    return NetworkBundle(
+        "multi-task network", crop, {"arterial": "CT"}, {"tumor": 1}, (0.2, 1.3), 0.5, tuple(networks), card
+    )
+
+
+@pytest.fixture(scope="module")
+def patient() -> tuple[Volume, Volume]:
+    generator = np.random.default_rng(1)
+    mask = np.zeros(GRID.shape, dtype=bool)
+    mask[6:11, 10:18, 12:20] = True
+    return Volume(generator.normal(80, 30, GRID.shape).astype(np.int16), GRID), Volume(mask, GRID)
+
+
+def test_a_written_bundle_predicts_the_same(bundle, patient, tmp_path: Path) -> None:
+    from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
+
+    image, tumor = patient
+    first, second = tmp_path / "a.hepacast", tmp_path / "b.hepacast"
+    assert bundle.write(first) == bundle.write(second)
+    assert first.read_bytes() == second.read_bytes()
+    assert holds_networks(first)
+    opened = NetworkBundle.read(first)
+    mine, theirs = (predict_networks(item, {"x": image}, {"tumor": tumor}) for item in (bundle, opened))
+    assert mine.prediction.risk == theirs.prediction.risk
+    assert 0 < mine.prediction.low <= mine.prediction.risk <= mine.prediction.high < 1
+    assert theirs.prediction.bundle == opened.identity
+    assert mine.tumor is not None
+    assert mine.tumor.geometry == image.geometry == mine.attention.geometry
+    np.testing.assert_array_equal(mine.attention.array, theirs.attention.array)
+
+
+def test_a_tumor_larger_than_the_crop_is_told(bundle, patient) -> None:
+    from hepacast.bundle.networks import predict_networks
+
+    image, tumor = patient
+    large = tumor.with_array(np.ones(GRID.shape, dtype=bool))
+    assert any("longer than the crop" in item for item in _warnings(bundle, image, large))
+    assert not any("longer than the crop" in item for item in _warnings(bundle, image, tumor))
+    with pytest.raises(ImageError, match="no center"):
+        predict_networks(bundle, {"x": image}, {"tumor": tumor.with_array(tumor.array & False)})
+
+
+def _warnings(bundle, image: Volume, tumor: Volume) -> tuple[str, ...]:
+    from hepacast.bundle.networks import predict_networks
+
+    return predict_networks(bundle, {"x": image}, {"tumor": tumor}).prediction.warnings
+
+
+def test_damaged_and_other_bundles_are_refused(bundle, tmp_path: Path) -> None:
+    from hepacast.bundle import Container, write_container
+    from hepacast.bundle.networks import NetworkBundle, holds_networks
+
+    path = tmp_path / "n.hepacast"
+    bundle.write(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(bytes(content))
+    with pytest.raises(BundleError):
+        NetworkBundle.read(path)
+    other = tmp_path / "other.hepacast"
+    write_container(other, Container({"card": {}}))
+    assert not holds_networks(other)
+    with pytest.raises(BundleError, match="holds no networks"):
+        NetworkBundle.read(other)
