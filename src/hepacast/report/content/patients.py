@@ -83,13 +83,21 @@ def design_stages(results: Results) -> list[DesignStage]:
         stages.append(_segmentation_stage(results))
     if results.radiomics is not None or (results.models is not None and results.models.radiomics is not None):
         stages.append(_radiomics_stage(results))
+    if results.fusion is not None and results.fusion.networks:
+        names = [item.name for item in results.fusion.networks]
+        trainings = sum(item.trainings for item in results.fusion.networks)
+        chosen = [item.name for item in results.fusion.competitors if item.kind == "network" and item.chosen]
+        stages.append(DesignStage("Networks", [*names, f"{trainings} trainings"], chosen[0] if chosen else ""))
     if results.models is not None:
         lines = []
         if results.models.clinical is not None:
             lines.append(f"Clinical: {', '.join(_selected_labels(results)) or 'no independent predictor'}")
-        if results.models.radiomics is not None:
+        if results.fusion is not None:
+            lines += [f"{item.score}: {item.name}" for item in results.fusion.competitors if item.chosen]
+            lines.append("Joined by logistic regression: " + ", ".join(model_names(results)))
+        elif results.models.radiomics is not None:
             lines.append("Radiomics: Radscore")
-        if results.models.combined is not None:
+        if results.models.combined is not None and results.fusion is None:
             lines.append("Combined: both, by logistic regression")
         stages.append(DesignStage("Models", lines, "Nomogram" if results.models.nomogram else ""))
     if results.evaluation is not None:
@@ -134,6 +142,9 @@ def _radiomics_stage(results: Results) -> DesignStage:
             f"{step.label}: {step.n_in:,}\u00a0→\u00a0{step.n_out:,}" for step in model.steps if step.n_in != step.n_out
         ]
         score = f"Radscore of {len(model.radscore.terms)} features" if model.radscore is not None else "No signature"
+        if results.fusion is not None:
+            trained = [item for item in results.fusion.competitors if item.kind == "classifier" and item.chosen]
+            score = f"{model.steps[-1].n_out} features, {trained[0].name}" if trained and model.steps else ""
     return DesignStage("Radiomics", lines, score)
 
 
