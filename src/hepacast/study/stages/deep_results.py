@@ -136,7 +136,7 @@ def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarra
         covariates = None if data.targets.covariates is None else np.asarray(data.targets.covariates)[row]
         mask = np.asarray(data.drawn[row], dtype=bool)
         k = int(np.argmax(mask.sum(axis=(1, 2))))
-        side = max(4, crop.shape[1] // 5)
+        side = max(4, crop.shape[1] // 4)
         heat = grad_cam(network, crop, covariates)[k]
         hidden = occlusion(network, crop, covariates, side=side, step=max(2, side // 2))[k]
         shown.append(
