@@ -6,8 +6,8 @@ from functools import partial
 
 from hepacast.figures import KmCurve, ShareBar, draw_km, draw_nomogram, draw_shares
 from hepacast.report.content.common import Omit, is_finite
-from hepacast.report.content.survival_common import by_word, horizon, lower_first, model_name, survival
-from hepacast.report.formatting import capital, number, p_sentence, p_value, percent, with_interval
+from hepacast.report.content.survival_common import by_word, event_name, horizon, lower_first, model_name, survival
+from hepacast.report.formatting import capital, number, p_sentence, p_value, percent, plural, with_interval
 from hepacast.report.inputs import KmResult, Results
 from hepacast.report.inputs.survival import Survival
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph
@@ -35,7 +35,7 @@ def build_nomogram(results: Results) -> list[Block]:
     below = ", ".join(entry["label"] for entry in spec["outputs"])
     text = (
         "Read the points of each predictor on the upper axis, add them, and read below the total the probability of "
-        f"being without {item.models.event} at each horizon."
+        f"being without {event_name(item)} at each horizon."
         if item.models.models[item.models.main].kind == "cox"
         else "Read the points of each predictor on the upper axis, add them, and read the risk below the total."
     )
@@ -61,7 +61,7 @@ def build_example(results: Results) -> list[Block]:
         + (f" (95% CI {percent(r.low)} to {percent(r.high)})" if is_finite(r.low, r.high) else "")
         for r in example.horizons
     )
-    caption = f"The nomogram worked for patient {example.patient}: risk of {item.models.event} {risks}"
+    caption = f"The nomogram worked for patient {example.patient}: risk of {event_name(item)} {risks}"
     caption += f"; observed: {example.observed}"
     if example.shares:
         bars = [ShareBar(s.label, s.value, s.contribution) for s in example.shares]
@@ -124,7 +124,7 @@ def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel
         note=note,
         rising=rising,
         x_label=f"Time ({entry.unit})",
-        y_label=f"Cumulative incidence of {item.models.event}" if rising else f"Without {item.models.event}",
+        y_label=f"Cumulative incidence of {event_name(item)}" if rising else f"Without {event_name(item)}",
         title=text,
         size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
@@ -134,7 +134,7 @@ def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel
 def _km_text(entry: KmResult, name: str) -> str:
     groups = []
     for g in entry.groups:
-        text = f"{g.name} {g.n} patients, {g.events} events"
+        text = f"{g.name} {plural(g.n, 'patient')}, {plural(g.events, 'event')}"
         if entry.kind != "incidence":
             known = is_finite(g.median)
             text += f", median {number(g.median, 1)} {entry.unit}" if known else ", median not reached"

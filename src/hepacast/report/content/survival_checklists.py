@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from hepacast.report.content import checklists
 from hepacast.report.content.common import Omit
-from hepacast.report.content.survival_common import by_word, horizons, judged, lower_first, set_name, survival
+from hepacast.report.content.survival_common import (
+    by_word,
+    event_name,
+    horizons,
+    judged,
+    lower_first,
+    set_name,
+    survival,
+)
 from hepacast.report.formatting import listing, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Details, Paragraph, TableBlock
@@ -56,7 +64,7 @@ def _objectives(results: Results) -> str | None:
     item, found = survival(results), judged(results)
     frozen = any(s.kind == "frozen" for s in found.sets.values())
     what = "development and evaluation" if frozen else "development with internal validation"
-    return f"This run: {what} of a model of the time to {item.models.event}; risks {by_word(item)} {horizons(item)}."
+    return f"This run: {what} of a model of the time to {event_name(item)}; risks {by_word(item)} {horizons(item)}."
 
 
 def _predictors(results: Results) -> str | None:

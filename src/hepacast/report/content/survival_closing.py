@@ -119,8 +119,8 @@ def _calibration(results: Results) -> list[str]:
         if ratio is not None and is_finite(ratio.low, ratio.high) and not ratio.low <= 1 <= ratio.high:
             limits.append(
                 f"Risks do not carry over to the {lower_first(set_name(name))}: the observed risk is "
-                f"{number(ratio.value, 2)} times the predicted one. Without recalibration the model may order these "
-                "patients, and not tell their risk."
+                f"{number(ratio.value, 2)} times the predicted one. Even where the model orders these patients, "
+                "it does not tell their risk without recalibration."
             )
     return limits
 

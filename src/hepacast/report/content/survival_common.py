@@ -52,6 +52,11 @@ def horizons(item: Survival) -> str:
     return (f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]) + f" {item.models.unit}"
 
 
+def event_name(item: Survival) -> str:
+    """``progression``, or ``the event`` where the study gives no name."""
+    return "the event" if item.models.event == "event" else item.models.event
+
+
 def by_word(item: Survival) -> str:
     """``before`` where an event at the very horizon does not count, else ``by``."""
     return "before" if item.models.before_horizon else "by"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hepacast.figures import ForestRow, draw_forest
 from hepacast.report.content.common import is_finite
 from hepacast.report.content.models import _SINGULAR
-from hepacast.report.content.survival_common import by_word, horizon, model_name, survival
+from hepacast.report.content.survival_common import by_word, event_name, horizon, model_name, survival
 from hepacast.report.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import HazardModel, HazardTerm, Survival
@@ -84,7 +84,7 @@ def _choice_text(results: Results, item: Survival) -> str:
     if item.models.binary is not None:
         other = listing([labels.get(name, name) for name in item.models.binary.selected]) or "no predictor"
         at = f"{by_word(item)} {horizon(item, item.models.binary.horizon)}"
-        text += f" The binary model of {item.models.event} {at} holds {other}."
+        text += f" The binary model of {event_name(item)} {at} holds {other}."
     return text
 
 

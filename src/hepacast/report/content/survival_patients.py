@@ -9,6 +9,7 @@ from hepacast.report.content.patients import _findings, _radiomics_stage
 from hepacast.report.content.survival_common import (
     by_word,
     c_of,
+    event_name,
     horizon,
     horizons,
     judge,
@@ -50,7 +51,7 @@ def _outcome_text(results: Results, item: Survival) -> str:
     text = f"The outcome is **{lower_first(outcome.name)}**: {outcome.definition.rstrip('. ')}. "
     text += f"There were {plural(outcome.n_events, 'event')} ({outcome.positive}) in {plural(outcome.n, 'patient')}"
     text += f"; {outcome.n_competing} had a competing event" if outcome.n_competing else ""
-    text += f". Risks are given of {outcome.positive} {by_word(item)} {horizons(item)}."
+    text += f". Risks are given of {event_name(item)} {by_word(item)} {horizons(item)}."
     if item.models.before_horizon:
         text += " An event at the very horizon does not count as one before it."
     return text
@@ -63,7 +64,7 @@ def _binary_text(item: Survival) -> str:
     total = states.events + states.free + states.censored
     return (
         f"**{at[:1].upper() + at[1:]} as a binary outcome.** Of {total} training patients, {states.events} had "
-        f"{item.models.event} {word} {at} and {states.free} were known to be without it; "
+        f"{event_name(item)} {word} {at} and {states.free} were known to be without it; "
         f"{plural(states.censored, 'patient was', 'patients were')} censored before that time, so that it cannot be "
         "told. They were neither dropped in silence nor counted as free of the event: in the binary model and in all "
         "estimates at a horizon, patients with a known state are weighted by the inverse of their probability of not "
