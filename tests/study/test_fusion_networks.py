@@ -51,3 +51,58 @@ def test_features_go_the_same_way():
     table = item.deep_features("net", 2)
     np.testing.assert_array_equal(table["deep:1"], item.scores("net", 2)[table.index])
     assert list(table.columns) == ["deep:1", "deep:2"]
+
+
+class _Fake:
+    """A trained network that says which patients it was trained on."""
+
+    history = ()
+    weights: dict = {}
+
+    def __init__(self, rows):
+        self.rows = {int(row) for row in rows}
+
+    def apply(self, crops, rows):
+        from hepacast.deep import Applied
+
+        assert not self.rows & {int(row) for row in rows}, "a network scores a patient it was trained on"
+        return Applied(np.full(len(rows), 0.5), np.zeros((len(rows), 2)), None)
+
+
+def test_every_training_leaves_its_pair_and_all_strangers_out(monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    from hepacast.compute.progress import SilentReporter
+    from hepacast.study import demo_early_recurrence
+    from hepacast.study.schema import Study
+    from hepacast.study.stages import fusion_networks
+
+    content = demo_early_recurrence.demo_study(1, "planted")
+    content["fusion"] |= {"folds": 4, "networks": content["fusion"]["networks"][:2]}
+    study = Study.model_validate(content)
+    patients = [f"P{i:02d}" for i in range(16)]
+    outcome = pd.Series(np.arange(16) % 2, index=patients)
+    folds = pd.Series(np.arange(16) // 4, index=patients)
+    others = ["V1", "V2", "V3"]
+    crops = np.zeros((19, 3, 8, 8, 8), dtype=np.float32)
+    seen = []
+
+    def train(jobs, *, workers, progress):
+        seen.extend(jobs)
+        return [_Fake(job.rows) for job in jobs]
+
+    monkeypatch.setattr(fusion_networks, "_crops", lambda *arguments: crops)
+    monkeypatch.setattr(fusion_networks, "train_jobs", train)
+    context = SimpleNamespace(study=study, cache=tmp_path, workers=1, reporter=SilentReporter())
+    found = fusion_networks.network_scores(context, study.fusion, outcome, folds, others)
+    assert len(seen) == 2 * 6
+    pairs = list(combinations(range(4), 2))
+    for number, job in enumerate(seen):
+        pair = pairs[number % 6]
+        kept = {int(row) for row in job.rows}
+        assert kept == {i for i in range(16) if folds.iloc[i] not in pair}
+    assert found.names == ["ResNet-18 3D", "ResNet-34 3D"]
+    final = found.scores("ResNet-18 3D", None)
+    assert set(final.index) == {*patients, *others}
+    # the same initial weights for all trainings of a network, other ones for the other network
+    assert len({job.seed for job in seen[:6]}) == 1 and seen[0].seed != seen[6].seed
