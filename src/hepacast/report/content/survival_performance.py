@@ -93,8 +93,8 @@ def _drift(item: Survival, found: SurvivalResults) -> str:
         return ""
     at_text = f"{by_word(item)} {found.horizons[-1]:g} {found.unit}"
     return (
-        f"Risks of the {item.models.main} model {at_text} are {listing(said)}: before they are used there, the baseline "
-        "must be adapted, whatever the model's C."
+        f"Risks of the {item.models.main} model {at_text} are {listing(said)}: before they are used there, the "
+        "baseline must be adapted, whatever the model's C."
     )
 
 
