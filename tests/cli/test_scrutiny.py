@@ -68,6 +68,13 @@ def test_everything_is_reached_and_reported(hepacast, small):
     assert covered["event"] + covered["no_event"] + covered["either"] + covered["neither"] == pytest.approx(1)
 
     page = (small.out / "report" / "report.html").read_text(encoding="utf-8")
+    from hepacast.report.content.checklists import FILLS
+    from hepacast.report.inputs import load_results
+
+    results = load_results(small.out)
+    assert "3 centers" in FILLS["heterogeneity"](results)
+    assert "{subgroups}" in FILLS["fairness"](results)
+    assert "{recalibration-validation}" in FILLS["updating"](results)
     for words in ("Each center predicted", "Learning curve", "Importance", "Subgroups", "closed test", "Conformal"):
         assert words in page, words
 

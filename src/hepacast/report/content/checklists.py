@@ -294,7 +294,35 @@ def _bundle(results: Results) -> str | None:
     return "model.hepacast, applied to one patient by `hepacast predict`." if found else None
 
 
+def _heterogeneity(results: Results) -> str | None:
+    found = results.model_scrutiny
+    if found is None or not found.centers.rows:
+        return None
+    count = len({row.center for row in found.centers.rows})
+    return f"Each of {plural(count, 'center')} predicted by models of the others: {{centers}}."
+
+
+def _fairness(results: Results) -> str | None:
+    found = results.prediction_scrutiny
+    if found is None or len(found.subgroups.rows) < 2:
+        return None
+    names = list(dict.fromkeys(row.group for row in found.subgroups.rows if row.level))
+    return f"Performance by {listing(names)}: {{subgroups}}; the author judges fairness."
+
+
+def _updating(results: Results) -> str | None:
+    found = results.prediction_scrutiny
+    chosen = [entry for entry in found.recalibration if entry.chosen is not None] if found is not None else []
+    if not chosen:
+        return None
+    parts = [f"{entry.set} set: {{recalibration-{entry.set}}}" for entry in chosen]
+    return "Closed test between no change, a new intercept, and intercept and slope; " + "; ".join(parts) + "."
+
+
 FILLS: dict[str, Fill] = {
+    "heterogeneity": _heterogeneity,
+    "fairness": _fairness,
+    "updating": _updating,
     "intended_use": _intended_use,
     "objectives": _objectives,
     "flow": _flow,
