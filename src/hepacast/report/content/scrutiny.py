@@ -26,7 +26,7 @@ def build(results: Results) -> list[Block]:
     if results.model_scrutiny is not None:
         blocks += _models(results, results.model_scrutiny)
     if results.prediction_scrutiny is not None:
-        blocks += _predictions(results.prediction_scrutiny)
+        blocks += _predictions(results, results.prediction_scrutiny)
     return [*blocks, *_noise(results)]
 
 
@@ -140,11 +140,11 @@ def _shapley(found: ModelScrutiny) -> list[Block]:
     ]
 
 
-def _predictions(found: PredictionScrutiny) -> list[Block]:
+def _predictions(results: Results, found: PredictionScrutiny) -> list[Block]:
     blocks = _subgroups(found)
     for entry in found.recalibration:
         blocks += _recalibration(entry, found.model)
-    return [*blocks, *_conformal(found)]
+    return [*blocks, *_conformal(results, found)]
 
 
 def _subgroups(found: PredictionScrutiny) -> list[Block]:
@@ -212,7 +212,7 @@ def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
     return [Paragraph(text), TableBlock(f"recalibration-{entry.set}", table)]
 
 
-def _conformal(found: PredictionScrutiny) -> list[Block]:
+def _conformal(results: Results, found: PredictionScrutiny) -> list[Block]:
     item = found.conformal
     if not item.rows:
         return _said("Conformal sets", item.reason)
@@ -234,10 +234,21 @@ def _conformal(found: PredictionScrutiny) -> list[Block]:
         f"Conformal sets say for one patient which outcomes cannot be ruled out; calibrated on out-of-fold risks "
         f"to hold the true outcome of {percent(item.level, 0)} of the patients of each class ({{conformal}})."
     )
+    example = results.models.example.patient if results.models is not None and results.models.example else ""
+    if example in item.patients:
+        text += f" Patient {example}, worked through on the nomogram: {_ANSWERS[item.patients[example]]}."
     heads = ["Set", "Held: event", "Held: no event", "Event only", "No event only", "Either", "Neither"]
     notes = ["Held: patients whose true outcome is in their set. Either: the model cannot tell."]
     table = make_table(f"Conformal sets of the {found.model} model", heads, rows, notes)
     return [Paragraph(text), TableBlock("conformal", table)]
+
+
+_ANSWERS = {
+    "event": "only the event remains possible",
+    "no event": "the event can be ruled out",
+    "either": "neither outcome can be ruled out",
+    "neither": "unlike the training patients of either outcome",
+}
 
 
 def _noise(results: Results) -> list[Block]:
