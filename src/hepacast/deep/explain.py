@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from hepacast.deep.blocks import enlarge
-from hepacast.deep.inference import as_batch, scaled_covariates
+from hepacast.deep.inference import as_batch, one_thread, scaled_covariates
 from hepacast.deep.trained import TrainedNetwork
 from hepacast.errors import ModelError
 
@@ -57,7 +57,8 @@ def grad_cam(trained: TrainedNetwork, crop: npt.NDArray[Any], covariates: Any = 
     hooks = [part.register_forward_hook(keep) for part in parts]
     try:
         values = None if covariates is None else np.asarray(covariates, dtype=float)[None]
-        network(image, scaled_covariates(values, trained.covariates, np.array([0]))).outcome.sum().backward()
+        with one_thread():
+            network(image, scaled_covariates(values, trained.covariates, np.array([0]))).outcome.sum().backward()
     finally:
         for hook in hooks:
             hook.remove()

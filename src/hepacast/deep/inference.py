@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,18 @@ def resolve_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise ModelError("There is no GPU that PyTorch can use.", remedy="set deep.training.device to auto or cpu")
     return name
+
+
+@contextmanager
+def one_thread(device: str = "cpu") -> Iterator[None]:
+    """One thread inside the block, on a CPU: sums in another order would differ in their last digits."""
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_batch(crops: Any, rows: npt.NDArray[np.int64], channels: int, device: str) -> Tensor:
@@ -76,7 +90,7 @@ def apply_network(
     where = np.arange(len(crops)) if rows is None else np.asarray(rows, dtype=np.int64)
     network = trained.build(device)
     scores, features, masks = [], [], []
-    with torch.inference_mode():
+    with one_thread(device), torch.inference_mode():
         for start in range(0, len(where), batch):
             part = where[start : start + batch]
             image = as_batch(crops, part, trained.channels, device)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 def _field(default: Any, help: str, unit: str | None = None, **rules: Any) -> Any:
-    extra = {"unit": unit} if unit else None
+    extra: dict[str, Any] | None = {"unit": unit} if unit else None
     if callable(default):
         return Field(default_factory=default, description=help, json_schema_extra=extra, **rules)
     return Field(default, description=help, json_schema_extra=extra, **rules)
