@@ -237,6 +237,8 @@ class Models:
         The patient that the nomogram is worked for.
     joined
         Of a fusion: the logistic model of each model's parts.
+    main
+        Whose nomogram and example these are: the last model that has a formula; empty: the main model.
     """
 
     names: list[str]
@@ -246,6 +248,7 @@ class Models:
     nomogram: dict[str, Any] | None = None
     example: Example | None = None
     joined: dict[str, Logistic] = field(default_factory=dict)
+    main: str = ""
 
 
 @dataclass(frozen=True)
