@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -631,3 +632,17 @@ def test_check_lists_all_mistakes_at_once(small, hepacast):
         assert text in answer.out, answer.out
     assert "7 errors" in answer.out, answer.out
     assert not small.out.exists(), "a check writes nothing"
+
+
+# -- a mask that cannot be a liver -------------------------------------------------------------------------------------
+
+
+def test_a_mask_that_is_hardly_a_liver_is_told(small, hepacast, monkeypatch):
+    """Networks outline something in any scan; the volume tells that it is no liver."""
+    from hepacast import segmentation
+
+    made = segmentation.GivenSegmenter(small.mask("S05"), {"parenchyma": 1, "tumor": 2})
+    monkeypatch.setattr(segmentation, "make_segmenter", lambda *_args, **_named: made)
+    answer = hepacast("segment", small.image("S05"), "-o", small.folder / "m.nii.gz", "--quiet")
+    assert answer.code == 0, answer.err
+    assert re.search(r"note: liver: a liver of \d+ mL is not plausible for an adult", answer.out), answer.out

@@ -15,7 +15,7 @@ from hepacast.segmentation.choose import SEGMENTERS, make_segmenter
 from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases, reader_agreement, summary_table
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.segmentation.metrics import METRICS, SegmentationMetrics, segmentation_metrics
-from hepacast.segmentation.postprocess import MaskCheck, check_masks, keep_largest
+from hepacast.segmentation.postprocess import MaskCheck, check_masks, keep_largest, liver_doubt
 
 __all__ = [
     "METRICS",
@@ -31,6 +31,7 @@ __all__ = [
     "check_masks",
     "evaluate_cases",
     "keep_largest",
+    "liver_doubt",
     "make_segmenter",
     "reader_agreement",
     "segmentation_metrics",

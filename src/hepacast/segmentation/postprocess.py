@@ -108,12 +108,8 @@ def _judge(
         return "failed", f"no {name} voxel"
     if sizes.sum() == 1:
         return "failed", "a single voxel"
-    if name == "liver":
-        low, high = LIVER_ML
-        if not low <= volume <= high:
-            return "warning", f"a liver of {volume:.0f} mL is not plausible for an adult ({low:.0f} to {high:.0f} mL)"
-        if sizes.size > 1 and sizes[1] > _SECOND_PIECE * sizes.sum():
-            return "warning", f"the liver is in pieces: the second one holds {100 * sizes[1] / sizes.sum():.0f} %"
+    if name == "liver" and (doubt := _doubt(volume, sizes)):
+        return "warning", doubt
     if name == "tumor":
         if liver is not None and (outside := int((array & ~liver.array.astype(bool)).sum())):
             return "warning", f"{100 * outside / sizes.sum():.1f} % of the tumor lies outside the liver"
@@ -123,6 +119,25 @@ def _judge(
     if _touches_end(array):
         return "warning", "reaches the first or last slice: the scan may not show all of it"
     return "ok", ""
+
+
+def liver_doubt(liver: Volume) -> str:
+    """Why a liver mask is hardly a liver: an implausible volume, or pieces; empty when it is plausible.
+
+    A network outlines something in a scan without a liver too, such as the bladder of a pelvis.
+    """
+    array = liver.array.astype(bool)
+    sizes = _piece_sizes(array)
+    return _doubt(float(array.sum()) * liver.geometry.voxel_volume_mm3 / 1000.0, sizes) if sizes.size else ""
+
+
+def _doubt(volume: float, sizes: np.ndarray) -> str:
+    low, high = LIVER_ML
+    if not low <= volume <= high:
+        return f"a liver of {volume:.0f} mL is not plausible for an adult ({low:.0f} to {high:.0f} mL)"
+    if sizes.size > 1 and sizes[1] > _SECOND_PIECE * sizes.sum():
+        return f"the liver is in pieces: the second one holds {100 * sizes[1] / sizes.sum():.0f} %"
+    return ""
 
 
 def _touches_end(array: np.ndarray) -> bool:

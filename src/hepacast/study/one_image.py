@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hepacast.compute.files import require_writable_file
@@ -38,7 +39,17 @@ def run_segmenter(
     estimate = segmenter.estimate(volume)
     reporter.say(f"segmenting: about {format_seconds(estimate.seconds)}, {format_bytes(estimate.bytes)} of memory")
     with reporter.track("segmenting") as bar:
-        return segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
+        result = segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
+    return replace(result, notes=(*result.notes, *_doubts(result)))
+
+
+def _doubts(result: LabelMapResult) -> list[str]:
+    """What makes the masks of a network implausible, structure by structure."""
+    from hepacast.segmentation import check_masks
+
+    rows = check_masks({name: mask for name, mask in result.masks().items() if name in ("liver", "tumor")})
+    # A segmenter that found no tumor says so itself.
+    return [f"{row['structure']}: {row['reason']}" for row in rows if row["reason"] and row["volume_ml"] > 0]
 
 
 def segment_image(

@@ -19,6 +19,7 @@ from hepacast.imaging.io import read_volume, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.segmentation.postprocess import liver_doubt
 from hepacast.study.context import Context
 from hepacast.study.schema import Images
 from hepacast.study.stages.same_files import require_own_files
@@ -185,6 +186,9 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
             return MaskOutcome(patient, source, "failed", f"{name}: {report.reason}")
         if report.status == "warning":
             remarks.append(f"{name}: {report.reason}")
+    if not strict and "liver" in available_structures(labelmap):
+        doubt = liver_doubt(structure_mask(labelmap, "liver"))
+        remarks += [doubt] if doubt else []
     return MaskOutcome(patient, source, "warning" if remarks else "ok", "; ".join(remarks) or None)
 
 
