@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from hepacast.compute.files import read_json
+from hepacast.compute.files import read_json, write_json
 from hepacast.errors import HepacastError
 from hepacast.study.noise import run_noise
 
@@ -79,3 +79,21 @@ def test_images_are_altered_and_kept(small):
     assert sum("kept from an earlier run" in text for text in said) >= 6
     with pytest.raises(HepacastError, match="Unknown control"):
         run_noise(small.folder, controls=["nothing"])
+
+
+@pytest.mark.slow
+def test_the_report_shows_controls_of_the_same_models_only(hepacast, small):
+    small.values["modelling"]["models"] = ["clinical"]
+    small.values["report"] = {"formats": ["html"]}
+    small.write()
+    assert hepacast("run", small.folder, "--workers", "1", "--quiet").code == 0
+    words = ("--permutations", "4", "--workers", "1", "--control", "outcome", "--quiet")
+    assert hepacast("noise", small.folder, *words).code in (0, 1)
+    page = small.out / "report" / "report.html"
+    assert hepacast("report", small.out, "--formats", "html").code == 0
+    assert "Negative control" in page.read_text(encoding="utf-8")
+    path = small.out / "noise" / "noise.json"
+    found = read_json(path)
+    write_json(path, found | {"made_from": found["made_from"] | {"models": "of another study file"}})
+    assert hepacast("report", small.out, "--formats", "html").code == 0
+    assert "Negative control" not in page.read_text(encoding="utf-8")
