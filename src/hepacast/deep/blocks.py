@@ -22,7 +22,7 @@ def make_norm(kind: str, channels: int) -> nn.Module:
 
 def convolution(before: int, after: int, kernel: Kernel, stride: Kernel = (1, 1, 1)) -> nn.Conv3d:
     """A convolution that keeps the size (up to its stride), without bias: a norm follows."""
-    padding = tuple(side // 2 for side in kernel)
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return nn.Conv3d(before, after, kernel, stride, padding, bias=False)
 
 
@@ -89,6 +89,12 @@ def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return nn.functional.interpolate(x, size=tuple(size), mode="trilinear", align_corners=False)
+
+
+def coarsen(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Means over boxes, to a size."""
+    z, y, w = (int(side) for side in size)
+    return nn.functional.adaptive_avg_pool3d(x, (z, y, w))
 
 
 def spread_cube(x: Tensor, cube: Kernel) -> Tensor:

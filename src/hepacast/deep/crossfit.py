@@ -19,7 +19,7 @@ from hepacast.deep.targets import Targets
 from hepacast.deep.trained import Applied, TrainedNetwork
 from hepacast.errors import ModelError
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]
 
 #: Modules that decide a network's numbers.
 _CODE = tuple(

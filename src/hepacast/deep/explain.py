@@ -122,7 +122,7 @@ def occlusion(
         for (z, y, x), fall in zip(part, falls, strict=True):
             total[z : z + side, y : y + side, x : x + side] += fall
             count[z : z + side, y : y + side, x : x + side] += 1.0
-    return total / np.maximum(count, 1.0)
+    return np.asarray(total / np.maximum(count, 1.0), dtype=np.float32)
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:

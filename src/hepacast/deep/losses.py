@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hepacast.deep.blocks import coarsen
+
 _SMOOTH = 1.0
 
 
@@ -31,7 +33,7 @@ def mask_loss(logits: Sequence[Tensor], mask: Tensor, weight: Tensor) -> Tensor:
     total, shares = logits[0].new_zeros(()), 0.0
     for level, logit in enumerate(logits):
         share = 0.5**level
-        target = mask if level == 0 else functional.adaptive_avg_pool3d(mask, logit.shape[2:])
+        target = mask if level == 0 else coarsen(mask, logit.shape[2:])
         total = total + share * _dice_ce(logit, target, weight)
         shares += share
     return total / shares

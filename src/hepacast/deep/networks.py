@@ -20,6 +20,7 @@ from hepacast.deep.blocks import (
     Kernel,
     Residual,
     Upward,
+    coarsen,
     convolution,
     enlarge,
     global_pool,
@@ -162,16 +163,14 @@ class MultiTaskNet(nn.Module):
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Output:
         """Crops (n, channels, z, y, x) and covariates (n, p) -> `Output`."""
         maps = self.encoder(x)
-        masks = self.decoder(x.shape[2:], maps) if self.decoder is not None else ()
+        masks: tuple[Tensor, ...] = self.decoder(x.shape[2:], maps) if self.decoder is not None else ()
         if self.head is None or self.final is None:
             return Output(None, masks, None)
         levels = [x, *maps][: self.spec.pooled_levels]
         if self.guided:
             # The mask guides where to look; it is learned from masks, not bent by the outcome.
             regions = regions_of(torch.sigmoid(masks[0].detach()), self.spec.rim_voxels)
-            pooled = [
-                region_pool(level, nn.functional.adaptive_avg_pool3d(regions, level.shape[2:])) for level in levels
-            ]
+            pooled = [region_pool(level, coarsen(regions, level.shape[2:])) for level in levels]
         else:
             pooled = [global_pool(level) for level in levels]
         if self.covariates:

@@ -16,7 +16,7 @@ from hepacast.deep.spec import NetworkSpec
 from hepacast.errors import ModelError
 
 SCHEMA = 1
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
