@@ -225,4 +225,5 @@ def _named(data: DeepData, column: str) -> str:
         return f"{spec.label}: {level} against {spec.level_names[0]}"
     if spec.kind == "binary":
         return f"{spec.label}: {spec.level_names[1]} against {spec.level_names[0]}"
-    return f"{spec.label} (per {spec.unit})" if spec.unit else spec.label
+    unit = spec.unit.removesuffix("s") if spec.unit in ("years", "months", "weeks", "days", "points") else spec.unit
+    return f"{spec.label} (per {unit})" if unit else spec.label
