@@ -122,6 +122,13 @@ def _figure(results: Results, item: Survival) -> FigureBlock:
     left_out = "; ".join(f"{reason} {n}" for reason, n in excluded) or "nobody"
     caption = "Study design (a) and patient flow (b)"
     caption += " with the reasons for exclusion in the order in which they were applied." if excluded else "."
+    states = item.models.binary
+    if states is not None:
+        caption += (
+            f" {by_word(item).capitalize()} {horizon(item, item.models.horizons[-1])}: {states.events} training patients "
+            f"with {item.models.event}, {states.free} known to be without it, {states.censored} censored before and "
+            "weighted for."
+        )
     event = item.models.event
     return FigureBlock(
         "design",

@@ -263,7 +263,8 @@ def _add_bootstrap(
             "optimism": c["optimism"],
             "corrected": {"value": c["corrected"], "low": c["ci_low"], "high": c["ci_high"]},
             "plus_632": c["plus_632"],
-            "slope": slope["corrected"],
+            # Log odds have no slope of 1 in a Cox model.
+            "slope": slope["corrected"] if name != "binary" else float("nan"),
             "resamples": rules.bootstrap,
             "n_failed": len(result.failures),
         }
