@@ -12,7 +12,7 @@ from hepacast.figures.style import (
     BLUE,
     DOUBLE_COLUMN_MM,
     GRAY,
-    PALETTE,
+    color_of,
     new_figure,
     styled,
 )
@@ -66,7 +66,8 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
     figure = new_figure(DOUBLE_COLUMN_MM, 66)
     inner = False
     for axes, (key, name) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for color, runs in zip(PALETTE, histories.values(), strict=False):
+        for number, (network, runs) in enumerate(histories.items()):
+            color = color_of(network, number)
             for run in runs:
                 if key not in run[0]:
                     continue
@@ -78,7 +79,7 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
         axes.set(xlabel="Epoch", ylabel=f"{name} loss")
         axes.set_ylim(bottom=0)
         axes.set_title(name)
-    handles = [Line2D([], [], color=color, label=name) for color, name in zip(PALETTE, histories, strict=False)]
+    handles = [Line2D([], [], color=color_of(name, i), label=name) for i, name in enumerate(histories)]
     if inner:
         handles.append(Line2D([], [], color=GRAY, linestyle="--", label="inner split"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
@@ -88,6 +89,8 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
 @styled
 def draw_maps(rows: Sequence[MapRow]) -> Figure:
     """One row a patient: the slice with the tumor's contour, Grad-CAM over it, occlusion over it."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(DOUBLE_COLUMN_MM, 52.0 * len(rows) + 12)
     grid = figure.subplots(len(rows), 3, squeeze=False)
     limit = max((float(np.abs(row.occlusion).max()) for row in rows), default=0.0) or 1.0
@@ -106,7 +109,9 @@ def draw_maps(rows: Sequence[MapRow]) -> Figure:
         )
     if heat is not None and hidden is not None:
         for column, (image, label) in enumerate(((heat, "Grad-CAM"), (hidden, "Occlusion: fall of the log odds")), 1):
-            figure.colorbar(image, ax=grid[:, column], location="bottom", label=label, shrink=0.8, pad=0.03)
+            bar = figure.colorbar(image, ax=grid[:, column], location="bottom", label=label, shrink=0.8, pad=0.03)
+            bar.locator = MaxNLocator(4)
+            bar.update_ticks()
         grid[0][1].set_title("Grad-CAM")
         grid[0][2].set_title("Occlusion")
         figure.colorbar(heat, ax=grid[:, 0], location="bottom", shrink=0.8, pad=0.03).ax.set_visible(False)
