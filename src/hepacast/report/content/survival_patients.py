@@ -124,8 +124,9 @@ def _figure(results: Results, item: Survival) -> FigureBlock:
     caption += " with the reasons for exclusion in the order in which they were applied." if excluded else "."
     states = item.models.binary
     if states is not None:
+        at = horizon(item, item.models.horizons[-1])
         caption += (
-            f" {by_word(item).capitalize()} {horizon(item, item.models.horizons[-1])}: {states.events} training patients "
+            f" {by_word(item).capitalize()} {at}: {states.events} training patients "
             f"with {item.models.event}, {states.free} known to be without it, {states.censored} censored before and "
             "weighted for."
         )
