@@ -114,3 +114,28 @@ def test_pretrained_weights_are_taken_by_checksum_alone(small, tmp_path: Path) -
         load_pretrained(other, path, hash_file(path))
     with pytest.raises(ValueError, match="checksum"):
         NetworkSpec(pretrained="x.safetensors")
+
+
+def test_the_liver_cnn_is_taken_over_level_by_level(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    spec = NetworkSpec(encoder="liver-cnn", stages=3, features=4)
+    network = MultiTaskNet(spec, 1)
+    path = tmp_path / "liver.hdf5"
+    generator = np.random.default_rng(1)
+    shapes = [
+        (3, 3, 1, 1, 20), (3, 3, 3, 20, 40), (3, 3, 1, 40, 40), (3, 3, 3, 40, 80), (3, 3, 1, 80, 80), (3, 3, 3, 80, 160)
+    ]  # fmt: skip
+    kernels = [generator.standard_normal(shape).astype(np.float32) for shape in shapes]
+    with h5py.File(path, "w") as file:
+        for number, kernel in enumerate(kernels, start=1):
+            group = file.create_group(f"conv3d_{number}/conv3d_{number}")
+            group["kernel:0"], group["bias:0"] = kernel, np.full(kernel.shape[-1], 0.5, dtype=np.float32)
+    assert len(load_pretrained(network, path, hash_file(path))) == 6
+    first = network.encoder.stem.weight.detach().numpy()
+    np.testing.assert_array_equal(first[7, 0, 0, 2, 1], kernels[0][1, 2, 0, 0, 7])
+    output = network.eval()(torch.randn(1, 1, 12, 14, 16))
+    assert output.masks[0].shape == (1, 1, 12, 14, 16)
+    with pytest.raises(ModelError, match="do not fit"):
+        load_pretrained(MultiTaskNet(spec, 2), path, hash_file(path))
+    with pytest.raises(ModelError, match="liver CNN"):
+        load_pretrained(MultiTaskNet(NetworkSpec(encoder="resnet10", width=4), 1), path, hash_file(path))

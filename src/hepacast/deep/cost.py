@@ -15,7 +15,7 @@ def step_seconds(spec: DeepSpec) -> float:
 
 def multiplications(spec: DeepSpec) -> float:
     """Of one forward pass, about: the residual stages, and as much again for a decoder."""
-    depth = {"resnet10": 1, "resnet18": 2, "resnet34": 3.5, "resnet50": 3.5}[spec.network.encoder]
+    depth = {"resnet10": 1, "resnet18": 2, "resnet34": 3.5, "resnet50": 3.5, "liver-cnn": 1}[spec.network.encoder]
     taps = 9 if spec.network.dimensions == "2.5d" else 27
     voxels = _voxels(spec) / (1 if spec.network.stem_stride == 1 else 4 if taps == 9 else 8)
     total = 0.0

@@ -24,7 +24,18 @@ Floats = npt.NDArray[Any]
 #: Modules that decide a network's numbers.
 _CODE = tuple(
     f"deep/{name}"
-    for name in ("augment", "batches", "blocks", "losses", "networks", "pretrained", "spec", "targets", "training")
+    for name in (
+        "augment",
+        "batches",
+        "blocks",
+        "liver_cnn",
+        "losses",
+        "networks",
+        "pretrained",
+        "spec",
+        "targets",
+        "training",
+    )
 )
 
 

@@ -29,6 +29,7 @@ from hepacast.deep.blocks import (
     regions_of,
     spread_cube,
 )
+from hepacast.deep.liver_cnn import LiverEncoder
 from hepacast.deep.spec import NetworkSpec
 
 #: Blocks by stage, and whether they are bottlenecks.
@@ -111,7 +112,7 @@ class Decoder(nn.Module):
             below = skip
         self.ups, self.heads = nn.ModuleList(ups), nn.ModuleList(heads)
         flat = spec.dimensions == "2.5d"
-        self.cube: Kernel = (1, 1, 1) if spec.stem_stride == 1 else (1, 2, 2) if flat else (2, 2, 2)
+        self.cube: Kernel = (1, 1, 1) if spec.full_resolution else (1, 2, 2) if flat else (2, 2, 2)
         self.last = nn.Conv3d(below, self.cube[0] * self.cube[1] * self.cube[2], kernel, padding="same")
 
     def forward(self, size: Sequence[int], maps: list[Tensor]) -> tuple[Tensor, ...]:
@@ -140,7 +141,9 @@ class MultiTaskNet(nn.Module):
     def __init__(self, spec: NetworkSpec, channels: int, covariates: int = 0) -> None:
         super().__init__()
         self.spec, self.channels, self.covariates = spec, channels, covariates
-        self.encoder = Encoder(spec, channels)
+        self.encoder: Encoder | LiverEncoder = (
+            LiverEncoder(min(spec.stages, 4), channels) if spec.encoder == "liver-cnn" else Encoder(spec, channels)
+        )
         widths = self.encoder.widths
         self.decoder = Decoder(spec, widths, self.encoder.kernel) if spec.segments else None
         self.guided = spec.segments and spec.predicts and spec.mask_pooling

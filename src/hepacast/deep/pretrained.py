@@ -23,7 +23,8 @@ def load_pretrained(network: MultiTaskNet, path: Path, sha256: str) -> list[str]
     network
         Its encoder is changed in place.
     path
-        A safetensors file: a network that hepacast trained, or a converted one.
+        A safetensors file: a network that hepacast trained, or a converted one; or the HDF5 file of the built-in liver
+        network, for the encoder ``liver-cnn``.
     sha256
         Of the file.
 
@@ -49,8 +50,9 @@ def load_pretrained(network: MultiTaskNet, path: Path, sha256: str) -> list[str]
             found=found,
             where=str(path),
         )
-    taken = _from_safetensors(network, path)
-    if not taken:
+    taken = _from_hdf5(network, path) if path.suffix in (".hdf5", ".h5") else _from_safetensors(network, path)
+    # Norms' counters fit anything; a network is taken over by its kernels.
+    if not any(name.startswith("conv3d_") or network.encoder.state_dict()[name].ndim == 5 for name in taken):
         raise ModelError(
             "Nothing of the pretrained weights fits the network.",
             expected="an encoder of the same kind, width and number of channels",
@@ -80,3 +82,16 @@ def _from_safetensors(network: MultiTaskNet, path: Path) -> list[str]:
         raise ModelError("The pretrained weights cannot be read.", found=str(error), where=str(path)) from error
     network.encoder.load_state_dict(own)
     return taken
+
+
+def _from_hdf5(network: MultiTaskNet, path: Path) -> list[str]:
+    from hepacast.deep.liver_cnn import LiverEncoder, load_liver_cnn
+
+    if not isinstance(network.encoder, LiverEncoder):
+        raise ModelError(
+            "These weights are the built-in liver CNN's.",
+            expected="deep.network.encoder: liver-cnn",
+            found=network.spec.encoder,
+            where=str(path),
+        )
+    return load_liver_cnn(network.encoder, path)

@@ -67,7 +67,11 @@ class NetworkSpec(_Part):
     tasks: Literal["multi-task", "classifier", "segmenter"] = _field(
         "multi-task", "multi-task: outcome and mask together; classifier: outcome alone; segmenter: mask alone"
     )
-    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = _field("resnet18", "residual encoder")
+    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "liver-cnn"] = _field(
+        "resnet18",
+        "residual encoder; or that of the built-in liver CNN (3-mm voxels, one channel, its own width; give its file "
+        "as `pretrained`)",
+    )
     dimensions: Literal["3d", "2.5d"] = _field(
         "3d", "3d; or 2.5d: each slice with its two neighbors goes through a flat network, then slices are pooled"
     )
@@ -104,6 +108,11 @@ class NetworkSpec(_Part):
         if self.tasks == "segmenter" and self.covariates:
             raise ValueError("a segmenter alone has no use for covariates")
         return self
+
+    @property
+    def full_resolution(self) -> bool:
+        """Whether the finest maps have the crop's resolution."""
+        return self.stem_stride == 1 or self.encoder == "liver-cnn"
 
     @property
     def predicts(self) -> bool:
