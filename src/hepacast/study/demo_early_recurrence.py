@@ -88,7 +88,7 @@ def demo_study(seed: int, effect: str) -> dict[str, Any]:
     study["images"]["segmentation"]["labels"] = dict(LABELS)
     study["images"]["preprocessing"]["bias_voxel_mm"] = 14.0
     study["fusion"]["deep"] = {
-        "crop": dict(SMALL_CROP),
+        "crop": study["fusion"]["deep"]["crop"] | SMALL_CROP,
         "network": dict(SMALL_NETWORK),
         "training": dict(SMALL_TRAINING),
     }
