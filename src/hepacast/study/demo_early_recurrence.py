@@ -90,7 +90,7 @@ def demo_study(seed: int, effect: str) -> dict[str, Any]:
     study["fusion"]["deep"] = {
         "crop": study["fusion"]["deep"]["crop"] | SMALL_CROP,
         "network": dict(SMALL_NETWORK),
-        "training": dict(SMALL_TRAINING),
+        "training": SMALL_TRAINING | {"epochs": 20},  # six networks, ten trainings each
     }
     study["evaluation"] = {"bootstrap": 200}
     return study
