@@ -34,7 +34,7 @@ CHANGES = {
 def test_the_demo_is_a_legal_study_and_its_truth_is_told() -> None:
     study = Study.model_validate(demo_study(1, "planted", {}))
     assert study.deep is not None
-    assert study.deep.spec.network.pooled_levels == 3
+    assert study.deep.spec.network.pooled_levels == 2
     bayes = {"combined": 0.9, "clinical": 0.6}
     coefficients = dict.fromkeys(("rim_per_sd", "texture_per_sd", "log_diameter_per_sd", "vascular_invasion"), 1.0)
     truth = {

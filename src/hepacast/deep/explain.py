@@ -1,4 +1,9 @@
-"""Where a network looks: Grad-CAM (Selvaraju et al., ICCV 2017) and occlusion (Zeiler & Fergus, ECCV 2014)."""
+"""Where a network looks: Grad-CAM and occlusion (Zeiler & Fergus, ECCV 2014).
+
+Grad-CAM (Selvaraju et al., ICCV 2017) in the form of Draelos & Carin (HiResCAM, arXiv:2011.08891): gradient times
+activation at each voxel. The mean gradient of the first form assumes that features are pooled over the whole image;
+here they are pooled over a tumor's core and rim, and it would point elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +24,9 @@ Map = npt.NDArray[np.float32]
 def grad_cam(trained: TrainedNetwork, crop: npt.NDArray[Any], covariates: Any = None, level: int | None = None) -> Map:
     """How much each place raises the outcome's score.
 
-    At each level of the encoder the feature maps are weighted with their mean gradient, added and cut at 0; the maps of
-    all levels, each with its maximum at 1, are averaged (coarse levels alone are blurred over half of a small crop).
+    At each level of the encoder that the prediction pathway reads the feature maps are weighted with their gradients,
+    added and cut at 0; the maps of these levels, each with its maximum at 1, are averaged (coarse levels alone are
+    blurred over half of a small crop).
 
     Parameters
     ----------
@@ -63,16 +69,18 @@ def grad_cam(trained: TrainedNetwork, crop: npt.NDArray[Any], covariates: Any = 
         for hook in hooks:
             hook.remove()
     chosen = maps if level is None else [maps[level]]
-    found = [_weighted(item, image.shape[2:]) for item in chosen]
+    found = [heat for item in chosen if (heat := _weighted(item, image.shape[2:])) is not None]
+    if not found:
+        return np.zeros(tuple(image.shape[2:]), dtype=np.float32)
     return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
-def _weighted(level: torch.Tensor, size: torch.Size) -> Map:
+def _weighted(level: torch.Tensor, size: torch.Size) -> Map | None:
+    """Gradient times activation, voxel by voxel; None for a level that the outcome does not read."""
     gradient = level.grad
-    if gradient is None:
-        return np.zeros(tuple(size), dtype=np.float32)
-    weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
-    heat = torch.relu((weights * level.detach()).sum(dim=1, keepdim=True))
+    if gradient is None or not bool(gradient.any()):
+        return None
+    heat = torch.relu((gradient * level.detach()).sum(dim=1, keepdim=True))
     heat = enlarge(heat, size)[0, 0]
     peak = float(heat.max())
     return np.asarray((heat / peak if peak > 0 else heat).numpy(), dtype=np.float32)
