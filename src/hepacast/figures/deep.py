@@ -61,6 +61,7 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
         Network -> folds -> epochs, each with ``epoch``, ``outcome_loss``, ``mask_loss`` and their ``inner_`` twins.
     """
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
 
     shown = [(key, name) for key, name in _TASKS if any(key in run[0] for runs in histories.values() for run in runs)]
     figure = new_figure(DOUBLE_COLUMN_MM, 66)
@@ -78,6 +79,7 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
                     axes.plot(epochs, [item[f"inner_{key}"] for item in run], color=color, linewidth=0.7, dashes=(3, 2))
         axes.set(xlabel="Epoch", ylabel=f"{name} loss")
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_title(name)
     handles = [Line2D([], [], color=color_of(name, i), label=name) for i, name in enumerate(histories)]
     if inner:
