@@ -209,15 +209,14 @@ def _outcome_json(cohort: Cohort) -> dict[str, Any]:
     return entry
 
 
-def _survival_values(outcome: SurvivalOutcome) -> dict[str, dict[str, float | int]]:
-    return {
+def _survival_values(outcome: SurvivalOutcome) -> dict[str, dict[str, float]]:
+    values: dict[str, dict[str, float]] = {
         "time": {str(patient): float(value) for patient, value in outcome.time.items()},
         "event": {str(patient): int(value) for patient, value in outcome.event.items()},
-    } | (
-        {}
-        if outcome.competing is None
-        else {"competing": {str(patient): int(value) for patient, value in outcome.competing.items()}}
-    )
+    }
+    if outcome.competing is not None:
+        values["competing"] = {str(patient): int(value) for patient, value in outcome.competing.items()}
+    return values
 
 
 def _outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
