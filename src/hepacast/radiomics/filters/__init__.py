@@ -35,6 +35,8 @@ def filtered_images(
 ) -> Iterator[Filtered]:
     """The images of one image type, restricted to a box, one at a time.
 
+    An image is valid until the next one is asked for: they share the source's scratch memory.
+
     Parameters
     ----------
     image_type

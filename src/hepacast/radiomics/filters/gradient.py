@@ -15,7 +15,7 @@ def gradient(source: Source, box: Box, *, use_spacing: bool) -> npt.NDArray[np.f
     One voxel around the box is all that the filter reads; beyond the image's border its last voxel is repeated.
     """
     steps = np.array(source.spacing[::-1]) if use_spacing else np.ones(3)
-    result = np.empty(box.shape, dtype=np.float32)
+    result = source.scratch.array("image", box.shape, np.float32)
     _magnitude(source.array, np.array(box.low), 0.5 * (1.0 / steps), result)
     return result
 

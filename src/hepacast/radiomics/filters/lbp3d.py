@@ -46,7 +46,7 @@ def local_binary_patterns_3d(
     """
     vertices = icosphere(subdivisions, float(radius))
     outer = box.grown(SPLINE_MARGIN + math.ceil(radius), source.shape)
-    coefficients = _spline_coefficients(source.crop(outer))
+    coefficients = _spline_coefficients(source.crop(outer), source.scratch.array("a", outer.shape, np.float64))
     terms = harmonics(vertices, float(radius), levels)
     whole = source.array.dtype.kind in "iu"
     kind = INTEGER if whole else SINGLE if source.array.dtype == np.float32 else DOUBLE
@@ -54,12 +54,12 @@ def local_binary_patterns_3d(
     # Samples carry errors of some last digits; in single precision also those of the cast.
     scale = max(float(source.absolute_maximum), 1e-300)
     tolerance = scale * (1e-6 if kind == SINGLE else 1e-12)
-    images = np.zeros((levels + 1, *box.shape))
+    values = np.empty((levels + 1, int(np.count_nonzero(mask))))  # by voxel of the mask
     patterns(
         coefficients,
         np.array(outer.low),
         np.array(source.shape),
-        source.crop(box).astype(np.float64),
+        source.doubles(box, "b"),
         mask,
         np.array(box.low),
         _sphere(vertices),
@@ -69,17 +69,20 @@ def local_binary_patterns_3d(
         np.ascontiguousarray(terms.real),
         np.ascontiguousarray(terms.imag),
         _length_by_count(terms[:, 0]),
-        images,
+        values,
     )
-    for level in range(levels):
-        yield f"lbp-3D-m{level + 1}", images[level]
-    yield "lbp-3D-k", images[levels]
+    for level in range(levels + 1):
+        image = source.scratch.array("image", box.shape, np.float64)
+        image.fill(0.0)
+        image[mask] = values[level]
+        yield f"lbp-3D-m{level + 1}" if level < levels else "lbp-3D-k", image
 
 
-def _spline_coefficients(block: npt.NDArray[Any]) -> Array:
+def _spline_coefficients(block: npt.NDArray[Any], out: Array) -> Array:
     from scipy.ndimage import spline_filter
 
-    return np.ascontiguousarray(spline_filter(block, order=3, output=np.float64, mode="mirror"))
+    spline_filter(block, order=3, output=out, mode="mirror")
+    return out
 
 
 def _length_by_count(terms: npt.NDArray[np.complex128]) -> Array:

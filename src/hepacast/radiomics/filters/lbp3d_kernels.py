@@ -54,11 +54,11 @@ def exact_sample(coefficients, low, shape, k, j, i, vertex):  # type: ignore[no-
 @jit
 def patterns(  # type: ignore[no-untyped-def]
     coefficients, low, shape, centers, mask, box_low, sphere, kind, limits, tolerance, harmonics_re, harmonics_im,
-    by_count, images,
+    by_count, values,
 ):  # fmt: skip
-    """Fill `images` (levels + 1, k, j, i) at the voxels of `mask`.
+    """Fill `values` (levels + 1, n): lengths and kurtosis of the n voxels of `mask`, in the order of memory.
 
-    `low` is the first voxel of `coefficients` in the image, `box_low` that of `centers`, `mask` and `images`.
+    `low` is the first voxel of `coefficients` in the image, `box_low` that of `centers` and `mask`.
     """
     vertices, pair, pair_start, pair_weight, last_start, last_weight, reach = sphere
     n_vertices = vertices.shape[0]
@@ -72,6 +72,7 @@ def patterns(  # type: ignore[no-untyped-def]
     work_single = np.empty((12, LANES), dtype=np.float32)
     kurtosis = np.empty(LANES)
     parts = np.empty((2 * harmonics_re.shape[1] + 4, LANES))
+    done = 0
     for k in range(n0):
         gk = k + box_low[0]
         for j in range(n1):
@@ -115,15 +116,20 @@ def patterns(  # type: ignore[no-untyped-def]
                 else:
                     _kurtosis(samples, n, work, 2.220446049250313e-16, kurtosis)
                 _signs(samples, center, n, bits, count)
+                voxel = done
                 for i in range(n):
                     if mask[k, j, first + i]:
-                        images[images.shape[0] - 1, k, j, first + i] = kurtosis[i]
-                        images[0, k, j, first + i] = by_count[int(count[i])]
-                for level in range(1, images.shape[0] - 1):
+                        values[values.shape[0] - 1, voxel] = kurtosis[i]
+                        values[0, voxel] = by_count[int(count[i])]
+                        voxel += 1
+                for level in range(1, values.shape[0] - 1):
                     _lengths(bits, n, level, harmonics_re, harmonics_im, parts)
+                    voxel = done
                     for i in range(n):
                         if mask[k, j, first + i]:
-                            images[level, k, j, first + i] = np.sqrt(complex(parts[0, i], parts[1, i])).real
+                            values[level, voxel] = np.sqrt(complex(parts[0, i], parts[1, i])).real
+                            voxel += 1
+                done = voxel
                 first += n
 
 

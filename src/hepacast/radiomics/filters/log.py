@@ -26,6 +26,9 @@ Float32 = npt.NDArray[np.float32]
 #: exp(-1.3732 * 20) = 1.2e-12 of an intensity difference beyond the cut is left in the box.
 MARGIN_SIGMAS = 20.0
 
+#: Lines that are filtered together.
+LANES = 64
+
 #: ITK's filter needs this many voxels along each axis.
 LEAST_SIZE = 4
 
@@ -61,13 +64,13 @@ def laplacian_of_gaussian(source: Source, box: Box, sigma: float) -> Float32:
     outer = box.grown((margins[0], margins[1], margins[2]), source.shape)
     block = source.array[outer.slices]
     inner = box.within(outer)
-    total = np.zeros(box.shape, dtype=np.float32)
+    total = source.scratch.array("image", box.shape, np.float32)
+    total.fill(0.0)
     # ITK's axes are counted from x: the derivative along one, then the smoothing along the others, ascending.
     for axis in (2, 1, 0):
-        part = _recurse(block, axis, _Coefficients.second_derivative(sigma, steps[axis]), inner[axis])
-        for other in (2, 1, 0):
-            if other != axis:
-                part = _recurse(part, other, _Coefficients.gaussian(sigma, steps[other]), inner[other])
+        part = _recurse(block, axis, _Coefficients.second_derivative(sigma, steps[axis]), inner[axis], source, "a")
+        for other, slot in zip([other for other in (2, 1, 0) if other != axis], "ba"):
+            part = _recurse(part, other, _Coefficients.gaussian(sigma, steps[other]), inner[other], source, slot)
         _accumulate(total.reshape(-1), part.reshape(-1), 1.0 / (steps[axis] * steps[axis]))
     return total
 
@@ -148,87 +151,204 @@ def _numerator(scale: float, order: int) -> tuple[list[float], float, float, flo
     return [n0, n1, n2, n3], n0 + n1 + n2 + n3, n1 + 2 * n2 + 3 * n3, n1 + 4 * n2 + 9 * n3
 
 
-def _recurse(block: npt.NDArray[Any], axis: int, c: _Coefficients, keep: slice) -> Float32:
-    """Filter along `axis` and keep only the slice of it that later passes need."""
+def _recurse(block: npt.NDArray[Any], axis: int, c: _Coefficients, keep: slice, source: Source, slot: str) -> Float32:
+    """Filter along `axis` and keep only the slice of it that later passes need, in a slot of the scratch memory."""
     shape = list(block.shape)
     shape[axis] = keep.stop - keep.start
-    result = np.empty(shape, dtype=np.float32)
-    if axis == 0:
-        # (k, lanes = j): one plane of constant i at a time would stride; lanes along i are contiguous.
-        for j in range(block.shape[1]):
-            _filter_lanes(block[:, j, :], result[:, j, :], keep.start, c.n, c.m, c.d, c.bn, c.bm)
-    elif axis == 1:
-        for k in range(block.shape[0]):
-            _filter_lanes(block[k], result[k], keep.start, c.n, c.m, c.d, c.bn, c.bm)
-    else:
-        for k in range(block.shape[0]):
-            lanes = np.ascontiguousarray(block[k].T)
-            out = np.empty((shape[2], shape[1]), dtype=np.float32)
-            _filter_lanes(lanes, out, keep.start, c.n, c.m, c.d, c.bn, c.bm)
-            result[k] = out.T
+    result = source.scratch.array(slot, tuple(shape), np.float32)
+    kernel = (_along_first, _along_second, _along_last)[axis]
+    kernel(block, result, keep.start, c.n, c.m, c.d, c.bn, c.bm)
     return result
 
 
+# Lines are filtered `LANES` at a time, in scratch arrays [position, lane] that stay in the cache.
+
+
 @jit
-def _filter_lanes(data, out, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
-    """Filter the columns of `data` (position, lane); write the positions from `start` on to `out`."""
-    length, lanes = data.shape
-    stop = start + out.shape[0]
-    x = np.empty((length, lanes))
-    for p in range(length):
-        for i in range(lanes):
-            x[p, i] = data[p, i]
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@jit
+def _along_first(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    size, rows, columns = block.shape
+    x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    for j in range(rows):
+        for left in range(0, columns, LANES):
+            lanes = min(LANES, columns - left)
+            for p in range(size):
+                _copy(block[p, j, left : left + lanes], x[p * LANES : p * LANES + lanes])
+            _filter_lanes(x, y, ring, start, start + result.shape[0], n, m, d, bn, bm)
+            for p in range(result.shape[0]):
+                at = (start + p) * LANES
+                _copy(y[at : at + lanes], result[p, j, left : left + lanes])
+
+
+@jit
+def _along_second(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    slices, size, columns = block.shape
+    x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    for k in range(slices):
+        for left in range(0, columns, LANES):
+            lanes = min(LANES, columns - left)
+            for p in range(size):
+                _copy(block[k, p, left : left + lanes], x[p * LANES : p * LANES + lanes])
+            _filter_lanes(x, y, ring, start, start + result.shape[1], n, m, d, bn, bm)
+            for p in range(result.shape[1]):
+                at = (start + p) * LANES
+                _copy(y[at : at + lanes], result[k, p, left : left + lanes])
+
+
+@jit
+def _along_last(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    slices, rows, size = block.shape
+    x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    for k in range(slices):
+        for top in range(0, rows, LANES):
+            lanes = min(LANES, rows - top)
+            # Turned in squares of 8 by 8, so that each line of the cache is used in full.
+            for square in range(0, size, 8):
+                end = min(square + 8, size)
+                for i in range(lanes):
+                    for p in range(square, end):
+                        x[p * LANES + i] = block[k, top + i, p]
+            _filter_lanes(x, y, ring, start, start + result.shape[2], n, m, d, bn, bm)
+            for square in range(0, result.shape[2], 8):
+                end = min(square + 8, result.shape[2])
+                for i in range(lanes):
+                    for p in range(square, end):
+                        result[k, top + i, p] = y[(start + p) * LANES + i]
+
+
+@jit
+def _filter_lanes(x, y, ring, start, stop, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    """Filter the columns of `x` (position, lane); the answer at positions `start` to `stop` is left in `y`."""
+    length = x.size // LANES
     # Forwards. Before the line its first value is repeated; at rest the answer to it is bn / d times that value.
-    y = np.empty((length, lanes))
-    first = x[0]
     for p in range(min(4, length)):
-        x1 = x[p - 1] if p >= 1 else first
-        x2 = x[p - 2] if p >= 2 else first
-        x3 = x[p - 3] if p >= 3 else first
-        for i in range(lanes):
-            value = x[p, i] * n[0] + x1[i] * n[1] + x2[i] * n[2] + x3[i] * n[3]
-            s1 = y[p - 1, i] * d[0] if p >= 1 else first[i] * bn[0]
-            s2 = y[p - 2, i] * d[1] if p >= 2 else first[i] * bn[1]
-            s3 = y[p - 3, i] * d[2] if p >= 3 else first[i] * bn[2]
-            s4 = first[i] * bn[3]
-            y[p, i] = value - (s1 + s2 + s3 + s4)
+        a, b, c = max(p - 1, 0), max(p - 2, 0), max(p - 3, 0)
+        for i in range(LANES):
+            value = (
+                x[p * LANES + i] * n[0] + x[a * LANES + i] * n[1] + x[b * LANES + i] * n[2] + x[c * LANES + i] * n[3]
+            )
+            s1 = y[(p - 1) * LANES + i] * d[0] if p >= 1 else x[0 * LANES + i] * bn[0]
+            s2 = y[(p - 2) * LANES + i] * d[1] if p >= 2 else x[0 * LANES + i] * bn[1]
+            s3 = y[(p - 3) * LANES + i] * d[2] if p >= 3 else x[0 * LANES + i] * bn[2]
+            s4 = x[0 * LANES + i] * bn[3]
+            y[p * LANES + i] = value - (s1 + s2 + s3 + s4)
+    p = 4
+    while p + 4 <= stop:
+        _four_forwards(x, y, p, n, d)
+        p += 4
     n0, n1, n2, n3 = n[0], n[1], n[2], n[3]
     d1, d2, d3, d4 = d[0], d[1], d[2], d[3]
-    for p in range(4, stop):
-        xp, x1, x2, x3 = x[p], x[p - 1], x[p - 2], x[p - 3]
-        yp, y1, y2, y3, y4 = y[p], y[p - 1], y[p - 2], y[p - 3], y[p - 4]
-        for i in range(lanes):
-            value = xp[i] * n0 + x1[i] * n1 + x2[i] * n2 + x3[i] * n3
-            yp[i] = value - (y1[i] * d1 + y2[i] * d2 + y3[i] * d3 + y4[i] * d4)
-    # Backwards, kept in a ring of five rows, and added to the forward answer where it is asked for.
+    while p < stop:
+        for i in range(LANES):
+            value = (
+                x[p * LANES + i] * n0
+                + x[(p - 1) * LANES + i] * n1
+                + x[(p - 2) * LANES + i] * n2
+                + x[(p - 3) * LANES + i] * n3
+            )
+            y[p * LANES + i] = value - (
+                y[(p - 1) * LANES + i] * d1
+                + y[(p - 2) * LANES + i] * d2
+                + y[(p - 3) * LANES + i] * d3
+                + y[(p - 4) * LANES + i] * d4
+            )
+        p += 1
+    # Backwards; the ring holds the answers of the four positions after p, the nearest first.
+    last = length - 1
+    for p in range(last, max(last - 4, start - 1), -1):
+        after = last - p
+        a, b, c = min(p + 1, last), min(p + 2, last), min(p + 3, last)
+        for i in range(LANES):
+            end = x[last * LANES + i]
+            value = x[a * LANES + i] * m[0] + x[b * LANES + i] * m[1] + x[c * LANES + i] * m[2] + end * m[3]
+            s1 = ring[i] * d[0] if after >= 1 else end * bm[0]
+            s2 = ring[i + LANES] * d[1] if after >= 2 else end * bm[1]
+            s3 = ring[i + 2 * LANES] * d[2] if after >= 3 else end * bm[2]
+            s4 = end * bm[3]
+            _push(ring, i, value - (s1 + s2 + s3 + s4))
+            if p < stop:
+                y[p * LANES + i] += ring[i]
+    p = last - 4
+    while p - 3 >= stop:
+        _four_backwards(x, y, ring, p, m, d, False)
+        p -= 4
+    while p >= start and p >= stop:
+        _one_backwards(x, y, ring, p, m, d, False)
+        p -= 1
+    while p - 3 >= start:
+        _four_backwards(x, y, ring, p, m, d, True)
+        p -= 4
+    while p >= start:
+        _one_backwards(x, y, ring, p, m, d, True)
+        p -= 1
+
+
+@jit
+def _four_forwards(x, y, p, n, d):  # type: ignore[no-untyped-def]
+    """Positions p to p + 3: what they share is read once (reading is what takes the time)."""
+    n0, n1, n2, n3 = n[0], n[1], n[2], n[3]
+    d1, d2, d3, d4 = d[0], d[1], d[2], d[3]
+    values = x[(p - 3) * LANES : (p + 4) * LANES]
+    before = y[(p - 4) * LANES : p * LANES]
+    after = y[p * LANES : (p + 4) * LANES]
+    for i in range(LANES):
+        a3, a2, a1, x0 = values[i], values[i + LANES], values[i + 2 * LANES], values[i + 3 * LANES]
+        x1, x2, x3 = values[i + 4 * LANES], values[i + 5 * LANES], values[i + 6 * LANES]
+        b4, b3, b2, b1 = before[i], before[i + LANES], before[i + 2 * LANES], before[i + 3 * LANES]
+        y0 = (x0 * n0 + a1 * n1 + a2 * n2 + a3 * n3) - (b1 * d1 + b2 * d2 + b3 * d3 + b4 * d4)
+        y1 = (x1 * n0 + x0 * n1 + a1 * n2 + a2 * n3) - (y0 * d1 + b1 * d2 + b2 * d3 + b3 * d4)
+        y2 = (x2 * n0 + x1 * n1 + x0 * n2 + a1 * n3) - (y1 * d1 + y0 * d2 + b1 * d3 + b2 * d4)
+        y3 = (x3 * n0 + x2 * n1 + x1 * n2 + x0 * n3) - (y2 * d1 + y1 * d2 + y0 * d3 + b1 * d4)
+        after[i], after[i + LANES], after[i + 2 * LANES], after[i + 3 * LANES] = y0, y1, y2, y3
+
+
+@jit
+def _four_backwards(x, y, ring, p, m, d, add):  # type: ignore[no-untyped-def]
+    """Positions p down to p - 3."""
     m1, m2, m3, m4 = m[0], m[1], m[2], m[3]
-    ring = np.empty((5, lanes))
-    last = x[length - 1]
-    for p in range(length - 1, start - 1, -1):
-        row = ring[p % 5]
-        after = length - 1 - p
-        if after < 4:
-            x1 = x[p + 1] if after >= 1 else last
-            x2 = x[p + 2] if after >= 2 else last
-            x3 = x[p + 3] if after >= 3 else last
-            for i in range(lanes):
-                value = x1[i] * m1 + x2[i] * m2 + x3[i] * m3 + last[i] * m4
-                s1 = ring[(p + 1) % 5, i] * d1 if after >= 1 else last[i] * bm[0]
-                s2 = ring[(p + 2) % 5, i] * d2 if after >= 2 else last[i] * bm[1]
-                s3 = ring[(p + 3) % 5, i] * d3 if after >= 3 else last[i] * bm[2]
-                s4 = last[i] * bm[3]
-                row[i] = value - (s1 + s2 + s3 + s4)
-        else:
-            x1, x2, x3, x4 = x[p + 1], x[p + 2], x[p + 3], x[p + 4]
-            r1, r2, r3, r4 = ring[(p + 1) % 5], ring[(p + 2) % 5], ring[(p + 3) % 5], ring[(p + 4) % 5]
-            for i in range(lanes):
-                value = x1[i] * m1 + x2[i] * m2 + x3[i] * m3 + x4[i] * m4
-                row[i] = value - (r1[i] * d1 + r2[i] * d2 + r3[i] * d3 + r4[i] * d4)
-        if p < stop:
-            kept = out[p - start]
-            yp = y[p]
-            for i in range(lanes):
-                kept[i] = yp[i] + row[i]
+    d1, d2, d3, d4 = d[0], d[1], d[2], d[3]
+    values = x[(p - 2) * LANES : (p + 5) * LANES]
+    answer = y[(p - 3) * LANES : (p + 1) * LANES]
+    for i in range(LANES):
+        a2, a1, x0, x1 = values[i], values[i + LANES], values[i + 2 * LANES], values[i + 3 * LANES]
+        x2, x3, x4 = values[i + 4 * LANES], values[i + 5 * LANES], values[i + 6 * LANES]
+        b1, b2, b3, b4 = ring[i], ring[i + LANES], ring[i + 2 * LANES], ring[i + 3 * LANES]
+        y0 = (x1 * m1 + x2 * m2 + x3 * m3 + x4 * m4) - (b1 * d1 + b2 * d2 + b3 * d3 + b4 * d4)
+        y1 = (x0 * m1 + x1 * m2 + x2 * m3 + x3 * m4) - (y0 * d1 + b1 * d2 + b2 * d3 + b3 * d4)
+        y2 = (a1 * m1 + x0 * m2 + x1 * m3 + x2 * m4) - (y1 * d1 + y0 * d2 + b1 * d3 + b2 * d4)
+        y3 = (a2 * m1 + a1 * m2 + x0 * m3 + x1 * m4) - (y2 * d1 + y1 * d2 + y0 * d3 + b1 * d4)
+        ring[i], ring[i + LANES], ring[i + 2 * LANES], ring[i + 3 * LANES] = y3, y2, y1, y0
+        if add:
+            answer[i + 3 * LANES] += y0
+            answer[i + 2 * LANES] += y1
+            answer[i + LANES] += y2
+            answer[i] += y3
+
+
+@jit
+def _one_backwards(x, y, ring, p, m, d, add):  # type: ignore[no-untyped-def]
+    """Position p alone."""
+    for i in range(LANES):
+        value = x[(p + 1) * LANES + i] * m[0] + x[(p + 2) * LANES + i] * m[1]
+        value = value + x[(p + 3) * LANES + i] * m[2] + x[(p + 4) * LANES + i] * m[3]
+        b1, b2, b3, b4 = ring[i], ring[i + LANES], ring[i + 2 * LANES], ring[i + 3 * LANES]
+        _push(ring, i, value - (b1 * d[0] + b2 * d[1] + b3 * d[2] + b4 * d[3]))
+        if add:
+            y[p * LANES + i] += ring[i]
+
+
+@jit
+def _push(ring, i, value):  # type: ignore[no-untyped-def]
+    """Put a new answer first; the oldest falls out."""
+    ring[i + 3 * LANES] = ring[i + 2 * LANES]
+    ring[i + 2 * LANES] = ring[i + LANES]
+    ring[i + LANES] = ring[i]
+    ring[i] = value
 
 
 @jit

@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def square(source: Source, box: Box) -> Array:
     """(c x)^2 with c = 1 / sqrt(max|x|)."""
-    values = source.crop(box).astype(np.float64)
+    values = source.doubles(box, "image")
     coefficient = 1 / np.sqrt(source.absolute_maximum)
     values *= coefficient
     return np.square(values, out=values)
@@ -27,8 +27,8 @@ def square(source: Source, box: Box) -> Array:
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def square_root(source: Source, box: Box) -> Array:
     """sign(x) sqrt(|x| max|x|)."""
-    values = source.crop(box).astype(np.float64)
-    magnitude = np.abs(values)
+    values, magnitude = source.doubles(box, "a"), source.scratch.array("image", box.shape, np.float64)
+    np.abs(values, out=magnitude)
     magnitude *= source.absolute_maximum
     np.sqrt(magnitude, out=magnitude)
     return np.copysign(magnitude, values, out=magnitude)
@@ -37,9 +37,9 @@ def square_root(source: Source, box: Box) -> Array:
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def logarithm(source: Source, box: Box) -> Array:
     """sign(x) log(|x| + 1) max|x| / log(max|x| + 1)."""
-    values = source.crop(box).astype(np.float64)
+    values, magnitude = source.doubles(box, "a"), source.scratch.array("image", box.shape, np.float64)
     largest = source.absolute_maximum
-    magnitude = np.abs(values)
+    np.abs(values, out=magnitude)
     magnitude += 1
     np.log(magnitude, out=magnitude)
     np.copysign(magnitude, values, out=magnitude)
@@ -51,7 +51,7 @@ def logarithm(source: Source, box: Box) -> Array:
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def exponential(source: Source, box: Box) -> Array:
     """exp(c x) with c = log(max|x|) / max|x|."""
-    values = source.crop(box).astype(np.float64)
+    values = source.doubles(box, "image")
     largest = source.absolute_maximum
     values *= np.log(largest) / largest
     return np.exp(values, out=values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -75,6 +75,25 @@ def _three(values: Any) -> tuple[int, int, int]:
     return first, second, third
 
 
+class Scratch:
+    """Memory that filters use one after another: the system's handing out of fresh pages takes as long as filtering.
+
+    An array of a slot is valid until the slot is asked for again.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def array(self, slot: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """An array with undefined content."""
+        needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        kept = self._slots.get(slot)
+        if kept is None or kept.size < needed:
+            self._slots.pop(slot, None)  # given back before more is taken
+            kept = self._slots[slot] = np.empty(needed, dtype=np.uint8)
+        return kept[:needed].view(dtype).reshape(shape)
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A preprocessed image, as the filters see it.
@@ -85,10 +104,13 @@ class Source:
         Whole image [k, j, i] in its own number type, on which some filters' results depend.
     spacing
         Voxel size along (i, j, k), mm.
+    scratch
+        Memory for the filters: "image" holds the filtered image that is given out, "a" and "b" what lies between.
     """
 
     array: npt.NDArray[Any]
     spacing: tuple[float, float, float]
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,3 +125,9 @@ class Source:
     def crop(self, box: Box) -> npt.NDArray[Any]:
         """The box's voxels, contiguous."""
         return np.ascontiguousarray(self.array[box.slices])
+
+    def doubles(self, box: Box, slot: str) -> npt.NDArray[np.float64]:
+        """The box's voxels in double precision, in a slot of the scratch memory."""
+        values = self.scratch.array(slot, box.shape, np.float64)
+        values[...] = self.array[box.slices]
+        return values

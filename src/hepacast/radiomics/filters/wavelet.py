@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import Box, Scratch, Source
 from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.names import wavelet_image_names
 
@@ -28,7 +28,7 @@ class _Transform:
     A pass makes the block ``F - 1`` shorter; its first voxel is then the image's voxel `start + lead`.
     """
 
-    def __init__(self, wavelet: str, dtype: Any, lengths: tuple[int, ...]) -> None:
+    def __init__(self, wavelet: str, dtype: Any, lengths: tuple[int, ...], scratch: Scratch) -> None:
         import pywt
 
         # The taps are read off an impulse's response: PyWavelets keeps its own single-precision tables, which are
@@ -40,6 +40,7 @@ class _Transform:
         low, high = (np.roll(part, self.taps // 2) for part in response)
         self.filters = {"L": low, "H": high}
         self.lengths = lengths
+        self.scratch = scratch
         self.margin = self.taps - 1
         self.lead = self.margin - self.taps // 2
 
@@ -56,12 +57,14 @@ class _Transform:
                 continue
             part = self.planes(block, dict(zip(inner, letters)), start)
             for letter in "LH" if "H" in letters else "H":
-                yield self.along(part, 0, letter, start[0])
+                yield self.along(part, 0, letter, start[0], "image")
 
-    def approximation(self, block: Array, axes: tuple[int, ...], start: dict[int, int]) -> Array:
-        """The low-pass image of one level."""
+    def approximation(self, block: Array, axes: tuple[int, ...], start: dict[int, int], *, last: bool) -> Array:
+        """The low-pass image of one level; in memory of its own where further levels read it."""
         block = self.planes(block, {axis: "L" for axis in axes if axis != 0}, start)
-        return self.along(block, 0, "L", start[0]) if 0 in axes else block
+        if 0 in axes:
+            return self.along(block, 0, "L", start[0], "image" if last else None)
+        return block if last else block.copy()
 
     def planes(self, block: Array, letters: dict[int, str], start: dict[int, int]) -> Array:
         """All passes inside a slice, slice by slice, so that what lies between them stays in the cache."""
@@ -71,15 +74,15 @@ class _Transform:
             for axis, letter in letters.items():
                 plane = self.along(plane, axis, letter, start[axis])
             if result is None:
-                result = np.empty((block.shape[0], *plane.shape[1:]), dtype=block.dtype)
+                result = self.scratch.array("b", (block.shape[0], *plane.shape[1:]), block.dtype)
             result[k] = plane[0]
         return block if result is None else result
 
-    def along(self, block: Array, axis: int, letter: str, start: int) -> Array:
-        """One pass along one axis."""
+    def along(self, block: Array, axis: int, letter: str, start: int, slot: str | None = None) -> Array:
+        """One pass along one axis, into a slot of the scratch memory or a new array."""
         shape = list(block.shape)
         shape[axis] -= self.margin
-        result = np.empty(shape, dtype=block.dtype)
+        result = self.scratch.array(slot, tuple(shape), block.dtype) if slot else np.empty(shape, dtype=block.dtype)
         order = _tap_order(shape[axis], start + self.lead, self.taps, self.lengths[axis])
         if axis == 2:
             _filter_rows(block, self.filters[letter], order, result)
@@ -108,26 +111,28 @@ def wavelet_images(
     """
     dtype = np.float32 if source.array.dtype == np.float32 else np.float64
     lengths = tuple(size + size % 2 for size in source.shape)
-    transform = _Transform(wavelet, dtype, lengths)
+    transform = _Transform(wavelet, dtype, lengths, source.scratch)
     levels = start_level + level
     margin, lead = transform.margin, transform.lead
     start = {axis: box.low[axis] - levels * lead for axis in axes}
     stop = {axis: box.high[axis] + levels * (margin - lead) for axis in axes}
-    block = source.array
+    where = []
     for axis in range(3):
         if axis in start:
             index = np.arange(start[axis], stop[axis]) % lengths[axis]
             index[index == source.shape[axis]] = 0  # the repeated first slice
         else:
             index = np.arange(box.low[axis], box.high[axis])
-        block = np.take(block, index, axis=axis)
-    block = np.ascontiguousarray(block, dtype=dtype)
+        where.append(index)
+    block = source.scratch.array("a", tuple(len(index) for index in where), dtype)
+    for place, k in enumerate(where[0]):
+        block[place] = source.array[k].take(where[1], axis=0).take(where[2], axis=1)
     names = iter(wavelet_image_names(level, len(axes)))
     for done in range(1, levels + 1):
         if done > start_level:
             for image in transform.details(block, axes, start):
                 yield next(names), _trim(image, axes, levels - done, margin, lead)
-        block = transform.approximation(block, axes, start)
+        block = transform.approximation(block, axes, start, last=done == levels)
         for axis in axes:
             start[axis] += lead
     yield next(names), block

@@ -15,6 +15,9 @@ from hepacast.radiomics.kernels.offsets import flat_offsets
 #: Up to this many bytes a table of all level pairs of one direction is kept; beyond it pairs are sorted.
 _TABLE_BYTES = 1 << 26
 
+#: Tables of up to so many cells are kept four times.
+_COPIED_CELLS = 4096
+
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
@@ -65,9 +68,11 @@ def _from_cells(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], w
 def _dense_pairs(
     image: LevelImage, offset: int, width: int, symmetrical: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    table = np.zeros(width * width, dtype=np.uint32)
-    _count_table(image.codes, image.box.starts, image.box.lengths, offset, width, table)
-    square = table.reshape(width, width)
+    copies = table_copies(width * width)
+    tables = np.zeros((copies, width * width), dtype=np.uint32)
+    step = tables.shape[1] if copies > 1 else 0
+    _count_table(image.codes, image.box.starts, image.box.lengths, offset, width, tables.reshape(-1), step)
+    square = tables.sum(axis=0, dtype=np.uint32).reshape(width, width)
     square[:, 0] = 0  # the neighbour lies outside the VOI
     if symmetrical:
         square = square + square.T
@@ -88,14 +93,41 @@ def _sorted_pairs(
     return cells, counts
 
 
+def table_copies(cells: int) -> int:
+    """How many tables the voxels are counted in, in turn.
+
+    With few gray levels neighbouring voxels count in the same cell, and each count would wait for the one before to
+    be written. Tables that leave the first cache would cost more than that.
+    """
+    return 4 if cells <= _COPIED_CELLS else 1
+
+
 @jit
-def _count_table(codes, starts, lengths, offset, width, table):  # type: ignore[no-untyped-def]
+def count_in_turn(row, column, at, beside, n, width, step, table):  # type: ignore[no-untyped-def]
+    """Count the cells (row, column) of `n` voxels in the tables, which lie `step` numbers apart.
+
+    `at` and `beside` are where the voxels begin in `row` and `column`. Indices are unsigned: nothing has to ask
+    whether they are counted from the end.
+    """
+    wide, one, two, three = np.uint64(width), np.uint64(step), np.uint64(2 * step), np.uint64(3 * step)
+    a, b, u1, u2, u3 = np.uint64(at), np.uint64(beside), np.uint64(1), np.uint64(2), np.uint64(3)
+    for _ in range(n // 4):
+        table[np.uint64(row[a]) * wide + np.uint64(column[b])] += 1
+        table[np.uint64(row[a + u1]) * wide + np.uint64(column[b + u1]) + one] += 1
+        table[np.uint64(row[a + u2]) * wide + np.uint64(column[b + u2]) + two] += 1
+        table[np.uint64(row[a + u3]) * wide + np.uint64(column[b + u3]) + three] += 1
+        a += np.uint64(4)
+        b += np.uint64(4)
+    for _ in range(n % 4):
+        table[np.uint64(row[a]) * wide + np.uint64(column[b])] += 1
+        a += u1
+        b += u1
+
+
+@jit
+def _count_table(codes, starts, lengths, offset, width, table, step):  # type: ignore[no-untyped-def]
     for s in range(starts.size):
-        n = lengths[s]
-        here = codes[starts[s] : starts[s] + n]
-        there = codes[starts[s] + offset : starts[s] + offset + n]
-        for i in range(n):
-            table[np.int64(here[i]) * width + there[i]] += 1
+        count_in_turn(codes, codes, starts[s], starts[s] + offset, lengths[s], width, step, table)
 
 
 @jit

@@ -12,12 +12,16 @@ import numpy.typing as npt
 
 from hepacast.radiomics.discretise import LevelImage
 from hepacast.radiomics.kernels.cells import CellCounts
+from hepacast.radiomics.kernels.cooccurrence import count_in_turn, table_copies
 from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.offsets import flat_offsets
 from hepacast.radiomics.kernels.voi import Voi
 
 #: Up to this many bytes a table of places by level is kept; beyond it voxels in runs of two or more are sorted.
 _TABLE_BYTES = 1 << 26
+
+#: Places beyond it are rare: the part of a table up to it decides whether copies fit the cache.
+_USUAL_LENGTH = 32
 
 
 def count_runs(image: LevelImage, voi: Voi, offsets: npt.NDArray[np.int64]) -> CellCounts:
@@ -44,9 +48,13 @@ _Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float
 
 
 def _dense_runs(image: LevelImage, places: npt.NDArray[np.integer], offset: int, longest: int) -> _Runs:
-    table = np.zeros((longest + 2, image.n_codes + 1), dtype=np.int32)
+    rows, width = longest + 2, image.n_codes + 1
+    copies = table_copies(_USUAL_LENGTH * width)
+    tables = np.zeros((copies, rows, width), dtype=np.int32)
+    step = rows * width if copies > 1 else 0
     box = image.box
-    _count_places(image.codes, places, box.starts, box.lengths, offset, table)
+    _count_places(image.codes, places, box.starts, box.lengths, offset, width, tables.reshape(-1), step)
+    table = tables.sum(axis=0, dtype=np.int32)
     top = int(np.flatnonzero(table.any(axis=1))[-1])
     by_level = (table[1 : top + 1] - table[2 : top + 2]).T
     code, size = np.nonzero(by_level)
@@ -82,20 +90,21 @@ def _lines_with_two(voi: Voi, offset: npt.NDArray[np.int64]) -> bool:
 
 @jit
 def _fill_places(codes, places, start, n, offset):  # type: ignore[no-untyped-def]
-    """Place of each voxel of a segment in its run (written without a branch, for vector registers)."""
-    here, place = codes[start : start + n], places[start : start + n]
+    """Place of each voxel of a segment in its run; no branches, and unsigned indices, which need no check."""
+    a, back, one = np.uint64(start), np.uint64(start - offset), np.uint64(1)
     if offset == 1:  # each place follows from the one just found
         running = np.uint16(0)
-        last = codes[start - 1]
-        for i in range(n):
-            running = np.uint16(np.uint16(here[i] == last) * running + np.uint16(1))
-            last = here[i]
-            place[i] = running
+        last = codes[back]
+        for _ in range(n):
+            running = np.uint16(np.uint16(codes[a] == last) * running + np.uint16(1))
+            last = codes[a]
+            places[a] = running
+            a += one
         return
-    before = codes[start - offset : start - offset + n]
-    place_before = places[start - offset : start - offset + n]
-    for i in range(n):
-        place[i] = np.uint16(here[i] == before[i]) * place_before[i] + np.uint16(1)
+    for _ in range(n):
+        places[a] = np.uint16(codes[a] == codes[back]) * places[back] + np.uint16(1)
+        a += one
+        back += one
 
 
 @jit
@@ -109,14 +118,11 @@ def _touching(codes, starts, lengths, offset):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _count_places(codes, places, starts, lengths, offset, table):  # type: ignore[no-untyped-def]
+def _count_places(codes, places, starts, lengths, offset, width, table, step):  # type: ignore[no-untyped-def]
     for s in range(starts.size):
         a, n = starts[s], lengths[s]
-        here = codes[a : a + n]
-        place = places[a : a + n]
         _fill_places(codes, places, a, n, offset)
-        for i in range(n):
-            table[place[i], here[i]] += 1
+        count_in_turn(places, codes, a, a, n, width, step, table)
 
 
 @jit
