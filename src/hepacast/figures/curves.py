@@ -17,7 +17,7 @@ from hepacast.figures.style import (
     LIGHT_GRAY,
     SINGLE_COLUMN_MM,
     VERMILION,
-    color_of,
+    colors_of,
     line_style_of,
     new_figure,
     styled,
@@ -76,20 +76,31 @@ class DecisionCurve:
 @styled
 def draw_roc(curves: Sequence[RocCurve], *, title: str = "", size_mm: float = SINGLE_COLUMN_MM) -> Figure:
     """ROC curves of one or more models on one set, AUC (95% CI) in the legend."""
-    figure = new_figure(size_mm, size_mm)
+    below = _meets_legend(curves)
+    figure = new_figure(size_mm, size_mm + (3.4 * (len(curves) + 1) if below else 0))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=0.8, zorder=1)
+    colors = colors_of([curve.name for curve in curves])
     for i, curve in enumerate(curves):
         text = f"{curve.name}: {interval(curve.auc, curve.lo, curve.hi)}"
-        axes.plot(
-            curve.fpr, curve.tpr, color=color_of(curve.name, i), linestyle=line_style_of(i), label=text, clip_on=False
-        )
+        axes.plot(curve.fpr, curve.tpr, color=colors[i], linestyle=line_style_of(i), label=text, clip_on=False)
     _unit_square(axes, "1 \N{MINUS SIGN} specificity", "Sensitivity")
-    legend = axes.legend(loc="lower right", title="AUC (95% CI)", alignment="left", borderaxespad=0.3)
+    place = {"loc": "outside lower center"} if below else {"loc": "lower right", "borderaxespad": 0.3}
+    legend = (figure if below else axes).legend(title="AUC (95% CI)", alignment="left", **place)
     legend.get_title().set_fontsize(7)
     if title:
         axes.set_title(title)
     return figure
+
+
+def _meets_legend(curves: Sequence[RocCurve]) -> bool:
+    """Whether a curve runs through the lower right corner, where the legend stands as a rule."""
+    height = 0.06 + 0.05 * (len(curves) + 1)
+    for curve in curves:
+        x, y = np.asarray(curve.fpr, dtype=float), np.asarray(curve.tpr, dtype=float)
+        if np.any(np.interp(np.linspace(0.25, 1.0, 60), x, y) < height):
+            return True
+    return False
 
 
 def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
@@ -216,8 +227,9 @@ def draw_decision(
     axes = figure.add_subplot()
     axes.axhline(0, color=BLACK, linewidth=0.9, label="Treat none", zorder=1)
     axes.plot(treat_all.x, treat_all.y, color=GRAY, linewidth=0.9, linestyle=(0, (2, 1.5)), label="Treat all", zorder=1)
+    colors = colors_of([curve.name for curve in curves])
     for i, curve in enumerate(curves):
-        color = color_of(curve.name, i)
+        color = colors[i]
         if len(curve.low):
             axes.fill_between(curve.thresholds, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
         axes.plot(curve.thresholds, curve.net_benefit, color=color, linestyle=line_style_of(i), label=curve.name)

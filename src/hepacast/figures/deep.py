@@ -12,7 +12,7 @@ from hepacast.figures.style import (
     BLUE,
     DOUBLE_COLUMN_MM,
     GRAY,
-    color_of,
+    colors_of,
     new_figure,
     styled,
 )
@@ -65,10 +65,10 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
 
     shown = [(key, name) for key, name in _TASKS if any(key in run[0] for runs in histories.values() for run in runs)]
     figure = new_figure(DOUBLE_COLUMN_MM, 66)
+    colors = colors_of(list(histories))
     inner = False
     for axes, (key, name) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for number, (network, runs) in enumerate(histories.items()):
-            color = color_of(network, number)
+        for color, runs in zip(colors, histories.values(), strict=True):
             for run in runs:
                 if key not in run[0]:
                     continue
@@ -81,7 +81,7 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_title(name)
-    handles = [Line2D([], [], color=color_of(name, i), label=name) for i, name in enumerate(histories)]
+    handles = [Line2D([], [], color=color, label=name) for color, name in zip(colors, histories, strict=True)]
     if inner:
         handles.append(Line2D([], [], color=GRAY, linestyle="--", label="inner split"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -16,7 +16,7 @@ from hepacast.figures.style import (
     INK,
     SINGLE_COLUMN_MM,
     VERMILION,
-    color_of,
+    colors_of,
     line_style_of,
     new_figure,
     styled,
@@ -84,11 +84,12 @@ def draw_learning_curve(lines: Sequence[LearningLine]) -> Figure:
     """AUC in held-out folds by number of training patients; bars are one SD over folds."""
     figure = new_figure(SINGLE_COLUMN_MM, 66)
     axes = figure.add_subplot()
+    colors = colors_of([line.name for line in lines])
     for number, line in enumerate(lines):
         x = np.asarray(line.n_train, dtype=float)
         shift = (number - (len(lines) - 1) / 2) * 0.012 * (x.max() - x.min() + 1)
         axes.errorbar(
-            x + shift, line.auc, yerr=line.sd, color=color_of(line.name, number), linestyle=line_style_of(number),
+            x + shift, line.auc, yerr=line.sd, color=colors[number], linestyle=line_style_of(number),
             marker="o", markersize=3, capsize=2, elinewidth=0.8, label=line.name,
         )  # fmt: skip
     axes.axhline(0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)

@@ -43,7 +43,10 @@ GRAY = "#6B6B6B"
 LIGHT_GRAY = "#C9C9C9"
 PALE = "#F2F4F6"
 #: The model names of a binary study keep one colour in every figure of a report.
-MODEL_COLORS = {"combined": VERMILION, "clinical": BLUE, "radiomics": GREEN, "binary": PURPLE}
+MODEL_COLORS = {
+    "combined": VERMILION, "clinical": BLUE, "radiomics": GREEN, "binary": PURPLE,
+    "multi-task network": VERMILION, "single-task network": ORANGE, "single-task segmenter": SKY,
+}  # fmt: skip
 
 _FONT_FOLDER = Path(__file__).parent / "fonts"
 FONT_FILES = {
@@ -164,10 +167,16 @@ def panel_letter(axes: Axes, letter: str) -> None:
     axes.set_title(f"({letter})", loc="left", fontweight="bold", fontsize=9, pad=5)
 
 
-def color_of(name: str, position: int) -> str:
-    """The colour of a curve: fixed for the three usual models, else the palette in order."""
-    # ``Clinical (Cox)`` is the clinical model.
-    return MODEL_COLORS.get(name.lower().split(" (")[0], PALETTE[position % len(PALETTE)])
+def colors_of(names: Sequence[str]) -> list[str]:
+    """Colors of the curves of one figure: fixed for the usual models, for others what is left of the palette."""
+    fixed = [_fixed_color(name) for name in names]
+    free = [color for color in PALETTE if color not in fixed] or list(PALETTE)
+    others = iter(range(len(names)))
+    return [color or free[next(others) % len(free)] for color in fixed]
+
+
+def _fixed_color(name: str) -> str | None:
+    return MODEL_COLORS.get(name.lower().split(" (")[0])  # ``Clinical (Cox)`` is the clinical model
 
 
 def line_style_of(position: int) -> Any:

@@ -19,7 +19,7 @@ from hepacast.figures.style import (
     PALE,
     SINGLE_COLUMN_MM,
     VERMILION,
-    color_of,
+    colors_of,
     new_figure,
     styled,
 )
@@ -65,11 +65,10 @@ def draw_validation_compare(
     figure = new_figure(width_mm, height)
     axes = figure.add_subplot()
     y, ticks, labels, headings = 0.0, [], [], []
-    for number, model in enumerate(models):
-        headings.append((y, model, color_of(model, number)))
+    for model, color in zip(models, colors_of(models), strict=True):
+        headings.append((y, model, color))
         y += 1.0
         for row in (item for item in rows if item.model == model):
-            color = color_of(model, number)
             if np.isfinite(row.auc):
                 if np.isfinite(row.lo) and np.isfinite(row.hi):
                     axes.plot([row.lo, row.hi], [y, y], color=color, linewidth=1.1, alpha=1 if row.honest else 0.55)
