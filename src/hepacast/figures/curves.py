@@ -15,6 +15,7 @@ from hepacast.figures.style import (
     GRAY,
     INK,
     LIGHT_GRAY,
+    MM_PER_INCH,
     SINGLE_COLUMN_MM,
     VERMILION,
     colors_of,
@@ -235,13 +236,29 @@ def draw_decision(
         axes.plot(curve.thresholds, curve.net_benefit, color=color, linestyle=line_style_of(i), label=curve.name)
     # Treat-all falls without bound: a little below zero is all that a reader needs of it.
     highest = max([prevalence, *(float(np.nanmax(curve.net_benefit)) for curve in curves)])
-    axes.set_ylim(-0.35 * highest, 1.12 * highest)
+    top = max([1.12 * highest, *(1.02 * float(np.nanmax(curve.high)) for curve in curves if len(curve.high))])
+    axes.set_ylim(-0.35 * highest, top)
     thresholds = np.asarray(treat_all.x, dtype=float)
     axes.set_xlim(max(0.0, float(np.nanmin(thresholds))), min(1.0, float(np.nanmax(thresholds))))
     axes.set(xlabel="Threshold probability", ylabel="Net benefit")
     handles, labels = axes.get_legend_handles_labels()
     order = [*range(2, len(labels)), 1, 0]
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="upper right", borderaxespad=0.2)
+    shown = [handles[i] for i in order], [labels[i] for i in order]
+    lines = [(treat_all.x, treat_all.y), *((curve.thresholds, curve.net_benefit) for curve in curves)]
+    if _meets_upper_right(axes, lines, len(labels)):
+        columns = 2
+        figure.set_size_inches(size_mm[0] / MM_PER_INCH, (size_mm[1] + 3.6 * -(-len(labels) // columns)) / MM_PER_INCH)
+        figure.legend(*shown, loc="outside lower center", ncols=columns)
+    else:
+        axes.legend(*shown, loc="upper right", borderaxespad=0.2)
     if title:
         axes.set_title(title)
     return figure
+
+
+def _meets_upper_right(axes: Axes, lines: Sequence[tuple[Numbers, Numbers]], n_labels: int) -> bool:
+    """Whether a line runs through the upper right corner of the axes, where the legend stands as a rule."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    x = np.linspace(left + 0.55 * (right - left), right, 60)
+    limit = top - (0.03 + 0.055 * n_labels) * (top - bottom)
+    return any(bool(np.any(np.interp(x, np.asarray(a, float), np.asarray(b, float)) > limit)) for a, b in lines)
