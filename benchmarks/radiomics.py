@@ -1,13 +1,14 @@
 """Time and memory of the radiomics engine beside PyRadiomics and other libraries, all in one run.
 
     python benchmarks/radiomics.py --data DIR [--json FILE] [--workers 1,2] [--peers]
-        [--cases native,1mm] [--no-oracle] [--no-growth]
+        [--cases native,1mm] [--no-oracle] [--no-growth] [--environments DIR] [--limit SECONDS]
 
 `DIR` holds `ct/ircadb17`. Each measurement is a process of its own; times are wall-clock seconds of the extraction
 without reading files, memory is the peak of the process's resident set above what it held just before. The VOIs are
 the whole liver and the tumors (1874 features each); in a line of its own hepacast measures the parenchyma as well.
 With two workers two patients (the same one twice) are extracted at once and the time is that of one. `--peers` installs
-each peer into an environment that is thrown away, and is for the original image only (most peers have no filters).
+each peer into an environment that is thrown away (kept in `--environments` for the next run), and is for the original
+image only (most peers have no filters); a peer is stopped after `--limit` seconds.
 Run it on a quiet machine: PyRadiomics takes minutes, the peers more.
 """
 
@@ -31,9 +32,11 @@ from typing import Any
 HERE = Path(__file__).resolve()
 # This file's name must not hide the package `radiomics`
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE.parent]
+sys.path.insert(0, str(HERE.with_name("tools")))
 
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
+from measured import run  # noqa: E402
 
 PEERS = {
     "flash-radiomics": ["flash-radiomics", "numpy", "h5py", "pykwalify", "PyWavelets", "scipy", "scikit-image",
@@ -49,79 +52,9 @@ ORIGINAL = {
     "featureClass": dict.fromkeys(["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"]),
     "setting": {"binWidth": 25},
 }
-MEGA = 1024**2
 
 
 # ---------------------------------------------------------------------------------------------- the measuring side
-
-
-def run(command: list[str], *, environment: dict[str, str] | None = None, limit: float = 7200) -> dict[str, Any]:
-    """Run one measurement; add its peak memory above what it held at READY. A failure is a status, not a time."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    own = {
-        **os.environ,
-        **dict.fromkeys(names, "1"),
-        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-        **(environment or {}),
-    }
-    with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=own)
-        watch = _Watch(child.pid, limit)
-        lines = [line for line in child.stdout or [] if watch.note(line)]
-        child.wait()
-        watch.stop()
-        errors.seek(0)
-        last = (errors.read().strip().splitlines() or [""])[-1]
-    if child.returncode:
-        return {"status": watch.reason or f"failed: {last[:200]}"}
-    return {"status": "ok", **json.loads(lines[-1]), "peak_mb": round(watch.peak / MEGA)}
-
-
-class _Watch(threading.Thread):
-    """Samples the resident memory of a process (and its children), and ends it at a limit."""
-
-    def __init__(self, pid: int, limit: float) -> None:
-        super().__init__(daemon=True)
-        self.process = psutil.Process(pid)
-        self.limit, self.start_time = limit, time.perf_counter()
-        self.base = self.highest = 0
-        self.reason: str | None = None
-        self.done = threading.Event()
-        self.start()
-
-    def note(self, line: str) -> bool:
-        """Take the memory at READY as the base; true for every other line."""
-        if line.strip() != "READY":
-            return True
-        self.base = self.highest = self._resident()
-        return False
-
-    @property
-    def peak(self) -> int:
-        return self.highest - self.base
-
-    def stop(self) -> None:
-        self.done.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self.done.wait(0.02):
-            self.highest = max(self.highest, self._resident())
-            if self._resident() > 0.8 * psutil.virtual_memory().total:
-                self._end(f"stopped: more than {0.8 * psutil.virtual_memory().total / 1e9:.0f} GB")
-            elif time.perf_counter() - self.start_time > self.limit:
-                self._end(f"stopped after {self.limit:.0f} s")
-
-    def _resident(self) -> int:
-        try:
-            family = [self.process, *self.process.children(recursive=True)]
-            return sum(member.memory_info().rss for member in family)
-        except psutil.Error:
-            return 0
-
-    def _end(self, reason: str) -> None:
-        self.reason = reason
-        self.process.kill()
 
 
 def task(what: str, **arguments: Any) -> list[str]:
@@ -370,24 +303,33 @@ def _together(command: list[str], count: int) -> dict[str, Any]:
     return {**found[0], "seconds": max(item["seconds"] for item in found) / count}
 
 
-def measure_peers(case: dict[str, Any], folder: Path) -> dict[str, Any]:
+def measure_peers(case: dict[str, Any], folder: Path, limit: float) -> dict[str, Any]:
     """The original image's features of the liver by every peer that installs, with hepacast and PyRadiomics."""
     arguments = {"folder": case["folder"], "labels": {"liver": [1, 2]}, "settings": ORIGINAL}
     result = {name: run(task("extract", backend=name, **arguments)) for name in ("hepacast", "pyradiomics")}
+    script = str(HERE.with_name("radiomics_peers.py"))
+    image, mask = (str(Path(case["folder"]) / f"{part}.nii") for part in ("image", "liver"))
     for name, packages in PEERS.items():
-        place = folder / name
-        venv.create(place, with_pip=True)
-        python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
-        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "SimpleITK", *packages]
-        try:
-            subprocess.run(install, check=True, capture_output=True, timeout=900)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            result[name] = {"status": "skipped: cannot be installed here"}
-            continue
-        script = str(HERE.with_name("radiomics_peers.py"))
-        image, mask = (str(Path(case["folder"]) / f"{part}.nii") for part in ("image", "liver"))
-        result[name] = run([str(python), script, name, image, mask], limit=1800)
+        python = _environment(folder / name, packages)
+        failed = {"status": "skipped: cannot be installed here"}
+        result[name] = run([str(python), script, name, image, mask], limit=limit) if python else failed
     return result
+
+
+def _environment(place: Path, packages: list[str]) -> Path | None:
+    """The Python of an environment with these packages, None where they cannot be installed."""
+    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if (place / "ready").exists():
+        return python
+    venv.create(place, with_pip=True)
+    constraints = ["-c", str(HERE.parents[1] / "constraints.txt")]  # the CPU build of torch, where a peer wants it
+    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *constraints, "SimpleITK"]
+    try:
+        subprocess.run([*install, *packages], check=True, capture_output=True, timeout=900)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+    (place / "ready").touch()
+    return python
 
 
 def show(result: dict[str, Any], indent: int = 0) -> None:
@@ -415,6 +357,8 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--no-oracle", action="store_true")
     parser.add_argument("--no-growth", action="store_true")
+    parser.add_argument("--environments", type=Path, help="keep the peers' environments here")
+    parser.add_argument("--limit", type=float, default=1800, help="seconds for a peer")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
@@ -438,7 +382,8 @@ def main() -> None:
         if not options.no_growth:
             result["growth"] = run(task("growth", folder=first["folder"]))
         if options.peers:
-            result["peers, original image, liver"] = measure_peers(first, folder)
+            kept = options.environments or folder
+            result["peers, original image, liver"] = measure_peers(first, kept, options.limit)
     show({key: value for key, value in result.items() if key != "growth"})
     if "growth" in result:
         print("growth: seconds by voxels, grey levels and image types")

@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import Box, Scratch, Source
 from hepacast.radiomics.kernels.jit import jit
 
 Float32 = npt.NDArray[np.float32]
 
 #: exp(-1.3732 * 20) = 1.2e-12 of an intensity difference beyond the cut is left in the box.
 MARGIN_SIGMAS = 20.0
+
+#: Slices that go through two passes at a time.
+SLAB = 32
 
 #: Lines that are filtered together.
 LANES = 64
@@ -68,11 +71,43 @@ def laplacian_of_gaussian(source: Source, box: Box, sigma: float) -> Float32:
     total.fill(0.0)
     # ITK's axes are counted from x: the derivative along one, then the smoothing along the others, ascending.
     for axis in (2, 1, 0):
-        part = _recurse(block, axis, _Coefficients.second_derivative(sigma, steps[axis]), inner[axis], source, "a")
-        for other, slot in zip([other for other in (2, 1, 0) if other != axis], "ba"):
-            part = _recurse(part, other, _Coefficients.gaussian(sigma, steps[other]), inner[other], source, slot)
+        order = (axis, *(other for other in (2, 1, 0) if other != axis))
+        part = _filtered(block, order, sigma, steps, inner, source.scratch)
         _accumulate(total.reshape(-1), part.reshape(-1), 1.0 / (steps[axis] * steps[axis]))
     return total
+
+
+def _filtered(
+    block: npt.NDArray[Any],
+    order: tuple[int, ...],
+    sigma: float,
+    steps: tuple[float, ...],
+    inner: tuple[slice, slice, slice],
+    scratch: Scratch,
+) -> Float32:
+    """The derivative along the first axis of `order`, smoothed along the others, of the `inner` voxels.
+
+    The first two passes are made slab by slab along the third axis: what lies between them stays in the cache.
+    """
+    first, second, third = order
+    shape = list(block.shape)
+    shape[first] = inner[first].stop - inner[first].start
+    between = list(shape)
+    between[third] = min(SLAB, shape[third])
+    shape[second] = inner[second].stop - inner[second].start
+    slab = scratch.array("a", tuple(between), np.float32)
+    half = scratch.array("b", tuple(shape), np.float32)
+    derivative = _Coefficients.second_derivative(sigma, steps[first])
+    smooth = _Coefficients.gaussian(sigma, steps[second])
+    for at in range(0, shape[third], SLAB):
+        count = min(SLAB, shape[third] - at)
+        _recurse(block, slab, first, derivative, inner[first].start, (third, count, at, 0))
+        _recurse(slab, half, second, smooth, inner[second].start, (third, count, 0, at))
+    whole = (second, shape[second], 0, 0)
+    shape[third] = inner[third].stop - inner[third].start
+    result = scratch.array("a", tuple(shape), np.float32)
+    _recurse(half, result, third, _Coefficients.gaussian(sigma, steps[third]), inner[third].start, whole)
+    return result
 
 
 @dataclass(frozen=True)
@@ -151,14 +186,14 @@ def _numerator(scale: float, order: int) -> tuple[list[float], float, float, flo
     return [n0, n1, n2, n3], n0 + n1 + n2 + n3, n1 + 2 * n2 + 3 * n3, n1 + 4 * n2 + 9 * n3
 
 
-def _recurse(block: npt.NDArray[Any], axis: int, c: _Coefficients, keep: slice, source: Source, slot: str) -> Float32:
-    """Filter along `axis` and keep only the slice of it that later passes need, in a slot of the scratch memory."""
-    shape = list(block.shape)
-    shape[axis] = keep.stop - keep.start
-    result = source.scratch.array(slot, tuple(shape), np.float32)
-    kernel = (_along_first, _along_second, _along_last)[axis]
-    kernel(block, result, keep.start, c.n, c.m, c.d, c.bn, c.bm)
-    return result
+def _recurse(
+    block: npt.NDArray[Any], result: Float32, axis: int, c: _Coefficients, start: int, slab: tuple[int, int, int, int]
+) -> None:
+    """Filter along `axis`, keep the positions from `start` on that `result` has room for.
+
+    `slab` says along which other axis how many slices are taken, from which of `block`, to which of `result`.
+    """
+    (_along_first, _along_second, _along_last)[axis](block, result, start, slab, c.n, c.m, c.d, c.bn, c.bm)
 
 
 # Lines are filtered `LANES` at a time, in scratch arrays [position, lane] that stay in the cache.
@@ -171,39 +206,50 @@ def _copy(source, target):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _along_first(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
-    size, rows, columns = block.shape
+def _along_first(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    """Along k; the slab lies along j, or along i when all of it is taken."""
+    size, columns = block.shape[0], block.shape[2]
     x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
-    for j in range(rows):
+    axis, count, of, to = slab
+    for j in range(count if axis == 1 else block.shape[1]):
         for left in range(0, columns, LANES):
             lanes = min(LANES, columns - left)
             for p in range(size):
-                _copy(block[p, j, left : left + lanes], x[p * LANES : p * LANES + lanes])
+                _copy(block[p, of + j, left : left + lanes], x[p * LANES : p * LANES + lanes])
             _filter_lanes(x, y, ring, start, start + result.shape[0], n, m, d, bn, bm)
             for p in range(result.shape[0]):
                 at = (start + p) * LANES
-                _copy(y[at : at + lanes], result[p, j, left : left + lanes])
+                _copy(y[at : at + lanes], result[p, to + j, left : left + lanes])
 
 
 @jit
-def _along_second(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
-    slices, size, columns = block.shape
+def _along_second(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    """Along j; the slab lies along k, or along i when all of it is taken."""
+    size, columns = block.shape[1], block.shape[2]
     x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
-    for k in range(slices):
+    axis, count, of, to = slab
+    for k in range(count if axis == 0 else block.shape[0]):
         for left in range(0, columns, LANES):
             lanes = min(LANES, columns - left)
             for p in range(size):
-                _copy(block[k, p, left : left + lanes], x[p * LANES : p * LANES + lanes])
+                _copy(block[of + k, p, left : left + lanes], x[p * LANES : p * LANES + lanes])
             _filter_lanes(x, y, ring, start, start + result.shape[1], n, m, d, bn, bm)
             for p in range(result.shape[1]):
                 at = (start + p) * LANES
-                _copy(y[at : at + lanes], result[k, p, left : left + lanes])
+                _copy(y[at : at + lanes], result[to + k, p, left : left + lanes])
 
 
 @jit
-def _along_last(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+def _along_last(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+    """Along i; the slab lies along k or j."""
     slices, rows, size = block.shape
     x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    axis, count, of, to = slab
+    of_k, to_k, of_j, to_j = (of, to, 0, 0) if axis == 0 else (0, 0, of, to)
+    if axis == 0:
+        slices = count
+    else:
+        rows = count
     for k in range(slices):
         for top in range(0, rows, LANES):
             lanes = min(LANES, rows - top)
@@ -212,13 +258,13 @@ def _along_last(block, result, start, n, m, d, bn, bm):  # type: ignore[no-untyp
                 end = min(square + 8, size)
                 for i in range(lanes):
                     for p in range(square, end):
-                        x[p * LANES + i] = block[k, top + i, p]
+                        x[p * LANES + i] = block[of_k + k, of_j + top + i, p]
             _filter_lanes(x, y, ring, start, start + result.shape[2], n, m, d, bn, bm)
             for square in range(0, result.shape[2], 8):
                 end = min(square + 8, result.shape[2])
                 for i in range(lanes):
                     for p in range(square, end):
-                        result[k, top + i, p] = y[(start + p) * LANES + i]
+                        result[to_k + k, to_j + top + i, p] = y[(start + p) * LANES + i]
 
 
 @jit
