@@ -184,8 +184,13 @@ def raw_score(classifier: Any, X: Any) -> Array:
     """A classifier's score, on the scale of log odds where it has one (risks of 0 and 1 count as 0.005 and 0.995)."""
     if hasattr(classifier, "decision_function"):
         return np.asarray(classifier.decision_function(X), dtype=float).ravel()
-    risk = np.clip(np.asarray(classifier.predict_proba(X), dtype=float)[:, 1], 0.005, 0.995)
-    return np.asarray(np.log(risk / (1 - risk)))
+    return clipped_log_odds(np.asarray(classifier.predict_proba(X), dtype=float)[:, 1])
+
+
+def clipped_log_odds(risk: Array) -> Array:
+    """Log odds of risks, in which 0 and 1 count as 0.005 and 0.995."""
+    inside = np.clip(risk, 0.005, 0.995)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def _svm(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
@@ -226,10 +231,10 @@ def _mlp(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
     # Adam with a fixed number of passes: stopping early is a part of its regularization, not a failure.
     defaults = {"hidden_layer_sizes": (16,), "alpha": 1.0, "max_iter": 200, "learning_rate_init": 5e-3, "tol": 0.0}
     defaults["n_iter_no_change"] = 200
-    return _Quiet(MLPClassifier(**{**defaults, **parameters}, random_state=seed))
+    return Quiet(MLPClassifier(**{**defaults, **parameters}, random_state=seed))
 
 
-class _Quiet(ClassifierMixin, BaseEstimator):
+class Quiet(ClassifierMixin, BaseEstimator):
     """A classifier whose iterations are meant to end at their limit, without a warning about it."""
 
     def __init__(self, classifier: Any) -> None:

@@ -50,6 +50,21 @@ class FrozenModels:
             raise ModelError("There is no model of this name.", expected=listed(self.names), found=name)
         return self.models[name]
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Sources of the models that are no clinical columns, but scores."""
+        return (RADSCORE,)
+
+    def measured(self, name: str | None = None) -> list[str]:
+        """Columns that come from the image, of one model or all."""
+        wanted = self.names if name is None else [name]
+        used = self.score is not None and any(RADSCORE in self.model(item).names for item in wanted)
+        return self.score.names if used and self.score is not None else []
+
+    def scores(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The scores of each row; no column where no model has one."""
+        return pd.DataFrame(index=frame.index) if self.score is None else self.radscore(frame).to_frame()
+
     def columns(self, name: str | None = None) -> list[str]:
         """Columns of the table that a model reads (all models by default): clinical names, then features, then the site
         column where there is a harmonization."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.classifiers import make_classifier, raw_score
 from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.frozen_fusion import DL_SCORE, ClassifierScore, FrozenFusion, freeze_classifier_score
 from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.frozen_models import youden_cutoff
 from hepacast.modelling.grammar import ChainSpec, filter_steps
@@ -28,8 +30,6 @@ from hepacast.modelling.score_model import ChainCount, fit_counting
 from hepacast.stats.ranks import auc_from_ranks
 
 CLINICAL, NETWORK = "clinical", "network"
-#: Name of the networks' score in tables and nomograms.
-DL_SCORE = "DL score"
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ class ViewResult:
         Training patients x models, from the scores of fits without the patient.
     cutoffs
         Youden's cut-off by model, from `training_risks`.
+    frozen, unfrozen
+        Chosen classifiers with the steps before them as arrays, by score; or why there are none.
     """
 
     label: str
@@ -172,6 +174,22 @@ class ViewResult:
     linear_predictors: pd.DataFrame
     training_risks: pd.DataFrame
     cutoffs: dict[str, float]
+    frozen: dict[str, ClassifierScore] = field(default_factory=dict)
+    unfrozen: dict[str, str] = field(default_factory=dict)
+
+    def freeze(self) -> FrozenFusion:
+        """The models as plain numbers and arrays: all that a prediction needs.
+
+        Raises
+        ------
+        ModelError
+            A score that a model reads has no array form.
+        """
+        used = {name for model in self.models.values() for name in model.names}
+        for name in sorted(used & set(self.unfrozen)):
+            raise ModelError(f"The {name} cannot be put into a bundle: {self.unfrozen[name]}")
+        parts = {name: item for name, item in self.frozen.items() if name in used}
+        return FrozenFusion(models=self.models, score=None, cutoffs=self.cutoffs, parts=parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +199,29 @@ class _Scores:
     table: pd.DataFrame
     counts: list[ChainCount] = field(default_factory=list)
     selected: list[str] = field(default_factory=list)
+    fitted: _Fitted | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Steps and classifiers, fitted to the rows of `train`."""
+
+    steps: list[Any]
+    classifiers: dict[str, Any]
+    train: pd.DataFrame
+    counts: list[ChainCount]
+    selected: list[str]
+
+    def scores(self, new: pd.DataFrame, names: Sequence[str]) -> Array:
+        """Scores of other rows, (n, classifiers); 0 where no feature is left."""
+        table = new
+        for step in self.steps:
+            table = step.transform(table)
+        scores = np.zeros((len(new), len(names)))
+        for column, name in enumerate(names if len(new) else ()):
+            if name in self.classifiers:
+                scores[:, column] = raw_score(self.classifiers[name], table)
+        return scores
 
 
 def fit_view(view: View, spec: FusionSpec) -> ViewResult:
@@ -207,6 +248,7 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
     table = view.clinical.loc[patients].join(chosen.loc[patients])
     models = {name: _logistic(parts, clinical, chosen, notes, table, view) for name, parts in spec.models.items()}
     train, test = table.loc[view.outcome.index], table.loc[list(view.test)]
+    frozen, unfrozen = _freeze(candidates, scored)
     training = pd.DataFrame({name: model.risk(train) for name, model in models.items()}, index=train.index)
     outcome = view.outcome.to_numpy(dtype=int)
     return ViewResult(
@@ -229,7 +271,27 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
         ),
         training_risks=training,
         cutoffs={name: youden_cutoff(outcome, training[name].to_numpy(dtype=float)) for name in models},
+        frozen=frozen,
+        unfrozen=unfrozen,
     )
+
+
+def _freeze(
+    candidates: Sequence[Candidate], scored: Mapping[str, _Scores]
+) -> tuple[dict[str, ClassifierScore], dict[str, str]]:
+    """The chosen classifiers as arrays, by score; why not, where that is impossible."""
+    frozen: dict[str, ClassifierScore] = {}
+    problems: dict[str, str] = {}
+    for item in candidates:
+        fitted = scored[item.part].fitted
+        if item.chosen and fitted is not None and item.name in fitted.classifiers:
+            try:
+                frozen[item.part] = freeze_classifier_score(
+                    fitted.steps, fitted.train, fitted.classifiers[item.name], item.name
+                )
+            except ModelError as error:
+                problems[item.part] = error.message
+    return frozen, problems
 
 
 def _sorted(view: View) -> View:
@@ -249,30 +311,27 @@ def family_scores(view: View, family: Family, seed: int) -> _Scores:
     held_out = np.full((len(train), len(family.classifiers)), np.nan)
     for fold in np.unique(inner):
         rows = inner != fold
-        scores, _, _ = _fit_predict(train[rows], y[rows], train[~rows], family, seed)
-        held_out[~rows] = scores
-    test, counts, selected = _fit_predict(train, y, features.loc[list(view.test)], family, seed)
+        held_out[~rows] = _fit(train[rows], y[rows], family, seed).scores(train[~rows], family.classifiers)
+    final = _fit(train, y, family, seed)
+    test = final.scores(features.loc[list(view.test)], family.classifiers)
     table = pd.DataFrame(
         np.vstack([held_out, test]), index=[*view.outcome.index, *view.test], columns=list(family.classifiers)
     )
-    return _Scores(table, counts, selected)
+    return _Scores(table, final.counts, final.selected, final)
 
 
-def _fit_predict(
-    train: pd.DataFrame, y: np.ndarray, new: pd.DataFrame, family: Family, seed: int
-) -> tuple[Array, list[ChainCount], list[str]]:
-    """Filters and selection once, then every classifier on what is left; a score of 0 where nothing is."""
+def _fit(train: pd.DataFrame, y: np.ndarray, family: Family, seed: int) -> _Fitted:
+    """Filters and selection once, then every classifier on what is left."""
     steps = filter_steps(family.chain, seed)
     counts = fit_counting(Pipeline(steps), train, y)
-    known, unknown = train, new
+    known = train
     for _, step in steps:
-        known, unknown = step.transform(known), step.transform(unknown)
-    scores = np.zeros((len(new), len(family.classifiers)))
-    if known.shape[1]:
-        for column, name in enumerate(family.classifiers):
-            classifier = make_classifier(name, _parameters(name, len(known)), "none", derive_seed(seed, name))
-            scores[:, column] = raw_score(classifier.fit(known, y), unknown) if len(new) else 0.0
-    return scores, counts, [str(name) for name in known.columns]
+        known = step.transform(known)
+    classifiers = {}
+    for name in family.classifiers if known.shape[1] else ():
+        classifier = make_classifier(name, _parameters(name, len(known)), "none", derive_seed(seed, name))
+        classifiers[name] = classifier.fit(known, y)
+    return _Fitted([step for _, step in steps], classifiers, train, counts, [str(name) for name in known.columns])
 
 
 def _parameters(name: str, n: int) -> dict[str, int]:

@@ -152,8 +152,30 @@ def freeze_score(
     ModelError
         A step of the chain does not leave features what they are (so that there is no formula).
     """
+    names = [str(name) for name in coefficients.index]
+    order = sorted(names, key=lambda name: (-abs(coefficients[name]), name))
+    features, correction = freeze_inputs([step for _, step in chain.steps], frame, coefficients.loc[order])
+    return FrozenScore(
+        intercept=float(intercept),
+        features=features,
+        correction=correction,
+        status="ok" if features else "no signal",
+        note=note,
+    )
+
+
+def freeze_inputs(
+    steps: Sequence[Any], frame: pd.DataFrame, weights: pd.Series
+) -> tuple[tuple[ScoreFeature, ...], SiteCorrection | None]:
+    """What fitted steps do to the features that are left, in the order of `weights`.
+
+    Raises
+    ------
+    ModelError
+        A step does not leave features what they are.
+    """
     imputer = scaler = harmonizer = None
-    for _, step in chain.steps:
+    for step in steps:
         if isinstance(step, TypedImputer):
             imputer = step
         elif isinstance(step, ZScore):
@@ -166,29 +188,22 @@ def freeze_score(
                 expected="imputation, harmonization, Z-score, filters and selectors",
                 found=type(step).__name__,
             )
-    names = [str(name) for name in coefficients.index]
-    order = sorted(names, key=lambda name: (-abs(coefficients[name]), name))
-    values = frame[order].to_numpy(dtype=float)
+    names = [str(name) for name in weights.index]
+    values = frame[names].to_numpy(dtype=float)
     values = np.where(np.isfinite(values), values, np.nan)
     features = tuple(
         ScoreFeature(
             name=name,
-            weight=float(coefficients[name]),
+            weight=float(weights[name]),
             mean=0.0 if scaler is None else float(scaler.center_[name]),
             sd=1.0 if scaler is None else float(scaler.spread_[name]),
             fill=float("nan") if imputer is None else float(imputer.values_[name]),
             minimum=float(np.nanmin(values[:, j])),
             maximum=float(np.nanmax(values[:, j])),
         )
-        for j, name in enumerate(order)
+        for j, name in enumerate(names)
     )
-    return FrozenScore(
-        intercept=float(intercept),
-        features=features,
-        correction=_site_correction(harmonizer, order),
-        status="ok" if features else "no signal",
-        note=note,
-    )
+    return features, _site_correction(harmonizer, names)
 
 
 def _site_correction(harmonizer: Harmonizer | None, names: Sequence[str]) -> SiteCorrection | None:

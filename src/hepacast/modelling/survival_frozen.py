@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hepacast.errors import ModelError
+from hepacast.modelling import frozen_fusion
 from hepacast.modelling.base import Array
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear
@@ -99,6 +101,8 @@ def risk_at(model: FrozenLinear, table: pd.DataFrame, time: float) -> Array:
     return model.risk_at(table, time)
 
 
-def load_models(entry: Mapping[str, Any]) -> FrozenModels:
-    """Models of either kind from their dictionary."""
+def load_models(entry: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> FrozenModels:
+    """Models of any kind from their dictionary, and the arrays of classifiers where there are some."""
+    if entry.get("kind") == frozen_fusion.KIND:
+        return frozen_fusion.FrozenFusion.from_dict(entry, arrays)
     return FrozenSurvivalModels.from_dict(entry) if entry.get("kind") == KIND else FrozenModels.from_dict(entry)
