@@ -21,9 +21,9 @@ def test_permuted_outcome_resumes_and_adds_rounds(hepacast, small):
     found = read_json(small.out / "noise" / "noise.json")
     (control,) = found["controls"]
     clinical = control["models"]["clinical"]
-    assert control["rounds"] == 6 and len(clinical["null_auc"]) == 6
-    assert clinical["p"] == (1 + sum(v >= clinical["observed"] - 1e-12 for v in clinical["null_auc"])) / 7
-    assert clinical["mean"] == pytest.approx(np.mean(clinical["null_auc"]))
+    assert control["rounds"] == 6 and len(clinical["null"]) == 6
+    assert clinical["p"] == (1 + sum(v >= clinical["observed"] - 1e-12 for v in clinical["null"])) / 7
+    assert clinical["mean"] == pytest.approx(np.mean(clinical["null"]))
     assert (small.out / "noise" / "permuted-outcome.png").stat().st_size > 5000
 
     kept = sorted((small.out / ".cache" / "noise").rglob("*.json"))
@@ -34,8 +34,8 @@ def test_permuted_outcome_resumes_and_adds_rounds(hepacast, small):
         "noise", small.folder, "--permutations", "8", "--workers", "1", "--control", "outcome", "--json"
     )  # fmt: skip
     values = json.loads(again.out)["controls"][0]["models"]["clinical"]
-    assert values["null_auc"][:6] == clinical["null_auc"]
-    assert len(values["null_auc"]) == 8
+    assert values["null"][:6] == clinical["null"]
+    assert len(values["null"]) == 8
     assert all(path.stat().st_mtime_ns == before[path] for path in kept[1:])
 
 

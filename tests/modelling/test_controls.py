@@ -72,7 +72,7 @@ def test_permutation_p_by_hand() -> None:
     found = NullDistribution.of("permuted outcome", ["m"], rounds)
     assert found.p["m"] == pytest.approx(2 / 5)
     failed = NullDistribution.of("permuted outcome", ["m"], [*rounds, RoundResult(9, (np.nan,), ({"round": 9},))])
-    assert len(failed.auc["m"]) == 4 and failed.failures == [{"round": 9}]
+    assert len(failed.values["m"]) == 4 and failed.failures == [{"round": 9}]
     unknown = NullDistribution.of("permuted outcome", ["m"], [RoundResult(REAL, (np.nan,)), *rounds[1:]])
     assert np.isnan(unknown.p["m"])
 

@@ -40,7 +40,7 @@ def noise(
     figures: Annotated[Path | None, typer.Option("--figures", help="Another folder for the figures.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Negative controls: with nothing to find the chain must give an AUC of 0.50 within its error.
+    """Negative controls: with nothing to find the chain must give an AUC (or C) of 0.50 within its error.
 
     Ends with exit code 1 when it does not.
     """

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NullPanel:
-    """AUCs where there is nothing to find, the AUC of the real data, and the permutation P of it."""
+    """AUCs or Cs where there is nothing to find, that of the real data, and the permutation P of it."""
 
     title: str
-    null_auc: Sequence[float]
+    null: Sequence[float]
     observed: float
     p: float
     mean: float
@@ -29,8 +29,8 @@ class NullPanel:
 
 
 @styled
-def draw_noise(panels: Sequence[NullPanel], *, what: str = "outcome shuffled") -> Figure:
-    """One histogram a panel, on a common axis; 0.50 dashed, the mean with its standard error, the real AUC.
+def draw_noise(panels: Sequence[NullPanel], *, what: str = "outcome shuffled", measure: str = "AUC") -> Figure:
+    """One histogram a panel, on a common axis; 0.50 dashed, the mean with its standard error, the real result.
 
     Parameters
     ----------
@@ -38,22 +38,24 @@ def draw_noise(panels: Sequence[NullPanel], *, what: str = "outcome shuffled") -
         In order.
     what
         What was done to the data, for the axis.
+    measure
+        ``"AUC"`` or ``"C"``.
     """
     count = len(panels)
     width = SINGLE_COLUMN_MM if count == 1 else DOUBLE_COLUMN_MM
     figure = new_figure(width, 62)
     all_axes = figure.subplots(1, count, squeeze=False, sharex=True)[0]
-    known = [v for item in panels for v in (*item.null_auc, item.observed) if np.isfinite(v)]
+    known = [v for item in panels for v in (*item.null, item.observed) if np.isfinite(v)]
     low, high = min([0.35, *known]) - 0.02, max([0.65, *known]) + 0.02
     for axes, item in zip(all_axes, panels):
         _draw_panel(axes, item, np.linspace(low, high, 37))
     all_axes[0].set_ylabel("Count")
-    figure.supxlabel(f"AUC of the whole chain, {what} ({len(panels[0].null_auc)} times)", fontsize=8)
+    figure.supxlabel(f"{measure} of the whole chain, {what} ({len(panels[0].null)} times)", fontsize=8)
     return figure
 
 
 def _draw_panel(axes: Axes, item: NullPanel, edges: np.ndarray) -> None:
-    null = np.asarray(item.null_auc, dtype=float)
+    null = np.asarray(item.null, dtype=float)
     counts, _ = np.histogram(null[np.isfinite(null)], bins=edges)
     axes.stairs(counts, edges, fill=True, color=BLUE, alpha=0.55, linewidth=0)
     top = max(1, counts.max(initial=0)) * 1.2

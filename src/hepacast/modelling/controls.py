@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -25,6 +25,7 @@ from hepacast.modelling.refit import Refitter, Split, model_names, sorted_patien
 from hepacast.modelling.scale import ZScore
 from hepacast.modelling.selectors import KBest
 from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.stats.ranks import auc_from_ranks
 
@@ -42,57 +43,62 @@ ModelMaker = Callable[[pd.DataFrame, Integers], Any]
 
 @dataclass(frozen=True)
 class RoundResult:
-    """One round of a control: AUC of each model (mean within folds; NaN when a refit failed), and what failed."""
+    """One round of a control: each model's AUC or C (mean within folds; NaN when a refit failed), and what failed."""
 
     number: int
-    auc: tuple[float, ...]
+    values: tuple[float, ...]
     failures: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class NullDistribution:
-    """AUCs of the whole chain where there is nothing to find.
+    """AUCs (of time to an event: C) of the whole chain where there is nothing to find.
 
     Attributes
     ----------
     control
         What was done to the data.
-    auc
-        By model: one cross-validated AUC a round (mean within folds).
+    values
+        By model: one cross-validated AUC or C a round (mean within folds).
     observed
-        By model: the AUC of the real data, from the same kind of cross-validation.
+        By model: that of the real data, from the same kind of cross-validation.
     p
-        By model: (1 + rounds with an AUC of `observed` or more) / (1 + rounds).
+        By model: (1 + rounds with `observed` or more) / (1 + rounds).
     failures
         Rounds that could not be fitted, with the reason.
+    measure
+        ``"AUC"`` or ``"C"``.
     """
 
     control: str
-    auc: dict[str, Array]
+    values: dict[str, Array]
     observed: dict[str, float]
     p: dict[str, float]
     failures: list[dict[str, Any]]
+    measure: str = "AUC"
 
     @classmethod
-    def of(cls, control: str, names: Sequence[str], rounds: Sequence[RoundResult]) -> NullDistribution:
+    def of(
+        cls, control: str, names: Sequence[str], rounds: Sequence[RoundResult], measure: str = "AUC"
+    ) -> NullDistribution:
         """From the rounds, that of the real data (number `REAL`) among them."""
         real = next(item for item in rounds if item.number == REAL)
-        observed = dict(zip(names, real.auc))
-        auc = {}
+        observed = dict(zip(names, real.values))
+        null = {}
         for column, name in enumerate(names):
-            values = np.array([item.auc[column] for item in rounds if item.number != REAL], dtype=float)
-            auc[name] = values[np.isfinite(values)]
-        p = {name: _permutation_p(auc[name], observed[name]) for name in names}
-        return cls(control, auc, observed, p, [failure for item in rounds for failure in item.failures])
+            values = np.array([item.values[column] for item in rounds if item.number != REAL], dtype=float)
+            null[name] = values[np.isfinite(values)]
+        p = {name: _permutation_p(null[name], observed[name]) for name in names}
+        return cls(control, null, observed, p, [failure for item in rounds for failure in item.failures], measure)
 
     def verdict(self, model: str) -> Verdict:
         """Whether the chain gives 0.50 where there is nothing to find."""
-        return Verdict.of(self.auc[model])
+        return Verdict.of(self.values[model], self.measure)
 
     def summary(self) -> pd.DataFrame:
-        """One row a model: mean of the null AUCs, its standard error, observed AUC and P."""
+        """One row a model: mean of the null values, its standard error, observed value and P."""
         rows = {}
-        for name in self.auc:
+        for name in self.values:
             found = self.verdict(name)
             rows[name] = {
                 "null_mean": found.mean,
@@ -110,7 +116,7 @@ class Verdict:
     Attributes
     ----------
     mean, se, sd
-        Of the null AUCs; `se` is the error of the mean.
+        Of the null AUCs or Cs; `se` is the error of the mean.
     low, high
         Limits of the mean that leave out 0.27% (three standard errors of many rounds; Student's t of few).
     status
@@ -118,6 +124,8 @@ class Verdict:
         fewer than two rounds.
     n
         Rounds.
+    measure
+        ``"AUC"`` or ``"C"``.
     """
 
     mean: float
@@ -127,26 +135,27 @@ class Verdict:
     high: float
     status: str
     n: int
+    measure: str = "AUC"
 
     @classmethod
-    def of(cls, values: Array) -> Verdict:
-        """Judge null AUCs."""
+    def of(cls, values: Array, measure: str = "AUC") -> Verdict:
+        """Judge null AUCs or Cs."""
         n = len(values)
         mean = float(np.mean(values)) if n else float("nan")
         if n < 2:
-            return cls(mean, float("nan"), float("nan"), float("nan"), float("nan"), "unknown", n)
+            return cls(mean, float("nan"), float("nan"), float("nan"), float("nan"), "unknown", n, measure)
         sd = float(np.std(values, ddof=1))
         se = sd / float(np.sqrt(n))
         half = float(student.ppf(1 - ALARM / 2, n - 1)) * se
         low, high = mean - half, mean + half
         # Rounds that all give exactly 0.50 (no model ever finds a signal) have no spread, and are right.
         status = "leak" if low > 0.5 + 1e-9 else "biased" if high < 0.5 - 1e-9 else "holds"
-        return cls(mean, se, sd, low, high, status, n)
+        return cls(mean, se, sd, low, high, status, n, measure)
 
     def text(self) -> str:
         """One sentence."""
         if self.status == "unknown":
-            return "cannot be judged: fewer than two rounds gave an AUC"
+            return f"cannot be judged: fewer than two rounds gave {'an AUC' if self.measure == 'AUC' else 'a C'}"
         found = f"{self.mean:.3f} ± {self.se:.3f} (mean of {self.n} rounds ± its standard error)"
         return {
             "holds": f"{found}: 0.50 within its error, as it must be",
@@ -173,13 +182,15 @@ def null_distribution(
     seed: int = 0,
     workers: int | None = 1,
     progress: Progress | None = None,
+    kind: type[ControlRunner] | None = None,
 ) -> NullDistribution:
     """Cross-validate the whole chain on data without a relation, again and again.
 
     Parameters
     ----------
     models, X, y, folds, seed, workers, progress
-        As in `nested_validation`; one division of the patients a round. `models` may be a function of a round's table
+        As in `nested_validation` (or `nested_survival`, whose ``y`` is time and event); one division of the patients a
+        round. `models` may be a function of a round's table
         and outcome that makes them: a selection that it makes with all patients is the leak that this control finds.
     n
         Rounds.
@@ -188,28 +199,35 @@ def null_distribution(
         another (clinical columns and outcome stay). ``"noise features"``: features are normal random numbers.
     features
         Columns that are features; None: those of `StudyModels`, or all.
+    kind
+        `SurvivalControlRunner` for time to an event; None: a binary outcome.
 
     Raises
     ------
     ModelError
         Unknown control.
     """
-    runner = ControlRunner.of(models, X, y, control=control, features=features, folds=folds, seed=seed)
+    runner = (kind or ControlRunner).of(models, X, y, control=control, features=features, folds=folds, seed=seed)
     rounds = map_items(runner, [REAL, *range(n)], workers=workers, progress=progress)
-    return NullDistribution.of(control, runner.names, rounds)
+    return NullDistribution.of(control, runner.names, rounds, runner.measure)
 
 
 @dataclass(frozen=True)
 class ControlRunner:
-    """Callable that does one round of a control, by its number; `REAL` leaves the data as they are."""
+    """Callable that does one round of a control, by its number; `REAL` leaves the data as they are.
+
+    Of a binary outcome; `SurvivalControlRunner` overrides what differs for time to an event.
+    """
 
     models: Any | ModelMaker
     frame: pd.DataFrame
-    outcome: Integers
+    outcome: NDArray[Any]
     control: str
     columns: tuple[str, ...]
     folds: int
     seed: int
+
+    measure: ClassVar[str] = "AUC"
 
     @classmethod
     def of(
@@ -222,24 +240,45 @@ class ControlRunner:
         features: Sequence[str] | None = None,
         folds: int = 5,
         seed: int = 0,
-    ) -> ControlRunner:
+    ) -> Self:
         """As in `null_distribution`."""
         if control not in CONTROLS:
             raise ModelError("Unknown control.", expected=", ".join(CONTROLS), found=control)
-        frame, outcome = sorted_patients(X, y)
+        frame, outcome = cls._sorted(X, y)
         columns = tuple(_feature_columns(models, frame, features))
         return cls(models, frame, outcome, control, columns, folds, seed)
+
+    @classmethod
+    def _sorted(cls, X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[Any]]:
+        return sorted_patients(X, y)
+
+    @staticmethod
+    def _names(models: Any) -> list[str]:
+        return model_names(models)
+
+    @staticmethod
+    def _classes(outcome: NDArray[Any]) -> Integers:
+        """What folds are stratified by."""
+        return outcome
+
+    @staticmethod
+    def _refitter(models: Any, frame: pd.DataFrame, outcome: NDArray[Any]) -> Callable[[Split], Any]:
+        return Refitter(models, frame, outcome)
+
+    @staticmethod
+    def _score(outcome: NDArray[Any], linear_predictor: Array) -> float:
+        return auc_from_ranks(outcome, linear_predictor)
 
     @property
     def names(self) -> list[str]:
         """Names of the models."""
-        return model_names(self._made(self.frame, self.outcome))
+        return self._names(self._made(self.frame, self.outcome))
 
-    def _made(self, frame: pd.DataFrame, outcome: Integers) -> Any:
+    def _made(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> Any:
         return self.models if hasattr(self.models, "get_params") else self.models(frame, outcome)
 
-    def altered(self, number: int) -> tuple[pd.DataFrame, Integers]:
-        """Table and outcome without their relation."""
+    def altered(self, number: int) -> tuple[pd.DataFrame, NDArray[Any]]:
+        """Table and outcome without their relation; time and event of a patient are dealt together."""
         if number == REAL:
             return self.frame, self.outcome
         generator = rng(self.seed, "control", self.control, number)
@@ -258,25 +297,27 @@ class ControlRunner:
         """Cross-validate the chain once on the round's data."""
         frame, outcome = self.altered(number)
         models = self._made(frame, outcome)
-        fold = stratified_folds(frame.index, outcome, self.folds, self.seed, "control-folds", number)
-        run = Refitter(models, frame, outcome)
-        aucs, failures = [], []
+        fold = stratified_folds(frame.index, self._classes(outcome), self.folds, self.seed, "control-folds", number)
+        run = self._refitter(models, frame, outcome)
+        found, failures = [], []
         for part in range(self.folds):
             rows = np.flatnonzero(fold == part)
             refit = run(Split((number, part), np.flatnonzero(fold != part), rows))
             if refit.linear_predictor is None:
                 failures.append({"round": number, "fold": part, "reason": refit.failure})
                 continue
-            aucs.append([auc_from_ranks(outcome[rows], column) for column in refit.linear_predictor.T])
-        width = len(model_names(models))
-        found = np.nanmean(aucs, axis=0) if aucs and not failures else np.full(width, np.nan)
-        return RoundResult(number, tuple(float(value) for value in found), tuple(failures))
+            found.append([self._score(outcome[rows], column) for column in refit.linear_predictor.T])
+        if failures:
+            return RoundResult(number, (float("nan"),) * len(self._names(models)), tuple(failures))
+        # A fold in which nobody can be compared counts for nothing.
+        table = pd.DataFrame(found).mean(axis=0, skipna=True)
+        return RoundResult(number, tuple(float(value) for value in table))
 
 
 def _feature_columns(models: Any, frame: pd.DataFrame, features: Sequence[str] | None) -> list[str]:
     if features is not None:
         return list(features)
-    if isinstance(models, StudyModels):
+    if isinstance(models, StudyModels | SurvivalModels):
         return models._feature_names(frame)
     return [str(name) for name in frame.columns]
 

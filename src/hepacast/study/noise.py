@@ -1,7 +1,8 @@
 """`hepacast noise STUDY`: what the study's chain finds where there is nothing to find.
 
-With the outcomes dealt anew, every step refitted, the cross-validated AUC must be 0.50 within its error: a chain that
-gives more sees what it may not. The same rounds say how often chance alone gives the real result (permutation P).
+With the outcomes dealt anew, every step refitted, the cross-validated AUC (of time to an event, where time and event of
+a patient are dealt together: Harrell's C) must be 0.50 within its error: a chain that gives more sees what it may not.
+The same rounds say how often chance alone gives the real result (permutation P).
 Rounds and measured patients are kept, so that a stopped command goes on, and more rounds may be added later.
 """
 
@@ -10,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from hepacast.compute.executor import map_items, single_threaded
@@ -25,8 +27,10 @@ from hepacast.compute.seeds import derive_seed
 from hepacast.compute.stages import MARK, code_hash
 from hepacast.errors import ModelError
 from hepacast.modelling.controls import CONTROLS, REAL, ControlRunner, NullDistribution, RoundResult
-from hepacast.modelling.folds import Integers
 from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.survival_controls import SurvivalControlRunner
+from hepacast.modelling.survival_models import SurvivalModels
+from hepacast.modelling.survival_validation import nested_survival
 from hepacast.modelling.validation import nested_validation
 from hepacast.stats.resampling import corrected_resampled_t, nadeau_bengio
 from hepacast.study.context import Context, make_context
@@ -34,6 +38,7 @@ from hepacast.study.noise_images import IMAGE_CONTROLS, altered_features, is_sha
 from hepacast.study.noise_result import ImageControl, NoiseResult
 from hepacast.study.run import run_study
 from hepacast.study.stages.modelling import Analysis, load_analysis, load_chain, make_models
+from hepacast.study.stages.survival_modelling import SurvivalAnalysis, load_survival, make_survival_models
 
 FOLDER = "noise"
 #: Words of the command line.
@@ -88,8 +93,7 @@ def run_noise(
     chosen = tuple(dict.fromkeys(wanted)) or _default(context)
     base = context.study.seed if seed is None else seed
     with hold_folder(context.out), single_threaded():
-        analysis = load_analysis(context)
-        models = make_models(context, analysis)
+        analysis, models = _loaded(context)
         tables = [
             _table_control(context, analysis, models, name, permutations, base) for name in chosen if name in CONTROLS
         ]
@@ -101,6 +105,15 @@ def run_noise(
         write_json(context.out / FOLDER / "noise.json", result.to_json())
         result.save_figures(context.out / FOLDER)
     return result
+
+
+def _loaded(context: Context) -> tuple[Analysis | SurvivalAnalysis, StudyModels | SurvivalModels]:
+    """What the models learn from, and the models, by the kind of the outcome."""
+    if context.study.outcome.definition == "survival":
+        survival = load_survival(context)
+        return survival, make_survival_models(context, survival)
+    analysis = load_analysis(context)
+    return analysis, make_models(context, analysis)
 
 
 def _named(word: str) -> str:
@@ -162,43 +175,60 @@ class _TableRound:
 
     def __call__(self, number: int) -> dict[str, Any]:
         found = self.runner(number)
-        return {"number": number, "auc": list(found.auc), "failures": list(found.failures)}
+        return {"number": number, "values": list(found.values), "failures": list(found.failures)}
 
 
 def _table_control(
-    context: Context, analysis: Analysis, models: StudyModels, control: str, permutations: int, base: int
+    context: Context,
+    analysis: Analysis | SurvivalAnalysis,
+    models: StudyModels | SurvivalModels,
+    control: str,
+    permutations: int,
+    base: int,
 ) -> NullDistribution:
     x, y = analysis.part("training")
     folds = context.study.modelling.validation.folds
     seed = derive_seed(base, "noise")
-    runner = ControlRunner.of(models, x, y, control=control, folds=folds, seed=seed)
+    kind = SurvivalControlRunner if isinstance(models, SurvivalModels) else ControlRunner
+    runner = kind.of(models, x, y, control=control, folds=folds, seed=seed)
     kept = _Kept(_TableRound(runner), context.cache / FOLDER / _key(context, control, seed))
     rows = kept.all(context, [REAL, *range(permutations)], control)
     rounds = [
-        RoundResult(row["number"], tuple(np.nan if v is None else float(v) for v in row["auc"]), tuple(row["failures"]))
+        RoundResult(
+            row["number"], tuple(np.nan if v is None else float(v) for v in row["values"]), tuple(row["failures"])
+        )
         for row in rows
     ]
-    return NullDistribution.of(control, runner.names, rounds)
+    return NullDistribution.of(control, runner.names, rounds, runner.measure)
 
 
 @dataclass(frozen=True)
 class _Repeat:
-    """AUC in each fold of one division of the patients."""
+    """AUC (of time to an event: C) in each fold of one division of the patients."""
 
-    models: StudyModels
+    models: StudyModels | SurvivalModels
     frame: pd.DataFrame
-    outcome: Integers
+    outcome: NDArray[Any]
     folds: int
     seed: int
 
     def __call__(self, number: int) -> dict[str, Any]:
         seed = derive_seed(self.seed, "division", number)
-        found = nested_validation(self.models, self.frame, self.outcome, folds=self.folds, repeats=1, seed=seed)
-        return {"auc": found.fold_aucs("radiomics")["auc"].tolist(), "failures": found.failures}
+        rules = {"folds": self.folds, "repeats": 1, "seed": seed}
+        if isinstance(self.models, SurvivalModels):
+            survival = nested_survival(self.models, self.frame, self.outcome, **rules)
+            return {"values": survival.fold_cs("radiomics")["c"].tolist(), "failures": survival.failures}
+        found = nested_validation(self.models, self.frame, self.outcome, **rules)
+        return {"values": found.fold_aucs("radiomics")["auc"].tolist(), "failures": found.failures}
 
 
 def _image_control(
-    context: Context, analysis: Analysis, models: StudyModels, control: str, repeats: int, base: int
+    context: Context,
+    analysis: Analysis | SurvivalAnalysis,
+    models: StudyModels | SurvivalModels,
+    control: str,
+    repeats: int,
+    base: int,
 ) -> ImageControl:
     """The radiomics model alone on features of altered images, beside the real ones in the same folds."""
     x, y = analysis.part("training")
@@ -207,23 +237,24 @@ def _image_control(
     changed, failed = altered_features(context, [str(name) for name in x.index], control, seed)
     features = [name for name in changed.columns if name in x.columns]
     others = [name for name in x.columns if name not in changed.columns and not is_shape(str(name))]
-    alone = clone(models).set_params(models=("radiomics",))
-    aucs, failures = {}, 0
+    alone = cast("StudyModels | SurvivalModels", clone(models).set_params(models=("radiomics",)))
+    values, failures = {}, 0
     for name, table in (("real", x), ("control", pd.concat([x[others], changed[features]], axis=1))):
         columns = [column for column in x.columns if column in features or column in others]
-        repeat = _Repeat(alone, table[columns], y.to_numpy(), folds, seed)
+        repeat = _Repeat(alone, table[columns], np.asarray(y), folds, seed)
         kept = _Kept(repeat, context.cache / FOLDER / _key(context, control, name, seed))
         rows = kept.all(context, list(range(repeats)), f"{control}, {name} features")
-        aucs[name] = np.array([np.nan if v is None else v for row in rows for v in row["auc"]], dtype=float)
+        values[name] = np.array([np.nan if v is None else v for row in rows for v in row["values"]], dtype=float)
         failures += sum(len(row["failures"]) for row in rows)
     level = context.study.evaluation.confidence
     share = 1.0 / (folds - 1)
     return ImageControl(
         control=control,
-        real=nadeau_bengio(aucs["real"], share, level=level),
-        altered=nadeau_bengio(aucs["control"], share, level=level),
-        difference=corrected_resampled_t(aucs["real"], aucs["control"], share),
+        real=nadeau_bengio(values["real"], share, level=level),
+        altered=nadeau_bengio(values["control"], share, level=level),
+        difference=corrected_resampled_t(values["real"], values["control"], share),
         n_features=len(features),
         failed_vois=failed,
         failed_fits=failures,
+        measure="C" if isinstance(models, SurvivalModels) else "AUC",
     )

@@ -49,6 +49,7 @@ class ImageControl:
     n_features: int
     failed_vois: int
     failed_fits: int
+    measure: str = "AUC"
 
     @property
     def status(self) -> str:
@@ -61,7 +62,7 @@ class ImageControl:
         """One sentence."""
         found = with_limits(self.altered.estimate, self.altered.low, self.altered.high)
         return {
-            "unknown": "cannot be judged: too few folds gave an AUC",
+            "unknown": "cannot be judged: too few folds gave an estimate",
             "holds": f"{found}: 0.50 within its error",
             "carries": f"{found}: above 0.50; the features still know {LEFT[self.control]}",
             "below": f"{found}: below 0.50 by more than its error allows",
@@ -91,6 +92,11 @@ class NoiseResult(StatisticsResult):
     made_from: dict[str, str]
 
     @property
+    def measure(self) -> str:
+        """``"AUC"``, or ``"C"`` of time to an event."""
+        return next((item.measure for item in (*self.tables, *self.images)), "AUC")
+
+    @property
     def leaks(self) -> list[str]:
         """Models of the table's controls that are not at 0.50 within their error."""
         return [
@@ -110,17 +116,21 @@ class NoiseResult(StatisticsResult):
         for item in self.tables:
             failed = {entry["round"] for entry in item.failures}
             if failed:
-                notes.append(f"{item.control}: {len(failed)} rounds had a fit that failed and gave no AUC.")
+                notes.append(f"{item.control}: {len(failed)} rounds had a fit that failed and gave no {item.measure}.")
         for control in self.images:
             if control.failed_vois or control.failed_fits:
                 notes.append(
                     f"{control.control}: {control.failed_vois} VOIs could not be measured (their features are imputed "
-                    f"in the fold); {control.failed_fits} fits failed and gave no AUC."
+                    f"in the fold); {control.failed_fits} fits failed and gave no {control.measure}."
                 )
         if any(item.control != "permuted outcome" for item in self.tables):
             notes.append("Without the features only the radiomics model must be at 0.50: clinical columns stay.")
         if self.images:
-            notes.append("Shape features are left out of the controls with images, and of the real AUC beside them.")
+            notes.append(
+                f"Shape features are left out of the controls with images, and of the real {self.measure} beside them."
+            )
+        if self.measure == "C":
+            notes.append("C: Harrell's concordance; time and event of a patient are dealt together.")
         head = f"Negative controls, {self.folds}-fold cross-validation with every step refitted."
         return paragraphs(
             head,
@@ -133,16 +143,16 @@ class NoiseResult(StatisticsResult):
     def _null_table(self) -> pd.DataFrame:
         rows = []
         for item in self.tables:
-            for model in item.auc:
+            for model in item.values:
                 found = item.verdict(model)
                 rows.append(
                     {
                         "Control": item.control,
                         "Model": model,
                         "Rounds": str(found.n),
-                        "Null AUC (SE)": f"{number(found.mean)} ({number(found.se)})",
+                        f"Null {item.measure} (SE)": f"{number(found.mean)} ({number(found.se)})",
                         "Null SD": number(found.sd),
-                        "Real AUC": number(item.observed[model]),
+                        f"Real {item.measure}": number(item.observed[model]),
                         "Permutation P": p_value(item.p[model]),
                     }
                 )
@@ -154,8 +164,8 @@ class NoiseResult(StatisticsResult):
                 {
                     "Control": item.control,
                     "What is left": LEFT[item.control],
-                    "AUC (95% CI)": with_limits(item.altered.estimate, item.altered.low, item.altered.high),
-                    "Real AUC (95% CI)": with_limits(item.real.estimate, item.real.low, item.real.high),
+                    f"{item.measure} (95% CI)": with_limits(item.altered.estimate, item.altered.low, item.altered.high),
+                    f"Real {item.measure} (95% CI)": with_limits(item.real.estimate, item.real.low, item.real.high),
                     "Difference": number(item.difference.estimate),
                     "P": p_value(item.difference.p),
                 }
@@ -166,14 +176,15 @@ class NoiseResult(StatisticsResult):
     def to_json(self) -> dict[str, Any]:
         """Every number."""
         return {
+            "measure": self.measure,
             "seed": self.seed,
             "folds": self.folds,
             "made_from": self.made_from,
             "controls": [
                 {
                     "control": item.control,
-                    "rounds": max((len(values) for values in item.auc.values()), default=0),
-                    "models": {name: _model_json(item, name) for name in item.auc},
+                    "rounds": max((len(values) for values in item.values.values()), default=0),
+                    "models": {name: _model_json(item, name) for name in item.values},
                     "failures": item.failures,
                 }
                 for item in self.tables
@@ -182,10 +193,10 @@ class NoiseResult(StatisticsResult):
                 {
                     "control": item.control,
                     "left": LEFT[item.control],
-                    "auc": item.altered.estimate,
+                    "value": item.altered.estimate,
                     "low": item.altered.low,
                     "high": item.altered.high,
-                    "real": {"auc": item.real.estimate, "low": item.real.low, "high": item.real.high},
+                    "real": {"value": item.real.estimate, "low": item.real.low, "high": item.real.high},
                     "difference": item.difference.estimate,
                     "p": item.difference.p,
                     "verdict": item.status,
@@ -203,8 +214,8 @@ class NoiseResult(StatisticsResult):
         """One row a control and model."""
         rows: list[dict[str, Any]] = []
         for item in self.tables:
-            for model in item.auc:
-                values = {k: v for k, v in _model_json(item, model).items() if k not in ("null_auc", "sentence")}
+            for model in item.values:
+                values = {k: v for k, v in _model_json(item, model).items() if k not in ("null", "sentence")}
                 rows.append({"control": item.control, "model": model, **values})
         for control in self.images:
             found = control.altered
@@ -225,7 +236,10 @@ class NoiseResult(StatisticsResult):
 
     def drawings(self) -> Mapping[str, Callable[[], Figure]]:
         """One figure a control of the table."""
-        return {item.control: partial(draw_noise, panels(item), what=_WHAT[item.control]) for item in self.tables}
+        return {
+            item.control: partial(draw_noise, panels(item), what=_WHAT[item.control], measure=item.measure)
+            for item in self.tables
+        }
 
 
 _WHAT = {
@@ -237,7 +251,7 @@ _WHAT = {
 
 def judged(item: NullDistribution) -> list[str]:
     """Models that must be at 0.50: all when the outcome is permuted, else the radiomics model."""
-    return [name for name in item.auc if item.control == "permuted outcome" or name in ("radiomics", "model")]
+    return [name for name in item.values if item.control == "permuted outcome" or name in ("radiomics", "model")]
 
 
 def panels(item: NullDistribution) -> list[NullPanel]:
@@ -247,7 +261,7 @@ def panels(item: NullDistribution) -> list[NullPanel]:
         verdict = item.verdict(name)
         title = f"{name[:1].upper()}{name[1:]} model" if name != "model" else "Model"
         found.append(
-            NullPanel(title, item.auc[name].tolist(), item.observed[name], item.p[name], verdict.mean, verdict.se)
+            NullPanel(title, item.values[name].tolist(), item.observed[name], item.p[name], verdict.mean, verdict.se)
         )
     return found
 
@@ -256,7 +270,7 @@ def _model_json(item: NullDistribution, name: str) -> dict[str, Any]:
     found = item.verdict(name)
     must = name in judged(item)
     return {
-        "null_auc": item.auc[name].tolist(),
+        "null": item.values[name].tolist(),
         "mean": found.mean,
         "se": found.se,
         "sd": found.sd,

@@ -27,7 +27,7 @@ def build(results: Results) -> list[Block]:
         blocks += _models(results, results.model_scrutiny)
     if results.prediction_scrutiny is not None:
         blocks += _predictions(results, results.prediction_scrutiny)
-    return [*blocks, *_noise(results)]
+    return [*blocks, *build_noise(results)]
 
 
 def _models(results: Results, found: ModelScrutiny) -> list[Block]:
@@ -251,23 +251,23 @@ _ANSWERS = {
 }
 
 
-def _noise(results: Results) -> list[Block]:
+def build_noise(results: Results) -> list[Block]:
     """The negative controls, if they are of these very features and models."""
     noise = results.noise
     if noise is None or not _same(results):
         return []
     blocks: list[Block] = []
     for control in noise.controls:
-        blocks += _control(control)
+        blocks += _control(control, noise.measure)
     for item in noise.images:
         blocks.append(Paragraph(f"Negative control with images, {item.control}: {item.sentence} (left: {item.left})."))
     return blocks
 
 
-def _control(control: NoiseControl) -> list[Block]:
+def _control(control: NoiseControl, measure: str) -> list[Block]:
     judged = {name: item for name, item in control.models.items() if item.sentence}
     panels = [
-        NullPanel(f"{model_label(name)} model", item.null_auc, item.observed, item.p, item.mean, item.se)
+        NullPanel(f"{model_label(name)} model", item.null, item.observed, item.p, item.mean, item.se)
         for name, item in judged.items()
     ]
     if not panels:
@@ -275,10 +275,12 @@ def _control(control: NoiseControl) -> list[Block]:
     key = "noise-" + control.control.replace(" ", "-")
     text = " ".join(f"{model_label(name)}: {item.sentence}." for name, item in judged.items())
     caption = (
-        f"Negative control, {control.control}: AUC of the whole chain where there is nothing to find "
+        f"Negative control, {control.control}: {measure} of the whole chain where there is nothing to find "
         f"({control.rounds} rounds); dashed 0.50, point the mean with its standard error, line the real result."
     )
-    figure = FigureBlock(key, caption, (Panel(partial(draw_noise, panels, what=control.control), text),))
+    figure = FigureBlock(
+        key, caption, (Panel(partial(draw_noise, panels, what=control.control, measure=measure), text),)
+    )
     return [Paragraph(f"Negative control, {control.control} ({{{key}}}). {text}"), figure]
 
 

@@ -189,9 +189,9 @@ class PredictionScrutiny:
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Null AUCs of one model."""
+    """AUCs (of time to an event: C) of one model where there is nothing to find."""
 
-    null_auc: list[float]
+    null: list[float]
     mean: float = float("nan")
     se: float = float("nan")
     sd: float = float("nan")
@@ -220,7 +220,7 @@ class NoiseImages:
     left: str
     verdict: str
     sentence: str
-    auc: float = float("nan")
+    value: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
     p: float = float("nan")
@@ -234,3 +234,4 @@ class Noise:
     controls: list[NoiseControl]
     made_from: dict[str, str]
     images: list[NoiseImages] = field(default_factory=list)
+    measure: str = "AUC"

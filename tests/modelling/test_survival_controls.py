@@ -1,0 +1,84 @@
+"""Controls of survival models: C is 0.50 where there is nothing to find, and a selection on all patients is caught."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepacast.modelling.controls import REAL, null_distribution
+from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.survival_controls import (
+    SurvivalControlRunner,
+    selects,
+    usual_survival_models,
+    usual_survival_way,
+)
+from hepacast.modelling.survival_follow_up import follow_up
+from hepacast.modelling.survival_models import SurvivalModels
+from hepacast.modelling.survival_selection import CoxClinicalModel
+from hepacast.modelling.survival_validation import nested_survival
+
+
+@pytest.fixture(scope="module")
+def noise_table() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(7)
+    n = 80
+    table = pd.DataFrame(
+        rng.normal(size=(n, 40)), index=[f"P{i:03d}" for i in range(n)], columns=[f"f{j}" for j in range(40)]
+    )
+    return table, follow_up(rng.exponential(10, n).round(1) + 0.1, rng.uniform(size=n) < 0.7)
+
+
+def models_of(table: pd.DataFrame) -> SurvivalModels:
+    """A clinical model that chooses among 40 candidates of noise by P."""
+    return SurvivalModels([Predictor(name) for name in table.columns], horizons=(5.0,), models=("clinical",))
+
+
+def test_time_and_event_stay_together(noise_table) -> None:
+    table, outcome = noise_table
+    runner = SurvivalControlRunner.of(models_of(table), table, outcome, folds=3, seed=1)
+    pairs = sorted(map(tuple, outcome))
+    for number in range(3):
+        frame, dealt = runner.altered(number)
+        assert frame is runner.frame
+        assert sorted(map(tuple, dealt)) == pairs
+        assert not np.array_equal(dealt, runner.outcome)
+    assert runner.altered(REAL)[1] is runner.outcome
+    rows = np.random.default_rng(0).permutation(len(table))
+    other = SurvivalControlRunner.of(models_of(table), table.iloc[rows], outcome[rows], folds=3, seed=1)
+    assert other(2) == runner(2)
+
+
+def test_selection_on_all_patients_is_caught_and_the_refitted_chain_is_not(noise_table) -> None:
+    table, outcome = noise_table
+    models = models_of(table)
+    sound = null_distribution(models, table, outcome, 8, folds=4, seed=3, kind=SurvivalControlRunner)
+    leaky = null_distribution(
+        partial(usual_survival_models, models), table, outcome, 8, folds=4, seed=3, kind=SurvivalControlRunner
+    )
+    assert sound.measure == "C"
+    assert sound.verdict("clinical").status == "holds"
+    found = leaky.verdict("clinical")
+    assert found.status == "leak" and found.mean > 0.58
+    assert 0 < sound.p["clinical"] <= 1
+
+
+def test_the_usual_way_flatters_on_noise(noise_table) -> None:
+    table, outcome = noise_table
+    models = models_of(table)
+    usual = usual_survival_way(models, table, outcome, folds=4, repeats=2, seed=5).c("clinical")["c"]
+    honest = nested_survival(models, table, outcome, folds=4, repeats=2, seed=5).c("clinical")["c"]
+    assert usual > honest + 0.05
+
+
+def test_what_counts_as_selection(noise_table) -> None:
+    table, _ = noise_table
+    models = models_of(table)
+    assert selects(models)
+    given = models_of(table).set_params(clinical=CoxClinicalModel(keep="given"))
+    assert not selects(given)
+    assert selects(given.set_params(models=("clinical", "radiomics")))
+    assert not selects(models.set_params(models=("binary",)))
