@@ -6,12 +6,12 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-B demo-C demo-D test test-slow bench docs lint format clean help
+.PHONY: demo demo-B demo-C demo-D demo-E test test-slow bench docs lint format clean help
 
 help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
 	@echo "make demo-B     study B (tace-response), demo-C: study C (proliferative), demo-D: study D (early-recurrence);"
-	@echo "                small networks, on the CPU"
+	@echo "                demo-E: study A end to end beside its two steps; small networks, on the CPU"
 	@echo "make test       the tests (make test-slow: the long ones)"
 	@echo "make lint       style, types, import contracts"
 	@echo "make docs       the documentation, in site/"
@@ -45,6 +45,9 @@ demo-C: $(VENV)/.dev
 
 demo-D: $(VENV)/.dev
 	$(BIN)/hepacast demo --study early-recurrence --out $(OUT)-D
+
+demo-E: $(VENV)/.run
+	$(BIN)/hepacast demo --study ptlf-end-to-end --out $(OUT)-E
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile

@@ -88,7 +88,9 @@ def report(
 
 
 def demo(
-    study: Annotated[str, typer.Option(help="Study: ptlf, tace-response, proliferative or early-recurrence.")] = "ptlf",
+    study: Annotated[
+        str, typer.Option(help="Study: ptlf, tace-response, proliferative, early-recurrence or ptlf-end-to-end.")
+    ] = "ptlf",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the virtual cohort and its results.")] = Path(
         "demo-results"
     ),

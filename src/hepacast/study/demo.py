@@ -73,14 +73,14 @@ def run_demo(
         "truth_masks": segmenter == "given",
         "code": code_hash(("phantom",)),
     }
-    _make(folder / "cohort", settings, workers, say)
+    make_virtual_patients(folder / "cohort", settings, workers, say)
     study = demo_study(segmenter, seed, effect, changes or {})
     write_text(folder / "cohort" / "study.yaml", render_study(study))
     result = run_study(folder / "cohort", out=folder / "results", workers=workers, reporter=say)
     return replace(result)
 
 
-def _make(folder: Path, settings: dict[str, Any], workers: int, say: Reporter) -> None:
+def make_virtual_patients(folder: Path, settings: dict[str, Any], workers: int, say: Reporter) -> None:
     """The cohort's files, unless they are there from the same settings."""
     key = hash_value(settings)
     made = folder / _MADE

@@ -18,6 +18,7 @@ DEMOS: dict[str, str] = {
     "tace-response": "hepacast.study.demo_tace",  # demo-B
     "proliferative": "hepacast.study.demo_proliferative",  # demo-C
     "early-recurrence": "hepacast.study.demo_early_recurrence",  # demo-D
+    "ptlf-end-to-end": "hepacast.study.demo_end_to_end",  # demo-E
 }
 
 
