@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepacast.bundle import Bundle
+from hepacast.cohort import read_cohort
 from hepacast.compute.files import read_json, write_json, write_text
+from hepacast.errors import BundleError, StudyFileError
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
 from hepacast.phantom.proliferative import make_proliferative_cohorts
 from hepacast.study import demo_early_recurrence, demo_proliferative
+from hepacast.study.one_patient import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.template import render_study
 
@@ -76,7 +80,43 @@ def test_study_d_writes_all_its_parts(recurrence):
     report = recurrence.report.read_text(encoding="utf-8")
     for heading in ("MR preprocessing", "Networks and classifiers", "Staging systems and indexes", "Nomogram"):
         assert f">{heading}<" in report or heading in report
-    assert (out / "bundle" / "no-bundle.txt").is_file()
+
+
+def values_of(out, model, patient):
+    """What the clinic knows of a patient, as `predict` is told it."""
+    opened = Bundle.read(out / "bundle" / "model.hepacast")
+    row = read_cohort(out / "cohort").table.frame.loc[patient]
+    told = []
+    for name in opened.clinical_names(model):
+        spec = opened.column(name)
+        value = row[name]
+        if spec.kind == "binary":
+            value = spec.level_names[int(value)]
+        told.append(f"{name}={'NA' if pd.isna(value) else value if isinstance(value, str) else repr(float(value))}")
+    return told
+
+
+@pytest.mark.slow
+def test_study_d_predicts_a_patient_from_the_scanners_images(recurrence):
+    """Three raw phases and a mask: bias field, registration, Nyul's scale, features, network, classifier, labs."""
+    out, cohort = recurrence.out, recurrence.out.parent
+    frozen = pd.read_parquet(out / "modelling" / "predictions.parquet").query("kind == 'frozen'")
+    patient = str(sorted(frozen["patient"].unique())[0])
+    patterns = demo_early_recurrence.demo_study(11, "planted")["images"]
+    images = [f"{name}={cohort / item['path'].format(patient=patient)}" for name, item in patterns["sequences"].items()]
+    mask = cohort / patterns["segmentation"]["masks"].format(patient=patient)
+    for model in ("DLRCR", "DL"):
+        expected = frozen.query("patient == @patient and model == @model")["risk"].item()
+        result = predict_patient(
+            recurrence.bundle, image=images, mask=mask, labs=values_of(out, model, patient), model=model,
+        )  # fmt: skip
+        assert result.risk == pytest.approx(expected, abs=1e-6), model
+    with pytest.raises(BundleError, match="--image delayed=PATH"):
+        predict_patient(
+            recurrence.bundle, image=images[:2], mask=mask, labs=values_of(out, "DL", patient), model="DL",
+        )  # fmt: skip
+    with pytest.raises(StudyFileError, match="which sequence"):
+        predict_patient(recurrence.bundle, image=images[0].partition("=")[2], mask=mask, model="DL")
 
 
 @pytest.mark.slow
@@ -111,3 +151,19 @@ def test_study_c_goes_through_to_the_further_cohorts(tmp_path):
     risks = pd.read_parquet(result.out / "modelling" / "further.parquet")
     assert np.isfinite(risks["risk"]).all() and risks.groupby("model")["patient"].nunique().eq(32).all()
     assert "Further cohorts" in result.report.read_text(encoding="utf-8")
+    check_predictions_of_c(result, tmp_path)
+
+
+def check_predictions_of_c(result, cohort):
+    """A patient of another set gets from the file, from image and mask, what the study predicted."""
+    frozen = pd.read_parquet(result.out / "modelling" / "predictions.parquet").query("kind == 'frozen'")
+    opened = Bundle.read(result.bundle)
+    assert opened.networks is not None and len(opened.networks.networks) == 3
+    for patient in (frozen.query("set == 'external'")["patient"].min(), frozen["patient"].max()):
+        for model in opened.models.names:
+            expected = frozen.query("patient == @patient and model == @model")["risk"].item()
+            predicted = predict_patient(
+                result.bundle, image=cohort / "images" / f"{patient}.nii.gz",
+                mask=cohort / "masks" / f"{patient}.nii.gz", labs=values_of(result.out, model, patient), model=model,
+            )  # fmt: skip
+            assert predicted.risk == pytest.approx(expected, abs=1e-6), (patient, model)

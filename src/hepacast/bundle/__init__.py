@@ -5,7 +5,7 @@ What may not: training.
 """
 
 from hepacast.bundle.container import Container, read_container, write_container
-from hepacast.bundle.measure import measure_features
+from hepacast.bundle.measure import image_notes, measure_features
 from hepacast.bundle.model import Bundle, FeatureRecipe
 from hepacast.bundle.prediction import Prediction, predict
 
@@ -14,6 +14,7 @@ __all__ = [
     "Container",
     "FeatureRecipe",
     "Prediction",
+    "image_notes",
     "measure_features",
     "predict",
     "read_container",

@@ -9,6 +9,7 @@ from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.lesions import describe_voi, lesions
 from hepacast.imaging.voi import VoiExpression
+from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
 
 
 def evaluate_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[str, Volume]:
@@ -34,15 +35,20 @@ def evaluate_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[st
     return vois
 
 
-def measure_features(bundle: Bundle, images: Mapping[str, Volume], masks: Mapping[str, Volume]) -> dict[str, float]:
-    """The features that the Radscore reads, of one patient.
+def measure_features(
+    bundle: Bundle, images: Mapping[str, Volume], masks: Mapping[str, Volume], *, model: str | None = None
+) -> dict[str, float]:
+    """What the models read of one patient's image: features, and the score and features of networks.
 
     Parameters
     ----------
     images
-        By sequence; a bundle of one sequence takes any single image.
+        By sequence; a bundle of one sequence takes any single image. MR images of a bundle with `preprocessing` are
+        given preprocessed (`hepacast predict` does both).
     masks
         Structures by name (parenchyma, tumor, liver), on the images' grid.
+    model
+        For one model of the bundle only; default all.
 
     Returns
     -------
@@ -54,15 +60,36 @@ def measure_features(bundle: Bundle, images: Mapping[str, Volume], masks: Mappin
     BundleError
         The model was made from a feature table, or a sequence is missing.
     """
-    from hepacast.radiomics.extraction import extract
-
     recipe = bundle.features
     if recipe.source != "images":
         raise BundleError(
             "This model was made from a table of features, so it cannot be applied to an image.",
-            remedy="use a bundle of a study with images, or the clinical model (--model clinical)",
+            remedy=" or ".join(
+                ["use a bundle of a study with images", *(f"--model {name}" for name in bundle.imageless()[:1])]
+            ),
         )
+    wanted = bundle.feature_names(model)
+    learned = [name for name in wanted if name == DL_SCORE or name.startswith(DEEP_PREFIX)]
     named = _sequences(recipe, images)
+    values: dict[str, float] = {}
+    if len(learned) < len(wanted):
+        values = _radiomics(recipe, named, masks)
+    if learned:
+        if bundle.networks is None:
+            raise BundleError("The models read networks, and the bundle holds none.")
+        values |= bundle.networks.columns(named, masks, recipe.sequences)
+    return {name: values[name] for name in wanted}
+
+
+def image_notes(bundle: Bundle, masks: Mapping[str, Volume], *, model: str | None = None) -> tuple[str, ...]:
+    """What speaks against relying on networks that see these masks; nothing where a model reads no network."""
+    learned = any(name == DL_SCORE or name.startswith(DEEP_PREFIX) for name in bundle.feature_names(model))
+    return tuple(bundle.networks.cut(masks)) if learned and bundle.networks is not None else ()
+
+
+def _radiomics(recipe: FeatureRecipe, named: Mapping[str, Volume], masks: Mapping[str, Volume]) -> dict[str, float]:
+    from hepacast.radiomics.extraction import extract
+
     settings = recipe.load_settings()
     vois = evaluate_vois(recipe, masks)
     several = len(recipe.sequences) > 1
@@ -72,7 +99,7 @@ def measure_features(bundle: Bundle, images: Mapping[str, Volume], masks: Mappin
         for voi, item in result.vois.items():
             prefix = f"{sequence}:{voi}" if several else voi
             values |= {f"{prefix}:{name}": value for name, value in item.features.items()}
-    return {name: values[name] for name in bundle.feature_names()}
+    return values
 
 
 def _sequences(recipe: FeatureRecipe, images: Mapping[str, Volume]) -> dict[str, Volume]:

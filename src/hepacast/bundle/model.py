@@ -7,12 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hepacast.bundle import image_networks
 from hepacast.bundle.container import Container, read_container, write_container
+from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
 from hepacast.errors import BundleError
-from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
+from hepacast.modelling.frozen_fusion import FrozenFusion
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.survival_frozen import load_models
 from hepacast.radiomics.settings import Settings
+
+#: Name of the arrays of classifiers in the file.
+CLASSIFIERS = "classifiers"
+#: Name of the document that says what is done to MR images first.
+PREPROCESSING = "preprocessing"
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,8 @@ class Bundle:
     Parameters
     ----------
     models
-        The frozen models; of a time-to-event outcome `FrozenSurvivalModels`.
+        The frozen models; of a time-to-event outcome `FrozenSurvivalModels`, of classifiers and networks
+        `FrozenFusion`.
     columns
         Clinical columns that the models read, with unit, levels and plausible range.
     features
@@ -87,6 +96,11 @@ class Bundle:
         Name, outcome, population, performance, provenance, intended use: what a reader must know.
     identity
         Hash over all files of the bundle.
+    networks
+        Networks whose score or features the models read; None where they read none.
+    preprocessing
+        Of MR images before anything is measured: ``reference`` (sequence), ``rules`` (as in the study file) and
+        ``landmarks`` (Nyul's, by sequence); None where images are taken as they are.
     """
 
     models: FrozenModels
@@ -95,6 +109,8 @@ class Bundle:
     nomogram: Mapping[str, Any] | None
     card: Mapping[str, Any]
     identity: str = ""
+    networks: ImageNetworks | None = None
+    preprocessing: Mapping[str, Any] | None = None
 
     @property
     def main(self) -> str:
@@ -102,16 +118,20 @@ class Bundle:
         return self.models.names[-1]
 
     def needs_features(self, name: str) -> bool:
-        """Whether a model reads the Radscore."""
-        return RADSCORE in self.models.model(name).names
+        """Whether a model reads a score that is made from the image."""
+        return any(score in self.models.model(name).names for score in self.models.score_names)
 
-    def feature_names(self) -> list[str]:
-        """Features of the Radscore."""
-        return [] if self.models.score is None else self.models.score.names
+    def imageless(self) -> list[str]:
+        """Models that need no image."""
+        return [name for name in self.models.names if not self.needs_features(name)]
+
+    def feature_names(self, name: str | None = None) -> list[str]:
+        """What is measured in the image for one model (all by default), by column name."""
+        return self.models.measured(name)
 
     def clinical_names(self, name: str) -> list[str]:
         """Clinical columns that a model reads."""
-        return [column for column in self.models.model(name).names if column != RADSCORE]
+        return [column for column in self.models.model(name).names if column not in self.models.score_names]
 
     def column(self, name: str) -> ColumnSpec:
         """One clinical column."""
@@ -127,7 +147,15 @@ class Bundle:
             "features": {name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
             "nomogram": self.nomogram,
         }
-        return write_container(path, Container(documents))
+        tensors: dict[str, Mapping[str, Any]] = {}
+        if isinstance(self.models, FrozenFusion) and self.models.parts:
+            tensors[CLASSIFIERS] = self.models.arrays()
+        if self.networks is not None:
+            documents[image_networks.DOCUMENT] = self.networks.document()
+            tensors |= self.networks.tensors()
+        if self.preprocessing is not None:
+            documents[PREPROCESSING] = dict(self.preprocessing)
+        return write_container(path, Container(documents, tensors))
 
     @classmethod
     def read(cls, path: str | Path) -> Bundle:
@@ -143,11 +171,14 @@ class Bundle:
         missing = {"card", "models", "clinical", "features", "nomogram"} - set(documents)
         if missing:
             raise BundleError("The bundle is not complete.", found=f"no {', '.join(sorted(missing))}", where=str(path))
+        networks = documents.get(image_networks.DOCUMENT)
         return cls(
-            models=load_models(documents["models"]),
+            models=load_models(documents["models"], content.tensors.get(CLASSIFIERS)),
             columns=tuple(ColumnSpec.from_json(entry) for entry in documents["clinical"]),
             features=FeatureRecipe(**documents["features"]),
             nomogram=documents["nomogram"],
             card=documents["card"],
             identity=content.identity,
+            networks=None if networks is None else ImageNetworks.from_parts(networks, content.tensors),
+            preprocessing=documents.get(PREPROCESSING),
         )

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import norm
 
 from hepacast.bundle.container import Container, read_container, write_container
+from hepacast.bundle.image_networks import cut_warning
 from hepacast.bundle.prediction import Prediction
 from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_patient, uncrop
 from hepacast.errors import BundleError
@@ -193,7 +194,7 @@ def predict_networks(
         points=None,
         total_points=None,
         shares=(),
-        warnings=(warning, *_cut_warning(bundle, voi), *notes),
+        warnings=(warning, *cut_warning(bundle.crop, voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
     )
@@ -202,16 +203,6 @@ def predict_networks(
 
 def _risk(lp: float) -> float:
     return 1.0 / (1.0 + math.exp(-lp)) if lp > -700 else 0.0
-
-
-def _cut_warning(bundle: NetworkBundle, voi: Volume) -> list[str]:
-    """Says so where the crop does not hold the whole VOI."""
-    if bundle.crop.size_mm is None:
-        return []
-    places = np.argwhere(voi.array)
-    lengths = (places.max(axis=0) - places.min(axis=0) + 1) * np.array(voi.spacing[::-1])
-    wide = lengths > np.array(bundle.crop.size_mm)
-    return [f"{bundle.crop.voi} is longer than the crop: the networks see a part of it"] if wide.any() else []
 
 
 def _sequences(bundle: NetworkBundle, images: Mapping[str, Volume]) -> dict[str, Volume]:

@@ -20,7 +20,10 @@ def predict(
     more: Annotated[
         list[str] | None, typer.Argument(help="Further clinical values, as alb=38.", metavar="NAME=VALUE")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Image: NIfTI, NRRD, MHA, or a DICOM folder.")] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each."),
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Mask of the image; made by --segmenter if left out.")] = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
     labs: Annotated[list[str] | None, typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas.")] = None,
@@ -42,7 +45,7 @@ def predict(
     values = [part for item in [*(labs or []), *(more or [])] for part in re.split(r",(?=[^,=]+=)", item)]
     result = predict_patient(
         bundle,
-        image=image,
+        image=image or None,
         mask=mask,
         labels=labels,
         labs=values,

@@ -140,6 +140,11 @@ class FrozenFusion(FrozenModels):
             sites += [] if correction is None else [correction.site_column, *correction.covariates]
         return list(dict.fromkeys([*clinical, *self.measured(name), *sites]))
 
+    def divided(self, name: str) -> tuple[str, ...]:
+        """Scores of a model whose share `contributions` divides among their features: those of linear classifiers."""
+        sources = self.model(name).names
+        return tuple(part for part, item in self.parts.items() if part in sources and item.classifier.kind == "linear")
+
     def scores(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The scores of each row: by classifiers, and the networks' where the table has it."""
         found = {name: item.score(frame) for name, item in self.parts.items()}
@@ -166,7 +171,7 @@ class FrozenFusion(FrozenModels):
         model = self.model(name)
         found = dict(model.contributions(self.inputs(frame)).items())
         for part, item in self.parts.items():
-            shares = item.shares(frame) if features and part in found else None
+            shares = item.shares(frame) if features and part in self.divided(name) else None
             if shares is None:
                 continue
             slope = model.coefficients[1 + [term.name for term in model.terms].index(part)]

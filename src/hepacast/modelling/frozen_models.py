@@ -61,6 +61,10 @@ class FrozenModels:
         used = self.score is not None and any(RADSCORE in self.model(item).names for item in wanted)
         return self.score.names if used and self.score is not None else []
 
+    def divided(self, name: str) -> tuple[str, ...]:
+        """Scores of a model whose share `contributions` divides among their features."""
+        return (RADSCORE,) if self.score is not None and RADSCORE in self.model(name).names else ()
+
     def scores(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The scores of each row; no column where no model has one."""
         return pd.DataFrame(index=frame.index) if self.score is None else self.radscore(frame).to_frame()

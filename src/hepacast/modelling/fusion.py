@@ -9,46 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, listed
-from hepacast.modelling.classifiers import make_classifier, raw_score
+from hepacast.modelling.base import listed
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.frozen_fusion import DL_SCORE, ClassifierScore, FrozenFusion, freeze_classifier_score
+from hepacast.modelling.frozen_fusion import DL_SCORE, ClassifierScore, FrozenFusion
 from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.frozen_models import youden_cutoff
-from hepacast.modelling.grammar import ChainSpec, filter_steps
+from hepacast.modelling.fusion_scores import Family, PartScores, View, family_scores
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.score_model import ChainCount, fit_counting
+from hepacast.modelling.score_model import ChainCount
 from hepacast.stats.ranks import auc_from_ranks
 
 CLINICAL, NETWORK = "clinical", "network"
-
-
-@dataclass(frozen=True)
-class Family:
-    """Classifiers on one table of features; the best becomes the family's score.
-
-    Parameters
-    ----------
-    name
-        Of the score: ``Radscore``, ``DLR score``.
-    chain
-        Its filters and selection stand before every classifier; its own classifier is not used.
-    classifiers
-        Names in `hepacast.modelling.classifiers.CLASSIFIERS`; of equals the first wins.
-    """
-
-    name: str
-    chain: ChainSpec
-    classifiers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,38 +61,6 @@ class FusionSpec:
                 raise ModelError(
                     f"The model {name!r} is made of unknown parts.", expected=listed(sorted(known)), found=listed(wrong)
                 )
-
-
-@dataclass(frozen=True)
-class View:
-    """What one round of choosing and fitting may see.
-
-    Parameters
-    ----------
-    label
-        ``final``, or the outer fold.
-    outcome
-        0 or 1 of the training patients (the index).
-    inner
-        Inner fold of each training patient.
-    test
-        Patients to predict; nothing is learned from their rows.
-    clinical
-        Clinical columns, training and test patients.
-    features
-        By family: features of training and test patients. Features learned by a network are, for every patient, of
-        networks that did not see the patient.
-    networks
-        By network: log odds of training patients (of networks that did not see the patient) and of test patients.
-    """
-
-    label: str
-    outcome: pd.Series
-    inner: pd.Series
-    test: tuple[str, ...]
-    clinical: pd.DataFrame
-    features: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    networks: Mapping[str, pd.Series] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -192,38 +138,6 @@ class ViewResult:
         return FrozenFusion(models=self.models, score=None, cutoffs=self.cutoffs, parts=parts)
 
 
-@dataclass(frozen=True, eq=False)
-class _Scores:
-    """Scores of all competitors for one part: (training and test patients) x competitors."""
-
-    table: pd.DataFrame
-    counts: list[ChainCount] = field(default_factory=list)
-    selected: list[str] = field(default_factory=list)
-    fitted: _Fitted | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """Steps and classifiers, fitted to the rows of `train`."""
-
-    steps: list[Any]
-    classifiers: dict[str, Any]
-    train: pd.DataFrame
-    counts: list[ChainCount]
-    selected: list[str]
-
-    def scores(self, new: pd.DataFrame, names: Sequence[str]) -> Array:
-        """Scores of other rows, (n, classifiers); 0 where no feature is left."""
-        table = new
-        for step in self.steps:
-            table = step.transform(table)
-        scores = np.zeros((len(new), len(names)))
-        for column, name in enumerate(names if len(new) else ()):
-            if name in self.classifiers:
-                scores[:, column] = raw_score(self.classifiers[name], table)
-        return scores
-
-
 def fit_view(view: View, spec: FusionSpec) -> ViewResult:
     """Choose, fit and predict within one view.
 
@@ -234,14 +148,14 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
     """
     view = _sorted(view)
     wanted = {part for parts in spec.models.values() for part in parts}
-    scored: dict[str, _Scores] = {}
+    scored: dict[str, PartScores] = {}
     for family in spec.families:
         if family.name in wanted:
             scored[family.name] = family_scores(view, family, derive_seed(spec.seed, family.name))
     if NETWORK in wanted:
         if not view.networks:
             raise ModelError("A model needs a network's score, and there is no network.")
-        scored[NETWORK] = _Scores(pd.DataFrame(dict(view.networks)))
+        scored[NETWORK] = PartScores(pd.DataFrame(dict(view.networks)))
     candidates, chosen, notes = _choose(view, scored)
     clinical = _clinical(view, spec) if CLINICAL in wanted else None
     patients = [*view.outcome.index, *view.test]
@@ -277,7 +191,7 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
 
 
 def _freeze(
-    candidates: Sequence[Candidate], scored: Mapping[str, _Scores]
+    candidates: Sequence[Candidate], scored: Mapping[str, PartScores]
 ) -> tuple[dict[str, ClassifierScore], dict[str, str]]:
     """The chosen classifiers as arrays, by score; why not, where that is impossible."""
     frozen: dict[str, ClassifierScore] = {}
@@ -286,9 +200,7 @@ def _freeze(
         fitted = scored[item.part].fitted
         if item.chosen and fitted is not None and item.name in fitted.classifiers:
             try:
-                frozen[item.part] = freeze_classifier_score(
-                    fitted.steps, fitted.train, fitted.classifiers[item.name], item.name
-                )
+                frozen[item.part] = fitted.freeze(item.name)
             except ModelError as error:
                 problems[item.part] = error.message
     return frozen, problems
@@ -303,42 +215,6 @@ def _sorted(view: View) -> View:
     )  # fmt: skip
 
 
-def family_scores(view: View, family: Family, seed: int) -> _Scores:
-    """Scores by every classifier of a family: of training patients by fits on the other inner folds."""
-    features, y = view.features[family.name], view.outcome.to_numpy(dtype=int)
-    train = features.loc[view.outcome.index]
-    inner = view.inner.to_numpy()
-    held_out = np.full((len(train), len(family.classifiers)), np.nan)
-    for fold in np.unique(inner):
-        rows = inner != fold
-        held_out[~rows] = _fit(train[rows], y[rows], family, seed).scores(train[~rows], family.classifiers)
-    final = _fit(train, y, family, seed)
-    test = final.scores(features.loc[list(view.test)], family.classifiers)
-    table = pd.DataFrame(
-        np.vstack([held_out, test]), index=[*view.outcome.index, *view.test], columns=list(family.classifiers)
-    )
-    return _Scores(table, final.counts, final.selected, final)
-
-
-def _fit(train: pd.DataFrame, y: np.ndarray, family: Family, seed: int) -> _Fitted:
-    """Filters and selection once, then every classifier on what is left."""
-    steps = filter_steps(family.chain, seed)
-    counts = fit_counting(Pipeline(steps), train, y)
-    known = train
-    for _, step in steps:
-        known = step.transform(known)
-    classifiers = {}
-    for name in family.classifiers if known.shape[1] else ():
-        classifier = make_classifier(name, _parameters(name, len(known)), "none", derive_seed(seed, name))
-        classifiers[name] = classifier.fit(known, y)
-    return _Fitted([step for _, step in steps], classifiers, train, counts, [str(name) for name in known.columns])
-
-
-def _parameters(name: str, n: int) -> dict[str, int]:
-    """The registry's defaults but for neighbors, of which there cannot be more than half the patients."""
-    return {"n_neighbors": max(1, min(15, n // 2))} if name == "knn" else {}
-
-
 def inner_auc(view: View, score: pd.Series) -> float:
     """Mean AUC within the inner folds of the training patients; NaN where no fold has both classes."""
     aucs = []
@@ -349,7 +225,7 @@ def inner_auc(view: View, score: pd.Series) -> float:
     return float(np.mean(aucs)) if aucs else float("nan")
 
 
-def _choose(view: View, scored: Mapping[str, _Scores]) -> tuple[list[Candidate], pd.DataFrame, dict[str, str]]:
+def _choose(view: View, scored: Mapping[str, PartScores]) -> tuple[list[Candidate], pd.DataFrame, dict[str, str]]:
     """The best competitor of every part by the inner folds; a part that is no better than chance is left out."""
     candidates: list[Candidate] = []
     columns: dict[str, pd.Series] = {}

@@ -6,24 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hepacast.bundle import Bundle, Prediction, measure_features, predict
+from hepacast.bundle import Bundle, Prediction, image_notes, measure_features, predict
 from hepacast.bundle.labs import read_labs
 from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
 from hepacast.bundle.page import write_page
 from hepacast.compute.files import atomic_folder, require_writable, write_json
 from hepacast.compute.progress import Reporter, SilentReporter
-from hepacast.errors import ImageError, StudyFileError
+from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_mask, read_volume, write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.segmentation.base import COMPOSITES, LabelMapResult
 from hepacast.study.one_image import label_values, run_segmenter, with_unions
 
+#: One image, or several: paths by sequence, or texts ``NAME=PATH``.
+Images = str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None
+
 
 def predict_patient(
     bundle: str | Path,
     *,
-    image: str | Path | None = None,
+    image: Images = None,
     mask: str | Path | None = None,
     labels: str = "",
     labs: Sequence[str] = (),
@@ -39,7 +42,8 @@ def predict_patient(
     bundle
         ``model.hepacast``, or ``networks.hepacast``: networks are applied to the image itself.
     image, mask
-        The image, and its mask where there is one; else the segmenter makes it.
+        The image, and its mask where there is one; else the segmenter makes it. Of several sequences: paths by name,
+        or texts ``NAME=PATH``; the mask is that of the first, or of the reference that MR images are brought to.
     labels
         Names of the mask's values; default those of the training masks.
     labs
@@ -67,13 +71,18 @@ def predict_patient(
     if out is not None:
         require_writable(out)
     outlined: _Outlined | None = None
+    notes: tuple[str, ...] = ()
     features: dict[str, float] | None = None
     if image is not None and opened.needs_features(name):
-        volume = read_volume(image)
-        outlined = _outline(opened.features.labels, volume, mask, labels, segmenter, say)
+        volumes = _read_images(image, opened.features.sequences)
+        if opened.preprocessing is None:
+            outlined = _outline(opened.features.labels, volumes, mask, labels, segmenter, say)
+        else:
+            outlined = _preprocessed(opened, volumes, mask, labels, segmenter, say)
         say.say("measuring features")
-        features = measure_features(opened, {"image": volume}, outlined.masks)
-    result = predict(opened, values, features, model=name, notes=outlined.notes if outlined else ())
+        features = measure_features(opened, outlined.volumes, outlined.masks, model=name)
+        notes = (*image_notes(opened, outlined.masks, model=name), *outlined.notes)
+    result = predict(opened, values, features, model=name, notes=notes)
     if out is not None:
         _write(opened, result, outlined, Path(out))
     return result
@@ -81,7 +90,7 @@ def predict_patient(
 
 def _by_networks(
     bundle: NetworkBundle,
-    image: str | Path | None,
+    image: Images,
     mask: str | Path | None,
     labels: str,
     segmenter: str,
@@ -96,10 +105,10 @@ def _by_networks(
         raise StudyFileError("These networks read no clinical values.", found=", ".join(labs), remedy="leave --lab out")
     if out is not None:
         require_writable(out)
-    volume = read_volume(image)
-    outlined = _outline(bundle.labels, volume, mask, labels, segmenter, say)
+    outlined = _outline(bundle.labels, _read_images(image, bundle.sequences), mask, labels, segmenter, say)
+    volume = outlined.volume
     say.say("applying the networks")
-    result = predict_networks(bundle, {"image": volume}, outlined.masks, notes=outlined.notes)
+    result = predict_networks(bundle, outlined.volumes, outlined.masks, notes=outlined.notes)
     if out is not None:
         with atomic_folder(out) as folder:
             shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
@@ -116,12 +125,52 @@ def _by_networks(
 
 @dataclass(frozen=True)
 class _Outlined:
-    """The image with its masks; `labelmap` only where a segmenter made it."""
+    """The images with their masks, which lie on the first one's grid; `labelmap` only where a segmenter made it."""
 
-    volume: Volume
+    volumes: dict[str, Volume]
     masks: dict[str, Volume]
     notes: tuple[str, ...] = ()
     labelmap: LabelMapResult | None = None
+
+    @property
+    def volume(self) -> Volume:
+        """The image on which the masks are shown."""
+        return next(iter(self.volumes.values()))
+
+
+def _read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volume]:
+    """Images by sequence, in the bundle's order.
+
+    Raises
+    ------
+    StudyFileError
+        It cannot be told which sequence an image is, or one is given twice.
+    """
+    known = list(sequences)
+    if isinstance(given, str | Path):
+        given = [given]
+    pairs: list[tuple[str, str | Path]] = []
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    else:
+        for item in given or ():
+            name, sign, path = str(item).partition("=")
+            named = bool(sign) and name.strip() in sequences
+            # An image without a name is the only one.
+            only = known[0] if len(known) == 1 else "image" if not known else ""
+            pairs.append((name.strip(), path.strip()) if named else (only, item))
+    found: dict[str, Volume] = {}
+    for name, path in pairs:
+        if known and name not in sequences:
+            raise StudyFileError(
+                "It is not told which sequence an image is.",
+                expected="; ".join(f"--image {item}=PATH" for item in known),
+                found=str(path),
+            )
+        if name in found:
+            raise StudyFileError(f"Two images of the sequence {name!r} are given.", found=str(path))
+        found[name] = read_volume(path)
+    return {name: found[name] for name in (known or found) if name in found}
 
 
 def _write(bundle: Bundle, result: Prediction, outlined: _Outlined | None, out: Path) -> None:
@@ -149,19 +198,57 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _outline(
-    known: Mapping[str, int],
-    volume: Volume,
+def _preprocessed(
+    bundle: Bundle,
+    volumes: dict[str, Volume],
     mask: str | Path | None,
     labels: str,
     segmenter: str,
     say: Reporter,
 ) -> _Outlined:
+    """MR images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
+    from hepacast.study.mr_images import finish_patient
+    from hepacast.study.schema.preprocessing import Preprocessing
+
+    assert bundle.preprocessing is not None
+    entry = bundle.preprocessing
+    reference, rules = str(entry["reference"]), Preprocessing.model_validate(entry["rules"])
+    missing = [name for name in bundle.features.sequences if name not in volumes]
+    if missing:
+        raise BundleError(
+            "An image is missing.",
+            expected="; ".join(f"--image {name}=PATH" for name in bundle.features.sequences),
+            found=", ".join(volumes) or "none",
+        )
+    drawn = {} if mask is None else _given_masks(mask, labels, bundle.features.labels, volumes[reference])
+    say.say("preprocessing: bias field, registration, intensity scale")
+    finished, masks = finish_patient(volumes, drawn, reference, rules, entry["landmarks"])
+    finished = {reference: finished[reference]} | finished
     if mask is not None:
-        given = label_values(_pairs([item for item in labels.split(",") if item])) or dict(known)
-        return _Outlined(volume, with_unions(read_mask(mask, given or None, reference=volume)))
+        return _Outlined(finished, with_unions(masks))
+    return _outline(bundle.features.labels, finished, None, labels, segmenter, say)
+
+
+def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume: Volume) -> dict[str, Volume]:
+    """Structures of a mask file, named by the user or as in the study."""
+    given = label_values(_pairs([item for item in labels.split(",") if item])) or dict(known)
+    return read_mask(mask, given or None, reference=volume)
+
+
+def _outline(
+    known: Mapping[str, int],
+    volumes: dict[str, Volume],
+    mask: str | Path | None,
+    labels: str,
+    segmenter: str,
+    say: Reporter,
+) -> _Outlined:
+    """The masks: given, or made by the segmenter from the first image."""
+    volume = next(iter(volumes.values()))
+    if mask is not None:
+        return _Outlined(volumes, with_unions(_given_masks(mask, labels, known, volume)))
     result = run_segmenter(volume, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
     if not any(result.mask(name).array.any() for name in result.structures):
         raise ImageError("The segmenter found nothing in this image.", remedy="give a mask with --mask")
-    return _Outlined(volume, with_unions(result.masks()), (note, *result.notes), result)
+    return _Outlined(volumes, with_unions(result.masks()), (note, *result.notes), result)

@@ -1,7 +1,7 @@
 """Stage 4 with a fusion: networks and classifiers compared inside the training patients, and models that join them.
 
 Writes the same files as the stage without a fusion, so that evaluation and report read them alike, and `fusion.json`
-with the comparison; further cohorts are predicted here, as the classifiers live in this process only.
+with the comparison, and the final models as arrays; further cohorts are predicted here, too.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from hepacast.study.stages.describe_models import (
     read_values,
 )
 from hepacast.study.stages.further import FurtherTable, read_further
+from hepacast.study.stages.fusion_frozen import write_frozen
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
 from hepacast.study.stages.fusion_tables import fusion_json, sentences, stability
 from hepacast.study.stages.modelling import Analysis, load_analysis
@@ -63,7 +64,7 @@ def write(context: Context, folder: Path) -> None:
     outer, final = results[:-1], results[-1]
     nested = _nested(outer, outcome, rules.folds)
     write_json(folder / "flow.json", analysis.cohort.flow.to_json())
-    write_json(folder / "frozen.json", {"unavailable": _NO_FORMULA})
+    write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1]))
     write_json(folder / "models.json", _models(context, analysis, final, spec))
     tables = [_apparent(final, outcome), *_frozen(final, analysis), _nested_rows(nested)]
     with atomic_path(folder / "predictions.parquet") as temporary:
@@ -75,11 +76,6 @@ def write(context: Context, folder: Path) -> None:
     )
     write_json(folder / "fusion.json", fusion_json(rules, outer, final, outcome, analysis, networks))
     write_json(folder / "methods.json", sentences(rules, final, nested))
-
-
-_NO_FORMULA = (
-    "These models rest on scores of classifiers and networks, which have no formula; they cannot be put into a bundle."
-)
 
 
 def _rules(context: Context) -> Fusion:
@@ -142,11 +138,15 @@ def _view(
     view = View(label, known, folds[known.index], tuple(test), clinical.loc[rows], {}, scores)
     tables = {RADSCORE: features.loc[rows]}
     if networks is not None and any("dlr" in parts for parts in rules.models.values()):
-        # The network that is best within this view gives its features, as it gives the networks' score.
-        aucs = {name: np.nan_to_num(inner_auc(view, score)) for name, score in scores.items()}
-        best = max(aucs, key=lambda name: (aucs[name], -list(aucs).index(name)))
+        best = _best_network(view)
         tables[DLR] = pd.concat([features.loc[rows], networks.deep_features(best, outer).loc[rows]], axis=1)
     return View(label, known, view.inner, view.test, view.clinical, tables, scores)
+
+
+def _best_network(view: View) -> str:
+    """The network that is best within a view: it gives its features, as it gives the networks' score."""
+    aucs = {name: np.nan_to_num(inner_auc(view, score)) for name, score in view.networks.items()}
+    return max(aucs, key=lambda name: (aucs[name], -list(aucs).index(name)))
 
 
 def _nested(outer: list[ViewResult], outcome: pd.Series, folds: int) -> OutOfFold:

@@ -17,6 +17,7 @@ import pandas as pd
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.seeds import derive_seed
 from hepacast.deep import CropStore, DeepSpec, FoldJob, Targets, TrainedNetwork, crop_patient, fold_jobs, train_jobs
+from hepacast.deep.readings import feature_table, log_odds
 from hepacast.imaging.io import read_labelmap, read_volume
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.study.context import Context
@@ -116,10 +117,8 @@ def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: p
             rows = np.flatnonzero(np.isin(fold_of, pair) | (fold_of < 0))
             applied = network.apply(crops, rows=rows)
             index = [patients[row] for row in rows]
-            risk = np.clip(applied.scores, 1e-6, 1 - 1e-6)
-            logits.setdefault(variant.name, {})[pair] = pd.Series(np.log(risk / (1 - risk)), index=index)
-            columns = [f"deep:{number + 1}" for number in range(applied.features.shape[1])]
-            features.setdefault(variant.name, {})[pair] = pd.DataFrame(applied.features, index=index, columns=columns)
+            logits.setdefault(variant.name, {})[pair] = pd.Series(log_odds(applied), index=index)
+            features.setdefault(variant.name, {})[pair] = feature_table(applied, index)
             networks.setdefault(variant.name, {})[pair] = network
     return NetworkScores(folds, logits, features, networks)
 

@@ -19,12 +19,13 @@ from hepacast.compute.hashing import hash_value
 from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import read_labelmap, read_volume, write_volume
-from hepacast.imaging.mr import NyulStandardizer, body_mask, correct_bias, register, registration_png
-from hepacast.imaging.mr.normalize import region_values, white_stripe, zscore
+from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png
+from hepacast.imaging.mr.normalize import region_values
 from hepacast.imaging.mr.register import Registration
-from hepacast.imaging.resample import resample_image, resample_mask
+from hepacast.imaging.resample import resample_mask
 from hepacast.imaging.volume import Volume
 from hepacast.study.context import Context
+from hepacast.study.mr_images import on_scale, prepare, scale_region
 from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
 
@@ -150,31 +151,11 @@ def _prepare(job: _Job) -> dict[str, Any]:
 
 
 def _work(job: _Job) -> tuple[dict[str, Any], tuple[Volume, dict[str, Registration]]]:
-    rules = job.rules
-    volumes: dict[str, Volume] = {}
-    spread: dict[str, float] = {}
-    for name, path in job.files:
-        volume = read_volume(path)
-        if rules.bias_correction == "n4":
-            corrected = correct_bias(volume, shrink_mm=rules.bias_voxel_mm)
-            volume, spread[name] = corrected.image, corrected.spread
-        volumes[name] = volume.with_array(volume.array.astype(np.float32))
-    reference = volumes[job.reference]
-    body = body_mask(reference)
-    moved: dict[str, Registration] = {}
-    for name in volumes:
-        if name == job.reference:
-            continue
-        if rules.registration != "none":
-            moved[name] = register(volumes[name], reference, kind=rules.registration, mask=body)
-            volumes[name] = moved[name].image
-        else:
-            volumes[name] = resample_image(volumes[name], reference=reference, fill=0.0)
-    for name, volume in volumes.items():
-        final = volume if rules.spacing is None else resample_image(volume, spacing=rules.spacing)
-        write_volume(final, job.made(name))
-    numbers = {"bias": spread, "registration": {name: item.to_json() for name, item in moved.items()}}
-    return numbers, (reference, moved)
+    prepared = prepare({name: read_volume(path) for name, path in job.files}, job.reference, job.rules)
+    for name, volume in prepared.images.items():
+        write_volume(volume, job.made(name))
+    registration = {name: item.to_json() for name, item in prepared.moved.items()}
+    return {"bias": prepared.bias, "registration": registration}, (prepared.reference, prepared.moved)
 
 
 def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
@@ -190,8 +171,7 @@ def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
 
 def _region(job: _Job, image: Volume) -> Volume | None:
     """Where the intensity scale is taken, on the finished grid."""
-    rules = job.rules
-    name = rules.tissue if rules.normalization == "white-stripe" else rules.region
+    name = scale_region(job.rules)
     return body_mask(image) if name == "body" else _structure(job, image, name)
 
 
@@ -211,20 +191,12 @@ def _landmarks(jobs: list[_Job], training: set[str]) -> dict[str, Any]:
 def _finish(task: tuple[_Job, Path, dict[str, Any] | None]) -> str | None:
     """In a worker: put one patient's images on the scale and write them; returns what went wrong."""
     job, folder, scales = task
-    rules = job.rules
     try:
         reference = read_volume(job.made(job.reference))
         region = _region(job, reference)
         for name, _ in job.files:
-            image = read_volume(job.made(name))
-            if rules.normalization == "zscore":
-                image = zscore(image, region)
-            elif rules.normalization == "white-stripe" and region is not None:
-                image = white_stripe(image, region)
-            elif scales is not None:
-                image = NyulStandardizer.from_dict(scales[name]).apply(image, region)
-            if rules.normalization in ("zscore", "white-stripe"):
-                image = image.with_array(image.array * np.float32(rules.scale))
+            landmarks = None if scales is None else scales[name]
+            image = on_scale(read_volume(job.made(name)), region, job.rules, landmarks)
             write_volume(image, folder / f"{name}.nii.gz")
     except HepacastError as error:
         return error.message

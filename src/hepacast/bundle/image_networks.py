@@ -1,0 +1,110 @@
+"""Networks inside a bundle of joined models: their score and their learned features of one patient's image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hepacast.deep import CropSpec, TrainedNetwork, crop_patient
+from hepacast.deep.readings import mean_readings
+from hepacast.errors import BundleError
+from hepacast.imaging import Volume
+from hepacast.imaging.voi import VoiExpression
+from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
+
+DOCUMENT = "image-networks"
+
+
+def cut_warning(crop: CropSpec, voi: Volume) -> list[str]:
+    """Says so where the crop does not hold the whole VOI."""
+    if crop.size_mm is None:
+        return []
+    places = np.argwhere(voi.array)
+    lengths = (places.max(axis=0) - places.min(axis=0) + 1) * np.array(voi.spacing[::-1])
+    wide = bool((lengths > np.array(crop.size_mm)).any())
+    return [f"{crop.voi} is longer than the crop: the networks see a part of it"] if wide else []
+
+
+@dataclass(frozen=True, eq=False)
+class ImageNetworks:
+    """Networks of one kind, of several trainings; a new patient gets the mean of all.
+
+    Parameters
+    ----------
+    name
+        As in the study's comparison: ``ResNet-18 3D``.
+    crop
+        How the crop is made; its `channels` are the sequences.
+    networks
+        The trainings.
+    """
+
+    name: str
+    crop: CropSpec
+    networks: tuple[TrainedNetwork, ...]
+
+    def columns(
+        self, images: Mapping[str, Volume], masks: Mapping[str, Volume], modalities: Mapping[str, str]
+    ) -> dict[str, float]:
+        """The networks' score and features of one patient, by column name of the models.
+
+        Parameters
+        ----------
+        images
+            By sequence, all of the crop's channels.
+        masks
+            Structures by name; the crop is centered on one of them, or on what algebra makes of them.
+        modalities
+            ``CT`` or ``MR`` by sequence.
+
+        Raises
+        ------
+        ImageError
+            The structure to center on is missing or empty, or a sequence is missing.
+        """
+        voi = VoiExpression.parse(self.crop.voi).evaluate(masks)
+        crop = crop_patient(images, {**masks, self.crop.voi: voi}, self.crop, modalities=modalities)
+        row = mean_readings(self.networks, crop[None], ["patient"]).iloc[0]
+        return {DL_SCORE: float(row["log odds"])} | {
+            str(name): float(value) for name, value in row.items() if str(name).startswith(DEEP_PREFIX)
+        }
+
+    def cut(self, masks: Mapping[str, Volume]) -> list[str]:
+        """A warning where the crop does not hold the whole VOI."""
+        return cut_warning(self.crop, VoiExpression.parse(self.crop.voi).evaluate(masks))
+
+    def document(self) -> dict[str, Any]:
+        """JSON document without the weights. Of times, the bundle would not be the same twice."""
+        return {
+            "name": self.name,
+            "crop": self.crop.model_dump(mode="json"),
+            "networks": [network.to_json() | {"history": [], "facts": {}} for network in self.networks],
+        }
+
+    def tensors(self) -> dict[str, Mapping[str, npt.NDArray[Any]]]:
+        """Weights by name of the file in the bundle."""
+        return {f"network-{number}": network.weights for number, network in enumerate(self.networks)}
+
+    @classmethod
+    def from_parts(
+        cls, document: Mapping[str, Any], tensors: Mapping[str, Mapping[str, npt.NDArray[Any]]]
+    ) -> ImageNetworks:
+        """The inverse of `document` and `tensors`; every network is built once.
+
+        Raises
+        ------
+        BundleError
+            The weights of a network are missing.
+        """
+        missing = [f"network-{n}" for n in range(len(document["networks"])) if f"network-{n}" not in tensors]
+        if missing:
+            raise BundleError("The bundle is not complete.", found=f"no {', '.join(missing)}")
+        networks = tuple(
+            TrainedNetwork.from_parts(entry, tensors[f"network-{number}"])
+            for number, entry in enumerate(document["networks"])
+        )
+        return cls(str(document["name"]), CropSpec.model_validate(document["crop"]), networks)

@@ -1,0 +1,50 @@
+"""What several networks say of patients whom none of them has seen, as columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.deep.trained import Applied, TrainedNetwork
+from hepacast.errors import ModelError
+
+
+def log_odds(applied: Applied) -> np.ndarray:
+    """Log odds of binary scores, (n,); a risk of 0 or 1 counts as one in a million away from it."""
+    risk = np.clip(applied.scores, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(risk / (1 - risk)))
+
+
+def feature_table(applied: Applied, index: Sequence[Any]) -> pd.DataFrame:
+    """Penultimate features as columns ``deep:1``, ``deep:2``, ..."""
+    columns = [f"deep:{number + 1}" for number in range(applied.features.shape[1])]
+    return pd.DataFrame(applied.features, index=list(index), columns=columns)
+
+
+def mean_readings(networks: Sequence[TrainedNetwork], crops: Any, index: Sequence[Any]) -> pd.DataFrame:
+    """Mean log odds (column ``log odds``) and mean penultimate features over networks.
+
+    Parameters
+    ----------
+    networks
+        Of a binary outcome, with one number of penultimate features.
+    crops
+        (n, channels, z, y, x).
+    index
+        Names of the n rows.
+
+    Raises
+    ------
+    ModelError
+        There is no network, or crops that do not fit.
+    """
+    if not networks:
+        raise ModelError("There is no network to apply.")
+    applied = [network.apply(crops) for network in networks]
+    features = np.mean([feature_table(item, index).to_numpy(dtype=float) for item in applied], axis=0)
+    table = pd.DataFrame(features, index=list(index), columns=feature_table(applied[0], index).columns)
+    table.insert(0, "log odds", np.mean([log_odds(item) for item in applied], axis=0))
+    return table
