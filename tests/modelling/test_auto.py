@@ -56,7 +56,7 @@ def test_noise_is_one_half_and_often_no_signal() -> None:
         score = model.decision_function(X.iloc[60:])
         silent += model.status_ == "no signal"
         if model.status_ == "no signal":
-            assert not score.any()
+            assert len(np.unique(score)) > 100  # the order stays, the risk does not follow it
             np.testing.assert_allclose(model.predict_proba(X)[:, 1], y[:60].mean())
         aucs.append(auc_from_ranks(y[60:], score))
     assert abs(np.mean(aucs) - 0.5) < 3 * np.std(aucs, ddof=1) / np.sqrt(len(aucs)) + 1e-9

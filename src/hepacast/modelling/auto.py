@@ -21,7 +21,7 @@ from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
 
 #: A member's weight falls by e for each so many standard errors (of an AUC of 0.5) that its inner AUC is lower.
-TEMPERATURE = 0.25
+TEMPERATURE = 0.5
 
 #: Standard errors above 0.5 that the inner AUC must reach to count as a signal (one-sided P < .05).
 SIGNAL = 1.645
@@ -38,7 +38,8 @@ class AutoClassifier(BinaryClassifier):
     predicts the training rows in an inner cross-validation (trees: out of bag); its scores become normal scores of
     their places among these; members are weighted by their inner AUC, so that members of nearly equal AUC are averaged
     and clearly worse ones drop out. A logistic model of the weighted inner scores gives the risk. When the inner AUC is
-    no higher than chance gives (one-sided P of .05), the answer is the training rate for everybody: no signal.
+    no higher than chance gives (one-sided P of .05), the risk is the training rate for everybody: no signal. The score
+    (`decision_function`) still orders the rows, for those who judge the order.
 
     Nothing is tuned: every constant is fixed. All choices are made inside ``fit``, so a cross-validation around it is
     nested.
@@ -75,6 +76,7 @@ class AutoClassifier(BinaryClassifier):
         frame = as_frame(X)
         outcome = as_outcome(y, len(frame))
         self.classes_ = np.array([0, 1])
+        self.weights_: dict[str, float] = {}
         self.ranks_ = RankToNormal().fit(frame)
         raw = numbers_of(self.ranks_.transform(frame))
         self._spread = np.maximum(raw.std(axis=0), 1e-12)
@@ -122,7 +124,6 @@ class AutoClassifier(BinaryClassifier):
         rate = float(outcome.mean())
         self.slope_, self.intercept_ = 0.0, float(np.log(rate / (1 - rate)))
         self.status_, self.note_ = "no signal", note
-        self.weights_ = getattr(self, "weights_", {}) if hasattr(self, "_places") else {}
         return self
 
     def _combined(self, frame: pd.DataFrame) -> Array:
@@ -137,13 +138,13 @@ class AutoClassifier(BinaryClassifier):
         return total
 
     def decision_function(self, X: Any) -> Array:
-        """The weighted score of each row, in normal scores (0 for everybody when there is no signal).
+        """The weighted score of each row, in normal scores (0 for everybody when no feature varies).
 
         Not multiplied by the slope, which varies from fit to fit more than the score does.
         """
         check_is_fitted(self, "slope_")
         frame = as_frame(X, self.ranks_.feature_names_in_)
-        return np.zeros(len(frame)) if self.slope_ == 0.0 else self._combined(frame)
+        return self._combined(frame) if self.weights_ else np.zeros(len(frame))
 
     def predict_proba(self, X: Any) -> Array:
         """Risk of no event and of the event, shape (n, 2)."""
