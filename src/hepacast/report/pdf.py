@@ -19,6 +19,7 @@ from hepacast.report.model import (
     Report,
     TableBlock,
 )
+from hepacast.report.pdf_floats import floating, let_text_pass
 from hepacast.report.pdf_style import FONT_FAMILY, markup, register_fonts, safe, text_styles
 from hepacast.report.tables import Table
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _MARGIN_MM = (18.0, 20.0)
 _ACCENT = {"warning": "#A8430A", "limit": "#0B5C8F", "note": "#0B5C8F", "truth": "#00664A"}
+#: Tables of more rows may go on on the next page, if this much of them fits on the page where they begin.
+_WHOLE_ROWS, _FIRST_PART_MM = 14, 38.0
+_HEADING_MM = 12.0
 #: Sections that start on a page of their own.
 _NEW_PAGE = ("Supplementary material", "Reporting checklists")
 _FILL = {"warning": "#FFF4E8", "limit": "#F4F6F8", "note": "#F4F6F8", "truth": "#EEF8F4"}
@@ -87,7 +91,8 @@ class _Writer:
 
     def table(self, block: TableBlock) -> list[Any]:
         from reportlab.lib.colors import HexColor
-        from reportlab.platypus import KeepTogether, Spacer
+        from reportlab.lib.units import mm
+        from reportlab.platypus import CondPageBreak, Spacer
         from reportlab.platypus import Paragraph as Text
         from reportlab.platypus import Table as Grid
 
@@ -115,10 +120,14 @@ class _Writer:
                  ("LEFTPADDING", (0, 0), (-1, -1), 3), ("RIGHTPADDING", (0, 0), (-1, -1), 3)]  # fmt: skip
         rules += [("SPAN", (0, i), (-1, i)) for i, row in enumerate(table.padded(), start=1) if row.is_heading]
         title = Text(f"<b>{self.numbers[block.key]}.</b> {safe(table.title)}", self.styles["table-title"])
-        grid.setStyle(rules)
+        grid.setStyle([*rules, *_unbroken(table)])
         notes = [Text(markup(note, self.numbers), self.styles["note"]) for note in table.notes]
         parts = [title, grid, Spacer(1, 3), *notes, Spacer(1, 9)]
-        return [KeepTogether(parts)] if len(body) <= 14 else parts
+        if len(body) <= _WHOLE_ROWS:
+            return [floating(parts)]
+        # A long table may begin low on a page, but not with its title or a row or two alone.
+        title.keepWithNext = 0
+        return [CondPageBreak(_FIRST_PART_MM * mm), *parts]
 
     def column_widths(self, table: Table) -> list[float]:
         """Widths in proportion to the longest cells, none narrower than its longest word."""
@@ -149,7 +158,7 @@ class _Writer:
 
     def figure(self, block: FigureBlock) -> list[Any]:
         from reportlab.lib.units import mm
-        from reportlab.platypus import Image, KeepTogether
+        from reportlab.platypus import Image
         from reportlab.platypus import Paragraph as Text
         from reportlab.platypus import Table as Grid
 
@@ -161,28 +170,43 @@ class _Writer:
         room = self.width / columns - (4 * mm if columns > 1 else 0)
         rows = -(-len(pictures) // columns)
         most = (self.height - 40 * mm) / rows - 14
-        cells: list[Any] = []
-        for picture in pictures:
-            scale = min(1.0, room / (picture.width_mm * mm), most / (picture.height_mm * mm))
-            image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
-            letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
-            cells.append([*letter, image])
-        cells += [[]] * (-len(cells) % columns)
-        grid = Grid(
-            [cells[i : i + columns] for i in range(0, len(cells), columns)], colWidths=[self.width / columns] * columns
-        )
-        grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
-                       ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 2)])  # fmt: skip
-        return [KeepTogether([grid, caption])]
+
+        def build(size: float) -> list[Any]:
+            cells: list[Any] = []
+            for picture in pictures:
+                scale = size * min(1.0, room / (picture.width_mm * mm), most / (picture.height_mm * mm))
+                image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
+                letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
+                cells.append([*letter, image])
+            cells += [[]] * (-len(cells) % columns)
+            grid = Grid(
+                [cells[i : i + columns] for i in range(0, len(cells), columns)],
+                colWidths=[self.width / columns] * columns,
+            )
+            grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                           ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 2)])  # fmt: skip
+            return [grid, caption]
+
+        return [floating(build(1.0), build)]
+
+
+def _unbroken(table: Table) -> list[tuple[Any, ...]]:
+    """Rows of a table that no page break may part: a group's heading and its first row, the last two rows."""
+    count = len(table.rows)
+    pairs = [(i, i + 1) for i, row in enumerate(table.padded(), start=1) if row.kind == "group" and i < count]
+    return [("NOSPLIT", (0, first), (-1, last)) for first, last in [*pairs, (max(1, count - 1), count)]]
 
 
 def _with_heading(heading: Any, flowables: list[Any]) -> list[Any]:
     """Keep a heading together with what follows, also when that is kept together itself."""
-    from reportlab.platypus import KeepTogether
+    from reportlab.lib.units import mm
+    from reportlab.platypus import CondPageBreak, KeepTogether
 
     if not flowables:
         return [heading]
     first, *rest = flowables
+    if isinstance(first, CondPageBreak):
+        return [CondPageBreak(first.height + _HEADING_MM * mm), heading, *rest]
     if isinstance(first, KeepTogether):
         return [KeepTogether([heading, *first._content]), *rest]
     return [heading, first, *rest]
@@ -259,6 +283,10 @@ def _template(report: Report, path: str, side: float, top: float) -> Any:
 
         def beforeDocument(self) -> None:
             self.seq = 0
+
+        def filterFlowables(self, flowables: list[Any]) -> None:
+            if getattr(self, "frame", None) is not None:  # before the first page there is none
+                let_text_pass(flowables, self.frame, self.canv)
 
     def decorate(canvas: Any, document: Any) -> None:
         canvas.saveState()
