@@ -68,12 +68,14 @@ def build_survival(results: Results) -> list[Block]:
     text = (
         f"Patients were divided into two groups of risk at a cut-off that was fixed in training ({how})." if how else ""
     )
-    panels = tuple(_km_panel(item) for item in items)
-    figure = FigureBlock("survival", f"Survival by risk group (Kaplan-Meier) with confidence bands: {caption}.", panels)
+    several = len(items) > 1
+    panels = tuple(_km_panel(item, narrow=several) for item in items)
+    title = f"Survival by risk group (Kaplan-Meier) with confidence bands: {caption}."
+    figure = FigureBlock("survival", title, panels, columns=2 if several else 1)
     return [*([Paragraph(text)] if text else []), figure, *(Paragraph(_km_text(item)) for item in items)]
 
 
-def _km_panel(item: KmResult) -> Panel:
+def _km_panel(item: KmResult, *, narrow: bool) -> Panel:
     curves = [
         KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, item.at_risk.get(g.name, []))
         for g in item.groups
@@ -91,6 +93,7 @@ def _km_panel(item: KmResult) -> Panel:
         note=note,
         x_label=f"Time ({item.unit})",
         y_label=f"Without event ({item.end_point})",
+        size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
     return Panel(draw, _km_text(item))
 

@@ -50,18 +50,25 @@ def _numeric_cell(group: GroupValue, show: str, digits: int) -> str:
 def _level_rows(item: ComparedVariable, tail: list[str]) -> list[Row]:
     """Two levels: one row for the second; more: a heading and a row each."""
     levels = list(dict.fromkeys(level for group in item.groups for level in group.counts or {}))
-    if len(levels) == 2:
+    if len(levels) == 2 and not item.of_numbers:
         name = _named(item)
         if levels[1].lower() not in ("yes", "1", "true", "present", "positive"):
             name = f"{name}: {levels[1]}"
         return [Row((f"{name}, n (%)", *(_count(group, levels[1]) for group in item.groups), *tail))]
     head = Row((f"{_named(item)}, n (%)", *("" for _ in item.groups), *tail))
-    return [head, *(Row((level, *(_count(g, level) for g in item.groups)), "indent") for level in levels)]
+    empty = _empty_levels(item)
+    there = [level for level in levels if level not in empty]
+    return [head, *(Row((level, *(_count(g, level) for g in item.groups)), "indent") for level in there)]
 
 
 def _count(group: GroupValue, level: str) -> str:
     counts = group.counts or {}
     return count_percent(counts.get(level, 0), sum(counts.values()))
+
+
+def _empty_levels(item: ComparedVariable) -> list[str]:
+    levels = dict.fromkeys(level for group in item.groups for level in group.counts or {})
+    return [level for level in levels if not any((group.counts or {}).get(level) for group in item.groups)]
 
 
 def _notes(comparison: Comparison, smd: bool) -> list[str]:
@@ -78,6 +85,13 @@ def _notes(comparison: Comparison, smd: bool) -> list[str]:
     ]
     if missing:
         notes.append(f"Missing values: {', '.join(missing)}.")
+    empty = [
+        f"{item.label} ({', '.join(levels)})"
+        for item in comparison.variables
+        if item.show == "count" and len(item.groups[0].counts or {}) > 2 and (levels := _empty_levels(item))
+    ]
+    if empty:
+        notes.append(f"Levels without a patient are not shown: {'; '.join(empty)}.")
     untested = [f"{item.label} ({item.reason})" for item in comparison.variables if item.test is None and item.reason]
     if untested:
         notes.append(f"Not tested: {'; '.join(untested)}.")

@@ -32,10 +32,10 @@ def build_further(results: Results) -> list[Block]:
             f"({chr(97 + i)}) {item.cohort}, {item.end_point}" if len(drawn) > 1 else f"{item.cohort}, {item.end_point}"
             for i, item in enumerate(drawn)
         )
-        panels = tuple(_km_panel(item) for item in drawn)
-        blocks.append(
-            FigureBlock("further", f"Follow-up by risk group of the frozen model: {caption}.", panels, columns=1)
-        )
+        several = len(drawn) > 1
+        panels = tuple(_km_panel(item, narrow=several) for item in drawn)
+        title = f"Follow-up by risk group of the frozen model: {caption}."
+        blocks.append(FigureBlock("further", title, panels, columns=2 if several else 1))
     blocks += [Paragraph(_km_text(item)) for item in drawn]
     blocks += [Paragraph(f"{item.cohort}: {item.reason}.") for item in results.further if item.groups is None]
     if any(item.auc for item in results.further):
@@ -43,7 +43,7 @@ def build_further(results: Results) -> list[Block]:
     return blocks
 
 
-def _km_panel(item: FurtherResult) -> Panel:
+def _km_panel(item: FurtherResult, *, narrow: bool) -> Panel:
     assert item.groups is not None
     curves = [
         KmCurve(capital(g["name"]), g["time"], g["survival"], g["lower"], g["upper"], g["censored"], g["at_risk"])
@@ -60,6 +60,7 @@ def _km_panel(item: FurtherResult) -> Panel:
         x_label=f"Time ({item.unit})",
         y_label=f"Without event ({item.end_point})",
         title=item.cohort,
+        size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
     return Panel(draw, _km_text(item))
 
@@ -106,8 +107,13 @@ def build_indexes(results: Results) -> list[Block]:
     )
     blocks: list[Block] = [Paragraph(text), TableBlock("indexes", indexes_table(results, item))]
     blocks.append(_indexes_figure(results, item))
-    blocks.append(TableBlock("indexes-sources", _sources(item), supplementary=True))
     return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Where the staging systems and indexes come from."""
+    item = results.indexes
+    return [] if item is None else [TableBlock("indexes-sources", _sources(item), supplementary=True)]
 
 
 def indexes_table(results: Results, item: IndexResults) -> Table:

@@ -107,8 +107,13 @@ def build_fusion(results: Results) -> list[Block]:
     fitted = [(name, joined[name]) for name in model_names(results) if name in joined and joined[name].terms]
     if fitted:
         blocks.append(TableBlock("joined", logistic_table(fitted, "What each model joins")))
-    curves = _training_figure(item)
-    return [*blocks, *([curves] if curves is not None else [])]
+    return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Training curves of the networks."""
+    curves = _training_figure(results.fusion) if results.fusion is not None else None
+    return [curves] if curves is not None else []
 
 
 def _text(item: FusionResult) -> str:

@@ -60,13 +60,13 @@ def build_supplement(results: Results) -> list[Block]:
 
 def _stability_text(kind: str, shares: list[SelectedShare], index: StabilityIndex | None) -> str:
     always = [item for item in shares if item.frequency >= 0.8]
-    what = "radiomics features" if kind == "radiomics" else f"{kind} predictors"
+    what = "radiomics feature" if kind == "radiomics" else f"{kind} predictor"
     known = ""
     if index is not None and is_finite(index.index):
         known = f" Nogueira's stability index is {with_interval(index.index, index.low, index.high, 2)}."
     return (
-        f"Of {len(shares)} {what} that were ever selected in the refits, {len(always)} were selected in at least 80% "
-        f"of them ({{stability-{kind}}}).{known}"
+        f"{plural(len(shares), what)} {'was' if len(shares) == 1 else 'were'} selected in one refit or more, "
+        f"{len(always)} of them in at least 80% of the refits ({{stability-{kind}}}).{known}"
     )
 
 

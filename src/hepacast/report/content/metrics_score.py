@@ -24,7 +24,7 @@ AUTHOR = "Author to fill"
 _GRADES = ((80.0, "excellent"), (60.0, "good"), (40.0, "moderate"), (20.0, "low"), (0.0, "very low"))
 _AUTOMATIC = ("nnunet", "builtin", "totalsegmentator", "network")
 #: Training events that one coefficient of the final model needs, by the usual rule of thumb.
-_EVENTS_PER_COEFFICIENT = 10.0
+EVENTS_PER_COEFFICIENT = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,16 @@ def score_items(items: tuple[MetricsItem, ...]) -> MetricsScore:
     return MetricsScore(items, 100 * met / total, 100 * hoped / total)
 
 
-def metrics_score(content: Mapping[str, Any], results: Results) -> MetricsScore:
-    """The score of a run; `content` is the list of items (``metrics`` in checklists.yaml)."""
+def metrics_score(
+    content: Mapping[str, Any], results: Results, rules: Mapping[int, Callable[[Results], Met]] | None = None
+) -> MetricsScore:
+    """The score of a run; `content` is the list of items (``metrics`` in checklists.yaml), `rules` by its number."""
+    rules = RULES if rules is None else rules
     holds = {name: condition(results) for name, condition in CONDITIONS.items()}
     found = []
     for entry in content["items"]:
         applies = holds[entry["condition"]] if "condition" in entry else True
-        answer = RULES[int(entry["number"])](results) if int(entry["number"]) in RULES else Met(None)
+        answer = rules[int(entry["number"])](results) if int(entry["number"]) in rules else Met(None)
         found.append(
             MetricsItem(int(entry["number"]), entry["part"], entry["item"], float(entry["weight"]), applies, answer)
         )
@@ -233,7 +236,7 @@ def _dimension(results: Results) -> Met:
     model = models.radiomics if models is not None else None
     if model is not None and model.radscore is not None and model.radscore.terms:
         text += f"; the signature has {plural(len(model.radscore.terms), 'feature')}"
-    return Met(rate >= _EVENTS_PER_COEFFICIENT, text)
+    return Met(rate >= EVENTS_PER_COEFFICIENT, text)
 
 
 def _partition(results: Results) -> Met:
@@ -282,13 +285,18 @@ def _one_image(results: Results) -> Met:
 
 
 def _against_clinical(results: Results) -> Met:
-    names = results.models.names if results.models is not None else []
     _, item = judged_set(results)
-    compared = any({pair.first, pair.second} >= {"clinical"} for pair in item.comparisons)
-    met = "clinical" in names and compared
+    joined = (results.study.settings.get("fusion") or {}).get("models") or {}
+    plain = {"clinical", *(name for name, parts in joined.items() if list(parts) == ["clinical"])}
+    met = any(plain & {pair.first, pair.second} for pair in item.comparisons)
     return Met(
         met, "{delong}, net benefit in {performance}" if met else "no clinical model stands beside the radiomics model"
     )
+
+
+def _against_simple(results: Results) -> Met:
+    item = _against_clinical(results)
+    return Met(True, "logistic regression of clinical variables: {delong}") if item.met else item
 
 
 def _internal(results: Results) -> Met:
@@ -340,7 +348,7 @@ RULES: dict[int, Callable[[Results], Met]] = {
     22: _calibration,
     23: _one_image,
     24: _against_clinical,
-    25: lambda results: Met(_against_clinical(results).met, "logistic regression of clinical variables: {delong}"),
+    25: _against_simple,
     26: _internal,
     27: _external,
     28: lambda results: Met(None, "feature values are in radiomics/; the author decides whether to share"),

@@ -252,10 +252,14 @@ def build_supplement(results: Results) -> list[Block]:
             )
             blocks.append(FigureBlock("training", caption, panels, supplementary=True, columns=len(panels)))
     others = [m for m in model_names(results) if m != main_model(results)]
-    panels = tuple(p for m in others if (p := calibration_panel(results, m, item)) is not None)
-    if panels:
-        caption = f"Calibration of the {' and the '.join(others)} model, {set_label(name).lower()}."
-        blocks.append(FigureBlock("calibration-others", caption, panels, supplementary=True, columns=len(panels)))
+    drawn = [(m, p) for m in others if (p := calibration_panel(results, m, item)) is not None]
+    if drawn:
+        letters = [f"({chr(97 + i)}) {model_label(m)}" for i, (m, _) in enumerate(drawn)]
+        shown = f": {', '.join(letters)}" if len(drawn) > 1 else f" of the {drawn[0][0]} model"
+        caption = f"Calibration{shown}; {set_label(name).lower()}."
+        panels = tuple(panel for _, panel in drawn)
+        columns = min(2, len(panels))
+        blocks.append(FigureBlock("calibration-others", caption, panels, supplementary=True, columns=columns))
     risks = _risk_figure(results, name, item)
     return [*blocks, *([risks] if risks is not None else [])]
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hepacast.figures import Picture, draw_segmentation_examples
-from hepacast.report.content import honest, models, performance, segmentation
+from hepacast.report.content import further, fusion, honest, models, performance, segmentation
 from hepacast.report.content.bedside import build_example
 from hepacast.report.content.common import Omit
 from hepacast.report.content.compared import comparison_table
-from hepacast.report.inputs import Overlay, Results
+from hepacast.report.formatting import listing
+from hepacast.report.inputs import Comparison, Overlay, Results
 from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def build(results: Results) -> list[Block]:
         table = comparison_table(tables.segmentation, "Patients who trained and tested the segmentation network")
         blocks.append(TableBlock("segmentation-cohort", table, supplementary=True))
     if tables is not None and tables.by_set is not None:
-        table = comparison_table(tables.by_set, "Training set against validation set", smd=True)
+        table = comparison_table(tables.by_set, _sets_title(tables.by_set), smd=True)
         blocks.append(TableBlock("sets", table, supplementary=True))
     overlays = _overlays(results)
     if overlays is not None:
@@ -35,12 +36,19 @@ def build(results: Results) -> list[Block]:
     blocks += build_example(results)
     blocks += segmentation.build_supplement(results)
     blocks += models.build_supplement(results)
+    blocks += fusion.build_supplement(results)
     if results.evaluation is not None and results.evaluation.sets:
         blocks += performance.build_supplement(results)
     blocks += honest.build_supplement(results)
+    blocks += further.build_supplement(results)
     if not blocks:
         raise Omit("there is no supplementary material")
     return blocks
+
+
+def _sets_title(comparison: Comparison) -> str:
+    others = [f"{column.name} set" for column in comparison.columns if column.name != "training"]
+    return f"Training set against {listing(others)}"
 
 
 def _overlays(results: Results) -> FigureBlock | None:

@@ -159,6 +159,8 @@ class ComparedVariable:
         Standardized mean difference; NaN if not computed.
     reason
         Why there is no P.
+    of_numbers
+        The levels that are counted are values of a number.
     """
 
     name: str
@@ -171,6 +173,7 @@ class ComparedVariable:
     p: float = float("nan")
     smd: float = float("nan")
     reason: str | None = None
+    of_numbers: bool = False
 
 
 @dataclass(frozen=True)

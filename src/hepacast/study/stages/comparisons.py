@@ -11,6 +11,9 @@ from hepacast.cohort import BinaryOutcome, Cohort, ColumnSpec
 from hepacast.stats.describe import OVERALL, Row, describe
 from hepacast.study.context import Context
 
+#: A number with so few values, each with so many patients on average, is shown by value.
+_FEW_VALUES, _ENOUGH = 4, 10
+
 
 def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
     """The content of ``cohort/comparisons.json``."""
@@ -73,22 +76,40 @@ def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs:
     groups = order if set(order) == set(table.groups) else list(table.groups)
     return {
         "columns": [{"name": name, "n": table.sizes[name]} for name in groups],
-        "variables": [_variable(row, groups) for row in table.rows],
+        "variables": [_variable(row, groups, frame, labels) for row in table.rows],
         # One group is compared with none.
         "rule": table.rule if len(groups) > 1 else "",
         "overall": table.sizes[OVERALL],
     }
 
 
-def _variable(row: Row, groups: list[str]) -> dict[str, Any]:
+def _few_values(column: pd.Series) -> list[float]:
+    """The values of a score or a count that has hardly any (performance status, tumors); none of other numbers.
+
+    A median of 0 (0 to 0) would say nothing of them.
+    """
+    known = column.dropna().astype(float)
+    values = sorted(known.unique().tolist())
+    whole = all(value == round(value) for value in values)
+    return values if whole and 2 <= len(values) <= _FEW_VALUES and len(known) >= _ENOUGH * len(values) else []
+
+
+def _variable(row: Row, groups: list[str], frame: pd.DataFrame, labels: pd.Series) -> dict[str, Any]:
     numeric = row.spec.kind == "numeric"
     test = row.test
+    numbers = {name: row.numbers[name] for name in groups}
+    values = _few_values(frame[row.spec.name]) if numeric else []
+    for name, entry in numbers.items():
+        if values:
+            own = frame.loc[labels.index[labels == name], row.spec.name]
+            numbers[name] = {**entry, "counts": {f"{value:g}": int((own == value).sum()) for value in values}}
     return {
         "name": row.spec.name,
         "label": row.spec.label,
         "unit": row.spec.unit,
-        "show": ("mean" if row.normal else "median") if numeric else "count",
-        "groups": [row.numbers[name] for name in groups],
+        "show": ("mean" if row.normal else "median") if numeric and not values else "count",
+        "of_numbers": bool(values),
+        "groups": list(numbers.values()),
         "test": test.name if test is not None and test.ok else None,
         "statistic": test.statistic if test is not None else np.nan,
         "p": test.p if test is not None else np.nan,

@@ -85,6 +85,11 @@ def _ratio(beta: float, se: float, z: float, step: float) -> dict[str, float]:
     return {"odds_ratio": ratio(beta), "low": ratio(beta - z * se), "high": ratio(beta + z * se)}
 
 
+def three_digits(value: float) -> str:
+    """Three significant digits, never with an exponent for large numbers."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def _scales(term: ModelTerm, beta: float, se: float, z: float, unit: str) -> list[dict[str, Any]]:
     """Odds ratios of a number for changes that mean something: a round step near the SD, and the SD itself."""
     if term.level is not None or not term.sd > 0:
@@ -92,7 +97,7 @@ def _scales(term: ModelTerm, beta: float, se: float, z: float, unit: str) -> lis
     step = 10.0 ** math.floor(math.log10(term.sd))
     shown = f" {unit}" if unit else ""
     steps = [] if step == 1.0 else [(f"per {step:g}{shown}", step)]
-    steps.append((f"per SD ({term.sd:.3g}{shown})", term.sd))
+    steps.append((f"per SD ({three_digits(term.sd)}{shown})", term.sd))
     return [{"label": label, **_ratio(beta, se, z, size)} for label, size in steps]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -241,11 +242,17 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
     binning = settings.parameters
     bins = f"{binning.binCount} bins" if binning.binCount else f"a bin width of {binning.binWidth:g}"
     text = (
-        f"From each of {len(vois)} volumes of interest ({', '.join(vois)}) {per_voi * sequences} features were "
+        f"From {_voi_words(vois)} {per_voi * sequences} features were "
         f"extracted with {engine} under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; "
         f"{bins}; settings hash {settings.hash[:12]}), {per_voi * sequences * len(vois)} in all."
     )
     write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": ["pyradiomics"]}])
+
+
+def _voi_words(vois: Sequence[str]) -> str:
+    if len(vois) == 1:
+        return f"the volume of interest ({vois[0]})"
+    return f"each of {len(vois)} volumes of interest ({', '.join(vois)})"
 
 
 def _analysed(cohort: Cohort, table: pd.DataFrame, folder: Path) -> None:

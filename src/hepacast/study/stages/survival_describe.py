@@ -22,7 +22,16 @@ from hepacast.modelling.survival_selection import fit_alone
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
 from hepacast.nomogram.build import OutputAxis
 from hepacast.study.context import Context
-from hepacast.study.stages.describe_models import _LOG_BASE, Words, _axis, _lasso, _text, nomogram_of, read_values
+from hepacast.study.stages.describe_models import (
+    _LOG_BASE,
+    Words,
+    _axis,
+    _lasso,
+    _text,
+    nomogram_of,
+    read_values,
+    three_digits,
+)
 
 if TYPE_CHECKING:
     from hepacast.study.stages.survival_modelling import SurvivalAnalysis
@@ -85,7 +94,7 @@ def describe_model(model: FrozenLinear, words: Words, level: float) -> dict[str,
             step = 10.0 ** math.floor(math.log10(term.sd))
             shown = f" {unit}" if unit else ""
             steps = [] if step == 1.0 else [(f"per {step:g}{shown}", step)]
-            steps.append((f"per SD ({term.sd:.3g}{shown})", term.sd))
+            steps.append((f"per SD ({three_digits(term.sd)}{shown})", term.sd))
         terms.append(
             {
                 "name": term.name,
