@@ -162,21 +162,21 @@ def draw_calibration(
     legend = axes.legend(loc="upper left", borderaxespad=0.2, frameon=True, framealpha=0.85, edgecolor="none")
     legend.set_zorder(5)
     late = np.asarray(points.predicted, dtype=float) > 0.45
-    crowded = bool(late.any()) and float(np.nanmin(observed[late])) < 0.3
-    _corner_notes(axes, notes, below_legend=2 + (smooth is not None) if crowded else 0)
+    crowded = bool(late.any()) and float(np.nanmin(np.asarray(points.low, dtype=float)[late])) < 0.22
+    _corner_notes(axes, () if crowded else notes)
+    if crowded and notes:
+        # The data are in the corner: the notes stand above the plot.
+        axes.set_title(
+            "\n".join([notes[0], "; ".join(notes[1:])]).strip(), loc="right", fontsize=7, fontweight="normal"
+        )
     if title:
-        axes.set_title(title)
+        axes.set_title(title, loc="left")
     return figure
 
 
-def _corner_notes(axes: Axes, notes: Sequence[str], below_legend: int = 0) -> None:
-    """Notes in the lower right corner; where the data are there, under the legend of so many lines."""
-    if notes and below_legend:
-        axes.annotate(
-            "\n".join(notes), (0, 1), xycoords="axes fraction", xytext=(5, -8 - 11.0 * below_legend),
-            textcoords="offset points", ha="left", va="top", fontsize=7, linespacing=1.35, zorder=6,
-        )  # fmt: skip
-    elif notes:
+def _corner_notes(axes: Axes, notes: Sequence[str]) -> None:
+    """Notes in the lower right corner."""
+    if notes:
         box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         axes.text(
             0.985, 0.02, "\n".join(notes), transform=axes.transAxes, ha="right", va="bottom", fontsize=7, bbox=box,

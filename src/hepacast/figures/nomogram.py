@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _ROW_MM = 10.5
 _TICK_SIZE = 6.8
 _LABEL_GAP_MM = 1.2
+#: A shorter axis (a predictor that hardly counts) has no room for ticks: its range stands in words beside it.
+_FLAT_MM = 3.0
 #: Distance of a label's middle from its axis, in mm: below, above, second line below.
 _TIERS = (3.4, -2.6, 6.0)
 #: Behind labels, so that no line runs through a number.
@@ -34,6 +36,8 @@ class _Row:
     keep_all: bool = False
     minor: np.ndarray = field(default_factory=lambda: np.zeros(0))
     name: str = ""
+    #: What stands instead of ticks on an axis too short for them.
+    flat: str = ""
 
 
 @styled
@@ -94,7 +98,11 @@ def _rows(spec: Mapping[str, Any], left: float, right: float) -> list[_Row]:
         ticks = item["ticks"]
         x = np.array([left + float(t["points"]) / best * span for t in ticks])
         categorical = any(isinstance(t["value"], str) for t in ticks)
-        rows.append(_Row(item["label"], x, [_minus(t["label"]) for t in ticks], categorical, name=item["name"]))
+        row = _Row(item["label"], x, [_minus(t["label"]) for t in ticks], categorical, name=item["name"])
+        if np.ptp(x) < _FLAT_MM:
+            most = max(float(t["points"]) for t in ticks)
+            row.flat = f"{row.texts[0]} to {row.texts[-1]}: at most {most:.1f} points"
+        rows.append(row)
     totals = np.asarray(spec["total_ticks"], dtype=float)
     scale = span / max(float(totals.max()), 1e-12)
     minor = (totals[:-1] + totals[1:]) / 2
@@ -123,6 +131,11 @@ def _draw_row(axes: Axes, row: _Row, y: float, label_width: float, mark: tuple[f
     if not row.x.size:
         return
     axes.plot([row.x.min(), row.x.max()], [y, y], color=BLACK, linewidth=0.9, solid_capstyle="butt", zorder=3)
+    if row.flat:
+        axes.plot([row.x[0], row.x[0]], [y, y + 1.4], color=BLACK, linewidth=0.7)
+        place = row.x.max() + 1.6, y + _TIERS[0] - 1.4
+        axes.text(*place, row.flat, ha="left", va="center", fontsize=_TICK_SIZE, zorder=4, bbox=_WHITE)
+        return
     for x in row.minor:
         axes.plot([x, x], [y, y + 0.8], color=BLACK, linewidth=0.5)
     taken = [(-1, mark[0], text_width_mm(mark[1], 7.2, bold=True))] if mark else []

@@ -81,10 +81,11 @@ def draw_risk_distribution(
     groups
         (set name, risks, outcomes 0/1).
     """
-    figure = new_figure(width_mm, 72)
+    from matplotlib.patches import Patch
+
+    figure = new_figure(width_mm, 76)
     axes = figure.add_subplot()
-    ticks, labels = [], []
-    for i, (name, risks, outcomes) in enumerate(groups):
+    for i, (_, risks, outcomes) in enumerate(groups):
         for j, (value, color) in enumerate(((0, BLUE), (1, VERMILION))):
             chosen = np.sort(np.asarray(risks, dtype=float)[np.asarray(outcomes) == value])
             center = i * 2.6 + j
@@ -97,10 +98,11 @@ def draw_risk_distribution(
                     medianprops={"color": INK, "linewidth": 1.2}, boxprops={"linewidth": 0.7},
                     whiskerprops={"linewidth": 0.7}, capprops={"linewidth": 0.7},
                 )  # fmt: skip
-            ticks.append(center)
-            labels.append(no_event_label if value == 0 else event_label)
-        axes.text(i * 2.6 + 0.5, 1.02, name, transform=axes.get_xaxis_transform(), ha="center", fontweight="bold")
-    axes.set_xticks(ticks, labels)
+    axes.set_xticks([i * 2.6 + 0.5 for i in range(len(groups))], [name for name, _, _ in groups])
+    axes.tick_params(axis="x", length=0)
+    # Names of the outcome may be long: under the boxes themselves they would run into one another.
+    handles = [Patch(color=BLUE, alpha=0.75), Patch(color=VERMILION, alpha=0.75)]
+    figure.legend(handles, [no_event_label, event_label], loc="outside lower center", ncols=2, handlelength=1.2)
     axes.set_ylabel(y_label)
     return figure
 
