@@ -1,10 +1,15 @@
 """Aalen-Johansen, Fine-Gray and Firth's Cox model: identities that hold exactly, and edges."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.stats.competing_risks import (
+    baseline_hazard,
     check_codes,
     cumulative_incidence,
     fit_fine_gray,
@@ -69,6 +74,109 @@ def test_fine_gray_without_censoring_keeps_competing_patients_at_risk_for_ever(d
     for_ever = np.where(codes == 2, event_time.max() + 1, event_time)
     cox = fit_cox(x, for_ever, (codes == 1).astype(float), ties="breslow")
     np.testing.assert_allclose(fit_fine_gray(x, event_time, codes).coef, cox.coef, atol=1e-10)
+
+
+def test_incidence_and_fine_gray_equal_cmprsk(golden):
+    """R's own reference: the frozen output of cmprsk's test, to the digits printed there."""
+    reference, frame = golden("m_competing_risks")
+    times, codes = frame["time"].to_numpy(), frame["code"].to_numpy()
+    expected = reference["cuminc"]
+    found = cumulative_incidence(times, codes)
+    np.testing.assert_allclose(found.at(expected["times"]), expected["est_1"], rtol=2e-7)
+    swapped = cumulative_incidence(times, np.choose(codes, [0, 2, 1]))
+    np.testing.assert_allclose(swapped.at(expected["times"]), expected["est_2"], rtol=2e-7)
+    known = frame["x1"].notna().to_numpy()
+    for key, columns in (("crr", ["x1", "x2", "x3"]), ("crr_x1", ["x1"])):
+        fit = fit_fine_gray(frame.loc[known, columns].to_numpy(), times[known], codes[known])
+        assert fit.n == reference[key]["n"]
+        # Four digits are printed.
+        np.testing.assert_allclose(fit.coef, reference[key]["coef"], rtol=2e-4)
+        np.testing.assert_allclose(fit.se, reference[key]["se"], rtol=2e-4)
+        np.testing.assert_allclose(fit.to_frame()["p"], reference[key]["p"], atol=0.0051)
+
+
+def expanded(x, times, codes):
+    """Rows of Geskus' equivalent Cox model: who had the competing event stays, with the weight G(t-) / G(T-).
+
+    G is the Kaplan-Meier estimate of the censoring distribution, written out here by its definition.
+    """
+
+    def censoring_survival_before(t):
+        survival = 1.0
+        for at in sorted(set(times[codes == 0])):
+            if at >= t:
+                break
+            survival *= 1 - ((times == at) & (codes == 0)).sum() / ((times > at) | ((times == at) & (codes == 0))).sum()
+        return survival
+
+    deaths = np.sort(times[codes == 1])
+    rows = []
+    for own, time, code in zip(x, times, codes, strict=True):
+        rows.append((*own, 0.0, time, float(code == 1), 1.0))
+        if code != 2:
+            continue
+        start = time
+        # The weight may change between any two event times, and only its value at them matters.
+        for at in deaths[deaths > time]:
+            share = censoring_survival_before(at) / censoring_survival_before(time)
+            if share > 0:
+                rows.append((*own, start, at, 0.0, share))
+            start = at
+    return pd.DataFrame(rows, columns=[*(f"x{j}" for j in range(x.shape[1])), "start", "stop", "event", "weight"])
+
+
+def test_fine_gray_is_the_weighted_cox_model_of_geskus():
+    """Geskus RB. Biometrics 2011;67:39; the weighted Cox model is lifelines', on rows that are made here."""
+    lifelines = pytest.importorskip("lifelines")
+    rng = np.random.default_rng(11)
+    n = 90
+    x = rng.normal(size=(n, 2))
+    latent = rng.exponential(np.exp(-0.8 * x[:, 0])), rng.exponential(np.exp(0.5 * x[:, 1])), rng.exponential(1.5, n)
+    times = np.min(latent, axis=0)
+    codes = np.array([1, 2, 0])[np.argmin(latent, axis=0)]
+    assert min((codes == k).sum() for k in (0, 1, 2)) > 15
+    table = expanded(x, times, codes)
+    model = lifelines.CoxPHFitter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(
+            table,
+            duration_col="stop",
+            event_col="event",
+            entry_col="start",
+            weights_col="weight",
+            robust=True,
+            fit_options={"precision": 1e-12},
+        )
+    found = fit_fine_gray(x, times, codes)
+    np.testing.assert_allclose(found.coef, model.params_.to_numpy(), atol=1e-6)
+
+
+def test_fine_gray_by_hand():
+    """Five patients, one of them with the competing event, one censored: the score equation written out.
+
+    Events at 1 (x 1) and 4 (x 0); competing event at 2 (x 1); censored at 3 (x 0); event at 5 (x 1). G drops at 3 from
+    1 to 2/3: at 4 and 5 the patient with the competing event counts 2/3. With r = exp(beta) the risk sets are
+    3 r + 2, then (2/3) r + 1 + r, then (2/3) r + r, so that the score is
+    1 - 3 r / (3 r + 2) - (5/3) r / ((5/3) r + 1) + 1 - 1.
+    """
+    times, codes, x = np.arange(1.0, 6.0), np.array([1, 2, 0, 1, 1]), np.array([1.0, 1.0, 0.0, 0.0, 1.0])
+    r = brentq(lambda v: 1 - 3 * v / (3 * v + 2) - (5 / 3) * v / ((5 / 3) * v + 1), 1e-3, 1e3)
+    found = fit_fine_gray(x, times, codes)
+    np.testing.assert_allclose(found.coef[0], np.log(r), atol=1e-9)
+    at, hazard = baseline_hazard(found.coef[0] * x, times, codes)
+    np.testing.assert_array_equal(at, [1, 4, 5])
+    np.testing.assert_allclose(hazard, np.cumsum([1 / (3 * r + 2), 1 / (5 / 3 * r + 1), 1 / (5 / 3 * r)]), rtol=1e-9)
+
+
+def test_baseline_hazard_of_the_models_own_predictor_is_the_models(drawn):
+    x, _, times, events = drawn
+    fit = fit_cox(x, times, events, ties="breslow")
+    at, hazard = baseline_hazard(fit.linear_predictor(x), times, events)
+    np.testing.assert_allclose(at, np.unique(times[events == 1]))
+    np.testing.assert_allclose(hazard, fit.cumulative_hazard(at), rtol=1e-8)
+    with pytest.raises(ModelError, match="linear predictor"):
+        baseline_hazard(x[:3, 0], times, events)
 
 
 def test_codes_other_than_three_are_refused():

@@ -157,7 +157,7 @@ def fit_fine_gray(
 
     Patients with a competing event stay in the risk set with the weight G(t-) / G(T-) of not being censored
     meanwhile (G: Kaplan-Meier estimate of the censoring distribution). Breslow's ties. The covariance is the robust
-    one of independent patients (it takes the weights as known).
+    one of independent patients, with the part that comes from estimating G (as ``cmprsk::crr``).
 
     Returns
     -------
@@ -204,9 +204,9 @@ class _Subdistribution:
     """Weights of every patient at every event time."""
 
     def __init__(self, x: Array, time: Array, code: Array) -> None:
-        self.x = x
+        self.x, self.time, self.code = x, time, code
         self.deaths = np.unique(time[code == 1])
-        model = censoring_model(time, (code > 0).astype(float))
+        self.censoring = model = censoring_model(time, (code > 0).astype(float))
         now = model.before(self.deaths)[:, None]
         at_risk = (time[None, :] >= self.deaths[:, None]).astype(float)
         gone = (code == 2)[None, :] & (time[None, :] < self.deaths[:, None])
@@ -238,10 +238,67 @@ class _Subdistribution:
         return np.asarray(self.count / (total * np.exp(shift)))
 
     def score_residuals(self, beta: Array) -> Array:
-        """Each patient's part of the score, shape (n, p)."""
+        """Each patient's part of the score, shape (n, p), with the part in the estimate of the weights."""
         weighted, total, _ = self._sums(beta)
         mean = weighted @ self.x / total[:, None]
-        observed = self.dead.astype(float)
         expected = weighted * (self.count / total)[:, None]
-        difference = observed - expected
-        return np.asarray(self.x * difference.sum(axis=0)[:, None] - difference.T @ mean)
+        difference = self.dead.astype(float) - expected
+        own = self.x * difference.sum(axis=0)[:, None] - difference.T @ mean
+        return np.asarray(own + self._of_weights(expected, mean))
+
+    def _of_weights(self, expected: Array, mean: Array) -> Array:
+        """What each patient does to the score through G, shape (n, p): psi of Fine and Gray's section 3.
+
+        A patient with a competing event at T is weighted at s by the censoring that came from T on and before s.
+        """
+        gone = np.flatnonzero(self.code == 2)
+        moments = np.flatnonzero(self.censoring.hazard > 0)
+        result = np.zeros_like(self.x)
+        if not len(gone) or not len(moments):
+            return result
+        at = self.censoring.time[moments]
+        # Sums over the events after each moment, of those who had left before it.
+        first_later = np.searchsorted(self.deaths, at, side="right")
+        had_left = (self.time[gone][None, :] <= at[:, None]).astype(float)
+        later = _sums_from(expected[:, gone])[first_later] * had_left
+        score = later @ self.x[gone]
+        for column in range(self.x.shape[1]):
+            moved = _sums_from(expected[:, gone] * mean[:, [column]])[first_later]
+            score[:, column] -= (moved * had_left).sum(axis=1)
+        per_risk = score / self.censoring.at_risk[moments][:, None]
+        compensator = np.concatenate(
+            [np.zeros((1, self.x.shape[1])), np.cumsum(per_risk * self.censoring.hazard[moments][:, None], axis=0)]
+        )
+        # Who has an event at a moment is not at risk of censoring at it any more.
+        censored = self.code == 0
+        upto = np.where(censored, np.searchsorted(at, self.time, "right"), np.searchsorted(at, self.time, "left"))
+        result -= compensator[upto]
+        result[censored] += per_risk[np.searchsorted(at, self.time[censored])]
+        return result
+
+
+def _sums_from(values: Array) -> Array:
+    """Sums of the rows from each on, with a last row of zeros."""
+    return np.concatenate([np.cumsum(values[::-1], axis=0)[::-1], np.zeros((1, values.shape[1]))])
+
+
+def baseline_hazard(
+    linear_predictor: npt.ArrayLike, time: npt.ArrayLike, code: npt.ArrayLike
+) -> tuple[Array, Array]:  # fmt: skip
+    """Cumulative baseline hazard that belongs to given linear predictors (Breslow's estimate).
+
+    With competing events it is that of the subdistribution (Fine and Gray). Source: Breslow NE. Biometrics 1974;30:89.
+
+    Returns
+    -------
+    tuple
+        Times of the events of interest, and the cumulative hazard at a linear predictor of 0 from each on.
+    """
+    times, codes = check_codes(time, code)
+    lp = np.asarray(linear_predictor, dtype=float)
+    if lp.shape != times.shape or not np.isfinite(lp).all():
+        raise ModelError(
+            "A baseline needs a linear predictor of every patient.", expected=f"{len(times)} finite values"
+        )
+    data = _Subdistribution(lp[:, None], times, codes)
+    return data.deaths, np.asarray(np.cumsum(data.jumps(np.ones(1))))

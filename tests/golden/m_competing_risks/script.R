@@ -1,0 +1,15 @@
+# The lines of cmprsk's own test (tests/test.R) whose printed results reference.json holds.
+library(cmprsk)
+RNGversion("1.6.2")
+set.seed(2)
+time <- rexp(100)
+group <- sample(1:3, 100, replace = TRUE)
+code <- sample(0:2, 100, replace = TRUE)
+stratum <- sample(1:2, 100, replace = TRUE)
+unused <- abs(rnorm(100))
+x <- matrix(sample(0:1, 300, replace = TRUE), ncol = 3)
+x[c(1, 10, 20), 1] <- NA
+print(cuminc(time, code))
+print(crr(time, code, x))
+print(crr(time, code, x[, 1]))
+write.csv(data.frame(time, code, x1 = x[, 1], x2 = x[, 2], x3 = x[, 3]), "data.csv", row.names = FALSE, na = "")
