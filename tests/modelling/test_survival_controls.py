@@ -8,14 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.modelling.controls import REAL, null_distribution
+from hepacast.modelling.controls import REAL, ControlRunner, null_distribution
+from hepacast.modelling.importance import learning_curve, permutation_importance
+from hepacast.modelling.outcome_kind import SURVIVAL
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_controls import (
-    SurvivalControlRunner,
-    selects,
-    usual_survival_models,
-    usual_survival_way,
-)
+from hepacast.modelling.survival_controls import selects, usual_survival_models, usual_survival_way
 from hepacast.modelling.survival_follow_up import follow_up
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
@@ -39,7 +36,7 @@ def models_of(table: pd.DataFrame) -> SurvivalModels:
 
 def test_time_and_event_stay_together(noise_table) -> None:
     table, outcome = noise_table
-    runner = SurvivalControlRunner.of(models_of(table), table, outcome, folds=3, seed=1)
+    runner = ControlRunner.of(models_of(table), table, outcome, folds=3, seed=1, kind=SURVIVAL)
     pairs = sorted(map(tuple, outcome))
     for number in range(3):
         frame, dealt = runner.altered(number)
@@ -48,22 +45,43 @@ def test_time_and_event_stay_together(noise_table) -> None:
         assert not np.array_equal(dealt, runner.outcome)
     assert runner.altered(REAL)[1] is runner.outcome
     rows = np.random.default_rng(0).permutation(len(table))
-    other = SurvivalControlRunner.of(models_of(table), table.iloc[rows], outcome[rows], folds=3, seed=1)
+    other = ControlRunner.of(models_of(table), table.iloc[rows], outcome[rows], folds=3, seed=1, kind=SURVIVAL)
     assert other(2) == runner(2)
 
 
 def test_selection_on_all_patients_is_caught_and_the_refitted_chain_is_not(noise_table) -> None:
     table, outcome = noise_table
     models = models_of(table)
-    sound = null_distribution(models, table, outcome, 8, folds=4, seed=3, kind=SurvivalControlRunner)
-    leaky = null_distribution(
-        partial(usual_survival_models, models), table, outcome, 8, folds=4, seed=3, kind=SurvivalControlRunner
-    )
+    sound = null_distribution(models, table, outcome, 8, folds=4, seed=3, kind=SURVIVAL)
+    leaky = null_distribution(partial(usual_survival_models, models), table, outcome, 8, folds=4, seed=3, kind=SURVIVAL)
     assert sound.measure == "C"
     assert sound.verdict("clinical").status == "holds"
     found = leaky.verdict("clinical")
     assert found.status == "leak" and found.mean > 0.58
     assert 0 < sound.p["clinical"] <= 1
+
+
+def test_importance_and_learning_curve_of_a_planted_predictor() -> None:
+    rng = np.random.default_rng(2)
+    n = 120
+    table = pd.DataFrame(rng.normal(size=(n, 3)), index=[f"P{i:03d}" for i in range(n)], columns=["a", "b", "c"])
+    time = rng.exponential(np.exp(-1.5 * table["a"]) * 10)
+    outcome = follow_up(np.minimum(time, 15) + 0.01, time < 15)
+    models = SurvivalModels(
+        [Predictor(name) for name in table.columns],
+        horizons=(5.0,),
+        models=("clinical",),
+        clinical=CoxClinicalModel(keep="given"),
+    )
+    losses = permutation_importance(models, table, outcome, folds=3, shuffles=3, seed=1, kind=SURVIVAL)
+    assert losses["name"].iloc[0] == "a" and losses["loss"].iloc[0] > 0.2
+    assert losses["loss"].iloc[1:].abs().max() < 0.05
+    curve = learning_curve(models, table, outcome, (0.4, 1.0), folds=3, repeats=1, seed=1, kind=SURVIVAL)
+    assert list(curve.columns) == ["model", "share", "n_train", "c", "sd", "n_failed"]
+    assert curve["c"].min() > 0.7 and curve["n_failed"].sum() == 0
+    # Everybody has the event: there is one class only, and no share of the other.
+    everyone = follow_up(time, np.ones(n))
+    assert learning_curve(models, table, everyone, (0.5,), folds=3, repeats=1, kind=SURVIVAL)["c"].iloc[0] > 0.7
 
 
 def test_the_usual_way_flatters_on_noise(noise_table) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,14 @@ from hepacast.modelling.base import Array
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.folds import Integers, stratified_folds
 from hepacast.modelling.impute import TypedImputer
+from hepacast.modelling.outcome_kind import BINARY, OutcomeKind
 from hepacast.modelling.radscore import Radscore
-from hepacast.modelling.refit import Refitter, Split, model_names, sorted_patients
+from hepacast.modelling.refit import Split, sorted_patients
 from hepacast.modelling.scale import ZScore
 from hepacast.modelling.selectors import KBest
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.validation import OutOfFold, nested_validation
-from hepacast.stats.ranks import auc_from_ranks
 
 CONTROLS = ("permuted outcome", "shuffled features", "noise features")
 
@@ -182,7 +182,7 @@ def null_distribution(
     seed: int = 0,
     workers: int | None = 1,
     progress: Progress | None = None,
-    kind: type[ControlRunner] | None = None,
+    kind: OutcomeKind = BINARY,
 ) -> NullDistribution:
     """Cross-validate the whole chain on data without a relation, again and again.
 
@@ -200,23 +200,23 @@ def null_distribution(
     features
         Columns that are features; None: those of `StudyModels`, or all.
     kind
-        `SurvivalControlRunner` for time to an event; None: a binary outcome.
+        `BINARY`, or `SURVIVAL` for time to an event.
 
     Raises
     ------
     ModelError
         Unknown control.
     """
-    runner = (kind or ControlRunner).of(models, X, y, control=control, features=features, folds=folds, seed=seed)
+    runner = ControlRunner.of(models, X, y, control=control, features=features, folds=folds, seed=seed, kind=kind)
     rounds = map_items(runner, [REAL, *range(n)], workers=workers, progress=progress)
-    return NullDistribution.of(control, runner.names, rounds, runner.measure)
+    return NullDistribution.of(control, runner.names, rounds, kind.measure)
 
 
 @dataclass(frozen=True)
 class ControlRunner:
     """Callable that does one round of a control, by its number; `REAL` leaves the data as they are.
 
-    Of a binary outcome; `SurvivalControlRunner` overrides what differs for time to an event.
+    Of time to an event, time and event of a patient stay together, and Harrell's C is judged.
     """
 
     models: Any | ModelMaker
@@ -226,8 +226,7 @@ class ControlRunner:
     columns: tuple[str, ...]
     folds: int
     seed: int
-
-    measure: ClassVar[str] = "AUC"
+    kind: OutcomeKind = BINARY
 
     @classmethod
     def of(
@@ -240,39 +239,19 @@ class ControlRunner:
         features: Sequence[str] | None = None,
         folds: int = 5,
         seed: int = 0,
-    ) -> Self:
+        kind: OutcomeKind = BINARY,
+    ) -> ControlRunner:
         """As in `null_distribution`."""
         if control not in CONTROLS:
             raise ModelError("Unknown control.", expected=", ".join(CONTROLS), found=control)
-        frame, outcome = cls._sorted(X, y)
+        frame, outcome = kind.sorted(X, y)
         columns = tuple(_feature_columns(models, frame, features))
-        return cls(models, frame, outcome, control, columns, folds, seed)
-
-    @classmethod
-    def _sorted(cls, X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[Any]]:
-        return sorted_patients(X, y)
-
-    @staticmethod
-    def _names(models: Any) -> list[str]:
-        return model_names(models)
-
-    @staticmethod
-    def _classes(outcome: NDArray[Any]) -> Integers:
-        """What folds are stratified by."""
-        return outcome
-
-    @staticmethod
-    def _refitter(models: Any, frame: pd.DataFrame, outcome: NDArray[Any]) -> Callable[[Split], Any]:
-        return Refitter(models, frame, outcome)
-
-    @staticmethod
-    def _score(outcome: NDArray[Any], linear_predictor: Array) -> float:
-        return auc_from_ranks(outcome, linear_predictor)
+        return cls(models, frame, outcome, control, columns, folds, seed, kind)
 
     @property
     def names(self) -> list[str]:
         """Names of the models."""
-        return self._names(self._made(self.frame, self.outcome))
+        return self.kind.names(self._made(self.frame, self.outcome))
 
     def _made(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> Any:
         return self.models if hasattr(self.models, "get_params") else self.models(frame, outcome)
@@ -297,8 +276,9 @@ class ControlRunner:
         """Cross-validate the chain once on the round's data."""
         frame, outcome = self.altered(number)
         models = self._made(frame, outcome)
-        fold = stratified_folds(frame.index, self._classes(outcome), self.folds, self.seed, "control-folds", number)
-        run = self._refitter(models, frame, outcome)
+        classes = self.kind.classes(outcome)
+        fold = stratified_folds(frame.index, classes, self.folds, self.seed, "control-folds", number)
+        run = self.kind.refitter(models, frame, outcome)
         found, failures = [], []
         for part in range(self.folds):
             rows = np.flatnonzero(fold == part)
@@ -306,9 +286,9 @@ class ControlRunner:
             if refit.linear_predictor is None:
                 failures.append({"round": number, "fold": part, "reason": refit.failure})
                 continue
-            found.append([self._score(outcome[rows], column) for column in refit.linear_predictor.T])
+            found.append([self.kind.score(outcome[rows], column) for column in refit.linear_predictor.T])
         if failures:
-            return RoundResult(number, (float("nan"),) * len(self._names(models)), tuple(failures))
+            return RoundResult(number, (float("nan"),) * len(self.kind.names(models)), tuple(failures))
         # A fold in which nobody can be compared counts for nothing.
         table = pd.DataFrame(found).mean(axis=0, skipna=True)
         return RoundResult(number, tuple(float(value) for value in table))

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from hepacast.compute.executor import Progress
+from hepacast.compute.executor import Progress, map_items
 from hepacast.compute.seeds import rng
 from hepacast.modelling.folds import shuffle_key, stratified_folds
-from hepacast.modelling.refit import Split, model_names, predicted, refit_all, sorted_patients
-from hepacast.stats.ranks import auc_from_ranks
+from hepacast.modelling.outcome_kind import BINARY, OutcomeKind
+from hepacast.modelling.refit import Split
 
 
 def permutation_importance(
@@ -26,8 +26,9 @@ def permutation_importance(
     folds: int = 5,
     shuffles: int = 10,
     seed: int = 0,
+    kind: OutcomeKind = BINARY,
 ) -> pd.DataFrame:
-    """Loss of AUC when a column (or a group of columns together) is shuffled among the patients of the held-out fold.
+    """Loss of AUC (or C) when a column (or a group of columns together) is shuffled in the held-out fold.
 
     Parameters
     ----------
@@ -38,28 +39,30 @@ def permutation_importance(
         column by itself.
     shuffles
         Shuffles of each group in each fold.
+    kind
+        `BINARY`, or `SURVIVAL`, whose ``y`` is time and event.
 
     Returns
     -------
     One row a model and group: model, name, loss (mean), sd (over folds).
     """
-    frame, outcome = sorted_patients(X, y)
-    fold = stratified_folds(frame.index, outcome, folds, seed, "importance")
-    names = model_names(models)
+    frame, outcome = kind.sorted(X, y)
+    fold = stratified_folds(frame.index, kind.classes(outcome), folds, seed, "importance")
+    names = kind.names(models)
     rows: list[dict[str, Any]] = []
     for number in range(folds):
         held = fold == number
         fitted = clone(models).fit(frame[~held], outcome[~held])
         test, truth = frame[held], outcome[held]
-        base = [auc_from_ranks(truth, column) for column in predicted(fitted, test)[1].T]
+        base = [kind.score(truth, column) for column in kind.linear(fitted, test).T]
         for name, columns in (groups or _used_columns(fitted, frame)).items():
             generator = rng(seed, "importance", number, name)
             losses = np.zeros((shuffles, len(names)))
             for shuffle in range(shuffles):
                 changed = test.copy()
                 changed[list(columns)] = test[list(columns)].to_numpy()[generator.permutation(len(test))]
-                scores = predicted(fitted, changed)[1]
-                losses[shuffle] = np.array(base) - [auc_from_ranks(truth, column) for column in scores.T]
+                scores = kind.linear(fitted, changed)
+                losses[shuffle] = np.array(base) - [kind.score(truth, column) for column in scores.T]
             rows += [
                 {"model": model, "name": name, "fold": number, "loss": float(value)}
                 for model, value in zip(names, losses.mean(axis=0))
@@ -76,7 +79,7 @@ def _used_columns(fitted: Any, frame: pd.DataFrame) -> dict[str, list[str]]:
     if not hasattr(fitted, "selections"):
         return {str(name): [str(name)] for name in frame.columns}
     chosen = fitted.selections()
-    return {name: [name] for part in ("clinical", "radiomics") for name in chosen.get(part, [])}
+    return {name: [name] for part in ("clinical", "binary", "radiomics") for name in chosen.get(part, [])}
 
 
 def learning_curve(
@@ -90,49 +93,51 @@ def learning_curve(
     seed: int = 0,
     workers: int | None = 1,
     progress: Progress | None = None,
+    kind: OutcomeKind = BINARY,
 ) -> pd.DataFrame:
-    """AUC in held-out folds after training on a share of the other patients: would more patients help?
+    """AUC (or C) in held-out folds after training on a share of the other patients: would more patients help?
 
     The smaller training sets are parts of the larger ones, and the tested patients are the same.
 
     Returns
     -------
-    One row a model and share: model, share, n_train, auc (mean over folds and repeats), sd, n_failed.
+    One row a model and share: model, share, n_train, auc or c (mean over folds and repeats), sd, n_failed.
     """
-    frame, outcome = sorted_patients(X, y)
+    frame, outcome = kind.sorted(X, y)
+    classes, measure = kind.classes(outcome), kind.measure.lower()
     splits = []
     for repeat in range(repeats):
-        fold = stratified_folds(frame.index, outcome, folds, seed, "learning", repeat)
+        fold = stratified_folds(frame.index, classes, folds, seed, "learning", repeat)
         keys = [shuffle_key(seed, ("learning-order", repeat), name) for name in frame.index]
         order = np.array(sorted(range(len(frame)), key=lambda row: keys[row]))
         for number in range(folds):
             test = np.flatnonzero(fold == number)
             for step, share in enumerate(shares):
-                train = np.sort(_first_of_each_class(order[fold[order] != number], outcome, share))
+                train = np.sort(_first_of_each_class(order[fold[order] != number], classes, share))
                 splits.append(Split((repeat, number, step), train, test))
-    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
+    refits = map_items(kind.refitter(models, frame, outcome), splits, workers=workers, progress=progress)
     rows = []
     for split, refit in zip(splits, refits):
         scores = refit.linear_predictor
-        for column, name in enumerate(model_names(models)):
-            value = float("nan") if scores is None else auc_from_ranks(outcome[split.test], scores[:, column])
+        for column, name in enumerate(kind.names(models)):
+            value = float("nan") if scores is None else kind.score(outcome[split.test], scores[:, column])
             share = shares[split.label[2]]
-            rows.append({"model": name, "share": share, "n_train": len(split.train), "auc": value})
+            rows.append({"model": name, "share": share, "n_train": len(split.train), measure: value})
     table = pd.DataFrame(rows)
     grouped = table.groupby(["model", "share"], sort=False)
     return pd.DataFrame(
         {
             "n_train": grouped["n_train"].mean(),
-            "auc": grouped["auc"].mean(),
-            "sd": grouped["auc"].std(ddof=1),
-            "n_failed": grouped["auc"].agg(lambda values: int(values.isna().sum())),
+            measure: grouped[measure].mean(),
+            "sd": grouped[measure].std(ddof=1),
+            "n_failed": grouped[measure].agg(lambda values: int(values.isna().sum())),
         }
     ).reset_index()
 
 
-def _first_of_each_class(order: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
+def _first_of_each_class(order: np.ndarray, classes: np.ndarray, share: float) -> np.ndarray:
     parts = []
     for value in (0, 1):
-        members = order[outcome[order] == value]
-        parts.append(members[: max(1, round(share * len(members)))])
+        members = order[classes[order] == value]
+        parts.append(members[: max(1, round(share * len(members)))] if len(members) else members)
     return np.concatenate(parts)

@@ -1,62 +1,24 @@
-"""Controls of survival models: the null distribution of C, and the usual way of estimating, which flatters."""
+"""The usual way of estimating survival models, which flatters (null distributions: `controls` with `SURVIVAL`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from hepacast.compute.executor import Progress
 from hepacast.modelling.base import Array
-from hepacast.modelling.controls import ControlRunner
 from hepacast.modelling.cox_radscore import CoxRadscore
 from hepacast.modelling.cox_selectors import CoxLassoSelector
-from hepacast.modelling.folds import Integers
 from hepacast.modelling.impute import TypedImputer
-from hepacast.modelling.refit import Split
 from hepacast.modelling.scale import ZScore
-from hepacast.modelling.survival_follow_up import event_classes, sorted_follow_up
+from hepacast.modelling.survival_follow_up import sorted_follow_up
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
-from hepacast.modelling.survival_validation import (
-    SurvivalOutOfFold,
-    SurvivalRefitter,
-    c_index,
-    nested_survival,
-    survival_names,
-)
-
-
-@dataclass(frozen=True)
-class SurvivalControlRunner(ControlRunner):
-    """`ControlRunner` of time to an event: time and event of a patient go together, and Harrell's C is judged."""
-
-    measure: ClassVar[str] = "C"
-
-    @classmethod
-    def _sorted(cls, X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[Any]]:
-        return sorted_follow_up(X, y)
-
-    @staticmethod
-    def _names(models: Any) -> list[str]:
-        return survival_names(models)
-
-    @staticmethod
-    def _classes(outcome: NDArray[Any]) -> Integers:
-        return event_classes(outcome[:, 1])
-
-    @staticmethod
-    def _refitter(models: Any, frame: pd.DataFrame, outcome: NDArray[Any]) -> Callable[[Split], Any]:
-        return SurvivalRefitter(models, frame, outcome)
-
-    @staticmethod
-    def _score(outcome: NDArray[Any], linear_predictor: Array) -> float:
-        return c_index(outcome, linear_predictor)
+from hepacast.modelling.survival_validation import SurvivalOutOfFold, nested_survival
 
 
 def usual_survival_way(

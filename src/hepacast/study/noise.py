@@ -27,8 +27,8 @@ from hepacast.compute.seeds import derive_seed
 from hepacast.compute.stages import MARK, code_hash
 from hepacast.errors import ModelError
 from hepacast.modelling.controls import CONTROLS, REAL, ControlRunner, NullDistribution, RoundResult
+from hepacast.modelling.outcome_kind import BINARY, SURVIVAL
 from hepacast.modelling.study_models import StudyModels
-from hepacast.modelling.survival_controls import SurvivalControlRunner
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_validation import nested_survival
 from hepacast.modelling.validation import nested_validation
@@ -189,8 +189,8 @@ def _table_control(
     x, y = analysis.part("training")
     folds = context.study.modelling.validation.folds
     seed = derive_seed(base, "noise")
-    kind = SurvivalControlRunner if isinstance(models, SurvivalModels) else ControlRunner
-    runner = kind.of(models, x, y, control=control, folds=folds, seed=seed)
+    kind = SURVIVAL if isinstance(models, SurvivalModels) else BINARY
+    runner = ControlRunner.of(models, x, y, control=control, folds=folds, seed=seed, kind=kind)
     kept = _Kept(_TableRound(runner), context.cache / FOLDER / _key(context, control, seed))
     rows = kept.all(context, [REAL, *range(permutations)], control)
     rounds = [
@@ -199,7 +199,7 @@ def _table_control(
         )
         for row in rows
     ]
-    return NullDistribution.of(control, runner.names, rounds, runner.measure)
+    return NullDistribution.of(control, runner.names, rounds, kind.measure)
 
 
 @dataclass(frozen=True)
