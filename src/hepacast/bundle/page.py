@@ -82,7 +82,7 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         Paragraph(escape(_meaning(item)), body),
         Spacer(1, 2 * mm),
     ]
-    values = {**item.values, **({"Radscore": f"{item.radscore:.3f}"} if item.radscore is not None else {})}
+    values = {**item.values, **{name: f"{value:.3f}" for name, value in item.scores.items()}}
     rows = [[Paragraph(escape(name), body), Paragraph(escape(value), body)] for name, value in values.items()]
     if rows:
         story += [Table(rows, colWidths=[70 * mm, 100 * mm], hAlign="LEFT"), Spacer(1, 2 * mm)]
@@ -146,8 +146,8 @@ def _with_example(spec: Any, item: Prediction) -> dict[str, Any]:
 
 def _value_of(item: Prediction, label: str) -> str:
     plain = label.split(" (")[0]
-    if plain == "Radscore" and item.radscore is not None:
-        return f"{item.radscore:.2f}"
+    if plain in item.scores:
+        return f"{item.scores[plain]:.2f}"
     return item.values.get(plain, item.values.get(label, ""))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,11 @@ class Prediction:
     points, total_points
         On the nomogram; None where the model has none.
     shares
-        Largest first; the Radscore's features are listed one by one.
+        Largest first; the features of a score that is a linear combination of them are listed one by one.
     warnings
         What speaks against relying on the number.
+    scores
+        Scores made from the image that the model reads, by name.
     """
 
     outcome: str
@@ -80,6 +82,7 @@ class Prediction:
     bundle: str
     study: str
     horizons: tuple[HorizonRisk, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
     hepacast: str = hepacast.__version__
     notice: str = NOTICE
 
@@ -94,8 +97,7 @@ class Prediction:
             f"  {self.group} (cut-off {self.cutoff:.1%}, from training); model: {self.model}",
         ]
         lines += [f"  {name}: {value}" for name, value in self.values.items()]
-        if self.radscore is not None:
-            lines.append(f"  Radscore: {self.radscore:.3f}")
+        lines += [f"  {name}: {value:.3f}" for name, value in self.scores.items()]
         if self.points is not None:
             shown = ", ".join(f"{name} {points:.0f}" for name, points in self.points.items())
             lines.append(f"  nomogram: {shown}; total {self.total_points:.0f} points")
@@ -162,14 +164,17 @@ def predict(
         raise BundleError(
             f"The model {name!r} needs an image.",
             expected="--image and, if there is one, --mask",
-            remedy="or use --model clinical" if "clinical" in bundle.models.names else None,
+            remedy=f"or use --model {bundle.imageless()[0]}" if bundle.imageless() else None,
         )
     row = _row(bundle, name, values, features or {})
     interval = bundle.models.interval(row, name, level)[0]
     risk = float(bundle.models.predict_risk(row)[name].iloc[0])
     cutoff = float(bundle.models.cutoffs[name])
-    radscore = float(bundle.models.radscore(row).iloc[0]) if bundle.needs_features(name) else None
+    scores = {
+        str(item): float(value) for item, value in bundle.models.scores(row).iloc[0].items() if item in frozen.names
+    }
     points, total = _points(bundle, name, row)
+    horizons = _horizons(bundle, name, row, level)
     return Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=name,
@@ -181,14 +186,15 @@ def predict(
         cutoff=cutoff,
         group=_group(risk, cutoff),
         values={bundle.column(item).label: values[item].shown for item in bundle.clinical_names(name)},
-        radscore=radscore,
+        radscore=scores.get(RADSCORE),
         points=points,
         total_points=total,
         shares=_shares(bundle, name, row, values),
         warnings=(*_warnings(bundle, name, row), *notes, *([frozen.note] if frozen.status != "ok" else [])),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
-        horizons=_horizons(bundle, name, row, level),
+        horizons=horizons,
+        scores=scores,
     )
 
 
@@ -250,15 +256,18 @@ def _points(bundle: Bundle, name: str, row: pd.DataFrame) -> tuple[dict[str, flo
 
 def _shares(bundle: Bundle, name: str, row: pd.DataFrame, values: Mapping[str, ClinicalValue]) -> tuple[Share, ...]:
     shares = bundle.models.contributions(row, name).iloc[0]
+    scores = bundle.models.scores(row).iloc[0]
     frozen = bundle.models.model(name)
     terms = {term.name: term for term in frozen.terms}
     found = []
     for item, share in shares.items():
         term = terms.get(str(item))
-        if item == RADSCORE and bundle.models.score is not None:
+        if item in bundle.models.divided(name):
             # What the features do not explain is a constant of the training mean.
             if abs(share) > 1e-9:
-                found.append(Share(RADSCORE, "Radscore, constant part", "", float(share)))
+                found.append(Share(str(item), f"{item}, constant part", "", float(share)))
+        elif item in bundle.models.score_names:
+            found.append(Share(str(item), str(item), f"{scores[item]:.3f}", float(share)))
         elif term is not None:
             spec = bundle.column(term.source)
             # A binary column holds 0 and 1: which of them the patient has stands beside the bar.

@@ -9,36 +9,40 @@ import hepacast
 from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import read_cohort
 from hepacast.compute.files import read_json, write_text
-from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling import frozen_fusion
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
 from hepacast.study.context import Context
 from hepacast.study.stages.deep_bundle import write_network_bundle
+from hepacast.study.stages.fusion_frozen import read_fusion
 from hepacast.study.stages.modelling import require_frozen
+from hepacast.study.stages.preprocessing import LANDMARKS
 from hepacast.study.stages.radiomics import load_settings
 
 FILE = "model.hepacast"
 
 
 def write(context: Context, folder: Path) -> None:
-    """Run the stage. A chain without a formula gives no bundle, but a note that says so."""
+    """Run the stage. Models that cannot be written as numbers give no bundle, but a note that says so."""
     write_network_bundle(context, folder)
     frozen = require_frozen(context)
     if "unavailable" in frozen:
         write_text(folder / "no-bundle.txt", f"{frozen['unavailable']}\n")
-        return
-    images = context.study.images
-    if images is not None and images.preprocessing is not None:
-        # A bundle measures a new image by itself, and would do so on another intensity scale.
-        write_text(folder / "no-bundle.txt", "A bundle cannot preprocess MR images yet.\n")
         return
     make_bundle(context).write(folder / FILE)
 
 
 def make_bundle(context: Context) -> Bundle:
     """The bundle of a finished run."""
-    models = load_models(require_frozen(context))
+    entry = require_frozen(context)
+    models: FrozenModels
+    networks = None
+    if entry.get("kind") == frozen_fusion.KIND:
+        models, networks = read_fusion(context.out / "modelling")
+    else:
+        models = load_models(entry)
     cohort = read_cohort(context.out / "cohort")
-    wanted = {name for model in models.models.values() for name in model.names if name != RADSCORE}
+    wanted = {name for model in models.models.values() for name in model.names} - set(models.score_names)
     described = read_json(context.out / "modelling" / "models.json")
     return Bundle(
         models=models,
@@ -46,7 +50,22 @@ def make_bundle(context: Context) -> Bundle:
         features=_recipe(context),
         nomogram=_without_example(described.get("nomogram")),
         card=_card(context, described, survival=isinstance(models, FrozenSurvivalModels)),
+        networks=networks,
+        preprocessing=_preprocessing(context),
     )
+
+
+def _preprocessing(context: Context) -> dict[str, Any] | None:
+    """What is done to a new patient's MR images; of the training patients, Nyul's landmarks are means."""
+    images = context.study.images
+    if images is None or images.preprocessing is None:
+        return None
+    landmarks = context.out / "preprocessing" / LANDMARKS
+    return {
+        "reference": images.reference,
+        "rules": images.preprocessing.model_dump(mode="json"),
+        "landmarks": read_json(landmarks) if landmarks.is_file() else None,
+    }
 
 
 def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -59,7 +78,7 @@ def _recipe(context: Context) -> FeatureRecipe:
     if study.images is None and study.features.table is None:
         return FeatureRecipe("none")
     summary = read_json(context.out / "radiomics" / "summary.json")
-    if study.images is None:
+    if study.features.table is not None or study.images is None:
         return FeatureRecipe("table", settings_hash=summary["settings_hash"])
     settings = load_settings(context)
     content = settings.to_pyradiomics() if settings.mode == "pyradiomics" else {"mode": settings.mode}
