@@ -99,19 +99,19 @@ def test_unknown_subgroup(small):
     from hepacast.study.context import make_context
     from hepacast.study.run import run_study
     from hepacast.study.stages.radiomics import analysis_cohort
-    from hepacast.study.stages.scrutiny import _groupings, feature_groups
+    from hepacast.study.stages.scrutiny import feature_groups, groupings
 
     small.values["evaluation"] = {"subgroups": ["inr"]}
     small.write()
     run_study(small.folder, until="radiomics", workers=1)
     context = make_context(small.folder)
     cohort = analysis_cohort(context)
-    (labels,) = _groupings(context, cohort, cohort.patients).values()
+    (labels,) = groupings(context, cohort, cohort.patients).values()
     assert len(set(labels)) == 2 and all("=" in label or ">" in label for label in set(labels))
     small.values["evaluation"] = {"subgroups": ["height"]}
     small.write()
     with pytest.raises(HepacastError, match="column that the study does not have"):
-        _groupings(make_context(small.folder), cohort, cohort.patients)
+        groupings(make_context(small.folder), cohort, cohort.patients)
     names = ["tumor:original_glcm_Idn", "tumor:wavelet-HHH_glcm_Idn", "tumor:original_shape_Volume", "x"]
     assert {name: len(items) for name, items in feature_groups(names).items()} == {
         "tumor, glcm": 2,

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 
 from hepacast.errors import ModelError
 from hepacast.evaluation.predictions import Array, probability, risks, score_array
+from hepacast.evaluation.survival_accuracy import state_weights
+from hepacast.stats.competing_risks import check_codes
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,29 @@ class Conformal:
 
     Made from predictions for patients that the model had not seen (out-of-fold or a held-out set); with risks of the
     patients of the fit the coverage does not hold.
+
+    Attributes
+    ----------
+    events, others
+        Sorted risks of those with and without the event.
+    event_weights, other_weights
+        Of time to an event: inverse probability of not being censored, in the same order; None: 1 each.
     """
 
     events: Array
     others: Array
+    event_weights: Array | None = None
+    other_weights: Array | None = None
 
     def p_values(self, risk: ArrayLike) -> tuple[Array, Array]:
         """P values of event and of no event for new risks, each of shape (m,)."""
         values = np.atleast_1d(np.asarray(risk, dtype=float)).ravel()
         p = probability(score_array(values, values.size, "risk"), "risk")
         # An event patient is the stranger the lower the risk, one without the event the higher it is.
-        event = (np.searchsorted(self.events, p, side="right") + 1.0) / (self.events.size + 1.0)
-        other = (self.others.size - np.searchsorted(self.others, p, side="left") + 1.0) / (self.others.size + 1.0)
-        return np.asarray(event, dtype=float), np.asarray(other, dtype=float)
+        event = _share(np.searchsorted(self.events, p, side="right"), _weights(self.events, self.event_weights))
+        others = _weights(self.others, self.other_weights)
+        other = _share(self.others.size - np.searchsorted(self.others, p, side="left"), others[::-1])
+        return event, other
 
     def predict(self, risk: float, *, level: float = 0.9) -> ConformalSet:
         """The conformal set of one patient."""
@@ -94,12 +106,14 @@ class Conformal:
         """
         if not 0.0 < level < 1.0:
             raise ModelError("A coverage lies between 0 and 1.", found=f"{level:g}")
-        smallest = min(self.events.size, self.others.size)
+        smallest = min(
+            _count(_weights(self.events, self.event_weights)), _count(_weights(self.others, self.other_weights))
+        )
         if 1.0 / (smallest + 1.0) > 1.0 - level + 1e-12:
             raise ModelError(
                 "Too few calibration patients for this coverage.",
                 expected=f"at least {int(np.ceil(level / (1.0 - level) - 1e-9))} of each class",
-                found=str(smallest),
+                found=f"{smallest:.4g}",
                 remedy="ask for a lower coverage",
             )
         limit = 1.0 - level + 1e-12
@@ -110,12 +124,35 @@ class Conformal:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, enough to rebuild the predictor."""
-        return {"events": self.events.tolist(), "others": self.others.tolist()}
+        values = {"events": self.events.tolist(), "others": self.others.tolist()}
+        if self.event_weights is not None and self.other_weights is not None:
+            values |= {"event_weights": self.event_weights.tolist(), "other_weights": self.other_weights.tolist()}
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Conformal:
         """Rebuild a predictor."""
-        return cls(np.asarray(values["events"], dtype=float), np.asarray(values["others"], dtype=float))
+        weights = [
+            None if values.get(name) is None else np.asarray(values[name], dtype=float)
+            for name in ("event_weights", "other_weights")
+        ]
+        return cls(np.asarray(values["events"], dtype=float), np.asarray(values["others"], dtype=float), *weights)
+
+
+def _weights(values: Array, weights: Array | None) -> Array:
+    return np.ones(values.size) if weights is None else weights
+
+
+def _count(weights: Array) -> float:
+    """Patients that the weights stand for; the new one counts as the heaviest of them."""
+    return float(weights.sum() / weights.max()) if weights.size else 0.0
+
+
+def _share(below: Any, weights: Array) -> Array:
+    """Weight of the first `below` patients and of the new one, over the weight of all of them."""
+    own = float(weights.max()) if weights.size else 1.0
+    sums = np.concatenate([[0.0], np.cumsum(weights)])
+    return np.asarray((sums[below] + own) / (sums[-1] + own), dtype=float)
 
 
 def conformal(y: ArrayLike, risk: ArrayLike) -> Conformal:
@@ -133,3 +170,120 @@ def conformal(y: ArrayLike, risk: ArrayLike) -> Conformal:
     """
     outcome, p = risks(y, risk)
     return Conformal(np.sort(p[outcome == 1.0]), np.sort(p[outcome == 0.0]))
+
+
+def conformal_at(time: ArrayLike, code: ArrayLike, risk: ArrayLike, t: float) -> Conformal:
+    """Calibrate on time to an event: is the event by `t` possible, is it possible that it has not come by then?
+
+    Patients censored before `t` belong to neither class; those whose state at `t` is known stand for them, weighted
+    with the inverse of their probability of not being censored (coverage holds as far as that probability is known).
+
+    Parameters
+    ----------
+    time, code
+        Follow-up of calibration patients; codes 0 censored, 1 event, 2 competing event.
+    risk
+        Their risks by `t`, of models that had not seen them.
+
+    Raises
+    ------
+    OutcomeError, ModelError
+        No event by `t`, nobody observed beyond it, or a risk is no probability.
+
+    References
+    ----------
+    Tibshirani RJ et al. Conformal prediction under covariate shift. NeurIPS 2019 (weighted form).
+    """
+    times, codes = check_codes(time, code)
+    p = probability(score_array(np.asarray(risk, dtype=float), times.size, "risk"), "risk")
+    weights = state_weights(times, codes, t)
+    parts = []
+    for weight in (weights.case, weights.control):
+        inside = np.flatnonzero(weight > 0)
+        order = inside[np.argsort(p[inside], kind="stable")]
+        parts.append((p[order], weight[order]))
+    (events, event_weights), (others, other_weights) = parts
+    return Conformal(events, others, event_weights, other_weights)
+
+
+@dataclass(frozen=True)
+class ConformalRule:
+    """What a frozen model needs for the conformal set of one patient: two risks, and no calibration patient.
+
+    Attributes
+    ----------
+    level
+        Coverage.
+    event_from
+        Lowest risk at which the event remains possible.
+    no_event_to
+        Highest risk at which it remains possible that there is no event.
+    """
+
+    level: float
+    event_from: float
+    no_event_to: float
+
+    @classmethod
+    def of(cls, fitted: Conformal, level: float) -> ConformalRule:
+        """The rule of a calibrated predictor.
+
+        Raises
+        ------
+        ModelError
+            Too few calibration patients for the level.
+        """
+        fitted.predict(0.5, level=level)
+        event, _ = fitted.p_values(fitted.events)
+        _, other = fitted.p_values(fitted.others)
+        limit = 1.0 - level + 1e-12
+        return cls(level, float(fitted.events[event > limit].min()), float(fitted.others[other > limit].max()))
+
+    def predict(self, risk: float, *, by: str = "") -> ConformalAnswer:
+        """The set of one patient."""
+        event, other = risk >= self.event_from, risk <= self.no_event_to
+        label = "either" if event and other else "event" if event else "no event" if other else "neither"
+        return ConformalAnswer(label, bool(event), bool(other), self.level, plain_meaning(label, self.level, by=by))
+
+
+@dataclass(frozen=True)
+class ConformalAnswer:
+    """A conformal set in words; without one, `label` is None and `reason` says why.
+
+    Attributes
+    ----------
+    label
+        ``event``, ``no event``, ``either`` or ``neither``.
+    sentence
+        What it means.
+    """
+
+    label: str | None
+    event_possible: bool | None = None
+    no_event_possible: bool | None = None
+    level: float | None = None
+    sentence: str = ""
+    reason: str = ""
+
+
+def plain_meaning(label: str, level: float, *, by: str = "") -> str:
+    """One sentence for the patient's doctor.
+
+    Parameters
+    ----------
+    label
+        Of the set.
+    level
+        Coverage.
+    by
+        Of time to an event: ``"by 365 days"``.
+    """
+    at = f" {by}" if by else ""
+    said = {
+        "event": f"only the event{at} remains possible",
+        "no event": f"the event{at} can be ruled out",
+        "either": f"neither the event{at} nor its absence can be ruled out: the model cannot tell for this patient",
+        "neither": "this patient is unlike the training patients with the event and those without it: do not rely on "
+        "the risk",
+    }[label]
+    return f"{said} (such sets hold the true outcome of at least {level:.0%} of the patients of either outcome)"

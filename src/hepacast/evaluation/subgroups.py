@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def subgroup_performance(
         ]
         areas = [(part["auc"], part["auc_se"]) for part in parts if part["level"] != "(missing)"]
         for index, part in enumerate(parts):
-            part["p_auc"] = _equal_areas(areas) if index == 0 else np.nan
+            part["p_auc"] = equal_estimates(areas) if index == 0 else np.nan
         rows.extend(parts)
     return pd.DataFrame(rows)
 
@@ -81,12 +81,15 @@ def _row(y: Array, p: Array, is_risk: bool, level: float) -> dict[str, Any]:
     return row
 
 
-def _equal_areas(areas: list[tuple[float, float]]) -> float:
-    """P of the chi-square test that independent areas are equal (weights 1 / variance)."""
-    usable = [(auc, se) for auc, se in areas if not np.isnan(se) and se > 0.0]
+def equal_estimates(estimates: Sequence[tuple[float, float]]) -> float:
+    """P of the chi-square test that independent areas (or Cs), each with its standard error, are equal.
+
+    NaN where fewer than two have a standard error.
+    """
+    usable = [(value, se) for value, se in estimates if not np.isnan(se) and se > 0.0]
     if len(usable) < 2:
         return float("nan")
-    values = np.array([auc for auc, _ in usable])
+    values = np.array([value for value, _ in usable])
     weights = np.array([1.0 / se**2 for _, se in usable])
     center = np.average(values, weights=weights)
     return float(chi2.sf(float((weights * (values - center) ** 2).sum()), len(usable) - 1))

@@ -153,7 +153,7 @@ def calibrate_at(
     notes: list[str] = []
     mean = float(risks.mean())
     ratio = Limits(observed / mean, low / mean, high / mean) if mean > 0 else Limits(float("nan"))
-    slope = _slope(times, codes, risks, level)
+    slope = calibration_slope(times, codes, risks, level)
     if slope.reason:
         notes.append(slope.reason)
     pseudo = pseudo_values(times, codes, t)
@@ -176,7 +176,11 @@ def calibrate_at(
     )
 
 
-def _slope(times: Array, codes: Array, risks: Array, level: float) -> Limits:
+def calibration_slope(times: Array, codes: Array, risks: Array, level: float = 0.95) -> Limits:
+    """Coefficient of the complementary log-log risk (of a Cox model: the linear predictor) in new patients.
+
+    1 is perfect, below 1 the predictions are too extreme; NaN with the reason where there is no slope.
+    """
     inside = np.clip(risks, _EDGE, 1 - _EDGE)
     score = np.log(-np.log1p(-inside))
     if np.ptp(score) == 0:

@@ -16,7 +16,7 @@ from hepacast.cohort import Cohort
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import HepacastError
 from hepacast.evaluation.calibration import calibration
-from hepacast.evaluation.conformal import conformal
+from hepacast.evaluation.conformal import ConformalRule, conformal
 from hepacast.evaluation.recalibration import recalibrate
 from hepacast.evaluation.roc import roc
 from hepacast.evaluation.subgroups import subgroup_performance
@@ -201,7 +201,7 @@ def of_predictions(context: Context, cohort: Cohort, tables: dict[str, pd.DataFr
 def _subgroups(context: Context, cohort: Cohort, table: pd.DataFrame | None, model: str) -> dict[str, Any]:
     if table is None:
         return _left("there are no predictions to judge")
-    labels = _groupings(context, cohort, [str(name) for name in table.index])
+    labels = groupings(context, cohort, [str(name) for name in table.index])
     if not labels:
         return _left("no column with groups (evaluation.subgroups)")
     level = context.study.evaluation.confidence
@@ -209,7 +209,14 @@ def _subgroups(context: Context, cohort: Cohort, table: pd.DataFrame | None, mod
     return {"rows": found.to_dict("records"), "reason": None}
 
 
-def _groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str, Any]:
+def groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str, Any]:
+    """Labels of the patients by grouping: what the study file asks for, else candidates with levels and the center.
+
+    Raises
+    ------
+    HepacastError
+        A column is asked for that the study does not have.
+    """
     specs = {spec.name: spec for spec in cohort.table.specs}
     asked = context.study.evaluation.subgroups
     names = asked if asked is not None else [
@@ -277,8 +284,7 @@ def _conformal(
     try:
         fitted = conformal(nested["outcome"].to_numpy(dtype=int), nested[model].to_numpy(dtype=float))
         rows = [_covered(name, fitted.predict_all(t[model], level=level), t["outcome"]) for name, t in new.items()]
-        # With no new patients: whether there are enough of each class for the level at all.
-        fitted.predict(0.5, level=level)
+        rule = ConformalRule.of(fitted, level)
     except HepacastError as error:
         return {"level": level, "rows": [], "reason": error.message, "calibration": None}
     patients = {
@@ -286,7 +292,8 @@ def _conformal(
         for table in new.values()
         for patient, item in zip(table.index, fitted.predict_all(table[model], level=level))
     }
-    return {"level": level, "rows": rows, "reason": None, "calibration": fitted.to_json(), "patients": patients}
+    found = {"level": level, "rows": rows, "reason": None, "calibration": fitted.to_json(), "patients": patients}
+    return found | {"rule": rule.__dict__}
 
 
 def _covered(name: str, sets: list[Any], outcome: pd.Series) -> dict[str, Any]:
