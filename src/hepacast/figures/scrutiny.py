@@ -1,4 +1,4 @@
-"""AUCs by center or subgroup, the learning curve, and bars of what a model uses."""
+"""AUCs (of time to an event: C) by center or subgroup, the learning curve, and bars of what a model uses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AreaRow:
-    """An AUC with limits; `heading` rows have a label only."""
+    """An AUC or C with limits; `heading` rows have a label only."""
 
     label: str
     auc: float = float("nan")
@@ -38,8 +38,8 @@ class AreaRow:
 
 
 @styled
-def draw_areas(rows: Sequence[AreaRow], *, overall: float = float("nan")) -> Figure:
-    """AUCs as a forest; dashed: 0.50; gray: the AUC of all patients."""
+def draw_areas(rows: Sequence[AreaRow], *, overall: float = float("nan"), measure: str = "AUC") -> Figure:
+    """AUCs (or C, by `measure`) as a forest; dashed: 0.50; gray: that of all patients."""
     figure = new_figure(DOUBLE_COLUMN_MM, 16 + 4.6 * max(2, len(rows)))
     axes = figure.add_subplot()
     known = [v for row in rows for v in (row.auc, row.low) if np.isfinite(v)]
@@ -65,13 +65,13 @@ def draw_areas(rows: Sequence[AreaRow], *, overall: float = float("nan")) -> Fig
             tick.set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("AUC (95% CI)")
+    axes.set_xlabel(f"{measure} (95% CI)")
     return figure
 
 
 @dataclass(frozen=True)
 class LearningLine:
-    """One model's AUC by size of the training set, with the standard deviation over folds."""
+    """One model's AUC or C by size of the training set, with the standard deviation over folds."""
 
     name: str
     n_train: Sequence[float]
@@ -80,8 +80,8 @@ class LearningLine:
 
 
 @styled
-def draw_learning_curve(lines: Sequence[LearningLine]) -> Figure:
-    """AUC in held-out folds by number of training patients; bars are one SD over folds."""
+def draw_learning_curve(lines: Sequence[LearningLine], *, measure: str = "AUC") -> Figure:
+    """AUC (or C) in held-out folds by number of training patients; bars are one SD over folds."""
     figure = new_figure(SINGLE_COLUMN_MM, 66)
     axes = figure.add_subplot()
     colors = colors_of([line.name for line in lines])
@@ -93,7 +93,7 @@ def draw_learning_curve(lines: Sequence[LearningLine]) -> Figure:
             marker="o", markersize=3, capsize=2, elinewidth=0.8, label=line.name,
         )  # fmt: skip
     axes.axhline(0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
-    axes.set(xlabel="Patients in training", ylabel="AUC in held-out folds (± SD)")
+    axes.set(xlabel="Patients in training", ylabel=f"{measure} in held-out folds (± SD)")
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 

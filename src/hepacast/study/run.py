@@ -209,9 +209,12 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
                 "cached": item.kind.name not in ran,
             }
         )
-        file = context.out / item.kind.name / "checks.json"
-        checks += read_json(file) if file.is_file() else []
-    inputs = {
+        checks += _checks_of(context, item.kind.name)
+    earlier, older_inputs = _later_stages(context, plan)
+    for entry in earlier:
+        stages.append({**entry, "cached": True})
+        checks += _checks_of(context, entry["name"])
+    inputs = older_inputs | {
         name: digest
         for item in plan.stages
         for name, digest in item.stage.inputs.items()
@@ -231,6 +234,31 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
             "started": began,
         },
     )
+
+
+def _checks_of(context: Context, stage: str) -> list[dict[str, Any]]:
+    file = context.out / stage / "checks.json"
+    return list(read_json(file)) if file.is_file() else []
+
+
+def _later_stages(context: Context, plan: StudyPlan) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Stages of an earlier run that this one stops before, and whose results still stand; and its inputs.
+
+    Without them a run that stops early (`--until`, the negative controls) would leave a report without its checks.
+    """
+    path = context.out / RUN
+    if not path.is_file():
+        return [], {}
+    old = read_json(path)
+    planned = {item.kind.name for item in plan.stages}
+    kept = [
+        entry
+        for entry in old.get("stages", [])
+        if entry["name"] not in planned
+        and (context.out / entry["name"] / MARK).is_file()
+        and read_json(context.out / entry["name"] / MARK)["key"] == entry["key"]
+    ]
+    return kept, {entry["path"]: entry["sha256"] for entry in old.get("inputs", [])} if kept else {}
 
 
 def _versions() -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from hepacast.report.content.common import Omit, judged_set, main_model, set_label, validation_of
-from hepacast.report.content.metrics_score import metrics_score, metrics_table
-from hepacast.report.content.probast import domains_table, judge, questions_table
+from hepacast.report.content.metrics_score import MetricsScore, metrics_score, metrics_table
+from hepacast.report.content.probast import Judgement, domains_table, judge, questions_table
 from hepacast.report.formatting import listing, percent, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Details, Paragraph, TableBlock
@@ -45,16 +45,23 @@ def build(results: Results) -> list[Block]:
         summary = f"{content['title']}: {answered} of {len(table.rows)} items answered by this run"
         blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table, supplementary=True),)))
     score = metrics_score(lists["metrics"], results)
-    metrics = TableBlock("checklist-metrics", metrics_table(lists["metrics"], score), supplementary=True)
-    blocks.append(Details(score.text(), (metrics,)))
-    flags = judge(results)
+    return [*blocks, metrics_block(lists["metrics"], score), probast_block(judge(results))]
+
+
+def metrics_block(content: dict[str, Any], score: MetricsScore) -> Details:
+    """METRICS, folded under its score."""
+    table = TableBlock("checklist-metrics", metrics_table(content, score), supplementary=True)
+    return Details(score.text(), (table,))
+
+
+def probast_block(flags: list[Judgement]) -> Details:
+    """PROBAST+AI by domain and by question, folded under the number of high flags."""
     high = sum(item.flag == "high" for item in flags)
     tables = (
         TableBlock("probast-domains", domains_table(flags), supplementary=True),
         TableBlock("checklist-probast", questions_table(flags), supplementary=True),
     )
-    blocks.append(Details(f"PROBAST+AI: {high} of {len(flags)} questions flagged high", tables))
-    return blocks
+    return Details(f"PROBAST+AI: {high} of {len(flags)} questions flagged high", tables)
 
 
 def checklist_table(content: dict[str, Any], results: Results) -> tuple[Table, int]:

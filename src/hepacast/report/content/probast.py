@@ -11,7 +11,7 @@ Moons KGM et al. PROBAST+AI. BMJ 2025;388:e082505.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,8 +27,9 @@ Part = Literal["development", "evaluation"]
 DEVELOPMENT, EVALUATION = "development", "evaluation"
 DOMAINS = ("participants and data", "predictors", "outcome", "analysis")
 #: Events that one candidate coefficient needs, and events and non-events that an evaluation needs, by usual rules.
-_EVENTS_PER_CANDIDATE, _EVALUATION_EVENTS = 10.0, 100
-_SLOPE_OFF = 0.2
+EVENTS_PER_CANDIDATE, EVALUATION_EVENTS = 10.0, 100
+#: How far a slope, or observed over expected, may be from 1.
+SLOPE_OFF = 0.2
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ class Judgement:
 Rule = Callable[[Results], tuple[Flag, str]]
 
 
-def judge(results: Results) -> list[Judgement]:
-    """All flags of a run, in the order of the tool."""
-    return [Judgement(part, domain, question, *rule(results)) for part, domain, question, rule in RULES]
+def judge(
+    results: Results, rules: Sequence[tuple[Part, str, str, Rule]] | None = None
+) -> list[Judgement]:  # fmt: skip
+    """All flags of a run, in the order of the tool; `rules` other than `RULES` for other outcomes."""
+    chosen = RULES if rules is None else rules
+    return [Judgement(part, domain, question, *rule(results)) for part, domain, question, rule in chosen]
 
 
 def domain_flag(found: list[Judgement], part: str, domain: str) -> Flag:
@@ -112,7 +116,7 @@ def _outcome(results: Results) -> tuple[Flag, str]:
 
 
 def _sample_size(results: Results) -> tuple[Flag, str]:
-    said = [i.message.rstrip(". ") for i in results.findings if i.code in ("events-per-variable", "sample-too-small")]
+    said = size_warnings(results)
     if said:
         return "high", "; ".join(said)
     candidates = sum(column.candidate for column in results.columns)
@@ -125,7 +129,13 @@ def _sample_size(results: Results) -> tuple[Flag, str]:
     text = f"{training.events} events for {plural(candidates, 'clinical candidate')} ({rate:.1f} each)"
     if n_features:
         return "high", f"{text} and {n_features:,} features"
-    return ("low" if rate >= _EVENTS_PER_CANDIDATE else "high"), text
+    return ("low" if rate >= EVENTS_PER_CANDIDATE else "high"), text
+
+
+def size_warnings(results: Results) -> list[str]:
+    """What the checks of the data warn of; a note only says how many events there are."""
+    codes = ("events-per-variable", "sample-too-small")
+    return [i.message.rstrip(". ") for i in results.findings if i.code in codes and i.severity != "note"]
 
 
 def _continuous(results: Results) -> tuple[Flag, str]:
@@ -154,7 +164,12 @@ def _overfitting(results: Results) -> tuple[Flag, str]:
 
 def _optimism(results: Results) -> tuple[Flag, str]:
     item = validation_of(results, main_model(results))
-    if item is None or (item.nested is None and item.bootstrap is None):
+    return optimism_flag(item is not None and (item.nested is not None or item.bootstrap is not None))
+
+
+def optimism_flag(refitted: bool) -> tuple[Flag, str]:
+    """Whether the whole chain was refitted in folds or resamples."""
+    if not refitted:
         return "high", "the whole chain was not refitted in folds or resamples"
     return "low", "every step, selection included, is refitted in each fold and resample: {validation}"
 
@@ -178,7 +193,7 @@ def _evaluation_size(results: Results) -> tuple[Flag, str]:
     _, item = judged_set(results)
     fewest = min(item.events, item.n - item.events)
     text = f"{item.events} events and {item.n - item.events} without"
-    return ("low" if fewest >= _EVALUATION_EVENTS else "high"), f"{text} ({_EVALUATION_EVENTS} of each are wanted)"
+    return ("low" if fewest >= EVALUATION_EVENTS else "high"), f"{text} ({EVALUATION_EVENTS} of each are wanted)"
 
 
 def _leakage(results: Results) -> tuple[Flag, str]:
@@ -221,7 +236,7 @@ def _calibrated(results: Results) -> tuple[Flag, str]:
     text = f"calibration slope {number(slope.value, 2)} ({number(slope.low, 2)} to {number(slope.high, 2)})"
     if slope.value != slope.value:
         return "unclear", "no slope"
-    if abs(slope.value - 1) <= _SLOPE_OFF:
+    if abs(slope.value - 1) <= SLOPE_OFF:
         return "low", text
     return ("unclear" if slope.low <= 1 <= slope.high else "high"), text
 

@@ -12,7 +12,13 @@ from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas,
 from hepacast.report.content.common import is_finite, main_model, model_label, set_label
 from hepacast.report.formatting import MISSING, number, p_sentence, percent, with_interval
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.scrutiny import ModelScrutiny, NoiseControl, PredictionScrutiny, RecalibrationInfo
+from hepacast.report.inputs.scrutiny import (
+    ConformalInfo,
+    ModelScrutiny,
+    NoiseControl,
+    PredictionScrutiny,
+    RecalibrationInfo,
+)
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, make_table
 
@@ -35,13 +41,14 @@ def _models(results: Results, found: ModelScrutiny) -> list[Block]:
     return [*_centers(found, name), *_learning(found), *_importance(results, found, name), *_shapley(found)]
 
 
-def _said(what: str, reason: str | None) -> list[Block]:
+def left_out(what: str, reason: str | None) -> list[Block]:
+    """One sentence on a part that is not there, unless nobody asked for it."""
     return [Paragraph(f"{what}: left out, {reason}.")] if reason and reason != "not asked for" else []
 
 
 def _centers(found: ModelScrutiny, name: str) -> list[Block]:
     if not found.centers.rows:
-        return _said("Leave one center out", found.centers.reason)
+        return left_out("Leave one center out", found.centers.reason)
     areas, rows = [], []
     for model in dict.fromkeys(row.model for row in found.centers.rows):
         areas.append(AreaRow(f"{model_label(model)} model", heading=True))
@@ -73,7 +80,7 @@ def _centers(found: ModelScrutiny, name: str) -> list[Block]:
 
 def _learning(found: ModelScrutiny) -> list[Block]:
     if not found.learning_curve.rows:
-        return _said("Learning curve", found.learning_curve.reason)
+        return left_out("Learning curve", found.learning_curve.reason)
     lines = []
     for model in dict.fromkeys(row.model for row in found.learning_curve.rows):
         part = [row for row in found.learning_curve.rows if row.model == model and is_finite(row.auc)]
@@ -81,7 +88,7 @@ def _learning(found: ModelScrutiny) -> list[Block]:
             sd = [row.sd if is_finite(row.sd) else 0.0 for row in part]
             lines.append(LearningLine(model_label(model), [r.n_train for r in part], [r.auc for r in part], sd))
     if not lines:
-        return _said("Learning curve", "no fit gave an AUC")
+        return left_out("Learning curve", "no fit gave an AUC")
     gain = [f"{line.name} {number(line.auc[0], 3)} to {number(line.auc[-1], 3)}" for line in lines]
     last = lines[0]
     caption = (
@@ -99,7 +106,7 @@ def _importance(results: Results, found: ModelScrutiny, name: str) -> list[Block
     words = {column.name: column.label for column in results.columns}
     rows = [row for row in found.importance.rows if row.model == name][:_MOST]
     if not rows:
-        return _said("Importance of the predictors", found.importance.reason)
+        return left_out("Importance of the predictors", found.importance.reason)
     bars = [
         BarRow(feature_label(row.name) if ":" in row.name else words.get(row.name, row.name), row.loss, row.sd)
         for row in rows
@@ -150,7 +157,7 @@ def _predictions(results: Results, found: PredictionScrutiny) -> list[Block]:
 def _subgroups(found: PredictionScrutiny) -> list[Block]:
     rows = found.subgroups.rows
     if len(rows) < 2:
-        return _said("Subgroups", found.subgroups.reason)
+        return left_out("Subgroups", found.subgroups.reason)
     areas: list[AreaRow] = []
     lines: list[Row] = []
     for row in rows:
@@ -184,7 +191,7 @@ _SUBGROUP_HEADS = ["Group", "Events / patients", "AUC (95% CI)", "O/E", "Slope"]
 def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
     where = set_label(entry.set).lower()
     if entry.chosen is None:
-        return _said(f"Recalibration in the {where}", entry.reason)
+        return left_out(f"Recalibration in the {where}", entry.reason)
     rows = [
         Row(
             (
@@ -215,11 +222,24 @@ def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
 def _conformal(results: Results, found: PredictionScrutiny) -> list[Block]:
     item = found.conformal
     if not item.rows:
-        return _said("Conformal sets", item.reason)
+        return left_out("Conformal sets", item.reason)
+    text = (
+        f"Conformal sets say for one patient which outcomes cannot be ruled out; calibrated on out-of-fold risks "
+        f"to hold the true outcome of {percent(item.level, 0)} of the patients of each class ({{conformal}})."
+    )
+    example = results.models.example.patient if results.models is not None and results.models.example else ""
+    names = {row.set: set_label(row.set) for row in item.rows}
+    return conformal_rows(item, names, found.model, text, example)
+
+
+def conformal_rows(
+    item: ConformalInfo, names: dict[str, str], model: str, text: str, example: str
+) -> list[Block]:  # fmt: skip
+    """Paragraph and table of conformal sets; `names` prints the sets, `example` is the worked patient."""
     rows = [
         Row(
             (
-                set_label(row.set),
+                names[row.set],
                 percent(row.coverage_events),
                 percent(row.coverage_others),
                 percent(row.event),
@@ -230,16 +250,11 @@ def _conformal(results: Results, found: PredictionScrutiny) -> list[Block]:
         )
         for row in item.rows
     ]
-    text = (
-        f"Conformal sets say for one patient which outcomes cannot be ruled out; calibrated on out-of-fold risks "
-        f"to hold the true outcome of {percent(item.level, 0)} of the patients of each class ({{conformal}})."
-    )
-    example = results.models.example.patient if results.models is not None and results.models.example else ""
     if example in item.patients:
         text += f" Patient {example}, worked through on the nomogram: {_ANSWERS[item.patients[example]]}."
     heads = ["Set", "Held: event", "Held: no event", "Event only", "No event only", "Either", "Neither"]
     notes = ["Held: patients whose true outcome is in their set. Either: the model cannot tell."]
-    table = make_table(f"Conformal sets of the {found.model} model", heads, rows, notes)
+    table = make_table(f"Conformal sets of the {model} model", heads, rows, notes)
     return [Paragraph(text), TableBlock("conformal", table)]
 
 

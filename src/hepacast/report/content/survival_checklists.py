@@ -1,9 +1,11 @@
-"""TRIPOD+AI and CLEAR for a time-to-event study: what differs from a binary one; the rest is answered alike."""
+"""TRIPOD+AI, CLEAR, METRICS, PROBAST+AI of a time-to-event study: what differs from a binary one; the rest is alike."""
 
 from __future__ import annotations
 
 from hepacast.report.content import checklists
 from hepacast.report.content.common import Omit
+from hepacast.report.content.metrics_score import metrics_score
+from hepacast.report.content.probast import judge
 from hepacast.report.content.survival_common import (
     by_word,
     event_name,
@@ -13,6 +15,7 @@ from hepacast.report.content.survival_common import (
     set_name,
     survival,
 )
+from hepacast.report.content.survival_quality import METRICS_RULES, PROBAST_RULES
 from hepacast.report.formatting import listing, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Details, Paragraph, TableBlock
@@ -35,7 +38,12 @@ def build(results: Results) -> list[Block]:
         table, answered = _filled(lists[key], results)
         summary = f"{lists[key]['title']}: {answered} of {len(table.rows)} items answered by this run"
         blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table, supplementary=True),)))
-    return blocks
+    if radiomics:
+        score = metrics_score(lists["metrics"], results, METRICS_RULES)
+        blocks.append(checklists.metrics_block(lists["metrics"], score))
+    else:
+        blocks.append(Paragraph("CLEAR and METRICS are lists for radiomics; this study has no radiomics model."))
+    return [*blocks, checklists.probast_block(judge(results, PROBAST_RULES))]
 
 
 def _filled(content: dict[str, object], results: Results) -> tuple[Table, int]:
@@ -115,6 +123,37 @@ def _comparison(results: Results) -> str | None:
     return "{comparisons}." if any(s.comparisons for s in judged(results).sets.values()) else None
 
 
+def _guidelines(results: Results) -> str | None:
+    radiomics = results.models is not None and results.models.radiomics is not None
+    lists = "; CLEAR: {checklist-clear}; METRICS: {checklist-metrics}" if radiomics else ""
+    return f"TRIPOD+AI: {{checklist-tripod_ai}}{lists}; PROBAST+AI: {{checklist-probast}}."
+
+
+def _heterogeneity(results: Results) -> str | None:
+    found = survival(results).model_scrutiny
+    if found is None or not found.centers.rows:
+        return None
+    count = len({row.center for row in found.centers.rows})
+    return f"Each of {plural(count, 'center')} predicted by models of the others: {{centers}}."
+
+
+def _fairness(results: Results) -> str | None:
+    found = survival(results).prediction_scrutiny
+    if found is None or len(found.subgroups.rows) < 2:
+        return None
+    names = list(dict.fromkeys(row.group for row in found.subgroups.rows if row.level))
+    return f"Performance by {listing(names)}: {{subgroups}}; the author judges fairness."
+
+
+def _updating(results: Results) -> str | None:
+    found = survival(results).prediction_scrutiny
+    told = [entry for entry in found.recalibration if entry.methods] if found is not None else []
+    if not told:
+        return None
+    parts = [f"{lower_first(set_name(entry.set))}: {{recalibration-{entry.set}}}" for entry in told]
+    return "No change, baseline, slope, or coefficients anew (closed test); " + "; ".join(parts) + "."
+
+
 def _full_model(results: Results) -> str | None:
     return "{multivariate}, with the baseline at each horizon; the frozen model in model.hepacast."
 
@@ -135,7 +174,10 @@ _OWN = {
     "differences": lambda results: "{sets}." if len(judged(results).sets) > 2 else None,
     "events": lambda results: "{follow-up}, and the headings of {discrimination}.",
     "performance": lambda results: "{discrimination}, {calibration}, {roc}, {calibration-curves}, {decision}.",
-    "guidelines": lambda results: "TRIPOD+AI: {checklist-tripod_ai}.",
+    "guidelines": _guidelines,
+    "heterogeneity": _heterogeneity,
+    "fairness": _fairness,
+    "updating": _updating,
 }
 #: Items that are answered as in a binary study.
 _SHARED = frozenset(

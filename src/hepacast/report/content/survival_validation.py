@@ -6,6 +6,7 @@ from functools import partial
 
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
+from hepacast.report.content import survival_scrutiny
 from hepacast.report.content.common import Omit, estimate, is_finite
 from hepacast.report.content.survival_common import judged, model_name, set_name, survival
 from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
@@ -14,8 +15,10 @@ from hepacast.report.inputs.survival import ModelC, NullC, Survival
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
+_FLATTERS = ("apparent", "usual")
 _WAYS = {
     "apparent": "Apparent (patients of the fit)",
+    "usual": "Usual way (selection, then cross-validation)",
     "nested": "Nested cross-validation",
     "bootstrap": "Bootstrap, optimism-corrected",
     "validation": "Frozen, validation set",
@@ -35,16 +38,21 @@ def build(results: Results) -> list[Block]:
     )
     if item.models.selection == "given" and "radiomics" not in item.models.names:
         text += " With predictors that were given and not selected, little optimism is to be expected."
+    main = item.validation.models.get(item.models.main, ModelC())
+    if main.usual is not None and main.nested is not None and main.usual.value > main.nested.c.value:
+        gap = main.usual.value - main.nested.c.value
+        text += (
+            " Cross-validation of a model whose predictors were selected on all patients first, the usual way, is too "
+            f"good as well: for the {item.models.main} model it flatters by {number(gap, 3)}."
+        )
     blocks: list[Block] = [Paragraph(text), _figure(results, item), TableBlock("validation", _table(results, item))]
     if results.validation is not None:
         for kind, shares in results.validation.stability.items():
             if shares:
                 blocks.append(Paragraph(_stability_text(kind, shares, results.validation.nogueira.get(kind))))
-    if any(entry.centers for entry in item.validation.models.values()):
-        blocks.append(TableBlock("centers", _centers(item)))
     if item.validation.permutation is not None and item.validation.permutation.null:
         blocks.append(_null(item.validation.permutation))
-    return blocks
+    return [*blocks, *survival_scrutiny.build(results)]
 
 
 def build_supplement(results: Results) -> list[Block]:
@@ -99,6 +107,8 @@ def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimat
     entry = item.validation.models.get(name, ModelC())
     if "training" in sets:
         found["apparent"] = _of(sets["training"].models[name].c)
+    if entry.usual is not None:
+        found["usual"] = entry.usual
     if entry.nested is not None:
         found["nested"] = entry.nested.c
     if entry.bootstrap is not None:
@@ -115,11 +125,11 @@ def _of(value: object) -> Estimate:
 
 def _figure(results: Results, item: Survival) -> FigureBlock:
     rows = [
-        AucRow(model_name(item, name), _WAYS[way], value.value, value.low, value.high, way != "apparent")
+        AucRow(model_name(item, name), _WAYS[way], value.value, value.low, value.high, way not in _FLATTERS)
         for name in item.models.names
         for way, value in _estimates(results, item, name).items()
     ]
-    caption = "Harrell's C by way of validation; the hollow mark is the way that flatters."
+    caption = "Harrell's C by way of validation; hollow marks are the ways that flatter."
     alt = "; ".join(f"{row.model}, {row.way}: {number(row.auc, 3)}" for row in rows)
     return FigureBlock("honest", caption, (Panel(partial(draw_validation_compare, rows, measure="C"), alt),))
 
@@ -149,17 +159,10 @@ def _remark(way: str, item: ModelC) -> str:
         text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} less an optimism of {number(b.optimism, 3)}"
         text += f"; slope {number(b.slope, 2)}" if is_finite(b.slope) else ""
         return text + (f"; {b.n_failed} failed" if b.n_failed else "")
-    return "flatters: judged on the patients of the fit" if way == "apparent" else "patients never seen in training"
-
-
-def _centers(item: Survival) -> Table:
-    rows: list[Row] = []
-    for name in item.models.names:
-        entry = item.validation.models.get(name, ModelC())
-        if entry.centers:
-            rows.append(Row((f"{model_name(item, name)} model",), "group"))
-            rows += [Row((c.center, str(c.n), number(c.c, 3)), "indent") for c in entry.centers]
-    return make_table("Each center predicted by models of the others", ["Center", "Patients", "C"], rows)
+    return {
+        "apparent": "flatters: judged on the patients of the fit",
+        "usual": "flatters: predictors were selected with the patients that are judged",
+    }.get(way, "patients never seen in training")
 
 
 def _null(item: NullC) -> FigureBlock:

@@ -24,6 +24,7 @@ from hepacast.report.inputs.survival import (
     SurvivalResults,
     SurvivalValidation,
 )
+from hepacast.report.inputs.survival_scrutiny import HazardPredictionScrutiny, HazardScrutiny
 from hepacast.report.parse import ResultsError, read_typed, typed
 
 T = TypeVar("T")
@@ -168,6 +169,8 @@ def _survival(folder: Path) -> Survival | None:
         validation=validation or SurvivalValidation({}),
         results=_read(SurvivalResults, folder / "evaluation" / "survival.json"),
         example=None if example is None else typed(SurvivalExample, example, "example"),
+        model_scrutiny=_read(HazardScrutiny, folder / "modelling" / "survival_scrutiny.json"),
+        prediction_scrutiny=_read(HazardPredictionScrutiny, folder / "evaluation" / "survival_scrutiny.json"),
     )
 
 

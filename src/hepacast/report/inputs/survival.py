@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hepacast.report.inputs.evaluation import CalibrationGroup, NetBenefit, Roc, SmoothCurve
+from hepacast.report.inputs.evaluation import NetBenefit, Roc
 from hepacast.report.inputs.modelling import Estimate, Share
+from hepacast.report.inputs.survival_calibration import SurvivalCalibrationInfo
+from hepacast.report.inputs.survival_scrutiny import HazardPredictionScrutiny, HazardScrutiny
 
 
 @dataclass(frozen=True)
@@ -152,21 +154,12 @@ class OptimismC:
 
 
 @dataclass(frozen=True)
-class CenterC:
-    """C in one center of models of the others."""
-
-    center: str
-    n: int
-    c: float
-
-
-@dataclass(frozen=True)
 class ModelC:
     """How one model was validated."""
 
     nested: NestedC | None = None
     bootstrap: OptimismC | None = None
-    centers: list[CenterC] = field(default_factory=list)
+    usual: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -185,21 +178,6 @@ class SurvivalValidation:
 
     models: dict[str, ModelC]
     permutation: NullC | None = None
-
-
-@dataclass(frozen=True)
-class SurvivalCalibrationInfo:
-    """Calibration of one model at one horizon; `reason` where it cannot be judged."""
-
-    observed_expected: Estimate | None = None
-    slope: Estimate | None = None
-    ici: float = float("nan")
-    e50: float = float("nan")
-    e90: float = float("nan")
-    groups: list[CalibrationGroup] = field(default_factory=list)
-    smooth: SmoothCurve | None = None
-    notes: list[str] = field(default_factory=list)
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -346,3 +324,5 @@ class Survival:
     validation: SurvivalValidation
     results: SurvivalResults | None = None
     example: SurvivalExample | None = None
+    model_scrutiny: HazardScrutiny | None = None
+    prediction_scrutiny: HazardPredictionScrutiny | None = None

@@ -28,7 +28,8 @@ from hepacast.stats.competing_risks import cumulative_incidence, never_after_com
 from hepacast.stats.cox_checks import Concordance, compare_concordance, concordance
 from hepacast.stats.kaplan_meier import kaplan_meier
 from hepacast.study.context import Context
-from hepacast.study.stages.radiomics import analysis_cohort
+from hepacast.study.stages import survival_scrutiny
+from hepacast.study.stages.survival_modelling import load_survival
 from hepacast.study.stages.survival_sentences import evaluation_sentences
 
 Array = NDArray[np.float64]
@@ -55,7 +56,8 @@ def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
     frozen = FrozenSurvivalModels.from_dict(read_json(context.out / "modelling" / "frozen.json"))
-    cohort = analysis_cohort(context)
+    analysis = load_survival(context)
+    cohort = analysis.cohort
     assert isinstance(cohort.outcome, SurvivalOutcome)
     judged = {}
     for name, kind in SETS.items():
@@ -68,6 +70,8 @@ def write(context: Context, folder: Path) -> None:
             sets[name] = evaluate_set(context, item, frozen)
             progress(done, len(judged))
     write_json(folder / "survival.json", _head(context, cohort.outcome) | {"sets": sets})
+    found = survival_scrutiny.of_predictions(context, analysis, frozen, judged)
+    write_json(folder / "survival_scrutiny.json", found)
     groups = _groups(context, cohort.outcome, frozen, judged)
     content = {"confidence": context.study.evaluation.confidence, "sets": {}, "survival": groups}
     write_json(folder / "evaluation.json", content)

@@ -20,17 +20,18 @@ from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.survival_bootstrap import survival_optimism
+from hepacast.modelling.survival_controls import selects, usual_survival_way
 from hepacast.modelling.survival_follow_up import follow_up
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
 from hepacast.modelling.survival_validation import (
     SurvivalOutOfFold,
-    leave_one_center_out_survival,
     nested_survival,
     survival_names,
     survival_predictions,
 )
 from hepacast.study.context import Context
+from hepacast.study.stages import survival_scrutiny
 from hepacast.study.stages.describe_models import Words
 from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
 from hepacast.study.stages.survival_describe import describe_survival, survival_example, survival_nomogram
@@ -170,7 +171,8 @@ def write(context: Context, folder: Path) -> None:
     rows.append(nested.predictions.drop(columns="fold").assign(set="training", kind="nested"))
     with atomic_path(folder / "predictions.parquet") as temporary:
         pd.concat(rows, ignore_index=True).to_parquet(temporary)
-    write_json(folder / "survival_validation.json", _validation(context, analysis, models, fitted, nested))
+    write_json(folder / "survival_validation.json", _validation(context, models, fitted, nested, x, y))
+    write_json(folder / "survival_scrutiny.json", survival_scrutiny.of_models(context, analysis, models))
     write_json(folder / "validation.json", _shared_validation(fitted, nested, len(x.columns)))
     write_json(folder / "methods.json", modelling_sentences(context, analysis.outcome, fitted, nested))
 
@@ -211,14 +213,14 @@ def _nested(context: Context, models: SurvivalModels, x: pd.DataFrame, y: np.nda
 
 def _validation(
     context: Context,
-    analysis: SurvivalAnalysis,
     models: SurvivalModels,
     fitted: SurvivalModels,
     nested: SurvivalOutOfFold,
+    x: pd.DataFrame,
+    y: np.ndarray,
 ) -> dict[str, Any]:
     """C by way of validation, one entry a model."""
     rules, level = context.study.modelling.validation, context.study.evaluation.confidence
-    x, y = analysis.part("training")
     by_model: dict[str, dict[str, Any]] = {}
     for name in survival_names(fitted):
         found = nested.c(name, level)
@@ -234,7 +236,8 @@ def _validation(
         }
     if rules.bootstrap > 0:
         _add_bootstrap(context, by_model, models, x, y, level)
-    _add_centers(context, analysis, by_model, models)
+    if rules.usual_way and selects(models):
+        _add_usual(context, by_model, models, x, y, level)
     content: dict[str, Any] = {"models": by_model}
     if rules.permutations > 0:
         content["permutation"] = _permutation(context, models, x, y, nested)
@@ -270,20 +273,27 @@ def _add_bootstrap(
         }
 
 
-def _add_centers(context: Context, analysis: SurvivalAnalysis, content: dict[str, Any], models: SurvivalModels) -> None:
-    """Leave one center out, where the training patients come from several named ones."""
-    x, y = analysis.part("training")
-    centers = analysis.cohort.centers.loc[x.index]
-    sizes = centers.value_counts()
-    if (centers == "").any() or len(sizes) < 2 or sizes.min() < 10:
-        return
-    result = leave_one_center_out_survival(models, x, y, centers, workers=context.workers)
+def _add_usual(
+    context: Context, content: dict[str, Any], models: SurvivalModels, x: pd.DataFrame, y: np.ndarray, level: float
+) -> None:
+    """The estimate that flatters, for comparison: nothing is refitted but the last step."""
+    rules = context.study.modelling.validation
+    with context.reporter.track("the usual way, for comparison") as progress:
+        usual = usual_survival_way(
+            models,
+            x,
+            y,
+            folds=rules.folds,
+            repeats=rules.repeats,
+            seed=derive_seed(context.study.seed, "nested"),
+            workers=context.workers,
+            progress=progress,
+        )
+    known = set(usual.predictions["model"])
     for name, entry in content.items():
-        table = result.fold_cs(name)
-        entry["centers"] = [
-            {"center": result.labels[int(row["fold"])], "n": int(row["n"]), "c": float(row["c"])}
-            for row in table.to_dict("records")
-        ]
+        if name in known:
+            found = usual.c(name, level)
+            entry["usual"] = {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"]}
 
 
 def _permutation(
