@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from hepacast.bundle.model import Bundle
-from hepacast.bundle.prediction import Prediction, horizon_text
+from hepacast.bundle.prediction import Prediction, conformal_text, horizon_text
 from hepacast.compute.files import atomic_path
 from hepacast.figures.nomogram import draw_nomogram
 from hepacast.figures.patients import ShareBar, draw_shares
@@ -80,6 +80,7 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         Spacer(1, 3 * mm),
         Paragraph(f"{item.risk:.1%}", large),
         Paragraph(escape(_meaning(item)), body),
+        *_conformal(item, body),
         Spacer(1, 2 * mm),
     ]
     values = {**item.values, **{name: f"{value:.3f}" for name, value in item.scores.items()}}
@@ -110,6 +111,16 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
         Paragraph(escape(f"Model bundle {item.bundle[:16]}, hepacast {item.hepacast}. {item.notice}"), small),
     ]
     return story
+
+
+def _conformal(item: Prediction, style: Any) -> list[Any]:
+    """What remains possible, in one sentence."""
+    from reportlab.platypus import Paragraph
+
+    if item.conformal is None:
+        return []
+    text = conformal_text(item.conformal)
+    return [Paragraph(escape(f"{text[:1].upper()}{text[1:]}."), style)]
 
 
 def _meaning(item: Prediction) -> str:

@@ -14,6 +14,7 @@ import hepacast
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
 from hepacast.errors import BundleError
+from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 
@@ -62,6 +63,8 @@ class Prediction:
         What speaks against relying on the number.
     scores
         Scores made from the image that the model reads, by name.
+    conformal
+        Which outcomes remain possible at the study's coverage, or why that cannot be said; None of networks.
     """
 
     outcome: str
@@ -83,6 +86,7 @@ class Prediction:
     study: str
     horizons: tuple[HorizonRisk, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
+    conformal: ConformalAnswer | None = None
     hepacast: str = hepacast.__version__
     notice: str = NOTICE
 
@@ -96,6 +100,8 @@ class Prediction:
             *self._risk_lines(),
             f"  {self.group} (cut-off {self.cutoff:.1%}, from training); model: {self.model}",
         ]
+        if self.conformal is not None:
+            lines.append(f"  {conformal_text(self.conformal)}")
         lines += [f"  {name}: {value}" for name, value in self.values.items()]
         lines += [f"  {name}: {value:.3f}" for name, value in self.scores.items()]
         if self.points is not None:
@@ -122,6 +128,26 @@ def horizon_text(item: HorizonRisk, level: float) -> str:
     if math.isfinite(item.low) and math.isfinite(item.high):
         text += f" ({level:.0%} interval {item.low:.1%} to {item.high:.1%})"
     return text
+
+
+def conformal_text(item: ConformalAnswer) -> str:
+    """``conformal set, 90%: the event can be ruled out (...)``, or why there is none."""
+    if item.label is None or item.level is None:
+        return f"conformal set: none ({item.reason})"
+    return f"conformal set, {item.level:.0%}: {item.sentence}"
+
+
+def _conformal(bundle: Bundle, name: str, risk: float, horizons: tuple[HorizonRisk, ...]) -> ConformalAnswer:
+    """By the rule in the card, which is that of the main model."""
+    rule = bundle.card.get("conformal") or {"reason": "the bundle holds no rule for it"}
+    if "reason" in rule:
+        return ConformalAnswer(None, reason=str(rule["reason"]))
+    if rule["model"] != name:
+        return ConformalAnswer(None, reason=f"calibrated for the {rule['model']} model only")
+    last = horizons[-1] if horizons else None
+    by = f"by {last.time:g} {last.unit}" if last is not None else ""
+    values = (float(rule[key]) for key in ("level", "event_from", "no_event_to"))
+    return ConformalRule(*values).predict(risk, by=by)
 
 
 def predict(
@@ -195,6 +221,7 @@ def predict(
         study=str(bundle.card["name"]),
         horizons=horizons,
         scores=scores,
+        conformal=_conformal(bundle, name, risk, horizons),
     )
 
 

@@ -114,6 +114,7 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
             name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
             for name, item in validation["models"].items()
         },
+        "conformal": _conformal(context, survival=survival),
         "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
         "provenance": {
             "hepacast": hepacast.__version__,
@@ -125,6 +126,18 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
             },
         },
     }
+
+
+def _conformal(context: Context, *, survival: bool) -> dict[str, Any]:
+    """The two risks that decide the main model's conformal set; without them the reason."""
+    path = context.out / "evaluation" / ("survival_scrutiny.json" if survival else "scrutiny.json")
+    if not path.is_file():
+        return {"reason": "the study made no conformal sets"}
+    found = read_json(path)
+    rule = found["conformal"].get("rule")
+    if rule is None:
+        return {"reason": found["conformal"]["reason"]}
+    return {"model": found["model"], **rule}
 
 
 def _performance(context: Context) -> dict[str, Any]:
