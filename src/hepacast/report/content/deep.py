@@ -120,25 +120,40 @@ def _dice_table(item: DeepResults) -> Table:
             if test.set == part
         ]
     notes = [
-        "Dice of the tumor on the crop's grid, mean ± SD over patients; differences by Wilcoxon's signed-rank test of "
-        "the same patients. Training patients are segmented by the network that did not see them.",
+        f"Dice of the {item.structure} on the crop's grid, mean ± SD over patients; differences by Wilcoxon's "
+        "signed-rank test of the same patients. Training patients are segmented by the network that did not see them.",
         "HD95, 95th percentile of the Hausdorff distance.",
     ]
-    return make_table("Tumor masks of the networks", ["Network", "Patients", "Dice (%)", "HD95 (mm)", "P"], rows, notes)
+    return make_table(
+        f"{capital(item.structure)} masks of the networks",
+        ["Network", "Patients", "Dice (%)", "HD95 (mm)", "P"],
+        rows,
+        notes,
+    )
 
 
 def _control_table(item: DeepResults, level: str) -> Table:
     rows = [
-        (capital(row.control), capital(row.words), estimate(row.auc), p_value(row.p) if is_finite(row.p) else MISSING)
+        (
+            capital(_of(item, row.control)),
+            capital(_of(item, row.words)),
+            estimate(row.auc),
+            p_value(row.p) if is_finite(row.p) else MISSING,
+        )
         for row in item.controls
     ]
     notes = [
         f"Out-of-fold scores of the {item.controls[0].n} training patients; P against the images as they are (DeLong). "
-        "A network that reads the tumor's pattern loses its AUC where the tumor is shuffled or removed, and keeps it "
-        "where only the surroundings are."
+        f"A network that reads the {item.seen}'s pattern loses its AUC where the {item.seen} is shuffled or removed, "
+        "and keeps it where only the surroundings are."
     ]
     columns = ["Images", "What is done", f"AUC ({level})", "P"]
-    return make_table("Does the network read the tumor? Altered images", columns, rows, notes)
+    return make_table(f"Does the network read the {item.seen}? Altered images", columns, rows, notes)
+
+
+def _of(item: DeepResults, words: str) -> str:
+    """The controls are named for the tumor; here for what the crops are centered on."""
+    return words.replace("tumor", item.seen)
 
 
 def _control_text(item: DeepResults) -> str:
@@ -151,12 +166,12 @@ def _control_text(item: DeepResults) -> str:
         return "The network does not tell the groups apart, so the controls say nothing."
     if lost > 0.5 * (whole - 0.5):
         return (
-            f"Without the tumor the AUC falls from {whole:.3f} to {without:.3f}: the network reads the tumor and not "
-            "its surroundings."
+            f"Without the {item.seen} the AUC falls from {whole:.3f} to {without:.3f}: the network reads the "
+            f"{item.seen} and not its surroundings."
         )
     return (
-        f"Without the tumor the AUC is still {without:.3f} (of {whole:.3f}): much of what the network reads is not in "
-        "the tumor. Look at {maps} before using it."
+        f"Without the {item.seen} the AUC is still {without:.3f} (of {whole:.3f}): much of what the network reads is "
+        f"not in the {item.seen}. Look at {{maps}} before using it."
     )
 
 
@@ -165,8 +180,8 @@ def _maps_figure(item: DeepResults, results: Results) -> FigureBlock:
     rows = [_map_row(patient, positive if patient.outcome else negative) for patient in item.explained]
     who = "; ".join(f"({chr(97 + i)}) {row.title}" for i, row in enumerate(rows))
     caption = (
-        "Where the main network looks: the slice with the tumor's contour, Grad-CAM (what raises the score, 0 to 1), "
-        f"and occlusion (red: hiding the place lowers the score; blue: raises it). {who}."
+        f"Where the main network looks: the slice with the {item.seen}'s contour, Grad-CAM (what raises the score, "
+        f"0 to 1), and occlusion (red: hiding the place lowers the score; blue: raises it). {who}."
     )
     return FigureBlock("maps", caption, (Panel(partial(draw_maps, rows), f"Maps of {len(rows)} patients: {who}"),))
 

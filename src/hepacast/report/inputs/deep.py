@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,3 +117,12 @@ class DeepResults:
     explained: list[ExplainedPatient] = field(default_factory=list)
     permutation: PermutedNetwork | None = None
     adjusted: list[AdjustedRow] = field(default_factory=list)
+    structure: str = "tumor"
+
+    @property
+    def seen(self) -> str:
+        """What the crops are centered on, in a word: tumor, liver or VOI."""
+        names = set(re.findall(r"[a-z]+", str(self.crop.get("voi", "tumor")).lower())) - {"largest"}
+        if names == {"tumor"}:
+            return "tumor"
+        return "liver" if names & {"liver", "parenchyma"} else "VOI"

@@ -76,6 +76,7 @@ def write(context: Context, folder: Path) -> None:
         "networks": {NAMES[item.kind]: _network_facts(item) for item in fitted},
         "histories": {NAMES[item.kind]: item.fit.histories for item in fitted},
         "crop": options.crop.model_dump(mode="json"),
+        "structure": options.structure,
         "dice": dice,
         "dice_tests": paired_dice(dice),
         "controls": [],
