@@ -112,17 +112,20 @@ class _Writer:
                     *(Text(markup(cell, self.numbers), other) for cell in row.cells[1:]),
                 ]
             )
-        grid = Grid([heads, *body], colWidths=self.column_widths(table), repeatRows=1)
+        notes = [Text(markup(note, self.numbers), self.styles["note"]) for note in table.notes]
+        # The notes of a long table are its last row, so that no page break comes between.
+        joined = bool(notes) and len(body) > _WHOLE_ROWS
+        last = [[notes, *[""] * (len(heads) - 1)]] if joined else []
+        grid = Grid([heads, *body, *last], colWidths=self.column_widths(table), repeatRows=1)
         black = HexColor("#000000")
         rules = [("LINEABOVE", (0, 0), (-1, 0), 1.0, black), ("LINEBELOW", (0, 0), (-1, 0), 0.6, black),
-                 ("LINEBELOW", (0, -1), (-1, -1), 1.0, black), ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                 ("LINEBELOW", (0, len(body)), (-1, len(body)), 1.0, black), ("VALIGN", (0, 0), (-1, -1), "TOP"),
                  ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
                  ("LEFTPADDING", (0, 0), (-1, -1), 3), ("RIGHTPADDING", (0, 0), (-1, -1), 3)]  # fmt: skip
         rules += [("SPAN", (0, i), (-1, i)) for i, row in enumerate(table.padded(), start=1) if row.is_heading]
         title = Text(f"<b>{self.numbers[block.key]}.</b> {safe(table.title)}", self.styles["table-title"])
-        grid.setStyle([*rules, *_unbroken(table)])
-        notes = [Text(markup(note, self.numbers), self.styles["note"]) for note in table.notes]
-        parts = [title, grid, Spacer(1, 3), *notes, Spacer(1, 9)]
+        grid.setStyle([*rules, *_unbroken(table, joined), *([("SPAN", (0, -1), (-1, -1))] if joined else [])])
+        parts = [title, grid, Spacer(1, 3), *([] if joined else notes), Spacer(1, 9)]
         if len(body) <= _WHOLE_ROWS:
             return [floating(parts)]
         # A long table may begin low on a page, but not with its title or a row or two alone.
@@ -171,9 +174,10 @@ class _Writer:
         rows = -(-len(pictures) // columns)
         most = (self.height - 40 * mm) / rows - 14
 
-        def build(size: float) -> list[Any]:
+        def build(size: float, first: int = 0, last: int | None = None) -> list[Any]:
+            """The figure at a scale, or some of its rows; the caption stands under the last."""
             cells: list[Any] = []
-            for picture in pictures:
+            for picture in pictures[first * columns : None if last is None else last * columns]:
                 scale = size * min(1.0, room / (picture.width_mm * mm), most / (picture.height_mm * mm))
                 image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
                 letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
@@ -185,16 +189,16 @@ class _Writer:
             )
             grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
                            ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 2)])  # fmt: skip
-            return [grid, caption]
+            return [grid, caption] if last is None else [grid]
 
-        return [floating(build(1.0), build)]
+        return [floating(build(1.0), build, rows if block.supplementary else 1)]
 
 
-def _unbroken(table: Table) -> list[tuple[Any, ...]]:
-    """Rows of a table that no page break may part: a group's heading and its first row, the last two rows."""
+def _unbroken(table: Table, noted: bool) -> list[tuple[Any, ...]]:
+    """Rows that no page break may part: a group's heading and its first row, the last two rows and the notes."""
     count = len(table.rows)
     pairs = [(i, i + 1) for i, row in enumerate(table.padded(), start=1) if row.kind == "group" and i < count]
-    return [("NOSPLIT", (0, first), (-1, last)) for first, last in [*pairs, (max(1, count - 1), count)]]
+    return [("NOSPLIT", (0, first), (-1, last)) for first, last in [*pairs, (max(1, count - 1), count + noted)]]
 
 
 def _with_heading(heading: Any, flowables: list[Any]) -> list[Any]:

@@ -7,11 +7,15 @@ from typing import Any
 
 #: A figure is made smaller, down to this share, rather than leave a page half empty.
 _SMALLEST = 0.8
-#: Styles of text that may pass a float; a heading never does, so that everything stays in its section.
+#: Styles of text that may pass a float.
 _PASSING = ("body", "bullet")
+#: A heading with its text passes, too, where more than this share of the page would stay empty.
+_LARGE_GAP = 0.25
+#: Panels of a supplementary figure may go on on the next page where more than this would stay empty.
+_HUGE_GAP = 0.4
 
 
-def floating(content: list[Any], rebuild: Callable[[float], list[Any]] | None = None) -> Any:
+def floating(content: list[Any], rebuild: Callable[..., list[Any]] | None = None, rows: int = 1) -> Any:
     """Flowables that stay together and may be passed by the text that follows them.
 
     Parameters
@@ -19,13 +23,15 @@ def floating(content: list[Any], rebuild: Callable[[float], list[Any]] | None = 
     content
         Flowables.
     rebuild
-        Makes the content at another scale (1: full size); None: it has one size.
+        Makes the content at a scale (1: full size), from one of its rows of panels to another; None: it has one size.
+    rows
+        Rows of panels between which a page break may come.
     """
     from reportlab.platypus import KeepTogether
 
     block = KeepTogether(content)
     block.floats = "table" if rebuild is None else "figure"
-    block.rebuild = rebuild
+    block.rebuild, block.rows = rebuild, rows
     return block
 
 
@@ -43,7 +49,12 @@ def let_text_pass(flowables: list[Any], frame: Any, canvas: Any) -> None:
     passed = {first.floats}
     for place, item in enumerate(flowables[1:], start=1):
         kind = getattr(item, "floats", None)
-        if kind is None and getattr(getattr(item, "style", None), "name", "") not in _PASSING:
+        if _style(item) == "heading" and room > _LARGE_GAP * frame._aH:
+            text = flowables[place + 1] if place + 1 < len(flowables) else None
+            if _style(text) in _PASSING and _height(item, frame, canvas) + _height(text, frame, canvas) <= room:
+                flowables[0:0] = [flowables.pop(place), flowables.pop(place)]
+                return
+        if kind is None and _style(item) not in _PASSING:
             break
         if kind not in passed and _height(item, frame, canvas) <= room:
             flowables.insert(0, flowables.pop(place))
@@ -53,9 +64,30 @@ def let_text_pass(flowables: list[Any], frame: Any, canvas: Any) -> None:
         passed.add(kind)
     if first.rebuild is not None:
         needed = _height(first, frame, canvas)
-        smaller = floating(first.rebuild(max(_SMALLEST, 0.98 * room / needed)), first.rebuild)
+        smaller = floating(first.rebuild(max(_SMALLEST, 0.98 * room / needed)), first.rebuild, first.rows)
         if _height(smaller, frame, canvas) <= room:
             flowables[0] = smaller
+        elif first.rows > 1 and room > _HUGE_GAP * frame._aH:
+            _divide(flowables, room, frame, canvas)
+
+
+def _divide(flowables: list[Any], room: float, frame: Any, canvas: Any) -> None:
+    """As many rows of panels as fit stay here, the others and the caption go on."""
+    figure = flowables[0]
+    for count in range(figure.rows - 1, 0, -1):
+        part = floating(figure.rebuild(1.0, 0, count), figure.rebuild)
+        if _height(part, frame, canvas) <= room:
+
+            def rest(size: float, done: int = count) -> list[Any]:
+                content: list[Any] = figure.rebuild(size, done)
+                return content
+
+            flowables[0:1] = [part, floating(rest(1.0), rest)]
+            return
+
+
+def _style(item: Any) -> str:
+    return str(getattr(getattr(item, "style", None), "name", ""))
 
 
 def _height(flowable: Any, frame: Any, canvas: Any) -> float:
