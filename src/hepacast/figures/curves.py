@@ -167,7 +167,7 @@ def draw_calibration(
     if crowded and notes:
         # The data are in the corner: the notes stand above the plot.
         axes.set_title(
-            "\n".join([notes[0], "; ".join(notes[1:])]).strip(), loc="right", fontsize=7, fontweight="normal"
+            "\n".join([notes[0], "; ".join(notes[1:])]).strip(), loc="right", fontsize=7, fontweight="normal", pad=7
         )
     if title:
         axes.set_title(title, loc="left")
