@@ -43,13 +43,14 @@ def test_wash_out_shows_in_the_later_phases_only():
 
 def test_the_wash_out_of_a_tumor_is_what_its_score_says():
     # In tumors of every size, and told by the image: else no reader could come near the Bayes AUC that is printed.
-    scores, spread = np.linspace(-2, 2, 10), []
-    for number, score in enumerate(scores):
-        size = TumorSpec("right", 30.0 + 5.0 * (number % 3))
+    amounts, spread = [], []
+    for number, score in enumerate(np.linspace(-2, 2, 10)):
+        size = TumorSpec("right", 35.0 + 10.0 * (number % 3))
         mr = make_mr(PatientSpec(f"S{number}", 11, tumors=(size,), texture=float(score)))
         moved = _moved_back(mr, "delayed")
+        amounts.append(wash_out(score))
         spread.append(np.std(moved[mr.labels.mask("tumor").array]))
-    assert np.corrcoef(scores, spread)[0, 1] > 0.85
+    assert np.corrcoef(amounts, spread)[0, 1] > 0.85
 
 
 def _moved_back(mr, phase):
