@@ -42,13 +42,15 @@ def show(result: StatisticsResult, as_json: str | None, figures: Path | None) ->
     import json
 
     from hepacast.compute.files import to_jsonable, write_json
+    from hepacast.study.statistics.result import reasoned
 
     if as_json == STDOUT:
-        typer.echo(json.dumps(to_jsonable(result.to_json()), indent=1, ensure_ascii=False, allow_nan=False))
+        values = reasoned(to_jsonable(result.to_json()))
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo(result.text())
     if as_json is not None and as_json != STDOUT:
-        write_json(as_json, result.to_json())
+        write_json(as_json, reasoned(to_jsonable(result.to_json())))
         typer.echo(f"wrote {as_json}", err=True)
     if figures is not None:
         written = result.save_figures(figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def _model(found: Evaluation, model: ModelEvaluation) -> dict[str, Any]:
             "threshold": curve.thresholds,
             "sensitivity": curve.sensitivity,
             "specificity": curve.specificity,
+            "threshold_reason": "an infinite threshold calls nobody positive",
         },
         "youden": dict(curve.youden),
         "cutoff": {"value": model.cutoff, "source": model.cutoff_source, **model.threshold.to_json()},
@@ -52,6 +54,9 @@ def _model(found: Evaluation, model: ModelEvaluation) -> dict[str, Any]:
     }
     values |= _calibration_values(fit)
     values |= {"brier_ci": list(model.brier_ci), "ici_ci": list(model.ici_ci)}
+    if fit is not None and not np.isfinite([*model.brier_ci, *model.ici_ci]).all():
+        why = "limits are those of bootstrap samples, of which there were none or too few"
+        values |= {"brier_ci_reason": why, "ici_ci_reason": why}
     if fit is not None and found.decision is not None:
         benefit = found.decision.models[model.name]
         values["net_benefit"] = {
@@ -64,7 +69,7 @@ def _model(found: Evaluation, model: ModelEvaluation) -> dict[str, Any]:
             "useful_range": found.decision.useful_range(model.name),
         }
     else:
-        values["net_benefit"] = None
+        values |= {"net_benefit": None, "net_benefit_reason": "net benefit needs risks"}
     return values
 
 
@@ -74,7 +79,17 @@ def _calibration_values(fit: Calibration | None) -> dict[str, Any]:
         return dict.fromkeys(names)
     values = fit.to_json()
     curve, groups, notes = values.pop("curve"), values.pop("groups"), values.pop("notes")
-    return {**values, "calibration": {"curve": curve, "groups": groups, "notes": notes}}
+    return {**values, **_why_missing(values, notes), "calibration": {"curve": curve, "groups": groups, "notes": notes}}
+
+
+def _why_missing(values: Mapping[str, Any], notes: Sequence[str]) -> dict[str, str]:
+    """Reasons of numbers that are not finite: what the calibration noted."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, float | list | tuple) and not np.isfinite(np.asarray(value, dtype=float)).all():
+            infinite = "infinite: a patient's risk is 0 or 1, and the outcome is the other one"
+            found[f"{name}_reason"] = infinite if name == "log_loss" else " ".join(notes)
+    return {name: reason for name, reason in found.items() if reason}
 
 
 def _pair(pair: Comparison) -> dict[str, Any]:
@@ -91,6 +106,8 @@ def _pair(pair: Comparison) -> dict[str, Any]:
         "nri": None,
         "idi": None,
     }
+    if pair.nri is None or pair.idi is None:
+        values["nri_reason"] = values["idi_reason"] = "NRI and IDI need the risks of both models"
     if pair.nri is not None:
         change = pair.nri.nri
         values |= {

@@ -71,7 +71,7 @@ class ThresholdRow:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         plus, minus = self.likelihood_ratios
-        return {
+        values = {
             "threshold": self.threshold,
             "tp": self.tp,
             "fp": self.fp,
@@ -83,6 +83,29 @@ class ThresholdRow:
             "mcc": self.mcc,
             "lr_positive": plus,
             "lr_negative": minus,
+        }
+        reasons = self._reasons()
+        return values | {f"{name}_reason": why for name, why in reasons.items() if not np.isfinite(values[name])}
+
+    def _reasons(self) -> dict[str, str]:
+        """Why a measure may have no finite value."""
+        one_class = "nobody has the event" if self.tp + self.fn == 0 else "everybody has the event"
+        both = self.tp + self.fn > 0 and self.fp + self.tn > 0
+        return {
+            "threshold": "no cut-off divides these patients",
+            "youden": one_class,
+            "f1": "nobody has the event, and nobody is called positive",
+            "mcc": "everybody is called alike" if both else one_class,
+            "lr_positive": "infinite: nobody without the event is called positive"
+            if both and self.tp
+            else one_class
+            if not both
+            else "nobody is called positive",
+            "lr_negative": "infinite: everybody without the event is called positive"
+            if both and self.fn
+            else one_class
+            if not both
+            else "everybody is called positive",
         }
 
 

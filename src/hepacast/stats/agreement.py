@@ -219,4 +219,6 @@ def kendall_w(ratings: npt.ArrayLike) -> float:
     ranks = np.apply_along_axis(stats.rankdata, 0, values)
     ties = sum(float((c**3 - c).sum()) for c in (np.unique(column, return_counts=True)[1] for column in values.T))
     spread = float(((ranks.sum(axis=1) - k * (n + 1) / 2) ** 2).sum())
-    return 12 * spread / (k**2 * (n**3 - n) - k * ties)
+    scale = k**2 * (n**3 - n) - k * ties
+    # Every rater gives every subject the same: there is no order to agree on.
+    return 12 * spread / scale if scale > 0 else float("nan")

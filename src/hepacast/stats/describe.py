@@ -24,6 +24,8 @@ from hepacast.stats.describe_rules import (
     numeric_test,
     observed_levels,
     p_text,
+    smd_categorical_reason,
+    smd_reason,
 )
 from hepacast.stats.results import TestResult, impossible
 
@@ -51,6 +53,7 @@ class Row:
     normal: bool | None
     test: TestResult | None
     smd: float
+    smd_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class TableOne:
                     "missing": row.missing,
                     "normal": row.normal,
                     "smd": row.smd,
+                    **({"smd_reason": row.smd_reason} if np.isnan(row.smd) else {}),
                     "groups": row.numbers,
                     **(row.test.to_json() if row.test is not None else {}),
                 }
@@ -256,6 +260,7 @@ def _numeric_row(
         normal=normal,
         test=numeric_test(by_group, normal, equal_var) if several else None,
         smd=mean_smd_numeric(by_group) if several else float("nan"),
+        smd_reason=smd_reason(by_group),
     )
 
 
@@ -325,6 +330,7 @@ def _categorical_row(
         normal=None,
         test=test,
         smd=mean_smd_categorical(table) if several and table.size else float("nan"),
+        smd_reason=smd_categorical_reason(table),
     )
 
 

@@ -152,6 +152,24 @@ def mean_smd_numeric(groups: Sequence[Array]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
+def smd_reason(groups: Sequence[Array]) -> str:
+    """Why the SMD of a numeric column is not defined."""
+    if len(groups) < 2:
+        return "there are no groups to compare"
+    if min(np.isfinite(group).sum() for group in groups) < 2:
+        return "a group has fewer than two values"
+    return "no spread within the groups"
+
+
+def smd_categorical_reason(table: Array) -> str:
+    """Why the SMD of a categorical column is not defined."""
+    if table.ndim != 2 or table.shape[1] < 2:
+        return "there are no groups to compare"
+    if not table.size or (table.sum(axis=0) == 0).any():
+        return "a group has no value"
+    return "the groups share no level, or a level fills a whole group"
+
+
 def mean_smd_categorical(table: Array) -> float:
     """As `mean_smd_numeric`, for levels in rows and groups in columns."""
     values = [smd_categorical(table[:, [i, j]]) for i, j in combinations(range(table.shape[1]), 2)]

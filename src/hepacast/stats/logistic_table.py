@@ -105,12 +105,13 @@ class LogisticTable:
             "outcome": self.outcome,
             "interval": self.interval,
             "confidence": self.level,
-            "univariate": [dict(line.__dict__) for line in self.univariate],
-            "multivariate": [dict(line.__dict__) for line in self.multivariate],
+            "univariate": [_line_json(line) for line in self.univariate],
+            "multivariate": [_line_json(line) for line in self.multivariate],
             "chosen": list(self.chosen),
             "excluded": self.excluded,
             "vif": {str(name): float(value) for name, value in self.vif.items()},
             "fit": None if self.fit is None else self.fit.to_json(self.level),
+            **({"fit_reason": "there is no multivariate model"} if self.fit is None else {}),
             "notes": list(self.notes),
         }
 
@@ -119,6 +120,13 @@ class LogisticTable:
 
     def _repr_html_(self) -> str:
         return self.to_text().to_html(border=0) + "".join(f"<p><small>{note}</small></p>" for note in self.notes)
+
+
+def _line_json(line: TableLine) -> dict[str, Any]:
+    values = dict(line.__dict__)
+    if np.isnan(line.p_term) and np.isfinite(line.p):
+        values["p_term_reason"] = "the P of the whole predictor stands in its first line"
+    return values
 
 
 def _ratio_text(ratio: float, low: float, high: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,11 @@ class TestResult:
         return self.status == "ok"
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers as plain values."""
+        """The numbers as plain values; a number that the test does not have is NaN, and `reason` names it."""
+        named = {"statistic": self.statistic, "P": self.p, "df": self.df, "estimate": self.estimate}
+        named["limits"] = sum(self.ci)
+        lacking = [name for name, value in named.items() if not math.isfinite(value)]
+        reason = self.reason or (f"this test has no {', '.join(lacking)}" if lacking else "")
         return {
             "test": self.name,
             "statistic": self.statistic,
@@ -49,7 +54,7 @@ class TestResult:
             "estimate": self.estimate,
             "ci": list(self.ci),
             "status": self.status,
-            "reason": self.reason,
+            "reason": reason,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from hepacast.study.statistics.result import reasoned, unexplained
 
 
 def plain() -> pd.DataFrame:
@@ -65,6 +68,14 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "median": ("survival", *COX, "--score", "a", "--at", "200"),
     "Cox": ("survival", *COX, "--predictors", "a,b,g"),
 }
+FURTHER: dict[str, tuple[str, ...]] = {
+    "NRI": ("evaluate", "--outcome", "y", "--models", "p,q,a", "--nri-cuts", "0.2,0.5", "--bootstrap", "0"),
+    "Firth": ("logistic", "--outcome", "y", "--predictors", "a,b,g", "--firth", "--interval", "profile"),
+    "Youden": ("survival", *COX, "--score", "a", "--cut", "youden", "--at", "200"),
+    "no groups": ("describe",),
+    "by text": ("describe", "--by", "g"),
+    "reading": ("nomogram", "--outcome", "y", "--predictors", "a,b", "--bootstrap", "5", "--patient", "1"),
+}
 #: What must be refused, and the word that the message must hold; everything else must give an answer.
 REFUSED: dict[tuple[str, str], str] = {
     **{(c, "one class"): "class" for c in ("logistic", "evaluate", "nomogram", "spline")},
@@ -98,6 +109,47 @@ def test_an_answer_or_what_is_wrong(hepacast, table, command: str, kind: str) ->
         return
     assert code == 0, err
     assert not bare_nan(out), out
+
+
+@pytest.mark.parametrize("kind", ["plain", *KINDS])
+def test_every_null_stands_beside_its_reason(hepacast, table, kind: str) -> None:
+    path = table(plain() if kind == "plain" else spoiled(kind))
+    bare = {}
+    for command, (name, *options) in {**COMMANDS, **FURTHER}.items():
+        code, out, err = hepacast("stats", name, path, *options, "--json")
+        assert "Traceback" not in err
+        if code == 0:
+            places = unexplained(json.loads(out))
+            if places:
+                bare[command] = places[:5]
+    assert not bare
+
+
+def test_every_null_of_raters_and_sizes_stands_beside_its_reason(hepacast, table) -> None:
+    words = ("--subject", "s", "--rater", "r", "--value", "v", "--json")
+    codes = [float(number % 2) for number in range(24)]
+    for rows in (ratings(), ratings(v="high"), ratings(v=codes), ratings(v=["u", "v", "w"] * 8)):
+        code, out, err = hepacast("stats", "agreement", table(rows), *words)
+        assert code == 0, err
+        assert unexplained(json.loads(out)) == []
+    for options in (("--prevalence", "0.3"), ("--rate", "0.1", "--time-point", "2", "--follow-up", "2")):
+        code, out, err = hepacast("stats", "samplesize", "--parameters", "10", *options, "--json")
+        assert code == 0, err
+        assert unexplained(json.loads(out)) == []
+
+
+def test_a_missing_number_takes_the_reason_of_what_holds_it() -> None:
+    values = {
+        "notes": ["a alone: no estimate."],
+        "rows": [{"p": None}, {"p": 0.1}],
+        "fit": {"reason": "none", "p": None},
+    }
+    assert unexplained(values) == [".rows[0].p"]
+    found = reasoned(values)
+    assert found["rows"] == [{"p": None, "reason": "a alone: no estimate."}, {"p": 0.1}]
+    assert found["fit"]["reason"] == "none" and unexplained(found) == []
+    assert unexplained({"p": None}) == [".p"] and unexplained({"ci": [None, 1]}) == [".ci"]
+    assert unexplained({"p": None, "p_reason": "why"}) == []
 
 
 def finite_or_none(value: Any) -> bool:

@@ -39,7 +39,8 @@ class Cut:
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
-        return asdict(self)
+        lacking = "a P that pays for the choice of the cut-off exists for maxstat only"
+        return asdict(self) | ({} if np.isfinite(self.p_corrected) else {"reason": lacking})
 
 
 def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: float | None) -> Cut:

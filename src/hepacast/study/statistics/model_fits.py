@@ -20,6 +20,8 @@ from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
 from hepacast.study.statistics.terms import Terms
 
+_UNCHECKED = "the model was not validated by the bootstrap"
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -88,6 +90,7 @@ class ModelFit:
             "c_corrected": None if check is None else check.c_corrected,
             "slope_corrected": None if check is None else check.slope_corrected,
             "bootstrap_samples": 0 if check is None else check.n,
+            **({} if check is not None else {"c_corrected_reason": _UNCHECKED, "slope_corrected_reason": _UNCHECKED}),
         }
 
 

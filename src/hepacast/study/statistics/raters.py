@@ -103,7 +103,21 @@ class AgreementResult(StatisticsResult):
             if self.limits is None
             else dict(zip(("lower", "bias", "upper"), self.limits, strict=True)),
             "notes": list(self.notes),
+            **self._reasons(),
         }
+
+    def _reasons(self) -> dict[str, str]:
+        """Why a part is not there."""
+        found = {}
+        if self.icc is None:
+            found["icc_reason"] = (
+                "the ratings are categories" if self.categories else "there is no ICC of these ratings"
+            )
+        if math.isnan(self.kendall):
+            found["kendall_w_reason"] = "Kendall's W needs ratings that can be ranked and differ"
+        if self.limits is None:
+            found["limits_of_agreement_reason"] = "limits of agreement are those of two raters' numbers"
+        return found
 
     def to_frame(self) -> pd.DataFrame:
         """The ICC forms, or the kappas where the ratings are categories."""

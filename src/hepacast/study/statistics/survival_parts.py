@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +44,26 @@ def curve_json(curve: KaplanMeier, times: Sequence[float]) -> dict[str, Any]:
     at = []
     for t in times:
         s, low, high = survival_at(curve, t)
-        at.append({"time": t, "survival": s, "lower": low, "upper": high, "at_risk": int(curve.at_risk([t])[0])})
+        row = {"time": t, "survival": s, "lower": low, "upper": high, "at_risk": int(curve.at_risk([t])[0])}
+        at.append(row | _why(row.values(), "no estimate, or no limits, at a time that nobody is followed to"))
+    median = dict(zip(("estimate", "lower", "upper"), curve.median, strict=True))
+    steps = {
+        name: np.asarray(getattr(curve, name))
+        for name in ("time", "n_risk", "n_event", "n_censor", "survival", "std_error", "lower", "upper")
+    }
+    last = "there is no standard error, and there are no limits, once nobody is left"
     return {
         "n": curve.n,
         "events": curve.n_events,
-        "median": dict(zip(("estimate", "lower", "upper"), curve.median, strict=True)),
+        "median": median | _why(median.values(), "the curve, or its limit, does not fall to 50% within the follow-up"),
         "at": at,
-        "curve": {
-            name: getattr(curve, name)
-            for name in ("time", "n_risk", "n_event", "n_censor", "survival", "std_error", "lower", "upper")
-        },
+        "curve": {**steps, **_why(np.concatenate([values.astype(float) for values in steps.values()]), last)},
     }
+
+
+def _why(values: Iterable[float], reason: str) -> dict[str, str]:
+    """The reason, if one of the values is missing."""
+    return {} if np.isfinite(np.array(list(values), dtype=float)).all() else {"reason": reason}
 
 
 @dataclass(frozen=True)
@@ -190,6 +199,7 @@ class ScoreResult:
             "c_se": None if self.c is None else self.c.se,
             "c_ci": [low, high],
             "uno_c": None if self.uno is None else self.uno.c,
+            "uno_c_reason": "nobody is followed long enough to weight the events" if self.uno is None else "",
             "hazard_ratio": None
             if self.hazard_ratio is None
             else dict(zip(("hr", "lower", "upper", "p"), self.hazard_ratio, strict=True)),

@@ -113,6 +113,15 @@ class SurvivalResult(StatisticsResult):
             "score": None if self.score is None else self.score.to_json(),
             "cox": None if self.cox is None else self.cox.to_json(),
             "notes": list(self.notes),
+            **{f"{name}_reason": why for name, why in self._not_asked().items() if getattr(self, name) is None},
+            **({"log_rank_reason": "there are no groups to compare"} if self.comparison is None else {}),
+        }
+
+    def _not_asked(self) -> dict[str, str]:
+        return {
+            "cut": "no score was cut",
+            "score": "no score was given",
+            "cox": "no predictors were given",
         }
 
     def to_frame(self) -> pd.DataFrame:
