@@ -201,7 +201,11 @@ class _Cohort:
 
 
 def _updates(cohort: _Cohort, design: Array | None) -> tuple[list[HazardUpdate], Method | None]:
-    chosen, p, estimates = (None, {}, {}) if cohort.competing else _tested(cohort, design)
+    chosen: Method | None = None
+    p: dict[str, float] = {}
+    estimates: dict[str, tuple[float, float]] = {}
+    if not cohort.competing:
+        chosen, p, estimates = _tested(cohort, design)
     nan = float("nan")
     found = [cohort.scaled("none", 0.0, 1.0, p.get("none", nan))]
     if not cohort.competing:

@@ -102,13 +102,13 @@ def survival_subgroups(
     times, codes = check_codes(time, code)
     scores, risks = np.asarray(score, dtype=float), np.asarray(risk, dtype=float)
     everybody = survival_performance(times, codes, scores, risks, t, level=level)
-    rows = [{"group": "All", "level": "", **everybody, "p_c": float("nan")}]
+    rows: list[dict[str, Any]] = [{"group": "All", "level": "", **everybody, "p_c": float("nan")}]
     for name, labels in groups.items():
         values = np.asarray(labels, dtype=object).ravel()
         if values.size != times.size:
             raise ModelError(f"The grouping {name} does not fit the patients.", expected=f"{times.size} labels")
         text = np.array(["(missing)" if pd.isna(value) else level_text(value) for value in values])
-        parts = []
+        parts: list[dict[str, Any]] = []
         for label in sorted(set(text)):
             inside = text == label
             found = survival_performance(times[inside], codes[inside], scores[inside], risks[inside], t, level=level)

@@ -71,7 +71,7 @@ class ThresholdRow:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         plus, minus = self.likelihood_ratios
-        values = {
+        values: dict[str, Any] = {
             "threshold": self.threshold,
             "tp": self.tp,
             "fp": self.fp,

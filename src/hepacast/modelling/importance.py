@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from hepacast.compute.executor import Progress, map_items
+from hepacast.compute.executor import Progress, map_items, resolve_workers
 from hepacast.compute.seeds import rng
 from hepacast.modelling.folds import shuffle_key, stratified_folds
 from hepacast.modelling.outcome_kind import BINARY, OutcomeKind
-from hepacast.modelling.refit import Split
+from hepacast.modelling.refit import Split, compile_once
 
 
 def permutation_importance(
@@ -115,6 +115,8 @@ def learning_curve(
             for step, share in enumerate(shares):
                 train = np.sort(_first_of_each_class(order[fold[order] != number], classes, share))
                 splits.append(Split((repeat, number, step), train, test))
+    if resolve_workers(workers) > 1:
+        compile_once()
     refits = map_items(kind.refitter(models, frame, outcome), splits, workers=workers, progress=progress)
     rows = []
     for split, refit in zip(splits, refits):

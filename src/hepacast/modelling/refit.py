@@ -103,11 +103,12 @@ def refit_all(
     """Do all splits, on one process or several; the results do not depend on how many."""
     todo = list(splits)
     if resolve_workers(workers) > 1 and len(todo) > 1:
-        _compile_once()
+        compile_once()
     return map_items(Refitter(models, frame, outcome), todo, workers=workers, progress=progress)
 
 
-def _compile_once() -> None:
+def compile_once() -> None:
+    """Compile the coordinate descent before workers start."""
     # Otherwise every worker of a fresh installation compiles the same loops at the same time.
     from hepacast.stats.penalized import glmnet_path
 

@@ -214,7 +214,7 @@ class _Repeat:
 
     def __call__(self, number: int) -> dict[str, Any]:
         seed = derive_seed(self.seed, "division", number)
-        rules = {"folds": self.folds, "repeats": 1, "seed": seed}
+        rules: dict[str, Any] = {"folds": self.folds, "repeats": 1, "seed": seed}
         if isinstance(self.models, SurvivalModels):
             survival = nested_survival(self.models, self.frame, self.outcome, **rules)
             return {"values": survival.fold_cs("radiomics")["c"].tolist(), "failures": survival.failures}

@@ -77,8 +77,10 @@ def _centers(context: Context, analysis: SurvivalAnalysis, models: SurvivalModel
     judged = found.predictions[np.isclose(found.predictions["horizon"], main)]
     table = []
     for (model, fold), part in judged.groupby(["model", "fold"], sort=False):
-        columns = [part[name].to_numpy(dtype=float) for name in ("time", "event", "linear_predictor", "risk")]
-        row = survival_performance(*columns, main, level=level)
+        time, event, score, risk = (
+            part[name].to_numpy(dtype=float) for name in ("time", "event", "linear_predictor", "risk")
+        )
+        row = survival_performance(time, event, score, risk, main, level=level)
         table.append({"model": model, "center": found.labels[int(str(fold))], **row})
     return {"rows": table, "reason": "; ".join(f"{f['fold']}: {f['reason']}" for f in found.failures)}
 

@@ -44,10 +44,16 @@ def curve_json(curve: KaplanMeier, times: Sequence[float]) -> dict[str, Any]:
     at = []
     for t in times:
         s, low, high = survival_at(curve, t)
-        row = {"time": t, "survival": s, "lower": low, "upper": high, "at_risk": int(curve.at_risk([t])[0])}
+        row: dict[str, Any] = {
+            "time": t,
+            "survival": s,
+            "lower": low,
+            "upper": high,
+            "at_risk": int(curve.at_risk([t])[0]),
+        }
         at.append(row | _why(row.values(), "no estimate, or no limits, at a time that nobody is followed to"))
-    median = dict(zip(("estimate", "lower", "upper"), curve.median, strict=True))
-    steps = {
+    median: dict[str, Any] = dict(zip(("estimate", "lower", "upper"), curve.median, strict=True))
+    steps: dict[str, Any] = {
         name: np.asarray(getattr(curve, name))
         for name in ("time", "n_risk", "n_event", "n_censor", "survival", "std_error", "lower", "upper")
     }
