@@ -94,7 +94,9 @@ class NoiseResult(StatisticsResult):
     @property
     def measure(self) -> str:
         """``"AUC"``, or ``"C"`` of time to an event."""
-        return next((item.measure for item in (*self.tables, *self.images)), "AUC")
+        for table in self.tables:
+            return table.measure
+        return self.images[0].measure if self.images else "AUC"
 
     @property
     def leaks(self) -> list[str]:

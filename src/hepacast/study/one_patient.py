@@ -154,11 +154,11 @@ def _read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volum
         pairs = list(given.items())
     else:
         for item in given or ():
-            name, sign, path = str(item).partition("=")
+            name, sign, rest = str(item).partition("=")
             named = bool(sign) and name.strip() in sequences
             # An image without a name is the only one.
             only = known[0] if len(known) == 1 else "image" if not known else ""
-            pairs.append((name.strip(), path.strip()) if named else (only, item))
+            pairs.append((name.strip(), rest.strip()) if named else (only, item))
     found: dict[str, Volume] = {}
     for name, path in pairs:
         if known and name not in sequences:

@@ -333,8 +333,8 @@ def _permutation(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.S
             workers=context.workers,
             progress=progress,
         )
-    name = list(result.auc)[-1]
-    return {"model": name, "null_auc": result.auc[name], "observed": result.observed[name], "p": result.p[name]}
+    name = list(result.values)[-1]
+    return {"model": name, "null_auc": result.values[name], "observed": result.observed[name], "p": result.p[name]}
 
 
 def _sentences(context: Context, fitted: StudyModels, nested: OutOfFold) -> list[dict[str, Any]]:

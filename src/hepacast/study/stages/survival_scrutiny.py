@@ -201,7 +201,8 @@ def _conformal(
     empty: dict[str, Any] = {"level": level, "rows": [], "calibration": None}
     if nested is None:
         return empty | {"reason": "there are no out-of-fold risks"}
-    rows, patients = [], {}
+    rows: list[dict[str, Any]] = []
+    patients: dict[Any, str] = {}
     try:
         fitted = conformal_at(nested.times, nested.codes, nested.risks[model][t], t)
         for name, item in new.items():
