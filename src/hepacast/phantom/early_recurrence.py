@@ -53,7 +53,7 @@ class RecurrenceTruth:
 
 
 #: Event rate 0.58, as 96 of 165 in the leading study.
-PLANTED = RecurrenceTruth(0.52, 0.95, 0.75, 2.40)
+PLANTED = RecurrenceTruth(0.55, 1.30, 0.90, 2.50)
 NOTHING = RecurrenceTruth(float(np.log(0.58 / 0.42)), 0.0, 0.0, 0.0)
 
 
