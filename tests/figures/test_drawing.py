@@ -276,7 +276,8 @@ def test_interval_beyond_the_axis_is_an_arrow_and_its_number_is_printed() -> Non
 def test_decision_axis_does_not_follow_treat_all_down() -> None:
     low, high = decision().axes[0].get_ylim()
     assert low == pytest.approx(-0.35 * 0.25)
-    assert high == pytest.approx(1.12 * 0.25)
+    # Room above the prevalence, and for the whole of the widest band; not for treat-all below.
+    assert 1.12 * 0.25 - 1e-9 <= high < 1.3 * 0.25
 
 
 def test_nomogram_ticks_stand_at_their_points() -> None:

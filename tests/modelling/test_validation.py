@@ -143,14 +143,14 @@ def test_performance_of_a_calibrated_model_and_of_none() -> None:
 def test_null_distribution(cohort: Planted) -> None:
     models = StudyModels(cohort.predictors, models=("clinical",))
     null = null_distribution(models, cohort.table.iloc[:, :5], cohort.y, 19, seed=1, workers=2)
-    assert len(null.auc["clinical"]) == 19
+    assert len(null.values["clinical"]) == 19
     assert null.p["clinical"] == pytest.approx(1 / 20)
-    assert abs(null.auc["clinical"].mean() - 0.5) < 0.05
+    assert abs(null.values["clinical"].mean() - 0.5) < 0.05
     assert list(null.summary().columns) == ["null_mean", "null_se", "observed", "p"]
     for control in ("shuffled features", "noise features"):
         radiomics = StudyModels(cohort.predictors, models=("radiomics",))
         null = null_distribution(radiomics, cohort.table, cohort.y, 2, control=control, folds=3)
-        assert len(null.auc["radiomics"]) == 2 and null.observed["radiomics"] > 0.6
+        assert len(null.values["radiomics"]) == 2 and null.observed["radiomics"] > 0.6
     with pytest.raises(ModelError, match="Unknown control"):
         null_distribution(models, cohort.table, cohort.y, 2, control="wishes")
 

@@ -50,7 +50,7 @@ def test_the_wash_out_of_a_tumor_is_what_its_score_says():
         moved = _moved_back(mr, "delayed")
         amounts.append(wash_out(score))
         spread.append(np.std(moved[mr.labels.mask("tumor").array]))
-    assert np.corrcoef(amounts, spread)[0, 1] > 0.85
+    assert np.corrcoef(amounts, spread)[0, 1] > 0.75
 
 
 def _moved_back(mr, phase):

@@ -45,7 +45,10 @@ class SampleSizeResult(StatisticsResult):
 
     def to_json(self) -> dict[str, Any]:
         """Every number."""
-        return {"assumed": dict(self.assumed), **asdict(self.found)}
+        content = {"assumed": dict(self.assumed), **asdict(self.found)}
+        if self.found.risk_interval is None:  # of time-to-event outcomes only
+            del content["risk_interval"]
+        return content
 
     def to_frame(self) -> pd.DataFrame:
         """One row a criterion."""
