@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
-from hepacast.errors import BundleError, ImageError
+from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork, crop_patient
+from hepacast.errors import BundleError, HepacastError, ImageError
 from hepacast.imaging import Geometry, Volume
 
 pytest.importorskip("torch")
@@ -72,6 +72,68 @@ def _warnings(bundle, image: Volume, tumor: Volume) -> tuple[str, ...]:
     from hepacast.bundle.networks import predict_networks
 
     return predict_networks(bundle, {"x": image}, {"tumor": tumor}).prediction.warnings
+
+
+def test_clinical_values_enter_and_unlike_patients_are_told(patient, tmp_path: Path) -> None:
+    from hepacast.bundle.networks import SCORE, NetworkBundle, predict_networks
+    from hepacast.cohort import ColumnSpec
+    from hepacast.deep.training import new_network
+
+    image, tumor = patient
+    crop = CropSpec(voi="tumor", size=(8, 8, 8), size_mm=(40.0, 40.0, 40.0), channels=["arterial"])
+    spec = DeepSpec(crop=crop, network=NetworkSpec(encoder="resnet10", width=4, stages=2, covariates=["alb", "stage"]))
+    networks = [
+        TrainedNetwork(
+            spec.network,
+            1,
+            {name: value.numpy() for name, value in new_network(spec, 1, 3, seed).state_dict().items()},
+            covariates=np.array([[38.0, 5.0], [0.5, 0.5], [0.2, 0.4]]),
+        )
+        for seed in (1, 2)
+    ]
+    columns = (
+        ColumnSpec("alb", label="Albumin", kind="numeric", unit="g/L", quantity="albumin", plausible=(10.0, 60.0)),
+        ColumnSpec("stage", label="Stage", kind="categorical", levels={"A": ("A",), "B": ("B",), "C": ("C",)}),
+    )
+    card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
+    seen = {"Albumin": (30.0, 45.0), SCORE: (-50.0, 50.0), "volume of tumor in the crop (ml)": (0.1, 0.2)}
+    made = NetworkBundle(
+        "net",
+        crop,
+        {"arterial": "CT"},
+        {"tumor": 1},
+        (0.0, 1.0),
+        0.5,
+        tuple(networks),
+        card,
+        columns=columns,
+        seen=seen,
+    )
+    made.write(tmp_path / "n.hepacast")
+    opened = NetworkBundle.read(tmp_path / "n.hepacast")
+    assert opened.columns == columns
+    assert opened.seen == seen
+
+    def risk(alb: str, stage: str):
+        return predict_networks(opened, {"x": image}, {"tumor": tumor}, {"alb": alb, "stage": stage}).prediction
+
+    usual, low, other = risk("38 g/L", "B"), risk("2.5 g/dL", "B"), risk("38", "C")
+    assert len({usual.risk, low.risk, other.risk}) == 3
+    assert usual.values == {"Albumin": "38 g/L", "Stage": "B"}
+    assert [item for item in low.warnings if item.startswith("Albumin 25: outside the training range, 30 to 45")]
+    assert not [item for item in usual.warnings if item.startswith(("Albumin", "score"))]
+    assert [item for item in usual.warnings if item.startswith("volume of tumor in the crop (ml)")]
+    # What nobody knows is the training mean.
+    expected = networks[0].apply(_crop(opened, image, tumor), np.array([[38.0, 1.0, 0.0]]))
+    unknown = networks[0].apply(_crop(opened, image, tumor), np.array([[np.nan, 1.0, 0.0]]))
+    assert unknown.scores[0] == expected.scores[0]
+    assert risk("NA", "B").risk == usual.risk
+    with pytest.raises(HepacastError, match="are missing"):
+        predict_networks(opened, {"x": image}, {"tumor": tumor}, {"alb": "38"})
+
+
+def _crop(bundle, image: Volume, tumor: Volume) -> np.ndarray:
+    return crop_patient({"arterial": image}, {"tumor": tumor}, bundle.crop, modalities={"arterial": "CT"})[None]
 
 
 def test_damaged_and_other_bundles_are_refused(bundle, tmp_path: Path) -> None:

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from scipy.stats import norm
 
 from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.image_networks import cut_warning
+from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.prediction import Prediction
-from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_patient, uncrop
+from hepacast.cohort import ColumnSpec
+from hepacast.cohort.columns import numeric_columns
+from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient, uncrop
+from hepacast.deep.domain import Range, crop_facts, outside
 from hepacast.errors import BundleError
 from hepacast.imaging import Volume
 from hepacast.imaging.voi import VoiExpression
 
 DOCUMENT = "networks"
+INTERVAL = "disagreement of the folds' networks, not the uncertainty of a coefficient"
+#: Name of the networks' score among the training ranges.
+SCORE = "score of the networks (log odds)"
+#: Log odds at which the study's recalibration stops.
+_LIMIT = math.log((1 - 1e-6) / 1e-6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +61,14 @@ class NetworkBundle:
         Name, outcome, population, performance, provenance, intended use.
     identity
         Hash over all files.
+    structure
+        What the crops show, in the masks.
+    columns
+        Clinical columns that the networks read, in their order.
+    preprocessing
+        Of MR images first, as in a `Bundle`; None where images are taken as they are.
+    seen
+        Smallest and largest value in training of what `crop_facts` measures, of the clinical numbers and of the score.
     """
 
     name: str
@@ -61,6 +80,10 @@ class NetworkBundle:
     networks: tuple[TrainedNetwork, ...]
     card: Mapping[str, Any]
     identity: str = ""
+    structure: str = "tumor"
+    columns: tuple[ColumnSpec, ...] = ()
+    preprocessing: Mapping[str, Any] | None = None
+    seen: Mapping[str, Range] = field(default_factory=dict)
 
     def write(self, path: str | Path) -> str:
         """Write the bundle; the same networks give the same bytes. Returns its identity."""
@@ -71,6 +94,10 @@ class NetworkBundle:
             "labels": dict(self.labels),
             "calibration": list(self.calibration),
             "cutoff": self.cutoff,
+            "structure": self.structure,
+            "clinical": [item.to_json() for item in self.columns],
+            "preprocessing": None if self.preprocessing is None else dict(self.preprocessing),
+            "seen": {name: list(limits) for name, limits in sorted(self.seen.items())},
             # How training went is in the study's results; of times, the bundle would not be the same twice.
             "networks": [network.to_json() | {"history": [], "facts": {}} for network in self.networks],
         }
@@ -104,6 +131,10 @@ class NetworkBundle:
             networks=networks,
             card=content.documents["card"],
             identity=content.identity,
+            structure=str(entry.get("structure", "tumor")),
+            columns=tuple(ColumnSpec.from_json(item) for item in entry.get("clinical", ())),
+            preprocessing=entry.get("preprocessing"),
+            seen={name: (float(low), float(high)) for name, (low, high) in entry.get("seen", {}).items()},
         )
 
 
@@ -131,6 +162,7 @@ def predict_networks(
     bundle: NetworkBundle,
     images: Mapping[str, Volume],
     masks: Mapping[str, Volume],
+    labs: Mapping[str, str] | None = None,
     *,
     level: float = 0.95,
     notes: tuple[str, ...] = (),
@@ -142,9 +174,11 @@ def predict_networks(
     bundle
         An open bundle.
     images
-        By sequence; a bundle of one sequence takes any single image.
+        By sequence, preprocessed where the bundle says so; a bundle of one sequence takes any single image.
     masks
         Structures by name; the crop is centered on one of them.
+    labs
+        Clinical values as text by name, where the networks read any; ``NA`` is the training mean.
     level
         Of the interval, which is the disagreement of the folds' networks (mean log odds +- z SD / sqrt(k - 1)).
     notes
@@ -156,29 +190,39 @@ def predict_networks(
         A sequence is missing.
     ImageError
         The structure to center on is missing or empty.
+    HepacastError
+        A clinical value is missing, unknown or impossible.
     """
     from hepacast.deep.explain import grad_cam
 
+    values = read_labs(labs or {}, bundle.columns, [item.name for item in bundle.columns])
+    covariates = _covariates(bundle, values)
     named = _sequences(bundle, images)
     voi = VoiExpression.parse(bundle.crop.voi).evaluate(masks)
     crop = crop_patient(named, {**masks, bundle.crop.voi: voi}, bundle.crop, modalities=dict(bundle.sequences))
-    applied = [network.apply(crop[None]) for network in bundle.networks]
-    kind = bundle.networks[0].spec.outcome
-    raw = np.array([float(item.scores[0]) for item in applied])
-    lps = np.log(raw / (1 - raw)) if kind == "binary" else raw
+    grid, reference = crop_geometry(voi, bundle.crop), next(iter(named.values()))
+    row = None if covariates is None else covariates[None]
+    applied = [network.apply(crop[None], row) for network in bundle.networks]
+    lps = _log_odds(bundle, np.array([float(item.scores[0]) for item in applied]))
     intercept, slope = bundle.calibration
     middle, spread = float(lps.mean()), float(lps.std(ddof=1)) if len(lps) > 1 else math.nan
     half = float(norm.ppf(0.5 + level / 2)) * spread / math.sqrt(max(len(lps) - 1, 1))
-    risk, low, high = (_risk(intercept + slope * value) for value in (middle, middle - half, middle + half))
-    grid, reference = crop_geometry(voi, bundle.crop), next(iter(named.values()))
+    linear = [intercept + slope * _limited(bundle, value) for value in (middle, middle - half, middle + half)]
     tumor = None
     if applied[0].masks is not None:
         mean = np.mean(
             [np.asarray(item.masks[0], dtype=np.float32) for item in applied if item.masks is not None], axis=0
         )
         tumor = reference.with_array(uncrop(mean, grid, reference.geometry) >= 0.5)
-    heat = np.mean([grad_cam(network, crop) for network in bundle.networks], axis=0)
-    warning = "the interval is the disagreement of the folds' networks, not the uncertainty of a coefficient"
+    heat = np.mean([grad_cam(network, crop, covariates) for network in bundle.networks], axis=0)
+    drawn = crop_mask(masks.get(bundle.structure, voi), grid)
+    facts = crop_facts(crop, drawn, grid.spacing, bundle.crop, bundle.structure, bundle.sequences)
+    facts |= {SCORE: middle} | {
+        item.label: float(found)
+        for item in bundle.columns
+        if isinstance(found := values[item.name].value, float) and math.isfinite(found)
+    }
+    risk, low, high = (_risk(value) for value in linear)
     prediction = Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=bundle.name,
@@ -186,19 +230,41 @@ def predict_networks(
         low=low,
         high=high,
         level=level,
-        linear_predictor=intercept + slope * middle,
+        linear_predictor=linear[0],
         cutoff=bundle.cutoff,
         group="no risk groups" if math.isnan(bundle.cutoff) else "high risk" if risk >= bundle.cutoff else "low risk",
-        values={},
+        values={item.label: values[item.name].shown for item in bundle.columns},
         radscore=None,
         points=None,
         total_points=None,
         shares=(),
-        warnings=(warning, *cut_warning(bundle.crop, voi), *notes),
+        warnings=(*outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
+        interval_of=INTERVAL,
     )
     return NetworkPrediction(prediction, tumor, reference.with_array(uncrop(heat, grid, reference.geometry)))
+
+
+def _covariates(bundle: NetworkBundle, values: Mapping[str, ClinicalValue]) -> npt.NDArray[np.float64] | None:
+    """The clinical values as the networks read them, (p,)."""
+    if not bundle.columns:
+        return None
+    parts = [numeric_columns(pd.Series([values[item.name].value]), item) for item in bundle.columns]
+    return np.asarray(pd.concat(parts, axis=1).to_numpy(dtype=float)[0])
+
+
+def _log_odds(bundle: NetworkBundle, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scores of the networks on the scale of the recalibration; averaged as in the study (`apply_frozen`)."""
+    if bundle.networks[0].spec.outcome != "binary":
+        return scores
+    inside = np.clip(scores, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def _limited(bundle: NetworkBundle, value: float) -> float:
+    """Log odds within the limits that the study's recalibration knows."""
+    return max(-_LIMIT, min(_LIMIT, value)) if bundle.networks[0].spec.outcome == "binary" else value
 
 
 def _risk(lp: float) -> float:

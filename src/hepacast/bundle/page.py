@@ -8,6 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from hepacast.bundle.model import Bundle
+from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.prediction import Prediction, conformal_text, horizon_text
 from hepacast.compute.files import atomic_path
 from hepacast.figures.nomogram import draw_nomogram
@@ -19,7 +20,9 @@ MAX_SHARES = 10
 _WIDTH_MM = 174.0
 
 
-def write_page(bundle: Bundle, prediction: Prediction, path: str | Path, *, overlay: Path | None = None) -> Path:
+def write_page(
+    bundle: Bundle | NetworkBundle, prediction: Prediction, path: str | Path, *, overlay: Path | None = None
+) -> Path:
     """Write the page.
 
     Parameters
@@ -61,7 +64,7 @@ def write_page(bundle: Bundle, prediction: Prediction, path: str | Path, *, over
     return path
 
 
-def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path | None) -> list[Any]:
+def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path, overlay: Path | None) -> list[Any]:
     from reportlab.lib import colors
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.lib.units import mm
@@ -88,7 +91,7 @@ def _story(bundle: Bundle, prediction: Prediction, scratch: Path, overlay: Path 
     if rows:
         story += [Table(rows, colWidths=[70 * mm, 100 * mm], hAlign="LEFT"), Spacer(1, 2 * mm)]
     story += [Paragraph(f"<b>Caution.</b> {escape(text)}", body) for text in item.warnings]
-    if bundle.nomogram is not None and item.points is not None:
+    if isinstance(bundle, Bundle) and bundle.nomogram is not None and item.points is not None:
         figure = draw_nomogram(_with_example(bundle.nomogram, item))
         story += [Spacer(1, 2 * mm), _picture(figure, scratch / "nomogram")]
     if item.shares:
@@ -132,7 +135,7 @@ def _meaning(item: Prediction) -> str:
         text = f"Risk of the event by {last.time:g} {last.unit}. {risks[:1].upper() + risks[1:]}"
         return f"{text} (uncertainty of coefficients and baseline). {group}"
     limits = f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%}"
-    return f"{limits} (uncertainty of the model's coefficients). {group}"
+    return f"{limits} ({item.interval_of}). {group}"
 
 
 def _short(label: str) -> str:

@@ -65,6 +65,8 @@ class Prediction:
         Scores made from the image that the model reads, by name.
     conformal
         Which outcomes remain possible at the study's coverage, or why that cannot be said; None of networks.
+    interval_of
+        What the interval is made of.
     """
 
     outcome: str
@@ -87,6 +89,7 @@ class Prediction:
     horizons: tuple[HorizonRisk, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     conformal: ConformalAnswer | None = None
+    interval_of: str = "uncertainty of the model's coefficients"
     hepacast: str = hepacast.__version__
     notice: str = NOTICE
 

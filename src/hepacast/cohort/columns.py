@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import pandas as pd
+
 from hepacast.cohort.headers import split_header
 from hepacast.cohort.numbers import normalize_text
 from hepacast.cohort.quantities import Quantity, find_quantity, get_quantity, is_unit_of, known_units
@@ -228,6 +230,16 @@ def levels_meant(spec: ColumnSpec, words: Iterable[object]) -> set[str]:
             )
         meant.add(level)
     return meant
+
+
+def numeric_columns(values: pd.Series, spec: ColumnSpec) -> pd.DataFrame:
+    """A column as numbers: levels of a categorical one become 0/1 columns, without the first; unknown ones NaN."""
+    if spec.kind != "categorical":
+        return pd.to_numeric(values, errors="coerce").astype(float).to_frame(spec.name)
+    levels = {
+        f"{spec.name}: {level}": (values == level).astype(float).mask(values.isna()) for level in spec.level_names[1:]
+    }
+    return pd.DataFrame(levels, index=values.index)
 
 
 def word_key(word: object) -> str:

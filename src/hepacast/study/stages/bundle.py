@@ -13,10 +13,9 @@ from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
 from hepacast.study.context import Context
-from hepacast.study.stages.deep_bundle import write_network_bundle
+from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion_frozen import read_fusion
 from hepacast.study.stages.modelling import require_frozen
-from hepacast.study.stages.preprocessing import LANDMARKS
 from hepacast.study.stages.radiomics import load_settings
 
 FILE = "model.hepacast"
@@ -51,21 +50,8 @@ def make_bundle(context: Context) -> Bundle:
         nomogram=_without_example(described.get("nomogram")),
         card=_card(context, described, survival=isinstance(models, FrozenSurvivalModels)),
         networks=networks,
-        preprocessing=_preprocessing(context),
+        preprocessing=preprocessing_of(context),
     )
-
-
-def _preprocessing(context: Context) -> dict[str, Any] | None:
-    """What is done to a new patient's MR images; of the training patients, Nyul's landmarks are means."""
-    images = context.study.images
-    if images is None or images.preprocessing is None:
-        return None
-    landmarks = context.out / "preprocessing" / LANDMARKS
-    return {
-        "reference": images.reference,
-        "rules": images.preprocessing.model_dump(mode="json"),
-        "landmarks": read_json(landmarks) if landmarks.is_file() else None,
-    }
 
 
 def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:

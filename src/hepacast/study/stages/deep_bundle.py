@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import hepacast
-from hepacast.bundle.networks import NetworkBundle
-from hepacast.compute.files import read_json, write_text
+from hepacast.bundle.networks import SCORE, NetworkBundle
+from hepacast.compute.files import read_json
 from hepacast.deep import CropSpec, TrainedNetwork
+from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.study.context import Context
+from hepacast.study.stages.deep import log_odds
+from hepacast.study.stages.deep_inputs import DeepData, load_data
+from hepacast.study.stages.preprocessing import LANDMARKS
 
 FILE = "networks.hepacast"
 
 
 def write_network_bundle(context: Context, folder: Path) -> None:
-    """Write ``networks.hepacast`` of the main network; a note where it cannot be applied to an image alone."""
+    """Write ``networks.hepacast`` of the main network."""
     results = context.out / "deep"
     if context.study.deep is None or not (results / "deep.json").is_file() or context.study.images is None:
         return
@@ -23,23 +30,63 @@ def write_network_bundle(context: Context, folder: Path) -> None:
     if not content["models"]:
         return
     images = context.study.images
-    if context.study.deep.network.covariates or images.preprocessing is not None:
-        write_text(folder / "no-networks.txt", "Networks with covariates or preprocessed MR cannot be bundled yet.\n")
-        return
     name = list(content["models"])[-1]
     entry = content["models"][name]
     files = sorted((results / "networks").glob(f"{entry['kind']}-*.safetensors"))
-    crop: dict[str, Any] = content["crop"]
+    named: dict[str, Any] = content["crop"]
+    crop = CropSpec.model_validate(named | {"channels": named["channels"] or list(images.sequences)})
+    sequences = {key: item.modality for key, item in images.sequences.items()}
+    data = load_data(context)
+    wanted = context.study.deep.network.covariates
+    specs = {spec.name: spec for spec in data.cohort.table.specs}
     NetworkBundle(
         name=name,
-        crop=CropSpec.model_validate(crop | {"channels": crop["channels"] or list(images.sequences)}),
-        sequences={key: item.modality for key, item in images.sequences.items()},
+        crop=crop,
+        sequences=sequences,
         labels=images.segmentation.labels,
         calibration=(entry["calibration"][0], entry["calibration"][1]),
         cutoff=float("nan") if entry["cutoff"] is None else float(entry["cutoff"]),
         networks=tuple(TrainedNetwork.load(file) for file in files),
         card=_card(context, name),
+        structure=context.study.deep.structure,
+        columns=tuple(specs[item] for item in wanted),
+        preprocessing=preprocessing_of(context),
+        seen=_seen(context, data, crop, sequences, entry["kind"]),
     ).write(folder / FILE)
+
+
+def _seen(
+    context: Context, data: DeepData, crop: CropSpec, sequences: Mapping[str, str], kind: str
+) -> dict[str, tuple[float, float]]:
+    """What the training patients look like: of their crops, of their clinical numbers, of the networks' score."""
+    assert context.study.deep is not None
+    rows, options = data.rows("training"), context.study.deep
+    facts = [
+        crop_facts(data.crops[row], data.drawn[row], data.spacing[row], crop, options.structure, sequences)
+        for row in rows
+    ]
+    found = ranges_of(facts)
+    patients = [data.patients[row] for row in rows]
+    for spec in data.cohort.table.specs:
+        if spec.name in options.network.covariates and spec.kind == "numeric":
+            values = data.cohort.table.frame[spec.name].reindex(patients)
+            found |= ranges_of({spec.label: float(value)} for value in values.astype(float))
+    scores = pd.read_parquet(context.out / "deep" / "features.parquet")[f"{kind}:score"].reindex(patients)
+    lps = log_odds(scores.to_numpy(dtype=float), options.network.outcome)
+    return found | ranges_of({SCORE: float(value)} for value in lps)
+
+
+def preprocessing_of(context: Context) -> dict[str, Any] | None:
+    """What is done to a new patient's MR images; of the training patients, Nyul's landmarks are means."""
+    images = context.study.images
+    if images is None or images.preprocessing is None:
+        return None
+    landmarks = context.out / "preprocessing" / LANDMARKS
+    return {
+        "reference": images.reference,
+        "rules": images.preprocessing.model_dump(mode="json"),
+        "landmarks": read_json(landmarks) if landmarks.is_file() else None,
+    }
 
 
 def _card(context: Context, name: str) -> dict[str, Any]:

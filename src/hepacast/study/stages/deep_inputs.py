@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.cohort import BinaryOutcome, Cohort, ColumnSpec
+from hepacast.cohort import BinaryOutcome, Cohort
+from hepacast.cohort.columns import numeric_columns
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import atomic_path, read_json
 from hepacast.compute.hashing import hash_file, hash_value
@@ -161,15 +162,8 @@ def covariate_table(cohort: Cohort, names: list[str]) -> pd.DataFrame | None:
                 expected="a numeric, binary or categorical column that is known before the event",
                 where="deep.network.covariates",
             )
-        parts.append(_columns(cohort.table.frame[name], spec))
+        parts.append(numeric_columns(cohort.table.frame[name], spec))
     return pd.concat(parts, axis=1)
-
-
-def _columns(values: pd.Series, spec: ColumnSpec) -> pd.DataFrame:
-    if spec.kind != "categorical":
-        return pd.to_numeric(values, errors="coerce").astype(float).to_frame(spec.name)
-    made = {f"{spec.name}: {level}": (values == level).astype(float) for level in spec.level_names[1:]}
-    return pd.DataFrame(made, index=values.index).where(values.notna().to_numpy()[:, None])
 
 
 @dataclass(frozen=True)

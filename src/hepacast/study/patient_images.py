@@ -1,0 +1,175 @@
+"""A new patient's images as a bundle wants them: read by sequence, preprocessed, with masks given or made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepacast.compute.progress import Reporter
+from hepacast.errors import BundleError, ImageError, StudyFileError
+from hepacast.imaging import Volume
+from hepacast.imaging.io import read_mask, read_volume
+from hepacast.segmentation.base import LabelMapResult
+from hepacast.study.one_image import label_values, run_segmenter, with_unions
+
+#: One image, or several: paths by sequence, or texts ``NAME=PATH``.
+Images = str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a bundle wants of images.
+
+    Parameters
+    ----------
+    sequences
+        Modality by sequence.
+    labels
+        Label values of the study's mask files.
+    preprocessing
+        Of MR images first (`Bundle.preprocessing`), or None.
+    """
+
+    sequences: Mapping[str, str]
+    labels: Mapping[str, int]
+    preprocessing: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """The images with their masks, which lie on the first one's grid; `labelmap` only where a segmenter made it."""
+
+    volumes: dict[str, Volume]
+    masks: dict[str, Volume]
+    notes: tuple[str, ...] = ()
+    labelmap: LabelMapResult | None = None
+
+    @property
+    def volume(self) -> Volume:
+        """The image on which the masks are shown."""
+        return next(iter(self.volumes.values()))
+
+
+def outlined_images(
+    wanted: Wanted, images: Images, mask: str | Path | None, labels: str, segmenter: str, say: Reporter
+) -> Outlined:
+    """Read, preprocess and outline one patient's images.
+
+    Parameters
+    ----------
+    images, mask, labels, segmenter
+        As in `predict_patient`.
+
+    Raises
+    ------
+    HepacastError
+        An image is missing, cannot be read or preprocessed, or nothing is found in it.
+    """
+    volumes = read_images(images, wanted.sequences)
+    if wanted.preprocessing is None:
+        return outline(wanted.labels, volumes, mask, labels, segmenter, say)
+    return preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
+
+
+def read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volume]:
+    """Images by sequence, in the bundle's order.
+
+    Raises
+    ------
+    StudyFileError
+        It cannot be told which sequence an image is, or one is given twice.
+    """
+    known = list(sequences)
+    if isinstance(given, str | Path):
+        given = [given]
+    pairs: list[tuple[str, str | Path]] = []
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    else:
+        for item in given or ():
+            name, sign, rest = str(item).partition("=")
+            named = bool(sign) and name.strip() in sequences
+            # An image without a name is the only one.
+            only = known[0] if len(known) == 1 else "image" if not known else ""
+            pairs.append((name.strip(), rest.strip()) if named else (only, item))
+    found: dict[str, Volume] = {}
+    for name, path in pairs:
+        if known and name not in sequences:
+            raise StudyFileError(
+                "It is not told which sequence an image is.",
+                expected="; ".join(f"--image {item}=PATH" for item in known),
+                found=str(path),
+            )
+        if name in found:
+            raise StudyFileError(f"Two images of the sequence {name!r} are given.", found=str(path))
+        found[name] = read_volume(path)
+    return {name: found[name] for name in (known or found) if name in found}
+
+
+def pairs_of(items: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for item in items:
+        name, sign, value = item.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise StudyFileError("A clinical value is written as name=value.", found=item)
+        if name.strip() in pairs:
+            raise StudyFileError(f"The clinical value {name.strip()!r} is given twice.", found=item)
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def preprocessed(
+    wanted: Wanted,
+    entry: Mapping[str, Any],
+    volumes: dict[str, Volume],
+    mask: str | Path | None,
+    labels: str,
+    segmenter: str,
+    say: Reporter,
+) -> Outlined:
+    """MR images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
+    from hepacast.study.mr_images import finish_patient
+    from hepacast.study.schema.preprocessing import Preprocessing
+
+    reference, rules = str(entry["reference"]), Preprocessing.model_validate(entry["rules"])
+    missing = [name for name in wanted.sequences if name not in volumes]
+    if missing:
+        raise BundleError(
+            "An image is missing.",
+            expected="; ".join(f"--image {name}=PATH" for name in wanted.sequences),
+            found=", ".join(volumes) or "none",
+        )
+    drawn = {} if mask is None else _given_masks(mask, labels, wanted.labels, volumes[reference])
+    say.say("preprocessing: bias field, registration, intensity scale")
+    finished, masks = finish_patient(volumes, drawn, reference, rules, entry["landmarks"])
+    finished = {reference: finished[reference]} | finished
+    if mask is not None:
+        return Outlined(finished, with_unions(masks))
+    return outline(wanted.labels, finished, None, labels, segmenter, say)
+
+
+def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume: Volume) -> dict[str, Volume]:
+    """Structures of a mask file, named by the user or as in the study."""
+    given = label_values(pairs_of([item for item in labels.split(",") if item])) or dict(known)
+    return read_mask(mask, given or None, reference=volume)
+
+
+def outline(
+    known: Mapping[str, int],
+    volumes: dict[str, Volume],
+    mask: str | Path | None,
+    labels: str,
+    segmenter: str,
+    say: Reporter,
+) -> Outlined:
+    """The masks: given, or made by the segmenter from the first image."""
+    volume = next(iter(volumes.values()))
+    if mask is not None:
+        return Outlined(volumes, with_unions(_given_masks(mask, labels, known, volume)))
+    result = run_segmenter(volume, segmenter, reporter=say)
+    note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
+    if not any(result.mask(name).array.any() for name in result.structures):
+        raise ImageError("The segmenter found nothing in this image.", remedy="give a mask with --mask")
+    return Outlined(volumes, with_unions(result.masks()), (note, *result.notes), result)
