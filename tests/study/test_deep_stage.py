@@ -32,7 +32,7 @@ CHANGES = {
 
 
 def test_the_demo_is_a_legal_study_and_its_truth_is_told() -> None:
-    study = Study.model_validate(demo_study(1, "planted", {}))
+    study = Study.model_validate(demo_study(1, "planted", "given", {}))
     assert study.deep is not None
     assert study.deep.spec.network.pooled_levels == 2
     bayes = {"combined": 0.9, "clinical": 0.6}

@@ -103,7 +103,7 @@ def demo(
     effect: Annotated[str, typer.Option(help="planted: a known truth; none: nothing to find.")] = "planted",
     seed: Annotated[int | None, typer.Option(help="Seed of the virtual cohort and of the study.")] = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="ptlf only. nnunet: trained here; given: expert masks for all.")
+        str | None, typer.Option(help="ptlf, tace-response. nnunet: trained here; given: masks for all.")
     ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,

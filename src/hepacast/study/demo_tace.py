@@ -69,7 +69,8 @@ def run_demo(
     seed
         Of the cohort and of the study.
     segmenter
-        Not used here: every patient has a mask.
+        ``given``, the default: every patient has a mask. ``nnunet``: nnU-Net is trained on the expert masks, its masks
+        are the study's, and its Dice stands beside the networks' own.
     workers
         Processes; the numbers do not depend on it.
     changes
@@ -78,12 +79,12 @@ def run_demo(
     Raises
     ------
     StudyFileError
-        An unknown effect, or a segmenter is asked for.
+        An unknown effect or segmenter.
     """
-    if effect not in ("planted", "none") or segmenter not in (None, "given"):
+    if effect not in ("planted", "none") or segmenter not in (None, "given", "nnunet"):
         raise StudyFileError(
             "The demo does not know this choice.",
-            expected="effect planted or none; no segmenter (all masks are given)",
+            expected="effect planted or none; segmenter given or nnunet",
             found=f"effect {effect}, segmenter {segmenter}",
         )
     folder, say = Path(out), reporter or SilentReporter()
@@ -97,7 +98,7 @@ def run_demo(
         "seed": seed,
     }
     _make(folder / "cohort", settings, workers, say)
-    study = demo_study(seed, effect, changes or {})
+    study = demo_study(seed, effect, segmenter or "given", changes or {})
     write_text(folder / "cohort" / "study.yaml", render_study(study))
     return run_study(folder / "cohort", out=folder / "results", workers=workers, reporter=say)
 
@@ -151,7 +152,7 @@ def planted_truth(truth: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def demo_study(seed: int, effect: str, changes: dict[str, Any]) -> dict[str, Any]:
+def demo_study(seed: int, effect: str, segmenter: str, changes: dict[str, Any]) -> dict[str, Any]:
     """The study file of the demo: recipe tace-response with small networks and fewer features."""
     study = recipe_values("tace-response")
     suffix = "" if effect == "planted" else " with nothing planted"
@@ -161,6 +162,12 @@ def demo_study(seed: int, effect: str, changes: dict[str, Any]) -> dict[str, Any
     study["cohort"]["truth"] = "planted.json"
     study["deep"] = DEMO_DEEP
     study["features"]["settings"] = "early-recurrence"
+    if segmenter == "nnunet":
+        study["images"]["segmentation"] |= {
+            "source": "nnunet",
+            "masks": "expert/{patient}.nii.gz",
+            "nnunet": {"preset": "demo", "folds": 5, "test_fraction": 0.0, "apply_folds": 2},
+        }
     # Fewer refits than a real study would want, so that the demo ends in minutes.
     study["modelling"]["validation"] = {"folds": 5, "repeats": 2, "bootstrap": 0, "usual_way": False}
     for key, value in changes.items():

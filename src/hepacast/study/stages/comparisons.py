@@ -44,7 +44,7 @@ def _segmentation(context: Context, cohort: Cohort, frame: pd.DataFrame, specs: 
     labelled = labelled_patients(context, cohort.patients)
     if not labelled:
         return None
-    held_out = set(test_patients(context, labelled))
+    held_out = set(test_patients(context, cohort, labelled))
     labels = pd.Series(["test" if p in held_out else "training" for p in labelled], index=labelled, name="part")
     order = [name for name in ("training", "test") if (labels == name).any()]
     return _comparison(frame.loc[labelled], labels, order, specs)

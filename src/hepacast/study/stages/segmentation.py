@@ -67,13 +67,17 @@ def labelled_patients(context: Context, patients: list[str]) -> list[str]:
     return [p for p in patients if masks is not None and context.path(masks, patient=p).exists()]
 
 
-def test_patients(context: Context, labelled: list[str]) -> list[str]:
-    """The labelled patients that are held out from training the network: drawn by the seed, whatever their order."""
+def test_patients(context: Context, cohort: Cohort, labelled: list[str]) -> list[str]:
+    """The labelled patients that are held out from training the network.
+
+    A share of the training set's, drawn by the seed whatever their order, and everybody of the other sets: what is
+    validated there is the whole chain, and the network belongs to it.
+    """
     options = images_of(context).segmentation.nnunet
-    ordered = sorted(labelled)
+    ordered = [patient for patient in sorted(labelled) if cohort.sets[patient] == "training"]
     count = round(options.test_fraction * len(ordered))
     drawn = rng(context.study.seed, "segmentation-test").permutation(len(ordered))[:count]
-    return sorted(ordered[i] for i in drawn)
+    return sorted([*(ordered[i] for i in drawn), *(set(labelled) - set(ordered))])
 
 
 def write(context: Context, folder: Path) -> None:
@@ -200,14 +204,14 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
 
     options = images_of(context).segmentation
     labelled = labelled_patients(context, cohort.patients)
-    if len(labelled) < options.nnunet.folds * 2:
+    held_out = set(test_patients(context, cohort, labelled))
+    if len(labelled) - len(held_out) < options.nnunet.folds * 2:
         raise StudyFileError(
-            "Too few patients have an expert mask to train a network.",
-            expected=f"at least {options.nnunet.folds * 2}",
-            found=f"{len(labelled)} masks at {options.masks}",
+            "Too few patients of the training set have an expert mask to train a network.",
+            expected=f"at least {options.nnunet.folds * 2}, without the test patients",
+            found=f"{len(labelled) - len(held_out)} of {len(labelled)} masks at {options.masks}",
             remedy="outline more patients, or use another source of masks",
         )
-    held_out = set(test_patients(context, labelled))
     assert options.masks is not None
     cases = {
         p: TrainingCase(p, image_path(context, p), context.path(options.masks, patient=p), options.labels)
