@@ -48,7 +48,7 @@ def networks() -> ImageNetworks:
     for seed in (1, 2):
         state = new_network(spec, 1, 0, seed).state_dict()
         made.append(TrainedNetwork(spec.network, 1, {name: value.numpy() for name, value in state.items()}))
-    return ImageNetworks("ResNet-10 3D", CROP, tuple(made))
+    return ImageNetworks("ResNet-10 3D", CROP, tuple(made), {"arterial, mean of tumor (HU)": (20.0, 140.0)})
 
 
 @pytest.fixture(scope="module", params=["svm", "extra_trees"])
@@ -134,10 +134,13 @@ def test_strange_images_are_told(fused) -> None:
     features = measure_features(bundle, {"x": bright}, {"tumor": tumor})
     told = predict(bundle, {"age": "60"}, features).warnings
     assert any("original_firstorder" in text and "outside the training range" in text for text in told)
-    assert image_notes(bundle, {"tumor": tumor}) == ()
+    assert image_notes(bundle, {"x": image}, {"tumor": tumor}) == ()
+    (unlike,) = image_notes(bundle, {"x": bright}, {"tumor": tumor})
+    assert unlike.startswith("arterial, mean of tumor (HU)")
+    assert unlike.endswith("outside the training range, 20 to 140")
     large = tumor.with_array(np.ones(GRID.shape, dtype=bool))
-    assert any("longer than the crop" in text for text in image_notes(bundle, {"tumor": large}))
-    assert image_notes(bundle, {"tumor": large}, model="Clinical") == ()
+    assert any("longer than the crop" in text for text in image_notes(bundle, {"x": image}, {"tumor": large}))
+    assert image_notes(bundle, {"x": image}, {"tumor": large}, model="Clinical") == ()
 
 
 def test_the_file_holds_arrays_and_no_patient(fused, tmp_path: Path) -> None:

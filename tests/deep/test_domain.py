@@ -6,7 +6,7 @@ import pytest
 from hepacast.deep import CropSpec
 from hepacast.deep.domain import crop_facts, outside, ranges_of
 
-SPEC = CropSpec(voi="tumor", size=(8, 8, 8), channels=["arterial", "T2"], window=(-100.0, 300.0))
+SPEC = CropSpec(voi="tumor", size=(8, 8, 8), channels=["arterial", "T2"], window=(100.0, 400.0))
 SEQUENCES = {"arterial": "CT", "T2": "MR"}
 
 

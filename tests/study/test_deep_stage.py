@@ -20,7 +20,7 @@ pytest.importorskip("torch")
 NETWORKS = ("single-task network", "multi-task network")
 CHANGES = {
     "deep.training": {"epochs": 1, "batch": 8, "inner_fraction": 0.0},
-    "deep.network": {"encoder": "resnet10", "width": 4, "stages": 2, "features": 4},
+    "deep.network": {"encoder": "resnet10", "width": 4, "stages": 2, "features": 4, "covariates": ["alb", "ctp"]},
     "deep.crop": {"voi": "largest(tumor)", "size": [16, 16, 16], "size_mm": [96.0, 96.0, 96.0]},
     "deep.explained": 1,
     "deep.permutations": 1,
@@ -53,7 +53,14 @@ def test_unknown_choices_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyFileError):
         run_demo(tmp_path, effect="some")
     with pytest.raises(StudyFileError):
-        run_demo(tmp_path, segmenter="nnunet")
+        run_demo(tmp_path, segmenter="builtin")
+
+
+def test_with_nnunet_the_demo_trains_on_the_expert_masks() -> None:
+    study = Study.model_validate(demo_study(1, "planted", "nnunet", {}))
+    assert study.images is not None
+    assert study.images.segmentation.source == "nnunet"
+    assert study.images.segmentation.masks == "expert/{patient}.nii.gz"
 
 
 def test_recalibration_finds_the_slope_and_never_turns_the_order() -> None:
@@ -123,12 +130,15 @@ def test_the_report_has_the_section_and_the_bundle_predicts(results: Path, tmp_p
     for text in ("Deep networks", "Multi-task network", "Tumor masks of the networks", "Grad-CAM"):
         assert text in page
     cohort = results.parent / "cohort"
+    person = pd.read_csv(cohort / "clinical.csv", dtype=str).set_index("patient").loc["T060"]
     predicted = predict_patient(
         results / "bundle" / "networks.hepacast",
         image=cohort / "images" / "T060.nii.gz",
         mask=cohort / "masks" / "T060.nii.gz",
+        labs=[f"alb={person['ALB (g/L)']}", f"ctp={person['CTP']}"],
         out=tmp_path / "one",
     )
+    assert (tmp_path / "one" / "prediction.pdf").stat().st_size > 5000
     table = pd.read_parquet(results / "modelling" / "predictions.parquet")
     row = table[(table["patient"] == "T060") & (table["model"] == "multi-task network")]
     assert predicted.risk == pytest.approx(float(row["risk"].iloc[0]), abs=1e-6)

@@ -21,7 +21,7 @@ def scores():
         seen_by_nobody = [*folds.index[folds.isin((a, b))], *others]
         logits[a, b] = pd.Series(10.0 * a + b, index=seen_by_nobody)
         features[a, b] = pd.DataFrame({"deep:1": 10.0 * a + b, "deep:2": -1.0}, index=seen_by_nobody)
-    return NetworkScores(folds, {"net": logits}, {"net": features}, {})
+    return NetworkScores(folds, {"net": logits}, {"net": features}, {}, {})
 
 
 @pytest.mark.parametrize("outer", range(FOLDS))
@@ -91,7 +91,8 @@ def test_every_training_leaves_its_pair_and_all_strangers_out(monkeypatch, tmp_p
         seen.extend(jobs)
         return [_Fake(job.rows) for job in jobs]
 
-    monkeypatch.setattr(fusion_networks, "_crops", lambda *arguments: crops)
+    facts = {patient: {"volume": float(number)} for number, patient in enumerate([*patients, *others])}
+    monkeypatch.setattr(fusion_networks, "_crops", lambda *arguments: (crops, facts))
     monkeypatch.setattr(fusion_networks, "train_jobs", train)
     context = SimpleNamespace(study=study, cache=tmp_path, workers=1, reporter=SilentReporter())
     found = fusion_networks.network_scores(context, study.fusion, outcome, folds, others)
@@ -102,6 +103,7 @@ def test_every_training_leaves_its_pair_and_all_strangers_out(monkeypatch, tmp_p
         kept = {int(row) for row in job.rows}
         assert kept == {i for i in range(16) if folds.iloc[i] not in pair}
     assert found.names == ["ResNet-18 3D", "ResNet-34 3D"]
+    assert found.seen == {"volume": (0.0, float(len(patients) - 1))}  # the strangers' are not in it
     final = found.scores("ResNet-18 3D", None)
     assert set(final.index) == {*patients, *others}
     # the same initial weights for all trainings of a network, other ones for the other network

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.deep import CropSpec, TrainedNetwork, crop_patient
+from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient
+from hepacast.deep.domain import crop_facts, outside
 from hepacast.deep.readings import mean_readings
 from hepacast.errors import BundleError
 from hepacast.imaging import Volume
@@ -41,11 +42,14 @@ class ImageNetworks:
         How the crop is made; its `channels` are the sequences.
     networks
         The trainings.
+    seen
+        Smallest and largest value of what `crop_facts` measures in the training patients' crops.
     """
 
     name: str
     crop: CropSpec
     networks: tuple[TrainedNetwork, ...]
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     def columns(
         self, images: Mapping[str, Volume], masks: Mapping[str, Volume], modalities: Mapping[str, str]
@@ -66,22 +70,34 @@ class ImageNetworks:
         ImageError
             The structure to center on is missing or empty, or a sequence is missing.
         """
-        voi = VoiExpression.parse(self.crop.voi).evaluate(masks)
-        crop = crop_patient(images, {**masks, self.crop.voi: voi}, self.crop, modalities=modalities)
+        crop = self._crop(images, masks, modalities)[0]
         row = mean_readings(self.networks, crop[None], ["patient"]).iloc[0]
         return {DL_SCORE: float(row["log odds"])} | {
             str(name): float(value) for name, value in row.items() if str(name).startswith(DEEP_PREFIX)
         }
 
-    def cut(self, masks: Mapping[str, Volume]) -> list[str]:
-        """A warning where the crop does not hold the whole VOI."""
-        return cut_warning(self.crop, VoiExpression.parse(self.crop.voi).evaluate(masks))
+    def warnings(
+        self, images: Mapping[str, Volume], masks: Mapping[str, Volume], modalities: Mapping[str, str]
+    ) -> list[str]:
+        """Says where the crop does not hold the whole VOI, or is unlike those of the training patients."""
+        crop, voi = self._crop(images, masks, modalities)
+        grid = crop_geometry(voi, self.crop)
+        facts = crop_facts(crop, crop_mask(voi, grid), grid.spacing, self.crop, self.crop.voi, modalities)
+        return [*outside(facts, self.seen), *cut_warning(self.crop, voi)]
+
+    def _crop(
+        self, images: Mapping[str, Volume], masks: Mapping[str, Volume], modalities: Mapping[str, str]
+    ) -> tuple[npt.NDArray[np.float32], Volume]:
+        """The crop and the VOI on which it is centered."""
+        voi = VoiExpression.parse(self.crop.voi).evaluate(masks)
+        return crop_patient(images, {**masks, self.crop.voi: voi}, self.crop, modalities=modalities), voi
 
     def document(self) -> dict[str, Any]:
         """JSON document without the weights. Of times, the bundle would not be the same twice."""
         return {
             "name": self.name,
             "crop": self.crop.model_dump(mode="json"),
+            "seen": {name: list(limits) for name, limits in sorted(self.seen.items())},
             "networks": [network.to_json() | {"history": [], "facts": {}} for network in self.networks],
         }
 
@@ -107,4 +123,5 @@ class ImageNetworks:
             TrainedNetwork.from_parts(entry, tensors[f"network-{number}"])
             for number, entry in enumerate(document["networks"])
         )
-        return cls(str(document["name"]), CropSpec.model_validate(document["crop"]), networks)
+        crop = CropSpec.model_validate(document["crop"])
+        return cls(str(document["name"]), crop, networks, document.get("seen", {}))

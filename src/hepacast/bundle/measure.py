@@ -81,10 +81,15 @@ def measure_features(
     return {name: values[name] for name in wanted}
 
 
-def image_notes(bundle: Bundle, masks: Mapping[str, Volume], *, model: str | None = None) -> tuple[str, ...]:
-    """What speaks against relying on networks that see these masks; nothing where a model reads no network."""
+def image_notes(
+    bundle: Bundle, images: Mapping[str, Volume], masks: Mapping[str, Volume], *, model: str | None = None
+) -> tuple[str, ...]:
+    """What speaks against relying on networks that see this image; nothing where a model reads no network."""
     learned = any(name == DL_SCORE or name.startswith(DEEP_PREFIX) for name in bundle.feature_names(model))
-    return tuple(bundle.networks.cut(masks)) if learned and bundle.networks is not None else ()
+    if not learned or bundle.networks is None:
+        return ()
+    named = _sequences(bundle.features, images)
+    return tuple(bundle.networks.warnings(named, masks, bundle.features.sequences))
 
 
 def _radiomics(recipe: FeatureRecipe, named: Mapping[str, Volume], masks: Mapping[str, Volume]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ def _conformal(item: Prediction, style: Any) -> list[Any]:
 
 def _meaning(item: Prediction) -> str:
     """What the large number is, and the group."""
-    group = f"{item.group.capitalize()}: the cut-off, from training, is {item.cutoff:.1%}."
+    cutoff = f": the cut-off, from training, is {item.cutoff:.1%}" if math.isfinite(item.cutoff) else ""
+    group = f"{item.group.capitalize()}{cutoff}."
     if item.horizons:
         risks = "; ".join(horizon_text(entry, item.level) for entry in item.horizons)
         last = item.horizons[-1]

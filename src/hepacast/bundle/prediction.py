@@ -101,7 +101,7 @@ class Prediction:
         """For the terminal."""
         lines = [
             *self._risk_lines(),
-            f"  {self.group} (cut-off {self.cutoff:.1%}, from training); model: {self.model}",
+            f"  {self.group}{self._cutoff_text()}; model: {self.model}",
         ]
         if self.conformal is not None:
             lines.append(f"  {conformal_text(self.conformal)}")
@@ -113,6 +113,9 @@ class Prediction:
         lines += [f"  warning: {item}" for item in self.warnings]
         lines.append(f"  model bundle {self.bundle[:12]}, {self.study}")
         return "\n".join([*lines, self.notice])
+
+    def _cutoff_text(self) -> str:
+        return f" (cut-off {self.cutoff:.1%}, from training)" if math.isfinite(self.cutoff) else ""
 
     def _risk_lines(self) -> list[str]:
         if not self.horizons:

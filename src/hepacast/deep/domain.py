@@ -49,13 +49,13 @@ def crop_facts(
     if not voi.any():
         return {}
     found = {f"volume of {structure} in the crop (ml)": float(voi.sum() * math.prod(spacing) / 1000.0)}
-    low, high = spec.window
+    level, width = spec.window
     for name, channel in zip(spec.channels, crop, strict=False):
-        if float(np.ptp(channel)) == 0.0:
+        if not channel.any():  # all zeros stand in for a sequence that is missing
             continue
         windowed = (spec.normalize.get(name) or ("zscore" if modalities.get(name) == "MR" else "window")) == "window"
-        half, unit = ((high - low) / 2.0, "HU") if windowed else (1.0, "of the crop's scale")
-        middle = (low + high) / 2.0 if windowed else 0.0
+        half, unit = (width / 2.0, "HU") if windowed else (1.0, "of the crop's scale")
+        middle = level if windowed else 0.0
         found[f"{name}, mean of {structure} ({unit})"] = middle + half * float(channel[voi].mean())
         found[f"{name}, SD within {structure} ({unit})"] = half * float(channel[voi].std())
         if not voi.all():

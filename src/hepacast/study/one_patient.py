@@ -74,7 +74,7 @@ def predict_patient(
         outlined = outlined_images(wanted, image, mask, labels, segmenter, say)
         say.say("measuring features")
         features = measure_features(opened, outlined.volumes, outlined.masks, model=name)
-        notes = (*image_notes(opened, outlined.masks, model=name), *outlined.notes)
+        notes = (*image_notes(opened, outlined.volumes, outlined.masks, model=name), *outlined.notes)
     result = predict(opened, values, features, model=name, notes=notes)
     if out is not None:
         _write(opened, result, outlined, Path(out))

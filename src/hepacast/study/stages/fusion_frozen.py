@@ -41,7 +41,12 @@ def write_frozen(
         (folder / NETWORKS).mkdir()
         for number, network in enumerate(kept):
             network.save(folder / NETWORKS / f"network-{number}.safetensors")
-        entry["networks"] = {"name": best, "count": len(kept), "crop": _crop(context).model_dump(mode="json")}
+        entry["networks"] = {
+            "name": best,
+            "count": len(kept),
+            "crop": _crop(context).model_dump(mode="json"),
+            "seen": networks.seen,
+        }
     if models.parts:
         from safetensors.numpy import save_file
 
@@ -74,4 +79,4 @@ def read_fusion(folder: Path) -> tuple[FrozenFusion, ImageNetworks | None]:
         return models, None
     files = [folder / NETWORKS / f"network-{number}.safetensors" for number in range(used["count"])]
     trained = tuple(TrainedNetwork.load(file) for file in files)
-    return models, ImageNetworks(used["name"], CropSpec.model_validate(used["crop"]), trained)
+    return models, ImageNetworks(used["name"], CropSpec.model_validate(used["crop"]), trained, used["seen"])

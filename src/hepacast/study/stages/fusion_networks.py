@@ -14,11 +14,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.seeds import derive_seed
-from hepacast.deep import CropStore, DeepSpec, FoldJob, Targets, TrainedNetwork, crop_patient, fold_jobs, train_jobs
+from hepacast.deep import (
+    CropStore,
+    DeepSpec,
+    FoldJob,
+    Targets,
+    TrainedNetwork,
+    crop_geometry,
+    crop_mask,
+    crop_patient,
+    fold_jobs,
+    train_jobs,
+)
+from hepacast.deep.domain import Range, crop_facts, ranges_of
 from hepacast.deep.readings import feature_table, log_odds
 from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
@@ -40,12 +54,15 @@ class NetworkScores:
         By network, then by pair: a row a patient outside the pair's training.
     networks
         The trained networks, by name and pair.
+    seen
+        Smallest and largest value of what `crop_facts` measures in the training patients' crops.
     """
 
     folds: pd.Series
     logits: dict[str, dict[Pair, pd.Series]]
     features: dict[str, dict[Pair, pd.DataFrame]]
     networks: dict[str, dict[Pair, TrainedNetwork]]
+    seen: dict[str, Range]
 
     @property
     def names(self) -> list[str]:
@@ -93,7 +110,7 @@ def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: p
         Patients of other sets and cohorts, who are only predicted.
     """
     patients = [*outcome.index, *others]
-    crops = _crops(context, rules, patients)
+    crops, facts = _crops(context, rules, patients)
     targets = Targets(np.concatenate([outcome.to_numpy(dtype=float), np.full(len(others), np.nan)]))
     fold_of = np.concatenate([folds.to_numpy(dtype=int), np.full(len(others), -1)])
     pairs = list(combinations(sorted(folds.unique()), 2))
@@ -120,7 +137,7 @@ def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: p
             logits.setdefault(variant.name, {})[pair] = pd.Series(log_odds(applied), index=index)
             features.setdefault(variant.name, {})[pair] = feature_table(applied, index)
             networks.setdefault(variant.name, {})[pair] = network
-    return NetworkScores(folds, logits, features, networks)
+    return NetworkScores(folds, logits, features, networks, ranges_of(facts[str(item)] for item in outcome.index))
 
 
 def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
@@ -129,8 +146,8 @@ def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
     return DeepSpec.model_validate(content)
 
 
-def _crops(context: Context, rules: Fusion, patients: list[str]) -> CropStore:
-    """Crops of all patients in one file of the cache, named by everything that made them."""
+def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropStore, dict[str, dict[str, float]]]:
+    """Crops of all patients in one file of the cache, named by everything that made them, and what they look like."""
     images = images_of(context)
     rows = []
     for patient in patients:
@@ -139,8 +156,12 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> CropStore:
         rows.append([patient, prints, context.fingerprints.of(mask)])
     key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences)])
     path = context.cache / "fusion" / f"crops-{key[:32]}.npy"
-    if path.is_file():
-        return CropStore(path)
+    told = path.with_suffix(".json")
+    if path.is_file() and told.is_file():
+        return CropStore(path), read_json(told)
+    crop = rules.deep.crop.model_copy(update={"channels": rules.deep.crop.channels or list(images.sequences)})
+    voi = VoiExpression.parse(crop.voi)
+    facts: dict[str, dict[str, float]] = {}
     modalities = {name: item.modality for name, item in images.sequences.items()}
     with context.reporter.track("crops") as progress:
         done = 0
@@ -151,8 +172,16 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> CropStore:
             mask, labels = mask_of(context, patient)
             labelmap = read_labelmap(mask, labels)
             masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
+            masks[crop.voi] = voi.evaluate(masks)
+            made = crop_patient(volumes, masks, crop, modalities=modalities, patient=patient)
+            grid = crop_geometry(masks[crop.voi], crop)
+            drawn = crop_mask(masks[crop.voi], grid)
+            facts[patient] = crop_facts(made, drawn, grid.spacing, crop, crop.voi, modalities)
             done += 1
             progress(done, len(patients))
-            return crop_patient(volumes, masks, rules.deep.crop, modalities=modalities, patient=patient)
+            return made
 
-        return CropStore.build(path, patients, make)
+        path.unlink(missing_ok=True)
+        store = CropStore.build(path, patients, make)
+    write_json(told, facts)
+    return store, facts
