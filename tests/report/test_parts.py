@@ -190,3 +190,11 @@ def test_wrong_content_is_named(value: object, where: str) -> None:
     with pytest.raises(ResultsError) as caught:
         typed(Outer, value, "v")
     assert caught.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("multi-task network", "Multi-task network"), ("nnU-Net", "nnU-Net"), ("mRECIST response", "mRECIST response")],
+)
+def test_names_with_capitals_of_their_own_keep_them(text: str, shown: str) -> None:
+    assert fmt.capital(text) == shown

@@ -166,11 +166,13 @@ def draw_calibration(
     _corner_notes(axes, () if crowded else notes)
     if crowded and notes:
         # The data are in the corner: the notes stand above the plot.
-        axes.set_title(
-            "\n".join([notes[0], "; ".join(notes[1:])]).strip(), loc="right", fontsize=7, fontweight="normal", pad=7
+        text = "\n".join([notes[0], "; ".join(notes[1:])]).strip()
+        axes.annotate(
+            text, (1, 1), (0, 7), "axes fraction", textcoords="offset points", ha="right", va="bottom", fontsize=7
         )
     if title:
-        axes.set_title(title, loc="left")
+        # Above the notes where they stand above the plot.
+        axes.set_title(title, loc="left", pad=30 if crowded and notes else None)
     return figure
 
 

@@ -126,5 +126,8 @@ def plural(count: int, noun: str, many: str | None = None) -> str:
 
 
 def capital(text: str) -> str:
-    """First letter in upper case, the rest as it is."""
+    """First letter in upper case, the rest as it is; a name that has capitals of its own (nnU-Net) stays."""
+    first = text.split(" ", 1)[0]
+    if first[:1].islower() and any(letter.isupper() for letter in first[1:3]):
+        return text
     return text[:1].upper() + text[1:]

@@ -161,6 +161,8 @@ def fit_cox(
     score = float(zero[1] @ np.linalg.solve(zero[2], zero[1]))
     coef = beta / scale
     base_time, hazard = data.baseline(beta, efron=ties == "efron")
+    with np.errstate(over="ignore", invalid="ignore"):  # only where coefficients run away, see `baseline`
+        hazard = hazard * np.exp(-means @ coef)
     return CoxFit(
         labels,
         coef,
@@ -174,7 +176,7 @@ def fit_cox(
         ties,
         status,
         base_time,
-        hazard * np.exp(-means @ coef),
+        hazard,
     )
 
 
@@ -298,14 +300,21 @@ class _Sorted:
         return value, gradient, information
 
     def baseline(self, beta: Array, *, efron: bool) -> tuple[Array, Array]:
-        """Times and cumulative baseline hazard for the means of the columns."""
-        terms = self._terms(np.exp(self.x @ beta), efron)
-        jumps = np.add.reduceat(1.0 / terms.a0, self.first)
+        """Times and cumulative baseline hazard for the means of the columns.
+
+        Coefficients that run away (separation) give 0 or infinity here, and no warning: the fit's status tells.
+        """
+        eta = self.x @ beta
+        shift = eta.max()
+        terms = self._terms(np.exp(eta - shift), efron)
+        with np.errstate(divide="ignore", over="ignore"):
+            jumps = np.add.reduceat(np.exp(-shift) / terms.a0, self.first)
         return self.deaths[::-1].copy(), np.cumsum(jumps[::-1])
 
     def event_moments(self, beta: Array, *, efron: bool) -> list[tuple[float, Array, Array]]:
         """By event time: time, Schoenfeld residual (summed over deaths) and information."""
-        terms = self._terms(np.exp(self.x @ beta), efron)
+        eta = self.x @ beta
+        terms = self._terms(np.exp(eta - eta.max()), efron)  # the means and moments do not see the shift
         blocks = terms.second / terms.a0[:, None, None] - terms.mean[:, :, None] * terms.mean[:, None, :]
         information = np.add.reduceat(blocks, self.first)
         residual = np.add.reduceat(self.x[self.dead_rows] - terms.mean, self.first)

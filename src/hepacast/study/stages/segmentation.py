@@ -258,7 +258,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     content = {
         "source": "nnunet",
         "preset": plan.preset,
-        "description": f"{network['sentence']} Patients of the training had masks of the fold that had not seen them; "
+        "description": f"{network['sentence']}{_who(cohort, labelled)} Patients of the training had masks of the fold that had not seen them; "
         f"the others had the mean of {applied} of {plan.folds} folds.",
         "citations": network["citations"],
         "network": _network(network["network"], plan.preset),
@@ -268,6 +268,13 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     }
     content["overlays"] = _overlays(context, folder, outcomes, trained.rows)
     return content, outcomes
+
+
+def _who(cohort: Cohort, labelled: list[str]) -> str:
+    """A sentence where expert masks of other sets were there and not trained on."""
+    if all(cohort.sets[patient] == "training" for patient in labelled):
+        return ""
+    return " Only patients of the training set trained it; expert masks of the others tested it."
 
 
 def _network(facts: dict[str, Any], preset: str) -> dict[str, Any]:
