@@ -258,8 +258,8 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     content = {
         "source": "nnunet",
         "preset": plan.preset,
-        "description": f"{network['sentence']}{_who(cohort, labelled)} Patients of the training had masks of the fold that had not seen them; "
-        f"the others had the mean of {applied} of {plan.folds} folds.",
+        "description": f"{network['sentence']}{_who(cohort, labelled)} Patients of the training had masks of the fold "
+        f"that had not seen them; the others had the mean of {applied} of {plan.folds} folds.",
         "citations": network["citations"],
         "network": _network(network["network"], plan.preset),
         "metrics": trained.rows,
