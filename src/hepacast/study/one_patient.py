@@ -11,7 +11,7 @@ from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_netw
 from hepacast.bundle.page import write_page
 from hepacast.compute.files import atomic_folder, require_writable, write_json
 from hepacast.compute.progress import Reporter, SilentReporter
-from hepacast.errors import StudyFileError
+from hepacast.errors import BundleError, StudyFileError
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.segmentation.base import COMPOSITES
@@ -57,7 +57,10 @@ def predict_patient(
     """
     say = reporter or SilentReporter()
     if holds_networks(bundle):
-        return _by_networks(NetworkBundle.read(bundle), image, mask, labels, segmenter, labs, out, say)
+        networks = NetworkBundle.read(bundle)
+        if model not in (None, networks.name):
+            raise BundleError("The bundle has no such model.", expected=networks.name, found=str(model))
+        return _by_networks(networks, image, mask, labels, segmenter, labs, out, say)
     opened = Bundle.read(bundle)
     name = model or opened.main
     values = pairs_of(labs)

@@ -1,0 +1,70 @@
+"""A bundle of networks applied to one patient's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hepacast.bundle.networks import SCORE, NetworkBundle
+from hepacast.compute.files import read_json
+from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
+from hepacast.errors import BundleError, StudyFileError
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.io import write_volume
+from hepacast.study.one_patient import predict_patient
+
+pytest.importorskip("torch")
+
+GRID = Geometry((30, 28, 16), (3.0, 3.0, 5.0))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """``n.hepacast``, ``ct.nii.gz`` and ``mask.nii.gz``."""
+    from hepacast.deep.training import new_network
+
+    folder = tmp_path_factory.mktemp("one")
+    crop = CropSpec(voi="tumor", size=(8, 8, 8), size_mm=(40.0, 40.0, 40.0), channels=["arterial"])
+    spec = DeepSpec(crop=crop, network=NetworkSpec(encoder="resnet10", width=4, stages=2, features=4))
+    networks = [
+        TrainedNetwork(
+            spec.network,
+            1,
+            {name: value.numpy() for name, value in new_network(spec, 1, 0, seed).state_dict().items()},
+        )
+        for seed in (1, 2)
+    ]
+    card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
+    parts = ("net", crop, {"arterial": "CT"}, {"parenchyma": 1, "tumor": 2}, (0.0, 1.0), 0.5, tuple(networks), card)
+    NetworkBundle(*parts, seen={SCORE: (900.0, 901.0)}).write(folder / "n.hepacast")
+    generator = np.random.default_rng(4)
+    labels = np.zeros(GRID.shape, dtype=np.uint8)
+    labels[3:14, 5:24, 6:26] = 1
+    labels[6:11, 10:18, 12:20] = 2
+    write_volume(Volume(generator.normal(80, 30, GRID.shape).astype(np.int16), GRID), folder / "ct.nii.gz")
+    write_volume(Volume(labels, GRID), folder / "mask.nii.gz")
+    return folder
+
+
+def test_all_files_are_written_and_an_unlike_patient_is_told(files: Path, tmp_path: Path) -> None:
+    found = predict_patient(
+        files / "n.hepacast", image=files / "ct.nii.gz", mask=files / "mask.nii.gz", out=tmp_path / "one"
+    )
+    names = {item.name for item in (tmp_path / "one").iterdir()}
+    assert names == {"prediction.json", "prediction.pdf", "overlay.png", "grad-cam.nii.gz", "mask-networks.nii.gz"}
+    assert read_json(tmp_path / "one" / "prediction.json")["risk"] == found.risk
+    (told,) = [text for text in found.warnings if text.startswith(SCORE)]
+    assert told.endswith("outside the training range, 900 to 901")
+    assert "disagreement of the folds' networks" in found.interval_of
+
+
+def test_what_the_networks_cannot_use_is_refused(files: Path) -> None:
+    bundle, image = files / "n.hepacast", files / "ct.nii.gz"
+    with pytest.raises(BundleError, match="no such model"):
+        predict_patient(bundle, image=image, model="combined")
+    with pytest.raises(StudyFileError, match="read no clinical values"):
+        predict_patient(bundle, image=image, labs=["alb=38"])
+    with pytest.raises(StudyFileError, match="applied to an image"):
+        predict_patient(bundle)
