@@ -108,7 +108,12 @@ def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path
     if overlay is not None:
         from reportlab.platypus import Image
 
-        story.append(Image(str(overlay), width=120 * mm, height=60 * mm, kind="proportional"))
+        # Where nothing else is drawn the picture has the page's width.
+        width = 120.0 if item.shares else _WIDTH_MM
+        story += [
+            Spacer(1, 2 * mm),
+            Image(str(overlay), width=width * mm, height=width / 2 * mm, kind="proportional"),
+        ]
     story += [
         Spacer(1, 2 * mm),
         Paragraph(escape(f"Intended use: {bundle.card['intended_use']}"), small),
