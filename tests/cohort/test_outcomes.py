@@ -380,3 +380,16 @@ def test_survival_definition():
     outcome = derive_outcome(table(rows), "survival", mapping, event_values=[2], zero_times="exclude", unit="weeks")
     assert outcome.event.to_dict() == {"a": 0, "d": 1}
     assert set(outcome.unknown) == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("PTLF", "Risk of PTLF"),
+        ("Early recurrence", "Risk of early recurrence"),
+        ("Proliferative HCC", "Risk of proliferative HCC"),
+        ("mRECIST response", "Risk of mRECIST response"),
+    ],
+)
+def test_an_axis_of_risks_names_the_outcome(name, label):
+    assert BinaryOutcome(name, pd.Series([1, 0], index=["a", "b"])).risk_label == label

@@ -117,8 +117,13 @@ def test_study_d_predicts_a_patient_from_the_scanners_images(recurrence):
             predict_patient(
                 recurrence.bundle, image=images[:2], mask=mask, labs=values_of(out, "DL", patient), model="DL",
             )  # fmt: skip
+    opened = Bundle.read(recurrence.bundle)
+    seeing = next(name for name in opened.models.names if opened.needs_features(name))
     with pytest.raises(StudyFileError, match="which sequence"):
-        predict_patient(recurrence.bundle, image=images[0].partition("=")[2], mask=mask, model="DL")
+        predict_patient(
+            recurrence.bundle, image=images[0].partition("=")[2], mask=mask, labs=values_of(out, seeing, patient),
+            model=seeing,
+        )  # fmt: skip
 
 
 @pytest.mark.slow

@@ -76,6 +76,12 @@ class BinaryOutcome:
             )
 
     @property
+    def risk_label(self) -> str:
+        """Title of an axis of risks: ``Risk of early recurrence``, ``Risk of PTLF``."""
+        plain = self.name[1:2].islower() or len(self.name) == 1
+        return f"Risk of {self.name[:1].lower() + self.name[1:] if plain else self.name}"
+
+    @property
     def n(self) -> int:
         """Number of patients with a known outcome."""
         return len(self.values)

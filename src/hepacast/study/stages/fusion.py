@@ -289,8 +289,8 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     content["joined"] = {name: describe_logistic(item, analysis.words, level) for name, item in final.models.items()}
     frozen = FrozenModels(models=final.models, score=None, cutoffs=final.cutoffs)
     table = candidates.join(final.scores)
-    positive = analysis.cohort.outcome.positive  # type: ignore[union-attr]
-    nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], f"Risk of {positive}")
+    label = analysis.cohort.outcome.risk_label  # type: ignore[union-attr]
+    nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], label)
     risks = frozen.predict_risk(table)[main]
     patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
     row = table.loc[[patient]]

@@ -176,9 +176,9 @@ def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> d
     candidates = x[[item.name for item in analysis.predictors]]
     content = describe_models(fitted, candidates, y.to_numpy(), analysis.words, level)
     frozen, name = fitted.frozen_, fitted.frozen_.names[-1]
-    positive = analysis.cohort.outcome.positive  # type: ignore[union-attr]
+    label = analysis.cohort.outcome.risk_label  # type: ignore[union-attr]
     table = _scored(fitted, analysis.table)
-    nomogram = nomogram_of(frozen, name, analysis.words, table.loc[x.index], f"Risk of {positive}")
+    nomogram = nomogram_of(frozen, name, analysis.words, table.loc[x.index], label)
     risks = frozen.predict_risk(table)[name]
     patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
     row = table.loc[[patient]]
