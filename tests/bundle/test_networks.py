@@ -128,6 +128,7 @@ def test_clinical_values_enter_and_unlike_patients_are_told(patient, tmp_path: P
     unknown = networks[0].apply(_crop(opened, image, tumor), np.array([[np.nan, 1.0, 0.0]]))
     assert unknown.scores[0] == expected.scores[0]
     assert risk("NA", "B").risk == usual.risk
+    assert "Albumin: not known, the training mean stands in" in risk("NA", "B").warnings
     with pytest.raises(HepacastError, match="are missing"):
         predict_networks(opened, {"x": image}, {"tumor": tumor}, {"alb": "38"})
 

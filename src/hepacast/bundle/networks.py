@@ -238,7 +238,7 @@ def predict_networks(
         points=None,
         total_points=None,
         shares=(),
-        warnings=(*outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
+        warnings=(*_unknown(bundle, values), *outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
         interval_of=INTERVAL,
@@ -252,6 +252,12 @@ def _covariates(bundle: NetworkBundle, values: Mapping[str, ClinicalValue]) -> n
         return None
     parts = [numeric_columns(pd.Series([values[item.name].value]), item) for item in bundle.columns]
     return np.asarray(pd.concat(parts, axis=1).to_numpy(dtype=float)[0])
+
+
+def _unknown(bundle: NetworkBundle, values: Mapping[str, ClinicalValue]) -> list[str]:
+    """A warning for each value that nobody knows."""
+    missing = [item.label for item in bundle.columns if pd.isna(values[item.name].value)]
+    return [f"{label}: not known, the training mean stands in" for label in missing]
 
 
 def _log_odds(bundle: NetworkBundle, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
