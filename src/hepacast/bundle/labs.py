@@ -62,7 +62,7 @@ def read_labs(
             "Clinical values are missing.",
             expected=", ".join(f"{name} ({_describe(known[name])})" for name in needed),
             found=f"no {', '.join(lacking)}",
-            remedy="give each as name=value; a value that nobody knows as name=NA (the training median or mean then stands in)",
+            remedy="give each as name=value; one that nobody knows as name=NA (what is typical in training stands in)",
         )
     return read
 
