@@ -18,6 +18,8 @@ from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 
+#: More unusual features than this are summed up in one warning.
+MAX_FEATURES = 12
 NOTICE = "Research use only. Not a medical device; not to be used alone to decide on treatment."
 
 
@@ -313,11 +315,18 @@ def _shares(bundle: Bundle, name: str, row: pd.DataFrame, values: Mapping[str, C
 
 
 def _warnings(bundle: Bundle, name: str, row: pd.DataFrame) -> list[str]:
+    """One warning each; many unusual features of a chain that reads thousands are summed up."""
     labels = {item.name: item.label for item in bundle.columns}
-    found = []
+    measured = set(bundle.feature_names(name))
+    found: list[str] = []
+    features: list[str] = []
     for entry in bundle.models.unusual(row, name):
         item = str(entry["name"])
         value = entry["value"]
         shown = f" ({value:.4g})" if isinstance(value, float) and math.isfinite(value) else ""
-        found.append(f"{labels.get(item, item)}{shown}: {entry['problem']}")
-    return found
+        (features if item in measured else found).append(f"{labels.get(item, item)}{shown}: {entry['problem']}")
+    if len(features) <= MAX_FEATURES:
+        return [*found, *features]
+    n = len(measured)
+    rest = f"{len(features)} of {n} features ({len(features) / n:.1%}) are missing or outside the training range"
+    return [*found, *features[:3], f"{rest}, the first three above; chance alone brings some"]

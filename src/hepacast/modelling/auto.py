@@ -59,6 +59,8 @@ class AutoClassifier(BinaryClassifier):
     ----------
     inner_auc_, weights_
         By member.
+    ranks_, spread_, members_, forest_, places_
+        Ranks to normal scores and their SDs; the fitted members, and the inner scores that theirs are placed among.
     slope_, intercept_
         Of the logistic model; slope 0 when there is no signal.
     status_, note_
@@ -79,8 +81,8 @@ class AutoClassifier(BinaryClassifier):
         self.weights_: dict[str, float] = {}
         self.ranks_ = RankToNormal().fit(frame)
         raw = numbers_of(self.ranks_.transform(frame))
-        self._spread = np.maximum(raw.std(axis=0), 1e-12)
-        Z = raw / self._spread
+        self.spread_ = np.maximum(raw.std(axis=0), 1e-12)
+        Z = raw / self.spread_
         if not Z.shape[1]:
             return self._no_signal(outcome, "no feature varies")
         inner, forest = self._inner_scores(frame.index, Z, outcome)
@@ -88,9 +90,9 @@ class AutoClassifier(BinaryClassifier):
             name: float(np.mean([auc_from_ranks(outcome, row) for row in inner[name]])) for name in NAMES
         }
         self.weights_ = member_weights(self.inner_auc_, TEMPERATURE * auc_standard_error(outcome))
-        self._places = {name: np.sort(inner[name], axis=None) for name in self.weights_}
-        self._members: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
-        self._forest: Any = forest if TREES in self.weights_ else None
+        self.places_ = {name: np.sort(inner[name], axis=None) for name in self.weights_}
+        self.members_: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
+        self.forest_: Any = forest if TREES in self.weights_ else None
         combined = np.zeros(len(Z))
         for name, weight in self.weights_.items():
             combined += weight * np.mean([_own_places(row) for row in inner[name]], axis=0)
@@ -127,14 +129,14 @@ class AutoClassifier(BinaryClassifier):
         return self
 
     def _combined(self, frame: pd.DataFrame) -> Array:
-        Z = numbers_of(self.ranks_.transform(frame)) / self._spread
+        Z = numbers_of(self.ranks_.transform(frame)) / self.spread_
         total = np.zeros(len(frame))
         for name, weight in self.weights_.items():
             if name == TREES:
-                scores = np.asarray(self._forest.predict_proba(Z))[:, 1]
+                scores = np.asarray(self.forest_.predict_proba(Z))[:, 1]
             else:
-                scores = self._members[name].score(Z)
-            total += weight * _places_among(scores, self._places[name])
+                scores = self.members_[name].score(Z)
+            total += weight * places_among(scores, self.places_[name])
         return total
 
     def decision_function(self, X: Any) -> Array:
@@ -173,7 +175,7 @@ def _own_places(scores: Array) -> Array:
     return np.asarray(ndtri((rankdata(scores) - 0.375) / (n + 0.25)))
 
 
-def _places_among(scores: Array, known: Array) -> Array:
+def places_among(scores: Array, known: Array) -> Array:
     """Normal scores of the places among sorted known scores."""
     n = len(known)
     place = (np.searchsorted(known, scores, "left") + np.searchsorted(known, scores, "right")) / 2

@@ -50,7 +50,7 @@ class Radial:
     def score(self, Z: Array) -> Array:
         """Kernel with the training rows, times the dual coefficients."""
         rows = Z[:, self.root > 0] * self.root[self.root > 0]
-        return np.asarray(np.exp(-_distances(rows, self.train) / self.width) @ self.alpha)
+        return np.asarray(np.exp(-squared_distances(rows, self.train) / self.width) @ self.alpha)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _radial_ridge(Z: Array, y: Array, target: Array, t: Array) -> Member:
     weight /= weight.sum()
     root = np.where(weight > 1e-8, np.sqrt(weight), 0.0)
     rows = Z[:, root > 0] * root[root > 0]
-    squares = _distances(rows, rows)
+    squares = squared_distances(rows, rows)
     width = 8.0 * max(float(np.median(squares[np.triu_indices(len(Z), 1)])), 1e-12)
     alpha = np.linalg.solve(np.exp(-squares / width) + 0.3 * np.eye(len(Z)), target)
     return Radial(root, rows, np.asarray(alpha, dtype=float), width)
@@ -177,7 +177,7 @@ def fit_trees(Z: Array, y: NDArray[np.int64], n_trees: int, seed: int) -> tuple[
     return forest, np.asarray(forest.oob_decision_function_)[:, 1]
 
 
-def _distances(a: Array, b: Array) -> Array:
+def squared_distances(a: Array, b: Array) -> Array:
     """Squared distances between rows, shape (n, m)."""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
     return np.maximum(squares, 0.0)

@@ -31,7 +31,8 @@ class FrozenClassifier:
     Parameters
     ----------
     kind
-        ``linear``, ``svm``, ``neighbors``, ``forest``, ``boosting``, ``perceptron`` or ``naive-bayes``.
+        ``linear``, ``svm``, ``neighbors``, ``forest``, ``boosting``, ``perceptron``, ``naive-bayes``, ``auto`` or
+        ``stack``.
     settings
         What is not an array (kernel, number of neighbors, activation); JSON-able.
     arrays
@@ -79,7 +80,7 @@ def freeze_classifier(fitted: Any) -> FrozenClassifier:
     return FrozenClassifier(kind, settings, arrays)
 
 
-def _sorted_rows(points: Array, *beside: Array) -> list[Array]:
+def sorted_rows(points: Array, *beside: Array) -> list[Array]:
     """Rows in the order of their values: the same patients in any order give the same arrays."""
     order = np.lexsort(points.T[::-1])
     return [np.ascontiguousarray(item[order]) for item in (points, *beside)]
@@ -96,14 +97,14 @@ def _linear_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values
     return np.asarray(values @ arrays["coefficients"] + arrays["intercept"][0])
 
 
-def _freeze_svm(fitted: Any) -> tuple[Settings, Arrays]:
+def freeze_svm(fitted: Any) -> tuple[Settings, Arrays]:
     if fitted.kernel not in _KERNELS:
         raise ModelError(
             "A support vector machine is frozen with a named kernel.",
             expected=listed(_KERNELS),
             found=str(fitted.kernel),
         )
-    vectors, weights = _sorted_rows(np.asarray(fitted.support_vectors_, dtype=float), fitted.dual_coef_[0])
+    vectors, weights = sorted_rows(np.asarray(fitted.support_vectors_, dtype=float), fitted.dual_coef_[0])
     settings = {
         "kernel": fitted.kernel,
         "gamma": float(fitted._gamma),
@@ -126,7 +127,7 @@ _KERNELS: dict[str, Callable[[Array, Array, float, int, float], Array]] = {
 }
 
 
-def _svm_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
+def svm_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
     kernel = _KERNELS[settings["kernel"]]
     similar = kernel(values, arrays["vectors"], settings["gamma"], int(settings["degree"]), settings["coef0"])
     return np.asarray(similar @ arrays["weights"] + arrays["intercept"][0])
@@ -139,7 +140,7 @@ def _freeze_neighbors(fitted: Any) -> tuple[Settings, Arrays]:
             expected="a metric of powers, weights uniform or distance",
             found=f"{fitted.effective_metric_}, {fitted.weights}",
         )
-    points, labels = _sorted_rows(np.asarray(fitted._fit_X, dtype=float), np.asarray(fitted._y, dtype=float))
+    points, labels = sorted_rows(np.asarray(fitted._fit_X, dtype=float), np.asarray(fitted._y, dtype=float))
     power = {"euclidean": 2.0, "manhattan": 1.0}.get(fitted.effective_metric_, float(fitted.p))
     settings = {"neighbors": int(fitted.n_neighbors), "power": power, "weights": fitted.weights or "uniform"}
     return settings, {"points": points, "labels": labels}
@@ -210,24 +211,52 @@ def _boosting_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], valu
     return clipped_log_odds(boosted_risk(arrays, values))
 
 
+def _freeze_auto(fitted: Any) -> tuple[Settings, Arrays]:
+    from hepacast.modelling.frozen_ensembles import freeze_auto
+
+    return freeze_auto(fitted)
+
+
+def _auto_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
+    from hepacast.modelling.frozen_ensembles import auto_score
+
+    return auto_score(settings, arrays, values)
+
+
+def _freeze_stack(fitted: Any) -> tuple[Settings, Arrays]:
+    from hepacast.modelling.frozen_ensembles import freeze_stack
+
+    return freeze_stack(fitted)
+
+
+def _stack_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
+    from hepacast.modelling.frozen_ensembles import stack_score
+
+    return stack_score(settings, arrays, values)
+
+
 _Freeze = Callable[[Any], tuple[Settings, Arrays]]
 _FREEZE: dict[str, tuple[str, _Freeze]] = {
     "PlainLogistic": ("linear", _freeze_linear),
     "PenalizedLogistic": ("linear", _freeze_linear),
-    "SVC": ("svm", _freeze_svm),
+    "SVC": ("svm", freeze_svm),
     "KNeighborsClassifier": ("neighbors", _freeze_neighbors),
     "RandomForestClassifier": ("forest", freeze_forest),
     "ExtraTreesClassifier": ("forest", freeze_forest),
     "XGBClassifier": ("boosting", freeze_boosting),
     "MLPClassifier": ("perceptron", _freeze_perceptron),
     "GaussianNB": ("naive-bayes", _freeze_naive_bayes),
+    "AutoClassifier": ("auto", _freeze_auto),
+    "Stacked": ("stack", _freeze_stack),
 }
 _SCORES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Array], Array]] = {
     "linear": _linear_score,
-    "svm": _svm_score,
+    "svm": svm_score,
     "neighbors": _neighbors_score,
     "forest": _forest_score,
     "boosting": _boosting_score,
     "perceptron": _perceptron_score,
     "naive-bayes": _naive_bayes_score,
+    "auto": _auto_score,
+    "stack": _stack_score,
 }

@@ -92,30 +92,32 @@ class RankToNormal(Step):
     ----------
     constant_
         Names of the constant columns.
+    flat_, places_
+        Which columns are constant; by other column the distinct training values and their normal scores.
     """
 
     def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
         values = np.sort(numbers_of(frame), axis=0)
-        self._flat = ~(values[-1] > values[0])
-        self.constant_ = [str(name) for name in self.feature_names_in_[self._flat]]
+        self.flat_ = ~(values[-1] > values[0])
+        self.constant_ = [str(name) for name in self.feature_names_in_[self.flat_]]
         n = len(values)
         quantiles = ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25))
-        self._places: list[tuple[Array, Array]] = []
-        for column in values[:, ~self._flat].T:
+        self.places_: list[tuple[Array, Array]] = []
+        for column in values[:, ~self.flat_].T:
             distinct, start, count = np.unique(column, return_index=True, return_counts=True)
             cumulative = np.concatenate([[0.0], np.cumsum(quantiles)])
-            self._places.append((distinct, (cumulative[start + count] - cumulative[start]) / count))
+            self.places_.append((distinct, (cumulative[start + count] - cumulative[start]) / count))
 
     def _transform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        values = numbers_of(frame)[:, ~self._flat]
+        values = numbers_of(frame)[:, ~self.flat_]
         out = np.empty_like(values)
-        for j, (distinct, scores) in enumerate(self._places):
+        for j, (distinct, scores) in enumerate(self.places_):
             out[:, j] = np.interp(values[:, j], distinct, scores)
-        return pd.DataFrame(out, index=frame.index, columns=self.feature_names_in_[~self._flat])
+        return pd.DataFrame(out, index=frame.index, columns=self.feature_names_in_[~self.flat_])
 
     def describe(self) -> str:
         """Name of the scaling."""
         return "Ranks to normal scores"
 
     def _names_out(self) -> list[str]:
-        return [str(name) for name in self.feature_names_in_[~self._flat]]
+        return [str(name) for name in self.feature_names_in_[~self.flat_]]

@@ -224,6 +224,13 @@ class StudyModels(BaseEstimator):
             chosen["radiomics"] = list(self.radiomics_.selected_)
         return chosen
 
+    @property
+    def has_formula(self) -> bool:
+        """Whether every model is a formula of the table's columns."""
+        check_is_fitted(self, "frozen_")
+        uses_score = any(RADSCORE in model.names for model in self._logistic.values())
+        return not uses_score or self.frozen_.score is not None
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description from which `from_dict` recomputes every prediction.
 
@@ -232,14 +239,12 @@ class StudyModels(BaseEstimator):
         ModelError
             The radiomics model has no formula.
         """
-        check_is_fitted(self, "frozen_")
-        uses_score = any(RADSCORE in model.names for model in self._logistic.values())
-        if uses_score and self.frozen_.score is None:
+        if not self.has_formula:
             raise ModelError(
-                "This radiomics model has no formula, so it cannot be put into a bundle.",
+                "This radiomics model has no formula.",
                 expected="a chain that ends in a linear combination",
                 found=type(self.radiomics_).__name__,
-                remedy="use the classifier logistic, firth, ridge or elastic_net for the model to be shared",
+                remedy="write it as arrays with frozen_chain.freeze_study_models",
             )
         return self.frozen_.to_dict()
 

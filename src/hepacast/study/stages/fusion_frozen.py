@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hepacast.bundle.image_networks import ImageNetworks
-from hepacast.compute.files import atomic_path, read_json, write_json
+from hepacast.compute.files import read_json, write_json
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE, FrozenFusion
 from hepacast.modelling.fusion import ViewResult
 from hepacast.study.context import Context
+from hepacast.study.stages.frozen_files import CLASSIFIERS, MODELS, NETWORKS, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores
 from hepacast.study.stages.segmentation import images_of
-
-MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
 
 
 def write_frozen(
@@ -47,11 +44,7 @@ def write_frozen(
             "crop": _crop(context).model_dump(mode="json"),
             "seen": networks.seen,
         }
-    if models.parts:
-        from safetensors.numpy import save_file
-
-        with atomic_path(folder / CLASSIFIERS) as temporary:
-            save_file({name: np.ascontiguousarray(item) for name, item in models.arrays().items()}, temporary)
+    write_arrays(folder, models)
     write_json(folder / MODELS, entry)
 
 

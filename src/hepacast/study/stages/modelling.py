@@ -15,6 +15,7 @@ from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.controls import null_distribution, usual_way
+from hepacast.modelling.frozen_chain import freeze_study_models
 from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
 from hepacast.modelling.predictors import Predictor
@@ -32,6 +33,7 @@ from hepacast.study.stages.describe_models import (
     nomogram_of,
     read_values,
 )
+from hepacast.study.stages.frozen_files import MODELS, write_arrays
 from hepacast.study.stages.radiomics import analysis_cohort, analysis_features, reproducibility_table
 
 CENTER = "center"
@@ -141,7 +143,7 @@ def write(context: Context, folder: Path) -> None:
         fitted = models.fit(x, y)
         progress(1, 1)
     write_json(folder / "flow.json", analysis.cohort.flow.to_json())
-    write_json(folder / "frozen.json", _frozen(fitted))
+    write_json(folder / MODELS, _frozen(fitted, x, folder))
     write_json(folder / "models.json", with_networks(context, _models_json(context, analysis, fitted)))
     predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
     nested = _nested(context, models, x, y)
@@ -155,12 +157,16 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "methods.json", _sentences(context, fitted, nested))
 
 
-def _frozen(fitted: StudyModels) -> dict[str, Any]:
-    """The models as plain numbers; or why there are none (a chain without a formula cannot be sent in a bundle)."""
-    try:
+def _frozen(fitted: StudyModels, x: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    """The models as plain numbers, of a chain without a formula with arrays beside; or why there are none."""
+    if fitted.has_formula:
         return fitted.to_dict()
+    try:
+        models = freeze_study_models(fitted, x)
     except ModelError as error:
-        return {"unavailable": error.message}
+        return {"unavailable": str(error)}
+    write_arrays(folder, models)
+    return models.to_dict() | {"networks": None}
 
 
 def _scored(fitted: StudyModels, table: pd.DataFrame) -> pd.DataFrame:
@@ -384,7 +390,7 @@ def require_frozen(context: Context) -> dict[str, Any]:
     ModelError
         The stage has not run.
     """
-    path = context.out / "modelling" / "frozen.json"
+    path = context.out / "modelling" / MODELS
     if not path.is_file():
         raise ModelError("The models have not been fitted yet.", where=str(path), remedy="run the study")
     entry: dict[str, Any] = read_json(path)

@@ -1,0 +1,22 @@
+"""Names of the files of final models, and the arrays of their classifiers on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hepacast.compute.files import atomic_path
+from hepacast.modelling.frozen_fusion import FrozenFusion
+
+MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
+
+
+def write_arrays(folder: Path, models: FrozenFusion) -> None:
+    """Write the arrays of all classifiers, where the models read any."""
+    if not models.parts:
+        return
+    from safetensors.numpy import save_file
+
+    with atomic_path(folder / CLASSIFIERS) as temporary:
+        save_file({name: np.ascontiguousarray(item) for name, item in models.arrays().items()}, temporary)
