@@ -18,6 +18,8 @@ CHAINS = {
     "auto": "auto",
     "forest": {"classifier": "random_forest", "n_features": 6},
     "stack": {"stack": ["ridge", "svm", "naive_bayes"], "selector": "k_best", "n_features": 6},
+    "platt": {"classifier": "svm", "calibration": "platt", "n_features": 6},
+    "isotonic": {"classifier": "naive_bayes", "calibration": "isotonic", "n_features": 6},
     "search": {"classifier": "svm", "search": {"over": {"n_features": [3, 6]}, "budget": 2, "folds": 3}},
     "search of formulas": {"classifier": "ridge", "search": {"over": {"n_features": [3, 6]}, "budget": 2, "folds": 3}},
 }

@@ -31,8 +31,8 @@ class FrozenClassifier:
     Parameters
     ----------
     kind
-        ``linear``, ``svm``, ``neighbors``, ``forest``, ``boosting``, ``perceptron``, ``naive-bayes``, ``auto`` or
-        ``stack``.
+        ``linear``, ``svm``, ``neighbors``, ``forest``, ``boosting``, ``perceptron``, ``naive-bayes``, ``auto``,
+        ``stack`` or ``calibrated``.
     settings
         What is not an array (kernel, number of neighbors, activation); JSON-able.
     arrays
@@ -235,6 +235,18 @@ def _stack_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values:
     return stack_score(settings, arrays, values)
 
 
+def _freeze_calibrated(fitted: Any) -> tuple[Settings, Arrays]:
+    from hepacast.modelling.frozen_ensembles import freeze_calibrated
+
+    return freeze_calibrated(fitted)
+
+
+def _calibrated_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
+    from hepacast.modelling.frozen_ensembles import calibrated_score
+
+    return calibrated_score(settings, arrays, values)
+
+
 _Freeze = Callable[[Any], tuple[Settings, Arrays]]
 _FREEZE: dict[str, tuple[str, _Freeze]] = {
     "PlainLogistic": ("linear", _freeze_linear),
@@ -248,6 +260,7 @@ _FREEZE: dict[str, tuple[str, _Freeze]] = {
     "GaussianNB": ("naive-bayes", _freeze_naive_bayes),
     "AutoClassifier": ("auto", _freeze_auto),
     "Stacked": ("stack", _freeze_stack),
+    "Calibrated": ("calibrated", _freeze_calibrated),
 }
 _SCORES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Array], Array]] = {
     "linear": _linear_score,
@@ -259,4 +272,5 @@ _SCORES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Array], Array
     "naive-bayes": _naive_bayes_score,
     "auto": _auto_score,
     "stack": _stack_score,
+    "calibrated": _calibrated_score,
 }

@@ -1,4 +1,4 @@
-"""`AutoClassifier` and stacks as plain arrays, and their scores from these arrays with NumPy alone."""
+"""`AutoClassifier`, stacks and calibrated classifiers as plain arrays, and their scores from these by NumPy alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from hepacast.modelling.auto import AutoClassifier, places_among
 from hepacast.modelling.auto_members import TREES, Linear, Machine, Radial, squared_distances
 from hepacast.modelling.base import Array
 from hepacast.modelling.chain_score import Stacked
+from hepacast.modelling.classifiers import Calibrated, clipped_log_odds
 from hepacast.modelling.frozen_classifiers import (
     FrozenClassifier,
     freeze_classifier,
@@ -94,6 +96,28 @@ def freeze_stack(fitted: Stacked) -> tuple[Settings, Arrays]:
     parts.append(freeze_classifier(fitted.combination_))
     arrays = {f"{number}-{key}": item for number, part in enumerate(parts) for key, item in part.arrays.items()}
     return {"parts": [{"kind": part.kind, "settings": dict(part.settings)} for part in parts]}, arrays
+
+
+def freeze_calibrated(fitted: Calibrated) -> tuple[Settings, Arrays]:
+    """The classifier, and the map from its scores to risks: isotonic steps, or a logistic model."""
+    inner = freeze_classifier(fitted.classifier_)
+    arrays = {f"0-{key}": item for key, item in inner.arrays.items()}
+    if fitted.method == "isotonic":
+        arrays |= {"x": np.asarray(fitted.map_.X_thresholds_), "y": np.asarray(fitted.map_.y_thresholds_)}
+    else:
+        slope = np.ravel(np.asarray(fitted.map_.coef_, dtype=float))
+        # Scores that were all the same have no slope.
+        arrays["map"] = np.array([float(np.ravel(fitted.map_.intercept_)[0]), slope[0] if slope.size else 0.0])
+    return {"method": fitted.method, "kind": inner.kind, "settings": dict(inner.settings)}, arrays
+
+
+def calibrated_score(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], values: Array) -> Array:
+    """Log odds of the calibrated risk, as `raw_score` of `Calibrated`."""
+    own = {key.removeprefix("0-"): item for key, item in arrays.items() if key.startswith("0-")}
+    scores = FrozenClassifier(settings["kind"], settings["settings"], own).score(values)
+    if settings["method"] == "isotonic":
+        return clipped_log_odds(np.interp(scores, arrays["x"], arrays["y"]))
+    return clipped_log_odds(expit(arrays["map"][0] + arrays["map"][1] * scores))
 
 
 def stack_score(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], values: Array) -> Array:
