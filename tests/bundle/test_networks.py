@@ -137,6 +137,19 @@ def _crop(bundle, image: Volume, tumor: Volume) -> np.ndarray:
     return crop_patient({"arterial": image}, {"tumor": tumor}, bundle.crop, modalities={"arterial": "CT"})[None]
 
 
+def test_scores_beyond_what_the_study_recalibrates_are_limited_as_there(bundle, patient) -> None:
+    from dataclasses import replace
+
+    from hepacast.bundle.networks import predict_networks
+
+    image, tumor = patient
+    sure = replace(bundle, networks=tuple(replace(network, shift=100.0) for network in bundle.networks))
+    found = predict_networks(sure, {"x": image}, {"tumor": tumor}).prediction
+    assert found.linear_predictor == pytest.approx(0.2 + 1.3 * np.log(1e-6 / (1 - 1e-6)), abs=1e-9)
+    assert "cut-off" in found.text()
+    assert "cut-off" not in replace(found, cutoff=float("nan"), group="no risk groups").text()
+
+
 def test_damaged_and_other_bundles_are_refused(bundle, tmp_path: Path) -> None:
     from hepacast.bundle import Container, write_container
     from hepacast.bundle.networks import NetworkBundle, holds_networks

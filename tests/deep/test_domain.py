@@ -28,6 +28,15 @@ def test_facts_are_in_the_units_of_the_image() -> None:
     assert facts["T2, mean of tumor (of the crop's scale)"] == pytest.approx(float(crop[1][voi].mean()))
 
 
+def test_windowed_mr_is_not_in_hounsfield_units() -> None:
+    crop, voi = _patient(60.0)
+    spec = SPEC.model_copy(update={"normalize": {"T2": "window"}})
+    facts = crop_facts(crop, voi, (5.0, 5.0, 10.0), spec, "tumor", SEQUENCES)
+    mean = 100.0 + 200.0 * float(crop[1][voi].mean())
+    assert facts["T2, mean of tumor (of its scale)"] == pytest.approx(mean, abs=1e-3)
+    assert not [name for name in facts if name.startswith("T2") and "HU" in name]
+
+
 def test_an_empty_mask_and_a_missing_sequence_give_no_facts() -> None:
     crop, voi = _patient(60.0)
     assert crop_facts(crop, voi & False, (1.0, 1.0, 1.0), SPEC, "tumor", SEQUENCES) == {}

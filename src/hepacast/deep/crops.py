@@ -157,8 +157,12 @@ def _channel(
         smooth = ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest")
         volume = volume.with_array(smooth)
     crop = resample_image(volume, reference=target, fill=darkest).array
-    how = spec.normalize.get(name) or ("zscore" if modalities.get(name) == "MR" else "window")
-    return normalize(crop, how, voi, Window(*spec.window))
+    return normalize(crop, normalization(spec, name, modalities), voi, Window(*spec.window))
+
+
+def normalization(spec: CropSpec, name: str, modalities: Mapping[str, str]) -> str:
+    """How a sequence is normalized: as the settings say, else by its modality."""
+    return spec.normalize.get(name) or ("zscore" if modalities.get(name) == "MR" else "window")
 
 
 def _around(volume: Volume, target: Geometry) -> Volume:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.deep.crops import normalization
 from hepacast.deep.spec import CropSpec
 
 #: Lower and upper limit of the training patients.
@@ -43,8 +44,8 @@ def crop_facts(
     Returns
     -------
     dict
-        Windowed CT in HU (limited by the window), others on the scale of the crop. Nothing of a sequence that is
-        missing, or of an empty mask.
+        Windowed CT in HU and windowed MR on its own scale (limited by the window), others on the scale of the crop.
+        Nothing of a sequence for which zeros stand in, or of an empty mask.
     """
     if not voi.any():
         return {}
@@ -53,9 +54,9 @@ def crop_facts(
     for name, channel in zip(spec.channels, crop, strict=False):
         if not channel.any():  # all zeros stand in for a sequence that is missing
             continue
-        windowed = (spec.normalize.get(name) or ("zscore" if modalities.get(name) == "MR" else "window")) == "window"
-        half, unit = (width / 2.0, "HU") if windowed else (1.0, "of the crop's scale")
-        middle = level if windowed else 0.0
+        windowed = normalization(spec, name, modalities) == "window"
+        half, middle = (width / 2.0, level) if windowed else (1.0, 0.0)
+        unit = "of the crop's scale" if not windowed else "of its scale" if modalities.get(name) == "MR" else "HU"
         found[f"{name}, mean of {structure} ({unit})"] = middle + half * float(channel[voi].mean())
         found[f"{name}, SD within {structure} ({unit})"] = half * float(channel[voi].std())
         if not voi.all():

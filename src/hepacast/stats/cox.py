@@ -231,7 +231,8 @@ class _DeathTerms:
     second: Array
 
     def information(self) -> Array:
-        return np.asarray((self.second / self.a0[:, None, None]).sum(axis=0) - self.mean.T @ self.mean)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray((self.second / self.a0[:, None, None]).sum(axis=0) - self.mean.T @ self.mean)
 
 
 class _Sorted:
@@ -257,7 +258,8 @@ class _Sorted:
         shift = eta.max()
         w = np.exp(eta - shift)
         terms = self._terms(w, efron)
-        value = float((eta[self.dead_rows] - shift).sum() - np.log(terms.a0).sum())
+        with np.errstate(divide="ignore"):
+            value = float((eta[self.dead_rows] - shift).sum() - np.log(terms.a0).sum())
         gradient = self.x[self.dead_rows].sum(axis=0) - terms.mean.sum(axis=0)
         return value, gradient, terms.information()
 
@@ -271,7 +273,9 @@ class _Sorted:
         a0 = np.cumsum(w)[at] - share * own0
         a1 = np.cumsum(wx, axis=0)[at] - share[:, None] * own1
         a2 = np.cumsum(wxx, axis=0)[at] - share[:, None, None] * own2
-        return _DeathTerms(a0, a1 / a0[:, None], a2)
+        # A step that goes much too far empties a risk set (0 / 0); Newton's iteration refuses such a step.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _DeathTerms(a0, a1 / a0[:, None], a2)
 
     def exact(self, beta: Array) -> tuple[float, Array, Array]:
         """Exact partial likelihood: sums over all subsets of the risk set, by recursion (Gail, Lubin & Rubinstein,

@@ -67,13 +67,13 @@ def outlined_images(
     HepacastError
         An image is missing, cannot be read or preprocessed, or nothing is found in it.
     """
-    volumes = read_images(images, wanted.sequences)
+    volumes = _read_images(images, wanted.sequences)
     if wanted.preprocessing is None:
-        return outline(wanted.labels, volumes, mask, labels, segmenter, say)
-    return preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
+        return _outline(wanted.labels, volumes, mask, labels, segmenter, say)
+    return _preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
 
 
-def read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volume]:
+def _read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volume]:
     """Images by sequence, in the bundle's order.
 
     Raises
@@ -109,6 +109,13 @@ def read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volume
 
 
 def pairs_of(items: Sequence[str]) -> dict[str, str]:
+    """Texts ``name=value`` as a dictionary.
+
+    Raises
+    ------
+    StudyFileError
+        Another form, or a name that is given twice.
+    """
     pairs: dict[str, str] = {}
     for item in items:
         name, sign, value = item.partition("=")
@@ -120,7 +127,7 @@ def pairs_of(items: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def preprocessed(
+def _preprocessed(
     wanted: Wanted,
     entry: Mapping[str, Any],
     volumes: dict[str, Volume],
@@ -147,7 +154,7 @@ def preprocessed(
     finished = {reference: finished[reference]} | finished
     if mask is not None:
         return Outlined(finished, with_unions(masks))
-    return outline(wanted.labels, finished, None, labels, segmenter, say)
+    return _outline(wanted.labels, finished, None, labels, segmenter, say)
 
 
 def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume: Volume) -> dict[str, Volume]:
@@ -156,7 +163,7 @@ def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume
     return read_mask(mask, given or None, reference=volume)
 
 
-def outline(
+def _outline(
     known: Mapping[str, int],
     volumes: dict[str, Volume],
     mask: str | Path | None,

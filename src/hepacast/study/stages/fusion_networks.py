@@ -17,6 +17,7 @@ import pandas as pd
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.seeds import derive_seed
+from hepacast.compute.stages import code_hash
 from hepacast.deep import (
     CropStore,
     DeepSpec,
@@ -154,7 +155,8 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropSt
         mask, _ = mask_of(context, patient)
         prints = [context.fingerprints.of(image_path(context, patient, name)) for name in images.sequences]
         rows.append([patient, prints, context.fingerprints.of(mask)])
-    key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences)])
+    code = code_hash(("deep/crops.py", "deep/domain.py", "imaging"))
+    key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences), code])
     path = context.cache / "fusion" / f"crops-{key[:32]}.npy"
     told = path.with_suffix(".json")
     if path.is_file() and told.is_file():
