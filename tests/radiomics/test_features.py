@@ -66,7 +66,11 @@ def assert_equal(
         elif name == "glcm_Correlation" and found[name] == 1.0 and abs(value) < 1e-6:
             pass  # one level on one side of an asymmetrical matrix: PyRadiomics' 1, or 0 / (rounding error) instead
         else:
-            assert found[name] == pytest.approx(value, rel=relative, abs=ROUNDING.get(name, 1e-9)), name
+            absolute = ROUNDING.get(name, 1e-9)
+            if name == "glcm_ClusterShade":
+                # Large third powers that cancel: 0 is right, and a sum in another order is a few roundings of them off.
+                absolute = max(absolute, 1e-14 * expected["glcm_ClusterProminence"] ** 0.75)
+            assert found[name] == pytest.approx(value, rel=relative, abs=absolute), name
 
 
 @given(
