@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -100,7 +99,7 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
         chosen, why = passed, f"no clinical candidate has P < {self.alpha:g} alone"
         if passed:
             self.joint_ = LogisticModel(passed, firth=self.firth).fit(frame, outcome)
-            self.joint_p_ = joint_p_values(self.joint_, frame, outcome)
+            self.joint_p_ = joint_p_values(self.joint_)
             if self.keep == "independent":
                 chosen = [
                     item
@@ -188,7 +187,7 @@ def _category_row(text: pd.Series, y: NDArray[Any]) -> dict[str, Any]:
     return {"test": test.name, "p": float(test.p), "n": int(known.sum()), "reason": test.reason}
 
 
-def joint_p_values(model: LogisticModel, frame: pd.DataFrame, outcome: ArrayLike) -> pd.Series:
+def joint_p_values(model: LogisticModel) -> pd.Series:
     """P of each predictor in a fitted joint model: Wald (Firth: penalized LR) for one coefficient, LR for several."""
     frozen = model.frozen_
     columns: dict[str, list[int]] = {}
@@ -198,13 +197,6 @@ def joint_p_values(model: LogisticModel, frame: pd.DataFrame, outcome: ArrayLike
     for name, indices in columns.items():
         if len(indices) == 1:
             result[name] = frozen.p_values[indices[0]]
-            continue
-        others = [source.predictor for source in frozen.sources if source.name != name]
-        smaller = LogisticModel(others, firth="always" if frozen.method == "firth" else model.firth)
-        smaller.fit(frame, outcome)
-        if model.fit_ is None:
-            continue
-        reduced = smaller.fit_.loglik if smaller.fit_ is not None else model.fit_.loglik_null
-        statistic = max(0.0, 2.0 * (model.fit_.loglik - reduced))
-        result[name] = float(chi2.sf(statistic, len(indices)))
+        elif model.fit_ is not None:
+            result[name] = model.fit_.term_p([index - 1 for index in indices])
     return pd.Series(result, dtype=float)

@@ -42,6 +42,8 @@ class CoxFit:
         Means of the columns, to which `baseline` belongs when centered.
     status
         ``ok``, or ``diverging`` when a coefficient runs to infinity (separation): then use a penalty.
+    partial_loglik
+        Log partial likelihood at the estimate where `loglik` is a penalized one (Firth), else None.
     """
 
     names: tuple[str, ...]
@@ -57,6 +59,7 @@ class CoxFit:
     status: str
     baseline_time: Array
     baseline_hazard: Array
+    partial_loglik: float | None = None
 
     @property
     def se(self) -> Array:
@@ -77,8 +80,8 @@ class CoxFit:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion."""
-        return -2 * self.loglik + 2 * len(self.coef)
+        """Akaike's criterion, of the partial likelihood itself where the fit was penalized."""
+        return -2 * (self.loglik if self.partial_loglik is None else self.partial_loglik) + 2 * len(self.coef)
 
     def linear_predictor(self, x: npt.ArrayLike) -> Array:
         """X beta, not centered."""

@@ -22,9 +22,9 @@ from scipy.stats import chi2, norm
 
 from hepacast.stats.design import Array
 from hepacast.stats.irls import dependent_columns, log_likelihood
-from hepacast.stats.logistic import prepared, singular_reason
+from hepacast.stats.logistic import null_loglik, prepared, singular_reason
 from hepacast.stats.logistic_fit import Interval, LogisticFit
-from hepacast.stats.profile import root_outwards
+from hepacast.stats.profile import Centered, RestrictedPath, limits_along
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,34 @@ class FirthFit(LogisticFit):
 
     @cached_property
     def p_values(self) -> Array:  # type: ignore[override]
-        """P of the penalized likelihood-ratio test of each coefficient."""
+        """P of the penalized likelihood-ratio test of each coefficient (NaN where a restricted fit has no maximum)."""
         if not self.ok:
             return np.full(len(self.beta), np.nan)
-        design = np.column_stack([np.ones(self.n), self.x])
-        p = np.empty(len(self.beta))
-        for index in range(len(self.beta)):
-            free = np.arange(len(self.beta)) != index
-            start = np.where(free, self.beta, 0.0)
-            restricted = _maximize(design, self.y, self.weights, self.offset, start=start, free=free)
-            p[index] = chi2.sf(max(2.0 * (self.loglik - restricted.loglik), 0.0), 1)
-        return p
+        losses = [2.0 * (self.loglik - _PenalizedPath(self, index).loglik(0.0)) for index in range(len(self.beta))]
+        return np.asarray(chi2.sf(np.maximum(losses, 0.0), 1))
+
+    def term_p(self, columns: Sequence[int]) -> float:
+        """As `LogisticFit.term_p`, of the penalized likelihood: the penalty stays that of the whole design."""
+        if not self.ok:
+            return float("nan")
+        if len(columns) == 1:
+            return float(self.p_values[columns[0] + 1])
+        free = np.ones(len(self.beta), dtype=bool)
+        free[np.asarray(columns) + 1] = False
+        smaller = _maximize(Centered(self).design, self.y, self.weights, self.offset, free=free)
+        if not smaller.converged:
+            return float("nan")
+        return float(chi2.sf(max(2.0 * (self.loglik - smaller.loglik), 0.0), len(columns)))
+
+    @cached_property
+    def unpenalized_loglik(self) -> float:
+        """Log-likelihood, without the penalty, at the penalized estimate: that of the fitted risks."""
+        return log_likelihood(self.offset + self.beta[0] + self.x @ self.beta[1:], 2.0 * self.y - 1.0, self.weights)
+
+    @cached_property
+    def unpenalized_loglik_null(self) -> float:
+        """Maximized log-likelihood of the intercept alone, without a penalty."""
+        return null_loglik(self.y, self.weights, self.offset)
 
     @property
     def wald_p_values(self) -> Array:
@@ -148,10 +165,12 @@ def fit_firth(
         As `fit_logistic`.
     """
     outcome, matrix, labels, case, known = prepared(x, y, names, weights, offset)
-    design = np.column_stack([np.ones(len(outcome)), matrix])
-    dependent = dependent_columns(design)
+    dependent = dependent_columns(np.column_stack([np.ones(len(outcome)), matrix]))
     if dependent:
+        design = np.column_stack([np.ones(len(outcome)), matrix])
         return FirthFit.failed("singular", singular_reason(dependent, design, labels), labels, outcome, matrix)
+    means = np.average(matrix, axis=0, weights=case)
+    design = np.column_stack([np.ones(len(outcome)), matrix - means])
     fit = _maximize(design, outcome, case, known)
     if not fit.converged:
         reason = f"no convergence in {fit.iterations} iterations"
@@ -159,12 +178,14 @@ def fit_firth(
     intercept_only = np.zeros(design.shape[1], dtype=bool)
     intercept_only[0] = True
     null = _maximize(design, outcome, case, known, free=intercept_only)
+    back = np.eye(design.shape[1])
+    back[0, 1:] = -means  # the intercept of a patient with zeros
     return FirthFit(
         names=labels,
-        beta=fit.beta,
-        covariance=fit.covariance,
+        beta=back @ fit.beta,
+        covariance=back @ fit.covariance @ back.T,
         loglik=fit.loglik,
-        loglik_null=null.loglik,
+        loglik_null=null.loglik if null.converged else float("nan"),
         iterations=fit.iterations,
         status="ok",
         reason="",
@@ -177,28 +198,14 @@ def fit_firth(
 
 def firth_profile_interval(fit: LogisticFit, level: float = 0.95) -> Array:
     """Limits of the penalized profile likelihood, shape (p + 1, 2); infinite on a side that never falls that far."""
-    design = np.column_stack([np.ones(fit.n), fit.x])
-    cutoff = float(np.sqrt(chi2.ppf(level, 1)))
-    limits = np.empty((len(fit.beta), 2))
-    for index in range(len(fit.beta)):
-        free = np.arange(len(fit.beta)) != index
-        for side, sign in enumerate((-1.0, 1.0)):
-            path = _PenalizedPath(fit, design, free)
-            limits[index, side] = root_outwards(path, float(fit.beta[index]), float(fit.se[index]), sign, cutoff)
-    return limits
+    return limits_along(_PenalizedPath, fit, level)
 
 
-class _PenalizedPath:
-    """Signed root of the penalized deviance difference along one coefficient, each fit starting from the last."""
+class _PenalizedPath(RestrictedPath):
+    """Along one coefficient of the penalized likelihood."""
 
-    def __init__(self, fit: LogisticFit, design: Array, free: NDArray[np.bool_]) -> None:
-        self.fit, self.design, self.free = fit, design, free
-        self.beta = fit.beta.copy()
-
-    def __call__(self, value: float) -> float:
-        start = np.where(self.free, self.beta, value)
-        restricted = _maximize(self.design, self.fit.y, self.fit.weights, self.fit.offset, start=start, free=self.free)
-        self.beta = restricted.beta
-        center = self.fit.beta[~self.free][0]
-        difference = max(2.0 * (self.fit.loglik - restricted.loglik), 0.0)
-        return float(np.sign(value - center) * np.sqrt(difference))
+    def restricted(self, value: float, start: Array) -> tuple[float, Array, bool]:
+        free = np.arange(len(self.fit.beta)) != self.index
+        whole = np.insert(start, self.index, value)
+        found = _maximize(self.design, self.fit.y, self.fit.weights, self.fit.offset, start=whole, free=free)
+        return found.loglik, found.beta[free], found.converged

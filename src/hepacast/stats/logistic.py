@@ -130,11 +130,17 @@ def prepared(
 
 
 def singular_reason(dependent: Sequence[int], design: Array, names: Sequence[str]) -> str:
-    constant = [names[j - 1] for j in dependent if np.ptp(design[:, j]) == 0.0]
-    combined = [names[j - 1] for j in dependent if np.ptp(design[:, j]) != 0.0]
+    """Why columns of a design have no coefficient of their own."""
+    spread = {j: float(np.ptp(design[:, j])) for j in dependent}
+    constant = [names[j - 1] for j in dependent if spread[j] == 0.0]
+    # What varies by less than a billionth of its size is constant to the arithmetic of a fit.
+    almost = [names[j - 1] for j in dependent if 0.0 < spread[j] <= 1e-8 * float(np.abs(design[:, j]).max())]
+    combined = [names[j - 1] for j in dependent if names[j - 1] not in (*constant, *almost)]
     parts = []
     if constant:
         parts.append("constant: " + ", ".join(constant))
+    if almost:
+        parts.append("almost constant: " + ", ".join(almost))
     if combined:
         parts.append("determined by the predictors before it: " + ", ".join(combined))
     return "; ".join(parts)
@@ -142,9 +148,10 @@ def singular_reason(dependent: Sequence[int], design: Array, names: Sequence[str
 
 def _separation_reason(direction: Array, names: Sequence[str]) -> str:
     involved = [name for name, value in zip(names, direction[1:]) if value != 0.0]
+    who = f"{', '.join(involved[:-1])} and {involved[-1]} together" if len(involved) > 1 else "".join(involved)
     return (
-        f"{', '.join(involved) or 'the predictors'} separate{'s' if len(involved) == 1 else ''} events from "
-        "non-events, so the maximum-likelihood estimate is infinite; use Firth's penalized fit"
+        f"{who or 'the predictors'} separate{'s' if len(involved) == 1 else ''} events from non-events, so the "
+        "maximum-likelihood estimate is infinite"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -30,7 +30,7 @@ class LogisticFit:
     beta, covariance
         Intercept and coefficients, shape (p + 1,), and their covariance matrix (inverse Fisher information).
     loglik, loglik_null
-        Maximized log-likelihood of the model and of the intercept alone.
+        What was maximized, of the model and of the intercept alone.
     status, reason
         `ok`, or why there is no estimate (`separated`, `singular`, `not_converged`) and in which predictors.
     method
@@ -125,18 +125,32 @@ class LogisticFit:
         return int(self.y.sum())
 
     @property
+    def unpenalized_loglik(self) -> float:
+        """Log-likelihood of the fitted risks; a penalized fit maximizes another one."""
+        return self.loglik
+
+    @property
+    def unpenalized_loglik_null(self) -> float:
+        """Maximized log-likelihood of the intercept alone."""
+        return self.loglik_null
+
+    @property
     def deviance(self) -> float:
-        """-2 log-likelihood."""
-        return -2.0 * self.loglik
+        """-2 log-likelihood of the fitted risks."""
+        return -2.0 * self.unpenalized_loglik
 
     @property
     def null_deviance(self) -> float:
         """-2 log-likelihood of the intercept alone."""
-        return -2.0 * self.loglik_null
+        return -2.0 * self.unpenalized_loglik_null
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion."""
+        """Akaike's criterion: deviance + 2 x number of coefficients.
+
+        Of a Firth fit too it is that of the likelihood at the estimate: the penalty depends on the units of the
+        predictors, and so would a criterion made of it.
+        """
         return self.deviance + 2.0 * len(self.beta)
 
     @property
@@ -153,9 +167,23 @@ class LogisticFit:
 
     @property
     def nagelkerke_r2(self) -> float:
-        """Nagelkerke's R2, as `rms::lrm` reports it."""
+        """Nagelkerke's R2, as `rms::lrm` reports it; 0 where shrinkage leaves less likelihood than the null model."""
         total = float(self.weights.sum())
-        return float(np.expm1(-self.lrt[0] / total) / np.expm1(2.0 * self.loglik_null / total))
+        gained = 2.0 * (self.unpenalized_loglik - self.unpenalized_loglik_null)
+        return float(max(np.expm1(-gained / total) / np.expm1(-self.null_deviance / total), 0.0))
+
+    def term_p(self, columns: Sequence[int]) -> float:
+        """P of a predictor with several columns (indices without the intercept): likelihood ratio; of one: Wald."""
+        from hepacast.stats.logistic import fit_logistic
+
+        if not self.ok:
+            return float("nan")
+        if len(columns) == 1:
+            return float(self.p_values[columns[0] + 1])
+        keep = [j for j in range(len(self.names)) if j not in columns]
+        names = [self.names[j] for j in keep]
+        smaller = fit_logistic(self.x[:, keep], self.y, names, weights=self.weights, offset=self.offset)
+        return likelihood_ratio_p(smaller, self) if smaller.ok else float("nan")
 
     @property
     def fitted(self) -> Array:
@@ -298,7 +326,8 @@ class LogisticFit:
             "n_events": self.n_events,
             "interval": method or ("profile" if self.method == "firth" else "wald"),
             "terms": self.to_frame(level, method=method).to_dict(orient="index"),
-            "loglik": self.loglik,
+            "loglik": self.unpenalized_loglik,
+            "penalized_loglik": self.loglik if self.method == "firth" else None,
             "null_deviance": self.null_deviance,
             "deviance": self.deviance,
             "aic": self.aic,
@@ -321,6 +350,6 @@ class LogisticFit:
 
 
 def likelihood_ratio_p(smaller: LogisticFit, larger: LogisticFit) -> float:
-    """P of the likelihood-ratio test of two nested fits to the same patients."""
+    """P of the likelihood-ratio test of two nested maximum-likelihood fits to the same patients."""
     degrees = len(larger.beta) - len(smaller.beta)
     return float(chi2.sf(2.0 * (larger.loglik - smaller.loglik), degrees))

@@ -14,7 +14,7 @@ from hepacast.stats.describe_rules import p_text
 from hepacast.stats.design import Design, binary_outcome, one_class_allowed, treatment_design
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
-from hepacast.stats.logistic_fit import Interval, LogisticFit, likelihood_ratio_p
+from hepacast.stats.logistic_fit import Interval, LogisticFit
 from hepacast.stats.selection import vif
 
 
@@ -249,7 +249,7 @@ def _fit(design: Design, y: np.ndarray, firth: bool | str, notes: list[str], wha
         return fit_firth(design.matrix, outcome, design.names)
     fit = fit_logistic(design.matrix, outcome, design.names)
     if fit.status == "separated" and firth:
-        notes.append(f"{what}: {fit.reason.split(',')[0]}; Firth's penalized fit is shown.")
+        notes.append(f"{what}: {fit.reason}; Firth's penalized fit is shown.")
         return fit_firth(design.matrix, outcome, design.names)
     if not fit.ok:
         notes.append(f"{what}: no estimate ({fit.status}: {fit.reason}).")
@@ -275,7 +275,7 @@ def _lines(
     table = fit.odds_ratios(per, level=level, method=method)
     lines = []
     for term, columns in design.terms.items():
-        whole = _term_p(fit, columns)
+        whole = fit.term_p(columns)
         for position, j in enumerate(columns):
             row = table.iloc[j]
             lines.append(
@@ -296,15 +296,3 @@ def _lines(
                 )
             )
     return lines
-
-
-def _term_p(fit: LogisticFit, columns: Sequence[int]) -> float:
-    """P of a whole predictor: Wald for one column (penalized likelihood ratio after Firth), else likelihood ratio."""
-    if not fit.ok:
-        return float("nan")
-    if len(columns) == 1:
-        return float(fit.p_values[columns[0] + 1])
-    keep = [j for j in range(len(fit.names)) if j not in columns]
-    refit = fit_firth if fit.method == "firth" else fit_logistic
-    smaller = refit(fit.x[:, keep], fit.y, [fit.names[j] for j in keep], weights=fit.weights, offset=fit.offset)
-    return likelihood_ratio_p(smaller, fit) if smaller.ok else float("nan")

@@ -1,7 +1,12 @@
-"""Profile-likelihood confidence limits of logistic coefficients, exact and as R approximates them."""
+"""Profile-likelihood confidence limits of logistic coefficients, exact and as R approximates them.
+
+The penalized likelihood of Firth's fit is followed along its coefficients in the same way (`stats.firth`).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,33 +20,100 @@ if TYPE_CHECKING:
     from hepacast.stats.logistic_fit import LogisticFit
 
 
-class _Profile:
-    """The signed root of the deviance difference as a function of one coefficient."""
+class Centered:
+    """A fit whose predictors are measured from their means.
+
+    A calendar year or a temperature in kelvin lies far from 0, and its intercept is the logit of a patient who cannot
+    exist: no restricted fit starts well from there. The likelihood does not see the origin, the arithmetic does.
+
+    Attributes
+    ----------
+    design
+        Intercept and centered predictors, shape (n, p + 1).
+    beta, covariance
+        Estimate and covariance in these coordinates; the slopes are those of the fit.
+    """
+
+    def __init__(self, fit: LogisticFit) -> None:
+        means = np.average(fit.x, axis=0, weights=fit.weights)
+        self.design = np.column_stack([np.ones(fit.n), fit.x - means])
+        back = np.eye(len(fit.beta))
+        back[0, 1:] = means
+        self.beta = back @ fit.beta
+        self.covariance = back @ fit.covariance @ back.T
+
+
+class RestrictedPath(ABC):
+    """Restricted fits along one coefficient: the signed root of the deviance difference as a function of its value.
+
+    Each fit starts from the last solution, moved along to first order. Where one does not converge it is approached in
+    smaller steps from the last one that did; a value that cannot be reached so is NaN, never the deviance of a fit
+    that stopped on its way.
+
+    Parameters
+    ----------
+    fit
+        The unrestricted fit.
+    index
+        The coefficient; 0 is the intercept, which is that of a patient with zeros: its design is not centered.
+    """
 
     def __init__(self, fit: LogisticFit, index: int) -> None:
-        design = np.column_stack([np.ones(fit.n), fit.x])
-        self.column = design[:, index]
-        self.others = np.delete(design, index, axis=1)
-        self.fit = fit
-        self.estimate = float(fit.beta[index])
-        self.se = float(fit.se[index])
-        self.start = np.delete(fit.beta, index)
+        centered = Centered(fit)
+        self.fit, self.index = fit, index
+        self.estimate, self.se = float(fit.beta[index]), float(fit.se[index])
+        self.design = centered.design if index else np.column_stack([np.ones(fit.n), fit.x])
+        covariance = centered.covariance if index else fit.covariance
+        self.last = self.estimate
+        self.start = np.delete(centered.beta if index else fit.beta, index)
+        #: How the other coefficients move when this one moves by 1, to first order.
+        self.along = np.delete(covariance[:, index], index) / covariance[index, index]
+
+    @abstractmethod
+    def restricted(self, value: float, start: Array) -> tuple[float, Array, bool]:
+        """Log-likelihood and other coefficients where this one has the value, and whether the fit converged."""
+
+    def loglik(self, value: float) -> float:
+        """Log-likelihood of the restricted fit, NaN where it does not converge."""
+        for pieces in (1, 4, 16, 64):
+            for at in np.linspace(self.last, value, pieces + 1)[1:]:
+                found, others, converged = self.restricted(float(at), self.start + (at - self.last) * self.along)
+                if not converged or not np.isfinite(found):
+                    break
+                self.last, self.start = float(at), others
+            else:
+                return found
+        return float("nan")
 
     def __call__(self, value: float) -> float:
-        """Signed root: negative below the estimate. Starts from the last solution, which is near."""
+        """Signed root: negative below the estimate."""
         if value == self.estimate:
             return 0.0
-        restricted = irls(
-            self.others,
+        difference = 2.0 * (self.fit.loglik - self.loglik(value))
+        return float(np.sign(value - self.estimate) * np.sqrt(np.maximum(difference, 0.0)))
+
+
+class _Profile(RestrictedPath):
+    """Along one coefficient of the likelihood itself."""
+
+    def restricted(self, value: float, start: Array) -> tuple[float, Array, bool]:
+        found = irls(
+            np.delete(self.design, self.index, axis=1),
             self.fit.y,
             weights=self.fit.weights,
-            offset=self.fit.offset + value * self.column,
-            start=self.start,
+            offset=self.fit.offset + value * self.design[:, self.index],
+            start=start,
             max_iter=200,
         )
-        self.start = restricted.beta
-        difference = max(2.0 * (self.fit.loglik - restricted.loglik), 0.0)
-        return float(np.sign(value - self.estimate) * np.sqrt(difference))
+        return found.loglik, found.beta, found.converged
+
+
+def limits_along(path: Callable[[LogisticFit, int], RestrictedPath], fit: LogisticFit, level: float) -> Array:
+    """Limits of every coefficient by root-finding along its path, shape (p + 1, 2)."""
+    cutoff = float(np.sqrt(chi2.ppf(level, 1)))
+    return np.array(
+        [[root_outwards(path(fit, index), sign, cutoff) for sign in (-1.0, 1.0)] for index in range(len(fit.beta))]
+    )
 
 
 def profile_interval(fit: LogisticFit, level: float = 0.95) -> Array:
@@ -54,24 +126,31 @@ def profile_interval(fit: LogisticFit, level: float = 0.95) -> Array:
         from hepacast.stats.firth import firth_profile_interval
 
         return firth_profile_interval(fit, level)
-    cutoff = float(np.sqrt(chi2.ppf(level, 1)))
-    limits = np.empty((len(fit.beta), 2))
-    for index in range(len(fit.beta)):
-        for side, sign in enumerate((-1.0, 1.0)):
-            profile = _Profile(fit, index)
-            limits[index, side] = root_outwards(profile, profile.estimate, profile.se, sign, cutoff)
-    return limits
+    return limits_along(_Profile, fit, level)
 
 
-def root_outwards(profile: object, estimate: float, se: float, sign: float, cutoff: float) -> float:
-    """Where a signed-root profile reaches `sign * cutoff`: bracketed by growing steps, then Brent's method."""
-    inner, step = estimate, cutoff * se
+def root_outwards(profile: RestrictedPath, sign: float, cutoff: float) -> float:
+    """Where a signed-root profile reaches `sign * cutoff`: bracketed by growing steps, then Brent's method.
+
+    Infinite where it never does, NaN where the profile is not known (NaN) on the way.
+    """
+    inner, step = profile.estimate, cutoff * profile.se
     for _ in range(40):
         outer = inner + sign * step
-        if abs(profile(outer)) >= cutoff:  # type: ignore[operator]
-            return float(
-                brentq(lambda value: profile(value) - sign * cutoff, *sorted((inner, outer)), xtol=1e-14, rtol=1e-13)  # type: ignore[operator]
-            )
+        reached = profile(outer)
+        if np.isnan(reached):
+            return float("nan")
+        if abs(reached) >= cutoff:
+            try:
+                found = brentq(
+                    lambda value: profile(value) - sign * cutoff,
+                    *sorted((inner, outer)),
+                    xtol=1e-13 * profile.se,  # the coefficient's own scale, so that the unit does not matter
+                    rtol=1e-13,
+                )
+            except ValueError:  # an unknown value of the profile inside the bracket
+                return float("nan")
+            return float(found)
         inner, step = outer, step * 1.6
     return float(sign * np.inf)
 
@@ -96,8 +175,11 @@ def profile_interval_r(fit: LogisticFit, level: float = 0.95) -> Array:
                 value = profile.estimate + sign * step * zmax / 5.0 * profile.se
                 values.append(value)
                 roots.append(profile(value))
-                if abs(roots[-1]) >= zmax:
+                if not abs(roots[-1]) < zmax:
                     break
+        if np.isnan(roots).any():
+            limits[index] = np.nan
+            continue
         order = np.argsort(values)
         x, z = np.array(values)[order], np.array(roots)[order]
         grid = np.linspace(x[0], x[-1], 3 * len(x))

@@ -109,7 +109,7 @@ def fit_logistic_model(
     notes: list[str] = []
     fit = fit_firth(terms.matrix, y, terms.names) if firth else fit_logistic(terms.matrix, y, terms.names)
     if fit.status == "separated":
-        notes.append(f"{fit.reason.split(',')[0]}; Firth's penalized fit is shown.")
+        notes.append(f"{fit.reason}; Firth's penalized fit is shown.")
         fit = fit_firth(terms.matrix, y, terms.names)
     fit.require()
     main, interactions = terms.split(fit.coef)
