@@ -1,4 +1,4 @@
-"""Profile limits do not see the origin or the unit of a predictor, and never come from a fit that stopped on its way."""
+"""Profile limits see neither origin nor unit of a predictor, and never come from a fit that stopped on its way."""
 
 from __future__ import annotations
 
