@@ -19,7 +19,7 @@ from hepacast.imaging import (
     Geometry,
     LabelMap,
     Volume,
-    check_mask_geometry,
+    place_mask,
     read_labelmap,
     read_mask,
     read_volume,
@@ -302,9 +302,9 @@ def test_a_mask_of_another_patient_is_refused(tmp_path: Path) -> None:
     image = volume()
     other = Volume(np.ones((4, 4, 4), bool), Geometry((4, 4, 4), (1, 1, 1), (900, 900, 900)))
     with pytest.raises(GeometryError, match="another patient"):
-        check_mask_geometry(image, other, overlay_path=tmp_path / "m.png")
+        place_mask(image, other, overlay_path=tmp_path / "m.png")
     assert (tmp_path / "m.png").exists()
-    check_mask_geometry(image, mask_like(image))
+    place_mask(image, mask_like(image))
 
 
 def test_a_gz_that_is_no_nifti_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ What may not: patients' outcomes, features, models.
 """
 
 from hepacast.imaging.io import (
-    check_mask_geometry,
     read_labelmap,
     read_mask,
     read_volume,
@@ -13,13 +12,14 @@ from hepacast.imaging.io import (
     write_volume,
 )
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.placing import place_mask
 from hepacast.imaging.volume import Geometry, Volume
 
 __all__ = [
     "Geometry",
     "LabelMap",
     "Volume",
-    "check_mask_geometry",
+    "place_mask",
     "read_labelmap",
     "read_mask",
     "read_volume",

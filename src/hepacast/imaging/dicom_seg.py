@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
+from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import SAME_GRID_MM, Geometry, Volume
 
 _SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -92,11 +92,8 @@ def _load(path: Path) -> Any:
 
 
 def _names(dataset: Any) -> dict[int, str]:
-    labels = {int(item.SegmentNumber): str(item.get("SegmentLabel") or "segment") for item in dataset.SegmentSequence}
-    uses: dict[str, int] = defaultdict(int)
-    for label in labels.values():
-        uses[label] += 1
-    named = {n: label if uses[label] == 1 else f"{label} ({n})" for n, label in labels.items()}
+    items = [(int(item.SegmentNumber), str(item.get("SegmentLabel") or "segment")) for item in dataset.SegmentSequence]
+    named = {number: label for label, number in numbered(items).items()}
     return {n: label for n, label in named.items() if not (n == 0 and dataset.get("SegmentationType") == "LABELMAP")}
 
 

@@ -1,20 +1,23 @@
 """Read and write volumes, masks and label maps, whatever the file format.
 
-Masks never move: a mask whose grid is not the image's is refused with the distance in mm, see `check_mask_geometry`.
+Masks never move: a mask whose voxels are not the image's is refused with the distance in mm, see `place_mask`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hepacast.compute.files import atomic_path
-from hepacast.errors import GeometryError, ImageError
-from hepacast.imaging.itk_files import read_itk, slicer_segments, write_itk
-from hepacast.imaging.labels import LabelMap, as_labels, values_of
+from hepacast.errors import ImageError
+from hepacast.imaging.itk_files import read_channel, read_itk, slicer_segments, write_itk
+from hepacast.imaging.labels import LabelMap, as_labels, unnamed_note, values_of
 from hepacast.imaging.nifti import read_nifti, write_nifti, wrong_dimensions
+from hepacast.imaging.placing import place_mask
+from hepacast.imaging.segment_names import compare_names
 from hepacast.imaging.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
@@ -113,8 +116,44 @@ def write_volume(volume: Volume, path: str | Path) -> None:
             write_itk(volume, temporary, path)
 
 
+@dataclass(frozen=True)
+class MaskRules:
+    """What a PyRadiomics parameter file says of mask files, where it says it.
+
+    Parameters
+    ----------
+    label
+        Value of the structure in a file that names none (``label``); None takes the only value.
+    channel
+        Channel of a file with several (``label_channel``); None refuses such a file.
+    correct
+        Resample a mask of another grid by the nearest voxel (``correctMask``).
+    """
+
+    label: int | None = None
+    channel: int | None = None
+    correct: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class MaskSet:
+    """The structures of one patient's masks as boolean volumes by name, and what a reader should know of the files."""
+
+    masks: dict[str, Volume]
+    notes: tuple[str, ...] = ()
+
+
+#: A mask file, a folder with one file a structure, or such files by the structure's name.
+MaskPath = str | Path | Mapping[str, str | Path]
+
+
 def read_labelmap(
-    path: str | Path, labels: Mapping[str, int] | None = None, *, reference: Volume | None = None
+    path: str | Path,
+    labels: Mapping[str, int] | None = None,
+    *,
+    reference: Volume | None = None,
+    rules: MaskRules = MaskRules(),
+    overlay_path: str | Path | None = None,
 ) -> LabelMap:
     """Read a label map.
 
@@ -126,20 +165,33 @@ def read_labelmap(
         Value of each structure by name. When not given, names are taken from a 3D Slicer ``.seg.nrrd`` header,
         otherwise the values name themselves (``label_1``, ``label_2``).
     reference
-        The image on whose grid the label map must lie.
+        The image on whose grid the label map must lie (see `place_mask`).
+    rules
+        Of a PyRadiomics parameter file.
+    overlay_path
+        Where to draw the mismatch, when the grids differ.
 
     Raises
     ------
     ImageError
         Values are not whole numbers, or more different ones than any mask has (an image in the place of the mask);
-        none of the named values occurs although others do.
+        none of the named values occurs although others do; the file's own names contradict `labels`.
     GeometryError
         The grid is not the reference's.
     """
     path = Path(path)
-    volume = as_labels(read_volume(path), where=str(path))
+    own = _segments(path)
+    read = read_volume(path) if rules.channel is None else read_channel(path, rules.channel) or read_volume(path)
+    volume = as_labels(read, where=str(path))
     if reference is not None:
-        check_mask_geometry(reference, volume, where=str(path))
+        volume = place_mask(
+            reference,
+            volume,
+            cropped=bool(own),
+            correct=rules.correct,
+            overlay_path=overlay_path,
+            where=str(path),
+        )
     present = values_of(volume.array)
     if len(present) > (MAX_LABELS if present[:1] >= [0] else MAX_SIGNED_LABELS):
         raise ImageError(
@@ -150,17 +202,17 @@ def read_labelmap(
             remedy="give the mask file; image and mask may have been exchanged",
         )
     if labels is None:
-        named = _segments(path) or {f"label_{value}": value for value in present}
-        return LabelMap(volume, named)
+        return LabelMap(volume, own or {f"label_{value}": value for value in present})
+    notes = compare_names(own, labels, str(path))
     if present and not set(present) & set(labels.values()):
         raise ImageError(
             "None of the named labels occurs in the mask.",
             expected=", ".join(f"{name}: {value}" for name, value in labels.items()),
             found=f"labels {', '.join(str(value) for value in present[:20])}",
             where=str(path),
-            remedy="correct the label numbers in the study file",
+            remedy="correct the label numbers (labels of the study file, --labels)",
         )
-    return LabelMap(volume, dict(labels))
+    return LabelMap(volume, dict(labels), tuple(notes))
 
 
 def write_labelmap(labelmap: LabelMap, path: str | Path) -> None:
@@ -169,91 +221,120 @@ def write_labelmap(labelmap: LabelMap, path: str | Path) -> None:
 
 
 def read_mask(
-    path: str | Path,
+    path: MaskPath,
     labels: Mapping[str, int] | None = None,
     *,
     reference: Volume | None = None,
     overlay_path: str | Path | None = None,
 ) -> dict[str, Volume]:
-    """Read named masks from one file (label map, binary mask or DICOM SEG).
+    """The masks of `read_mask_set`, for those who need no notes."""
+    return read_mask_set(path, labels, reference=reference, overlay_path=overlay_path).masks
+
+
+def read_mask_set(
+    path: MaskPath,
+    labels: Mapping[str, int] | None = None,
+    *,
+    reference: Volume | None = None,
+    rules: MaskRules = MaskRules(),
+    overlay_path: str | Path | None = None,
+) -> MaskSet:
+    """Read named masks from a label map, a binary mask, a DICOM SEG, or one file a structure.
 
     Parameters
     ----------
     path
-        The mask file.
+        The mask file; a folder that holds one image file a structure (``liver.nii.gz``, ``tumor.nii.gz``); or the
+        files by name.
     labels
         Value of each structure by name, e.g. ``{"liver": 1, "tumor": 2}``; for a DICOM SEG, the segment number.
         When not given, a file with a single value yields ``{"mask": ...}``; a file with several is refused unless
-        it names them itself (3D Slicer's ``.seg.nrrd``, DICOM SEG).
+        it names them itself (3D Slicer's ``.seg.nrrd``, DICOM SEG) or `rules` say which value is meant. Where each
+        structure has its file, every voxel other than 0 belongs to it.
     reference
         The image on whose grid the masks must lie.
+    rules
+        Of a PyRadiomics parameter file.
     overlay_path
         Where to draw the mismatch, when the grids differ.
 
     Returns
     -------
-    dict of str to Volume
-        Boolean volumes. A named value that does not occur gives an empty mask (`describe_voi` reports it).
+    MaskSet
+        A named value that does not occur gives an empty mask (`describe_voi` reports it). Values without a name are
+        told in the notes.
 
     Raises
     ------
     ImageError, GeometryError
-        As `read_labelmap`; several values and no names.
+        As `read_labelmap`; several values and no names; a name that the file does not hold.
     """
+    files = path if isinstance(path, Mapping) else _structure_files(Path(path))
+    if files is not None:
+        return _one_file_each(files, reference, rules, overlay_path)
+    assert not isinstance(path, Mapping)
     path = Path(path)
     if path.is_file() and _is_dicom_seg(path):
         return _read_seg(path, labels, reference)
-    labelmap = read_labelmap(path, labels)
-    if reference is not None:
-        check_mask_geometry(reference, labelmap.volume, overlay_path=overlay_path, where=str(path))
+    labelmap = read_labelmap(path, labels, reference=reference, rules=rules, overlay_path=overlay_path)
     if labels is not None or _segments(path):
-        return labelmap.masks()
+        _require_label(rules.label, labelmap.labels, path)
+        return MaskSet(labelmap.masks(), labelmap.all_notes)
+    if rules.label is not None:
+        _require_label(rules.label, labelmap.labels, path)
+        return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array == rules.label)})
     if len(labelmap.labels) > 1:
         raise ImageError(
             "The mask file holds several labels and no names.",
             expected="a name for each, for example labels: {liver: 1, tumor: 2}",
             found=f"labels {', '.join(str(value) for value in list(labelmap.labels.values())[:20])}",
             where=str(path),
+            remedy="name them (--labels liver=1,tumor=2), or say with label in the feature settings which one is meant",
         )
-    return {"mask": labelmap.volume.with_array(labelmap.volume.array != 0)}
+    return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array != 0)})
 
 
-def check_mask_geometry(
-    image: Volume,
-    mask: Volume,
-    *,
-    overlay_path: str | Path | None = None,
-    what: str = "the mask",
-    where: str | None = None,
-) -> None:
-    """Refuse a mask whose grid is not the image's; draw where it lies, so that the shift can be seen.
+def _structure_files(path: Path) -> dict[str, Path] | None:
+    """The files of a folder with one image file a structure, by name; None for anything else (DICOM)."""
+    if not path.is_dir():
+        return None
+    files = {item: suffix_of(item) for item in sorted(path.iterdir()) if not item.name.startswith(".")}
+    return {item.name[: -len(end)]: item for item, end in files.items() if end in _NIFTI + _ITK} or None
 
-    Parameters
-    ----------
-    image, mask
-        The pair.
-    overlay_path
-        PNG to write on a mismatch: an image slice with the mask drawn at its own place in the patient.
-    what, where
-        Words for the message.
 
-    Raises
-    ------
-    GeometryError
-        With the offset in mm, and the PNG's path.
-    """
-    try:
-        image.geometry.require_same(mask.geometry, what=what, where=where)
-    except GeometryError as error:
-        if overlay_path is None:
-            raise
-        from hepacast.imaging.overlay import mismatch_png
+def _one_file_each(
+    files: Mapping[str, str | Path], reference: Volume | None, rules: MaskRules, overlay_path: str | Path | None
+) -> MaskSet:
+    masks: dict[str, Volume] = {}
+    notes: list[str] = []
+    for name, path in files.items():
+        found = read_mask_set(path, None, reference=reference, rules=rules, overlay_path=overlay_path)
+        if len(found.masks) != 1:
+            raise ImageError(
+                f"The mask file of {name!r} holds several structures.",
+                expected="one structure a file, or one file with labels by name",
+                found=", ".join(found.masks),
+                where=str(path),
+                remedy="give the one file and name its labels (labels of the study file, --labels)",
+            )
+        masks[name] = next(iter(found.masks.values()))
+        notes += found.notes
+    first = next(iter(masks.values()), None)
+    if first is not None and reference is None:
+        masks = {name: place_mask(first, mask, what=f"the mask {name!r}") for name, mask in masks.items()}
+    return MaskSet(masks, tuple(notes))
 
-        mismatch_png(image, mask, overlay_path, title=error.message)
-        remedy = f"{error.remedy}; the picture {overlay_path} shows the mask where its own header puts it"
-        raise GeometryError(
-            error.message, expected=error.expected, found=error.found, where=error.where, remedy=remedy
-        ) from error
+
+def _require_label(label: int | None, known: Mapping[str, int], path: Path) -> None:
+    """The value that the feature settings ask for is there to be measured."""
+    if label is not None and label not in known.values():
+        raise ImageError(
+            f"The mask has no label {label}: there is nothing to measure.",
+            expected=f"the value of the feature settings, label: {label}",
+            found=", ".join(f"{name}: {value}" for name, value in known.items()) or "an empty mask",
+            where=str(path),
+            remedy="correct label in the feature settings, or leave it out and name the values (--labels)",
+        )
 
 
 def _require_content(volume: Volume, path: Path) -> None:
@@ -280,12 +361,12 @@ def _is_dicom_seg(path: Path) -> bool:
     return is_dicom_seg(path)
 
 
-def _read_seg(path: Path, labels: Mapping[str, int] | None, reference: Volume | None) -> dict[str, Volume]:
+def _read_seg(path: Path, labels: Mapping[str, int] | None, reference: Volume | None) -> MaskSet:
     from hepacast.imaging.dicom_seg import read_dicom_seg, segment_names
 
     masks = read_dicom_seg(path, reference)
     if labels is None:
-        return masks
+        return MaskSet(masks)
     names = segment_names(path)
     missing = [f"{name}: {number}" for name, number in labels.items() if number not in names]
     if missing:
@@ -293,8 +374,11 @@ def _read_seg(path: Path, labels: Mapping[str, int] | None, reference: Volume | 
             f"The DICOM SEG has no segment {', '.join(missing)}.",
             expected=", ".join(f"{number}: {name}" for number, name in names.items()),
             where=str(path),
+            remedy="correct the segment numbers (labels of the study file, --labels)",
         )
-    return {name: masks[names[number]] for name, number in labels.items()}
+    notes = compare_names({name: number for number, name in names.items()}, labels, str(path))
+    unnamed = [number for number in names if number not in labels.values()]
+    return MaskSet({name: masks[names[number]] for name, number in labels.items()}, (*notes, *unnamed_note(unnamed)))
 
 
 def _segments(path: Path) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 from hepacast.compute.files import storage_error
 from hepacast.errors import ImageError
 from hepacast.imaging.nifti import damaged_file, wrong_dimensions
+from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import Volume
 
 
@@ -36,13 +37,45 @@ def read_itk(path: Path) -> Volume:
             expected="one component",
             found=f"{components} components (color, vectors, or overlapping segments)",
             where=str(path),
-            remedy="export a gray-value image, or segments as one label map",
+            remedy="export a gray-value image, or segments as one label map or one file a structure",
         )
     if len(size) != 3:
         raise wrong_dimensions(size, str(path))
     if "complex" in image.GetPixelIDTypeAsString():
         raise ImageError("An image must hold one real number a voxel.", found="complex values", where=str(path))
     return Volume.from_sitk(image)
+
+
+def read_channel(path: Path, channel: int) -> Volume | None:
+    """One channel of a file with several values a voxel (overlapping segments); None where it has one.
+
+    Raises
+    ------
+    ImageError
+        The file has no such channel.
+    """
+    import SimpleITK as sitk
+
+    if not path.is_file():
+        return None
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        channels = int(reader.GetNumberOfComponents())
+        if channels < 2 or reader.GetDimension() != 3:
+            return None
+        image = reader.Execute() if channel < channels else None
+    except RuntimeError:  # not a file of SimpleITK's formats, or a damaged one; the usual reader says what is wrong
+        return None
+    if image is None:
+        raise ImageError(
+            "The mask file has no such channel.",
+            expected=f"label_channel 0 to {channels - 1}",
+            found=str(channel),
+            where=str(path),
+        )
+    return Volume.from_sitk(sitk.VectorIndexSelectionCast(image, channel))
 
 
 def write_itk(volume: Volume, temporary: Path, target: Path) -> None:
@@ -63,19 +96,33 @@ def write_itk(volume: Volume, temporary: Path, target: Path) -> None:
 
 
 def slicer_segments(path: Path) -> dict[str, int]:
-    """Names and values that 3D Slicer writes into a ``.seg.nrrd`` header."""
+    """Names and values that 3D Slicer writes into a ``.seg.nrrd`` header (see `numbered` for a name used twice).
+
+    Raises
+    ------
+    ImageError
+        The header is damaged, or two segments have one value.
+    """
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    keys: set[str] = set(reader.GetMetaDataKeys())
-    found: dict[str, int] = {}
-    number = 0
-    while f"Segment{number}_LabelValue" in keys:
-        name = f"segment_{number}"
-        if f"Segment{number}_Name" in keys:
-            name = str(reader.GetMetaData(f"Segment{number}_Name"))
-        found[name] = int(reader.GetMetaData(f"Segment{number}_LabelValue"))
-        number += 1
-    return found
+    found: list[tuple[int, str]] = []
+    try:
+        reader.ReadImageInformation()
+        keys: set[str] = set(reader.GetMetaDataKeys())
+        while (key := f"Segment{len(found)}_LabelValue") in keys:
+            named = f"Segment{len(found)}_Name"
+            name = str(reader.GetMetaData(named)).strip() if named in keys else ""
+            found.append((int(reader.GetMetaData(key)), name or f"segment_{len(found)}"))
+    except (RuntimeError, ValueError) as error:
+        raise damaged_file(path, error) from error
+    if len({value for value, _ in found}) < len(found):
+        raise ImageError(
+            "Two segments of the file have the same value.",
+            expected="a value of its own for each segment",
+            found=", ".join(f"{name}: {value}" for value, name in found),
+            where=str(path),
+            remedy="export the segmentation again as one label map, or one file a structure",
+        )
+    return numbered(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from hepacast.errors import ImageError
 from hepacast.imaging.volume import Volume
+
+#: How far a mask's value may lie from a whole number: rounding of scaled or resampled files (0.99999), nothing more.
+ALMOST_WHOLE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,13 @@ class LabelMap:
     labels
         Value of each structure by name, e.g. ``{"parenchyma": 1, "tumor": 2}``. A value that has a name need not
         occur; a value that occurs need not have a name (it is then kept, see `unnamed`).
+    notes
+        What a reader of the file should know.
     """
 
     volume: Volume
     labels: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not np.issubdtype(self.volume.array.dtype, np.integer):
@@ -49,6 +55,11 @@ class LabelMap:
         """Values other than 0 that occur and have no name."""
         known = set(self.labels.values())
         return tuple(value for value in values_of(self.volume.array) if value not in known)
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """`notes`, and that of the values without a name."""
+        return (*self.notes, *unnamed_note(self.unnamed))
 
     def mask(self, name: str) -> Volume:
         """One structure as a boolean volume (empty where the value does not occur).
@@ -107,6 +118,18 @@ class LabelMap:
         return cls(first.with_array(array), chosen)
 
 
+def unnamed_note(values: Sequence[int]) -> tuple[str, ...]:
+    """What is said of values that occur in a mask and that nobody named; nothing where there are none."""
+    if not values:
+        return ()
+    shown = ", ".join(str(value) for value in values[:10]) + (" ..." if len(values) > 10 else "")
+    one = len(values) == 1
+    return (
+        f"the value{'' if one else 's'} {shown} of the mask ha{'s' if one else 've'} no name in labels and "
+        f"{'is' if one else 'are'} in no VOI",
+    )
+
+
 def values_of(array: npt.NDArray[np.integer]) -> list[int]:
     """The whole numbers other than 0 that occur, in order."""
     return [int(value) for value in np.unique(array) if value != 0]
@@ -119,7 +142,7 @@ def smallest_label_type(values: Iterable[int]) -> np.dtype:
 
 
 def as_labels(volume: Volume, *, where: str | None = None) -> Volume:
-    """The volume with integer values; floats that are whole numbers are accepted, others refused.
+    """The volume with integer values; floats within `ALMOST_WHOLE` of whole numbers are accepted, others refused.
 
     Raises
     ------
@@ -132,16 +155,19 @@ def as_labels(volume: Volume, *, where: str | None = None) -> Volume:
     if np.issubdtype(array.dtype, np.integer):
         return volume
     with np.errstate(invalid="ignore"):
-        whole = np.isfinite(array) & (array == np.rint(array))
+        whole = np.isfinite(array) & (np.abs(array - np.rint(array)) <= ALMOST_WHOLE)
     if not whole.all():
-        example = array[~whole][0]
+        others = array[~whole]
+        without = int(np.count_nonzero(~np.isfinite(others)))
         raise ImageError(
             "The mask's values are not whole numbers.",
-            expected="labels: 0 outside, a whole number inside",
-            found=f"{int((~whole).sum())} other voxels, for example {float(example):.4g}",
+            expected=f"labels: 0 outside, a whole number inside (within {ALMOST_WHOLE:g})",
+            found=f"{len(others)} other voxels, for example {others[0]!s}",
             where=where,
-            remedy="export the label map itself, not a probability map or an interpolated copy",
+            remedy="put 0 in the place of NaN"
+            if without == len(others)
+            else "export the label map itself, not a probability map or an interpolated copy",
         )
-    numbers = array.astype(np.int64)
+    numbers = np.rint(array).astype(np.int64)
     kind = smallest_label_type([int(numbers.min()), int(numbers.max())])
     return volume.with_array(numbers.astype(kind))

@@ -111,9 +111,23 @@ def to_lps_axes(volume: Volume) -> Volume:
     Voxels keep their places in the patient; shown row by row, such a slice is in radiological convention (the
     patient's right on the picture's left, front on top).
     """
+    return to_axes(volume, np.eye(3))
+
+
+def to_axes(volume: Volume, axes: Any) -> Volume:
+    """Turn and flip the array (no interpolation) so that i, j and k run as nearly as they can along other axes.
+
+    Parameters
+    ----------
+    volume
+        The image or mask; its voxels keep their places in the patient.
+    axes
+        3 x 3 matrix whose columns are the unit vectors to follow, LPS (`Geometry.direction`).
+    """
     direction = np.array(volume.geometry.direction, dtype=float)
-    axis_of = _best_axes(direction)
-    signs = [1.0 if direction[row, axis_of[row]] >= 0 else -1.0 for row in range(3)]
+    along = np.array(axes, dtype=float).T @ direction
+    axis_of = _best_axes(along)
+    signs = [1.0 if along[row, axis_of[row]] >= 0 else -1.0 for row in range(3)]
     # Array axes are (k, j, i); geometry axes (i, j, k).
     array = volume.array.transpose([2 - axis_of[2], 2 - axis_of[1], 2 - axis_of[0]])
     array = array[tuple(slice(None, None, -1) if sign < 0 else slice(None) for sign in reversed(signs))]
@@ -132,12 +146,12 @@ def to_lps_axes(volume: Volume) -> Volume:
     return Volume(np.ascontiguousarray(array), geometry)
 
 
-def _best_axes(direction: Any) -> list[int]:
-    """For each patient axis x, y, z the image axis that follows it best, each used once."""
+def _best_axes(along: Any) -> list[int]:
+    """For each axis to follow (rows) the image axis (columns) that does it best, each used once."""
     from itertools import permutations
 
     orders = list(permutations(range(3)))
-    fits = [sum(abs(float(direction[row, order[row]])) for row in range(3)) for order in orders]
+    fits = [sum(abs(float(along[row, order[row]])) for row in range(3)) for order in orders]
     return list(orders[int(np.argmax(fits))])
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hepacast.compute.optional import require
 from hepacast.errors import MissingPackageError
 from hepacast.imaging import Volume
+from hepacast.radiomics.preprocess import mask_on_grid
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult
 
@@ -34,9 +35,7 @@ def extract_with_pyradiomics(volume: Volume, vois: Mapping[str, Volume], setting
         from radiomics.featureextractor import RadiomicsFeatureExtractor
 
         for name, voi in vois.items():
-            chosen = voi.array if voi.array.dtype == bool else voi.array == settings.parameters.label
-            volume.geometry.require_same(voi.geometry, what=f"the VOI {name}")
-            mask = volume.with_array(chosen.astype("uint8")).to_sitk()
+            mask = volume.with_array(mask_on_grid(volume, voi, settings.parameters, name)).to_sitk()
             try:
                 found = RadiomicsFeatureExtractor(content).execute(image, mask, label=1)
             except (ValueError, RuntimeError, AssertionError) as error:

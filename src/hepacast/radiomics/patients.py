@@ -18,7 +18,10 @@ from hepacast.compute.executor import Progress, map_items
 from hepacast.compute.hashing import hash_path, hash_value
 from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError, ImageError, StudyFileError
-from hepacast.imaging import Volume, read_mask, read_volume
+from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
+from hepacast.imaging.io import MaskRules
+from hepacast.imaging.placing import place_mask
+from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, write_long
 
@@ -174,8 +177,7 @@ def _extract(task: _Task) -> ExtractionResult:
     masks: dict[str, Volume] = {}
     for name, source in task.vois.items():
         try:
-            mask = _load_mask(source, task.settings.parameters.label_channel)
-            volume.geometry.require_same(mask.geometry, what=f"the VOI {name}")
+            mask = _placed(volume, source, task.settings.parameters, name)
         except (HepacastError, OSError) as error:
             failures[name] = error.message if isinstance(error, HepacastError) else str(error)
             continue
@@ -191,7 +193,7 @@ def _extract(task: _Task) -> ExtractionResult:
 
 
 def load_case(
-    image: VolumeSource, vois: Mapping[str, MaskSource], channel: int = 0
+    image: VolumeSource, vois: Mapping[str, MaskSource], parameters: Parameters | None = None
 ) -> tuple[Volume, dict[str, Volume]]:
     """Read one image and its VOIs, which must lie on its grid.
 
@@ -200,11 +202,13 @@ def load_case(
     HepacastError
         A file cannot be read, or a VOI lies on another grid.
     """
-    volume = _load(image)
-    masks = {name: _load_mask(source, channel) for name, source in vois.items()}
-    for name, mask in masks.items():
-        volume.geometry.require_same(mask.geometry, what=f"the VOI {name}")
-    return volume, masks
+    volume, chosen = _load(image), parameters or Parameters.model_validate({})
+    return volume, {name: _placed(volume, source, chosen, name) for name, source in vois.items()}
+
+
+def _placed(volume: Volume, source: MaskSource, parameters: Parameters, name: str) -> Volume:
+    mask = _load_mask(source, parameters.label_channel)
+    return place_mask(volume, mask, correct=parameters.correctMask, what=f"the VOI {name}")
 
 
 def _load(source: VolumeSource) -> Volume:
@@ -227,34 +231,8 @@ def _load_mask(source: MaskSource, channel: int = 0) -> Volume:
             )
         return named[label]
     if isinstance(source, str | Path):
-        mask = _read_channel(Path(source), channel) or read_volume(source)
-        return mask if mask.array.dtype.kind in "biu" else mask.with_array(np.rint(mask.array).astype(np.int32))
+        return read_labelmap(source, rules=MaskRules(channel=channel)).volume
     return _load(source)
-
-
-def _read_channel(path: Path, channel: int) -> Volume | None:
-    """One channel of a mask file with several (overlapping segments); None where the file has one value a voxel."""
-    import SimpleITK as sitk
-
-    if not path.is_file():
-        return None
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # not a file of SimpleITK's formats; the caller's reader says what is wrong
-        return None
-    channels = reader.GetNumberOfComponents()
-    if channels < 2 or reader.GetDimension() != 3:
-        return None
-    if channel >= channels:
-        raise ImageError(
-            "The mask file has no such channel.",
-            expected=f"label_channel 0 to {channels - 1}",
-            found=str(channel),
-            where=str(path),
-        )
-    return Volume.from_sitk(sitk.VectorIndexSelectionCast(reader.Execute(), channel))
 
 
 def _key(task: _Task) -> str | None:
@@ -268,8 +246,8 @@ def _key(task: _Task) -> str | None:
     if None in (inputs[0], *(key for _, key in inputs[1])):  # type: ignore[union-attr]
         return None
     code = code_hash(("radiomics", "imaging"))
-    label = [task.settings.parameters.label, task.settings.parameters.label_channel]
-    return hash_value([task.settings.hash, label, task.backend, code, inputs])
+    own = task.settings.parameters
+    return hash_value([task.settings.hash, [own.label, own.label_channel, own.correctMask], task.backend, code, inputs])
 
 
 def _source_key(source: MaskSource) -> Any:

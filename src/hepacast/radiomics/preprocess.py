@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.errors import GeometryError
 from hepacast.imaging import Volume
+from hepacast.imaging.placing import place_mask
 from hepacast.radiomics import diagnostics
 from hepacast.radiomics.filters.source import Box, Source
 from hepacast.radiomics.parameters import Parameters
@@ -237,28 +237,8 @@ def _require_box(mask: Mask) -> Box:
 
 
 def mask_on_grid(volume: Volume, voi: Volume, parameters: Parameters, name: str) -> Mask:
-    chosen = voi.array if voi.array.dtype == bool else voi.array == parameters.label
-    if not parameters.correctMask:
-        volume.geometry.require_same(voi.geometry, what=f"the VOI {name}")
-        return np.asarray(chosen, dtype=bool)
-    try:
-        volume.geometry.require_same(voi.geometry)
-    except GeometryError:
-        return _corrected(volume, voi.with_array(np.asarray(chosen, dtype=np.uint8)))
-    return np.asarray(chosen, dtype=bool)
-
-
-def _corrected(volume: Volume, voi: Volume) -> Mask:
-    """A mask of another grid on the image's grid, by the nearest voxel (setting correctMask)."""
-    import SimpleITK as sitk
-
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetOutputSpacing(volume.spacing)
-    resampler.SetOutputOrigin(volume.geometry.origin)
-    resampler.SetOutputDirection([value for row in volume.geometry.direction for value in row])
-    resampler.SetSize(volume.geometry.size)
-    resampler.SetInterpolator(sitk.sitkNearestNeighbor)
-    return sitk.GetArrayFromImage(resampler.Execute(voi.to_sitk())).astype(bool)
+    chosen = np.asarray(voi.array if voi.array.dtype == bool else voi.array == parameters.label, dtype=bool)
+    return place_mask(volume, voi.with_array(chosen), correct=parameters.correctMask, what=f"the VOI {name}").array
 
 
 def _own_grid(image: Volume, mask: Mask, parameters: Parameters) -> tuple[Volume, Mask]:

@@ -121,7 +121,7 @@ def _run(
         return {name: VoiResult.failed(name, expected, reason) for name in names}
 
     try:
-        volume, masks = load_case(image, sources, settings.parameters.label_channel)
+        volume, masks = load_case(image, sources, settings.parameters)
     except (HepacastError, OSError) as error:
         whole = ExtractionResult(failed(list(sources), str(error).splitlines()[0]), settings.hash, "")
         return [whole.to_long(patient, sequence) for _ in perturbations]

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from hepacast.compute.hashing import hash_value
 from hepacast.errors import StudyFileError
+from hepacast.imaging.io import MaskRules
 from hepacast.radiomics import names
 from hepacast.radiomics.ibsi.parameters import INTERPOLATORS, UNDERSTOOD, IbsiParameters
 from hepacast.radiomics.parameters import FILTER_SETTINGS, GLOBAL_ONLY, NOT_HASHED, VOXEL_SETTINGS, Parameters
@@ -160,6 +161,16 @@ class Settings:
             "setting": values,
         }
         return {**content, **({"voxelSetting": voxel} if voxel else {})}
+
+    @property
+    def mask_rules(self) -> MaskRules:
+        """What is said of mask files, as far as it is said (defaults rule nothing)."""
+        given = self.parameters.model_fields_set
+        return MaskRules(
+            label=self.parameters.label if "label" in given else None,
+            channel=self.parameters.label_channel if "label_channel" in given else None,
+            correct=self.parameters.correctMask,
+        )
 
     def image_names(self) -> list[str]:
         """The images that features are calculated on, in order: ``original``, ``wavelet-LLH`` ..."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hepacast.errors import ImageError
-from hepacast.imaging import Volume
+from hepacast.imaging import Volume, place_mask
+from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.base import (
     COMPOSITES,
@@ -30,20 +30,31 @@ class GivenSegmenter:
     labels
         For one file: label value of each structure, e.g. ``{"parenchyma": 1, "tumor": 2}`` or
         ``{"liver": 1, "tumor": 2}``.
+    rules
+        What a PyRadiomics parameter file says of mask files.
+    overlay_path
+        PNG to write where a mask does not lie on the image's grid.
 
     Notes
     -----
-    ``liver`` given together with an overlapping ``tumor`` is stored as parenchyma and tumor, whose union is the
-    liver again. Masks are never moved or resampled: another grid is refused with the offset in mm.
+    ``liver`` given together with ``tumor`` is stored as parenchyma and tumor, whose union is the liver again. Masks
+    are never moved: another grid is refused with the offset in mm (see `hepacast.imaging.place_mask`).
     """
 
     name = "given"
 
     def __init__(
-        self, masks: str | Path | Mapping[str, str | Path | Volume], labels: Mapping[str, int] | None = None
+        self,
+        masks: str | Path | Mapping[str, str | Path | Volume],
+        labels: Mapping[str, int] | None = None,
+        *,
+        rules: MaskRules = MaskRules(),
+        overlay_path: Path | None = None,
     ) -> None:
         self._masks = masks
         self._labels = dict(labels) if labels else None
+        self._rules = rules
+        self._overlay_path = overlay_path
         names = tuple(masks) if isinstance(masks, Mapping) else tuple(self._labels or ())
         self.structures = names + tuple(u for u, parts in COMPOSITES.items() if set(parts) <= set(names))
 
@@ -76,7 +87,8 @@ class GivenSegmenter:
             A file cannot be read or holds none of the named labels.
         """
         start = time.perf_counter()
-        named = self._read(volume)
+        found = self._read(volume)
+        named = found.masks
         if liver is not None and "liver" not in named and "parenchyma" not in named:
             named = {"liver": liver, **named}
         labelmap = _as_labelmap(named, volume)
@@ -84,29 +96,21 @@ class GivenSegmenter:
             progress(1.0, "masks read")
         empty = [name for name in available_structures(labelmap) if not _any(labelmap, name)]
         notes = (f"empty in the given masks: {', '.join(empty)}",) if empty else ()
-        return LabelMapResult(labelmap, self.name, time.perf_counter() - start, notes)
+        return LabelMapResult(labelmap, self.name, time.perf_counter() - start, (*found.notes, *notes))
 
-    def _read(self, volume: Volume) -> dict[str, Volume]:
-        from hepacast.imaging.io import read_mask
-
+    def _read(self, volume: Volume) -> MaskSet:
         if not isinstance(self._masks, Mapping):
-            return dict(read_mask(self._masks, self._labels, reference=volume))
-        named: dict[str, Volume] = {}
+            return self._read_files(self._masks, volume)
+        files = {name: item for name, item in self._masks.items() if not isinstance(item, Volume)}
+        found = self._read_files(files, volume) if files else MaskSet({})
         for name, item in self._masks.items():
             if isinstance(item, Volume):
-                volume.geometry.require_same(item.geometry, what=f"the mask {name!r}")
-                named[name] = item.with_array(item.array != 0)
-                continue
-            found = read_mask(item, None, reference=volume)
-            if len(found) != 1:
-                raise ImageError(
-                    f"The mask file of {name!r} holds several structures.",
-                    expected="one structure a file, or one file with labels by name",
-                    found=", ".join(found),
-                    where=str(item),
-                )
-            named[name] = next(iter(found.values()))
-        return named
+                placed = place_mask(volume, item, what=f"the mask {name!r}")
+                found.masks[name] = placed.with_array(placed.array != 0)
+        return MaskSet({name: found.masks[name] for name in self._masks}, found.notes)
+
+    def _read_files(self, files: MaskPath, volume: Volume) -> MaskSet:
+        return read_mask_set(files, self._labels, reference=volume, rules=self._rules, overlay_path=self._overlay_path)
 
 
 def _any(labelmap: LabelMap, name: str) -> bool:

@@ -129,7 +129,6 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
     ImageError
         It cannot be read, or has none of the named labels.
     """
-    from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation.given import GivenSegmenter
 
     options = images_of(context).segmentation
@@ -138,13 +137,7 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
     path = context.path(text, patient=patient)
     image = read_volume(raw_image_path(context, patient))
     try:
-        if overlay is not None:
-            from hepacast.imaging.io import check_mask_geometry
-
-            check_mask_geometry(
-                image, read_labelmap(path).volume, overlay_path=overlay, where=f"patient {patient}: {path}"
-            )
-        labelmap = GivenSegmenter(path, options.labels).segment(image).labelmap
+        labelmap = GivenSegmenter(path, options.labels, overlay_path=overlay).segment(image).labelmap
         return _on_the_grid(context, patient, labelmap)
     except HepacastError as error:
         if error.where is None:

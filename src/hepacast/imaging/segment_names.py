@@ -1,0 +1,87 @@
+"""Names that a mask file gives to its segments (3D Slicer, DICOM SEG), beside the names that the user gives."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from hepacast.errors import ImageError
+
+#: How names of the two structures begin, so that "Leber" is not taken for a tumor without a word.
+_LIVER = ("liver", "parenchym", "leber", "hepar", "foie", "higado", "fegato", "肝")
+_TUMOR = ("tumo", "lesion", "lasion", "hcc", "icc", "cca", "mass", "metast", "cancer", "carcinom", "nodul", "neoplas")
+_TUMOR += ("gtv", "krebs", "herd", "瘤", "肿瘤", "病灶", "肝癌", "肝肿瘤", "转移")
+#: Names that programs give by themselves and that say nothing.
+_GENERIC = re.compile(r"(segment|label|structure|mask|roi|object|class)?[ _-]*\d*")
+
+
+def numbered(names: Iterable[tuple[int, str]]) -> dict[str, int]:
+    """Value of each segment by name; none is lost: a name that is used twice gets its value, ``"tumor (3)"``."""
+    pairs = list(names)
+    uses = Counter(name for _, name in pairs)
+    named = {name if uses[name] == 1 else f"{name} ({value})": value for value, name in pairs}
+    return named if len(named) == len(pairs) else {f"{name} ({value})": value for value, name in pairs}
+
+
+def compare_names(own: Mapping[str, int], labels: Mapping[str, int], where: str) -> list[str]:
+    """The user's names of a file's values against the file's own.
+
+    Parameters
+    ----------
+    own
+        Value by the file's name.
+    labels
+        Value by the user's name.
+    where
+        The file.
+
+    Returns
+    -------
+    list of str
+        Values that are taken under another name than the file's, where the file's is not known to mean something else.
+
+    Raises
+    ------
+    ImageError
+        A name stands for another value in the file, or the file calls a value liver and the user tumor, or the
+        reverse.
+    """
+    by_value = {value: name for name, value in own.items()}
+    spelt = {_folded(name): value for name, value in own.items()}
+    notes, wrong = [], []
+    for name, value in labels.items():
+        theirs = by_value.get(value)
+        elsewhere = spelt.get(_folded(name), value) != value
+        if theirs is None:
+            if elsewhere:
+                wrong.append(name)
+        elif _folded(theirs) != _folded(name):
+            kinds = _kind(theirs), _kind(name)
+            if elsewhere or (None not in kinds and kinds[0] != kinds[1]):
+                wrong.append(name)
+            elif kinds[0] != kinds[1] and not _GENERIC.fullmatch(_folded(theirs)):
+                notes.append(f"the file calls the value {value} {theirs!r}; it is taken as {name!r}")
+    if wrong:
+        raise ImageError(
+            f"The mask file's own names contradict the names of its values ({', '.join(wrong)}).",
+            expected=", ".join(f"{name}: {value}" for name, value in own.items()) + " (the file's names)",
+            found=", ".join(f"{name}: {value}" for name, value in labels.items()),
+            where=where,
+            remedy="correct the numbers (labels of the study file, --labels), or the names in the file",
+        )
+    return notes
+
+
+def _folded(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    return " ".join(re.sub(r"[\s_]+", " ", "".join(c for c in plain if not unicodedata.combining(c))).split())
+
+
+def _kind(name: str) -> str | None:
+    """Which of the two structures a name speaks of; None for another one, or where it speaks of both."""
+    words = [word for word in re.split(r"[\W_\d]+", _folded(name)) if word]
+    tumor = any(word.startswith(_TUMOR) for word in words)
+    liver = any(word.startswith(_LIVER) and not word.startswith(_TUMOR) for word in words)
+    return None if tumor == liver else "tumor" if tumor else "liver"
