@@ -1,7 +1,9 @@
 """The file ``model.hepacast``: a zip of JSON and safetensors with a manifest of hashes. Nothing in it can run code.
 
-Reading checks, in this order: that it is a zip, that it has our manifest, that its schema version is known, that it
-holds just the files of the manifest, and that each has the size and SHA-256 that the manifest says.
+Reading checks, in this order: that it is a zip, that it has our manifest, that its schema version is known, that the
+identity in the manifest is that of its records, that it holds just the files of the manifest, that they are not too
+many or too large, all together, before any is unpacked, that each has the size and SHA-256 that the manifest says, and
+that every number is finite. Parts that the reader does not know are left alone.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
+import math
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +31,27 @@ from hepacast.errors import BundleError
 FORMAT = "hepacast-bundle"
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-#: A bundle is a model, not data: larger files are refused unread (a damaged or hostile zip may unpack to anything).
-MAX_FILE_BYTES = 512 * 1024 * 1024
+#: A bundle is a model, not data: more than this is refused unread (a damaged or hostile zip may unpack to anything).
+MAX_FILES = 512
+MAX_DOCUMENT_BYTES = 64 * 2**20
+MAX_TENSOR_BYTES = 4 * 2**30
+#: Weights hardly get smaller in a zip, and documents by a factor of ten.
+MAX_RATIO, MIN_RATIO_BYTES = 100, 32 * 2**20
+MAX_MANIFEST_BYTES = 2**20
+#: Deepest nesting of a document.
+MAX_DEPTH = 64
+#: What Python's zip and inflate answer to damaged bytes.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+REMEDY = "ask for the bundle again: what arrived is not what was written"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -79,13 +103,20 @@ def _json_bytes(value: Any) -> bytes:
     return json.dumps(to_jsonable(value), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
-def read_container(path: str | Path) -> Container:
+def read_container(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> Container:
     """Read a bundle and check every byte of it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    wanted
+        Which parts to unpack, by their names with suffix; others are left alone.
 
     Raises
     ------
     BundleError
-        The file is missing, is no bundle, is damaged, or was written by a later version.
+        The file is missing, is no bundle, is damaged, unpacks to too much, or was written by a later version.
     """
     path = Path(path)
     if not path.is_file():
@@ -93,33 +124,34 @@ def read_container(path: str | Path) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
             manifest = _read_manifest(archive, path)
-            files = {name: _read_file(archive, name, record, path) for name, record in manifest["files"].items()}
-            extra = sorted(set(archive.namelist()) - {MANIFEST, *files})
-    except zipfile.BadZipFile as error:
-        raise BundleError("The model bundle is damaged or is no bundle.", found=str(error), where=str(path)) from error
-    if extra:
-        raise BundleError("The bundle holds files that its manifest does not name.", found=str(extra), where=str(path))
+            _require_modest(archive, path)
+            files = {
+                name: _read_file(archive, name, record, path)
+                for name, record in manifest["files"].items()
+                if wanted(name)
+            }
+    except DAMAGE as error:
+        raise BundleError(
+            "The model bundle is damaged or is no bundle.", found=str(error), where=str(path), remedy=REMEDY
+        ) from error
     documents: dict[str, Any] = {}
     tensors: dict[str, Mapping[str, npt.NDArray[Any]]] = {}
     for name, data in files.items():
         stem, _, suffix = name.rpartition(".")
         if suffix == "json":
-            documents[stem] = json.loads(data)
-        elif suffix == "safetensors":
-            from safetensors.numpy import load
-
-            tensors[stem] = load(data)
+            documents[stem] = _document(data, f"{path}: {name}")
         else:
-            raise BundleError("The bundle holds a kind of file that is not allowed.", found=name, where=str(path))
+            tensors[stem] = _tensors(data, f"{path}: {name}")
     return Container(documents, tensors, manifest)
 
 
 def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    if MANIFEST not in archive.namelist() or archive.getinfo(MANIFEST).file_size > 1_000_000:
+    names = archive.namelist()
+    if MANIFEST not in names or archive.getinfo(MANIFEST).file_size > MAX_MANIFEST_BYTES:
         raise BundleError("This zip is no model bundle.", expected=MANIFEST, where=str(path))
     try:
         manifest = json.loads(archive.read(MANIFEST))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError("The bundle's manifest is damaged.", found=str(error), where=str(path)) from error
     if (
         not isinstance(manifest, dict)
@@ -136,23 +168,129 @@ def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             where=str(path),
             remedy=f"use hepacast {manifest.get('hepacast', 'of a later date')}",
         )
+    records = manifest["files"]
+    extra = sorted(set(names) - {MANIFEST, *records})
+    if extra or len(set(names)) != len(names):
+        found = str(extra or "two parts of one name")
+        raise BundleError("The bundle holds files that its manifest does not name.", found=found, where=str(path))
+    other = [name for name in records if not name.endswith((".json", ".safetensors"))]
+    if other:
+        raise BundleError(
+            "The bundle holds a kind of file that is not allowed.", found=", ".join(other), where=str(path)
+        )
+    identity = hash_value(records)
+    if manifest.get("identity") != identity:
+        raise BundleError(
+            "The bundle's manifest was changed: its identity is not that of the files.",
+            expected=identity[:16],
+            found=str(manifest.get("identity"))[:16],
+            where=str(path),
+            remedy=REMEDY,
+        )
     return manifest
 
 
-def _read_file(archive: zipfile.ZipFile, name: str, record: Mapping[str, Any], path: Path) -> bytes:
-    remedy = "ask for the bundle again: what arrived is not what was written"
+def _require_modest(archive: zipfile.ZipFile, path: Path) -> None:
+    """Numbers and sizes as the zip's directory tells them, all parts together, before anything is unpacked.
+
+    Raises
+    ------
+    BundleError
+    """
+    parts = archive.infolist()
+    documents = sum(item.file_size for item in parts if item.filename.endswith(".json"))
+    whole = sum(item.file_size for item in parts)
+    packed = path.stat().st_size
+    for found, limit, what in (
+        (len(parts), MAX_FILES, "{:,.0f} parts"),
+        (documents / 2**20, MAX_DOCUMENT_BYTES / 2**20, "{:,.0f} MiB of documents"),
+        (whole / 2**20, MAX_TENSOR_BYTES / 2**20, "{:,.0f} MiB"),
+        (whole / 2**20, max(packed * MAX_RATIO, MIN_RATIO_BYTES) / 2**20, "{:,.0f} MiB out of a file of this size"),
+    ):
+        if found > limit:
+            raise BundleError(
+                "The bundle unpacks to more than a model can be.",
+                expected=f"at most {what.format(limit)}",
+                found=what.format(found),
+                where=str(path),
+                remedy="use a bundle from somebody you trust",
+            )
+
+
+def _read_file(archive: zipfile.ZipFile, name: str, record: Any, path: Path) -> bytes:
     if name not in archive.namelist():
-        raise BundleError("A part of the bundle is missing.", found=name, where=str(path), remedy=remedy)
+        raise BundleError("A part of the bundle is missing.", found=name, where=str(path), remedy=REMEDY)
     size = archive.getinfo(name).file_size
-    if size != record["size"] or size > MAX_FILE_BYTES:
+    known = record if isinstance(record, dict) else {}
+    if size != known.get("size"):
         raise BundleError(
             "A part of the bundle has the wrong size.",
-            expected=f"{record['size']} bytes",
+            expected=f"{known.get('size')} bytes",
             found=f"{size} bytes",
             where=f"{path}: {name}",
-            remedy=remedy,
+            remedy=REMEDY,
         )
     data = archive.read(name)
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
-        raise BundleError("A part of the bundle was changed.", where=f"{path}: {name}", remedy=remedy)
+    if hashlib.sha256(data).hexdigest() != known.get("sha256"):
+        raise BundleError("A part of the bundle was changed.", where=f"{path}: {name}", remedy=REMEDY)
     return data
+
+
+def _document(data: bytes, where: str) -> Any:
+    """A JSON document whose every number is finite and whose names stand once.
+
+    Raises
+    ------
+    BundleError
+    """
+    try:
+        document = json.loads(data, object_pairs_hook=_named_once)
+    except (ValueError, RecursionError) as error:
+        raise BundleError("A document of the bundle cannot be read.", found=str(error), where=where) from error
+    _require_finite(document, where, ())
+    return document
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a name stands twice among {', '.join(name for name, _ in pairs)[:80]}")
+    return found
+
+
+def _require_finite(value: Any, where: str, place: tuple[str, ...]) -> None:
+    if len(place) > MAX_DEPTH:
+        raise BundleError("A document of the bundle is nested too deep.", expected=f"{MAX_DEPTH} levels", where=where)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BundleError(
+            "A number of the model bundle is not finite.",
+            expected="a finite number",
+            found=str(value),
+            where=f"{where}: {' > '.join(place)}",
+        )
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        if isinstance(item, dict | list | float):
+            _require_finite(item, where, (*place, str(name)))
+
+
+def _tensors(data: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a part, every number finite.
+
+    Raises
+    ------
+    BundleError
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise BundleError("The arrays of the bundle cannot be read.", found=str(error), where=where) from error
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise BundleError(
+                "A number of the model bundle is not finite.", found="NaN or inf", where=f"{where}: {name}"
+            )
+    return arrays

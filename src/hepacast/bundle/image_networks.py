@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.compute.entries import Entry, ranges, require, validated
 from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient
 from hepacast.deep.domain import crop_facts, outside
 from hepacast.deep.readings import mean_readings
@@ -115,13 +116,19 @@ class ImageNetworks:
         ------
         BundleError
             The weights of a network are missing.
+        ModelError
+            A value is not of its kind, or the weights are not the network's.
         """
-        missing = [f"network-{n}" for n in range(len(document["networks"])) if f"network-{n}" not in tensors]
+        own = Entry(document, DOCUMENT)
+        parts = own.entries("networks")
+        require(bool(parts), own.at("networks"), "at least one network", "none")
+        missing = [f"network-{n}" for n in range(len(parts)) if f"network-{n}" not in tensors]
         if missing:
             raise BundleError("The bundle is not complete.", found=f"no {', '.join(missing)}")
         networks = tuple(
             TrainedNetwork.from_parts(entry, tensors[f"network-{number}"])
-            for number, entry in enumerate(document["networks"])
+            for number, entry in enumerate(own.raw("networks"))
         )
-        crop = CropSpec.model_validate(document["crop"])
-        return cls(str(document["name"]), crop, networks, document.get("seen", {}))
+        crop = validated(CropSpec, own.raw("crop"), own.at("crop"))
+        seen = ranges(own.entry("seen")) if "seen" in own else {}
+        return cls(own.text("name"), crop, networks, seen)

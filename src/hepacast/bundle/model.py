@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hepacast.bundle import image_networks
-from hepacast.bundle.container import Container, read_container, write_container
+from hepacast.bundle.container import REMEDY, Container, read_container, write_container
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
-from hepacast.errors import BundleError
+from hepacast.compute.entries import Entry, require
+from hepacast.errors import BundleError, HepacastError
 from hepacast.modelling.frozen_fusion import FrozenFusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.survival_frozen import load_models
@@ -21,6 +24,11 @@ from hepacast.radiomics.settings import Settings
 CLASSIFIERS = "classifiers"
 #: Name of the document that says what is done to MR images first.
 PREPROCESSING = "preprocessing"
+_DOCUMENTS = frozenset(
+    f"{name}.json"
+    for name in ("card", "models", "clinical", "features", "nomogram", image_networks.DOCUMENT, PREPROCESSING)
+)
+_NETWORK = re.compile(r"network-\d{1,4}\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -164,21 +172,177 @@ class Bundle:
         Raises
         ------
         BundleError
-            The file is damaged, no bundle, or of another format version.
+            The file is damaged, no bundle, of another format version, or holds a value that it cannot have.
         """
-        content = read_container(path)
+        content = read_container(path, _known_part)
+        try:
+            return cls._of(content, str(path))
+        except HepacastError as error:
+            raise not_valid(error, str(path)) from error
+
+    @classmethod
+    def _of(cls, content: Container, where: str) -> Bundle:
         documents = content.documents
         missing = {"card", "models", "clinical", "features", "nomogram"} - set(documents)
         if missing:
-            raise BundleError("The bundle is not complete.", found=f"no {', '.join(sorted(missing))}", where=str(path))
+            raise BundleError("The bundle is not complete.", found=f"no {', '.join(sorted(missing))}", where=where)
         networks = documents.get(image_networks.DOCUMENT)
-        return cls(
+        made = cls(
             models=load_models(documents["models"], content.tensors.get(CLASSIFIERS)),
-            columns=tuple(ColumnSpec.from_json(entry) for entry in documents["clinical"]),
-            features=FeatureRecipe(**documents["features"]),
-            nomogram=documents["nomogram"],
-            card=documents["card"],
+            columns=read_columns(documents["clinical"]),
+            features=_read_recipe(Entry(documents["features"], "features")),
+            nomogram=_read_nomogram(documents["nomogram"]),
+            card=read_card(documents["card"]),
             identity=content.identity,
             networks=None if networks is None else ImageNetworks.from_parts(networks, content.tensors),
-            preprocessing=documents.get(PREPROCESSING),
+            preprocessing=read_preprocessing(documents.get(PREPROCESSING)),
         )
+        made._require_whole()
+        return made
+
+    def _require_whole(self) -> None:
+        """Every clinical column of every model is described.
+
+        Raises
+        ------
+        ModelError
+        """
+        known = {item.name for item in self.columns}
+        lacking = [name for model in self.models.names for name in self.clinical_names(model) if name not in known]
+        require(not lacking, "clinical", f"a description of {', '.join(lacking)}", "none")
+        axes = [] if self.nomogram is None else [axis["name"] for axis in self.nomogram["predictors"]]
+        sources = self.models.model(self.main).names
+        require(set(axes) <= set(sources), "nomogram", f"axes of {', '.join(sources)}", ", ".join(axes))
+
+
+def _known_part(name: str) -> bool:
+    return name in _DOCUMENTS or name == f"{CLASSIFIERS}.safetensors" or bool(_NETWORK.fullmatch(name))
+
+
+def not_valid(error: HepacastError, path: str) -> BundleError:
+    """What is wrong with a part of a bundle, as an error of the bundle."""
+    if isinstance(error, BundleError):
+        return error
+    return BundleError(
+        f"The model bundle is not valid. {error.message}",
+        expected=error.expected,
+        found=error.found,
+        where=f"{path}: {error.where}" if error.where else path,
+        remedy=error.remedy or REMEDY,
+    )
+
+
+def read_columns(document: Any) -> tuple[ColumnSpec, ...]:
+    """Clinical columns of a bundle.
+
+    Raises
+    ------
+    ModelError
+        A column is not described as one.
+    """
+    found = []
+    for item in Entry({"clinical": document}, "").entries("clinical"):
+        for key in ("name", "label", "unit", "kind", "role", "quantity", "log"):
+            item.text(key)
+        for key in ("source", "accept"):
+            item.texts(key)
+        item.truth("after_event")
+        words = {level: item.entry("words").texts(level) for level in item.entry("words")} if "words" in item else {}
+        if "plausible" in item and item.raw("plausible") is not None:
+            item.numbers("plausible", 2)
+        found.append(ColumnSpec.from_json({key: item.raw(key) for key in item} | {"words": words}))
+    return tuple(found)
+
+
+def read_card(document: Any) -> Mapping[str, Any]:
+    """The card of a bundle, with what every prediction says of it.
+
+    Raises
+    ------
+    ModelError
+        It has no name or no outcome, or its rule of conformal sets is none.
+    """
+    card = Entry(document, "card")
+    for key in ("name", "intended_use"):
+        card.text(key)
+    card.entry("outcome").text("name")
+    if "conformal" in card and card.raw("conformal"):
+        rule = card.entry("conformal")
+        if "reason" not in rule:
+            rule.text("model")
+            for key in ("level", "event_from", "no_event_to"):
+                rule.number(key, low=0.0, high=1.0)
+    return dict(document)
+
+
+def _read_recipe(entry: Entry) -> FeatureRecipe:
+    """How features are measured; what an earlier version did not write has its default."""
+    fields = {name: entry.raw(name) for name in FeatureRecipe.__dataclass_fields__ if name in entry}
+    entry.text("source", ("images", "table", "none"))
+    for name in ("settings_hash", "lesions", "backend"):
+        if name in fields:
+            entry.text(name)
+    for name in ("vois", "sequences"):
+        for key in entry.entry(name) if name in fields else ():
+            entry.entry(name).text(key)
+    for key in entry.entry("labels") if "labels" in fields else ():
+        entry.entry("labels").whole(key)
+    if "min_lesion_ml" in fields:
+        entry.number("min_lesion_ml", low=0.0)
+    if "settings" in fields:
+        entry.entry("settings")
+    return FeatureRecipe(**fields)
+
+
+def _read_nomogram(document: Any) -> Mapping[str, Any] | None:
+    """The axes with their points, and the scale from log odds to points."""
+    if document is None:
+        return None
+    entry = Entry(document, "nomogram")
+    require(entry.number("scale") > 0, entry.at("scale"), "above 0", entry.raw("scale"))
+    entry.number("points_max", low=0.0)
+    entry.numbers("total_ticks")
+    for group, points in (("predictors", "points"), ("outputs", "total_points")):
+        for axis in entry.entries(group):
+            axis.text("label")
+            for tick in axis.entries("ticks"):
+                tick.number(points)
+                tick.text("label")
+    for axis in entry.entries("predictors"):
+        entry.entry("minimum").number(axis.text("name"))
+    return dict(document)
+
+
+def read_preprocessing(document: Any) -> Mapping[str, Any] | None:
+    """What is done to MR images first; whoever does it checks the rules.
+
+    Raises
+    ------
+    ModelError
+        A part is missing.
+    """
+    if document is None:
+        return None
+    entry = Entry(document, PREPROCESSING)
+    entry.text("reference")
+    entry.entry("rules")
+    if entry.raw("landmarks") is not None:
+        for item in entry.named("landmarks").values():
+            require_landmarks(item)
+    return dict(document)
+
+
+def require_landmarks(entry: Entry) -> None:
+    """Nyul's landmarks: rising percentiles, and as many rising intensities.
+
+    Raises
+    ------
+    ModelError
+    """
+    points = entry.numbers("percentiles")
+    marks = entry.numbers("landmarks", len(points))
+    require(entry.number("low") < entry.number("high"), entry.at("high"), "above the lower end", entry.raw("high"))
+    for name, values in (("percentiles", points), ("landmarks", marks)):
+        rising = len(values) > 1 and all(a <= b for a, b in pairwise(values))
+        require(rising, entry.at(name), "rising numbers", values)
+    entry.whole("n_patients")

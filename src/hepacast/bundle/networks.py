@@ -7,6 +7,7 @@ row of features.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +21,19 @@ from scipy.stats import norm
 from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.image_networks import cut_warning
 from hepacast.bundle.labs import ClinicalValue, read_labs
+from hepacast.bundle.model import not_valid, read_card, read_columns, read_preprocessing
 from hepacast.bundle.prediction import Prediction
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
+from hepacast.compute.entries import Entry, ranges, require, validated
 from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient, uncrop
 from hepacast.deep.domain import Range, crop_facts, outside
-from hepacast.errors import BundleError
+from hepacast.errors import BundleError, HepacastError
 from hepacast.imaging import Volume
 from hepacast.imaging.voi import VoiExpression
 
 DOCUMENT = "networks"
+_FOLD = re.compile(r"fold-\d{1,4}\.safetensors")
 INTERVAL = "disagreement of the folds' networks, not the uncertainty of a coefficient"
 #: Name of the networks' score among the training ranges.
 SCORE = "score of the networks (log odds)"
@@ -111,31 +115,46 @@ class NetworkBundle:
         Raises
         ------
         BundleError
-            The file is damaged, no bundle, or holds another kind of model.
+            The file is damaged, no bundle, holds another kind of model, or a value that it cannot have.
         """
-        content = read_container(path)
-        if DOCUMENT not in content.documents:
+        content = read_container(path, _known_part)
+        if DOCUMENT not in content.documents or "card" not in content.documents:
             raise BundleError("This bundle holds no networks.", where=str(path))
-        entry = content.documents[DOCUMENT]
-        networks = tuple(
-            TrainedNetwork.from_parts(part, content.tensors[f"fold-{number}"])
-            for number, part in enumerate(entry["networks"])
-        )
+        try:
+            return cls._of(content)
+        except HepacastError as error:
+            raise not_valid(error, str(path)) from error
+
+    @classmethod
+    def _of(cls, content: Container) -> NetworkBundle:
+        entry = Entry(content.documents[DOCUMENT], DOCUMENT)
+        parts = entry.entries("networks")
+        require(bool(parts), entry.at("networks"), "at least one network", "none")
+        lacking = [f"fold-{number}" for number in range(len(parts)) if f"fold-{number}" not in content.tensors]
+        require(not lacking, entry.at("networks"), "the weights of every network", f"no {', '.join(lacking)}")
+        calibration = entry.numbers("calibration", 2)
         return cls(
-            name=str(entry["name"]),
-            crop=CropSpec.model_validate(entry["crop"]),
-            sequences=entry["sequences"],
-            labels=entry["labels"],
-            calibration=(float(entry["calibration"][0]), float(entry["calibration"][1])),
-            cutoff=math.nan if entry["cutoff"] is None else float(entry["cutoff"]),
-            networks=networks,
-            card=content.documents["card"],
+            name=entry.text("name"),
+            crop=validated(CropSpec, entry.raw("crop"), entry.at("crop")),
+            sequences={name: entry.entry("sequences").text(name) for name in entry.entry("sequences")},
+            labels={name: entry.entry("labels").whole(name) for name in entry.entry("labels")},
+            calibration=(calibration[0], calibration[1]),
+            cutoff=entry.number_or_nan("cutoff", low=0.0, high=1.0),
+            networks=tuple(
+                TrainedNetwork.from_parts(part, content.tensors[f"fold-{number}"])
+                for number, part in enumerate(entry.raw("networks"))
+            ),
+            card=read_card(content.documents["card"]),
             identity=content.identity,
-            structure=str(entry.get("structure", "tumor")),
-            columns=tuple(ColumnSpec.from_json(item) for item in entry.get("clinical", ())),
-            preprocessing=entry.get("preprocessing"),
-            seen={name: (float(low), float(high)) for name, (low, high) in entry.get("seen", {}).items()},
+            structure=entry.text("structure") if "structure" in entry else "tumor",
+            columns=read_columns(entry.raw("clinical")) if "clinical" in entry else (),
+            preprocessing=read_preprocessing(entry.raw("preprocessing")) if "preprocessing" in entry else None,
+            seen=ranges(entry.entry("seen")) if "seen" in entry else {},
         )
+
+
+def _known_part(name: str) -> bool:
+    return name in (f"{DOCUMENT}.json", "card.json") or bool(_FOLD.fullmatch(name))
 
 
 def holds_networks(path: str | Path) -> bool:
@@ -146,7 +165,7 @@ def holds_networks(path: str | Path) -> bool:
     BundleError
         It is no bundle, or damaged.
     """
-    return DOCUMENT in read_container(path).documents
+    return DOCUMENT in read_container(path, lambda name: name == f"{DOCUMENT}.json").documents
 
 
 @dataclass(frozen=True, eq=False)

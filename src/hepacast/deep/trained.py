@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.compute.entries import Entry, require, validated
 from hepacast.compute.files import atomic_path, to_jsonable
 from hepacast.deep.spec import NetworkSpec
 from hepacast.errors import ModelError
@@ -96,20 +97,24 @@ class TrainedNetwork:
         Raises
         ------
         ModelError
-            Written by another version, or the weights are not this network's.
+            Written by another version, a value is impossible, or the weights are not this network's.
         """
-        if entry.get("schema") != SCHEMA:
+        own = Entry(entry, "network")
+        if own.raw("schema") != SCHEMA:
             raise ModelError("The network was written in another format.", expected=str(SCHEMA))
+        for name, array in weights.items():
+            finite = not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
+            require(finite, own.at(name), "finite weights", "NaN or inf")
         made = cls(
-            spec=NetworkSpec.model_validate(entry["network"]),
-            channels=int(entry["channels"]),
+            spec=validated(NetworkSpec, own.raw("network"), own.at("network")),
+            channels=own.whole("channels", low=1),
             weights=dict(weights),
-            shift=float(entry["shift"]),
-            covariates=np.array(entry["covariates"], dtype=float).reshape(-1, 2),
-            feature_scale=np.array(entry["feature_scale"], dtype=float).reshape(-1, 2),
-            bin_edges=tuple(entry["bin_edges"]),
-            history=tuple(entry["history"]),
-            facts=dict(entry["facts"]),
+            shift=own.number("shift"),
+            covariates=_pairs(own, "covariates"),
+            feature_scale=_pairs(own, "feature_scale"),
+            bin_edges=own.numbers("bin_edges"),
+            history=tuple(own.raw("history")),
+            facts=dict(own.raw("facts")),
         )
         made.build()
         return made
@@ -190,3 +195,12 @@ class TrainedNetwork:
         from hepacast.deep.inference import apply_network
 
         return apply_network(self, crops, covariates, rows, batch, device)
+
+
+def _pairs(entry: Entry, name: str) -> Floats:
+    """Mean and SD of each column, (n, 2)."""
+    rows = entry.raw(name)
+    count = len(rows) if isinstance(rows, list | tuple) else 0
+    found = np.array(entry.matrix(name, count, 2), dtype=float).reshape(-1, 2)
+    require(bool((found[:, 1] >= 0).all()), entry.at(name), "SDs of 0 or more", "another value")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
+from hepacast.compute.entries import Entry, checked_number, checked_numbers, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array
 from hepacast.modelling.frozen_logistic import FrozenLinear
@@ -103,15 +105,43 @@ class FrozenCox(FrozenLinear):
         }
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        limits = entry["limits"]
-        return cls(
-            **cls._fields_of(entry),
-            baseline_time=tuple(float(t) for t in entry["baseline_time"]),
-            baseline_hazard=tuple(float(h) for h in entry["baseline_hazard"]),
-            last_time=float(entry["last_time"]),
-            limits=None
-            if limits is None
-            else {key: (float(item[0]), tuple(float(v) for v in item[1])) for key, item in limits.items()},
-        )
+    def from_dict(cls, entry: Mapping[str, Any], place: str = "model") -> Self:
+        """The inverse of `to_dict`.
+
+        Raises
+        ------
+        ModelError
+            A value is not of its kind, or impossible (a cumulative hazard that falls or is negative).
+        """
+        own = Entry(entry, place)
+        fields = cls._fields_of(own)
+        time, hazard = own.numbers("baseline_time"), own.numbers("baseline_hazard")
+        _require_steps(own, time, hazard)
+        terms = len(fields["terms"])
+        limits = None
+        if own.raw("limits") is not None:
+            known = own.entry("limits")
+            limits = {key: _limit(known.raw(key), known.at(key), terms) for key in known}
+        last = own.number("last_time", low=max(time, default=0.0))
+        return cls(**fields, baseline_time=time, baseline_hazard=hazard, last_time=last, limits=limits)
+
+
+def _require_steps(entry: Entry, time: tuple[float, ...], hazard: tuple[float, ...]) -> None:
+    """A cumulative baseline hazard: it begins at or above 0, never falls, and its times are in order.
+
+    Raises
+    ------
+    ModelError
+    """
+    where = entry.at("baseline_hazard")
+    require(len(time) == len(hazard), where, f"{len(time)} values of the baseline hazard", len(hazard))
+    require(not time or time[0] >= 0, entry.at("baseline_time"), "times from 0 on", time[:1])
+    for earlier, later in pairwise(time):
+        require(earlier < later, entry.at("baseline_time"), "times in increasing order", f"{earlier:g}, {later:g}")
+    for earlier, later in pairwise((0.0, *hazard)):
+        require(earlier <= later, where, "a hazard from 0 on that never falls", f"{later:g} after {earlier:g}")
+
+
+def _limit(value: Any, place: str, terms: int) -> tuple[float, tuple[float, ...]]:
+    require(isinstance(value, list | tuple) and len(value) == 2, place, "a variance and an integral", value)
+    return checked_number(value[0], place, low=0.0), checked_numbers(value[1], place, terms)

@@ -98,10 +98,10 @@ def _linear_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values
 
 
 def freeze_svm(fitted: Any) -> tuple[Settings, Arrays]:
-    if fitted.kernel not in _KERNELS:
+    if fitted.kernel not in KERNELS:
         raise ModelError(
             "A support vector machine is frozen with a named kernel.",
-            expected=listed(_KERNELS),
+            expected=listed(KERNELS),
             found=str(fitted.kernel),
         )
     vectors, weights = sorted_rows(np.asarray(fitted.support_vectors_, dtype=float), fitted.dual_coef_[0])
@@ -119,7 +119,7 @@ def _rbf(values: Array, vectors: Array, gamma: float, degree: int, coef0: float)
     return np.asarray(np.exp(-gamma * distance))
 
 
-_KERNELS: dict[str, Callable[[Array, Array, float, int, float], Array]] = {
+KERNELS: dict[str, Callable[[Array, Array, float, int, float], Array]] = {
     "rbf": _rbf,
     "linear": lambda values, vectors, gamma, degree, coef0: values @ vectors.T,
     "poly": lambda values, vectors, gamma, degree, coef0: (gamma * values @ vectors.T + coef0) ** degree,
@@ -128,7 +128,7 @@ _KERNELS: dict[str, Callable[[Array, Array, float, int, float], Array]] = {
 
 
 def svm_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
-    kernel = _KERNELS[settings["kernel"]]
+    kernel = KERNELS[settings["kernel"]]
     similar = kernel(values, arrays["vectors"], settings["gamma"], int(settings["degree"]), settings["coef0"])
     return np.asarray(similar @ arrays["weights"] + arrays["intercept"][0])
 
@@ -164,7 +164,7 @@ def _neighbors_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], val
     return clipped_log_odds((weights * labels).sum(axis=1) / weights.sum(axis=1))
 
 
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0.0),
     "tanh": np.tanh,
     "logistic": lambda x: np.asarray(expit(x)),
@@ -179,7 +179,7 @@ def _freeze_perceptron(fitted: Any) -> tuple[Settings, Arrays]:
 
 
 def _perceptron_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], values: Array) -> Array:
-    activation, layers = _ACTIVATIONS[settings["activation"]], int(settings["layers"])
+    activation, layers = ACTIVATIONS[settings["activation"]], int(settings["layers"])
     for layer in range(layers):
         values = values @ arrays[f"weights-{layer}"] + arrays[f"bias-{layer}"]
         if layer < layers - 1:

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hepacast.compute.entries import Entry
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array
+from hepacast.modelling.frozen_arrays import read_classifier
 from hepacast.modelling.frozen_classifiers import FrozenClassifier, freeze_classifier
 from hepacast.modelling.frozen_logistic import FrozenLogistic
-from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_models import FrozenModels, read_cutoffs
 from hepacast.modelling.frozen_score import FrozenScore
 from hepacast.modelling.radscore import freeze_inputs
 
@@ -75,10 +77,21 @@ class ClassifierScore:
         }
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ClassifierScore:
-        """The inverse of `to_dict`, with the classifier's arrays."""
-        classifier = FrozenClassifier(entry["classifier"]["kind"], entry["classifier"]["settings"], dict(arrays))
-        return cls(FrozenScore.from_dict(entry["inputs"]), classifier, str(entry["name"]))
+    def from_dict(
+        cls, entry: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], place: str = "score"
+    ) -> ClassifierScore:
+        """The inverse of `to_dict`, with the classifier's arrays.
+
+        Raises
+        ------
+        ModelError
+            A value or an array is not what its kind of classifier has.
+        """
+        own = Entry(entry, place)
+        inputs = FrozenScore.from_dict(own.raw("inputs"), own.at("inputs"))
+        kind, settings = own.entry("classifier").text("kind"), own.entry("classifier").raw("settings")
+        classifier = read_classifier(kind, settings, arrays, len(inputs.features), own.at("classifier"))
+        return cls(inputs, classifier, own.text("name"))
 
 
 def freeze_classifier_score(steps: Sequence[Any], frame: pd.DataFrame, classifier: Any, name: str) -> ClassifierScore:
@@ -210,21 +223,22 @@ class FrozenFusion(FrozenModels):
         ModelError
             Written by a newer version.
         """
-        if int(entry.get("schema", 0)) != SCHEMA or entry.get("kind") != KIND:
+        if entry.get("schema") != SCHEMA or entry.get("kind") != KIND:
             raise ModelError(
                 "The models were written by another version.",
                 expected=f"models of a fusion, schema {SCHEMA}",
                 found=f"{entry.get('kind', 'binary')} models of schema {entry.get('schema')}",
                 remedy="use the version of hepacast that is named in the bundle",
             )
+        own = Entry(entry, "")
         known = arrays or {}
-        own = {
-            part: {key.removeprefix(f"{part}/"): value for key, value in known.items() if key.startswith(f"{part}/")}
-            for part in entry["parts"]
+        parts = {
+            part: ClassifierScore.from_dict(
+                own.entry("parts").raw(part),
+                {key.removeprefix(f"{part}/"): item for key, item in known.items() if key.startswith(f"{part}/")},
+                part,
+            )
+            for part in own.entry("parts")
         }
-        return cls(
-            models={name: FrozenLogistic.from_dict(model) for name, model in entry["models"].items()},
-            score=None,
-            cutoffs={name: float("nan") if value is None else float(value) for name, value in entry["cutoffs"].items()},
-            parts={name: ClassifierScore.from_dict(part, own[name]) for name, part in entry["parts"].items()},
-        )
+        models = {name: FrozenLogistic.from_dict(own.entry("models").raw(name), name) for name in own.entry("models")}
+        return cls(models=models, score=None, cutoffs=read_cutoffs(own, models), parts=parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import norm
 
+from hepacast.compute.entries import Entry, require
 from hepacast.modelling.base import Array
 from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
 
@@ -165,37 +167,38 @@ class FrozenLinear:
         }
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, also after a journey through JSON (where NaN is null)."""
-        return cls(**cls._fields_of(entry))
+    def from_dict(cls, entry: Mapping[str, Any], place: str = "model") -> Self:
+        """The inverse of `to_dict`, also after a journey through JSON (where NaN is null).
+
+        Raises
+        ------
+        ModelError
+            A value is not of its kind, or impossible; the message names it within `place`.
+        """
+        return cls(**cls._fields_of(Entry(entry, place)))
 
     @staticmethod
-    def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-        sources = []
-        for item in entry["sources"]:
-            predictor = item["predictor"]
-            sources.append(
-                Source(
-                    predictor=Predictor(**{**predictor, "levels": tuple(predictor["levels"])}),
-                    fill=item["fill"],
-                    known_levels=tuple(item["known_levels"]),
-                    minimum=_number(item["minimum"]),
-                    maximum=_number(item["maximum"]),
-                    n_missing=int(item["n_missing"]),
-                )
-            )
+    def _fields_of(entry: Entry) -> dict[str, Any]:
+        sources = tuple(_source(item) for item in entry.entries("sources"))
+        known = {source.name: source for source in sources}
+        terms = tuple(_term(item, known) for item in entry.entries("terms"))
+        size = len(terms) + 1
+        status = entry.text("status")
+        # A model without a fit has no covariance; whoever applies it gets no interval.
+        gaps = [[None] * size] * size
+        none = status != "ok" and list(entry.raw("covariance")) == gaps
         return {
-            "sources": tuple(sources),
-            "terms": tuple(ModelTerm(**term) for term in entry["terms"]),
-            "coefficients": _numbers(entry["coefficients"]),
-            "covariance": tuple(_numbers(row) for row in entry["covariance"]),
-            "p_values": _numbers(entry["p_values"]),
-            "method": entry["method"],
-            "status": entry["status"],
-            "note": entry["note"],
-            "n": int(entry["n"]),
-            "n_events": int(entry["n_events"]),
-            "references": dict(entry["references"]),
+            "sources": sources,
+            "terms": terms,
+            "coefficients": entry.numbers("coefficients", size),
+            "covariance": ((math.nan,) * size,) * size if none else entry.covariance("covariance", size),
+            "p_values": entry.numbers("p_values", size, gaps=True),
+            "method": entry.text("method"),
+            "status": status,
+            "note": entry.text("note"),
+            "n": entry.whole("n"),
+            "n_events": entry.whole("n_events"),
+            "references": {name: entry.entry("references").text(name) for name in entry.entry("references")},
         }
 
 
@@ -234,9 +237,35 @@ def _problem(source: Source, value: Any) -> str:
     return ""
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+def _source(entry: Entry) -> Source:
+    own = entry.entry("predictor")
+    predictor = Predictor(
+        name=own.text("name"),
+        kind=own.text("kind"),  # type: ignore[arg-type]
+        levels=own.texts("levels"),
+        label=own.text("label"),
+        unit=own.text("unit"),
+        log=own.text("log"),
+    )
+    low, high = entry.number_or_nan("minimum"), entry.number_or_nan("maximum")
+    levels = entry.texts("known_levels")
+    fill: float | str = entry.text("fill") if predictor.is_level else entry.number("fill")
+    require(not low > high, entry.at("maximum"), f"at least the minimum, {low:g}", high)
+    require(not predictor.is_level or fill in levels, entry.at("fill"), f"one of {', '.join(levels)}", fill)
+    return Source(predictor, fill, levels, low, high, entry.whole("n_missing"))
 
 
-def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
-    return tuple(_number(value) for value in values)
+def _levels(source: Source) -> tuple[str, ...]:
+    return (*source.known_levels, *source.predictor.levels)
+
+
+def _term(entry: Entry, sources: Mapping[str, Source]) -> ModelTerm:
+    source = entry.text("source", tuple(sources))
+    level = None if entry.raw("level") is None else entry.text("level", _levels(sources[source]))
+    require(
+        (level is not None) == sources[source].predictor.is_level,
+        entry.at("level"),
+        "a level of a column of levels, none of a number",
+        level,
+    )
+    return ModelTerm(entry.text("name"), source, level, entry.number("mean"), entry.number("sd", low=0.0))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
-from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogistic
 from hepacast.modelling.frozen_score import FrozenScore
 
 #: Version of the dictionary that `to_dict` writes.
@@ -154,19 +155,44 @@ class FrozenModels:
         ModelError
             Written by a newer version.
         """
-        if int(entry.get("schema", 0)) != SCHEMA:
+        if entry.get("schema") != SCHEMA:
             raise ModelError(
                 "The models were written by another version.",
                 expected=f"schema {SCHEMA}",
                 found=f"schema {entry.get('schema')}",
                 remedy="use the version of hepacast that is named in the bundle",
             )
-        score = entry["score"]
-        return cls(
-            models={name: FrozenLogistic.from_dict(model) for name, model in entry["models"].items()},
-            score=None if score is None else FrozenScore.from_dict(score),
-            cutoffs={name: float("nan") if value is None else float(value) for name, value in entry["cutoffs"].items()},
-        )
+        own = Entry(entry, "")
+        models = {name: FrozenLogistic.from_dict(own.entry("models").raw(name), name) for name in own.entry("models")}
+        score = read_score(own, models, (RADSCORE,))
+        return cls(models=models, score=score, cutoffs=read_cutoffs(own, models))
+
+
+def read_score(entry: Entry, models: Mapping[str, FrozenLinear], scores: Collection[str]) -> FrozenScore | None:
+    """The Radscore of an entry of `to_dict`, which has to be there where a model reads one of `scores`.
+
+    Raises
+    ------
+    ModelError
+        It is missing, or a value of it is impossible.
+    """
+    score = None if entry.raw("score") is None else FrozenScore.from_dict(entry.raw("score"), entry.at("score"))
+    used = [name for name, model in models.items() if set(scores) & set(model.names)]
+    require(score is not None or not used, entry.at("score"), f"the score that {listed(used)} reads", "none")
+    return score
+
+
+def read_cutoffs(entry: Entry, models: Mapping[str, FrozenLinear]) -> dict[str, float]:
+    """The cut-off of every model of an entry of `to_dict`: a risk, or NaN where there are no groups.
+
+    Raises
+    ------
+    ModelError
+        There is no model, one has no cut-off, or it is no risk.
+    """
+    require(bool(models), entry.at("models"), "at least one model", "none")
+    known = entry.entry("cutoffs")
+    return {name: known.number_or_nan(name, low=0.0, high=1.0) for name in models}
 
 
 def youden_cutoff(y: Array, risk: Array) -> float:

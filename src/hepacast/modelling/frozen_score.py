@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 
@@ -178,17 +179,53 @@ class FrozenScore:
         }
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> FrozenScore:
-        """The inverse of `to_dict`, also after a journey through JSON."""
-        correction = entry["correction"]
+    def from_dict(cls, entry: Mapping[str, Any], place: str = "score") -> FrozenScore:
+        """The inverse of `to_dict`, also after a journey through JSON.
+
+        Raises
+        ------
+        ModelError
+            A value is not of its kind, or impossible; the message names it within `place`.
+        """
+        own = Entry(entry, place)
+        features = tuple(_feature(item) for item in own.entries("features"))
+        correction = own.raw("correction")
         return cls(
-            intercept=float(entry["intercept"]),
-            features=tuple(ScoreFeature(**feature) for feature in entry["features"]),
-            correction=None if correction is None else SiteCorrection(**{k: _tuples(v) for k, v in correction.items()}),
-            status=entry["status"],
-            note=entry["note"],
+            intercept=own.number("intercept"),
+            features=features,
+            correction=None if correction is None else _correction(own.entry("correction"), len(features)),
+            status=own.text("status"),
+            note=own.text("note"),
         )
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+def _feature(entry: Entry) -> ScoreFeature:
+    name = entry.text("name")
+    values = {key: entry.number(key) for key in ("weight", "mean", "sd", "fill", "minimum", "maximum")}
+    require(values["sd"] > 0, entry.at("sd"), "above 0", values["sd"])
+    require(values["minimum"] <= values["maximum"], entry.at("maximum"), "at least the minimum", values["maximum"])
+    return ScoreFeature(name, **values)
+
+
+def _correction(entry: Entry, p: int) -> SiteCorrection:
+    """ComBat's numbers: p features, one row of shift and scale a site."""
+    sites, covariates = entry.texts("sites"), entry.texts("covariates")
+    spread, scale = entry.numbers("spread", p), entry.matrix("scale", len(sites), p)
+    require(min(spread, default=1.0) > 0, entry.at("spread"), "above 0", spread)
+    require(min((min(row, default=1.0) for row in scale), default=1.0) > 0, entry.at("scale"), "above 0", scale)
+    adjusted = entry.raw("adjusted")
+    good = isinstance(adjusted, list | tuple) and len(adjusted) == p and all(isinstance(x, bool) for x in adjusted)
+    require(good, entry.at("adjusted"), f"{p} times true or false", adjusted)
+    return SiteCorrection(
+        site_column=entry.text("site_column"),
+        sites=sites,
+        unseen=entry.text("unseen", ("refuse", "pooled", "reference")),
+        reference=None if entry.raw("reference") is None else entry.text("reference"),
+        covariates=covariates,
+        grand_mean=entry.numbers("grand_mean", p),
+        spread=spread,
+        covariate_effects=entry.matrix("covariate_effects", len(covariates), p),
+        shift=entry.matrix("shift", len(sites), p),
+        scale=scale,
+        adjusted=tuple(adjusted),
+    )

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hepacast.compute.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling import frozen_fusion
 from hepacast.modelling.base import Array
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear
-from hepacast.modelling.frozen_models import SCHEMA, FrozenModels
-from hepacast.modelling.frozen_score import FrozenScore
+from hepacast.modelling.frozen_models import RADSCORE, SCHEMA, FrozenModels, read_cutoffs, read_score
 from hepacast.modelling.survival_logistic import FrozenLogisticAt
 
 KIND = "survival"
@@ -75,21 +75,27 @@ class FrozenSurvivalModels(FrozenModels):
         ModelError
             Written by a newer version.
         """
-        if int(entry.get("schema", 0)) != SCHEMA or entry.get("kind") != KIND:
+        if entry.get("schema") != SCHEMA or entry.get("kind") != KIND:
             raise ModelError(
                 "The models were written by another version.",
                 expected=f"survival models of schema {SCHEMA}",
                 found=f"{entry.get('kind', 'binary')} models of schema {entry.get('schema')}",
                 remedy="use the version of hepacast that is named in the bundle",
             )
-        score = entry["score"]
+        own = Entry(entry, "")
         kinds: dict[str, Any] = {"cox": FrozenCox, "logistic-at": FrozenLogisticAt}
+        models = {
+            name: kinds[item.text("kind", tuple(kinds))].from_dict(own.entry("models").raw(name), name)
+            for name, item in own.named("models").items()
+        }
+        horizons = own.numbers("horizons")
+        require(bool(horizons) and min(horizons) > 0, "horizons", "times above 0", horizons)
         return cls(
-            models={name: kinds[model["kind"]].from_dict(model) for name, model in entry["models"].items()},
-            score=None if score is None else FrozenScore.from_dict(score),
-            cutoffs={name: float("nan") if value is None else float(value) for name, value in entry["cutoffs"].items()},
-            horizons=tuple(float(value) for value in entry["horizons"]),
-            unit=str(entry["unit"]),
+            models=models,
+            score=read_score(own, models, (RADSCORE,)),
+            cutoffs=read_cutoffs(own, models),
+            horizons=horizons,
+            unit=own.text("unit"),
         )
 
 
@@ -102,7 +108,16 @@ def risk_at(model: FrozenLinear, table: pd.DataFrame, time: float) -> Array:
 
 
 def load_models(entry: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> FrozenModels:
-    """Models of any kind from their dictionary, and the arrays of classifiers where there are some."""
-    if entry.get("kind") == frozen_fusion.KIND:
+    """Models of any kind from their dictionary, and the arrays of classifiers where there are some.
+
+    Raises
+    ------
+    ModelError
+        An unknown kind or version, or a value that a model cannot have.
+    """
+    kinds: dict[Any, type[FrozenModels]] = {None: FrozenModels, KIND: FrozenSurvivalModels}
+    kind = Entry(entry, "models").text("kind") if "kind" in entry else None
+    if kind == frozen_fusion.KIND:
         return frozen_fusion.FrozenFusion.from_dict(entry, arrays)
-    return FrozenSurvivalModels.from_dict(entry) if entry.get("kind") == KIND else FrozenModels.from_dict(entry)
+    require(kind in kinds, "models: kind", f"{KIND} or {frozen_fusion.KIND}", kind)
+    return kinds[kind].from_dict(entry)

@@ -22,6 +22,7 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from hepacast.compute.entries import Entry
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_logistic import FrozenLogistic
@@ -103,9 +104,10 @@ class FrozenLogisticAt(FrozenLogistic):
         return super().to_dict() | {"kind": "logistic-at", "horizon": self.horizon, "n_censored": self.n_censored}
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(**cls._fields_of(entry), horizon=float(entry["horizon"]), n_censored=int(entry["n_censored"]))
+    def from_dict(cls, entry: Mapping[str, Any], place: str = "model") -> Self:
+        """The inverse of `to_dict`; see `FrozenLinear.from_dict`."""
+        own = Entry(entry, place)
+        return cls(**cls._fields_of(own), horizon=own.number("horizon", low=0.0), n_censored=own.whole("n_censored"))
 
 
 class LogisticAt(NamedDesign, BaseEstimator):

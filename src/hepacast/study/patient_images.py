@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hepacast.compute.entries import validated
 from hepacast.compute.progress import Reporter
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
@@ -140,7 +141,7 @@ def _preprocessed(
     from hepacast.study.mr_images import finish_patient
     from hepacast.study.schema.preprocessing import Preprocessing
 
-    reference, rules = str(entry["reference"]), Preprocessing.model_validate(entry["rules"])
+    reference, rules = str(entry["reference"]), validated(Preprocessing, entry["rules"], "preprocessing: rules")
     missing = [name for name in wanted.sequences if name not in volumes]
     if missing:
         raise BundleError(
