@@ -121,3 +121,10 @@ def test_what_cannot_be_estimated_is_refused():
         survival_decision_curve([1, 2, 3], [0, 1, 0], {"m": [0.1, 0.2, 0.3]}, 5)
     with pytest.raises(OutcomeError, match="No cut-off"):
         maxstat_cut([1, 2, 3, 4], [1, 1, 1, 0], [1, 1, 1, 1])
+
+
+def test_the_threshold_makes_the_groups_of_maxstat_where_patients_at_it_are_high(golden):
+    _, frame = golden("f3_cutpoint")
+    found = maxstat_cut(frame["years"], frame["dead"], frame["bili"])
+    assert ((frame["bili"] >= found.threshold) == (frame["bili"] > found.cut)).all()
+    assert found.cut < found.threshold < frame["bili"][frame["bili"] > found.cut].min()

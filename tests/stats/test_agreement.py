@@ -64,3 +64,62 @@ def test_what_cannot_be_judged_is_nan_or_refused():
         icc([[1.0, 2.0]])
     with pytest.raises(HepacastError, match="two categories"):
         cohen_kappa([1, 1], [1, 1])
+
+
+def test_kappa_limits_are_those_of_fleiss_cohen_and_everitt():
+    """psych 2.2.9 (R 4.2.2), cohen.kappa: unweighted 0.6213 (0.4348 to 0.8078), quadratic 0.7908.
+
+    Limits of the weighted kappas are checked by the jackknife: psych weights the rows by their own margin there.
+    """
+    i = np.arange(48)
+    a = np.minimum((i * 7) % 11 // 4, 2)
+    b = np.array([x if k % 4 else (1, 2 if k % 8 == 0 else 0, 1)[x] for k, x in enumerate(a)])
+    b[[k for k in (9, 21) if b[k] == 0]] = 2
+    plain = cohen_kappa(a, b)
+    np.testing.assert_allclose([plain.kappa, plain.lower, plain.upper], (0.6213, 0.4348, 0.8078), atol=6e-5)
+    assert cohen_kappa(a, b, weights="quadratic").kappa == pytest.approx(0.7908, abs=6e-5)
+    for weights in ("none", "linear", "quadratic"):
+        wide, narrow = (cohen_kappa(a, b, weights=weights, level=level) for level in (0.95, 0.8))
+        assert wide.lower < narrow.lower < wide.kappa < narrow.upper < wide.upper
+        jackknife = _jackknife(lambda rows, w=weights: cohen_kappa(a[rows], b[rows], weights=w))
+        np.testing.assert_allclose(wide.se, jackknife, rtol=0.03)
+
+
+def _jackknife(kappa):
+    values = np.array([kappa(np.delete(np.arange(48), k)).kappa for k in range(48)])
+    return np.sqrt(47 / 48 * ((values - values.mean()) ** 2).sum())
+
+
+def test_limits_of_fleiss_kappa_are_those_of_the_jackknife():
+    rng = np.random.default_rng(3)
+    true = rng.integers(0, 3, 48)
+    ratings = np.where(rng.random((48, 4)) < 0.7, true[:, None], rng.integers(0, 3, (48, 4)))
+    found = fleiss_kappa(ratings)
+    np.testing.assert_allclose(found.se, _jackknife(lambda rows: fleiss_kappa(ratings[rows])), rtol=0.03)
+    np.testing.assert_allclose((found.upper - found.lower) / 2, 2.0117 * found.se, rtol=1e-4)  # t of 47 df
+
+
+def test_a_level_that_nobody_chose_keeps_its_neighbors_apart():
+    a, b = [0, 0, 2, 2, 3, 3, 0, 2], [0, 2, 2, 3, 3, 2, 0, 3]
+    told = cohen_kappa(a, b, weights="linear", levels=[0, 1, 2, 3]).kappa
+    silent = cohen_kappa(a, b, weights="linear").kappa
+    assert told != pytest.approx(silent)
+    # By hand: disagreements cost 1 a grade; 1 - observed / expected cost.
+    cost = np.abs(np.subtract(a, b)).mean()
+    expected = np.abs(np.subtract.outer(a, b)).mean()
+    assert told == pytest.approx(1 - cost / expected)
+    with pytest.raises(HepacastError, match="not among the levels"):
+        cohen_kappa(a, b, levels=[0, 1, 2])
+
+
+def test_perfect_agreement_has_no_limits():
+    found = cohen_kappa([0, 1, 2, 0, 1], [0, 1, 2, 0, 1])
+    assert found.kappa == 1.0 and np.isnan(found.lower) and np.isnan(found.upper)
+
+
+@pytest.mark.filterwarnings("error")
+def test_opposite_raters_give_no_warning():
+    up = np.arange(15.0)
+    table = icc(np.column_stack([up, 30 - up]))
+    assert table.loc["ICC3", "icc"] == pytest.approx(-1)
+    assert np.isnan(table.loc["ICC2", "lower"])

@@ -152,3 +152,24 @@ def test_row_order_changes_nothing(pbc):
     _, data = pbc
     shuffled = data.sample(frac=1, random_state=1)
     assert describe(data, "dead").to_frame().equals(describe(shuffled, "dead").to_frame())
+
+
+def test_the_footnote_says_what_was_done():
+    """Tests and quartiles that ran, by number of groups and by what was asked for."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"age": rng.normal(60, 9, 90), "two": np.arange(90) % 2, "three": np.arange(90) % 3})
+    rules = {
+        (by, equal): describe(frame, by, ["age"], equal_var=equal).rule
+        for by in (None, "two", "three")
+        for equal in (False, True)
+    }
+    assert "test" not in rules[None, False] and rules[None, False] == rules[None, True]
+    for (by, equal), rule in rules.items():
+        if by is not None:
+            row = describe(frame, by, ["age"], equal_var=equal).rows[0]
+            assert ("Welch" in rule) == (not equal) == ("Welch" in row.test.name)
+            assert ("ANOVA" in rule) == ("Kruskal" in rule) == (by == "three")
+            assert ("Student" in rule) == (by == "two" and equal)
+    assert "type 7, as R" in rules["two", False]
+    assert "type 6, as SPSS" in describe(frame, "two", ["age"], quartiles=6).rule
+    assert "Yates" in describe(frame, "two", ["age"], yates=True).rule

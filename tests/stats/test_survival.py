@@ -166,3 +166,15 @@ def test_bad_follow_up_is_refused():
     with pytest.raises(ModelError, match="collinear"):
         x = np.arange(8.0)
         fit_cox(np.column_stack([x, 2 * x + 1]), np.arange(1, 9), np.ones(8))
+
+
+@pytest.mark.parametrize("confidence", ["log", "log-log", "plain"])
+def test_a_curve_that_ends_at_zero_has_no_limits_there(confidence):
+    """survfit: at a survival of 0 the variance is not defined, so the median has no limit from there."""
+    times, events = [3, 5, 8, 12, 13, 20], [1, 0, 1, 0, 0, 1]
+    curve = kaplan_meier(times, events, confidence=confidence)
+    assert curve.survival[-1] == 0 and np.isnan(curve.lower[-1]) and np.isnan(curve.upper[-1])
+    median, low, high = curve.median
+    assert median == 20 and np.isnan(high)
+    early = curve.lower[curve.survival > 0]
+    assert np.isnan(low) if (early > 0.5).all() else low < 20

@@ -53,9 +53,7 @@ def risk_cut(times: Array, codes: Array, risk: Array, rule: CutRule, horizon: fl
             found = maxstat_cut(times, (codes == 1).astype(float), risk)
         except HepacastError as error:
             return RiskCut(float("nan"), rule, note=error.message)
-        # maxstat's low group includes its cut, ours does not: the cut lies halfway to the next risk.
-        above = values[values > found.cut]
-        return RiskCut(float((found.cut + above.min()) / 2), rule, p=found.p_lau94)
+        return RiskCut(found.threshold, rule, p=found.p_lau94)
     weight = censoring_model(times, (codes > 0).astype(float)).before(times)
     case = np.where((times <= horizon) & (codes == 1), 1.0 / np.where(weight > 0, weight, 1.0), 0.0)
     control = (times > horizon).astype(float)

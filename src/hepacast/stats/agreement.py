@@ -7,8 +7,9 @@ R packages psych and irr are the frozen truth of the tests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -138,78 +139,123 @@ def icc(ratings: npt.ArrayLike, *, level: float = 0.95) -> pd.DataFrame:
 
 
 def _agreement_limits(n: int, k: int, msb: float, msj: float, mse: float, tail: float) -> tuple[float, float]:
-    value = (msb - mse) / (msb + (k - 1) * mse + k * (msj - mse) / n)
+    spread = msb + (k - 1) * mse + k * (msj - mse) / n
+    if abs(spread) <= 1e-12 * (msb + msj + mse):  # raters in opposite directions: between subjects nothing is left
+        return float("nan"), float("nan")
+    value = (msb - mse) / spread
     ratio = np.float64(msj) / mse if mse > 0 else np.inf
     if not np.isfinite(ratio):
         return float("nan"), float("nan")
     a, b = k * value * ratio, n * (1 + (k - 1) * value) - k * value
-    df = (k - 1) * (n - 1) * (a + b) ** 2 / ((n - 1) * a**2 + b**2)
-    upper_f, lower_f = stats.f.ppf(tail, n - 1, df), stats.f.ppf(tail, df, n - 1)
-    rest = k * msj + (k * n - k - n) * mse
-    low = n * (msb - upper_f * mse) / (upper_f * rest + n * msb)
-    high = n * (lower_f * msb - mse) / (rest + n * lower_f * msb)
+    with np.errstate(divide="ignore", invalid="ignore"):  # raters in opposite directions leave 0/0: no limits
+        df = np.float64((k - 1) * (n - 1) * (a + b) ** 2) / ((n - 1) * a**2 + b**2)
+        upper_f, lower_f = stats.f.ppf(tail, n - 1, df), stats.f.ppf(tail, df, n - 1)
+        rest = k * msj + (k * n - k - n) * mse
+        low = n * (msb - upper_f * mse) / (upper_f * rest + n * msb)
+        high = n * (lower_f * msb - mse) / (rest + n * lower_f * msb)
     return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class Kappa:
-    """A kappa statistic with the test against 0 (chance agreement)."""
+    """A kappa statistic with its limits and the test against 0 (chance agreement).
+
+    `se` and the limits are those of the kappa that was found, `z` and `p` of no agreement beyond chance: they have
+    different variances. Limits are cut at -1 and 1, and NaN where there is no variance.
+    """
 
     kappa: float
     z: float
     p: float
     n: int
+    se: float = float("nan")
+    lower: float = float("nan")
+    upper: float = float("nan")
+
+
+def _kappa(value: float, null_variance: float, variance: float, n: int, quantile: float) -> Kappa:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = float(value / np.sqrt(null_variance))
+    # Raters who agree in everything leave no variance, and no interval.
+    se = float(np.sqrt(variance)) if variance > 1e-15 else float("nan")
+    lower, upper = np.clip([value - quantile * se, value + quantile * se], -1.0, 1.0)
+    return Kappa(float(value), z, float(2 * stats.norm.sf(abs(z))), n, se, float(lower), float(upper))
 
 
 def cohen_kappa(
-    first: npt.ArrayLike, second: npt.ArrayLike, *, weights: Literal["none", "linear", "quadratic"] = "none"
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    *,
+    weights: Literal["none", "linear", "quadratic"] = "none",
+    levels: Sequence[Any] | None = None,
+    level: float = 0.95,
 ) -> Kappa:
     """Cohen's kappa of two raters; weighted for ordered categories.
+
+    Parameters
+    ----------
+    levels
+        All categories in their order, also those that nobody chose: a grade between two others keeps them apart.
+        By default the sorted ones that occur.
+    level
+        Of the limits, by the large-sample variance of Fleiss, Cohen and Everitt (1969), as ``psych::cohen.kappa``.
 
     Raises
     ------
     HepacastError
-        Lengths differ, a value is missing, or only one category occurs.
+        Lengths differ, a value is missing or not a level, or only one category occurs.
     """
     a, b = pd.Series(np.asarray(first)), pd.Series(np.asarray(second))
     if len(a) != len(b) or len(a) < 2 or a.isna().any() or b.isna().any():
         raise HepacastError("Two complete lists of one length are needed.", found=f"{len(a)} and {len(b)} values")
-    levels = sorted(set(a) | set(b))
-    if len(levels) < 2:
-        raise HepacastError("Kappa needs at least two categories.", found=f"{levels}")
-    index = {level: i for i, level in enumerate(levels)}
-    table = np.zeros((len(levels), len(levels)))
+    occurring = sorted(set(a) | set(b))
+    if len(occurring) < 2:
+        raise HepacastError("Kappa needs at least two categories.", found=f"{occurring}")
+    known = list(occurring if levels is None else levels)
+    index = {item: i for i, item in enumerate(known)}
+    if not set(occurring) <= set(index):
+        raise HepacastError("A rating is not among the levels.", expected=f"{known}", found=f"{occurring}")
+    table = np.zeros((len(known), len(known)))
     np.add.at(table, (a.map(index).to_numpy(), b.map(index).to_numpy()), 1)
     n = len(a)
-    distance = np.abs(np.subtract.outer(np.arange(len(levels)), np.arange(len(levels)))) / (len(levels) - 1)
-    w = {"none": np.eye(len(levels)), "linear": 1 - distance, "quadratic": 1 - distance**2}[weights]
-    rows, columns = table.sum(axis=1) / n, table.sum(axis=0) / n
+    share = table / n
+    distance = np.abs(np.subtract.outer(np.arange(len(known)), np.arange(len(known)))) / (len(known) - 1)
+    w = {"none": np.eye(len(known)), "linear": 1 - distance, "quadratic": 1 - distance**2}[weights]
+    rows, columns = share.sum(axis=1), share.sum(axis=0)
     expected = np.outer(rows, columns)
-    chance = float((expected * w).sum())
-    value = (float((table / n * w).sum()) - chance) / (1 - chance)
+    chance, agreed = float((expected * w).sum()), float((share * w).sum())
+    value = (agreed - chance) / (1 - chance)
     mean = np.add.outer(w @ columns, rows @ w)
-    variance = (float((expected * (w - mean) ** 2).sum()) - chance**2) / (n * (1 - chance) ** 2)
-    z = value / np.sqrt(variance)
-    return Kappa(value, float(z), float(2 * stats.norm.sf(abs(z))), n)
+    null = (float((expected * (w - mean) ** 2).sum()) - chance**2) / (n * (1 - chance) ** 2)
+    spread = float((share * (w * (1 - chance) - mean * (1 - agreed)) ** 2).sum())
+    variance = (spread - (agreed * chance - 2 * chance + agreed) ** 2) / (n * (1 - chance) ** 4)
+    return _kappa(value, null, variance, n, float(stats.norm.ppf(0.5 + level / 2)))
 
 
-def fleiss_kappa(ratings: npt.ArrayLike) -> Kappa:
-    """Fleiss' kappa of several raters, shape (n subjects, k raters)."""
+def fleiss_kappa(ratings: npt.ArrayLike, *, level: float = 0.95) -> Kappa:
+    """Fleiss' kappa of several raters, shape (n subjects, k raters).
+
+    The test against 0 has the variance of Fleiss, Nee and Landis (Psychol Bull 1979;86:974), the limits the
+    large-sample variance of Gwet (Educ Psychol Meas 2021;81:781), with Student's t of n - 1 degrees of freedom.
+    """
     values = _complete(ratings)
     n, k = values.shape
     levels = np.unique(values)
     counts = (values[:, :, None] == levels).sum(axis=1)
     share = counts.sum(axis=0) / (n * k)
-    observed = float(((counts**2).sum() - n * k) / (n * k * (k - 1)))
+    by_subject = ((counts**2).sum(axis=1) - k) / (k * (k - 1))
+    observed = float(by_subject.mean())
     chance = float((share**2).sum())
     if chance == 1:
         raise HepacastError("Kappa needs at least two categories.", found=f"{levels.tolist()}")
     value = (observed - chance) / (1 - chance)
     pq = share * (1 - share)
     total = pq.sum()
-    variance = 2 / (total**2 * n * k * (k - 1)) * (total**2 - (pq * (1 - 2 * share)).sum())
-    z = value / np.sqrt(variance)
-    return Kappa(value, float(z), float(2 * stats.norm.sf(abs(z))), n)
+    null = 2 / (total**2 * n * k * (k - 1)) * (total**2 - (pq * (1 - 2 * share)).sum())
+    expected = counts @ share / k
+    influence = (by_subject - chance) / (1 - chance) - 2 * (1 - value) * (expected - chance) / (1 - chance)
+    variance = float(((influence - value) ** 2).sum()) / (n * (n - 1))
+    return _kappa(value, float(null), variance, n, float(stats.t.ppf(0.5 + level / 2, n - 1)))
 
 
 def kendall_w(ratings: npt.ArrayLike) -> float:

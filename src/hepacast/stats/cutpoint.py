@@ -20,13 +20,15 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MaxstatCut:
-    """A cut-off by maximally selected log-rank statistics; the low group is value <= `cut`.
+    """A cut-off by maximally selected log-rank statistics.
 
-    `p_lau92` and `p_lau94` are corrected for having tried all cut-offs; `p_naive` is what is wrongly printed when one
-    forgets that.
+    `cut` is that of R's maxstat, the largest value of the low group; `threshold`, halfway to the next value, makes the
+    same groups where patients at or above a cut-off are the high group, as everywhere in hepacast. `p_lau92` and
+    `p_lau94` are corrected for having tried all cut-offs; `p_naive` is what is wrongly printed when one forgets that.
     """
 
     cut: float
+    threshold: float
     statistic: float
     p_lau92: float
     p_lau94: float
@@ -78,8 +80,10 @@ def maxstat_cut(
     statistics = np.abs(sums[keep] - m * scores.mean()) / np.sqrt(variance)
     best = int(np.argmax(statistics))
     b = float(statistics[best])
+    cut = float(distinct[keep][best])
     return MaxstatCut(
-        float(distinct[keep][best]),
+        cut,
+        float((cut + distinct[distinct > cut].min()) / 2),
         b,
         _p_lau92(b, min_share, 1 - min_share),
         _p_lau94(b, n, m),

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from hepacast.errors import TableError
 from hepacast.stats.describe_rules import (
-    RULE,
     ColumnSpec,
     categorical_test,
     column_specs,
@@ -24,6 +23,7 @@ from hepacast.stats.describe_rules import (
     numeric_test,
     observed_levels,
     p_text,
+    rule_text,
     smd_categorical_reason,
     smd_reason,
 )
@@ -201,7 +201,7 @@ def describe(
         groups=groups if by is not None else (),
         sizes={name: int(mask.sum()) for name, mask in members.items()},
         rows=tuple(rows),
-        rule=RULE.format(alpha=alpha, yates=" (with Yates' correction)" if yates else ""),
+        rule=rule_text(n_groups=len(groups), alpha=alpha, equal_var=equal_var, yates=yates, quartiles=quartiles),
         excluded=int((~kept).sum()),
     )
 

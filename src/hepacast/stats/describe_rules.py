@@ -21,13 +21,30 @@ from hepacast.stats.tests import anova, kruskal, mann_whitney, t_test
 
 KINDS = ("numeric", "binary", "categorical")
 
-RULE = (
-    "Numbers: mean ± SD and Welch's t test (several groups: Welch's ANOVA) when Shapiro-Wilk's P exceeds {alpha:g} in "
-    "every group, otherwise median (first to third quartile) and the Mann-Whitney test (Kruskal-Wallis). Categories: "
-    "n (%) of the patients with a value, and Pearson's chi-square test{yates}, or Fisher's exact test when more than a "
-    "fifth of the expected counts are below 5 or one is below 1. SMD: standardized mean difference (several groups: "
-    "mean of all pairs). Missing values are counted and left out."
-)
+#: Types of quartiles (Hyndman & Fan, Am Stat 1996;50:361) and who computes them so.
+QUARTILE_TYPES = {7: "of type 7, as R", 6: "of type 6, as SPSS"}
+
+
+def rule_text(*, n_groups: int, alpha: float, equal_var: bool, yates: bool, quartiles: int) -> str:
+    """The footnote of Table 1: what was printed and which tests ran, as they were asked for."""
+    middle = f"median (first to third quartile, {QUARTILE_TYPES[quartiles]})"
+    normal = f"when Shapiro-Wilk's P exceeds {alpha:g} in every group"
+    if n_groups < 2:
+        return (
+            f"Numbers: mean ± SD {normal}, otherwise {middle}. Categories: n (%) of the patients with a value. "
+            "Missing values are counted and left out."
+        )
+    if n_groups == 2:
+        means, ranks = ("Student's t test" if equal_var else "Welch's t test"), "the Mann-Whitney test"
+    else:
+        means, ranks = ("ANOVA with equal variances" if equal_var else "Welch's ANOVA"), "the Kruskal-Wallis test"
+    return (
+        f"Numbers: mean ± SD and {means} {normal}, otherwise {middle} and {ranks}. Categories: n (%) of the patients "
+        f"with a value, and Pearson's chi-square test{' (2 x 2 tables with Yates correction)' if yates else ''}, or "
+        "Fisher's exact test when more than a fifth of the expected counts are below 5 or one is below 1. SMD: "
+        f"standardized mean difference{'' if n_groups == 2 else ' (mean of all pairs)'}. Missing values are counted "
+        "and left out."
+    )
 
 
 @dataclass(frozen=True)

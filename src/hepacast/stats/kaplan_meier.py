@@ -47,7 +47,7 @@ def check_follow_up(time: npt.ArrayLike, event: npt.ArrayLike) -> tuple[Array, A
 class KaplanMeier:
     """A Kaplan-Meier curve; arrays have one entry a distinct time.
 
-    `std_error` is that of log S(t) (Greenwood).
+    `std_error` is that of log S(t) (Greenwood); `lower` and `upper` are NaN where S(t) is 0, which has no variance.
     """
 
     time: Array
@@ -146,9 +146,10 @@ def _interval(survival: Array, error: Array, z: float, kind: ConfidenceType) -> 
     else:
         spread = z * error / np.log(survival)
         lower, upper = survival ** np.exp(-spread), survival ** np.exp(spread)
-    # Without an event there is no spread (log-log: 0/0); after the last event S is 0 and has no interval.
-    alone = survival == 1.0
-    lower, upper = np.where(alone, 1.0, lower), np.where(alone, 1.0, upper)
+    # Without an event there is no spread (log-log: 0/0). Where S has come down to 0 Greenwood's variance is 0/0: no
+    # interval, as in R, and no limit of the median is read off there.
+    for value, limit in ((1.0, 1.0), (0.0, np.nan)):
+        lower, upper = np.where(survival == value, limit, lower), np.where(survival == value, limit, upper)
     return np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
 
 

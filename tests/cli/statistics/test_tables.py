@@ -302,3 +302,44 @@ def test_damaged_and_empty_files(hepacast, tmp_path):
         assert code == 2 and "Error" in err
     code, _, err = hepacast("stats", "describe", tmp_path / "none.csv")
     assert code == 2 and "not found" in err
+
+
+def test_ordered_words_are_judged_as_the_same_grades_in_numbers(hepacast, numbers, table):
+    grades = [(0, 0), (1, 2), (2, 2), (0, 1), (3, 3), (2, 3), (1, 1), (3, 2), (0, 0), (2, 0)]
+    words = ("none", "mild", "marked", "severe")
+    as_words = pd.DataFrame([(i, words[a], words[b]) for i, (a, b) in enumerate(grades)], columns=["s", "a", "b"])
+    as_numbers = pd.DataFrame([(i, a, b) for i, (a, b) in enumerate(grades)], columns=["s", "a", "b"])
+    ask = ("--subject", "s", "--raters", "a,b")
+    order = "=" + "|".join(words)
+    told = numbers("stats", "agreement", table(as_words, "w.csv"), *ask, "--levels", f"a{order}")
+    truth = numbers("stats", "agreement", table(as_numbers, "n.csv"), *ask)
+    assert len(truth["kappa"]) == 3
+    for name, item in truth["kappa"].items():
+        assert told["kappa"][name] == pytest.approx(item)
+        assert item["lower"] < item["kappa"] < item["upper"]
+    assert told["kendall_w"] == pytest.approx(truth["kendall_w"])
+    silent = numbers("stats", "agreement", table(as_words, "w.csv"), *ask)
+    assert len(silent["kappa"]) == 1 and silent["kendall_w"] is None
+    against = ("--levels", f"a{order}", "--levels", "b=severe|marked|mild|none")
+    code, _, err = hepacast("stats", "agreement", table(as_words, "w.csv"), *ask, *against)
+    assert code == 2 and "different levels" in err
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_raters_in_opposite_directions_are_told_so(numbers, table):
+    rng = np.random.default_rng(1)
+    up = np.arange(20.0)
+    for down in (50 - up, 50 - up + rng.normal(0, 2, 20)):
+        path = table(pd.DataFrame({"s": np.arange(20), "a": up, "b": down.round(2)}))
+        notes = " ".join(numbers("stats", "agreement", path, "--subject", "s", "--raters", "a,b")["notes"])
+        assert "a and b run in opposite directions" in notes and "agree without" not in notes
+
+
+def test_patients_at_the_cut_off_are_the_high_group(numbers, table):
+    frame = pd.DataFrame({"score": [1, 2, 3, 3, 4, 5] * 8, "t": np.arange(1, 49), "e": [1, 0, 1] * 16})
+    for cut in ("3", "maxstat", "youden"):
+        found = numbers(
+            "stats", "survival", table(frame), "--time", "t", "--event", "e", "--score", "score", "--cut", cut
+        )
+        high = int((frame["score"] >= found["cut"]["value"]).sum())
+        assert {name: curve["n"] for name, curve in found["groups"].items()} == {"low": 48 - high, "high": high}

@@ -235,7 +235,7 @@ def groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str
         values = cohort.table.frame[name].reindex(patients)
         if spec.kind == "numeric":
             cut = float(values.median())
-            values = values.map(lambda v, cut=cut: None if pd.isna(v) else f"> {cut:g}" if v > cut else f"<= {cut:g}")
+            values = values.map(lambda v, cut=cut: None if pd.isna(v) else f">= {cut:g}" if v >= cut else f"< {cut:g}")
         elif spec.kind == "binary":
             values = values.map(dict(enumerate(spec.level_names)))
         found[spec.label] = values.astype(object).to_numpy()

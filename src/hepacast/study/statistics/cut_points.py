@@ -17,7 +17,7 @@ METHODS = "median, youden, maxstat, or a number chosen elsewhere"
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut-off (high: score above it).
+    """A cut-off (high: score at or above it).
 
     Attributes
     ----------
@@ -25,6 +25,8 @@ class Cut:
         Whether the outcome of these very patients chose it: then the log-rank P of the groups is too small.
     p_corrected
         P that pays for the choice (maxstat, Lausen 1994); NaN for the other ways.
+    maxstat_cutpoint
+        Of maxstat, the cut-off as R's package prints it: the largest score of the low group.
     label
         How it was chosen, for tables and figures.
     """
@@ -36,6 +38,7 @@ class Cut:
     p_corrected: float = float("nan")
     p_lau92: float = float("nan")
     statistic: float = float("nan")
+    maxstat_cutpoint: float = float("nan")
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -79,7 +82,7 @@ def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: floa
     if not np.isfinite(found.statistic):
         raise OutcomeError("The follow-up times do not differ: no cut-off can be chosen by maxstat.")
     label = "maxstat, chosen from the outcome of these very patients"
-    return Cut(found.cut, way, True, label, found.p_lau94, found.p_lau92, found.statistic)
+    return Cut(found.threshold, way, True, label, found.p_lau94, found.p_lau92, found.statistic, found.cut)
 
 
 def _youden(score: Array, time: Array, event: Array, horizon: float | None) -> Cut:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from hepacast.errors import HepacastError, TableError
 from hepacast.stats.agreement import Kappa, cohen_kappa, fleiss_kappa, icc, kendall_w
@@ -152,8 +153,9 @@ class AgreementResult(StatisticsResult):
 
 def _kappa_row(name: str, item: Kappa | str) -> dict[str, str]:
     if isinstance(item, str):
-        return {"Kappa of": name, "Kappa": NOT_THERE, "Z": item, "P": NOT_THERE}
-    return {"Kappa of": name, "Kappa": number(item.kappa), "Z": number(item.z, 2), "P": p_value(item.p)}
+        return {"Kappa of": name, "Kappa (95% CI)": NOT_THERE, "Z": item, "P": NOT_THERE}
+    shown = with_limits(item.kappa, item.lower, item.upper)
+    return {"Kappa of": name, "Kappa (95% CI)": shown, "Z": number(item.z, 2), "P": p_value(item.p)}
 
 
 def agreement(
@@ -185,9 +187,11 @@ def agreement(
     if raters:
         names = table.columns(raters)
         label, wide = "rating", _wide(table, key, names)
+        order = _common_order(table, names)
     elif rater is not None and value is not None:
         label = table.column(value)
         wide = _long(table, key, table.column(rater), label)
+        order = table.levels.get(label, ())
     else:
         raise TableError("Say who rated what.", expected="--rater and --value, or --raters with one column a rater")
     complete = wide.dropna()
@@ -201,7 +205,7 @@ def agreement(
             expected="two subjects and two raters",
             found=f"{len(complete)} complete subjects, {complete.shape[1]} raters",
         )
-    return _judged(table, label, complete)
+    return _judged(table, label, complete, order)
 
 
 def _long(table: AnalysisTable, key: str, rater: str, value: str) -> pd.DataFrame:
@@ -230,21 +234,52 @@ def _wide(table: AnalysisTable, key: str, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns).set_axis([str(cell) for cell in table.cells[key]], axis=0)
 
 
-def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame) -> AgreementResult:
+def _common_order(table: AnalysisTable, raters: Sequence[str]) -> Sequence[str]:
+    """The order of the levels that `--levels` gives for the raters' columns; for one of them it holds for all.
+
+    Raises
+    ------
+    TableError
+        Two columns have different orders, or a rater chose a level that is not among them.
+    """
+    orders = {name: tuple(table.levels[name]) for name in raters if table.levels.get(name)}
+    if len(set(orders.values())) > 1:
+        raise TableError(
+            "The raters' columns have different levels.",
+            expected="the same levels in the same order for all raters",
+            found="; ".join(f"{name}: {', '.join(order)}" for name, order in orders.items()),
+            remedy="give the same --levels for each rater's column",
+        )
+    order = next(iter(orders.values()), ())
+    for name in raters if order else ():
+        unknown = sorted({str(value) for value in table.categories(name).dropna()} - set(order))
+        if unknown:
+            raise TableError(
+                "A rater chose a level that is not among those given.",
+                expected=", ".join(order),
+                found=", ".join(unknown[:5]),
+                where=f"column {name}",
+                remedy="name all levels with --levels",
+            )
+    return order
+
+
+def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame, order: Sequence[str]) -> AgreementResult:
     numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in complete.dtypes)
     levels: list[Any] = sorted(set(complete.to_numpy().ravel()), key=lambda v: (v if numeric else 0, str(v)))
-    ordered = numeric
+    ordered = numeric or bool(order)
     if not numeric:
-        given = table.levels.get(label, ())
-        ordered = bool(given)
-        levels = [level for level in given if level in levels] or levels
+        # A declared level that nobody chose stays: it keeps its neighbors apart.
+        levels = list(order) or levels
         complete = complete.apply(lambda column: column.map({level: float(i) for i, level in enumerate(levels)}))
     forms = icc(complete.to_numpy(float)) if numeric else None
     if forms is not None and forms[["lower", "upper"]].isna().any(axis=None):
-        table.note("The raters agree without any residual difference: the ICC has no interval.")
+        table.note(_why_no_limits(complete))
+    for sentence in _opposite(complete) if ordered else ():
+        table.note(sentence)
     kappas: dict[str, Kappa | str] = {}
     if not numeric or (len(levels) <= MAX_SCORES and all(float(level).is_integer() for level in levels)):
-        kappas = _kappas(complete, ordered)
+        kappas = _kappas(complete, ordered, [float(v) for v in levels] if numeric else list(range(len(levels))))
     limits = None
     if numeric and complete.shape[1] == 2:
         difference = complete.iloc[:, 0] - complete.iloc[:, 1]
@@ -255,13 +290,40 @@ def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame) -> Agreeme
     return AgreementResult(label, complete, names, forms, w, kappas, limits, tuple(table.notes))
 
 
-def _kappas(ratings: pd.DataFrame, ordered: bool) -> dict[str, Kappa | str]:
+def _why_no_limits(ratings: pd.DataFrame) -> str:
+    """In words, why an ICC has no interval."""
+    values = ratings.to_numpy(float)
+    differences = values - values.mean(axis=1, keepdims=True)
+    if np.ptp(differences, axis=0).max() <= 1e-9 * np.ptp(values):
+        return "The raters agree without any residual difference: the ICC has no interval."
+    return "The subjects' means differ by too little beside the raters' differences: a form of the ICC has no interval."
+
+
+def _opposite(ratings: pd.DataFrame) -> list[str]:
+    """One sentence a pair of raters who rank the subjects in opposite directions, by more than chance."""
+    found = []
+    for first, second in itertools.combinations(ratings.columns, 2):
+        a, b = ratings[first].to_numpy(float), ratings[second].to_numpy(float)
+        if np.ptp(a) == 0 or np.ptp(b) == 0 or len(a) < 3:
+            continue
+        rho, p = spearmanr(a, b)
+        if rho < 0 and p < 0.05:
+            found.append(
+                f"{first} and {second} run in opposite directions (Spearman's rho {rho:.2f}): what one rates high the "
+                "other rates low. Is a scale reversed?"
+            )
+    return found
+
+
+def _kappas(ratings: pd.DataFrame, ordered: bool, levels: Sequence[float]) -> dict[str, Kappa | str]:
     found: dict[str, Kappa | str] = {}
     for first, second in itertools.combinations(ratings.columns, 2):
         ways: tuple[Weights, ...] = ("none", "linear", "quadratic") if ordered else ("none",)
         for weights in ways:
             name = f"{first} and {second}" + ("" if weights == "none" else f", {weights} weights")
-            found[name] = _one_kappa(partial(cohen_kappa, ratings[first], ratings[second], weights=weights))
+            found[name] = _one_kappa(
+                partial(cohen_kappa, ratings[first], ratings[second], weights=weights, levels=levels)
+            )
     if ratings.shape[1] > 2:
         found["all raters (Fleiss)"] = _one_kappa(lambda: fleiss_kappa(ratings.to_numpy(float)))
     return found

@@ -165,7 +165,8 @@ def _median(curve: KaplanMeier) -> str:
     median, low, high = curve.median
     if not np.isfinite(median):
         return "not reached"
-    return f"{short(median)} ({short(low)} to {'not reached' if not np.isfinite(high) else short(high)})"
+    upper = "not reached" if not np.isfinite(high) else short(high)
+    return f"{short(median)} ({short(low)} to {upper})" if np.isfinite(low) else f"{short(median)} (no lower limit)"
 
 
 def survival(
@@ -227,7 +228,7 @@ def survival(
     elif score is not None:
         values = needed[table.column(score)][rows].to_numpy(dtype=float)
         chosen = choose_cut(str(cut), values, times, events, float(at[0]) if at else None)
-        labels = np.where(values > chosen.value, HIGH, LOW).astype(object)
+        labels = np.where(values >= chosen.value, HIGH, LOW).astype(object)
         scored = parts.judge_score(table.column(score), values, times, events, horizons)
         if len(set(labels)) < 2:
             raise ModelError(
