@@ -1,4 +1,4 @@
-"""The interface, given masks, the choice by name, the checks of masks, turning of axes."""
+"""The interface, given masks, the choice by name, turning of axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hepacast.errors import GeometryError, ImageError, MissingPackageError, Stud
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.labels import LabelMap
-from hepacast.segmentation import GivenSegmenter, Segmenter, check_masks, keep_largest, make_segmenter
+from hepacast.segmentation import GivenSegmenter, Segmenter, keep_largest, make_segmenter
 from hepacast.segmentation.axes import turn
 from hepacast.segmentation.base import parenchyma_tumor_map, structure_mask
 from hepacast.segmentation.builtin import BuiltinSegmenter
@@ -93,37 +93,10 @@ def test_totalsegmentator_says_how_to_get_it(monkeypatch):
         make_segmenter("totalsegmentator")
 
 
-def test_masks_are_checked_and_left_as_they_are():
-    # 216 voxels of 8 mL: 1728 mL.
-    rows = {row["structure"]: row for row in check_masks({"liver": ball(), "tumor": spot()}, patient="p1")}
-    assert rows["liver"]["status"] == "ok" and rows["liver"]["volume_ml"] == pytest.approx(1728)
-    assert rows["tumor"]["status"] == "ok" and rows["tumor"]["patient"] == "p1"
-
-
-@pytest.mark.parametrize(
-    ("masks", "structure", "status", "word"),
-    [
-        ({"liver": volume(np.ones(GRID.shape, bool))}, "liver", "warning", "not plausible"),
-        ({"liver": volume(np.zeros(GRID.shape, bool))}, "liver", "failed", "no liver voxel"),
-        ({"liver": ball(), "tumor": volume(np.zeros(GRID.shape, bool))}, "tumor", "warning", "no tumor voxel"),
-        ({"liver": spot(), "tumor": ball()}, "tumor", "warning", "outside the liver"),
-    ],
-)
-def test_implausible_masks(masks, structure, status, word):
-    row = next(row for row in check_masks(masks) if row["structure"] == structure)
-    assert row["status"] == status and word in row["reason"]
-
-
-def test_pieces_and_slices_at_the_end():
+def test_the_largest_piece_is_kept():
     array = ball().array.copy()
     array[8:10, 8:11, 9:12] = True
-    row = check_masks({"liver": volume(array)})[0]
-    assert row["components"] == 2 and "in pieces" in row["reason"]
-    assert row["largest_share"] == pytest.approx(216 / 234)
     np.testing.assert_array_equal(keep_largest(volume(array)).array, ball().array)
-    ending = np.zeros(GRID.shape, dtype=bool)
-    ending[0:6, 2:8, 2:8] = True
-    assert "last slice" in check_masks({"liver": volume(ending)})[0]["reason"]
 
 
 def _directions():

@@ -166,6 +166,7 @@ def predict(
     model: str | None = None,
     level: float = 0.95,
     notes: tuple[str, ...] = (),
+    doubts: tuple[str, ...] = (),
 ) -> Prediction:
     """Predict one patient.
 
@@ -183,6 +184,8 @@ def predict(
         Of the interval.
     notes
         Further warnings, of the segmentation for example.
+    doubts
+        What is not plausible about image and masks: warned about, and no conformal set is given.
 
     Raises
     ------

@@ -13,6 +13,9 @@ from hepacast.errors import HepacastError
 Workers = Annotated[
     int, typer.Option("--workers", "-w", help="Processes; 0 = one a core. Results do not depend on it.", min=0)
 ]
+AcceptDoubtful = Annotated[
+    bool, typer.Option("--accept-doubtful", help="Go on although image and mask look impossible (HU, labels, volume).")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 

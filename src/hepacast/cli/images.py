@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import Quiet, Workers, make_reporter, parse_pairs
+from hepacast.cli.common import AcceptDoubtful, Quiet, Workers, make_reporter, parse_pairs
 
 ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
 
@@ -25,13 +25,21 @@ def segment(
     liver: Annotated[Path | None, typer.Option(help="Liver mask, if there is one: only lesions are searched.")] = None,
     weights: Annotated[Path | None, typer.Option(help="File with the built-in networks' weights.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture (PNG) of the result.")] = None,
+    accept_doubtful: AcceptDoubtful = False,
     quiet: Quiet = False,
 ) -> None:
     """Outline liver and tumors on one image."""
     from hepacast.study.one_image import segment_image
 
     result = segment_image(
-        image, output, model=model, liver=liver, weights=weights, overlay=overlay, reporter=make_reporter(quiet)
+        image,
+        output,
+        model=model,
+        liver=liver,
+        weights=weights,
+        overlay=overlay,
+        accept_doubtful=accept_doubtful,
+        reporter=make_reporter(quiet),
     )
     typer.echo(result)
 
@@ -52,6 +60,7 @@ def extract(
         Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
     ] = None,
     explain: Annotated[str | None, typer.Option(help="Explain one feature and stop.")] = None,
+    accept_doubtful: AcceptDoubtful = False,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -74,6 +83,7 @@ def extract(
         maps=maps,
         compare=compare,
         perturb=perturb,
+        accept_doubtful=accept_doubtful,
         workers=workers,
         reporter=make_reporter(quiet),
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import Quiet, make_reporter
+from hepacast.cli.common import AcceptDoubtful, Quiet, make_reporter
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +29,7 @@ def predict(
     labs: Annotated[list[str] | None, typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas.")] = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
     segmenter: Annotated[str, typer.Option(help="builtin, nnunet:DIR, or totalsegmentator.")] = "builtin",
+    accept_doubtful: AcceptDoubtful = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")
     ] = None,
@@ -51,6 +52,7 @@ def predict(
         labs=values,
         model=model,
         segmenter=segmenter,
+        accept_doubtful=accept_doubtful,
         out=out,
         reporter=make_reporter(quiet),
     )

@@ -1,9 +1,10 @@
 """Masks: given, by nnU-Net trained on the cohort, by any trained nnU-Net folder, by TotalSegmentator, built in.
 
-What lives here: one interface for all sources (`Segmenter`), metrics of masks, Table 1, checks of masks.
+What lives here: one interface for all sources (`Segmenter`), metrics of masks, Table 1, the judge of plausibility.
 What may not: features, outcomes, figures.
 """
 
+from hepacast.imaging.morphology import largest as keep_largest
 from hepacast.segmentation.base import (
     Estimate,
     LabelMapResult,
@@ -15,7 +16,7 @@ from hepacast.segmentation.choose import SEGMENTERS, make_segmenter
 from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases, reader_agreement, summary_table
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.segmentation.metrics import METRICS, SegmentationMetrics, segmentation_metrics
-from hepacast.segmentation.postprocess import MaskCheck, check_masks, keep_largest, liver_doubt
+from hepacast.segmentation.plausibility import Remark, judge
 
 __all__ = [
     "METRICS",
@@ -24,14 +25,13 @@ __all__ = [
     "EvaluationCase",
     "GivenSegmenter",
     "LabelMapResult",
-    "MaskCheck",
+    "Remark",
     "SegmentationMetrics",
     "Segmenter",
     "available_structures",
-    "check_masks",
     "evaluate_cases",
     "keep_largest",
-    "liver_doubt",
+    "judge",
     "make_segmenter",
     "reader_agreement",
     "segmentation_metrics",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hepacast.cohort import Cohort, Finding
 from hepacast.cohort.findings import condense
@@ -14,16 +16,20 @@ from hepacast.study.context import Context, make_context
 from hepacast.study.preflight import find_problems
 from hepacast.study.schema import Study
 
+if TYPE_CHECKING:
+    from hepacast.study.plausible_images import JudgedPatient
+
 _MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
 
 
 @dataclass
 class CheckResult:
-    """What the check found, part by part."""
+    """What the check found, part by part; `volumes`: size and intensities of each VOI, a row a patient and sequence."""
 
     study: Study
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
+    volumes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def has_errors(self) -> bool:
@@ -104,30 +110,58 @@ def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None
     from hepacast.study.stages.same_files import shared_files
 
     jobs = [(context, patient) for patient in cohort.patients]
+    judged: list[JudgedPatient] = []
     with context.reporter.track("images") as progress:
-        for patient, problem in map_items(_check_patient, jobs, workers=1, progress=progress):
+        for patient, problem, found in map_items(_check_patient, jobs, workers=1, progress=progress):
             if problem is not None:
                 result.findings.append(("images", Finding("error", "image", problem, patient)))
+            if found is not None:
+                judged.append(found)
     for patient, error in shared_files(context, cohort.patients).items():
         result.findings.append(("images", Finding("error", "image", str(error).replace("\n", "\n      "), patient)))
+    _add_plausibility(context, judged, result)
 
 
-def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None]:
-    """Read one patient's images and expert masks as the stages will."""
-    from hepacast.imaging.io import read_volume
-    from hepacast.study.stages.segmentation import images_of, judge, labelled_patients, raw_image_path, read_expert
+def _add_plausibility(context: Context, judged: list[JudgedPatient], result: CheckResult) -> None:
+    """What is not plausible about images and masks, and who is far from the cohort."""
+    from hepacast.segmentation.plausibility import outlier_text, outliers
+    from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, summed_up
+    from hepacast.study.stages.radiomics import load_settings
+
+    result.volumes = [row for item in judged for row in item.rows]
+    told = summed_up({item.patient: item.remarks for item in judged})
+    with contextlib.suppress(HepacastError):  # settings that cannot be read are told among the settings
+        told += summed_up(gray_level_remarks(result.volumes, bin_width(load_settings(context))))
+    for severity, text, patient in told:
+        way = f"; if it is right as it is: {SWITCH}" if severity == "error" else ""
+        finding = Finding("error" if severity == "error" else "warning", "implausible", text + way, patient)
+        result.findings.append(("images", finding))
+    for entry in outliers(result.volumes):
+        finding = Finding("warning", "outlier", f"far from the cohort: {outlier_text(entry)}", entry["patient"])
+        result.findings.append(("images", finding))
+    images = context.study.images
+    strangers = sorted(set(images.segmentation.accept_doubtful if images else ()) - {item.patient for item in judged})
+    if strangers:
+        text = f"images.segmentation.accept_doubtful names patients without a mask here: {', '.join(strangers[:10])}"
+        result.findings.append(("images", Finding("warning", "unknown-patient", text)))
+
+
+def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPatient | None]:
+    """Read one patient's images and expert masks as the stages will, and judge them."""
+    from hepacast.study.plausible_images import judge_patient
+    from hepacast.study.stages.segmentation import images_of, judge, labelled_patients, read_expert, volumes_of
 
     context, patient = job
+    options = images_of(context).segmentation
+    judged = None
     try:
-        for sequence in images_of(context).sequences:
-            read_volume(raw_image_path(context, patient, sequence))
         if labelled_patients(context, [patient]):
             labelmap = read_expert(context, patient)
-            if images_of(context).segmentation.source == "given":
-                judge(context, patient, labelmap, "given", strict=True)
-            second = images_of(context).segmentation.second_reader
-            if second is not None and context.path(second, patient=patient).exists():
+            judged = judge(context, patient, labelmap, "given", strict=options.source == "given").judged
+            if options.second_reader is not None and context.path(options.second_reader, patient=patient).exists():
                 read_expert(context, patient, second=True)
+        if judged is None:
+            judged = judge_patient(context.study, patient, volumes_of(context, patient))
     except HepacastError as error:
-        return patient, str(error).replace("\n", "\n      ")
-    return patient, None
+        return patient, str(error).replace("\n", "\n      "), judged
+    return patient, None, judged

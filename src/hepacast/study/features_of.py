@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from hepacast.cohort.findings import name_patients
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
@@ -29,7 +30,16 @@ from hepacast.radiomics import (
     write_long,
 )
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long
-from hepacast.study.one_image import label_values, parse_vois
+from hepacast.segmentation.plausibility import (
+    Remark,
+    group_remarks,
+    judge,
+    judge_levels,
+    measure_voi,
+    require_possible,
+)
+from hepacast.study.one_image import label_values, parse_vois, with_unions
+from hepacast.study.plausible_images import bin_width
 
 TABLE_COLUMNS = ("patient", "image", "mask")
 WRITTEN = (".csv", ".parquet", ".pq")
@@ -47,6 +57,7 @@ def extract_image(
     maps: Path | None = None,
     compare: Path | None = None,
     perturb: Path | None = None,
+    accept_doubtful: bool = False,
     workers: int = 0,
     reporter: Reporter | None = None,
 ) -> str:
@@ -66,6 +77,8 @@ def extract_image(
         A table made elsewhere: how far it agrees, and what may explain the differences.
     perturb
         With a table of patients: file (CSV) for each feature's ICC under perturbed images and masks.
+    accept_doubtful
+        Measure although image and mask look impossible (HU, labels, volume).
 
     Raises
     ------
@@ -75,10 +88,14 @@ def extract_image(
     say = reporter or SilentReporter()
     chosen, values = Settings.load(settings), label_values(labels or {})
     if mask is None:
-        return _extract_table(Path(image), output, values, vois, chosen, backend, perturb, workers, say)
+        return _extract_table(
+            Path(image), output, values, vois, chosen, backend, perturb, accept_doubtful, workers, say
+        )
     _require_written(output)
     volume = read_volume(image)
-    named = parse_vois(vois, dict(read_mask(mask, values, reference=volume)))
+    structures = dict(read_mask(mask, values, reference=volume))
+    named = parse_vois(vois, structures)
+    doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))
     cost = estimate(volume, named, chosen)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
     result = extract(volume, named, chosen, backend=backend)
@@ -87,12 +104,29 @@ def extract_image(
     for name, item in result.vois.items():
         undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
         lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
+    lines += [f"  doubtful: {item}" for item in doubts]
     if maps is not None:
         lines += _write_maps(volume, named, chosen, maps)
     if compare is not None:
         lines += _compared(result, compare, chosen)
     lines += _save(result.to_long("1"), output)
     return "\n".join(lines)
+
+
+def _judge(
+    volume: Volume, structures: dict[str, Volume], vois: dict[str, Volume], settings: Settings, accept: bool, where: str
+) -> list[Remark]:
+    """What is doubtful about an image and its masks.
+
+    Raises
+    ------
+    ImageError
+        Something is impossible, and nobody has accepted it.
+    """
+    width = bin_width(settings)
+    remarks = judge({"image": volume}, with_unions(structures), {"image": None})
+    levels = [item for name, mask in vois.items() for item in judge_levels(measure_voi(name, mask, volume), width)]
+    return require_possible([*remarks, *levels], accept=accept, where=where)
 
 
 def _write_maps(volume: Volume, named: dict[str, Volume], settings: Settings, folder: Path) -> list[str]:
@@ -147,6 +181,7 @@ def _extract_table(
     settings: Settings,
     backend: str,
     perturb: Path | None,
+    accept: bool,
     workers: int,
     say: Reporter,
 ) -> str:
@@ -155,15 +190,17 @@ def _extract_table(
         raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
     _require_written(output)
     jobs = [
-        _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend)
+        _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend, accept)
         for row in frame.to_dict("records")
     ]
     lines = []
     if output is not None:
         with say.track("features") as progress:
-            table = _joined(map_items(_measure, jobs, workers=workers, progress=progress), settings)
+            measured = map_items(_measure, jobs, workers=workers, progress=progress)
+        table = _joined([(job, item) for job, item, _ in measured], settings)
         failed = table.loc[table["status"] == "failed", "patient"].nunique()
         lines.append(f"{len(frame)} patients, {failed} of them with a VOI that could not be measured")
+        lines += _doubts({job.patient: remarks for job, _, remarks in measured})
         lines += _save(table, output)
     if perturb is not None:
         with say.track("perturbed features") as progress:
@@ -175,6 +212,11 @@ def _extract_table(
         lines.append(f"{good} of {len(icc)} features have an ICC of 0.75 or more under {len(tables)} perturbations")
         lines.append(f"wrote {perturb}")
     return "\n".join(lines)
+
+
+def _doubts(found: Mapping[str, list[Remark]]) -> list[str]:
+    """One line a problem; the patients of a problem of many are named."""
+    return [f"  doubtful: {name_patients(patients)}: {item}" for item, patients in group_remarks(found)]
 
 
 def _read_patients(path: Path) -> pd.DataFrame:
@@ -217,6 +259,7 @@ class _Job:
     vois: str
     settings: Settings
     backend: str
+    accept: bool = False
 
     @property
     def patient(self) -> str:
@@ -226,7 +269,10 @@ class _Job:
         return self.base / str(self.row[column])
 
     def masks(self, reference: Volume | None = None) -> dict[str, Volume]:
-        return parse_vois(self.vois, dict(read_mask(self.path("mask"), self.labels, reference=reference)))
+        return parse_vois(self.vois, self.structures(reference))
+
+    def structures(self, reference: Volume | None = None) -> dict[str, Volume]:
+        return dict(read_mask(self.path("mask"), self.labels, reference=reference))
 
     def names(self) -> list[str]:
         """The VOIs that are expected, as far as they are named."""
@@ -234,13 +280,16 @@ class _Job:
         return named or list(self.labels or ())
 
 
-def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str]:
-    """In a worker: one patient's features, or why there are none."""
+def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark]]:
+    """In a worker: one patient's features, or why there are none; and what is doubtful about the patient."""
     try:
         volume = read_volume(job.path("image"))
-        return job, extract(volume, job.masks(volume), job.settings, backend=job.backend)  # type: ignore[arg-type]
+        structures = job.structures(volume)
+        vois = parse_vois(job.vois, structures)
+        doubts = _judge(volume, structures, vois, job.settings, job.accept, f"patient {job.patient}")
+        return job, extract(volume, vois, job.settings, backend=job.backend), doubts  # type: ignore[arg-type]
     except ImageError as error:
-        return job, str(error).replace("\n ", ";")
+        return job, str(error).replace("\n ", ";"), []
 
 
 def _joined(results: list[tuple[_Job, ExtractionResult | str]], settings: Settings) -> pd.DataFrame:

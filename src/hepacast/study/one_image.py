@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from hepacast.compute.files import require_writable_file
@@ -15,6 +14,7 @@ from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.overlay import overlay_png
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import COMPOSITES, LabelMapResult
+from hepacast.segmentation.plausibility import Modality, judge, judge_image, require_possible
 
 
 def run_segmenter(
@@ -39,17 +39,7 @@ def run_segmenter(
     estimate = segmenter.estimate(volume)
     reporter.say(f"segmenting: about {format_seconds(estimate.seconds)}, {format_bytes(estimate.bytes)} of memory")
     with reporter.track("segmenting") as bar:
-        result = segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
-    return replace(result, notes=(*result.notes, *_doubts(result)))
-
-
-def _doubts(result: LabelMapResult) -> list[str]:
-    """What makes the masks of a network implausible, structure by structure."""
-    from hepacast.segmentation import check_masks
-
-    rows = check_masks({name: mask for name, mask in result.masks().items() if name in ("liver", "tumor")})
-    # A segmenter that found no tumor says so itself.
-    return [f"{row['structure']}: {row['reason']}" for row in rows if row["reason"] and row["volume_ml"] > 0]
+        return segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
 
 
 def segment_image(
@@ -60,9 +50,12 @@ def segment_image(
     liver: str | Path | None = None,
     weights: Path | None = None,
     overlay: str | Path | None = None,
+    accept_doubtful: bool = False,
     reporter: Reporter | None = None,
 ) -> str:
     """Segment one image and write the label map; returns a summary.
+
+    The built-in networks read CT in HU: an image that cannot be one is refused unless `accept_doubtful`.
 
     Raises
     ------
@@ -78,6 +71,8 @@ def segment_image(
         if path is not None:
             require_writable_file(path)
     volume = read_volume(image)
+    modality: Modality | None = "CT" if model == "builtin" else None
+    require_possible(judge_image(volume, modality), accept=accept_doubtful, where=str(image))
     given = None
     if liver is not None:
         masks = read_mask(liver, reference=volume)
@@ -96,6 +91,9 @@ def segment_image(
         report = describe_voi(result.mask(name), name)
         lines.append(f"  {name}: {report.volume_ml:.0f} ml" + (f" ({report.reason})" if report.reason else ""))
     lines += [f"  note: {note}" for note in result.notes]
+    # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
+    remarks = judge({"image": volume}, result.masks(), {"image": modality})
+    lines += [f"  {item.severity}: {item}" for item in remarks]
     return "\n".join(lines)
 
 

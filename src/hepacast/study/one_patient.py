@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hepacast.bundle import Bundle, Prediction, image_notes, measure_features, predict
@@ -15,6 +15,7 @@ from hepacast.errors import BundleError, StudyFileError
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.segmentation.base import COMPOSITES
+from hepacast.segmentation.plausibility import Modality, judge, require_possible
 from hepacast.study.patient_images import Images, Outlined, Wanted, outlined_images, pairs_of
 
 
@@ -27,6 +28,7 @@ def predict_patient(
     labs: Sequence[str] = (),
     model: str | None = None,
     segmenter: str = "builtin",
+    accept_doubtful: bool = False,
     out: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Prediction:
@@ -47,6 +49,8 @@ def predict_patient(
         Model of the bundle; default the main one.
     segmenter
         ``builtin``, ``nnunet:DIR`` or ``totalsegmentator``.
+    accept_doubtful
+        Predict although image and mask look impossible (HU, labels, volume).
     out
         Folder for ``prediction.json``, ``prediction.pdf`` and, with an image, ``mask.nii.gz`` and ``overlay.png``.
 
@@ -60,7 +64,7 @@ def predict_patient(
         networks = NetworkBundle.read(bundle)
         if model not in (None, networks.name):
             raise BundleError("The bundle has no such model.", expected=networks.name, found=str(model))
-        return _by_networks(networks, image, mask, labels, segmenter, labs, out, say)
+        return _by_networks(networks, image, mask, labels, segmenter, labs, accept_doubtful, out, say)
     opened = Bundle.read(bundle)
     name = model or opened.main
     values = pairs_of(labs)
@@ -70,15 +74,17 @@ def predict_patient(
         require_writable(out)
     outlined: Outlined | None = None
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     features: dict[str, float] | None = None
     if image is not None and opened.needs_features(name):
         recipe = opened.features
         wanted = Wanted(recipe.sequences, recipe.labels, opened.preprocessing)
         outlined = outlined_images(wanted, image, mask, labels, segmenter, say)
+        doubts = _doubts(outlined, recipe.sequences, accept_doubtful)
         say.say("measuring features")
         features = measure_features(opened, outlined.volumes, outlined.masks, model=name)
         notes = (*image_notes(opened, outlined.volumes, outlined.masks, model=name), *outlined.notes)
-    result = predict(opened, values, features, model=name, notes=notes)
+    result = predict(opened, values, features, model=name, notes=notes, doubts=doubts)
     if out is not None:
         _write(opened, result, outlined, Path(out))
     return result
@@ -91,6 +97,7 @@ def _by_networks(
     labels: str,
     segmenter: str,
     labs: Sequence[str],
+    accept_doubtful: bool,
     out: str | Path | None,
     say: Reporter,
 ) -> Prediction:
@@ -108,8 +115,10 @@ def _by_networks(
         require_writable(out)
     wanted = Wanted(bundle.sequences, bundle.labels, bundle.preprocessing)
     outlined = outlined_images(wanted, image, mask, labels, segmenter, say)
+    doubts = _doubts(outlined, bundle.sequences, accept_doubtful)
     say.say("applying the networks")
-    result = predict_networks(bundle, outlined.volumes, outlined.masks, values, notes=outlined.notes)
+    notes = (*outlined.notes, *doubts)
+    result = predict_networks(bundle, outlined.volumes, outlined.masks, values, notes=notes)
     if out is not None:
         with atomic_folder(out) as folder:
             shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
@@ -125,6 +134,21 @@ def _by_networks(
             write_json(folder / "prediction.json", result.prediction.to_json())
             write_page(bundle, result.prediction, folder / "prediction.pdf", overlay=overlay)
     return result.prediction
+
+
+def _doubts(outlined: Outlined, sequences: Mapping[str, str], accept: bool) -> tuple[str, ...]:
+    """What is doubtful about image and masks.
+
+    Raises
+    ------
+    ImageError
+        Something is impossible, and nobody has accepted it.
+    """
+    kinds: dict[str, Modality | None] = {name: "MR" if kind == "MR" else "CT" for name, kind in sequences.items()}
+    only = next(iter(kinds.values())) if len(kinds) == 1 else None
+    modalities = {name: kinds.get(name, only) for name in outlined.volumes}
+    remarks = require_possible(judge(outlined.volumes, outlined.masks, modalities), accept=accept)
+    return tuple(str(item) for item in remarks if item.casts_doubt)
 
 
 def _write(bundle: Bundle, result: Prediction, outlined: Outlined | None, out: Path) -> None:

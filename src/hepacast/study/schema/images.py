@@ -54,6 +54,9 @@ class Segmentation(Part):
         "for a trained nnU-Net: measure everybody on predicted masks (out-of-fold for training patients), or on "
         "expert masks where they exist",
     )
+    accept_doubtful: list[str] = option(
+        list, "patients whose image and mask look impossible (HU, labels, volume) and are right as they are"
+    )
     nnunet: NnunetOptions = option(NnunetOptions, "training of nnU-Net")
     weights: str | None = option(None, "file with the built-in networks' weights, for a machine without internet")
 

@@ -18,14 +18,18 @@ from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging.io import read_volume, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
+from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import available_structures, structure_mask
-from hepacast.segmentation.postprocess import liver_doubt
+from hepacast.segmentation.plausibility import outliers
 from hepacast.study.context import Context
+from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort
 from hepacast.study.schema import Images
 from hepacast.study.stages.same_files import require_own_files
 
 MASKS = "masks"
 N_EXAMPLES = 2
+#: Pictures of patients whose image or mask is not plausible; the table names all.
+MAX_DOUBTFUL = 12
 #: Of an expert's contours beside the network's blue and orange ones.
 EXPERT_COLORS = ("#FFFFFF", "#F0E442")
 
@@ -38,6 +42,7 @@ class MaskOutcome:
     source: str
     status: str = "ok"
     reason: str | None = None
+    judged: JudgedPatient | None = None
 
 
 def images_of(context: Context) -> Images:
@@ -93,6 +98,8 @@ def write(context: Context, folder: Path) -> None:
     else:
         content, outcomes = _ready(context, cohort, folder, source)
     content["overlays"] = content.get("overlays") or _overlays(context, folder, outcomes)
+    content["overlays"] += _doubtful_pictures(context, folder, outcomes)
+    _write_plausibility(folder, outcomes)
     content["masks"] = {item.patient: item.source for item in outcomes if item.status != "failed"}
     content["status"] = [
         {"patient": item.patient, "status": item.status, "reason": item.reason}
@@ -115,8 +122,19 @@ def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, An
             _save(folder, patient, labelmap)
             outcomes.append(judge(context, patient, labelmap, "given", strict=True))
             progress(done, len(cohort.patients))
+    _require_possible(context, folder, outcomes)
     description = GivenSegmenter({}, images_of(context).segmentation.labels).describe()
     return {"source": "given", "description": description["sentence"], "network": None}, outcomes
+
+
+def _require_possible(context: Context, folder: Path, outcomes: list[MaskOutcome]) -> None:
+    """Stop at what is impossible, with pictures beside the results."""
+    judged = [item.judged for item in outcomes if item.judged is not None]
+    wrong = [item.patient for item in judged if item.impossible][:N_EXAMPLES]
+    for patient in wrong:
+        target = context.out / f"implausible-{patient}.png"
+        _draw(context, patient, folder / MASKS / f"{patient}.nii.gz", _labels(folder), target)
+    require_possible_cohort(judged, pictures=", ".join(str(context.out / f"implausible-{p}.png") for p in wrong))
 
 
 def read_expert(context: Context, patient: str, *, overlay: Path | None = None, second: bool = False) -> LabelMap:
@@ -166,11 +184,15 @@ def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
 
 
 def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, strict: bool) -> MaskOutcome:
-    """Whether every VOI can be measured. An expert's empty mask is a mistake; a network's is a result."""
+    """Whether every VOI can be measured, and what is not plausible about image and mask.
+
+    An expert's empty mask is a mistake; a network's is a result, and so is a mask of its that is impossible.
+    """
     from hepacast.study.stages.radiomics import evaluate_vois
 
     remarks = []
-    for name, mask in evaluate_vois(context.study, labelmap).items():
+    vois = evaluate_vois(context.study, labelmap)
+    for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
         if report.status == "failed":
             if strict:
@@ -183,10 +205,71 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
             return MaskOutcome(patient, source, "failed", f"{name}: {report.reason}")
         if report.status == "warning":
             remarks.append(f"{name}: {report.reason}")
-    if not strict and "liver" in available_structures(labelmap):
-        doubt = liver_doubt(structure_mask(labelmap, "liver"))
-        remarks += [doubt] if doubt else []
-    return MaskOutcome(patient, source, "warning" if remarks else "ok", "; ".join(remarks) or None)
+    judged = judge_patient(context.study, patient, volumes_of(context, patient), labelmap, vois)
+    if judged.impossible and not strict:
+        reason = "; ".join(str(item) for item in judged.impossible)
+        return MaskOutcome(patient, source, "failed", f"{reason}; if it is right as it is: {SWITCH}", judged)
+    remarks += [str(item) for item in judged.remarks]
+    return MaskOutcome(patient, source, "warning" if remarks else "ok", "; ".join(remarks) or None, judged)
+
+
+def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
+    """A patient's images, that of the masks first; as they are where preprocessing (of which `check` knows nothing) has
+    not come yet."""
+    images = images_of(context)
+    found = {}
+    for name in (images.reference, *(name for name in images.sequences if name != images.reference)):
+        finished = image_path(context, patient, name)
+        found[name] = read_volume(finished if finished.exists() else raw_image_path(context, patient, name))
+    return found
+
+
+def _doubtful_pictures(context: Context, folder: Path, outcomes: list[MaskOutcome]) -> list[dict[str, Any]]:
+    """Pictures of the first patients whose image or mask is not plausible."""
+    doubtful = [
+        item
+        for item in outcomes
+        if item.judged is not None and any(remark.casts_doubt for remark in item.judged.remarks)
+    ]
+    pictures = []
+    for item in doubtful[:MAX_DOUBTFUL]:
+        file = f"doubtful-{item.patient}.png"
+        _draw(context, item.patient, folder / MASKS / f"{item.patient}.nii.gz", _labels(folder), folder / file)
+        pictures.append({"patient": item.patient, "file": file, "caption": f"Patient {item.patient}: {item.reason}."})
+    return pictures
+
+
+def _draw(context: Context, patient: str, mask: Path, labels: dict[str, int], target: Path) -> None:
+    from hepacast.imaging.io import read_labelmap
+    from hepacast.imaging.overlay import overlay_png
+
+    labelmap = read_labelmap(mask, labels)
+    masks = {name: structure_mask(labelmap, name) for name in labelmap.labels}
+    overlay_png(read_volume(image_path(context, patient)), masks, target, slices=3, dpi=150)
+
+
+def _write_plausibility(folder: Path, outcomes: list[MaskOutcome]) -> None:
+    """`plausibility.json`: size and intensities of all VOIs, what is not plausible, who is far from the cohort."""
+    judged = [item.judged for item in outcomes if item.judged is not None]
+    rows = [row for item in judged for row in item.rows]
+    remarks = [
+        {"patient": item.patient, "severity": remark.severity, "code": remark.code, "text": str(remark)}
+        for item in judged
+        for remark in item.remarks
+    ]
+    write_json(folder / "plausibility.json", {"rows": rows, "remarks": remarks, "outliers": outliers(rows)})
+
+
+def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None:
+    """Before the hours of a network: whether the images, and the masks that it learns from, are possible."""
+    from hepacast.study.stages.radiomics import evaluate_vois
+
+    judged = []
+    for patient in cohort.patients:
+        labelmap = read_expert(context, patient) if patient in labelled else None
+        vois = evaluate_vois(context.study, labelmap) if labelmap is not None else None
+        judged.append(judge_patient(context.study, patient, volumes_of(context, patient), labelmap, vois))
+    require_possible_cohort(judged)
 
 
 def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
@@ -197,6 +280,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
 
     options = images_of(context).segmentation
     labelled = labelled_patients(context, cohort.patients)
+    _judge_inputs(context, cohort, labelled)
     held_out = set(test_patients(context, cohort, labelled))
     if len(labelled) - len(held_out) < options.nnunet.folds * 2:
         raise StudyFileError(
@@ -292,6 +376,7 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     weights = images_of(context).segmentation.weights
     options = {"weights": str(context.path(weights))} if weights else {}
     facts = make_segmenter(source, **options).describe()
+    _judge_inputs(context, cohort, [])
     job = {"kind": source, "identity": facts.get("identity") or facts.get("version") or source, **options}
     _apply(context, folder, list(cohort.patients), job, workers=1)
     labels = _labels(folder)

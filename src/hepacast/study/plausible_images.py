@@ -1,0 +1,141 @@
+"""Image and masks of a study's patients before the one judge: for `hepacast check` and the segmentation stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hepacast.cohort.findings import name_patients
+from hepacast.errors import ImageError
+from hepacast.imaging import Volume
+from hepacast.imaging.labels import LabelMap
+from hepacast.radiomics.settings import Settings
+from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.segmentation.plausibility import (
+    Modality,
+    Remark,
+    VoiValues,
+    accepted,
+    group_remarks,
+    judge,
+    judge_levels,
+    measure_voi,
+)
+from hepacast.study.schema import Study
+
+#: How a person overrules the judge in a study.
+SWITCH = "name the patient in images.segmentation.accept_doubtful of the study file"
+
+
+@dataclass(frozen=True)
+class JudgedPatient:
+    """What the judge says of one patient, and the rows of the table of all.
+
+    Attributes
+    ----------
+    rows
+        One a VOI and sequence: ``patient``, ``sequence``, ``modality`` and the fields of `VoiValues`.
+    """
+
+    patient: str
+    remarks: tuple[Remark, ...]
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def impossible(self) -> list[Remark]:
+        """What has to be corrected or accepted."""
+        return [item for item in self.remarks if item.severity == "impossible"]
+
+
+def judge_patient(
+    study: Study,
+    patient: str,
+    volumes: Mapping[str, Volume],
+    labelmap: LabelMap | None = None,
+    vois: Mapping[str, Volume] | None = None,
+) -> JudgedPatient:
+    """Judge one patient's images, and structures and VOIs where there is a mask.
+
+    Parameters
+    ----------
+    volumes
+        By sequence, the one that masks are drawn on first.
+    labelmap, vois
+        Structures as stored, and the study's VOIs of them.
+    """
+    images = study.images
+    assert images is not None
+    kinds: dict[str, Modality | None] = {name: item.modality for name, item in images.sequences.items()}
+    names = available_structures(labelmap) if labelmap is not None else ()
+    structures = {name: structure_mask(labelmap, name) for name in names if labelmap is not None}
+    remarks = judge(volumes, structures, kinds)
+    rows = []
+    for sequence, volume in volumes.items():
+        for name, mask in (vois or {}).items():
+            if volume.geometry != mask.geometry:
+                continue
+            values = measure_voi(name, mask, volume)
+            rows.append({"patient": patient, "sequence": sequence, "modality": kinds[sequence], **values.to_json()})
+    if patient in images.segmentation.accept_doubtful:
+        remarks = accepted(remarks, "in the study file")
+    return JudgedPatient(patient, tuple(remarks), tuple(rows))
+
+
+def bin_width(settings: Settings) -> float | None:
+    """The width of gray levels in the image's own unit; None where levels are counted or intensities rescaled."""
+    parameters = settings.parameters
+    if parameters.binCount or parameters.normalize:
+        return None
+    return float(parameters.binWidth)
+
+
+def gray_level_remarks(rows: Sequence[Mapping[str, Any]], width: float | None) -> dict[str, list[Remark]]:
+    """Patients with too few or too many gray levels, from the rows of all."""
+    found: dict[str, list[Remark]] = {}
+    fields = VoiValues.__dataclass_fields__
+    for row in rows:
+        for item in judge_levels(VoiValues(**{name: row[name] for name in fields}), width):
+            found.setdefault(str(row["patient"]), []).append(item)
+    return found
+
+
+def summed_up(found: Mapping[str, Sequence[Remark]]) -> list[tuple[str, str, str | None]]:
+    """Severity, text and patient of every problem; a problem of many patients is told once, without a patient."""
+    told: list[tuple[str, str, str | None]] = []
+    for item, patients in group_remarks(found):
+        severity = "error" if item.severity == "impossible" else "warning"
+        if len(patients) == 1:
+            told.append((severity, str(item), patients[0]))
+            continue
+        detail = f", {patients[0]}: {item.detail}" if item.detail else ""
+        text = f"{item.structure}: {item.problem} ({len(patients)} patients: {name_patients(patients)}{detail})"
+        told.append((severity, text, None))
+    return told
+
+
+def require_possible_cohort(judged: Sequence[JudgedPatient], *, pictures: str = "") -> None:
+    """Stop before anything is measured where a patient's image and mask are impossible; all are listed.
+
+    Parameters
+    ----------
+    pictures
+        Where they are drawn.
+
+    Raises
+    ------
+    ImageError
+        With the patients, what is wrong, and how to overrule it.
+    """
+    wrong = {item.patient: item.impossible for item in judged if item.impossible}
+    if not wrong:
+        return
+    texts = [f"{f'{patient}: ' if patient else ''}{text}" for _, text, patient in summed_up(wrong)]
+    shown = texts[:20] + ([f"and {len(texts) - 20} more"] if len(texts) > 20 else [])
+    look = f"look at {pictures}; " if pictures else ""
+    raise ImageError(
+        f"Image and mask of {len(wrong)} patient{'s are' if len(wrong) > 1 else ' is'} not plausible.",
+        expected="HU (CT) and the masks of this patient's liver and tumor",
+        found="\n    " + "\n    ".join(shown),
+        remedy=f"{look}correct the files or images.segmentation.labels; if it is right as it is: {SWITCH}",
+    )

@@ -1,0 +1,187 @@
+"""What is plausible about an image and its masks, and what is not: anatomy in HU, places, borders, gray levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hepacast.errors import ImageError
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.io import read_volume
+from hepacast.segmentation.plausibility import (
+    edge_ratio,
+    group_remarks,
+    judge,
+    judge_image,
+    judge_levels,
+    judge_masks,
+    measure_voi,
+    outlier_text,
+    outliers,
+    require_possible,
+)
+
+#: A field of 36 cm with a body of fat, an organ of 1.5 liters in it, and a tumor of 65 mL in the organ.
+GRID = Geometry((60, 60, 30), (6.0, 6.0, 8.0))
+Z, Y, X = np.meshgrid(*(np.arange(n) * s for n, s in zip(GRID.shape, GRID.spacing[::-1], strict=True)), indexing="ij")
+BODY = ((Y - 178) / 150) ** 2 + ((X - 178) / 165) ** 2 <= 1
+LIVER = ((Z - 116) / 65) ** 2 + ((Y - 170) / 70) ** 2 + ((X - 130) / 80) ** 2 <= 1
+TUMOR = (Z - 116) ** 2 + (Y - 170) ** 2 + (X - 140) ** 2 <= 25**2
+
+
+def at(array: np.ndarray) -> Volume:
+    return Volume(np.asarray(array), GRID)
+
+
+def scan(liver: float = 105.0, tumor: float = 70.0, noise: float = 12.0) -> np.ndarray:
+    image = np.where(BODY, -95.0, -1000.0)
+    image = np.where(LIVER, liver, image)
+    image = np.where(TUMOR, tumor, image)
+    return image + np.random.default_rng(3).normal(0, noise, GRID.shape)
+
+
+def masks(liver: np.ndarray = LIVER, tumor: np.ndarray = TUMOR) -> dict[str, Volume]:
+    return {"parenchyma": at(liver & ~tumor), "tumor": at(tumor), "liver": at(liver | tumor)}
+
+
+def codes(image: np.ndarray, found: dict[str, Volume], modality: str | None = "CT") -> dict[str, str]:
+    remarks = judge({"portal": at(image)}, found, {"portal": modality})  # type: ignore[dict-item]
+    # "impossible" comes after "doubtful": of several remarks of a kind the worst counts.
+    return {item.code: item.severity for item in sorted(remarks, key=lambda item: item.severity)}
+
+
+def test_a_sound_patient_gives_no_remark():
+    for modality in ("CT", "MR", None):
+        assert codes(scan(), masks(), modality) == {}
+    # Steatosis, an unenhanced scan, a bright arterial tumor, a dense liver are all anatomy.
+    for liver, tumor in ((22, 35), (55, 45), (95, 160), (150, 60)):
+        assert codes(scan(liver, tumor), masks()) == {}
+
+
+@pytest.mark.parametrize("liver", [1129.0, 1080.0, -70.0, -600.0, 800.0])
+def test_a_liver_that_no_phase_gives_is_impossible(liver):
+    found = codes(scan(liver, liver - 20), masks())
+    assert found["intensity"] == "impossible"
+
+
+def test_values_are_told_for_what_they_are():
+    shifted = judge({"ct": at(scan() + 1024)}, masks(), {"ct": "CT"})
+    assert any("HU + 1024" in str(item) and item.severity == "impossible" for item in shifted)
+    unit = (scan() + 1000) / 2000
+    assert codes(np.clip(unit, 0, 1), masks())["not-hu"] == "impossible"
+    window = np.clip((scan() + 120) / 300, 0, 1) * 255
+    (remark,) = judge_image(at(window.round()), "CT")
+    assert "0 to 255" in str(remark)
+    padded = scan()
+    padded[:, :3] = -3024
+    (remark,) = judge_image(at(padded), "CT")
+    assert remark.code == "padding" and "-3024" in str(remark) and not remark.casts_doubt
+    # Nobody promised HU of these.
+    assert judge_image(at(unit), "MR") == judge_image(at(unit), None) == []
+
+
+def test_a_file_without_modality_that_could_be_a_shifted_ct_is_doubted():
+    found = judge({"x": at(np.maximum(scan() + 1024, 0))}, masks(), {"x": None})
+    assert {item.severity for item in found} == {"doubtful"}
+    assert all("if this is a CT" in str(item) for item in found)
+    assert codes(scan(400, 300) + 1000, masks(), None) == {}  # an MR may have any intensity
+
+
+def test_a_mask_elsewhere_in_the_body_or_outside():
+    aside = {name: at(np.roll(mask.array, 22, axis=1)) for name, mask in masks().items()}
+    assert "impossible" in codes(scan(), aside).values()
+    half = {name: at(np.roll(mask.array, 8, axis=2)) for name, mask in masks().items()}
+    assert codes(scan(), half)["mixture"] == "doubtful"
+    # Soft tissue, but nothing ends where the mask does.
+    other = np.where(BODY, np.random.default_rng(0).normal(60, 12, GRID.shape), -1000)
+    assert codes(other, masks()) == {"edges": "doubtful"}
+    lung = scan()
+    lung[20:] = -850
+    assert codes(lung, masks())["air"] == "doubtful"
+    # A single mask without a name is only looked at for air.
+    assert codes(scan(), {"mask": at(~BODY)})["air"] == "doubtful"
+    assert codes(scan(), {"mask": at(BODY & ~LIVER)}) == {}
+
+
+def test_swapped_labels_have_their_name():
+    swapped = {"parenchyma": at(TUMOR), "tumor": at(LIVER & ~TUMOR), "liver": at(LIVER)}
+    (remark,) = [item for item in judge_masks(swapped) if item.code == "swapped-labels"]
+    assert remark.severity == "impossible" and "ITK-SNAP" in str(remark)
+    as_liver = {"liver": at(LIVER), "tumor": at(LIVER & ~TUMOR)}
+    assert "swapped-labels" in {item.code for item in judge_masks(as_liver)}
+    # A tumor that takes most of the liver is a doubt: it leaves the liver's border, it does not enclose the rest.
+    large = LIVER & (X > 95)
+    (remark,) = judge_masks(masks(tumor=large))
+    assert (remark.code, remark.severity) == ("large-tumor", "doubtful")
+
+
+def test_places_and_volumes():
+    def found(**parts):
+        return {item.code: item.severity for item in judge_masks({name: at(mask) for name, mask in parts.items()})}
+
+    outside = np.roll(TUMOR, 25, axis=2)
+    assert found(liver=LIVER, tumor=outside) == {"outside-liver": "doubtful"}
+    assert found(parenchyma=LIVER, tumor=outside) == {"apart": "doubtful"}
+    assert found(liver=TUMOR) == {"liver-volume": "doubtful"}
+    assert found(liver=BODY)["liver-volume"] == "impossible"
+    assert found(liver=LIVER | outside) == {}
+    assert found(liver=LIVER | np.roll(TUMOR, 25, axis=2) | np.roll(TUMOR, 30, axis=2)) == {"liver-pieces": "doubtful"}
+    ends = np.roll(LIVER, -7, axis=0)
+    assert found(liver=ends) == {"cut-off": "doubtful"}
+    assert found(liver=LIVER, tumor=TUMOR & False) == {}
+
+
+def test_gray_levels_at_the_width_of_the_settings():
+    values = measure_voi("tumor", at(TUMOR), at(scan()))
+    assert values.volume_ml == pytest.approx(65.4, rel=0.1) and values.median == pytest.approx(70, abs=1)
+    assert judge_levels(values, 5.0) == [] == judge_levels(values, None)
+    (few,), (many,) = judge_levels(values, 60.0), judge_levels(values, 0.1)
+    assert "fewer than 8" in str(few) and "more than 256" in str(many)
+    assert values.gray_levels(25.0) == int(np.floor(values.maximum / 25) - np.floor(values.minimum / 25)) + 1
+
+
+def test_impossible_stops_and_can_be_accepted():
+    remarks = judge({"ct": at(scan() + 1024)}, masks(), {"ct": "CT"})
+    with pytest.raises(ImageError, match="accept-doubtful") as refusal:
+        require_possible(remarks, where="patient P1")
+    assert refusal.value.where == "patient P1"
+    kept = require_possible(remarks, accept=True)
+    assert {item.severity for item in kept} == {"doubtful"} and any("accepted" in str(item) for item in kept)
+
+
+def test_a_problem_of_many_is_told_once():
+    remarks = judge_masks({"liver": at(TUMOR)})
+    grouped = group_remarks({f"P{n}": remarks for n in range(9)})
+    assert [patients for _, patients in grouped] == [[f"P{n}" for n in range(9)]]
+    assert [patients for _, patients in group_remarks({"A": remarks, "B": remarks})] == [["A"], ["B"]]
+
+
+def test_patients_far_from_the_cohort():
+    generator = np.random.default_rng(0)
+    rows = [
+        {"patient": f"P{n}", "sequence": "portal", "modality": "CT", "voi": "tumor"}
+        | {"volume_ml": float(np.exp(generator.normal(4, 0.4))), "median": float(generator.normal(70, 6))}
+        for n in range(30)
+    ]
+    assert outliers(rows) == []
+    rows[3]["volume_ml"], rows[8]["median"] = 0.05, 170.0
+    assert [(item["patient"], item["quantity"]) for item in outliers(rows)] == [("P3", "volume_ml"), ("P8", "median")]
+    assert "170 HU" in outlier_text(outliers(rows)[1])
+    assert outliers(rows[:9]) == []
+    # Intensities of MR have no unit in which patients could be compared.
+    assert [item["quantity"] for item in outliers([row | {"modality": "MR"} for row in rows])] == ["volume_ml"]
+
+
+def test_a_real_liver_follows_the_edges_and_a_mirrored_one_does_not(data_dir):
+    folder = data_dir("ct/ircadb17")
+    image = read_volume(folder / "ircadb17_ct.nii.gz")
+    labels = read_volume(folder / "ircadb17_seg_1liver_2tumour.nii.gz")
+    structures = {
+        "parenchyma": labels.with_array(labels.array == 1),
+        "tumor": labels.with_array(labels.array == 2),
+        "liver": labels.with_array(labels.array > 0),
+    }
+    assert judge({"ct": image}, structures, {"ct": "CT"}) == []
+    for axis in range(3):
+        mirrored = labels.with_array(np.flip(labels.array > 0, axis))
+        assert edge_ratio(image, mirrored) < 1.08 < 1.3 < edge_ratio(image, structures["liver"])
