@@ -15,7 +15,7 @@ from hepacast.compute.files import atomic_path
 from hepacast.errors import ImageError
 from hepacast.imaging.itk_files import read_channel, read_itk, slicer_segments, write_itk
 from hepacast.imaging.labels import LabelMap, as_labels, unnamed_note, values_of
-from hepacast.imaging.nifti import read_nifti, write_nifti, wrong_dimensions
+from hepacast.imaging.nifti import read_nifti, require_plausible_spacing, write_nifti, wrong_dimensions
 from hepacast.imaging.placing import place_mask
 from hepacast.imaging.segment_names import compare_names
 from hepacast.imaging.volume import Volume
@@ -76,6 +76,7 @@ def read_volume(path: str | Path, *, series: str | int | None = None) -> Volume:
         volume = read_itk(path)
     else:
         raise _unknown_format(path)
+    require_plausible_spacing(volume.spacing, str(path))
     _require_content(volume, path)
     return volume
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hepacast.compute.files import storage_error
 from hepacast.errors import ImageError
-from hepacast.imaging.nifti import damaged_file, wrong_dimensions
+from hepacast.imaging.nifti import damaged_file, missing_spacing, wrong_dimensions
 from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import Volume
+
+#: Millimeters of the units of length that NRRD and MetaImage headers name.
+_UNIT_MM = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "?": 1.0, "cm": 10.0, "m": 1000.0}
+_UNIT_MM |= {"meter": 1000.0, "metre": 1000.0, "um": 0.001, "micron": 0.001, "microns": 0.001, "micrometer": 0.001}
+_UNIT_MM |= {"\u00b5m": 0.001, "\u00c2\u00b5m": 0.001}
 
 
 def read_itk(path: Path) -> Volume:
@@ -42,8 +50,93 @@ def read_itk(path: Path) -> Volume:
     if len(size) != 3:
         raise wrong_dimensions(size, str(path))
     if "complex" in image.GetPixelIDTypeAsString():
-        raise ImageError("An image must hold one real number a voxel.", found="complex values", where=str(path))
-    return Volume.from_sitk(image)
+        raise ImageError(
+            "An image must hold one real number a voxel.",
+            found="complex values",
+            where=str(path),
+            remedy="export the magnitude image",
+        )
+    volume = Volume.from_sitk(image)
+    header, end = _header(path)
+    _require_all_voxels(path, header, end, volume.array.nbytes)
+    return _in_mm(volume, spacing_unit(path, header))
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """The text at the beginning of a NRRD or MetaImage file by key (lower case), and the byte at which it ends."""
+    found: dict[str, str] = {}
+    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
+    with path.open("rb") as stream:
+        for line in iter(lambda: stream.readline(1 << 16), b""):
+            text = line.decode("latin-1").strip()
+            key, sign, value = text.partition(":" if nrrd else "=")
+            if sign and not value.startswith("="):  # ":=" are the remarks of a NRRD file
+                found[key.strip().lower()] = value.strip()
+            if (nrrd and not text) or (not nrrd and key.strip().lower() == "elementdatafile"):
+                break
+        return found, stream.tell()
+
+
+def spacing_unit(path: Path, header: Mapping[str, str]) -> float:
+    """Millimeters of the unit in which the header gives the voxel size.
+
+    Raises
+    ------
+    ImageError
+        It gives none (ITK would take 1), or in a unit that is not known.
+    """
+    keys = ("spacings", "space directions", "elementspacing", "elementsize")
+    text = " ".join(header[key] for key in keys if key in header)
+    numbers = re.findall(r"[-+.\w]+", text)
+    if not numbers or {"nan", "none"} & {number.lower() for number in numbers} or _has_zero(header):
+        raise missing_spacing(path, text or "no spacing in the header")
+    units = header.get("space units") or header.get("units") or header.get("distanceunits") or ""
+    names = {name.strip().lower() for name in re.findall(r'"([^"]*)"|(\S+)', units) for name in name if name.strip()}
+    factors = {_UNIT_MM.get(name) for name in names} or {1.0}
+    if None in factors or len(factors) > 1:
+        raise ImageError(
+            "The unit of length in the header is not known.",
+            expected="mm, cm, m or um, the same for each axis",
+            found=units,
+            where=str(path),
+            remedy="write the header again with the unit mm",
+        )
+    return factors.pop() or 1.0
+
+
+def _has_zero(header: Mapping[str, str]) -> bool:
+    """Whether one of the plain spacings is 0."""
+    text = header.get("spacings") or header.get("elementspacing") or header.get("elementsize") or ""
+    return any(re.fullmatch(r"[-+]?0*\.?0*(e[-+]?\d+)?", number.lower()) for number in text.split())
+
+
+def _in_mm(volume: Volume, factor: float) -> Volume:
+    if factor == 1.0:
+        return volume
+    old = volume.geometry
+    spacing, origin = ([value * factor for value in three] for three in (old.spacing, old.origin))
+    geometry = replace(old, spacing=(spacing[0], spacing[1], spacing[2]), origin=(origin[0], origin[1], origin[2]))
+    return Volume(volume.array, geometry)
+
+
+def _require_all_voxels(path: Path, header: Mapping[str, str], end: int, expected: int) -> None:
+    """Refuse a file of plain voxels that holds more of them than its header counts (ITK would leave out the rest).
+
+    Raises
+    ------
+    ImageError
+    """
+    name = header.get("elementdatafile") or header.get("data file") or header.get("datafile") or "LOCAL"
+    plain = header.get("encoding", "raw").lower() == "raw" and header.get("compresseddata", "False").lower() != "true"
+    moved = {"headersize", "byte skip", "byteskip", "line skip", "lineskip"} & set(header)
+    data = path if name.upper() == "LOCAL" else path.parent / name
+    if not plain or moved or not data.is_file():
+        return
+    found = data.stat().st_size - (end if data == path else 0)
+    if found > expected:
+        raise damaged_file(
+            path, ValueError(f"{expected} bytes of voxels are announced by the header, {found} are there")
+        )
 
 
 def read_channel(path: Path, channel: int) -> Volume | None:
