@@ -15,6 +15,7 @@ from hepacast.compute.files import atomic_path
 from hepacast.figures.nomogram import draw_nomogram
 from hepacast.figures.patients import ShareBar, draw_shares
 from hepacast.figures.style import save_figure
+from hepacast.stats.intervals import level_text
 
 #: Shares that fit on the page; the rest are summed up in a line.
 MAX_SHARES = 10
@@ -141,7 +142,7 @@ def _meaning(item: Prediction) -> str:
         last = item.horizons[-1]
         text = f"Risk of the event by {last.time:g} {last.unit}. {risks[:1].upper() + risks[1:]}"
         return f"{text} (uncertainty of coefficients and baseline). {group}"
-    limits = f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%}"
+    limits = f"{level_text(item.level)} interval {item.low:.1%} to {item.high:.1%}"
     return f"{limits} ({item.interval_of}). {group}"
 
 

@@ -17,6 +17,7 @@ from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
+from hepacast.stats.intervals import level_text
 
 #: More unusual features than this are summed up in one warning.
 MAX_FEATURES = 12
@@ -122,7 +123,8 @@ class Prediction:
     def _risk_lines(self) -> list[str]:
         if not self.horizons:
             return [
-                f"{self.outcome}: risk {self.risk:.1%} ({self.level:.0%} interval {self.low:.1%} to {self.high:.1%})"
+                f"{self.outcome}: risk {self.risk:.1%} "
+                f"({level_text(self.level)} interval {self.low:.1%} to {self.high:.1%})"
             ]
         return [
             f"{self.outcome}: risk of the event",
@@ -134,7 +136,7 @@ def horizon_text(item: HorizonRisk, level: float) -> str:
     """``by 365 days: 63.0% (95% interval 55.1% to 70.7%)``."""
     text = f"by {item.time:g} {item.unit}: {item.risk:.1%}"
     if math.isfinite(item.low) and math.isfinite(item.high):
-        text += f" ({level:.0%} interval {item.low:.1%} to {item.high:.1%})"
+        text += f" ({level_text(level)} interval {item.low:.1%} to {item.high:.1%})"
     return text
 
 

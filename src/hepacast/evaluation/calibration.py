@@ -89,6 +89,8 @@ class Calibration:
         Mean, median, 90th percentile and maximum of |risk - smoothed observed risk| (loess, span 0.75, degree 2).
     curve, groups
         For the figure.
+    level
+        Confidence level of all limits.
     notes
         What could not be computed, and why.
     """
@@ -109,6 +111,7 @@ class Calibration:
     emax: float
     curve: CalibrationCurve | None
     groups: tuple[CalibrationGroup, ...]
+    level: float
     notes: tuple[str, ...]
     y: Array = field(repr=False)
     risk: Array = field(repr=False)
@@ -249,6 +252,7 @@ def calibration(
         emax=float(error.max()),
         curve=calibration_curve(outcome, p, level=level),
         groups=calibration_groups(outcome, p, groups=groups, level=level),
+        level=level,
         notes=tuple(notes),
         y=outcome,
         risk=p,

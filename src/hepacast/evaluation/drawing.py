@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepacast.errors import ModelError
+from hepacast.stats.intervals import ci_label
 
 if TYPE_CHECKING:
     from hepacast.evaluation.calibration import Calibration
@@ -25,7 +26,8 @@ def roc_figure(curves: Mapping[str, RocResult], *, title: str = "") -> Any:
         # Points run from everybody positive to nobody; a figure is read from the lower left.
         fpr, tpr = 1.0 - curve.specificity[::-1], curve.sensitivity[::-1]
         drawn.append(RocCurve(name, fpr, tpr, curve.auc, *curve.auc_ci))
-    return draw_roc(drawn, title=title)
+    levels = {curve.level for curve in curves.values()}
+    return draw_roc(drawn, ci=ci_label(levels.pop()) if len(levels) == 1 else "CI", title=title)
 
 
 def calibration_figure(found: Calibration, *, title: str = "") -> Any:
@@ -51,7 +53,9 @@ def calibration_figure(found: Calibration, *, title: str = "") -> Any:
     if not np.isnan(found.citl.estimate):
         low, high = found.citl.ci
         notes.insert(1, f"In the large {found.citl.estimate:.2f} ({low:.2f} to {high:.2f})")
-    return draw_calibration(points, smooth=smooth, notes=notes, risks=found.risk, outcomes=found.y, title=title)
+    return draw_calibration(
+        points, smooth=smooth, notes=notes, risks=found.risk, outcomes=found.y, ci=ci_label(found.level), title=title
+    )
 
 
 def decision_figure(found: DecisionCurves, *, title: str = "") -> Any:
@@ -73,4 +77,5 @@ def forest_figure(table: LogisticTable, *, which: str = "multivariate") -> Any:
     lines = table.multivariate if which == "multivariate" else table.univariate
     if not lines:
         raise ModelError(f"There is no {which} analysis to draw.")
-    return draw_forest([ForestRow(line.term, line.odds_ratio, line.low, line.high, line.p) for line in lines])
+    rows = [ForestRow(line.term, line.odds_ratio, line.low, line.high, line.p) for line in lines]
+    return draw_forest(rows, ci=ci_label(table.level))

@@ -31,6 +31,8 @@ class RiskGroups:
         High against low: ratio, lower, upper, P (Cox, Efron); None when a group has no event.
     concordance
         Of the score itself with survival, not of the groups.
+    level
+        Confidence level of all limits.
     """
 
     cut: float
@@ -38,6 +40,7 @@ class RiskGroups:
     test: LogRank
     hazard_ratio: tuple[float, float, float, float] | None
     concordance: Concordance
+    level: float = 0.95
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers for the report: curves, numbers at risk, test and hazard ratio."""
@@ -60,7 +63,7 @@ class RiskGroups:
                 }
             )
         ratio = self.hazard_ratio
-        low, high = self.concordance.interval()
+        low, high = self.concordance.interval(self.level)
         return {
             "cut": self.cut,
             "groups": groups,
@@ -78,6 +81,7 @@ def risk_groups(
     cut: float,
     *,
     names: tuple[str, str] = (LOW, HIGH),
+    level: float = 0.95,
 ) -> RiskGroups:
     """Split patients at a cut-off that was fixed elsewhere (in training) and compare their survival.
 
@@ -89,6 +93,8 @@ def risk_groups(
         Patients with a score at or above it are the high-risk group, as everywhere in hepacast.
     names
         Of the group below the cut-off and of the group at or above it.
+    level
+        Confidence level of all limits.
 
     Raises
     ------
@@ -105,12 +111,13 @@ def risk_groups(
         )
     low_name, high_name = names
     curves = {
-        low_name: kaplan_meier(times[~high], events[~high]),
-        high_name: kaplan_meier(times[high], events[high]),
+        low_name: kaplan_meier(times[~high], events[~high], level=level),
+        high_name: kaplan_meier(times[high], events[high], level=level),
     }
     ratio = None
     if all(curve.n_events > 0 for curve in curves.values()):
-        row = fit_cox(high.astype(float), times, events, ["high"]).to_frame().iloc[0]
+        row = fit_cox(high.astype(float), times, events, ["high"]).to_frame(level).iloc[0]
         ratio = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
     groups = np.where(high, high_name, low_name)
-    return RiskGroups(float(cut), curves, log_rank(times, events, groups), ratio, concordance(times, events, score))
+    c = concordance(times, events, score)
+    return RiskGroups(float(cut), curves, log_rank(times, events, groups), ratio, c, level)

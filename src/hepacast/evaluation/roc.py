@@ -22,6 +22,7 @@ from hepacast.evaluation.delong import (
 )
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.evaluation.thresholds import ThresholdRow, at_threshold
+from hepacast.stats.intervals import ci_label
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.stats.tests import mann_whitney
 
@@ -149,7 +150,7 @@ class RocResult:
 
     def _repr_html_(self) -> str:
         low, high = self.auc_ci
-        interval = f"{self.level:.0%} CI {low:.3f}–{high:.3f}"
+        interval = f"{ci_label(self.level)} {low:.3f}–{high:.3f}"
         return f"<p>AUC <b>{self.auc:.3f}</b> ({interval}), {self.n_events}/{self.n} events</p>"
 
 

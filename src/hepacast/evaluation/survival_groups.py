@@ -35,11 +35,13 @@ class SurvivalGroups:
         return self.content
 
 
-def survival_groups(time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLike, cut: float) -> SurvivalGroups:
+def survival_groups(
+    time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLike, cut: float, *, level: float = 0.95
+) -> SurvivalGroups:
     """Patients with a risk at or above `cut` against the others.
 
     Kaplan-Meier, log-rank test and hazard ratio; with competing events (code 2) cumulative incidence and the
-    subdistribution hazard ratio with its Wald test.
+    subdistribution hazard ratio with its Wald test. `level` is that of all limits.
 
     Raises
     ------
@@ -49,18 +51,18 @@ def survival_groups(time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLik
     times, codes = check_codes(time, code)
     values = np.asarray(risk, dtype=float)
     if not (codes == 2).any():
-        return SurvivalGroups(_kaplan_meier(times, codes, values, cut))
+        return SurvivalGroups(_kaplan_meier(times, codes, values, cut, level))
     high = values >= cut
     if high.all() or not high.any():
         raise OutcomeError(
             "The cut-off puts all patients into one risk group.",
             found=f"{int(high.sum())} at or above, {int((~high).sum())} below {cut:.4g}",
         )
-    return SurvivalGroups(_incidence(times, codes, values, high))
+    return SurvivalGroups(_incidence(times, codes, values, high, level))
 
 
-def _kaplan_meier(times: Array, codes: Array, values: Array, cut: float) -> dict[str, Any]:
-    item = risk_groups(times, codes, values, cut).to_json()
+def _kaplan_meier(times: Array, codes: Array, values: Array, cut: float, level: float) -> dict[str, Any]:
+    item = risk_groups(times, codes, values, cut, level=level).to_json()
     ratio = item["hazard_ratio"]
     return {
         "kind": "survival",
@@ -91,22 +93,22 @@ def _kaplan_meier(times: Array, codes: Array, values: Array, cut: float) -> dict
     }
 
 
-def _incidence(times: Array, codes: Array, values: Array, high: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _incidence(times: Array, codes: Array, values: Array, high: npt.NDArray[np.bool_], level: float) -> dict[str, Any]:
     curves = {
-        LOW: cumulative_incidence(times[~high], codes[~high]),
-        HIGH: cumulative_incidence(times[high], codes[high]),
+        LOW: cumulative_incidence(times[~high], codes[~high], level=level),
+        HIGH: cumulative_incidence(times[high], codes[high], level=level),
     }
     ratio, p = None, float("nan")
     if all(curve.n_events for curve in curves.values()):
         fit = fit_fine_gray(high.astype(float), times, codes, ["high"])
         if fit.status == "ok":
-            row = fit.to_frame().iloc[0]
+            row = fit.to_frame(level).iloc[0]
             ratio = {"value": float(row["hr"]), "low": float(row["hr_low"]), "high": float(row["hr_high"])}
             p = float(2 * norm.sf(abs(float(row["z"]))))
     ticks = [float(t) for t in pretty(0.0, float(times.max()), 6) if t <= times.max()]
     moved, events = never_after_competing(times, codes)
     found = concordance(moved, events, values)
-    low, upper = found.interval()
+    low, upper = found.interval(level)
     return {
         "kind": "incidence",
         "groups": [

@@ -117,6 +117,8 @@ def recalibrate_hazard(
     hazard: Callable[[Array], Array],
     t: float,
     design: npt.ArrayLike | None = None,
+    *,
+    level: float = 0.95,
 ) -> HazardRecalibration:
     """Compare the changes of a frozen Cox (or Fine-Gray) model in new patients, with follow-up to `t`.
 
@@ -132,6 +134,8 @@ def recalibrate_hazard(
         Horizon: what comes after it is not looked at.
     design
         Columns of the model's terms, shape (n, p), for the refit; None leaves it out.
+    level
+        Confidence level of the observed risk's limits.
 
     Notes
     -----
@@ -146,7 +150,7 @@ def recalibrate_hazard(
     expected = np.asarray(hazard(inside), dtype=float)
     total = float((expected * np.exp(lp)).sum())
     ratio = events / total if total > 0 and not (codes == 2).any() else float("nan")
-    observed = observed_risk(times, codes, t)
+    observed = observed_risk(times, codes, t, level)
     if min(events, free) < MIN_EACH or np.ptp(lp) == 0:
         why = (
             "the same risk for all" if np.ptp(lp) == 0 else f"fewer than {MIN_EACH} patients with or without the event"

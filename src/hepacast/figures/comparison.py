@@ -35,7 +35,7 @@ class ScoreRow:
 
 @styled
 def draw_scores(
-    groups: Mapping[str, Sequence[ScoreRow]], *, x_label: str = "AUC (95% CI)", width_mm: float = DOUBLE_COLUMN_MM
+    groups: Mapping[str, Sequence[ScoreRow]], *, x_label: str = "AUC (CI)", width_mm: float = DOUBLE_COLUMN_MM
 ) -> Figure:
     """Rows of points with limits, one panel a group side by side; rows are the same in every group, in its order.
 

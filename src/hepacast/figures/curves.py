@@ -75,8 +75,10 @@ class DecisionCurve:
 
 
 @styled
-def draw_roc(curves: Sequence[RocCurve], *, title: str = "", size_mm: float = SINGLE_COLUMN_MM) -> Figure:
-    """ROC curves of one or more models on one set, AUC (95% CI) in the legend."""
+def draw_roc(
+    curves: Sequence[RocCurve], *, ci: str = "CI", title: str = "", size_mm: float = SINGLE_COLUMN_MM
+) -> Figure:
+    """ROC curves of one or more models on one set, AUC with its limits in the legend; `ci` as ``95% CI``."""
     below = _meets_legend(curves)
     figure = new_figure(size_mm, size_mm + (3.4 * (len(curves) + 1) if below else 0))
     axes = figure.add_subplot()
@@ -87,7 +89,7 @@ def draw_roc(curves: Sequence[RocCurve], *, title: str = "", size_mm: float = SI
         axes.plot(curve.fpr, curve.tpr, color=colors[i], linestyle=line_style_of(i), label=text, clip_on=False)
     _unit_square(axes, "1 \N{MINUS SIGN} specificity", "Sensitivity")
     place = {"loc": "outside lower center"} if below else {"loc": "lower right", "borderaxespad": 0.3}
-    legend = (figure if below else axes).legend(title="AUC (95% CI)", alignment="left", **place)
+    legend = (figure if below else axes).legend(title=f"AUC ({ci})", alignment="left", **place)
     legend.get_title().set_fontsize(7)
     if title:
         axes.set_title(title)
@@ -121,6 +123,7 @@ def draw_calibration(
     outcomes: Numbers = (),
     event_label: str = "event",
     no_event_label: str = "no event",
+    ci: str = "CI",
     title: str = "",
     size_mm: float = SINGLE_COLUMN_MM,
 ) -> Figure:
@@ -138,6 +141,8 @@ def draw_calibration(
         Predicted risks and outcomes (0/1) of the patients: histogram up for events, down for the others.
     event_label, no_event_label
         Names of the two groups.
+    ci
+        The limits of the groups and their level, as ``95% CI``.
     """
     figure = new_figure(size_mm, size_mm * (1.3 if len(risks) else 1.0))
     if len(risks):
@@ -156,7 +161,7 @@ def draw_calibration(
     errors = np.vstack([observed - np.asarray(points.low), np.asarray(points.high) - observed]).clip(0)
     axes.errorbar(
         points.predicted, observed, yerr=errors, fmt="o", color=VERMILION, markersize=4, elinewidth=0.8, capsize=1.5,
-        label="Groups (95% CI)", clip_on=False, zorder=4,
+        label=f"Groups ({ci})", clip_on=False, zorder=4,
     )  # fmt: skip
     _unit_square(axes, "" if len(risks) else "Predicted risk", "Observed proportion")
     legend = axes.legend(loc="upper left", borderaxespad=0.2, frameon=True, framealpha=0.85, edgecolor="none")

@@ -40,12 +40,21 @@ def ratio_text(value: float) -> str:
 def draw_forest(
     rows: Sequence[ForestRow],
     *,
-    x_label: str = "Odds ratio (95% CI), log scale",
-    heading: str = "OR (95% CI)",
+    measure: str = "Odds ratio",
+    short: str = "OR",
+    ci: str = "CI",
     limits: tuple[float, float] = (0.02, 50.0),
     width_mm: float = DOUBLE_COLUMN_MM,
 ) -> Figure:
-    """A forest plot on a log scale; intervals beyond `limits` end in an arrow, and numbers stand on the right."""
+    """A forest plot on a log scale; intervals beyond `limits` end in an arrow, and numbers stand on the right.
+
+    Parameters
+    ----------
+    measure, short
+        What is drawn, in full for the axis and short for the column of numbers.
+    ci
+        The intervals and their level, as ``95% CI``.
+    """
     figure = new_figure(width_mm, 18 + 5.0 * max(len(rows), 2))
     axes = figure.add_subplot()
     finite = [v for row in rows for v in (row.ratio, row.low, row.high) if np.isfinite(v) and v > 0]
@@ -68,7 +77,7 @@ def draw_forest(
         else:
             text = "not estimable"
         _beside(axes, y, text, row.p)
-    for shift, text, style in ((8, heading, "normal"), (104, "P", "italic")):
+    for shift, text, style in ((8, f"{short} ({ci})", "normal"), (104, "P", "italic")):
         axes.annotate(
             text, (1, -0.95), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",
             va="center", fontsize=7, fontweight="bold", fontstyle=style,
@@ -82,7 +91,7 @@ def draw_forest(
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(x_label)
+    axes.set_xlabel(f"{measure} ({ci}), log scale")
     return figure
 
 

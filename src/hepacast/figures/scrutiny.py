@@ -38,8 +38,10 @@ class AreaRow:
 
 
 @styled
-def draw_areas(rows: Sequence[AreaRow], *, overall: float = float("nan"), measure: str = "AUC") -> Figure:
-    """AUCs (or C, by `measure`) as a forest; dashed: 0.50; gray: that of all patients."""
+def draw_areas(
+    rows: Sequence[AreaRow], *, overall: float = float("nan"), measure: str = "AUC", ci: str = "CI"
+) -> Figure:
+    """AUCs (or C, by `measure`) as a forest; dashed: 0.50; gray: that of all patients; `ci` names the limits."""
     figure = new_figure(DOUBLE_COLUMN_MM, 16 + 4.6 * max(2, len(rows)))
     axes = figure.add_subplot()
     known = [v for row in rows for v in (row.auc, row.low) if np.isfinite(v)]
@@ -65,7 +67,7 @@ def draw_areas(rows: Sequence[AreaRow], *, overall: float = float("nan"), measur
             tick.set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"{measure} (95% CI)")
+    axes.set_xlabel(f"{measure} ({ci})")
     return figure
 
 

@@ -47,6 +47,7 @@ def draw_validation_compare(
     bayes_auc: float | None = None,
     width_mm: float = DOUBLE_COLUMN_MM,
     measure: str = "AUC",
+    ci: str = "CI",
 ) -> Figure:
     """AUCs by way of validation, one block a model; the ways that flatter are drawn hollow.
 
@@ -58,6 +59,8 @@ def draw_validation_compare(
         AUC of the true risk (virtual patients only): drawn as a line.
     measure
         What is shown: ``AUC``, or Harrell's ``C``.
+    ci
+        The limits and their level, as ``95% CI``.
     """
     models = list(dict.fromkeys(row.model for row in rows))
     gap = 0.9
@@ -105,7 +108,7 @@ def draw_validation_compare(
             fontweight="bold", color=color,
         )  # fmt: skip
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"{measure} (95% CI); hollow marks: ways that flatter")
+    axes.set_xlabel(f"{measure} ({ci}); hollow marks: ways that flatter")
     return figure
 
 

@@ -13,6 +13,16 @@ from hepacast.errors import ModelError
 METHODS = ("exact", "wilson", "wald")
 
 
+def level_text(level: float) -> str:
+    """A confidence level as printed: ``95%``, ``97.5%``."""
+    return f"{100 * level:g}%"
+
+
+def ci_label(level: float) -> str:
+    """What heads an interval of this level in a table or figure: ``95% CI``."""
+    return f"{level_text(level)} CI"
+
+
 @dataclass(frozen=True)
 class Proportion:
     """A proportion with its confidence limits; NaN with a reason where nobody could be counted."""

@@ -13,6 +13,7 @@ from hepacast.errors import OutcomeError, TableError
 from hepacast.stats.describe_rules import p_text
 from hepacast.stats.design import Design, binary_outcome, one_class_allowed, treatment_design
 from hepacast.stats.firth import fit_firth
+from hepacast.stats.intervals import ci_label
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import Interval, LogisticFit
 from hepacast.stats.selection import vif
@@ -93,7 +94,7 @@ class LogisticTable:
         printed = pd.DataFrame(index=table.index)
         for name in ("univariate", "multivariate"):
             if f"{name}_p" in table:
-                printed[f"{name} OR ({self.level:.0%} CI)"] = [
+                printed[f"{name} OR ({ci_label(self.level)})"] = [
                     _ratio_text(*row) for row in table[[f"{name}_odds_ratio", f"{name}_low", f"{name}_high"]].to_numpy()
                 ]
                 printed[f"{name} P"] = [p_text(value) for value in table[f"{name}_p"]]

@@ -21,7 +21,7 @@ from hepacast.stats.results import TestResult, impossible
 
 @dataclass(frozen=True)
 class ResampledMean:
-    """A mean over folds or samples with limits; `n` values were there, `missing` were not."""
+    """A mean over folds or samples with limits of a confidence `level`; `n` values were there, `missing` were not."""
 
     estimate: float
     se: float
@@ -29,6 +29,7 @@ class ResampledMean:
     high: float
     n: int
     missing: int
+    level: float = 0.95
 
 
 def nadeau_bengio(scores: ArrayLike, test_to_train: float, *, level: float = 0.95) -> ResampledMean:
@@ -51,13 +52,13 @@ def nadeau_bengio(scores: ArrayLike, test_to_train: float, *, level: float = 0.9
     if not test_to_train > 0:
         raise ModelError("The share of test to training patients is positive.", found=f"{test_to_train:g}")
     if kept.size == 0:
-        return ResampledMean(nan, nan, nan, nan, 0, missing)
+        return ResampledMean(nan, nan, nan, nan, 0, missing, level)
     mean = float(kept.mean())
     if kept.size == 1:
-        return ResampledMean(mean, nan, nan, nan, 1, missing)
+        return ResampledMean(mean, nan, nan, nan, 1, missing, level)
     se = float(np.sqrt(kept.var(ddof=1) * (1.0 / kept.size + test_to_train)))
     half = float(student.ppf(0.5 + level / 2.0, kept.size - 1)) * se
-    return ResampledMean(mean, se, mean - half, mean + half, int(kept.size), missing)
+    return ResampledMean(mean, se, mean - half, mean + half, int(kept.size), missing, level)
 
 
 def corrected_resampled_t(scores1: ArrayLike, scores2: ArrayLike, test_to_train: float) -> TestResult:
@@ -117,6 +118,7 @@ class Optimism:
     corrected: float
     n: int
     missing: int
+    level: float = 0.95
 
 
 def optimism(apparent: float, training: ArrayLike, test: ArrayLike) -> Optimism:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hepacast.figures.noise import NullPanel, draw_noise
 from hepacast.modelling.controls import NullDistribution
+from hepacast.stats.intervals import ci_label
 from hepacast.stats.resampling import ResampledMean
 from hepacast.stats.results import TestResult
 from hepacast.study.statistics.result import (
@@ -166,8 +167,12 @@ class NoiseResult(StatisticsResult):
                 {
                     "Control": item.control,
                     "What is left": LEFT[item.control],
-                    f"{item.measure} (95% CI)": with_limits(item.altered.estimate, item.altered.low, item.altered.high),
-                    f"Real {item.measure} (95% CI)": with_limits(item.real.estimate, item.real.low, item.real.high),
+                    f"{item.measure} ({ci_label(item.altered.level)})": with_limits(
+                        item.altered.estimate, item.altered.low, item.altered.high
+                    ),
+                    f"Real {item.measure} ({ci_label(item.real.level)})": with_limits(
+                        item.real.estimate, item.real.low, item.real.high
+                    ),
                     "Difference": number(item.difference.estimate),
                     "P": p_value(item.difference.p),
                 }

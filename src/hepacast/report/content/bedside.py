@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from hepacast.figures import KmCurve, ShareBar, draw_km, draw_nomogram, draw_shares
-from hepacast.report.content.common import Omit, is_finite, main_model, set_label
+from hepacast.report.content.common import Omit, confidence, is_finite, main_model, set_label
 from hepacast.report.formatting import capital, number, p_sentence, percent, with_interval
 from hepacast.report.inputs import KmResult, Results
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph
@@ -46,7 +46,7 @@ def build_example(results: Results) -> list[Block]:
     if example is not None:
         caption += f": risk {percent(example.risk)}"
         if is_finite(example.low, example.high):
-            caption += f" (95% CI {percent(example.low)} to {percent(example.high)})"
+            caption += f" ({confidence(results)} {percent(example.low)} to {percent(example.high)})"
         if example.outcome is not None and results.outcome is not None:
             caption += f"; observed: {results.outcome.positive if example.outcome else results.outcome.negative}"
         if example.shares:
@@ -61,7 +61,7 @@ def build_survival(results: Results) -> list[Block]:
     """Kaplan-Meier curves by risk group."""
     if results.evaluation is None or not results.evaluation.survival:
         raise Omit("the study has no follow-up")
-    items = results.evaluation.survival
+    items, ci = results.evaluation.survival, confidence(results)
     texts = [f"{item.end_point}, {set_label(item.set).lower()}" for item in items]
     caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
     how = "; ".join(dict.fromkeys(f"{set_label(item.set).lower()}: {item.cutoff}" for item in items if item.cutoff))
@@ -69,13 +69,13 @@ def build_survival(results: Results) -> list[Block]:
         f"Patients were divided into two groups of risk at a cut-off that was fixed in training ({how})." if how else ""
     )
     several = len(items) > 1
-    panels = tuple(_km_panel(item, narrow=several) for item in items)
-    title = f"Survival by risk group (Kaplan-Meier) with confidence bands: {caption}."
+    panels = tuple(_km_panel(item, ci, narrow=several) for item in items)
+    title = f"Survival by risk group (Kaplan-Meier) with bands ({ci}): {caption}."
     figure = FigureBlock("survival", title, panels, columns=2 if several else 1)
-    return [*([Paragraph(text)] if text else []), figure, *(Paragraph(_km_text(item)) for item in items)]
+    return [*([Paragraph(text)] if text else []), figure, *(Paragraph(_km_text(item, ci)) for item in items)]
 
 
-def _km_panel(item: KmResult, *, narrow: bool) -> Panel:
+def _km_panel(item: KmResult, ci: str, *, narrow: bool) -> Panel:
     curves = [
         KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, item.at_risk.get(g.name, []))
         for g in item.groups
@@ -83,7 +83,7 @@ def _km_panel(item: KmResult, *, narrow: bool) -> Panel:
     note = ""
     if item.hazard_ratio is not None:
         h = item.hazard_ratio
-        note = f"Hazard ratio {with_interval(h.value, h.low, h.high, 2)}"
+        note = f"Hazard ratio ({ci}) {with_interval(h.value, h.low, h.high, 2)}"
     draw = partial(
         draw_km,
         curves,
@@ -95,10 +95,10 @@ def _km_panel(item: KmResult, *, narrow: bool) -> Panel:
         y_label=f"Without event ({item.end_point})",
         size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
-    return Panel(draw, _km_text(item))
+    return Panel(draw, _km_text(item, ci))
 
 
-def _km_text(item: KmResult) -> str:
+def _km_text(item: KmResult, ci: str) -> str:
     groups = []
     for g in item.groups:
         text = f"{g.name} {g.n} patients, {g.events} events"
@@ -107,7 +107,7 @@ def _km_text(item: KmResult) -> str:
     text = f"{capital(set_label(item.set))}, {item.end_point}: {'; '.join(groups)}; {item.test} {p_sentence(item.p)}"
     if item.hazard_ratio is not None:
         h = item.hazard_ratio
-        text += f"; hazard ratio {with_interval(h.value, h.low, h.high, 2)}"
+        text += f"; hazard ratio ({ci}) {with_interval(h.value, h.low, h.high, 2)}"
     if item.concordance is not None:
-        text += f"; C {with_interval(item.concordance.c, item.concordance.lower, item.concordance.upper)}"
+        text += f"; C ({ci}) {with_interval(item.concordance.c, item.concordance.lower, item.concordance.upper)}"
     return text + "."

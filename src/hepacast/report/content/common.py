@@ -6,6 +6,7 @@ import math
 
 from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
 from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Results, SetResult
+from hepacast.stats.intervals import ci_label
 
 STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
 #: Order in which sets are trusted to judge a model.
@@ -96,6 +97,9 @@ def is_finite(*values: float) -> bool:
 
 
 def confidence(results: Results) -> str:
-    """``95% CI``."""
-    level = results.evaluation.confidence if results.evaluation is not None else 0.95
-    return f"{100 * level:g}% CI"
+    """``95% CI``: what every interval of these results is called, by the level that the study asked for."""
+    if results.survival is not None:
+        return ci_label(results.survival.models.confidence)
+    if results.evaluation is not None:
+        return ci_label(results.evaluation.confidence)
+    return ci_label(float((results.study.settings.get("evaluation") or {}).get("confidence", 0.95)))

@@ -33,24 +33,24 @@ def build_further(results: Results) -> list[Block]:
             for i, item in enumerate(drawn)
         )
         several = len(drawn) > 1
-        panels = tuple(_km_panel(item, narrow=several) for item in drawn)
+        panels = tuple(_km_panel(item, confidence(results), narrow=several) for item in drawn)
         title = f"Follow-up by risk group of the frozen model: {caption}."
         blocks.append(FigureBlock("further", title, panels, columns=2 if several else 1))
-    blocks += [Paragraph(_km_text(item)) for item in drawn]
+    blocks += [Paragraph(_km_text(item, confidence(results))) for item in drawn]
     blocks += [Paragraph(f"{item.cohort}: {item.reason}.") for item in results.further if item.groups is None]
     if any(item.auc for item in results.further):
         blocks.append(TableBlock("further-auc", _auc_table(results)))
     return blocks
 
 
-def _km_panel(item: FurtherResult, *, narrow: bool) -> Panel:
+def _km_panel(item: FurtherResult, ci: str, *, narrow: bool) -> Panel:
     assert item.groups is not None
     curves = [
         KmCurve(capital(g["name"]), g["time"], g["survival"], g["lower"], g["upper"], g["censored"], g["at_risk"])
         for g in item.groups["groups"]
     ]
     ratio = item.groups["hazard_ratio"]
-    note = f"Hazard ratio {with_interval(ratio['hr'], ratio['lower'], ratio['upper'], 2)}" if ratio else ""
+    note = f"Hazard ratio ({ci}) {with_interval(ratio['hr'], ratio['lower'], ratio['upper'], 2)}" if ratio else ""
     draw = partial(
         draw_km,
         curves,
@@ -62,10 +62,10 @@ def _km_panel(item: FurtherResult, *, narrow: bool) -> Panel:
         title=item.cohort,
         size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
-    return Panel(draw, _km_text(item))
+    return Panel(draw, _km_text(item, ci))
 
 
-def _km_text(item: FurtherResult) -> str:
+def _km_text(item: FurtherResult, ci: str) -> str:
     assert item.groups is not None
     parts = []
     for g in item.groups["groups"]:
@@ -76,9 +76,9 @@ def _km_text(item: FurtherResult) -> str:
     text = f"{item.cohort}, {item.end_point}: {'; '.join(parts)}; log-rank {p_sentence(item.groups['log_rank']['p'])}"
     ratio = item.groups["hazard_ratio"]
     if ratio:
-        text += f"; hazard ratio {with_interval(ratio['hr'], ratio['lower'], ratio['upper'], 2)}"
+        text += f"; hazard ratio ({ci}) {with_interval(ratio['hr'], ratio['lower'], ratio['upper'], 2)}"
     c = item.groups["concordance"]
-    return f"{text}; C {with_interval(c['c'], c['lower'], c['upper'])}."
+    return f"{text}; C ({ci}) {with_interval(c['c'], c['lower'], c['upper'])}."
 
 
 def _auc_table(results: Results) -> Table:

@@ -106,7 +106,7 @@ def build_fusion(results: Results) -> list[Block]:
     joined = results.models.joined if results.models is not None else {}
     fitted = [(name, joined[name]) for name in model_names(results) if name in joined and joined[name].terms]
     if fitted:
-        blocks.append(TableBlock("joined", logistic_table(fitted, "What each model joins")))
+        blocks.append(TableBlock("joined", logistic_table(fitted, confidence(results), "What each model joins")))
     return blocks
 
 

@@ -9,6 +9,7 @@ from hepacast.figures.labels import feature_label
 from hepacast.report.content import scrutiny
 from hepacast.report.content.common import (
     Omit,
+    confidence,
     estimate,
     is_finite,
     main_model,
@@ -116,7 +117,8 @@ def _figure(results: Results, models: list[str]) -> FigureBlock:
     if bayes is not None:
         caption += " Dashed line: AUC of the true risk of these virtual patients."
     alt = "; ".join(f"{row.model}, {row.way}: {number(row.auc, 3)}" for row in rows)
-    return FigureBlock("honest", caption, (Panel(partial(draw_validation_compare, rows, bayes_auc=bayes), alt),))
+    draw = partial(draw_validation_compare, rows, bayes_auc=bayes, ci=confidence(results))
+    return FigureBlock("honest", caption, (Panel(draw, alt),))
 
 
 def _bayes(results: Results) -> float | None:
@@ -150,7 +152,9 @@ def _table(results: Results, models: list[str]) -> Table:
             )
         )
     notes = ["What the usual way flatters by is the difference between its AUC and that of nested cross-validation."]
-    return make_table("AUC by way of validation", ["Way", "AUC (95% CI)", "How"], rows, notes, words=True)
+    return make_table(
+        "AUC by way of validation", ["Way", f"AUC ({confidence(results)})", "How"], rows, notes, words=True
+    )
 
 
 def _remark(way: str, item: ModelValidation) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 
 from hepacast.figures import ForestRow, draw_forest, draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
-from hepacast.report.content.common import Omit, event_names, is_finite, main_model, model_label
+from hepacast.report.content.common import Omit, confidence, event_names, is_finite, main_model, model_label
 from hepacast.report.content.compared import comparison_table
 from hepacast.report.formatting import MINUS, listing, number, p_value, plural, ratio_with_interval, significant
 from hepacast.report.inputs import LassoPath, Logistic, RadiomicsModel, Radscore, Results, Term
@@ -54,7 +54,7 @@ def build_clinical(results: Results) -> list[Block]:
         parts.append((f"{model_label(main_model(results))} model", models.combined.final))
     fitted = [(name, model) for name, model in parts if model is not None and model.terms]
     if fitted:
-        blocks.append(TableBlock("multivariate", logistic_table(fitted)))
+        blocks.append(TableBlock("multivariate", logistic_table(fitted, confidence(results))))
     blocks += [_failed(name, model) for name, model in parts if model is not None and not model.terms and model.reason]
     return blocks
 
@@ -66,13 +66,16 @@ def build_supplement(results: Results) -> list[Block]:
     if models is None:
         return blocks
     if models.clinical is not None and models.clinical.univariate:
-        blocks.append(TableBlock("odds", univariate_odds(models.clinical.univariate), supplementary=True))
+        blocks.append(
+            TableBlock("odds", univariate_odds(models.clinical.univariate, confidence(results)), supplementary=True)
+        )
     score = models.radiomics.radscore if models.radiomics is not None else None
     if score is not None and score.terms:
         blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))
     final = models.combined.final if models.combined is not None else models.clinical.final if models.clinical else None
     if final is not None and final.terms:
-        blocks.append(_forest(final, main_model(results) if models.combined is not None else "clinical"))
+        name = main_model(results) if models.combined is not None else "clinical"
+        blocks.append(_forest(final, name, confidence(results)))
     return blocks
 
 
@@ -80,7 +83,9 @@ def _failed(name: str, model: Logistic) -> Callout:
     return Callout("warning", name, f"There is no such model: {model.reason or model.status}.")
 
 
-def logistic_table(models: list[tuple[str, Logistic]], title: str = "Multivariate logistic regression") -> Table:
+def logistic_table(
+    models: list[tuple[str, Logistic]], ci: str, title: str = "Multivariate logistic regression"
+) -> Table:
     """Coefficient, odds ratio per unit and per change that means something, P; one block a model."""
     rows: list[Row] = []
     for name, model in models:
@@ -94,7 +99,7 @@ def logistic_table(models: list[tuple[str, Logistic]], title: str = "Multivariat
         "The odds ratio per unit of a variable that varies by much less than a unit is of no use; those below it are."
     )
     beta = "\N{GREEK SMALL LETTER BETA} (SE)"
-    return make_table(title, ["Variable", "Change", beta, "OR (95% CI)", "P"], rows, notes)
+    return make_table(title, ["Variable", "Change", beta, f"OR ({ci})", "P"], rows, notes)
 
 
 def _term_rows(term: Term) -> list[Row]:
@@ -109,7 +114,7 @@ def _term_rows(term: Term) -> list[Row]:
     return [first, *rest]
 
 
-def univariate_odds(terms: list[Term]) -> Table:
+def univariate_odds(terms: list[Term], ci: str) -> Table:
     """Every candidate alone: its odds ratio per SD (or against the reference)."""
     rows = []
     for term in terms:
@@ -120,10 +125,10 @@ def univariate_odds(terms: list[Term]) -> Table:
             (term.label, change, ratio_with_interval(values.odds_ratio, values.low, values.high), p_value(term.p))
         )
     notes = ["OR, odds ratio of a logistic model with this variable alone, training set; P of its coefficient."]
-    return make_table("Each clinical candidate alone", ["Variable", "Change", "OR (95% CI)", "P"], rows, notes)
+    return make_table("Each clinical candidate alone", ["Variable", "Change", f"OR ({ci})", "P"], rows, notes)
 
 
-def _forest(model: Logistic, name: str) -> FigureBlock:
+def _forest(model: Logistic, name: str, ci: str) -> FigureBlock:
     rows = []
     for term in model.terms:
         scale = term.scales[-1] if term.scales else None
@@ -132,7 +137,7 @@ def _forest(model: Logistic, name: str) -> FigureBlock:
         rows.append(ForestRow(label, values.odds_ratio, values.low, values.high, term.p))
     caption = f"Odds ratios of the {name} model in the training set, numbers per standard deviation."
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
-    return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows), alt),), supplementary=True)
+    return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows, ci=ci), alt),), supplementary=True)
 
 
 def build_radiomics(results: Results) -> list[Block]:

@@ -101,7 +101,7 @@ def roc_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | Non
     if not curves:
         return None, ""
     alt = "ROC curves: " + "; ".join(f"{c.name} AUC {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
-    return Panel(partial(draw_roc, curves), alt), f"ROC curves, {set_label(name).lower()}"
+    return Panel(partial(draw_roc, curves, ci=confidence(results)), alt), f"ROC curves, {set_label(name).lower()}"
 
 
 def decision_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
@@ -146,6 +146,7 @@ def calibration_panel(results: Results, model: str, item: SetResult) -> Panel | 
         outcomes=found.outcomes,
         event_label=positive,
         no_event_label=negative,
+        ci=confidence(results),
     )
     return Panel(draw, f"Observed proportion against predicted risk, {model} model: {'; '.join(notes)}")
 

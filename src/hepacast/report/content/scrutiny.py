@@ -9,8 +9,8 @@ from hepacast.compute.hashing import hash_value
 from hepacast.figures.labels import feature_label
 from hepacast.figures.noise import NullPanel, draw_noise
 from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
-from hepacast.report.content.common import is_finite, main_model, model_label, set_label
-from hepacast.report.formatting import MISSING, number, p_sentence, percent, with_interval
+from hepacast.report.content.common import confidence, is_finite, main_model, model_label, set_label
+from hepacast.report.formatting import MISSING, number, p_sentence, p_value, percent, with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.scrutiny import (
     ConformalInfo,
@@ -38,7 +38,7 @@ def build(results: Results) -> list[Block]:
 
 def _models(results: Results, found: ModelScrutiny) -> list[Block]:
     name = main_model(results)
-    return [*_centers(found, name), *_learning(found), *_importance(results, found, name), *_shapley(found)]
+    return [*_centers(results, found, name), *_learning(found), *_importance(results, found, name), *_shapley(found)]
 
 
 def left_out(what: str, reason: str | None) -> list[Block]:
@@ -46,7 +46,7 @@ def left_out(what: str, reason: str | None) -> list[Block]:
     return [Paragraph(f"{what}: left out, {reason}.")] if reason and reason != "not asked for" else []
 
 
-def _centers(found: ModelScrutiny, name: str) -> list[Block]:
+def _centers(results: Results, found: ModelScrutiny, name: str) -> list[Block]:
     if not found.centers.rows:
         return left_out("Leave one center out", found.centers.reason)
     areas, rows = [], []
@@ -69,11 +69,11 @@ def _centers(found: ModelScrutiny, name: str) -> list[Block]:
         )
     caption = "AUC in each center by models of the other centers (events/patients)."
     notes = ["Slope and intercept of the calibration; all analysed patients of the study take part."]
-    heads = ["Center", "Events / patients", "AUC (95% CI)", "Slope", "Intercept"]
+    heads = ["Center", "Events / patients", f"AUC ({confidence(results)})", "Slope", "Intercept"]
     alt = "; ".join(f"{row.label} {number(row.auc, 3)}" for row in areas if not row.heading)
     return [
         Paragraph(text + " ({centers})."),
-        FigureBlock("centers-figure", caption, (Panel(partial(draw_areas, areas), alt),)),
+        FigureBlock("centers-figure", caption, (Panel(partial(draw_areas, areas, ci=confidence(results)), alt),)),
         TableBlock("centers", make_table("Leave one center out", heads, rows, notes)),
     ]
 
@@ -148,13 +148,13 @@ def _shapley(found: ModelScrutiny) -> list[Block]:
 
 
 def _predictions(results: Results, found: PredictionScrutiny) -> list[Block]:
-    blocks = _subgroups(found)
+    blocks = _subgroups(results, found)
     for entry in found.recalibration:
         blocks += _recalibration(entry, found.model)
     return [*blocks, *_conformal(results, found)]
 
 
-def _subgroups(found: PredictionScrutiny) -> list[Block]:
+def _subgroups(results: Results, found: PredictionScrutiny) -> list[Block]:
     rows = found.subgroups.rows
     if len(rows) < 2:
         return left_out("Subgroups", found.subgroups.reason)
@@ -176,16 +176,15 @@ def _subgroups(found: PredictionScrutiny) -> list[Block]:
     notes = [
         "O/E: observed over expected events. Small subgroups have wide limits: no difference found is not equality."
     ]
-    table = make_table(f"Subgroups, {found.model} model, {where}", _SUBGROUP_HEADS, lines, notes)
+    heads = ["Group", "Events / patients", f"AUC ({confidence(results)})", "O/E", "Slope"]
+    table = make_table(f"Subgroups, {found.model} model, {where}", heads, lines, notes)
     alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)
+    draw = partial(draw_areas, areas, overall=rows[0].auc, ci=confidence(results))
     return [
         Paragraph(f"Subgroups of the {where} are in {{subgroups}}."),
-        FigureBlock("subgroups-figure", caption, (Panel(partial(draw_areas, areas, overall=rows[0].auc), alt),)),
+        FigureBlock("subgroups-figure", caption, (Panel(draw, alt),)),
         TableBlock("subgroups", table),
     ]
-
-
-_SUBGROUP_HEADS = ["Group", "Events / patients", "AUC (95% CI)", "O/E", "Slope"]
 
 
 def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
@@ -198,7 +197,7 @@ def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
                 _METHODS[row.method] + (" (chosen)" if row.method == entry.chosen else ""),
                 number(row.intercept, 3),
                 number(row.slope, 3),
-                number(row.p, 3),
+                p_value(row.p),
                 percent(row.mean_risk),
                 number(row.brier, 4),
             )

@@ -6,7 +6,15 @@ from functools import partial
 
 from hepacast.figures import KmCurve, ShareBar, draw_km, draw_nomogram, draw_shares
 from hepacast.report.content.common import Omit, is_finite
-from hepacast.report.content.survival_common import by_word, event_name, horizon, lower_first, model_name, survival
+from hepacast.report.content.survival_common import (
+    by_word,
+    ci_of,
+    event_name,
+    horizon,
+    lower_first,
+    model_name,
+    survival,
+)
 from hepacast.report.formatting import capital, number, p_sentence, p_value, percent, plural, with_interval
 from hepacast.report.inputs import KmResult, Results
 from hepacast.report.inputs.survival import Survival
@@ -58,7 +66,7 @@ def build_example(results: Results) -> list[Block]:
     panels = [Panel(partial(draw_nomogram, spec), f"{steps}; total {float(spec['example']['total']):.1f} points")]
     risks = "; ".join(
         f"{by_word(item)} {horizon(item, r.time)} {percent(r.risk)}"
-        + (f" (95% CI {percent(r.low)} to {percent(r.high)})" if is_finite(r.low, r.high) else "")
+        + (f" ({ci_of(item)} {percent(r.low)} to {percent(r.high)})" if is_finite(r.low, r.high) else "")
         for r in example.horizons
     )
     caption = f"The nomogram worked for patient {example.patient}: risk of {event_name(item)} {risks}"
@@ -89,8 +97,10 @@ def build_survival(results: Results) -> list[Block]:
     )
     several = len(found) > 1
     panels = tuple(_panel(item, entry, text, narrow=several) for entry, text in zip(found, texts, strict=True))
-    figure = FigureBlock("survival", f"{title} with confidence bands: {caption}.", panels, columns=2 if several else 1)
-    return [Paragraph(_text(item)), figure, *(Paragraph(_km_text(entry, t)) for entry, t in zip(found, texts))]
+    figure = FigureBlock(
+        "survival", f"{title} with bands ({ci_of(item)}): {caption}.", panels, columns=2 if several else 1
+    )
+    return [Paragraph(_text(item)), figure, *(Paragraph(_km_text(item, entry, t)) for entry, t in zip(found, texts))]
 
 
 def _text(item: Survival) -> str:
@@ -113,7 +123,7 @@ def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel
     note = ""
     if entry.hazard_ratio is not None:
         h = entry.hazard_ratio
-        note = f"Hazard ratio {with_interval(h.value, h.low, h.high, 2)}"
+        note = f"Hazard ratio ({ci_of(item)}) {with_interval(h.value, h.low, h.high, 2)}"
     rising = entry.kind == "incidence"
     draw = partial(
         draw_km,
@@ -128,10 +138,10 @@ def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel
         title=text,
         size_mm=(85.0, 84.0) if narrow else (118.0, 88.0),
     )
-    return Panel(draw, _km_text(entry, text))
+    return Panel(draw, _km_text(item, entry, text))
 
 
-def _km_text(entry: KmResult, name: str) -> str:
+def _km_text(item: Survival, entry: KmResult, name: str) -> str:
     groups = []
     for g in entry.groups:
         text = f"{g.name} {plural(g.n, 'patient')}, {plural(g.events, 'event')}"
@@ -142,5 +152,5 @@ def _km_text(entry: KmResult, name: str) -> str:
     text = f"**{name}.** {capital('; '.join(groups))}; {entry.test} {p_sentence(entry.p)}"
     if entry.hazard_ratio is not None:
         h = entry.hazard_ratio
-        text += f"; hazard ratio of high against low risk {with_interval(h.value, h.low, h.high, 2)}"
+        text += f"; hazard ratio of high against low risk ({ci_of(item)}) {with_interval(h.value, h.low, h.high, 2)}"
     return text + "."

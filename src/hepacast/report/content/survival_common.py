@@ -8,6 +8,7 @@ from hepacast.report.content.common import Omit
 from hepacast.report.formatting import MISSING, capital, with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Measured, Survival, SurvivalResults, SurvivalSet
+from hepacast.stats.intervals import ci_label
 
 #: Order in which sets are printed; what each is called.
 _SETS = {
@@ -31,6 +32,11 @@ def judged(results: Results) -> SurvivalResults:
     if found is None or not found.sets:
         raise Omit("the evaluation stage has not run")
     return found
+
+
+def ci_of(item: Survival) -> str:
+    """``95% CI``: what every interval of these results is called."""
+    return ci_label(item.models.confidence)
 
 
 def model_name(item: Survival, name: str) -> str:

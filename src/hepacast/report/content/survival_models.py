@@ -5,7 +5,7 @@ from __future__ import annotations
 from hepacast.figures import ForestRow, draw_forest
 from hepacast.report.content.common import is_finite
 from hepacast.report.content.models import _SINGULAR
-from hepacast.report.content.survival_common import by_word, event_name, horizon, model_name, survival
+from hepacast.report.content.survival_common import by_word, ci_of, event_name, horizon, model_name, survival
 from hepacast.report.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import HazardModel, HazardTerm, Survival
@@ -62,9 +62,7 @@ def build_supplement(results: Results) -> list[Block]:
     caption = f"{what} ratios of the {item.models.main} model in the training set, numbers per standard deviation."
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
     short = "HR" if model.kind == "cox" else "OR"
-    draw = Panel(
-        lambda: draw_forest(rows, x_label=f"{what} ratio (95% CI), log scale", heading=f"{short} (95% CI)"), alt
-    )
+    draw = Panel(lambda: draw_forest(rows, measure=f"{what} ratio", short=short, ci=ci_of(item)), alt)
     return [FigureBlock("forest", caption, (draw,), supplementary=True)]
 
 
@@ -115,7 +113,8 @@ def candidates_table(item: Survival) -> Table:
         notes.append("Words stand where there is no estimate.")
     if item.models.selection == "independent":
         notes.append(f"Candidates with P < {item.models.alpha:g} alone entered the multivariate model.")
-    columns = ["Variable", "Change", "HR alone (95% CI)", "P", "HR together (95% CI)", "P "]
+    ci = ci_of(item)
+    columns = ["Variable", "Change", f"HR alone ({ci})", "P", f"HR together ({ci})", "P "]
     return make_table("Univariate and multivariate analysis of the clinical candidates", columns, rows, notes)
 
 
@@ -149,7 +148,7 @@ def _models_table(title: str, models: dict[str, HazardModel], item: Survival) ->
             f"Risk of a patient by a horizon: 1 \N{MINUS SIGN} S^exp(LP)^, with the baseline S above and LP the sum of "
             f"{_BETA} x variable less its mean."
         )
-    return make_table(title, ["Variable", "Change", f"{_BETA} (SE)", "HR or OR (95% CI)", "P"], rows, notes)
+    return make_table(title, ["Variable", "Change", f"{_BETA} (SE)", f"HR or OR ({ci_of(item)})", "P"], rows, notes)
 
 
 def _term_rows(term: HazardTerm) -> list[Row]:

@@ -9,6 +9,7 @@ from hepacast.report.content.patients import _findings, _radiomics_stage
 from hepacast.report.content.survival_common import (
     by_word,
     c_of,
+    ci_of,
     event_name,
     horizon,
     horizons,
@@ -95,7 +96,7 @@ def follow_up_table(item: Survival) -> Table:
         rows.append(Row(("Censored (state not known)", *(str(s.censored) for s in states)), "indent"))
         rows.append(Row(("Known to be without the event", *(str(s.free) for s in states)), "indent"))
         risk = [percent_with_interval(s.risk.value, s.risk.low, s.risk.high) for s in states]
-        rows.append(Row(("Observed risk, % (95% CI)", *risk), "indent"))
+        rows.append(Row((f"Observed risk, % ({ci_of(item)})", *risk), "indent"))
     notes = [
         "Follow-up: reverse Kaplan-Meier median (limits); a dash where it was not reached. Observed risk: "
         + ("Aalen-Johansen" if found.competing else "1 minus Kaplan-Meier")

@@ -17,6 +17,7 @@ from hepacast.report.content.common import estimate, is_finite
 from hepacast.report.content.survival_common import (
     by_word,
     c_of,
+    ci_of,
     honest_sets,
     judged,
     lower_first,
@@ -118,7 +119,8 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
             aucs = {at.time: measured(at.auc) for at in result.horizons}
             cells = [aucs.get(t, MISSING) for t in found.horizons]
             rows.append(Row((model_name(item, model), measured(c_of(item, name, model)), *cells), "indent"))
-    heads = [f"AUC at {t:g} {found.unit} (95% CI)" for t in found.horizons]
+    ci = ci_of(item)
+    heads = [f"AUC at {t:g} {found.unit} ({ci})" for t in found.horizons]
     notes = [
         "C, Harrell's concordance of the linear predictor. AUC, cumulative/dynamic, weighted for censoring; .5 is "
         "chance, 1 perfect.",
@@ -131,7 +133,7 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
         )
     if "binary" in item.models.names and len(found.horizons) > 1:
         notes.append("A binary model has a risk at its own horizon only.")
-    return make_table("Discrimination", ["Model", "C (95% CI)", *heads], rows, notes)
+    return make_table("Discrimination", ["Model", f"C ({ci})", *heads], rows, notes)
 
 
 def calibration_table(item: Survival, found: SurvivalResults) -> Table:
@@ -161,7 +163,8 @@ def calibration_table(item: Survival, found: SurvivalResults) -> Table:
                 label = f"{model_name(item, model)}, 0 to {found.horizons[-1]:g} {found.unit}"
                 accuracy = f"{number(result.ibs.value, 3)} ({number(result.ibs.null, 3)})"
                 rows.append(Row((label, MISSING, MISSING, MISSING, accuracy, number(result.ibs.scaled, 3)), "indent"))
-    columns = ["Model and horizon", "O/E (95% CI)", "Slope (95% CI)", "ICI", "Brier (no model)", "Scaled Brier"]
+    ci = ci_of(item)
+    columns = ["Model and horizon", f"O/E ({ci})", f"Slope ({ci})", "ICI", "Brier (no model)", "Scaled Brier"]
     notes = [
         "O/E, observed over expected risk: 1 is perfect, below 1 the predicted risks are too high. Slope of the "
         "complementary log-log risk: 1 is perfect, below 1 predictions are too extreme. ICI, integrated calibration "
@@ -183,7 +186,9 @@ def comparison_table(item: Survival, found: SurvivalResults) -> Table:
             measure = "C" if c.measure == "C" else f"AUC at {c.time:g} {found.unit}"
             rows.append(Row((pair, measure, estimate(c.difference), number(c.z, 2), p_value(c.p)), "indent"))
     notes = ["P two-sided, from the influence functions of both estimates, not corrected for multiple comparisons."]
-    return make_table("Comparison of models", ["Models", "Measure", "Difference (95% CI)", "z", "P"], rows, notes)
+    return make_table(
+        "Comparison of models", ["Models", "Measure", f"Difference ({ci_of(item)})", "z", "P"], rows, notes
+    )
 
 
 def _roc_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
@@ -199,7 +204,7 @@ def _roc_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
                 for name, entry in sets.items()
                 if (at := _at(entry, item.models.main, time)) is not None and at.roc is not None
             ]
-            _add_roc(panels, texts, curves, f"{time:g} {found.unit}")
+            _add_roc(item, panels, texts, curves, f"{time:g} {found.unit}")
             continue
         for name, entry in sets.items():
             curves = [
@@ -207,7 +212,7 @@ def _roc_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
                 for model in item.models.names
                 if (at := _at(entry, model, time)) is not None and at.roc is not None
             ]
-            _add_roc(panels, texts, curves, f"{time:g} {found.unit}, {lower_first(set_name(name))}")
+            _add_roc(item, panels, texts, curves, f"{time:g} {found.unit}, {lower_first(set_name(name))}")
     if not panels:
         return None
     return _figure("roc", "Time-dependent ROC curves", panels, texts)
@@ -218,10 +223,10 @@ def _roc_curve(name: str, at: AtHorizon) -> RocCurve:
     return RocCurve(name, at.roc.fpr, at.roc.tpr, at.auc.value, at.auc.low, at.auc.high)
 
 
-def _add_roc(panels: list[Panel], texts: list[str], curves: list[RocCurve], text: str) -> None:
+def _add_roc(item: Survival, panels: list[Panel], texts: list[str], curves: list[RocCurve], text: str) -> None:
     if curves:
         alt = f"ROC curves at {text}: " + "; ".join(f"{c.name} {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
-        panels.append(Panel(partial(draw_roc, curves), alt))
+        panels.append(Panel(partial(draw_roc, curves, ci=ci_of(item)), alt))
         texts.append(f"at {text}")
 
 
@@ -240,7 +245,7 @@ def _calibration_figure(item: Survival, found: SurvivalResults, model: str | Non
             if at is None or not at.calibration.groups:
                 continue
             text = f"{lower_first(set_name(set_key))}, {time:g} {found.unit}"
-            panels.append(_calibration_panel(at, text))
+            panels.append(_calibration_panel(item, at, text))
             texts.append(text)
     if not panels:
         return None
@@ -249,7 +254,7 @@ def _calibration_figure(item: Survival, found: SurvivalResults, model: str | Non
     return _figure(key, title, panels, texts, supplementary=model is not None)
 
 
-def _calibration_panel(at: AtHorizon, text: str) -> Panel:
+def _calibration_panel(item: Survival, at: AtHorizon, text: str) -> Panel:
     c = at.calibration
     points = CalibrationPoints(
         [g.predicted for g in c.groups],
@@ -259,7 +264,8 @@ def _calibration_panel(at: AtHorizon, text: str) -> Panel:
     )
     smooth = BandCurve(c.smooth.x, c.smooth.y, c.smooth.low, c.smooth.high) if c.smooth is not None else None
     notes = [f"O/E {estimate(c.observed_expected, 2)}", f"Slope {estimate(c.slope, 2)}", f"ICI {number(c.ici, 3)}"]
-    draw = partial(draw_calibration, points, smooth=smooth, notes=notes, title=text[:1].upper() + text[1:])
+    title = text[:1].upper() + text[1:]
+    draw = partial(draw_calibration, points, smooth=smooth, notes=notes, ci=ci_of(item), title=title)
     return Panel(draw, f"Observed against predicted risk, {text}: {'; '.join(notes)}")
 
 

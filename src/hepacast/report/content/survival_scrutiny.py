@@ -9,7 +9,7 @@ from hepacast.figures.labels import feature_label
 from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
 from hepacast.report.content.common import estimate, is_finite
 from hepacast.report.content.scrutiny import build_noise, conformal_rows, left_out
-from hepacast.report.content.survival_common import by_word, horizon, lower_first, model_name, set_name, survival
+from hepacast.report.content.survival_common import by_word, ci_of, horizon, lower_first, model_name, set_name, survival
 from hepacast.report.formatting import MISSING, number, p_sentence, p_value, percent, with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Survival
@@ -88,11 +88,12 @@ def _centers(item: Survival, found: HazardScrutiny) -> list[Block]:
         f"O/E, observed over expected risk {at}, and slope of the complementary log-log risk: 1 is perfect. All "
         "analysed patients of the study take part."
     ]
-    heads = ["Center", "Events / patients", "C (95% CI)", "O/E (95% CI)", "Slope (95% CI)"]
+    ci = ci_of(item)
+    heads = ["Center", "Events / patients", f"C ({ci})", f"O/E ({ci})", f"Slope ({ci})"]
     alt = "; ".join(f"{row.label} {number(row.auc, 3)}" for row in areas if not row.heading)
     return [
         Paragraph(text + " ({centers})."),
-        FigureBlock("centers-figure", caption, (Panel(partial(draw_areas, areas, measure="C"), alt),)),
+        FigureBlock("centers-figure", caption, (Panel(partial(draw_areas, areas, measure="C", ci=ci), alt),)),
         TableBlock("centers", make_table("Leave one center out", heads, rows, notes)),
     ]
 
@@ -165,10 +166,11 @@ def _subgroups(item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
         f"O/E, observed over expected risk {by_word(item)} {horizon(item, found.horizon)}. Small subgroups have wide "
         "limits: no difference found is not equality."
     ]
-    heads = ["Group", "Events / patients", "C (95% CI)", "O/E (95% CI)", "Slope (95% CI)"]
+    ci = ci_of(item)
+    heads = ["Group", "Events / patients", f"C ({ci})", f"O/E ({ci})", f"Slope ({ci})"]
     table = make_table(f"Subgroups, {lower_first(model_name(item, found.model))} model, {where}", heads, lines, notes)
     alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)
-    draw = partial(draw_areas, areas, overall=rows[0].c, measure="C")
+    draw = partial(draw_areas, areas, overall=rows[0].c, measure="C", ci=ci)
     return [
         Paragraph(f"Subgroups of the {where} are in {{subgroups}}."),
         FigureBlock("subgroups-figure", caption, (Panel(draw, alt),)),
@@ -221,7 +223,7 @@ def _recalibration(item: Survival, entry: HazardRecalibrationInfo, found: Hazard
     table = make_table(f"Recalibration of the {name} model, {where}", heads, rows, notes, words=True)
     blocks: list[Block] = [Paragraph(text), TableBlock(f"recalibration-{entry.set}", table)]
     if entry.before is not None and entry.after is not None and entry.chosen is not None:
-        panels = (_panel(entry.before, "As it is"), _panel(entry.after, "After the change"))
+        panels = (_panel(item, entry.before, "As it is"), _panel(item, entry.after, "After the change"))
         caption = (
             f"Calibration in the {where} {at}: (a) as it is; (b) after the chosen change "
             f"({lower_first(_METHODS[entry.chosen])}), in the patients that it was fitted to."
@@ -230,7 +232,7 @@ def _recalibration(item: Survival, entry: HazardRecalibrationInfo, found: Hazard
     return blocks
 
 
-def _panel(found: SurvivalCalibrationInfo, title: str) -> Panel:
+def _panel(item: Survival, found: SurvivalCalibrationInfo, title: str) -> Panel:
     points = CalibrationPoints(
         [g.predicted for g in found.groups],
         [g.observed for g in found.groups],
@@ -240,7 +242,7 @@ def _panel(found: SurvivalCalibrationInfo, title: str) -> Panel:
     curve = found.smooth
     smooth = BandCurve(curve.x, curve.y, curve.low, curve.high) if curve is not None else None
     notes = [f"O/E {estimate(found.observed_expected, 2)}", f"Slope {estimate(found.slope, 2)}"]
-    draw = partial(draw_calibration, points, smooth=smooth, notes=notes, title=title)
+    draw = partial(draw_calibration, points, smooth=smooth, notes=notes, ci=ci_of(item), title=title)
     return Panel(draw, f"{title}: {'; '.join(notes)}")
 
 

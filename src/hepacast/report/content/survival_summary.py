@@ -102,7 +102,7 @@ def _groups(results: Results) -> list[str]:
             h = entry.hazard_ratio
             where = "training set (cross-validated risk)" if entry.set == "training" else f"{entry.set} set"
             ratio = with_interval(h.value, h.low, h.high, 2)
-            parts.append(f"{where} hazard ratio {ratio}, {entry.test} {p_sentence(entry.p)}")
+            parts.append(f"{where} hazard ratio ({confidence(results)}) {ratio}, {entry.test} {p_sentence(entry.p)}")
     return [f"**High against low risk.** {'; '.join(parts)}."] if parts else []
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
 from hepacast.report.content import survival_scrutiny
-from hepacast.report.content.common import Omit, estimate, is_finite
+from hepacast.report.content.common import Omit, confidence, estimate, is_finite
 from hepacast.report.content.survival_common import judged, model_name, set_name, survival
 from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
 from hepacast.report.inputs import Estimate, Results, SelectedShare, StabilityIndex
@@ -131,7 +131,8 @@ def _figure(results: Results, item: Survival) -> FigureBlock:
     ]
     caption = "Harrell's C by way of validation; hollow marks are the ways that flatter."
     alt = "; ".join(f"{row.model}, {row.way}: {number(row.auc, 3)}" for row in rows)
-    return FigureBlock("honest", caption, (Panel(partial(draw_validation_compare, rows, measure="C"), alt),))
+    draw = partial(draw_validation_compare, rows, measure="C", ci=confidence(results))
+    return FigureBlock("honest", caption, (Panel(draw, alt),))
 
 
 def _table(results: Results, item: Survival) -> Table:
@@ -144,7 +145,9 @@ def _table(results: Results, item: Survival) -> Table:
             for way, value in _estimates(results, item, name).items()
         ]
     notes = ["C of nested cross-validation is the mean within folds, with limits by the corrected resampled variance."]
-    return make_table("Harrell's C by way of validation", ["Way", "C (95% CI)", "How"], rows, notes, words=True)
+    return make_table(
+        "Harrell's C by way of validation", ["Way", f"C ({confidence(results)})", "How"], rows, notes, words=True
+    )
 
 
 def _remark(way: str, item: ModelC) -> str:

@@ -252,7 +252,7 @@ def example_patient(risks: pd.Series, outcome: pd.Series, sets: pd.Series, asked
 
 
 def describe_example(
-    patient: str, models: FrozenModels, name: str, words: Words, row: pd.DataFrame, outcome: int
+    patient: str, models: FrozenModels, name: str, words: Words, row: pd.DataFrame, outcome: int, level: float
 ) -> dict[str, Any]:
     """One patient's risk and what it is made of."""
     model = models.model(name)
@@ -263,7 +263,7 @@ def describe_example(
         value = table[term.source].iloc[0]
         text = words.level(term.source, _text(value)) if term.level is not None else f"{float(value):.4g}"
         shown.append({"label": words.term(model, term), "value": text, "contribution": float(shares[term.name])})
-    low, high = models.interval(row, name)[0]
+    low, high = models.interval(row, name, level)[0]
     return {
         "patient": patient,
         "risk": float(models.predict_risk(row)[name].iloc[0]),

@@ -20,6 +20,7 @@ from hepacast.evaluation.reclassification import idi, nri
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.roc import roc
 from hepacast.evaluation.thresholds import MEASURES, ThresholdRow, at_threshold
+from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
 from hepacast.study.stages import scrutiny
 from hepacast.study.stages.radiomics import analysis_cohort
@@ -224,6 +225,7 @@ def _survival(
     Training patients are grouped by their nested predictions: by the apparent ones the groups would look too good.
     """
     results: list[dict[str, Any]] = []
+    level = context.study.evaluation.confidence
     labels = context.study.survival.groups if context.study.survival is not None else ("low risk", "high risk")
     if cutoff != cutoff:
         return results
@@ -237,7 +239,12 @@ def _survival(
                 continue
             try:
                 groups = risk_groups(
-                    follow_up.time[rows], follow_up.event[rows], table.loc[rows, model], cutoff, names=labels
+                    follow_up.time[rows],
+                    follow_up.event[rows],
+                    table.loc[rows, model],
+                    cutoff,
+                    names=labels,
+                    level=level,
                 )
             except OutcomeError:
                 # All patients on one side of the cut-off, or no event: there is no curve to compare.
@@ -280,7 +287,7 @@ def _km(item: dict[str, Any], name: str, kind: str, end_point: str, unit: str, m
 
 def _sentences(context: Context) -> list[dict[str, Any]]:
     options = context.study.evaluation
-    percent = f"{options.confidence:.0%}"
+    percent = level_text(options.confidence)
     texts = [
         (
             f"Discrimination was measured by the AUC with DeLong's {percent} interval; AUCs of the same patients were "

@@ -132,7 +132,7 @@ def _one(item: FurtherTable, part: pd.DataFrame, main: str, cut: float | None, l
     if cut is None or not np.isfinite(cut):
         return entry | {"reason": "the model has no cut-off"}
     try:
-        entry["groups"] = risk_groups(time, event, risk, float(cut)).to_json()
+        entry["groups"] = risk_groups(time, event, risk, float(cut), level=level).to_json()
     except OutcomeError as problem:
         entry["reason"] = problem.message
     return entry

@@ -72,9 +72,9 @@ def write(context: Context, folder: Path) -> None:
     _write_further(folder, final, further)
     level = context.study.evaluation.confidence
     write_json(
-        folder / "validation.json", {"models": _validated(nested, level), **stability(outer, features, analysis)}
+        folder / "validation.json", {"models": _validated(nested, level), **stability(outer, features, analysis, level)}
     )
-    write_json(folder / "fusion.json", fusion_json(rules, outer, final, outcome, analysis, networks))
+    write_json(folder / "fusion.json", fusion_json(rules, outer, final, outcome, analysis, networks, level))
     write_json(folder / "methods.json", sentences(rules, final, nested))
 
 
@@ -294,7 +294,8 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     risks = frozen.predict_risk(table)[main]
     patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
     row = table.loc[[patient]]
-    content["example"] = describe_example(patient, frozen, main, analysis.words, row, int(analysis.outcome[patient]))
+    outcome = int(analysis.outcome[patient])
+    content["example"] = describe_example(patient, frozen, main, analysis.words, row, outcome, level)
     reading = None if nomogram is None else read_values(nomogram, frozen, main, analysis.words, row)
     content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
     return content

@@ -37,13 +37,14 @@ def fusion_json(
     outcome: pd.Series,
     analysis: Analysis,
     networks: NetworkScores | None,
+    level: float,
 ) -> dict[str, Any]:
     """Every competitor: cross-validated AUC, in how many outer folds it was chosen, AUC in other sets."""
     rows = []
     for item in final.candidates:
         column = f"{item.part}/{item.name}"
         aucs = [_auc(outcome, result.competitors[column]) for result in outer]
-        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1))
+        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1), level=level)
         chosen = [c.name for r in outer for c in r.candidates if c.part == item.part and c.chosen]
         sets = {
             name: _auc(analysis.outcome, final.competitors[column].loc[analysis.cohort.members(name)])
@@ -65,20 +66,25 @@ def fusion_json(
     return {
         "folds": rules.folds,
         "competitors": rows,
-        "choices": _choices(rules, outer, final, outcome, analysis),
+        "choices": _choices(rules, outer, final, outcome, analysis, level),
         "networks": _networks(rules, networks),
         "notes": final.notes,
     }
 
 
 def _choices(
-    rules: Fusion, outer: list[ViewResult], final: ViewResult, outcome: pd.Series, analysis: Analysis
+    rules: Fusion,
+    outer: list[ViewResult],
+    final: ViewResult,
+    outcome: pd.Series,
+    analysis: Analysis,
+    level: float,
 ) -> list[dict[str, Any]]:
     """Every score as it was chosen within each outer fold: what the choice itself is worth."""
     rows = []
     for score in final.scores.columns:
         aucs = [_auc(outcome, r.scores.loc[list(r.risks.index), score]) for r in outer]
-        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1))
+        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1), level=level)
         sets = {
             name: _auc(analysis.outcome, final.scores.loc[analysis.cohort.members(name), score])
             for name in dict.fromkeys(analysis.cohort.sets)
@@ -120,7 +126,7 @@ def _curve(history: tuple[dict[str, Any], ...]) -> dict[str, list[float | None]]
     return {name: [entry.get(name) for entry in history] for name in names}
 
 
-def stability(outer: list[ViewResult], features: pd.DataFrame, analysis: Analysis) -> dict[str, Any]:
+def stability(outer: list[ViewResult], features: pd.DataFrame, analysis: Analysis, level: float) -> dict[str, Any]:
     """How often features and clinical predictors were selected over the outer folds."""
     labels = {item.name: item.label for item in analysis.predictors}
     lists: dict[str, tuple[list[list[str]], int]] = {}
@@ -132,7 +138,7 @@ def stability(outer: list[ViewResult], features: pd.DataFrame, analysis: Analysi
     shares: dict[str, Any] = {}
     indexes: dict[str, Any] = {}
     for part, (chosen, size) in lists.items():
-        found = selection_stability(chosen, size)
+        found = selection_stability(chosen, size, level)
         shares[part] = [
             {"name": str(name), "label": labels.get(str(name)), "frequency": float(share)}
             for name, share in found.frequency.items()

@@ -188,7 +188,7 @@ def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> d
     risks = frozen.predict_risk(table)[name]
     patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
     row = table.loc[[patient]]
-    example = describe_example(patient, frozen, name, analysis.words, row, int(analysis.outcome[patient]))
+    example = describe_example(patient, frozen, name, analysis.words, row, int(analysis.outcome[patient]), level)
     reading = None if nomogram is None else read_values(nomogram, frozen, name, analysis.words, row)
     content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
     return content | {"main": name, "example": example}
@@ -240,7 +240,7 @@ def _validation(
         _add_usual(context, by_model, models, x, y, level)
     if rules.bootstrap > 0:
         _add_bootstrap(context, by_model, models, x, y, level)
-    content: dict[str, Any] = {"models": by_model, **_stability(fitted, nested, len(x.columns))}
+    content: dict[str, Any] = {"models": by_model, **_stability(fitted, nested, len(x.columns), level)}
     if rules.permutations > 0:
         content["permutation"] = _permutation(context, models, x, y)
     return content
@@ -306,7 +306,7 @@ def _add_bootstrap(
         }
 
 
-def _stability(fitted: StudyModels, nested: OutOfFold, n_columns: int) -> dict[str, Any]:
+def _stability(fitted: StudyModels, nested: OutOfFold, n_columns: int, level: float) -> dict[str, Any]:
     """How often each variable was selected over the refits of the cross-validation."""
     n_clinical = len(fitted.predictors)
     sizes = {"radiomics": n_columns - n_clinical, "clinical": n_clinical}
@@ -317,7 +317,7 @@ def _stability(fitted: StudyModels, nested: OutOfFold, n_columns: int) -> dict[s
         chosen = [item[part] for item in nested.selections if part in item]
         if not chosen:
             continue
-        result = selection_stability(chosen, size)
+        result = selection_stability(chosen, size, level)
         shares[part] = [
             {"name": str(name), "label": labels.get(str(name)), "frequency": float(share)}
             for name, share in result.frequency.items()

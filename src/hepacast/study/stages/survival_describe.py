@@ -225,10 +225,10 @@ def _binary_states(outcome: np.ndarray, horizon: float) -> dict[str, Any]:
 
 def _cause_specific(
     context: Context, analysis: SurvivalAnalysis, fitted: SurvivalModels, level: float
-) -> dict[str, Any]:
-    """The clinical model's predictors in a cause-specific Cox model: effects on the hazard, beside Fine and Gray's."""
+) -> dict[str, Any] | None:
+    """The clinical model's predictors in a cause-specific Cox model, beside Fine and Gray's; None without any."""
     if fitted.clinical_ is None or not fitted.clinical_.chosen_predictors_:
-        return {}
+        return None
     x, y = analysis.part("training")
     model = CoxModel(tuple(fitted.clinical_.chosen_predictors_), (), "cause-specific").fit(x, y)
     return _with_check(model, analysis.words, level)
@@ -305,7 +305,7 @@ def survival_example(
         )
     at = []
     for horizon, label in zip(frozen.horizons, context.study.outcome.horizons, strict=True):
-        low, high = frozen.interval(row, name, time=horizon)[0]
+        low, high = frozen.interval(row, name, context.study.evaluation.confidence, time=horizon)[0]
         risk = float(frozen.predict_risk(row, horizon)[name].iloc[0])
         at.append({"time": label, "risk": risk, "low": float(low), "high": float(high)})
     time, code = float(analysis.outcome.time[patient]), int(analysis.outcome.codes[patient])

@@ -137,7 +137,7 @@ def evaluate_set(context: Context, item: JudgedSet, frozen: FrozenSurvivalModels
     options = context.study.evaluation
     level = options.confidence
     shown = dict(zip(frozen.horizons, context.study.outcome.horizons, strict=True))
-    follow = kaplan_meier(item.times, (item.codes == 0).astype(float)).median
+    follow = kaplan_meier(item.times, (item.codes == 0).astype(float), level=level).median
     times, events = never_after_competing(item.times, item.codes)
     c: dict[str, Concordance | str] = {
         name: _try(partial(concordance, times, events, score)) for name, score in item.scores.items()
@@ -329,7 +329,8 @@ def _groups(
         if item is None:
             continue
         risk = item.risks[main][frozen.main_horizon]
-        found = _try(partial(survival_groups, item.times, item.codes, risk, cut))
+        level = context.study.evaluation.confidence
+        found = _try(partial(survival_groups, item.times, item.codes, risk, cut, level=level))
         if isinstance(found, str):
             # All patients on one side of the cut-off: there is no curve to compare.
             continue

@@ -173,7 +173,8 @@ def write(context: Context, folder: Path) -> None:
         pd.concat(rows, ignore_index=True).to_parquet(temporary)
     write_json(folder / "survival_validation.json", _validation(context, models, fitted, nested, x, y))
     write_json(folder / "survival_scrutiny.json", survival_scrutiny.of_models(context, analysis, models))
-    write_json(folder / "validation.json", _shared_validation(fitted, nested, len(x.columns)))
+    level = context.study.evaluation.confidence
+    write_json(folder / "validation.json", _shared_validation(fitted, nested, len(x.columns), level))
     write_json(folder / "methods.json", modelling_sentences(context, analysis.outcome, fitted, nested))
 
 
@@ -318,7 +319,9 @@ def _permutation(
     return {"model": name, "null": values, "observed": observed, "p": p}
 
 
-def _shared_validation(fitted: SurvivalModels, nested: SurvivalOutOfFold, n_columns: int) -> dict[str, Any]:
+def _shared_validation(
+    fitted: SurvivalModels, nested: SurvivalOutOfFold, n_columns: int, level: float
+) -> dict[str, Any]:
     """`validation.json`: stability of the selection, as of binary studies; C by way of validation stands beside."""
     n_clinical = len(fitted.predictors)
     sizes = {"radiomics": n_columns - n_clinical, "clinical": n_clinical, "binary": n_clinical}
@@ -330,7 +333,7 @@ def _shared_validation(fitted: SurvivalModels, nested: SurvivalOutOfFold, n_colu
         chosen = [item[part] for item in nested.selections if part in item]
         if not chosen or (given and part != "radiomics"):
             continue
-        result = selection_stability(chosen, size)
+        result = selection_stability(chosen, size, level)
         shares[part] = [
             {"name": str(name), "label": labels.get(str(name)), "frequency": float(share)}
             for name, share in result.frequency.items()

@@ -135,7 +135,7 @@ def of_predictions(
         "model": model,
         "horizon": context.study.outcome.horizons[-1],
         "subgroups": _subgroups(context, analysis, frozen, judged.get(where or ""), model) | {"set": where or ""},
-        "recalibration": [_recalibration(analysis, frozen, item, model) for item in new.values()],
+        "recalibration": [_recalibration(context, analysis, frozen, item, model) for item in new.values()],
         "conformal": _conformal(context, frozen, judged.get("nested"), new, model),
     }
 
@@ -162,7 +162,7 @@ def _subgroups(
 
 
 def _recalibration(
-    analysis: SurvivalAnalysis, frozen: FrozenSurvivalModels, item: JudgedSet, model: str
+    context: Context, analysis: SurvivalAnalysis, frozen: FrozenSurvivalModels, item: JudgedSet, model: str
 ) -> dict[str, Any]:
     """What the patients of a new set would have changed."""
     found = frozen.model(model)
@@ -171,7 +171,7 @@ def _recalibration(
         return entry | {"chosen": None, "methods": [], "reason": "the main model has no baseline hazard"}
     if not found.terms:
         return entry | {"chosen": None, "methods": [], "reason": "the main model has no predictor"}
-    table = frozen.inputs(analysis.table.loc[item.patients])
+    level, table = context.study.evaluation.confidence, frozen.inputs(analysis.table.loc[item.patients])
     result = recalibrate_hazard(
         item.times,
         item.codes,
@@ -179,13 +179,14 @@ def _recalibration(
         found.cumulative_hazard,
         frozen.main_horizon,
         found.design(table),
+        level=level,
     )
     entry |= result.to_json()
     if result.chosen not in (None, "none"):
         t = frozen.main_horizon
         risk = next(update.risk for update in result.updates if update.method == result.chosen)
-        entry["before"] = calibrate_at(item.times, item.codes, item.risks[model][t], t).to_json()
-        entry["after"] = calibrate_at(item.times, item.codes, risk, t).to_json()
+        entry["before"] = calibrate_at(item.times, item.codes, item.risks[model][t], t, level=level).to_json()
+        entry["after"] = calibrate_at(item.times, item.codes, risk, t, level=level).to_json()
     return entry
 
 

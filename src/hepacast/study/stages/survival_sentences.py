@@ -7,6 +7,7 @@ from typing import Any
 from hepacast.cohort import SurvivalOutcome
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_validation import SurvivalOutOfFold
+from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
 
 _CUTS = {
@@ -107,7 +108,7 @@ def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) 
 def evaluation_sentences(context: Context, outcome: SurvivalOutcome, sets: dict[str, Any]) -> list[dict[str, Any]]:
     """How models were judged."""
     options = context.study.evaluation
-    percent, at = f"{options.confidence:.0%}", f"{horizon_text(context)} {outcome.unit}"
+    percent, at = level_text(options.confidence), f"{horizon_text(context)} {outcome.unit}"
     estimator = "Aalen-Johansen" if outcome.n_competing else "Kaplan-Meier"
     texts = [
         f"Discrimination was measured by Harrell's C with {percent} limits by the infinitesimal jackknife "

@@ -165,9 +165,4 @@ def draw_hazard_forest(table: pd.DataFrame) -> Figure:
         ForestRow(str(term), *(float(row[name]) for name in ("hr", "hr_low", "hr_high", "p")))
         for term, row in table.iterrows()
     ]
-    figure = draw_forest(rows, x_label="Hazard ratio (95% CI), log scale")
-    for text in figure.axes[0].texts:
-        # The column's heading is that of odds ratios, for which the plot was first made.
-        if text.get_text() == "OR (95% CI)":
-            text.set_text("HR (95% CI)")
-    return figure
+    return draw_forest(rows, measure="Hazard ratio", short="HR", ci="95% CI")

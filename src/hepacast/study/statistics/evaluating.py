@@ -14,7 +14,7 @@ import pandas as pd
 from hepacast.errors import ModelError
 from hepacast.evaluation import binary
 from hepacast.stats.design import binary_outcome
-from hepacast.stats.intervals import Proportion
+from hepacast.stats.intervals import Proportion, ci_label
 from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     NOT_THERE,
@@ -80,10 +80,11 @@ class EvaluationResult(StatisticsResult):
                 with_limits(fit.ici, *item.ici_ci) if fit else NOT_THERE,
                 f"{number(fit.e50)} / {number(fit.e90)}" if fit else NOT_THERE,
             ]
+        ci = ci_label(self.found.level)
         rows = [
-            "AUC (95% CI, DeLong)", "P against 0.5", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy",
-            "Brier score (95% CI)", "Calibration slope", "Calibration intercept", "Calibration in the large",
-            "Hosmer-Lemeshow chi2 (df), P", "ICI (95% CI)", "E50 / E90",
+            f"AUC ({ci}, DeLong)", "P against 0.5", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy",
+            f"Brier score ({ci})", "Calibration slope", "Calibration intercept", "Calibration in the large",
+            "Hosmer-Lemeshow chi2 (df), P", f"ICI ({ci})", "E50 / E90",
         ]  # fmt: skip
         frame = pd.DataFrame({"": rows, **columns})
         if all(item.calibration is None for item in self.found.models.values()):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hepacast.errors import ModelError
 from hepacast.stats.design import binary_outcome
+from hepacast.stats.intervals import level_text
 from hepacast.stats.logistic_fit import Interval
 from hepacast.stats.logistic_table import LogisticTable, logistic_table
 from hepacast.study.statistics.model_fits import enough_patients
@@ -52,7 +53,9 @@ class LogisticResult(StatisticsResult):
                 f"Brier (apparent) {fit.brier:.4f}.\n{fit.formula()}"
             )
         kind = "profile likelihood" if table.interval == "profile" else "Wald"
-        parts.append(note_lines([*self.notes, f"Limits: {table.level:.0%}, {kind} (Firth: penalized profile)."]))
+        parts.append(
+            note_lines([*self.notes, f"Limits: {level_text(table.level)}, {kind} (Firth: penalized profile)."])
+        )
         return paragraphs(*parts)
 
     def _printed(self) -> pd.DataFrame:

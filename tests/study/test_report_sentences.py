@@ -1,0 +1,173 @@
+"""What finished studies say: one level of every interval, and numbers of the patients they speak of."""
+
+import csv
+import html
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hepacast.study.run import run_study
+
+OUTCOME = {"definition": "binary-column", "name": "Relapse", "column": "relapse"}
+TIMES = {
+    "definition": "survival",
+    "name": "Time to relapse",
+    "columns": {"time": "weeks", "event": "state"},
+    "unit": "weeks",
+    "horizons": [30, 60],
+    "event_values": [1],
+}
+_VALIDATION = {"folds": 3, "repeats": 1, "bootstrap": 3, "importance": 1}
+
+
+def cohort(n: int = 110, seed: int = 3) -> pd.DataFrame:
+    """Two hospitals; larger lesions and lower platelets relapse sooner."""
+    r = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "code": [f"S{i:03d}" for i in range(n)],
+            "hospital": np.where(np.arange(n) % 3 < 2, "North", "South"),
+            "lesion": np.round(np.exp(r.normal(1.2, 0.5, n)), 1),
+            "platelets": np.round(r.normal(160, 50, n)).clip(30),
+        }
+    )
+    lp = 0.9 * (table["lesion"] - 3.5) - 0.012 * (table["platelets"] - 160)
+    table["relapse"] = r.binomial(1, 1 / (1 + np.exp(-lp)))
+    table["weeks"] = np.round(r.exponential(60 * np.exp(-0.5 * lp)) + 0.5, 1)
+    table["state"] = (r.random(n) < 0.7).astype(int)
+    return table
+
+
+def features_of(table: pd.DataFrame, seed: int = 5) -> pd.DataFrame:
+    """Eight features, of which one follows the outcome."""
+    r = np.random.default_rng(seed)
+    values = r.normal(size=(len(table), 8))
+    values[:, 2] += 1.2 * table["relapse"]
+    return pd.DataFrame(values.round(4), columns=[f"tumor_x{j}" for j in range(8)]).assign(code=table["code"])
+
+
+def run(folder: Path, table: pd.DataFrame, *, features: pd.DataFrame | None = None, **changes: object) -> Path:
+    """Runs a study of the table; `changes` replace whole parts of the study file (columns are added)."""
+    table.to_csv(folder / "table.csv", index=False)
+    columns = {
+        "lesion": {"unit": "cm", "quantity": "none"},
+        "platelets": {"unit": "10^9/L"},
+        "hospital": {"kind": "categorical"},
+        "relapse": {"kind": "binary", "after_event": True},
+        "weeks": {"quantity": "none", "unit": "weeks", "after_event": True},
+        "state": {"kind": "categorical", "after_event": True},
+    }
+    added = changes.pop("columns", {})
+    study = {
+        "hepacast": 1, "name": "sentences", "seed": 3, "intended_use": "test of the software",
+        "cohort": {
+            "table": "table.csv", "id": "code",
+            "columns": {name: {"column": name, **spec} for name, spec in (columns | dict(added)).items()},
+            "split": {"by": "column", "column": "hospital", "training": ["North"], "validation": ["South"]},
+        },
+        "outcome": OUTCOME,
+        "modelling": {"candidates": ["lesion", "platelets"], "models": ["clinical"], "validation": _VALIDATION},
+        "evaluation": {"bootstrap": 5},
+        "report": {"formats": ["html"]},
+        **changes,
+    }  # fmt: skip
+    if features is not None:
+        features.to_csv(folder / "features.csv", index=False)
+        study["features"] = {"table": "features.csv", "id": "code", "vois": {"tumor": "tumor_"}}
+        study["modelling"]["models"] = ["clinical", "radiomics", "combined"]
+    (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    run_study(folder / "study.yaml", out=folder / "results", workers=1)
+    return folder / "results"
+
+
+def words(results: Path) -> str:
+    """The text of the page, figures' texts left out."""
+    text = (results / "report" / "report.html").read_text(encoding="utf-8")
+    text = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>", " ", text)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def tables(results: Path) -> dict[str, list[list[str]]]:
+    """Every table as rows of cells."""
+    return {
+        path.stem: list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        for path in (results / "report" / "tables").glob("*.csv")
+    }
+
+
+_LEVEL = re.compile(r"(\d[\d.]*)\s?%[^<\n.;]{0,12}?\b(?:CI|confidence|limits?|interval|band)s?\b")
+
+
+def levels_in(text: str) -> set[str]:
+    """The levels, in percent, that stand beside the word for an interval."""
+    return set(_LEVEL.findall(text))
+
+
+@pytest.mark.parametrize("kind", ["binary", "survival", "competing"])
+def test_intervals_have_the_level_that_was_asked_for(tmp_path, kind):
+    """0.975 as well as 0.8: a level is not rounded to whole percent."""
+    table = cohort()
+    changes: dict = {"evaluation": {"bootstrap": 5, "confidence": 0.975}}
+    if kind != "binary":
+        changes["outcome"] = TIMES
+    if kind == "competing":
+        table.loc[::7, "state"] = 2
+        changes["outcome"] = TIMES | {"competing_values": [2]}
+    features = features_of(table) if kind == "binary" else None
+    results = run(tmp_path, table, features=features, **changes)
+    assert levels_in(words(results)) == {"97.5"}
+    headers = " ".join(cell for rows in tables(results).values() for row in rows for cell in row)
+    assert levels_in(headers) == {"97.5"}
+    figures = {path.name: path.read_text(encoding="utf-8") for path in (results / "report" / "figures").glob("*.svg")}
+    said = {name: levels_in(text) for name, text in figures.items()}
+    assert {name: found for name, found in said.items() if found - {"97.5"}} == {}
+    assert any(said.values())
+
+
+def _widths(content: object, path: str = "") -> dict[str, float]:
+    """Widths of all intervals of a JSON tree, by their place."""
+    found: dict[str, float] = {}
+    if isinstance(content, dict):
+        for low, high in (("low", "high"), ("lower", "upper"), ("auc_low", "auc_high"), ("c_low", "c_high")):
+            ends = [content.get(low), content.get(high)]
+            if all(isinstance(x, int | float) for x in ends):
+                found[f"{path}.{low}"] = float(ends[1]) - float(ends[0])
+            elif all(isinstance(x, list) for x in ends):
+                pairs = [(a, b) for a, b in zip(*ends) if a is not None and b is not None]
+                found[f"{path}.{low}"] = float(sum(b - a for a, b in pairs))
+        for key, value in content.items():
+            found |= _widths(value, f"{path}.{key}")
+    elif isinstance(content, list):
+        for place, value in enumerate(content):
+            found |= _widths(value, f"{path}[{place}]")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["binary", "survival"])
+def test_a_lower_level_narrows_every_interval(tmp_path, kind):
+    """The level reaches the numbers themselves: none stays at a default of its own."""
+    table = cohort()
+    changes: dict = {} if kind == "binary" else {"outcome": TIMES}
+    if kind == "binary":
+        changes["survival"] = {"time": "weeks", "event": "state", "unit": "weeks"}
+    widths = []
+    for level in (0.6, 0.95):
+        folder = tmp_path / str(level)
+        folder.mkdir()
+        changes["evaluation"] = {"bootstrap": 20, "confidence": level}
+        results = run(folder, table, features=features_of(table), **changes)
+        files = [p for part in ("modelling", "evaluation") for p in sorted((results / part).glob("*.json"))]
+        files = [p for p in files if p.name not in ("stage.json", "frozen.json")]
+        widths.append({k: v for p in files for k, v in _widths(json.loads(p.read_text()), p.stem).items()})
+    narrow, wide = widths
+    # The upper limit of a median may not be reached at the higher level alone.
+    both = narrow.keys() & wide.keys()
+    assert len(both) > 40
+    same = [key for key in both if wide[key] > 1e-9 and not narrow[key] < wide[key]]
+    assert same == []
