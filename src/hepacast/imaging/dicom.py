@@ -7,19 +7,20 @@ patient's name, ID or birth date.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hepacast.errors import ImageError
+from hepacast.imaging.dicom_header import BrokenValue, read_header, slice_of, why_no_slice
+from hepacast.imaging.dicom_pixels import read_pixels, read_stack
 from hepacast.imaging.dicom_rules import (
-    PHASE_MARKS,
     DicomFinding,
     DicomSlice,
+    check_identity,
     check_stack,
     drop_duplicates,
     sort_along_normal,
@@ -28,14 +29,7 @@ from hepacast.imaging.dicom_rules import (
 )
 from hepacast.imaging.volume import Geometry, Volume
 
-__all__ = ["DicomFinding", "DicomFolder", "DicomSeries", "read_series", "scan_folder", "series_files"]
-
-_TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "ImageType",
-    "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
-    "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "ImagesInAcquisition",
-    *PHASE_MARKS,
-]  # fmt: skip
+__all__ = ["DicomFinding", "DicomFolder", "DicomSeries", "read_series", "scan_folder", "series_files", "series_notes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +87,7 @@ class DicomFolder:
 
     def listing(self) -> str:
         """The series, one a line."""
-        return "; ".join(series.label for series in self.series)
+        return _listed(self.series)
 
 
 def scan_folder(path: str | Path) -> DicomFolder:
@@ -117,7 +111,7 @@ def read_series(path: str | Path, *, series: str | int | None = None) -> Volume:
     Parameters
     ----------
     path
-        A folder, or one file of a series: then that series is read from the file's folder.
+        A folder (or the DICOMDIR of one), or one file of a series: then that series is read from the file's folder.
     series
         Which one, where a folder holds several: its number, UID, description or a part of it (case is ignored);
         ``"portal#2"`` means the second of the matching ones in the list that the message shows.
@@ -125,95 +119,167 @@ def read_series(path: str | Path, *, series: str | int | None = None) -> Volume:
     Returns
     -------
     Volume
-        Slices in order along the normal; int16 where all values are whole numbers, else float32.
+        Slices in order along the normal; int16 where all values are whole numbers, else float32. Pixel padding is read
+        as air (see `hepacast.imaging.dicom_pixels`). `notes` tell what the rules found and do not forbid.
 
     Raises
     ------
     ImageError
         No usable series, several and no choice, or the chosen one breaks a rule; the message lists them.
     """
-    return _assemble(_find(Path(path), series))
+    chosen, notes = _find(Path(path), series)
+    volume = _assemble(chosen)
+    return replace(volume, notes=(*notes, *volume.notes))
+
+
+def series_notes(path: str | Path, *, series: str | int | None = None) -> tuple[str, ...]:
+    """The notes of `read_series` as far as headers tell, without its voxels.
+
+    Raises
+    ------
+    ImageError
+        As `read_series`.
+    """
+    return _find(Path(path), series)[1]
 
 
 def series_files(path: str | Path, *, series: str | int | None = None) -> list[Path]:
     """The files that `read_series` reads, in the order of the volume's slices."""
-    return [one.path for one in _find(Path(path), series).slices]
+    return [one.path for one in _find(Path(path), series)[0].slices]
 
 
-def _find(path: Path, wanted: str | int | None) -> DicomSeries:
-    chosen = _series_of_file(path) if path.is_file() else _choose(scan_folder(path), wanted)
+def is_directory_file(path: Path) -> bool:
+    """Whether a file is the DICOMDIR of a folder: it stands for the folder."""
+    return path.name.upper() == "DICOMDIR" and path.is_file()
+
+
+def _find(path: Path, wanted: str | int | None) -> tuple[DicomSeries, tuple[str, ...]]:
+    """The series that is meant, and what to tell about it."""
+    if is_directory_file(path):
+        path = path.parent
+    if path.is_file():
+        chosen, notes = _series_of_file(path), []
+    else:
+        folder = scan_folder(path)
+        chosen = _choose(folder, wanted)
+        notes = _notes_of_folder(folder, chosen, wanted)
     _require_usable(chosen, path)
-    return chosen
+    return chosen, (*(finding.message for finding in chosen.findings), *notes)
+
+
+def _notes_of_folder(folder: DicomFolder, chosen: DicomSeries, wanted: str | int | None) -> list[str]:
+    notes = [finding.message for finding in folder.quarantine]
+    others = [one for one in folder.series if one is not chosen]
+    if wanted is None and others:
+        notes.append(f"not read, as too short for a volume: {_listed(others)}")
+    if len({one.identity["PatientID"] for item in folder.series for one in item.slices}) > 1:
+        notes.append("the folder holds series of several patients (PatientID differs)")
+    return notes
 
 
 def _series_of_file(path: Path) -> DicomSeries:
-    header = _header(path)
-    if header is None:
-        raise ImageError("The file is not DICOM.", where=str(path))
-    uid = str(header.get("SeriesInstanceUID", ""))
+    if read_header(path) is None:
+        raise ImageError("The file is not DICOM, or damaged.", where=str(path), remedy="copy or export it again")
     folder = _scan(path.parent, sorted(item for item in path.parent.iterdir() if item.is_file()))
     for series in folder.series:
-        if series.uid == uid and any(one.path == path for one in series.slices):
+        if any(one.path == path for one in series.slices):
             return series
-    reasons = [f.message for f in folder.quarantine if path.name in f.files]
-    reasons += [f.message for s in folder.series if s.uid == uid for f in s.findings if path.name in f.files]
+    findings = [*folder.quarantine, *(finding for series in folder.series for finding in series.findings)]
     raise ImageError(
-        "This DICOM file is not part of a volume.", found="; ".join(reasons) or "no image slice", where=str(path)
+        "This DICOM file is not part of a volume.",
+        found="; ".join(f.message for f in findings if path.name in f.files) or "no image slice",
+        where=str(path),
     )
 
 
 def _scan(folder: Path, files: Sequence[Path]) -> DicomFolder:
-    groups: dict[str, list[tuple[DicomSlice, Any]]] = defaultdict(list)
+    slices: list[DicomSlice] = []
     aside: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in files:
-        if file.name.upper() == "DICOMDIR":
+        if is_directory_file(file):
             continue
         relative = file.relative_to(folder).as_posix()
-        header = _header(file)
-        reason = _not_a_slice(header)
-        if header is None or reason is not None:
-            aside[reason or ("not_dicom", "not DICOM files")].append(relative)
-            continue
-        groups[str(header.get("SeriesInstanceUID", ""))].append((_slice(file, relative, header), header))
+        header = read_header(file)
+        reason = why_no_slice(header)
+        if reason is None:
+            try:
+                slices.append(slice_of(file, relative, header))
+            except BrokenValue as error:
+                reason = ("broken_value", f"damaged or malformed, {error} is not what it must be (a number, a size)")
+        if reason is not None:
+            aside[reason].append(relative)
     quarantine = tuple(
         DicomFinding(code, "quarantined", f"{len(names)} file{'s' * (len(names) > 1)} set aside: {text}", tuple(names))
         for (code, text), names in aside.items()
     )
-    series = [one for uid, items in groups.items() for one in _judge(uid, items)]
+    series = [one for group in _groups(slices) for one in _judge(group)]
     series.sort(key=lambda s: (s.number if s.number is not None else 10**9, s.uid, s.part))
     return DicomFolder(folder, tuple(series), quarantine)
 
 
-def _judge(uid: str, items: Sequence[tuple[DicomSlice, Any]]) -> list[DicomSeries]:
-    """Apply the rules in order: strays, duplicates, phases, then each stack by itself."""
-    slices, findings = split_strays([one for one, _ in items])
-    slices, doubles = drop_duplicates(slices, _same_pixels)
-    findings += doubles
-    header = items[0][1]
-    announced = _integer(header.get("ImagesInAcquisition"))
-    phases = split_phases(slices)
+def _groups(slices: Sequence[DicomSlice]) -> list[list[DicomSlice]]:
+    """Slices by series: by UID, without one by whose and which they are; a UID in every slice is no series."""
+
+    def by(key: Callable[[DicomSlice], Any], members: Sequence[DicomSlice]) -> dict[Any, list[DicomSlice]]:
+        found: dict[Any, list[DicomSlice]] = defaultdict(list)
+        for one in members:
+            found[key(one)].append(one)
+        return found
+
+    def whose(one: DicomSlice) -> tuple[str, ...]:
+        return (*one.identity.values(), one.description)
+
+    named = by(lambda one: one.series, slices)
+    groups = list(by(whose, named.pop("", [])).values())
+    alone = [group[0] for group in named.values() if len(group) == 1]
+    groups += [group for group in named.values() if len(group) > 1]
+    # An anonymiser that draws a new UID for every slice does so for frames of reference too.
+    for members in by(lambda one: (*whose(one)[:3], one.identity["SeriesNumber"], one.description), alone).values():
+        together = sort_along_normal(members)
+        is_stack = len(members) > 2 and all(judged.usable for judged in _judge(together))
+        groups += [together] if is_stack else [[one] for one in members]
+    return groups
+
+
+def _judge(group: Sequence[DicomSlice]) -> list[DicomSeries]:
+    """Apply the rules in order: strays, identity, duplicates, phases, then each stack by itself."""
+    slices, findings = split_strays(group)
+    findings += check_identity(slices)
+    if not _refused(findings):
+        slices, doubles = drop_duplicates(slices, _same_pixels)
+        findings += doubles
+    if len({one.series for one in slices}) > 1:
+        message = f"every slice has a SeriesInstanceUID of its own: {len(slices)} are taken for one series"
+        findings.append(DicomFinding("uid_per_slice", "warning", message))
+    first = group[0]
 
     def series(part: str, stack: Sequence[DicomSlice], extra: Sequence[DicomFinding]) -> DicomSeries:
         return DicomSeries(
-            uid=uid,
-            number=_integer(header.get("SeriesNumber")),
-            description=str(header.get("SeriesDescription", "") or "").strip(),
-            modality=str(header.get("Modality", "") or ""),
+            uid=first.series,
+            number=_integer(first.identity["SeriesNumber"]),
+            description=first.description,
+            modality=first.modality,
             part=part,
             slices=tuple(stack),
             findings=(*findings, *extra),
         )
 
-    refused = any(finding.severity == "refused" for finding in findings)
+    if _refused(findings):
+        return [series("", sort_along_normal(slices), [])]
+    phases = split_phases(slices)
     if phases is None:
         stack = sort_along_normal(slices)
-        return [series("", stack, [] if refused else check_stack(stack, announced))]
+        return [series("", stack, check_stack(stack))]
     mark, parts = phases
     if not mark:
         message = "several images lie at one position and no attribute (acquisition, time, echo) tells them apart"
         return [series("", slices, [DicomFinding("several_acquisitions", "refused", message)])]
     stacks = {f"{mark} {value or '(none)'}": sort_along_normal(part) for value, part in parts.items()}
-    return [series(part, stack, check_stack(stack)) for part, stack in stacks.items()]
+    return [series(part, stack, check_stack(stack, whole=False)) for part, stack in stacks.items()]
+
+
+def _refused(findings: Sequence[DicomFinding]) -> bool:
+    return any(finding.severity == "refused" for finding in findings)
 
 
 def _choose(folder: DicomFolder, wanted: str | int | None) -> DicomSeries:
@@ -230,17 +296,23 @@ def _choose(folder: DicomFolder, wanted: str | int | None) -> DicomSeries:
             f"The folder holds {len(candidates)} series or phases; which one is meant?",
             found=folder.listing(),
             where=where,
-            remedy="name one in the study file (series: its number, description or UID)",
+            remedy="name one by its number, words of its description or its UID: --series at the command line, "
+            "images.sequences.NAME.series in the study file, series= in Python; or give a folder that holds it alone",
         )
     matches = _matching(folder.series, str(wanted))
     if len(matches) == 1:
         return matches[0]
     raise ImageError(
         f"{'No' if not matches else 'More than one'} series in the folder matches {str(wanted)!r}.",
-        found="; ".join(series.label for series in matches or folder.series),
+        found=_listed(matches or folder.series),
         where=where,
-        remedy=f"write series: {wanted!s}#1 for the first of them, #2 for the second" if matches else None,
+        remedy=f"write {wanted!s}#1 for the first of them, #2 for the second" if matches else "name one of these",
     )
+
+
+def _listed(series: Sequence[DicomSeries], most: int = 30) -> str:
+    more = f"; and {len(series) - most} more" if len(series) > most else ""
+    return "; ".join(item.label for item in series[:most]) + more
 
 
 def _is_fragment(series: DicomSeries) -> bool:
@@ -266,6 +338,7 @@ def _require_usable(series: DicomSeries, path: Path) -> None:
         "uneven_spacing": "export one reconstruction with even spacing",
         "gantry_tilt": "correct the tilt first, for example with dcm2niix, and give the NIfTI file",
         "too_few_slices": "give the whole series",
+        "mixed_identity": "sort the files: one folder a patient and series",
     }
     raise ImageError(
         "The DICOM series cannot be used as a volume.",
@@ -278,7 +351,7 @@ def _require_usable(series: DicomSeries, path: Path) -> None:
 
 def _assemble(series: DicomSeries) -> Volume:
     slices = series.slices
-    array = np.stack([read_pixels(one.path) for one in slices])
+    array, notes = read_stack(slices)
     first, last = slices[0], slices[-1]
     step = (last.height - first.height) / (len(slices) - 1)
     axes = np.column_stack([first.row_axis, first.column_axis, first.normal])
@@ -288,105 +361,16 @@ def _assemble(series: DicomSeries) -> Volume:
         origin=(float(first.position[0]), float(first.position[1]), float(first.position[2])),
         direction=tuple((float(r[0]) + 0.0, float(r[1]) + 0.0, float(r[2]) + 0.0) for r in axes),
     )
-    return Volume(_whole_hu(array), geometry)
-
-
-def read_pixels(path: Path) -> npt.NDArray[Any]:
-    """Pixels (rows, columns) of one file with rescale applied; ITK's GDCM knows all usual compressions.
-
-    Raises
-    ------
-    ImageError
-        The pixel data are damaged or in an unknown compression.
-    """
-    import SimpleITK as sitk
-
-    try:
-        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise ImageError(
-            "A DICOM slice cannot be decoded.",
-            found=str(error).strip().splitlines()[-1],
-            where=str(path),
-            remedy="copy or export the series again",
-        ) from error
-    return np.asarray(sitk.GetArrayFromImage(image)[0])
-
-
-def _whole_hu(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
-        return array.astype(np.float32)
-    low, high = int(array.min()), int(array.max())
-    return array.astype(np.int16 if low >= -32768 and high <= 32767 else np.int32)
+    frames = {one.identity["FrameOfReferenceUID"] for one in slices}
+    return Volume(array, geometry, notes, series.modality, frames.pop() if len(frames) == 1 else "")
 
 
 def _same_pixels(first: DicomSlice, second: DicomSlice) -> bool:
     return bool(np.array_equal(read_pixels(first.path), read_pixels(second.path)))
 
 
-def _header(path: Path) -> Any | None:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        # Values are read later, one by one, so a broken optional element cannot spoil the file.
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (InvalidDicomError, EOFError, OSError, ValueError):
-        return None
-    return header
-
-
-def _not_a_slice(header: Any | None) -> tuple[str, str] | None:
-    """Why a file is not one slice of a volume: (code, words), or None."""
-    if header is None:
-        return ("not_dicom", "not DICOM files")
-    if "LOCALIZER" in [str(word).upper() for word in _values(header, "ImageType")]:
-        return ("localizer", "localizer (scout) images")
-    if not header.get("Rows") or not header.get("Columns"):
-        return ("not_an_image", f"no image ({header.get('Modality') or 'unknown modality'})")
-    if int(header.get("SamplesPerPixel") or 1) != 1:
-        return ("color", "color pictures, such as screen captures")
-    if str(header.get("Modality", "")) == "SEG":
-        return ("not_an_image", "no image (SEG)")
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        return ("multiframe", "multi-frame (enhanced) images; convert them to NIfTI first, for example with dcm2niix")
-    if len(_values(header, "ImagePositionPatient")) != 3 or len(_values(header, "ImageOrientationPatient")) != 6:
-        return ("no_position", "no position in the patient")
-    if len(_values(header, "PixelSpacing")) != 2:
-        return ("no_position", "no pixel size in mm")
-    return None
-
-
-def _slice(path: Path, relative: str, header: Any) -> DicomSlice:
-    axes = np.array([float(v) for v in header.ImageOrientationPatient])
-    return DicomSlice(
-        path=path,
-        relative=relative,
-        uid=str(header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID", "") or relative),
-        instance=_integer(header.get("InstanceNumber")),
-        position=np.array([float(v) for v in header.ImagePositionPatient]),
-        row_axis=axes[:3] / np.linalg.norm(axes[:3]),
-        column_axis=axes[3:] / np.linalg.norm(axes[3:]),
-        rows=int(header.Rows),
-        columns=int(header.Columns),
-        pixel_spacing=(float(header.PixelSpacing[0]), float(header.PixelSpacing[1])),
-        modality=str(header.get("Modality", "") or ""),
-        has_rescale=header.get("RescaleSlope") is not None and header.get("RescaleIntercept") is not None,
-        marks={mark: "\\".join(_values(header, mark)) for mark in PHASE_MARKS},
-    )
-
-
-def _values(header: Any, name: str) -> list[str]:
-    value = header.get(name)
-    if value is None or value == "":
-        return []
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return [str(value)]
-    return [str(item) for item in value]
-
-
-def _integer(value: Any) -> int | None:
+def _integer(value: str) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except ValueError:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,10 @@ MAX_TILT_DEGREES = 0.2
 #: At most this part of a series (and at most `MAX_STRAY` slices) may be set aside for another size or orientation.
 STRAY_PART = 0.1
 MAX_STRAY = 3
+#: Acquisitions that share more than this part of their extent lie between each other and do not follow each other.
+OVERLAP = 0.5
+#: An attribute tells phases apart when its parts are at most this many times as many as the images of one position.
+MAX_PARTS = 2
 
 Severity = Literal["refused", "warning", "quarantined"]
 
@@ -39,7 +44,8 @@ class DicomFinding:
     code
         ``missing_slice``, ``uneven_spacing``, ``duplicate``, ``gantry_tilt``, ``mixed_size``, ``mixed_orientation``,
         ``several_acquisitions``, ``localizer``, ``not_dicom``, ``not_an_image``, ``no_position``, ``color``,
-        ``too_few_slices``, ``fewer_than_announced``, ``no_rescale``, ``multiframe``.
+        ``too_few_slices``, ``fewer_than_announced``, ``no_rescale``, ``several_rescales``, ``multiframe``,
+        ``broken_value``, ``mixed_identity``, ``uid_per_slice``, ``frame_per_slice``, ``other_series``, ``padding``.
     severity
         ``refused``: the series cannot be used; ``quarantined``: these files were set aside and the rest is used;
         ``warning``: the series is used as it is.
@@ -65,6 +71,8 @@ class DicomSlice:
     path: Path
     relative: str
     uid: str
+    series: str
+    description: str
     instance: int | None
     position: npt.NDArray[np.float64]
     row_axis: npt.NDArray[np.float64]
@@ -73,7 +81,13 @@ class DicomSlice:
     columns: int
     pixel_spacing: tuple[float, float]
     modality: str
-    has_rescale: bool
+    #: Slope and intercept; None where one of them is missing.
+    rescale: tuple[float, float] | None
+    #: Stored value that means "no image", and the other end of the range of such values.
+    padding: tuple[float, float] | None
+    #: Images that the scanner says this acquisition has.
+    announced: int | None
+    identity: dict[str, str]
     marks: dict[str, str]
 
     @property
@@ -87,6 +101,17 @@ class DicomSlice:
         return float(self.position @ self.normal)
 
 
+#: Attributes that all slices of a volume share: whose they are, and in which coordinates. Never shown.
+IDENTITY = ("Modality", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber")
+_IDENTITY_WORDS = {
+    "Modality": "modalities",
+    "PatientID": "patients",
+    "StudyInstanceUID": "studies",
+    "FrameOfReferenceUID": "frames of reference",
+    "SeriesNumber": "series numbers",
+}
+#: What puts slices in the order in which they were made, where no attribute tells phases apart.
+ORDER_MARKS = ("AcquisitionDateTime", "AcquisitionTime", "ContentTime", "InstanceNumber")
 #: Attributes that tell phases, acquisitions, echoes or time points of one series apart, the most telling first.
 PHASE_MARKS = (
     "AcquisitionNumber",
@@ -99,6 +124,22 @@ PHASE_MARKS = (
     "ConvolutionKernel",
     "DiffusionBValue",
 )
+
+
+def check_identity(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
+    """Slices of one volume are of one patient, study, frame of reference and series number."""
+    findings = []
+    for name, word in _IDENTITY_WORDS.items():
+        found = {one.identity.get(name, "") for one in slices}
+        if len(found) < 2:
+            continue
+        if name == "FrameOfReferenceUID" and len(found) == len(slices):
+            message = "every slice has a frame of reference of its own: they are taken to lie where their headers say"
+            findings.append(DicomFinding("frame_per_slice", "warning", message))
+        else:
+            message = f"slices of {len(found)} {word} ({name} differs) are mixed"
+            findings.append(DicomFinding("mixed_identity", "refused", message))
+    return findings
 
 
 def sort_along_normal(slices: Sequence[DicomSlice]) -> list[DicomSlice]:
@@ -158,29 +199,90 @@ def split_phases(slices: Sequence[DicomSlice]) -> tuple[str, dict[str, list[Dico
     Returns
     -------
     None when no position occurs twice; else the attribute that separates them (empty when none does) and the parts.
+
+    Notes
+    -----
+    A time in every slice, or in every few, separates slices and not phases: an attribute counts when its parts are at
+    most `MAX_PARTS` times as many as the images of one position. One that gives just as many is preferred; next come
+    the slices in the order in which they were made, a new phase beginning where a position comes again, if that gives
+    as many.
     """
     if not _repeated(slices):
+        return _interleaved(slices)
+    most = _most_at_one_position(slices)
+    divided = [(mark, _parts(slices, mark)) for mark in PHASE_MARKS]
+    divided = [(mark, parts) for mark, parts in divided if not any(_repeated(part) for part in parts.values())]
+    for mark, parts in divided:
+        if len(parts) == most:
+            return mark, parts
+    for mark in ORDER_MARKS:
+        runs = _runs(slices, mark)
+        if len(runs) == most:
+            return mark, {f"{run[0].marks[mark]} to {run[-1].marks[mark]}": run for run in runs}
+    return next(((mark, parts) for mark, parts in divided if len(parts) <= MAX_PARTS * most), ("", {}))
+
+
+def _parts(slices: Sequence[DicomSlice], mark: str) -> dict[str, list[DicomSlice]]:
+    """Slices by an attribute's value, in the values' order."""
+    parts: dict[str, list[DicomSlice]] = defaultdict(list)
+    for one in slices:
+        parts[one.marks.get(mark, "")].append(one)
+    return dict(sorted(parts.items(), key=lambda item: _natural(item[0])))
+
+
+def _interleaved(slices: Sequence[DicomSlice]) -> tuple[str, dict[str, list[DicomSlice]]] | None:
+    """Two CT acquisitions whose slices lie between each other's: they share no position and are two volumes."""
+    parts = _parts(slices, "AcquisitionNumber")
+    if slices[0].modality != "CT" or len(parts) < 2 or any(len(part) < 3 for part in parts.values()):
         return None
-    for mark in PHASE_MARKS:
-        parts: dict[str, list[DicomSlice]] = defaultdict(list)
-        for one in slices:
-            parts[one.marks.get(mark, "")].append(one)
-        if len(parts) > 1 and not any(_repeated(part) for part in parts.values()):
-            return mark, dict(sorted(parts.items(), key=lambda item: _natural(item[0])))
-    return "", {}
+    spans = sorted((min(one.height for one in part), max(one.height for one in part)) for part in parts.values())
+    for (low, high), (other_low, other_high) in pairwise(spans):
+        if min(high, other_high) - other_low <= OVERLAP * min(high - low, other_high - other_low):
+            return None
+    return "AcquisitionNumber", parts
 
 
-def check_stack(slices: Sequence[DicomSlice], announced: int | None = None) -> list[DicomFinding]:
-    """Rules for a sorted stack without duplicates: number of slices, gaps, uneven steps, tilt."""
+def _runs(slices: Sequence[DicomSlice], mark: str) -> list[list[DicomSlice]]:
+    """Slices in the order of an attribute, cut where a position comes again; none where the order is not known."""
+    keys = [_natural(one.marks.get(mark, "")) for one in slices]
+    if len(set(keys)) < len(keys) or float("inf") in [number for number, _ in keys]:
+        return []
+    runs: list[list[DicomSlice]] = [[]]
+    for _, one in sorted(zip(keys, slices, strict=True), key=lambda pair: pair[0]):
+        if any(abs(one.height - other.height) < SAME_POSITION_MM for other in runs[-1]):
+            runs.append([])
+        runs[-1].append(one)
+    return runs
+
+
+def _most_at_one_position(slices: Sequence[DicomSlice]) -> int:
+    heights = np.sort([one.height for one in slices])
+    ends = np.flatnonzero(np.diff(heights) >= SAME_POSITION_MM)
+    return int(np.diff([-1, *ends, len(heights) - 1]).max())
+
+
+def check_stack(slices: Sequence[DicomSlice], *, whole: bool = True) -> list[DicomFinding]:
+    """Rules for a sorted stack without duplicates: number of slices, gaps, uneven steps, tilt, gray values.
+
+    Parameters
+    ----------
+    whole
+        Whether the stack is the series; a phase of it has fewer slices than the scanner announced.
+    """
     if len(slices) < 3:
         return [DicomFinding("too_few_slices", "refused", f"only {len(slices)} slices", _names(slices))]
     findings = [*_check_tilt(slices), *_check_steps(slices)]
-    if announced is not None and announced > len(slices):
+    announced = slices[0].announced
+    if whole and announced is not None and announced > len(slices):
         message = f"{len(slices)} slices are here, the scanner announced {announced}: ends of the series may be missing"
         findings.append(DicomFinding("fewer_than_announced", "warning", message))
-    if slices[0].modality == "CT" and not all(one.has_rescale for one in slices):
-        message = "slices have no rescale slope and intercept: their values may not be Hounsfield units"
+    scales = {one.rescale for one in slices}
+    if slices[0].modality == "CT" and None in scales:
+        message = "slices have no rescale slope and intercept: their values may not be Hounsfield units (HU)"
         findings.append(DicomFinding("no_rescale", "warning", message))
+    elif slices[0].modality == "CT" and len(scales) > 1:
+        message = f"slices have {len(scales)} different rescale slopes or intercepts: some may not be Hounsfield units"
+        findings.append(DicomFinding("several_rescales", "warning", message))
     return findings
 
 

@@ -9,23 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
+from hepacast.imaging.dicom_header import class_of, read_dataset
 from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import SAME_GRID_MM, Geometry, Volume
-
-_SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
-_LABELMAP_SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 
 
 def is_dicom_seg(path: str | Path) -> bool:
     """Whether a file is a DICOM segmentation."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
-    except (InvalidDicomError, EOFError, OSError):
-        return False
-    return str(header.get("SOPClassUID", "")) in (_SEG_CLASS, _LABELMAP_SEG_CLASS) or header.get("Modality") == "SEG"
+    return class_of(path) == "SEG"
 
 
 def segment_names(path: str | Path) -> dict[int, str]:
@@ -74,13 +65,9 @@ def read_dicom_seg(path: str | Path, reference: Volume | None = None) -> dict[st
 
 
 def _load(path: Path) -> Any:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        dataset = pydicom.dcmread(path)
-    except (InvalidDicomError, EOFError, OSError) as error:
-        raise ImageError("The DICOM SEG cannot be read.", found=str(error), where=str(path)) from error
+    dataset = read_dataset(path)
+    if dataset is None:
+        raise ImageError("The DICOM SEG cannot be read.", where=str(path), remedy="copy or export it again")
     if "SegmentSequence" not in dataset or "PerFrameFunctionalGroupsSequence" not in dataset:
         raise ImageError(
             "The file is not a DICOM segmentation.",

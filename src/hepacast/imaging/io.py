@@ -6,13 +6,14 @@ Masks never move: a mask whose voxels are not the image's is refused with the di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hepacast.compute.files import atomic_path
 from hepacast.errors import ImageError
+from hepacast.imaging.dicom_header import class_of, looks_like_dicom
 from hepacast.imaging.itk_files import read_channel, read_itk, slicer_segments, write_itk
 from hepacast.imaging.labels import LabelMap, as_labels, unnamed_note, values_of
 from hepacast.imaging.nifti import read_nifti, require_plausible_spacing, write_nifti, wrong_dimensions
@@ -23,9 +24,13 @@ from hepacast.imaging.volume import Volume
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 _DICOM = (".dcm", ".dicom", ".ima")
+#: DICOM's word for a device of no listed kind: converters write it, so it says nothing.
+_OTHER = "OT"
 #: More different values than this are gray levels, among which a label's number occurs by chance; where some are
 #: negative (HU), fewer are enough to tell.
 MAX_LABELS, MAX_SIGNED_LABELS = 256, 16
+#: DICOM objects that are masks, and what they call a structure.
+_STRUCTURES = {"SEG": "segment", "RTSTRUCT": "ROI"}
 _WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
 
 
@@ -35,7 +40,7 @@ def suffix_of(path: str | Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
-def read_volume(path: str | Path, *, series: str | int | None = None) -> Volume:
+def read_volume(path: str | Path, *, series: str | int | None = None, modality: str | None = None) -> Volume:
     """Read an image.
 
     Parameters
@@ -45,17 +50,20 @@ def read_volume(path: str | Path, *, series: str | int | None = None) -> Volume:
         (the whole series is then read).
     series
         Which DICOM series, where a folder holds several: its description or a part of it, its number, or its UID.
+        Other formats hold one image, and `series` is not looked at.
+    modality
+        What the image must be (``CT``, ``MR``), as far as its format tells.
 
     Returns
     -------
     Volume
-        Intensities in the modality's unit (CT: HU), grid in mm, LPS.
+        Intensities in the modality's unit (CT: HU), grid in mm, LPS; its `notes` tell what a person should know.
 
     Raises
     ------
     ImageError
         The file is missing, damaged, truncated, not 3-D, complex, colored or without a single number; or the DICOM
-        series breaks a rule (see `hepacast.imaging.dicom`).
+        series breaks a rule (see `hepacast.imaging.dicom`); or it is of another modality.
     """
     path = Path(path)
     if not path.exists():
@@ -66,7 +74,7 @@ def read_volume(path: str | Path, *, series: str | int | None = None) -> Volume:
             remedy="check the path in the study file or table (relative paths start at the study file's folder)",
         )
     suffix = suffix_of(path)
-    if path.is_dir() or suffix in _DICOM or (suffix not in _NIFTI + _ITK and _has_dicom_magic(path)):
+    if _is_dicom(path):
         from hepacast.imaging.dicom import read_series
 
         volume = read_series(path, series=series)
@@ -78,7 +86,34 @@ def read_volume(path: str | Path, *, series: str | int | None = None) -> Volume:
         raise _unknown_format(path)
     require_plausible_spacing(volume.spacing, str(path))
     _require_content(volume, path)
+    _require_modality(volume, modality, path)
     return volume
+
+
+def image_files(path: str | Path) -> list[Path]:
+    """What an image's content depends on: the file or folder itself, or the files around one slice of a series."""
+    path = Path(path)
+    if path.name.upper() == "DICOMDIR":
+        return [path.parent]
+    if path.is_file() and _is_dicom(path):
+        return sorted(item for item in path.parent.iterdir() if item.is_file())
+    return [path]
+
+
+def image_notes(path: str | Path, *, series: str | int | None = None) -> tuple[str, ...]:
+    """The `notes` of a DICOM image from its headers, without its voxels; other formats have none.
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`, as far as headers tell.
+    """
+    path = Path(path)
+    if not _is_dicom(path):
+        return ()
+    from hepacast.imaging.dicom import series_notes
+
+    return series_notes(path, series=series)
 
 
 def require_image_name(path: str | Path) -> None:
@@ -161,7 +196,8 @@ def read_labelmap(
     Parameters
     ----------
     path
-        An image file whose values are whole numbers (stored as integers or floats).
+        An image file whose values are whole numbers (stored as integers or floats), or a DICOM SEG or RTSTRUCT whose
+        structures do not overlap (see `read_mask`).
     labels
         Value of each structure by name. When not given, names are taken from a 3D Slicer ``.seg.nrrd`` header,
         otherwise the values name themselves (``label_1``, ``label_2``).
@@ -181,6 +217,10 @@ def read_labelmap(
         The grid is not the reference's.
     """
     path = Path(path)
+    drawn = dicom_mask(path)
+    if drawn is not None:
+        found = _read_structures(*drawn, labels, reference)
+        return replace(LabelMap.from_masks(found.masks, labels), notes=found.notes)
     own = _segments(path)
     read = read_volume(path) if rules.channel is None else read_channel(path, rules.channel) or read_volume(path)
     volume = as_labels(read, where=str(path))
@@ -240,20 +280,21 @@ def read_mask_set(
     rules: MaskRules = MaskRules(),
     overlay_path: str | Path | None = None,
 ) -> MaskSet:
-    """Read named masks from a label map, a binary mask, a DICOM SEG, or one file a structure.
+    """Read named masks from a label map, a binary mask, a DICOM SEG or RTSTRUCT, or one file a structure.
 
     Parameters
     ----------
     path
-        The mask file; a folder that holds one image file a structure (``liver.nii.gz``, ``tumor.nii.gz``); or the
-        files by name.
+        The mask file; a folder that holds one DICOM SEG or RTSTRUCT, or one image file a structure
+        (``liver.nii.gz``, ``tumor.nii.gz``); or such files by name.
     labels
-        Value of each structure by name, e.g. ``{"liver": 1, "tumor": 2}``; for a DICOM SEG, the segment number.
+        Value of each structure by name, e.g. ``{"liver": 1, "tumor": 2}``; for a DICOM SEG, the segment number. In an
+        RTSTRUCT the ROI of that name is taken (case is ignored), else the ROI of that number.
         When not given, a file with a single value yields ``{"mask": ...}``; a file with several is refused unless
-        it names them itself (3D Slicer's ``.seg.nrrd``, DICOM SEG) or `rules` say which value is meant. Where each
-        structure has its file, every voxel other than 0 belongs to it.
+        it names them itself (3D Slicer's ``.seg.nrrd``, DICOM SEG, RTSTRUCT) or `rules` say which value is meant.
+        Where each structure has its file, every voxel other than 0 belongs to it.
     reference
-        The image on whose grid the masks must lie.
+        The image on whose grid the masks must lie. Contours (RTSTRUCT) have no grid without it.
     rules
         Of a PyRadiomics parameter file.
     overlay_path
@@ -275,8 +316,9 @@ def read_mask_set(
         return _one_file_each(files, reference, rules, overlay_path)
     assert not isinstance(path, Mapping)
     path = Path(path)
-    if path.is_file() and _is_dicom_seg(path):
-        return _read_seg(path, labels, reference)
+    drawn = dicom_mask(path)
+    if drawn is not None:
+        return _read_structures(*drawn, labels, reference)
     labelmap = read_labelmap(path, labels, reference=reference, rules=rules, overlay_path=overlay_path)
     if labels is not None or _segments(path):
         _require_label(rules.label, labelmap.labels, path)
@@ -349,37 +391,95 @@ def _require_content(volume: Volume, path: Path) -> None:
         )
 
 
-def _has_dicom_magic(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
-def _is_dicom_seg(path: Path) -> bool:
-    if suffix_of(path) in _NIFTI + _ITK or not _has_dicom_magic(path):
-        return False
-    from hepacast.imaging.dicom_seg import is_dicom_seg
-
-    return is_dicom_seg(path)
-
-
-def _read_seg(path: Path, labels: Mapping[str, int] | None, reference: Volume | None) -> MaskSet:
-    from hepacast.imaging.dicom_seg import read_dicom_seg, segment_names
-
-    masks = read_dicom_seg(path, reference)
-    if labels is None:
-        return MaskSet(masks)
-    names = segment_names(path)
-    missing = [f"{name}: {number}" for name, number in labels.items() if number not in names]
-    if missing:
+def _require_modality(volume: Volume, wanted: str | None, path: Path) -> None:
+    if wanted and volume.modality not in ("", _OTHER, wanted):
         raise ImageError(
-            f"The DICOM SEG has no segment {', '.join(missing)}.",
-            expected=", ".join(f"{number}: {name}" for number, name in names.items()),
+            f"The image is of another modality: {volume.modality}.",
+            expected=wanted,
+            found=f"{volume.modality} (Modality, 0008,0060)",
             where=str(path),
-            remedy="correct the segment numbers (labels of the study file, --labels)",
+            remedy=f"give the {wanted} image; where {volume.modality} is meant, say so in the study file (modality)",
         )
-    notes = compare_names({name: number for number, name in names.items()}, labels, str(path))
-    unnamed = [number for number in names if number not in labels.values()]
-    return MaskSet({name: masks[names[number]] for name, number in labels.items()}, (*notes, *unnamed_note(unnamed)))
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, a known ending, or content that no ending contradicts."""
+    suffix = suffix_of(path)
+    return path.is_dir() or suffix in _DICOM or (suffix not in _NIFTI + _ITK and looks_like_dicom(path))
+
+
+def dicom_mask(path: str | Path) -> tuple[str, Path] | None:
+    """The DICOM object of structures that a path names: (``SEG`` or ``RTSTRUCT``, file); None where it is none.
+
+    Raises
+    ------
+    ImageError
+        A folder holds several.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
+        found = [(kind, item) for item in files if (kind := class_of(item)) in _STRUCTURES]
+        if len(found) > 1:
+            raise ImageError(
+                f"The folder holds {len(found)} files of masks; which one is meant?",
+                found="; ".join(f"{kind} {item.relative_to(path).as_posix()}" for kind, item in found[:20]),
+                where=str(path),
+                remedy="give the file itself",
+            )
+        return found[0] if found else None
+    if not path.is_file() or not _is_dicom(path):
+        return None
+    kind = class_of(path)
+    return (kind, path) if kind in _STRUCTURES else None
+
+
+def _read_structures(kind: str, path: Path, labels: Mapping[str, int] | None, reference: Volume | None) -> MaskSet:
+    """Masks of a DICOM SEG or RTSTRUCT: all by their own names, or those that `labels` names."""
+    notes: tuple[str, ...] = ()
+    if kind == "SEG":
+        from hepacast.imaging.dicom_seg import read_dicom_seg, segment_names
+
+        masks, names = read_dicom_seg(path, reference), segment_names(path)
+    else:
+        from hepacast.imaging.rtstruct import read_rtstruct, roi_names
+
+        if reference is None:
+            raise ImageError(
+                "Contours (RTSTRUCT) become a mask on an image's grid only.",
+                expected="the image on which they were drawn (reference)",
+                where=str(path),
+            )
+        (masks, notes), names = read_rtstruct(path, reference), roi_names(path)
+    if labels is None:
+        return MaskSet(masks, notes)
+    chosen = _chosen_numbers(kind, labels, names)
+    missing = [f"{name}: {labels[name]}" for name, number in chosen.items() if names.get(number) not in masks]
+    if missing or len(set(chosen.values())) < len(chosen):
+        raise ImageError(
+            f"The DICOM {kind} has no {_STRUCTURES[kind]} {', '.join(missing)}."
+            if missing
+            else f"Two structures would be one {_STRUCTURES[kind]} of the DICOM {kind}.",
+            expected=", ".join(f"{number}: {name}" for number, name in names.items() if name in masks),
+            found=", ".join(f"{name}: {number}" for name, number in labels.items()),
+            where=str(path),
+            remedy="correct the numbers (labels of the study file, --labels)",
+        )
+    told = compare_names({name: number for number, name in names.items()}, chosen, str(path))
+    unnamed = [number for number, name in names.items() if number not in chosen.values() and name in masks]
+    found = {name: masks[names[number]] for name, number in chosen.items()}
+    return MaskSet(found, (*notes, *told, *unnamed_note(unnamed)))
+
+
+def _chosen_numbers(kind: str, labels: Mapping[str, int], names: Mapping[int, str]) -> dict[str, int]:
+    """Number of each structure. ROI numbers are chance and differ between patients: there a name goes first."""
+    if kind == "SEG":
+        return dict(labels)
+    by_name: dict[str, list[int]] = {}
+    for number, own in names.items():
+        by_name.setdefault(own.strip().lower(), []).append(number)
+    same = {name: by_name.get(name.strip().lower(), []) for name in labels}
+    return {name: same[name][0] if len(same[name]) == 1 else number for name, number in labels.items()}
 
 
 def _segments(path: Path) -> dict[str, int]:

@@ -132,10 +132,18 @@ class Volume:
         Shape (k, j, i). Intensities in the modality's unit (CT: HU), labels as integers, or a boolean mask.
     geometry
         The grid.
+    notes
+        What the reader has to tell about the file: nothing that forbids using it, all that a person should know.
+    modality, frame
+        What a DICOM file says of itself: its modality (``CT``, ``MR``) and the UID of its frame of reference. Empty
+        where the format does not tell.
     """
 
     array: npt.NDArray[Any]
     geometry: Geometry
+    notes: tuple[str, ...] = ()
+    modality: str = ""
+    frame: str = ""
 
     def __post_init__(self) -> None:
         if tuple(self.array.shape) != self.geometry.shape:

@@ -21,13 +21,14 @@ from hepacast.compute.seeds import rng
 from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.io import read_labelmap
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
 from hepacast.study.context import Context
 from hepacast.study.schema import Study
+from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.radiomics import evaluate_vois, load_settings
-from hepacast.study.stages.segmentation import MASKS, image_path, images_of
+from hepacast.study.stages.segmentation import MASKS, images_of
 
 IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
 
@@ -98,7 +99,7 @@ class _Job:
     """One patient to measure after a control; the result is kept under a hash of all that decides it."""
 
     patient: str
-    images: tuple[tuple[str, Path], ...]
+    images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
     study: Study
@@ -115,22 +116,22 @@ def _measure(job: _Job) -> None:
     expected = job.settings.feature_names()
     assert job.study.images is not None
     parts = []
-    for sequence, path in job.images:
+    for image in job.images:
         found: dict[str, VoiResult] = {}
         try:
-            volume = read_volume(path)
+            volume = image.read()
             vois = evaluate_vois(job.study, read_labelmap(job.mask, dict(job.labels), reference=volume))
             anywhere = np.any([mask.array.astype(bool) for mask in vois.values()], axis=0)
             width = float(job.settings.parameters.binWidth or 25.0)
             for name, mask in vois.items():
-                purpose = (job.patient, sequence, name)
-                image, moved = altered(volume, mask, anywhere, job.control, width, job.seed, *purpose)
-                result = extract(image, {name: moved}, job.settings, backend=job.study.features.backend)
+                purpose = (job.patient, image.name, name)
+                changed, moved = altered(volume, mask, anywhere, job.control, width, job.seed, *purpose)
+                result = extract(changed, {name: moved}, job.settings, backend=job.study.features.backend)
                 found |= dict(result.vois)
         except HepacastError as error:
             names = [name for name in job.study.images.vois if name not in found]
             found |= {name: VoiResult.failed(name, expected, error.message) for name in names}
-        parts.append(ExtractionResult(found, job.settings.hash, engine_name()).to_long(job.patient, sequence))
+        parts.append(ExtractionResult(found, job.settings.hash, engine_name()).to_long(job.patient, image.name))
     write_long(concat_long(parts, settings_hash=job.settings.hash, engine=engine_name()), job.kept)
 
 
@@ -177,11 +178,11 @@ def _jobs(context: Context, patients: list[str], control: str, seed: int) -> lis
     labels = read_json(masks / "labels.json")
     jobs = []
     for patient in patients:
-        files = tuple((name, image_path(context, patient, name)) for name in images.sequences)
+        files = measured_images(context, patient)
         mask = masks / f"{patient}.nii.gz"
         key = hash_value(
             [
-                [(name, context.fingerprints.of(path)) for name, path in files],
+                [item.key(context.fingerprints) for item in files],
                 [hash_file(mask), labels, images.vois, images.lesions, images.min_lesion_ml],
                 [settings.hash, context.study.features.backend, control, seed],
                 code_hash(("radiomics", "imaging", "study/noise_images")),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +28,13 @@ DATASET = "Dataset001_hepacast"
 FILE_ENDING = ".nii.gz"
 
 
+class Readable(Protocol):
+    """An image that knows how it is read."""
+
+    def read(self) -> Volume:
+        """The image."""
+
+
 @dataclass(frozen=True)
 class TrainingCase:
     """One labelled patient.
@@ -37,7 +44,7 @@ class TrainingCase:
     patient
         Study identifier.
     image
-        CT file or volume (HU).
+        CT file or volume (HU), or an object that reads it.
     masks
         Label map, one mask file, or files or boolean volumes by structure (``parenchyma`` and ``tumor``, or
         ``liver`` and ``tumor``).
@@ -46,7 +53,7 @@ class TrainingCase:
     """
 
     patient: str
-    image: str | Path | Volume
+    image: str | Path | Volume | Readable
     masks: LabelMap | str | Path | Mapping[str, str | Path | Volume]
     labels: Mapping[str, int] | None = None
 
@@ -54,6 +61,8 @@ class TrainingCase:
         """The image."""
         if isinstance(self.image, Volume):
             return self.image
+        if not isinstance(self.image, str | Path):
+            return self.image.read()
         from hepacast.imaging.io import read_volume
 
         return read_volume(self.image)

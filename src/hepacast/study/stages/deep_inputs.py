@@ -19,13 +19,15 @@ from hepacast.deep import CropStore, DeepSpec, Targets, crop_geometry, crop_mask
 from hepacast.deep.spec import CropSpec
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError
 from hepacast.imaging import Geometry, Volume
-from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.context import Context
 from hepacast.study.schema import Deep
+from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.radiomics import analysis_cohort
-from hepacast.study.stages.segmentation import MASKS, image_path, images_of
+from hepacast.study.stages.segmentation import MASKS, images_of
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class _Job:
     """One patient to crop; the result is kept under a hash of images, masks, settings and code."""
 
     patient: str
-    images: tuple[tuple[str, Path, str], ...]
+    images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
     target: Path | None
@@ -185,19 +187,15 @@ def _job(context: Context, patient: str) -> _Job:
     images, rules, prints = images_of(context), deep_of(context), context.fingerprints
     folder = context.out / "segmentation" / MASKS
     mask, labels = folder / f"{patient}.nii.gz", read_json(folder / "labels.json")
-    files = tuple(
-        (name, image_path(context, patient, name), item.modality)
-        for name, item in images.sequences.items()
-        if image_path(context, patient, name).exists()
-    )
+    files = tuple(item for item in measured_images(context, patient) if item.exists())
     target, target_labels = _target(context, patient, mask, labels)
     crop = rules.crop if rules.crop.channels else rules.crop.model_copy(update={"channels": list(images.sequences)})
     key = hash_value(
         [
-            [(name, prints.of(path), modality) for name, path, modality in files],
+            [item.key(prints) for item in files],
             hash_file(mask),
             labels,
-            hash_file(target) if target is not None else "",
+            prints.of(target) if target is not None else "",
             target_labels,
             rules.structure,
             crop.model_dump(mode="json"),
@@ -231,17 +229,18 @@ def _target(context: Context, patient: str, mask: Path, labels: dict[str, int]) 
 def _crop(job: _Job) -> None:
     """In a worker: one patient's arrays, written together."""
     try:
-        volumes = {name: read_volume(path) for name, path, _ in job.images}
+        volumes = {item.name: item.read() for item in job.images}
         first = next(iter(volumes.values()))
         structures = _structures(job.mask, dict(job.labels), first)
         masks = {**structures, job.crop.voi: VoiExpression.parse(job.crop.voi).evaluate(structures)}
-        modalities = {name: modality for name, _, modality in job.images}
+        modalities = {item.name: item.modality for item in job.images}
         grid = crop_geometry(masks[job.crop.voi], job.crop)
         crop = crop_patient(volumes, masks, job.crop, modalities=modalities, patient=job.patient)
         drawn = crop_mask(structures[job.structure], grid)
         target = np.zeros_like(drawn)
         if job.target is not None:
-            target = crop_mask(_structures(job.target, dict(job.target_labels), first)[job.structure], grid)
+            drawn_map = GivenSegmenter(job.target, dict(job.target_labels)).segment(first).labelmap
+            target = crop_mask(structure_mask(drawn_map, job.structure), grid)
     except HepacastError as error:
         if error.where is None:
             error.where = f"patient {job.patient}"

@@ -32,13 +32,14 @@ from hepacast.deep import (
 )
 from hepacast.deep.domain import Range, crop_facts, ranges_of
 from hepacast.deep.readings import feature_table, log_odds
-from hepacast.imaging.io import read_labelmap, read_volume
+from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
+from hepacast.study.sequences import measured_images
 from hepacast.study.stages.radiomics import mask_of
-from hepacast.study.stages.segmentation import image_path, images_of
+from hepacast.study.stages.segmentation import images_of
 
 Pair = tuple[int, int]
 
@@ -153,7 +154,7 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropSt
     rows = []
     for patient in patients:
         mask, _ = mask_of(context, patient)
-        prints = [context.fingerprints.of(image_path(context, patient, name)) for name in images.sequences]
+        prints = [item.key(context.fingerprints) for item in measured_images(context, patient)]
         rows.append([patient, prints, context.fingerprints.of(mask)])
     code = code_hash(("deep/crops.py", "deep/domain.py", "imaging"))
     key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences), code])
@@ -170,7 +171,7 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropSt
 
         def make(patient: str) -> np.ndarray:
             nonlocal done
-            volumes = {name: read_volume(image_path(context, patient, name)) for name in images.sequences}
+            volumes = {item.name: item.read() for item in measured_images(context, patient)}
             mask, labels = mask_of(context, patient)
             labelmap = read_labelmap(mask, labels)
             masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}

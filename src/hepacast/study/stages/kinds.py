@@ -60,10 +60,12 @@ def _image_files(context: Context) -> list[tuple[str, str, Path]]:
 
 
 def _image_inputs(context: Context) -> dict[str, str]:
+    from hepacast.imaging.io import image_files
+
     prints = context.fingerprints
     groups: dict[str, list[tuple[str, str]]] = {}
     for kind, patient, path in _image_files(context):
-        groups.setdefault(kind, []).append((patient, prints.of(path)))
+        groups.setdefault(kind, []).append((patient, hash_value([prints.of(item) for item in image_files(path)])))
     return {kind: hash_value(sorted(items)) for kind, items in groups.items()}
 
 
@@ -193,6 +195,7 @@ def _further_inputs(context: Context) -> dict[str, str]:
     """Tables, images and masks of further cohorts."""
     if not context.study.further:
         return {}
+    from hepacast.imaging.io import image_files
     from hepacast.study.stages.further import further_patients
     from hepacast.study.stages.segmentation import images_of
 
@@ -201,7 +204,8 @@ def _further_inputs(context: Context) -> dict[str, str]:
     patterns = [item.path for item in images.sequences.values()]
     patterns += [images.segmentation.masks] if images.segmentation.masks else []
     files = [context.path(text, patient=p) for p in further_patients(context) for text in patterns]
-    found["files of further cohorts"] = hash_value([prints.of(path) for path in files if path.exists()])
+    there = [item for path in files if path.exists() for item in image_files(path)]
+    found["files of further cohorts"] = hash_value([prints.of(path) for path in there])
     return found
 
 
@@ -256,11 +260,11 @@ def _segmentation_cost(context: Context) -> Cost:
 
 def _typical_voxels(context: Context) -> float:
     """Voxels of the first image; headers of the others are not read."""
-    from hepacast.imaging.io import read_volume
+    from hepacast.study.sequences import raw_image
 
-    for kind, _, path in _image_files(context):
-        if kind.startswith("images"):
-            return float(read_volume(path).array.size)
+    for kind, patient, _ in _image_files(context):
+        if kind.startswith("images "):
+            return float(raw_image(context, patient, kind.removeprefix("images ")).read().array.size)
     return 1e6
 
 

@@ -18,7 +18,7 @@ from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError
-from hepacast.imaging.io import read_labelmap, read_volume, write_volume
+from hepacast.imaging.io import read_mask, read_volume, write_volume
 from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png
 from hepacast.imaging.mr.normalize import region_values
 from hepacast.imaging.mr.register import Registration
@@ -28,6 +28,7 @@ from hepacast.study.context import Context
 from hepacast.study.mr_images import on_scale, prepare, scale_region
 from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
+from hepacast.study.sequences import SequenceImage, raw_images
 
 IMAGES, REPORT, LANDMARKS = "images", "preprocessing.json", "landmarks.json"
 #: Intensities of a region kept a patient to learn landmarks from.
@@ -39,7 +40,7 @@ class _Job:
     """One patient's sequences; results go to `folder` under a name that is a hash of all of this."""
 
     patient: str
-    files: tuple[tuple[str, Path], ...]
+    files: tuple[SequenceImage, ...]
     reference: str
     rules: Preprocessing
     mask: Path | None
@@ -120,12 +121,12 @@ def _rules(context: Context) -> Preprocessing:
 
 def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> _Job:
     images, rules = _images(context), _rules(context)
-    files = tuple((name, context.path(item.path, patient=patient)) for name, item in images.sequences.items())
+    files = raw_images(context, patient)
     options = images.segmentation
     given = options.source == "given" and options.masks is not None
     mask = context.path(options.masks, patient=patient) if given and options.masks is not None else None
     geometric = rules.model_dump(include={"bias_correction", "bias_voxel_mm", "registration", "spacing"})
-    prints = [(name, context.fingerprints.of(path)) for name, path in files if path.exists()]
+    prints = [item.key(context.fingerprints) for item in files if item.exists()]
     key = hash_value([prints, images.reference, geometric, code_hash(("imaging/mr", "imaging/resample"))])
     return _Job(
         patient, files, images.reference, rules, mask, tuple(options.labels.items()),
@@ -151,7 +152,7 @@ def _prepare(job: _Job) -> dict[str, Any]:
 
 
 def _work(job: _Job) -> tuple[dict[str, Any], tuple[Volume, dict[str, Registration]]]:
-    prepared = prepare({name: read_volume(path) for name, path in job.files}, job.reference, job.rules)
+    prepared = prepare({item.name: item.read() for item in job.files}, job.reference, job.rules)
     for name, volume in prepared.images.items():
         write_volume(volume, job.made(name))
     registration = {name: item.to_json() for name, item in prepared.moved.items()}
@@ -163,7 +164,8 @@ def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
     labels = dict(job.labels)
     if job.mask is None or name not in labels or not job.mask.exists():
         return None
-    mask = read_labelmap(job.mask, labels).mask(name)
+    drawn_on = next(item for item in job.files if item.name == job.reference)
+    mask = read_mask(job.mask, labels, reference=drawn_on.read())[name]
     if mask.geometry.size == reference.geometry.size and mask.geometry.corner_offset_mm(reference.geometry) < 0.01:
         return mask
     return resample_mask(mask, reference=reference, threshold=0.5)
@@ -178,7 +180,7 @@ def _region(job: _Job, image: Volume) -> Volume | None:
 def _landmarks(jobs: list[_Job], training: set[str]) -> dict[str, Any]:
     """Nyul's landmarks by sequence, of the training patients only."""
     scales = {}
-    for name, _ in jobs[0].files:
+    for name in (item.name for item in jobs[0].files):
         samples = []
         for job in (item for item in jobs if item.patient in training):
             region = _region(job, read_volume(job.made(job.reference)))
@@ -194,7 +196,7 @@ def _finish(task: tuple[_Job, Path, dict[str, Any] | None]) -> str | None:
     try:
         reference = read_volume(job.made(job.reference))
         region = _region(job, reference)
-        for name, _ in job.files:
+        for name in (item.name for item in job.files):
             landmarks = None if scales is None else scales[name]
             image = on_scale(read_volume(job.made(name)), region, job.rules, landmarks)
             write_volume(image, folder / f"{name}.nii.gz")

@@ -16,7 +16,7 @@ from hepacast.compute.hashing import hash_file, hash_value
 from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_labelmap, read_volume, write_labelmap
+from hepacast.imaging.io import read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import lesions
 from hepacast.imaging.voi import VoiExpression
@@ -26,8 +26,9 @@ from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, r
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.study.context import Context
 from hepacast.study.schema import Images, Study
+from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.feature_table import read_feature_table, table_path
-from hepacast.study.stages.segmentation import MASKS, image_path, images_of, labelled_patients, read_expert
+from hepacast.study.stages.segmentation import MASKS, images_of, labelled_patients, read_expert
 
 FEATURES = "features.parquet"
 #: Fewer patients than this say nothing about agreement.
@@ -72,7 +73,7 @@ class _Job:
     """One patient to measure; the result is kept under a hash of image, mask, VOIs, settings and code."""
 
     patient: str
-    images: tuple[tuple[str, Path], ...]
+    images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
     study: Study
@@ -88,16 +89,16 @@ def _measure(job: _Job) -> None:
     names = list(_images(job.study).vois)
     parts = []
     engine = engine_name()
-    for sequence, path in job.images:
+    for image in job.images:
         try:
-            volume = read_volume(path)
+            volume = image.read()
             labelmap = read_labelmap(job.mask, dict(job.labels), reference=volume)
             vois = evaluate_vois(job.study, labelmap)
             result = extract(volume, vois, job.settings, backend=job.study.features.backend)
         except HepacastError as error:
             failed = {name: VoiResult.failed(name, expected, error.message) for name in names}
             result = ExtractionResult(failed, job.settings.hash, engine)
-        parts.append(result.to_long(job.patient, sequence))
+        parts.append(result.to_long(job.patient, image.name))
         engine = result.engine
     write_long(concat_long(parts, settings_hash=job.settings.hash, engine=engine), job.kept)
 
@@ -115,10 +116,10 @@ def _jobs(context: Context, patients: list[str]) -> list[_Job]:
 
 def _job(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> _Job:
     images, settings = images_of(context), load_settings(context)
-    files = tuple((name, image_path(context, patient, name)) for name in images.sequences)
+    files = measured_images(context, patient)
     key = hash_value(
         [
-            [(name, context.fingerprints.of(path)) for name, path in files],
+            [item.key(context.fingerprints) for item in files],
             hash_file(mask),
             labels,
             images.vois,

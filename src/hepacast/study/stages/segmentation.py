@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hepacast.compute.files import write_json
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.seeds import rng
 from hepacast.errors import HepacastError, ImageError, StudyFileError
-from hepacast.imaging.io import read_volume, write_labelmap
+from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.volume import Volume
@@ -24,6 +24,7 @@ from hepacast.segmentation.plausibility import outliers
 from hepacast.study.context import Context
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort
 from hepacast.study.schema import Images
+from hepacast.study.sequences import SequenceImage, measured_image, raw_image
 from hepacast.study.stages.same_files import require_own_files
 
 MASKS = "masks"
@@ -49,21 +50,6 @@ def images_of(context: Context) -> Images:
     """The study's images (the stage is only run where there are some)."""
     assert context.study.images is not None
     return context.study.images
-
-
-def image_path(context: Context, patient: str, sequence: str | None = None) -> Path:
-    """A patient's image as stages measure it (preprocessed, for MR); by default the one on which masks are drawn."""
-    if images_of(context).preprocessing is not None:
-        from hepacast.study.stages.preprocessing import preprocessed_path
-
-        return preprocessed_path(context, patient, sequence or images_of(context).reference)
-    return raw_image_path(context, patient, sequence)
-
-
-def raw_image_path(context: Context, patient: str, sequence: str | None = None) -> Path:
-    """A patient's image as the study file names it."""
-    images = images_of(context)
-    return context.path(images.sequences[sequence or images.reference].path, patient=patient)
 
 
 def labelled_patients(context: Context, patients: list[str]) -> list[str]:
@@ -153,27 +139,25 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
     text = options.second_reader if second else options.masks
     assert text is not None
     path = context.path(text, patient=patient)
-    image = read_volume(raw_image_path(context, patient))
+    image = raw_image(context, patient).read()
     try:
-        labelmap = GivenSegmenter(path, options.labels, overlay_path=overlay).segment(image).labelmap
-        return _on_the_grid(context, patient, labelmap)
+        found = GivenSegmenter(path, options.labels, overlay_path=overlay).segment(image)
+        return _on_the_grid(context, patient, replace(found.labelmap, notes=found.notes))
     except HepacastError as error:
-        if error.where is None:
-            error.where = f"patient {patient}: {path}"
-            error.args = (str(error),)
+        error.where = f"patient {patient}: {error.where or path}"
+        error.args = (str(error),)
         raise
 
 
 def _on_the_grid(context: Context, patient: str, labelmap: LabelMap) -> LabelMap:
     """A mask drawn on the original image, on the grid that preprocessing has resampled it to."""
     rules = images_of(context).preprocessing
-    finished = image_path(context, patient)
+    finished = measured_image(context, patient)
     if rules is None or rules.spacing is None or not finished.exists():  # `hepacast check` comes before any stage
         return labelmap
     from hepacast.imaging.resample import resample_mask
 
-    image = read_volume(finished)
-    return LabelMap(resample_mask(labelmap.volume, reference=image), labelmap.labels)
+    return replace(labelmap, volume=resample_mask(labelmap.volume, reference=finished.read()))
 
 
 def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
@@ -190,7 +174,7 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     """
     from hepacast.study.stages.radiomics import evaluate_vois
 
-    remarks = []
+    remarks = list(labelmap.notes)
     vois = evaluate_vois(context.study, labelmap)
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
@@ -219,8 +203,8 @@ def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
     images = images_of(context)
     found = {}
     for name in (images.reference, *(name for name in images.sequences if name != images.reference)):
-        finished = image_path(context, patient, name)
-        found[name] = read_volume(finished if finished.exists() else raw_image_path(context, patient, name))
+        finished = measured_image(context, patient, name)
+        found[name] = (finished if finished.exists() else raw_image(context, patient, name)).read()
     return found
 
 
@@ -245,7 +229,7 @@ def _draw(context: Context, patient: str, mask: Path, labels: dict[str, int], ta
 
     labelmap = read_labelmap(mask, labels)
     masks = {name: structure_mask(labelmap, name) for name in labelmap.labels}
-    overlay_png(read_volume(image_path(context, patient)), masks, target, slices=3, dpi=150)
+    overlay_png(measured_image(context, patient).read(), masks, target, slices=3, dpi=150)
 
 
 def _write_plausibility(folder: Path, outcomes: list[MaskOutcome]) -> None:
@@ -291,7 +275,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
         )
     assert options.masks is not None
     cases = {
-        p: TrainingCase(p, image_path(context, p), context.path(options.masks, patient=p), options.labels)
+        p: TrainingCase(p, measured_image(context, p), context.path(options.masks, patient=p), options.labels)
         for p in labelled
     }
     plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds)
@@ -405,7 +389,7 @@ class _Job:
     """One image to segment; the mask is kept in the cache under a hash of image and model."""
 
     patient: str
-    image: Path
+    image: SequenceImage
     kept: Path
     segmenter: tuple[tuple[str, Any], ...]
 
@@ -417,8 +401,8 @@ def _apply(
     prints = context.fingerprints
     jobs = []
     for patient in patients:
-        image = image_path(context, patient)
-        key = hash_value([prints.of(image), {k: v for k, v in segmenter.items() if k != "folder"}])
+        image = measured_image(context, patient)
+        key = hash_value([image.key(prints), {k: v for k, v in segmenter.items() if k != "folder"}])
         kept = context.cache / "masks" / f"{key[:32]}.nii.gz"
         jobs.append(_Job(patient, image, kept, tuple(segmenter.items())))
     with context.reporter.track("segmenting") as progress:
@@ -446,7 +430,7 @@ def _segment(job: _Job) -> None:
             NnunetSegmenter(options.pop("folder"), **options) if kind == "nnunet" else make_segmenter(kind, **options)
         )
         _SEGMENTERS[job.segmenter] = made
-    result = _SEGMENTERS[job.segmenter].segment(read_volume(job.image))
+    result = _SEGMENTERS[job.segmenter].segment(job.image.read())
     write_json(job.kept.with_suffix("").with_suffix(".json"), result.names)
     write_labelmap(result.labelmap, job.kept)
 
@@ -476,7 +460,7 @@ def _overlays(
             who = "the network (blue, orange) and of the expert (white, yellow)"
             caption = f"Patient {patient}: contours of {who}; Dice {shown}."
         file = f"overlay-{patient}.png"
-        image = read_volume(image_path(context, patient))
+        image = measured_image(context, patient).read()
         overlay_png(image, masks, folder / file, slices=3, styles=styles or None)
         pictures.append({"patient": patient, "file": file, "caption": caption})
     return pictures

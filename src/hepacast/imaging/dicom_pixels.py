@@ -1,0 +1,135 @@
+"""The pixels of a DICOM series: decoded, rescaled, and padding read as air.
+
+Outside the reconstructed circle a scanner stores a value that means "no image" (Pixel Padding Value and Pixel Padding
+Range Limit, DICOM PS3.3 C.7.5.1.1.2). Read as an intensity, -2000 HU would scale filters that use the largest magnitude
+of the image (square, square root, logarithm) and change histograms near the skin. Rules:
+
+* CT: padding becomes air, `AIR_HU`. Padding within `AIR_RANGE_HU` reads as air already and stays.
+* Other modalities: padding becomes 0 (no signal), or the image's lowest value where that is below 0.
+* A padding value that tissue can have too (above the fill) is padding only where it is joined to the slice's edge: a
+  cyst of 0 HU inside the body stays a cyst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hepacast.errors import ImageError
+from hepacast.imaging.dicom_rules import DicomSlice
+
+AIR_HU = -1000.0
+AIR_RANGE_HU = (-1100.0, -900.0)
+
+
+def read_stack(slices: Sequence[DicomSlice]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """The slices' pixels as one array (k, j, i), and what to tell about padding.
+
+    Raises
+    ------
+    ImageError
+        A slice is damaged, in an unknown compression, or not of the size that its header states.
+    """
+    planes = []
+    for one in slices:
+        plane = read_pixels(one.path)
+        if plane.shape != (one.rows, one.columns):
+            raise _undecodable(one.path, f"{plane.shape} pixels where the header states {(one.rows, one.columns)}")
+        planes.append(plane)
+    array = np.stack(planes)
+    array, notes = _fill_padding(array, slices)
+    return _whole_hu(array), notes
+
+
+def read_pixels(path: Path) -> npt.NDArray[Any]:
+    """Pixels (rows, columns) of one file with rescale applied; ITK's GDCM knows all usual compressions.
+
+    Raises
+    ------
+    ImageError
+        The pixel data are damaged or in an unknown compression.
+    """
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+    except RuntimeError as error:
+        raise _undecodable(path, str(error).strip().splitlines()[-1]) from error
+    pixels = np.asarray(sitk.GetArrayFromImage(image))
+    if pixels.ndim != 3 or len(pixels) != 1:
+        raise _undecodable(path, f"pixels of shape {pixels.shape}, not one gray-value slice")
+    return pixels[0]
+
+
+def _undecodable(path: Path, found: str) -> ImageError:
+    return ImageError(
+        "A DICOM slice cannot be decoded.", found=found, where=str(path), remedy="copy or export the series again"
+    )
+
+
+def _fill_padding(array: npt.NDArray[Any], slices: Sequence[DicomSlice]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """The array with air in the place of padding."""
+    places: list[tuple[int, npt.NDArray[np.bool_], float]] = []
+    for k, one in enumerate(slices):
+        low, high = _padding_hu(one)
+        margin = abs(one.rescale[0] if one.rescale else 1.0) / 4
+        inside = (array[k] >= low - margin) & (array[k] <= high + margin)
+        if inside.any():
+            places.append((k, inside, high))
+    if not places:
+        return array, ()
+    is_ct = slices[0].modality == "CT"
+    fill = AIR_HU if is_ct else min(0.0, _lowest(array, places))
+    changed = array.astype(np.result_type(array, np.int32))
+    filled = 0
+    for k, inside, high in places:
+        outside = _joined_to_edge(inside) if high > fill else inside
+        filled += int((changed[k][outside] != fill).sum())
+        changed[k][outside] = fill
+    if not filled:
+        return array, ()
+    value = "air, -1000 HU" if is_ct else f"{fill:g}"
+    return changed, (f"pixel padding outside the field of view ({filled} voxels) is read as {value}",)
+
+
+def _padding_hu(one: DicomSlice) -> tuple[float, float]:
+    """Lowest and highest value that is no image, on the image's scale; an empty range where none is stated."""
+    if one.padding is None:
+        return (np.inf, -np.inf)
+    slope, intercept = one.rescale or (1.0, 0.0)
+    value, limit = (slope * end + intercept for end in one.padding)
+    low, high = min(value, limit), max(value, limit)
+    if one.modality != "CT":
+        return low, high
+    if low < AIR_RANGE_HU[1] < high:
+        # A range from below air into tissue cannot be meant: every voxel of the body would be padding.
+        low = high = value
+    air = AIR_RANGE_HU[0] <= low and high <= AIR_RANGE_HU[1]
+    return (np.inf, -np.inf) if air else (low, high)
+
+
+def _lowest(array: npt.NDArray[Any], places: Sequence[tuple[int, npt.NDArray[np.bool_], float]]) -> float:
+    image = np.ones(array.shape, bool)
+    for k, inside, _ in places:
+        image[k] &= ~inside
+    return float(array[image].min()) if image.any() else 0.0
+
+
+def _joined_to_edge(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The parts of a plane's mask that touch its border."""
+    from scipy.ndimage import label
+
+    parts, _ = label(inside)
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return np.isin(parts, border[border > 0])
+
+
+def _whole_hu(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
+        return array.astype(np.float32)
+    low, high = int(array.min()), int(array.max())
+    return array.astype(np.int16 if low >= -32768 and high <= 32767 else np.int32)

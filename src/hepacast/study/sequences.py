@@ -1,0 +1,89 @@
+"""One patient's image of one sequence: the only way in which the parts of a study find and read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepacast.compute.fingerprint import Fingerprints
+from hepacast.imaging import Volume
+from hepacast.imaging.io import image_files, image_notes, read_volume
+from hepacast.study.context import Context
+
+
+@dataclass(frozen=True)
+class SequenceImage:
+    """Where an image is, which DICOM series of the place it is, and what it must be.
+
+    Parameters
+    ----------
+    name
+        Of the sequence.
+    path
+        File or DICOM folder.
+    series
+        Number, UID or words of the description, where the folder holds several series.
+    modality
+        ``CT`` or ``MR``.
+    """
+
+    name: str
+    path: Path
+    series: str | None
+    modality: str
+
+    def read(self) -> Volume:
+        """The image.
+
+        Raises
+        ------
+        ImageError
+            It cannot be read, or is of another modality.
+        """
+        return read_volume(self.path, series=self.series, modality=self.modality)
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder."""
+        return self.path.exists()
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the image, from its headers alone."""
+        return image_notes(self.path, series=self.series)
+
+    def key(self, prints: Fingerprints) -> list[Any]:
+        """What decides the image: the content of its files and the choice among series."""
+        return [self.name, [prints.of(path) for path in image_files(self.path)], self.series, self.modality]
+
+
+def measured_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:
+    """A patient's image as stages measure it (preprocessed, for MR); by default the one on which masks are drawn."""
+    images = context.study.images
+    assert images is not None
+    name = sequence or images.reference
+    if images.preprocessing is None:
+        return raw_image(context, patient, name)
+    from hepacast.study.stages.preprocessing import preprocessed_path
+
+    return SequenceImage(name, preprocessed_path(context, patient, name), None, images.sequences[name].modality)
+
+
+def raw_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:
+    """A patient's image as the study file names it; by default the one on which masks are drawn."""
+    images = context.study.images
+    assert images is not None
+    name = sequence or images.reference
+    rule = images.sequences[name]
+    return SequenceImage(name, context.path(rule.path, patient=patient), rule.series, rule.modality)
+
+
+def raw_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:
+    """A patient's image of every sequence, as the study file names them."""
+    assert context.study.images is not None
+    return tuple(raw_image(context, patient, name) for name in context.study.images.sequences)
+
+
+def measured_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:
+    """A patient's image of every sequence, as stages measure them."""
+    assert context.study.images is not None
+    return tuple(measured_image(context, patient, name) for name in context.study.images.sequences)
