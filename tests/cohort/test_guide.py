@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 import hepacast.cohort
+import hepacast.study.stages
 from hepacast.cohort import OUTCOME_DEFINITIONS, known_quantities
 from hepacast.cohort.scores import SCORES
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide" / "cohort.md"
-SOURCES = Path(hepacast.cohort.__file__).parent
+STAGES = Path(hepacast.study.stages.__file__).parent
+SOURCES = [*Path(hepacast.cohort.__file__).parent.rglob("*.py"), STAGES / "judging.py", STAGES / "selection.py"]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def codes_in_source():
     found = set()
     call = re.compile(r'(?:Finding|\.add|\.finding)\(\s*(?:"(?:error|warning|note)"|severity),?\s*"([a-z-]+)"')
     chosen = re.compile(r'Finding\("note" if .*? else "warning", "([a-z-]+)"')
-    for path in SOURCES.rglob("*.py"):
+    for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         found |= set(call.findall(text)) | set(chosen.findall(text))
     return found

@@ -8,6 +8,7 @@ from hepacast.cohort.design_checks import (
     check_identity,
     check_predictors,
     check_sample_size,
+    check_unseen_levels,
     count_parameters,
 )
 from hepacast.cohort.findings import Finding, accept, sort_findings
@@ -22,6 +23,7 @@ __all__ = [
     "check_identity",
     "check_predictors",
     "check_sample_size",
+    "check_unseen_levels",
     "count_parameters",
     "blank_impossible",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -239,6 +239,43 @@ def _twins(table: ClinicalTable, names: Sequence[str]) -> list[Finding]:
         message = f"the column says the same as {numeric[first]!r} (correlation of 1 in {n} patients)"
         findings.append(Finding("warning", "same-as-other", message, column=numeric[second]))
     return findings
+
+
+def check_unseen_levels(
+    training: ClinicalTable, others: Mapping[str, ClinicalTable], candidates: Sequence[str]
+) -> list[Finding]:
+    """Levels of candidates that patients elsewhere have and no patient of the training set.
+
+    Parameters
+    ----------
+    training
+        The patients on whom the models are fitted.
+    others
+        Patients of other sets and cohorts, by what to call them (``validation set``).
+    candidates
+        Names of the candidates.
+    """
+    findings = []
+    for name in candidates:
+        spec = training.spec(name)
+        if spec.kind not in ("binary", "categorical"):
+            continue
+        known = set(training.frame[name].dropna())
+        for other, table in others.items():
+            counts = table.frame[name].value_counts()
+            findings += [_unseen(spec, level, other, int(n)) for level, n in counts.items() if level not in known]
+    return findings
+
+
+def _unseen(spec: ColumnSpec, value: object, where: str, n: int) -> Finding:
+    level = spec.level_names[int(float(str(value)))] if spec.kind == "binary" else str(value)
+    message = (
+        f"the level {level!r} occurs in {n} patient{'s' if n != 1 else ''} of the {where} and in none of the "
+        "training set: the models have no coefficient for it and take these patients as missing, filled with the most "
+        f"frequent level. Join it with another level (cohort.columns.{spec.name}.levels), leave these patients out "
+        "(cohort.exclude), or take the column out of the candidates"
+    )
+    return Finding("warning", "level-not-in-training", message, column=spec.name)
 
 
 def count_parameters(table: ClinicalTable, candidates: Sequence[str] | None = None) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hepacast.cohort.columns import levels_meant, word_key
-from hepacast.cohort.numbers import parse_number
+from hepacast.cohort.columns import BINARY_WORDS, levels_meant, word_key
+from hepacast.cohort.numbers import is_missing_word, parse_number
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import StudyFileError
 
@@ -20,6 +20,7 @@ def find_excluded(
     above: float | None = None,
     below: float | None = None,
     missing: bool = False,
+    filled: bool = False,
 ) -> list[str]:
     """Patients whom a rule leaves out; a missing value is left out by ``missing=True`` only.
 
@@ -35,18 +36,27 @@ def find_excluded(
         Leave out values above or below, in the column's unit.
     missing
         Leave out patients without a value.
+    filled
+        Leave out patients with any value: in a column of remarks, whoever has one. A blank, and a word for "no value"
+        (``-``, ``n/a``), is none.
 
     Raises
     ------
     StudyFileError
         No rule is given, or a limit is asked of a column that holds no numbers.
     """
-    if equals is None and above is None and below is None and not missing:
-        raise StudyFileError(f"The exclusion by {column!r} has no rule.", expected="equals, above, below or missing")
+    if equals is None and above is None and below is None and not (missing or filled):
+        raise StudyFileError(
+            f"The exclusion by {column!r} has no rule.", expected="equals, above, below, missing or filled"
+        )
     values = table.values(column)
     out = pd.Series(False, index=values.index)
+    raw = column not in table.frame.columns
+    empty = values.map(lambda value: pd.isna(value) or (raw and is_missing_word(value))).astype(bool)
     if missing:
-        out |= values.isna()
+        out |= empty
+    if filled:
+        out |= ~empty
     if equals is not None:
         listed = list(equals) if isinstance(equals, list | tuple | set) else [equals]
         words, keys = _as_words(table, column, values), _keys(table, column, listed)
@@ -58,6 +68,20 @@ def find_excluded(
         if below is not None:
             out |= numbers < below
     return [str(patient) for patient in values.index[out.to_numpy(dtype=bool)]]
+
+
+def remarks_that_say_no(table: ClinicalTable, column: str) -> list[str]:
+    """Patients whose remark is only a word for no (``none``, ``keine``, ``无``): hardly meant as a remark."""
+    if column in table.frame.columns:
+        return []
+    values = table.values(column)
+    return [str(patient) for patient, value in values.items() if not pd.isna(value) and word_key(value) in _NO_REMARK]
+
+
+#: Words for no of a column of yes and no, and those for "nothing" in a column of remarks.
+_NO_REMARK = frozenset(
+    {*BINARY_WORDS[0], "none", "nil", "nothing", "keine", "keiner", "keines", "ohne", "o.b.", "无特殊"}
+)
 
 
 def _keys(table: ClinicalTable, column: str, words: Sequence[object]) -> set[str]:

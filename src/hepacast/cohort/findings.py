@@ -79,11 +79,16 @@ def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
+#: Remarks that differ from row to row but have one cause; the first one shows what it is.
+_SUMMED = frozenset({"sheets-disagree", "duplicate-id"})
+
+
 def condense(findings: Iterable[Finding], limit: int = 5) -> list[Finding]:
     """Put equal remarks on many cells of one column into one, which names the first patients."""
     groups: dict[tuple[str, str, str, str | None], list[Finding]] = {}
     for item in findings:
-        groups.setdefault((item.severity, item.code, item.message, item.column), []).append(item)
+        text = "" if item.code in _SUMMED else item.message
+        groups.setdefault((item.severity, item.code, text, item.column), []).append(item)
     kept = []
     for items in groups.values():
         if len(items) <= limit:
@@ -118,7 +123,7 @@ def raise_on_errors(findings: Iterable[Finding], *, kind: type[HepacastError] = 
     HepacastError
         Of the class `kind` (default `TableError`).
     """
-    errors = [item for item in sort_findings(findings) if item.severity == "error"]
+    errors = [item for item in sort_findings(condense(findings)) if item.severity == "error"]
     if not errors:
         return
     lines = [str(item) for item in errors[:SHOWN]]

@@ -180,7 +180,7 @@ def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
                 Finding(
                     "error",
                     "duplicate-id",
-                    f"the patient is already in row {first} ({what}); keep one row per patient",
+                    f"a duplicate identifier: the patient is already in row {first} ({what}); keep one row per patient",
                     patient,
                     row,
                     header,
@@ -228,8 +228,9 @@ def _disagreement(header: str, patient: str, first: Cell, second: Cell) -> Findi
     return Finding(
         "error",
         "sheets-disagree",
-        f"sheet {first.sheet} (row {first.row}) says {first.value!r}, sheet {second.sheet} says {second.value!r}; "
-        "correct one, or name the sheet of this column in the study file",
+        f"two sheets disagree: {first.sheet} (row {first.row}) says {first.value!r}, {second.sheet} says "
+        f"{second.value!r}; correct one, or name the sheet of this column in the study file (different patients of two "
+        "centers need different identifiers)",
         patient,
         second.row,
         header,

@@ -280,6 +280,31 @@ class SurvivalOutcome:
 Outcome = BinaryOutcome | SurvivalOutcome
 
 
+def check_horizons(outcome: SurvivalOutcome, times: Iterable[float]) -> list[OutcomeError]:
+    """One error for each horizon at which these patients, of the training set, tell nothing.
+
+    Parameters
+    ----------
+    outcome
+        Follow-up of the patients on whom the models are fitted.
+    times
+        Horizons in the unit of the outcome; each must lie between the first event and the longest follow-up.
+    """
+    events = outcome.time[outcome.event == 1]
+    first, last = float(events.min()), float(outcome.time.max())
+    return [
+        OutcomeError(
+            f"Nothing can be predicted at the horizon {t:g} {outcome.unit}.",
+            expected=f"from the first event, {first:g}, to the longest follow-up, {last:g}",
+            found=f"{int((events <= t).sum())} events by then, {int((outcome.time > t).sum())} patients beyond",
+            where="outcome.horizons",
+            remedy="choose horizons within the follow-up of the training set, in the unit of the time column",
+        )
+        for t in times
+        if t < first or t > last
+    ]
+
+
 def unknown_findings(outcome: Outcome) -> list[Finding]:
     """One warning for each patient whose outcome cannot be told."""
     return [

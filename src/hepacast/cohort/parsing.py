@@ -13,7 +13,7 @@ import pandas as pd
 
 from hepacast.cohort.columns import ColumnSpec, level_words, nearest, word_key
 from hepacast.cohort.dates import DateProblem, parse_date
-from hepacast.cohort.findings import Finding, Severity, condense
+from hepacast.cohort.findings import Finding, Severity
 from hepacast.cohort.joining import Cell
 from hepacast.cohort.numbers import (
     CensoredPolicy,
@@ -102,7 +102,7 @@ def parse_column(
         if spec.kind == "binary":
             codes = {name: float(code) for code, name in enumerate(spec.level_names)}
             series = series.map(codes).astype("float64")
-    return series.rename(spec.name), spec, condense(log.findings)
+    return series.rename(spec.name), spec, log.findings
 
 
 def _without_problems(cells: Mapping[str, Cell], log: _Collector) -> dict[str, Cell]:

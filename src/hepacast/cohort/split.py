@@ -54,14 +54,15 @@ def split_by_column(values: pd.Series, sets: Mapping[str, Sequence[object]]) -> 
             if words.setdefault(key, name) != name:
                 raise StudyFileError(f"The word {word!r} marks both sets, {words[key]!r} and {name!r}.")
     present = {word_key(value) for value in values.dropna()}
-    for key in words:
-        if key not in present:
-            raise StudyFileError(
-                f"No patient has {key!r} in the column that divides the sets.",
-                expected=f"a value of the column {values.name!r}: {', '.join(sorted(present)[:20])}",
-                found=key,
-                remedy=nearest(key, sorted(present)) or None,
-            )
+    absent = [key for key in words if key not in present]
+    if absent:
+        raise StudyFileError(
+            f"No patient has {' or '.join(map(repr, absent))} in the column that divides the sets.",
+            expected=f"a value of the column {values.name!r}: {', '.join(sorted(present)[:20])}",
+            found=", ".join(absent),
+            where="cohort.split",
+            remedy=nearest(absent[0], sorted(present)) or None,
+        )
     placed = {
         str(patient): words[word_key(value)]
         for patient, value in values.items()
@@ -79,19 +80,26 @@ def split_by_list(patients: Iterable[str], sets: Mapping[str, Iterable[str]]) ->
         A listed patient is not in the table, or stands in two lists.
     """
     known = list(patients)
+    cleaned = {name: [clean_id(patient) for patient in listed] for name, listed in sets.items()}
+    strangers = {name: [p for p in listed if p not in set(known)] for name, listed in cleaned.items()}
+    if any(strangers.values()):
+        first = next(listed[0] for listed in strangers.values() if listed)
+        raise TableError(
+            "The list of the "
+            + " and of the ".join(f"{name} set" for name, listed in strangers.items() if listed)
+            + " names patients who are not in the table.",
+            found="; ".join(f"{name}: {name_patients(listed)}" for name, listed in strangers.items() if listed),
+            where="cohort.split",
+            remedy=nearest(first, known) or "check the identifiers, leading zeros included",
+        )
     placed: dict[str, str] = {}
-    for name, listed in sets.items():
-        cleaned = [clean_id(patient) for patient in listed]
-        strangers = [patient for patient in cleaned if patient not in set(known)]
-        if strangers:
-            raise TableError(
-                f"The list of the {name} set names patients who are not in the table.",
-                found=name_patients(strangers),
-                remedy=nearest(strangers[0], known) or "check the identifiers, leading zeros included",
-            )
-        for patient in cleaned:
+    for name, listed in cleaned.items():
+        for patient in listed:
             if placed.setdefault(patient, name) != name:
-                raise TableError(f"Patient {patient} stands in the lists of two sets, {placed[patient]} and {name}.")
+                raise TableError(
+                    f"Patient {patient} stands in the lists of two sets, {placed[patient]} and {name}.",
+                    where="cohort.split",
+                )
     return _series({patient: placed[patient] for patient in known if patient in placed})
 
 
@@ -136,16 +144,20 @@ def check_sets(sets: pd.Series, outcome: Outcome) -> None:
         A set has one class only, or no event.
     """
     events = outcome.values if isinstance(outcome, BinaryOutcome) else outcome.event
+    short = []
     for name in dict.fromkeys(sets):
         members = events.reindex(sets.index[sets == name]).dropna()
         positive = int(members.sum())
         enough = 0 < positive < len(members) if isinstance(outcome, BinaryOutcome) else positive > 0
         if not enough:
-            raise OutcomeError(
-                f"The {name} set cannot be used: its {len(members)} patients have {positive} events.",
-                expected="patients with and without the event in each set",
-                remedy="choose another split, or take one set and judge the model by resampling",
-            )
+            short.append(f"The {name} set cannot be used: its {len(members)} patients have {positive} events.")
+    if short:
+        raise OutcomeError(
+            " ".join(short),
+            expected="patients with and without the event in each set",
+            where="cohort.split",
+            remedy="choose another split, or take one set and judge the model by resampling",
+        )
 
 
 def _rank(seed: int, patient: str) -> str:

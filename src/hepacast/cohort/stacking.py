@@ -30,18 +30,10 @@ def stack_tables(first: ClinicalTable, others: Mapping[str, ClinicalTable]) -> C
         A column has another unit or other levels in one of the tables, or two patients would share an identifier.
     """
     named = {name: _renamed(name, table) for name, table in others.items()}
-    for name, table in named.items():
-        for mine, other in zip(first.specs, table.specs, strict=True):
-            differ = mine.kind == "binary" and mine.level_names != other.level_names
-            more = mine.kind == "categorical" and not set(other.level_names) <= set(mine.level_names)
-            if mine.unit != other.unit or differ or more:
-                raise TableError(
-                    f"The column {mine.name!r} is not the same in all tables.",
-                    expected=f"unit {mine.unit or 'none'}, levels {', '.join(mine.level_names) or 'none'}",
-                    found=f"unit {other.unit or 'none'}, levels {', '.join(other.level_names) or 'none'}",
-                    where=f"table {name} ({other.source[0] if other.source else other.name})",
-                    remedy="state `unit:` and `levels:` of the column in the study file",
-                )
+    lacking = tuple(dict.fromkeys(item for table in (first, *named.values()) for item in table.absent))
+    first = _without(first, lacking)
+    named = {name: _without(table, lacking) for name, table in named.items()}
+    _must_be_alike(first, named)
     tables = [first, *named.values()]
     taken = pd.Index([patient for table in tables for patient in table.patients])
     if not taken.is_unique:
@@ -67,6 +59,35 @@ def stack_tables(first: ClinicalTable, others: Mapping[str, ClinicalTable]) -> C
         raw=pd.concat(raws) if raws else None,
         rows=pd.concat(rows) if rows else None,
     )
+
+
+def _without(table: ClinicalTable, absent: tuple[str, ...]) -> ClinicalTable:
+    """The table without the columns that one of the tables does not have."""
+    specs = tuple(spec for spec in table.specs if spec.name not in absent)
+    return replace(table, frame=table.frame[[spec.name for spec in specs]], specs=specs, absent=absent)
+
+
+def _must_be_alike(first: ClinicalTable, others: Mapping[str, ClinicalTable]) -> None:
+    """Raise a TableError that names every column with another unit or other levels in one of the tables."""
+    unlike = []
+    for name, table in others.items():
+        for mine, other in zip(first.specs, table.specs, strict=True):
+            differ = mine.kind == "binary" and mine.level_names != other.level_names
+            more = mine.kind == "categorical" and not set(other.level_names) <= set(mine.level_names)
+            if mine.unit != other.unit or differ or more:
+                unlike.append(
+                    f"{mine.name}: unit {mine.unit or 'none'}, levels {', '.join(mine.level_names) or 'none'}; "
+                    f"in table {name}: unit {other.unit or 'none'}, levels {', '.join(other.level_names) or 'none'}"
+                )
+    if unlike:
+        one = f"The column {unlike[0].split(':')[0]!r} is" if len(unlike) == 1 else f"{len(unlike)} columns are"
+        raise TableError(
+            f"{one} not the same in all tables.",
+            expected="one unit and the same levels",
+            found="\n    ".join(unlike),
+            where="cohort.stacked",
+            remedy="state `unit:` and `levels:` of the column in the study file",
+        )
 
 
 def _renamed(name: str, table: ClinicalTable) -> ClinicalTable:

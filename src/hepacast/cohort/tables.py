@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from hepacast.cohort.columns import ColumnSpec, nearest
-from hepacast.cohort.findings import Finding, accept, sort_findings
-from hepacast.cohort.headers import find_by_quantity, find_header, split_header
+from hepacast.cohort.findings import Finding, accept, condense, raise_on_errors, sort_findings
+from hepacast.cohort.headers import find_header, split_header
 from hepacast.cohort.infer import infer_columns
 from hepacast.cohort.joining import RawTable, join_sheets
+from hepacast.cohort.matching import match_headers, nearest_headers
 from hepacast.cohort.numbers import CensoredPolicy, guess_decimal
 from hepacast.cohort.parsing import FileDecimal, parse_column
 from hepacast.cohort.quantities import split_unit
@@ -58,6 +59,8 @@ class ClinicalTable:
         All columns of the file as text or numbers, under their headers (for exclusions and splits).
     rows
         Row of each patient as Excel counts.
+    absent
+        Columns of the study that the file does not have (`read_table` with ``absent="report"``).
     """
 
     frame: pd.DataFrame
@@ -66,6 +69,7 @@ class ClinicalTable:
     provenance: TableProvenance = TableProvenance()
     raw: pd.DataFrame | None = None
     rows: pd.Series | None = None
+    absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.frame.index.is_unique:
@@ -102,7 +106,18 @@ class ClinicalTable:
             found = find_header(list(self.raw.columns), [name])
             if len(found) == 1:
                 return self.raw[found[0]]
+            raise self._no_such_column(name)
         return self.frame[self.spec(name).name]
+
+    def _no_such_column(self, name: str) -> TableError:
+        headers = [] if self.raw is None else [str(head) for head in self.raw.columns]
+        near = nearest_headers([name], [*self.frame.columns, *headers])
+        return TableError(
+            f"The table has no column {name!r}.",
+            expected="a column of the study (" + ", ".join(self.frame.columns) + ") or a header of the file",
+            found=", ".join(headers[:40]),
+            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
+        )
 
     def row_of(self, patient: str) -> int | None:
         """The patient's row as Excel counts, when known."""
@@ -171,6 +186,7 @@ def read_table(
     header_row: int | Literal["auto"] = "auto",
     decimal: Literal["auto", ".", ","] = "auto",
     censored: CensoredPolicy = "half",
+    absent: Literal["raise", "report"] = "raise",
 ) -> ClinicalTable:
     """Read a clinical table from CSV, Excel or Parquet.
 
@@ -192,6 +208,9 @@ def read_table(
         can be read in two ways.
     censored
         What ``<0.8`` and ``>1000`` become: ``half`` (0.4; 1000), ``limit`` (0.8; 1000) or ``missing``.
+    absent
+        A column without a clear header: ``raise`` one error that lists all of them, or ``report`` each as an error
+        finding and read the others; then remarks on cells are not put together either.
 
     Returns
     -------
@@ -202,31 +221,27 @@ def read_table(
     Raises
     ------
     TableError
-        The file, a sheet, the ID column or a column is missing, or a header is not clear.
+        The file, a sheet, the ID column or a column is missing, or a header is not clear or stands twice.
     """
     path = Path(path)
     sheets = read_sheets(path, id_column=id_column, header_row=None if header_row == "auto" else header_row)
     raw, findings = join_sheets(sheets, id_column=id_column, sheet=sheet)
     specs = list(columns) if columns is not None else infer_columns(raw)
     _check_names(specs)
-    headers = {spec.name: _header_of(spec, raw) for spec in specs}
+    headers, unmatched = match_headers(specs, raw)
+    if absent == "raise":
+        raise_on_errors(unmatched, where=path.name)
+    findings += unmatched
+    lacking = tuple(spec.name for spec in specs if spec.name not in headers)
+    specs = [spec for spec in specs if spec.name in headers]
     file_decimal = _file_decimal(raw, [headers[spec.name] for spec in specs if spec.kind == "numeric"])
     values: dict[str, pd.Series] = {}
     resolved: list[ColumnSpec] = []
     for spec in specs:
-        header = headers[spec.name]
-        cells, remarks = raw.collect(header, spec.sheet)
-        series, spec, more = parse_column(
-            spec,
-            cells,
-            header_unit=raw.unit_below(header) or split_header(header)[1],
-            decimal=decimal,
-            file_decimal=file_decimal,
-            censored=censored,
-        )
+        series, spec, remarks = _parse(raw, spec, headers[spec.name], decimal, file_decimal, censored)
         values[spec.name] = series.reindex(list(raw.patients))
         resolved.append(spec)
-        findings += remarks + more
+        findings += remarks
     rows = pd.Series({patient: raw.row_of(patient) for patient in raw.patients}, dtype="Int64", name="row")
     used = set(headers.values())
     provenance = TableProvenance(
@@ -242,8 +257,25 @@ def read_table(
         unused=tuple(head for head in raw.headers if head not in used),
     )
     frame = pd.DataFrame(values, index=pd.Index(list(raw.patients), name="patient", dtype=object))
-    table = ClinicalTable(frame, tuple(resolved), (), provenance, _raw_frame(raw), rows)
-    return table.with_findings(findings)
+    table = ClinicalTable(frame, tuple(resolved), (), provenance, _raw_frame(raw), rows, lacking)
+    # Equal remarks on many cells are put together for a reader; who judges goes on patient by patient.
+    return table.with_findings(condense(findings) if absent == "raise" else findings)
+
+
+def _parse(
+    raw: RawTable,
+    spec: ColumnSpec,
+    header: str,
+    decimal: Literal["auto", ".", ","],
+    file_decimal: FileDecimal,
+    censored: CensoredPolicy,
+) -> tuple[pd.Series, ColumnSpec, list[Finding]]:
+    cells, findings = raw.collect(header, spec.sheet)
+    unit = raw.unit_below(header) or split_header(header)[1]
+    series, spec, more = parse_column(
+        spec, cells, header_unit=unit, decimal=decimal, file_decimal=file_decimal, censored=censored
+    )
+    return series, spec, findings + more
 
 
 def _check_names(specs: Sequence[ColumnSpec]) -> None:
@@ -251,46 +283,6 @@ def _check_names(specs: Sequence[ColumnSpec]) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise StudyFileError(f"The column {double[0]!r} is described twice.", remedy="give each column its own name")
-
-
-def _header_of(spec: ColumnSpec, raw: RawTable) -> str:
-    """The header that a column means.
-
-    Raises
-    ------
-    TableError
-        None or several fit.
-    """
-    headers = raw.headers
-    if spec.sheet:
-        own = [item for item in raw.sheets if item.name == spec.sheet]
-        if not own:
-            names = [item.name for item in raw.sheets]
-            raise TableError(
-                f"The sheet {spec.sheet!r} of the column {spec.name!r} was not read.",
-                found=", ".join(names),
-                remedy=nearest(spec.sheet, names) or None,
-            )
-        headers = [head for head in headers if head in own[0].headers]
-    found = find_header(headers, spec.source or (spec.name, spec.label))
-    if not found and not spec.source and spec.quantity:
-        found = find_by_quantity(headers, spec.quantity)
-    if len(found) == 1:
-        return found[0]
-    wanted = " or ".join(repr(text) for text in (spec.source or (spec.name,)))
-    if found:
-        raise TableError(
-            f"Several headers may be the column {spec.name!r}.",
-            expected=f"one header for {wanted}",
-            found=", ".join(repr(head) for head in found),
-            remedy="write the exact header as `column:` in the study file",
-        )
-    raise TableError(
-        f"The column {spec.name!r} was not found in the table.",
-        expected=f"a header {wanted}",
-        found=", ".join(repr(head) for head in headers[:40]) + (" ..." if len(headers) > 40 else ""),
-        remedy=nearest((spec.source or (spec.name,))[0], headers) or "write the header as `column:` in the study file",
-    )
 
 
 def _file_decimal(raw: RawTable, headers: Sequence[str]) -> FileDecimal:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepacast.cohort import Cohort, Finding
+from hepacast.cohort import Finding
 from hepacast.cohort.findings import condense
 from hepacast.compute.executor import map_items
 from hepacast.compute.progress import Reporter
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
+from hepacast.study.load import key_lines
 from hepacast.study.preflight import find_problems
 from hepacast.study.schema import Study
+from hepacast.study.stages.judging import Judgement, judge_cohort
 
 if TYPE_CHECKING:
     from hepacast.study.plausible_images import JudgedPatient
@@ -30,6 +33,7 @@ class CheckResult:
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     volumes: list[dict[str, Any]] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)
 
     @property
     def has_errors(self) -> bool:
@@ -47,7 +51,9 @@ class CheckResult:
         for part, item in sorted(self.findings, key=lambda pair: order[pair[1].severity]):
             place = [f"row {item.row}" if item.row else "", item.patient or "", item.column or ""]
             where = ", ".join(word for word in place if word)
-            lines.append(f"  {_MARKS[item.severity]:8} {part}{': ' + where if where else ''}: {item.message}")
+            code = "" if item.code in ("cannot-run", "image") else f" [{item.code}]"
+            text = f"  {_MARKS[item.severity]:8} {part}{code}{': ' + where if where else ''}: {item.message}"
+            lines.append(text + self._place_in_study(item))
         errors = sum(item.severity == "error" for _, item in self.findings)
         lines.append("")
         lines.append(
@@ -56,6 +62,59 @@ class CheckResult:
             else "Ready to run."
         )
         return "\n".join(lines)
+
+    def _place_in_study(self, item: Finding) -> str:
+        """The key of the study file to change, with its line."""
+        if item.severity == "note":
+            return ""
+        key = _KEYS.get(item.code, "")
+        if item.column in self.study.cohort.columns and not key.startswith(("cohort.", "modelling.")):
+            key = f"cohort.columns.{item.column}" + (f".{key}" if key else "")
+        elif "." not in key:
+            return ""
+        known = key
+        while known and known not in self.lines:
+            known = known.rpartition(".")[0]
+        line = f", line {self.lines[known]}" if known else ""
+        return f" [study file: {key}{line}]"
+
+
+#: Where in the study file a finding is put right: a key of the column, or a whole path.
+_KEYS = {
+    "missing-column": "column",
+    "unclear-column": "column",
+    "all-missing": "column",
+    "unit-conflict": "unit",
+    "wrong-unit": "unit",
+    "unit-mix-up": "unit",
+    "unit-not-stated": "unit",
+    "impossible-value": "plausible",
+    "coded-values": "kind",
+    "not-a-number": "kind",
+    "date-in-number": "kind",
+    "not-a-date": "date_format",
+    "unknown-level": "levels",
+    "level-not-in-training": "levels",
+    "sheets-disagree": "sheet",
+    "ambiguous-number": "cohort.decimal",
+    "mixed-decimal": "cohort.decimal",
+    "dates-out-of-order": "cohort.date_order",
+    "duplicate-id": "cohort.id",
+    "missing-id": "cohort.id",
+    "similar-id": "cohort.id",
+    "identifier": "modelling.candidates",
+    "identifier-like": "modelling.candidates",
+    "date-as-predictor": "modelling.candidates",
+    "outcome-as-predictor": "modelling.candidates",
+    "after-event": "modelling.candidates",
+    "after-event-name": "after_event",
+    "perfect-predictor": "modelling.candidates",
+    "leak-suspected": "modelling.candidates",
+    "same-as-other": "modelling.candidates",
+    "fewer-events-than-variables": "modelling.candidates",
+    "events-per-variable": "modelling.candidates",
+    "empty-set": "cohort.split",
+}
 
 
 def check_study(
@@ -69,29 +128,29 @@ def check_study(
         The study file itself cannot be read (all its mistakes are listed).
     """
     context = make_context(study_file, data=data, reporter=reporter)
-    result = CheckResult(context.study)
-    cohort = _check_cohort(context, result)
+    result = CheckResult(context.study, lines=key_lines(study_file))
+    seen = judge_cohort(context)
+    _tell(seen, result)
     _check_settings(context, result)
-    if cohort is not None and context.study.images is not None:
-        _check_images(context, cohort, result)
+    if seen.patients and context.study.images is not None:
+        _check_images(context, seen.cohort.patients if seen.cohort is not None else seen.patients, result)
     return result
 
 
-def _check_cohort(context: Context, result: CheckResult) -> Cohort | None:
-    from hepacast.study.stages.cohort import build_cohort
-
-    try:
-        cohort = build_cohort(context, strict=False)
-    except HepacastError as error:
-        result.add_error("cohort", error)
-        return None
-    result.findings += [("table", item) for item in condense(cohort.findings)]
-    flow = cohort.flow
+def _tell(seen: Judgement, result: CheckResult) -> None:
+    result.findings += [("table", item) for item in condense(dict.fromkeys(seen.findings))]
+    for part, error in seen.errors:
+        result.add_error(part, error)
+    if seen.cohort is None:
+        if seen.table is not None:
+            result.facts.append(f"{len(seen.table.patients)} patients in the table")
+            result.facts += [f"left out: {n} ({reason})" for reason, n in Counter(seen.left_out.values()).items()]
+        return
+    flow = seen.cohort.flow
     result.facts.append(f"{len(flow.reviewed)} patients in the table, {len(flow.included)} in the study")
     result.facts += [f"left out: {len(step.patients)} ({step.reason})" for step in flow.excluded if step.patients]
     counts = dict(flow.events)
     result.facts += [f"{name} set: {len(patients)} patients, {counts[name]} events" for name, patients in flow.sets]
-    return cohort
 
 
 def _check_settings(context: Context, result: CheckResult) -> None:
@@ -106,10 +165,10 @@ def _check_settings(context: Context, result: CheckResult) -> None:
         result.facts.append(f"{n} radiomics features a patient")
 
 
-def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None:
+def _check_images(context: Context, patients: list[str], result: CheckResult) -> None:
     from hepacast.study.stages.same_files import shared_files
 
-    jobs = [(context, patient) for patient in cohort.patients]
+    jobs = [(context, patient) for patient in patients]
     judged: list[JudgedPatient] = []
     with context.reporter.track("images") as progress:
         for patient, problem, found in map_items(_check_patient, jobs, workers=1, progress=progress):
@@ -117,7 +176,7 @@ def _check_images(context: Context, cohort: Cohort, result: CheckResult) -> None
                 result.findings.append(("images", Finding("error", "image", problem, patient)))
             if found is not None:
                 judged.append(found)
-    for patient, error in shared_files(context, cohort.patients).items():
+    for patient, error in shared_files(context, patients).items():
         result.findings.append(("images", Finding("error", "image", str(error).replace("\n", "\n      "), patient)))
     _add_plausibility(context, judged, result)
 

@@ -30,7 +30,7 @@ class Context:
     out
         Results folder.
     data
-        Folder that ``{data}`` stands for in paths.
+        Folder that ``{data}`` stands for in paths, absolute.
     workers
         Processes; 0 = one a core.
     reporter
@@ -113,4 +113,6 @@ def make_context(
         )
     if data is None:
         data = (os.environ if environment is None else environment).get("HEPACAST_DATA") or None
-    return Context(study, base, where, Path(data) if data else None, workers, reporter or SilentReporter())
+    # As every path that is typed, it starts at the working folder; paths of the study file start at the study file.
+    folder = Path(data).expanduser().absolute() if data else None
+    return Context(study, base, where, folder, workers, reporter or SilentReporter())

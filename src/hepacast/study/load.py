@@ -42,6 +42,17 @@ def load_study(path: str | Path) -> Study:
     return parse_study(text, where=str(path))
 
 
+def key_lines(path: str | Path) -> dict[str, int]:
+    """The line of every key of a study file that `load_study` reads, by its dotted name."""
+    path = Path(path)
+    text = (path / "study.yaml" if path.is_dir() else path).read_text(encoding="utf-8-sig")
+    lines: dict[_Location, int] = {}
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is not None:
+        _collect_lines(node, (), lines)
+    return {".".join(map(str, place)): line for place, line in lines.items() if place}
+
+
 def parse_study(text: str, *, where: str = "study file") -> Study:
     """Check the text of a study file; see `load_study`."""
     try:

@@ -1,6 +1,6 @@
 """What can be known to be wrong before any image is read: settings, VOIs, chain, second reader, missing packages.
 
-`hepacast check` lists all of it; `hepacast run` stops at the first, before the long stages and not after them.
+`hepacast check` lists all of it and `hepacast run` refuses it, before the long stages and not after them.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from hepacast.compute.optional import require
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.imaging.voi import VoiExpression
 from hepacast.study.context import Context
+from hepacast.study.stages.judging import judge_cohort
 
 
 def preflight(context: Context) -> None:
-    """Stop at the first thing that is wrong with the settings.
+    """Refuse a study that `hepacast check` finds wrong, by the same judgement (but for the content of images).
 
     Raises
     ------
     HepacastError
-        What is wrong.
+        What is wrong; all of it, where it is more than one thing.
     """
-    for problem in find_problems(context):
-        raise problem
+    seen = judge_cohort(context)
+    seen.errors += [("settings", problem) for problem in find_problems(context)]
+    seen.raise_errors(where=context.study.cohort.table)
 
 
 def find_problems(context: Context) -> list[HepacastError]:

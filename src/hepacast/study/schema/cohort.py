@@ -45,11 +45,12 @@ class Exclusion(Part):
     above: float | None = option(None, "leave out values above this")
     below: float | None = option(None, "leave out values below this")
     missing: bool = option(False, "leave out patients without a value")
+    filled: bool = option(False, "leave out patients with any value at all: anything written in a column of remarks")
 
     @model_validator(mode="after")
     def _has_a_rule(self) -> Exclusion:
-        if self.equals is None and self.above is None and self.below is None and not self.missing:
-            raise ValueError("an exclusion needs one of: equals, above, below, missing: true")
+        if self.equals is None and self.above is None and self.below is None and not (self.missing or self.filled):
+            raise ValueError("an exclusion needs one of: equals, above, below, missing: true, filled: true")
         return self
 
 

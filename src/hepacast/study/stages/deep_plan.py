@@ -7,7 +7,7 @@ from hepacast.compute.hashing import hash_value
 from hepacast.deep.cost import step_seconds, training_bytes
 from hepacast.study.context import Context
 from hepacast.study.plan import Cost
-from hepacast.study.stages.cohort import load_table
+from hepacast.study.stages.clinical import load_table
 from hepacast.study.stages.deep_inputs import deep_of
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hepacast.cohort import ColumnSpec, SurvivalOutcome, derive_outcome, read_table
+from hepacast.cohort.checks import blank_impossible, check_values
+from hepacast.cohort.findings import accept, raise_on_errors
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.files import read_json, write_json
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
@@ -17,7 +19,7 @@ from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.time_dependent import auc_at
 from hepacast.study.context import Context
 from hepacast.study.schema import FurtherCohort
-from hepacast.study.stages.cohort import column_specs
+from hepacast.study.stages.clinical import column_specs
 
 TIME, EVENT = "follow_up_time", "follow_up_event"
 FILE = "further.json"
@@ -41,7 +43,7 @@ def read_further(context: Context) -> list[FurtherTable]:
     StudyFileError
         Masks are not given: the patients cannot be measured.
     TableError
-        A table cannot be read, or shares a patient with the study or another cohort.
+        A table cannot be read, has errors, or shares a patient with the study or another cohort.
     """
     study = context.study
     if study.further and study.images is not None and study.images.segmentation.source != "given":
@@ -51,9 +53,7 @@ def read_further(context: Context) -> list[FurtherTable]:
             found=study.images.segmentation.source,
             remedy="segment their images first (hepacast segment) and give the masks",
         )
-    after = {name for name, column in study.cohort.columns.items() if column.after_event}
-    own = [spec for spec in column_specs(context) if spec.name not in after and not spec.after_event]
-    tables = [_read_one(context, name, rules, own) for name, rules in study.further.items()]
+    tables = [read_further_cohort(context, name) for name in study.further]
     seen: dict[str, str] = {}
     for item in tables:
         for patient in item.table.patients:
@@ -65,7 +65,19 @@ def read_further(context: Context) -> list[FurtherTable]:
     return tables
 
 
-def _read_one(context: Context, name: str, rules: FurtherCohort, own: list[ColumnSpec]) -> FurtherTable:
+def read_further_cohort(context: Context, name: str) -> FurtherTable:
+    """One further cohort, its cells judged as those of the study's own table.
+
+    Raises
+    ------
+    TableError
+        The table cannot be read, or has errors.
+    OutcomeError
+        The follow-up cannot be used.
+    """
+    rules = context.study.further[name]
+    after = {name for name, column in context.study.cohort.columns.items() if column.after_event}
+    own = [spec for spec in column_specs(context) if spec.name not in after and not spec.after_event]
     more = [
         ColumnSpec(TIME, (rules.time,), quantity="none", after_event=True, role="outcome"),
         ColumnSpec(EVENT, (rules.event,), kind="categorical", after_event=True, role="outcome"),
@@ -76,6 +88,10 @@ def _read_one(context: Context, name: str, rules: FurtherCohort, own: list[Colum
         censored=cohort.below_detection,
     )  # fmt: skip
     table = table.select(sorted(table.patients))
+    findings = list(accept([*table.findings, *check_values(table)], {spec.name: spec.accept for spec in table.specs}))
+    if cohort.findings == "report":
+        table, findings = blank_impossible(table, findings)
+    raise_on_errors(findings, where=f"further.{name}: {rules.table}")
     outcome = derive_outcome(
         table, "survival", {"time": TIME, "event": EVENT}, name=rules.name, unit=rules.unit,
         event_values=rules.event_values,

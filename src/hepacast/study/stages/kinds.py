@@ -45,7 +45,7 @@ def _cohort_inputs(context: Context) -> dict[str, str]:
 
 
 def _image_files(context: Context) -> list[tuple[str, str, Path]]:
-    from hepacast.study.stages.cohort import load_table
+    from hepacast.study.stages.clinical import load_table
 
     images = context.study.images
     assert images is not None

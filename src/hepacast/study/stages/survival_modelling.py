@@ -11,9 +11,10 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from hepacast.cohort import Cohort, SurvivalOutcome
+from hepacast.cohort.outcome import check_horizons
 from hepacast.compute.files import atomic_path, read_json, write_json
 from hepacast.compute.seeds import derive_seed, rng
-from hepacast.errors import ModelError, OutcomeError
+from hepacast.errors import ModelError
 from hepacast.modelling.cox_radscore import CoxRadscore
 from hepacast.modelling.cox_selectors import cox_filter_steps
 from hepacast.modelling.grammar import ChainSpec
@@ -81,29 +82,9 @@ def load_survival(context: Context) -> SurvivalAnalysis:
         predictors,
         Words({spec.name: spec for spec in cohort.table.specs}),
     )
-    check_horizons(context, analysis)
+    for problem in check_horizons(cohort.outcome.select(cohort.members("training")), context.study.outcome.times):
+        raise problem
     return analysis
-
-
-def check_horizons(context: Context, analysis: SurvivalAnalysis) -> None:
-    """Refuse horizons at which the training patients tell nothing.
-
-    Raises
-    ------
-    OutcomeError
-        Before the first event, or after the last follow-up.
-    """
-    _, outcome = analysis.part("training")
-    events = outcome[outcome[:, 1] == 1, 0]
-    for t in context.study.outcome.times:
-        if t < events.min() or t > outcome[:, 0].max():
-            raise OutcomeError(
-                f"Nothing can be predicted at the horizon {t:g} {analysis.outcome.unit}.",
-                expected=f"from the first event, {events.min():g}, to the longest follow-up, {outcome[:, 0].max():g}",
-                found=f"{int((events <= t).sum())} events by then, {int((outcome[:, 0] > t).sum())} patients beyond",
-                where="outcome.horizons",
-                remedy="choose horizons within the follow-up of the training set, in the unit of the time column",
-            )
 
 
 def make_survival_models(context: Context, analysis: SurvivalAnalysis) -> SurvivalModels:

@@ -1,0 +1,133 @@
+"""The clinical table as the study file describes it: its columns, read and typed, tables of several sources stacked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hepacast.cohort import ColumnSpec, read_table
+from hepacast.cohort.stacking import stack_tables
+from hepacast.cohort.tables import ClinicalTable
+from hepacast.errors import HepacastError, StudyFileError
+from hepacast.study.context import Context
+from hepacast.study.schema import Column
+
+
+def column_specs(context: Context) -> list[ColumnSpec]:
+    """The study's columns as the cohort room describes them.
+
+    Raises
+    ------
+    StudyFileError
+        A candidate is no column of the study, or is known only after the event or is part of the outcome; or a
+        column is not described well.
+    """
+    for problem in candidate_problems(context):
+        raise problem
+    specs, problems = describe_columns(context)
+    for wrong in problems.values():
+        raise wrong
+    return specs
+
+
+def candidate_problems(context: Context) -> list[StudyFileError]:
+    """One error for each candidate that is no column of the study, or would let the model see the outcome."""
+    columns, parts = context.study.cohort.columns, outcome_parts(context)
+    problems = []
+    for name in context.study.modelling.candidates:
+        if name not in columns:
+            problems.append(
+                StudyFileError(
+                    f"The candidate {name!r} is no column of the study.",
+                    expected="a name under cohort.columns: " + ", ".join(columns),
+                    where="modelling.candidates",
+                )
+            )
+        elif name in parts or columns[name].after_event:
+            problems.append(
+                StudyFileError(
+                    f"The candidate {name!r} would let the model see the outcome.",
+                    expected="predictors that are known before the event",
+                    found="it is part of the outcome" if name in parts else "it is marked after_event",
+                    where="modelling.candidates",
+                    remedy="take it out of the candidates",
+                )
+            )
+    return problems
+
+
+def outcome_parts(context: Context) -> set[str]:
+    """The study's columns that the outcome is made of."""
+    outcome = context.study.outcome
+    parts = set(outcome.columns.values())
+    if outcome.column in context.study.cohort.columns:
+        parts.add(str(outcome.column))
+    return parts
+
+
+def describe_columns(context: Context) -> tuple[list[ColumnSpec], dict[str, HepacastError]]:
+    """The study's columns that are described well, and what is wrong with the description of the others."""
+    parts, candidates = outcome_parts(context), set(context.study.modelling.candidates)
+    specs: list[ColumnSpec] = []
+    problems: dict[str, HepacastError] = {}
+    for name, column in context.study.cohort.columns.items():
+        try:
+            specs.append(_spec(name, column, name in candidates, name in parts))
+        except HepacastError as error:
+            problems[name] = error
+    return specs, problems
+
+
+def _spec(name: str, column: Column, candidate: bool, outcome: bool) -> ColumnSpec:
+    source = [column.column] if isinstance(column.column, str) else list(column.column or ())
+    role = "candidate" if candidate else "outcome" if outcome else "covariate"
+    return ColumnSpec(
+        name=name,
+        source=tuple(source) or (name,),
+        kind=column.kind,
+        label=column.label or "",
+        quantity=column.quantity or "",
+        unit=column.unit or "",
+        source_unit=column.unit or "",
+        levels={level: tuple(str(word) for word in words) for level, words in (column.levels or {}).items()},
+        plausible=column.plausible,
+        role=role,  # type: ignore[arg-type]
+        after_event=column.after_event or outcome,
+        sheet=column.sheet or "",
+        date_format=column.date_format or "",
+        accept=tuple(column.accept),
+    )
+
+
+def load_table(context: Context, *, absent: Literal["raise", "report"] = "raise") -> ClinicalTable:
+    """Read the clinical table as the study file describes it, patients in the order of their identifiers.
+
+    The order of the table's rows is chance; sums of the same numbers in another order differ in their last digits.
+
+    Parameters
+    ----------
+    absent
+        Whether columns without a header raise, or are reported beside everything else that is found.
+
+    Raises
+    ------
+    TableError
+        The table cannot be read.
+    """
+    cohort = context.study.cohort
+    specs = column_specs(context) if absent == "raise" else describe_columns(context)[0]
+
+    def read(path: str) -> ClinicalTable:
+        return read_table(
+            context.path(path),
+            id_column=cohort.id,
+            columns=specs,
+            sheet=cohort.sheet,
+            decimal=cohort.decimal,
+            censored=cohort.below_detection,
+            absent=absent,
+        )
+
+    table = read(cohort.table)
+    if cohort.stacked:
+        table = stack_tables(table, {name: read(path) for name, path in cohort.stacked.items()})
+    return table.select(sorted(table.patients))

@@ -1,0 +1,191 @@
+"""Who of the table is in the study and in which set, and what is predicted, as the study file says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from hepacast.cohort import (
+    Finding,
+    Outcome,
+    SurvivalOutcome,
+    derive_outcome,
+    find_excluded,
+    read_patient_list,
+    split_at_random,
+    split_by_column,
+    split_by_list,
+)
+from hepacast.cohort.exclusions import remarks_that_say_no
+from hepacast.cohort.tables import ClinicalTable
+from hepacast.compute.seeds import derive_seed
+from hepacast.errors import StudyFileError, TableError
+from hepacast.study.context import Context
+from hepacast.study.schema import Exclusion, SplitAtRandom, SplitByColumn, SplitByList
+from hepacast.study.stages.feature_table import read_feature_table
+
+#: Does a step and gives its answer, or None when it failed (and keeps why).
+Attempt = Callable[[Callable[[], Any]], Any]
+
+
+def outcome_of(context: Context, table: ClinicalTable) -> Outcome:
+    item = context.study.outcome
+    columns, options = dict(item.columns), dict(item.options)
+    if item.definition == "binary-column":
+        if item.column is None:
+            raise StudyFileError("The outcome names no column.", expected="outcome.column", where="outcome")
+        columns["column"] = item.column
+        options |= {"positive_values": item.positive, "negative_values": item.negative}
+    if item.definition == "survival":
+        options |= {"unit": item.unit, "event_values": item.event_values, "competing_values": item.competing_values}
+    if item.within_days is not None:
+        options["within_days"] = item.within_days
+    return derive_outcome(
+        table,
+        item.definition,
+        columns,
+        name=item.name or "",
+        positive=item.positive_label or "",
+        negative=item.negative_label or "",
+        **options,
+    )
+
+
+def derive_survival(context: Context, table: ClinicalTable) -> dict[str, SurvivalOutcome]:
+    item = context.study.survival
+    if item is None:
+        return {}
+    outcome = derive_outcome(
+        table,
+        "survival",
+        {"time": item.time, "event": item.event},
+        name=item.name,
+        unit=item.unit,
+        event_values=item.event_values,
+    )
+    assert isinstance(outcome, SurvivalOutcome)
+    return {item.name: outcome}
+
+
+def exclusions(
+    context: Context, table: ClinicalTable, findings: list[Finding], attempt: Attempt
+) -> dict[str, list[str]]:
+    """Reason -> patients: the study's own rules, then those without an image, a mask or features.
+
+    Parameters
+    ----------
+    findings
+        Takes what reading a feature table has to say.
+    attempt
+        Each rule is one step, so that one that cannot be applied does not hide the others.
+    """
+    reasons: dict[str, list[str]] = {}
+    for number, rule in enumerate(context.study.cohort.exclude, start=1):
+        if rule.column in table.absent:
+            continue
+        found = attempt(partial(_excluded_by, rule, number, table, findings))
+        if found is not None:
+            reasons.setdefault(rule.reason, []).extend(found)
+    for reason, lacking in _without_files(context):
+        found = attempt(partial(lacking, table))
+        if found:
+            reasons[reason] = found
+    if context.study.features.table is not None:
+        wide = attempt(lambda: _features(context, findings))
+        found = None if wide is None else attempt(lambda: _without_features(context, table, wide))
+        if found:
+            reasons["no radiomics features"] = found
+    return reasons
+
+
+def _excluded_by(rule: Exclusion, number: int, table: ClinicalTable, findings: list[Finding]) -> list[str]:
+    try:
+        found = find_excluded(
+            table,
+            rule.column,
+            equals=rule.equals,
+            above=rule.above,
+            below=rule.below,
+            missing=rule.missing,
+            filled=rule.filled,
+        )
+    except (StudyFileError, TableError) as error:
+        error.where = error.where or f"cohort.exclude, rule {number} ({rule.reason})"
+        raise
+    doubtful = remarks_that_say_no(table, rule.column) if rule.filled else []
+    if doubtful:
+        message = (
+            f"{len(doubtful)} of the {len(found)} patients whom the exclusion {rule.reason!r} leaves out have only a "
+            f"word for no in {rule.column!r}; empty these cells if it is no remark"
+        )
+        findings.append(Finding("warning", "remark-says-no", message))
+    return found
+
+
+def _without_files(context: Context) -> list[tuple[str, Callable[[ClinicalTable], list[str]]]]:
+    """Reason and the function that finds the patients without an image of each sequence, or without a mask."""
+    images = context.study.images
+    if images is None:
+        return []
+    found = [
+        (f"no {name} image", _lacking_file(context, f"{name} images", image.path))
+        for name, image in images.sequences.items()
+    ]
+    if images.segmentation.source == "given":
+        found.append(("no mask", _lacking_file(context, "masks", images.segmentation.masks)))
+    return found
+
+
+def _lacking_file(context: Context, what: str, pattern: str | None) -> Callable[[ClinicalTable], list[str]]:
+    def find(table: ClinicalTable) -> list[str]:
+        if pattern is None:
+            raise StudyFileError("The masks are given, but where?", expected="images.segmentation.masks")
+        lacking = [p for p in table.patients if not context.path(pattern, patient=p).exists()]
+        _all_lacking(lacking, table, what, pattern)
+        return lacking
+
+    return find
+
+
+def _features(context: Context, findings: list[Finding]) -> pd.DataFrame:
+    wide, remarks = read_feature_table(context)
+    findings += remarks
+    return wide
+
+
+def _without_features(context: Context, table: ClinicalTable, wide: pd.DataFrame) -> list[str]:
+    lacking = [p for p in table.patients if p not in wide.index]
+    _all_lacking(lacking, table, "features", str(context.study.features.table))
+    return lacking
+
+
+def _all_lacking(lacking: list[str], table: ClinicalTable, what: str, where: str) -> None:
+    if len(lacking) == len(table.patients):
+        raise TableError(
+            f"No patient of the table has {what}.",
+            expected="files or rows named by the study's identifiers",
+            found=f"nothing for {', '.join(lacking[:5])}, ...",
+            where=where,
+            remedy="check the path, and that the table and the files use one identifier",
+        )
+
+
+def splitter(context: Context, table: ClinicalTable) -> Callable[[Outcome], pd.Series] | pd.Series | None:
+    split = context.study.cohort.split
+    if isinstance(split, SplitByColumn):
+        sets = {"training": split.training, "validation": split.validation}
+        if split.external:
+            sets["external"] = split.external
+        return split_by_column(table.values(split.column), sets)
+    if isinstance(split, SplitByList):
+        lists = {"training": split.training, "validation": split.validation}
+        return split_by_list(
+            table.patients, {name: read_patient_list(context.path(path)) for name, path in lists.items()}
+        )
+    if isinstance(split, SplitAtRandom):
+        seed, fraction = derive_seed(context.study.seed, "split"), split.validation_fraction
+        return lambda outcome: split_at_random(outcome, seed=seed, validation_fraction=fraction)
+    return None
