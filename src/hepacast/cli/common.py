@@ -16,6 +16,10 @@ Workers = Annotated[
 AcceptDoubtful = Annotated[
     bool, typer.Option("--accept-doubtful", help="Go on although image and mask look impossible (HU, labels, volume).")
 ]
+Series = Annotated[
+    str | None,
+    typer.Option(help="DICOM series of a folder with several: number, UID, or words of the description."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 

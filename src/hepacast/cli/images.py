@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import AcceptDoubtful, Quiet, Workers, make_reporter, parse_pairs
+from hepacast.cli.common import AcceptDoubtful, Quiet, Series, Workers, make_reporter, parse_pairs
 
 ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
 
@@ -25,6 +25,7 @@ def segment(
     liver: Annotated[Path | None, typer.Option(help="Liver mask, if there is one: only lesions are searched.")] = None,
     weights: Annotated[Path | None, typer.Option(help="File with the built-in networks' weights.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture (PNG) of the result.")] = None,
+    series: Series = None,
     accept_doubtful: AcceptDoubtful = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,6 +39,7 @@ def segment(
         liver=liver,
         weights=weights,
         overlay=overlay,
+        series=series,
         accept_doubtful=accept_doubtful,
         reporter=make_reporter(quiet),
     )
@@ -60,6 +62,7 @@ def extract(
         Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
     ] = None,
     explain: Annotated[str | None, typer.Option(help="Explain one feature and stop.")] = None,
+    series: Series = None,
     accept_doubtful: AcceptDoubtful = False,
     workers: Workers = 0,
     quiet: Quiet = False,
@@ -83,6 +86,7 @@ def extract(
         maps=maps,
         compare=compare,
         perturb=perturb,
+        series=series,
         accept_doubtful=accept_doubtful,
         workers=workers,
         reporter=make_reporter(quiet),

@@ -24,6 +24,13 @@ def predict(
         list[str] | None,
         typer.Option(help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each."),
     ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DICOM series of a folder with several: number, UID, or words of the description; of several "
+            "sequences NAME=SERIES, once for each."
+        ),
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Mask of the image; made by --segmenter if left out.")] = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
     labs: Annotated[list[str] | None, typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas.")] = None,
@@ -47,6 +54,7 @@ def predict(
     result = predict_patient(
         bundle,
         image=image or None,
+        series=series or None,
         mask=mask,
         labels=labels,
         labs=values,

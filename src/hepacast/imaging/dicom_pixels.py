@@ -85,15 +85,15 @@ def _fill_padding(array: npt.NDArray[Any], slices: Sequence[DicomSlice]) -> tupl
     is_ct = slices[0].modality == "CT"
     fill = AIR_HU if is_ct else min(0.0, _lowest(array, places))
     changed = array.astype(np.result_type(array, np.int32))
-    filled = 0
+    filled = False
     for k, inside, high in places:
         outside = _joined_to_edge(inside) if high > fill else inside
-        filled += int((changed[k][outside] != fill).sum())
+        filled |= bool((changed[k][outside] != fill).any())
         changed[k][outside] = fill
     if not filled:
         return array, ()
     value = "air, -1000 HU" if is_ct else f"{fill:g}"
-    return changed, (f"pixel padding outside the field of view ({filled} voxels) is read as {value}",)
+    return changed, (f"pixel padding outside the field of view is read as {value}",)
 
 
 def _padding_hu(one: DicomSlice) -> tuple[float, float]:

@@ -20,6 +20,17 @@ _UNIT_MM |= {"meter": 1000.0, "metre": 1000.0, "um": 0.001, "micron": 0.001, "mi
 _UNIT_MM |= {"\u00b5m": 0.001, "\u00c2\u00b5m": 0.001}
 
 
+def _reader(path: Path) -> Any:
+    """ITK's reader of a file. It knows MetaImage files by a lower-case ending only, so it is told (SCAN.MHA)."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    if path.suffix != path.suffix.lower() and path.suffix.lower() in (".mha", ".mhd"):
+        reader.SetImageIO("MetaImageIO")
+    reader.SetFileName(str(path))
+    return reader
+
+
 def read_itk(path: Path) -> Volume:
     """Read a 3-D NRRD or MetaImage file.
 
@@ -28,10 +39,8 @@ def read_itk(path: Path) -> Volume:
     ImageError
         The file is damaged or truncated, not 3-D, or holds colors, vectors or complex values.
     """
-    import SimpleITK as sitk
 
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = _reader(path)
     try:
         reader.ReadImageInformation()
         size = tuple(int(n) for n in reader.GetSize())
@@ -151,8 +160,7 @@ def read_channel(path: Path, channel: int) -> Volume | None:
 
     if not path.is_file():
         return None
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = _reader(path)
     try:
         reader.ReadImageInformation()
         channels = int(reader.GetNumberOfComponents())
@@ -196,10 +204,8 @@ def slicer_segments(path: Path) -> dict[str, int]:
     ImageError
         The header is damaged, or two segments have one value.
     """
-    import SimpleITK as sitk
 
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = _reader(path)
     found: list[tuple[int, str]] = []
     try:
         reader.ReadImageInformation()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepacast.cohort import Finding
-from hepacast.cohort.findings import condense
+from hepacast.cohort.findings import condense, name_patients
 from hepacast.compute.executor import map_items
 from hepacast.compute.progress import Reporter
 from hepacast.errors import HepacastError
@@ -184,10 +184,14 @@ def _check_images(context: Context, patients: list[str], result: CheckResult) ->
 def _add_plausibility(context: Context, judged: list[JudgedPatient], result: CheckResult) -> None:
     """What is not plausible about images and masks, and who is far from the cohort."""
     from hepacast.segmentation.plausibility import outlier_text, outliers
-    from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, summed_up
+    from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, noted, summed_up
     from hepacast.study.stages.radiomics import load_settings
 
     result.volumes = [row for item in judged for row in item.rows]
+    for note, patients in noted({item.patient: item.notes for item in judged}):
+        alone = patients[0] if len(patients) == 1 else None
+        text = note if alone else f"{note} ({len(patients)} patients: {name_patients(patients)})"
+        result.findings.append(("images", Finding("warning", "image-note", text, alone)))
     told = summed_up({item.patient: item.remarks for item in judged})
     with contextlib.suppress(HepacastError):  # settings that cannot be read are told among the settings
         told += summed_up(gray_level_remarks(result.volumes, bin_width(load_settings(context))))

@@ -39,7 +39,7 @@ from hepacast.segmentation.plausibility import (
     require_possible,
 )
 from hepacast.study.one_image import label_values, parse_vois, with_unions
-from hepacast.study.plausible_images import bin_width
+from hepacast.study.plausible_images import bin_width, noted
 
 TABLE_COLUMNS = ("patient", "image", "mask")
 WRITTEN = (".csv", ".parquet", ".pq")
@@ -57,6 +57,7 @@ def extract_image(
     maps: Path | None = None,
     compare: Path | None = None,
     perturb: Path | None = None,
+    series: str | int | None = None,
     accept_doubtful: bool = False,
     workers: int = 0,
     reporter: Reporter | None = None,
@@ -77,6 +78,9 @@ def extract_image(
         A table made elsewhere: how far it agrees, and what may explain the differences.
     perturb
         With a table of patients: file (CSV) for each feature's ICC under perturbed images and masks.
+    series
+        Of a DICOM folder with several: its number, UID, or words of its description. A column ``series`` of the table
+        of patients goes before it.
     accept_doubtful
         Measure although image and mask look impossible (HU, labels, volume).
 
@@ -89,10 +93,10 @@ def extract_image(
     chosen, values = Settings.load(settings), label_values(labels or {})
     if mask is None:
         return _extract_table(
-            Path(image), output, values, vois, chosen, backend, perturb, accept_doubtful, workers, say
+            Path(image), output, values, vois, chosen, backend, perturb, series, accept_doubtful, workers, say
         )
     _require_written(output)
-    volume = read_volume(image)
+    volume = read_volume(image, series=series)
     structures = dict(read_mask(mask, values, reference=volume))
     named = parse_vois(vois, structures)
     doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))
@@ -104,6 +108,7 @@ def extract_image(
     for name, item in result.vois.items():
         undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
         lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
+    lines += [f"  note: {note}" for note in volume.notes]
     lines += [f"  doubtful: {item}" for item in doubts]
     if maps is not None:
         lines += _write_maps(volume, named, chosen, maps)
@@ -181,6 +186,7 @@ def _extract_table(
     settings: Settings,
     backend: str,
     perturb: Path | None,
+    series: str | int | None,
     accept: bool,
     workers: int,
     say: Reporter,
@@ -190,21 +196,23 @@ def _extract_table(
         raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
     _require_written(output)
     jobs = [
-        _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend, accept)
+        _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend, series, accept)
         for row in frame.to_dict("records")
     ]
     lines = []
     if output is not None:
         with say.track("features") as progress:
             measured = map_items(_measure, jobs, workers=workers, progress=progress)
-        table = _joined([(job, item) for job, item, _ in measured], settings)
+        table = _joined([(job, item) for job, item, *_ in measured], settings)
         failed = table.loc[table["status"] == "failed", "patient"].nunique()
         lines.append(f"{len(frame)} patients, {failed} of them with a VOI that could not be measured")
-        lines += _doubts({job.patient: remarks for job, _, remarks in measured})
+        notes = noted({job.patient: notes for job, *_, notes in measured})
+        lines += [f"  note: {name_patients(patients)}: {note}" for note, patients in notes]
+        lines += _doubts({job.patient: remarks for job, _, remarks, _ in measured})
         lines += _save(table, output)
     if perturb is not None:
         with say.track("perturbed features") as progress:
-            cases = [Case(job.patient, {"": job.path("image")}, dict(job.masks())) for job in jobs]
+            cases = [Case(job.patient, {"": job.read_image}, job.masks(job.read_image())) for job in jobs]
             tables = extract_perturbed(cases, settings, workers=workers, progress=progress)
         icc = perturbation_icc(tables)
         write_text(perturb, icc.to_csv(lineterminator="\n"))
@@ -259,6 +267,7 @@ class _Job:
     vois: str
     settings: Settings
     backend: str
+    series: str | int | None = None
     accept: bool = False
 
     @property
@@ -267,6 +276,10 @@ class _Job:
 
     def path(self, column: str) -> Path:
         return self.base / str(self.row[column])
+
+    def read_image(self) -> Volume:
+        own = self.row.get("series")
+        return read_volume(self.path("image"), series=own if isinstance(own, str) and own.strip() else self.series)
 
     def masks(self, reference: Volume | None = None) -> dict[str, Volume]:
         return parse_vois(self.vois, self.structures(reference))
@@ -280,16 +293,17 @@ class _Job:
         return named or list(self.labels or ())
 
 
-def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark]]:
-    """In a worker: one patient's features, or why there are none; and what is doubtful about the patient."""
+def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark], tuple[str, ...]]:
+    """In a worker: one patient's features, or why there are none; what is doubtful about the patient; notes."""
     try:
-        volume = read_volume(job.path("image"))
+        volume = job.read_image()
         structures = job.structures(volume)
         vois = parse_vois(job.vois, structures)
         doubts = _judge(volume, structures, vois, job.settings, job.accept, f"patient {job.patient}")
-        return job, extract(volume, vois, job.settings, backend=job.backend), doubts  # type: ignore[arg-type]
+        result = extract(volume, vois, job.settings, backend=job.backend)  # type: ignore[arg-type]
+        return job, result, doubts, volume.notes
     except ImageError as error:
-        return job, str(error).replace("\n ", ";"), []
+        return job, str(error).replace("\n ", ";"), [], ()
 
 
 def _joined(results: list[tuple[_Job, ExtractionResult | str]], settings: Settings) -> pd.DataFrame:

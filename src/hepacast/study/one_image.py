@@ -50,12 +50,14 @@ def segment_image(
     liver: str | Path | None = None,
     weights: Path | None = None,
     overlay: str | Path | None = None,
+    series: str | int | None = None,
     accept_doubtful: bool = False,
     reporter: Reporter | None = None,
 ) -> str:
     """Segment one image and write the label map; returns a summary.
 
-    The built-in networks read CT in HU: an image that cannot be one is refused unless `accept_doubtful`.
+    The built-in networks read CT in HU: an image that cannot be one is refused unless `accept_doubtful`. `series` is
+    that of a DICOM folder with several: its number, UID, or words of its description.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def segment_image(
     for path in (output, overlay):
         if path is not None:
             require_writable_file(path)
-    volume = read_volume(image)
+    volume = read_volume(image, series=series)
     modality: Modality | None = "CT" if model == "builtin" else None
     require_possible(judge_image(volume, modality), accept=accept_doubtful, where=str(image))
     given = None
@@ -90,7 +92,7 @@ def segment_image(
     for name in result.structures:
         report = describe_voi(result.mask(name), name)
         lines.append(f"  {name}: {report.volume_ml:.0f} ml" + (f" ({report.reason})" if report.reason else ""))
-    lines += [f"  note: {note}" for note in result.notes]
+    lines += [f"  note: {note}" for note in (*volume.notes, *result.notes)]
     # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
     remarks = judge({"image": volume}, result.masks(), {"image": modality})
     lines += [f"  {item.severity}: {item}" for item in remarks]

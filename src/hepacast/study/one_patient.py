@@ -16,13 +16,14 @@ from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.segmentation.base import COMPOSITES
 from hepacast.segmentation.plausibility import Modality, judge, require_possible
-from hepacast.study.patient_images import Images, Outlined, Wanted, outlined_images, pairs_of
+from hepacast.study.patient_images import Images, Outlined, SeriesChoice, Wanted, outlined_images, pairs_of
 
 
 def predict_patient(
     bundle: str | Path,
     *,
     image: Images = None,
+    series: SeriesChoice = None,
     mask: str | Path | None = None,
     labels: str = "",
     labs: Sequence[str] = (),
@@ -41,6 +42,9 @@ def predict_patient(
     image, mask
         The image, and its mask where there is one; else the segmenter makes it. Of several sequences: paths by name,
         or texts ``NAME=PATH``; the mask is that of the first, or of the reference that MR images are brought to.
+    series
+        Of DICOM folders with several: number, UID, or words of the description; of several sequences by name, or
+        texts ``NAME=SERIES``.
     labels
         Names of the mask's values; default those of the training masks.
     labs
@@ -64,7 +68,7 @@ def predict_patient(
         networks = NetworkBundle.read(bundle)
         if model not in (None, networks.name):
             raise BundleError("The bundle has no such model.", expected=networks.name, found=str(model))
-        return _by_networks(networks, image, mask, labels, segmenter, labs, accept_doubtful, out, say)
+        return _by_networks(networks, image, series, mask, labels, segmenter, labs, accept_doubtful, out, say)
     opened = Bundle.read(bundle)
     name = model or opened.main
     values = pairs_of(labs)
@@ -79,7 +83,7 @@ def predict_patient(
     if image is not None and opened.needs_features(name):
         recipe = opened.features
         wanted = Wanted(recipe.sequences, recipe.labels, opened.preprocessing)
-        outlined = outlined_images(wanted, image, mask, labels, segmenter, say)
+        outlined = outlined_images(wanted, image, mask, labels, segmenter, say, series)
         doubts = _doubts(outlined, recipe.sequences, accept_doubtful)
         say.say("measuring features")
         features = measure_features(opened, outlined.volumes, outlined.masks, model=name)
@@ -93,6 +97,7 @@ def predict_patient(
 def _by_networks(
     bundle: NetworkBundle,
     image: Images,
+    series: SeriesChoice,
     mask: str | Path | None,
     labels: str,
     segmenter: str,
@@ -114,7 +119,7 @@ def _by_networks(
     if out is not None:
         require_writable(out)
     wanted = Wanted(bundle.sequences, bundle.labels, bundle.preprocessing)
-    outlined = outlined_images(wanted, image, mask, labels, segmenter, say)
+    outlined = outlined_images(wanted, image, mask, labels, segmenter, say, series)
     doubts = _doubts(outlined, bundle.sequences, accept_doubtful)
     say.say("applying the networks")
     notes = (*outlined.notes, *doubts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ from hepacast.compute.entries import validated
 from hepacast.compute.progress import Reporter
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_mask, read_volume
+from hepacast.imaging.io import MaskSet, read_mask_set, read_volume
 from hepacast.segmentation.base import LabelMapResult
 from hepacast.study.one_image import label_values, run_segmenter, with_unions
 
 #: One image, or several: paths by sequence, or texts ``NAME=PATH``.
 Images = str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None
+#: DICOM series of a folder with several: one, or several by sequence or as texts ``NAME=SERIES``.
+SeriesChoice = str | int | Mapping[str, str | int] | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,19 @@ class Outlined:
 
 
 def outlined_images(
-    wanted: Wanted, images: Images, mask: str | Path | None, labels: str, segmenter: str, say: Reporter
+    wanted: Wanted,
+    images: Images,
+    mask: str | Path | None,
+    labels: str,
+    segmenter: str,
+    say: Reporter,
+    series: SeriesChoice = None,
 ) -> Outlined:
     """Read, preprocess and outline one patient's images.
 
     Parameters
     ----------
-    images, mask, labels, segmenter
+    images, mask, labels, segmenter, series
         As in `predict_patient`.
 
     Raises
@@ -68,13 +76,18 @@ def outlined_images(
     HepacastError
         An image is missing, cannot be read or preprocessed, or nothing is found in it.
     """
-    volumes = _read_images(images, wanted.sequences)
+    volumes = _read_images(images, wanted.sequences, series)
+    notes = [
+        f"{name}: {note}" if len(volumes) > 1 else note for name, volume in volumes.items() for note in volume.notes
+    ]
     if wanted.preprocessing is None:
-        return _outline(wanted.labels, volumes, mask, labels, segmenter, say)
-    return _preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
+        found = _outline(wanted.labels, volumes, mask, labels, segmenter, say)
+    else:
+        found = _preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
+    return replace(found, notes=(*notes, *found.notes))
 
 
-def _read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volume]:
+def _read_images(given: Images, sequences: Mapping[str, str], series: SeriesChoice) -> dict[str, Volume]:
     """Images by sequence, in the bundle's order.
 
     Raises
@@ -95,6 +108,7 @@ def _read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volum
             # An image without a name is the only one.
             only = known[0] if len(known) == 1 else "image" if not known else ""
             pairs.append((name.strip(), rest.strip()) if named else (only, item))
+    chosen = _series_by_name(series, [name for name, _ in pairs])
     found: dict[str, Volume] = {}
     for name, path in pairs:
         if known and name not in sequences:
@@ -105,8 +119,30 @@ def _read_images(given: Images, sequences: Mapping[str, str]) -> dict[str, Volum
             )
         if name in found:
             raise StudyFileError(f"Two images of the sequence {name!r} are given.", found=str(path))
-        found[name] = read_volume(path)
+        found[name] = read_volume(path, series=chosen.get(name), modality=sequences.get(name))
     return {name: found[name] for name in (known or found) if name in found}
+
+
+def _series_by_name(given: SeriesChoice, names: Sequence[str]) -> dict[str, str | int]:
+    """The series of each image; one without a name holds for the only image."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    else:
+        pairs = []
+        for item in [given] if isinstance(given, str | int) else given:
+            name, sign, rest = str(item).partition("=")
+            named = bool(sign) and name.strip() in names
+            pairs.append((name.strip(), rest.strip()) if named else (names[0] if len(names) == 1 else "", item))
+    for name, item in pairs:
+        if name not in names or [other for other, _ in pairs].count(name) > 1:
+            raise StudyFileError(
+                "It is not told which image a series is of.",
+                expected="; ".join(f"--series {name}=SERIES" for name in names) or "an image (--image)",
+                found=str(item),
+            )
+    return dict(pairs)
 
 
 def pairs_of(items: Sequence[str]) -> dict[str, str]:
@@ -149,19 +185,19 @@ def _preprocessed(
             expected="; ".join(f"--image {name}=PATH" for name in wanted.sequences),
             found=", ".join(volumes) or "none",
         )
-    drawn = {} if mask is None else _given_masks(mask, labels, wanted.labels, volumes[reference])
+    drawn = MaskSet({}) if mask is None else _given_masks(mask, labels, wanted.labels, volumes[reference])
     say.say("preprocessing: bias field, registration, intensity scale")
-    finished, masks = finish_patient(volumes, drawn, reference, rules, entry["landmarks"])
+    finished, masks = finish_patient(volumes, drawn.masks, reference, rules, entry["landmarks"])
     finished = {reference: finished[reference]} | finished
     if mask is not None:
-        return Outlined(finished, with_unions(masks))
+        return Outlined(finished, with_unions(masks), drawn.notes)
     return _outline(wanted.labels, finished, None, labels, segmenter, say)
 
 
-def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume: Volume) -> dict[str, Volume]:
+def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume: Volume) -> MaskSet:
     """Structures of a mask file, named by the user or as in the study."""
     given = label_values(pairs_of([item for item in labels.split(",") if item])) or dict(known)
-    return read_mask(mask, given or None, reference=volume)
+    return read_mask_set(mask, given or None, reference=volume)
 
 
 def _outline(
@@ -175,7 +211,8 @@ def _outline(
     """The masks: given, or made by the segmenter from the first image."""
     volume = next(iter(volumes.values()))
     if mask is not None:
-        return Outlined(volumes, with_unions(_given_masks(mask, labels, known, volume)))
+        drawn = _given_masks(mask, labels, known, volume)
+        return Outlined(volumes, with_unions(drawn.masks), drawn.notes)
     result = run_segmenter(volume, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
     if not any(result.mask(name).array.any() for name in result.structures):

@@ -36,11 +36,14 @@ class JudgedPatient:
     ----------
     rows
         One a VOI and sequence: ``patient``, ``sequence``, ``modality`` and the fields of `VoiValues`.
+    notes
+        What the readers of image and mask files have to tell (files set aside, no rescale, padding).
     """
 
     patient: str
     remarks: tuple[Remark, ...]
     rows: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def impossible(self) -> list[Remark]:
@@ -79,7 +82,20 @@ def judge_patient(
             rows.append({"patient": patient, "sequence": sequence, "modality": kinds[sequence], **values.to_json()})
     if patient in images.segmentation.accept_doubtful:
         remarks = accepted(remarks, "in the study file")
-    return JudgedPatient(patient, tuple(remarks), tuple(rows))
+    notes = [
+        f"{name}: {note}" if len(volumes) > 1 else note for name, volume in volumes.items() for note in volume.notes
+    ]
+    notes += labelmap.all_notes if labelmap is not None else []
+    return JudgedPatient(patient, tuple(remarks), tuple(rows), tuple(dict.fromkeys(notes)))
+
+
+def noted(found: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    """Each note with its patients, in the order of the patients."""
+    patients: dict[str, list[str]] = {}
+    for patient, notes in found.items():
+        for note in dict.fromkeys(notes):
+            patients.setdefault(note, []).append(patient)
+    return list(patients.items())
 
 
 def bin_width(settings: Settings) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 import hepacast
+from hepacast.cohort.findings import name_patients
 from hepacast.compute.executor import single_threaded
 from hepacast.compute.files import atomic_path, read_json, write_bytes, write_json, write_text
 from hepacast.compute.lock import discard_empty, hold_folder, sweep
@@ -21,6 +22,7 @@ from hepacast.compute.stages import MARK, run_stage
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan
+from hepacast.study.plausible_images import noted
 from hepacast.study.preflight import preflight
 from hepacast.study.stages.kinds import STAGE_KINDS
 
@@ -50,6 +52,8 @@ class RunResult:
     ran: tuple[str, ...]
     cached: tuple[str, ...]
     seconds: float
+    #: What the readers of images and masks have to tell, with the patients.
+    warnings: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -66,6 +70,7 @@ class RunResult:
         lines = [f"Done in {format_seconds(self.seconds)}."]
         if self.cached:
             lines.append(f"Kept from an earlier run: {', '.join(self.cached)}.")
+        lines += [f"Warning: {text}" for text in self.warnings]
         lines += [f"Report: {self.report}"] if self.report.is_file() else []
         lines += [f"Model:  {self.bundle}"] if self.bundle.is_file() else []
         return "\n".join([*lines, "Research use only: not a medical device."])
@@ -122,7 +127,16 @@ def run_study(
             discard_empty(context.out)
         raise
     kept = tuple(item.kind.name for item in plan.stages if item.kind.name not in ran)
-    return RunResult(context.out, ran, kept, time.monotonic() - start)
+    return RunResult(context.out, ran, kept, time.monotonic() - start, _image_warnings(context))
+
+
+def _image_warnings(context: Context) -> tuple[str, ...]:
+    """What was noted about image and mask files, one line a note."""
+    file = context.out / "segmentation" / "segmentation.json"
+    if not file.is_file():
+        return ()
+    found = {item["patient"]: item["notes"] for item in read_json(file).get("notes", [])}
+    return tuple(f"{name_patients(patients)}: {note}" for note, patients in noted(found))
 
 
 def _run_whole(context: Context, kinds: tuple[StageKind, ...]) -> tuple[tuple[str, ...], StudyPlan]:

@@ -86,6 +86,11 @@ def write(context: Context, folder: Path) -> None:
     content["overlays"] = content.get("overlays") or _overlays(context, folder, outcomes)
     content["overlays"] += _doubtful_pictures(context, folder, outcomes)
     _write_plausibility(folder, outcomes)
+    content["notes"] = [
+        {"patient": item.patient, "notes": list(item.judged.notes)}
+        for item in outcomes
+        if item.judged is not None and item.judged.notes
+    ]
     content["masks"] = {item.patient: item.source for item in outcomes if item.status != "failed"}
     content["status"] = [
         {"patient": item.patient, "status": item.status, "reason": item.reason}
@@ -174,7 +179,7 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     """
     from hepacast.study.stages.radiomics import evaluate_vois
 
-    remarks = list(labelmap.notes)
+    remarks: list[str] = []
     vois = evaluate_vois(context.study, labelmap)
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
@@ -193,7 +198,7 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     if judged.impossible and not strict:
         reason = "; ".join(str(item) for item in judged.impossible)
         return MaskOutcome(patient, source, "failed", f"{reason}; if it is right as it is: {SWITCH}", judged)
-    remarks += [str(item) for item in judged.remarks]
+    remarks = [*judged.notes, *remarks, *(str(item) for item in judged.remarks)]
     return MaskOutcome(patient, source, "warning" if remarks else "ok", "; ".join(remarks) or None, judged)
 
 
@@ -203,8 +208,10 @@ def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
     images = images_of(context)
     found = {}
     for name in (images.reference, *(name for name in images.sequences if name != images.reference)):
-        finished = measured_image(context, patient, name)
-        found[name] = (finished if finished.exists() else raw_image(context, patient, name)).read()
+        finished, raw = measured_image(context, patient, name), raw_image(context, patient, name)
+        found[name] = (
+            replace(finished.read(), notes=raw.notes()) if finished != raw and finished.exists() else raw.read()
+        )
     return found
 
 
