@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from hepacast.cli.json_option import JsonCommand
+from hepacast.cli.table_options import Decimal, decimal_mark, show
 from hepacast.errors import HepacastError
-
-_TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".parquet", ".pq")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +31,7 @@ def score(
     id_column: Annotated[str | None, typer.Option("--id", help="Column of the patient's identifier.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="Input found elsewhere: albumin=ALB; repeat.")] = None,
     sheet: Annotated[str | None, typer.Option(help="Excel sheet.")] = None,
+    decimal: Decimal = "auto",
     as_json: Annotated[
         str | None, typer.Option("--json", metavar="[FILE]", help="As JSON, printed or into FILE.")
     ] = None,
@@ -42,7 +42,7 @@ def score(
     alone the score's inputs, formula and source are shown.
     """
     from hepacast.cli.common import parse_pairs
-    from hepacast.cli.table_options import show
+    from hepacast.cohort.sheets import TABLE_SUFFIXES
     from hepacast.study.statistics import calculators
 
     if listed:
@@ -51,13 +51,15 @@ def score(
     if name is None:
         raise HepacastError("Name a score.", expected="one of `hepacast score --list`")
     words = [*(values or []), *context.args]
-    if words and words[0].casefold().endswith(_TABLES) and "=" not in words[0]:
+    if words and words[0].casefold().endswith(TABLE_SUFFIXES) and "=" not in words[0]:
         if len(words) > 1:
             raise HepacastError(
                 "A table takes no inputs.", found=" ".join(words[1:]), remedy="use --column INPUT=COLUMN"
             )
         mapping = parse_pairs(column or [], what="A column")
-        found = calculators.score_columns(name, words[0], id_column=id_column, columns=mapping, sheet=sheet)
+        found = calculators.score_columns(
+            name, words[0], id_column=id_column, columns=mapping, sheet=sheet, decimal=decimal_mark(decimal)
+        )
         if output is not None:
             typer.echo(f"wrote {found.write(output)}", err=True)
         show(found, as_json, None)

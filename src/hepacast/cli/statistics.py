@@ -9,6 +9,7 @@ import typer
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import (
     Categorical,
+    Decimal,
     Figures,
     Json,
     Levels,
@@ -51,13 +52,14 @@ def _describe(
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
+    decimal: Decimal = "auto",
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
     """Table 1: every column overall and by group, with the test chosen and named, P, SMD, missing values."""
     from hepacast.study.statistics.describing import describe
 
-    loaded = load_table(table, sheet, categorical, levels)
+    loaded = load_table(table, sheet, categorical, levels, decimal)
     result = describe(
         loaded, by=by, columns=columns or None, equal_var=equal_var, yates=yates, quartiles=quartiles
     )  # fmt: skip
@@ -82,6 +84,7 @@ def logistic(
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
+    decimal: Decimal = "auto",
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -92,7 +95,7 @@ def logistic(
         raise HepacastError("Unknown interval.", expected="wald or profile", found=interval)
     both = univariate == multivariate
     result = fit(
-        load_table(table, sheet, categorical, levels),
+        load_table(table, sheet, categorical, levels, decimal),
         outcome=outcome,
         predictors=predictors,
         positive=positive,
@@ -117,6 +120,7 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(help="Samples for the limits of Brier, ICI and net benefit.", min=0)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     sheet: Sheet = None,
+    decimal: Decimal = "auto",
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -129,7 +133,7 @@ def evaluate(
         for name, value in parse_pairs(cutoff or [], what="A cut-off").items()
     }
     result = judge(
-        load_table(table, sheet, "", None),
+        load_table(table, sheet, "", None, decimal),
         outcome=outcome,
         models=models,
         positive=positive,
@@ -152,13 +156,14 @@ def agreement(
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
+    decimal: Decimal = "auto",
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
     """Agreement of raters: all forms of the ICC, kappas, Kendall's W, limits of agreement."""
     from hepacast.study.statistics.raters import agreement as judge
 
-    loaded = load_table(table, sheet, categorical, levels)
+    loaded = load_table(table, sheet, categorical, levels, decimal)
     show(judge(loaded, subject=subject, rater=rater, value=value, raters=raters), as_json, figures)
 
 

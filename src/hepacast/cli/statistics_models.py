@@ -8,6 +8,7 @@ import typer
 
 from hepacast.cli.table_options import (
     Categorical,
+    Decimal,
     Figures,
     Json,
     Levels,
@@ -43,6 +44,7 @@ def nomogram(
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
+    decimal: Decimal = "auto",
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -51,7 +53,7 @@ def nomogram(
     from hepacast.study.statistics.options import split_pairs, split_splines, split_ticks
 
     result = draw(
-        load_table(table, sheet, categorical, levels),
+        load_table(table, sheet, categorical, levels, decimal),
         predictors=predictors,
         outcome=outcome,
         time=time,
@@ -87,6 +89,7 @@ def survival(
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
+    decimal: Decimal = "auto",
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -97,7 +100,7 @@ def survival(
         raise HepacastError("Unknown kind of limits.", expected="log, log-log or plain", found=confidence)
     options: dict[str, Any] = {"group": group, "score": score, "cut": cut, "unit": unit, "confidence": confidence}
     result = follow(
-        load_table(table, sheet, categorical, levels),
+        load_table(table, sheet, categorical, levels, decimal),
         time=time,
         event=event,
         positive=positive,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from hepacast.study.statistics.result import StatisticsResult
     from hepacast.study.statistics.table import AnalysisTable
 
-Table = Annotated[Path, typer.Argument(help="CSV, Excel or Parquet file with headers in the first row.")]
+Table = Annotated[Path, typer.Argument(help="CSV, Excel or Parquet file.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Every number as JSON, printed or into FILE.")
 ]
 Figures = Annotated[Path | None, typer.Option("--figures", help="Folder for the figures (PDF, SVG, PNG).")]
-Sheet = Annotated[str | None, typer.Option(help="Excel sheet [default: the first].")]
+Sheet = Annotated[str | None, typer.Option(help="Excel sheet [default: the first that is not hidden].")]
+Decimal = Annotated[
+    str, typer.Option(help="Decimal mark, where the table's numbers do not prove it: auto, . or a comma.")
+]
 Positive = Annotated[str | None, typer.Option(help="Value that is the event, where it is not 1 or yes.")]
 Categorical = Annotated[str, typer.Option(help="Columns of numbers that are codes, separated by commas.")]
 Levels = Annotated[
@@ -28,13 +31,43 @@ Levels = Annotated[
 Predictors = Annotated[str, typer.Option(help="Columns, separated by commas.")]
 
 
-def load_table(table: Path, sheet: str | None, categorical: str, levels: list[str] | None) -> AnalysisTable:
-    """The table of a command with its declared categories."""
+def load_table(
+    table: Path, sheet: str | None, categorical: str, levels: list[str] | None, decimal: str = "auto"
+) -> AnalysisTable:
+    """The table of a command with its declared categories.
+
+    Raises
+    ------
+    HepacastError
+        The file cannot be read, or the decimal mark is none.
+    """
     from hepacast.cli.common import parse_pairs
     from hepacast.study.statistics.reading import load
 
     order = {name: text.split("|") for name, text in parse_pairs(levels or [], what="Levels").items()}
-    return load(table, sheet=sheet, levels=order, categorical=[item for item in categorical.split(",") if item.strip()])
+    return load(
+        table,
+        sheet=sheet,
+        levels=order,
+        categorical=[item for item in categorical.split(",") if item.strip()],
+        decimal=decimal_mark(decimal),
+    )
+
+
+def decimal_mark(text: str) -> Literal["auto", ".", ","]:
+    """The mark that ``--decimal`` says.
+
+    Raises
+    ------
+    HepacastError
+        It is neither a point nor a comma.
+    """
+    marks: dict[str, Literal["auto", ".", ","]] = {
+        "auto": "auto", ".": ".", "point": ".", ",": ",", "comma": ","
+    }  # fmt: skip
+    if text.strip().casefold() not in marks:
+        raise HepacastError("The decimal mark is a point or a comma.", expected="auto, . or ,", found=text)
+    return marks[text.strip().casefold()]
 
 
 def show(result: StatisticsResult, as_json: str | None, figures: Path | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -10,7 +12,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from hepacast.cohort.headers import split_header
-from hepacast.cohort.numbers import normalize_text
+from hepacast.cohort.numbers import is_missing_word, normalize_text
 from hepacast.cohort.quantities import Quantity, find_quantity, get_quantity, is_unit_of, known_units
 from hepacast.errors import StudyFileError
 
@@ -28,6 +30,7 @@ SEX_LEVELS: dict[str, tuple[str, ...]] = {
     "female": ("female", "f", "woman", "w", "weiblich", "frau", "女", "女性"),
     "male": ("male", "m", "man", "männlich", "mann", "男", "男性"),
 }
+_PLUS = re.compile(r"\(?[1-4]?\+{1,4}\)?|\+/-|-/\+|±")
 _SEX_NAMES = frozenset({"sex", "gender", "geschlecht", "性别"})
 
 
@@ -230,6 +233,71 @@ def levels_meant(spec: ColumnSpec, words: Iterable[object]) -> set[str]:
             )
         meant.add(level)
     return meant
+
+
+def has_plus(cells: Iterable[object]) -> bool:
+    """Whether a column grades by plus signs (``+``, ``++``, ``2+``, ``+/-``), so that its ``-`` is a value."""
+    return any(isinstance(cell, str) and bool(_PLUS.fullmatch(level_key(cell))) for cell in cells)
+
+
+def is_no_level(cell: object, *, minus: bool) -> bool:
+    """Whether a cell of a column of words is missing; with `minus`, a dash is a value."""
+    return cell is None or (is_missing_word(cell) and not (minus and level_key(cell) == "-"))
+
+
+def level_key(cell: object) -> str:
+    """`word_key`, with every kind of dash written as ``-``."""
+    key = word_key(cell)
+    return "-" if key in ("–", "—") else key
+
+
+def levels_from_cells(cells: Sequence[object]) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Levels of a column that nobody declared, in order, each with its spellings; and which spellings were joined.
+
+    Spellings that differ in case, spaces or width are one level, named as most cells have it; so are words for yes
+    and no, or for the sexes, in several languages, where a column holds nothing else. Codes and grades of plus signs
+    are in their order, words in that of the alphabet.
+    """
+    minus = has_plus(cells)
+    spelled: dict[str, Counter[str]] = {}
+    examples: dict[str, object] = {}
+    present = [cell for cell in cells if not is_no_level(cell, minus=minus)]
+    same = _synonyms({level_key(cell) for cell in present})
+    for cell in present:
+        key = level_key(cell)
+        home = next((other for other in spelled if other == key or (key in same and same.get(other) == same[key])), key)
+        examples.setdefault(home, cell)
+        spelled.setdefault(home, Counter())[normalize_text(cell) if isinstance(cell, str) else key] += 1
+    order = sorted(spelled, key=lambda key: _level_order(key, examples[key]))
+    names = {key: spelled[key].most_common(1)[0][0] for key in order}
+    joined = "; ".join(
+        f"the spellings {', '.join(repr(text) for text in spelled[key])} were joined into one level, {names[key]!r}"
+        for key in order
+        if len(spelled[key]) > 1
+    )
+    return {names[key]: tuple(dict.fromkeys(level_key(text) for text in spelled[key])) for key in order}, joined
+
+
+def _synonyms(keys: set[str]) -> dict[str, int]:
+    """Key -> meaning, where all words of a column mean yes and no, or the sexes."""
+    for sides in (BINARY_WORDS, tuple(SEX_LEVELS.values())):
+        meaning = {word: number for number, words in enumerate(sides) for word in words}
+        if "+" in keys:
+            meaning["-"] = 0
+        if keys <= set(meaning):
+            return {key: meaning[key] for key in keys}
+    return {}
+
+
+def _level_order(key: str, cell: object) -> tuple[int, float, str]:
+    code = getattr(cell, "code", None)
+    if isinstance(code, int | float):
+        return 0, float(code), key
+    if key == "-" or _PLUS.fullmatch(key):
+        digits = re.search(r"\d", key)
+        strength = 0.0 if key == "-" else 0.5 if key in ("±", "+/-", "-/+") else float(key.count("+"))
+        return 0, float(digits.group()) if digits else strength, key
+    return (0, float(key), key) if re.fullmatch(r"-?\d+(\.\d+)?", key) else (1, 0.0, key)
 
 
 def numeric_columns(values: pd.Series, spec: ColumnSpec) -> pd.DataFrame:

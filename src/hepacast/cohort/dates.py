@@ -10,6 +10,8 @@ from hepacast.cohort.numbers import normalize_text
 #: Excel counts days from here (its 1900 is a leap year, which is why it is not 1900-01-01).
 _EXCEL_EPOCH = dt.datetime(1899, 12, 30)
 _EXCEL_DAYS = range(18264, 73051)  # 1950 to 2099
+#: Days from Excel's epoch to that of workbooks that count from 1904-01-01 (ECMA-376, workbookPr date1904).
+_DAYS_TO_1904 = 1462
 
 _YEAR_FIRST = re.compile(r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T].*)?$")
 _DAY_FIRST = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})(?: .*)?$")
@@ -21,7 +23,7 @@ class DateProblem(ValueError):
     """A cell that is no date, or one of two dates."""
 
 
-def parse_date(cell: object, date_format: str = "") -> dt.datetime:
+def parse_date(cell: object, date_format: str = "", *, date1904: bool = False) -> dt.datetime:
     """One cell as a date.
 
     Parameters
@@ -30,6 +32,8 @@ def parse_date(cell: object, date_format: str = "") -> dt.datetime:
         Text, number (Excel's day count or ``20240131``) or date.
     date_format
         `datetime.strptime` format, for tables whose order of day and month is not clear.
+    date1904
+        Day counts are those of a workbook that counts from 1904-01-01.
 
     Raises
     ------
@@ -46,8 +50,9 @@ def parse_date(cell: object, date_format: str = "") -> dt.datetime:
             return dt.datetime.strptime(text, date_format)
         except ValueError as error:
             raise DateProblem(f"{text!r} does not have the format {date_format!r}") from error
-    if text.isdigit() and int(text) in _EXCEL_DAYS:
-        return _EXCEL_EPOCH + dt.timedelta(days=int(text))
+    days = int(text) + _DAYS_TO_1904 * date1904 if text.isdecimal() else 0
+    if days in _EXCEL_DAYS:
+        return _EXCEL_EPOCH + dt.timedelta(days=days)
     if match := _COMPACT.match(text):
         return _date(int(match.group(1) + match.group(2)), int(match.group(3)), int(match.group(4)), text)
     if match := _YEAR_FIRST.match(text):

@@ -9,9 +9,9 @@ from typing import Any
 from hepacast.cohort.columns import BINARY_WORDS, SEX_LEVELS, ColumnSpec, word_key
 from hepacast.cohort.headers import split_header
 from hepacast.cohort.joining import RawTable
+from hepacast.cohort.layout import CellProblem
 from hepacast.cohort.numbers import guess_decimal, is_missing_word, parse_number
 from hepacast.cohort.quantities import all_unit_keys, find_quantity, split_unit, unit_key
-from hepacast.cohort.sheets import CellProblem
 
 _MANY_LEVELS = 12
 

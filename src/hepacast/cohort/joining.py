@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hepacast.cohort.columns import nearest
 from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.headers import find_header
+from hepacast.cohort.layout import CellProblem, CodedCell, Sheet
 from hepacast.cohort.numbers import is_missing_word
-from hepacast.cohort.sheets import CellProblem, Sheet
 from hepacast.errors import TableError
+
+#: Excel and SPSS keep 15 digits of a number; an identifier with more of them has lost the others.
+_EXACT_DIGITS = 15
+_POWER_OF_TEN = re.compile(r"\d([.,]\d+)?[eE]\+?\d{2,}")
+_WHOLE_FLOAT = re.compile(r"(\d+)[.]0+")
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class RawTable:
         """All headers but the identifiers', each once, in order."""
         listed = [head for sheet, own in zip(self.sheets, self.id_headers) for head in sheet.headers if head != own]
         return list(dict.fromkeys(listed))
+
+    @property
+    def date1904(self) -> bool:
+        """Whether numbers that are days count from 1904-01-01."""
+        return any(sheet.date1904 for sheet in self.sheets)
 
     def unit_below(self, header: str) -> str:
         """The unit in the row beneath a header, empty when there is none."""
@@ -103,7 +114,7 @@ def join_sheets(
     id_column
         Header of the patient identifier.
     sheet
-        One name, several names, or None for every sheet that has the ID column. Several sheets are joined by
+        One name, several names, or None for every visible sheet that has the ID column. Several sheets are joined by
         patient: sheets of different patients are put below each other, sheets of the same patients side by side.
 
     Raises
@@ -111,7 +122,7 @@ def join_sheets(
     TableError
         A named sheet is missing, or no sheet has the ID column.
     """
-    chosen = _choose(sheets, sheet)
+    chosen, findings = choose_sheets(sheets, sheet)
     usable = [item for item in chosen if item.headers and find_header(item.headers, [id_column])]
     if not usable or (sheet is not None and len(usable) < len(chosen)):
         lacking = [item for item in chosen if item not in usable]
@@ -123,10 +134,10 @@ def join_sheets(
             where=", ".join(f"sheet {item.name}" for item in lacking) or None,
             remedy=nearest(id_column, heads) or "say in the study file how the ID column is called",
         )
-    findings: list[Finding] = []
     rows: list[dict[str, int]] = []
     id_headers: list[str] = []
     for item in usable:
+        findings += item.findings
         header = find_header(item.headers, [id_column])[0]
         id_headers.append(header)
         index, remarks = _index(item, header)
@@ -142,14 +153,67 @@ def join_sheets(
 
 def clean_id(cell: Any) -> str:
     """An identifier as text: leading zeros kept, whitespace around it removed, ``7.0`` of Excel is ``7``."""
+    if isinstance(cell, CodedCell):
+        cell = cell.code
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell).replace("\u00a0", " ").replace("\u3000", " ").replace("\ufeff", "").strip()
 
 
-def _choose(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -> list[Sheet]:
+def read_ids(cells: Sequence[Any]) -> list[str | None]:
+    """A column of identifiers as text, None where nothing stands.
+
+    ``7.0`` is ``7`` in a number of Excel, and in text where all identifiers are written so (a program kept them as
+    numbers); elsewhere it stays as it is.
+    """
+    ids = [
+        None if _empty(cell) or isinstance(cell, CellProblem) or is_missing_word(cell) else clean_id(cell)
+        for cell in cells
+    ]
+    whole = [None if text is None else _WHOLE_FLOAT.fullmatch(text) for text in ids]
+    if any(whole) and all(match is not None for match, text in zip(whole, ids) if text is not None):
+        return [None if match is None else match.group(1) for match in whole]
+    return ids
+
+
+def id_key(patient: str) -> str:
+    """What identifiers share that differ in case, leading zeros, spaces and marks only."""
+    return "".join(patient.split()).casefold().replace("-", "").replace("_", "").lstrip("0")
+
+
+def near_ids(lacking: Iterable[str], there: Iterable[str]) -> dict[str, str]:
+    """For identifiers that are not there, those that are and differ in case, zeros, spaces or marks only."""
+    by_key: dict[str, str] = {}
+    for patient in there:
+        by_key.setdefault(id_key(patient), patient)
+    return {patient: by_key[id_key(patient)] for patient in lacking if id_key(patient) in by_key}
+
+
+def tell_near_ids(near: dict[str, str], what: str) -> str:
+    """A sentence for a message: ``the features have '1' for '001', ...``; empty when nothing is near."""
+    if not near:
+        return ""
+    pairs = ", ".join(f"{found!r} where the table has {patient!r}" for patient, found in list(near.items())[:3])
+    more = f" and {len(near) - 3} more" if len(near) > 3 else ""
+    return f"the {what} have {pairs}{more}: these differ only in zeros, case or marks; write them alike"
+
+
+def choose_sheets(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -> tuple[list[Sheet], list[Finding]]:
+    """The sheets of these names; all visible ones when none is named, with a note on the hidden ones.
+
+    Raises
+    ------
+    TableError
+        A named sheet is missing.
+    """
     if wanted is None:
-        return list(sheets)
+        hidden = [item for item in sheets if item.hidden]
+        findings = []
+        if hidden:
+            names = ", ".join(f"{item.name} ({len(item.rows)} rows)" for item in hidden)
+            message = f"hidden sheets were not read: {names}; name a sheet to read it although it is hidden"
+            findings.append(Finding("warning", "hidden-sheets", message))
+        return [item for item in sheets if not item.hidden], findings
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     by_name = {item.name: item for item in sheets}
     for name in names:
@@ -160,18 +224,24 @@ def _choose(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -> list
                 found=", ".join(by_name),
                 remedy=nearest(name, list(by_name)) or None,
             )
-    return [by_name[name] for name in names]
+    return [by_name[name] for name in names], []
 
 
 def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
     index: dict[str, int] = {}
     findings: list[Finding] = []
-    for position, (row, cell) in enumerate(zip(sheet.rows, sheet.column(header))):
-        if _empty(cell) or isinstance(cell, CellProblem) or is_missing_word(cell):
+    column = sheet.column(header)
+    for position, (row, patient) in enumerate(zip(sheet.rows, read_ids(column))):
+        if patient is None:
             message = "a row with values but without a patient identifier was left out"
             findings.append(Finding("error", "missing-id", message, row=row, column=header))
             continue
-        patient = clean_id(cell)
+        if _digits_lost(column[position]):
+            message = (
+                f"the identifier {patient} was kept as a number and has lost digits: enter identifiers as text (in "
+                "Excel: format the column as text before they are entered)"
+            )
+            findings.append(Finding("error", "id-digits-lost", message, patient, row, header))
         if patient in index:
             first = sheet.rows[index[patient]]
             same = sheet.cells[index[patient]] == sheet.cells[position]
@@ -191,11 +261,20 @@ def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
     return index, findings
 
 
+def _digits_lost(cell: Any) -> bool:
+    """Whether an identifier went through a number of 15 digits (18 digits that end in 000, or 1.23457E+17)."""
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        return False
+    if isinstance(cell, str):
+        return bool(_POWER_OF_TEN.fullmatch(cell.strip()))
+    digits = str(int(cell)) if abs(cell) < 1e300 else ""
+    return len(digits) > _EXACT_DIGITS and (isinstance(cell, float) or digits[_EXACT_DIGITS:].strip("0") == "")
+
+
 def _similar_ids(patients: Sequence[str]) -> list[Finding]:
     groups: dict[str, list[str]] = {}
     for patient in patients:
-        key = "".join(patient.split()).casefold().replace("-", "").replace("_", "").lstrip("0")
-        groups.setdefault(key, []).append(patient)
+        groups.setdefault(id_key(patient), []).append(patient)
     return [
         Finding(
             "warning",

@@ -15,12 +15,15 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 CensoredPolicy = Literal["half", "limit", "missing"]
 Decimal = Literal[".", ","]
+#: The mark that all columns of a file prove together: one, both (``mixed``), none (empty), or none in a file whose
+#: separator suggests decimal commas (``unknown``).
+FileDecimal = Literal[".", ",", "", "mixed", "unknown"]
 
 #: Words for "no value" (compared after normalization and in lower case), in English, German and Chinese.
 MISSING_WORDS = frozenset(
@@ -147,6 +150,57 @@ def guess_decimal(texts: Iterable[object]) -> Literal[".", ",", "", "mixed"]:
 def is_lone_group(text: str, mark: str = ",") -> bool:
     """Whether a text such as ``1,234`` has one mark before three digits, so that it can be read in two ways."""
     return bool(_LONE_GROUP[mark].match(normalize_text(text)))
+
+
+def decimal_mark(text: Any, own: str, file_decimal: FileDecimal) -> tuple[Decimal, bool]:
+    """The decimal mark for one cell, and whether that is in doubt.
+
+    Parameters
+    ----------
+    own
+        The mark that the cell's column proves (`guess_decimal`), or the one that was said.
+    file_decimal
+        The mark that all columns of the file prove.
+    """
+    if not isinstance(text, str):
+        return ".", False
+    mark = own if own in (".", ",") else ""
+    if not mark:
+        proof = guess_decimal([text])
+        mark = proof if proof in (".", ",") else ""
+    if not mark and own == "" and file_decimal in (".", ","):
+        mark = file_decimal
+    if mark:
+        return ("," if mark == "," else "."), False
+    doubt = is_lone_group(text)
+    if own == "mixed" or file_decimal in ("mixed", "unknown"):
+        doubt = doubt or is_lone_group(text, ".")
+    return ".", doubt
+
+
+def read_numbers(
+    cells: Sequence[Any], file_decimal: FileDecimal, *, decimal: Literal["auto", ".", ","] = "auto"
+) -> list[ParsedNumber]:
+    """A column of numbers without units; a cell that can be read in two ways is ``ambiguous``.
+
+    Parameters
+    ----------
+    file_decimal
+        The mark that the file proves, for a column that proves none.
+    decimal
+        The mark, where it was said.
+    """
+    own = guess_decimal(cells) if decimal == "auto" else decimal
+    parsed = []
+    for cell in cells:
+        mark, doubt = decimal_mark(cell, own, file_decimal)
+        item = parse_number(cell, decimal=mark)
+        if doubt and item.status in ("ok", "censored"):
+            item = ParsedNumber(math.nan, "ambiguous")
+        elif item.status == "ok" and isinstance(cell, str) and is_lone_group(cell, "," if mark == "." else "."):
+            item = ParsedNumber(item.value, "ok", remark=f"read as {item.value:g}")
+        parsed.append(item)
+    return parsed
 
 
 def _proof(text: str) -> str:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from hepacast.cohort.columns import ColumnSpec, level_words, nearest, word_key
+from hepacast.cohort.columns import (
+    BINARY_WORDS,
+    SEX_LEVELS,
+    ColumnSpec,
+    has_plus,
+    is_no_level,
+    level_key,
+    level_words,
+    levels_from_cells,
+    nearest,
+)
 from hepacast.cohort.dates import DateProblem, parse_date
 from hepacast.cohort.findings import Finding, Severity
 from hepacast.cohort.joining import Cell
+from hepacast.cohort.layout import CellProblem, CodedCell, Sheet
 from hepacast.cohort.numbers import (
     CensoredPolicy,
-    Decimal,
+    FileDecimal,
+    decimal_mark,
     guess_decimal,
     is_lone_group,
     is_missing_word,
@@ -34,10 +45,9 @@ from hepacast.cohort.quantities import (
     unit_factor,
     unit_key,
 )
-from hepacast.cohort.sheets import CellProblem
 
-#: What a column without any proof does with a lone group of three digits (`1,234`).
-FileDecimal = Literal[".", ",", "", "mixed"]
+#: Share of cells that must be numbers for a column to count as numeric; the others are then errors, not levels.
+NUMERIC_SHARE = 0.9
 
 
 @dataclass
@@ -60,6 +70,7 @@ def parse_column(
     header_unit: str = "",
     decimal: Literal["auto", ".", ","] = "auto",
     file_decimal: FileDecimal = "",
+    date1904: bool = False,
     censored: CensoredPolicy = "half",
 ) -> tuple[pd.Series, ColumnSpec, list[Finding]]:
     """Read one column.
@@ -75,7 +86,9 @@ def parse_column(
     decimal
         Decimal mark, or ``auto``: the one that the column's cells prove, else the file's.
     file_decimal
-        The mark that all numeric columns together prove.
+        The mark that all columns of the file together prove.
+    date1904
+        Numbers that are days count from 1904-01-01.
     censored
         What ``<0.8`` becomes.
 
@@ -95,7 +108,7 @@ def parse_column(
         values = _numbers(spec, readable, decimal, file_decimal, censored, log)
         series = pd.Series(values, index=list(cells), dtype="float64") * factor
     elif spec.kind == "date":
-        series = pd.Series(_dates(spec, readable, log), index=list(cells), dtype="datetime64[ns]")
+        series = pd.Series(_dates(spec, readable, date1904, log), index=list(cells), dtype="datetime64[ns]")
     else:
         spec, levels = _levels(spec, readable, log)
         series = pd.Series([levels.get(patient) for patient in cells], index=list(cells), dtype=object)
@@ -162,8 +175,14 @@ def _numbers(
         log.add(
             "warning", "mixed-decimal", "some cells have a decimal comma, others a decimal point; each is read as it is"
         )
+    coded = {cell.value: cell.value.code for cell in cells.values() if isinstance(cell.value, CodedCell)}
+    if coded:
+        shown = ", ".join(f"{label} = {code}" for label, code in list(coded.items())[:6])
+        log.add("note", "codes-as-numbers", f"labelled values were taken by their codes: {shown}")
     values = []
     for patient, cell in cells.items():
+        if isinstance(cell.value, CodedCell):
+            cell = replace(cell, value=cell.value.code)
         if isinstance(cell.value, dt.date | dt.datetime):
             message = f"a date ({cell.value:%Y-%m-%d}) in a column of numbers: Excel turns 1-2 or 3.4 into dates"
             log.add("error", "date-in-number", message, patient, cell.row)
@@ -185,7 +204,7 @@ def _number(
     text, factor = cell.value, 1.0
     if isinstance(text, str) and not is_missing_word(text):
         text, factor = _strip_unit(spec, text, patient, cell.row, log)
-    mark, doubt = _mark_for(text, own, file_decimal)
+    mark, doubt = decimal_mark(text, own, file_decimal)
     parsed = parse_number(text, decimal=mark, censored=censored)
     if doubt and parsed.status in ("ok", "censored"):
         message = f"{cell.value!r} can be read in two ways; say `decimal: ','` or `decimal: '.'` in the study file"
@@ -203,24 +222,6 @@ def _number(
     elif isinstance(text, str) and is_lone_group(text, "," if mark == "." else "."):
         log.add("note", "thousands-mark", f"{cell.value!r} was read as {parsed.value:g}", patient, cell.row)
     return parsed.value * factor
-
-
-def _mark_for(text: Any, own: str, file_decimal: FileDecimal) -> tuple[Decimal, bool]:
-    """The decimal mark for one cell, and whether that is in doubt."""
-    if not isinstance(text, str):
-        return ".", False
-    mark = own if own in (".", ",") else ""
-    if not mark:
-        proof = guess_decimal([text])
-        mark = proof if proof in (".", ",") else ""
-    if not mark and own == "" and file_decimal in (".", ","):
-        mark = file_decimal
-    if mark:
-        return ("," if mark == "," else "."), False
-    doubt = is_lone_group(text)
-    if own == "mixed" or file_decimal == "mixed":
-        doubt = doubt or is_lone_group(text, ".")
-    return ".", doubt
 
 
 def _strip_unit(spec: ColumnSpec, text: str, patient: str, row: int, log: _Collector) -> tuple[str, float]:
@@ -243,14 +244,14 @@ def _strip_unit(spec: ColumnSpec, text: str, patient: str, row: int, log: _Colle
     return number, factor
 
 
-def _dates(spec: ColumnSpec, cells: Mapping[str, Cell], log: _Collector) -> list[dt.datetime | None]:
+def _dates(spec: ColumnSpec, cells: Mapping[str, Cell], date1904: bool, log: _Collector) -> list[dt.datetime | None]:
     values: list[dt.datetime | None] = []
     for patient, cell in cells.items():
         if cell.value is None or (isinstance(cell.value, str) and is_missing_word(cell.value)):
             values.append(None)
             continue
         try:
-            values.append(parse_date(cell.value, spec.date_format))
+            values.append(parse_date(cell.value, spec.date_format, date1904=date1904))
         except DateProblem as problem:
             log.add("error", "not-a-date", str(problem), patient, cell.row)
             values.append(None)
@@ -258,31 +259,64 @@ def _dates(spec: ColumnSpec, cells: Mapping[str, Cell], log: _Collector) -> list
 
 
 def _levels(spec: ColumnSpec, cells: Mapping[str, Cell], log: _Collector) -> tuple[ColumnSpec, dict[str, str | None]]:
+    values = [cell.value for cell in cells.values()]
+    minus = has_plus(values)
     if spec.kind == "categorical" and not spec.levels:
-        spec = replace(spec, levels=_levels_from_data(cells))
+        levels, joined = levels_from_cells(values)
+        spec = replace(spec, levels=levels)
         log.add("note", "levels-from-data", f"levels as found in the table: {', '.join(spec.level_names)}")
+        if joined:
+            log.add("note", "spellings-joined", joined)
     words = level_words(spec)
-    keys = {word_key(cell.value) for cell in cells.values() if cell.value is not None}
-    if spec.kind == "binary" and "+" in keys and words.get("+") == spec.level_names[1]:
-        words.setdefault("-", spec.level_names[0])
-    values: dict[str, str | None] = {}
+    if spec.kind == "binary" and minus and words.get("+") == spec.level_names[1] and "-" not in words:
+        # A new patient's `-` means the same.
+        negative = spec.level_names[0]
+        spec = replace(spec, levels={**spec.levels, negative: (*spec.levels[negative], "-")})
+        words = level_words(spec)
+    by_code = spec.levels not in (dict(SEX_LEVELS), {"no": BINARY_WORDS[0], "yes": BINARY_WORDS[1]})
+    found: dict[str, str | None] = {}
     for patient, cell in cells.items():
-        level = words.get(word_key(cell.value)) if cell.value is not None else None
-        if level is None and cell.value is not None and not is_missing_word(cell.value):
+        level = None if cell.value is None else words.get(level_key(cell.value))
+        if level is None and by_code and isinstance(cell.value, CodedCell):
+            level = words.get(level_key(cell.value.code))
+        if level is None and not is_no_level(cell.value, minus=minus):
             known = sorted(words)
-            message = f"{normalize_text(cell.value)!r} is none of the words {', '.join(known)}"
-            hint = nearest(word_key(cell.value), known) or "add it to the column's levels in the study file"
+            code = f" (code {cell.value.code})" if isinstance(cell.value, CodedCell) else ""
+            message = f"{normalize_text(cell.value)!r}{code} is none of the words {', '.join(known)}"
+            hint = nearest(level_key(cell.value), known) or "add it to the column's levels in the study file"
             log.add("error", "unknown-level", f"{message}; {hint}", patient, cell.row)
-        values[patient] = level
-    return spec, values
+        found[patient] = level
+    return spec, found
 
 
-def _levels_from_data(cells: Mapping[str, Cell]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, str] = {}
-    for cell in cells.values():
-        if cell.value is not None and not is_missing_word(cell.value):
-            text = word_key(cell.value) if not isinstance(cell.value, str) else normalize_text(cell.value)
-            found.setdefault(word_key(cell.value), text)
-    numbers = all(re.fullmatch(r"-?\d+(\.\d+)?", key) for key in found)
-    order = sorted(found, key=(lambda key: (float(key), key)) if numbers else (lambda key: (0.0, key)))
-    return {found[key]: (key,) for key in order}
+def file_decimal_of(sheets: Sequence[Sheet], *, leave_out: Sequence[str] = ()) -> FileDecimal:
+    """The decimal mark that the columns of numbers of a file prove together.
+
+    Without any proof, a semicolon between the cells suggests decimal commas: then ``2.554`` may be 2554.
+    """
+    marks = set()
+    for sheet in sheets:
+        for position, header in enumerate(sheet.headers):
+            if header in leave_out:
+                continue
+            texts = [
+                split_unit(row[position])[0]
+                for row in sheet.cells
+                if isinstance(row[position], str) and not isinstance(row[position], CodedCell)
+            ]
+            mark = guess_decimal(texts)
+            if mark and _mostly_numbers(texts):
+                marks |= {".", ","} if mark == "mixed" else {mark}
+    if len(marks) == 2:
+        return "mixed"
+    if marks:
+        return "," if "," in marks else "."
+    return "unknown" if any(sheet.delimiter == ";" for sheet in sheets) else ""
+
+
+def _mostly_numbers(texts: Sequence[str]) -> bool:
+    present = [text for text in texts if not is_missing_word(text)]
+    numbers = sum(
+        parse_number(text).status != "text" or parse_number(text, decimal=",").status == "ok" for text in present
+    )
+    return numbers >= NUMERIC_SHARE * len(present)

@@ -15,11 +15,11 @@ from hepacast.cohort.findings import Finding, accept, condense, raise_on_errors,
 from hepacast.cohort.headers import find_header, split_header
 from hepacast.cohort.infer import infer_columns
 from hepacast.cohort.joining import RawTable, join_sheets
+from hepacast.cohort.layout import CellProblem
 from hepacast.cohort.matching import match_headers, nearest_headers
-from hepacast.cohort.numbers import CensoredPolicy, guess_decimal
-from hepacast.cohort.parsing import FileDecimal, parse_column
-from hepacast.cohort.quantities import split_unit
-from hepacast.cohort.sheets import CellProblem, read_sheets
+from hepacast.cohort.numbers import CensoredPolicy, FileDecimal
+from hepacast.cohort.parsing import file_decimal_of, parse_column
+from hepacast.cohort.sheets import read_sheets
 from hepacast.compute.hashing import hash_file
 from hepacast.errors import StudyFileError, TableError
 
@@ -234,7 +234,7 @@ def read_table(
     findings += unmatched
     lacking = tuple(spec.name for spec in specs if spec.name not in headers)
     specs = [spec for spec in specs if spec.name in headers]
-    file_decimal = _file_decimal(raw, [headers[spec.name] for spec in specs if spec.kind == "numeric"])
+    file_decimal = file_decimal_of(raw.sheets, leave_out=raw.id_headers)
     values: dict[str, pd.Series] = {}
     resolved: list[ColumnSpec] = []
     for spec in specs:
@@ -273,7 +273,13 @@ def _parse(
     cells, findings = raw.collect(header, spec.sheet)
     unit = raw.unit_below(header) or split_header(header)[1]
     series, spec, more = parse_column(
-        spec, cells, header_unit=unit, decimal=decimal, file_decimal=file_decimal, censored=censored
+        spec,
+        cells,
+        header_unit=unit,
+        decimal=decimal,
+        file_decimal=file_decimal,
+        date1904=raw.date1904,
+        censored=censored,
     )
     return series, spec, findings + more
 
@@ -283,15 +289,6 @@ def _check_names(specs: Sequence[ColumnSpec]) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise StudyFileError(f"The column {double[0]!r} is described twice.", remedy="give each column its own name")
-
-
-def _file_decimal(raw: RawTable, headers: Sequence[str]) -> FileDecimal:
-    texts = []
-    for sheet in raw.sheets:
-        for header in headers:
-            if header in sheet.headers:
-                texts += [split_unit(cell)[0] for cell in sheet.column(header) if isinstance(cell, str)]
-    return guess_decimal(texts)
 
 
 def _raw_frame(raw: RawTable) -> pd.DataFrame:

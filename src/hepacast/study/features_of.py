@@ -10,6 +10,12 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort.findings import name_patients
+from hepacast.cohort.headers import find_header
+from hepacast.cohort.joining import choose_sheets, read_ids
+from hepacast.cohort.layout import name_rows
+from hepacast.cohort.numbers import read_numbers
+from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.sheets import TABLE_SUFFIXES, read_sheets
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
@@ -144,9 +150,7 @@ def _write_maps(volume: Volume, named: dict[str, Volume], settings: Settings, fo
 
 
 def _compared(result: ExtractionResult, path: Path, settings: Settings) -> list[str]:
-    if not path.is_file():
-        raise TableError("The table to compare with does not exist.", where=str(path))
-    frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+    frame = _frame(path)
     lines = []
     for voi, item in result.vois.items():
         other = read_other_table(frame, voi=voi if len(result.vois) > 1 else None)
@@ -154,6 +158,18 @@ def _compared(result: ExtractionResult, path: Path, settings: Settings) -> list[
         lines.append(f"  {voi}: {found.agreement:.2%} of {len(found.features)} common features agree within 1e-6")
         lines += [f"    {text}" for text in found.explanations]
     return lines
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    """A table of features made elsewhere; numbers where a cell is one, texts elsewhere."""
+    sheet = read_sheets(path)[0]
+    mark = file_decimal_of([sheet])
+    columns = {}
+    for position, header in enumerate(sheet.headers):
+        cells = [row[position] for row in sheet.cells]
+        parsed = read_numbers(cells, mark)
+        columns[header] = [item.value if item.status == "ok" else cell for item, cell in zip(parsed, cells)]
+    return pd.DataFrame(columns)
 
 
 def _require_written(output: str | Path | None) -> None:
@@ -191,7 +207,7 @@ def _extract_table(
     workers: int,
     say: Reporter,
 ) -> str:
-    frame = _read_patients(path)
+    frame, remarks = _read_patients(path)
     if output is None and perturb is None:
         raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
     _require_written(output)
@@ -199,7 +215,7 @@ def _extract_table(
         _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend, series, accept)
         for row in frame.to_dict("records")
     ]
-    lines = []
+    lines = remarks
     if output is not None:
         with say.track("features") as progress:
             measured = map_items(_measure, jobs, workers=workers, progress=progress)
@@ -227,34 +243,37 @@ def _doubts(found: Mapping[str, list[Remark]]) -> list[str]:
     return [f"  doubtful: {name_patients(patients)}: {item}" for item, patients in group_remarks(found)]
 
 
-def _read_patients(path: Path) -> pd.DataFrame:
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".xlsx"):
+def _read_patients(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Patients with their image and mask, all as text, and what was said about the table."""
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         raise StudyFileError("A mask is needed.", expected="IMAGE MASK, or a table with columns patient, image, mask")
-    if not path.is_file():
-        raise TableError("The table of patients does not exist.", where=str(path))
-    frame: pd.DataFrame = pd.read_csv(path, dtype=str) if kind == ".csv" else pd.read_excel(path, dtype=str)
-    missing = [name for name in TABLE_COLUMNS if name not in frame.columns]
-    if missing:
+    chosen, findings = choose_sheets(read_sheets(path, id_column="patient"), None)
+    usable = [sheet for sheet in chosen if all(find_header(sheet.headers, [name]) for name in TABLE_COLUMNS)]
+    if not usable:
+        headers = (chosen or read_sheets(path))[0].headers or read_sheets(path)[0].headers
         raise TableError(
             "The table of patients lacks columns.",
             expected=", ".join(TABLE_COLUMNS),
-            found=", ".join(map(str, frame.columns)),
+            found=", ".join(headers[:20]),
             where=str(path),
         )
-    double = frame.loc[frame["patient"].duplicated(), "patient"].unique()
+    sheet = usable[0]
+    columns = {name: sheet.column(find_header(sheet.headers, [name])[0]) for name in TABLE_COLUMNS}
+    frame = pd.DataFrame({name: read_ids(cells) for name, cells in columns.items()}, dtype=object)
+    double = frame.loc[frame["patient"].duplicated() & frame["patient"].notna(), "patient"].unique()
     if len(double):
         raise TableError("A patient stands twice in the table.", found=", ".join(double[:10]), where=str(path))
-    gaps = frame[list(TABLE_COLUMNS)].isna().any(axis=1)
-    if gaps.any():
-        rows = ", ".join(str(number + 2) for number in gaps.to_numpy().nonzero()[0][:10])
+    gaps = [row for row, lacks in zip(sheet.rows, frame.isna().any(axis=1)) if lacks]
+    if gaps:
         raise TableError(
             "The table of patients has empty cells.",
             expected="patient, image and mask in every row",
-            found=f"a gap in row {rows}",
+            found=f"a gap in {name_rows(gaps)}",
             where=str(path),
         )
-    return frame
+    if frame.empty:
+        raise TableError("The table of patients has no rows.", where=str(path))
+    return frame, [f"  {item.severity}: {item.message}" for item in (*findings, *sheet.findings)]
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from hepacast.cohort import Finding
-from hepacast.cohort.joining import clean_id
+from hepacast.cohort.headers import find_header
+from hepacast.cohort.joining import choose_sheets, read_ids
+from hepacast.cohort.layout import Sheet, name_rows
+from hepacast.cohort.numbers import read_numbers
+from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import TableError
 from hepacast.study.context import Context
 
@@ -37,62 +45,94 @@ def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
     """
     features = context.study.features
     path = table_path(context)
-    frame = _read(path)
     name = features.id or context.study.cohort.id
-    if name not in frame.columns:
+    sheet, findings = _sheet(path, name)
+    header = find_header(sheet.headers, [name])[0]
+    patients = read_ids(sheet.column(header))
+    lacking = [row for row, patient in zip(sheet.rows, patients) if patient is None]
+    if lacking:
         raise TableError(
-            "The feature table has no identifier column.",
-            expected=f"a column {name!r} (features.id)",
-            found=", ".join(map(str, frame.columns[:6])) + ", ...",
-            where=str(path),
-        )
-    index = pd.Index([clean_id(value) for value in frame[name]], name="patient", dtype=object)
+            "The feature table has rows without an identifier.", found=name_rows(lacking), where=path.name,
+            remedy="complete or delete them",
+        )  # fmt: skip
+    index = pd.Index(patients, name="patient", dtype=object)
     double = index[index.duplicated()].unique().tolist()
     if double:
         raise TableError(
             "A patient stands twice in the feature table.",
             found=", ".join(double[:10]),
-            where=str(path),
+            where=path.name,
             remedy="keep one row a patient (for several lesions, choose one or measure their union)",
         )
-    wide, findings = {}, []
-    ignored = {name, *features.ignore}
-    for header in frame.columns:
+    wide, remarks = _wide(sheet, {header, *features.ignore}, features.vois, context.study.cohort.decimal)
+    if not wide:
+        raise TableError("The feature table has no feature columns.", where=path.name, remedy="check features.vois")
+    return pd.DataFrame(wide, index=index), [*findings, *remarks]
+
+
+def _sheet(path: Path, id_column: str) -> tuple[Sheet, list[Finding]]:
+    """The sheet of features, read as the clinical table is; what was said about it."""
+    chosen, findings = choose_sheets(read_sheets(path, id_column=id_column), None)
+    usable = [item for item in chosen if item.headers and find_header(item.headers, [id_column])]
+    if len(usable) != 1:
+        plain = read_sheets(path)[0].headers
+        found = (
+            f"headers {', '.join(plain[:6])}, ..."
+            if not usable
+            else "the sheets " + ", ".join(item.name for item in usable)
+        )
+        raise TableError(
+            "The feature table has no identifier column." if not usable else "Several sheets may hold the features.",
+            expected=f"one sheet with a column {id_column!r} (features.id)",
+            found=found,
+            where=path.name,
+        )
+    return usable[0], [*findings, *usable[0].findings]
+
+
+def _wide(
+    sheet: Sheet, ignored: set[str], prefixes: dict[str, str], decimal: Literal["auto", ".", ","]
+) -> tuple[dict[str, npt.NDArray[np.float64]], list[Finding]]:
+    """Columns ``voi:feature``, and why the others are none."""
+    wide: dict[str, npt.NDArray[np.float64]] = {}
+    findings = []
+    file_decimal = file_decimal_of([sheet])
+    for position, header in enumerate(sheet.headers):
         if header in ignored:
             continue
-        column = _feature_name(str(header), features.vois)
-        values = pd.to_numeric(frame[header], errors="coerce")
-        if column is None or values.notna().sum() == 0:
+        column = _feature_name(header, prefixes)
+        cells = [row[position] for row in sheet.cells]
+        parsed = read_numbers(cells, file_decimal, decimal=decimal)
+        values = np.array([item.value for item in parsed], dtype=float)
+        two_ways = [row for row, item in zip(sheet.rows, parsed) if item.status == "ambiguous"]
+        if column is not None and two_ways:
+            message = f"{name_rows(two_ways)} hold numbers that can be read in two ways; say which mark is decimal "
+            message += "with cohort.decimal"
+            findings.append(Finding("error", "ambiguous-number", f"features: {message}", column=header))
+        if column is None or np.isnan(values).all():
             why = "its name begins with no VOI prefix" if column is None else "it holds no numbers"
             findings.append(Finding("note", "not-a-feature", f"column {header!r} is no feature: {why}"))
             continue
+        if column in wide:
+            raise TableError("A feature stands twice in the feature table.", found=header, where=sheet.name)
         if _counts_rows(values):
             why = "it numbers the patients (where they are sorted by outcome, the number gives it away)"
             findings.append(Finding("warning", "not-a-feature", f"column {header!r} is left out: {why}"))
             continue
-        text = int((values.isna() & frame[header].notna()).sum())
+        text = sum(item.status == "text" for item in parsed)
         if text:
             findings.append(Finding("warning", "not-a-number", f"{text} cells of {header!r} are no numbers: missing"))
-        wide[column] = values.to_numpy(float)
-    if not wide:
-        raise TableError("The feature table has no feature columns.", where=str(path), remedy="check features.vois")
-    return pd.DataFrame(wide, index=index), findings
+        limits = sum(item.status == "censored" for item in parsed)
+        if limits:
+            message = f"{limits} cells of {header!r} are beyond a limit (such as <0.8): half of a lower limit was taken"
+            findings.append(Finding("note", "censored-value", message))
+        wide[column] = values
+    return wide, findings
 
 
-def _counts_rows(values: pd.Series) -> bool:
+def _counts_rows(values: npt.NDArray[np.float64]) -> bool:
     """Whether a column of at least ten rows goes up by one from row to row."""
-    return len(values) >= 10 and bool((values.diff().iloc[1:] == 1).all())
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        if path.suffix.lower() in (".xlsx", ".xls"):
-            return pd.read_excel(path)
-        return pd.read_csv(path, low_memory=False)
-    except (ValueError, OSError, UnicodeDecodeError) as error:
-        raise TableError("The feature table cannot be read.", found=str(error), where=str(path)) from error
+    return len(values) >= 10 and bool((np.diff(values) == 1).all())
 
 
 def _feature_name(header: str, prefixes: dict[str, str]) -> str | None:

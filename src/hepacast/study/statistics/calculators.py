@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from hepacast.cohort.columns import nearest
+from hepacast.cohort.headers import ID_NAMES, find_header
+from hepacast.cohort.joining import choose_sheets
 from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table
 from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
 from hepacast.cohort.scores.table import usable
+from hepacast.cohort.sheets import read_sheets
 from hepacast.cohort.tables import ClinicalTable, read_table
 from hepacast.errors import StudyFileError, TableError
-from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import StatisticsResult, note_lines, paragraphs, short, text_table
-
-_ID_NAMES = ("patient", "patient_id", "patientid", "id", "subject", "case", "mrn", "编号")
 
 
 def list_scores() -> str:
@@ -176,6 +177,7 @@ def score_columns(
     id_column: str | None = None,
     columns: Mapping[str, str] | None = None,
     sheet: str | None = None,
+    decimal: Literal["auto", ".", ","] = "auto",
 ) -> TableScores:
     """Scores as columns of a table.
 
@@ -187,28 +189,31 @@ def score_columns(
         Header of the patient identifier; a usual one is recognized.
     columns
         Input -> column, where the names differ.
+    sheet, decimal
+        As in `hepacast.cohort.read_table`.
 
     Raises
     ------
     StudyFileError, TableError
         An unknown score or input, no identifier, or a table that cannot be read.
     """
-    plain = load(source, sheet=sheet)
-    header = plain.column(id_column) if id_column else _identifier(plain.headers)
-    clinical = read_table(source, id_column=header, sheet=sheet)
-    mapping = {key.replace("-", "_"): _spec_name(clinical, plain.column(name)) for key, name in (columns or {}).items()}
+    headers = _headers(source, id_column, sheet)
+    header = _only(headers, id_column) if id_column else _identifier(headers)
+    clinical = read_table(source, id_column=header, sheet=sheet, decimal=decimal)
+    mapping = {
+        key.replace("-", "_"): _spec_name(clinical, _only(headers, name)) for key, name in (columns or {}).items()
+    }
     if names == "all":
         chosen = usable(clinical, mapping)
         if not chosen:
-            raise TableError("The table has the columns of no score.", found=", ".join(plain.headers[:20]))
+            raise TableError("The table has the columns of no score.", found=", ".join(headers[:20]))
     else:
         parts = names.split(",") if isinstance(names, str) else list(names)
         chosen = [get_score(part.strip()).name for part in parts]
     scores = score_table(clinical, chosen, mapping)
-    # The table's own rows, in the order of the patients; a patient's first row where there are several.
-    place = {_id_text(cell): i for i, cell in reversed(list(enumerate(plain.cells[header])))}
-    rows = [place[patient] for patient in clinical.patients]
-    original = pd.DataFrame({name: [plain.cells[name][i] for i in rows] for name in plain.headers})
+    assert clinical.raw is not None
+    original = clinical.raw.reset_index(drop=True)
+    original.insert(min(headers.index(header), original.shape[1]), header, clinical.patients)
     used = sorted({item.name for name in chosen for item in get_score(name).inputs})
     notes = [
         f"{finding.message}" for finding in clinical.findings if finding.column is None or finding.column in
@@ -228,26 +233,45 @@ def _one_type(column: pd.Series) -> pd.Series:
 
 
 def _identifier(headers: Sequence[str]) -> str:
-    for wanted in _ID_NAMES:
-        for header in headers:
-            if header.strip().casefold().replace(" ", "_") == wanted:
-                return header
+    for wanted in ID_NAMES:
+        found = find_header(headers, [wanted])
+        if found:
+            return found[0]
     # `TCIA_ID`, `Study ID`: taken where only one header ends like this.
     ending = [header for header in headers if header.strip().casefold().replace(" ", "_").endswith("_id")]
     if len(ending) == 1:
         return ending[0]
     raise TableError(
         "The table has no column that is known to be the patient's identifier.",
-        expected=", ".join(_ID_NAMES[:5]),
+        expected=", ".join(ID_NAMES[:5]),
         found=", ".join(headers[:20]),
         remedy="name it with --id",
     )
 
 
-def _id_text(cell: Any) -> str:
-    from hepacast.cohort.joining import clean_id
+def _headers(source: str | Path, id_column: str | None, sheet: str | None) -> list[str]:
+    """All headers of the sheets that are read, each once; one that stands twice in a sheet is refused."""
+    sheets, _ = choose_sheets(read_sheets(source, id_column=id_column or ""), sheet)
+    for item in sheets:
+        twice = sorted({name for name in item.headers if item.headers.count(name) > 1})
+        if twice:
+            raise TableError(
+                "A column name stands twice.", found=", ".join(twice), where=item.name, remedy="rename one"
+            )
+    return list(dict.fromkeys(name for item in sheets for name in item.headers))
 
-    return "" if cell is None else clean_id(cell)
+
+def _only(headers: Sequence[str], name: str) -> str:
+    """The one header that a name means."""
+    found = find_header(headers, [name])
+    if len(found) != 1:
+        raise TableError(
+            f"The table has no column {name!r}." if not found else f"Several columns may be meant by {name!r}.",
+            expected=", ".join(found or headers[:20]),
+            found=name,
+            remedy=nearest(name, headers) or None,
+        )
+    return found[0]
 
 
 def _spec_name(clinical: ClinicalTable, header: str) -> str:

@@ -230,7 +230,9 @@ def _long(table: AnalysisTable, key: str, rater: str, value: str) -> pd.DataFram
 
 def _wide(table: AnalysisTable, key: str, names: Sequence[str]) -> pd.DataFrame:
     numeric = all(table.is_numeric(name) for name in names)
-    columns = {name: table.numbers(name) if numeric else table.categories(name).astype(object) for name in names}
+    columns = {
+        name: table.numbers(name) if numeric else table.categories(name, alike=names).astype(object) for name in names
+    }
     return pd.DataFrame(columns).set_axis([str(cell) for cell in table.cells[key]], axis=0)
 
 

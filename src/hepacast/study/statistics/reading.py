@@ -1,17 +1,18 @@
-"""Read any table: CSV, Excel, Parquet or a data frame, headers in the first row."""
+"""Read any table for `hepacast stats`: a file of `hepacast.cohort.sheets`, or a data frame."""
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
-from hepacast.cohort.numbers import is_missing_word
-from hepacast.cohort.sheets import CellProblem, read_sheets
+from hepacast.cohort.findings import Finding
+from hepacast.cohort.joining import choose_sheets
+from hepacast.cohort.layout import CellProblem, Sheet
+from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import TableError
 from hepacast.study.statistics.table import AnalysisTable
 
@@ -22,15 +23,18 @@ def load(
     sheet: str | None = None,
     levels: Mapping[str, Sequence[str]] | None = None,
     categorical: Sequence[str] = (),
+    decimal: Literal["auto", ".", ","] = "auto",
 ) -> AnalysisTable:
-    """Read a CSV, Excel or Parquet file (headers in the first row), or take a DataFrame.
+    """Read a table as `hepacast.cohort.sheets.read_sheets` does, or take a DataFrame.
 
     Parameters
     ----------
     sheet
-        Excel sheet; the first that is not empty otherwise.
+        Excel sheet; the first visible one that is not empty otherwise.
     levels, categorical
         As in `AnalysisTable`.
+    decimal
+        Decimal mark of numbers kept as text; ``auto`` takes the one that the file's cells prove.
 
     Raises
     ------
@@ -39,40 +43,46 @@ def load(
     """
     if isinstance(source, AnalysisTable):
         return source
-    notes: list[str] = []
     if isinstance(source, pd.DataFrame):
-        cells = {str(name): source.iloc[:, j].tolist() for j, name in enumerate(source.columns)}
-        rows, name, headers = list(range(2, len(source) + 2)), "table", [str(item) for item in source.columns]
+        name, chosen, notes = "table", frame_sheet(source, "table"), []
     else:
-        found = read_sheets(source, id_column="", header_row=1)
-        filled = [item for item in found if item.headers and item.rows]
-        if sheet is not None:
-            filled = [item for item in found if item.name == sheet]
-            if not filled:
-                raise TableError(
-                    "The sheet is not in the file.", expected=", ".join(item.name for item in found), found=sheet
-                )
-        if not filled or not filled[0].rows:
-            raise TableError("The table has no rows.", found=Path(source).name)
-        chosen = filled[0]
-        if len(filled) > 1:
-            notes.append(f"Sheet {chosen.name!r} was read, the first of {len(filled)}; choose with --sheet.")
-        headers, rows, name = list(chosen.headers), list(chosen.rows), Path(source).name
-        cells = {header: chosen.column(header) for header in headers}
+        name = Path(source).name
+        chosen, notes = _choose(read_sheets(source), sheet, name)
+    headers = list(chosen.headers)
     twice = sorted({header for header in headers if headers.count(header) > 1})
     if twice:
         raise TableError("A column name stands twice.", found=", ".join(twice), where=name, remedy="rename one")
-    if not rows:
+    if not chosen.rows:
         raise TableError("The table has no rows.", found=name)
-    tidy = {header: [_tidy(cell, header, row) for cell, row in zip(column, rows)] for header, column in cells.items()}
-    return AnalysisTable(tidy, rows, name, levels or {}, list(categorical), notes)
+    notes += [_sentence(item) for item in chosen.findings]
+    for header in headers:
+        for cell, row in zip(chosen.column(header), chosen.rows):
+            if isinstance(cell, CellProblem):
+                raise TableError("A cell holds no usable value.", found=cell.text, where=f"column {header}, row {row}")
+    return AnalysisTable(
+        {header: chosen.column(header) for header in headers},
+        list(chosen.rows),
+        name,
+        levels or {},
+        list(categorical),
+        notes,
+        decimal=decimal,
+        file_decimal=file_decimal_of([chosen]),
+        units=chosen.units,
+    )
 
 
-def _tidy(cell: Any, header: str, row: int) -> Any:
-    if isinstance(cell, CellProblem):
-        raise TableError("A cell holds no usable value.", found=cell.text, where=f"column {header}, row {row}")
-    if hasattr(cell, "item") and not isinstance(cell, dt.date):
-        cell = cell.item()
-    if cell is None or cell is pd.NaT or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
-        return None
-    return None if isinstance(cell, str) and is_missing_word(cell) else cell
+def _choose(sheets: Sequence[Sheet], wanted: str | None, name: str) -> tuple[Sheet, list[str]]:
+    """One sheet, and what must be said about the others."""
+    chosen, findings = choose_sheets(sheets, wanted)
+    filled = [item for item in chosen if item.headers and item.rows]
+    notes = [_sentence(item) for item in findings]
+    if not filled:
+        raise TableError("The table has no rows.", found=name, remedy=notes[0] if notes else None)
+    if len(filled) > 1:
+        notes.append(f"Sheet {filled[0].name!r} was read, the first of {len(filled)}; choose with --sheet.")
+    return filled[0], notes
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.message[0].upper()}{finding.message[1:]}."

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hepacast.cohort.columns import BINARY_WORDS, nearest, word_key
-from hepacast.cohort.headers import find_header
-from hepacast.cohort.numbers import guess_decimal, parse_number
+from hepacast.cohort.columns import (
+    BINARY_WORDS,
+    has_plus,
+    is_no_level,
+    level_key,
+    levels_from_cells,
+    nearest,
+)
+from hepacast.cohort.headers import find_header, split_header
+from hepacast.cohort.layout import CodedCell
+from hepacast.cohort.numbers import FileDecimal, ParsedNumber, is_lone_group, read_numbers
+from hepacast.cohort.parsing import NUMERIC_SHARE
+from hepacast.cohort.quantities import split_unit, unit_key
 from hepacast.errors import OutcomeError, TableError
 
 Array = npt.NDArray[np.float64]
-#: Share of cells that must be numbers for a column to count as numeric; the others are then errors, not levels.
-NUMERIC_SHARE = 0.9
 MAX_LEVELS = 20
 _SHOWN = 5
 
@@ -30,7 +38,8 @@ class AnalysisTable:
     Parameters
     ----------
     cells
-        Header -> cells; missing is None, everything else as the file has it.
+        Header -> cells as the file has them; what means "missing" becomes None. A dash is a value in a column that
+        grades by plus signs, and where it is one of the declared levels.
     rows
         Row of each patient as Excel counts (1 is the header).
     name
@@ -41,6 +50,10 @@ class AnalysisTable:
         Numeric columns that hold codes of categories.
     notes
         What was done to the cells, in the order in which the columns were used.
+    decimal, file_decimal
+        Decimal mark of numbers kept as text, as it was said, and as all columns of the file prove it.
+    units
+        Header -> unit from a row beneath the headers.
     """
 
     cells: dict[str, list[Any]]
@@ -49,10 +62,23 @@ class AnalysisTable:
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     categorical: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
+    decimal: Literal["auto", ".", ","] = "auto"
+    file_decimal: FileDecimal = ""
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.levels = {self.column(name): [str(level) for level in order] for name, order in self.levels.items()}
         self.categorical = [self.column(name) for name in self.categorical]
+        self.cells = {header: self._known(header, cells) for header, cells in self.cells.items()}
+
+    def _known(self, header: str, cells: Sequence[Any]) -> list[Any]:
+        """The cells with None for what is missing."""
+        declared = {level_key(level) for level in self.levels.get(header, ())}
+        minus = has_plus(cells)
+        return [
+            cell if not is_no_level(cell, minus=minus) or (cell is not None and level_key(cell) in declared) else None
+            for cell in cells
+        ]
 
     @property
     def headers(self) -> list[str]:
@@ -107,16 +133,16 @@ class AnalysisTable:
         present = [cell for cell in self.cells[header] if cell is not None]
         if not present or all(isinstance(cell, bool) for cell in present):
             return not present
-        status = [self._parse(cell, ".").status for cell in present]
-        if guess_decimal(present) == ",":
-            status = [self._parse(cell, ",").status for cell in present]
+        if any(isinstance(cell, CodedCell) for cell in present):
+            return False
+        status = [item.status for item in self._parsed(header) if item.status != "missing"]
         # `<400` and `>=400` alone are two categories, not measurements.
-        if status.count("ok") < len(status) / 2:
+        if sum(item in ("ok", "ambiguous") for item in status) < len(status) / 2:
             return False
         return sum(item in ("ok", "censored", "ambiguous") for item in status) >= NUMERIC_SHARE * len(status)
 
     def numbers(self, name: str) -> pd.Series:
-        """A column as numbers, NaN where nothing stands.
+        """A column as numbers, NaN where nothing stands; the codes of labelled values.
 
         Raises
         ------
@@ -124,31 +150,53 @@ class AnalysisTable:
             A cell holds text, can be read in two ways, or is infinite; the message lists cells with their rows.
         """
         header = self.column(name)
-        mark = guess_decimal([cell for cell in self.cells[header] if cell is not None])
-        values, limits, wrong = [], 0, []
-        for row, cell in zip(self.rows, self.cells[header], strict=True):
-            parsed = self._parse(cell, "," if mark == "," else ".")
-            limits += parsed.status == "censored"
-            if parsed.status not in ("ok", "censored", "missing") or mark == "mixed" or math.isinf(parsed.value):
+        parsed = self._parsed(header)
+        values, wrong, two_ways = [], [], False
+        for row, cell, item in zip(self.rows, self.cells[header], parsed, strict=True):
+            if item.status not in ("ok", "censored", "missing") or math.isinf(item.value):
                 wrong.append(f"row {row}: {cell!r}")
-            values.append(parsed.value)
+                two_ways = two_ways or (isinstance(cell, str) and (is_lone_group(cell) or is_lone_group(cell, ".")))
+            values.append(item.value)
         if wrong:
             raise TableError(
-                f"The column {header!r} holds cells that are no plain numbers.",
+                f"The column {header!r} holds cells that "
+                + ("can be read in two ways." if two_ways else "are no plain numbers."),
                 expected="numbers with one decimal mark, empty where not measured",
                 found=", ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""),
                 where=self.name,
-                remedy="correct these cells, or name the column with --categorical if it holds categories",
+                remedy="say which mark is decimal: --decimal , or --decimal ."
+                if two_ways
+                else "correct these cells, or name the column with --categorical if it holds categories",
             )
+        limits = sum(item.status == "censored" for item in parsed)
         if limits:
             self.note(f"{header}: {limits} values beyond a limit (such as <0.8) taken as half of a lower limit.")
+        marked = [(cell, item) for cell, item in zip(self.cells[header], parsed) if item.status == "ok" and item.remark]
+        if marked:
+            self.note(f"{header}: {len(marked)} cells such as {marked[0][0]!r}: {marked[0][1].remark}.")
         return pd.Series(values, name=header, dtype=float)
 
-    def _parse(self, cell: Any, mark: Any) -> Any:
-        return parse_number(None if cell is None else cell, decimal=mark)
+    def _parsed(self, header: str) -> list[ParsedNumber]:
+        """The cells of a column read as numbers, in the unit of its header."""
+        unit = self.units.get(header) or split_header(header)[1]
+        bare = [_bare(cell, unit) for cell in self.cells[header]]
+        parsed = read_numbers([cell for cell, _ in bare], self.file_decimal, decimal=self.decimal)
+        return [
+            item
+            if factor == 1.0
+            else replace(item, value=item.value * factor, remark=f"read as {item.value * factor:g}")
+            for item, (_, factor) in zip(parsed, bare)
+        ]
 
-    def categories(self, name: str) -> pd.Series:
+    def categories(self, name: str, *, alike: Sequence[str] = ()) -> pd.Series:
         """A column as categories (pandas Categorical of text), the reference level first.
+
+        Spellings of one level are joined, with a note.
+
+        Parameters
+        ----------
+        alike
+            Columns that have the same levels, in whatever spelling: the readings of several raters.
 
         Raises
         ------
@@ -156,24 +204,30 @@ class AnalysisTable:
             More than 20 levels, dates, or a level that is not among those given.
         """
         header = self.column(name)
-        texts = [None if cell is None else _level(cell) for cell in self.cells[header]]
-        present = list(dict.fromkeys(text for text in texts if text is not None))
+        cells = [_worded(cell) for cell in self.cells[header]]
         given = list(self.levels.get(header, ()))
-        unknown = [text for text in present if text not in given]
-        if given and unknown:
+        every = [_worded(cell) for other in (alike or (header,)) for cell in self.cells[self.column(other)]]
+        found, joined = levels_from_cells(every)
+        home = {key: level for level, keys in found.items() for key in keys}
+        if given:
+            home, unknown = _as_declared(found, given)
+            if unknown:
+                raise TableError(
+                    f"The column {header!r} has levels that were not listed.",
+                    expected=", ".join(given), found=", ".join(unknown[:_SHOWN]), where=self.name,
+                )  # fmt: skip
+        if joined:
+            self.note(f"{', '.join(alike) or header}: {joined}.")
+        if len(found) > MAX_LEVELS:
             raise TableError(
-                f"The column {header!r} has levels that were not listed.",
-                expected=", ".join(given), found=", ".join(unknown[:_SHOWN]), where=self.name,
-            )  # fmt: skip
-        if len(present) > MAX_LEVELS:
-            raise TableError(
-                f"The column {header!r} has {len(present)} different texts, too many for categories.",
+                f"The column {header!r} has {len(found)} different texts, too many for categories.",
                 expected=f"at most {MAX_LEVELS} levels, or numbers",
-                found=", ".join(present[:_SHOWN]) + " ...",
+                found=", ".join(list(found)[:_SHOWN]) + " ...",
                 where=self.name,
                 remedy="leave it out if it is an identifier, a date or free text",
             )
-        order = [level for level in given if level in present] or sorted(present, key=_natural)
+        texts = [None if cell is None else home[level_key(cell)] for cell in cells]
+        order = [level for level in given if level in set(texts)] or list(found)
         return pd.Series(pd.Categorical(texts, categories=order), name=header)
 
     def predictor(self, name: str) -> pd.Series:
@@ -194,19 +248,21 @@ class AnalysisTable:
             The column has no values, or levels that do not say which is 1.
         """
         header = self.column(name)
-        keys = [None if cell is None else word_key(cell) for cell in self.cells[header]]
+        keys = [None if cell is None else level_key(cell) for cell in self.cells[header]]
         present = list(dict.fromkeys(key for key in keys if key is not None))
-        shown = ", ".join(sorted({_level(cell) for cell in self.cells[header] if cell is not None}, key=_natural)[:6])
+        shown = ", ".join(list(levels_from_cells([_worded(cell) for cell in self.cells[header]])[0])[:6])
         if not present:
             raise OutcomeError(f"The column {header!r} has no values.", where=self.name)
         if positive is not None:
-            if word_key(positive) not in present:
+            if level_key(positive) not in present:
                 raise OutcomeError(f"{positive!r} does not occur in {header!r}.", expected=shown, found=positive)
             if len(present) > 2:
                 self.note(f"{header}: {positive} is 1, all other {len(present) - 1} levels are 0.")
-            table = {key: float(key == word_key(positive)) for key in present}
+            table = {key: float(key == level_key(positive)) for key in present}
         else:
             table = {key: float(answer) for answer, words in enumerate(BINARY_WORDS) for key in present if key in words}
+            if "+" in present:
+                table |= {key: 0.0 for key in present if key == "-"}
             if len(table) < len(present):
                 raise OutcomeError(
                     f"The column {header!r} does not say which value is the event.",
@@ -266,16 +322,33 @@ def complete_rows(columns: Mapping[str, pd.Series]) -> tuple[npt.NDArray[np.bool
     return kept, Flow(len(kept), left_out, int(kept.sum()))
 
 
-def _level(cell: Any) -> str:
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+def _as_declared(found: Mapping[str, Sequence[str]], given: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Key of a cell -> the declared level that it means, and the levels that were not declared."""
+    declared = {level_key(level): level for level in given}
+    home, unknown = dict(declared), []
+    for level, keys in found.items():
+        own = {declared[key] for key in keys if key in declared}
+        if len(own) == 1:
+            home |= {key: next(iter(own)) for key in keys if key not in declared}
+        elif not set(keys) <= set(declared):
+            unknown.append(level)
+    return home, unknown
 
 
-def _natural(text: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(text), text
-    except ValueError:
-        return 1, 0.0, text
+def _worded(cell: Any) -> Any:
+    """A truth value as a word; everything else as it is."""
+    return ("yes" if cell else "no") if isinstance(cell, bool) else cell
+
+
+def _bare(cell: Any, unit: str) -> tuple[Any, float]:
+    """A cell without its unit, and the factor to the unit of the header; percents of a pure number are hundredths."""
+    if isinstance(cell, CodedCell):
+        return cell.code, 1.0
+    if not isinstance(cell, str):
+        return cell, 1.0
+    number, own = split_unit(cell)
+    if not own:
+        return cell, 1.0
+    if unit and unit_key(own) == unit_key(unit):
+        return number, 1.0
+    return (number, 0.01) if own == "%" and unit_key(unit) in ("", "1") else (cell, 1.0)

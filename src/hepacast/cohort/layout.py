@@ -1,0 +1,399 @@
+"""Where a table stands in its sheet: titles above it, header, units, patients, totals and notes below, hidden parts.
+
+Every kind of file becomes a `Grid` of cells, and `arrange` makes of it a `Sheet` whose rows are patients. Whatever is
+left out or filled in on the way is a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hepacast.cohort.findings import Finding
+from hepacast.cohort.headers import ID_NAMES, find_header, looks_like_units
+from hepacast.cohort.numbers import normalize_text
+from hepacast.errors import TableError
+
+_HEADER_ROWS = 25
+_UNIT_WORDS = ("unit", "units", "einheit", "einheiten", "单位")
+#: First cells of rows that sum up the patients above them.
+_TOTAL_WORDS = frozenset(
+    (
+        *("total", "totals", "grand total", "sum", "subtotal", "mean", "average", "avg", "median", "sd", "std"),
+        *("mean (sd)", "mean ± sd", "mean±sd", "standard deviation", "std. dev.", "all patients", "overall"),
+        *("summe", "gesamt", "gesamtsumme", "mittelwert", "durchschnitt", "standardabweichung"),
+        *(
+            "合计",
+            "总计",
+            "小计",
+            "总和",
+            "总数",
+            "合計",
+            "平均",
+            "平均值",
+            "平均数",
+            "均值",
+            "均数",
+            "中位数",
+            "标准差",
+        ),
+    )
+)
+#: Likewise, but only in a sheet that has one of the words above: `Max` alone may be somebody.
+_WEAK_TOTAL_WORDS = frozenset(("min", "max", "minimum", "maximum", "n", "count", "anzahl", "最大值", "最小值", "计数"))
+_NOTE = re.compile(
+    r"^(\*|†|‡|note|notes|remark|source|legend|abbreviation|anmerkung|quelle|注|备注|说明|资料来源)", re.I
+)
+
+
+@dataclass(frozen=True)
+class CellProblem:
+    """Stands in a cell that holds no usable value, with the reason (an Excel error, a formula without result)."""
+
+    text: str
+
+
+class CodedCell(str):
+    """The label of a coded value, as SPSS and REDCap have them; `code` is what was entered."""
+
+    code: Any
+
+    def __new__(cls, label: str, code: Any) -> CodedCell:
+        """A text that remembers its code."""
+        cell = super().__new__(cls, label)
+        cell.code = code
+        return cell
+
+    def __getnewargs__(self) -> tuple[str, Any]:  # type: ignore[override]
+        """What copies are made of."""
+        return str(self), self.code
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of one sheet and what the file says about them.
+
+    Parameters
+    ----------
+    rows
+        Number of each row as Excel counts (1 is the first), and its cells.
+    hidden_rows, hidden_columns
+        Row numbers, and positions of columns, that the file hides.
+    merged
+        First and last row, position of the first and of the last column of each merged range.
+    hidden
+        The sheet itself is hidden.
+    date1904
+        Days are counted from 1904-01-01.
+    """
+
+    name: str
+    rows: Sequence[tuple[int, list[Any]]]
+    hidden_rows: frozenset[int] = frozenset()
+    hidden_columns: frozenset[int] = frozenset()
+    merged: tuple[tuple[int, int, int, int], ...] = ()
+    hidden: bool = False
+    date1904: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One sheet: headers, rows of cells, and where they stand.
+
+    Parameters
+    ----------
+    name
+        Sheet name; the file's name for CSV, Parquet and SPSS.
+    headers
+        Column headers, empty ones left out of `cells` too.
+    units
+        Header -> unit from a row beneath the headers.
+    rows
+        Row numbers as Excel counts (1 is the first row of the file).
+    cells
+        One tuple of cells per row, in the order of `headers`.
+    encoding, delimiter
+        Of a CSV file.
+    findings
+        What was left out or filled in, and what is hidden.
+    hidden
+        The file hides this sheet.
+    date1904
+        Numbers that are days count from 1904-01-01.
+    labels
+        Header -> label of the variable, as SPSS and REDCap have them.
+    """
+
+    name: str
+    headers: tuple[str, ...]
+    rows: tuple[int, ...]
+    cells: tuple[tuple[Any, ...], ...]
+    units: dict[str, str]
+    encoding: str = ""
+    delimiter: str = ""
+    findings: tuple[Finding, ...] = ()
+    hidden: bool = False
+    date1904: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def column(self, header: str) -> list[Any]:
+        """All cells beneath one header."""
+        position = self.headers.index(header)
+        return [row[position] for row in self.cells]
+
+
+def arrange(grid: Grid, id_column: str, header_row: int | None = None) -> Sheet:
+    """Find header, units and patients in a grid.
+
+    Parameters
+    ----------
+    id_column
+        Header of the patient identifier, which tells the header's row from the titles above; when empty, the first
+        row that has more than one cell is the header.
+    header_row
+        Row of the header as Excel counts; found when None.
+
+    Returns
+    -------
+    Sheet
+        Without headers where none was found.
+
+    Raises
+    ------
+    TableError
+        Rows have more cells than there are headers, so that their values may stand under the wrong one.
+    """
+    start = _find_header_row(grid.rows, id_column, header_row)
+    if start is None:
+        return Sheet(grid.name, (), (), (), {}, hidden=grid.hidden, date1904=grid.date1904)
+    titles = [normalize_text(cell) if cell is not None else "" for cell in grid.rows[start][1]]
+    columns = [index for index, title in enumerate(titles) if title]
+    headers = tuple(titles[index] for index in columns)
+    body, findings = _filled(grid, start, titles)
+    _refuse_surplus(grid.name, body, len(titles))
+    key = _key_position(headers, id_column)
+    units: dict[str, str] = {}
+    if body and key is not None:
+        below = _pick(body[0][1], columns)
+        if _is_unit_row(below, key):
+            units = {head: normalize_text(cell).strip("[]()【】") for head, cell in zip(headers, below) if cell}
+            body = body[1:]
+    findings += _nameless(body, titles)
+    kept = [(number, _pick(row, columns)) for number, row in body]
+    kept = [(number, row) for number, row in kept if any(not is_blank(cell) for cell in row)]
+    kept, more = _without_totals(kept, key or 0, named=key is not None)
+    findings += more
+    findings += _hidden_parts(grid, [number for number, _ in kept], columns, headers)
+    if start and not id_column and header_row is None:
+        above = f"the headers were found in row {grid.rows[start][0]}; the rows above were taken for titles"
+        findings.append(Finding("note", "title-rows", above))
+    return Sheet(
+        grid.name,
+        headers,
+        tuple(number for number, _ in kept),
+        tuple(row for _, row in kept),
+        units,
+        findings=tuple(findings),
+        hidden=grid.hidden,
+        date1904=grid.date1904,
+    )
+
+
+def is_blank(cell: Any) -> bool:
+    """Whether nothing stands in a cell."""
+    return cell is None or (isinstance(cell, str) and not normalize_text(cell))
+
+
+def _find_header_row(rows: Sequence[tuple[int, list[Any]]], id_column: str, header_row: int | None) -> int | None:
+    single: int | None = None
+    for position, (number, row) in enumerate(rows):
+        if header_row is not None:
+            if number == header_row:
+                return position
+            continue
+        if position >= _HEADER_ROWS:
+            break
+        if not id_column:
+            filled = sum(not is_blank(cell) for cell in row)
+            if filled > 1:
+                return position
+            single = position if single is None and filled else single
+            continue
+        texts = [normalize_text(cell) for cell in row if isinstance(cell, str) and normalize_text(cell)]
+        # A merged title that happens to hold the word stands alone in its row.
+        if find_header(texts, [id_column]) and (len(texts) > 1 or len(row) == 1):
+            return position
+    return single
+
+
+def _key_position(headers: Sequence[str], id_column: str) -> int | None:
+    """Position of the identifier: as it was named, else by a usual name; None when there is none."""
+    if id_column:
+        match = find_header(headers, [id_column])
+        return headers.index(match[0]) if match else None
+    for wanted in ID_NAMES:
+        match = find_header(headers, [wanted])
+        if match:
+            return headers.index(match[0])
+    return None
+
+
+def _is_unit_row(below: Sequence[Any], key: int) -> bool:
+    blank_id = is_blank(below[key]) or normalize_text(below[key]).casefold() in _UNIT_WORDS
+    return blank_id and looks_like_units([cell for position, cell in enumerate(below) if position != key])
+
+
+def _pick(row: Sequence[Any], columns: Sequence[int]) -> tuple[Any, ...]:
+    return tuple(row[index] if index < len(row) else None for index in columns)
+
+
+def _filled(grid: Grid, start: int, titles: Sequence[str]) -> tuple[list[tuple[int, list[Any]]], list[Finding]]:
+    """The rows beneath the header; the value of a merged cell counts for all its rows."""
+    header = grid.rows[start][0]
+    body = [(number, list(row)) for number, row in grid.rows[start + 1 :]]
+    by_number = dict(body)
+    tall: dict[str, int] = {}
+    wide: list[int] = []
+    for first, last, left, right in grid.merged:
+        if first <= header or first not in by_number:
+            continue
+        if right > left:
+            wide += [number for number in range(first, last + 1) if number in by_number]
+        if last > first and left < len(by_number[first]):
+            title = titles[left] if left < len(titles) else ""
+            tall[title or f"column {left + 1}"] = tall.get(title or f"column {left + 1}", 0) + 1
+            for number in range(first + 1, last + 1):
+                if number in by_number and left < len(by_number[number]):
+                    by_number[number][left] = by_number[first][left]
+    findings = []
+    if tall:
+        names = ", ".join(f"{name} ({count})" for name, count in tall.items())
+        message = f"merged cells in sheet {grid.name}: their value was taken for each of their rows: {names}"
+        findings.append(Finding("warning", "merged-cells", message))
+    if wide:
+        message = (
+            f"cells merged over several columns in sheet {grid.name} in {name_rows(wide)}: their value counts for the "
+            "first of these columns only, the others are empty"
+        )
+        findings.append(Finding("warning", "merged-columns", message))
+    return body, findings
+
+
+def name_rows(rows: Iterable[int]) -> str:
+    """``rows 3, 10 to 29``."""
+    numbers = sorted(set(rows))
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    texts = [f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts]
+    shown = ", ".join(texts[:8]) + (f" and {len(texts) - 8} more" if len(texts) > 8 else "")
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}"
+
+
+def _refuse_surplus(name: str, body: Sequence[tuple[int, list[Any]]], width: int) -> None:
+    surplus = [number for number, row in body if any(not is_blank(cell) for cell in row[width:])]
+    if surplus:
+        raise TableError(
+            "Rows have more cells than the header, so that values may stand beneath the wrong header.",
+            expected=f"{width} cells in every row",
+            found=name_rows(surplus),
+            where=name,
+            remedy="put cells that hold the separator (such as decimal commas) into quotes, and give every column a "
+            "header",
+        )
+
+
+def _nameless(body: Sequence[tuple[int, list[Any]]], titles: Sequence[str]) -> list[Finding]:
+    empty = [
+        index
+        for index, title in enumerate(titles)
+        if not title and any(index < len(row) and not is_blank(row[index]) for _, row in body)
+    ]
+    if not empty:
+        return []
+    listed = ", ".join(str(index + 1) for index in empty[:10])
+    message = f"column{'s' if len(empty) > 1 else ''} {listed} of the sheet have values but no header: not read"
+    return [Finding("warning", "no-header", message)]
+
+
+def _without_totals(
+    rows: list[tuple[int, tuple[Any, ...]]], key: int, *, named: bool
+) -> tuple[list[tuple[int, tuple[Any, ...]]], list[Finding]]:
+    """The rows of patients: without sums and means of them, and without notes beneath the table.
+
+    Without a named identifier the first column may well have a level called `total`: then only the last rows count.
+    """
+    marks = [_total_word(row, key) for _, row in rows]
+    strong = any(mark in _TOTAL_WORDS for mark in marks)
+    is_total = [mark in _TOTAL_WORDS or (strong and mark in _WEAK_TOTAL_WORDS) for mark in marks]
+    if not named:
+        counts = {mark: marks.count(mark) for mark in set(marks)}
+        is_total = [total and counts[mark] == 1 for total, mark in zip(is_total, marks)]
+    is_note = [False] * len(rows)
+    for position in reversed(range(len(rows))):
+        is_note[position] = _is_note(rows[position][1])
+        if not (is_note[position] or is_total[position]):
+            if not named:
+                is_total[:position] = [False] * position
+            break
+    findings = []
+    if any(is_total):
+        message = f"{_quoted(rows, is_total)}: no patients but sums or means of them, left out"
+        findings.append(Finding("note", "total-row", message))
+    if any(is_note):
+        message = f"{_quoted(rows, is_note)}: remarks beneath the table, left out"
+        findings.append(Finding("note", "note-row", message))
+    return [item for item, total, note in zip(rows, is_total, is_note) if not (total or note)], findings
+
+
+def _quoted(rows: Sequence[tuple[int, tuple[Any, ...]]], flags: Sequence[bool]) -> str:
+    """Numbers of the flagged rows and what their first cells say."""
+    flagged = [item for item, flag in zip(rows, flags) if flag]
+    words = ", ".join(repr(str(_first(row))[:40]) for _, row in flagged[:5])
+    return f"{name_rows(number for number, _ in flagged)} ({words})"
+
+
+def _first(row: Sequence[Any]) -> Any:
+    return next((cell for cell in row if not is_blank(cell)), "")
+
+
+def _total_word(row: Sequence[Any], key: int) -> str:
+    """The word of a row that may stand for a sum: in the identifier's cell, else in the first cell that is filled."""
+    cell = row[key] if not is_blank(row[key]) else _first(row)
+    if not isinstance(cell, str):
+        return ""
+    text = re.sub(r"\s*[\[(（]\s*n\s*=.*$", "", normalize_text(cell).casefold()).rstrip(":： ")
+    squeezed = text.replace(" ", "")
+    return squeezed if squeezed in _TOTAL_WORDS else text
+
+
+def _is_note(row: Sequence[Any]) -> bool:
+    """Whether a row is one text alone that reads like a remark."""
+    filled = [cell for cell in row if not is_blank(cell)]
+    if len(row) < 2 or len(filled) != 1 or not isinstance(filled[0], str):
+        return False
+    text = normalize_text(filled[0])
+    return bool(_NOTE.match(text)) or len(text.split()) > 4 or (len(text) > 30 and not text.isascii())
+
+
+def _hidden_parts(grid: Grid, rows: Sequence[int], columns: Sequence[int], headers: Sequence[str]) -> list[Finding]:
+    findings = []
+    hidden = [number for number in rows if number in grid.hidden_rows]
+    if hidden:
+        message = (
+            f"sheet {grid.name} hides {len(hidden)} row{'s' if len(hidden) > 1 else ''}, by a filter or by hand "
+            f"({name_rows(hidden)}): they were read like all others; delete them, or exclude them by a column, if "
+            "they do not belong to the table"
+        )
+        findings.append(Finding("warning", "hidden-rows", message))
+    names = [head for head, index in zip(headers, columns) if index in grid.hidden_columns]
+    if names:
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        message = f"columns that are hidden in Excel in sheet {grid.name} were read like all others: {shown}"
+        findings.append(Finding("note", "hidden-columns", message))
+    return findings

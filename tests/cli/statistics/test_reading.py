@@ -1,0 +1,123 @@
+"""`stats` reads tables as a study does."""
+
+import openpyxl
+import pandas as pd
+import pytest
+
+from hepacast.errors import TableError
+from hepacast.study.statistics import load
+from hepacast.study.statistics.calculators import score_columns
+from hepacast.study.statistics.raters import agreement
+
+
+def written(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_the_file_decides_on_the_decimal_mark(tmp_path):
+    german = written(tmp_path / "g.csv", "a;b;c\n1,234;3,5;2.554\n0,9;4,5;491\n1,101;5,25;312\n")
+    table = load(german)
+    assert table.numbers("a").tolist() == [1.234, 0.9, 1.101]
+    assert table.numbers("c").tolist() == [2554, 491, 312]
+    assert any("c: 1 cells such as '2.554': read as 2554" in note for note in table.notes)
+    english = written(tmp_path / "e.csv", 'a,b\n"1,234",3.5\n567,4.5\n')
+    assert load(english).numbers("a").tolist() == [1234, 567]
+
+
+@pytest.mark.parametrize(
+    "text", ["a;b\n1,234;x\n2,345;y\n", "a;b\n2.554;1\n3.125;0\n", "a;b;c\n1,5;2.5;1,234\n2,5;3.5;2\n"]
+)
+def test_numbers_with_two_readings_are_refused_until_it_is_said(tmp_path, text):
+    path = written(tmp_path / "t.csv", text)
+    header = "c" if "c" in text else "a"
+    with pytest.raises(TableError, match=rf"'{header}' holds cells that can be read in two ways[\s\S]*--decimal"):
+        load(path).numbers(header)
+    assert load(path, decimal=",").numbers(header).notna().all()
+
+
+def test_numbers_with_two_readings_at_the_command_line(tmp_path, hepacast):
+    path = written(tmp_path / "t.csv", "a;y\n1,234;1\n2,345;0\n1,125;1\n2,5000;0\n".replace("2,5000", "2,500"))
+    code, _, err = hepacast("stats", "describe", path, "--columns", "a")
+    assert code == 2 and "--decimal" in err
+    code, out, _ = hepacast("stats", "describe", path, "--columns", "a", "--decimal", ",")
+    assert code == 0 and "1.8" in out
+
+
+def test_dashes_are_levels_beside_plus_signs_and_where_declared(tmp_path):
+    path = written(tmp_path / "t.csv", "hbv,ascites,afp,note\n+,-,-,-\n-,++,5,a\n–,+/-,6,b\n+,1+,7,c\n")
+    table = load(path, levels={"note": ["a", "b", "c", "-"]})
+    assert table.binary("hbv").tolist() == [1, 0, 0, 1]
+    assert list(table.categories("ascites").cat.categories) == ["-", "+/-", "1+", "++"]
+    assert table.numbers("afp").isna().tolist() == [True, False, False, False]
+    assert table.categories("note").tolist() == ["-", "a", "b", "c"]
+    assert load(path).categories("note").isna().tolist() == [True, False, False, False]
+
+
+def test_spellings_of_one_level_are_joined(tmp_path):
+    path = written(tmp_path / "t.csv", "sex,smoker,grade\nmale,是,I\nMale,Yes,II\n男 ,no,ii\nfemale,否,I\nＦ,yes,III\n")
+    table = load(path)
+    assert table.categories("sex").value_counts().to_dict() == {"male": 3, "female": 2}
+    assert table.categories("smoker").nunique() == 2
+    assert table.categories("grade").value_counts().to_dict() == {"I": 2, "II": 2, "III": 1}
+    assert sum("joined" in note for note in table.notes) == 3
+    declared = load(path, levels={"smoker": ["No", "Yes"]}).categories("smoker")
+    assert declared.tolist() == ["Yes", "Yes", "No", "No", "Yes"]
+
+
+def test_raters_who_spell_alike_agree(tmp_path):
+    rows = [("s1", "Yes", "yes"), ("s2", "no", "NO"), ("s3", "Yes", "YES"), ("s4", "no", "no")]
+    path = tmp_path / "t.csv"
+    pd.DataFrame(rows, columns=["s", "a", "b"]).to_csv(path, index=False)
+    found = agreement(path, subject="s", raters="a,b")
+    assert found.kappas["a and b"].kappa == 1.0
+
+
+def test_percentages(tmp_path):
+    book = openpyxl.Workbook()
+    page = book.active
+    for row in (["PTA (%)", "share"], [0.65, 0.5], [0.8, 0.25]):
+        page.append(row)
+    for row in (2, 3):
+        page.cell(row, 1).number_format = page.cell(row, 2).number_format = "0.0%"
+    book.save(tmp_path / "t.xlsx")
+    table = load(tmp_path / "t.xlsx")
+    assert table.numbers("PTA (%)").tolist() == [65, 80]
+    assert table.numbers("share").tolist() == [0.5, 0.25]
+    assert any(note.startswith("share: 2 cells such as '50 %'") for note in table.notes)
+
+
+def test_titles_units_totals_and_hidden_sheets(tmp_path):
+    book = openpyxl.Workbook()
+    old = book.active
+    old.title = "old"
+    old.append(["x", "y"])
+    old.append([1, 2])
+    old.sheet_state = "hidden"
+    page = book.create_sheet("new")
+    for row in (["Cohort 2024"], [], ["ID", "TB"], [None, "umol/L"], ["A", 10], ["B", 20], ["合计", 30]):
+        page.append(row)
+    page.row_dimensions[6].hidden = True
+    book.save(tmp_path / "t.xlsx")
+    table = load(tmp_path / "t.xlsx")
+    assert table.numbers("TB").tolist() == [10, 20]
+    text = " ".join(table.notes)
+    for word in ("old (1 rows)", "row 3", "(row 6)", "Row 7 ('合计')"):
+        assert word in text
+
+
+def test_scores_of_all_sheets_and_of_a_german_file(tmp_path):
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as writer:
+        pd.DataFrame({"ID": ["01", "02"], "Bilirubin (umol/L)": [17, 20], "Albumin (g/L)": [40, 38]}).to_excel(
+            writer, sheet_name="a", index=False
+        )
+        pd.DataFrame({"ID": ["03"], "Bilirubin (umol/L)": [30], "Albumin (g/L)": [30]}).to_excel(
+            writer, sheet_name="b", index=False
+        )
+    found = score_columns("ALBI", tmp_path / "t.xlsx").to_frame()
+    assert found["ID"].tolist() == ["01", "02", "03"]
+    assert found["ALBI"].notna().all()
+    text = "sep=;\nID;Bilirubin (mg/dL);Albumin (g/dL)\n007;1,2;3,8\nSumme;1,2;3,8\n"
+    one = score_columns("ALBI", written(tmp_path / "t.csv", text, "utf-16")).to_frame()
+    assert one["ID"].tolist() == ["007"]
+    assert one["ALBI"].tolist() == pytest.approx([-2.3634], abs=1e-3)

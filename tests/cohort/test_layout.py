@@ -1,0 +1,243 @@
+"""What files say beside their cells: hidden and merged parts, epochs, totals, separators, damage."""
+
+import datetime as dt
+import zipfile
+
+import openpyxl
+import pandas as pd
+import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
+
+from hepacast.cohort import ColumnSpec, read_table
+from hepacast.cohort.layout import name_rows
+from hepacast.cohort.sheets import read_sheets
+from hepacast.errors import TableError
+
+ROWS = [["ID", "center", "Age"], *[[f"P{i}", "north" if i < 4 else "south", 40 + i] for i in range(1, 9)]]
+
+
+def workbook(path, rows=ROWS, change=None):
+    book = openpyxl.Workbook()
+    page = book.active
+    for row in rows:
+        page.append(row)
+    if change:
+        change(book, page)
+    book.save(path)
+    return path
+
+
+def said(table, code):
+    return [item.message for item in table.findings if item.code == code]
+
+
+def test_hidden_rows_and_columns_are_read_and_said(tmp_path):
+    def hide(book, page):
+        for row in (3, 4, 7):
+            page.row_dimensions[row].hidden = True
+        page.column_dimensions["C"].hidden = True
+
+    table = read_table(workbook(tmp_path / "t.xlsx", change=hide), id_column="ID", columns=[ColumnSpec("age")])
+    assert len(table.patients) == 8
+    assert "3 rows" in said(table, "hidden-rows")[0] and "rows 3 to 4, 7" in said(table, "hidden-rows")[0]
+    assert "Age" in said(table, "hidden-columns")[0]
+
+
+def test_hidden_columns_of_a_group(tmp_path):
+    def hide(book, page):
+        page.column_dimensions.group("B", "C", hidden=True)
+
+    table = read_table(workbook(tmp_path / "t.xlsx", change=hide), id_column="ID", columns=[ColumnSpec("age")])
+    assert said(table, "hidden-columns")[0].endswith("center, Age")
+
+
+@pytest.mark.parametrize("state", ["hidden", "veryHidden"])
+def test_hidden_sheets_are_read_only_when_named(tmp_path, state):
+    def add(book, page):
+        old = book.create_sheet("old")
+        for row in (["ID", "Age"], ["Q1", 70], ["Q2", 71]):
+            old.append(row)
+        old.sheet_state = state
+
+    path = workbook(tmp_path / "t.xlsx", change=add)
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert len(table.patients) == 8
+    assert "old (2 rows)" in said(table, "hidden-sheets")[0]
+    assert read_table(path, id_column="ID", columns=[ColumnSpec("age")], sheet="old").patients == ["Q1", "Q2"]
+
+
+def test_merged_cells_count_for_each_of_their_rows(tmp_path):
+    def merge(book, page):
+        page.merge_cells("B2:B4")
+        page.merge_cells("B5:B9")
+
+    path = workbook(tmp_path / "t.xlsx", change=merge)
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("center", kind="categorical")])
+    assert table.frame["center"].tolist() == ["north"] * 3 + ["south"] * 5
+    assert "center (2)" in said(table, "merged-cells")[0]
+
+
+def test_cells_merged_over_columns_are_named(tmp_path):
+    path = workbook(tmp_path / "t.xlsx", change=lambda book, page: page.merge_cells("B3:C3"))
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert pd.isna(table.frame.loc["P2", "age"])
+    assert "row 3" in said(table, "merged-columns")[0]
+
+
+@pytest.mark.parametrize("epoch1904", [False, True])
+def test_days_are_counted_from_the_workbook_s_epoch(tmp_path, epoch1904):
+    day = dt.datetime(2021, 5, 17)
+
+    def plain(book, page):
+        if epoch1904:
+            book.epoch = CALENDAR_MAC_1904
+        zero = dt.datetime(1904, 1, 1) if epoch1904 else dt.datetime(1899, 12, 30)
+        page.append(["B", (day - zero).days])
+        page.append(["C", str((day - zero).days)])
+
+    path = workbook(tmp_path / "t.xlsx", [["ID", "tace"], ["A", day]], plain)
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("tace", kind="date")])
+    assert table.frame["tace"].tolist() == [pd.Timestamp(day)] * 3
+
+
+@pytest.mark.parametrize("word", ["Total", "Mean ± SD", "合 计", "平均值", "Mittelwert:", "Total (n = 2)", "SUM"])
+def test_rows_of_totals_are_no_patients(tmp_path, word):
+    path = tmp_path / "t.csv"
+    path.write_text(f"ID,Age\nA,50\nB,60\n{word},110\nMax,60\n", encoding="utf-8")
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert table.patients == ["A", "B"]
+    assert "rows 4 to 5" in said(table, "total-row")[0]
+
+
+def test_somebody_called_max_is_a_patient(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,Age\nA,50\nMax,60\n", encoding="utf-8")
+    assert read_table(path, id_column="ID", columns=[ColumnSpec("age")]).patients == ["A", "Max"]
+
+
+def test_notes_beneath_the_table_are_no_patients(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,Age\nA,50\nB,60\n\nNote: ages at admission,\n注：数据截至2024年,\n", encoding="utf-8")
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert table.patients == ["A", "B"]
+    assert "rows 5 to 6" in said(table, "note-row")[0]
+
+
+def test_a_level_called_total_is_kept_where_no_identifier_leads(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("resection,y\ntotal,1\npartial,0\npartial,1\n", encoding="utf-8")
+    assert len(read_sheets(path)[0].rows) == 3
+
+
+def test_the_line_of_excel_that_names_the_separator(tmp_path):
+    for number, line in enumerate(("sep=|\n", '\ufeff"sep=|"\r\n', "SEP=|\n")):
+        path = tmp_path / f"{number}.csv"
+        path.write_text(line + "ID|Age, years|x\nA|1,5|2\nB|2,5|3\n", encoding="utf-8")
+        sheet = read_sheets(path, id_column="ID")[0]
+        assert sheet.headers == ("ID", "Age, years", "x")
+        assert sheet.rows == (2, 3)
+
+
+def test_a_semicolon_wins_over_as_many_decimal_commas(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID;AFP, ng/mL\nA;1,5\nB;2,5\n", encoding="utf-8")
+    assert read_sheets(path)[0].headers == ("ID", "AFP, ng/mL")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"ID,size,y\nA,1,5,1\nB,2,5,0\n", "more cells than the header"),
+        (b'ID,Age\nA,"50\nB,60\nC,70\n', "quotes"),
+        (b'ID,Age\n"A,50\nB",60,70\nC,70\n', "more cells|quotes"),
+        (b"\xff\xfeI\x00D", "columns|found|empty|rows|ID"),
+        (b"\xff\xfeI\x00D\x00,", "text file"),
+        (b"ID,Age\nA,\x0050\n", "text file"),
+        (b"sep=;\n", "empty"),
+    ],
+)
+def test_texts_that_would_shift_or_lose_values_are_refused(tmp_path, content, word):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=f"(?i){word}"):
+        read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+
+
+def test_values_without_a_header_are_said(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,Age,\nA,50,7\nB,60,\n", encoding="utf-8")
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert "column 3" in said(table, "no-header")[0]
+
+
+def test_damaged_workbooks_are_refused_in_words(tmp_path):
+    whole = workbook(tmp_path / "whole.xlsx")
+    with zipfile.ZipFile(whole) as source:
+        parts = {name: source.read(name) for name in source.namelist()}
+    for number, name in enumerate(parts):
+        for change in (lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data.replace(b"r", b"<", 3)):
+            path = tmp_path / f"d{number}.xlsx"
+            with zipfile.ZipFile(path, "w") as target:
+                for other, data in parts.items():
+                    target.writestr(other, change(data) if other == name else data)
+            try:
+                read_sheets(path, id_column="ID")
+            except TableError as error:
+                assert path.name in str(error)
+    content = whole.read_bytes()
+    for start in range(30, len(content), 311):
+        path = tmp_path / "bits.xlsx"
+        path.write_bytes(content[:start] + bytes([content[start] ^ 0x10]) + content[start + 1 :])
+        try:
+            read_sheets(path, id_column="ID")
+        except TableError as error:
+            assert path.name in str(error)
+
+
+def test_a_protected_workbook_and_a_damaged_parquet_are_named(tmp_path):
+    locked = tmp_path / "locked.xlsx"
+    locked.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
+    with pytest.raises(TableError, match="password"):
+        read_sheets(locked)
+    good = tmp_path / "good.parquet"
+    pd.DataFrame({"ID": ["a", "b"], "Age": [1.0, 2.0]}).to_parquet(good)
+    content = good.read_bytes()
+    for start in range(4, len(content), 97):
+        bad = tmp_path / "bad.parquet"
+        bad.write_bytes(content[:start] + bytes([content[start] ^ 0xFF]) + content[start + 1 :])
+        try:
+            read_sheets(bad, id_column="ID")
+        except TableError as error:
+            assert "bad.parquet" in str(error)
+
+
+def test_identifiers_of_numbers(tmp_path):
+    def styled(book, page):
+        for row, style in ((2, "0000"), (3, '"HCC"000'), (4, "General")):
+            page.cell(row, 1).number_format = style
+
+    path = workbook(tmp_path / "t.xlsx", [["ID", "Age"], [7, 1], [8, 2], [9.0, 3]], styled)
+    assert read_table(path, id_column="ID", columns=[ColumnSpec("age")]).patients == ["0007", "HCC008", "9"]
+    path = tmp_path / "t.csv"
+    path.write_text("ID,Age\n1.0,50\n2.0,51\n,\n", encoding="utf-8")
+    assert read_table(path, id_column="ID", columns=[ColumnSpec("age")]).patients == ["1", "2"]
+    path.write_text("ID,Age\n1.0,50\n2.5,51\n", encoding="utf-8")
+    assert read_table(path, id_column="ID", columns=[ColumnSpec("age")]).patients == ["1.0", "2.5"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "lost"), [(110101199003071234, True), ("110101199003071234", False), (20240001, False)]
+)
+def test_identifiers_that_lost_their_last_digits(tmp_path, cell, lost):
+    path = workbook(tmp_path / "t.xlsx", [["ID", "Age"], [cell, 1], ["B", 2]])
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert bool(said(table, "id-digits-lost")) == lost
+    assert lost or table.patients[0] == str(cell)
+    text = tmp_path / "t.csv"
+    text.write_text("ID,Age\n1.10101E+17,1\n", encoding="utf-8")
+    assert said(read_table(text, id_column="ID", columns=[ColumnSpec("age")]), "id-digits-lost")
+
+
+def test_rows_by_name():
+    assert name_rows([3]) == "row 3"
+    assert name_rows([7, 3, 4, 5]) == "rows 3 to 5, 7"
