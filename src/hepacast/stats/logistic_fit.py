@@ -327,7 +327,7 @@ class LogisticFit:
             "interval": method or ("profile" if self.method == "firth" else "wald"),
             "terms": self.to_frame(level, method=method).to_dict(orient="index"),
             "loglik": self.unpenalized_loglik,
-            "penalized_loglik": self.loglik if self.method == "firth" else None,
+            **({"penalized_loglik": self.loglik} if self.method == "firth" else {}),
             "null_deviance": self.null_deviance,
             "deviance": self.deviance,
             "aic": self.aic,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,7 +96,7 @@ class AgreementResult(StatisticsResult):
             "categories": list(self.categories),
             "icc": None if self.icc is None else self.icc.to_dict(orient="index"),
             "kappa": {
-                name: {"kappa": None, "reason": item} if isinstance(item, str) else dict(item.__dict__)
+                name: {"kappa": None, "reason": item} if isinstance(item, str) else _kappa_json(item)
                 for name, item in self.kappas.items()
             },
             "kendall_w": self.kendall,
@@ -149,6 +149,11 @@ class AgreementResult(StatisticsResult):
         return draw_differences(
             means, shown, limits=limits, x_label=f"Mean of the raters ({self.value})", y_label=y_label
         )
+
+
+def _kappa_json(item: Kappa) -> dict[str, Any]:
+    lacking = "raters who agree in everything leave no variance, and no limits"
+    return asdict(item) | ({} if math.isfinite(item.se) else {"reason": lacking})
 
 
 def _kappa_row(name: str, item: Kappa | str) -> dict[str, str]:
