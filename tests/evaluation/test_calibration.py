@@ -191,3 +191,16 @@ def test_band_contains_the_curve_and_row_order_does_not_matter(pima):
     again = calibration(y[order], p[order])
     assert_allclose(again.ici, found.ici, rtol=1e-12)
     assert_allclose(again.curve.high, found.curve.high, rtol=1e-9)
+
+
+def test_the_smoothed_curve_stays_between_0_and_1():
+    """Loess leaves the interval where almost all, or almost none, of the highest risks have the event."""
+    rng = np.random.default_rng(3)
+    risk = rng.beta(0.6, 1.5, 80)
+    outcome = (rng.random(80) < risk).astype(int)
+    outcome[np.argsort(risk)[-12:]] = 1
+    curve = calibration(outcome, risk).curve
+    assert curve is not None
+    for line in (curve.observed, curve.low, curve.high):
+        assert 0.0 <= line.min() <= line.max() <= 1.0
+    assert (curve.low <= curve.observed).all() and (curve.observed <= curve.high).all()

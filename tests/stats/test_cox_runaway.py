@@ -30,3 +30,15 @@ def test_the_baseline_does_not_depend_on_where_the_covariate_is_zero():
     np.testing.assert_allclose(far.coef, near.coef, rtol=1e-8)
     shifted = far.baseline_hazard * np.exp(300.0 * far.coef[0])
     np.testing.assert_allclose(shifted, near.baseline_hazard, rtol=1e-6)
+
+
+def test_survival_of_a_predictor_very_far_from_zero_is_that_of_the_centered_one():
+    """The hazard of a patient with zeros lies beyond every number; that of a patient of the cohort does not."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=80)
+    time, event = rng.exponential(np.exp(-0.7 * x)), (rng.random(80) < 0.7).astype(int)
+    near, far = fit_cox(x, time, event), fit_cox(x + 50_000.0, time, event)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = far.survival(x[:5, None] + 50_000.0, [0.2, 0.5])
+    np.testing.assert_allclose(found, near.survival(x[:5, None], [0.2, 0.5]), rtol=1e-6)

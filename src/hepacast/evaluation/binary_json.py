@@ -194,7 +194,7 @@ def _report_calibration(fit: Calibration) -> dict[str, Any]:
         "groups": fit.to_json()["groups"],
         "smooth": None
         if curve is None
-        else {"x": curve.predicted, "y": np.clip(curve.observed, 0.0, 1.0), "low": curve.low, "high": curve.high},
+        else {"x": curve.predicted, "y": curve.observed, "low": curve.low, "high": curve.high},
         "hosmer_lemeshow": {"statistic": test.statistic, "df": int(test.df), "p": test.p} if test.ok else None,
     }
 

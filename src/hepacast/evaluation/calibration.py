@@ -354,7 +354,8 @@ def calibration_curve(
     """Loess curve of the outcome over the predicted risk, on an even grid between the extreme risks.
 
     The band is pointwise: fit ± z sqrt(sum_i l_i² f_i (1 - f_i)), with l the smoother's weights and f the smoothed
-    risks (clipped to 0 and 1). None when the risks do not vary or there are fewer than ten patients.
+    risks. Curve, band and f are clipped to 0 and 1, between which every risk lies. None when the risks do not vary or
+    there are fewer than ten patients.
     """
     outcome, p = risks(y, risk)
     if outcome.size < 10 or np.ptp(p) == 0.0:
@@ -364,7 +365,7 @@ def calibration_curve(
     center = weights @ outcome
     smooth = np.clip(smoothed_at_risks(outcome, p), 0.0, 1.0)
     half = norm.ppf(0.5 + level / 2.0) * np.sqrt((weights**2) @ (smooth * (1.0 - smooth)))
-    return CalibrationCurve(grid, center, np.clip(center - half, 0.0, 1.0), np.clip(center + half, 0.0, 1.0))
+    return CalibrationCurve(grid, *(np.clip(line, 0.0, 1.0) for line in (center, center - half, center + half)))
 
 
 def calibration_groups(

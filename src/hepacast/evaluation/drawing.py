@@ -43,9 +43,7 @@ def calibration_figure(found: Calibration, *, title: str = "") -> Any:
     )
     smooth = None
     if found.curve is not None:
-        smooth = BandCurve(
-            found.curve.predicted, np.clip(found.curve.observed, 0.0, 1.0), found.curve.low, found.curve.high
-        )
+        smooth = BandCurve(found.curve.predicted, found.curve.observed, found.curve.low, found.curve.high)
     notes = [f"Brier {found.brier:.3f}", f"ICI {found.ici:.3f}"]
     if not np.isnan(found.slope.estimate):
         low, high = found.slope.ci

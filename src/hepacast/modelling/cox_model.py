@@ -168,7 +168,7 @@ class CoxModel(NamedDesign, BaseEstimator):
             n_events=int(own.sum()),
             references=references,
             baseline_time=tuple(float(t) for t in fit.baseline_time),
-            baseline_hazard=tuple(float(h) for h in fit.baseline_hazard * np.exp(center)),
+            baseline_hazard=tuple(float(h) for h in fit.mean_hazard),
             last_time=float(times.max()),
             limits={f"{t:g}": _limits(design - means, risk, times, own, t) for t in self.horizons},
         )

@@ -10,9 +10,14 @@ MISSING = "\N{EM DASH}"
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A number with fixed decimals and a true minus sign; an em dash where there is none."""
+    """A number with fixed decimals and a true minus sign; an em dash where there is none.
+
+    From a billion on it is written with an exponent: nobody reads sixty digits.
+    """
     if not math.isfinite(value):
         return MISSING
+    if abs(value) >= 1e9:
+        return significant(value, 4)
     text = f"{value:,.{digits}f}"
     if text.startswith("-"):
         text = text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]

@@ -196,7 +196,7 @@ def fit_fine_gray(
         "fine-gray",
         status,
         data.deaths,
-        np.cumsum(data.jumps(beta)) * np.exp(-means @ coef),
+        np.cumsum(data.jumps(beta)),
     )
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from hepacast.errors import ModelError
+from hepacast.stats.effects import ratio_of
 from hepacast.stats.kaplan_meier import check_follow_up
 
 Array = npt.NDArray[np.float64]
@@ -39,7 +40,10 @@ class CoxFit:
     score
         Score test statistic at 0.
     means
-        Means of the columns, to which `baseline` belongs when centered.
+        Means of the columns.
+    baseline_time, mean_hazard
+        Steps of the cumulative baseline hazard of a patient with the means of all columns: that of a patient with
+        zeros (`baseline_hazard`) may lie beyond every number where a column lies far from 0.
     status
         ``ok``, or ``diverging`` when a coefficient runs to infinity (separation): then use a penalty.
     partial_loglik
@@ -58,7 +62,7 @@ class CoxFit:
     ties: str
     status: str
     baseline_time: Array
-    baseline_hazard: Array
+    mean_hazard: Array
     partial_loglik: float | None = None
 
     @property
@@ -87,15 +91,22 @@ class CoxFit:
         """X beta, not centered."""
         return np.asarray(np.asarray(x, dtype=float) @ self.coef)
 
-    def cumulative_hazard(self, times: npt.ArrayLike) -> Array:
-        """Baseline cumulative hazard at X = 0, a step function."""
+    @property
+    def baseline_hazard(self) -> Array:
+        """Steps of the cumulative baseline hazard at X = 0."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # of runaway fits, and far from 0
+            return np.asarray(self.mean_hazard * np.exp(-self.means @ self.coef))
+
+    def cumulative_hazard(self, times: npt.ArrayLike, *, at_means: bool = False) -> Array:
+        """Baseline cumulative hazard at X = 0, or at the means of the columns; a step function."""
+        hazard = self.mean_hazard if at_means else self.baseline_hazard
         index = np.searchsorted(self.baseline_time, np.asarray(times, dtype=float), side="right") - 1
-        return np.where(index >= 0, self.baseline_hazard[np.maximum(index, 0)], 0.0)
+        return np.where(index >= 0, hazard[np.maximum(index, 0)], 0.0)
 
     def survival(self, x: npt.ArrayLike, times: npt.ArrayLike) -> Array:
         """Predicted survival, shape (n, len(times))."""
-        risk = np.exp(self.linear_predictor(x))
-        return np.asarray(np.exp(-np.outer(risk, self.cumulative_hazard(times))))
+        risk = np.exp((np.asarray(x, dtype=float) - self.means) @ self.coef)
+        return np.asarray(np.exp(-np.outer(risk, self.cumulative_hazard(times, at_means=True))))
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
         """Coefficient, SE, z, P, hazard ratio and its interval by variable."""
@@ -107,9 +118,9 @@ class CoxFit:
                 "se": self.se,
                 "z": z,
                 "p": 2 * stats.norm.sf(np.abs(z)),
-                "hr": np.exp(self.coef),
-                "hr_low": np.exp(self.coef - spread),
-                "hr_high": np.exp(self.coef + spread),
+                "hr": ratio_of(self.coef),
+                "hr_low": ratio_of(self.coef - spread),
+                "hr_high": ratio_of(self.coef + spread),
             },
             index=list(self.names),
         )
@@ -164,8 +175,6 @@ def fit_cox(
     score = float(zero[1] @ np.linalg.solve(zero[2], zero[1]))
     coef = beta / scale
     base_time, hazard = data.baseline(beta, efron=ties == "efron")
-    with np.errstate(over="ignore", invalid="ignore"):  # only where coefficients run away, see `baseline`
-        hazard = hazard * np.exp(-means @ coef)
     return CoxFit(
         labels,
         coef,
@@ -314,7 +323,7 @@ class _Sorted:
         eta = self.x @ beta
         shift = eta.max()
         terms = self._terms(np.exp(eta - shift), efron)
-        with np.errstate(divide="ignore", over="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             jumps = np.add.reduceat(np.exp(-shift) / terms.a0, self.first)
         return self.deaths[::-1].copy(), np.cumsum(jumps[::-1])
 
@@ -322,7 +331,8 @@ class _Sorted:
         """By event time: time, Schoenfeld residual (summed over deaths) and information."""
         eta = self.x @ beta
         terms = self._terms(np.exp(eta - eta.max()), efron)  # the means and moments do not see the shift
-        blocks = terms.second / terms.a0[:, None, None] - terms.mean[:, :, None] * terms.mean[:, None, :]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a runaway fit empties risk sets; its status tells
+            blocks = terms.second / terms.a0[:, None, None] - terms.mean[:, :, None] * terms.mean[:, None, :]
         information = np.add.reduceat(blocks, self.first)
         residual = np.add.reduceat(self.x[self.dead_rows] - terms.mean, self.first)
         rows = zip(self.deaths, residual, information, strict=True)

@@ -75,8 +75,6 @@ def fit_cox_firth(
     coef = beta / scale
     base_time, hazard = data.baseline(beta, efron=False)
     covariance = np.linalg.inv(information) / np.outer(scale, scale)
-    with np.errstate(over="ignore", invalid="ignore"):  # a baseline at 0 of predictors far from 0
-        hazard = hazard * np.exp(-means @ coef)
     fit = CoxFit(
         labels,
         coef,

@@ -27,9 +27,12 @@ from hepacast.stats.describe_rules import (
     smd_categorical_reason,
     smd_reason,
 )
+from hepacast.stats.effects import number_text
 from hepacast.stats.results import TestResult, impossible
 
 OVERALL = "Overall"
+#: What a cell may show of a numeric column.
+_PRINTED = ("mean", "sd", "median", "q1", "q3")
 QUARTILES = {7: "linear", 6: "weibull"}
 """NumPy's names of the quantile types."""
 
@@ -280,13 +283,13 @@ def _summary(sample: NDArray[np.float64], quartiles: str) -> dict[str, Any]:
     }
 
 
-def _numeric_cell(summary: Mapping[str, Any], normal: bool, places: int) -> str:
+def _numeric_cell(summary: Mapping[str, Any], normal: bool, places: int | None) -> str:
     if summary["n"] == 0:
         return "–"
+    shown = {name: "–" if np.isnan(summary[name]) else number_text(summary[name], places) for name in _PRINTED}
     if normal:
-        sd = "–" if np.isnan(summary["sd"]) else f"{summary['sd']:.{places}f}"
-        return f"{summary['mean']:.{places}f} ± {sd}"
-    return f"{summary['median']:.{places}f} ({summary['q1']:.{places}f}–{summary['q3']:.{places}f})"
+        return f"{shown['mean']} ± {shown['sd']}"
+    return f"{shown['median']} ({shown['q1']}–{shown['q3']})"
 
 
 def _categorical_row(

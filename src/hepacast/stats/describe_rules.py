@@ -193,11 +193,13 @@ def mean_smd_categorical(table: Array) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def decimals(values: Array, digits: int | None) -> int:
-    """Decimals to print: given, or enough for three figures of the standard deviation."""
+def decimals(values: Array, digits: int | None) -> int | None:
+    """Decimals to print: given, or enough for three figures of the standard deviation; None where four are not."""
     if digits is not None:
         return int(digits)
     spread = float(np.std(values)) if values.size else 0.0
+    if 0.0 < spread < 1e-4:
+        return None
     return int(np.clip(2 - np.floor(np.log10(spread)), 0, 4)) if spread > 0 else 1
 
 

@@ -14,6 +14,7 @@ from scipy.stats import chi2, norm
 
 from hepacast.errors import ModelError
 from hepacast.stats.design import Array, finite_matrix
+from hepacast.stats.effects import ratio_of
 from hepacast.stats.ranks import auc_from_ranks
 
 Interval = Literal["wald", "profile", "exact"]
@@ -239,9 +240,9 @@ class LogisticFit:
         return pd.DataFrame(
             {
                 "per": step,
-                "odds_ratio": np.exp(self.coef * step),
-                "ci_low": np.exp(limits[:, 0] * step),
-                "ci_high": np.exp(limits[:, 1] * step),
+                "odds_ratio": ratio_of(self.coef * step),
+                "ci_low": ratio_of(limits[:, 0] * step),
+                "ci_high": ratio_of(limits[:, 1] * step),
                 "p": self.p_values[1:],
             },
             index=pd.Index(self.names, name="term"),
@@ -308,9 +309,9 @@ class LogisticFit:
                 "p": self.p_values,
                 "ci_low": limits[:, 0],
                 "ci_high": limits[:, 1],
-                "odds_ratio": np.exp(self.beta),
-                "or_low": np.exp(limits[:, 0]),
-                "or_high": np.exp(limits[:, 1]),
+                "odds_ratio": ratio_of(self.beta),
+                "or_low": ratio_of(limits[:, 0]),
+                "or_high": ratio_of(limits[:, 1]),
             },
             index=pd.Index(self.terms, name="term"),
         )

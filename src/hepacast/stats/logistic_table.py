@@ -12,6 +12,7 @@ import pandas as pd
 from hepacast.errors import OutcomeError, TableError
 from hepacast.stats.describe_rules import p_text
 from hepacast.stats.design import Design, binary_outcome, one_class_allowed, treatment_design
+from hepacast.stats.effects import number_text, ratio_digits, ratio_of
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.intervals import ci_label
 from hepacast.stats.logistic import fit_logistic
@@ -133,8 +134,8 @@ def _line_json(line: TableLine) -> dict[str, Any]:
 def _ratio_text(ratio: float, low: float, high: float) -> str:
     if np.isnan(ratio):
         return "–"
-    digits = 2 if 0.1 <= ratio < 100 else 3 if ratio < 0.1 else 1
-    return f"{ratio:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    shown, *limits = (number_text(value, ratio_digits(ratio)) for value in (ratio, low, high))
+    return f"{shown} ({'–'.join(limits)})" if not np.isnan([low, high]).any() else shown
 
 
 def logistic_table(
@@ -207,6 +208,7 @@ def logistic_table(
         inflation = vif(fit_all, design.terms) if fit_all is not None else inflation
     elif multivariate:
         notes.append("No predictor passed the univariate screen, so there is no multivariate model.")
+    notes += _unsuitable_steps(used, single or several)
     return LogisticTable(
         outcome=name,
         univariate=tuple(single),
@@ -257,6 +259,37 @@ def _fit(design: Design, y: np.ndarray, firth: bool | str, notes: list[str], wha
     return fit
 
 
+def _without(row: pd.Series) -> str:
+    """Why a ratio or a limit of an estimated coefficient is no finite number; empty where all are."""
+    shown = row[["odds_ratio", "ci_low", "ci_high"]].to_numpy(dtype=float)
+    if np.isnan(shown).any():
+        return "no limit of the profile likelihood was found"
+    if np.isinf(shown[0]) or shown[0] == 0.0:
+        return "the odds ratio for this step lies beyond every number: choose another step"
+    return "a limit lies beyond every number" if np.isinf(shown).any() else ""
+
+
+def _unsuitable_steps(frame: pd.DataFrame, lines: Sequence[TableLine]) -> list[str]:
+    """A sentence a numeric predictor whose odds ratio is that of a step unlike the differences of its values.
+
+    Beyond a ratio of 10,000 a step is none that patients differ by; within half a hundredth of 1 nothing can be read.
+    """
+    found = []
+    for line in lines:
+        if line.method == "none" or line.term not in frame or not np.isfinite(line.coef):
+            continue
+        sizes = np.abs(np.log(np.clip([line.odds_ratio, line.low, line.high], 1e-300, 1e300)))
+        spread = float(np.std(frame[line.term].to_numpy(dtype=float)[frame[line.term].notna()]))
+        large, small = float(sizes[0]) > np.log(1e4), float(np.nanmax(sizes)) < 0.005
+        if (large and abs(line.coef) * spread < 8) or small:
+            found.append(
+                f"{line.term}: its odds ratio is that of a step much {'larger' if large else 'smaller'} than its "
+                f"values differ by; per standard deviation ({spread:.3g}) it is {ratio_of(line.coef * spread):.3g}. "
+                "Another unit would suit it."
+            )
+    return found
+
+
 def _lines(
     fit: LogisticFit | None,
     design: Design,
@@ -293,7 +326,7 @@ def _lines(
                     n=fit.n,
                     n_events=fit.n_events,
                     method=fit.method,
-                    reason=fit.reason,
+                    reason=fit.reason or _without(row),
                 )
             )
     return lines

@@ -59,16 +59,16 @@ def rcs_basis(x: npt.ArrayLike, knots: npt.ArrayLike) -> Array:
     values = np.asarray(x, dtype=float)
     t = np.asarray(knots, dtype=float)
     k = len(t)
-    scale = (t[-1] - t[0]) ** 2
+    scale = t[-1] - t[0]
     last, before = t[-1], t[-2]
 
     def cube(shift: float) -> Array:
-        return np.maximum(values - shift, 0.0) ** 3
+        return np.maximum((values - shift) / scale, 0.0) ** 3
 
     columns = [values]
     for j in range(k - 2):
         bend = (
             cube(t[j]) - cube(before) * (last - t[j]) / (last - before) + cube(last) * (before - t[j]) / (last - before)
         )
-        columns.append(bend / scale)
+        columns.append(bend * scale)
     return np.column_stack(columns)

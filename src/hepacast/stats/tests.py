@@ -63,7 +63,8 @@ def t_test(a: ArrayLike, b: ArrayLike, *, equal_var: bool = False, level: float 
     else:
         part_x, part_y = var_x / x.size, var_y / y.size
         se = np.sqrt(part_x + part_y)
-        df = se**4 / (part_x**2 / (x.size - 1) + part_y**2 / (y.size - 1)) if se > 0 else np.nan
+        share = part_x / (part_x + part_y) if se > 0 else np.nan  # a share, so that the unit does not overflow
+        df = 1.0 / (share**2 / (x.size - 1) + (1.0 - share) ** 2 / (y.size - 1))
     difference = float(x.mean() - y.mean())
     # R's own threshold for data that are constant up to rounding.
     if se < 10 * np.finfo(float).eps * max(abs(x.mean()), abs(y.mean())) or se == 0:

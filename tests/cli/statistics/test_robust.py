@@ -180,6 +180,38 @@ def test_missing_values_are_left_out_and_counted(numbers, table) -> None:
     assert found["flow"] != alone["flow"]
 
 
+SIZES = {
+    "tiny": lambda v: v * 1e-9,
+    "huge": lambda v: v * 1e12,
+    "far from zero": lambda v: 1e12 + v,
+    "almost constant": lambda v: 1 + 1e-10 * (v == v.max()),
+    "vast": lambda v: v * 1e150,
+}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("size", SIZES)
+def test_no_warning_and_no_endless_number_whatever_the_size_of_a_predictor(hepacast, table, size: str) -> None:
+    d = plain()
+    changed = table(d.assign(a=SIZES[size](d.a), p=SIZES[size](d.p)))
+    for name, *options in {**COMMANDS, **FURTHER}.values():
+        code, out, err = hepacast("stats", name, changed, *options)
+        assert code in (0, 2), err
+        assert ".py:" not in err + out and not bare_nan(out)
+        assert not re.search(r"\d{14,}", out + err), out
+
+
+def test_an_unsuitable_unit_is_told_with_the_ratio_of_a_standard_deviation(numbers, table) -> None:
+    d = plain()
+    words = ("--outcome", "y", "--predictors", "a")
+    usual = numbers("stats", "logistic", table(d), *words)["univariate"][0]
+    assert not numbers("stats", "logistic", table(d), *words)["notes"]
+    for factor, said in ((1e-9, "much larger"), (1e7, "much smaller")):
+        found = numbers("stats", "logistic", table(d.assign(a=d.a * factor)), *words)
+        assert any(said in note for note in found["notes"])
+        assert f"{math.exp(usual['coef'] * d.a.std(ddof=0)):.3g}" in found["notes"][0]
+
+
 def ratings(**changes: Any) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     rows = [{"s": s, "r": r, "v": 10 + s + rng.normal()} for s in range(12) for r in ("A", "B")]

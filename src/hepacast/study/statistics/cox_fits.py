@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from hepacast.errors import HepacastError, ModelError, OutcomeError
 from hepacast.nomogram import NomogramModel
@@ -76,19 +75,8 @@ def cox_estimate(x: Array, time: Array, event: Array, names: Sequence[str]) -> C
             found=", ".join(guilty),
             remedy="join its levels, or leave it out",
         )
-    return replace(
-        fit,
-        coef=coef,
-        covariance=back @ fit.covariance @ back.T,
-        means=means,
-        baseline_hazard=fit.baseline_hazard * float(np.exp(-means @ coef)),
-    )
-
-
-def hazard_table(fit: CoxFit) -> pd.DataFrame:
-    """Coefficients and hazard ratios; a limit beyond every number is infinite, without a warning."""
-    with np.errstate(over="ignore"):
-        return fit.to_frame()
+    # The columns were centered: the baseline of the average patient is the same in both coordinates.
+    return replace(fit, coef=coef, covariance=back @ fit.covariance @ back.T, means=means)
 
 
 def fit_cox_model(
@@ -113,10 +101,10 @@ def fit_cox_model(
     center = float(fit.means @ fit.coef)
     times = [float(t) for t in at] or default_times(time, event)
     check_times(times, time, event)
-    baseline = {t: float(np.exp(-fit.cumulative_hazard([t])[0] * np.exp(center))) for t in times}
+    baseline = {t: float(np.exp(-fit.cumulative_hazard([t], at_means=True)[0])) for t in times}
     main, interactions = terms.split(fit.coef)
     model = NomogramModel(terms.predictors, main, -center, interactions, kind="cox", baseline=baseline)
-    table = hazard_table(fit).rename(columns={"hr": "ratio", "hr_low": "low", "hr_high": "high"})
+    table = fit.to_frame().rename(columns={"hr": "ratio", "hr_low": "low", "hr_high": "high"})
     lp = fit.linear_predictor(terms.matrix) - center
     found = concordance(time, event, lp)
     notes: list[str] = []

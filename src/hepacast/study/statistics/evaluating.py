@@ -76,7 +76,7 @@ class EvaluationResult(StatisticsResult):
                 with_limits(fit.slope.estimate, *fit.slope.ci) if fit else NOT_THERE,
                 with_limits(fit.intercept.estimate, *fit.intercept.ci) if fit else NOT_THERE,
                 with_limits(fit.citl.estimate, *fit.citl.ci) if fit else NOT_THERE,
-                f"{test.statistic:.2f} ({test.df:.0f}), {p_value(test.p)}" if test and test.ok else NOT_THERE,
+                f"{number(test.statistic, 2)} ({test.df:.0f}), {p_value(test.p)}" if test and test.ok else NOT_THERE,
                 with_limits(fit.ici, *item.ici_ci) if fit else NOT_THERE,
                 f"{number(fit.e50)} / {number(fit.e90)}" if fit else NOT_THERE,
             ]

@@ -15,6 +15,7 @@ from hepacast.errors import ModelError
 from hepacast.evaluation.roc import roc
 from hepacast.nomogram import NomogramModel
 from hepacast.stats.design import binary_outcome
+from hepacast.stats.effects import ratio_of
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
@@ -117,7 +118,7 @@ def fit_logistic_model(
     limits = _limits(fit, notes)
     table = pd.DataFrame(
         {
-            "coef": fit.coef, "se": fit.se[1:], "z": fit.z[1:], "p": fit.p_values[1:], "ratio": np.exp(fit.coef),
+            "coef": fit.coef, "se": fit.se[1:], "z": fit.z[1:], "p": fit.p_values[1:], "ratio": ratio_of(fit.coef),
             "low": limits[:, 0], "high": limits[:, 1],
         },
         index=list(terms.names),
@@ -152,14 +153,12 @@ def enough_patients(n: int, coefficients: int) -> None:
 
 def _limits(fit: LogisticFit, notes: list[str]) -> Array:
     """Limits of the odds ratios, shape (p, 2)."""
-    try:
-        limits = fit.ci()[1:]
-    except ValueError:
-        # The penalized profile of a nearly separated fit can have several branches between which no root is found.
+    limits = fit.ci()[1:]
+    # The penalized profile of a nearly separated fit can have several branches between which no root is found.
+    if np.isnan(limits).any():
         notes.append("The penalized profile limits were not found; Wald limits are shown.")
         limits = fit.ci(method="wald")[1:]
-    with np.errstate(over="ignore"):
-        return np.exp(limits)
+    return ratio_of(limits)
 
 
 def bootstrap_rows(n: int, n_boot: int, seed: int) -> list[npt.NDArray[np.int64]]:

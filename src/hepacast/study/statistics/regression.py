@@ -52,7 +52,7 @@ class LogisticResult(StatisticsResult):
                 f"AIC {fit.aic:.2f}; Nagelkerke R2 {fit.nagelkerke_r2:.3f}; C (apparent) {fit.c_index:.3f}; "
                 f"Brier (apparent) {fit.brier:.4f}.\n{fit.formula()}"
             )
-        kind = "profile likelihood" if table.interval == "profile" else "Wald"
+        kind = "Wald" if table.interval == "wald" else "profile likelihood"
         parts.append(
             note_lines([*self.notes, f"Limits: {level_text(table.level)}, {kind} (Firth: penalized profile)."])
         )

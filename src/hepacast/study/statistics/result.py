@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hepacast.errors import ModelError
+from hepacast.stats.effects import number_text, ratio_digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,11 +154,11 @@ def note_lines(notes: Sequence[str]) -> str:
     return "\n".join(f"Note: {note}" for note in notes)
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int | None = 3) -> str:
     """A number with fixed decimals; a dash where there is none."""
     if value is None or math.isnan(value):
         return NOT_THERE
-    return "inf" if math.isinf(value) else f"{value:.{digits}f}"
+    return number_text(value, digits)
 
 
 def short(value: float) -> str:
@@ -165,7 +166,7 @@ def short(value: float) -> str:
     return NOT_THERE if value is None or math.isnan(value) else f"{value:.4g}"
 
 
-def with_limits(value: float, low: float, high: float, digits: int = 3) -> str:
+def with_limits(value: float, low: float, high: float, digits: int | None = 3) -> str:
     """`0.731 (0.630 to 0.833)`."""
     if value is None or math.isnan(value):
         return NOT_THERE
@@ -178,8 +179,7 @@ def ratio(value: float, low: float, high: float) -> str:
     """An odds or hazard ratio with limits, with the decimals that its size deserves."""
     if math.isnan(value):
         return NOT_THERE
-    digits = 2 if 0.1 <= value < 100 else 3 if value < 0.1 else 1
-    return with_limits(value, low, high, digits)
+    return with_limits(value, low, high, ratio_digits(value))
 
 
 def p_value(p: float) -> str:

@@ -13,7 +13,7 @@ from hepacast.errors import HepacastError, ModelError
 from hepacast.stats.cox import CoxFit
 from hepacast.stats.cox_checks import Concordance, concordance, proportional_hazards
 from hepacast.stats.design import treatment_design
-from hepacast.study.statistics.cox_fits import cox_estimate, hazard_table
+from hepacast.study.statistics.cox_fits import cox_estimate
 from hepacast.study.statistics.result import NOT_THERE, p_value, ratio, short, text_table, with_limits
 from hepacast.study.statistics.table import Flow, complete_rows
 
@@ -139,7 +139,7 @@ def cox_result(columns: Mapping[str, pd.Series], time: pd.Series, event: pd.Seri
     except np.linalg.LinAlgError:
         notes.append("Proportional hazards could not be tested: too few events for these predictors.")
     found = concordance(t, e, fit.linear_predictor(design.matrix))
-    return CoxResult(univariate, hazard_table(fit), fit, zph, found, flow, "", tuple(notes))
+    return CoxResult(univariate, fit.to_frame(), fit, zph, found, flow, "", tuple(notes))
 
 
 def _alone(frame: pd.DataFrame, name: str, time: pd.Series, event: pd.Series, notes: list[str]) -> pd.DataFrame:
@@ -153,7 +153,7 @@ def _alone(frame: pd.DataFrame, name: str, time: pd.Series, event: pd.Series, no
     try:
         if not design.names:
             raise ModelError("A predictor is constant.", found=name)
-        return hazard_table(cox_estimate(design.matrix, time[known].to_numpy(), event[known].to_numpy(), names))
+        return cox_estimate(design.matrix, time[known].to_numpy(), event[known].to_numpy(), names).to_frame()
     except HepacastError as problem:
         why = problem.message.rstrip(".") + (f" ({problem.found})" if problem.found else "")
         notes.append(f"{name} alone: no estimate; {why[0].lower()}{why[1:]}.")

@@ -15,9 +15,10 @@ from hepacast.errors import HepacastError, OutcomeError
 from hepacast.evaluation.time_dependent import auc_at
 from hepacast.stats.adjust import p_adjust
 from hepacast.stats.cox_checks import Concordance, concordance
+from hepacast.stats.effects import ratio_of
 from hepacast.stats.kaplan_meier import KaplanMeier, LogRank, log_rank
 from hepacast.stats.ticks import pretty
-from hepacast.study.statistics.cox_fits import cox_estimate, hazard_table
+from hepacast.study.statistics.cox_fits import cox_estimate
 from hepacast.study.statistics.result import p_value, ratio, text_table, with_limits
 from hepacast.study.statistics.survival_cox import CoxResult as CoxResult
 from hepacast.study.statistics.survival_cox import cox_result as cox_result
@@ -143,7 +144,7 @@ def compare_groups(time: Array, event: Array, labels: npt.NDArray[Any], order: S
     if len(order) == 2 and test is not None:
         try:
             second = (labels == order[1]).astype(float)
-            row = hazard_table(cox_estimate(second[:, None], time, event, [order[1]])).iloc[0]
+            row = cox_estimate(second[:, None], time, event, [order[1]]).to_frame().iloc[0]
             hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         except HepacastError:
             why = "one group has no event, or all events"
@@ -227,11 +228,11 @@ def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Se
         weighted = concordance(time, event, score, weights="uno")
         uno = weighted if np.isfinite(weighted.c) else None
         fit = cox_estimate(score[:, None], time, event, [name])
-        row = hazard_table(fit).iloc[0]
+        row = fit.to_frame().iloc[0]
         hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         sd = float(score.std(ddof=1))
         spread = 1.959963984540054 * float(fit.se[0])
-        low, middle, high = (float(np.exp((fit.coef[0] + shift) * sd)) for shift in (-spread, 0.0, spread))
+        low, middle, high = (float(ratio_of((fit.coef[0] + shift) * sd)) for shift in (-spread, 0.0, spread))
         per_sd = (middle, low, high)
     except (HepacastError, ZeroDivisionError) as problem:
         reason = str(problem).split("\n")[0].rstrip(".")
