@@ -13,8 +13,9 @@ import pandas as pd
 
 from hepacast.cohort.columns import nearest, word_key
 from hepacast.cohort.findings import name_patients
-from hepacast.cohort.joining import clean_id
+from hepacast.cohort.joining import clean_id, near_ids, tell_near_ids
 from hepacast.cohort.outcome import BinaryOutcome, Outcome
+from hepacast.cohort.sheets import decode
 from hepacast.errors import OutcomeError, StudyFileError, TableError
 
 TRAINING, VALIDATION = "training", "validation"
@@ -90,7 +91,9 @@ def split_by_list(patients: Iterable[str], sets: Mapping[str, Iterable[str]]) ->
             + " names patients who are not in the table.",
             found="; ".join(f"{name}: {name_patients(listed)}" for name, listed in strangers.items() if listed),
             where="cohort.split",
-            remedy=nearest(first, known) or "check the identifiers, leading zeros included",
+            remedy=tell_near_ids(near_ids(known, [p for listed in strangers.values() for p in listed]), "lists")
+            or nearest(first, known)
+            or "check the identifiers, leading zeros included",
         )
     placed: dict[str, str] = {}
     for name, listed in cleaned.items():
@@ -109,12 +112,12 @@ def read_patient_list(path: str | Path) -> list[str]:
     Raises
     ------
     TableError
-        The file is missing.
+        The file is missing or is no text.
     """
     path = Path(path)
     if not path.is_file():
         raise TableError("The list of patients was not found.", found=str(path))
-    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    lines = (line.split("#")[0].strip() for line in decode(path.read_bytes(), path.name)[0].splitlines())
     return [clean_id(line) for line in lines if line]
 
 

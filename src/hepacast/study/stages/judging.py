@@ -106,7 +106,12 @@ class Judgement:
 
 
 #: Warnings that often are the cause of an error elsewhere, and are shown beside it.
-EXPLAINING = frozenset({"similar-id", "sheet-incomplete", "unit-not-stated", "level-not-in-training"})
+EXPLAINING = frozenset(
+    (
+        *("similar-id", "sheet-incomplete", "unit-not-stated", "level-not-in-training"),
+        *("hidden-sheets", "hidden-rows", "merged-cells", "merged-columns", "no-header"),
+    )
+)
 
 
 def judge_cohort(context: Context) -> Judgement:
@@ -181,7 +186,7 @@ def _not_judged(item: Finding, left_out: dict[str, str]) -> Finding:
 
 
 #: Remarks on who a row is about; they matter although the patient is left out.
-_OF_THE_ROWS = frozenset({"duplicate-id", "missing-id", "similar-id"})
+_OF_THE_ROWS = frozenset({"duplicate-id", "missing-id", "similar-id", "id-digits-lost"})
 
 
 def _assemble(context: Context, seen: Judgement, reasons: dict[str, list[str]], split: Split) -> None:

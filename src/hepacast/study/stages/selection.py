@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,7 @@ from hepacast.cohort import (
     split_by_list,
 )
 from hepacast.cohort.exclusions import remarks_that_say_no
+from hepacast.cohort.joining import near_ids, tell_near_ids
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import StudyFileError, TableError
@@ -89,13 +91,13 @@ def exclusions(
         found = attempt(partial(_excluded_by, rule, number, table, findings))
         if found is not None:
             reasons.setdefault(rule.reason, []).extend(found)
-    for reason, lacking in _without_files(context):
+    for reason, lacking in _without_files(context, findings):
         found = attempt(partial(lacking, table))
         if found:
             reasons[reason] = found
     if context.study.features.table is not None:
         wide = attempt(lambda: _features(context, findings))
-        found = None if wide is None else attempt(lambda: _without_features(context, table, wide))
+        found = None if wide is None else attempt(lambda: _without_features(context, table, wide, findings))
         if found:
             reasons["no radiomics features"] = found
     return reasons
@@ -125,29 +127,49 @@ def _excluded_by(rule: Exclusion, number: int, table: ClinicalTable, findings: l
     return found
 
 
-def _without_files(context: Context) -> list[tuple[str, Callable[[ClinicalTable], list[str]]]]:
+def _without_files(context: Context, findings: list[Finding]) -> list[tuple[str, Callable[[ClinicalTable], list[str]]]]:
     """Reason and the function that finds the patients without an image of each sequence, or without a mask."""
     images = context.study.images
     if images is None:
         return []
     found = [
-        (f"no {name} image", _lacking_file(context, f"{name} images", image.path))
+        (f"no {name} image", _lacking_file(context, f"{name} images", image.path, findings))
         for name, image in images.sequences.items()
     ]
     if images.segmentation.source == "given":
-        found.append(("no mask", _lacking_file(context, "masks", images.segmentation.masks)))
+        found.append(("no mask", _lacking_file(context, "masks", images.segmentation.masks, findings)))
     return found
 
 
-def _lacking_file(context: Context, what: str, pattern: str | None) -> Callable[[ClinicalTable], list[str]]:
+def _lacking_file(
+    context: Context, what: str, pattern: str | None, findings: list[Finding]
+) -> Callable[[ClinicalTable], list[str]]:
     def find(table: ClinicalTable) -> list[str]:
         if pattern is None:
             raise StudyFileError("The masks are given, but where?", expected="images.segmentation.masks")
         lacking = [p for p in table.patients if not context.path(pattern, patient=p).exists()]
-        _all_lacking(lacking, table, what, pattern)
+        _tell_lacking(lacking, table, what, pattern, _names_of_files(context, pattern) if lacking else [], findings)
         return lacking
 
     return find
+
+
+def _names_of_files(context: Context, pattern: str) -> list[str]:
+    """What stands for ``{patient}`` in the files that are there."""
+    mark = "\0"
+    parts = context.path(pattern, patient=mark).parts
+    first = next((number for number, part in enumerate(parts) if mark in part), None)
+    if first is None:
+        return []
+    folder, (before, _, after) = Path(*parts[:first]), parts[first].partition(mark)
+    if mark in after or not folder.is_dir():
+        return []
+    names = [item.name for item in folder.iterdir()]
+    return [
+        name[len(before) : len(name) - len(after)]
+        for name in sorted(names)
+        if name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
+    ]
 
 
 def _features(context: Context, findings: list[Finding]) -> pd.DataFrame:
@@ -156,21 +178,29 @@ def _features(context: Context, findings: list[Finding]) -> pd.DataFrame:
     return wide
 
 
-def _without_features(context: Context, table: ClinicalTable, wide: pd.DataFrame) -> list[str]:
+def _without_features(context: Context, table: ClinicalTable, wide: pd.DataFrame, findings: list[Finding]) -> list[str]:
     lacking = [p for p in table.patients if p not in wide.index]
-    _all_lacking(lacking, table, "features", str(context.study.features.table))
+    _tell_lacking(lacking, table, "features", str(context.study.features.table), list(wide.index), findings)
     return lacking
 
 
-def _all_lacking(lacking: list[str], table: ClinicalTable, what: str, where: str) -> None:
+def _tell_lacking(
+    lacking: list[str], table: ClinicalTable, what: str, where: str, there: Sequence[str], findings: list[Finding]
+) -> None:
+    """Refuse where nobody has it; tell of those who have it under another spelling of their identifier."""
+    known = set(table.patients)
+    near = near_ids(lacking, [name for name in there if name not in known])
+    told = tell_near_ids(near, what)
     if len(lacking) == len(table.patients):
         raise TableError(
             f"No patient of the table has {what}.",
             expected="files or rows named by the study's identifiers",
             found=f"nothing for {', '.join(lacking[:5])}, ...",
             where=where,
-            remedy="check the path, and that the table and the files use one identifier",
+            remedy=told or "check the path, and that the table and the files use one identifier",
         )
+    if near:
+        findings.append(Finding("error", "id-spelled-otherwise", f"{len(near)} patients would be left out: {told}"))
 
 
 def splitter(context: Context, table: ClinicalTable) -> Callable[[Outcome], pd.Series] | pd.Series | None:

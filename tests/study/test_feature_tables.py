@@ -1,0 +1,155 @@
+"""Tables of features, of patients to measure, and lists of patients: read as the clinical table is."""
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from hepacast.cohort.split import read_patient_list, split_by_list
+from hepacast.compute.files import write_text
+from hepacast.errors import TableError
+from hepacast.study.check import check_study
+from hepacast.study.context import make_context
+from hepacast.study.features_of import _read_patients
+from hepacast.study.stages.feature_table import read_feature_table
+
+STUDY = """hepacast: 1
+name: features
+seed: 3
+cohort:
+  table: clinical.csv
+  id: Pat
+  columns:
+    age: {{column: Age, unit: years}}
+    relapse: {{column: Relapse, kind: binary, after_event: true}}
+outcome: {{definition: binary-column, column: relapse}}
+{features}
+modelling:
+  candidates: [age]
+  models: [clinical]
+  validation: {{folds: 3, repeats: 1, bootstrap: 0, importance: 0, learning_curve: 0, usual_way: false}}
+evaluation: {{bootstrap: 0}}
+"""
+N = 24
+
+
+def features(ids):
+    r = np.random.default_rng(5)
+    table = pd.DataFrame(r.normal(size=(len(ids), 3)).round(3) * 1000, columns=["t_a", "t_b", "t_c"]).round(1)
+    table.insert(0, "Pat", ids)
+    return table
+
+
+@pytest.fixture
+def study(tmp_path):
+    """`study(name, ids=...)`: the folder of a study whose feature table has this name."""
+
+    def write(features_part, ids):
+        r = np.random.default_rng(4)
+        clinical = pd.DataFrame({"Pat": ids, "Age": r.integers(40, 80, len(ids)), "Relapse": [0, 1] * (len(ids) // 2)})
+        clinical.to_csv(tmp_path / "clinical.csv", index=False)
+        write_text(tmp_path / "study.yaml", STUDY.format(features=features_part))
+        return tmp_path
+
+    return write
+
+
+def table_part(name):
+    return f"features: {{table: {name}, id: Pat, vois: {{tumor: t_}}}}"
+
+
+IDS = [f"{i:03d}" for i in range(1, N + 1)]
+
+
+def write_workbook(path, table, change=None):
+    book = openpyxl.Workbook()
+    page = book.active
+    page.append(["features of the tumor"])
+    page.append(list(table.columns))
+    for row in table.itertuples(index=False):
+        page.append([item.item() if hasattr(item, "item") else item for item in row])
+    if change:
+        change(book, page)
+    book.save(path)
+
+
+@pytest.mark.parametrize("kind", ["comma", "german", "utf-16", "gb18030", "xlsx", "xlsx of numbers", "parquet"])
+def test_the_same_features_from_any_file(tmp_path, study, kind):
+    table = features(IDS)
+    name = {"xlsx": "f.xlsx", "xlsx of numbers": "f.xlsx", "parquet": "f.parquet"}.get(kind, "f.csv")
+    if kind == "german":
+        (tmp_path / name).write_bytes(b"sep=;\r\n" + table.to_csv(index=False, sep=";", decimal=",").encode("cp1252"))
+    elif name == "f.csv":
+        text = table.assign(备注="正常").to_csv(index=False)
+        (tmp_path / name).write_bytes(text.encode("utf-8" if kind == "comma" else kind))
+    elif kind == "parquet":
+        table.to_parquet(tmp_path / name)
+    elif kind == "xlsx":
+        write_workbook(tmp_path / name, table)
+    else:
+
+        def shown_with_zeros(book, page):
+            for row in range(3, N + 3):
+                page.cell(row, 1).number_format = "000"
+
+        write_workbook(tmp_path / name, table.assign(Pat=range(1, N + 1)), shown_with_zeros)
+    wide, _ = read_feature_table(make_context(study(table_part(name), IDS)))
+    assert list(wide.index) == IDS
+    np.testing.assert_allclose(wide.to_numpy(), table[["t_a", "t_b", "t_c"]].to_numpy())
+
+
+def test_numbers_with_two_readings_and_totals_of_features(tmp_path, study):
+    lines = ["Pat;t_a;t_b", *(f"{i};{'1,234' if i == '003' else '2,345'};7" for i in IDS), "Mean;2,3;7"]
+    (tmp_path / "f.csv").write_text("\n".join(lines), encoding="utf-8")
+    wide, findings = read_feature_table(make_context(study(table_part("f.csv"), IDS)))
+    assert len(wide) == N and {"total-row"} <= {item.code for item in findings}
+    wide, findings = (
+        read_feature_table(make_context(study(table_part("f.csv").replace("f.csv", "g.csv"), IDS)))
+        if ((tmp_path / "g.csv").write_text("\n".join(lines[:-1]), encoding="utf-8"))
+        else (None, [])
+    )
+    assert [item.column for item in findings if item.code == "ambiguous-number"] == ["t_a"]
+
+
+def test_other_spellings_of_identifiers_are_shown(tmp_path, study):
+    features([str(int(i)) for i in IDS]).to_csv(tmp_path / "f.csv", index=False)
+    text = check_study(study(table_part("f.csv"), IDS)).text()
+    assert "'1' where the table has '001'" in text
+    features([f"P-{i}" for i in IDS[:6]] + [f"p{i}" for i in IDS[6:]]).to_csv(tmp_path / "f.csv", index=False)
+    result = check_study(study(table_part("f.csv"), [f"P-{i}" for i in IDS]))
+    (told,) = [item for _, item in result.findings if item.code == "id-spelled-otherwise"]
+    assert told.severity == "error" and "18 patients" in told.message and "'p007'" in told.message
+
+
+def test_files_under_another_spelling_are_shown(tmp_path, study):
+    part = (
+        "images: {sequences: {ct: {path: 'img/{patient}-ct.nii.gz'}}, "
+        "segmentation: {source: given, masks: 'img/{patient}-ct.nii.gz', labels: {tumor: 1}}, vois: {tumor: tumor}}"
+    )
+    folder = study(part, IDS)
+    (folder / "img").mkdir()
+    for i in IDS:
+        (folder / "img" / f"{int(i)}-ct.nii.gz").write_bytes(b"")
+    assert "the ct images have '1' where the table has '001'" in check_study(folder).text()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Patient;Image;Mask\n007;增强图像.nii;m.nii\nTotal;1;1\n".encode("gb18030"),
+        "sep=|\nPatient|Image|Mask\n007|增强图像.nii|m.nii\n".encode("utf-16"),
+    ],
+)
+def test_the_table_of_patients_to_measure(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    frame, _ = _read_patients(path)
+    assert frame.to_dict("records") == [{"patient": "007", "image": "增强图像.nii", "mask": "m.nii"}]
+
+
+def test_lists_of_patients(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes("甲1\n001\n".encode("gb18030"))
+    assert read_patient_list(path) == ["甲1", "001"]
+    with pytest.raises(TableError, match="the lists have '1'"):
+        split_by_list(["001", "002"], {"training": ["1"], "validation": ["002"]})
