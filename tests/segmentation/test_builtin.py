@@ -13,9 +13,10 @@ from hepacast.errors import GeometryError, ImageError, ModelError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap, read_volume
 from hepacast.segmentation.builtin import BuiltinSegmenter, weight_files
+from hepacast.segmentation.builtin import liver as liver_module
 from hepacast.segmentation.builtin import network as networks
 from hepacast.segmentation.builtin import weights as weight_store
-from hepacast.segmentation.builtin.abdomen import FIELD_MM, abdomen_box
+from hepacast.segmentation.builtin.abdomen import FIELD_MM, abdomen_box, abdomen_boxes
 from hepacast.segmentation.builtin.lesion import _apply, _tiles
 from hepacast.segmentation.builtin.resample import axis_matrix, onto_grid, rescale
 from hepacast.segmentation.metrics import segmentation_metrics
@@ -182,6 +183,92 @@ def test_the_abdomen_is_found_without_arms_and_air():
     assert (box[2].stop - box[2].start) * 3.0 <= FIELD_MM[2]
     with pytest.raises(ImageError, match="No body"):
         abdomen_box(np.full((30, 30, 30), -1000.0), (3.0, 3.0, 3.0))
+
+
+def _ellipsoid(shape, spacing, center, axes):
+    points = np.ogrid[tuple(slice(0, n) for n in shape)]
+    return sum(((p * mm - c) / a) ** 2 for p, mm, c, a in zip(points, spacing, center, axes)) <= 1
+
+
+def _trunk(height, spacing, *, gas_hu=-1000.0, lung_hu=-840.0, prone=False, arms=False):
+    """HU and liver of a trunk `height` mm high: liver from 250 to 430 mm, lungs from 400 to 640 mm, a gassy colon."""
+    shape = tuple(round(mm / step) for mm, step in zip((420.0, 320.0, height), spacing))
+    x, y, _ = np.ogrid[tuple(slice(0, n) for n in shape)]
+    x, y = x * spacing[0], y * spacing[1]
+    body = np.broadcast_to(((x - 210) / 170) ** 2 + ((y - 160) / 120) ** 2 <= 1, shape)
+    array = np.where(body, 10.0, -1000.0)
+    array[body & ~np.broadcast_to(((x - 210) / 150) ** 2 + ((y - 160) / 100) ** 2 <= 1, shape)] = -100.0
+    generator = np.random.default_rng(3)
+    for side in (130.0, 290.0):
+        lung = _ellipsoid(shape, spacing, (side, 165, 520), (55, 80, 120)) & body
+        array[lung] = lung_hu + 60 * generator.standard_normal(int(lung.sum()))
+    liver = _ellipsoid(shape, spacing, (140, 150, 340), (70, 75, 90)) & body
+    array[liver] = 95.0
+    # Transverse colon and stomach lie where the patient's front is.
+    front = 235.0 if prone else 85.0
+    for center, axes in (((210, front, 230), (110, 32, 35)), ((290, front, 330), (45, 40, 75))):
+        gas = _ellipsoid(shape, spacing, center, axes) & body & ~liver
+        array[gas] = gas_hu
+    if arms:
+        array[(np.abs(x - 210) > 185) & (np.abs(y - 160) < 30) & np.ones(shape, bool)] = 20.0
+    return array + 12 * generator.standard_normal(shape), liver
+
+
+@pytest.mark.parametrize("spacing", [(4.0, 4.0, 0.9), (3.0, 3.0, 3.0), (3.5, 3.5, 10.0)])
+@pytest.mark.parametrize(
+    ("height", "options"),
+    [
+        (445.0, {}),  # ends at the lungs' bases
+        (420.0, {"gas_hu": -960.0}),
+        (340.0, {}),  # cut through the liver
+        (700.0, {}),  # the whole chest
+        (700.0, {"prone": True}),
+        (700.0, {"arms": True}),
+        (470.0, {"lung_hu": -900.0}),  # emphysema
+    ],
+)
+def test_the_liver_is_in_the_likeliest_box_wherever_a_scan_ends(height, options, spacing):
+    array, liver = _trunk(height, spacing, **options)
+    box = abdomen_box(array, spacing)
+    assert liver[box].sum() > 0.999 * liver.sum()
+    assert (box[2].stop - box[2].start) * spacing[2] <= FIELD_MM[2] + spacing[2]
+    if height == 700.0:
+        assert box[2].stop * spacing[2] < 560.0
+
+
+@pytest.mark.parametrize("low", [0.0, 100.0, 200.0])
+def test_a_scan_that_begins_above_the_pelvis(low):
+    array, liver = _trunk(640.0, (3.0, 3.0, 3.0))
+    part = slice(round(low / 3), None)
+    box = abdomen_box(array[:, :, part], (3.0, 3.0, 3.0))
+    assert liver[:, :, part][box].sum() > 0.999 * liver.sum()
+
+
+def test_other_boxes_are_looked_at_where_the_first_shows_no_whole_liver(monkeypatch):
+    """Lungs that are white (pneumonia) in a tall scan: the first guess is its top, the liver lies lower."""
+    array, liver = _trunk(900.0, (3.0, 3.0, 3.0), lung_hu=20.0)
+    boxes = abdomen_boxes(array, (3.0, 3.0, 3.0))
+    assert liver[boxes[0]].sum() < 0.5 * liver.sum()
+    seen = []
+
+    def network(part, spacing):
+        seen.append(part.shape)
+        return part > 60
+
+    monkeypatch.setattr(liver_module, "_liver_in", lambda _network, part, spacing: network(part, spacing))
+    found = liver_module.find_liver(
+        None, np.where(liver, 95.0, np.minimum(array, 40.0)), (3.0, 3.0, 3.0), lambda *_: None
+    )
+    assert (found & liver).sum() > 0.999 * liver.sum()
+    assert 1 < len(seen) <= 4
+
+
+def test_an_mr_is_refused():
+    generator = np.random.default_rng(2)
+    image = np.abs(generator.normal(200, 80, (40, 40, 30)))
+    for values in (image, (image - image.mean()) / image.std()):
+        with pytest.raises(ImageError, match="no MR"):
+            abdomen_box(values, (3.0, 3.0, 3.0))
 
 
 def test_weights_from_a_file_and_what_is_refused(tmp_path):

@@ -1,8 +1,10 @@
-"""Where the abdomen is in a CT: the box that the liver network was trained on.
+"""Where the abdomen may be in a CT: boxes to look for the liver in, the likeliest first.
 
-Along z from the hip to some way above the liver's dome, across from skin to skin without arms and table, at most
-as large as the network's field. The rules are anatomy only: the body is the largest piece of soft tissue, the
-lungs are air enclosed by it, the iliac crest is where bone becomes plentiful again below the lumbar spine.
+Along z up to some way above the liver's dome and, where the scan is taller than the network's field, down to the hip;
+across from skin to skin without table; at most as large as the field. The rules are anatomy only: the body is the
+largest piece of soft tissue, the lungs are enclosed air of which a good part is tissue (gas in the bowel is air
+alone), the iliac crest is where bone becomes plentiful again below the lumbar spine. Where the first box does not show
+a whole liver, others are looked at (`find_liver`).
 """
 
 from __future__ import annotations
@@ -25,8 +27,18 @@ HIP_MARGIN_MM = 20.0
 #: The network's field (mm along x, y, z).
 FIELD_MM = (489.0, 408.0, 408.0)
 
-#: Lungs smaller than this (mL) are taken for bowel gas.
+#: Lungs smaller than this (mL) say nothing about where the dome is.
 _LUNG_ML = 150.0
+
+#: A quarter of a lung's inside is denser than this (vessels, walls of alveoli); gas in the bowel or in a pneumothorax
+#: is at -1000 HU with the scanner's noise.
+_GAS_HU = -925.0
+
+#: Fat and air: a CT in HU of a living body has some voxels below this.
+_FAT_HU = -30.0
+
+#: Steps between windows along a scan that is taller than the field (mm).
+_WINDOW_STEP_MM = 200.0
 
 #: Voxels of this size are fine enough to find the box.
 _COARSE_MM = 3.0
@@ -35,7 +47,12 @@ Box = tuple[slice, slice, slice]
 
 
 def abdomen_box(array: npt.NDArray[np.floating], spacing: Sequence[float]) -> Box:
-    """The box of the abdomen.
+    """The likeliest of `abdomen_boxes`."""
+    return abdomen_boxes(array, spacing)[0]
+
+
+def abdomen_boxes(array: npt.NDArray[np.floating], spacing: Sequence[float]) -> list[Box]:
+    """Boxes that may hold the liver, the likeliest first; the others are for when it is not all there.
 
     Parameters
     ----------
@@ -47,41 +64,71 @@ def abdomen_box(array: npt.NDArray[np.floating], spacing: Sequence[float]) -> Bo
     Raises
     ------
     ImageError
-        There is no soft tissue: not a CT in HU, or not of a body.
+        There is no body, or no fat and no air: not a CT in HU (an MR, for example).
     """
     steps = [max(1, round(_COARSE_MM / mm)) for mm in spacing]
     coarse = array[:: steps[0], :: steps[1], :: steps[2]]
     mm = [s * step for s, step in zip(spacing, steps, strict=True)]
     body = largest_piece(_eroded(coarse > TISSUE_HU))
-    if not body.any():
+    if not body.any() or float((coarse < _FAT_HU).mean()) < 0.005:
         raise ImageError(
-            "No body is found in the image.",
-            expected="a CT in HU, soft tissue above -150",
+            "No body is found in the image." if not body.any() else "There is neither fat nor air in the image.",
+            expected="a CT in HU: air at -1000, fat at -100, soft tissue above -150",
             found=f"values from {float(array.min()):.0f} to {float(array.max()):.0f}",
-            remedy="is it CT, and are the values Hounsfield units?",
+            remedy="is it a CT (these networks read no MR), and are the values Hounsfield units?",
         )
-    low, high = _z_range(coarse, body, mm)
-    inner = largest_piece(_eroded(coarse[:, :, low:high] > TISSUE_HU, 2))
-    across = inner if inner.any() else body[:, :, low:high]
-    box = []
-    for axis, (start, stop) in enumerate([*_extent(across)[:2], (low, high)]):
-        box.append((start * steps[axis], min(stop * steps[axis], array.shape[axis])))
-    return _within_field(box, spacing)
+    boxes: list[Box] = []
+    for low, high in _z_ranges(coarse, body, mm):
+        inner = largest_piece(_eroded(coarse[:, :, low:high] > TISSUE_HU, 2))
+        across = inner if inner.any() else body[:, :, low:high]
+        if not across.any():
+            continue
+        box = []
+        for axis, (start, stop) in enumerate([*_extent(across)[:2], (low, high)]):
+            box.append((start * steps[axis], min(stop * steps[axis], array.shape[axis])))
+        found = _within_field(box, spacing)
+        boxes += [] if found in boxes else [found]
+    return boxes
 
 
-def _z_range(coarse: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], mm: Sequence[float]) -> tuple[int, int]:
-    """First slice, and the one after the last, of the abdomen."""
-    slices = coarse.shape[2]
+def _z_ranges(
+    coarse: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], mm: Sequence[float]
+) -> list[tuple[int, int]]:
+    """First slice, and the one after the last: of the abdomen as the lungs and the hip show it, then of others."""
+    slices, field = coarse.shape[2], int(FIELD_MM[2] / mm[2])
     dome = _dome_slice(coarse, body, mm)
     top = slices if dome is None else min(slices, dome + round(DOME_MARGIN_MM / mm[2]))
-    hip = _hip_slice(coarse, dome if dome is not None else slices, mm[2])
-    bottom = 0 if hip is None else max(0, hip - round(HIP_MARGIN_MM / mm[2]))
-    lowest = top - int(FIELD_MM[2] / mm[2])
-    return max(bottom, lowest, 0), top
+    bottom = 0
+    if top > field:
+        hip = _hip_slice(coarse, dome if dome is not None else slices, mm[2])
+        bottom = 0 if hip is None else max(0, hip - round(HIP_MARGIN_MM / mm[2]))
+    step = max(1, round(_WINDOW_STEP_MM / mm[2]))
+    others = [(max(0, high - field), high) for high in range(slices, min(field, slices) - 1, -step)]
+    if others[-1][0] > 0:
+        others.append((0, min(field, slices)))
+    # Nearest to the first guess first.
+    others.sort(key=lambda pair: abs(pair[1] - top))
+    return [(max(bottom, top - field, 0), top), *others]
 
 
 def _dome_slice(coarse: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], mm: Sequence[float]) -> int | None:
     """The lowest slice in which the lungs are half as large as at their largest; None without lungs."""
+    from scipy import ndimage
+
+    lungs = _lungs(coarse, body, mm)
+    area = lungs.sum(axis=(0, 1)).astype(float)
+    if not area.any():
+        return None
+    smooth = ndimage.uniform_filter1d(area, max(1, round(20.0 / mm[2])), mode="nearest")
+    index = int(np.argmax(smooth))
+    half = smooth.max() / 2
+    while index > 0 and smooth[index - 1] > half:
+        index -= 1
+    return index
+
+
+def _lungs(coarse: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], mm: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Enclosed air that is large and has tissue in it."""
     from scipy import ndimage
 
     x, y, _ = (slice(a, b) for a, b in _extent(body))
@@ -92,21 +139,16 @@ def _dome_slice(coarse: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], m
     pieces, count = ndimage.label(frame)
     outside = pieces[0, 0, 0]
     pieces = pieces[1:-1, 1:-1]
-    if count < 2:
-        return None
     volumes = np.bincount(pieces.ravel(), minlength=count + 1) * float(np.prod(mm)) / 1000.0
     volumes[[0, outside]] = 0
-    lungs = np.isin(pieces, np.flatnonzero(volumes >= _LUNG_ML))
-    area = lungs.sum(axis=(0, 1)).astype(float)
-    if not area.any():
-        return None
-    smooth = ndimage.uniform_filter1d(area, max(1, round(20.0 / mm[2])), mode="nearest")
-    # From the top of the lungs downward, so that gas in the bowel is not met first.
-    index = int(np.argmax(smooth))
-    half = smooth.max() / 2
-    while index > 0 and smooth[index - 1] > half:
-        index -= 1
-    return index
+    # Voxels at the edge of gas are half tissue, so that only the inside is looked at.
+    inside = np.where(_eroded(air), pieces, 0)
+    lungs = [
+        number
+        for number in np.flatnonzero(volumes >= _LUNG_ML)
+        if (inside == number).any() and np.percentile(coarse[inside == number], 75) > _GAS_HU
+    ]
+    return np.isin(pieces, lungs)
 
 
 def _hip_slice(coarse: npt.NDArray[np.floating], dome: int, mm: float) -> int | None:
