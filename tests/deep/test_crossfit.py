@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepacast.deep import CropStore, DeepSpec, Targets, apply_frozen, cross_fit
+from hepacast.deep import CropStore, DeepSpec, Targets, apply_frozen, averaged_scale, between_networks, cross_fit
+from hepacast.deep.spec import TrainingSpec
+from hepacast.deep.targets import inner_split
 from hepacast.errors import ModelError
 
 FOLDS = np.arange(24) // 2 % 3
@@ -126,3 +128,23 @@ def test_covariates_join_and_a_missing_one_is_the_training_mean(cubes, small, tm
     np.testing.assert_allclose(network_0.apply(crops, gap).scores, network_0.apply(crops, filled).scores, rtol=1e-6)
     with pytest.raises(ModelError, match="clinical values"):
         network_0.apply(crops)
+
+
+def test_the_variance_between_networks_is_read_from_those_set_aside(cubes, small, tmp_path: Path) -> None:
+    """By hand: each patient set aside, once by the own fold's network and once by the one that set it aside."""
+    crops, targets = cubes
+    training = TrainingSpec.model_validate(small.training.model_dump() | {"inner_fraction": 0.25, "epochs": 2})
+    spec = small.model_copy(update={"training": training})
+    folds = np.arange(len(targets)) // 2 % 3
+    fit = cross_fit(crops, targets, folds, spec, 3, tmp_path)
+    scores = averaged_scale(fit.scores, spec.network)
+    found = between_networks(fit.networks, crops, targets, folds, scores, spec, 3)
+    squares = []
+    for fold, network in enumerate(fit.networks):
+        assert network.facts["n_inner"] > 0
+        _, aside = inner_split(targets, np.flatnonzero(folds != fold), 0.25, 3)
+        for row in aside:
+            risk = network.apply(crops, rows=np.array([row])).scores[0]
+            squares.append((np.log(risk / (1 - risk)) - scores[row]) ** 2)
+    assert found == pytest.approx(np.mean(squares) / 2, rel=1e-5)
+    assert np.isnan(between_networks(fit.networks, crops, targets, folds, scores, small, 3))

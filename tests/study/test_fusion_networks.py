@@ -108,3 +108,21 @@ def test_every_training_leaves_its_pair_and_all_strangers_out(monkeypatch, tmp_p
     assert set(final.index) == {*patients, *others}
     # the same initial weights for all trainings of a network, other ones for the other network
     assert len({job.seed for job in seen[:6]}) == 1 and seen[0].seed != seen[6].seed
+
+
+def test_excess_of_noise_is_what_further_networks_would_average_away():
+    """Networks whose log odds are a patient's own number plus noise of variance 0.25, known to the test alone."""
+    generator = np.random.default_rng(4)
+    patients = [f"P{i:03d}" for i in range(300)]
+    folds = pd.Series(np.arange(300) % FOLDS, index=patients)
+    truth = pd.Series(generator.standard_normal(300), index=patients)
+    logits, aside = {}, {}
+    for pair in combinations(range(FOLDS), 2):
+        for rows, table in ((folds.index[folds.isin(pair)], logits), (folds.index[~folds.isin(pair)][::6], aside)):
+            table[pair] = truth[rows] + 0.5 * generator.standard_normal(len(rows))
+    item = NetworkScores(folds, {"net": logits}, {"net": {}}, {}, {}, {"net": aside})
+    # Final models: training patients get the mean of 4 networks, new ones that of 10.
+    assert item.excess("net", None) == pytest.approx(0.25 * (1 / 4 - 1 / 10), rel=0.15)
+    # Within an outer fold: one network against the mean of 4.
+    assert item.excess("net", 2) == pytest.approx(0.25 * (1 - 1 / 4), rel=0.25)
+    assert scores().excess("net", 2) == 0.0

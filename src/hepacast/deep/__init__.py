@@ -17,7 +17,17 @@ Patients stand in the order of their identifiers; a fold's labels never enter th
 """
 
 from hepacast.deep.crops import channel_names, crop_geometry, crop_mask, crop_patient, uncrop
-from hepacast.deep.crossfit import CrossFit, FoldJob, apply_frozen, cross_fit, fold_jobs, gather, train_jobs
+from hepacast.deep.crossfit import (
+    CrossFit,
+    FoldJob,
+    apply_frozen,
+    averaged_scale,
+    between_networks,
+    cross_fit,
+    fold_jobs,
+    gather,
+    train_jobs,
+)
 from hepacast.deep.spec import Augmentation, CropSpec, DeepSpec, NetworkSpec, TrainingSpec
 from hepacast.deep.store import CropStore
 from hepacast.deep.targets import Targets
@@ -36,6 +46,8 @@ __all__ = [
     "TrainedNetwork",
     "TrainingSpec",
     "apply_frozen",
+    "averaged_scale",
+    "between_networks",
     "channel_names",
     "crop_geometry",
     "crop_mask",

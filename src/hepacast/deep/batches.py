@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hepacast.compute.seeds import rng
 from hepacast.deep.inference import as_batch, scaled_covariates
 from hepacast.deep.losses import binary_loss, cox_loss, hazard_loss, joined_loss, mask_loss
 from hepacast.deep.networks import MultiTaskNet
@@ -17,19 +16,6 @@ from hepacast.deep.spec import DeepSpec, NetworkSpec
 from hepacast.deep.targets import Targets
 
 Rows = npt.NDArray[np.int64]
-
-
-def inner_split(targets: Targets, rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Patients to fit and patients to stop by, the outcomes spread evenly over both."""
-    if fraction <= 0:
-        return rows, rows[:0]
-    outcome = np.nan_to_num(np.asarray(targets.outcome, dtype=float)[rows], nan=2.0)
-    order = rng(seed, "inner").permutation(len(rows))
-    order = order[np.argsort(outcome[order], kind="stable")]
-    every = max(2, round(1.0 / fraction))
-    chosen = np.zeros(len(rows), dtype=bool)
-    chosen[order[every // 2 :: every]] = True
-    return rows[~chosen], rows[chosen]
 
 
 def balanced_weights(targets: Targets, rows: Rows) -> tuple[float, float]:
@@ -49,6 +35,11 @@ def interval_edges(targets: Targets, rows: Rows, spec: NetworkSpec) -> tuple[flo
     seen = times[np.asarray(targets.outcome, dtype=float)[known] == 1]
     shares = np.linspace(0.0, 1.0, spec.hazard_bins + 1)[1:-1]
     return tuple(float(value) for value in np.quantile(seen if len(seen) else times, shares))
+
+
+def has_bfloat16() -> bool:
+    """Whether the GPU computes in bfloat16 itself, and does not imitate it."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 class Learner:
@@ -107,8 +98,11 @@ class Learner:
         return total, {name: float(value.detach()) for name, value in parts.items() if value is not None}
 
     def _precision(self) -> Any:
-        """bfloat16 on GPUs that have it (no scaling of gradients is needed); single precision elsewhere."""
-        half = self.spec.training.mixed_precision and self.device == "cuda" and torch.cuda.is_bf16_supported()
+        """bfloat16 on GPUs that have it (no scaling of gradients is needed); single precision elsewhere.
+
+        Older GPUs (V100, T4) only imitate it, which is slower than single precision.
+        """
+        half = self.spec.training.mixed_precision and self.device == "cuda" and has_bfloat16()
         return torch.autocast("cuda" if half else "cpu", dtype=torch.bfloat16, enabled=half)
 
     def _outcome_loss(self, logits: Tensor, rows: Rows) -> Tensor:

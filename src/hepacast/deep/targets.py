@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.compute.seeds import rng
 from hepacast.errors import ModelError, OutcomeError
 
+Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -64,3 +66,16 @@ class Targets:
         if self.masks is None:
             return np.zeros(len(self), dtype=bool)
         return np.ones(len(self), dtype=bool) if self.has_mask is None else np.asarray(self.has_mask, dtype=bool)
+
+
+def inner_split(targets: Targets, rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Patients to fit and patients to stop by, the outcomes spread evenly over both."""
+    if fraction <= 0:
+        return rows, rows[:0]
+    outcome = np.nan_to_num(np.asarray(targets.outcome, dtype=float)[rows], nan=2.0)
+    order = rng(seed, "inner").permutation(len(rows))
+    order = order[np.argsort(outcome[order], kind="stable")]
+    every = max(2, round(1.0 / fraction))
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[order[every // 2 :: every]] = True
+    return rows[~chosen], rows[chosen]

@@ -15,13 +15,13 @@ import torch
 
 from hepacast.compute.seeds import derive_seed, rng
 from hepacast.deep.augment import augment
-from hepacast.deep.batches import Learner, balanced_weights, inner_split, interval_edges
+from hepacast.deep.batches import Learner, balanced_weights, interval_edges
 from hepacast.deep.checkpoint import State, load_checkpoint, save_checkpoint
 from hepacast.deep.inference import as_batch, resolve_device
 from hepacast.deep.networks import MultiTaskNet, count_parameters
 from hepacast.deep.pretrained import load_pretrained
 from hepacast.deep.spec import DeepSpec
-from hepacast.deep.targets import Targets
+from hepacast.deep.targets import Targets, inner_split
 from hepacast.deep.trained import TrainedNetwork
 from hepacast.errors import ModelError
 
@@ -165,7 +165,7 @@ def _epoch(
     """One pass over the patients in random order; returns mean losses."""
     rules = learner.spec.training
     order = rng(seed, "order", run.epoch).permutation(len(learner.rows))
-    batches = np.array_split(learner.rows[order], max(1, math.ceil(len(order) / rules.batch)))
+    batches = np.array_split(learner.rows[order], batch_count(len(order), rules.batch))
     steps = len(batches) * rules.epochs
     network.train()
     sums: dict[str, float] = {}
@@ -191,6 +191,11 @@ def _epoch(
             sums[name] = sums.get(name, 0.0) + value * len(part)
     means = {name: value / len(learner.rows) for name, value in sums.items()}
     return means | {"learning_rate": float(optimizer.param_groups[0]["lr"])}
+
+
+def batch_count(n: int, batch: int) -> int:
+    """Batches of an epoch: of at most `batch` patients, and never of one alone (a norm over patients needs two)."""
+    return max(1, min(math.ceil(n / batch), n // 2))
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -8,7 +8,7 @@ no say in it. A view holds what that decision may see; `fit_view` makes scores, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from hepacast.modelling.fusion_scores import Family, PartScores, View, family_sc
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.score_model import ChainCount
+from hepacast.stats.measurement_error import moment_reconstruction
 from hepacast.stats.ranks import auc_from_ranks
 
 CLINICAL, NETWORK = "clinical", "network"
@@ -102,7 +103,7 @@ class ViewResult:
     training_risks
         Training patients x models, from the scores of fits without the patient.
     cutoffs
-        Youden's cut-off by model, from `training_risks`.
+        Youden's cut-off by model, from risks of the training patients with scores as noisy as those of new patients.
     frozen, unfrozen
         Chosen classifiers with the steps before them as arrays, by score; or why there are none.
     """
@@ -160,8 +161,9 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
     clinical = _clinical(view, spec) if CLINICAL in wanted else None
     patients = [*view.outcome.index, *view.test]
     table = view.clinical.loc[patients].join(chosen.loc[patients])
-    models = {name: _logistic(parts, clinical, chosen, notes, table, view) for name, parts in spec.models.items()}
     train, test = table.loc[view.outcome.index], table.loc[list(view.test)]
+    alike = _as_of_new_patients(train, candidates, view)
+    models = {name: _logistic(parts, clinical, notes, alike, view) for name, parts in spec.models.items()}
     frozen, unfrozen = _freeze(candidates, scored)
     training = pd.DataFrame({name: model.risk(train) for name, model in models.items()}, index=train.index)
     outcome = view.outcome.to_numpy(dtype=int)
@@ -184,7 +186,7 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
             {name: model.linear_predictor(test) for name, model in models.items()}, index=test.index
         ),
         training_risks=training,
-        cutoffs={name: youden_cutoff(outcome, training[name].to_numpy(dtype=float)) for name in models},
+        cutoffs={name: youden_cutoff(outcome, model.risk(alike)) for name, model in models.items()},
         frozen=frozen,
         unfrozen=unfrozen,
     )
@@ -209,10 +211,7 @@ def _freeze(
 def _sorted(view: View) -> View:
     """Training patients in the order of their identifiers, so that the table's order changes nothing."""
     order = sorted(view.outcome.index, key=str)
-    return View(
-        view.label, view.outcome.loc[order], view.inner.loc[order], view.test, view.clinical, view.features,
-        view.networks,
-    )  # fmt: skip
+    return replace(view, outcome=view.outcome.loc[order], inner=view.inner.loc[order])
 
 
 def inner_auc(view: View, score: pd.Series) -> float:
@@ -252,13 +251,17 @@ def _clinical(view: View, spec: FusionSpec) -> ClinicalModel:
     return model.fit(view.clinical.loc[view.outcome.index], view.outcome.to_numpy(dtype=int))
 
 
+def _as_of_new_patients(train: pd.DataFrame, candidates: Sequence[Candidate], view: View) -> pd.DataFrame:
+    """Training patients to fit to: the networks' score as noisy as that of patients who get more networks' mean."""
+    chosen = next((item.name for item in candidates if item.part == NETWORK and item.chosen), None)
+    if chosen is None or not view.excess.get(chosen, 0.0) > 0:
+        return train
+    outcome = view.outcome.to_numpy(dtype=int)
+    return train.assign(**{DL_SCORE: moment_reconstruction(train[DL_SCORE], outcome, view.excess[chosen])})
+
+
 def _logistic(
-    parts: Sequence[str],
-    clinical: ClinicalModel | None,
-    scores: pd.DataFrame,
-    notes: Mapping[str, str],
-    table: pd.DataFrame,
-    view: View,
+    parts: Sequence[str], clinical: ClinicalModel | None, notes: Mapping[str, str], train: pd.DataFrame, view: View
 ) -> FrozenLogistic:
     """The logistic model of a model's parts, fitted to scores of fits without the patient."""
     predictors: list[Predictor] = []
@@ -277,6 +280,5 @@ def _logistic(
         else:
             predictors.append(Predictor(name, "numeric", label=name))
     note = "; ".join(why)
-    train = table.loc[view.outcome.index]
     model = LogisticModel(tuple(predictors), why_none=note or "no predictor")
     return model.fit(train, view.outcome.to_numpy(dtype=int)).frozen_

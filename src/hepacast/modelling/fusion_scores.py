@@ -58,6 +58,9 @@ class View:
         networks that did not see the patient.
     networks
         By network: log odds of training patients (of networks that did not see the patient) and of test patients.
+    excess
+        By network: by how much the variance of a training patient's log odds is greater, for want of further networks
+        to average over, than a test patient's.
     """
 
     label: str
@@ -67,6 +70,7 @@ class View:
     clinical: pd.DataFrame
     features: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     networks: Mapping[str, pd.Series] = field(default_factory=dict)
+    excess: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,23 @@ import pandas as pd
 
 from hepacast.compute.files import atomic_path, write_json
 from hepacast.compute.seeds import derive_seed, rng
-from hepacast.deep import CrossFit, DeepSpec, Targets, apply_frozen, fold_jobs, gather, train_jobs
+from hepacast.deep import (
+    CrossFit,
+    DeepSpec,
+    NetworkSpec,
+    Targets,
+    apply_frozen,
+    averaged_scale,
+    between_networks,
+    fold_jobs,
+    gather,
+    train_jobs,
+)
 from hepacast.errors import ModelError
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import youden_cutoff
 from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.measurement_error import moment_reconstruction
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.study.context import Context
 from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data, spec_of
@@ -38,6 +50,8 @@ class Fitted:
         Out-of-fold results; patients outside the training set are NaN there.
     scores, features, masks
         Of all patients: out-of-fold in the training set, the mean of the folds' networks elsewhere.
+    between
+        Variance of a patient's score from network to network; NaN where it is not known.
     """
 
     kind: str
@@ -45,6 +59,25 @@ class Fitted:
     scores: np.ndarray
     features: np.ndarray
     masks: np.ndarray | None
+    between: float = np.nan
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The network."""
+        return self.fit.networks[0].spec
+
+    def for_new_patients(self, outcome: np.ndarray) -> np.ndarray:
+        """Scores to learn risks of new patients from, NaN outside the training set.
+
+        New patients get the mean of all networks, which is less noisy than the one network that a training patient
+        was scored by: a slope learned from single networks would be too small for them.
+        """
+        lp = averaged_scale(self.scores, self.spec)
+        known = self.fit.folds >= 0
+        excess = np.nan_to_num(self.between) * (1.0 - 1.0 / len(self.fit.networks))
+        result = np.full(len(lp), np.nan)
+        result[known] = moment_reconstruction(lp[known], outcome[known], excess)
+        return result
 
 
 def write(context: Context, folder: Path) -> None:
@@ -56,7 +89,7 @@ def write(context: Context, folder: Path) -> None:
     adjusted: list[dict[str, Any]] = []
     for item in fitted:
         _save_networks(folder, item)
-        if item.fit.networks[0].spec.predicts:
+        if item.spec.predicts:
             risks, cutoff = risks_of(data, item, folds)
             adjusted = adjusted_survival(context, data, risks, cutoff)
             judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind, "calibration": calibration_of(data, item)}
@@ -67,7 +100,7 @@ def write(context: Context, folder: Path) -> None:
             pd.concat(predictions, ignore_index=True).to_parquet(temporary)
         with atomic_path(folder / "features.parquet") as temporary:
             pd.concat(features, axis=1).to_parquet(temporary)
-    main = next((item for item in reversed(fitted) if item.fit.networks[0].spec.predicts), None)
+    main = next((item for item in reversed(fitted) if item.spec.predicts), None)
     dice = [row for item in fitted for row in dice_rows(context, data, item.masks, NAMES[item.kind], item.kind)]
     content: dict[str, Any] = {
         "folds": int(folds.max()) + 1,
@@ -133,37 +166,39 @@ def _train(context: Context, data: DeepData, folds: np.ndarray) -> list[Fitted]:
             if masks is not None and frozen.masks is not None:
                 masks = masks.copy()
                 masks[others] = frozen.masks
-        fitted.append(Fitted(kind, fit, scores, features, masks))
+        between = np.nan
+        if own[0].spec.predicts:
+            known = averaged_scale(fit.scores, own[0].spec)
+            between = between_networks(own, data.crops, data.targets, folds, known, spec_of(context), seed)
+        fitted.append(Fitted(kind, fit, scores, features, masks, between))
     return fitted
 
 
-def log_odds(scores: np.ndarray, outcome: str) -> np.ndarray:
-    """Scores on a scale for a logistic model: log odds of a probability, others as they are."""
-    if outcome != "binary":
-        return scores
-    inside = np.clip(scores, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(inside / (1 - inside)))
-
-
 def risks_of(data: DeepData, item: Fitted, folds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Risks of all patients, and Youden's cut-off in the training set.
+    """Risks of all patients, and Youden's cut-off of the risks of new ones, learned in the training set.
 
     Networks are too sure of themselves: the log odds are recalibrated by a logistic model (intercept, slope) of
     out-of-fold scores; a training patient's by the scores of the other folds.
     """
-    lp = log_odds(item.scores, item.fit.networks[0].spec.outcome)
+    lp = averaged_scale(item.scores, item.spec)
     risks = np.full(len(lp), np.nan)
     for fold in range(int(folds.max()) + 1):
         risks[folds == fold] = recalibrated(lp, data.outcome, (folds >= 0) & (folds != fold), folds == fold)
-    risks[folds < 0] = recalibrated(lp, data.outcome, folds >= 0, folds < 0)
+    intercept, slope = calibration_of(data, item)
+    risks[folds < 0] = risk_of(intercept + slope * lp[folds < 0])
     inside = folds >= 0
-    return risks, youden_cutoff(data.outcome[inside], risks[inside])
+    alike = item.for_new_patients(data.outcome)[inside]
+    return risks, youden_cutoff(data.outcome[inside], risk_of(intercept + slope * alike))
+
+
+def risk_of(lp: np.ndarray) -> np.ndarray:
+    """Risk of log odds."""
+    return np.asarray(1.0 / (1.0 + np.exp(-lp)))
 
 
 def calibration_of(data: DeepData, item: Fitted) -> tuple[float, float]:
-    """Intercept and slope from scores of networks to risks of new patients: of all out-of-fold scores."""
-    lp = log_odds(item.scores, item.fit.networks[0].spec.outcome)
-    return calibration(lp, data.outcome, item.fit.folds >= 0)
+    """Intercept and slope from the mean score of the networks to risks of new patients."""
+    return calibration(item.for_new_patients(data.outcome), data.outcome, item.fit.folds >= 0)
 
 
 def calibration(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray) -> tuple[float, float]:
@@ -182,7 +217,7 @@ def calibration(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray) -> tuple
 def recalibrated(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Risks of `wanted` patients by the logistic model of the `known` ones."""
     intercept, slope = calibration(lp, outcome, known)
-    return np.asarray(1.0 / (1.0 + np.exp(-(intercept + slope * lp[wanted]))))
+    return risk_of(intercept + slope * lp[wanted])
 
 
 def _prediction_rows(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.ndarray) -> pd.DataFrame:
@@ -191,11 +226,8 @@ def _prediction_rows(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.
     training = np.flatnonzero(folds >= 0)
     # Apparent: the mean of networks most of which were trained on the patient.
     own = apply_frozen(item.fit.networks, data.crops, data.targets.covariates, rows=training)
-    kind = item.fit.networks[0].spec.outcome
-    lp = log_odds(item.scores, kind)
-    # The logistic model of the out-of-fold scores, as for new patients.
-    intercept, slope = calibration(lp, data.outcome, folds >= 0)
-    apparent = 1.0 / (1.0 + np.exp(-(intercept + slope * log_odds(own.scores, kind))))
+    intercept, slope = calibration_of(data, item)
+    apparent = risk_of(intercept + slope * averaged_scale(own.scores, item.spec))
     parts.append(_rows(data, training, apparent, "training", "apparent", NAMES[item.kind]))
     parts.append(_rows(data, training, risks[training], "training", "nested", NAMES[item.kind]))
     for name in dict.fromkeys(data.cohort.sets):
@@ -298,6 +330,13 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
         f"label train the other task. All were trained by AdamW for {training.epochs} epochs (cosine schedule, moving "
         f"average of weights) in {content['folds']} folds, those of the first repeat of the nested cross-validation: "
         f"each training patient is judged by the network that did not see the patient, all others by the mean of the "
-        f"{content['folds']} networks. Risks were recalibrated on out-of-fold scores."
+        f"{content['folds']} networks. Risks were recalibrated on out-of-fold scores"
+        + (
+            ", whose variance from network to network (read from the patients set aside to stop each training) was "
+            "first taken out, as the mean of all networks has less of it [@momentreconstruction]."
+            if training.inner_fraction > 0
+            else " of single networks; no training set patients aside, so that the smaller variance of a mean of "
+            "networks is not accounted for."
+        )
     )
-    return [{"stage": "deep", "text": text, "citations": ["resnet", "unet"]}]
+    return [{"stage": "deep", "text": text, "citations": ["resnet", "unet", "momentreconstruction"]}]

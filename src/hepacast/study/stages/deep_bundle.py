@@ -11,10 +11,9 @@ import pandas as pd
 import hepacast
 from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.compute.files import read_json
-from hepacast.deep import CropSpec, TrainedNetwork
+from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
 from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.study.context import Context
-from hepacast.study.stages.deep import log_odds
 from hepacast.study.stages.deep_inputs import DeepData, load_data
 from hepacast.study.stages.preprocessing import LANDMARKS
 
@@ -72,7 +71,7 @@ def _seen(
             values = data.cohort.table.frame[spec.name].reindex(patients)
             found |= ranges_of({spec.label: float(value)} for value in values.astype(float))
     scores = pd.read_parquet(context.out / "deep" / "features.parquet")[f"{kind}:score"].reindex(patients)
-    lps = log_odds(scores.to_numpy(dtype=float), options.network.outcome)
+    lps = averaged_scale(scores.to_numpy(dtype=float), options.network)
     return found | ranges_of({SCORE: float(value)} for value in lps)
 
 

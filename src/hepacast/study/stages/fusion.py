@@ -6,6 +6,7 @@ with the comparison, and the final models as arrays; further cohorts are predict
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,14 @@ def _view(
     test = others if outer is None else list(outcome.index[folds == outer])
     label = "final" if outer is None else str(outer)
     scores = {} if networks is None else {name: networks.scores(name, outer) for name in networks.names}
+    excess = {} if networks is None else {name: networks.excess(name, outer) for name in networks.names}
     rows = [*known.index, *test]
-    view = View(label, known, folds[known.index], tuple(test), clinical.loc[rows], {}, scores)
+    view = View(label, known, folds[known.index], tuple(test), clinical.loc[rows], {}, scores, excess)
     tables = {RADSCORE: features.loc[rows]}
     if networks is not None and any("dlr" in parts for parts in rules.models.values()):
         best = _best_network(view)
         tables[DLR] = pd.concat([features.loc[rows], networks.deep_features(best, outer).loc[rows]], axis=1)
-    return View(label, known, view.inner, view.test, view.clinical, tables, scores)
+    return replace(view, features=tables)
 
 
 def _best_network(view: View) -> str:

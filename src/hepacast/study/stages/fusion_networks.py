@@ -7,7 +7,7 @@ k folds k (k - 1) / 2 trainings serve all outer folds, the choice among networks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -32,6 +32,7 @@ from hepacast.deep import (
 )
 from hepacast.deep.domain import Range, crop_facts, ranges_of
 from hepacast.deep.readings import feature_table, log_odds
+from hepacast.deep.targets import inner_split
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import available_structures, structure_mask
@@ -58,6 +59,8 @@ class NetworkScores:
         The trained networks, by name and pair.
     seen
         Smallest and largest value of what `crop_facts` measures in the training patients' crops.
+    aside
+        Log odds, by network and pair, of the patients whom that training only set aside to stop by.
     """
 
     folds: pd.Series
@@ -65,6 +68,7 @@ class NetworkScores:
     features: dict[str, dict[Pair, pd.DataFrame]]
     networks: dict[str, dict[Pair, TrainedNetwork]]
     seen: dict[str, Range]
+    aside: dict[str, dict[Pair, pd.Series]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -79,6 +83,30 @@ class NetworkScores:
     def deep_features(self, name: str, outer: int | None) -> pd.DataFrame:
         """Penultimate features as a view may see them."""
         return self._view(self.features[name], outer)
+
+    def excess(self, name: str, outer: int | None) -> float:
+        """By how much the variance of a training patient's log odds in a view is greater than a test patient's.
+
+        A view's training patients get fewer networks' mean than its test patients. The variance from network to
+        network is that between a patient's scores of networks that were not fitted to the patient: networks of pairs
+        with the patient's fold, and networks that set the patient aside. Of a view without fold `outer` only networks
+        that did not see it take part.
+        """
+        folds = len(self.folds.unique())
+        squares = []
+        for pair, again in self.aside.get(name, {}).items():
+            if outer is not None and outer not in pair:
+                continue
+            for other, known in self.logits[name].items():
+                if other == pair or (outer is not None and outer not in other):
+                    continue
+                both = [patient for patient in again.index if self.folds[patient] in other and patient in known.index]
+                squares.append((again[both] - known[both]).to_numpy(dtype=float) ** 2)
+        values = np.concatenate(squares) if squares else np.zeros(0)
+        if not len(values):
+            return 0.0
+        fewer, more = (folds - 1, folds * (folds - 1) // 2) if outer is None else (1, folds - 1)
+        return float(values.mean() / 2.0) * (1.0 / fewer - 1.0 / more)
 
     def _view(self, tables: dict[Pair, pd.DataFrame], outer: int | None) -> pd.DataFrame:
         parts = []
@@ -129,17 +157,22 @@ def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: p
     logits: dict[str, dict[Pair, pd.Series]] = {}
     features: dict[str, dict[Pair, pd.DataFrame]] = {}
     networks: dict[str, dict[Pair, TrainedNetwork]] = {}
-    queue = iter(trained)
+    aside: dict[str, dict[Pair, pd.Series]] = {}
+    queue = iter(zip(jobs, trained, strict=True))
     for variant in rules.networks:
         for pair in pairs:
-            network = next(queue)
+            job, network = next(queue)
             rows = np.flatnonzero(np.isin(fold_of, pair) | (fold_of < 0))
             applied = network.apply(crops, rows=rows)
             index = [patients[row] for row in rows]
             logits.setdefault(variant.name, {})[pair] = pd.Series(log_odds(applied), index=index)
             features.setdefault(variant.name, {})[pair] = feature_table(applied, index)
             networks.setdefault(variant.name, {})[pair] = network
-    return NetworkScores(folds, logits, features, networks, ranges_of(facts[str(item)] for item in outcome.index))
+            again = inner_split(targets, job.rows, job.spec.training.inner_fraction, job.seed)[1]
+            values = log_odds(network.apply(crops, rows=again)) if len(again) else np.zeros(0)
+            aside.setdefault(variant.name, {})[pair] = pd.Series(values, index=[patients[row] for row in again])
+    seen = ranges_of(facts[str(item)] for item in outcome.index)
+    return NetworkScores(folds, logits, features, networks, seen, aside)
 
 
 def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
