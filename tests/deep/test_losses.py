@@ -57,6 +57,21 @@ def test_unknown_patients_weigh_nothing(seed: int) -> None:
     assert float(mask_loss([images], masks, known)) == float(mask_loss([images], other, known))
 
 
+@pytest.mark.parametrize("batch", [2, 4, 8, 20])
+def test_class_weights_are_right_at_every_batch_size(batch: int) -> None:
+    """4 events of 40: in the mean over an epoch's batches, 1:1 odds pull neither way."""
+    outcome = torch.tensor([1.0] * 4 + [0.0] * 36)
+    weight = torch.where(outcome == 1, 40 / (2 * 4.0), 40 / (2 * 36.0))
+    slopes = []
+    for epoch in range(20):
+        order = torch.randperm(40, generator=torch.Generator().manual_seed(epoch))
+        for part in order.split(batch):
+            logit = torch.zeros(len(part), 1, requires_grad=True)
+            binary_loss(logit, outcome[part], weight[part]).backward()
+            slopes.append(float(logit.grad.sum()))
+    assert np.mean(slopes) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_perfect_mask_costs_almost_nothing_and_an_empty_batch_nothing() -> None:
     mask = torch.zeros(1, 1, 6, 6, 6)
     mask[..., 2:4, 2:4, 2:4] = 1.0

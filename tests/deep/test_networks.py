@@ -14,6 +14,9 @@ from hepacast.deep.pretrained import load_pretrained
 from hepacast.deep.training import new_network
 from hepacast.errors import ModelError
 
+#: What the first format told of a network.
+OLD_KEYS = ("tasks", "encoder", "dimensions", "width", "stages", "stem_stride", "norm", "outcome", "features")
+
 
 @pytest.mark.parametrize("encoder", ["resnet10", "resnet18", "resnet34", "resnet50"])
 @pytest.mark.parametrize("dimensions", ["3d", "2.5d"])
@@ -46,6 +49,74 @@ def test_single_task_variants_share_the_encoder(stem: int) -> None:
 def test_deeper_encoders_have_more_weights() -> None:
     sizes = [count_parameters(MultiTaskNet(NetworkSpec(encoder=name, width=4), 1)) for name in ("resnet10", "resnet34")]
     assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "shortcut", "millions"),
+    [("resnet10", "projection", 14.36), ("resnet18", "padding", 32.99), ("resnet34", "padding", 63.30),
+     ("resnet50", "projection", 46.16)],
+)  # fmt: skip
+def test_published_encoders_have_the_published_number_of_weights(encoder: str, shortcut: str, millions: float) -> None:
+    """Chen S, Ma K, Zheng Y. Med3D, arXiv:1904.00625: 3D ResNets of width 64 for images of one channel."""
+    spec = NetworkSpec(encoder=encoder, width=64, stem="resnet", shortcut=shortcut, tasks="classifier")
+    assert count_parameters(MultiTaskNet(spec, 1).encoder) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_the_published_stem_serves_both_pathways() -> None:
+    spec = NetworkSpec(encoder="resnet50", width=4, stages=2, stem="resnet", features=6)
+    output = MultiTaskNet(spec, 1).eval()(torch.randn(1, 1, 16, 24, 20))
+    assert output.masks[0].shape == (1, 1, 16, 24, 20)
+    with pytest.raises(ValueError, match="stem_stride"):
+        NetworkSpec(stem="resnet", stem_stride=1)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_published_weights_are_taken_by_their_names(ending: str, tmp_path: Path) -> None:
+    """A file as MedicalNet's: DataParallel's prefix, one channel, names of torchvision."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(3)
+    sizes = {"conv1.weight": (4, 1, 7, 7, 7), "layer2.0.conv1.weight": (8, 4, 3, 3, 3),
+             "layer2.0.downsample.0.weight": (8, 4, 1, 1, 1), "layer1.0.bn2.running_mean": (4,)}  # fmt: skip
+    given = {f"module.{name}": torch.randn(size, generator=generator) for name, size in sizes.items()}
+    path = tmp_path / f"published.{ending}"
+    if ending == "pth":
+        torch.save({"state_dict": given, "epoch": 3}, path)
+    else:
+        save_file(given, path)
+    network = MultiTaskNet(NetworkSpec(encoder="resnet10", width=4, stages=2, stem="resnet"), 2)
+    taken = load_pretrained(network, path, hash_file(path))
+    assert sorted(taken) == ["stages.0.0.body.4.running_mean", "stages.1.0.body.0.weight",
+                             "stages.1.0.shortcut.0.weight", "stem.0.weight"]  # fmt: skip
+    own = network.encoder.state_dict()
+    assert torch.equal(own["stages.1.0.shortcut.0.weight"], given["module.layer2.0.downsample.0.weight"])
+    # One phase in both channels gives what the published network gives for it.
+    assert torch.allclose(own["stem.0.weight"].sum(dim=1), given["module.conv1.weight"][:, 0])
+
+
+class _Opens:
+    """A pickle that would run something."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("was-run"),)
+
+
+def test_a_file_that_would_run_something_is_refused(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "weights.pth"
+    torch.save({"x": _Opens()}, path)
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_pretrained(new_network(small, 1, 0, 1), path, hash_file(path))
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_networks_of_the_first_format_predict_as_before() -> None:
+    """Blocks of ResNet-50 were no wider outside than inside."""
+    old = NetworkSpec(encoder="resnet50", width=8, stages=2, expansion=1)
+    weights = {name: value.numpy() for name, value in MultiTaskNet(old, 1).state_dict().items()}
+    entry = TrainedNetwork(old, 1, weights).to_json() | {"schema": 1}
+    entry["network"] = {key: value for key, value in entry["network"].items() if key in OLD_KEYS}
+    assert TrainedNetwork.from_parts(entry, weights).spec.expansion == 1
 
 
 def test_the_outcome_does_not_bend_the_mask() -> None:

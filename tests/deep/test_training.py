@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hepacast.deep import DeepSpec, Targets, TrainedNetwork
-from hepacast.deep.spec import TrainingSpec
-from hepacast.deep.training import new_network, schedule, train
+from hepacast.deep.augment import augment
+from hepacast.deep.spec import Augmentation, TrainingSpec
+from hepacast.deep.training import batch_count, new_network, schedule, train
 from hepacast.errors import ModelError
 
 
@@ -163,3 +164,22 @@ def test_initial_weights_depend_on_the_seed_alone(small) -> None:
     first, second, other = (new_network(small, 1, 0, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert not torch.equal(first["encoder.stem.0.weight"], other["encoder.stem.0.weight"])
+
+
+@pytest.mark.parametrize(("n", "batch", "sizes"), [(5, 2, [3, 2]), (24, 8, [8, 8, 8]), (25, 8, [7, 6, 6, 6])])
+def test_no_batch_holds_one_patient_alone(n: int, batch: int, sizes: list[int]) -> None:
+    assert [len(part) for part in np.array_split(np.arange(n), batch_count(n, batch))] == sizes
+
+
+def test_an_odd_number_of_patients_two_at_a_time(cubes, small) -> None:
+    crops, targets = cubes
+    trained = train(crops, targets, np.arange(5), _changed(small, batch=2, epochs=1), 3)
+    assert np.isfinite(trained.history[0]["loss"])
+
+
+def test_missing_sequences_and_their_flags_stay_what_they_are() -> None:
+    images = torch.randn(2, 3, 8, 8, 8, generator=torch.Generator().manual_seed(1))
+    images[:, 1], images[0, 2], images[1, 2] = 0.0, 1.0, 0.0
+    changed, _ = augment(images, None, Augmentation(noise=0.5, intensity=0.5, low_resolution=1.0), 1, 0, [0, 1])
+    assert torch.equal(changed[:, 1:], images[:, 1:])
+    assert not torch.equal(changed[:, 0], images[:, 0])

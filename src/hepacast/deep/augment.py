@@ -76,8 +76,12 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def _intensities(image: Tensor, rules: Augmentation, stream: np.random.Generator) -> Tensor:
-    """Gain and offset of each channel, noise, a coarser copy."""
-    channels = image.shape[0]
+    """Gain and offset of each channel, noise, a coarser copy.
+
+    A channel of one value (a missing sequence, a flag that says whether one is there) says something by that value and
+    stays as it is.
+    """
+    channels, given = image.shape[0], image
     if rules.low_resolution > 0 and stream.random() < rules.low_resolution:
         share = float(stream.uniform(0.5, 0.9))
         size = [max(4, round(side * share)) for side in image.shape[1:]]
@@ -92,4 +96,5 @@ def _intensities(image: Tensor, rules: Augmentation, stream: np.random.Generator
         level = np.float32(stream.uniform(0.0, rules.noise))
         noise = stream.standard_normal(tuple(image.shape), dtype=np.float32)
         image = image + torch.from_numpy(level * noise).to(image.device)
-    return image
+    flat = given.amax(dim=(1, 2, 3), keepdim=True) == given.amin(dim=(1, 2, 3), keepdim=True)
+    return torch.where(flat, given, image)

@@ -27,7 +27,7 @@ def convolution(before: int, after: int, kernel: Kernel, stride: Kernel = (1, 1,
 
 
 class Residual(nn.Module):
-    """A basic residual block (two 3 x 3 x 3 convolutions) or a bottleneck (1, 3, 1; a quarter of the channels).
+    """A basic residual block (two 3 x 3 x 3 convolutions) or a bottleneck (1, 3, 1).
 
     Parameters
     ----------
@@ -35,17 +35,28 @@ class Residual(nn.Module):
         Channels in and out.
     kernel, stride
         Of the middle convolution; flat ones make the 2.5D network.
-    bottleneck
-        ResNet-50's block.
     norm
         Kind of normalization.
+    inner
+        Channels inside a bottleneck (ResNet-50's block: a quarter of those out); none: a basic block.
+    padding
+        Shortcut of type A where the size changes: no weights, channels of zeros.
     """
 
-    def __init__(self, before: int, after: int, kernel: Kernel, stride: Kernel, bottleneck: bool, norm: str) -> None:
+    def __init__(
+        self,
+        before: int,
+        after: int,
+        kernel: Kernel,
+        stride: Kernel,
+        norm: str,
+        *,
+        inner: int | None = None,
+        padding: bool = False,
+    ) -> None:
         super().__init__()
-        inner = max(after // 4, 4) if bottleneck else after
         layers: list[nn.Module]
-        if bottleneck:
+        if inner is not None:
             layers = [
                 convolution(before, inner, (1, 1, 1)), make_norm(norm, inner), nn.ReLU(inplace=True),
                 convolution(inner, inner, kernel, stride), make_norm(norm, inner), nn.ReLU(inplace=True),
@@ -53,20 +64,34 @@ class Residual(nn.Module):
             ]  # fmt: skip
         else:
             layers = [
-                convolution(before, inner, kernel, stride), make_norm(norm, inner), nn.ReLU(inplace=True),
-                convolution(inner, after, kernel), make_norm(norm, after),
+                convolution(before, after, kernel, stride), make_norm(norm, after), nn.ReLU(inplace=True),
+                convolution(after, after, kernel), make_norm(norm, after),
             ]  # fmt: skip
         self.body = nn.Sequential(*layers)
-        same = before == after and stride == (1, 1, 1)
-        self.shortcut: nn.Module = (
-            nn.Identity()
-            if same
-            else nn.Sequential(convolution(before, after, (1, 1, 1), stride), make_norm(norm, after))
-        )
+        self.shortcut: nn.Module
+        if before == after and stride == (1, 1, 1):
+            self.shortcut = nn.Identity()
+        elif padding:
+            self.shortcut = Padded(after - before, stride)
+        else:
+            self.shortcut = nn.Sequential(convolution(before, after, (1, 1, 1), stride), make_norm(norm, after))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, before, z, y, x) -> (n, after, z', y', x')."""
         return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class Padded(nn.Module):
+    """Shortcut of type A: every other voxel, and further channels of zeros."""
+
+    def __init__(self, more: int, stride: Kernel) -> None:
+        super().__init__()
+        self.more, self.stride = more, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, before, z, y, x) -> (n, before + more, z', y', x')."""
+        a, b, c = self.stride
+        return nn.functional.pad(x[:, :, ::a, ::b, ::c], (0, 0, 0, 0, 0, 0, 0, self.more))
 
 
 class Upward(nn.Module):

@@ -14,22 +14,28 @@ def step_seconds(spec: DeepSpec) -> float:
 
 
 def multiplications(spec: DeepSpec) -> float:
-    """Of one forward pass, about: the residual stages, and as much again for a decoder."""
-    depth = {"resnet10": 1, "resnet18": 2, "resnet34": 3.5, "resnet50": 3.5, "liver-cnn": 1}[spec.network.encoder]
-    taps = 9 if spec.network.dimensions == "2.5d" else 27
-    voxels = _voxels(spec) / (1 if spec.network.stem_stride == 1 else 4 if taps == 9 else 8)
-    total = 0.0
-    for stage in range(spec.network.stages):
-        width = spec.network.width * 2**stage
-        total += 2 * depth * voxels * taps * width * width
-        voxels /= 4 if taps == 9 else 8
-    last = _voxels(spec) * 27 * spec.network.width * max(spec.network.width // 2, 4)
-    return total + (total + last if spec.network.segments else 0.0) + 5e6
+    """Of one forward pass, about: the residual stages, and the decoder's two convolutions a level."""
+    network = spec.network
+    depth = {"resnet10": 1, "resnet18": 2, "resnet34": 3.5, "resnet50": 3.5, "liver-cnn": 1}[network.encoder]
+    wide = network.encoder == "resnet50" and network.expansion == 4
+    axes = 2 if network.dimensions == "2.5d" else 3
+    taps = 3**axes
+    voxels = _voxels(spec) / network.reduction**axes
+    total = _voxels(spec) * taps * network.width * (15 if network.stem == "resnet" else 1) / 2**axes
+    for stage in range(network.stages):
+        width = network.width * 2**stage
+        total += depth * voxels * width * width * (taps + 8 if wide else 2 * taps)
+        if network.segments and stage + 1 < network.stages:
+            total += 4 * voxels * taps * (width * (4 if wide else 1)) ** 2
+        voxels /= 2**axes
+    return total + 5e6
 
 
 def training_bytes(spec: DeepSpec) -> float:
     """Peak memory of one training process, about: PyTorch itself, and the maps kept for the backward pass."""
-    maps = _voxels(spec) * 4 * spec.network.width * 6 / (1 if spec.network.stem_stride == 1 else 4)
+    network = spec.network
+    wide = 2 if network.encoder == "resnet50" and network.expansion == 4 else 1
+    maps = _voxels(spec) * 4 * network.width * 6 * wide / network.reduction**2
     return 5e8 + maps * spec.training.batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,11 @@ def resolve_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise ModelError("There is no GPU that PyTorch can use.", remedy="set deep.training.device to auto or cpu")
     return name
+
+
+def trained_device(facts: Mapping[str, Any]) -> str:
+    """Where a network was trained, if that is here; a network of a bundle tells nothing and is computed on the CPU."""
+    return "cuda" if facts.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
 
 
 @contextmanager

@@ -58,11 +58,13 @@ def binary_loss(logits: Tensor, outcome: Tensor, weight: Tensor, smoothing: floa
     outcome
         (n,), 0 or 1; anything where the weight is 0.
     weight
-        (n,), the class weight, or 0 without a label.
+        (n,), the class weight, or 0 without a label. Class weights have a mean of 1 over the training patients: the
+        sum is divided by the number of patients, not by the batch's own weights, which would undo them in small
+        batches.
     """
     target = torch.nan_to_num(outcome) * (1.0 - smoothing) + 0.5 * smoothing
     each = functional.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none")
-    return (each * weight).sum() / weight.sum().clamp_min(1e-6)
+    return (each * weight).sum() / (weight > 0).sum().clamp_min(1)
 
 
 def cox_loss(logits: Tensor, time: Tensor, event: Tensor, weight: Tensor) -> Tensor:

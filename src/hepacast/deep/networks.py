@@ -69,18 +69,32 @@ class Encoder(nn.Module):
         self.kernel: Kernel = (1, 3, 3) if flat else (3, 3, 3)
         down: Kernel = (1, 2, 2) if flat else (2, 2, 2)
         depth, bottleneck = ENCODERS[spec.encoder]
+        published = spec.stem == "resnet"
+        size: Kernel = ((3, 7, 7) if flat else (7, 7, 7)) if published else (3, 3, 3)
         step: Kernel = (1, 1, 1) if spec.stem_stride == 1 else down
-        self.stem = nn.Sequential(
-            convolution(channels, spec.width, (3, 3, 3), step), make_norm(spec.norm, spec.width), nn.ReLU(inplace=True)
-        )
+        stem: list[nn.Module] = [
+            convolution(channels, spec.width, size, step), make_norm(spec.norm, spec.width), nn.ReLU(inplace=True)
+        ]  # fmt: skip
+        if published:
+            stem.append(nn.MaxPool3d(self.kernel, down, padding=(0, 1, 1) if flat else 1))
+        self.stem = nn.Sequential(*stem)
         self.widths = [spec.width]
         stages: list[nn.Module] = []
         for stage in range(spec.stages):
-            after = spec.width * 2**stage
-            stride: Kernel = (1, 1, 1) if stage == 0 else down
-            blocks = [Residual(self.widths[-1], after, self.kernel, stride, bottleneck, spec.norm)]
-            blocks += [
-                Residual(after, after, self.kernel, (1, 1, 1), bottleneck, spec.norm) for _ in range(depth[stage] - 1)
+            width = spec.width * 2**stage
+            after = width * spec.expansion if bottleneck else width
+            inner = (width if spec.expansion == 4 else max(width // 4, 4)) if bottleneck else None
+            blocks = [
+                Residual(
+                    self.widths[-1] if block == 0 else after,
+                    after,
+                    self.kernel,
+                    (1, 1, 1) if stage == 0 or block else down,
+                    spec.norm,
+                    inner=inner,
+                    padding=spec.shortcut == "padding",
+                )
+                for block in range(depth[stage])
             ]
             stages.append(nn.Sequential(*blocks))
             self.widths.append(after)
@@ -97,7 +111,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The segmentation pathway: logits of the mask at the crop's resolution and at coarser levels.
 
-    Where the stem halves the resolution, the finest logits are made one for each voxel of the cube that a feature
+    Where the stem reduces the resolution, the finest logits are made one for each voxel of the cube that a feature
     stands for (sub-voxel convolution, Shi et al., CVPR 2016): convolutions at full resolution would cost more than all
     the rest.
     """
@@ -111,8 +125,8 @@ class Decoder(nn.Module):
             heads.append(nn.Conv3d(skip, 1, 1))
             below = skip
         self.ups, self.heads = nn.ModuleList(ups), nn.ModuleList(heads)
-        flat = spec.dimensions == "2.5d"
-        self.cube: Kernel = (1, 1, 1) if spec.full_resolution else (1, 2, 2) if flat else (2, 2, 2)
+        side = spec.reduction
+        self.cube: Kernel = (1 if spec.dimensions == "2.5d" else side, side, side)
         self.last = nn.Conv3d(below, self.cube[0] * self.cube[1] * self.cube[2], kernel, padding="same")
 
     def forward(self, size: Sequence[int], maps: list[Tensor]) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hepacast.compute.hashing import hash_file
 from hepacast.errors import ModelError
@@ -11,8 +11,10 @@ from hepacast.errors import ModelError
 if TYPE_CHECKING:
     from hepacast.deep.networks import MultiTaskNet
 
-#: Names under which published encoders keep the weights that we take over.
-_PREFIXES = ("encoder.", "module.encoder.", "")
+#: What may stand before the names of an encoder's weights.
+_PREFIXES = ("encoder.", "module.encoder.", "module.", "")
+#: Layers of a block: our place in its body, and its name in published files (torchvision, MedicalNet, MONAI).
+_BLOCK = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "6": "conv3", "7": "bn3"}
 
 
 def load_pretrained(network: MultiTaskNet, path: Path, sha256: str) -> list[str]:
@@ -23,8 +25,10 @@ def load_pretrained(network: MultiTaskNet, path: Path, sha256: str) -> list[str]
     network
         Its encoder is changed in place.
     path
-        A safetensors file: a network that hepacast trained, or a converted one; or the HDF5 file of the built-in liver
-        network, for the encoder ``liver-cnn``.
+        A safetensors file or a PyTorch file of weights alone: a network that hepacast trained, or a published ResNet
+        under the names of torchvision, MedicalNet and MONAI (``layer1.0.conv1.weight``); or the HDF5 file of the
+        built-in liver network, for the encoder ``liver-cnn``. A first layer of one channel is spread over the channels
+        of ours.
     sha256
         Of the file.
 
@@ -50,7 +54,10 @@ def load_pretrained(network: MultiTaskNet, path: Path, sha256: str) -> list[str]
             found=found,
             where=str(path),
         )
-    taken = _from_hdf5(network, path) if path.suffix in (".hdf5", ".h5") else _from_safetensors(network, path)
+    if path.suffix in (".hdf5", ".h5"):
+        taken = _from_hdf5(network, path)
+    else:
+        taken = _take(network, _tensors(path))
     # Norms' counters fit anything; a network is taken over by its kernels.
     if not any(name.startswith("conv3d_") or network.encoder.state_dict()[name].ndim == 5 for name in taken):
         raise ModelError(
@@ -61,27 +68,59 @@ def load_pretrained(network: MultiTaskNet, path: Path, sha256: str) -> list[str]
     return taken
 
 
-def _from_safetensors(network: MultiTaskNet, path: Path) -> list[str]:
+def _tensors(path: Path) -> dict[str, Any]:
+    """All arrays of a file by name. Nothing in it is executed."""
+    import pickle
+
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix not in (".pt", ".pth", ".tar"):
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            "The pretrained weights cannot be read.",
+            expected="a safetensors file, or a PyTorch file of weights alone",
+            found=str(error).splitlines()[0],
+            where=str(path),
+        ) from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _take(network: MultiTaskNet, there: dict[str, Any]) -> list[str]:
+    import torch
 
     own = network.encoder.state_dict()
     taken = []
-    try:
-        with safe_open(path, framework="pt") as file:
-            there = set(file.keys())
-            for name, value in own.items():
-                source = next((prefix + name for prefix in _PREFIXES if prefix + name in there), None)
-                if source is None:
-                    continue
-                given = file.get_tensor(source)
-                if given.shape == value.shape:
-                    own[name] = given.to(torch.float32) if value.dtype.is_floating_point else given
-                    taken.append(name)
-    except (SafetensorError, OSError) as error:
-        raise ModelError("The pretrained weights cannot be read.", found=str(error), where=str(path)) from error
+    for name, value in own.items():
+        names = [prefix + kind for kind in (name, published_name(name)) for prefix in _PREFIXES]
+        given = next((there[item] for item in names if item in there), None)
+        if given is None:
+            continue
+        if name == "stem.0.weight" and given.ndim == 5 and given.shape[1] == 1 < value.shape[1]:
+            given = given.expand(-1, value.shape[1], -1, -1, -1) / value.shape[1]
+        if given.shape == value.shape:
+            own[name] = given.to(torch.float32) if value.dtype.is_floating_point else given
+            taken.append(name)
     network.encoder.load_state_dict(own)
     return taken
+
+
+def published_name(name: str) -> str:
+    """The name of a weight in published ResNets: ``stages.0.1.body.3.weight`` is ``layer1.1.conv2.weight``."""
+    parts = name.split(".")
+    if parts[0] == "stem":
+        return ".".join([{"0": "conv1", "1": "bn1"}.get(parts[1], parts[1]), *parts[2:]])
+    if parts[0] != "stages":
+        return name
+    layer = f"layer{int(parts[1]) + 1}.{parts[2]}"
+    if parts[3] == "body":
+        return ".".join([layer, _BLOCK.get(parts[4], parts[4]), *parts[5:]])
+    return ".".join([layer, "downsample", *parts[4:]])
 
 
 def _from_hdf5(network: MultiTaskNet, path: Path) -> list[str]:

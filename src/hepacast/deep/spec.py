@@ -77,7 +77,20 @@ class NetworkSpec(_Part):
     )
     width: int = _field(32, "channels of the first stage; doubled at each of the next", ge=4, le=256)
     stages: int = _field(4, "stages of the encoder, each of half the resolution", ge=2, le=5)
-    stem_stride: Literal[1, 2] = _field(2, "step of the first convolution; 1 keeps full resolution, and costs 8 times")
+    stem: Literal["small", "resnet"] = _field(
+        "small",
+        "first layer: small (3 x 3 x 3, step `stem_stride`) or as published (7 x 7 x 7 by 2, then max pooling by 2), "
+        "which published weights need",
+    )
+    stem_stride: Literal[1, 2] = _field(2, "step of the small stem; 1 keeps full resolution, and costs 8 times")
+    shortcut: Literal["projection", "padding"] = _field(
+        "projection",
+        "where a block changes the size: a 1 x 1 x 1 convolution (type B of He et al.), or every other voxel with "
+        "channels of zeros (type A, as MedicalNet's ResNet-18 and -34)",
+    )
+    expansion: Literal[1, 4] = _field(
+        4, "channels out of a block of ResNet-50, in widths of its stage; 1 only for networks made before version 0.2"
+    )
     norm: Literal["batch", "instance", "group"] = _field(
         "batch", "normalization layers; instance removes differences of contrast between patients"
     )
@@ -105,14 +118,18 @@ class NetworkSpec(_Part):
     def _possible(self) -> NetworkSpec:
         if self.pretrained is not None and self.pretrained_sha256 is None:
             raise ValueError("weights to start from need their checksum: give pretrained_sha256 (sha256sum FILE)")
+        if self.stem == "resnet" and self.stem_stride != 2:
+            raise ValueError(
+                "the published stem halves the resolution twice: leave out stem_stride, or take stem: small"
+            )
         if self.tasks == "segmenter" and self.covariates:
             raise ValueError("a segmenter alone has no use for covariates")
         return self
 
     @property
-    def full_resolution(self) -> bool:
-        """Whether the finest maps have the crop's resolution."""
-        return self.stem_stride == 1 or self.encoder == "liver-cnn"
+    def reduction(self) -> int:
+        """Voxels of the crop along each axis (in the plane, where the network is flat) for one of the finest maps."""
+        return 1 if self.encoder == "liver-cnn" else 4 if self.stem == "resnet" else self.stem_stride
 
     @property
     def predicts(self) -> bool:

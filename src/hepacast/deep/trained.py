@@ -16,7 +16,7 @@ from hepacast.compute.files import atomic_path, to_jsonable
 from hepacast.deep.spec import NetworkSpec
 from hepacast.errors import ModelError
 
-SCHEMA = 1
+SCHEMA = 2
 Floats = npt.NDArray[Any]
 
 
@@ -100,13 +100,17 @@ class TrainedNetwork:
             Written by another version, a value is impossible, or the weights are not this network's.
         """
         own = Entry(entry, "network")
-        if own.raw("schema") != SCHEMA:
-            raise ModelError("The network was written in another format.", expected=str(SCHEMA))
+        if own.raw("schema") not in (1, SCHEMA):
+            raise ModelError("The network was written in another format.", expected=f"1 or {SCHEMA}")
         for name, array in weights.items():
             finite = not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
             require(finite, own.at(name), "finite weights", "NaN or inf")
+        network = own.raw("network")
+        if own.raw("schema") == 1 and isinstance(network, dict):
+            # Blocks of ResNet-50 were no wider outside than inside.
+            network = {"expansion": 1} | network
         made = cls(
-            spec=validated(NetworkSpec, own.raw("network"), own.at("network")),
+            spec=validated(NetworkSpec, network, own.at("network")),
             channels=own.whole("channels", low=1),
             weights=dict(weights),
             shift=own.number("shift"),
@@ -179,7 +183,7 @@ class TrainedNetwork:
         *,
         rows: npt.NDArray[np.int64] | None = None,
         batch: int = 8,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> Applied:
         """Predict patients, a batch at a time.
 
@@ -191,10 +195,12 @@ class TrainedNetwork:
             (n, p) where the network takes them.
         rows
             Which patients; all when left out.
+        device
+            ``cpu`` or ``cuda``; where it was trained if left out and there is a GPU, else the CPU.
         """
-        from hepacast.deep.inference import apply_network
+        from hepacast.deep.inference import apply_network, trained_device
 
-        return apply_network(self, crops, covariates, rows, batch, device)
+        return apply_network(self, crops, covariates, rows, batch, device or trained_device(self.facts))
 
 
 def _pairs(entry: Entry, name: str) -> Floats:
