@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from hepacast.bundle.model import Bundle, FeatureRecipe
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
-from hepacast.imaging.lesions import describe_voi, lesions
-from hepacast.imaging.voi import VoiExpression
+from hepacast.imaging.lesions import describe_voi
 from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
+from hepacast.segmentation.vois import evaluate_vois
 
 
-def evaluate_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[str, Volume]:
+def _measurable_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[str, Volume]:
     """The bundle's VOIs of one patient's structures.
 
     Raises
@@ -20,11 +20,8 @@ def evaluate_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[st
     ImageError
         A structure is missing, or a VOI cannot be measured.
     """
-    named = dict(masks)
-    if "tumor" in named and (recipe.lesions != "union" or recipe.min_lesion_ml > 0):
-        found = lesions(named["tumor"], recipe.lesions, min_volume_ml=recipe.min_lesion_ml)  # type: ignore[arg-type]
-        named["tumor"] = found.masks[0] if found.masks else named["tumor"].with_array(named["tumor"].array & False)
-    vois = {name: VoiExpression.parse(text).evaluate(named) for name, text in recipe.vois.items()}
+    policy = recipe.lesions
+    vois = evaluate_vois(recipe.vois, masks, lesions=policy, min_lesion_ml=recipe.min_lesion_ml)  # type: ignore[arg-type]
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
         if report.status == "failed":
@@ -96,7 +93,7 @@ def _radiomics(recipe: FeatureRecipe, named: Mapping[str, Volume], masks: Mappin
     from hepacast.radiomics.extraction import extract
 
     settings = recipe.load_settings()
-    vois = evaluate_vois(recipe, masks)
+    vois = _measurable_vois(recipe, masks)
     several = len(recipe.sequences) > 1
     values: dict[str, float] = {}
     for sequence, volume in named.items():

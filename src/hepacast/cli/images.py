@@ -50,7 +50,10 @@ def extract(
     image: Annotated[
         Path | None, typer.Argument(help="Image, or a table (CSV, Excel) with columns patient, image, mask.")
     ] = None,
-    mask: Annotated[Path | None, typer.Argument(help="Mask of the image.")] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Argument(help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH for each."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")] = None,
     labels: Annotated[str, typer.Option(help="Names of label values, as liver=1,tumor=2.")] = "",
     vois: Annotated[str, typer.Option(help="VOIs by algebra, as 'parenchyma: liver - tumor; tumor: tumor'.")] = "",
@@ -77,7 +80,7 @@ def extract(
         raise typer.BadParameter("an image, or a table of patients, is needed")
     text = extract_image(
         image,
-        mask,
+        mask or None,
         output,
         labels=parse_pairs([item for item in labels.split(",") if item], what="A label"),
         vois=vois,

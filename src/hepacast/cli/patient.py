@@ -31,7 +31,13 @@ def predict(
             "sequences NAME=SERIES, once for each."
         ),
     ] = None,
-    mask: Annotated[Path | None, typer.Option(help="Mask of the image; made by --segmenter if left out.")] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH, once for each; made by "
+            "--segmenter if left out."
+        ),
+    ] = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
     labs: Annotated[list[str] | None, typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas.")] = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
@@ -55,7 +61,7 @@ def predict(
         bundle,
         image=image or None,
         series=series or None,
-        mask=mask,
+        mask=mask or None,
         labels=labels,
         labs=values,
         model=model,

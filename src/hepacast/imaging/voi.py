@@ -4,7 +4,8 @@ Grammar (``-`` and ``&`` bind tighter than ``|``, from left to right; parenthese
 
     expression := term { "|" term }
     term       := factor { ("&" | "-") factor }
-    factor     := name | function "(" expression ["," length] ")" | "(" expression ")"
+    factor     := name | quoted | function "(" expression ["," length] ")" | "(" expression ")"
+    quoted     := a name in double or single quotes, where it holds spaces or signs
     length     := number ("mm" | "cm")
 
 ``a | b`` is the union, ``a & b`` the intersection, ``a - b`` what is in a and not in b. Lengths are Euclidean, in mm.
@@ -33,8 +34,12 @@ SIZED_FUNCTIONS: dict[str, Callable[[Volume, float], Volume]] = {
 PLAIN_FUNCTIONS: dict[str, Callable[[Volume], Volume]] = {"largest": morphology.largest, "fill": morphology.fill}
 FUNCTIONS = (*SIZED_FUNCTIONS, *PLAIN_FUNCTIONS)
 
-_TOKEN = re.compile(r"\s*(?:(?P<number>\d+(?:\.\d*)?|\.\d+)|(?P<name>[^\W\d]\w*)|(?P<sign>[-&|(),]))")
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<number>\d+(?:\.\d*)?|\.\d+)|(?P<name>[^\W\d]\w*)|(?P<quoted>"[^"]+"|'[^']+')|(?P<sign>[-&|(),]))"""
+)
+_PLAIN = re.compile(r"[^\W\d]\w*")
 _MAX_DEPTH = 50
+_QUOTES = 'a name with spaces or signs is written in quotes, as "Tumor 1"'
 
 
 class VoiError(ImageError):
@@ -48,7 +53,9 @@ class Name:
     name: str
 
     def __str__(self) -> str:
-        return self.name
+        if _PLAIN.fullmatch(self.name):
+            return self.name
+        return f"'{self.name}'" if '"' in self.name else f'"{self.name}"'
 
 
 @dataclass(frozen=True)
@@ -126,10 +133,11 @@ class VoiExpression:
         for name in self.names:
             if name not in known:
                 near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+                written = [str(Name(item)) for item in known]
                 raise VoiError(
                     f"The VOI {str(self)!r} needs the mask {name!r}, which does not exist.",
-                    expected=", ".join(known) or "at least one mask",
-                    remedy=f"did you mean {near[0]!r}?" if near else None,
+                    expected=", ".join(written) or "at least one mask",
+                    remedy=f"did you mean {_shown(near[0])}?" if near else "use one of these names",
                 )
 
     def evaluate(self, masks: Mapping[str, Volume]) -> Volume:
@@ -152,6 +160,10 @@ class VoiExpression:
         for name in self.names[1:]:
             first.geometry.require_same(masks[name].geometry, what=f"the mask {name!r}")
         return _evaluate(self.root, masks)
+
+
+def _shown(name: str) -> str:
+    return f"{name!r}" if _PLAIN.fullmatch(name) else str(Name(name))
 
 
 def _evaluate(node: Node, masks: Mapping[str, Volume]) -> Volume:
@@ -207,7 +219,8 @@ class _Parser:
     def parse(self) -> Node:
         node = self._expression()
         if self._peek().kind != "end":
-            raise self._error("an operator (&, | or -) or the end")
+            remedy = _QUOTES if self._peek().kind in ("name", "number") else None
+            raise self._error("an operator (&, | or -) or the end", remedy=remedy)
         return node
 
     def _tokenize(self) -> Iterator[_Token]:
@@ -246,6 +259,9 @@ class _Parser:
             node = self._expression()
             self._expect(")")
             return node
+        if token.kind == "quoted":
+            self._next()
+            return Name(token.text[1:-1])
         if token.kind != "name":
             raise self._error("a mask's name, a function or '('")
         self._next()
@@ -254,7 +270,7 @@ class _Parser:
     def _call(self, name: _Token) -> Node:
         if name.text not in FUNCTIONS:
             near = difflib.get_close_matches(name.text, FUNCTIONS, n=1, cutoff=0.5)
-            remedy = f"did you mean {near[0]!r}?" if near else None
+            remedy = f"did you mean {near[0]!r}?" if near else _QUOTES
             raise self._error("one of the functions " + ", ".join(FUNCTIONS), name.start, name.text, remedy)
         self._next()
         argument = self._expression()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -69,7 +69,7 @@ class LabelMapResult:
 
     def masks(self) -> dict[str, Volume]:
         """Every structure by name, the unions included."""
-        return {name: self.mask(name) for name in self.structures}
+        return structures_of(self.labelmap)
 
 
 @runtime_checkable
@@ -115,27 +115,39 @@ class Segmenter(Protocol):
         ...
 
 
+def structure_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, and those of the structures that follow from them."""
+    stored = tuple(names)
+    return (*stored, *(name for name in _parts(stored) if name not in stored))
+
+
+def _parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Of which stored structures each structure consists; ``liver`` is the whole liver also where a label map calls
+    the rest of it so (`hepacast.segmentation.vois.with_unions` has the same rule for single masks)."""
+    parts = {name: (name,) for name in names}
+    if {"liver", "tumor"} <= set(parts) and "parenchyma" not in parts:
+        parts |= {"liver": ("liver", "tumor"), "parenchyma": ("liver",)}
+    for union, needed in COMPOSITES.items():
+        if union not in parts and all(name in parts for name in needed):
+            parts[union] = needed
+    return parts
+
+
 def available_structures(labelmap: LabelMap) -> tuple[str, ...]:
-    """Names of the label map and of the unions whose parts it has."""
-    names = list(labelmap.names)
-    for union, parts in COMPOSITES.items():
-        if union not in names and all(part in names for part in parts):
-            names.append(union)
-    return tuple(names)
+    """Names of the label map and of the structures that follow from them."""
+    return structure_names(labelmap.names)
 
 
 def structure_mask(labelmap: LabelMap, structure: str) -> Volume:
-    """A stored structure, or the union of its parts, as a boolean volume.
+    """A stored structure, or one that follows from those, as a boolean volume.
 
     Raises
     ------
     ImageError
         The label map has neither the structure nor all its parts.
     """
-    if structure in labelmap.labels:
-        return labelmap.mask(structure)
-    parts = COMPOSITES.get(structure, ())
-    if not parts or any(part not in labelmap.labels for part in parts):
+    parts = _parts(labelmap.names).get(structure)
+    if parts is None:
         raise ImageError(
             f"The segmentation has no structure {structure!r}.",
             expected=", ".join(available_structures(labelmap)) or "a named structure",
@@ -146,6 +158,11 @@ def structure_mask(labelmap: LabelMap, structure: str) -> Volume:
     for part in parts[1:]:
         union |= array == labelmap.labels[part]
     return labelmap.volume.with_array(union)
+
+
+def structures_of(labelmap: LabelMap) -> dict[str, Volume]:
+    """Every structure of a label map by name, the unions included."""
+    return {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
 
 
 def parenchyma_tumor_map(liver: Volume, tumor: Volume) -> LabelMap:

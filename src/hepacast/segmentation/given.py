@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from hepacast.imaging import Volume, place_mask
 from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.base import (
-    COMPOSITES,
     Estimate,
     LabelMapResult,
     Progress,
     available_structures,
     parenchyma_tumor_map,
+    structure_names,
 )
 
 
@@ -56,7 +57,7 @@ class GivenSegmenter:
         self._rules = rules
         self._overlay_path = overlay_path
         names = tuple(masks) if isinstance(masks, Mapping) else tuple(self._labels or ())
-        self.structures = names + tuple(u for u, parts in COMPOSITES.items() if set(parts) <= set(names))
+        self.structures = structure_names(names)
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report."""
@@ -91,7 +92,7 @@ class GivenSegmenter:
         named = found.masks
         if liver is not None and "liver" not in named and "parenchyma" not in named:
             named = {"liver": liver, **named}
-        labelmap = _as_labelmap(named, volume)
+        labelmap = replace(_as_labelmap(named, volume), notes=found.notes)
         if progress is not None:
             progress(1.0, "masks read")
         empty = [name for name in available_structures(labelmap) if not _any(labelmap, name)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from hepacast.cohort.sheets import TABLE_SUFFIXES, read_sheets
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
-from hepacast.errors import ImageError, StudyFileError, TableError
+from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_mask, read_volume, write_volume
+from hepacast.imaging.io import MaskSet, read_mask_set, read_volume, write_volume
 from hepacast.radiomics import (
     Case,
     Settings,
@@ -44,7 +45,8 @@ from hepacast.segmentation.plausibility import (
     measure_voi,
     require_possible,
 )
-from hepacast.study.one_image import label_values, parse_vois, with_unions
+from hepacast.segmentation.vois import with_unions
+from hepacast.study.one_image import label_values, mask_path, parse_vois, vois_of
 from hepacast.study.plausible_images import bin_width, noted
 
 TABLE_COLUMNS = ("patient", "image", "mask")
@@ -53,7 +55,7 @@ WRITTEN = (".csv", ".parquet", ".pq")
 
 def extract_image(
     image: str | Path,
-    mask: str | Path | None,
+    mask: str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None,
     output: str | Path | None,
     *,
     labels: Mapping[str, str] | None = None,
@@ -73,7 +75,8 @@ def extract_image(
     Parameters
     ----------
     image, mask
-        The image and its mask; or a table of patients (CSV, Excel) and no mask.
+        The image and its mask (a file, a folder of one file a structure, such files by name or as ``NAME=PATH``); or
+        a table of patients (CSV, Excel) and no mask.
     output
         ``.csv``: one row a patient and VOI, as PyRadiomics writes it; ``.parquet``: the long table with status.
     labels, vois
@@ -103,8 +106,9 @@ def extract_image(
         )
     _require_written(output)
     volume = read_volume(image, series=series)
-    structures = dict(read_mask(mask, values, reference=volume))
-    named = parse_vois(vois, structures)
+    found = read_mask_set(mask_path(mask), values, reference=volume, rules=chosen.mask_rules)
+    structures = found.masks
+    named = vois_of(parse_vois(vois), structures)
     doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))
     cost = estimate(volume, named, chosen)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
@@ -114,7 +118,7 @@ def extract_image(
     for name, item in result.vois.items():
         undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
         lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
-    lines += [f"  note: {note}" for note in volume.notes]
+    lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
     if maps is not None:
         lines += _write_maps(volume, named, chosen, maps)
@@ -211,8 +215,9 @@ def _extract_table(
     if output is None and perturb is None:
         raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
     _require_written(output)
+    expressions = parse_vois(vois)
     jobs = [
-        _Job({str(k): v for k, v in row.items()}, path.parent, labels, vois, settings, backend, series, accept)
+        _Job({str(k): v for k, v in row.items()}, path.parent, labels, expressions, settings, backend, series, accept)
         for row in frame.to_dict("records")
     ]
     lines = remarks
@@ -228,7 +233,7 @@ def _extract_table(
         lines += _save(table, output)
     if perturb is not None:
         with say.track("perturbed features") as progress:
-            cases = [Case(job.patient, {"": job.read_image}, job.masks(job.read_image())) for job in jobs]
+            cases = [_case(job) for job in jobs]
             tables = extract_perturbed(cases, settings, workers=workers, progress=progress)
         icc = perturbation_icc(tables)
         write_text(perturb, icc.to_csv(lineterminator="\n"))
@@ -283,7 +288,7 @@ class _Job:
     row: dict[str, Any]
     base: Path
     labels: dict[str, int] | None
-    vois: str
+    vois: dict[str, str]
     settings: Settings
     backend: str
     series: str | int | None = None
@@ -300,29 +305,41 @@ class _Job:
         own = self.row.get("series")
         return read_volume(self.path("image"), series=own if isinstance(own, str) and own.strip() else self.series)
 
-    def masks(self, reference: Volume | None = None) -> dict[str, Volume]:
-        return parse_vois(self.vois, self.structures(reference))
-
-    def structures(self, reference: Volume | None = None) -> dict[str, Volume]:
-        return dict(read_mask(self.path("mask"), self.labels, reference=reference))
+    def structures(self, reference: Volume) -> MaskSet:
+        """The masks of the row: a file, a folder, or ``NAME=PATH; NAME=PATH``."""
+        given = mask_path([part.strip() for part in str(self.row["mask"]).split(";") if part.strip()])
+        files = {n: self.base / f for n, f in given.items()} if isinstance(given, Mapping) else self.base / given
+        return read_mask_set(files, self.labels, reference=reference, rules=self.settings.mask_rules)
 
     def names(self) -> list[str]:
         """The VOIs that are expected, as far as they are named."""
-        named = [part.partition(":")[0].strip() for part in self.vois.split(";") if part.strip()]
-        return named or list(self.labels or ())
+        return list(self.vois or self.labels or ())
 
 
 def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark], tuple[str, ...]]:
     """In a worker: one patient's features, or why there are none; what is doubtful about the patient; notes."""
     try:
         volume = job.read_image()
-        structures = job.structures(volume)
-        vois = parse_vois(job.vois, structures)
-        doubts = _judge(volume, structures, vois, job.settings, job.accept, f"patient {job.patient}")
+        found = job.structures(volume)
+        vois = vois_of(job.vois, found.masks)
+        doubts = _judge(volume, found.masks, vois, job.settings, job.accept, f"patient {job.patient}")
         result = extract(volume, vois, job.settings, backend=job.backend)  # type: ignore[arg-type]
-        return job, result, doubts, volume.notes
-    except ImageError as error:
+        return job, result, doubts, (*volume.notes, *found.notes)
+    except HepacastError as error:
         return job, str(error).replace("\n ", ";"), [], ()
+
+
+def _case(job: _Job) -> Case:
+    """The row for perturbations, with its VOIs or with the reason why there are none."""
+    try:
+        masks: dict[str, Any] = dict(vois_of(job.vois, job.structures(job.read_image()).masks))
+    except HepacastError as error:
+        masks = {name: partial(_refuse, error.message) for name in job.names() or ["mask"]}
+    return Case(job.patient, {"": job.read_image}, masks)
+
+
+def _refuse(message: str) -> Volume:
+    raise ImageError(message)
 
 
 def _joined(results: list[tuple[_Job, ExtractionResult | str]], settings: Settings) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, r
 from hepacast.study.context import Context
 from hepacast.study.schema import Study
 from hepacast.study.sequences import SequenceImage, measured_images
-from hepacast.study.stages.radiomics import evaluate_vois, load_settings
+from hepacast.study.stages.radiomics import load_settings, study_vois
 from hepacast.study.stages.segmentation import MASKS, images_of
 
 IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
@@ -120,7 +120,7 @@ def _measure(job: _Job) -> None:
         found: dict[str, VoiResult] = {}
         try:
             volume = image.read()
-            vois = evaluate_vois(job.study, read_labelmap(job.mask, dict(job.labels), reference=volume))
+            vois = study_vois(job.study, read_labelmap(job.mask, dict(job.labels), reference=volume))
             anywhere = np.any([mask.array.astype(bool) for mask in vois.values()], axis=0)
             width = float(job.settings.parameters.binWidth or 25.0)
             for name, mask in vois.items():

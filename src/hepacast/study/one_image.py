@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hepacast.compute.files import require_writable_file
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_mask, read_volume, require_image_name, write_labelmap
+from hepacast.imaging.io import MaskPath, read_mask, read_volume, require_image_name, write_labelmap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.overlay import overlay_png
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import COMPOSITES, LabelMapResult
+from hepacast.segmentation.base import LabelMapResult
 from hepacast.segmentation.plausibility import Modality, judge, judge_image, require_possible
+from hepacast.segmentation.vois import evaluate_vois, with_unions
 
 
 def run_segmenter(
@@ -99,37 +101,67 @@ def segment_image(
     return "\n".join(lines)
 
 
-def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
-    """The masks, and the unions that they allow; `parenchyma` too, where liver and tumor are given.
+def parse_vois(text: str) -> dict[str, str]:
+    """Expressions by name from ``"parenchyma: liver - tumor; tumor: tumor"``; names with spaces stand in quotes.
 
-    A label file cannot hold overlapping structures, so `liver` beside `tumor` is the rest of the liver there: the
-    liver then becomes their union.
+    Raises
+    ------
+    StudyFileError
+        Another form, or a name that is given twice.
     """
-    named = dict(masks)
-    if {"liver", "tumor"} <= set(named) and "parenchyma" not in named:
-        whole = named["liver"].array | named["tumor"].array
-        named["parenchyma"] = named["liver"].with_array(whole & ~named["tumor"].array)
-        named["liver"] = named["liver"].with_array(whole)
-    for union, parts in COMPOSITES.items():
-        if union not in named and set(parts) <= set(named):
-            merged = named[parts[0]].array.copy()
-            for part in parts[1:]:
-                merged |= named[part].array
-            named[union] = named[parts[0]].with_array(merged)
-    return named
+    found: dict[str, str] = {}
+    for part in _between(";", text):
+        name, *rest = _between(":", part)
+        if len(rest) != 1:
+            raise StudyFileError(
+                "A VOI is written as NAME: EXPRESSION.",
+                expected="for example ring: dilate(tumor, 10 mm) - tumor; several are separated by semicolons",
+                found=part,
+            )
+        name = name[1:-1] if name[:1] in ('"', "'") else name
+        if name in found:
+            raise StudyFileError(f"The VOI {name!r} is given twice.", found=part)
+        VoiExpression.parse(rest[0])
+        found[name] = rest[0]
+    return found
 
 
-def parse_vois(text: str, masks: dict[str, Volume]) -> dict[str, Volume]:
-    """VOIs from ``"parenchyma: liver - tumor; tumor: tumor"``; all masks of the file when empty."""
-    if not text.strip():
-        return masks
-    named, vois = with_unions(masks), {}
-    for part in text.split(";"):
-        name, sign, expression = part.partition(":")
-        if not sign:
-            raise StudyFileError("A VOI is written as NAME: EXPRESSION.", found=part.strip())
-        vois[name.strip()] = VoiExpression.parse(expression.strip()).evaluate(named)
-    return vois
+def _between(sign: str, text: str) -> list[str]:
+    """The parts of a text between signs that do not stand in quotes."""
+    parts = re.findall(rf"""(?:"[^"]*"|'[^']*'|[^{sign}])+""", text)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def vois_of(vois: Mapping[str, str], masks: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The VOIs, or, where none are named, the structures of the file."""
+    named = with_unions(masks)
+    return evaluate_vois(vois, named) if vois else {name: named[name] for name in masks}
+
+
+def mask_path(given: str | Path | Mapping[str, str | Path] | Sequence[str | Path]) -> MaskPath:
+    """A mask file, or the files of structures from texts ``NAME=PATH``.
+
+    Raises
+    ------
+    StudyFileError
+        Several files without a name, or two of one.
+    """
+    if isinstance(given, Mapping):
+        return given
+    items = [given] if isinstance(given, str | Path) else list(given)
+    if len(items) == 1 and ("=" not in str(items[0]) or Path(items[0]).exists()):
+        return items[0]
+    files: dict[str, str | Path] = {}
+    for item in items:
+        name, sign, path = str(item).partition("=")
+        if not sign or not name.strip() or name.strip() in files:
+            raise StudyFileError(
+                "Of several mask files each needs the name of its structure.",
+                expected="NAME=PATH, for example liver=liver.nii.gz tumor=tumor.nii.gz",
+                found=str(item),
+            )
+        files[name.strip()] = path.strip()
+    return files
 
 
 def label_values(labels: Mapping[str, str]) -> dict[str, int] | None:

@@ -16,7 +16,15 @@ from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.segmentation.base import COMPOSITES
 from hepacast.segmentation.plausibility import Modality, judge, require_possible
-from hepacast.study.patient_images import Images, Outlined, SeriesChoice, Wanted, outlined_images, pairs_of
+from hepacast.study.patient_images import (
+    GivenMask,
+    Images,
+    Outlined,
+    SeriesChoice,
+    Wanted,
+    outlined_images,
+    pairs_of,
+)
 
 
 def predict_patient(
@@ -24,7 +32,7 @@ def predict_patient(
     *,
     image: Images = None,
     series: SeriesChoice = None,
-    mask: str | Path | None = None,
+    mask: GivenMask | None = None,
     labels: str = "",
     labs: Sequence[str] = (),
     model: str | None = None,
@@ -82,7 +90,8 @@ def predict_patient(
     features: dict[str, float] | None = None
     if image is not None and opened.needs_features(name):
         recipe = opened.features
-        wanted = Wanted(recipe.sequences, recipe.labels, opened.preprocessing)
+        rules = recipe.load_settings().mask_rules
+        wanted = Wanted(recipe.sequences, recipe.labels, opened.preprocessing, rules)
         outlined = outlined_images(wanted, image, mask, labels, segmenter, say, series)
         doubts = _doubts(outlined, recipe.sequences, accept_doubtful)
         say.say("measuring features")
@@ -98,7 +107,7 @@ def _by_networks(
     bundle: NetworkBundle,
     image: Images,
     series: SeriesChoice,
-    mask: str | Path | None,
+    mask: GivenMask | None,
     labels: str,
     segmenter: str,
     labs: Sequence[str],

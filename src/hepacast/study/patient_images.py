@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,18 @@ from hepacast.compute.entries import validated
 from hepacast.compute.progress import Reporter
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskSet, read_mask_set, read_volume
+from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set, read_volume
 from hepacast.segmentation.base import LabelMapResult
-from hepacast.study.one_image import label_values, run_segmenter, with_unions
+from hepacast.segmentation.vois import with_unions
+from hepacast.study.one_image import label_values, mask_path, run_segmenter
 
 #: One image, or several: paths by sequence, or texts ``NAME=PATH``.
 Images = str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None
 #: DICOM series of a folder with several: one, or several by sequence or as texts ``NAME=SERIES``.
 SeriesChoice = str | int | Mapping[str, str | int] | Sequence[str] | None
+
+#: A mask file, a folder of one file a structure, or such files by name (also as texts ``NAME=PATH``).
+GivenMask = MaskPath | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,14 @@ class Wanted:
         Label values of the study's mask files.
     preprocessing
         Of MR images first (`Bundle.preprocessing`), or None.
+    rules
+        What the feature settings say of mask files.
     """
 
     sequences: Mapping[str, str]
     labels: Mapping[str, int]
     preprocessing: Mapping[str, Any] | None = None
+    rules: MaskRules = field(default_factory=MaskRules)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Outlined:
 def outlined_images(
     wanted: Wanted,
     images: Images,
-    mask: str | Path | None,
+    mask: GivenMask | None,
     labels: str,
     segmenter: str,
     say: Reporter,
@@ -81,7 +88,7 @@ def outlined_images(
         f"{name}: {note}" if len(volumes) > 1 else note for name, volume in volumes.items() for note in volume.notes
     ]
     if wanted.preprocessing is None:
-        found = _outline(wanted.labels, volumes, mask, labels, segmenter, say)
+        found = _outline(wanted, volumes, mask, labels, segmenter, say)
     else:
         found = _preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
     return replace(found, notes=(*notes, *found.notes))
@@ -168,7 +175,7 @@ def _preprocessed(
     wanted: Wanted,
     entry: Mapping[str, Any],
     volumes: dict[str, Volume],
-    mask: str | Path | None,
+    mask: GivenMask | None,
     labels: str,
     segmenter: str,
     say: Reporter,
@@ -185,25 +192,25 @@ def _preprocessed(
             expected="; ".join(f"--image {name}=PATH" for name in wanted.sequences),
             found=", ".join(volumes) or "none",
         )
-    drawn = MaskSet({}) if mask is None else _given_masks(mask, labels, wanted.labels, volumes[reference])
+    drawn = MaskSet({}) if mask is None else _given_masks(mask, labels, wanted, volumes[reference])
     say.say("preprocessing: bias field, registration, intensity scale")
     finished, masks = finish_patient(volumes, drawn.masks, reference, rules, entry["landmarks"])
     finished = {reference: finished[reference]} | finished
     if mask is not None:
         return Outlined(finished, with_unions(masks), drawn.notes)
-    return _outline(wanted.labels, finished, None, labels, segmenter, say)
+    return _outline(wanted, finished, None, labels, segmenter, say)
 
 
-def _given_masks(mask: str | Path, labels: str, known: Mapping[str, int], volume: Volume) -> MaskSet:
+def _given_masks(mask: GivenMask, labels: str, wanted: Wanted, volume: Volume) -> MaskSet:
     """Structures of a mask file, named by the user or as in the study."""
-    given = label_values(pairs_of([item for item in labels.split(",") if item])) or dict(known)
-    return read_mask_set(mask, given or None, reference=volume)
+    given = label_values(pairs_of([item for item in labels.split(",") if item])) or dict(wanted.labels)
+    return read_mask_set(mask_path(mask), given or None, reference=volume, rules=wanted.rules)
 
 
 def _outline(
-    known: Mapping[str, int],
+    wanted: Wanted,
     volumes: dict[str, Volume],
-    mask: str | Path | None,
+    mask: GivenMask | None,
     labels: str,
     segmenter: str,
     say: Reporter,
@@ -211,8 +218,8 @@ def _outline(
     """The masks: given, or made by the segmenter from the first image."""
     volume = next(iter(volumes.values()))
     if mask is not None:
-        drawn = _given_masks(mask, labels, known, volume)
-        return Outlined(volumes, with_unions(drawn.masks), drawn.notes)
+        found = _given_masks(mask, labels, wanted, volume)
+        return Outlined(volumes, with_unions(found.masks), found.notes)
     result = run_segmenter(volume, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
     if not any(result.mask(name).array.any() for name in result.structures):

@@ -46,12 +46,12 @@ def _features(context: Context) -> None:
 def _vois(context: Context) -> None:
     if context.study.images is None:
         return
-    from hepacast.segmentation.base import COMPOSITES
+    from hepacast.segmentation.base import structure_names
 
-    labels = set(context.study.images.segmentation.labels)
-    unions = {union for union, parts in COMPOSITES.items() if set(parts) <= labels}
+    options = context.study.images.segmentation
+    names = structure_names(options.masks if isinstance(options.masks, dict) else options.labels)
     for text in context.study.images.vois.values():
-        VoiExpression.parse(text).check_names([*labels, *sorted(unions - labels)])
+        VoiExpression.parse(text).check_names(names)
 
 
 def _chain(context: Context) -> None:

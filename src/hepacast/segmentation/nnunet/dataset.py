@@ -20,8 +20,9 @@ from hepacast.compute.hashing import hash_value
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
+from hepacast.imaging.io import MaskRules
 from hepacast.imaging.labels import LabelMap
-from hepacast.segmentation.base import PARENCHYMA_TUMOR, structure_mask
+from hepacast.segmentation.base import COMPOSITES, PARENCHYMA_TUMOR, structure_mask
 from hepacast.segmentation.given import GivenSegmenter
 
 DATASET = "Dataset001_hepacast"
@@ -50,12 +51,15 @@ class TrainingCase:
         ``liver`` and ``tumor``).
     labels
         For one mask file: label value of each structure.
+    rules
+        What a PyRadiomics parameter file says of mask files.
     """
 
     patient: str
     image: str | Path | Volume | Readable
     masks: LabelMap | str | Path | Mapping[str, str | Path | Volume]
     labels: Mapping[str, int] | None = None
+    rules: MaskRules | None = None
 
     def read_image(self) -> Volume:
         """The image."""
@@ -72,7 +76,7 @@ class TrainingCase:
         if isinstance(self.masks, LabelMap):
             image.geometry.require_same(self.masks.volume.geometry, where=f"patient {self.patient}")
             return self.masks
-        return GivenSegmenter(self.masks, self.labels).segment(image).labelmap
+        return GivenSegmenter(self.masks, self.labels, rules=self.rules or MaskRules()).segment(image).labelmap
 
 
 def case_id(patient: str) -> str:
@@ -221,7 +225,8 @@ def _write_case(
 def _training_labels(labelmap: LabelMap, labels: Mapping[str, int], patient: str) -> np.ndarray:
     """One array with the values to be learned."""
     array = np.zeros(labelmap.volume.geometry.shape, dtype=np.uint8)
-    for name, value in labels.items():
+    # The whole before its parts, whatever their order.
+    for name, value in sorted(labels.items(), key=lambda item: item[0] not in COMPOSITES):
         try:
             mask = structure_mask(labelmap, name)
         except ImageError as error:

@@ -16,7 +16,7 @@ from hepacast.errors import ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.axes import turn
-from hepacast.segmentation.base import COMPOSITES, Estimate, LabelMapResult, Progress
+from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, structure_names
 from hepacast.segmentation.devices import default_device, torch_threads
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
 from hepacast.segmentation.nnunet.inference import count_tiles, labels_on_grid, sliding_logits
@@ -68,9 +68,7 @@ class NnunetSegmenter:
         sentence: str | None = None,
     ) -> None:
         self.model = open_model(folder, folds, checkpoint)
-        names = set(self.model.labels)
-        unions = tuple(union for union, parts in COMPOSITES.items() if set(parts) <= names and union not in names)
-        self.structures = (*self.model.labels, *unions)
+        self.structures = structure_names(self.model.labels)
         self._mirror, self._step, self._threads, self._device_name = mirror, step, threads, device
         self._sentence = sentence
         self._loaded: _Loaded | None = None

@@ -18,12 +18,11 @@ from hepacast.errors import HepacastError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
-from hepacast.imaging.lesions import lesions
-from hepacast.imaging.voi import VoiExpression
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
-from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.segmentation.base import structures_of
+from hepacast.segmentation.vois import evaluate_vois
 from hepacast.study.context import Context
 from hepacast.study.schema import Images, Study
 from hepacast.study.sequences import SequenceImage, measured_images
@@ -57,15 +56,11 @@ def load_settings(context: Context) -> Settings:
     return study_settings(context.study)
 
 
-def evaluate_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
-    """The study's VOIs of one label map; the lesion policy is applied to the tumor first."""
-    assert study.images is not None
-    masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
-    if "tumor" in masks and (study.images.lesions != "union" or study.images.min_lesion_ml > 0):
-        found = lesions(masks["tumor"], study.images.lesions, min_volume_ml=study.images.min_lesion_ml)
-        empty = masks["tumor"].with_array(masks["tumor"].array & False)
-        masks["tumor"] = found.masks[0] if found.masks else empty
-    return {name: VoiExpression.parse(text).evaluate(masks) for name, text in study.images.vois.items()}
+def study_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
+    """The study's VOIs of one label map."""
+    images = _images(study)
+    masks = structures_of(labelmap)
+    return evaluate_vois(images.vois, masks, lesions=images.lesions, min_lesion_ml=images.min_lesion_ml)
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def _measure(job: _Job) -> None:
         try:
             volume = image.read()
             labelmap = read_labelmap(job.mask, dict(job.labels), reference=volume)
-            vois = evaluate_vois(job.study, labelmap)
+            vois = study_vois(job.study, labelmap)
             result = extract(volume, vois, job.settings, backend=job.study.features.backend)
         except HepacastError as error:
             failed = {name: VoiResult.failed(name, expected, error.message) for name in names}

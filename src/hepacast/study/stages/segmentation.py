@@ -177,10 +177,10 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
 
     An expert's empty mask is a mistake; a network's is a result, and so is a mask of its that is impossible.
     """
-    from hepacast.study.stages.radiomics import evaluate_vois
+    from hepacast.study.stages.radiomics import study_vois
 
     remarks: list[str] = []
-    vois = evaluate_vois(context.study, labelmap)
+    vois = study_vois(context.study, labelmap)
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
         if report.status == "failed":
@@ -253,12 +253,12 @@ def _write_plausibility(folder: Path, outcomes: list[MaskOutcome]) -> None:
 
 def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None:
     """Before the hours of a network: whether the images, and the masks that it learns from, are possible."""
-    from hepacast.study.stages.radiomics import evaluate_vois
+    from hepacast.study.stages.radiomics import study_vois
 
     judged = []
     for patient in cohort.patients:
         labelmap = read_expert(context, patient) if patient in labelled else None
-        vois = evaluate_vois(context.study, labelmap) if labelmap is not None else None
+        vois = study_vois(context.study, labelmap) if labelmap is not None else None
         judged.append(judge_patient(context.study, patient, volumes_of(context, patient), labelmap, vois))
     require_possible_cohort(judged)
 

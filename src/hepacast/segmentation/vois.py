@@ -1,0 +1,65 @@
+"""From structures to VOIs: the one way of training, prediction and `hepacast extract`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from hepacast.imaging import Volume
+from hepacast.imaging.lesions import lesions as find_lesions
+from hepacast.imaging.voi import VoiExpression
+from hepacast.segmentation.base import COMPOSITES
+
+
+def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The masks, and those that follow from them: ``liver`` is always the whole liver, parenchyma and tumor.
+
+    Where liver and tumor are given and no parenchyma, a label file has the tumor's voxels under the tumor's number
+    alone, and a file of its own may hold them twice: ``liver`` becomes the union of both, ``parenchyma`` what of it is
+    not tumor. `hepacast.segmentation.base.structure_mask` has the same rule for label maps.
+    """
+    named = dict(masks)
+    if {"liver", "tumor"} <= set(named) and "parenchyma" not in named:
+        whole = named["liver"].array.astype(bool) | named["tumor"].array.astype(bool)
+        named["parenchyma"] = named["liver"].with_array(whole & ~named["tumor"].array.astype(bool))
+        named["liver"] = named["liver"].with_array(whole)
+    for union, parts in COMPOSITES.items():
+        if union not in named and set(parts) <= set(named):
+            merged = named[parts[0]].array.astype(bool)
+            for part in parts[1:]:
+                merged = merged | named[part].array.astype(bool)
+            named[union] = named[parts[0]].with_array(merged)
+    return named
+
+
+def evaluate_vois(
+    vois: Mapping[str, str],
+    masks: Mapping[str, Volume],
+    *,
+    lesions: Literal["union", "largest"] = "union",
+    min_lesion_ml: float = 0.0,
+) -> dict[str, Volume]:
+    """VOIs of one patient's structures.
+
+    Parameters
+    ----------
+    vois
+        Expressions by name.
+    masks
+        Structures by name (see `with_unions`).
+    lesions, min_lesion_ml
+        Which tumors count: all or the largest, and from which volume (ml) on. ``liver`` and ``parenchyma`` do not
+        change with it.
+
+    Raises
+    ------
+    VoiError
+        An expression cannot be read, or needs a structure that is not there.
+    GeometryError
+        The structures lie on different grids.
+    """
+    named = with_unions(masks)
+    if "tumor" in named and (lesions != "union" or min_lesion_ml > 0):
+        found = find_lesions(named["tumor"], lesions, min_volume_ml=min_lesion_ml)
+        named["tumor"] = found.masks[0] if found.masks else named["tumor"].with_array(named["tumor"].array & False)
+    return {name: VoiExpression.parse(text).evaluate(named) for name, text in vois.items()}
