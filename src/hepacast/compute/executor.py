@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hepacast.errors import HepacastError
 
@@ -110,12 +110,16 @@ def map_items(
 def _map_processes(
     function: Callable[[Item], Result], todo: list[Item], count: int, progress: Progress | None
 ) -> list[Result]:
+    # What the function carries (a table of features) is sent once to every worker, not with every item.
     pool = ProcessPoolExecutor(
-        max_workers=count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        max_workers=count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(function,),
     )
     with _children_single_threaded(), pool:
         try:
-            return _collect(pool, function, todo, count, progress)
+            return _collect(pool, todo, count, progress)
         except BrokenProcessPool as error:
             raise HepacastError(
                 "A worker process was stopped by the system.",
@@ -134,19 +138,13 @@ def _map_processes(
             raise
 
 
-def _collect(
-    pool: ProcessPoolExecutor,
-    function: Callable[[Item], Result],
-    todo: list[Item],
-    count: int,
-    progress: Progress | None,
-) -> list[Result]:
+def _collect(pool: ProcessPoolExecutor, todo: list[Any], count: int, progress: Progress | None) -> list[Any]:
     """Feed the pool and gather results; only a few items wait in it, so that images are not all in memory at once."""
-    results: dict[int, Result] = {}
-    pending: dict[Future[Result], int] = {}
+    results: dict[int, Any] = {}
+    pending: dict[Future[Any], int] = {}
     queue = iter(enumerate(todo))
     for index, item in queue:
-        pending[pool.submit(function, item)] = index
+        pending[pool.submit(_call, item)] = index
         if len(pending) >= 2 * count:
             break
     while pending:
@@ -156,17 +154,28 @@ def _collect(
             if progress:
                 progress(len(results), len(todo))
             for index, item in queue:
-                pending[pool.submit(function, item)] = index
+                pending[pool.submit(_call, item)] = index
                 break
     return [results[index] for index in range(len(todo))]
 
 
-def _start_worker() -> None:
-    """In a fresh worker: leave Ctrl-C to the parent, and end when the parent is gone.
+#: In a worker: what it applies to every item.
+_function: Callable[[Any], Any] | None = None
+
+
+def _call(item: Any) -> Any:
+    assert _function is not None
+    return _function(item)
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    """In a fresh worker: keep the function, leave Ctrl-C to the parent, and end when the parent is gone.
 
     A worker waits for its next item on a pipe that it holds open itself, so without this it would outlive a killed
     parent for ever, with its memory.
     """
+    global _function
+    _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -55,14 +55,17 @@ def permutation_importance(
         fitted = clone(models).fit(frame[~held], outcome[~held])
         test, truth = frame[held], outcome[held]
         base = [kind.score(truth, column) for column in kind.linear(fitted, test).T]
-        for name, columns in (groups or _used_columns(fitted, frame)).items():
+        # One copy of the table for all shuffles: it may have thousands of columns, of which a shuffle changes a few.
+        changed = test.copy()
+        for name, group in (groups or _used_columns(fitted, frame)).items():
+            columns = list(group)
             generator = rng(seed, "importance", number, name)
             losses = np.zeros((shuffles, len(names)))
             for shuffle in range(shuffles):
-                changed = test.copy()
-                changed[list(columns)] = test[list(columns)].to_numpy()[generator.permutation(len(test))]
+                changed[columns] = test[columns].to_numpy()[generator.permutation(len(test))]
                 scores = kind.linear(fitted, changed)
                 losses[shuffle] = np.array(base) - [kind.score(truth, column) for column in scores.T]
+            changed[columns] = test[columns]
             rows += [
                 {"model": model, "name": name, "fold": number, "loss": float(value)}
                 for model, value in zip(names, losses.mean(axis=0))
