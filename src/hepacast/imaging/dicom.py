@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hepacast.errors import ImageError
-from hepacast.imaging.dicom_header import BrokenValue, read_header, slice_of, why_no_slice
+from hepacast.imaging.dicom_header import BROKEN, BrokenValue, read_header, slice_of, text, why_no_slice
 from hepacast.imaging.dicom_pixels import read_pixels, read_stack
 from hepacast.imaging.dicom_rules import (
     DicomFinding,
@@ -163,8 +163,26 @@ def _find(path: Path, wanted: str | int | None) -> tuple[DicomSeries, tuple[str,
         folder = scan_folder(path)
         chosen = _choose(folder, wanted)
         notes = _notes_of_folder(folder, chosen, wanted)
+        _require_whole(folder, chosen)
     _require_usable(chosen, path)
     return chosen, (*(finding.message for finding in chosen.findings), *notes)
+
+
+def _require_whole(folder: DicomFolder, chosen: DicomSeries) -> None:
+    """Refuse a series with files that are no slices of it, as the loss of the last slice would show in nothing else."""
+    broken = [
+        finding
+        for finding in folder.quarantine
+        if finding.code not in ("localizer", "color", "not_dicom")
+        and (finding.series == chosen.uid != "" or (finding.code in BROKEN and not finding.series))
+    ]
+    if broken:
+        raise ImageError(
+            "The DICOM series has files that are no slices of a volume.",
+            found="; ".join(f"{f.message} ({', '.join(f.files[:5])})" for f in broken[:5]),
+            where=f"{folder.path}, {chosen.label}",
+            remedy="copy or export the series again; take files that do not belong to it out of the folder",
+        )
 
 
 def _notes_of_folder(folder: DicomFolder, chosen: DicomSeries, wanted: str | int | None) -> list[str]:
@@ -194,23 +212,29 @@ def _series_of_file(path: Path) -> DicomSeries:
 
 def _scan(folder: Path, files: Sequence[Path]) -> DicomFolder:
     slices: list[DicomSlice] = []
-    aside: dict[tuple[str, str], list[str]] = defaultdict(list)
+    aside: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for file in files:
         if is_directory_file(file):
             continue
         relative = file.relative_to(folder).as_posix()
         header = read_header(file)
-        reason = why_no_slice(header)
+        reason = why_no_slice(header, file)
         if reason is None:
             try:
                 slices.append(slice_of(file, relative, header))
             except BrokenValue as error:
-                reason = ("broken_value", f"damaged or malformed, {error} is not what it must be (a number, a size)")
+                reason = ("broken_value", f"{error} is damaged or malformed")
         if reason is not None:
-            aside[reason].append(relative)
+            aside[(*reason, text(header, "SeriesInstanceUID") if header is not None else "")].append(relative)
     quarantine = tuple(
-        DicomFinding(code, "quarantined", f"{len(names)} file{'s' * (len(names) > 1)} set aside: {text}", tuple(names))
-        for (code, text), names in aside.items()
+        DicomFinding(
+            code,
+            "quarantined",
+            f"{len(names)} file{'s' * (len(names) > 1)} set aside: {words}",
+            tuple(names),
+            series=uid,
+        )
+        for (code, words, uid), names in aside.items()
     )
     series = [one for group in _groups(slices) for one in _judge(group)]
     series.sort(key=lambda s: (s.number if s.number is not None else 10**9, s.uid, s.part))
@@ -289,7 +313,10 @@ def _choose(folder: DicomFolder, wanted: str | int | None) -> DicomSeries:
         raise ImageError("The folder holds no DICOM series.", found=reasons, where=where)
     if wanted is None:
         # A broken series still counts: taking the intact arterial phase instead of it would go unnoticed.
-        candidates = [s for s in folder.series if not _is_fragment(s)] or list(folder.series)
+        # So does a slice that stands under another UID and has the number and description of the volume beside it.
+        wholes = {(s.number, s.description) for s in folder.series if not _is_fragment(s)}
+        candidates = [s for s in folder.series if not _is_fragment(s) or (s.number, s.description) in wholes]
+        candidates = candidates or list(folder.series)
         if len(candidates) == 1:
             return candidates[0]
         raise ImageError(

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hepacast.errors import ImageError
 from hepacast.imaging.dicom_rules import IDENTITY, ORDER_MARKS, PHASE_MARKS, DicomSlice
 
-#: What pydicom raises for damaged files and values, which it converts when they are asked for.
-DAMAGED = (
+_PYTHON_ERRORS = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, OverflowError, LookupError,
     EOFError, OSError, RecursionError, MemoryError, AssertionError, struct.error, zlib.error,
 )  # fmt: skip
+SUFFIXES = (".dcm", ".dicom", ".ima")
+#: Codes of files that may be slices of the very series that is read.
+BROKEN = ("broken_value", "damaged")
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+#: Characters of a text in a message: the longest that a series description may have.
+MAX_SHOWN = 64
+_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _DICOM_UIDS = "1.2.840.10008."
 #: First group of a file that lacks its preamble: identification, or the file meta information (both little-endian).
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
@@ -29,6 +38,35 @@ _TAGS = [
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "ImagesInAcquisition", *IDENTITY, *PHASE_MARKS, *ORDER_MARKS,
 ]  # fmt: skip
+
+
+def damage_errors() -> tuple[type[Exception], ...]:
+    """What pydicom raises for damaged files and values, which it converts when they are asked for."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*_PYTHON_ERRORS, BytesLengthException, InvalidDicomError)
+
+
+@contextmanager
+def refuse_damage(path: Path, kind: str) -> Iterator[None]:
+    """Whatever pydicom stumbles over becomes a refusal of the file; its warnings, which quote values, are dropped.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except damage_errors() as error:
+        raise ImageError(
+            f"The DICOM {kind} is damaged or incomplete.",
+            found=f"an element that cannot be read ({type(error).__name__})",
+            where=str(path),
+            remedy="copy or export it again",
+        ) from error
 
 
 class BrokenValue(Exception):
@@ -54,7 +92,6 @@ def read_dataset(path: Path, *, tags: list[str] | None = None) -> Any | None:
         Only these elements, and no pixels; everything when not given.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     options: dict[str, Any] = {} if tags is None else {"stop_before_pixels": True, "specific_tags": tags}
     try:
@@ -64,7 +101,7 @@ def read_dataset(path: Path, *, tags: list[str] | None = None) -> Any | None:
             found = pydicom.dcmread(path, force=looks_like_dicom(path), **options)
             # Without a preamble anything can be taken for DICOM: the class tells.
             known = text(found, "SOPClassUID") or str(found.file_meta.get("MediaStorageSOPClassUID", ""))
-    except (InvalidDicomError, *DAMAGED):
+    except damage_errors():
         return None
     return found if known.startswith(_DICOM_UIDS) or _has_preamble(path) else None
 
@@ -82,17 +119,29 @@ def class_of(path: str | Path) -> str:
     uid = text(header, "SOPClassUID")
     if uid in SEG_CLASSES:
         return "SEG"
-    return "RTSTRUCT" if uid == RTSTRUCT_CLASS else text(header, "Modality")
+    return "RTSTRUCT" if uid == RTSTRUCT_CLASS else modality_of(header)
 
 
-def why_no_slice(header: Any | None) -> tuple[str, str] | None:
+def modality_of(header: Any) -> str:
+    """The file's modality, such as ``CT``; nothing where the element is absent or no code."""
+    found = text(header, "Modality")
+    return found if re.fullmatch(r"[A-Z0-9_ ]{1,16}", found) else ""
+
+
+def why_no_slice(header: Any | None, path: Path) -> tuple[str, str] | None:
     """Why a file is not one slice of a volume: (code, words), or None."""
     if header is None:
+        if path.suffix.lower() in SUFFIXES or looks_like_dicom(path):
+            return ("damaged", "damaged, or not DICOM although named so")
         return ("not_dicom", "not DICOM files")
     if "LOCALIZER" in [word.upper() for word in values(header, "ImageType")]:
         return ("localizer", "localizer (scout) images")
-    modality = text(header, "Modality")
+    modality = modality_of(header)
+    if text(header, "SOPClassUID") == _DIRECTORY_CLASS:
+        return ("not_an_image", "no image (DICOMDIR)")
     if not values(header, "Rows") or not values(header, "Columns"):
+        if not values(header, "SeriesInstanceUID"):
+            return ("damaged", "damaged: no series and no image size")
         return ("not_an_image", f"no image ({modality or 'unknown modality'})")
     if (whole(header, "SamplesPerPixel") or 1) != 1:
         return ("color", "color pictures, such as screen captures")
@@ -138,12 +187,12 @@ def slice_of(path: Path, relative: str, header: Any) -> DicomSlice:
         rows=_count(header, "Rows"),
         columns=_count(header, "Columns"),
         pixel_spacing=(spacing[0], spacing[1]),
-        modality=text(header, "Modality"),
+        modality=modality_of(header),
         rescale=(rescale[0], rescale[1]) if len(rescale) == 2 else None,
         padding=_padding(header),
         announced=whole(header, "ImagesInAcquisition"),
         identity={name: "\\".join(values(header, name)) for name in IDENTITY},
-        marks={name: "\\".join(values(header, name)) for name in (*PHASE_MARKS, *ORDER_MARKS)},
+        marks={name: text(header, name) for name in (*PHASE_MARKS, *ORDER_MARKS)},
     )
 
 
@@ -158,14 +207,23 @@ def values(header: Any, name: str) -> list[str]:
             if isinstance(value, str) or not hasattr(value, "__iter__"):
                 return [str(value)]
             return [str(item) for item in value]
-    except DAMAGED:
+    except damage_errors():
         # Present and unreadable is not absent: whoever needs a number of it finds none.
         return ["?"]
 
 
 def text(header: Any, name: str) -> str:
-    """An element as one text without blanks around it."""
-    return "\\".join(values(header, name)).strip()
+    """An element as one text that can be shown (see `shown`)."""
+    return shown("\\".join(values(header, name)))
+
+
+def shown(found: str) -> str:
+    """A header's text for messages: up to the first control character and `MAX_SHOWN` characters.
+
+    A damaged length swallows the elements that follow, a patient's name among them, which begin with such characters.
+    """
+    end = next((place for place, letter in enumerate(found) if not letter.isprintable()), len(found))
+    return found[: min(end, MAX_SHOWN)].strip()
 
 
 def whole(header: Any, name: str) -> int | None:

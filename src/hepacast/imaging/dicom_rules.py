@@ -45,7 +45,7 @@ class DicomFinding:
         ``missing_slice``, ``uneven_spacing``, ``duplicate``, ``gantry_tilt``, ``mixed_size``, ``mixed_orientation``,
         ``several_acquisitions``, ``localizer``, ``not_dicom``, ``not_an_image``, ``no_position``, ``color``,
         ``too_few_slices``, ``fewer_than_announced``, ``no_rescale``, ``several_rescales``, ``multiframe``,
-        ``broken_value``, ``mixed_identity``, ``uid_per_slice``, ``frame_per_slice``, ``other_series``, ``padding``.
+        ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``, ``frame_per_slice``.
     severity
         ``refused``: the series cannot be used; ``quarantined``: these files were set aside and the rest is used;
         ``warning``: the series is used as it is.
@@ -55,6 +55,8 @@ class DicomFinding:
         Paths concerned, relative to the scanned folder.
     position_mm
         Where along the stack, mm (the gap's lower edge, the duplicate's place).
+    series
+        UID of the series that files belong to which were set aside; empty where it is not known.
     """
 
     code: str
@@ -62,6 +64,7 @@ class DicomFinding:
     message: str
     files: tuple[str, ...] = ()
     position_mm: float | None = None
+    series: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
-from hepacast.imaging.dicom_header import class_of, read_dataset
+from hepacast.imaging.dicom_header import class_of, modality_of, read_dataset, refuse_damage, shown
 from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import SAME_GRID_MM, Geometry, Volume
 
@@ -21,7 +21,8 @@ def is_dicom_seg(path: str | Path) -> bool:
 
 def segment_names(path: str | Path) -> dict[int, str]:
     """Segment numbers and labels; a label that is used twice gets its number: ``"Liver (3)"``."""
-    return _names(_load(Path(path)))
+    with refuse_damage(Path(path), "SEG"):
+        return _names(_load(Path(path)))
 
 
 def read_dicom_seg(path: str | Path, reference: Volume | None = None) -> dict[str, Volume]:
@@ -47,7 +48,11 @@ def read_dicom_seg(path: str | Path, reference: Volume | None = None) -> dict[st
     GeometryError
         A frame does not lie on the reference's grid (with the offset in mm).
     """
-    path = Path(path)
+    with refuse_damage(Path(path), "SEG"):
+        return _read(Path(path), reference)
+
+
+def _read(path: Path, reference: Volume | None) -> dict[str, Volume]:
     dataset = _load(path)
     frames = _frames(dataset, path)
     geometry = reference.geometry if reference is not None else _own_geometry(dataset, path)
@@ -72,14 +77,17 @@ def _load(path: Path) -> Any:
         raise ImageError(
             "The file is not a DICOM segmentation.",
             expected="a SEG object with segments and frames",
-            found=f"modality {dataset.get('Modality') or 'unknown'}",
+            found=f"modality {modality_of(dataset) or 'unknown'}",
             where=str(path),
         )
     return dataset
 
 
 def _names(dataset: Any) -> dict[int, str]:
-    items = [(int(item.SegmentNumber), str(item.get("SegmentLabel") or "segment")) for item in dataset.SegmentSequence]
+    items = [
+        (int(item.SegmentNumber), shown(str(item.get("SegmentLabel") or "")) or "segment")
+        for item in dataset.SegmentSequence
+    ]
     named = {number: label for label, number in numbered(items).items()}
     return {n: label for n, label in named.items() if not (n == 0 and dataset.get("SegmentationType") == "LABELMAP")}
 
@@ -89,7 +97,9 @@ def _frames(dataset: Any, path: Path) -> npt.NDArray[Any]:
         pixels = np.asarray(dataset.pixel_array)
     except (ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
         raise ImageError(
-            "The DICOM SEG's frames are damaged or in an unknown compression.", found=str(error), where=str(path)
+            "The DICOM SEG's frames are damaged or in an unknown compression.",
+            found=type(error).__name__,
+            where=str(path),
         ) from error
     pixels = pixels.reshape((-1, int(dataset.Rows), int(dataset.Columns)))
     expected = len(dataset.PerFrameFunctionalGroupsSequence)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hepacast.compute.files import atomic_path
 from hepacast.errors import ImageError
-from hepacast.imaging.dicom_header import class_of, looks_like_dicom
+from hepacast.imaging.dicom_header import SUFFIXES, class_of, looks_like_dicom
 from hepacast.imaging.itk_files import read_channel, read_itk, slicer_segments, write_itk
 from hepacast.imaging.labels import LabelMap, as_labels, unnamed_note, values_of
 from hepacast.imaging.nifti import read_nifti, require_plausible_spacing, write_nifti, wrong_dimensions
@@ -23,7 +23,6 @@ from hepacast.imaging.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
-_DICOM = (".dcm", ".dicom", ".ima")
 #: DICOM's word for a device of no listed kind: converters write it, so it says nothing.
 _OTHER = "OT"
 #: More different values than this are gray levels, among which a label's number occurs by chance; where some are
@@ -405,7 +404,7 @@ def _require_modality(volume: Volume, wanted: str | None, path: Path) -> None:
 def _is_dicom(path: Path) -> bool:
     """Whether a path is read as DICOM: a folder, a known ending, or content that no ending contradicts."""
     suffix = suffix_of(path)
-    return path.is_dir() or suffix in _DICOM or (suffix not in _NIFTI + _ITK and looks_like_dicom(path))
+    return path.is_dir() or suffix in SUFFIXES or (suffix not in _NIFTI + _ITK and looks_like_dicom(path))
 
 
 def dicom_mask(path: str | Path) -> tuple[str, Path] | None:

@@ -190,7 +190,10 @@ def write_itk(volume: Volume, temporary: Path, target: Path) -> None:
     import SimpleITK as sitk
 
     try:
-        sitk.WriteImage(volume.to_sitk(), str(temporary), True)
+        # ITK takes the format from a lower-case ending only.
+        written = temporary.with_suffix(temporary.suffix.lower())
+        sitk.WriteImage(volume.to_sitk(), str(written), True)
+        written.replace(temporary)
     except RuntimeError as error:
         # ITK does not pass the operating system's reason on; it is a full disk in all but exotic cases.
         raise storage_error(OSError(str(error).strip().splitlines()[-1]), target) from error

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
-from hepacast.imaging.dicom_header import DAMAGED, RTSTRUCT_CLASS, read_dataset, text, values
+from hepacast.imaging.dicom_header import RTSTRUCT_CLASS, modality_of, read_dataset, refuse_damage, shown, text, values
 from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import Volume
 
@@ -36,13 +36,10 @@ def roi_names(path: str | Path) -> dict[int, str]:
     ImageError
         The file is damaged or is no RTSTRUCT.
     """
-    dataset = _load(Path(path))
-    try:
-        found = {
-            int(roi.ROINumber): str(roi.get("ROIName") or "ROI").strip() for roi in dataset.StructureSetROISequence
-        }
-    except DAMAGED as error:
-        raise _damaged(Path(path), "a ROI has no number") from error
+    path = Path(path)
+    with refuse_damage(path, "RTSTRUCT"):
+        rois = _load(path).StructureSetROISequence
+        found = [(int(roi.ROINumber), shown(str(roi.get("ROIName") or "")) or "ROI") for roi in rois]
     return {number: name for name, number in numbered(found).items()}
 
 
@@ -71,11 +68,14 @@ def read_rtstruct(path: str | Path, reference: Volume) -> tuple[dict[str, Volume
         them (with the distance in mm).
     """
     path = Path(path)
-    dataset, names = _load(path), roi_names(path)
-    _require_same_frame(dataset, reference, path)
+    names = roi_names(path)
+    with refuse_damage(path, "RTSTRUCT"):
+        dataset = _load(path)
+        _require_same_frame(dataset, reference, path)
+        found = _contours(dataset, path)
     masks: dict[str, Volume] = {}
     notes: list[str] = []
-    for number, contours in _contours(dataset, path).items():
+    for number, contours in found.items():
         name = names.get(number, f"ROI ({number})")
         placed = [_placed(points, reference, f"{path}, ROI {name!r}") for points in contours]
         array = fill_contours(placed, reference.geometry.shape)
@@ -131,10 +131,10 @@ def _load(path: Path) -> Any:
     dataset = read_dataset(path)
     if dataset is None:
         raise _damaged(path, "no readable DICOM file")
-    if text(dataset, "SOPClassUID") != RTSTRUCT_CLASS and text(dataset, "Modality") != "RTSTRUCT":
+    if text(dataset, "SOPClassUID") != RTSTRUCT_CLASS and modality_of(dataset) != "RTSTRUCT":
         raise ImageError(
             "The file is no DICOM RTSTRUCT.",
-            found=f"modality {text(dataset, 'Modality') or 'unknown'}",
+            found=f"modality {modality_of(dataset) or 'unknown'}",
             where=str(path),
         )
     if not values(dataset, "StructureSetROISequence") or not values(dataset, "ROIContourSequence"):
@@ -150,10 +150,7 @@ def _damaged(path: Path, found: str) -> ImageError:
 
 def _require_same_frame(dataset: Any, reference: Volume, path: Path) -> None:
     """Where both files name their frame of reference, it is one; a NIfTI image names none and its grid must do."""
-    try:
-        frames = {text(roi, "ReferencedFrameOfReferenceUID") for roi in dataset.StructureSetROISequence} - {""}
-    except DAMAGED as error:
-        raise _damaged(path, "a ROI cannot be read") from error
+    frames = {text(roi, "ReferencedFrameOfReferenceUID") for roi in dataset.StructureSetROISequence} - {""}
     frames = frames or {text(dataset, "FrameOfReferenceUID")} - {""}
     if reference.frame and frames and reference.frame not in frames:
         raise GeometryError(
@@ -169,19 +166,16 @@ def _contours(dataset: Any, path: Path) -> dict[int, list[Points]]:
     """Contours by ROI number, in millimetres."""
     found: dict[int, list[Points]] = {}
     for item in dataset.ROIContourSequence:
-        try:
-            number = int(item.ReferencedROINumber)
-            parts = [(str(part.ContourGeometricType), part.ContourData) for part in item.get("ContourSequence") or ()]
-            shapes = [(kind, np.array([float(v) for v in data], float)) for kind, data in parts]
-        except DAMAGED as error:
-            raise _damaged(path, "a contour cannot be read") from error
+        number = int(item.ReferencedROINumber)
+        parts = [(str(part.ContourGeometricType), part.ContourData) for part in item.get("ContourSequence") or ()]
+        shapes = [(kind, np.array([float(v) for v in data], float)) for kind, data in parts]
         closed = []
         for kind, flat in shapes:
             if kind == "POINT":
                 continue
             if kind not in _CLOSED:
                 raise ImageError(
-                    f"ROI {number} of the RTSTRUCT has contours that enclose nothing ({kind}).",
+                    f"ROI {number} of the RTSTRUCT has contours that enclose nothing ({shown(kind)}).",
                     expected="CLOSED_PLANAR",
                     where=str(path),
                     remedy="close the contours in the planning system, or export the structure as a label map",
