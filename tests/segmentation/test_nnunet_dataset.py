@@ -56,6 +56,21 @@ def test_the_folder_is_what_nnunet_expects(tmp_path):
     assert index["cases"]["a"]["counts"] == {"parenchyma": 112, "tumor": 8}
 
 
+def test_mr_is_not_scaled_as_ct(tmp_path):
+    """nnU-Net takes the name CT, and no other, for Hounsfield units."""
+    pytest.importorskip("nnunetv2")
+    from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
+
+    found = {}
+    for modality in ("CT", "MR"):
+        index = prepare_dataset([case("a", 1)], tmp_path / modality, modality=modality)
+        content = json.loads((tmp_path / modality / DATASET / "dataset.json").read_text())
+        found[modality] = (index["hash"], get_normalization_scheme(content["channel_names"]["0"]).__name__)
+    assert found["CT"][1] == "CTNormalization" and found["MR"][1] == "ZScoreNormalization"
+    assert found["CT"][0] != found["MR"][0]
+    assert "own mean and SD" in nnunet_plan("fast", modality="MR").sentence()
+
+
 def test_content_decides_what_is_written_again(tmp_path):
     first = prepare_dataset([case("a", 1), case("b", 2)], tmp_path)
     image = tmp_path / DATASET / "imagesTr" / "a_0000.nii.gz"

@@ -134,7 +134,10 @@ def make_splits(patients: Sequence[str], folds: int, seed: int) -> list[dict[str
 
 
 def prepare_dataset(
-    cases: Sequence[TrainingCase], folder: str | Path, labels: Mapping[str, int] = PARENCHYMA_TUMOR
+    cases: Sequence[TrainingCase],
+    folder: str | Path,
+    labels: Mapping[str, int] = PARENCHYMA_TUMOR,
+    modality: str = "CT",
 ) -> dict[str, Any]:
     """Write nnU-Net's raw dataset folder.
 
@@ -146,6 +149,8 @@ def prepare_dataset(
         Parent of ``Dataset001_hepacast`` (nnU-Net's ``nnUNet_raw``).
     labels
         Structures to learn and their values, 1, 2, ... without a gap.
+    modality
+        ``CT`` or ``MR``.
 
     Returns
     -------
@@ -176,16 +181,20 @@ def prepare_dataset(
         entries[case.patient] = _write_case(case, root, labels, known.get(case.patient))
     _require_every_structure(entries, labels)
     _drop_strangers(root, {entry["id"] for entry in entries.values()})
-    write_json(root / "dataset.json", _dataset_json([entry["id"] for entry in entries.values()], labels))
+    write_json(root / "dataset.json", _dataset_json([entry["id"] for entry in entries.values()], labels, modality))
     content = {patient: entry["hash"] for patient, entry in entries.items()}
-    index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels)])}
+    index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels), modality])}
     write_json(index_file, index)
     return index
 
 
-def _dataset_json(identifiers: Sequence[str], labels: Mapping[str, int]) -> dict[str, Any]:
+#: Names of channels: nnU-Net knows CT, whose HU it scales by the cohort's; every other is scaled image by image.
+_CHANNELS = {"CT": "CT", "MR": "MRI"}
+
+
+def _dataset_json(identifiers: Sequence[str], labels: Mapping[str, int], modality: str) -> dict[str, Any]:
     return {
-        "channel_names": {"0": "CT"},
+        "channel_names": {"0": _CHANNELS[modality]},
         "labels": {"background": 0, **labels},
         "numTraining": len(identifiers),
         "file_ending": FILE_ENDING,

@@ -83,6 +83,11 @@ class NnunetPlan:
         Target of the planner; None keeps its default.
     mirror_at_test
         Average over mirrored copies when predicting (nnU-Net's default; eight times the cost).
+    labels
+        Structures and their values.
+    modality
+        ``CT`` or ``MR``: by the name of its channel nnU-Net scales CT by the cohort's HU, other images by their own
+        mean and SD.
     """
 
     preset: str = "standard"
@@ -99,6 +104,7 @@ class NnunetPlan:
     gpu_memory_gb: float | None = None
     mirror_at_test: bool = True
     labels: dict[str, int] = field(default_factory=lambda: {"parenchyma": 1, "tumor": 2})
+    modality: str = "CT"
 
     @property
     def trainer_name(self) -> str:
@@ -120,7 +126,8 @@ class NnunetPlan:
 
     def sentence(self) -> str:
         """For the Methods text."""
-        base = f"nnU-Net v2 ({NNUNET_VERSION}, configuration {self.configuration})"
+        scale = "" if self.modality == "CT" else ", each image scaled by its own mean and SD"
+        base = f"nnU-Net v2 ({NNUNET_VERSION}, configuration {self.configuration}{scale})"
         length = f"{self.epochs} epochs of {self.iterations} iterations"
         if self.preset == "demo":
             return (

@@ -130,7 +130,7 @@ def train(
         shutil.rmtree(work_dir)
     ordered = check_cases(cases, test_cases, plan.folds)
     report(0.0, "writing nnU-Net's dataset")
-    index = prepare_dataset(ordered, work_dir / "raw", plan.labels)
+    index = prepare_dataset(ordered, work_dir / "raw", plan.labels, plan.modality)
     splits = make_splits([case.patient for case in ordered], plan.folds, seed)
     job = _Job(plan, work_dir, seed, index, splits, report)
     job.prepare(_cores(workers))

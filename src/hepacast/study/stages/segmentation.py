@@ -285,7 +285,9 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
         p: TrainingCase(p, measured_image(context, p), context.path(options.masks, patient=p), options.labels)
         for p in labelled
     }
-    plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds)
+    images = images_of(context)
+    modality = images.sequences[images.reference].modality
+    plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds, modality=modality)
     with context.reporter.track("nnU-Net") as bar:
         trained = train(
             plan,
