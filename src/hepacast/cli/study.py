@@ -23,13 +23,24 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(help="New folder for the study.")],
-    recipe: Annotated[str, typer.Option(help="Published study to follow; see `hepacast recipes`.")] = "ptlf",
+    recipe: Annotated[
+        str | None, typer.Option(help="Published study to follow; see `hepacast recipes` [default: ptlf].")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Your own table: what its columns mean is proposed from it.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite a study that is there.")] = False,
 ) -> None:
-    """Write a study file with every option explained, and a template of the clinical table."""
+    """Write a study file with every option explained, and a template of the clinical table (or read your own)."""
+    if table is not None:
+        from hepacast.study.propose import init_from_table
+
+        study, proposed = init_from_table(folder, table, recipe, force=force)
+        typer.echo(f"{proposed.text()}\n\nwrote {study}\nNext: look at the comments in it, then `hepacast check`.")
+        return
     from hepacast.study.template import init_study
 
-    for path in init_study(folder, recipe, force=force):
+    for path in init_study(folder, recipe or "ptlf", force=force):
         typer.echo(f"wrote {path}")
     typer.echo("Next: fill the table, adapt the study file, then `hepacast check` and `hepacast run`.")
 

@@ -15,14 +15,14 @@ from hepacast.cohort.quantities import name_key
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.stats.samplesize import expected_shrinkage, riley_binary
 
-_AFTER_WORDS = frozenset(
+AFTER_WORDS = frozenset(
     """
     post postop postoperative posttace after followup follow fu outcome recurrence relapse death died dead os pfs ttp
     rfs dfs response mrecist recist easl progression survival complication complications discharge readmission
     nach verlauf rezidiv tod verstorben überleben ansprechen entlassung
     """.split()  # noqa: SIM905
 )
-_AFTER_PARTS = ("术后", "随访", "复发", "死亡", "结局", "生存", "进展", "疗效", "出院", "治疗后")
+AFTER_PARTS = ("术后", "随访", "复发", "死亡", "结局", "生存", "进展", "疗效", "出院", "治疗后")
 _IDENTITY = frozenset(
     name_key(word)
     for word in (
@@ -87,17 +87,16 @@ def check_identity(table: ClinicalTable) -> list[Finding]:
     """Columns that name a person must not be read, and the identifier must be a study number."""
     findings = []
     for spec in table.specs:
-        keys = {name_key(text) for text in (spec.name, *spec.source)}
-        if keys & (_IDENTITY | _HOSPITAL_NUMBER):
+        if any(can_name_a_person(text) for text in (spec.name, *spec.source)):
             message = (
                 "the column can name a person; take it out of the study file, results must hold study numbers only"
             )
             findings.append(Finding("error", "identity-column", message, column=spec.name))
-    header = name_key(table.provenance.id_header)
-    if header in _IDENTITY:
+    named = can_name_a_person(table.provenance.id_header)
+    if named == "person":
         message = "patients are identified by name or date of birth; give them study numbers first"
         findings.append(Finding("error", "identity-column", message, column=table.provenance.id_header))
-    elif header in _HOSPITAL_NUMBER:
+    elif named == "hospital number":
         message = "the identifier looks like a hospital number; results would carry it. Give patients study numbers"
         findings.append(Finding("warning", "identity-column", message, column=table.provenance.id_header))
     return findings
@@ -168,16 +167,25 @@ def _identifier(spec: ColumnSpec, values: pd.Series) -> Finding | None:
 
 def _named_after(spec: ColumnSpec) -> Finding | None:
     for text in (spec.name, *spec.source):
-        spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-        tokens = {token.casefold() for token in re.split(r"[\W_]+", spaced) if token}
-        whole = {re.sub(r"[\W_]+", "", text).casefold()}
-        word = next(iter(sorted((tokens | whole) & _AFTER_WORDS)), "") or next(
-            (part for part in _AFTER_PARTS if part in text), ""
-        )
-        if word:
+        if word := after_event_word(text):
             message = f"{word!r} in the name sounds like something known only after the treatment; is it?"
             return Finding("warning", "after-event-name", message, column=spec.name)
     return None
+
+
+def after_event_word(text: str) -> str:
+    """The word in a name that sounds like something known only after the treatment, or an empty text."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    tokens = {token.casefold() for token in re.split(r"[\W_]+", spaced) if token}
+    whole = {re.sub(r"[\W_]+", "", text).casefold()}
+    found = sorted((tokens | whole) & AFTER_WORDS)
+    return found[0] if found else next((part for part in AFTER_PARTS if part in text), "")
+
+
+def can_name_a_person(header: str) -> str:
+    """What of a person a header gives: ``person`` (name, birth date, address), ``hospital number`` or nothing."""
+    key = name_key(header)
+    return "person" if key in _IDENTITY else "hospital number" if key in _HOSPITAL_NUMBER else ""
 
 
 def _leaks(spec: ColumnSpec, values: pd.Series, outcome: BinaryOutcome) -> list[Finding]:

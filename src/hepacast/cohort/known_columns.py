@@ -19,12 +19,15 @@ class KnownColumn:
         The study's name for it.
     role
         ``id``, ``center``, ``set``, ``outcome``, ``time``, ``remark``, or empty for a covariate.
+    label
+        How tables and figures print it.
     names
         Names in English, German and Chinese.
     """
 
     name: str
     role: str
+    label: str
     names: tuple[str, ...]
 
 
@@ -35,7 +38,12 @@ def known_columns() -> dict[str, KnownColumn]:
 
     text = files("hepacast.cohort").joinpath("known_columns.yaml").read_text(encoding="utf-8")
     return {
-        name: KnownColumn(name, entry.get("role", ""), tuple(str(word) for word in entry["names"]))
+        name: KnownColumn(
+            name,
+            entry.get("role", ""),
+            entry.get("label") or name.replace("_", " ").capitalize(),
+            tuple(str(word) for word in entry["names"]),
+        )
         for name, entry in yaml.safe_load(text).items()
     }
 

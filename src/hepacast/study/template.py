@@ -9,6 +9,7 @@ import csv
 import io
 import textwrap
 import typing
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ RECIPES: dict[str, str] = {
 #: What of a recipe's published study this version does not do yet.
 NOT_YET: dict[str, str] = {}
 _WIDTH = 100
+#: Comments by the dotted name of the key that they stand above.
+Notes = Mapping[str, Sequence[str]]
 
 
 def recipe_values(recipe: str) -> dict[str, Any]:
@@ -72,19 +75,28 @@ def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False)
     return [study, table]
 
 
-def render_study(values: dict[str, Any]) -> str:
-    """A study file with every option of the schema: those of `values` set, the others commented out."""
+def render_study(values: dict[str, Any], notes: Notes | None = None) -> str:
+    """A study file with every option of the schema: those of `values` set, the others commented out.
+
+    Parameters
+    ----------
+    values
+        What the study sets.
+    notes
+        Comments above single keys, by the key's dotted name (``cohort.columns.ast``).
+    """
     Study.model_validate(values)
     head = (
         "# A hepacast study. Everything that decides the numbers stands here; paths are relative to this file.\n"
         "# Lines that begin with '# ' and a key are options left at their default.\n"
         "# Check it with `hepacast check study.yaml`, run it with `hepacast run study.yaml`.\n"
     )
-    return head + "\n".join(_render_model(Study, values, 0)) + "\n"
+    return head + "\n".join(_render_model(Study, values, (), notes or {})) + "\n"
 
 
-def _render_model(model: type, values: dict[str, Any], depth: int) -> list[str]:
+def _render_model(model: type, values: dict[str, Any], place: tuple[str, ...], notes: Notes) -> list[str]:
     lines: list[str] = []
+    depth = len(place)
     pad = "  " * depth
     for name, field in model.model_fields.items():  # type: ignore[attr-defined]
         if depth == 0:
@@ -93,19 +105,22 @@ def _render_model(model: type, values: dict[str, Any], depth: int) -> list[str]:
         unit = f" [{extra['unit']}]" if "unit" in extra else ""
         help_lines = textwrap.wrap(f"{field.description}{unit}", _WIDTH - len(pad))
         lines += [f"{pad}# {line}" for line in help_lines]
-        lines += _render_field(name, field, extra, values, depth)
+        lines += _render_field(name, field, extra, values, place, notes)
     return lines
 
 
-def _render_field(name: str, field: Any, extra: dict[str, Any], values: dict[str, Any], depth: int) -> list[str]:
-    pad = "  " * depth
+def _render_field(
+    name: str, field: Any, extra: dict[str, Any], values: dict[str, Any], place: tuple[str, ...], notes: Notes
+) -> list[str]:
+    pad = "  " * len(place)
     inner = [kind for kind in _branches(field.annotation) if _is_model(kind)]
     if name in values:
         value = values[name]
         if inner and isinstance(value, dict) and value:
             tagged = [kind for kind in inner if "by" in value and _tag(kind) == value["by"]]
-            return [f"{pad}{name}:", *_render_model((tagged or inner)[0], value, depth + 1)]
-        return _dump({name: value}, pad)
+            inside = _render_model((tagged or inner)[0], value, (*place, name), notes)
+            return [*_noted((*place, name), pad, notes), f"{pad}{name}:", *inside]
+        return _dump({name: value}, pad, place, notes)
     shown = extra.get("example")
     if shown is None:
         shown = None if field.is_required() else field.get_default(call_default_factory=True)
@@ -119,12 +134,18 @@ def _tag(kind: Any) -> Any:
     return field.default if field else None
 
 
-def _dump(value: dict[str, Any], pad: str) -> list[str]:
+def _noted(place: tuple[str, ...], pad: str, notes: Notes) -> list[str]:
+    """The comments above a key; they are not folded, as some of them are YAML to copy."""
+    return [f"{pad}# {line}" for line in notes.get(".".join(place), ())]
+
+
+def _dump(value: dict[str, Any], pad: str, place: tuple[str, ...] = (), notes: Notes | None = None) -> list[str]:
     """One key a line; a mapping of mappings as a block with one entry a line."""
     lines = []
     for name, item in value.items():
+        lines += _noted((*place, str(name)), pad, notes or {})
         if isinstance(item, dict) and any(isinstance(inner, dict) for inner in item.values()):
-            lines += [f"{pad}{_flow(name)}:", *_dump(item, pad + "  ")]
+            lines += [f"{pad}{_flow(name)}:", *_dump(item, pad + "  ", (*place, str(name)), notes)]
         else:
             lines.append(f"{pad}{_flow(name)}: {_flow(item)}")
     return lines

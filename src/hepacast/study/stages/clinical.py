@@ -71,13 +71,14 @@ def describe_columns(context: Context) -> tuple[list[ColumnSpec], dict[str, Hepa
     problems: dict[str, HepacastError] = {}
     for name, column in context.study.cohort.columns.items():
         try:
-            specs.append(_spec(name, column, name in candidates, name in parts))
+            specs.append(column_spec(name, column, name in candidates, name in parts))
         except HepacastError as error:
             problems[name] = error
     return specs, problems
 
 
-def _spec(name: str, column: Column, candidate: bool, outcome: bool) -> ColumnSpec:
+def column_spec(name: str, column: Column, candidate: bool, outcome: bool) -> ColumnSpec:
+    """One column of the study file as the cohort room describes it; a candidate, or a part of the outcome."""
     source = [column.column] if isinstance(column.column, str) else list(column.column or ())
     role = "candidate" if candidate else "outcome" if outcome else "covariate"
     return ColumnSpec(
