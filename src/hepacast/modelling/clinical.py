@@ -16,9 +16,8 @@ from hepacast.modelling.base import Array, as_frame, as_outcome, listed
 from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor, infer_predictors, level_text, numeric_values, require_columns
-from hepacast.stats.contingency import chi_square
-from hepacast.stats.fisher_exact import fisher_exact
-from hepacast.stats.tests_columns import univariate_tests
+from hepacast.stats.describe_rules import NORMALITY, categorical_test, is_normal, numeric_test
+from hepacast.stats.results import TestResult, impossible
 
 Keep = Literal["independent", "all"]
 
@@ -26,8 +25,9 @@ Keep = Literal["independent", "all"]
 class ClinicalModel(ClassifierMixin, BaseEstimator):
     """Clinical predictors chosen as papers do it, refitted wherever it is fitted.
 
-    1. Each candidate alone: t test where both classes are normal (Shapiro-Wilk), else Mann-Whitney; chi-square for
-       categories, Fisher's exact test where an expected count is below 5. Patients without the value are left out.
+    1. Each candidate alone, by the rule of Table 1 (`hepacast.stats.describe_rules.RULE`): Welch's t test where both
+       classes are normal (Shapiro-Wilk), else Mann-Whitney; chi-square for categories, Fisher's exact test where
+       expected counts are small. Patients without the value are left out.
     2. Candidates with P < `alpha` enter one logistic model together (missing values: training median or most frequent
        level; Firth's penalty when the data are separated).
     3. Independent are those with P < `alpha_joint` in it: Wald's P of a single coefficient (the penalized
@@ -150,41 +150,32 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
 
 
 def univariate_table(frame: pd.DataFrame, outcome: ArrayLike, candidates: Sequence[Predictor]) -> pd.DataFrame:
-    """Each candidate tested alone: name, label, kind, test, p, n (patients with a value), reason (of a missing P)."""
+    """Each candidate tested alone by the rule of Table 1 (`stats.describe_rules`), so that a P in print is the P here.
+
+    Columns: name, label, kind, test, p, n (patients with a value), reason (of a missing P).
+    """
     y = np.asarray(outcome)
-    numbers = [item for item in candidates if not item.is_level]
-    rows: dict[str, dict[str, Any]] = {}
-    if numbers:
-        matrix = np.column_stack([numeric_values(frame[item.name], item) for item in numbers])
-        tests = univariate_tests(matrix, y, choose="normality")
-        for j, item in enumerate(numbers):
-            n = int((~np.isnan(matrix[:, j])).sum())
-            rows[item.name] = {
-                "test": str(tests.test[j]),
-                "p": float(tests.p[j]),
-                "n": n,
-                "reason": str(tests.reason[j]),
-            }
+    rows = []
     for item in candidates:
         if item.is_level:
-            rows[item.name] = _category_row(level_text(frame[item.name]), y)
-    table = pd.DataFrame(
-        [{"name": item.name, "label": item.label, "kind": item.kind, **rows[item.name]} for item in candidates],
-        columns=["name", "label", "kind", "test", "p", "n", "reason"],
-    )
-    return table.astype({"p": float})
+            test, n = _test_of_levels(level_text(frame[item.name]), y)
+        else:
+            values = numeric_values(frame[item.name], item)
+            present = ~np.isnan(values)
+            groups = [values[present & (y == code)] for code in (0, 1)]
+            test, n = numeric_test(groups, is_normal(groups, NORMALITY), equal_var=False), int(present.sum())
+        row = {"test": test.name, "p": float(test.p), "n": n, "reason": test.reason}
+        rows.append({"name": item.name, "label": item.label, "kind": item.kind, **row})
+    columns = ["name", "label", "kind", "test", "p", "n", "reason"]
+    return pd.DataFrame(rows, columns=columns).astype({"p": float})
 
 
-def _category_row(text: pd.Series, y: NDArray[Any]) -> dict[str, Any]:
+def _test_of_levels(text: pd.Series, y: NDArray[Any]) -> tuple[TestResult, int]:
     known = text.notna().to_numpy()
     if not known.any():
-        return {"test": "", "p": np.nan, "n": 0, "reason": "no patient has a value"}
+        return impossible("chi-square", "no patient has a value"), 0
     counts = pd.crosstab(text[known].to_numpy(), y[known])
-    test: Any = chi_square(counts.to_numpy())
-    if test.ok and test.expected_min < 5:
-        exact = fisher_exact(counts.to_numpy())
-        test = exact if exact.ok else test
-    return {"test": test.name, "p": float(test.p), "n": int(known.sum()), "reason": test.reason}
+    return categorical_test(counts.to_numpy(dtype=float), yates=False), int(known.sum())
 
 
 def joint_p_values(model: LogisticModel) -> pd.Series:

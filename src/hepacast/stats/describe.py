@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hepacast.errors import TableError
 from hepacast.stats.describe_rules import (
+    NORMALITY,
     ColumnSpec,
     categorical_test,
     column_specs,
@@ -151,7 +152,7 @@ def describe(
     by: str | pd.Series | None = None,
     specs: Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | None = None,
     *,
-    alpha: float = 0.05,
+    alpha: float = NORMALITY,
     equal_var: bool = False,
     yates: bool = False,
     quartiles: int = 7,

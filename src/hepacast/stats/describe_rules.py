@@ -20,6 +20,8 @@ from hepacast.stats.results import TestResult
 from hepacast.stats.tests import anova, kruskal, mann_whitney, t_test
 
 KINDS = ("numeric", "binary", "categorical")
+#: Shapiro-Wilk's P above which a group counts as normal.
+NORMALITY = 0.05
 
 #: Types of quartiles (Hyndman & Fan, Am Stat 1996;50:361) and who computes them so.
 QUARTILE_TYPES = {7: "of type 7, as R", 6: "of type 6, as SPSS"}
