@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from hepacast.errors import ModelError
-from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.clinical import ClinicalModel, univariate_table
 from hepacast.modelling.frozen_models import FrozenModels, youden_cutoff
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
@@ -24,6 +24,7 @@ from hepacast.modelling.radscore import Radscore, paper_chain
 from hepacast.modelling.scale import RankToNormal, ZScore
 from hepacast.modelling.selectors import KBest, LassoSelector, TopK
 from hepacast.modelling.study_models import StudyModels
+from hepacast.stats.describe import describe
 
 from .conftest import Planted
 
@@ -128,6 +129,21 @@ class TestClinical:
         X = sm.add_constant(cohort.table[["inr", "alb"]])
         fit = sm.Logit(cohort.y, X).fit(disp=0)
         np.testing.assert_allclose(model.predict_proba(cohort.table)[:, 1], fit.predict(X), atol=1e-8)
+
+    def test_candidates_are_tested_by_the_rule_of_table_1(self) -> None:
+        """Few patients in a level, values missing, a skewed number: the P that chooses is the P that Table 1 prints."""
+        r = np.random.default_rng(8)
+        y = np.repeat([1, 0], [21, 44])
+        stage = np.array(["I"] * 8 + ["II"] * 7 + ["III"] * 6 + ["I"] * 20 + ["II"] * 20 + ["III"] * 4, dtype=object)
+        table = pd.DataFrame({"stage": stage, "marker": np.exp(r.normal(size=65)), "age": r.normal(60, 9, 65)})
+        table.loc[::9, "marker"] = np.nan
+        table.loc[5:7, "stage"] = None
+        chosen = univariate_table(table, y, infer_predictors(table)).set_index("name")
+        printed = {row.spec.name: row for row in describe(table, pd.Series(y)).rows}
+        for name in table:
+            assert chosen.loc[name, "p"] == printed[name].test.p
+            assert chosen.loc[name, "test"] == printed[name].test.name
+            assert chosen.loc[name, "n"] == len(table) - printed[name].missing
 
     def test_joint_p_of_levels_is_a_likelihood_ratio(self, cohort: Planted) -> None:
         model = ClinicalModel(cohort.predictors, always=("child",)).fit(cohort.table, cohort.y)

@@ -129,6 +129,20 @@ def test_intervals_have_the_level_that_was_asked_for(tmp_path, kind):
     assert any(said.values())
 
 
+def test_conditions_are_said_to_overlap_only_where_they_do(tmp_path):
+    """Response categories exclude each other; two conditions on different columns need not."""
+    table = cohort()
+    table["response"] = np.where(table["relapse"] == 1, "PD", np.where(table["lesion"] > 3, "PR", "CR"))
+    table.loc[::11, "response"] = "SD"
+    outcome = {"definition": "mrecist-objective-response", "name": "Response", "columns": {"category": "response"}}
+    columns = {"response": {"kind": "categorical", "after_event": True}}
+    results = run(tmp_path, table, outcome=outcome, columns=columns)
+    text = words(results)
+    assert "Conditions that were met:" in text
+    assert "may meet several" not in text
+    assert "met more than one" not in text
+
+
 def _widths(content: object, path: str = "") -> dict[str, float]:
     """Widths of all intervals of a JSON tree, by their place."""
     found: dict[str, float] = {}

@@ -257,7 +257,7 @@ def _survival_from_json(entry: Mapping[str, Any]) -> SurvivalOutcome:
 def _flow_from_json(entry: Mapping[str, Any], sets: pd.Series, outcome: Mapping[str, Any]) -> PatientFlow:
     flow = PatientFlow.start(outcome["patient_order"])
     for step in entry["excluded"]:
-        flow = flow.exclude(step["reason"], step["patients"])
+        flow = flow.exclude(step["reason"], step["patients"], after_inclusion=bool(step.get("after_inclusion")))
     names = list(entry["sets"])
     return flow.with_sets(
         {name: list(sets.index[sets == name]) for name in names},

@@ -14,10 +14,11 @@ from hepacast.errors import TableError
 
 @dataclass(frozen=True)
 class Excluded:
-    """Patients who were left out for one reason."""
+    """Patients who were left out for one reason; `after_inclusion`: they met the study's rules and were lost later."""
 
     reason: str
     patients: tuple[str, ...]
+    after_inclusion: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ class PatientFlow:
         """Begin with all patients of the table."""
         return cls(tuple(patients))
 
-    def exclude(self, reason: str, patients: Iterable[str]) -> PatientFlow:
+    def exclude(self, reason: str, patients: Iterable[str], *, after_inclusion: bool = False) -> PatientFlow:
         """Leave out patients; those who were left out before keep their first reason.
+
+        Parameters
+        ----------
+        after_inclusion
+            They were included by the study's rules, and could not be analyzed.
 
         Raises
         ------
@@ -71,7 +77,7 @@ class PatientFlow:
         strangers = sorted(wanted - set(self.reviewed))
         _must_be(not strangers, f"the exclusion {reason!r} names patients who are not in the table", strangers)
         still = tuple(patient for patient in self.included if patient in wanted)
-        return replace(self, excluded=(*self.excluded, Excluded(reason, still)))
+        return replace(self, excluded=(*self.excluded, Excluded(reason, still, after_inclusion)))
 
     def with_sets(self, sets: Mapping[str, Iterable[str]], events: Mapping[str, int] | None = None) -> PatientFlow:
         """Divide the included patients.
@@ -91,6 +97,11 @@ class PatientFlow:
         left = {patient for step in self.excluded for patient in step.patients}
         return tuple(patient for patient in self.reviewed if patient not in left)
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Patients who were included and could not be analyzed."""
+        return tuple(patient for step in self.excluded if step.after_inclusion for patient in step.patients)
+
     def reason_of(self, patient: str) -> str:
         """Why a patient was left out; empty when included."""
         return next((step.reason for step in self.excluded if patient in step.patients), "")
@@ -101,7 +112,12 @@ class PatientFlow:
         return {
             "reviewed": len(self.reviewed),
             "excluded": [
-                {"reason": step.reason, "n": len(step.patients), "patients": list(step.patients)}
+                {
+                    "reason": step.reason,
+                    "n": len(step.patients),
+                    "patients": list(step.patients),
+                    "after_inclusion": step.after_inclusion,
+                }
                 for step in self.excluded
             ],
             "included": len(self.included),

@@ -136,6 +136,7 @@ class BinaryOutcome:
             "conditions": {str(name): int((column == 1).sum()) for name, column in fired.items()}
             if fired is not None
             else {},
+            "several": int(((fired == 1).sum(axis=1) > 1).sum()) if fired is not None else 0,
             "unknown": dict(self.unknown),
         }
 

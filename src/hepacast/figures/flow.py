@@ -32,6 +32,10 @@ class DesignStage:
     result: str = ""
 
 
+#: Heading and count of a box, and what is written beside the arrow that leaves it: heading, (reason, patients).
+_Step = tuple[str, int, str, Sequence[tuple[str, int]]]
+
+
 @styled
 def draw_flow(
     reviewed: int,
@@ -39,10 +43,11 @@ def draw_flow(
     included: int,
     sets: Sequence[FlowSet],
     *,
+    lost: Sequence[tuple[str, int]] = (),
     event_label: str = "event",
     width_mm: float = DOUBLE_COLUMN_MM,
 ) -> Figure:
-    """Patients reviewed, excluded with reasons, included, and the sets (as STROBE and TRIPOD ask for).
+    """Patients reviewed, excluded with reasons, included, analyzed, and the sets (as STROBE and TRIPOD ask for).
 
     Parameters
     ----------
@@ -52,6 +57,8 @@ def draw_flow(
         (reason, patients) in the order applied; nobody excluded: an empty list.
     sets
         Boxes of the last row.
+    lost
+        (reason, patients) of those who were included and could not be analyzed.
     event_label
         Name of the event, printed with its count.
     """
@@ -60,30 +67,56 @@ def draw_flow(
     span = len(sets) * set_width + between_sets * (len(sets) - 1)
     main = 48.0
     center = margin + max(main, min(span, 2 * (width_mm - side - 2 * margin - 10.0))) / 2
-    inner = side - 2 * PADDING_MM - 1.0
-    reasons = [line for reason, n in excluded for line in wrap_to(f"{reason} (n\u00a0=\u00a0{n})", inner, indent="   ")]
-    side_height = box_height(len(reasons), 1) if excluded else 0.0
-    top = Box(center - main / 2, margin, main, box_height(1, 1))
-    middle_y = top.bottom + max(gap, side_height + 4.0 if excluded else 0.0)
-    middle = Box(top.x, middle_y, main, box_height(1, 1))
+    steps: list[_Step] = [
+        ("Patients reviewed", reviewed, "Excluded", excluded),
+        ("Patients included", included, "", ()),
+    ]
+    if lost:
+        steps[1] = ("Patients included", included, "Not analyzed", lost)
+        steps.append(("Patients analyzed", included - sum(n for _, n in lost), "", ()))
+    boxes: list[Box] = []
+    sides: list[list[str]] = []
+    y = margin
+    for _, _, _, reasons in steps:
+        boxes.append(Box(center - main / 2, y, main, box_height(1, 1)))
+        inner = side - 2 * PADDING_MM - 1.0
+        lines = [
+            text for reason, n in reasons for text in wrap_to(f"{reason} (n\u00a0=\u00a0{n})", inner, indent="   ")
+        ]
+        sides.append(lines)
+        y = boxes[-1].bottom + max(gap, box_height(len(lines), 1) + 4.0 if lines else 0.0)
+    last = boxes[-1]
     texts = [_set_lines(item, event_label, set_width) for item in sets]
     row_height = box_height(max((len(lines) for lines in texts), default=0), 1)
-    row_top = middle.bottom + (gap if len(sets) == 1 else 1.5 * gap)
-    height = (row_top + row_height if sets else middle.bottom) + margin
-    figure = new_figure(width_mm, height, constrained=False)
-    axes = canvas_axes(figure, width_mm, height)
-    draw_box(axes, top, [f"n = {reviewed}"], heading=["Patients reviewed"], face=PALE)
-    draw_arrow(axes, [(center, top.bottom), (center, middle.y)])
-    if excluded:
-        place = (top.bottom + middle.y) / 2
-        box = Box(width_mm - side - margin, place - side_height / 2, side, side_height)
-        draw_box(axes, box, reasons, heading=[f"Excluded (n = {sum(n for _, n in excluded)})"], align="left")
-        draw_arrow(axes, [(center, place), (box.x, place)])
-    draw_box(axes, middle, [f"n = {included}"], heading=["Patients included"], face=PALE)
-    start = max(margin, min(center - span / 2, width_mm - margin - span))
-    boxes = [Box(start + i * (set_width + between_sets), row_top, set_width, row_height) for i in range(len(sets))]
-    _set_row(axes, middle, sets, boxes, texts)
+    row_top = last.bottom + (gap if len(sets) == 1 else 1.5 * gap)
+    figure = new_figure(width_mm, (row_top + row_height if sets else last.bottom) + margin, constrained=False)
+    axes = canvas_axes(figure, width_mm, (row_top + row_height if sets else last.bottom) + margin)
+    _draw_steps(axes, steps, boxes, sides, (width_mm - side - margin, side))
+    row = [Box(max(margin, min(center - span / 2, width_mm - margin - span)) + i * (set_width + between_sets), row_top,
+               set_width, row_height) for i in range(len(sets))]  # fmt: skip
+    _set_row(axes, last, sets, row, texts)
     return figure
+
+
+def _draw_steps(
+    axes: Axes,
+    steps: Sequence[_Step],
+    boxes: Sequence[Box],
+    sides: Sequence[Sequence[str]],
+    beside: tuple[float, float],
+) -> None:
+    """The column of counts, and right of each arrow who left there; `beside` is left edge and width of those boxes."""
+    x, width = beside
+    for i, ((heading, n, left, reasons), box, lines) in enumerate(zip(steps, boxes, sides, strict=True)):
+        draw_box(axes, box, [f"n = {n}"], heading=[heading], face=PALE)
+        if i + 1 == len(steps):
+            continue
+        draw_arrow(axes, [(box.center, box.bottom), (box.center, boxes[i + 1].y)])
+        if lines:
+            place, height = (box.bottom + boxes[i + 1].y) / 2, box_height(len(lines), 1)
+            own = Box(x, place - height / 2, width, height)
+            draw_box(axes, own, lines, heading=[f"{left} (n = {sum(n for _, n in reasons)})"], align="left")
+            draw_arrow(axes, [(box.center, place), (x, place)])
 
 
 def _set_lines(item: FlowSet, event_label: str, width: float) -> list[str]:

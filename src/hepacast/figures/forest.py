@@ -31,6 +31,8 @@ def ratio_text(value: float) -> str:
     """An odds ratio with as many digits as it deserves."""
     if not np.isfinite(value):
         return "n/e"
+    if value >= 1e6:
+        return f"{value:.1e}"
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"

@@ -20,6 +20,12 @@ from hepacast.stats.describe_rules import NORMALITY, categorical_test, is_normal
 from hepacast.stats.results import TestResult, impossible
 
 Keep = Literal["independent", "all"]
+#: For the Methods: how candidates are tested alone.
+CANDIDATES_TESTED = (
+    "Each clinical candidate was tested alone in the training patients who have its value: numbers by Welch's t test "
+    "where both groups are normal (Shapiro-Wilk), else by the Mann-Whitney test, categories by Pearson's chi-square "
+    "or, with small expected counts, Fisher's exact test."
+)
 
 
 class ClinicalModel(ClassifierMixin, BaseEstimator):

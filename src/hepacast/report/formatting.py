@@ -93,6 +93,8 @@ def ratio(value: float) -> str:
     """An odds ratio with the digits it deserves."""
     if not math.isfinite(value):
         return MISSING
+    if value >= 1e6:
+        return significant(value, 2)
     if value >= 1000:
         return f"{value:,.0f}"
     if value >= 100:

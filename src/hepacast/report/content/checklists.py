@@ -88,8 +88,10 @@ def _flow(results: Results) -> str | None:
     flow = results.flow
     if flow is None:
         return None
-    left = sum(item.n for item in flow.excluded)
-    return f"{{design}}: {flow.reviewed} reviewed, {left} excluded with reasons, {flow.included} included."
+    left = sum(item.n for item in flow.left_out)
+    lost = f", {flow.n_lost} included and not analyzed" if flow.lost else ""
+    kept = "analyzed" if lost else "included"
+    return f"{{design}}: {flow.reviewed} reviewed, {left} excluded with reasons{lost}, {flow.included} {kept}."
 
 
 def _preparation(results: Results) -> str | None:

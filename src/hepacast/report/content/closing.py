@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hepacast
 from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of
-from hepacast.report.content.patients import build_findings
+from hepacast.report.content.patients import build_findings, lost_text
 from hepacast.report.formatting import MISSING, number, plural
 from hepacast.report.inputs import Results
 from hepacast.report.methods import write_methods
@@ -71,13 +71,23 @@ def _design_limits(results: Results) -> list[str]:
             "There is no external validation set; the honest numbers are those of nested cross-validation and of the "
             "bootstrap."
         )
-    if results.flow is not None and results.flow.excluded:
-        count = sum(item.n for item in results.flow.excluded)
-        found.append(f"{plural(count, 'patient was', 'patients were')} left out; the model speaks of the others only.")
+    found += patients_limits(results)
     if results.segmentation is not None and results.segmentation.source != "given":
         found.append("The features were measured in masks made by a network; its errors are in them.")
     if results.segmentation is None:
         found.append("The features came as a table: their images, masks and settings were not seen by this run.")
+    return found
+
+
+def patients_limits(results: Results) -> list[str]:
+    """Of whom the model does not speak: those left out by the rules, and those lost after inclusion."""
+    found = []
+    count = sum(item.n for item in results.flow.left_out) if results.flow is not None else 0
+    if count:
+        found.append(f"{plural(count, 'patient was', 'patients were')} left out; the model speaks of the others only.")
+    lost = lost_text(results)
+    if lost:
+        found.append(f"{lost} Such patients are not lost at random: of them the model can say nothing.")
     return found
 
 

@@ -146,7 +146,7 @@ def _eligibility(results: Results) -> Met:
         return Met(None)
     return Met(
         None,
-        f"{results.flow.included} of {results.flow.reviewed} patients included, reasons in {{design}}; the author "
+        f"{results.flow.included} of {results.flow.reviewed} patients analyzed, reasons in {{design}}; the author "
         "judges whether they stand for the population",
     )
 

@@ -124,7 +124,10 @@ def univariate_odds(terms: list[Term], ci: str) -> Table:
         rows.append(
             (term.label, change, ratio_with_interval(values.odds_ratio, values.low, values.high), p_value(term.p))
         )
-    notes = ["OR, odds ratio of a logistic model with this variable alone, training set; P of its coefficient."]
+    notes = [
+        "OR, odds ratio of a logistic model with this variable alone, training set, missing values replaced; P of its "
+        "coefficient. The P that chose the candidates is that of the univariate analysis, of the patients with a value."
+    ]
     return make_table("Each clinical candidate alone", ["Variable", "Change", f"OR ({ci})", "P"], rows, notes)
 
 

@@ -18,8 +18,10 @@ from hepacast.report.content.common import (
     set_label,
     validation_of,
 )
-from hepacast.report.formatting import capital, listing, number, percent, plural
-from hepacast.report.inputs import FindingInfo, Results
+from hepacast.report.content.compared import comparison_table
+from hepacast.report.formatting import capital, listing, number, percent, plural, significant
+from hepacast.report.inputs import Comparison, FindingInfo, Flow, Results
+from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import make_table
 
@@ -32,7 +34,9 @@ def build(results: Results) -> list[Block]:
     """Figure 1, the outcome, and the findings of the data checks."""
     if results.flow is None or results.outcome is None:
         raise Omit("the cohort stage has not run")
-    return [*_outcome(results), _figure(results), *_findings(results.findings)]
+    lost = lost_text(results)
+    told = [Paragraph(lost)] if lost else []
+    return [*_outcome(results), _figure(results), *told, *_findings(results.findings)]
 
 
 def _outcome(results: Results) -> list[Block]:
@@ -46,34 +50,86 @@ def _outcome(results: Results) -> list[Block]:
     blocks: list[Block] = [Paragraph(text)]
     if outcome.conditions:
         fired = listing([f"{name} in {count}" for name, count in outcome.conditions.items()])
-        blocks.append(Paragraph(f"Conditions that were met (a patient may meet several): {fired}."))
+        several = f"; {plural(outcome.several, 'patient')} met more than one" if outcome.several else ""
+        blocks.append(Paragraph(f"Conditions that were met: {fired}{several}."))
     return blocks
+
+
+def flow_panel(flow: Flow, event: str) -> Panel:
+    """The patient flow, drawn and in words."""
+    sets = [FlowSet(name, item.n, item.events or 0) for name, item in flow.sets.items()]
+    excluded, lost = ([(item.reason, item.n) for item in part] for part in (flow.left_out, flow.lost))
+    words = [f"{flow.reviewed} patients reviewed, excluded: {_reasons(excluded)}"]
+    if lost:
+        words.append(f"{flow.included + flow.n_lost} included, not analyzed: {_reasons(lost)}")
+    words.append(f"{flow.included} {'analyzed' if lost else 'included'}")
+    words += [f"{item.name} {item.n} with {item.events} events" for item in sets]
+    included = flow.included + flow.n_lost
+    return Panel(
+        lambda: draw_flow(flow.reviewed, excluded, included, sets, lost=lost, event_label=event), "; ".join(words)
+    )
+
+
+def _reasons(counted: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in counted) or "nobody"
+
+
+def flow_caption(flow: Flow) -> str:
+    """Caption of Figure 1."""
+    text = "Study design (a) and patient flow (b)"
+    text += " with the reasons for exclusion in the order in which they were applied." if flow.left_out else "."
+    return text + (" All numbers after the flow are of the patients who were analyzed." if flow.lost else "")
+
+
+def lost_text(results: Results) -> str:
+    """Who was included and could not be analyzed, why, and what they were like; empty where nobody was lost."""
+    flow = results.flow
+    if flow is None or not flow.lost:
+        return ""
+    why = listing([f"{item.reason} in {item.n}" for item in flow.lost])
+    included = flow.included + flow.n_lost
+    text = f"{flow.n_lost} of {included} included patients ({percent(flow.n_lost / included)}) could not be analyzed"
+    text += f": {why}."
+    table = results.comparisons.lost if results.comparisons is not None else None
+    return text + (f" {_beside_the_others(table)}" if table is not None else "")
+
+
+def _beside_the_others(table: Comparison) -> str:
+    """Events and sizes of the lost beside those who stayed."""
+    parts = []
+    for item in table.variables:
+        kept, lost = item.groups
+        if item.name == LOST_EVENT:
+            cells = [f"{(g.counts or {}).get('yes', 0)} of {sum((g.counts or {}).values())}" for g in (lost, kept)]
+            parts.append(f"{cells[0]} had the event against {cells[1]} of the others")
+        elif item.name.startswith(LOST_VOLUME) and lost.n and kept.n:
+            parts.append(
+                f"their median {item.label[:1].lower()}{item.label[1:]} was {significant(lost.median, 2)} mL against "
+                f"{significant(kept.median, 2)} mL"
+            )
+    return f"Of them, {'; '.join(parts)} ({{lost}})." if parts else ""
+
+
+def build_lost(results: Results) -> list[Block]:
+    """The lost beside the others, as a table."""
+    table = results.comparisons.lost if results.comparisons is not None else None
+    if table is None:
+        return []
+    title = "Patients who were included and could not be analyzed, beside the others"
+    return [TableBlock("lost", comparison_table(table, title, smd=True), supplementary=True)]
 
 
 def _figure(results: Results) -> FigureBlock:
     flow = results.flow
     assert flow is not None
     positive, _ = event_names(results)
-    stages = design_stages(results)
-    sets = [FlowSet(name, item.n, item.events or 0) for name, item in flow.sets.items()]
-    excluded = [(item.reason, item.n) for item in flow.excluded if item.n]
-    left_out = "; ".join(f"{reason} {n}" for reason, n in excluded) or "nobody"
-    return FigureBlock(
-        "design",
-        "Study design (a) and patient flow (b)"
-        + (" with the reasons for exclusion in the order in which they were applied." if excluded else "."),
-        (
-            Panel(
-                lambda: draw_study_design(stages),
-                "Steps of the study: " + "; ".join(f"{stage.title}: {', '.join(stage.lines)}" for stage in stages),
-            ),
-            Panel(
-                lambda: draw_flow(flow.reviewed, excluded, flow.included, sets, event_label=positive),
-                f"{flow.reviewed} patients reviewed, excluded: {left_out}; {flow.included} included; "
-                + "; ".join(f"{item.name} {item.n} with {item.events} events" for item in sets),
-            ),
-        ),
-    )
+    return FigureBlock("design", flow_caption(flow), (design_panel(design_stages(results)), flow_panel(flow, positive)))
+
+
+def design_panel(stages: list[DesignStage]) -> Panel:
+    """The steps of the study, drawn and in words."""
+    alt = "Steps of the study: " + "; ".join(f"{stage.title}: {', '.join(stage.lines)}" for stage in stages)
+    return Panel(lambda: draw_study_design(stages), alt)
 
 
 def design_stages(results: Results) -> list[DesignStage]:

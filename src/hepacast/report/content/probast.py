@@ -88,7 +88,7 @@ def _author(what: str) -> Rule:
 def _eligibility(results: Results) -> tuple[Flag, str]:
     if results.flow is None:
         return "unclear", AUTHOR
-    left = sum(item.n for item in results.flow.excluded)
+    left = results.flow.reviewed - results.flow.included
     text = f"{left} of {results.flow.reviewed} left out, each with a reason in {{design}}"
     return "unclear", f"{text}; the author judges whether the reasons are fair"
 

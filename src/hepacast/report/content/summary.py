@@ -45,7 +45,9 @@ def _patients(results: Results) -> list[str]:
         f"{name} set {item.n}" + (f" with {plural(item.events, 'event')}" if item.events is not None else "")
         for name, item in flow.sets.items()
     )
-    return [f"**Patients.** {flow.included} of {flow.reviewed} reviewed were included ({sets})."]
+    text = f"**Patients.** {flow.included + flow.n_lost} of {flow.reviewed} reviewed were included"
+    lost = f"; {flow.n_lost} of them could not be analyzed, {flow.included} were" if flow.lost else ""
+    return [f"{text}{lost} ({sets})."]
 
 
 def _performance(results: Results) -> list[str]:

@@ -10,6 +10,7 @@ from hepacast.report.content import further, fusion, honest, models, performance
 from hepacast.report.content.bedside import build_example
 from hepacast.report.content.common import Omit
 from hepacast.report.content.compared import comparison_table
+from hepacast.report.content.patients import build_lost
 from hepacast.report.formatting import listing
 from hepacast.report.inputs import Comparison, Overlay, Results
 from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
@@ -30,6 +31,7 @@ def build(results: Results) -> list[Block]:
     if tables is not None and tables.by_set is not None:
         table = comparison_table(tables.by_set, _sets_title(tables.by_set), smd=True)
         blocks.append(TableBlock("sets", table, supplementary=True))
+    blocks += build_lost(results)
     overlays = _overlays(results)
     if overlays is not None:
         blocks.append(overlays)

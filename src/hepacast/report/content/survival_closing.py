@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hepacast.report.content import segmentation
-from hepacast.report.content.closing import _SIZE_CODES
+from hepacast.report.content.closing import _SIZE_CODES, patients_limits
 from hepacast.report.content.common import STATEMENT, Omit, is_finite
 from hepacast.report.content.models import _radscore_table
+from hepacast.report.content.patients import build_lost
 from hepacast.report.content.survival_bedside import build_example
 from hepacast.report.content.survival_common import (
     by_word,
@@ -37,12 +38,7 @@ def build_limits(results: Results) -> list[Block]:
         if entry.code in _SIZE_CODES and entry.severity != "note"
     ]
     limits += [f"Sample size: {text}." for text in said]
-    if results.flow is not None and results.flow.excluded:
-        count = sum(entry.n for entry in results.flow.excluded)
-        if count:
-            limits.append(
-                f"{plural(count, 'patient was', 'patients were')} left out; the model speaks of the others only."
-            )
+    limits += patients_limits(results)
     if results.models is not None and results.models.radiomics is not None and results.segmentation is None:
         limits.append("The features came as a table: their images, masks and settings were not seen by this run.")
     limits.append("An association in these patients is not a cause, and the model has not been tested prospectively.")
@@ -127,7 +123,7 @@ def _calibration(results: Results) -> list[str]:
 
 def build_supplement(results: Results) -> list[Block]:
     """Everything that papers print as supplementary material."""
-    blocks: list[Block] = [*build_example(results), *segmentation.build_supplement(results)]
+    blocks: list[Block] = [*build_lost(results), *build_example(results), *segmentation.build_supplement(results)]
     score = results.models.radiomics.radscore if results.models and results.models.radiomics else None
     if score is not None and score.terms:
         blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))

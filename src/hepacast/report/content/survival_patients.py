@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from hepacast.figures import DesignStage, FlowSet, draw_flow, draw_study_design
+from hepacast.figures import DesignStage
 from hepacast.report.content.common import Omit
 from hepacast.report.content.compared import comparison_table
-from hepacast.report.content.patients import _findings, _radiomics_stage
+from hepacast.report.content.patients import (
+    _findings,
+    _radiomics_stage,
+    design_panel,
+    flow_caption,
+    flow_panel,
+    lost_text,
+)
 from hepacast.report.content.survival_common import (
     by_word,
     c_of,
@@ -25,7 +32,7 @@ from hepacast.report.content.survival_common import (
 from hepacast.report.formatting import MISSING, number, percent_with_interval, plural
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Survival, SurvivalSet
-from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.model import Block, FigureBlock, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
 
@@ -35,6 +42,9 @@ def build(results: Results) -> list[Block]:
         raise Omit("the cohort stage has not run")
     item = survival(results)
     blocks: list[Block] = [Paragraph(_outcome_text(results, item)), _figure(results, item)]
+    lost = lost_text(results)
+    if lost:
+        blocks.append(Paragraph(lost))
     if item.results is not None:
         blocks.append(TableBlock("follow-up", follow_up_table(item)))
     if item.models.binary is not None:
@@ -117,12 +127,7 @@ def _follow_up(item: SurvivalSet) -> str:
 def _figure(results: Results, item: Survival) -> FigureBlock:
     flow = results.flow
     assert flow is not None
-    stages = design_stages(results, item)
-    sets = [FlowSet(name, entry.n, entry.events or 0) for name, entry in flow.sets.items()]
-    excluded = [(entry.reason, entry.n) for entry in flow.excluded if entry.n]
-    left_out = "; ".join(f"{reason} {n}" for reason, n in excluded) or "nobody"
-    caption = "Study design (a) and patient flow (b)"
-    caption += " with the reasons for exclusion in the order in which they were applied." if excluded else "."
+    caption = flow_caption(flow)
     states = item.models.binary
     if states is not None:
         at = horizon(item, item.models.horizons[-1])
@@ -131,22 +136,8 @@ def _figure(results: Results, item: Survival) -> FigureBlock:
             f"with {item.models.event}, {states.free} known to be without it, {states.censored} censored before and "
             "weighted for."
         )
-    event = item.models.event
-    return FigureBlock(
-        "design",
-        caption,
-        (
-            Panel(
-                lambda: draw_study_design(stages),
-                "Steps of the study: " + "; ".join(f"{s.title}: {', '.join(s.lines)}" for s in stages),
-            ),
-            Panel(
-                lambda: draw_flow(flow.reviewed, excluded, flow.included, sets, event_label=event),
-                f"{flow.reviewed} patients reviewed, excluded: {left_out}; {flow.included} included; "
-                + "; ".join(f"{s.name} {s.n} with {s.events} events" for s in sets),
-            ),
-        ),
-    )
+    panels = (design_panel(design_stages(results, item)), flow_panel(flow, item.models.event))
+    return FigureBlock("design", caption, panels)
 
 
 def design_stages(results: Results, item: Survival) -> list[DesignStage]:

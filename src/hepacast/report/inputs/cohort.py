@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+#: Names of what is added to the columns where lost patients are compared with the others.
+LOST_EVENT, LOST_VOLUME = "event of the outcome", "volume of "
+
 
 @dataclass(frozen=True)
 class Excluded:
@@ -18,11 +21,14 @@ class Excluded:
         How many.
     patients
         Their study identifiers.
+    after_inclusion
+        They were included by the study's rules and could not be analyzed.
     """
 
     reason: str
     n: int
     patients: list[str] = field(default_factory=list)
+    after_inclusion: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class SetCount:
 
 @dataclass(frozen=True)
 class Flow:
-    """`cohort/flow.json`: reviewed = included + sum of excluded.
+    """`modelling/flow.json` (before it, `cohort/flow.json`): reviewed = included + sum of excluded.
 
     Parameters
     ----------
@@ -44,7 +50,7 @@ class Flow:
     excluded
         In the order in which the rules were applied.
     included
-        Patients in the study.
+        Patients who were analyzed.
     sets
         By name: ``training``, ``validation`` ...; a study without a split has only ``training``.
     """
@@ -54,10 +60,25 @@ class Flow:
     included: int
     sets: dict[str, SetCount]
 
+    @property
+    def left_out(self) -> list[Excluded]:
+        """Who was not included, by reason."""
+        return [item for item in self.excluded if item.n and not item.after_inclusion]
+
+    @property
+    def lost(self) -> list[Excluded]:
+        """Who was included and could not be analyzed, by reason."""
+        return [item for item in self.excluded if item.n and item.after_inclusion]
+
+    @property
+    def n_lost(self) -> int:
+        """How many were included and could not be analyzed."""
+        return sum(item.n for item in self.lost)
+
 
 @dataclass(frozen=True)
 class OutcomeInfo:
-    """`cohort/outcome.json`.
+    """`modelling/outcome.json` (before it, `cohort/outcome.json`): of the patients who were analyzed.
 
     Parameters
     ----------
@@ -66,9 +87,11 @@ class OutcomeInfo:
     definition, source
         The definition in words, and the guideline or paper it comes from.
     n, n_events
-        Included patients and events.
+        Patients and events.
     conditions
-        How many patients fired each condition of the definition (a patient may fire several).
+        How many patients fired each condition of the definition.
+    several
+        How many patients fired more than one.
     """
 
     name: str
@@ -80,6 +103,7 @@ class OutcomeInfo:
     kind: str = "binary"
     source: str = ""
     conditions: dict[str, int] = field(default_factory=dict)
+    several: int = 0
     n_competing: int = 0
 
 
@@ -197,7 +221,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """`cohort/comparisons.json`.
+    """`cohort/comparisons.json`, and `modelling/comparisons.json` of the patients who were analyzed.
 
     Parameters
     ----------
@@ -207,11 +231,14 @@ class Comparisons:
         Sets against each other: Supplementary Table 2; None without a validation set.
     segmentation
         The patients whose masks trained and tested the network, by ``training`` / ``test``: Supplementary Table 1.
+    lost
+        Patients who were included and could not be analyzed, beside the others.
     """
 
     by_outcome: Comparison | None = None
     by_set: Comparison | None = None
     segmentation: Comparison | None = None
+    lost: Comparison | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,16 +115,20 @@ def load_results(folder: str | Path) -> Results:
     sentences: list[Sentence] = []
     for stage in STAGES:
         sentences += _read(list[Sentence], folder / stage / "methods.json") or []
+    flow = _read(Flow, folder / "modelling" / "flow.json") or _read(Flow, folder / "cohort" / "flow.json")
     return Results(
         folder=folder,
         study=_study(folder / "study.resolved.yaml"),
         run=_read(RunInfo, folder / "run.json"),
-        # The modelling stage writes the flow again: patients without features leave after the cohort stage.
-        flow=_read(Flow, folder / "modelling" / "flow.json") or _read(Flow, folder / "cohort" / "flow.json"),
-        outcome=_read(OutcomeInfo, folder / "cohort" / "outcome.json"),
+        # The modelling stage writes these again: patients without features leave after the cohort stage.
+        flow=flow,
+        outcome=_read(OutcomeInfo, folder / "modelling" / "outcome.json")
+        or _read(OutcomeInfo, folder / "cohort" / "outcome.json"),
         columns=_read(list[ColumnInfo], folder / "cohort" / "columns.json") or [],
-        findings=_read(list[FindingInfo], folder / "cohort" / "findings.json") or [],
-        comparisons=_read(Comparisons, folder / "cohort" / "comparisons.json"),
+        findings=_read(list[FindingInfo], folder / "modelling" / "findings.json")
+        or _read(list[FindingInfo], folder / "cohort" / "findings.json")
+        or [],
+        comparisons=_comparisons(folder),
         truth=_read(Truth, folder / "cohort" / "truth.json"),
         segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
@@ -138,20 +142,31 @@ def load_results(folder: str | Path) -> Results:
         indexes=_read(IndexResults, folder / "indexes" / "indexes.json"),
         survival=_survival(folder),
         sentences=sentences,
-        centers=_centers(folder / "cohort" / "sets.csv"),
+        centers=_centers(folder / "cohort" / "sets.csv", flow),
         model_scrutiny=_read(ModelScrutiny, folder / "modelling" / "scrutiny.json"),
         prediction_scrutiny=_read(PredictionScrutiny, folder / "evaluation" / "scrutiny.json"),
         noise=_read(Noise, folder / "noise" / "noise.json"),
     )
 
 
-def _centers(path: Path) -> dict[str, dict[str, int]]:
+def _comparisons(folder: Path) -> Comparisons | None:
+    """Of the patients who were analyzed, as soon as they are known; the segmentation's are those of the cohort."""
+    first = _read(Comparisons, folder / "cohort" / "comparisons.json")
+    later = _read(Comparisons, folder / "modelling" / "comparisons.json")
+    if first is None or later is None:
+        return first if later is None else later
+    return replace(later, segmentation=first.segmentation)
+
+
+def _centers(path: Path, flow: Flow | None) -> dict[str, dict[str, int]]:
+    """Analyzed patients by set and center."""
+    lost = {patient for item in (flow.lost if flow is not None else []) for patient in item.patients}
     found: dict[str, dict[str, int]] = {}
     if not path.is_file():
         return found
     with path.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
-            if row.get("center"):
+            if row.get("center") and row.get("patient") not in lost:
                 counts = found.setdefault(row.get("set") or "", {})
                 counts[row["center"]] = counts.get(row["center"], 0) + 1
     return found

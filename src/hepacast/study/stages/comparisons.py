@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort, ColumnSpec
+from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME
 from hepacast.stats.describe import OVERALL, Row, describe
 from hepacast.study.context import Context
 
@@ -17,7 +19,19 @@ _FEW_VALUES, _ENOUGH = 4, 10
 
 def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
     """The content of ``cohort/comparisons.json``."""
-    specs = [item for item in cohort.table.specs if item.kind != "date" and not item.after_event]
+    content = compared_groups(cohort)
+    specs = _shown(cohort)
+    content["segmentation"] = _segmentation(context, cohort, _as_words(cohort.table.frame, specs), specs)
+    return content
+
+
+def _shown(cohort: Cohort) -> list[ColumnSpec]:
+    return [item for item in cohort.table.specs if item.kind != "date" and not item.after_event]
+
+
+def compared_groups(cohort: Cohort) -> dict[str, Any]:
+    """`by_outcome` (training set) and `by_set` of the cohort's patients."""
+    specs = _shown(cohort)
     frame = _as_words(cohort.table.frame, specs)
     training = cohort.members("training")
     content: dict[str, Any] = {}
@@ -31,8 +45,37 @@ def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
         several = len(names) > 1
         labels = cohort.sets if several else pd.Series("all patients", index=cohort.sets.index)
         content["by_set"] = _comparison(frame, labels, names if several else ["all patients"], specs)
-    content["segmentation"] = _segmentation(context, cohort, frame, specs)
     return content
+
+
+def compare_lost(cohort: Cohort, lost: list[str], volumes: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Included patients who could not be analyzed beside the others: outcome, size, clinical columns.
+
+    Parameters
+    ----------
+    cohort
+        The included patients, the lost among them.
+    volumes
+        VOI -> mL by patient, as far as they are known.
+    """
+    outcome = cohort.outcome
+    event = outcome.values if isinstance(outcome, BinaryOutcome) else (outcome.event == 1).astype(int)
+    name, words = LOST_EVENT, ("no", "yes")
+    frame, specs = _as_words(cohort.table.frame, _shown(cohort)), _shown(cohort)
+    added = pd.DataFrame({name: event.map(dict(enumerate(words))).astype(object)}, index=frame.index)
+    first = [ColumnSpec(name, kind="binary", label=_event_label(cohort), levels={word: (word,) for word in words})]
+    for voi, values in volumes.items():
+        own = pd.Series(values, dtype=float).reindex(frame.index)
+        if own.notna().any():
+            added[f"{LOST_VOLUME}{voi}"] = own
+            first.append(ColumnSpec(f"{LOST_VOLUME}{voi}", kind="numeric", label=f"Volume of {voi}", unit="mL"))
+    labels = pd.Series(["not analyzed" if p in set(lost) else "analyzed" for p in frame.index], index=frame.index)
+    return _comparison(added.join(frame), labels, ["analyzed", "not analyzed"], [*first, *specs])
+
+
+def _event_label(cohort: Cohort) -> str:
+    outcome = cohort.outcome
+    return f"{outcome.name}: {outcome.positive}"
 
 
 def _segmentation(context: Context, cohort: Cohort, frame: pd.DataFrame, specs: list[ColumnSpec]) -> Any:

@@ -23,6 +23,7 @@ from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
+from hepacast.study.stages.analysed import write_analysed
 from hepacast.study.stages.describe_models import (
     describe_clinical,
     describe_example,
@@ -64,7 +65,7 @@ def write(context: Context, folder: Path) -> None:
         results = map_items(_Fit(spec), views, workers=context.workers, progress=progress)
     outer, final = results[:-1], results[-1]
     nested = _nested(outer, outcome, rules.folds)
-    write_json(folder / "flow.json", analysis.cohort.flow.to_json())
+    told = write_analysed(context, analysis.cohort, folder)
     write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1]))
     write_json(folder / "models.json", _models(context, analysis, final, spec))
     tables = [_apparent(final, outcome), *_frozen(final, analysis), _nested_rows(nested)]
@@ -76,7 +77,7 @@ def write(context: Context, folder: Path) -> None:
         folder / "validation.json", {"models": _validated(nested, level), **stability(outer, features, analysis, level)}
     )
     write_json(folder / "fusion.json", fusion_json(rules, outer, final, outcome, analysis, networks, level))
-    write_json(folder / "methods.json", sentences(rules, final, nested))
+    write_json(folder / "methods.json", [*told, *sentences(rules, final, nested)])
 
 
 def _rules(context: Context) -> Fusion:

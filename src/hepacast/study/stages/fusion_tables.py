@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.fusion import NETWORK, ViewResult, score_name
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.validation import OutOfFold
@@ -150,6 +151,12 @@ def stability(outer: list[ViewResult], features: pd.DataFrame, analysis: Analysi
 def sentences(rules: Fusion, final: ViewResult, nested: OutOfFold) -> list[dict[str, Any]]:
     """What was done, for the Methods."""
     texts: list[tuple[str, list[str]]] = []
+    if final.clinical is not None:
+        alpha = f"P < {final.clinical.alpha:g}"
+        joint = (
+            f"Those with {alpha} entered a multivariate logistic model; those with {alpha} in it are its predictors."
+        )
+        texts.append((f"{CANDIDATES_TESTED} {joint}", []))
     if final.counts:
         steps = next(iter(final.counts.values()))
         names = ", ".join(CLASSIFIER_NAMES[name].lower().replace("xgboost", "XGBoost") for name in rules.classifiers)

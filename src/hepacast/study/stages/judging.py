@@ -243,14 +243,18 @@ def _nobody(seen: Judgement) -> TableError:
 def _judge_candidates(context: Context, seen: Judgement, patients: list[str], outcome: Outcome | None) -> None:
     """Predictors that must not be predictors, and how many there are for the events."""
     assert seen.table is not None
-    table = seen.table.select(patients)
+    seen.findings += candidate_findings(context, seen.table.select(patients), outcome)
+
+
+def candidate_findings(context: Context, table: ClinicalTable, outcome: Outcome | None) -> tuple[Finding, ...]:
+    """Checks of the candidates on the patients that models are fitted on, accepted ones as notes."""
     candidates = [name for name in context.study.modelling.candidates if name in table.frame.columns]
     findings = check_predictors(
         table, outcome, candidates=candidates, outcome_columns=context.study.outcome.columns.values()
     )
     if outcome is not None:
         findings += check_sample_size(outcome, count_parameters(table, candidates))
-    seen.findings += accept(findings, {spec.name: spec.accept for spec in table.specs})
+    return accept(findings, {spec.name: spec.accept for spec in table.specs})
 
 
 def _judge_design(context: Context, cohort: Cohort, seen: Judgement) -> None:

@@ -13,7 +13,7 @@ from hepacast.compute.files import atomic_path, read_json, write_json
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.bootstrap import bootstrap_optimism
-from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.clinical import CANDIDATES_TESTED, ClinicalModel
 from hepacast.modelling.controls import null_distribution, usual_way
 from hepacast.modelling.frozen_chain import freeze_study_models
 from hepacast.modelling.frozen_models import RADSCORE
@@ -24,6 +24,7 @@ from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation, predictions_table
 from hepacast.study.context import Context
 from hepacast.study.stages import scrutiny
+from hepacast.study.stages.analysed import write_analysed
 from hepacast.study.stages.deep_models import network_predictions, network_validation, with_networks
 from hepacast.study.stages.describe_models import (
     Words,
@@ -142,7 +143,7 @@ def write(context: Context, folder: Path) -> None:
     with context.reporter.track("fitting") as progress:
         fitted = models.fit(x, y)
         progress(1, 1)
-    write_json(folder / "flow.json", analysis.cohort.flow.to_json())
+    told = write_analysed(context, analysis.cohort, folder)
     write_json(folder / MODELS, _frozen(fitted, x, folder))
     write_json(folder / "models.json", with_networks(context, _models_json(context, analysis, fitted)))
     predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
@@ -154,7 +155,7 @@ def write(context: Context, folder: Path) -> None:
     validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
     write_json(folder / "validation.json", validation)
     write_json(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
-    write_json(folder / "methods.json", _sentences(context, fitted, nested))
+    write_json(folder / "methods.json", [*told, *_sentences(context, fitted, nested)])
 
 
 def _frozen(fitted: StudyModels, x: pd.DataFrame, folder: Path) -> dict[str, Any]:
@@ -357,8 +358,9 @@ def _sentences(context: Context, fitted: StudyModels, nested: OutOfFold) -> list
     if fitted.clinical_ is not None:
         texts.append(
             (
-                f"Clinical candidates with P < {options.alpha:g} alone entered a multivariate logistic model; those "
-                f"with P < {options.alpha:g} in it made the clinical model, with Firth's penalty where the data were "
+                f"{CANDIDATES_TESTED} Those with P < {options.alpha:g} entered a multivariate logistic model, in which "
+                "a missing value is replaced by the median or the most frequent level of the training set; those with "
+                f"P < {options.alpha:g} in it made the clinical model, with Firth's penalty where the data were "
                 "separated [@firth].",
                 ["firth"],
             )

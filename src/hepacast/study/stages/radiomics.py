@@ -256,8 +256,25 @@ def _analysed(cohort: Cohort, table: pd.DataFrame, folder: Path) -> None:
     failed = table[table["status"] == "failed"].drop_duplicates(["patient", "voi"])
     reasons: dict[str, list[str]] = {}
     for row in failed.itertuples():
-        reasons.setdefault(f"{row.voi} could not be measured ({row.reason})", []).append(str(row.patient))
+        reasons.setdefault(why_lost(str(row.voi), str(row.reason)), []).append(str(row.patient))
     write_json(folder / "excluded.json", [{"reason": k, "patients": v} for k, v in reasons.items()])
+
+
+#: What the reader of a flow chart is told, by what the reason says.
+_WORDS = (
+    ("empty", "not outlined (the mask is empty)"),
+    ("single voxel", "too small to measure (one voxel)"),
+    ("1 dimension", "too small to measure (a single row of voxels)"),
+    ("2 dimension", "too small to measure (a single slice)"),
+    ("minimumROISize", "too small to measure (fewer voxels than the settings ask for)"),
+    ("resegmentation leaves", "without tissue in the range of gray levels that is measured"),
+)
+
+
+def why_lost(voi: str, reason: str) -> str:
+    """Why a patient cannot be analyzed, in the words of a flow chart."""
+    words = next((text for mark, text in _WORDS if mark in reason), f"not measured ({reason.rstrip('.')})")
+    return f"{voi} {words}"
 
 
 def _from_table(context: Context, folder: Path) -> None:
@@ -295,7 +312,8 @@ def analysis_cohort(context: Context) -> Cohort:
     left_out = read_json(context.out / "radiomics" / "excluded.json")
     flow = replace(cohort.flow, sets=(), events=())
     for step in left_out:
-        flow = flow.exclude(step["reason"], [p for p in step["patients"] if p in flow.included])
+        patients = [p for p in step["patients"] if p in flow.included]
+        flow = flow.exclude(step["reason"], patients, after_inclusion=True)
     return restrict(cohort, flow)
 
 

@@ -33,6 +33,7 @@ from hepacast.modelling.survival_validation import (
 )
 from hepacast.study.context import Context
 from hepacast.study.stages import survival_scrutiny
+from hepacast.study.stages.analysed import write_analysed
 from hepacast.study.stages.describe_models import Words
 from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
 from hepacast.study.stages.survival_describe import describe_survival, survival_example, survival_nomogram
@@ -137,7 +138,7 @@ def write(context: Context, folder: Path) -> None:
     with context.reporter.track("fitting") as progress:
         fitted = models.fit(x, y)
         progress(1, 1)
-    write_json(folder / "flow.json", analysis.cohort.flow.to_json())
+    told = write_analysed(context, analysis.cohort, folder)
     write_json(folder / "frozen.json", fitted.to_dict())
     described = describe_survival(context, analysis, fitted)
     write_json(folder / "survival.json", described)
@@ -156,7 +157,7 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "survival_scrutiny.json", survival_scrutiny.of_models(context, analysis, models))
     level = context.study.evaluation.confidence
     write_json(folder / "validation.json", _shared_validation(fitted, nested, len(x.columns), level))
-    write_json(folder / "methods.json", modelling_sentences(context, analysis.outcome, fitted, nested))
+    write_json(folder / "methods.json", [*told, *modelling_sentences(context, analysis.outcome, fitted, nested)])
 
 
 def _models_json(

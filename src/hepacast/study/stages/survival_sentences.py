@@ -88,8 +88,10 @@ def _clinical(selection: str, alpha: float) -> str:
             "variable was selected by its P value."
         )
     return (
-        f"Clinical candidates with P < {alpha:g} alone entered a multivariate Cox model [@cox]; those with P < "
-        f"{alpha:g} in it made the clinical model."
+        "Each clinical candidate was tested alone in a Cox model of the training patients [@cox] (Wald's test; of a "
+        "category of several levels, that of all of them together); those with P < "
+        f"{alpha:g} entered a multivariate Cox model, and those with P < {alpha:g} in it made the clinical model. A "
+        "missing value is replaced by the median or the most frequent level of the training set."
     )
 
 
