@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli.json_option import JsonCommand
-from hepacast.cli.table_options import Decimal, decimal_mark, show
+from hepacast.cli.table_options import Decimal, Dictionary, decimal_mark, show
 from hepacast.errors import HepacastError
 
 
@@ -32,6 +32,7 @@ def score(
     column: Annotated[list[str] | None, typer.Option(help="Input found elsewhere: albumin=ALB; repeat.")] = None,
     sheet: Annotated[str | None, typer.Option(help="Excel sheet.")] = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Annotated[
         str | None, typer.Option("--json", metavar="[FILE]", help="As JSON, printed or into FILE.")
     ] = None,
@@ -58,7 +59,13 @@ def score(
             )
         mapping = parse_pairs(column or [], what="A column")
         found = calculators.score_columns(
-            name, words[0], id_column=id_column, columns=mapping, sheet=sheet, decimal=decimal_mark(decimal)
+            name,
+            words[0],
+            id_column=id_column,
+            columns=mapping,
+            sheet=sheet,
+            decimal=decimal_mark(decimal),
+            dictionary=dictionary,
         )
         if output is not None:
             typer.echo(f"wrote {found.write(output)}", err=True)

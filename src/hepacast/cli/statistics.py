@@ -10,6 +10,7 @@ from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import (
     Categorical,
     Decimal,
+    Dictionary,
     Figures,
     Json,
     Levels,
@@ -53,13 +54,14 @@ def _describe(
     levels: Levels = None,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
     """Table 1: every column overall and by group, with the test chosen and named, P, SMD, missing values."""
     from hepacast.study.statistics.describing import describe
 
-    loaded = load_table(table, sheet, categorical, levels, decimal)
+    loaded = load_table(table, sheet, categorical, levels, decimal, dictionary)
     result = describe(
         loaded, by=by, columns=columns or None, equal_var=equal_var, yates=yates, quartiles=quartiles
     )  # fmt: skip
@@ -85,6 +87,7 @@ def logistic(
     levels: Levels = None,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -95,7 +98,7 @@ def logistic(
         raise HepacastError("Unknown interval.", expected="wald or profile", found=interval)
     both = univariate == multivariate
     result = fit(
-        load_table(table, sheet, categorical, levels, decimal),
+        load_table(table, sheet, categorical, levels, decimal, dictionary),
         outcome=outcome,
         predictors=predictors,
         positive=positive,
@@ -121,6 +124,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -133,7 +137,7 @@ def evaluate(
         for name, value in parse_pairs(cutoff or [], what="A cut-off").items()
     }
     result = judge(
-        load_table(table, sheet, "", None, decimal),
+        load_table(table, sheet, "", None, decimal, dictionary),
         outcome=outcome,
         models=models,
         positive=positive,
@@ -157,13 +161,14 @@ def agreement(
     levels: Levels = None,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
     """Agreement of raters: all forms of the ICC, kappas, Kendall's W, limits of agreement."""
     from hepacast.study.statistics.raters import agreement as judge
 
-    loaded = load_table(table, sheet, categorical, levels, decimal)
+    loaded = load_table(table, sheet, categorical, levels, decimal, dictionary)
     show(judge(loaded, subject=subject, rater=rater, value=value, raters=raters), as_json, figures)
 
 

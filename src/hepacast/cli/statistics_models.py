@@ -9,6 +9,7 @@ import typer
 from hepacast.cli.table_options import (
     Categorical,
     Decimal,
+    Dictionary,
     Figures,
     Json,
     Levels,
@@ -45,6 +46,7 @@ def nomogram(
     levels: Levels = None,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -53,7 +55,7 @@ def nomogram(
     from hepacast.study.statistics.options import split_pairs, split_splines, split_ticks
 
     result = draw(
-        load_table(table, sheet, categorical, levels, decimal),
+        load_table(table, sheet, categorical, levels, decimal, dictionary),
         predictors=predictors,
         outcome=outcome,
         time=time,
@@ -90,6 +92,7 @@ def survival(
     levels: Levels = None,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
+    dictionary: Dictionary = None,
     as_json: Json = None,
     figures: Figures = None,
 ) -> None:
@@ -100,7 +103,7 @@ def survival(
         raise HepacastError("Unknown kind of limits.", expected="log, log-log or plain", found=confidence)
     options: dict[str, Any] = {"group": group, "score": score, "cut": cut, "unit": unit, "confidence": confidence}
     result = follow(
-        load_table(table, sheet, categorical, levels, decimal),
+        load_table(table, sheet, categorical, levels, decimal, dictionary),
         time=time,
         event=event,
         positive=positive,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hepacast.study.statistics.result import StatisticsResult
     from hepacast.study.statistics.table import AnalysisTable
 
-Table = Annotated[Path, typer.Argument(help="CSV, Excel or Parquet file.")]
+Table = Annotated[Path, typer.Argument(help="CSV, Excel, Parquet, SPSS or Stata file.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Every number as JSON, printed or into FILE.")
 ]
@@ -23,6 +23,7 @@ Sheet = Annotated[str | None, typer.Option(help="Excel sheet [default: the first
 Decimal = Annotated[
     str, typer.Option(help="Decimal mark, where the table's numbers do not prove it: auto, . or a comma.")
 ]
+Dictionary = Annotated[Path | None, typer.Option(help="REDCap's data dictionary (CSV), for an export of it.")]
 Positive = Annotated[str | None, typer.Option(help="Value that is the event, where it is not 1 or yes.")]
 Categorical = Annotated[str, typer.Option(help="Columns of numbers that are codes, separated by commas.")]
 Levels = Annotated[
@@ -32,7 +33,12 @@ Predictors = Annotated[str, typer.Option(help="Columns, separated by commas.")]
 
 
 def load_table(
-    table: Path, sheet: str | None, categorical: str, levels: list[str] | None, decimal: str = "auto"
+    table: Path,
+    sheet: str | None,
+    categorical: str,
+    levels: list[str] | None,
+    decimal: str = "auto",
+    dictionary: Path | None = None,
 ) -> AnalysisTable:
     """The table of a command with its declared categories.
 
@@ -51,6 +57,7 @@ def load_table(
         levels=order,
         categorical=[item for item in categorical.split(",") if item.strip()],
         decimal=decimal_mark(decimal),
+        dictionary=dictionary,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -318,6 +318,13 @@ def word_key(word: object) -> str:
         return str(int(word))
     text = normalize_text(word).casefold()
     return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+
+
+def key_among(cell: object, words: Container[str]) -> str:
+    """The key under which a cell stands among words: its own, else that of the code behind its label, else its own."""
+    code = getattr(cell, "code", None)
+    key = word_key(cell)
+    return word_key(code) if code is not None and key not in words and word_key(code) in words else key
 
 
 def nearest(word: str, words: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hepacast.cohort.columns import BINARY_WORDS, levels_meant, word_key
+from hepacast.cohort.columns import BINARY_WORDS, key_among, levels_meant, word_key
 from hepacast.cohort.numbers import is_missing_word, parse_number
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import StudyFileError
@@ -60,7 +60,7 @@ def find_excluded(
     if equals is not None:
         listed = list(equals) if isinstance(equals, list | tuple | set) else [equals]
         words, keys = _as_words(table, column, values), _keys(table, column, listed)
-        out |= words.map(lambda value: not pd.isna(value) and word_key(value) in keys).astype(bool)
+        out |= words.map(lambda value: not pd.isna(value) and key_among(value, keys) in keys).astype(bool)
     if above is not None or below is not None:
         numbers = _numbers(values, column)
         if above is not None:

@@ -27,12 +27,13 @@ def split_header(header: str) -> tuple[str, str]:
     text = normalize_text(header)
     for pattern in (_BRACKETS, _SEPARATED, _SUFFIX):
         match = pattern.match(text)
-        if match and _is_unit(match.group("unit"), short=pattern is _BRACKETS):
+        if match and is_unit(match.group("unit"), short=pattern is _BRACKETS):
             return match.group("name").strip(), match.group("unit").strip()
     return text, ""
 
 
-def _is_unit(text: str, *, short: bool = True) -> bool:
+def is_unit(text: str, *, short: bool = True) -> bool:
+    """Whether a text is a known unit; without `short`, not one that is a usual ending of names (`1`, `s`, `m`)."""
     # Without brackets, `Lesion 1` and `grade_s` are names, not fractions and seconds.
     return unit_key(text) in all_unit_keys() and (short or unit_key(text) not in _SHORT)
 
@@ -73,4 +74,4 @@ def looks_like_units(cells: Sequence[object]) -> bool:
     texts = [normalize_text(cell).strip("[]()【】") for cell in cells if cell is not None and normalize_text(cell)]
     if not texts or any(re.fullmatch(r"[<>]?[\d.,]+", text) for text in texts):
         return False
-    return any(_is_unit(text) for text in texts)
+    return any(is_unit(text) for text in texts)

@@ -65,6 +65,10 @@ class RawTable:
         """The unit in the row beneath a header, empty when there is none."""
         return next((sheet.units[header] for sheet in self.sheets if header in sheet.units), "")
 
+    def label_of(self, header: str) -> str:
+        """The label that SPSS or REDCap gives a column, empty when there is none."""
+        return next((text for sheet in self.sheets for name, text in sheet.labels if name == header), "")
+
     def row_of(self, patient: str, header: str | None = None) -> int | None:
         """Row of a patient as Excel counts, in the sheet that has `header` (any sheet when None)."""
         for sheet, rows in zip(self.sheets, self.rows):

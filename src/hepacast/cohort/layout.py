@@ -144,7 +144,7 @@ class Sheet:
         return [row[position] for row in self.cells]
 
 
-def arrange(grid: Grid, id_column: str, header_row: int | None = None) -> Sheet:
+def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patients: bool = True) -> Sheet:
     """Find header, units and patients in a grid.
 
     Parameters
@@ -154,6 +154,8 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None) -> Sheet:
         row that has more than one cell is the header.
     header_row
         Row of the header as Excel counts; found when None.
+    patients
+        The rows are patients: sums of them and notes beneath the table are left out.
 
     Returns
     -------
@@ -183,8 +185,9 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None) -> Sheet:
     findings += _nameless(body, titles)
     kept = [(number, _pick(row, columns)) for number, row in body]
     kept = [(number, row) for number, row in kept if any(not is_blank(cell) for cell in row)]
-    kept, more = _without_totals(kept, key or 0, named=key is not None)
-    findings += more
+    if patients:
+        kept, more = _without_totals(kept, key or 0, named=key is not None)
+        findings += more
     findings += _hidden_parts(grid, [number for number, _ in kept], columns, headers)
     if start and not id_column and header_row is None:
         above = f"the headers were found in row {grid.rows[start][0]}; the rows above were taken for titles"

@@ -182,7 +182,7 @@ def _numbers(
     values = []
     for patient, cell in cells.items():
         if isinstance(cell.value, CodedCell):
-            cell = replace(cell, value=cell.value.code)
+            cell = replace(cell, value=None if is_missing_word(cell.value) else cell.value.code)
         if isinstance(cell.value, dt.date | dt.datetime):
             message = f"a date ({cell.value:%Y-%m-%d}) in a column of numbers: Excel turns 1-2 or 3.4 into dates"
             log.add("error", "date-in-number", message, patient, cell.row)

@@ -14,11 +14,12 @@ from typing import Any
 
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.layout import Grid, Sheet, arrange
+from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
 from hepacast.errors import TableError
 
 _TEXT, _EXCEL, _PARQUET = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm"), (".parquet", ".pq")
 #: Suffixes of the files that are read as tables.
-TABLE_SUFFIXES = (*_TEXT, *_EXCEL, *_PARQUET)
+TABLE_SUFFIXES = (*_TEXT, *_EXCEL, *_PARQUET, *LABELLED_SUFFIXES)
 #: Tried in this order; the last reads any bytes, so nothing after it would be reached.
 ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
 #: What stands in texts most rarely comes first: it decides where two divide all lines alike.
@@ -28,7 +29,9 @@ _HEADER_ROWS = 25
 _SEPARATOR_LINE = re.compile(r'^\ufeff?"?sep=(.)"?[ ;,\t]*\r?\n', re.IGNORECASE)
 
 
-def read_sheets(path: str | Path, *, id_column: str = "", header_row: int | None = None) -> list[Sheet]:
+def read_sheets(
+    path: str | Path, *, id_column: str = "", header_row: int | None = None, patients: bool = True
+) -> list[Sheet]:
     """Read all sheets of a file; those without the ID column come back with no headers.
 
     Parameters
@@ -40,6 +43,8 @@ def read_sheets(path: str | Path, *, id_column: str = "", header_row: int | None
         the first row with more than one cell.
     header_row
         Row of the header as Excel counts; found when None.
+    patients
+        The rows are patients, so that sums of them and notes beneath the table are left out.
 
     Raises
     ------
@@ -51,13 +56,15 @@ def read_sheets(path: str | Path, *, id_column: str = "", header_row: int | None
         raise TableError("The table was not found.", expected="a CSV, Excel, Parquet or SPSS file", found=str(path))
     kind = path.suffix.casefold()
     if kind in _TEXT:
-        return [_read_text(path, id_column, header_row)]
+        return [_read_text(path, id_column, header_row, patients)]
     if kind in _EXCEL:
         from hepacast.cohort.workbooks import read_workbook
 
-        return [arrange(grid, id_column, header_row) for grid in read_workbook(path)]
+        return [arrange(grid, id_column, header_row, patients=patients) for grid in read_workbook(path)]
     if kind in _PARQUET:
         return [_read_parquet(path)]
+    if kind in LABELLED_SUFFIXES:
+        return [read_labelled(path)]
     raise TableError(
         f"Files of the kind {kind or 'without a suffix'} are not read as tables.",
         expected=", ".join(TABLE_SUFFIXES),
@@ -66,7 +73,7 @@ def read_sheets(path: str | Path, *, id_column: str = "", header_row: int | None
     )
 
 
-def _read_text(path: Path, id_column: str, header_row: int | None) -> Sheet:
+def _read_text(path: Path, id_column: str, header_row: int | None, patients: bool) -> Sheet:
     text, encoding = decode(path.read_bytes(), path.name)
     stated = _SEPARATOR_LINE.match(text)
     if stated:
@@ -86,7 +93,7 @@ def _read_text(path: Path, id_column: str, header_row: int | None) -> Sheet:
             found=f"line {reader.line_num} of {path.name}: {error}",
             remedy="correct the quotes there, or save the table as .xlsx",
         ) from error
-    sheet = arrange(Grid(path.name, rows), id_column, header_row)
+    sheet = arrange(Grid(path.name, rows), id_column, header_row, patients=patients)
     return replace(sheet, encoding=encoding, delimiter=delimiter)
 
 

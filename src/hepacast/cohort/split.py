@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hepacast.cohort.columns import nearest, word_key
+from hepacast.cohort.columns import key_among, nearest, word_key
 from hepacast.cohort.findings import name_patients
 from hepacast.cohort.joining import clean_id, near_ids, tell_near_ids
 from hepacast.cohort.outcome import BinaryOutcome, Outcome
@@ -54,7 +54,7 @@ def split_by_column(values: pd.Series, sets: Mapping[str, Sequence[object]]) -> 
             key = word_key(word)
             if words.setdefault(key, name) != name:
                 raise StudyFileError(f"The word {word!r} marks both sets, {words[key]!r} and {name!r}.")
-    present = {word_key(value) for value in values.dropna()}
+    present = {key_among(value, words) for value in values.dropna()}
     absent = [key for key in words if key not in present]
     if absent:
         raise StudyFileError(
@@ -65,9 +65,9 @@ def split_by_column(values: pd.Series, sets: Mapping[str, Sequence[object]]) -> 
             remedy=nearest(absent[0], sorted(present)) or None,
         )
     placed = {
-        str(patient): words[word_key(value)]
+        str(patient): words[key_among(value, words)]
         for patient, value in values.items()
-        if not pd.isna(value) and word_key(value) in words
+        if not pd.isna(value) and key_among(value, words) in words
     }
     return _series(placed)
 

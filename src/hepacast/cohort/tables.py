@@ -15,13 +15,17 @@ from hepacast.cohort.findings import Finding, accept, condense, raise_on_errors,
 from hepacast.cohort.headers import find_header, split_header
 from hepacast.cohort.infer import infer_columns
 from hepacast.cohort.joining import RawTable, join_sheets
-from hepacast.cohort.layout import CellProblem
+from hepacast.cohort.layout import CellProblem, CodedCell
 from hepacast.cohort.matching import match_headers, nearest_headers
 from hepacast.cohort.numbers import CensoredPolicy, FileDecimal
 from hepacast.cohort.parsing import file_decimal_of, parse_column
+from hepacast.cohort.redcap import read_dictionary, with_dictionary
 from hepacast.cohort.sheets import read_sheets
 from hepacast.compute.hashing import hash_file
 from hepacast.errors import StudyFileError, TableError
+
+#: Longer labels are questions of a form rather than names for tables and figures.
+_LONGEST_LABEL = 40
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,7 @@ def read_table(
     decimal: Literal["auto", ".", ","] = "auto",
     censored: CensoredPolicy = "half",
     absent: Literal["raise", "report"] = "raise",
+    dictionary: str | Path | None = None,
 ) -> ClinicalTable:
     """Read a clinical table from CSV, Excel or Parquet.
 
@@ -211,6 +216,8 @@ def read_table(
     absent
         A column without a clear header: ``raise`` one error that lists all of them, or ``report`` each as an error
         finding and read the others; then remarks on cells are not put together either.
+    dictionary
+        Data dictionary of REDCap, for an export of it.
 
     Returns
     -------
@@ -225,6 +232,9 @@ def read_table(
     """
     path = Path(path)
     sheets = read_sheets(path, id_column=id_column, header_row=None if header_row == "auto" else header_row)
+    if dictionary is not None:
+        fields = read_dictionary(dictionary)
+        sheets = [with_dictionary(item, fields) for item in sheets]
     raw, findings = join_sheets(sheets, id_column=id_column, sheet=sheet)
     specs = list(columns) if columns is not None else infer_columns(raw)
     _check_names(specs)
@@ -240,7 +250,7 @@ def read_table(
     for spec in specs:
         series, spec, remarks = _parse(raw, spec, headers[spec.name], decimal, file_decimal, censored)
         values[spec.name] = series.reindex(list(raw.patients))
-        resolved.append(spec)
+        resolved.append(_labelled(spec, raw.label_of(headers[spec.name])))
         findings += remarks
     rows = pd.Series({patient: raw.row_of(patient) for patient in raw.patients}, dtype="Int64", name="row")
     used = set(headers.values())
@@ -284,6 +294,13 @@ def _parse(
     return series, spec, findings + more
 
 
+def _labelled(spec: ColumnSpec, label: str) -> ColumnSpec:
+    """A column that the study file gives no label takes that of SPSS or REDCap."""
+    unnamed = spec.label == spec.name.replace("_", " ")
+    bare = split_header(label)[0]
+    return replace(spec, label=bare) if unnamed and 0 < len(bare) <= _LONGEST_LABEL else spec
+
+
 def _check_names(specs: Sequence[ColumnSpec]) -> None:
     names = [spec.name for spec in specs]
     double = sorted({name for name in names if names.count(name) > 1})
@@ -304,4 +321,4 @@ def _raw_frame(raw: RawTable) -> pd.DataFrame:
 def _raw_value(value: Any) -> Any:
     if isinstance(value, CellProblem) or (isinstance(value, str) and not value.strip()):
         return None
-    return value.strip() if isinstance(value, str) else value
+    return value.strip() if isinstance(value, str) and not isinstance(value, CodedCell) else value

@@ -96,11 +96,16 @@ Split = Annotated[SplitByColumn | SplitByList | SplitAtRandom | NoSplit, Field(d
 class Cohort(Part):
     """The clinical table and who of it is in the study."""
 
-    table: str = option(..., "CSV, Excel or Parquet file, relative to the study file", example="clinical.xlsx")
+    table: str = option(
+        ..., "CSV, Excel, Parquet, SPSS or Stata file, relative to the study file", example="clinical.xlsx"
+    )
     stacked: dict[str, str] = option(
         dict,
         "further tables of other patients, put under the first: name -> file; their patients are called NAME-ID",
         example={"external": "external.csv"},
+    )
+    dictionary: str | None = option(
+        None, "data dictionary of REDCap (CSV), where the table is an export of it", example="dictionary.csv"
     )
     sheet: str | None = option(None, "Excel sheet; all sheets that have the ID column are joined if left out")
     id: str = option(..., "header of the patient identifier: a study number, never a name or a hospital number")

@@ -126,6 +126,7 @@ def load_table(context: Context, *, absent: Literal["raise", "report"] = "raise"
             decimal=cohort.decimal,
             censored=cohort.below_detection,
             absent=absent,
+            dictionary=None if cohort.dictionary is None else context.path(cohort.dictionary),
         )
 
     table = read(cohort.table)

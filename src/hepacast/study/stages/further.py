@@ -86,6 +86,7 @@ def read_further_cohort(context: Context, name: str) -> FurtherTable:
     table = read_table(
         context.path(rules.table), id_column=cohort.id, columns=[*own, *more], decimal=cohort.decimal,
         censored=cohort.below_detection,
+        dictionary=None if cohort.dictionary is None else context.path(cohort.dictionary),
     )  # fmt: skip
     table = table.select(sorted(table.patients))
     findings = list(accept([*table.findings, *check_values(table)], {spec.name: spec.accept for spec in table.specs}))

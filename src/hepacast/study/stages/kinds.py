@@ -29,6 +29,8 @@ def _cohort_inputs(context: Context) -> dict[str, str]:
     prints, study = context.fingerprints, context.study
     files = {"clinical table": context.path(study.cohort.table)}
     files |= {f"clinical table {name}": context.path(path) for name, path in study.cohort.stacked.items()}
+    if study.cohort.dictionary is not None:
+        files["data dictionary"] = context.path(study.cohort.dictionary)
     if study.features.table is not None:
         files["feature table"] = context.path(study.features.table)
     if isinstance(study.cohort.split, SplitByList):

@@ -178,6 +178,7 @@ def score_columns(
     columns: Mapping[str, str] | None = None,
     sheet: str | None = None,
     decimal: Literal["auto", ".", ","] = "auto",
+    dictionary: str | Path | None = None,
 ) -> TableScores:
     """Scores as columns of a table.
 
@@ -189,7 +190,7 @@ def score_columns(
         Header of the patient identifier; a usual one is recognized.
     columns
         Input -> column, where the names differ.
-    sheet, decimal
+    sheet, decimal, dictionary
         As in `hepacast.cohort.read_table`.
 
     Raises
@@ -199,7 +200,7 @@ def score_columns(
     """
     headers = _headers(source, id_column, sheet)
     header = _only(headers, id_column) if id_column else _identifier(headers)
-    clinical = read_table(source, id_column=header, sheet=sheet, decimal=decimal)
+    clinical = read_table(source, id_column=header, sheet=sheet, decimal=decimal, dictionary=dictionary)
     mapping = {
         key.replace("-", "_"): _spec_name(clinical, _only(headers, name)) for key, name in (columns or {}).items()
     }

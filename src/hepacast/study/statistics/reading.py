@@ -12,6 +12,7 @@ from hepacast.cohort.findings import Finding
 from hepacast.cohort.joining import choose_sheets
 from hepacast.cohort.layout import CellProblem, Sheet
 from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.redcap import read_dictionary, with_dictionary
 from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import TableError
 from hepacast.study.statistics.table import AnalysisTable
@@ -24,6 +25,7 @@ def load(
     levels: Mapping[str, Sequence[str]] | None = None,
     categorical: Sequence[str] = (),
     decimal: Literal["auto", ".", ","] = "auto",
+    dictionary: str | Path | None = None,
 ) -> AnalysisTable:
     """Read a table as `hepacast.cohort.sheets.read_sheets` does, or take a DataFrame.
 
@@ -35,6 +37,8 @@ def load(
         As in `AnalysisTable`.
     decimal
         Decimal mark of numbers kept as text; ``auto`` takes the one that the file's cells prove.
+    dictionary
+        Data dictionary of REDCap, for an export of it.
 
     Raises
     ------
@@ -48,6 +52,8 @@ def load(
     else:
         name = Path(source).name
         chosen, notes = _choose(read_sheets(source), sheet, name)
+        if dictionary is not None:
+            chosen = with_dictionary(chosen, read_dictionary(dictionary))
     headers = list(chosen.headers)
     twice = sorted({header for header in headers if headers.count(header) > 1})
     if twice:
@@ -85,4 +91,6 @@ def _choose(sheets: Sequence[Sheet], wanted: str | None, name: str) -> tuple[She
 
 
 def _sentence(finding: Finding) -> str:
+    if finding.column is not None:
+        return f"{finding.column}: {finding.message}."
     return f"{finding.message[0].upper()}{finding.message[1:]}."
