@@ -201,6 +201,7 @@ def test_bundle_holds_no_patient_and_no_pickle(finished):
             "features.json",
             "models.json",
             "nomogram.json",
+            "training.json",
         }
         for name in archive.namelist():
             content = archive.read(name)

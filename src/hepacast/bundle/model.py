@@ -17,6 +17,7 @@ from hepacast.compute.entries import Entry, require
 from hepacast.errors import BundleError, HepacastError
 from hepacast.modelling.frozen_fusion import FrozenFusion
 from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.known_values import TrainingDistribution
 from hepacast.modelling.survival_frozen import load_models
 from hepacast.radiomics.settings import Settings
 
@@ -24,9 +25,11 @@ from hepacast.radiomics.settings import Settings
 CLASSIFIERS = "classifiers"
 #: Name of the document that says what is done to MR images first.
 PREPROCESSING = "preprocessing"
+#: Name of the document that says how predictors went together in training.
+TRAINING = "training"
 _DOCUMENTS = frozenset(
     f"{name}.json"
-    for name in ("card", "models", "clinical", "features", "nomogram", image_networks.DOCUMENT, PREPROCESSING)
+    for name in ("card", "models", "clinical", "features", "nomogram", image_networks.DOCUMENT, PREPROCESSING, TRAINING)
 )
 _NETWORK = re.compile(r"network-\d{1,4}\.safetensors")
 
@@ -109,6 +112,8 @@ class Bundle:
     preprocessing
         Of MR images before anything is measured: ``reference`` (sequence), ``rules`` (as in the study file) and
         ``landmarks`` (Nyul's, by sequence); None where images are taken as they are.
+    training
+        How the predictors went together in training, for values that nobody knows; None in bundles of earlier versions.
     """
 
     models: FrozenModels
@@ -119,6 +124,7 @@ class Bundle:
     identity: str = ""
     networks: ImageNetworks | None = None
     preprocessing: Mapping[str, Any] | None = None
+    training: TrainingDistribution | None = None
 
     @property
     def main(self) -> str:
@@ -163,6 +169,8 @@ class Bundle:
             tensors |= self.networks.tensors()
         if self.preprocessing is not None:
             documents[PREPROCESSING] = dict(self.preprocessing)
+        if self.training is not None:
+            documents[TRAINING] = self.training.to_dict()
         return write_container(path, Container(documents, tensors))
 
     @classmethod
@@ -196,6 +204,7 @@ class Bundle:
             identity=content.identity,
             networks=None if networks is None else ImageNetworks.from_parts(networks, content.tensors),
             preprocessing=read_preprocessing(documents.get(PREPROCESSING)),
+            training=TrainingDistribution.from_dict(documents[TRAINING]) if TRAINING in documents else None,
         )
         made._require_whole()
         return made
@@ -272,7 +281,31 @@ def read_card(document: Any) -> Mapping[str, Any]:
             rule.text("model")
             for key in ("level", "event_from", "no_event_to"):
                 rule.number(key, low=0.0, high=1.0)
+            for row in rule.entries("coverage") if "coverage" in rule else ():
+                row.text("set")
+                for key in ("events", "others"):
+                    row.whole(f"n_{key}")
+                    row.number_or_nan(f"coverage_{key}", low=0.0, high=1.0)
+    if "validated" in card:
+        _read_validated(card.entry("validated"))
+    for name in card.entry("verdicts") if "verdicts" in card else ():
+        card.entry("verdicts").texts(name)
     return dict(document)
+
+
+def _read_validated(entry: Entry) -> None:
+    """The rows of `ValidatedPerformance`."""
+    entry.number("level", low=0.0, high=1.0)
+    for model in entry.entry("models"):
+        for row in entry.entry("models").entries(model):
+            for key in ("set", "measure"):
+                row.text(key)
+            for key in ("n", "events"):
+                row.whole(key)
+            for key in ("value", "low", "high"):
+                row.number_or_nan(key)
+            for key in ("slope", "observed_expected"):
+                row.numbers(key, 3, gaps=True)
 
 
 def _read_recipe(entry: Entry) -> FeatureRecipe:

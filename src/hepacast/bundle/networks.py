@@ -242,6 +242,10 @@ def predict_networks(
         if isinstance(found := values[item.name].value, float) and math.isfinite(found)
     }
     risk, low, high = (_risk(value) for value in linear)
+    unknown = _unknown(bundle, values)
+    if unknown:
+        # The networks say nothing of other values than the one that stands in: any interval would be too narrow.
+        low = high = math.nan
     prediction = Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=bundle.name,
@@ -257,10 +261,12 @@ def predict_networks(
         points=None,
         total_points=None,
         shares=(),
-        warnings=(*_unknown(bundle, values), *outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
+        warnings=(*unknown, *outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
-        interval_of=INTERVAL,
+        interval_of=f"{'; '.join(unknown)}, and the networks do not tell what other values would give"
+        if unknown
+        else INTERVAL,
     )
     return NetworkPrediction(prediction, tumor, reference.with_array(uncrop(heat, grid, reference.geometry)))
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle
-from hepacast.bundle.prediction import Prediction, conformal_text, horizon_text
+from hepacast.bundle.prediction import COEFFICIENTS, Prediction, conformal_text, horizon_text, limits_text
 from hepacast.compute.files import atomic_path
+from hepacast.errors import StudyFileError
+from hepacast.figures.labels import feature_label
 from hepacast.figures.nomogram import draw_nomogram
 from hepacast.figures.patients import ShareBar, draw_shares
 from hepacast.figures.style import save_figure
-from hepacast.stats.intervals import level_text
+from hepacast.radiomics.explanation import explain
 
 #: Shares that fit on the page; the rest are summed up in a line.
 MAX_SHARES = 10
@@ -78,43 +81,32 @@ def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path
     small = ParagraphStyle("small", parent=body, fontSize=7.5, leading=10, textColor=colors.HexColor("#444444"))
     head = ParagraphStyle("head", parent=body, fontName=f"{FONT_FAMILY}-Bold", fontSize=13, leading=17)
     large = ParagraphStyle("large", parent=body, fontName=f"{FONT_FAMILY}-Bold", fontSize=26, leading=32)
-    item = prediction
+    item, words = prediction, _feature_words(bundle)
     story: list[Any] = [
         Paragraph(escape(f"{item.outcome}: prediction for one patient"), head),
+        Paragraph(escape(f"Patient code: {item.patient or 'not given'}. Date: {item.date or 'not given'}."), body),
         Paragraph(escape(f"{item.study}; model {item.model}"), body),
-        Spacer(1, 3 * mm),
+        Spacer(1, 2 * mm),
+        *(Paragraph(f"<b>Validation.</b> {escape(text)}", body) for text in item.cautions),
+        Spacer(1, 1 * mm),
         Paragraph(f"{item.risk:.1%}", large),
         Paragraph(escape(_meaning(item)), body),
         *_conformal(item, body),
+        *(Paragraph(escape(f"Validated: {text}."), body) for text in item.validated),
         Spacer(1, 2 * mm),
     ]
     values = {**item.values, **{name: f"{value:.3f}" for name, value in item.scores.items()}}
     rows = [[Paragraph(escape(name), body), Paragraph(escape(value), body)] for name, value in values.items()]
     if rows:
         story += [Table(rows, colWidths=[70 * mm, 100 * mm], hAlign="LEFT"), Spacer(1, 2 * mm)]
-    story += [Paragraph(f"<b>Caution.</b> {escape(text)}", body) for text in item.warnings]
+    story += [Paragraph(f"<b>Caution.</b> {escape(_in_words(text, words))}", body) for text in item.warnings]
     if isinstance(bundle, Bundle) and bundle.nomogram is not None and item.points is not None:
         figure = draw_nomogram(_with_example(bundle.nomogram, item))
         story += [Spacer(1, 2 * mm), _picture(figure, scratch / "nomogram")]
     if item.shares:
-        shown = item.shares[:MAX_SHARES]
-        bars = [ShareBar(_short(share.label), share.value, share.contribution) for share in shown]
-        scale = "log hazard" if item.horizons else "log odds"
-        label = f"Share in the {scale}, against the average patient"
-        story.append(_picture(draw_shares(bars, risk=item.risk, x_label=label), scratch / "shares"))
-        rest = item.shares[MAX_SHARES:]
-        if rest:
-            total = sum(share.contribution for share in rest)
-            story.append(Paragraph(f"{len(rest)} further features add {total:+.2f} together.", small))
+        story += _shares(item, words, scratch, small)
     if overlay is not None:
-        from reportlab.platypus import Image
-
-        # Where nothing else is drawn the picture has the page's width.
-        width = 120.0 if item.shares else _WIDTH_MM
-        story += [
-            Spacer(1, 2 * mm),
-            Image(str(overlay), width=width * mm, height=width / 2 * mm, kind="proportional"),
-        ]
+        story += _overlay(overlay, small)
     story += [
         Spacer(1, 2 * mm),
         Paragraph(escape(f"Intended use: {bundle.card['intended_use']}"), small),
@@ -123,13 +115,60 @@ def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path
     return story
 
 
+def _shares(item: Prediction, words: Mapping[str, str], scratch: Path, small: Any) -> list[Any]:
+    """Bars of the largest shares, and what each feature among them is."""
+    from reportlab.platypus import Paragraph
+
+    shown, rest = item.shares[:MAX_SHARES], item.shares[MAX_SHARES:]
+    bars = [ShareBar(_short(share.label), share.value, share.contribution) for share in shown]
+    scale = "log hazard" if item.horizons else "log odds"
+    label = f"Share in the {scale}, against the average patient"
+    found: list[Any] = [_picture(draw_shares(bars, risk=item.risk, x_label=label), scratch / "shares")]
+    if rest:
+        total = sum(share.contribution for share in rest)
+        found.append(Paragraph(f"{len(rest)} further features add {total:+.2f} together.", small))
+    known = [words[share.name] for share in shown if share.name in words]
+    return [*found, *(Paragraph(escape(text), small) for text in known)]
+
+
+def _overlay(picture: Path, small: Any) -> list[Any]:
+    """The masks on the image, as wide as the page."""
+    from reportlab.lib.units import mm
+    from reportlab.platypus import Image, KeepTogether, Paragraph, Spacer
+
+    note = "Masks that were measured, on the image: look whether they are this patient's liver and tumor."
+    shown = Image(str(picture), width=_WIDTH_MM * mm, height=_WIDTH_MM * mm, kind="proportional")
+    return [Spacer(1, 2 * mm), KeepTogether([shown, Paragraph(note, small)])]
+
+
+def _feature_words(bundle: Bundle | NetworkBundle) -> dict[str, str]:
+    """What each feature of the models is, by column name: label, meaning and name."""
+    if not isinstance(bundle, Bundle):
+        return {}
+    return {name: _words_of(name) for name in bundle.feature_names()}
+
+
+def _words_of(name: str) -> str:
+    try:
+        meaning = f": {explain(name).meaning}"
+    except StudyFileError:  # a feature of a table made elsewhere, or one that a network learned
+        meaning = ""
+    return f"{feature_label(name)}{meaning} [{name}]"
+
+
+def _in_words(text: str, words: Mapping[str, str]) -> str:
+    """A warning with its feature in words."""
+    name = next((name for name in words if text.startswith((f"{name}:", f"{name} ("))), None)
+    return text if name is None else f"{words[name]}{text.removeprefix(name)}"
+
+
 def _conformal(item: Prediction, style: Any) -> list[Any]:
-    """What remains possible, in one sentence."""
+    """What the conformal set holds, in one sentence."""
     from reportlab.platypus import Paragraph
 
     if item.conformal is None:
         return []
-    text = conformal_text(item.conformal)
+    text = conformal_text(item.conformal, item.coverage)
     return [Paragraph(escape(f"{text[:1].upper()}{text[1:]}."), style)]
 
 
@@ -137,17 +176,22 @@ def _meaning(item: Prediction) -> str:
     """What the large number is, and the group."""
     cutoff = f": the cut-off, from training, is {item.cutoff:.1%}" if math.isfinite(item.cutoff) else ""
     group = f"{item.group.capitalize()}{cutoff}."
+    limits = limits_text(item)
     if item.horizons:
         risks = "; ".join(horizon_text(entry, item.level) for entry in item.horizons)
         last = item.horizons[-1]
         text = f"Risk of the event by {last.time:g} {last.unit}. {risks[:1].upper() + risks[1:]}"
-        return f"{text} (uncertainty of coefficients and baseline). {group}"
-    limits = f"{level_text(item.level)} interval {item.low:.1%} to {item.high:.1%}"
-    return f"{limits} ({item.interval_of}). {group}"
+        if not math.isfinite(item.low):
+            return f"{text}; {limits}. {group}"
+        of = "coefficients and baseline" if item.interval_of == COEFFICIENTS else item.interval_of
+        return f"{text} ({f'uncertainty of {of}' if of != item.interval_of else of}). {group}"
+    if item.interval_of == COEFFICIENTS:
+        limits = f"{limits} ({COEFFICIENTS})"
+    return f"{limits[:1].upper()}{limits[1:]}. {group}"
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 46 else f"{label[:22]}...{label[-21:]}"
+    return label if len(label) <= 56 else f"{label[:27]}...{label[-26:]}"
 
 
 def _with_example(spec: Any, item: Prediction) -> dict[str, Any]:

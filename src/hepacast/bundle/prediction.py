@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,14 +13,19 @@ import pandas as pd
 import hepacast
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
+from hepacast.bundle.unknown_values import can_draw, limits_over_unknown, unknown_columns
+from hepacast.compute.files import to_jsonable
 from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
+from hepacast.evaluation.validated import WHERE, ValidatedPerformance, coverage_is_broken
+from hepacast.figures.labels import feature_label
 from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.stats.intervals import level_text
 
 #: More unusual features than this are summed up in one warning.
 MAX_FEATURES = 12
+COEFFICIENTS = "uncertainty of the model's coefficients"
 NOTICE = "Research use only. Not a medical device; not to be used alone to decide on treatment."
 
 
@@ -69,7 +74,15 @@ class Prediction:
     conformal
         Which outcomes remain possible at the study's coverage, or why that cannot be said; None of networks.
     interval_of
-        What the interval is made of.
+        What the interval is made of; of limits that are NaN, why there are none.
+    cautions
+        How validation has failed; said before the risk.
+    validated
+        What validation showed of the model, one line a set; empty where the bundle does not say.
+    coverage
+        How many of the conformal sets held the outcome in validation.
+    patient, date
+        Study code of the patient and the day (ISO), as given; empty where they were not.
     """
 
     outcome: str
@@ -92,22 +105,31 @@ class Prediction:
     horizons: tuple[HorizonRisk, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     conformal: ConformalAnswer | None = None
-    interval_of: str = "uncertainty of the model's coefficients"
+    interval_of: str = COEFFICIENTS
+    cautions: tuple[str, ...] = ()
+    validated: tuple[str, ...] = ()
+    coverage: str = ""
+    patient: str = ""
+    date: str = ""
     hepacast: str = hepacast.__version__
     notice: str = NOTICE
 
     def to_json(self) -> dict[str, Any]:
-        """All numbers."""
-        return asdict(self)
+        """All numbers; null where there is none."""
+        plain: dict[str, Any] = to_jsonable(asdict(self))
+        return plain
 
     def text(self) -> str:
         """For the terminal."""
         lines = [
+            *(f"caution: {item}" for item in self.cautions),
+            *([f"patient {self.patient}"] if self.patient else []),
             *self._risk_lines(),
             f"  {self.group}{self._cutoff_text()}; model: {self.model}",
         ]
         if self.conformal is not None:
-            lines.append(f"  {conformal_text(self.conformal)}")
+            lines.append(f"  {conformal_text(self.conformal, self.coverage)}")
+        lines += [f"  validated: {item}" for item in self.validated]
         lines += [f"  {name}: {value}" for name, value in self.values.items()]
         lines += [f"  {name}: {value:.3f}" for name, value in self.scores.items()]
         if self.points is not None:
@@ -122,14 +144,20 @@ class Prediction:
 
     def _risk_lines(self) -> list[str]:
         if not self.horizons:
-            return [
-                f"{self.outcome}: risk {self.risk:.1%} "
-                f"({level_text(self.level)} interval {self.low:.1%} to {self.high:.1%})"
-            ]
+            return [f"{self.outcome}: risk {self.risk:.1%} ({limits_text(self)})"]
         return [
             f"{self.outcome}: risk of the event",
             *(f"  {horizon_text(item, self.level)}" for item in self.horizons),
+            *([] if math.isfinite(self.low) else [f"  {limits_text(self)}"]),
         ]
+
+
+def limits_text(item: Prediction) -> str:
+    """``95% interval 55.1% to 70.7%``, with what it holds beside the coefficients; or why there is none."""
+    if not (math.isfinite(item.low) and math.isfinite(item.high)):
+        return f"no interval: {item.interval_of}"
+    more = "" if item.interval_of == COEFFICIENTS else f", {item.interval_of}"
+    return f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%}{more}"
 
 
 def horizon_text(item: HorizonRisk, level: float) -> str:
@@ -140,24 +168,68 @@ def horizon_text(item: HorizonRisk, level: float) -> str:
     return text
 
 
-def conformal_text(item: ConformalAnswer) -> str:
-    """``conformal set, 90%: the event can be ruled out (...)``, or why there is none."""
+def conformal_text(item: ConformalAnswer, coverage: str = "") -> str:
+    """``90% set holds the event and not its absence (coverage in validation: ...)``, or why there is none."""
     if item.label is None or item.level is None:
         return f"conformal set: none ({item.reason})"
-    return f"conformal set, {item.level:.0%}: {item.sentence}"
+    return f"conformal {item.level:.0%} set {item.sentence}" + (f" ({coverage})" if coverage else "")
 
 
-def _conformal(bundle: Bundle, name: str, risk: float, horizons: tuple[HorizonRisk, ...]) -> ConformalAnswer:
-    """By the rule in the card, which is that of the main model."""
+def _conformal(
+    bundle: Bundle, name: str, risk: float, horizons: tuple[HorizonRisk, ...], against: Sequence[str] = ()
+) -> ConformalAnswer:
+    """By the rule in the card, which is that of the main model.
+
+    Coverage holds for patients like those of the calibration alone: none is given for a patient against whom something
+    speaks, and none where validation has shown that it does not hold.
+    """
     rule = bundle.card.get("conformal") or {"reason": "the bundle holds no rule for it"}
     if "reason" in rule:
         return ConformalAnswer(None, reason=str(rule["reason"]))
     if rule["model"] != name:
         return ConformalAnswer(None, reason=f"calibrated for the {rule['model']} model only")
+    level = float(rule["level"])
+    broken = [row for row in rule.get("coverage", ()) if _broken(row, level)]
+    if broken:
+        seen = "; ".join(_coverage_of(row) for row in broken)
+        return ConformalAnswer(None, reason=f"{level:.0%} sets did not hold in new patients: {seen}")
+    if against:
+        reason = f"coverage holds for patients like those of the training alone; here {'; '.join(against)}"
+        return ConformalAnswer(None, reason=reason)
     last = horizons[-1] if horizons else None
     by = f"by {last.time:g} {last.unit}" if last is not None else ""
     values = (float(rule[key]) for key in ("level", "event_from", "no_event_to"))
     return ConformalRule(*values).predict(risk, by=by)
+
+
+def _share(row: Mapping[str, Any], key: str) -> float:
+    value = row[f"coverage_{key}"]
+    return math.nan if value is None else float(value)
+
+
+def _broken(row: Mapping[str, Any], level: float) -> bool:
+    return any(coverage_is_broken(_share(row, key), row[f"n_{key}"], level) for key in ("events", "others"))
+
+
+def _coverage_of(row: Mapping[str, Any]) -> str:
+    """``validation set, held the outcome of 22% of the 9 with the event and 95% of the 40 without it``."""
+    parts = [
+        f"{_share(row, key):.0%} of the {row[f'n_{key}']} {words}"
+        for key, words in (("events", "with the event"), ("others", "without it"))
+        if math.isfinite(_share(row, key))
+    ]
+    where = WHERE.get(str(row["set"]), str(row["set"]))
+    return f"in the {where} they held the outcome of {' and '.join(parts)}" if parts else f"{where}: not known"
+
+
+def _coverage(bundle: Bundle) -> str:
+    """What the sets held in new patients."""
+    rows = (bundle.card.get("conformal") or {}).get("coverage")
+    if rows is None:
+        return "how many such sets held the outcome in new patients is not in this bundle"
+    if not rows:
+        return "calibrated on out-of-fold risks; not observed in new patients"
+    return "; ".join(_coverage_of(row) for row in rows)
 
 
 def predict(
@@ -169,6 +241,8 @@ def predict(
     level: float = 0.95,
     notes: tuple[str, ...] = (),
     doubts: tuple[str, ...] = (),
+    patient: str = "",
+    date: str = "",
 ) -> Prediction:
     """Predict one patient.
 
@@ -188,6 +262,8 @@ def predict(
         Further warnings, of the segmentation for example.
     doubts
         What is not plausible about image and masks: warned about, and no conformal set is given.
+    patient, date
+        Study code and day, for the page.
 
     Raises
     ------
@@ -206,20 +282,23 @@ def predict(
             remedy=f"or use --model {bundle.imageless()[0]}" if bundle.imageless() else None,
         )
     row = _row(bundle, name, values, features or {})
-    interval = bundle.models.interval(row, name, level)[0]
     risk = float(bundle.models.predict_risk(row)[name].iloc[0])
     cutoff = float(bundle.models.cutoffs[name])
     scores = {
         str(item): float(value) for item, value in bundle.models.scores(row).iloc[0].items() if item in frozen.names
     }
     points, total = _points(bundle, name, row)
-    horizons = _horizons(bundle, name, row, level)
+    unknown = unknown_columns(bundle, name, row)
+    low, high = _limits(bundle, name, row, unknown, level)
+    horizons = _horizons(bundle, name, row, unknown, level)
+    clinical, measured = _unusual(bundle, name, row)
+    known = bundle.card.get("validated") or {"models": {}, "level": level}
     return Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=name,
         risk=risk,
-        low=float(interval[0]),
-        high=float(interval[1]),
+        low=low,
+        high=high,
         level=level,
         linear_predictor=float(bundle.models.linear_predictor(row)[name].iloc[0]),
         cutoff=cutoff,
@@ -229,16 +308,67 @@ def predict(
         points=points,
         total_points=total,
         shares=_shares(bundle, name, row, values),
-        warnings=(*_warnings(bundle, name, row), *notes, *([frozen.note] if frozen.status != "ok" else [])),
+        warnings=(
+            *_warnings(bundle, name, clinical, measured),
+            *doubts,
+            *notes,
+            *([frozen.note] if frozen.status != "ok" else []),
+        ),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
         horizons=horizons,
         scores=scores,
-        conformal=_conformal(bundle, name, risk, horizons),
+        conformal=_conformal(bundle, name, risk, horizons, [*_against(bundle, name, clinical, measured), *doubts]),
+        interval_of=_interval_of(bundle, unknown),
+        cautions=tuple((bundle.card.get("verdicts") or {}).get(name, ())),
+        validated=tuple(validated_text(row, float(known["level"])) for row in known["models"].get(name, ())),
+        coverage=_coverage(bundle),
+        patient=patient,
+        date=date,
     )
 
 
-def _horizons(bundle: Bundle, name: str, row: pd.DataFrame, level: float) -> tuple[HorizonRisk, ...]:
+def validated_text(row: Mapping[str, Any], level: float) -> str:
+    """One row of the card (`ValidatedPerformance`, null for what is not known) in words."""
+    numbers = {key: math.nan if row[key] is None else float(row[key]) for key in ("value", "low", "high")}
+    limits = {
+        key: tuple(math.nan if value is None else float(value) for value in row[key])
+        for key in ("slope", "observed_expected")
+    }
+    return ValidatedPerformance(**{**row, **numbers, **limits}).text(level)
+
+
+def _limits(
+    bundle: Bundle, name: str, row: pd.DataFrame, unknown: list[str], level: float, time: float | None = None
+) -> tuple[float, float]:
+    """Limits of the risk; NaN where a value is not known and the bundle does not say what it may be."""
+    models = bundle.models
+    if not unknown:
+        if isinstance(models, FrozenSurvivalModels):
+            found = models.interval(row, name, level, time)[0]
+        else:
+            found = models.interval(row, name, level)[0]
+    elif can_draw(bundle, unknown):
+        found = limits_over_unknown(bundle, name, row, unknown, level, time)
+    else:
+        return math.nan, math.nan
+    return float(found[0]), float(found[1])
+
+
+def _interval_of(bundle: Bundle, unknown: list[str]) -> str:
+    if not unknown:
+        return COEFFICIENTS
+    labels = {item.name: item.label for item in bundle.columns}
+    shown = ", ".join(labels.get(name, name) for name in unknown[:3])
+    shown += f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+    if can_draw(bundle, unknown):
+        return f"over what the value that is not known may be ({shown}) and the uncertainty of the model's coefficients"
+    return f"the bundle does not say what the value that is not known may be ({shown})"
+
+
+def _horizons(
+    bundle: Bundle, name: str, row: pd.DataFrame, unknown: list[str], level: float
+) -> tuple[HorizonRisk, ...]:
     """Risk by every horizon that the model knows."""
     models = bundle.models
     if not isinstance(models, FrozenSurvivalModels):
@@ -247,8 +377,8 @@ def _horizons(bundle: Bundle, name: str, row: pd.DataFrame, level: float) -> tup
     for time in models.horizons:
         risk = float(models.predict_risk(row, time)[name].iloc[0])
         if math.isfinite(risk):
-            low, high = models.interval(row, name, level, time)[0]
-            found.append(HorizonRisk(time, models.unit, risk, float(low), float(high)))
+            low, high = _limits(bundle, name, row, unknown, level, time)
+            found.append(HorizonRisk(time, models.unit, risk, low, high))
     return tuple(found)
 
 
@@ -315,12 +445,12 @@ def _shares(bundle: Bundle, name: str, row: pd.DataFrame, values: Mapping[str, C
             label = f"{spec.label}: {term.level}" if named else spec.label
             found.append(Share(str(item), label, values[term.source].shown, float(share)))
         else:
-            found.append(Share(str(item), str(item), f"{row[item].iloc[0]:.4g}", float(share)))
+            found.append(Share(str(item), feature_label(str(item)), f"{row[item].iloc[0]:.4g}", float(share)))
     return tuple(sorted(found, key=lambda entry: -abs(entry.contribution)))
 
 
-def _warnings(bundle: Bundle, name: str, row: pd.DataFrame) -> list[str]:
-    """One warning each; many unusual features of a chain that reads thousands are summed up."""
+def _unusual(bundle: Bundle, name: str, row: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """What is missing, unknown to the model or outside the training range: clinical values, and features."""
     labels = {item.name: item.label for item in bundle.columns}
     measured = set(bundle.feature_names(name))
     found: list[str] = []
@@ -330,8 +460,26 @@ def _warnings(bundle: Bundle, name: str, row: pd.DataFrame) -> list[str]:
         value = entry["value"]
         shown = f" ({value:.4g})" if isinstance(value, float) and math.isfinite(value) else ""
         (features if item in measured else found).append(f"{labels.get(item, item)}{shown}: {entry['problem']}")
+    return found, features
+
+
+def _warnings(bundle: Bundle, name: str, clinical: list[str], features: list[str]) -> list[str]:
+    """One warning each; many unusual features of a chain that reads thousands are summed up."""
     if len(features) <= MAX_FEATURES:
-        return [*found, *features]
-    n = len(measured)
+        return [*clinical, *features]
+    n = len(bundle.feature_names(name))
     rest = f"{len(features)} of {n} features ({len(features) / n:.1%}) are missing or outside the training range"
-    return [*found, *features[:3], f"{rest}, the first three above; chance alone brings some"]
+    return [*clinical, *features[:3], f"{rest}, the first three above; chance alone brings some"]
+
+
+def _against(bundle: Bundle, name: str, clinical: list[str], features: list[str]) -> list[str]:
+    """What makes a patient unlike those of training.
+
+    A feature of a patient like them lies outside the range of n training patients with a probability of 2 / (n + 1): of
+    a chain that reads hundreds some do, and only three times as many speak against the patient.
+    """
+    expected = 2.0 * len(bundle.feature_names(name)) / (bundle.models.model(name).n + 1)
+    if not features or len(features) <= 3 * expected:
+        return clinical
+    rest = f" and {len(features) - 1} more features" if len(features) > 1 else ""
+    return [*clinical, features[0] + rest]

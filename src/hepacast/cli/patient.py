@@ -46,6 +46,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")
     ] = None,
+    patient: Annotated[str, typer.Option(help="Study code of the patient, for the page; no name.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,6 +69,7 @@ def predict(
         segmenter=segmenter,
         accept_doubtful=accept_doubtful,
         out=out,
+        patient=patient,
         reporter=make_reporter(quiet),
     )
     typer.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if as_json else result.text())

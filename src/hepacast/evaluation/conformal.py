@@ -243,7 +243,7 @@ class ConformalRule:
         """The set of one patient."""
         event, other = risk >= self.event_from, risk <= self.no_event_to
         label = "either" if event and other else "event" if event else "no event" if other else "neither"
-        return ConformalAnswer(label, bool(event), bool(other), self.level, plain_meaning(label, self.level, by=by))
+        return ConformalAnswer(label, bool(event), bool(other), self.level, plain_meaning(label, by=by))
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class ConformalAnswer:
     label
         ``event``, ``no event``, ``either`` or ``neither``.
     sentence
-        What it means.
+        What it holds.
     """
 
     label: str | None
@@ -266,24 +266,21 @@ class ConformalAnswer:
     reason: str = ""
 
 
-def plain_meaning(label: str, level: float, *, by: str = "") -> str:
-    """One sentence for the patient's doctor.
+def plain_meaning(label: str, *, by: str = "") -> str:
+    """What a set holds, for the patient's doctor.
 
     Parameters
     ----------
     label
         Of the set.
-    level
-        Coverage.
     by
         Of time to an event: ``"by 365 days"``.
     """
     at = f" {by}" if by else ""
-    said = {
-        "event": f"only the event{at} remains possible",
-        "no event": f"the event{at} can be ruled out",
-        "either": f"neither the event{at} nor its absence can be ruled out: the model cannot tell for this patient",
-        "neither": "this patient is unlike the training patients with the event and those without it: do not rely on "
-        "the risk",
+    return {
+        "event": f"holds the event{at} and not its absence",
+        "no event": f"holds the absence of the event{at} and not the event",
+        "either": f"holds the event{at} and its absence: the model cannot tell for this patient",
+        "neither": "is empty: this patient is unlike the training patients with the event and those without it, do not "
+        "rely on the risk",
     }[label]
-    return f"{said} (such sets hold the true outcome of at least {level:.0%} of the patients of either outcome)"

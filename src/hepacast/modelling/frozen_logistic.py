@@ -16,6 +16,9 @@ from hepacast.compute.entries import Entry, require
 from hepacast.modelling.base import Array
 from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
 
+#: How the problem of a value begins that is known, but beyond those of training.
+OUTSIDE = "outside the training range"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -140,14 +143,19 @@ class FrozenLinear:
         return pd.DataFrame(shares, index=frame.index, columns=[term.name for term in self.terms])
 
     def unusual(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
-        """Values that the model cannot know from training: missing, of an unknown level, outside the range."""
+        """Values that the model cannot know from training: missing or of an unknown level (``unknown``: another value
+        stands in), or outside the range.
+        """
         require_columns(frame, [source.predictor for source in self.sources])
         found: list[dict[str, Any]] = []
         for source in self.sources:
             for row, value in frame[source.name].items():
                 problem = _problem(source, value)
                 if problem:
-                    found.append({"row": row, "name": source.name, "value": value, "problem": problem})
+                    unknown = not problem.startswith(OUTSIDE)
+                    found.append(
+                        {"row": row, "name": source.name, "value": value, "problem": problem, "unknown": unknown}
+                    )
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -233,7 +241,7 @@ def _problem(source: Source, value: Any) -> str:
     if not np.isfinite(number):
         return "missing; the training median stands in for it"
     if not source.minimum <= number <= source.maximum:
-        return f"outside the training range, {source.minimum:.4g} to {source.maximum:.4g}"
+        return f"{OUTSIDE}, {source.minimum:.4g} to {source.maximum:.4g}"
     return ""
 
 

@@ -165,7 +165,8 @@ class FrozenScore:
                     problem = f"outside the training range, {feature.minimum:.4g} to {feature.maximum:.4g}"
                 else:
                     continue
-                found.append({"row": row, "name": feature.name, "value": value, "problem": problem})
+                unknown = not np.isfinite(value)
+                found.append({"row": row, "name": feature.name, "value": value, "problem": problem, "unknown": unknown})
         return found
 
     def to_dict(self) -> dict[str, Any]:

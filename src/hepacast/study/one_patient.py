@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hepacast.bundle import Bundle, Prediction, image_notes, measure_features, predict
@@ -39,6 +41,8 @@ def predict_patient(
     segmenter: str = "builtin",
     accept_doubtful: bool = False,
     out: str | Path | None = None,
+    patient: str = "",
+    date: str | None = None,
     reporter: Reporter | None = None,
 ) -> Prediction:
     """Risk of one patient from a bundle.
@@ -65,6 +69,8 @@ def predict_patient(
         Predict although image and mask look impossible (HU, labels, volume).
     out
         Folder for ``prediction.json``, ``prediction.pdf`` and, with an image, ``mask.nii.gz`` and ``overlay.png``.
+    patient, date
+        Study code (no name) and day (ISO; default today) for the page.
 
     Raises
     ------
@@ -72,11 +78,13 @@ def predict_patient(
         Anything about the bundle, the image or the values that does not fit.
     """
     say = reporter or SilentReporter()
+    day = date if date is not None else datetime.date.today().isoformat()
     if holds_networks(bundle):
         networks = NetworkBundle.read(bundle)
         if model not in (None, networks.name):
             raise BundleError("The bundle has no such model.", expected=networks.name, found=str(model))
-        return _by_networks(networks, image, series, mask, labels, segmenter, labs, accept_doubtful, out, say)
+        named = (patient, day)
+        return _by_networks(networks, image, series, mask, labels, segmenter, labs, accept_doubtful, out, named, say)
     opened = Bundle.read(bundle)
     name = model or opened.main
     values = pairs_of(labs)
@@ -97,7 +105,7 @@ def predict_patient(
         say.say("measuring features")
         features = measure_features(opened, outlined.volumes, outlined.masks, model=name)
         notes = (*image_notes(opened, outlined.volumes, outlined.masks, model=name), *outlined.notes)
-    result = predict(opened, values, features, model=name, notes=notes, doubts=doubts)
+    result = predict(opened, values, features, model=name, notes=notes, doubts=doubts, patient=patient, date=day)
     if out is not None:
         _write(opened, result, outlined, Path(out))
     return result
@@ -113,6 +121,7 @@ def _by_networks(
     labs: Sequence[str],
     accept_doubtful: bool,
     out: str | Path | None,
+    named: tuple[str, str],
     say: Reporter,
 ) -> Prediction:
     """Apply a bundle of networks; writes the risk, the networks' own tumor mask, and where they look."""
@@ -133,6 +142,7 @@ def _by_networks(
     say.say("applying the networks")
     notes = (*outlined.notes, *doubts)
     result = predict_networks(bundle, outlined.volumes, outlined.masks, values, notes=notes)
+    result = replace(result, prediction=replace(result.prediction, patient=named[0], date=named[1]))
     if out is not None:
         with atomic_folder(out) as folder:
             shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
@@ -141,7 +151,7 @@ def _by_networks(
                 write_volume(
                     result.tumor.with_array(result.tumor.array.astype("uint8")), folder / "mask-networks.nii.gz"
                 )
-            overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=3)
+            overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=4, columns=2)
             if outlined.labelmap is not None:
                 write_labelmap(outlined.labelmap.labelmap, folder / "mask.nii.gz")
             write_volume(result.attention, folder / "grad-cam.nii.gz")
@@ -171,7 +181,7 @@ def _write(bundle: Bundle, result: Prediction, outlined: Outlined | None, out: P
         overlay: Path | None = None
         if outlined is not None:
             shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
-            overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=3)
+            overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=4, columns=2)
             if outlined.labelmap is not None:
                 write_labelmap(outlined.labelmap.labelmap, folder / "mask.nii.gz")
         write_json(folder / "prediction.json", result.to_json())

@@ -158,6 +158,8 @@ class CoverageRow:
 
     set: str
     n: int
+    n_events: int | None = None
+    n_others: int | None = None
     coverage_events: float = float("nan")
     coverage_others: float = float("nan")
     event: float = float("nan")

@@ -7,16 +7,18 @@ from typing import Any
 
 import hepacast
 from hepacast.bundle import Bundle, FeatureRecipe
-from hepacast.cohort import read_cohort
+from hepacast.cohort import Cohort, read_cohort
 from hepacast.compute.files import read_json, write_text
+from hepacast.evaluation.validated import performance_verdicts, validated_performance
 from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
 from hepacast.study.context import Context
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion_frozen import read_fusion
 from hepacast.study.stages.modelling import require_frozen
-from hepacast.study.stages.radiomics import load_settings
+from hepacast.study.stages.radiomics import analysis_cohort, analysis_features, load_settings
 
 FILE = "model.hepacast"
 
@@ -51,7 +53,20 @@ def make_bundle(context: Context) -> Bundle:
         card=_card(context, described, survival=isinstance(models, FrozenSurvivalModels)),
         networks=networks,
         preprocessing=preprocessing_of(context),
+        training=_training(context, models, cohort),
     )
+
+
+def _training(context: Context, models: FrozenModels, cohort: Cohort) -> TrainingDistribution:
+    """How the columns that the models read went together in training: for values that nobody knows of a patient."""
+    patients = analysis_cohort(context).members("training")
+    clinical = {spec.name: spec.kind for spec in cohort.table.specs if spec.name in models.columns()}
+    table = cohort.table.frame.loc[patients, list(clinical)]
+    measured = [name for name in models.measured() if len(models.measured()) <= MOST_NUMBERS]
+    if measured:
+        features = analysis_features(context, list(patients))
+        table = table.join(features[[name for name in measured if name in features.columns]])
+    return TrainingDistribution.of(table, [name for name, kind in clinical.items() if kind != "numeric"])
 
 
 def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -96,6 +111,7 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "models": described["names"],
         "cutoffs": described["cutoffs"],
         "performance": _survival_performance(context) if survival else _performance(context),
+        **_validated(context, described["names"], validation["models"], survival=survival),
         "validation": {
             name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
             for name, item in validation["models"].items()
@@ -123,7 +139,24 @@ def _conformal(context: Context, *, survival: bool) -> dict[str, Any]:
     rule = found["conformal"].get("rule")
     if rule is None:
         return {"reason": found["conformal"]["reason"]}
-    return {"model": found["model"], **rule}
+    kept = ("set", "n_events", "n_others", "coverage_events", "coverage_others")
+    coverage = [{key: row[key] for key in kept} for row in found["conformal"]["rows"]]
+    return {"model": found["model"], **rule, "coverage": coverage}
+
+
+def _validated(
+    context: Context, names: list[str], validation: dict[str, Any], *, survival: bool
+) -> dict[str, dict[str, Any]]:
+    """Of each model what validation showed, and what speaks against it."""
+    found = read_json(context.out / "evaluation" / f"{'survival' if survival else 'evaluation'}.json")
+    level = context.study.evaluation.confidence
+    rows, verdicts = {}, {}
+    for name in names:
+        own = validation.get(name, {})
+        judged = validated_performance(found["sets"], own, name, level)
+        rows[name] = [row.to_json() for row in judged]
+        verdicts[name] = performance_verdicts(judged, own, name, level)
+    return {"validated": {"level": level, "models": rows}, "verdicts": verdicts}
 
 
 def _performance(context: Context) -> dict[str, Any]:

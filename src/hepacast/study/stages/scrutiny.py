@@ -306,6 +306,8 @@ def _covered(name: str, sets: list[Any], outcome: pd.Series) -> dict[str, Any]:
     return {
         "set": name,
         "n": len(y),
+        "n_events": int((y == 1).sum()),
+        "n_others": int((y == 0).sum()),
         "coverage_events": float(held[y == 1].mean()) if (y == 1).any() else float("nan"),
         "coverage_others": float(held[y == 0].mean()) if (y == 0).any() else float("nan"),
         **shares,

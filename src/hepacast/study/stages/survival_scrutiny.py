@@ -229,6 +229,8 @@ def _covered(name: str, item: JudgedSet, sets: list[ConformalSet], t: float) -> 
     return {
         "set": name,
         "n": len(sets),
+        "n_events": int((weights.case > 0).sum()),
+        "n_others": int((weights.control > 0).sum()),
         "coverage_events": float(weights.case @ event / weights.case.sum()),
         "coverage_others": float(weights.control @ other / weights.control.sum()),
         **shares,

@@ -1,0 +1,180 @@
+"""What validation showed of a model, in the few numbers that stand beside every prediction, and what speaks against it.
+
+Made from the results of a run (`evaluation.json` or `survival.json`, and `validation.json`), so that report and bundle
+say the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom, norm
+
+from hepacast.evaluation.verdicts import Known, validation_verdicts
+
+_NAN = math.nan
+#: Words for the sets of a run.
+WHERE = {
+    "validation": "validation set",
+    "external": "external set",
+    "nested": "nested cross-validation of the training set",
+}
+#: Coverage is broken where so few sets hold the truth has at most this probability at the promised level.
+BROKEN = 0.05
+
+
+@dataclass(frozen=True)
+class ValidatedPerformance:
+    """A model in one set that it was not fitted to; NaN where something could not be estimated.
+
+    Attributes
+    ----------
+    set
+        ``validation``, ``external`` or ``nested``.
+    n, events
+        Patients, and those with the event.
+    measure
+        ``AUC`` or ``C``.
+    value, low, high
+        Of the measure.
+    slope, observed_expected
+        Calibration slope, and observed over expected events (of time to an event: at the main horizon), each
+        ``(value, low, high)``.
+    """
+
+    set: str
+    n: int
+    events: int
+    measure: str
+    value: float
+    low: float
+    high: float
+    slope: tuple[float, float, float] = (_NAN, _NAN, _NAN)
+    observed_expected: tuple[float, float, float] = (_NAN, _NAN, _NAN)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def text(self, level: float) -> str:
+        """``AUC 0.71 (95% CI 0.60 to 0.81), calibration slope 0.90, ...: 64 patients (20 events), validation set``."""
+        parts = [f"{self.measure} {self.value:.2f}" if math.isfinite(self.value) else f"{self.measure} not known"]
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            parts[0] += f" ({level:.0%} CI {self.low:.2f} to {self.high:.2f})"
+        for words, (value, _, _) in (
+            ("calibration slope", self.slope),
+            ("observed/expected events", self.observed_expected),
+        ):
+            if math.isfinite(value):
+                parts.append(f"{words} {value:.2f}")
+        where = WHERE.get(self.set, self.set)
+        return f"{', '.join(parts)}: {self.n} patients ({self.events} with the event), {where}"
+
+
+def validated_performance(
+    sets: Mapping[str, Any], validation: Mapping[str, Any], model: str, level: float
+) -> list[ValidatedPerformance]:
+    """New patients first (validation set, external set), then nested cross-validation; never apparent numbers.
+
+    Parameters
+    ----------
+    sets
+        ``sets`` of the results of an evaluation, of a binary outcome or of times to an event.
+    validation
+        The model's part of ``validation.json``: its nested estimate is taken where there is one.
+    level
+        Of the intervals.
+    """
+    found = []
+    for name in WHERE:
+        entry = sets.get(name)
+        if entry is None or model not in entry["models"]:
+            continue
+        own = entry["models"][model]
+        measure = "C" if "c" in own else "AUC"
+        limits = _triple(own["c"] if "c" in own else own["auc"])
+        nested = validation.get("nested") or {}
+        if name == "nested" and measure.lower() in nested:
+            limits = _triple(nested[measure.lower()])
+        slope, ratio = _of_horizon(own) if "c" in own else _of_event(own, level)
+        found.append(ValidatedPerformance(name, int(entry["n"]), int(entry["events"]), measure, *limits, slope, ratio))
+    return found
+
+
+def performance_verdicts(
+    rows: Sequence[ValidatedPerformance], validation: Mapping[str, Any], model: str, level: float
+) -> list[str]:
+    """What the rows of one model say against it, in sentences, the gravest first (`validation_verdicts`)."""
+    nested = next((row for row in rows if row.set == "nested"), None)
+    corrected = ((validation.get("bootstrap") or {}).get("corrected") or {}).get("value")
+    told: list[str] = []
+    # Each set of new patients, then nested cross-validation against the bootstrap.
+    for frozen in (*(row for row in rows if row.set != "nested"), None):
+        judged = frozen or nested
+        if judged is None:
+            continue
+        found = validation_verdicts(
+            nested=None if nested is None else _known((nested.value, nested.low, nested.high), level),
+            bootstrap=_NAN if corrected is None else float(corrected),
+            frozen=None if frozen is None else _known((frozen.value, frozen.low, frozen.high), level),
+            slope=None if frozen is None else _known(frozen.slope, level),
+            observed_expected=None if frozen is None else _known(frozen.observed_expected, level),
+            model=model,
+            where=WHERE.get(judged.set, judged.set),
+            measure=judged.measure,
+            level=level,
+        )
+        told += [item.sentence for item in found]
+    return list(dict.fromkeys(told))
+
+
+def coverage_is_broken(share: float, n: float, level: float) -> bool:
+    """Whether so few of n conformal sets held the truth that the promised level cannot be believed.
+
+    One-sided binomial test at `BROKEN`; a share that is not known breaks nothing.
+    """
+    if not math.isfinite(share) or not math.isfinite(n) or n < 1:
+        return False
+    size = round(n)
+    return bool(binom.cdf(round(share * size), size, level) < BROKEN)
+
+
+def ratio_with_limits(observed: float, expected: float, n: float, level: float) -> tuple[float, float, float]:
+    """Observed over expected events with limits on the logarithm (Debray TP et al., BMJ 2017;356:i6460)."""
+    if observed <= 0 or expected <= 0:
+        return (observed / expected if expected > 0 else _NAN, _NAN, _NAN)
+    half = float(norm.ppf(0.5 + level / 2)) * math.sqrt(max(1 - observed / n, 0.0) / observed)
+    ratio = observed / expected
+    return ratio, ratio * math.exp(-half), ratio * math.exp(half)
+
+
+def _known(values: tuple[float, float, float], level: float) -> Known:
+    value, low, high = values
+    z = float(norm.ppf(0.5 + level / 2))
+    return Known(value, (high - low) / (2 * z), low, high)
+
+
+def _triple(entry: Any) -> tuple[float, float, float]:
+    if not isinstance(entry, Mapping):
+        return _NAN, _NAN, _NAN
+    value, low, high = (_NAN if entry.get(key) is None else float(entry[key]) for key in ("value", "low", "high"))
+    return value, low, high
+
+
+def _of_event(own: Mapping[str, Any], level: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    slope = _triple((own.get("calibration") or {}).get("slope"))
+    risks, outcomes = own.get("risks"), own.get("outcomes")
+    if risks is None or outcomes is None:
+        return slope, (_NAN, _NAN, _NAN)
+    return slope, ratio_with_limits(float(np.sum(outcomes)), float(np.sum(risks)), len(outcomes), level)
+
+
+def _of_horizon(own: Mapping[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """At the main horizon, which is the last one."""
+    rows = own.get("horizons") or []
+    fit = (rows[-1].get("calibration") or {}) if rows else {}
+    return _triple(fit.get("slope")), _triple(fit.get("observed_expected"))
