@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import read_json, write_json
-from hepacast.compute.stages import code_hash
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.grammar import build_chain
 from hepacast.stats.ranks import auc_from_ranks
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--lasso", type=Path, help="what radmlbench_lasso.py wrote, for the page")
     options = parser.parse_args()
     old = read_json(options.json) if options.json.is_file() else {}
-    made_by = {"chain": options.chain, "code": code_hash(("modelling/auto", "modelling/auto_members"))}
+    made_by = {"chain": options.chain, "code": code_hash("hepacast.modelling.auto")}
     if old and any(old.get(name) != value for name, value in made_by.items()):
         print("the file is of another chain or of other code: all is done again", flush=True)
         old = {}

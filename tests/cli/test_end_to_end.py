@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from hepacast.compute.files import read_json
+from hepacast.compute.kept import read_record, write_record
 from hepacast.imaging.io import read_labelmap, read_volume, write_volume
 from hepacast.imaging.volume import Volume
 from hepacast.study.load import load_study
@@ -475,8 +476,18 @@ def test_report_needs_results_of_one_run(finished, hepacast, tmp_path):
     assert "odt" in answer.err
     mixed = tmp_path / "mixed"
     shutil.copytree(finished.out, mixed, ignore=shutil.ignore_patterns("report", ".cache"))
-    mark = read_json(mixed / "cohort" / "stage.json")
-    (mixed / "cohort" / "stage.json").write_text(json.dumps({**mark, "key": "0" * 64}))
+    table = (
+        (mixed / "cohort" / "table.csv")
+        if (mixed / "cohort" / "table.csv").is_file()
+        else mixed / "cohort" / "sets.csv"
+    )
+    table.write_bytes(table.read_bytes().replace(b"1", b"2", 1))
+    answer = hepacast("report", mixed)
+    assert answer.code == 2
+    assert table.name in answer.err and "changed after the run" in answer.err
+    table.write_bytes((finished.out / "cohort" / table.name).read_bytes())
+    mark = read_record(mixed / "cohort" / "stage.json")
+    write_record(mixed / "cohort" / "stage.json", {**mark, "key": "0" * 64})
     answer = hepacast("report", mixed)
     assert answer.code == 2
     assert "two different runs" in answer.err

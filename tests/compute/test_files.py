@@ -136,6 +136,7 @@ def test_hash_of_a_folder_knows_names_and_content(tmp_path):
 def test_fingerprints_are_remembered_by_size_and_time(tmp_path, monkeypatch):
     image, memory = tmp_path / "image.nii", tmp_path / "cache" / "fingerprints.json"
     image.write_bytes(b"abc")
+    monkeypatch.setattr("hepacast.compute.fingerprint._RESTED_NS", 0)
     first = Fingerprints(memory)
     assert first.of(image) == SHA_ABC
     assert not memory.exists(), "nothing is written before it is asked for"

@@ -1,17 +1,17 @@
 """Stages: run once, kept by content hash, whole or not there."""
 
 import errno
+import hashlib
 import json
 
 import pytest
 
-from hepacast.compute import stages
-from hepacast.compute.stages import MARK, Stage, code_hash, is_cached, run_stage
-from hepacast.errors import ImageError, StorageError
+from hepacast.compute.stages import MARK, Stage, is_cached, run_stage
+from hepacast.errors import HepacastError, ImageError, StorageError
 
 
-def make_stage(work, settings=None, inputs=None, rooms=("errors",)):
-    return Stage("numbers", work, settings or {"alpha": 0.05}, inputs or {"table": "abc"}, rooms)
+def make_stage(work, settings=None, inputs=None, modules=("hepacast.errors",)):
+    return Stage("numbers", work, settings or {"alpha": 0.05}, inputs or {"table": "abc"}, modules)
 
 
 class Work:
@@ -37,12 +37,20 @@ def test_runs_once_and_says_what_it_was_made_of(tmp_path):
     assert record["key"] == make_stage(work).key
     assert record["settings"] == {"alpha": 0.05}
     assert record["inputs"] == {"table": "abc"}
-    assert record["files"] == {"value.txt": 3, "deep/more.txt": 4}
+    assert record["files"] == {
+        "value.txt": hashlib.sha256(b"1.5").hexdigest(),
+        "deep/more.txt": hashlib.sha256(b"more").hexdigest(),
+    }
     assert [item.name for item in tmp_path.iterdir()] == ["numbers"]
 
 
 @pytest.mark.parametrize(
-    "change", [{"settings": {"alpha": 0.1}}, {"inputs": {"table": "abd"}}, {"rooms": ("errors", "compute")}]
+    "change",
+    [
+        {"settings": {"alpha": 0.1}},
+        {"inputs": {"table": "abd"}},
+        {"modules": ("hepacast.errors", "hepacast.compute.seeds")},
+    ],
 )
 def test_another_key_runs_again(tmp_path, change):
     run_stage(tmp_path, make_stage(Work("old")))
@@ -54,12 +62,19 @@ def test_order_of_keys_does_not_matter():
     assert make_stage(None, settings={"a": 1, "b": 2}).key == make_stage(None, settings={"b": 2, "a": 1}).key
 
 
-@pytest.mark.parametrize("harm", ["cut", "removed", "no mark", "damaged mark", "foreign mark"])
+@pytest.mark.parametrize(
+    "harm", ["cut", "one digit", "removed", "no mark", "damaged mark", "foreign mark", "edited mark"]
+)
 def test_a_folder_that_is_not_whole_is_made_again(tmp_path, harm):
     run_stage(tmp_path, make_stage(Work()))
     folder = tmp_path / "numbers"
     if harm == "cut":
         (folder / "value.txt").write_text("1")
+    elif harm == "one digit":
+        (folder / "value.txt").write_text("1.6")
+    elif harm == "edited mark":
+        mark = json.loads((folder / MARK).read_text())
+        (folder / MARK).write_text(json.dumps({**mark, "seconds": 7.0}))
     elif harm == "removed":
         (folder / "deep" / "more.txt").unlink()
     elif harm == "no mark":
@@ -126,28 +141,10 @@ def test_other_errors_of_the_system_are_not_disguised(tmp_path):
     assert not isinstance(caught.value, StorageError)
 
 
-def test_code_hash_follows_the_source_and_the_data_beside_it(tmp_path, monkeypatch):
-    package = tmp_path / "hepacast"
-    (package / "room" / "named").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "room" / "a.py").write_text("x = 1\n")
-    (package / "room" / "named" / "ptlf.yaml").write_text("binWidth: 25\n")
-    (package / "alone.py").write_text("y = 1\n")
-    monkeypatch.setattr(stages.hepacast, "__file__", str(package / "__init__.py"))
-
-    def fresh(*rooms):
-        code_hash.cache_clear()
-        return code_hash(rooms)
-
-    first = fresh("room", "alone")
-    (package / "room" / "__pycache__").mkdir()
-    (package / "room" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"x")
-    assert fresh("room", "alone") == first
-    (package / "room" / "named" / "ptlf.yaml").write_text("binWidth: 10\n")
-    second = fresh("room", "alone")
-    assert second != first
-    (package / "room" / "a.py").write_text("x = 2\n")
-    third = fresh("room", "alone")
-    (package / "alone.py").write_text("y = 2\n")
-    assert len({first, second, third, fresh("room", "alone"), fresh("room")}) == 5
-    code_hash.cache_clear()
+def test_a_stage_whose_input_changed_meanwhile_leaves_the_earlier_result(tmp_path):
+    run_stage(tmp_path, make_stage(Work("old")))
+    later = Stage("numbers", Work("new"), {"alpha": 0.2}, {}, ("hepacast.errors",), lambda: "clinical table")
+    with pytest.raises(HepacastError, match="clinical table"):
+        run_stage(tmp_path, later)
+    assert (tmp_path / "numbers" / "value.txt").read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["numbers"]

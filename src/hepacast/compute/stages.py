@@ -2,39 +2,27 @@
 
 A stage writes into a scratch folder, which is renamed to its place when the stage is complete; so a folder that
 has a ``stage.json`` is whole. The key in it is the hash of the stage's settings, of the content of its inputs
-(other stages' keys, files of the user) and of the code that made it.
+(other stages' keys, files of the user) and of the code that made it; beside it stand the hashes of all its files.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hepacast
-from hepacast.compute.files import STORAGE_ERRNOS, read_json, storage_error, write_json
-from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.closure import code_hash
+from hepacast.compute.files import STORAGE_ERRNOS, storage_error
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import hash_folder, input_changed, read_record, same_folder, write_record
 
 MARK = "stage.json"
-
-
-@cache
-def code_hash(rooms: tuple[str, ...]) -> str:
-    """Hash of the named rooms of hepacast (``("cohort", "imaging")``): their source, and the data beside it."""
-    root = Path(hepacast.__file__).parent
-    files: list[Path] = []
-    for room in rooms:
-        path = root / room
-        files += sorted(_sources(path)) if path.is_dir() else [path.with_suffix(".py")]
-    return hash_value([(item.relative_to(root).as_posix(), hash_file(item)) for item in files])
-
-
-def _sources(folder: Path) -> Iterable[Path]:
-    return (item for item in folder.rglob("*") if item.is_file() and "__pycache__" not in item.parts)
+#: Modules that call the stages; what else they import is no part of a stage.
+_CALLERS = ("hepacast.study.stages.kinds", "hepacast.study.plan", "hepacast.compute.stages")
 
 
 @dataclass(frozen=True)
@@ -51,38 +39,36 @@ class Stage:
         JSON-like; what of the study file this stage depends on.
     inputs
         Hashes of what it reads: keys of earlier stages, content hashes of the user's files.
-    rooms
-        Rooms of hepacast whose code makes the output.
+    modules
+        Modules of hepacast that make the output; their code is that of all they import.
+    changed
+        Called when the output is there: what has changed of settings and inputs since the key was made, or None.
     """
 
     name: str
     work: Callable[[Path], None]
     settings: Any
     inputs: dict[str, str]
-    rooms: tuple[str, ...]
-    after: tuple[str, ...] = field(default=())
+    modules: tuple[str, ...]
+    changed: Callable[[], str | None] = lambda: None
 
     @property
     def key(self) -> str:
         """Content hash of everything the output depends on."""
-        return hash_value([self.name, self.settings, self.inputs, code_hash(self.rooms)])
+        return hash_value([self.name, self.settings, self.inputs, code_hash(*self.modules, alone=_CALLERS)])
+
+
+def read_mark(folder: Path) -> dict[str, Any] | None:
+    """The record of a finished stage; None where there is none, or a damaged one (power cut, bad disk)."""
+    record = read_record(folder / MARK)
+    whole = record is not None and isinstance(record.get("files"), dict) and isinstance(record.get("inputs"), dict)
+    return record if whole else None
 
 
 def is_cached(out: Path, name: str, key: str) -> bool:
-    """Whether the stage's folder is complete, made with this key, and its files are as they were written."""
-    folder = out / name
-    mark = folder / MARK
-    if not mark.is_file():
-        return False
-    try:
-        record = read_json(mark)
-        if record["key"] != key:
-            return False
-        sizes = dict(record["files"])
-    except (ValueError, TypeError, KeyError):
-        # A damaged mark (power cut, bad disk): the stage is made again.
-        return False
-    return all((folder / item).is_file() and (folder / item).stat().st_size == size for item, size in sizes.items())
+    """Whether the stage's folder is complete, made with this key, and every file has the content that was written."""
+    record = read_mark(out / name)
+    return record is not None and record["key"] == key and same_folder(out / name, record["files"]) is None
 
 
 def run_stage(out: Path, stage: Stage) -> bool:
@@ -92,6 +78,8 @@ def run_stage(out: Path, stage: Stage) -> bool:
     ------
     StorageError
         The disk is full or the folder cannot be written; earlier results stay as they were.
+    HepacastError
+        An input was changed while the stage was at work; earlier results stay as they were.
     """
     if is_cached(out, stage.name, stage.key):
         return False
@@ -101,7 +89,10 @@ def run_stage(out: Path, stage: Stage) -> bool:
         scratch.mkdir(parents=True)
         start = time.monotonic()
         stage.work(scratch)
-        write_json(scratch / MARK, _record(stage, scratch, time.monotonic() - start))
+        changed = stage.changed()
+        if changed is not None:
+            raise input_changed(changed)
+        write_record(scratch / MARK, _record(stage, scratch, time.monotonic() - start))
         _replace(out / stage.name, scratch)
     except OSError as error:
         if error.errno in STORAGE_ERRNOS:
@@ -119,12 +110,8 @@ def _record(stage: Stage, folder: Path, seconds: float) -> dict[str, Any]:
         "settings": stage.settings,
         "inputs": stage.inputs,
         "seconds": round(seconds, 3),
-        "files": {item.relative_to(folder).as_posix(): item.stat().st_size for item in _files(folder)},
+        "files": hash_folder(folder, without=MARK),
     }
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return sorted(item for item in folder.rglob("*") if item.is_file() and item.name != MARK)
 
 
 def _replace(target: Path, scratch: Path) -> None:

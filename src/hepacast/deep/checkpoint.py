@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hepacast.compute.files import atomic_path
+from hepacast.compute.kept import is_kept, seal
 
 State = dict[str, Tensor]
 
@@ -31,6 +32,7 @@ def save_checkpoint(
     kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(kept, temporary, {"hepacast": json.dumps(facts)})
+    seal(path)
 
 
 def load_checkpoint(
@@ -40,7 +42,7 @@ def load_checkpoint(
 
     A damaged file, or one of another training (`key`), counts as nothing: the training starts anew.
     """
-    if not path.is_file():
+    if not is_kept(path):
         return None
     try:
         with safe_open(path, framework="pt") as file:

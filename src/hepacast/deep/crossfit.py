@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.executor import Progress, map_items, resolve_workers
 from hepacast.compute.hashing import hash_value
-from hepacast.compute.stages import code_hash
+from hepacast.compute.kept import discard, is_kept, seal
 from hepacast.deep.spec import DeepSpec, NetworkSpec
 from hepacast.deep.store import CropStore, hash_rows
 from hepacast.deep.targets import Targets, inner_split
@@ -21,23 +22,6 @@ from hepacast.deep.trained import Applied, TrainedNetwork
 from hepacast.errors import ModelError
 
 Floats = npt.NDArray[Any]
-
-#: Modules that decide a network's numbers.
-_CODE = tuple(
-    f"deep/{name}"
-    for name in (
-        "augment",
-        "batches",
-        "blocks",
-        "liver_cnn",
-        "losses",
-        "networks",
-        "pretrained",
-        "spec",
-        "targets",
-        "training",
-    )
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,14 +160,16 @@ def train_fold(job: FoldJob) -> TrainedNetwork:
     from hepacast.deep.training import train
 
     kept = job.folder / f"network-{job.key[:32]}.safetensors"
-    if kept.is_file():
+    if is_kept(kept):
         return TrainedNetwork.load(kept)
     if job.spec.training.device == "cpu" or not torch.cuda.is_available():
         torch.set_num_threads(1)  # sums in another order would differ in their last digits
     checkpoint = job.folder / "checkpoint.safetensors"
     trained = train(job.crops, job.targets, job.rows, job.spec, job.seed, checkpoint=checkpoint, key=job.key)
+    discard(kept)
     trained.save(kept)
-    checkpoint.unlink(missing_ok=True)
+    seal(kept)
+    discard(checkpoint)
     return trained
 
 
@@ -304,7 +290,7 @@ def _key(crops: Any, targets: Targets, rows: npt.NDArray[np.int64], spec: DeepSp
             hash_rows(crops, rows),
             masked,
             hash_rows(targets.masks, masked) if len(masked) else "",
-            code_hash(_CODE),
+            code_hash("hepacast.deep.training"),
             metadata.version("torch"),
         ]
     )

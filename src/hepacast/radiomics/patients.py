@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.executor import Progress, map_items
 from hepacast.compute.hashing import hash_path, hash_value
-from hepacast.compute.stages import code_hash
+from hepacast.compute.kept import input_changed, is_kept, seal
 from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
-from hepacast.imaging.io import MaskRules, dicom_mask
+from hepacast.imaging.io import MaskRules
 from hepacast.imaging.placing import place_mask
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.settings import Settings
@@ -150,7 +151,7 @@ def _settings_by_sequence(
 def _run(task: _Task) -> pd.DataFrame:
     key = _key(task)
     file = task.cache / f"{key}.parquet" if task.cache is not None and key is not None else None
-    if file is not None and file.is_file():
+    if file is not None and is_kept(file):
         kept = read_long(file)
         kept["patient"] = task.patient
         kept["sequence"] = task.sequence
@@ -165,7 +166,10 @@ def _run(task: _Task) -> pd.DataFrame:
         return ExtractionResult(failed, task.settings.hash, "").to_long(task.patient, task.sequence)
     table = result.to_long(task.patient, task.sequence)
     if file is not None:
+        if _key(task) != key:
+            raise input_changed(f"patient {task.patient}")
         write_long(table, file)
+        seal(file)
     return table
 
 
@@ -207,7 +211,7 @@ def load_case(
 
 
 def _placed(volume: Volume, source: MaskSource, parameters: Parameters, name: str) -> Volume:
-    mask = _load_mask(source, volume, parameters.label_channel)
+    mask = _load_mask(source, parameters.label_channel)
     return place_mask(volume, mask, correct=parameters.correctMask, what=f"the VOI {name}")
 
 
@@ -219,22 +223,19 @@ def _load(source: VolumeSource) -> Volume:
     return source()
 
 
-def _load_mask(source: MaskSource, image: Volume, channel: int = 0) -> Volume:
+def _load_mask(source: MaskSource, channel: int = 0) -> Volume:
     if isinstance(source, tuple):
         path, label = source
-        # Other masks have a grid of their own, and `place_mask` judges it by the settings.
-        contours = image if dicom_mask(path) is not None else None
         if isinstance(label, int):
-            return read_mask(path, {"voi": label}, reference=contours)["voi"]
-        named = read_mask(path, reference=contours)
+            return read_mask(path, {"voi": label})["voi"]
+        named = read_mask(path)
         if label not in named:
             raise ImageError(
                 "The mask file has no structure of this name.", expected=label, found=", ".join(named), where=str(path)
             )
         return named[label]
     if isinstance(source, str | Path):
-        drawn = dicom_mask(source)
-        return read_labelmap(source, reference=image if drawn else None, rules=MaskRules(channel=channel)).volume
+        return read_labelmap(source, rules=MaskRules(channel=channel)).volume
     return _load(source)
 
 
@@ -248,7 +249,7 @@ def _key(task: _Task) -> str | None:
         return None
     if None in (inputs[0], *(key for _, key in inputs[1])):  # type: ignore[union-attr]
         return None
-    code = code_hash(("radiomics", "imaging"))
+    code = code_hash(__name__)
     own = task.settings.parameters
     return hash_value([task.settings.hash, [own.label, own.label_channel, own.correctMask], task.backend, code, inputs])
 

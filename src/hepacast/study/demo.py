@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import read_json, write_json, write_text
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import read_record, write_record
 from hepacast.compute.progress import Reporter, SilentReporter
-from hepacast.compute.stages import code_hash
 from hepacast.errors import StudyFileError
 from hepacast.phantom import columns
 from hepacast.phantom.cohort import DEFAULT_SEED, make_cohort
@@ -71,7 +72,7 @@ def run_demo(
         "effect": effect,
         "seed": seed,
         "truth_masks": segmenter == "given",
-        "code": code_hash(("phantom",)),
+        "code": code_hash("hepacast.phantom.cohort"),
     }
     make_virtual_patients(folder / "cohort", settings, workers, say)
     study = demo_study(segmenter, seed, effect, changes or {})
@@ -84,7 +85,7 @@ def make_virtual_patients(folder: Path, settings: dict[str, Any], workers: int, 
     """The cohort's files, unless they are there from the same settings."""
     key = hash_value(settings)
     made = folder / _MADE
-    if made.is_file() and read_json(made).get("key") == key:
+    if (read_record(made) or {}).get("key") == key:
         say.say("virtual patients: kept from an earlier run")
         return
     made.unlink(missing_ok=True)
@@ -103,7 +104,7 @@ def make_virtual_patients(folder: Path, settings: dict[str, Any], workers: int, 
             progress=progress,
         )
     write_json(folder / "planted.json", planted_truth(read_json(cohort.truth)))
-    write_json(made, {"key": key})
+    write_record(made, {"key": key})
 
 
 def planted_truth(truth: dict[str, Any]) -> dict[str, Any]:

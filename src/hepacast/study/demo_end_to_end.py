@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.progress import Reporter, SilentReporter
-from hepacast.compute.stages import code_hash
 from hepacast.errors import StudyFileError
 from hepacast.phantom.cohort import DEFAULT_SEED
 from hepacast.study.demo import demo_study, make_virtual_patients
@@ -56,7 +56,7 @@ def run_demo(
         "effect": effect,
         "seed": seed,
         "truth_masks": True,
-        "code": code_hash(("phantom",)),
+        "code": code_hash("hepacast.phantom.cohort"),
     }
     make_virtual_patients(folder / "cohort", settings, workers, say)
     return run_demo_study(folder, end_to_end_study(seed, effect), changes or {}, workers, say)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.executor import Progress
-from hepacast.compute.files import read_json, write_json, write_text
+from hepacast.compute.files import write_json, write_text
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import read_record, write_record
 from hepacast.compute.progress import Reporter
-from hepacast.compute.stages import code_hash
 from hepacast.study.run import RunResult, run_study
 from hepacast.study.template import render_study
 
@@ -38,16 +39,16 @@ def make_once(
     folder: Path, settings: dict[str, Any], make: Callable[[Progress], dict[str, Any]], say: Reporter
 ) -> None:
     """Make a virtual cohort unless it is there from the same settings and code; `make` returns the planted truth."""
-    key = hash_value([settings, code_hash(("phantom",))])
+    key = hash_value([settings, code_hash("hepacast.phantom.early_recurrence", "hepacast.phantom.proliferative")])
     made = folder / _MADE
-    if made.is_file() and read_json(made).get("key") == key:
+    if (read_record(made) or {}).get("key") == key:
         say.say("virtual patients: kept from an earlier run")
         return
     made.unlink(missing_ok=True)
     with say.track("virtual patients") as progress:
         planted = make(progress)
     write_json(folder / "planted.json", planted)
-    write_json(made, {"key": key})
+    write_record(made, {"key": key})
 
 
 def run_demo_study(out: Path, study: dict[str, Any], changes: dict[str, Any], workers: int, say: Reporter) -> RunResult:

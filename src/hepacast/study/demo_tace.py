@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import read_json, write_json, write_text
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import read_record, write_record
 from hepacast.compute.progress import Reporter, SilentReporter
-from hepacast.compute.stages import code_hash
 from hepacast.errors import StudyFileError
 from hepacast.phantom.tace import make_tace_cohort
 from hepacast.study.run import RunResult, run_study
@@ -105,9 +106,9 @@ def run_demo(
 
 def _make(folder: Path, settings: dict[str, Any], workers: int, say: Reporter) -> None:
     """The cohort's files, unless they are there from the same settings."""
-    key = hash_value([settings, code_hash(("phantom",))])
+    key = hash_value([settings, code_hash("hepacast.phantom.tace")])
     made = folder / _MADE
-    if made.is_file() and read_json(made).get("key") == key:
+    if (read_record(made) or {}).get("key") == key:
         say.say("virtual patients: kept from an earlier run")
         return
     made.unlink(missing_ok=True)
@@ -117,7 +118,7 @@ def _make(folder: Path, settings: dict[str, Any], workers: int, say: Reporter) -
         truth = make_tace_cohort(folder, **settings, workers=workers, progress=progress)
     content = planted_truth(read_json(truth))
     write_json(folder / "planted.json", content)
-    write_json(made, {"key": key})
+    write_record(made, {"key": key})
     bayes = content["bayes_auc"]
     say.say("Bayes AUC: " + ", ".join(f"{name} {value:.3f}" for name, value in bayes.items() if value is not None))
 

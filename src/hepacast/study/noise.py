@@ -18,13 +18,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.executor import map_items, single_threaded
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import is_kept, seal
 from hepacast.compute.lock import hold_folder
 from hepacast.compute.progress import Reporter
 from hepacast.compute.seeds import derive_seed
-from hepacast.compute.stages import MARK, code_hash
+from hepacast.compute.stages import read_mark
 from hepacast.errors import ModelError
 from hepacast.modelling.controls import CONTROLS, REAL, ControlRunner, NullDistribution, RoundResult
 from hepacast.modelling.outcome_kind import BINARY, SURVIVAL
@@ -50,7 +52,6 @@ WORDS = {
     "noise-voxels": "noise voxels",
     "region": "random region",
 }
-_ROOMS = ("modelling", "stats", "study/noise")
 
 
 def run_noise(
@@ -103,6 +104,7 @@ def run_noise(
         folds = context.study.modelling.validation.folds
         result = NoiseResult(tuple(tables), tuple(images), folds, base, made_from(context))
         write_json(context.out / FOLDER / "noise.json", result.to_json())
+        seal(context.out / FOLDER / "noise.json")
         result.save_figures(context.out / FOLDER)
     return result
 
@@ -131,7 +133,8 @@ def _default(context: Context) -> tuple[str, ...]:
 
 def made_from(context: Context) -> dict[str, str]:
     """Keys of what the controls were made from: a report shows them only beside the same."""
-    keys = {name: read_json(context.out / name / MARK)["key"] for name in ("cohort", "radiomics")}
+    marks = {name: read_mark(context.out / name) for name in ("cohort", "radiomics")}
+    keys = {name: mark["key"] for name, mark in marks.items() if mark is not None}
     return keys | {"models": models_key(context.study.model_dump(mode="json")["modelling"])}
 
 
@@ -143,7 +146,7 @@ def models_key(modelling: dict[str, Any]) -> str:
 def _key(context: Context, control: str, *more: Any) -> str:
     chain = load_chain(context).model_dump(mode="json")
     folds = context.study.modelling.validation.folds
-    return hash_value([made_from(context), chain, folds, control, code_hash(_ROOMS), *more])[:24]
+    return hash_value([made_from(context), chain, folds, control, code_hash(__name__), *more])[:24]
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,11 @@ class _Kept:
 
     def __call__(self, number: int) -> None:
         write_json(self.path(number), self.run(number))
+        seal(self.path(number))
 
     def all(self, context: Context, numbers: Sequence[int], label: str) -> list[dict[str, Any]]:
         """The results of all rounds, in order; those that are missing are made."""
-        todo = [number for number in numbers if not self.path(number).is_file()]
+        todo = [number for number in numbers if not is_kept(self.path(number))]
         if len(todo) < len(numbers):
             context.reporter.say(f"{label}: {len(numbers) - len(todo)} of {len(numbers)} kept from an earlier run")
         with context.reporter.track(label) as progress:

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hepacast.compute.executor import map_items
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import read_json
-from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import InputFile, make_missing
+from hepacast.compute.names import file_name
 from hepacast.compute.seeds import rng
-from hepacast.compute.stages import code_hash
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_labelmap
@@ -28,7 +29,7 @@ from hepacast.study.context import Context
 from hepacast.study.schema import Study
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.radiomics import load_settings, study_vois
-from hepacast.study.stages.segmentation import MASKS, images_of
+from hepacast.study.stages.segmentation import MASKS, images_of, mask_file
 
 IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
 
@@ -107,6 +108,7 @@ class _Job:
     control: str
     seed: int
     kept: Path
+    inputs: tuple[InputFile, ...]
 
 
 def _measure(job: _Job) -> None:
@@ -155,8 +157,7 @@ def altered_features(context: Context, patients: list[str], control: str, seed: 
         )
     jobs = _jobs(context, patients, control, seed)
     with context.reporter.track(f"features, {control}") as progress:
-        todo = [job for job in jobs if not job.kept.is_file()]
-        map_items(_measure, todo, workers=context.workers, progress=progress)
+        make_missing(_measure, jobs, workers=context.workers, progress=progress)
     tables = [read_long(job.kept) for job in jobs]
     table = concat_long(tables, settings_hash=jobs[0].settings.hash, engine=tables[0].attrs["engine"])
     failed = len(table[table["status"] == "failed"].drop_duplicates(["patient", "sequence", "voi"]))
@@ -179,15 +180,18 @@ def _jobs(context: Context, patients: list[str], control: str, seed: int) -> lis
     jobs = []
     for patient in patients:
         files = measured_images(context, patient)
-        mask = masks / f"{patient}.nii.gz"
+        mask = mask_file(masks, patient)
+        outline = context.fingerprints.read(mask)
         key = hash_value(
             [
                 [item.key(context.fingerprints) for item in files],
-                [hash_file(mask), labels, images.vois, images.lesions, images.min_lesion_ml],
+                [outline.sha256, labels, images.vois, images.lesions, images.min_lesion_ml],
                 [settings.hash, context.study.features.backend, control, seed],
-                code_hash(("radiomics", "imaging", "study/noise_images")),
+                code_hash(__name__),
             ]
         )
-        kept = context.cache / "noise" / "features" / f"{patient}-{key[:24]}.parquet"
-        jobs.append(_Job(patient, files, mask, tuple(labels.items()), context.study, settings, control, seed, kept))
+        kept = context.cache / "noise" / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
+        inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
+        own = tuple(labels.items())
+        jobs.append(_Job(patient, files, mask, own, context.study, settings, control, seed, kept, inputs))
     return jobs

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hepacast.compute.hashing import hash_value
 from hepacast.compute.progress import format_bytes, format_seconds
 from hepacast.compute.stages import Stage, is_cached
 from hepacast.study.context import Context
-
-#: Code that makes part of every stage's files, besides the rooms that the stage names.
-_SHARED = ("study/stages", "study/schema", "errors")
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ class StageKind:
         Content hashes of the user's files that it reads.
     work
         Writes its files into a folder; earlier stages are found in `Context.out`.
-    rooms
-        Rooms of hepacast whose code makes its files.
+    modules
+        Modules that make its files; the code that its key holds is theirs and all that they import.
     wanted
         Whether this study has the stage.
     cost
@@ -59,7 +57,7 @@ class StageKind:
     settings: Callable[[Context], Any]
     inputs: Callable[[Context], dict[str, str]]
     work: Callable[[Context, Path], None]
-    rooms: tuple[str, ...]
+    modules: tuple[str, ...]
     wanted: Callable[[Context], bool]
     cost: Callable[[Context], Cost]
 
@@ -100,7 +98,7 @@ class StudyPlan:
 def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
     """Work out keys from the study file and the content of its inputs; nothing is run."""
     keys: dict[str, str] = {}
-    planned = []
+    planned: list[PlannedStage] = []
     for kind in kinds:
         if not kind.wanted(context):
             continue
@@ -109,8 +107,24 @@ def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
         def work(folder: Path, kind: StageKind = kind) -> None:
             kind.work(context, folder)
 
-        stage = Stage(kind.name, work, kind.settings(context), inputs, (*kind.rooms, *_SHARED))
+        def changed(upto: int = len(planned) + 1) -> str | None:
+            return _changed(context, planned[:upto])
+
+        stage = Stage(kind.name, work, kind.settings(context), inputs, kind.modules, changed)
         keys[kind.name] = stage.key
         cached = is_cached(context.out, kind.name, stage.key)
         planned.append(PlannedStage(kind, stage, cached))
     return StudyPlan(context, tuple(planned))
+
+
+def _changed(context: Context, planned: list[PlannedStage]) -> str | None:
+    """What is no longer as it was when these stages were planned: an input, or settings that are read from a file."""
+    for item in planned:
+        own = {name: digest for name, digest in item.stage.inputs.items() if not name.startswith("stage:")}
+        now = item.kind.inputs(context)
+        for name in {**own, **now}:
+            if own.get(name) != now.get(name):
+                return f"{name} ({item.kind.name})"
+        if hash_value(item.kind.settings(context)) != hash_value(item.stage.settings):
+            return f"settings of the stage {item.kind.name}"
+    return None

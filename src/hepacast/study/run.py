@@ -15,10 +15,12 @@ import yaml
 import hepacast
 from hepacast.cohort.findings import name_patients
 from hepacast.compute.executor import single_threaded
-from hepacast.compute.files import atomic_path, read_json, write_bytes, write_json, write_text
+from hepacast.compute.files import atomic_path, read_json, write_bytes, write_text
+from hepacast.compute.hashing import hash_file
+from hepacast.compute.kept import is_kept, read_record, same_folder, write_record
 from hepacast.compute.lock import discard_empty, hold_folder, sweep
 from hepacast.compute.progress import Reporter, format_seconds
-from hepacast.compute.stages import MARK, run_stage
+from hepacast.compute.stages import MARK, is_cached, read_mark, run_stage
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan
@@ -42,6 +44,7 @@ PACKAGES = (
 
 BUNDLE = "model.hepacast"
 RUN = "run.json"
+RESOLVED = "study.resolved.yaml"
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
             _write_run(context, plan, tuple(ran), began)
         if run_stage(context.out, item.stage):
             ran.append(item.kind.name)
-    if ran or not (context.out / RUN).is_file():
+    if ran or not _is_told(context):
         _write_run(context, plan, tuple(ran), began)
     return tuple(ran)
 
@@ -205,16 +208,13 @@ def _say_cost(context: Context, item: PlannedStage) -> None:
 
 def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: str) -> None:
     """`run.json` and the study file with every default: what the stages in the folder were made by."""
-    settings = context.study.model_dump(mode="json")
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
-    write_text(context.out / "study.resolved.yaml", text)
+    write_text(context.out / RESOLVED, _resolved(context))
     stages: list[dict[str, Any]] = []
     checks: list[dict[str, Any]] = []
     for item in plan.stages:
-        mark = context.out / item.kind.name / MARK
-        if not mark.is_file():
+        record = read_mark(context.out / item.kind.name)
+        if record is None:
             continue
-        record = read_json(mark)
         stages.append(
             {
                 "name": item.kind.name,
@@ -234,7 +234,7 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
         for name, digest in item.stage.inputs.items()
         if not name.startswith("stage:")
     }
-    write_json(
+    write_record(
         context.out / RUN,
         {
             "version": hepacast.__version__,
@@ -245,9 +245,24 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
             "stages": stages,
             "inputs": [{"path": name, "sha256": digest} for name, digest in sorted(inputs.items())],
             "checks": checks,
+            "resolved": hash_file(context.out / RESOLVED),
             "started": began,
         },
     )
+
+
+def _resolved(context: Context) -> str:
+    """The study file with every default."""
+    settings = context.study.model_dump(mode="json")
+    return str(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _is_told(context: Context) -> bool:
+    """Whether `run.json` and the resolved study file are there and as they were written."""
+    record, path = read_record(context.out / RUN), context.out / RESOLVED
+    if record is None or not path.is_file() or record.get("resolved") != hash_file(path):
+        return False
+    return path.read_text(encoding="utf-8") == _resolved(context)
 
 
 def _checks_of(context: Context, stage: str) -> list[dict[str, Any]]:
@@ -260,17 +275,14 @@ def _later_stages(context: Context, plan: StudyPlan) -> tuple[list[dict[str, Any
 
     Without them a run that stops early (`--until`, the negative controls) would leave a report without its checks.
     """
-    path = context.out / RUN
-    if not path.is_file():
+    old = read_record(context.out / RUN)
+    if old is None:
         return [], {}
-    old = read_json(path)
     planned = {item.kind.name for item in plan.stages}
     kept = [
         entry
         for entry in old.get("stages", [])
-        if entry["name"] not in planned
-        and (context.out / entry["name"] / MARK).is_file()
-        and read_json(context.out / entry["name"] / MARK)["key"] == entry["key"]
+        if entry["name"] not in planned and is_cached(context.out, entry["name"], entry["key"])
     ]
     return kept, {entry["path"]: entry["sha256"] for entry in old.get("inputs", [])} if kept else {}
 
@@ -303,20 +315,51 @@ def rebuild_report(results: str | Path, formats: tuple[str, ...]) -> Path:
             where=str(folder),
             remedy="run the study first: hepacast run STUDY",
         )
-    _require_one_run(folder)
+    _require_sound(folder)
     return build_report(folder, formats=formats)
 
 
-def _require_one_run(folder: Path) -> None:
-    """A run that stopped in the middle leaves new early stages beside old late ones: no report mixes them.
+def _require_sound(folder: Path) -> None:
+    """Every file of the results is the one that the run wrote, and all of one run; no report is made of others.
+
+    A run that stopped in the middle leaves new early stages beside old late ones.
 
     Raises
     ------
     HepacastError
-        A stage was made from another state of an earlier stage than the folder holds.
+        A file was damaged or changed by hand, or a stage was made from another state of an earlier stage.
     """
-    marks = {kind.name: folder / kind.name / MARK for kind in STAGE_KINDS if kind.name != "report"}
-    records = {name: read_json(path) for name, path in marks.items() if path.is_file()}
+    there = [kind.name for kind in STAGE_KINDS if kind.name != "report" and (folder / kind.name).is_dir()]
+    records: dict[str, dict[str, Any]] = {}
+    for name in there:
+        record = read_mark(folder / name)
+        if record is None:
+            raise _damaged(folder / name / MARK)
+        strange = same_folder(folder / name, record["files"])
+        if strange is not None:
+            raise _damaged(folder / name / strange)
+        records[name] = record
+    run = read_record(folder / RUN)
+    if run is None:
+        raise _damaged(folder / RUN)
+    if same_folder(folder, {RESOLVED: str(run.get("resolved"))}) is not None:
+        raise _damaged(folder / RESOLVED)
+    noise = folder / "noise" / "noise.json"
+    if noise.exists() and not is_kept(noise):
+        raise _damaged(noise)
+    _require_one_run(folder, records)
+
+
+def _damaged(path: Path) -> HepacastError:
+    return HepacastError(
+        "A file of the results is missing, damaged, or was changed after the run.",
+        expected="the file as the run wrote it",
+        where=str(path),
+        remedy="run the study again (hepacast run STUDY): what is not as it was written is made anew",
+    )
+
+
+def _require_one_run(folder: Path, records: dict[str, dict[str, Any]]) -> None:
     for name, record in records.items():
         for earlier, other in records.items():
             used = record["inputs"].get(f"stage:{earlier}")

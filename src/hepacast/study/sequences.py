@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.compute.fingerprint import Fingerprints
+from hepacast.compute.kept import InputFile
 from hepacast.imaging import Volume
 from hepacast.imaging.io import image_files, image_notes, read_volume
 from hepacast.study.context import Context
@@ -53,7 +54,11 @@ class SequenceImage:
 
     def key(self, prints: Fingerprints) -> list[Any]:
         """What decides the image: the content of its files and the choice among series."""
-        return [self.name, [prints.of(path) for path in image_files(self.path)], self.series, self.modality]
+        return [self.name, [item.sha256 for item in self.inputs(prints)], self.series, self.modality]
+
+    def inputs(self, prints: Fingerprints) -> tuple[InputFile, ...]:
+        """The files that are read, as they are now."""
+        return tuple(prints.read(path) for path in image_files(self.path))
 
 
 def measured_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hepacast.compute.names import file_name
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.figures.images import draw_picture
 from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
@@ -40,7 +41,7 @@ def build_preprocessing(results: Results) -> list[Block]:
         )
         alt = f"Checkerboards of the phases of patient {picture.patient} before and after registration"
         panel = Panel(partial(_picture, str(folder / picture.file)), alt)
-        blocks.append(FigureBlock(f"registration-{picture.patient}", caption, (panel,)))
+        blocks.append(FigureBlock(f"registration-{file_name(picture.patient)}", caption, (panel,)))
     return blocks
 
 

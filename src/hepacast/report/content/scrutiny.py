@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from hepacast.compute.files import read_json
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.stages import read_mark
 from hepacast.figures.labels import feature_label
 from hepacast.figures.noise import NullPanel, draw_noise
 from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
@@ -303,5 +303,5 @@ def _same(results: Results) -> bool:
     settings = {k: v for k, v in (results.study.settings.get("modelling") or {}).items() if k != "validation"}
     if made.pop("models", None) != hash_value(settings):
         return False
-    marks = {name: results.folder / name / "stage.json" for name in made}
-    return all(path.is_file() and read_json(path).get("key") == made[name] for name, path in marks.items())
+    marks = {name: read_mark(results.folder / name) for name in made}
+    return all(mark is not None and mark["key"] == made[name] for name, mark in marks.items())

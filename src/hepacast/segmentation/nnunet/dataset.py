@@ -7,7 +7,6 @@ in the cohort's table changes nothing.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.hashing import hash_value
+from hepacast.compute.files import write_json
+from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.kept import read_record, same_folder, write_record
+from hepacast.compute.names import file_name
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
@@ -77,14 +78,6 @@ class TrainingCase:
             image.geometry.require_same(self.masks.volume.geometry, where=f"patient {self.patient}")
             return self.masks
         return GivenSegmenter(self.masks, self.labels, rules=self.rules or MaskRules()).segment(image).labelmap
-
-
-def case_id(patient: str) -> str:
-    """A file name for a patient: the identifier itself if it can be one, otherwise a slug with a short hash."""
-    slug = re.sub(r"[^A-Za-z0-9-]+", "-", patient).strip("-") or "case"
-    if slug == patient:
-        return slug
-    return f"{slug}-{hashlib.sha256(patient.encode('utf-8')).hexdigest()[:8]}"
 
 
 def check_cases(cases: Sequence[TrainingCase], test_cases: Sequence[TrainingCase], folds: int) -> list[TrainingCase]:
@@ -155,8 +148,8 @@ def prepare_dataset(
     Returns
     -------
     dict
-        ``cases`` {patient: {id, hash, voxels, counts}} and ``hash`` of the whole content. A case whose content has
-        not changed is not written again.
+        ``cases`` {patient: {id, hash, voxels, counts, files}} and ``hash`` of the whole content. A case whose content
+        has not changed is not written again.
 
     Raises
     ------
@@ -175,7 +168,7 @@ def prepare_dataset(
         )
     root = Path(folder) / DATASET
     index_file = root / "hepacast.json"
-    known = read_json(index_file)["cases"] if index_file.exists() else {}
+    known = (read_record(index_file) or {}).get("cases", {})
     entries: dict[str, dict[str, Any]] = {}
     for case in sorted(cases, key=lambda item: item.patient):
         entries[case.patient] = _write_case(case, root, labels, known.get(case.patient))
@@ -184,7 +177,7 @@ def prepare_dataset(
     write_json(root / "dataset.json", _dataset_json([entry["id"] for entry in entries.values()], labels, modality))
     content = {patient: entry["hash"] for patient, entry in entries.items()}
     index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels), modality])}
-    write_json(index_file, index)
+    write_record(index_file, index)
     return index
 
 
@@ -215,7 +208,7 @@ def _write_case(
     image = case.read_image()
     array = _training_labels(case.read_labels(image), labels, case.patient)
     counts = {name: int((array == value).sum()) for name, value in labels.items()}
-    identifier = case_id(case.patient)
+    identifier = file_name(case.patient)
     image_file = root / "imagesTr" / f"{identifier}_0000{FILE_ENDING}"
     label_file = root / "labelsTr" / f"{identifier}{FILE_ENDING}"
     entry = {
@@ -224,11 +217,13 @@ def _write_case(
         "voxels": int(image.array.size),
         "counts": counts,
     }
-    if known == entry and image_file.exists() and label_file.exists():
-        return entry
+    same = known is not None and {**known, "files": None} == {**entry, "files": None}
+    if same and known is not None and same_folder(root, dict(known["files"])) is None:
+        return known
     write_volume(image, image_file)
     write_volume(image.with_array(array), label_file)
-    return entry
+    hashes = {item.relative_to(root).as_posix(): hash_file(item) for item in (image_file, label_file)}
+    return entry | {"files": hashes}
 
 
 def _training_labels(labelmap: LabelMap, labels: Mapping[str, int], patient: str) -> np.ndarray:

@@ -17,8 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.compute.kept import hash_folder, read_record, same_folder, write_record
 from hepacast.compute.optional import require
 from hepacast.errors import ModelError
 from hepacast.imaging.labels import LabelMap
@@ -36,6 +38,8 @@ from hepacast.segmentation.nnunet.plan import NnunetPlan
 from hepacast.segmentation.nnunet.process import run_child
 from hepacast.segmentation.nnunet.segmenter import NnunetSegmenter
 
+#: Modules that decide a training; what they are given, the index's hash of all images and masks tells.
+_CODE = tuple(f"hepacast.segmentation.nnunet.{name}" for name in ("child", "plan", "trainers"))
 #: Images up to this size (voxels) are prepared by threads rather than by processes.
 _SMALL_IMAGE = 2_000_000
 _FINAL = "checkpoint_final.pth"
@@ -181,7 +185,9 @@ class _Job:
     def key(self, *extra: Any) -> str:
         """Hash of all that the result depends on."""
         versions = {name: version(name) for name in ("torch", "nnunetv2", "numpy")}
-        return hash_value([self.plan.as_dict(), self.index["hash"], self.seed, versions, *extra])
+        return hash_value(
+            [self.plan.as_dict(), self.index["hash"], self.seed, versions, code_hash(alone=_CODE), *extra]
+        )
 
     def fold_folder(self, fold: int) -> Path:
         return self.model_folder / f"fold_{fold}"
@@ -190,7 +196,8 @@ class _Job:
         """Fingerprint, plan and preprocess, unless that has been done for this very content."""
         key = self.key("plan", self.splits)
         done_file = self.work_dir / "prepared.json"
-        if done_file.exists() and read_json(done_file).get("key") == key and not self._unprepared():
+        done = read_record(done_file) or {}
+        if done.get("key") == key and same_folder(self.preprocessed, dict(done["files"])) is None:
             return
         shutil.rmtree(self.preprocessed, ignore_errors=True)
         small = max(entry["voxels"] for entry in self.index["cases"].values()) <= _SMALL_IMAGE
@@ -206,7 +213,7 @@ class _Job:
                 where=str(self.preprocessed),
                 remedy="look for free disk space and memory, then run the same command again",
             )
-        write_json(done_file, {"key": key})
+        write_record(done_file, {"key": key, "files": hash_folder(self.preprocessed)})
 
     def _unprepared(self) -> list[str]:
         """Files that should be there after preprocessing and are not, or are empty."""
@@ -272,17 +279,12 @@ class _Job:
         if all(path.is_file() and path.stat().st_size for path in files):
             hashes = {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
             cost = {name: message.get(name) for name in ("seconds", "cpu_seconds")}
-            write_json(folder / "finished.json", {"key": key, "files": hashes, **cost})
+            write_record(folder / "finished.json", {"key": key, "files": hashes, **cost})
 
     def _finished(self, fold: int, key: str) -> bool:
         folder = self.fold_folder(fold)
-        marker = folder / "finished.json"
-        if not marker.is_file():
-            return False
-        record = read_json(marker)
-        return record.get("key") == key and all(
-            (folder / name).is_file() and hash_file(folder / name) == digest for name, digest in record["files"].items()
-        )
+        record = read_record(folder / "finished.json") or {}
+        return record.get("key") == key and same_folder(folder, dict(record["files"])) is None
 
     def _validation_files(self, fold: int) -> list[Path]:
         folder = self.fold_folder(fold) / "validation"
@@ -292,9 +294,9 @@ class _Job:
         """Remove what another training left in this fold's folder; keep this training's last checkpoint."""
         folder = self.fold_folder(fold)
         marker = folder / "started.json"
-        if not (marker.is_file() and read_json(marker).get("key") == key):
+        if (read_record(marker) or {}).get("key") != key:
             shutil.rmtree(folder, ignore_errors=True)
-        write_json(marker, {"key": key})
+        write_record(marker, {"key": key})
 
 
 class _Tracker:

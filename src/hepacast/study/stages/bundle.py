@@ -9,6 +9,7 @@ import hepacast
 from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.compute.files import read_json, write_text
+from hepacast.compute.stages import read_mark
 from hepacast.evaluation.validated import performance_verdicts, validated_performance
 from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
@@ -122,9 +123,9 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
             "hepacast": hepacast.__version__,
             "seed": study.seed,
             "stages": {
-                name: read_json(out / name / "stage.json")["key"]
+                name: mark["key"]
                 for name in ("cohort", "segmentation", "radiomics", "modelling")
-                if (out / name / "stage.json").is_file()
+                if (mark := read_mark(out / name)) is not None
             },
         },
     }

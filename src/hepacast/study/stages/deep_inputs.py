@@ -11,24 +11,24 @@ import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort
 from hepacast.cohort.columns import numeric_columns
-from hepacast.compute.executor import map_items
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import atomic_path, read_json
-from hepacast.compute.hashing import hash_file, hash_value
-from hepacast.compute.stages import code_hash
+from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import InputFile, make_missing
+from hepacast.compute.names import file_name
 from hepacast.deep import CropStore, DeepSpec, Targets, crop_geometry, crop_mask, crop_patient
 from hepacast.deep.spec import CropSpec
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import structure_mask, structures_of
+from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.context import Context
-from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.schema import Deep
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.radiomics import analysis_cohort
-from hepacast.study.stages.segmentation import MASKS, images_of
+from hepacast.study.stages.segmentation import MASKS, images_of, mask_file
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def load_data(context: Context) -> DeepData:
     patients = tuple(sorted(cohort.patients))
     jobs = [_job(context, patient) for patient in patients]
     with context.reporter.track("crops") as progress:
-        map_items(_crop, [job for job in jobs if not job.kept.is_file()], workers=context.workers, progress=progress)
+        make_missing(_crop, jobs, workers=context.workers, progress=progress)
     folder = context.cache / "deep"
     key = hash_value([job.kept.name for job in jobs])[:24]
     stores = {
@@ -177,33 +177,36 @@ class _Job:
     images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
-    target: MaskFiles | None
+    target: Path | None
     target_labels: tuple[tuple[str, int], ...]
     structure: str
     crop: CropSpec
     kept: Path
+    inputs: tuple[InputFile, ...]
 
 
 def _job(context: Context, patient: str) -> _Job:
     images, rules, prints = images_of(context), deep_of(context), context.fingerprints
     folder = context.out / "segmentation" / MASKS
-    mask, labels = folder / f"{patient}.nii.gz", read_json(folder / "labels.json")
+    mask, labels = mask_file(folder, patient), read_json(folder / "labels.json")
     files = tuple(item for item in measured_images(context, patient) if item.exists())
     target, target_labels = _target(context, patient, mask, labels)
     crop = rules.crop if rules.crop.channels else rules.crop.model_copy(update={"channels": list(images.sequences)})
+    outline, learned = prints.read(mask), prints.read(target) if target is not None else None
     key = hash_value(
         [
             [item.key(prints) for item in files],
-            hash_file(mask),
+            outline.sha256,
             labels,
-            target.key(prints) if target is not None else "",
+            learned.sha256 if learned is not None else "",
             target_labels,
             rules.structure,
             crop.model_dump(mode="json"),
-            code_hash(("deep/crops.py", "imaging")),
+            code_hash(__name__),
         ]
     )
-    kept = context.cache / "deep" / "patients" / f"{patient}-{key[:24]}.npz"
+    kept = context.cache / "deep" / "patients" / f"{file_name(patient)}-{key[:24]}.npz"
+    inputs = (outline, *([learned] if learned is not None else []), *(f for item in files for f in item.inputs(prints)))
     return _Job(
         patient,
         files,
@@ -214,19 +217,18 @@ def _job(context: Context, patient: str) -> _Job:
         rules.structure,
         crop,
         kept,
+        inputs,
     )
 
 
-def _target(
-    context: Context, patient: str, mask: Path, labels: dict[str, int]
-) -> tuple[MaskFiles | None, dict[str, int]]:
+def _target(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> tuple[Path | None, dict[str, int]]:
     """The mask to learn from: of the pattern given, an expert's where a network made the study's, else the study's."""
     options, rules = images_of(context).segmentation, deep_of(context)
     pattern = rules.masks or (options.masks if options.source != "given" else None)
     if pattern is None:
-        return MaskFiles((("", mask),)), labels
-    files = mask_files(context, pattern, patient)
-    return (files if files.exists() else None), dict(options.labels)
+        return mask, labels
+    path = context.path(pattern, patient=patient)
+    return (path if path.exists() else None), dict(options.labels)
 
 
 def _crop(job: _Job) -> None:
@@ -242,7 +244,7 @@ def _crop(job: _Job) -> None:
         drawn = crop_mask(structures[job.structure], grid)
         target = np.zeros_like(drawn)
         if job.target is not None:
-            drawn_map = GivenSegmenter(job.target.given, dict(job.target_labels)).segment(first).labelmap
+            drawn_map = GivenSegmenter(job.target, dict(job.target_labels)).segment(first).labelmap
             target = crop_mask(structure_mask(drawn_map, job.structure), grid)
     except HepacastError as error:
         if error.where is None:
@@ -261,7 +263,8 @@ def _crop(job: _Job) -> None:
 
 
 def _structures(path: Path, labels: dict[str, int], reference: Volume) -> dict[str, Volume]:
-    return structures_of(read_labelmap(path, labels, reference=reference))
+    labelmap = read_labelmap(path, labels, reference=reference)
+    return {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
 
 
 def _kept(job: _Job, name: str) -> Any:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import InputFile, is_kept, keep, seal
 from hepacast.compute.seeds import derive_seed
-from hepacast.compute.stages import code_hash
 from hepacast.deep import (
     CropStore,
     DeepSpec,
@@ -35,7 +36,7 @@ from hepacast.deep.readings import feature_table, log_odds
 from hepacast.deep.targets import inner_split
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import structures_of
+from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
 from hepacast.study.sequences import measured_images
@@ -184,16 +185,18 @@ def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
 def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropStore, dict[str, dict[str, float]]]:
     """Crops of all patients in one file of the cache, named by everything that made them, and what they look like."""
     images = images_of(context)
-    rows = []
+    rows: list[Any] = []
+    inputs: list[InputFile] = []
     for patient in patients:
-        mask, _ = mask_of(context, patient)
-        prints = [item.key(context.fingerprints) for item in measured_images(context, patient)]
-        rows.append([patient, prints, context.fingerprints.of(mask)])
-    code = code_hash(("deep/crops.py", "deep/domain.py", "imaging"))
+        outline = context.fingerprints.read(mask_of(context, patient)[0])
+        own = measured_images(context, patient)
+        rows.append([patient, [item.key(context.fingerprints) for item in own], outline.sha256])
+        inputs += [outline, *(file for item in own for file in item.inputs(context.fingerprints))]
+    code = code_hash(__name__)
     key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences), code])
     path = context.cache / "fusion" / f"crops-{key[:32]}.npy"
     told = path.with_suffix(".json")
-    if path.is_file() and told.is_file():
+    if is_kept(path) and is_kept(told):
         return CropStore(path), read_json(told)
     crop = rules.deep.crop.model_copy(update={"channels": rules.deep.crop.channels or list(images.sequences)})
     voi = VoiExpression.parse(crop.voi)
@@ -206,7 +209,8 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropSt
             nonlocal done
             volumes = {item.name: item.read() for item in measured_images(context, patient)}
             mask, labels = mask_of(context, patient)
-            masks = structures_of(read_labelmap(mask, labels))
+            labelmap = read_labelmap(mask, labels)
+            masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
             masks[crop.voi] = voi.evaluate(masks)
             made = crop_patient(volumes, masks, crop, modalities=modalities, patient=patient)
             grid = crop_geometry(masks[crop.voi], crop)
@@ -216,7 +220,7 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropSt
             progress(done, len(patients))
             return made
 
-        path.unlink(missing_ok=True)
-        store = CropStore.build(path, patients, make)
+        keep(path, lambda: CropStore.build(path, patients, make), inputs)
     write_json(told, facts)
-    return store, facts
+    seal(told)
+    return CropStore(path), facts

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hepacast.compute.executor import resolve_workers
 from hepacast.compute.hashing import hash_value
-from hepacast.compute.stages import code_hash
 from hepacast.study.context import Context
-from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.plan import Cost, StageKind
 from hepacast.study.schema import SplitByList
 
@@ -53,18 +50,13 @@ def _image_files(context: Context) -> list[tuple[str, str, Path]]:
 
     images = context.study.images
     assert images is not None
-    patterns: dict[str, MaskPattern] = {f"images {name}": item.path for name, item in images.sequences.items()}
+    patterns = {f"images {name}": item.path for name, item in images.sequences.items()}
     if images.segmentation.masks:
         patterns["expert masks"] = images.segmentation.masks
     if images.segmentation.second_reader:
         patterns["second reader"] = images.segmentation.second_reader
     patients = load_table(context).patients
-    files = [
-        (kind, p, path)
-        for kind, pattern in patterns.items()
-        for p in patients
-        for _, path in mask_files(context, pattern, p).files
-    ]
+    files = [(kind, p, context.path(text, patient=p)) for kind, text in patterns.items() for p in patients]
     return [item for item in files if item[2].exists()]
 
 
@@ -85,13 +77,6 @@ def _image_rules(context: Context) -> Any:
     images = context.study.images.model_dump(mode="json")
     options = images["segmentation"]
     return [images["sequences"], options["source"], options["masks"], options["nnunet"]["test_fraction"]]
-
-
-def _mask_rules(context: Context) -> Any:
-    """What a parameter file of the features says of mask files."""
-    from hepacast.study.stages.radiomics import mask_rules
-
-    return asdict(mask_rules(context))
 
 
 def _feature_rules(context: Context) -> Any:
@@ -217,10 +202,9 @@ def _further_inputs(context: Context) -> dict[str, str]:
 
     prints, images = context.fingerprints, images_of(context)
     found = {f"table {name}": prints.of(context.path(item.table)) for name, item in context.study.further.items()}
-    patterns: list[MaskPattern] = [item.path for item in images.sequences.values()]
+    patterns = [item.path for item in images.sequences.values()]
     patterns += [images.segmentation.masks] if images.segmentation.masks else []
-    patients = further_patients(context)
-    files = [path for p in patients for text in patterns for _, path in mask_files(context, text, p).files]
+    files = [context.path(text, patient=p) for p in further_patients(context) for text in patterns]
     there = [item for path in files if path.exists() for item in image_files(path)]
     found["files of further cohorts"] = hash_value([prints.of(path) for path in there])
     return found
@@ -230,7 +214,7 @@ def _fusion_rules(context: Context) -> Any:
     """What a fusion adds to the settings of the modelling stage; nothing where there is none."""
     if context.study.fusion is None:
         return {}
-    rules = _dump(context, "fusion", "further") | {"code": code_hash(("deep",))}
+    rules = _dump(context, "fusion", "further")
     chain = context.study.fusion.chain
     if isinstance(chain, str) and (context.base / chain).is_file():
         rules["fusion chain"] = context.fingerprints.of(context.base / chain)
@@ -326,6 +310,11 @@ def _modelling_cost(context: Context) -> Cost:
     return Cost(_REFIT_SECONDS * refits / workers, 6e8 * workers)
 
 
+def _stages(*names: str) -> tuple[str, ...]:
+    """Modules of stages by name."""
+    return tuple(f"hepacast.study.stages.{name}" for name in names)
+
+
 STAGE_KINDS: tuple[StageKind, ...] = (
     StageKind(
         "cohort",
@@ -336,7 +325,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         ),
         _cohort_inputs,
         _cohort_work,
-        ("cohort", "stats"),
+        _stages("cohort"),
         _always,
         _quick,
     ),
@@ -347,7 +336,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         _preprocessing_rules,
         lambda c: _image_inputs(c) | _further_inputs(c),
         _preprocessing_work,
-        ("imaging",),
+        _stages("preprocessing"),
         lambda c: c.study.images is not None and c.study.images.preprocessing is not None,
         _preprocessing_cost,
     ),
@@ -355,10 +344,10 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "segmentation",
         "a mask of every patient, and how good it is",
         ("cohort", "preprocessing"),
-        lambda c: _dump(c, "seed", "images") | {"mask rules": _mask_rules(c)},
+        lambda c: _dump(c, "seed", "images"),
         _image_inputs,
         _segmentation_work,
-        ("segmentation", "imaging"),
+        _stages("segmentation"),
         _has_images,
         _segmentation_cost,
     ),
@@ -369,7 +358,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         _feature_rules,
         _none,
         _radiomics_work,
-        ("radiomics", "imaging"),
+        _stages("radiomics"),
         _always,
         _radiomics_cost,
     ),
@@ -380,7 +369,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         _deep_rules,
         _deep_inputs,
         _deep_work,
-        ("deep", "imaging"),
+        _stages("deep"),
         _has_networks,
         _deep_cost,
     ),
@@ -391,7 +380,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: _model_rules(c) | _fusion_rules(c),
         _further_inputs,
         _modelling_work,
-        ("modelling", "stats", "nomogram"),
+        _stages("modelling", "fusion"),
         _always,
         _modelling_cost,
     ),
@@ -402,7 +391,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: _dump(c, "seed", "evaluation", "survival"),
         _none,
         _evaluation_work,
-        ("evaluation", "stats"),
+        _stages("evaluation"),
         _always,
         lambda c: Cost(20.0, 4e8),
     ),
@@ -413,7 +402,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: _dump(c, "further", "evaluation"),
         _further_inputs,
         _further_work,
-        ("evaluation", "stats"),
+        _stages("further"),
         lambda c: bool(c.study.further),
         lambda c: Cost(5.0, 4e8),
     ),
@@ -424,7 +413,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: _dump(c, "indexes", "evaluation"),
         _none,
         _indexes_work,
-        ("cohort", "evaluation", "stats"),
+        _stages("indexes"),
         lambda c: c.study.indexes is not None,
         lambda c: Cost(5.0, 4e8),
     ),
@@ -435,7 +424,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: _dump(c, "name", "recipe", "seed", "intended_use", "features", "images", "cohort"),
         _none,
         _bundle_work,
-        ("bundle", "nomogram"),
+        _stages("bundle"),
         _always,
         lambda c: Cost(1.0),
     ),
@@ -456,7 +445,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         lambda c: _dump(c, "name", "report", "intended_use"),
         _none,
         _report_work,
-        ("report", "figures"),
+        ("hepacast.report",),
         _always,
         lambda c: Cost(40.0, 6e8),
     ),

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from hepacast.cohort import read_cohort
+from hepacast.compute.closure import code_hash
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
-from hepacast.compute.stages import code_hash
+from hepacast.compute.kept import InputFile, is_kept, keep, seal
+from hepacast.compute.names import file_name
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import read_mask, read_volume, write_volume
 from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png
@@ -24,9 +26,7 @@ from hepacast.imaging.mr.normalize import region_values
 from hepacast.imaging.mr.register import Registration
 from hepacast.imaging.resample import resample_mask
 from hepacast.imaging.volume import Volume
-from hepacast.segmentation.vois import with_unions
 from hepacast.study.context import Context
-from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region
 from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
@@ -45,10 +45,20 @@ class _Job:
     files: tuple[SequenceImage, ...]
     reference: str
     rules: Preprocessing
-    mask: MaskFiles | None
+    mask: Path | None
     labels: tuple[tuple[str, int], ...]
     folder: Path
+    inputs: tuple[InputFile, ...]
     picture: Path | None = None
+
+    @property
+    def kept(self) -> Path:
+        """Numbers of bias field and registration; there when the images are."""
+        return self.folder / "record.json"
+
+    def is_kept(self) -> bool:
+        """Whether numbers and images are as they were written."""
+        return is_kept(self.kept) and all(is_kept(self.made(item.name)) for item in self.files)
 
     def made(self, sequence: str) -> Path:
         """Where the corrected and registered sequence is kept."""
@@ -57,7 +67,7 @@ class _Job:
 
 def preprocessed_path(context: Context, patient: str, sequence: str) -> Path:
     """A patient's finished image, as later stages read it."""
-    return context.out / "preprocessing" / IMAGES / patient / f"{sequence}.nii.gz"
+    return context.out / "preprocessing" / IMAGES / file_name(patient) / f"{sequence}.nii.gz"
 
 
 def write(context: Context, folder: Path) -> None:
@@ -78,7 +88,7 @@ def write(context: Context, folder: Path) -> None:
         scales = _landmarks(good, set(cohort.members("training")))
         write_json(folder / LANDMARKS, scales)
     with context.reporter.track("intensity scale") as progress:
-        tasks = [(job, folder / IMAGES / job.patient, scales) for job in good]
+        tasks = [(job, folder / IMAGES / file_name(job.patient), scales) for job in good]
         problems = map_items(_finish, tasks, workers=context.workers, progress=progress)
     found = {job.patient: problem for job, problem in zip(good, problems, strict=True) if problem}
     rows = [
@@ -126,50 +136,53 @@ def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> _J
     files = raw_images(context, patient)
     options = images.segmentation
     given = options.source == "given" and options.masks is not None
-    mask = mask_files(context, options.masks, patient) if given and options.masks is not None else None
+    mask = context.path(options.masks, patient=patient) if given and options.masks is not None else None
     geometric = rules.model_dump(include={"bias_correction", "bias_voxel_mm", "registration", "spacing"})
     prints = [item.key(context.fingerprints) for item in files if item.exists()]
-    key = hash_value([prints, images.reference, geometric, code_hash(("imaging/mr", "imaging/resample"))])
+    inputs = [file for item in files if item.exists() for file in item.inputs(context.fingerprints)]
+    key = hash_value([prints, images.reference, geometric, code_hash("hepacast.study.mr_images", alone=(__name__,))])
     return _Job(
         patient, files, images.reference, rules, mask, tuple(options.labels.items()),
-        context.cache / "mr" / key[:32], folder / f"registration-{patient}.png" if with_picture else None,
+        context.cache / "mr" / key[:32], tuple(inputs),
+        folder / f"registration-{file_name(patient)}.png" if with_picture else None,
     )  # fmt: skip
 
 
 def _prepare(job: _Job) -> dict[str, Any]:
     """In a worker: bias field and registration of one patient; numbers, or why there are none."""
-    record = job.folder / "record.json"
+    made: list[tuple[Volume, dict[str, Registration]]] = []
     try:
-        if not record.is_file() or job.picture is not None:
-            numbers, pair = _work(job)
-            write_json(record, numbers)
+        if not job.is_kept() or job.picture is not None:
+            keep(job.kept, lambda: made.append(_work(job)), job.inputs)
+            pair = made[-1]
             if job.picture is not None and pair[1]:
                 tumor = _structure(job, pair[0], "tumor")
                 title = f"Patient {job.patient}"
                 registration_png(pair[0], pair[1], job.picture, mask=tumor, name=job.reference, title=title)
     except HepacastError as error:
         return {"patient": job.patient, "status": "failed", "reason": error.message}
-    known: dict[str, Any] = read_json(record)
+    known: dict[str, Any] = read_json(job.kept)
     return {"patient": job.patient, "status": "ok", "reason": None, **known}
 
 
-def _work(job: _Job) -> tuple[dict[str, Any], tuple[Volume, dict[str, Registration]]]:
+def _work(job: _Job) -> tuple[Volume, dict[str, Registration]]:
+    """Writes images and numbers; returns the reference, and how the others were moved to it."""
     prepared = prepare({item.name: item.read() for item in job.files}, job.reference, job.rules)
     for name, volume in prepared.images.items():
         write_volume(volume, job.made(name))
+        seal(job.made(name))
     registration = {name: item.to_json() for name, item in prepared.moved.items()}
-    return {"bias": prepared.bias, "registration": registration}, (prepared.reference, prepared.moved)
+    write_json(job.kept, {"bias": prepared.bias, "registration": registration})
+    return prepared.reference, prepared.moved
 
 
 def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
     """A structure of the given masks on the reference's grid; None where there is none."""
     labels = dict(job.labels)
-    if job.mask is None or not job.mask.exists():
+    if job.mask is None or name not in labels or not job.mask.exists():
         return None
     drawn_on = next(item for item in job.files if item.name == job.reference)
-    mask = with_unions(read_mask(job.mask.given, labels, reference=drawn_on.read())).get(name)
-    if mask is None:
-        return None
+    mask = read_mask(job.mask, labels, reference=drawn_on.read())[name]
     if mask.geometry.size == reference.geometry.size and mask.geometry.corner_offset_mm(reference.geometry) < 0.01:
         return mask
     return resample_mask(mask, reference=reference, threshold=0.5)

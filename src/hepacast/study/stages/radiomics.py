@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort import Cohort, PatientFlow, read_cohort
-from hepacast.compute.executor import map_items
+from hepacast.compute.closure import code_hash
 from hepacast.compute.files import atomic_path, read_json, write_json
 from hepacast.compute.hashing import hash_file, hash_value
-from hepacast.compute.stages import code_hash
+from hepacast.compute.kept import InputFile, make_missing
+from hepacast.compute.names import file_name
 from hepacast.errors import HepacastError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskRules, read_labelmap, write_labelmap
+from hepacast.imaging.io import read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
@@ -24,11 +25,10 @@ from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, r
 from hepacast.segmentation.base import structures_of
 from hepacast.segmentation.vois import evaluate_vois
 from hepacast.study.context import Context
-from hepacast.study.mask_files import mask_files
 from hepacast.study.schema import Images, Study
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.feature_table import read_feature_table, table_path
-from hepacast.study.stages.segmentation import MASKS, images_of, labelled_patients, read_expert
+from hepacast.study.stages.segmentation import MASKS, images_of, labelled_patients, mask_file, read_expert
 
 FEATURES = "features.parquet"
 #: Fewer patients than this say nothing about agreement.
@@ -57,14 +57,6 @@ def load_settings(context: Context) -> Settings:
     return study_settings(context.study)
 
 
-def mask_rules(context: Context) -> MaskRules:
-    """What the feature settings say of mask files; settings that cannot be read are told by `find_problems`."""
-    try:
-        return load_settings(context).mask_rules
-    except HepacastError:
-        return MaskRules()
-
-
 def study_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
     """The study's VOIs of one label map."""
     images = _images(study)
@@ -83,6 +75,7 @@ class _Job:
     study: Study
     settings: Settings
     kept: Path
+    inputs: tuple[InputFile, ...]
 
 
 def _measure(job: _Job) -> None:
@@ -115,37 +108,39 @@ def _images(study: Study) -> Images:
 def _jobs(context: Context, patients: list[str]) -> list[_Job]:
     masks = context.out / "segmentation" / MASKS
     labels = read_json(masks / "labels.json")
-    return [_job(context, patient, masks / f"{patient}.nii.gz", labels) for patient in patients]
+    return [_job(context, patient, mask_file(masks, patient), labels) for patient in patients]
 
 
 def _job(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> _Job:
     images, settings = images_of(context), load_settings(context)
     files = measured_images(context, patient)
+    outline = context.fingerprints.read(mask)
     key = hash_value(
         [
             [item.key(context.fingerprints) for item in files],
-            hash_file(mask),
+            outline.sha256,
             labels,
             images.vois,
             images.lesions,
             images.min_lesion_ml,
             settings.hash,
             context.study.features.backend,
-            code_hash(("radiomics", "imaging")),
+            code_hash(__name__),
         ]
     )
-    kept = context.cache / "features" / f"{patient}-{key[:24]}.parquet"
-    return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept)
+    kept = context.cache / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
+    inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
+    return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept, inputs)
 
 
 def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:
     """A patient's label map: of the segmentation stage, or (for patients of a further cohort) the given one."""
     masks = context.out / "segmentation" / MASKS
-    made = masks / f"{patient}.nii.gz"
+    made = mask_file(masks, patient)
     if made.is_file():
         return made, read_json(masks / "labels.json")
     labelmap = read_expert(context, patient)
-    kept = context.cache / "further" / f"{patient}.nii.gz"
+    kept = mask_file(context.cache / "further", patient)
     write_labelmap(labelmap, kept)
     return kept, dict(labelmap.labels)
 
@@ -154,7 +149,7 @@ def measure(context: Context, patients: list[str]) -> pd.DataFrame:
     """Wide features of patients who are not in the study's own table (a further cohort)."""
     jobs = [_job(context, patient, *mask_of(context, patient)) for patient in patients]
     with context.reporter.track("features of further cohorts") as progress:
-        map_items(_measure, [job for job in jobs if not job.kept.is_file()], workers=context.workers, progress=progress)
+        make_missing(_measure, jobs, workers=context.workers, progress=progress)
     return to_wide(concat_long([read_long(job.kept) for job in jobs], settings_hash="", engine="")).loc[patients]
 
 
@@ -169,8 +164,7 @@ def write(context: Context, folder: Path) -> None:
     cohort = read_cohort(context.out / "cohort")
     jobs = _jobs(context, cohort.patients)
     with context.reporter.track("features") as progress:
-        todo = [job for job in jobs if not job.kept.is_file()]
-        map_items(_measure, todo, workers=context.workers, progress=progress)
+        make_missing(_measure, jobs, workers=context.workers, progress=progress)
     tables = [read_long(job.kept) for job in jobs]
     settings = load_settings(context)
     table = concat_long(tables, settings_hash=settings.hash, engine=tables[0].attrs["engine"])
@@ -186,7 +180,9 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     options = images_of(context).segmentation
     assert options.second_reader is not None
     both = [
-        p for p in labelled_patients(context, cohort.patients) if mask_files(context, options.second_reader, p).exists()
+        p
+        for p in labelled_patients(context, cohort.patients)
+        if context.path(options.second_reader, patient=p).exists()
     ]
     if len(both) < MIN_READ_TWICE:
         return
@@ -194,11 +190,11 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     for second in (False, True):
         for patient in both:
             mask = read_expert(context, patient, second=second)
-            kept = context.cache / "readers" / f"{patient}-{2 if second else 1}.nii.gz"
+            kept = context.cache / "readers" / f"{file_name(patient)}-{2 if second else 1}.nii.gz"
             write_labelmap(mask, kept)
             jobs.append(_job(context, patient, kept, dict(mask.labels)))
     with context.reporter.track("features of two readers") as progress:
-        map_items(_measure, [job for job in jobs if not job.kept.is_file()], workers=context.workers, progress=progress)
+        make_missing(_measure, jobs, workers=context.workers, progress=progress)
     first, second_reader = (
         to_wide(concat_long([read_long(job.kept) for job in half], settings_hash="", engine=""))
         for half in (jobs[: len(both)], jobs[len(both) :])

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from hepacast.cohort import Cohort, read_cohort
-from hepacast.compute.executor import map_items
-from hepacast.compute.files import read_json, write_json
+from hepacast.compute.closure import code_hash
+from hepacast.compute.files import write_json
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.kept import InputFile, discard, is_kept, make_missing, seal
+from hepacast.compute.names import file_name
 from hepacast.compute.seeds import rng
 from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
@@ -22,7 +24,6 @@ from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.segmentation.plausibility import outliers
 from hepacast.study.context import Context
-from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort
 from hepacast.study.schema import Images
 from hepacast.study.sequences import SequenceImage, measured_image, raw_image
@@ -53,10 +54,15 @@ def images_of(context: Context) -> Images:
     return context.study.images
 
 
+def mask_file(folder: Path, patient: str) -> Path:
+    """A patient's label map in a folder of masks."""
+    return folder / f"{file_name(patient)}.nii.gz"
+
+
 def labelled_patients(context: Context, patients: list[str]) -> list[str]:
     """Patients who have an expert mask."""
     masks = images_of(context).segmentation.masks
-    return [p for p in patients if masks is not None and mask_files(context, masks, p).exists()]
+    return [p for p in patients if masks is not None and context.path(masks, patient=p).exists()]
 
 
 def test_patients(context: Context, cohort: Cohort, labelled: list[str]) -> list[str]:
@@ -110,7 +116,7 @@ def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, An
     outcomes = []
     with context.reporter.track("masks") as progress:
         for done, patient in enumerate(cohort.patients, start=1):
-            labelmap = read_expert(context, patient, overlay=context.out / f"mismatch-{patient}.png")
+            labelmap = read_expert(context, patient, overlay=context.out / f"mismatch-{file_name(patient)}.png")
             _save(folder, patient, labelmap)
             outcomes.append(judge(context, patient, labelmap, "given", strict=True))
             progress(done, len(cohort.patients))
@@ -124,9 +130,12 @@ def _require_possible(context: Context, folder: Path, outcomes: list[MaskOutcome
     judged = [item.judged for item in outcomes if item.judged is not None]
     wrong = [item.patient for item in judged if item.impossible][:N_EXAMPLES]
     for patient in wrong:
-        target = context.out / f"implausible-{patient}.png"
-        _draw(context, patient, folder / MASKS / f"{patient}.nii.gz", _labels(folder), target)
-    require_possible_cohort(judged, pictures=", ".join(str(context.out / f"implausible-{p}.png") for p in wrong))
+        _draw(context, patient, mask_file(folder / MASKS, patient), _labels(folder), _implausible(context, patient))
+    require_possible_cohort(judged, pictures=", ".join(str(_implausible(context, p)) for p in wrong))
+
+
+def _implausible(context: Context, patient: str) -> Path:
+    return context.out / f"implausible-{file_name(patient)}.png"
 
 
 def read_expert(context: Context, patient: str, *, overlay: Path | None = None, second: bool = False) -> LabelMap:
@@ -140,18 +149,17 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
         It cannot be read, or has none of the named labels.
     """
     from hepacast.segmentation.given import GivenSegmenter
-    from hepacast.study.stages.radiomics import mask_rules
 
     options = images_of(context).segmentation
     text = options.second_reader if second else options.masks
     assert text is not None
-    files, rules = mask_files(context, text, patient), mask_rules(context)
+    path = context.path(text, patient=patient)
     image = raw_image(context, patient).read()
     try:
-        found = GivenSegmenter(files.given, options.labels, rules=rules, overlay_path=overlay).segment(image)
+        found = GivenSegmenter(path, options.labels, overlay_path=overlay).segment(image)
         return _on_the_grid(context, patient, replace(found.labelmap, notes=found.notes))
     except HepacastError as error:
-        error.where = f"patient {patient}: {error.where or files}"
+        error.where = f"patient {patient}: {error.where or path}"
         error.args = (str(error),)
         raise
 
@@ -168,18 +176,10 @@ def _on_the_grid(context: Context, patient: str, labelmap: LabelMap) -> LabelMap
 
 
 def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
-    write_labelmap(labelmap, folder / MASKS / f"{patient}.nii.gz")
+    write_labelmap(labelmap, mask_file(folder / MASKS, patient))
     names = folder / MASKS / "labels.json"
     if not names.exists():
         write_json(names, dict(labelmap.labels))
-    elif read_json(names) != dict(labelmap.labels):
-        raise ImageError(
-            "The patients' masks do not hold the same structures.",
-            expected=", ".join(read_json(names)),
-            found=", ".join(labelmap.labels),
-            where=f"patient {patient}",
-            remedy="draw the missing structure (its file may be empty), or exclude the patient with a reason",
-        )
 
 
 def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, strict: bool) -> MaskOutcome:
@@ -234,8 +234,8 @@ def _doubtful_pictures(context: Context, folder: Path, outcomes: list[MaskOutcom
     ]
     pictures = []
     for item in doubtful[:MAX_DOUBTFUL]:
-        file = f"doubtful-{item.patient}.png"
-        _draw(context, item.patient, folder / MASKS / f"{item.patient}.nii.gz", _labels(folder), folder / file)
+        file = f"doubtful-{file_name(item.patient)}.png"
+        _draw(context, item.patient, mask_file(folder / MASKS, item.patient), _labels(folder), folder / file)
         pictures.append({"patient": item.patient, "file": file, "caption": f"Patient {item.patient}: {item.reason}."})
     return pictures
 
@@ -277,8 +277,6 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     """Train nnU-Net on the labelled part, take out-of-fold masks for it, segment the rest with all folds."""
     from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
-    from hepacast.segmentation.nnunet.dataset import case_id
-    from hepacast.study.stages.radiomics import mask_rules
 
     options = images_of(context).segmentation
     labelled = labelled_patients(context, cohort.patients)
@@ -292,11 +290,8 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
             remedy="outline more patients, or use another source of masks",
         )
     assert options.masks is not None
-    rules = mask_rules(context)
     cases = {
-        p: TrainingCase(
-            p, measured_image(context, p), mask_files(context, options.masks, p).given, options.labels, rules
-        )
+        p: TrainingCase(p, measured_image(context, p), context.path(options.masks, patient=p), options.labels)
         for p in labelled
     }
     images = images_of(context)
@@ -322,7 +317,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
             _save(folder, patient, read_expert(context, patient))
             sources[patient] = "expert"
         elif patient in fold_of:
-            file = trained.folder / f"fold_{fold_of[patient]}" / "validation" / f"{case_id(patient)}.nii.gz"
+            file = trained.folder / f"fold_{fold_of[patient]}" / "validation" / f"{file_name(patient)}.nii.gz"
             _save(folder, patient, read_labelmap(file, plan.labels))
             sources[patient] = f"nnU-Net, fold {fold_of[patient]} (patient not in its training)"
         else:
@@ -336,7 +331,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     }
     _apply(context, folder, todo, {"kind": "nnunet", "identity": segmenter.model.identity, **settings})
     outcomes = [
-        judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", plan.labels), sources[p], strict=False)
+        judge(context, p, read_labelmap(mask_file(folder / MASKS, p), plan.labels), sources[p], strict=False)
         for p in cohort.patients
     ]
     content = {
@@ -388,7 +383,7 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     _apply(context, folder, list(cohort.patients), job, workers=1)
     labels = _labels(folder)
     outcomes = [
-        judge(context, p, read_labelmap(folder / MASKS / f"{p}.nii.gz", labels), facts["source"], strict=False)
+        judge(context, p, read_labelmap(mask_file(folder / MASKS, p), labels), facts["source"], strict=False)
         for p in cohort.patients
     ]
     network = facts.get("network")
@@ -415,6 +410,12 @@ class _Job:
     image: SequenceImage
     kept: Path
     segmenter: tuple[tuple[str, Any], ...]
+    inputs: tuple[InputFile, ...]
+
+    @property
+    def names(self) -> Path:
+        """Names of the values of the label map."""
+        return self.kept.with_suffix("").with_suffix(".json")
 
 
 def _apply(
@@ -423,18 +424,20 @@ def _apply(
     """Segment patients, several at once; masks made before with the same model are kept."""
     prints = context.fingerprints
     jobs = []
+    code = code_hash("hepacast.segmentation", "hepacast.imaging.io", alone=(__name__, "hepacast.study.sequences"))
     for patient in patients:
         image = measured_image(context, patient)
-        key = hash_value([image.key(prints), {k: v for k, v in segmenter.items() if k != "folder"}])
+        key = hash_value([image.key(prints), {k: v for k, v in segmenter.items() if k != "folder"}, code])
         kept = context.cache / "masks" / f"{key[:32]}.nii.gz"
-        jobs.append(_Job(patient, image, kept, tuple(segmenter.items())))
+        jobs.append(_Job(patient, image, kept, tuple(segmenter.items()), image.inputs(prints)))
+        if not is_kept(jobs[-1].names):
+            discard(kept)
     with context.reporter.track("segmenting") as progress:
-        missing = [job for job in jobs if not job.kept.is_file()]
-        map_items(_segment, missing, workers=context.workers if workers is None else workers, progress=progress)
+        make_missing(_segment, jobs, workers=context.workers if workers is None else workers, progress=progress)
     for job in jobs:
-        shutil.copyfile(job.kept, folder / MASKS / f"{job.patient}.nii.gz")
+        shutil.copyfile(job.kept, mask_file(folder / MASKS, job.patient))
     if jobs:
-        shutil.copyfile(jobs[0].kept.with_suffix("").with_suffix(".json"), folder / MASKS / "labels.json")
+        shutil.copyfile(jobs[0].names, folder / MASKS / "labels.json")
 
 
 _SEGMENTERS: dict[tuple[tuple[str, Any], ...], Any] = {}
@@ -454,7 +457,8 @@ def _segment(job: _Job) -> None:
         )
         _SEGMENTERS[job.segmenter] = made
     result = _SEGMENTERS[job.segmenter].segment(job.image.read())
-    write_json(job.kept.with_suffix("").with_suffix(".json"), result.names)
+    write_json(job.names, result.names)
+    seal(job.names)
     write_labelmap(result.labelmap, job.kept)
 
 
@@ -470,7 +474,7 @@ def _overlays(
     labels = _labels(folder)
     pictures = []
     for patient in chosen:
-        labelmap = read_labelmap(folder / MASKS / f"{patient}.nii.gz", labels)
+        labelmap = read_labelmap(mask_file(folder / MASKS, patient), labels)
         masks = {name: structure_mask(labelmap, name) for name in labelmap.labels}
         caption = f"Patient {patient}: masks as used."
         styles: dict[str, str] = {}
@@ -482,7 +486,7 @@ def _overlays(
             shown = ", ".join(f"{name} {dice[name]:.3f}" for name in labelmap.labels if name in dice)
             who = "the network (blue, orange) and of the expert (white, yellow)"
             caption = f"Patient {patient}: contours of {who}; Dice {shown}."
-        file = f"overlay-{patient}.png"
+        file = f"overlay-{file_name(patient)}.png"
         image = measured_image(context, patient).read()
         overlay_png(image, masks, folder / file, slices=3, styles=styles or None)
         pictures.append({"patient": patient, "file": file, "caption": caption})
@@ -512,7 +516,9 @@ def _second_reader(context: Context, cohort: Cohort) -> list[dict[str, Any]]:
     if options.second_reader is None:
         return []
     both = [
-        p for p in labelled_patients(context, cohort.patients) if mask_files(context, options.second_reader, p).exists()
+        p
+        for p in labelled_patients(context, cohort.patients)
+        if context.path(options.second_reader, patient=p).exists()
     ]
     cases = []
     for patient in both:

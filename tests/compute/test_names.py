@@ -1,0 +1,31 @@
+"""File names of patients: inside their folder, on every system, and never another patient's."""
+
+import pytest
+
+from hepacast.compute.names import file_name
+
+STRANGE = [
+    *("../../X01", "..", ".", "", "a/b", "a-b", "a b", "a\\b", "C:x", "CON", "con", "Nul", "LPT1", "x.", "X ", " X"),
+    *("病人1", "病人2", "=1+1", "X01\n", "X01", "x01", "X-01", "X_01", "x_01", "é", "e\u0301", "-X", "\ud800"),
+    *("P" * 300, "P" * 301),
+]
+
+
+@pytest.mark.parametrize("identifier", ["P001", "HCC_001", "TCGA-DD-A1EB", "0017", "17"])
+def test_plain_identifiers_stay(identifier):
+    assert file_name(identifier) == identifier
+
+
+@pytest.mark.parametrize("identifier", STRANGE)
+def test_every_name_is_safe(identifier):
+    name = file_name(identifier)
+    assert name.isascii() and 0 < len(name) < 100
+    assert not set(name) & set('/\\:*?"<>|. ') and not name.startswith("-")
+    assert name.upper() not in {"CON", "NUL", "AUX", "PRN", "COM1", "LPT1"}
+
+
+def test_no_two_identifiers_have_one_name_also_where_case_does_not_count():
+    many = [*STRANGE, *(f"{a}{b}" for a in "aA" for b in "bB-_ ."), *(file_name(item) for item in STRANGE)]
+    many += [file_name(item).upper() for item in STRANGE]
+    names = {item: file_name(item) for item in dict.fromkeys(many)}
+    assert len({name.casefold() for name in names.values()}) == len(names)
