@@ -6,11 +6,19 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from hepacast.cohort import ColumnSpec, parse_quantity
-from hepacast.cohort.columns import level_words, word_key
-from hepacast.cohort.numbers import parse_number
-from hepacast.errors import HepacastError
+from hepacast.cohort.columns import level_key, level_words
+from hepacast.cohort.headers import find_by_quantity, find_header, split_header
+from hepacast.cohort.joining import choose_sheets
+from hepacast.cohort.layout import CellProblem, CodedCell
+from hepacast.cohort.numbers import FileDecimal, is_missing_word, normalize_text, read_numbers
+from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.quantities import split_unit, unit_key
+from hepacast.cohort.sheets import read_sheets
+from hepacast.errors import HepacastError, TableError
 
 #: Words that say that a value is not known.
 UNKNOWN = frozenset({"na", "n/a", "nan", "unknown", "missing", "?"})
@@ -55,6 +63,8 @@ def read_labs(
                 expected=", ".join(f"{item} ({_describe(known[item])})" for item in needed) or "none",
                 remedy=f"did you mean {labels[near[0]]!r}?" if near else None,
             )
+        if name in read:
+            raise HepacastError(f"The clinical value {name!r} is given twice.", found=f"{read[name].shown} and {text}")
         read[name] = _read(known[name], text)
     lacking = [name for name in needed if name not in read]
     if lacking:
@@ -67,6 +77,68 @@ def read_labs(
     return read
 
 
+def values_of_table(path: str | Path, columns: Sequence[ColumnSpec]) -> dict[str, str]:
+    """One patient's clinical values from a table with one row, read as the clinical table of a study is.
+
+    Parameters
+    ----------
+    columns
+        The bundle's columns; a header is one of their names, labels or sources, or another name of the quantity.
+
+    Returns
+    -------
+    dict
+        Text by name, with the header's unit; ``NA`` where nothing stands. Other headers are left alone.
+
+    Raises
+    ------
+    TableError
+        The table cannot be read, has not one row, or two headers fit a column.
+    """
+    path = Path(path)
+    chosen, _ = choose_sheets(read_sheets(path), None)
+    filled = [sheet for sheet in chosen if sheet.headers and sheet.rows]
+    if len(filled) != 1 or len(filled[0].rows) != 1:
+        rows = ", ".join(f"{len(sheet.rows)} in {sheet.name}" for sheet in filled) or "none"
+        raise TableError(
+            "The values of one patient are one row.", expected="headers and one row", found=f"rows: {rows}",
+            where=path.name,
+        )  # fmt: skip
+    (sheet,) = filled
+    mark = file_decimal_of([sheet])
+    values = {}
+    for spec in columns:
+        found = find_header(sheet.headers, [spec.name, spec.label, *spec.source])
+        if not found and spec.quantity:
+            found = find_by_quantity(sheet.headers, spec.quantity)
+        if len(found) > 1:
+            raise TableError(f"Several headers may be {spec.label!r}.", found=", ".join(found), where=path.name)
+        if found:
+            unit = sheet.units.get(found[0]) or split_header(found[0])[1]
+            values[spec.name] = _as_typed(spec, sheet.column(found[0])[0], unit, mark)
+    return values
+
+
+def _as_typed(spec: ColumnSpec, cell: Any, unit: str, mark: FileDecimal) -> str:
+    """A cell of a table as somebody would type it."""
+    if isinstance(cell, CellProblem):
+        raise TableError(f"{spec.label} holds no usable value.", found=cell.text)
+    if isinstance(cell, CodedCell):
+        cell = cell if spec.kind != "numeric" else cell.code
+    if spec.kind != "numeric":
+        known = cell is not None and (level_key(cell) in level_words(spec) or not is_missing_word(cell))
+        return normalize_text(cell) if known else "NA"
+    number, own = split_unit(cell) if isinstance(cell, str) else (cell, "")
+    (parsed,) = read_numbers([number], mark)
+    if parsed.status == "missing":
+        return "NA"
+    if parsed.status == "ambiguous":
+        raise TableError(f"{spec.label} can be read in two ways.", found=str(cell), remedy="write a decimal point")
+    if parsed.status != "ok":
+        return str(cell) if parsed.status == "text" else f"{number} {own or unit}".strip()
+    return f"{parsed.value!r} {own or unit}".strip()
+
+
 def _describe(spec: ColumnSpec) -> str:
     if spec.kind != "numeric":
         return f"{spec.label}: {' or '.join(spec.level_names)}"
@@ -74,11 +146,11 @@ def _describe(spec: ColumnSpec) -> str:
 
 
 def _read(spec: ColumnSpec, text: str) -> ClinicalValue:
-    if text.strip().casefold() in UNKNOWN:
+    level = level_words(spec).get(level_key(text)) if spec.kind != "numeric" else None
+    if level is None and text.strip().casefold() in UNKNOWN:
         return ClinicalValue(math.nan if spec.kind != "categorical" else None, "not known")
     if spec.kind == "numeric":
         return _number(spec, text)
-    level = level_words(spec).get(word_key(text))
     if level is None:
         raise HepacastError(f"{spec.label} has no level {text!r}.", expected=", ".join(spec.level_names))
     if spec.kind == "binary":
@@ -97,10 +169,20 @@ def _number(spec: ColumnSpec, text: str) -> ClinicalValue:
             else convert(measured.value, measured.unit, spec.unit or measured.unit, spec.quantity)
         )
     else:
-        parsed = parse_number(text.replace(spec.unit, "").strip() if spec.unit else text)
+        number, unit = split_unit(text)
+        # A percentage of a pure number is a hundredth, as in a table.
+        percent = unit == "%" and unit_key(spec.unit) in ("", "1")
+        if unit and not percent and unit_key(unit) != unit_key(spec.unit):
+            raise HepacastError(f"{spec.label} must be a number in {spec.unit or 'no unit'}.", found=text)
+        (parsed,) = read_numbers([number], "")
+        if parsed.status == "ambiguous":
+            raise HepacastError(
+                f"{spec.label} of {text!r} can be read in two ways.",
+                remedy="write the number without a mark for thousands, and with a decimal point",
+            )
         if not math.isfinite(parsed.value):
             raise HepacastError(f"{spec.label} must be a number.", found=text)
-        value = parsed.value
+        value = parsed.value * (0.01 if percent else 1.0)
     if spec.plausible is not None and not spec.plausible[0] <= value <= spec.plausible[1]:
         raise HepacastError(
             f"{spec.label} of {value:g} {spec.unit} is not possible.".replace("  ", " "),

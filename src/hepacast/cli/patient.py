@@ -39,7 +39,10 @@ def predict(
         ),
     ] = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
-    labs: Annotated[list[str] | None, typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas.")] = None,
+    labs: Annotated[
+        list[str] | None,
+        typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas. Or a table with the patient's row."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
     segmenter: Annotated[str, typer.Option(help="builtin, nnunet:DIR, or totalsegmentator.")] = "builtin",
     accept_doubtful: AcceptDoubtful = False,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hepacast.cohort.findings import Finding
-from hepacast.cohort.headers import ID_NAMES, find_header, looks_like_units
+from hepacast.cohort.headers import ID_NAMES, find_header, is_unit, looks_like_units
 from hepacast.cohort.numbers import normalize_text
 from hepacast.errors import TableError
 
@@ -177,7 +177,7 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
     _refuse_surplus(grid.name, body, len(titles))
     key = _key_position(headers, id_column)
     units: dict[str, str] = {}
-    if body and key is not None:
+    if body:
         below = _pick(body[0][1], columns)
         if _is_unit_row(below, key):
             units = {head: normalize_text(cell).strip("[]()【】") for head, cell in zip(headers, below) if cell}
@@ -243,7 +243,11 @@ def _key_position(headers: Sequence[str], id_column: str) -> int | None:
     return None
 
 
-def _is_unit_row(below: Sequence[Any], key: int) -> bool:
+def _is_unit_row(below: Sequence[Any], key: int | None) -> bool:
+    if key is None:
+        # Without an identifier, `m` beneath a header may be somebody's sex.
+        texts = [normalize_text(cell).strip("[]()【】") for cell in below if not is_blank(cell)]
+        return bool(texts) and all(is_unit(text, short=False) for text in texts)
     blank_id = is_blank(below[key]) or normalize_text(below[key]).casefold() in _UNIT_WORDS
     return blank_id and looks_like_units([cell for position, cell in enumerate(below) if position != key])
 

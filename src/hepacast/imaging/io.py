@@ -94,7 +94,7 @@ def image_files(path: str | Path) -> list[Path]:
     path = Path(path)
     if path.name.upper() == "DICOMDIR":
         return [path.parent]
-    if path.is_file() and _is_dicom(path):
+    if path.is_file() and _is_dicom(path) and class_of(path) not in _STRUCTURES:
         return sorted(item for item in path.parent.iterdir() if item.is_file())
     return [path]
 

@@ -20,7 +20,7 @@ from hepacast.compute.hashing import hash_path, hash_value
 from hepacast.compute.kept import input_changed, is_kept, seal
 from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
-from hepacast.imaging.io import MaskRules
+from hepacast.imaging.io import MaskRules, dicom_mask
 from hepacast.imaging.placing import place_mask
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.settings import Settings
@@ -211,7 +211,7 @@ def load_case(
 
 
 def _placed(volume: Volume, source: MaskSource, parameters: Parameters, name: str) -> Volume:
-    mask = _load_mask(source, parameters.label_channel)
+    mask = _load_mask(source, volume, parameters.label_channel)
     return place_mask(volume, mask, correct=parameters.correctMask, what=f"the VOI {name}")
 
 
@@ -223,19 +223,22 @@ def _load(source: VolumeSource) -> Volume:
     return source()
 
 
-def _load_mask(source: MaskSource, channel: int = 0) -> Volume:
+def _load_mask(source: MaskSource, image: Volume, channel: int = 0) -> Volume:
     if isinstance(source, tuple):
         path, label = source
+        # Other masks have a grid of their own, and `place_mask` judges it by the settings.
+        contours = image if dicom_mask(path) is not None else None
         if isinstance(label, int):
-            return read_mask(path, {"voi": label})["voi"]
-        named = read_mask(path)
+            return read_mask(path, {"voi": label}, reference=contours)["voi"]
+        named = read_mask(path, reference=contours)
         if label not in named:
             raise ImageError(
                 "The mask file has no structure of this name.", expected=label, found=", ".join(named), where=str(path)
             )
         return named[label]
     if isinstance(source, str | Path):
-        return read_labelmap(source, rules=MaskRules(channel=channel)).volume
+        drawn = dicom_mask(source)
+        return read_labelmap(source, reference=image if drawn else None, rules=MaskRules(channel=channel)).volume
     return _load(source)
 
 

@@ -120,6 +120,12 @@ class VoiValues:
         return asdict(self)
 
 
+def modality_of(volume: Volume) -> Modality | None:
+    """What a DICOM file says that its image is; None for other formats and other modalities."""
+    kinds: dict[str, Modality] = {"CT": "CT", "MR": "MR"}
+    return kinds.get(volume.modality)
+
+
 def judge_image(volume: Volume, modality: Modality | None) -> list[Remark]:
     """What is not plausible about an image, whatever is outlined in it.
 

@@ -15,6 +15,7 @@ from hepacast.compute.progress import Reporter
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
 from hepacast.study.load import key_lines
+from hepacast.study.mask_files import mask_files
 from hepacast.study.preflight import find_problems
 from hepacast.study.schema import Study
 from hepacast.study.stages.judging import Judgement, judge_cohort
@@ -224,7 +225,7 @@ def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPat
         if labelled_patients(context, [patient]):
             labelmap = read_expert(context, patient)
             judged = judge(context, patient, labelmap, "given", strict=options.source == "given").judged
-            if options.second_reader is not None and context.path(options.second_reader, patient=patient).exists():
+            if options.second_reader is not None and mask_files(context, options.second_reader, patient).exists():
                 read_expert(context, patient, second=True)
         if judged is None:
             judged = judge_patient(context.study, patient, volumes_of(context, patient))

@@ -43,6 +43,7 @@ from hepacast.segmentation.plausibility import (
     judge,
     judge_levels,
     measure_voi,
+    modality_of,
     require_possible,
 )
 from hepacast.segmentation.vois import with_unions
@@ -139,7 +140,7 @@ def _judge(
         Something is impossible, and nobody has accepted it.
     """
     width = bin_width(settings)
-    remarks = judge({"image": volume}, with_unions(structures), {"image": None})
+    remarks = judge({"image": volume}, with_unions(structures), {"image": modality_of(volume)})
     levels = [item for name, mask in vois.items() for item in judge_levels(measure_voi(name, mask, volume), width)]
     return require_possible([*remarks, *levels], accept=accept, where=where)
 
@@ -278,6 +279,8 @@ def _read_patients(path: Path) -> tuple[pd.DataFrame, list[str]]:
         )
     if frame.empty:
         raise TableError("The table of patients has no rows.", where=str(path))
+    own = find_header(sheet.headers, ["series"])
+    frame["series"] = read_ids(sheet.column(own[0])) if own else None
     return frame, [f"  {item.severity}: {item.message}" for item in (*findings, *sheet.findings)]
 
 

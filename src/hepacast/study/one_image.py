@@ -10,12 +10,12 @@ from hepacast.compute.files import require_writable_file
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskPath, read_mask, read_volume, require_image_name, write_labelmap
+from hepacast.imaging.io import MaskPath, read_mask_set, read_volume, require_image_name, write_labelmap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.overlay import overlay_png
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import LabelMapResult
-from hepacast.segmentation.plausibility import Modality, judge, judge_image, require_possible
+from hepacast.segmentation.plausibility import Modality, judge, judge_image, modality_of, require_possible
 from hepacast.segmentation.vois import evaluate_vois, with_unions
 
 
@@ -74,12 +74,14 @@ def segment_image(
     for path in (output, overlay):
         if path is not None:
             require_writable_file(path)
-    volume = read_volume(image, series=series)
     modality: Modality | None = "CT" if model == "builtin" else None
+    volume = read_volume(image, series=series, modality=modality)
+    modality = modality or modality_of(volume)
     require_possible(judge_image(volume, modality), accept=accept_doubtful, where=str(image))
-    given = None
+    given, told = None, volume.notes
     if liver is not None:
-        masks = read_mask(liver, reference=volume)
+        found = read_mask_set(liver, reference=volume)
+        masks, told = found.masks, (*told, *found.notes)
         merged = next(iter(masks.values())).array.copy()
         for mask in masks.values():
             merged |= mask.array
@@ -94,7 +96,7 @@ def segment_image(
     for name in result.structures:
         report = describe_voi(result.mask(name), name)
         lines.append(f"  {name}: {report.volume_ml:.0f} ml" + (f" ({report.reason})" if report.reason else ""))
-    lines += [f"  note: {note}" for note in (*volume.notes, *result.notes)]
+    lines += [f"  note: {note}" for note in (*told, *result.notes)]
     # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
     remarks = judge({"image": volume}, result.masks(), {"image": modality})
     lines += [f"  {item.severity}: {item}" for item in remarks]

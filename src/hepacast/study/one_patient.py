@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hepacast.bundle import Bundle, Prediction, image_notes, measure_features, predict
-from hepacast.bundle.labs import read_labs
+from hepacast.bundle.labs import read_labs, values_of_table
 from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
 from hepacast.bundle.page import write_page
+from hepacast.cohort.columns import ColumnSpec
+from hepacast.cohort.sheets import TABLE_SUFFIXES
 from hepacast.compute.files import atomic_folder, require_writable, write_json
 from hepacast.compute.progress import Reporter, SilentReporter
 from hepacast.errors import BundleError, StudyFileError
@@ -60,7 +62,8 @@ def predict_patient(
     labels
         Names of the mask's values; default those of the training masks.
     labs
-        Clinical values as ``name=value``.
+        Clinical values as ``name=value``, or a table with one row (headers as those of the study, or other names of
+        the same quantities).
     model
         Model of the bundle; default the main one.
     segmenter
@@ -87,7 +90,7 @@ def predict_patient(
         return _by_networks(networks, image, series, mask, labels, segmenter, labs, accept_doubtful, out, named, say)
     opened = Bundle.read(bundle)
     name = model or opened.main
-    values = pairs_of(labs)
+    values = _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
     read_labs(values, opened.columns, opened.clinical_names(name))
     if out is not None:
@@ -111,6 +114,24 @@ def predict_patient(
     return result
 
 
+def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]:
+    """Clinical values by name, from tables and as they were typed.
+
+    Raises
+    ------
+    StudyFileError, TableError
+        Another form, a name that is given twice, or a table that is not one patient's.
+    """
+    tables = [item for item in labs if "=" not in item and Path(item).suffix.casefold() in TABLE_SUFFIXES]
+    values = pairs_of([item for item in labs if item not in tables])
+    for path in tables:
+        for name, text in values_of_table(path, columns).items():
+            if name in values:
+                raise StudyFileError(f"The clinical value {name!r} is given twice.", found=f"{values[name]} and {text}")
+            values[name] = text
+    return values
+
+
 def _by_networks(
     bundle: NetworkBundle,
     image: Images,
@@ -127,7 +148,7 @@ def _by_networks(
     """Apply a bundle of networks; writes the risk, the networks' own tumor mask, and where they look."""
     if image is None:
         raise StudyFileError("Networks are applied to an image.", expected="--image and, if there is one, --mask")
-    values = pairs_of(labs)
+    values = _given(labs, bundle.columns)
     if values and not bundle.columns:
         raise StudyFileError(
             "These networks read no clinical values.", found=", ".join(labs), remedy="leave --labs out"

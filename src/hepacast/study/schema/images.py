@@ -42,13 +42,17 @@ class Segmentation(Part):
         "given: every patient has a mask; nnunet: trained on those who have one and applied to the rest; "
         "builtin: pretrained liver and lesion networks; nnunet:DIR: a trained nnU-Net folder; totalsegmentator",
     )
-    masks: str | None = option(
-        None, "expert masks; `{patient}` stands for the identifier", example="masks/{patient}.nii.gz"
+    masks: str | dict[str, str] | None = option(
+        None,
+        "expert masks: a file or folder, or a file a structure by name; `{patient}` stands for the identifier",
+        example="masks/{patient}.nii.gz",
     )
     labels: dict[str, int] = option(
         lambda: {"parenchyma": 1, "tumor": 2}, "names of the label values in the mask files"
     )
-    second_reader: str | None = option(None, "masks of a second reader, for inter-reader agreement and feature ICC")
+    second_reader: str | dict[str, str] | None = option(
+        None, "masks of a second reader, for inter-reader agreement and feature ICC"
+    )
     use: Literal["predicted", "expert-first"] = option(
         "predicted",
         "for a trained nnU-Net: measure everybody on predicted masks (out-of-fold for training patients), or on "
@@ -91,8 +95,9 @@ class Images(Part):
         if rules.structures and self.segmentation.source != "given":
             raise ValueError("a normalization by a structure needs given masks; use zscore or nyul with region: body")
         for name in rules.structures:
-            if name not in self.segmentation.labels:
-                raise ValueError(f"the structure {name!r} of the normalization is not among segmentation.labels")
+            masks = self.segmentation.masks
+            if name not in (masks if isinstance(masks, dict) else self.segmentation.labels):
+                raise ValueError(f"the structure {name!r} of the normalization is not among the named masks or labels")
         return self
 
     @property

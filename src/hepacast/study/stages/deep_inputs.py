@@ -22,9 +22,10 @@ from hepacast.errors import HepacastError, OutcomeError, StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.segmentation.base import structure_mask, structures_of
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.context import Context
+from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.schema import Deep
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.radiomics import analysis_cohort
@@ -177,7 +178,7 @@ class _Job:
     images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
-    target: Path | None
+    target: MaskFiles | None
     target_labels: tuple[tuple[str, int], ...]
     structure: str
     crop: CropSpec
@@ -192,13 +193,13 @@ def _job(context: Context, patient: str) -> _Job:
     files = tuple(item for item in measured_images(context, patient) if item.exists())
     target, target_labels = _target(context, patient, mask, labels)
     crop = rules.crop if rules.crop.channels else rules.crop.model_copy(update={"channels": list(images.sequences)})
-    outline, learned = prints.read(mask), prints.read(target) if target is not None else None
+    outline = prints.read(mask)
     key = hash_value(
         [
             [item.key(prints) for item in files],
             outline.sha256,
             labels,
-            learned.sha256 if learned is not None else "",
+            target.key(prints) if target is not None else "",
             target_labels,
             rules.structure,
             crop.model_dump(mode="json"),
@@ -206,7 +207,8 @@ def _job(context: Context, patient: str) -> _Job:
         ]
     )
     kept = context.cache / "deep" / "patients" / f"{file_name(patient)}-{key[:24]}.npz"
-    inputs = (outline, *([learned] if learned is not None else []), *(f for item in files for f in item.inputs(prints)))
+    sources = [*files, *([target] if target is not None else [])]
+    inputs = (outline, *(file for item in sources for file in item.inputs(prints)))
     return _Job(
         patient,
         files,
@@ -221,14 +223,16 @@ def _job(context: Context, patient: str) -> _Job:
     )
 
 
-def _target(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> tuple[Path | None, dict[str, int]]:
+def _target(
+    context: Context, patient: str, mask: Path, labels: dict[str, int]
+) -> tuple[MaskFiles | None, dict[str, int]]:
     """The mask to learn from: of the pattern given, an expert's where a network made the study's, else the study's."""
     options, rules = images_of(context).segmentation, deep_of(context)
     pattern = rules.masks or (options.masks if options.source != "given" else None)
     if pattern is None:
-        return mask, labels
-    path = context.path(pattern, patient=patient)
-    return (path if path.exists() else None), dict(options.labels)
+        return MaskFiles((("", mask),)), labels
+    files = mask_files(context, pattern, patient)
+    return (files if files.exists() else None), dict(options.labels)
 
 
 def _crop(job: _Job) -> None:
@@ -244,7 +248,7 @@ def _crop(job: _Job) -> None:
         drawn = crop_mask(structures[job.structure], grid)
         target = np.zeros_like(drawn)
         if job.target is not None:
-            drawn_map = GivenSegmenter(job.target, dict(job.target_labels)).segment(first).labelmap
+            drawn_map = GivenSegmenter(job.target.given, dict(job.target_labels)).segment(first).labelmap
             target = crop_mask(structure_mask(drawn_map, job.structure), grid)
     except HepacastError as error:
         if error.where is None:
@@ -263,8 +267,7 @@ def _crop(job: _Job) -> None:
 
 
 def _structures(path: Path, labels: dict[str, int], reference: Volume) -> dict[str, Volume]:
-    labelmap = read_labelmap(path, labels, reference=reference)
-    return {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
+    return structures_of(read_labelmap(path, labels, reference=reference))
 
 
 def _kept(job: _Job, name: str) -> Any:

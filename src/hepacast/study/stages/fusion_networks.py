@@ -36,7 +36,7 @@ from hepacast.deep.readings import feature_table, log_odds
 from hepacast.deep.targets import inner_split
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import available_structures, structure_mask
+from hepacast.segmentation.base import structures_of
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
 from hepacast.study.sequences import measured_images
@@ -209,8 +209,7 @@ def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropSt
             nonlocal done
             volumes = {item.name: item.read() for item in measured_images(context, patient)}
             mask, labels = mask_of(context, patient)
-            labelmap = read_labelmap(mask, labels)
-            masks = {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
+            masks = structures_of(read_labelmap(mask, labels))
             masks[crop.voi] = voi.evaluate(masks)
             made = crop_patient(volumes, masks, crop, modalities=modalities, patient=patient)
             grid = crop_geometry(masks[crop.voi], crop)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hepacast.compute.executor import resolve_workers
 from hepacast.compute.hashing import hash_value
 from hepacast.study.context import Context
+from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.plan import Cost, StageKind
 from hepacast.study.schema import SplitByList
 
@@ -50,13 +52,18 @@ def _image_files(context: Context) -> list[tuple[str, str, Path]]:
 
     images = context.study.images
     assert images is not None
-    patterns = {f"images {name}": item.path for name, item in images.sequences.items()}
+    patterns: dict[str, MaskPattern] = {f"images {name}": item.path for name, item in images.sequences.items()}
     if images.segmentation.masks:
         patterns["expert masks"] = images.segmentation.masks
     if images.segmentation.second_reader:
         patterns["second reader"] = images.segmentation.second_reader
     patients = load_table(context).patients
-    files = [(kind, p, context.path(text, patient=p)) for kind, text in patterns.items() for p in patients]
+    files = [
+        (kind, p, path)
+        for kind, pattern in patterns.items()
+        for p in patients
+        for _, path in mask_files(context, pattern, p).files
+    ]
     return [item for item in files if item[2].exists()]
 
 
@@ -77,6 +84,13 @@ def _image_rules(context: Context) -> Any:
     images = context.study.images.model_dump(mode="json")
     options = images["segmentation"]
     return [images["sequences"], options["source"], options["masks"], options["nnunet"]["test_fraction"]]
+
+
+def _mask_rules(context: Context) -> Any:
+    """What a parameter file of the features says of mask files."""
+    from hepacast.study.stages.radiomics import mask_rules
+
+    return asdict(mask_rules(context))
 
 
 def _feature_rules(context: Context) -> Any:
@@ -202,9 +216,10 @@ def _further_inputs(context: Context) -> dict[str, str]:
 
     prints, images = context.fingerprints, images_of(context)
     found = {f"table {name}": prints.of(context.path(item.table)) for name, item in context.study.further.items()}
-    patterns = [item.path for item in images.sequences.values()]
+    patterns: list[MaskPattern] = [item.path for item in images.sequences.values()]
     patterns += [images.segmentation.masks] if images.segmentation.masks else []
-    files = [context.path(text, patient=p) for p in further_patients(context) for text in patterns]
+    patients = further_patients(context)
+    files = [path for p in patients for text in patterns for _, path in mask_files(context, text, p).files]
     there = [item for path in files if path.exists() for item in image_files(path)]
     found["files of further cohorts"] = hash_value([prints.of(path) for path in there])
     return found
@@ -344,7 +359,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
         "segmentation",
         "a mask of every patient, and how good it is",
         ("cohort", "preprocessing"),
-        lambda c: _dump(c, "seed", "images"),
+        lambda c: _dump(c, "seed", "images") | {"mask rules": _mask_rules(c)},
         _image_inputs,
         _segmentation_work,
         _stages("segmentation"),

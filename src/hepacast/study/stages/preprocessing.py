@@ -26,7 +26,9 @@ from hepacast.imaging.mr.normalize import region_values
 from hepacast.imaging.mr.register import Registration
 from hepacast.imaging.resample import resample_mask
 from hepacast.imaging.volume import Volume
+from hepacast.segmentation.vois import with_unions
 from hepacast.study.context import Context
+from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region
 from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
@@ -45,7 +47,7 @@ class _Job:
     files: tuple[SequenceImage, ...]
     reference: str
     rules: Preprocessing
-    mask: Path | None
+    mask: MaskFiles | None
     labels: tuple[tuple[str, int], ...]
     folder: Path
     inputs: tuple[InputFile, ...]
@@ -136,7 +138,7 @@ def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> _J
     files = raw_images(context, patient)
     options = images.segmentation
     given = options.source == "given" and options.masks is not None
-    mask = context.path(options.masks, patient=patient) if given and options.masks is not None else None
+    mask = mask_files(context, options.masks, patient) if given and options.masks is not None else None
     geometric = rules.model_dump(include={"bias_correction", "bias_voxel_mm", "registration", "spacing"})
     prints = [item.key(context.fingerprints) for item in files if item.exists()]
     inputs = [file for item in files if item.exists() for file in item.inputs(context.fingerprints)]
@@ -179,10 +181,12 @@ def _work(job: _Job) -> tuple[Volume, dict[str, Registration]]:
 def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
     """A structure of the given masks on the reference's grid; None where there is none."""
     labels = dict(job.labels)
-    if job.mask is None or name not in labels or not job.mask.exists():
+    if job.mask is None or not job.mask.exists():
         return None
     drawn_on = next(item for item in job.files if item.name == job.reference)
-    mask = read_mask(job.mask, labels, reference=drawn_on.read())[name]
+    mask = with_unions(read_mask(job.mask.given, labels, reference=drawn_on.read())).get(name)
+    if mask is None:
+        return None
     if mask.geometry.size == reference.geometry.size and mask.geometry.corner_offset_mm(reference.geometry) < 0.01:
         return mask
     return resample_mask(mask, reference=reference, threshold=0.5)

@@ -17,7 +17,7 @@ from hepacast.compute.kept import InputFile, make_missing
 from hepacast.compute.names import file_name
 from hepacast.errors import HepacastError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_labelmap, write_labelmap
+from hepacast.imaging.io import MaskRules, read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
@@ -25,6 +25,7 @@ from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, r
 from hepacast.segmentation.base import structures_of
 from hepacast.segmentation.vois import evaluate_vois
 from hepacast.study.context import Context
+from hepacast.study.mask_files import mask_files
 from hepacast.study.schema import Images, Study
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.feature_table import read_feature_table, table_path
@@ -55,6 +56,14 @@ def load_settings(context: Context) -> Settings:
         features = context.study.features.model_copy(update={"settings": str(beside)})
         return study_settings(context.study.model_copy(update={"features": features}))
     return study_settings(context.study)
+
+
+def mask_rules(context: Context) -> MaskRules:
+    """What the feature settings say of mask files; settings that cannot be read are told by `find_problems`."""
+    try:
+        return load_settings(context).mask_rules
+    except HepacastError:
+        return MaskRules()
 
 
 def study_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
@@ -180,9 +189,7 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     options = images_of(context).segmentation
     assert options.second_reader is not None
     both = [
-        p
-        for p in labelled_patients(context, cohort.patients)
-        if context.path(options.second_reader, patient=p).exists()
+        p for p in labelled_patients(context, cohort.patients) if mask_files(context, options.second_reader, p).exists()
     ]
     if len(both) < MIN_READ_TWICE:
         return

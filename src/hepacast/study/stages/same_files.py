@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from hepacast.compute.hashing import hash_value
 from hepacast.errors import ImageError
 from hepacast.study.context import Context
+from hepacast.study.mask_files import MaskFiles, MaskPattern, mask_files
 
 
 def shared_files(context: Context, patients: Sequence[str]) -> dict[str, ImageError]:
@@ -18,21 +19,22 @@ def shared_files(context: Context, patients: Sequence[str]) -> dict[str, ImageEr
     images = context.study.images
     if images is None:
         return {}
-    groups = {"image": [item.path for item in images.sequences.values()]}
+    groups: dict[str, list[MaskPattern]] = {"image": [item.path for item in images.sequences.values()]}
     if images.segmentation.masks is not None:
         groups["mask"] = [images.segmentation.masks]
     if images.segmentation.second_reader is not None:
         groups["mask of the second reader"] = [images.segmentation.second_reader]
     found: dict[str, ImageError] = {}
     for what, patterns in groups.items():
-        seen: dict[str, tuple[str, Path]] = {}
+        seen: dict[str, tuple[str, MaskFiles]] = {}
         for patient in sorted(patients):
-            for path in dict.fromkeys(context.path(text, patient=patient) for text in patterns):
-                if not path.exists():
+            # Of a file a structure all together: two patients without a tumor may have the same empty mask of it.
+            for files in dict.fromkeys(mask_files(context, pattern, patient) for pattern in patterns):
+                if not files.exists():
                     continue
-                first = seen.setdefault(context.fingerprints.of(path), (patient, path))
-                if first != (patient, path) and patient not in found:
-                    found[patient] = _error(what, first, (patient, path))
+                first = seen.setdefault(hash_value(files.key(context.fingerprints)), (patient, files))
+                if first != (patient, files) and patient not in found:
+                    found[patient] = _error(what, first, (patient, files))
     return found
 
 
@@ -47,7 +49,7 @@ def require_own_files(context: Context, patients: Sequence[str]) -> None:
         raise error
 
 
-def _error(what: str, first: tuple[str, Path], second: tuple[str, Path]) -> ImageError:
+def _error(what: str, first: tuple[str, MaskFiles], second: tuple[str, MaskFiles]) -> ImageError:
     return ImageError(
         f"The {what} of patient {second[0]} is the same file as that of patient {first[0]}."
         if first[0] != second[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.compute.closure import code_hash
-from hepacast.compute.files import write_json
+from hepacast.compute.files import read_json, write_json
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.kept import InputFile, discard, is_kept, make_missing, seal
 from hepacast.compute.names import file_name
@@ -24,6 +24,7 @@ from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.segmentation.plausibility import outliers
 from hepacast.study.context import Context
+from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort
 from hepacast.study.schema import Images
 from hepacast.study.sequences import SequenceImage, measured_image, raw_image
@@ -62,7 +63,7 @@ def mask_file(folder: Path, patient: str) -> Path:
 def labelled_patients(context: Context, patients: list[str]) -> list[str]:
     """Patients who have an expert mask."""
     masks = images_of(context).segmentation.masks
-    return [p for p in patients if masks is not None and context.path(masks, patient=p).exists()]
+    return [p for p in patients if masks is not None and mask_files(context, masks, p).exists()]
 
 
 def test_patients(context: Context, cohort: Cohort, labelled: list[str]) -> list[str]:
@@ -149,17 +150,18 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
         It cannot be read, or has none of the named labels.
     """
     from hepacast.segmentation.given import GivenSegmenter
+    from hepacast.study.stages.radiomics import mask_rules
 
     options = images_of(context).segmentation
     text = options.second_reader if second else options.masks
     assert text is not None
-    path = context.path(text, patient=patient)
+    files, rules = mask_files(context, text, patient), mask_rules(context)
     image = raw_image(context, patient).read()
     try:
-        found = GivenSegmenter(path, options.labels, overlay_path=overlay).segment(image)
+        found = GivenSegmenter(files.given, options.labels, rules=rules, overlay_path=overlay).segment(image)
         return _on_the_grid(context, patient, replace(found.labelmap, notes=found.notes))
     except HepacastError as error:
-        error.where = f"patient {patient}: {error.where or path}"
+        error.where = f"patient {patient}: {error.where or files}"
         error.args = (str(error),)
         raise
 
@@ -180,6 +182,14 @@ def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
     names = folder / MASKS / "labels.json"
     if not names.exists():
         write_json(names, dict(labelmap.labels))
+    elif read_json(names) != dict(labelmap.labels):
+        raise ImageError(
+            "The patients' masks do not hold the same structures.",
+            expected=", ".join(read_json(names)),
+            found=", ".join(labelmap.labels),
+            where=f"patient {patient}",
+            remedy="draw the missing structure (its file may be empty), or exclude the patient with a reason",
+        )
 
 
 def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, strict: bool) -> MaskOutcome:
@@ -277,6 +287,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     """Train nnU-Net on the labelled part, take out-of-fold masks for it, segment the rest with all folds."""
     from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
+    from hepacast.study.stages.radiomics import mask_rules
 
     options = images_of(context).segmentation
     labelled = labelled_patients(context, cohort.patients)
@@ -290,8 +301,11 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
             remedy="outline more patients, or use another source of masks",
         )
     assert options.masks is not None
+    rules = mask_rules(context)
     cases = {
-        p: TrainingCase(p, measured_image(context, p), context.path(options.masks, patient=p), options.labels)
+        p: TrainingCase(
+            p, measured_image(context, p), mask_files(context, options.masks, p).given, options.labels, rules
+        )
         for p in labelled
     }
     images = images_of(context)
@@ -516,9 +530,7 @@ def _second_reader(context: Context, cohort: Cohort) -> list[dict[str, Any]]:
     if options.second_reader is None:
         return []
     both = [
-        p
-        for p in labelled_patients(context, cohort.patients)
-        if context.path(options.second_reader, patient=p).exists()
+        p for p in labelled_patients(context, cohort.patients) if mask_files(context, options.second_reader, p).exists()
     ]
     cases = []
     for patient in both:

@@ -26,6 +26,7 @@ from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.context import Context
+from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.schema import Exclusion, SplitAtRandom, SplitByColumn, SplitByList
 from hepacast.study.stages.feature_table import read_feature_table
 
@@ -142,13 +143,15 @@ def _without_files(context: Context, findings: list[Finding]) -> list[tuple[str,
 
 
 def _lacking_file(
-    context: Context, what: str, pattern: str | None, findings: list[Finding]
+    context: Context, what: str, pattern: MaskPattern | None, findings: list[Finding]
 ) -> Callable[[ClinicalTable], list[str]]:
     def find(table: ClinicalTable) -> list[str]:
         if pattern is None:
             raise StudyFileError("The masks are given, but where?", expected="images.segmentation.masks")
-        lacking = [p for p in table.patients if not context.path(pattern, patient=p).exists()]
-        _tell_lacking(lacking, table, what, pattern, _names_of_files(context, pattern) if lacking else [], findings)
+        lacking = [p for p in table.patients if not mask_files(context, pattern, p).exists()]
+        named = [pattern] if isinstance(pattern, str) else list(pattern.values())
+        there = [name for text in named for name in _names_of_files(context, text)] if lacking else []
+        _tell_lacking(lacking, table, what, ", ".join(named), there, findings)
         return lacking
 
     return find

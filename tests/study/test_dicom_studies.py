@@ -1,0 +1,213 @@
+"""DICOM through every door: a study, `extract` and `predict` read the series, masks and notes that `check` reads."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hepacast.compute.files import read_json
+from hepacast.errors import HepacastError
+from hepacast.imaging import read_volume
+from hepacast.imaging.dicom_seg_write import write_dicom_seg
+from hepacast.imaging.io import write_volume
+from hepacast.study.check import check_study
+from hepacast.study.features_of import extract_image
+from hepacast.study.run import run_study
+
+IMAGING = Path(__file__).parents[1] / "imaging"
+
+
+def _load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"{name}_of_studies", IMAGING / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+dicom_files, rtstruct_files = _load("dicom_files"), _load("rtstruct_files")
+SHAPE, SPACING, ORIGIN = (9, 26, 28), (3.0, 3.0, 5.0), (-40.0, -38.0, 20.0)
+PATIENTS = [f"D{n:02d}" for n in range(1, 13)]
+FEATURES = "imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean], shape: [VoxelVolume]}\n"
+
+
+def labels(n: int) -> np.ndarray:
+    """1 = parenchyma, 2 = tumor, boxes of whole voxels."""
+    found = np.zeros(SHAPE, np.uint8)
+    found[1:8, 5:21, 4 : 20 + n % 3] = 1
+    found[3:6, 9:14, 8 : 12 + n % 4] = 2
+    return found
+
+
+def voxels(n: int, tumor: int) -> np.ndarray:
+    found = labels(n)
+    noise = np.random.default_rng(n).normal(0, 10, SHAPE)
+    return (-90 + 155 * (found > 0) + (tumor - 65) * (found == 2) + noise).round().astype(int)
+
+
+def write_phase(folder: Path, values: np.ndarray, uid: str, **attributes: Any) -> None:
+    for k, plane in enumerate(values):
+        place = (ORIGIN[0], ORIGIN[1], ORIGIN[2] + k * SPACING[2])
+        more = {"PixelSpacing": [3.0, 3.0], "SliceThickness": 5.0, **attributes}
+        dicom_files.write_slice(
+            folder / f"{uid}-{k}.dcm", place, instance=k + 1, series=uid, pixels=plane + 1024, **more
+        )
+
+
+def write_study(folder: Path, masks: str = "masks/{patient}.nii.gz", **sequence: Any) -> Path:
+    """Images of two phases in one folder a patient: an early one (tumor of 90 HU), a late one (tumor of 40 HU)."""
+    for n, patient in enumerate(PATIENTS):
+        place = folder / "images" / patient
+        write_phase(place, voxels(n, 90), f"1.2.{n}.1", SeriesDescription="early arterial", SeriesNumber=2)
+        write_phase(place, voxels(n, 40), f"1.2.{n}.2", SeriesDescription="late portal", SeriesNumber=5)
+        image = read_volume(place, series="late")
+        write_volume(image.with_array(labels(n)), folder / "masks" / f"{patient}.nii.gz")
+    table = {"id": PATIENTS, "alb": np.arange(30, 42), "ptlf": ["yes", "no"] * 6, "center": ["a"] * 8 + ["b"] * 4}
+    pd.DataFrame(table).to_csv(folder / "clinical.csv", index=False)
+    (folder / "features.yaml").write_text(FEATURES)
+    write_study_file(folder, masks, **sequence)
+    return folder
+
+
+def write_study_file(folder: Path, masks: str = "masks/{patient}.nii.gz", **sequence: Any) -> None:
+    study = {
+        "name": "Phases",
+        "cohort": {
+            "table": "clinical.csv",
+            "id": "id",
+            "columns": {"alb": {"unit": "g/L", "quantity": "albumin"}},
+            "split": {"by": "column", "column": "center", "training": ["a"], "validation": ["b"]},
+        },
+        "outcome": {"column": "ptlf", "positive": ["yes"], "negative": ["no"], "name": "PTLF"},
+        "images": {
+            "sequences": {"portal": {"path": "images/{patient}", **sequence}},
+            "segmentation": {"source": "given", "masks": masks, "accept_doubtful": PATIENTS},
+        },
+        "features": {"settings": "features.yaml"},
+        "modelling": {"candidates": ["alb"], "models": ["clinical"], "validation": {"folds": 2, "repeats": 1}},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+
+
+@pytest.fixture(scope="module")
+def phases(tmp_path_factory) -> Path:
+    return write_study(tmp_path_factory.mktemp("phases"))
+
+
+def measured(folder: Path, feature: str = "firstorder_Mean", voi: str = "tumor") -> dict[str, float]:
+    table = pd.read_parquet(folder / "results" / "radiomics" / "features.parquet")
+    rows = table[(table["voi"] == voi) & table["feature"].str.endswith(feature)]
+    return dict(zip(rows["patient"], rows["value"], strict=True))
+
+
+def means(tumor: int) -> dict[str, float]:
+    return {patient: float(voxels(n, tumor)[labels(n) == 2].mean()) for n, patient in enumerate(PATIENTS)}
+
+
+def image_errors(folder: Path) -> list[str]:
+    return [
+        item.message for part, item in check_study(folder).findings if part == "images" and item.severity == "error"
+    ]
+
+
+@pytest.mark.parametrize(("series", "tumor"), [("late", 40), ("early arterial", 90), ("5", 40), (None, 0)])
+def test_the_series_of_the_study_file_is_read_by_every_stage(phases: Path, series: str | None, tumor: int) -> None:
+    """One folder of results: features of another series are never kept under the choice of this one."""
+    write_study_file(phases, **({"series": series} if series else {}))
+    if series is None:
+        (message,) = {text.partition("\n")[0] for text in image_errors(phases)}
+        assert "2 series or phases" in message
+        with pytest.raises(HepacastError, match=r"images\.sequences\.NAME\.series"):
+            run_study(phases, until="radiomics", workers=1)
+        return
+    assert image_errors(phases) == []
+    run_study(phases, until="radiomics", workers=1)
+    assert measured(phases) == pytest.approx(means(tumor))
+
+
+@pytest.mark.parametrize("kind", ["seg", "seg-folder", "rtstruct"])
+def test_dicom_masks_measure_what_label_maps_measure(phases: Path, kind: str) -> None:
+    for n, patient in enumerate(PATIENTS):
+        image, found = read_volume(phases / "images" / patient, series="late"), labels(n)
+        target = phases / kind / (f"{patient}/1-1.dcm" if kind == "seg-folder" else f"{patient}.dcm")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "rtstruct":
+            rtstruct_files.write_rtstruct(target, {"Tumor": outlines(found == 2), "Parenchyma": outlines(found == 1)})
+        else:
+            masks = {"parenchyma": image.with_array(found == 1), "tumor": image.with_array(found == 2)}
+            write_dicom_seg(masks, phases / "images" / patient, target, series="late")
+    write_study_file(phases, f"{kind}/{{patient}}" + ("" if kind == "seg-folder" else ".dcm"), series="late")
+    assert image_errors(phases) == []
+    run_study(phases, until="radiomics", workers=1)
+    for voi, value in (("tumor", 2), ("parenchyma", 1)):
+        expected = {p: float((labels(n) == value).sum() * 45.0) for n, p in enumerate(PATIENTS)}
+        assert measured(phases, "shape_VoxelVolume", voi) == pytest.approx(expected)
+    assert measured(phases) == pytest.approx(means(40))
+
+
+def outlines(mask: np.ndarray) -> list[Any]:
+    """Contours between the voxels of a mask, a rectangle a row."""
+    found = []
+    for k, j in zip(*np.nonzero(mask.any(axis=2)), strict=True):
+        inside = np.flatnonzero(np.diff(np.concatenate([[0], mask[k, j].astype(int), [0]])))
+        for start, end in inside.reshape(-1, 2):
+            x = (ORIGIN[0] + 3 * start - 1.5, ORIGIN[0] + 3 * end - 1.5)
+            y = (ORIGIN[1] + 3 * j - 1.5, ORIGIN[1] + 3 * j + 1.5)
+            found.append(rtstruct_files.rectangle(x, y, ORIGIN[2] + 5 * k))
+    return found
+
+
+def test_what_the_reader_notes_reaches_check_run_and_extract(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, series="late")
+    place = folder / "images" / PATIENTS[3]
+    for file in place.glob("1.2.3.2-*.dcm"):
+        file.unlink()
+    late = {"SeriesDescription": "late portal", "ImagesInAcquisition": 30}
+    write_phase(place, voxels(3, 40), "1.2.3.2", slope=1.0, intercept=-1024.0, **late)
+    (folder / "images" / PATIENTS[5] / "reader.txt").write_text("seen")
+    told = [str(item) for part, item in check_study(folder).findings if part == "images"]
+    assert any(f"patient {PATIENTS[3]}" in text and "announced 30" in text for text in told)
+    assert any(f"patient {PATIENTS[5]}" in text and "not DICOM files" in text for text in told)
+    result = run_study(folder, until="segmentation", workers=1)
+    again = run_study(folder, until="segmentation", workers=1)
+    assert again.warnings == result.warnings and "segmentation" in again.cached
+    assert any(text.startswith(f"{PATIENTS[3]}: ") and "announced 30" in text for text in result.warnings)
+    assert "announced 30" in result.text()
+    notes = read_json(folder / "results" / "segmentation" / "segmentation.json")["notes"]
+    assert [item["patient"] for item in notes] == [PATIENTS[3], PATIENTS[5]]
+    mask = folder / "masks" / f"{PATIENTS[3]}.nii.gz"
+    options = {"labels": {"parenchyma": "1", "tumor": "2"}, "settings": str(folder / "features.yaml"), "workers": 1}
+    text = extract_image(place, mask, None, series="late", accept_doubtful=True, **options)
+    assert "note: 9 slices are here, the scanner announced 30" in text
+    assert f"tumor original_firstorder_Mean = {means(40)[PATIENTS[3]]:.6g}" in text
+    with pytest.raises(HepacastError, match="--series"):
+        extract_image(place, mask, None, **options)
+    rows = [{"patient": p, "image": f"images/{p}", "mask": f"masks/{p}.nii.gz", "series": s} for p, s in
+            ((PATIENTS[3], "early"), (PATIENTS[5], ""))]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False)
+    target = folder / "features.csv"
+    text = extract_image(folder / "rows.csv", None, target, series="late", accept_doubtful=True, **options)
+    assert f"note: {PATIENTS[5]}: 1 file set aside" in text
+    found = pd.read_csv(target).set_index(["patient", "voi"])["original_firstorder_Mean"]
+    assert found[PATIENTS[3], "tumor"] == pytest.approx(means(90)[PATIENTS[3]])
+    assert found[PATIENTS[5], "tumor"] == pytest.approx(means(40)[PATIENTS[5]])
+
+
+def test_mr_files_in_a_study_of_ct_are_refused(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, series="late")
+    place = folder / "images" / PATIENTS[0]
+    for file in place.glob("1.2.0.2-*.dcm"):
+        file.unlink()
+    write_phase(place, voxels(0, 40), "1.2.0.2", SeriesDescription="late portal", Modality="MR")
+    (message,) = image_errors(folder)
+    assert "another modality: MR" in message
+    with pytest.raises(HepacastError, match="another modality: MR"):
+        run_study(folder, until="segmentation", workers=1)
