@@ -102,6 +102,15 @@ def test_every_missing_header_and_every_wrong_value_in_one_answer(judged):
     assert f"[study file: cohort.columns.size.column, line {line}]" in text
 
 
+def test_a_missing_identifier_does_not_hide_the_rest(judged):
+    table = patients().rename(columns={"Pat": "Fall-Nr", "Age": "a"})
+    table.loc[4, "Albumin"] = 600
+    result = judged(table)
+    codes = {item.code for _, item in result.findings}
+    assert {"missing-column", "impossible-value", "other-identifier"} <= codes
+    assert "The ID column 'Pat' was not found" in result.text() and "'Fall-Nr'" in result.text()
+
+
 def test_run_refuses_with_the_same_list_and_writes_nothing(judged):
     table = patients().rename(columns={"Age": "a", "Diameter": "b"})
     table.loc[3, "Sex"] = "neither"

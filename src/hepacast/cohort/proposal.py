@@ -68,7 +68,7 @@ class TableProposal:
     columns
         Every other header.
     left_aside
-        Sheets that have no such identifier.
+        Sheets that are hidden or have no such identifier.
     raw
         The cells.
     """
@@ -93,14 +93,12 @@ def propose_columns(path: str | Path) -> TableProposal:
     TableError
         The file cannot be read, or no column tells its patients apart.
     """
-    sheets = [sheet for sheet in read_unknown(path) if sheet.headers and sheet.cells]
-    if not sheets:
-        raise TableError("The table has no rows.", expected="a row of headers and one row a patient", found=str(path))
-    header, sure = _identifier(sheets)
-    raw, _ = join_sheets(sheets, id_column=header, sheet=[sheet.name for sheet in sheets if header in sheet.headers])
+    header, sure = _identifier(_with_rows(path))
+    sheets = read_sheets(path, id_column=header)
+    raw, _ = join_sheets(sheets, id_column=header, sheet=None)
     specs = {spec.source[0]: spec for spec in infer_columns(raw)}
     columns = tuple(_propose(head, specs.get(head), raw) for head in raw.headers)
-    aside = tuple(sheet.name for sheet in sheets if header not in sheet.headers)
+    aside = tuple(sheet.name for sheet in sheets if sheet.name not in {read.name for read in raw.sheets})
     return TableProposal(header, sure, len(raw.patients), columns, aside, raw)
 
 
@@ -115,6 +113,24 @@ def read_unknown(path: str | Path) -> list[Sheet]:
             return found
         first = first if any(sheet.headers for sheet in first) else found
     return first
+
+
+def find_identifier(path: str | Path) -> str:
+    """The header that probably is the patients' identifier.
+
+    Raises
+    ------
+    TableError
+        The file cannot be read, or no column tells its patients apart.
+    """
+    return _identifier(_with_rows(path))[0]
+
+
+def _with_rows(path: str | Path) -> list[Sheet]:
+    sheets = [sheet for sheet in read_unknown(path) if sheet.headers and sheet.cells and not sheet.hidden]
+    if not sheets:
+        raise TableError("The table has no rows.", expected="a row of headers and one row a patient", found=str(path))
+    return sheets
 
 
 def _identifier(sheets: Sequence[Sheet]) -> tuple[str, bool]:

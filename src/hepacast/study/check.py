@@ -103,6 +103,7 @@ _KEYS = {
     "duplicate-id": "cohort.id",
     "missing-id": "cohort.id",
     "similar-id": "cohort.id",
+    "other-identifier": "cohort.id",
     "id-digits-lost": "cohort.id",
     "id-spelled-otherwise": "cohort.id",
     "hidden-sheets": "cohort.sheet",

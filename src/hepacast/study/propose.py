@@ -192,7 +192,9 @@ def _tell_identifier(found: TableProposal, proposed: Proposed) -> None:
         text = f"{found.id_header!r} is taken as the identifier: is it a study number (no name, no hospital number)?"
         proposed.note("cohort.id", text)
         proposed.unsure.append(text)
-    proposed.unmapped += [f"sheet {name}: it has no column {found.id_header!r}" for name in found.left_aside]
+    proposed.unmapped += [
+        f"sheet {name}: it is hidden, or has no column {found.id_header!r}" for name in found.left_aside
+    ]
 
 
 def _tell_columns(found: TableProposal, proposed: Proposed) -> None:

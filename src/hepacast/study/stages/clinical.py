@@ -99,7 +99,9 @@ def column_spec(name: str, column: Column, candidate: bool, outcome: bool) -> Co
     )
 
 
-def load_table(context: Context, *, absent: Literal["raise", "report"] = "raise") -> ClinicalTable:
+def load_table(
+    context: Context, *, absent: Literal["raise", "report"] = "raise", id_column: str | None = None
+) -> ClinicalTable:
     """Read the clinical table as the study file describes it, patients in the order of their identifiers.
 
     The order of the table's rows is chance; sums of the same numbers in another order differ in their last digits.
@@ -108,6 +110,8 @@ def load_table(context: Context, *, absent: Literal["raise", "report"] = "raise"
     ----------
     absent
         Whether columns without a header raise, or are reported beside everything else that is found.
+    id_column
+        Header of the identifier, where not that of the study file.
 
     Raises
     ------
@@ -120,7 +124,7 @@ def load_table(context: Context, *, absent: Literal["raise", "report"] = "raise"
     def read(path: str) -> ClinicalTable:
         return read_table(
             context.path(path),
-            id_column=cohort.id,
+            id_column=id_column or cohort.id,
             columns=specs,
             sheet=cohort.sheet,
             decimal=cohort.decimal,

@@ -26,6 +26,7 @@ from hepacast.cohort.checks import (
 )
 from hepacast.cohort.findings import accept, condense, sort_findings
 from hepacast.cohort.outcome import check_horizons, unknown_findings
+from hepacast.cohort.proposal import find_identifier
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
 from hepacast.study.context import Context
@@ -121,6 +122,8 @@ def judge_cohort(context: Context) -> Judgement:
     seen.errors += [("settings", problem) for problem in describe_columns(context)[1].values()]
     table = seen.attempt("table", lambda: load_table(context, absent="report"))
     if table is None:
+        table = _by_another_identifier(context, seen)
+    if table is None:
         return seen
     seen.table = table
     reasons = exclusions(context, table, seen.findings, lambda step: seen.attempt("exclusions", step))
@@ -138,6 +141,20 @@ def judge_cohort(context: Context) -> Judgement:
         remarks = dict.fromkeys(condense(seen.findings))
         seen.cohort = replace(seen.cohort, findings=sort_findings(remarks))
     return seen
+
+
+def _by_another_identifier(context: Context, seen: Judgement) -> ClinicalTable | None:
+    """Where the identifier is not found, the table by the column that looks like it: to see what else is wrong."""
+    try:
+        header = find_identifier(context.path(context.study.cohort.table))
+        table = load_table(context, absent="report", id_column=header)
+    except HepacastError:  # the error that is kept already says what is wrong
+        return None
+    message = (
+        f"to see what else is wrong, the column {header!r} was taken as the identifier; if it is, write it as cohort.id"
+    )
+    seen.findings.append(Finding("warning", "other-identifier", message))
+    return table
 
 
 def _sets(context: Context, table: ClinicalTable, seen: Judgement, reasons: dict[str, list[str]]) -> Split:
