@@ -64,7 +64,7 @@ def test_init_writes_a_study_that_only_lacks_its_data(hepacast, tmp_path):
     assert answer.code == 0
     study = tmp_path / "new" / "study.yaml"
     assert load_study(study).recipe == "ptlf"
-    assert (tmp_path / "new" / "clinical-template.csv").is_file()
+    assert (tmp_path / "new" / "clinical-template.xlsx").is_file()
     again = hepacast("init", tmp_path / "new")
     assert again.code == 2
     assert "--force" in again.err
@@ -73,7 +73,7 @@ def test_init_writes_a_study_that_only_lacks_its_data(hepacast, tmp_path):
     assert "mine" not in yaml.safe_load(study.read_text())["name"]
     checked = hepacast("check", tmp_path / "new")
     assert checked.code == 2
-    assert "clinical.csv" in checked.out
+    assert "clinical.xlsx" in checked.out
 
 
 def test_explain_a_feature(hepacast):

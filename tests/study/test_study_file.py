@@ -2,6 +2,7 @@
 
 import json
 
+import openpyxl
 import pytest
 import yaml
 from hypothesis import given
@@ -16,9 +17,11 @@ from hepacast.study.template import RECIPES, init_study, recipe_values, referenc
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_new_study_says_what_its_recipe_says(tmp_path, recipe):
     study_file, table = init_study(tmp_path / "new", recipe)
-    assert load_study(study_file) == Study.model_validate(recipe_values(recipe))
+    values = recipe_values(recipe)
+    values["cohort"]["table"] = "clinical.xlsx"
+    assert load_study(study_file) == Study.model_validate(values)
     assert load_study(tmp_path / "new").recipe == recipe
-    header = table.read_text(encoding="utf-8").strip().split(",")
+    header = [cell.value for cell in openpyxl.load_workbook(table)["patients"][1]]
     assert header[0] == "patient"
     assert len(header) == len(set(header)) > 5
     with pytest.raises(StorageError, match="already"):

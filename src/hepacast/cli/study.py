@@ -42,7 +42,7 @@ def init(
 
     for path in init_study(folder, recipe or "ptlf", force=force):
         typer.echo(f"wrote {path}")
-    typer.echo("Next: fill the table, adapt the study file, then `hepacast check` and `hepacast run`.")
+    typer.echo("Next: fill the table and save it as clinical.xlsx, adapt the study file, then `hepacast check`.")
 
 
 def check(study_file: StudyFile, data: Data = None) -> None:

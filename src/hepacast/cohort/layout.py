@@ -17,6 +17,8 @@ from hepacast.cohort.numbers import normalize_text
 from hepacast.errors import TableError
 
 _HEADER_ROWS = 25
+#: Stands in a cell of the template's example row, which no command reads as a patient.
+EXAMPLE_ROW = "EXAMPLE, not a patient"
 _UNIT_WORDS = ("unit", "units", "einheit", "einheiten", "单位")
 #: First cells of rows that sum up the patients above them.
 _TOTAL_WORDS = frozenset(
@@ -185,6 +187,8 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
     findings += _nameless(body, titles)
     kept = [(number, _pick(row, columns)) for number, row in body]
     kept = [(number, row) for number, row in kept if any(not is_blank(cell) for cell in row)]
+    kept, example = _without_example(kept)
+    findings += example
     if patients:
         kept, more = _without_totals(kept, key or 0, named=key is not None)
         findings += more
@@ -326,6 +330,17 @@ def _nameless(body: Sequence[tuple[int, list[Any]]], titles: Sequence[str]) -> l
     listed = ", ".join(str(index + 1) for index in empty[:10])
     message = f"column{'s' if len(empty) > 1 else ''} {listed} of the sheet have values but no header: not read"
     return [Finding("warning", "no-header", message)]
+
+
+def _without_example(
+    rows: list[tuple[int, tuple[Any, ...]]],
+) -> tuple[list[tuple[int, tuple[Any, ...]]], list[Finding]]:
+    """The rows without the example of the table's template."""
+    numbers = [number for number, row in rows if EXAMPLE_ROW in row]
+    if not numbers:
+        return rows, []
+    message = f"{name_rows(numbers)}: the example of the template, no patient, left out"
+    return [item for item in rows if item[0] not in numbers], [Finding("note", "example-row", message)]
 
 
 def _without_totals(

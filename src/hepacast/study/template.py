@@ -5,8 +5,6 @@ The comments come from the schema, so that the file cannot say anything that the
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ from hepacast.compute.files import atomic_folder, write_text
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import _branches, _is_model
 from hepacast.study.schema import Study
+from hepacast.study.table_template import write_table_template
 
 RECIPES: dict[str, str] = {
     "ptlf": "liver failure after TACE: nnU-Net masks, radiomics of parenchyma and tumor, nomogram",
@@ -53,7 +52,7 @@ def recipe_values(recipe: str) -> dict[str, Any]:
 
 
 def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False) -> list[Path]:
-    """Write ``study.yaml`` and ``clinical.csv`` (a template) into a folder.
+    """Write ``study.yaml`` and ``clinical-template.xlsx`` (see `write_table_template`) into a folder.
 
     Raises
     ------
@@ -62,7 +61,8 @@ def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False)
     """
     folder = Path(folder)
     values = recipe_values(recipe)
-    study, table = folder / "study.yaml", folder / "clinical-template.csv"
+    values["cohort"]["table"] = "clinical.xlsx"
+    study, table = folder / "study.yaml", folder / "clinical-template.xlsx"
     if study.exists() and not force:
         raise StorageError(
             "There is a study in this folder already.",
@@ -71,7 +71,7 @@ def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False)
         )
     with atomic_folder(folder) as scratch:
         write_text(scratch / study.name, render_study(values))
-        write_text(scratch / table.name, _table_template(values))
+        write_table_template(scratch / table.name, values)
     return [study, table]
 
 
@@ -154,22 +154,6 @@ def _dump(value: dict[str, Any], pad: str, place: tuple[str, ...] = (), notes: N
 def _flow(value: Any) -> str:
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=True)
     return text.removesuffix("...\n").rstrip()
-
-
-def _table_template(values: dict[str, Any]) -> str:
-    cohort = values["cohort"]
-    headers = [cohort["id"]]
-    if cohort.get("center"):
-        headers.append(cohort["center"])
-    if cohort.get("split", {}).get("by") == "column":
-        headers.append(cohort["split"]["column"])
-    for name, column in cohort.get("columns", {}).items():
-        header = column.get("column", name)
-        headers.append(header if isinstance(header, str) else header[0])
-    headers += [rule["column"] for rule in cohort.get("exclude", [])]
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(dict.fromkeys(headers))
-    return stream.getvalue()
 
 
 def schema_json() -> dict[str, Any]:
