@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hepacast.errors import GeometryError, ImageError, ModelError
+from hepacast.errors import GeometryError, ImageError, ModelError, StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap, read_volume
 from hepacast.segmentation.builtin import BuiltinSegmenter, weight_files
@@ -94,6 +96,53 @@ def test_working_in_slabs_changes_nothing(name, monkeypatch):
     assert result.shape == architecture.output_size
     with torch.no_grad():
         np.testing.assert_allclose(result, plain_forward(architecture, weights, image), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["liver", "lesion"])
+@pytest.mark.parametrize(("precision", "apart"), [("f32", 1e-3), ("bf16", 0.15)])
+def test_openvino_computes_the_same_network(name, precision, apart):
+    pytest.importorskip("openvino")
+    from hepacast.segmentation.builtin.openvino import OpenvinoUNet
+
+    weights = random_weights(SMALL[name])
+    image = np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[name].input_size).astype(np.float32)
+    expected = networks.PretrainedUNet(SMALL[name], weights)(image)
+    try:
+        found = OpenvinoUNet(SMALL[name], weights, precision, threads=1)(image)
+    except ModelError as error:
+        assert "bfloat16" in str(error)
+        pytest.skip("this processor has no bfloat16")
+    assert np.abs(found - expected).max() < apart
+
+
+def test_openvino_calls_nobody(tmp_path):
+    """Without CI in the environment: no name is looked up, nothing is written to the home folder."""
+    pytest.importorskip("openvino")
+    code = """
+import socket, sys
+def refuse(*_):
+    raise SystemExit("a name was looked up")
+socket.getaddrinfo = socket.create_connection = refuse
+socket.socket.connect = refuse
+from hepacast.segmentation.builtin.openvino import require_openvino
+require_openvino().Core()
+import openvino_telemetry
+openvino_telemetry.Telemetry(app_name="x").send_event("a", "b", "c")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_is_a_part_of_the_identity_and_a_wrong_one_is_refused():
+    from hepacast.segmentation import make_segmenter
+
+    told = {name: make_segmenter(name).describe() for name in ("builtin", "builtin:openvino", "builtin:openvino-bf16")}
+    assert len({item["identity"] for item in told.values()}) == 3
+    assert "bfloat16" in told["builtin:openvino-bf16"]["sentence"]
+    with pytest.raises(StudyFileError, match="no engine"):
+        make_segmenter("builtin:tensorrt")
 
 
 def write_hdf5(path, architecture, weights):

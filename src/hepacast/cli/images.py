@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def segment(
     image: ImagePath,
     output: Annotated[Path, typer.Option("--output", "-o", help="Mask to write (.nii.gz, .nrrd, .mha).")],
-    model: Annotated[str, typer.Option(help="builtin, nnunet:DIR, or totalsegmentator.")] = "builtin",
+    model: Annotated[str, typer.Option(help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.")] = "builtin",
     liver: Annotated[Path | None, typer.Option(help="Liver mask, if there is one: only lesions are searched.")] = None,
     weights: Annotated[Path | None, typer.Option(help="File with the built-in networks' weights.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture (PNG) of the result.")] = None,

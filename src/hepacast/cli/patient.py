@@ -44,7 +44,9 @@ def predict(
         typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas. Or a table with the patient's row."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
-    segmenter: Annotated[str, typer.Option(help="builtin, nnunet:DIR, or totalsegmentator.")] = "builtin",
+    segmenter: Annotated[
+        str, typer.Option(help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.")
+    ] = "builtin",
     accept_doubtful: AcceptDoubtful = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")

@@ -11,6 +11,7 @@ from hepacast.segmentation.base import Segmenter
 #: Names that `make_segmenter` understands, and what they are.
 SEGMENTERS = {
     "builtin": "pretrained liver and lesion networks, no training",
+    "builtin:openvino": "the same by OpenVINO, in half the time on a CPU (openvino-bf16: a quarter, where the CPU can)",
     "nnunet:DIR": "any trained nnU-Net v2 folder",
     "totalsegmentator": "TotalSegmentator (liver, liver_lesions), if installed",
     "given:FILE": "a mask file",
@@ -23,7 +24,8 @@ def make_segmenter(spec: str, **options: Any) -> Segmenter:
     Parameters
     ----------
     spec
-        ``builtin``, ``nnunet:DIR``, ``totalsegmentator`` or ``given:FILE``.
+        ``builtin`` (``builtin:openvino``, ``builtin:openvino-bf16``), ``nnunet:DIR``, ``totalsegmentator`` or
+        ``given:FILE``.
     **options
         Passed to the segmenter, e.g. ``weights`` for ``builtin``, ``folds`` for ``nnunet``.
 
@@ -48,7 +50,7 @@ def make_segmenter(spec: str, **options: Any) -> Segmenter:
             remedy=f"did you mean {near[0]!r}?" if near else None,
         )
     needs_argument = kind in ("nnunet", "given")
-    if needs_argument != bool(argument):
+    if needs_argument != bool(argument) and kind != "builtin":
         wanted = next(name for name in SEGMENTERS if name.startswith(kind))
         raise StudyFileError("The segmenter is not written as expected.", expected=wanted, found=spec)
     try:
@@ -64,7 +66,7 @@ def make_segmenter(spec: str, **options: Any) -> Segmenter:
 def _builtin(argument: str, options: dict[str, Any]) -> Segmenter:
     from hepacast.segmentation.builtin import BuiltinSegmenter
 
-    return BuiltinSegmenter(**options)
+    return BuiltinSegmenter(**options, **({"engine": argument} if argument else {}))
 
 
 def _nnunet(argument: str, options: dict[str, Any]) -> Segmenter:

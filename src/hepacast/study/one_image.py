@@ -74,7 +74,7 @@ def segment_image(
     for path in (output, overlay):
         if path is not None:
             require_writable_file(path)
-    modality: Modality | None = "CT" if model == "builtin" else None
+    modality: Modality | None = "CT" if model.partition(":")[0] == "builtin" else None
     volume = read_volume(image, series=series, modality=modality)
     modality = modality or modality_of(volume)
     require_possible(judge_image(volume, modality), accept=accept_doubtful, where=str(image))

@@ -82,5 +82,9 @@ def _second_reader(context: Context) -> None:
 
 def _packages(context: Context) -> None:
     images = context.study.images
-    if images is not None and images.segmentation.source.startswith(("nnunet", "builtin")):
+    if images is not None and images.segmentation.source.startswith("builtin:openvino"):
+        from hepacast.segmentation.builtin.openvino import require_openvino
+
+        require_openvino()
+    elif images is not None and images.segmentation.source.startswith(("nnunet", "builtin")):
         require("torch", purpose="Segmentation", extra="seg")

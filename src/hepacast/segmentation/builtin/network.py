@@ -29,8 +29,8 @@ from hepacast.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-_EPSILON = 1e-7
-_SLOPE = 0.01
+EPSILON = 1e-7
+SLOPE = 0.01
 
 #: Planes of the first axis that a convolution works on at a time: bounds the memory of its inner copies.
 _SLAB = 24
@@ -271,7 +271,7 @@ def _convolve(
         for part, (variance, mean) in zip(parts, statistics, strict=True):
             slab = part[:, :, inside]
             if normalize:
-                slab = torch.nn.functional.leaky_relu_((slab - mean) / (variance.sqrt() + _EPSILON), _SLOPE)
+                slab = torch.nn.functional.leaky_relu_((slab - mean) / (variance.sqrt() + EPSILON), SLOPE)
             slabs.append(slab)
         joined = torch.cat(slabs, 1) if len(slabs) > 1 else slabs[0]
         edges = (0, 0, 0, 0, max(0, -low), max(0, high - length))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.optional import require
-from hepacast.errors import ImageError
+from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.axes import turn
@@ -20,6 +21,7 @@ from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, paren
 from hepacast.segmentation.builtin.lesion import find_lesions
 from hepacast.segmentation.builtin.liver import find_liver
 from hepacast.segmentation.builtin.network import LESION, LIVER, Architecture, PretrainedUNet, read_weights
+from hepacast.segmentation.builtin.openvino import PRECISIONS, OpenvinoUNet
 from hepacast.segmentation.builtin.weights import MEMBERS, PACKAGE, VERSION, weight_files
 from hepacast.segmentation.devices import default_device, torch_threads
 
@@ -29,6 +31,14 @@ CITATIONS = (
     "Robben D, Bertels J, Willems S, Vandermeulen D, Maes F, Suetens P. DeepVoxNet: voxel-wise prediction for 3D "
     "images. KU Leuven, report KUL/ESAT/PSI/1801, 2018.",
 )
+
+#: Counts up when the masks of the same weights change (2: cut scans are continued, several boxes).
+METHOD = 2
+
+_ENGINE_WORDS = {"openvino": "OpenVINO in single precision", "openvino-bf16": "OpenVINO in bfloat16"}
+
+#: What computes the networks.
+ENGINES = ("torch", *PRECISIONS)
 
 # Measured on two cores of an AMD EPYC 7003: core-seconds of the liver network, of a tile of the lesion network.
 _LIVER_CORE_SECONDS = 35.0
@@ -50,6 +60,9 @@ class BuiltinSegmenter:
         PyTorch's threads; None leaves PyTorch's own number.
     device
         ``cpu`` or ``cuda``; by default the GPU if there is one.
+    engine
+        ``torch``, ``openvino`` (single precision) or ``openvino-bf16``. A part of the segmenter's identity: masks of
+        two engines differ in single voxels.
 
     Notes
     -----
@@ -67,22 +80,32 @@ class BuiltinSegmenter:
         cache: str | Path | None = None,
         threads: int | None = None,
         device: str | None = None,
+        engine: str = "torch",
     ) -> None:
+        if engine not in ENGINES:
+            raise StudyFileError(
+                f"The built-in networks have no engine {engine!r}.", expected=", ".join(ENGINES), found=engine
+            )
+        self._engine = engine
         self._lesions = lesions
         self._weights, self._cache = weights, cache
         self._threads, self._device = threads, device
         self.structures: tuple[str, ...] = ("parenchyma", "tumor", "liver") if lesions else ("liver",)
-        self._networks: dict[str, PretrainedUNet] = {}
+        self._networks: dict[str, PretrainedUNet | OpenvinoUNet] = {}
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report."""
         what = "Liver and liver lesions were" if self._lesions else "The liver was"
+        engine = "" if self._engine == "torch" else f", computed by {_ENGINE_WORDS[self._engine]}"
         return {
             "source": self.name,
             "version": f"{PACKAGE} {VERSION}",
-            "identity": hash_value([VERSION, [digest for _, digest in MEMBERS.values()], self._lesions]),
+            "identity": hash_value(
+                [VERSION, [digest for _, digest in MEMBERS.values()], self._lesions, METHOD]
+                + ([] if self._engine == "torch" else [self._engine])
+            ),
             "structures": list(self.structures),
-            "sentence": f"{what} segmented by the pretrained networks of {PACKAGE} {VERSION} (KU Leuven).",
+            "sentence": f"{what} segmented by the pretrained networks of {PACKAGE} {VERSION} (KU Leuven){engine}.",
             "citations": list(CITATIONS),
             "network": None,
         }
@@ -95,6 +118,7 @@ class BuiltinSegmenter:
         sides = zip((220.0, 200.0, 180.0), extent, LESION.output_size, LESION.voxel_mm, strict=True)
         tiles = np.prod([np.ceil(min(most, size) / (out * mm)) for most, size, out, mm in sides])
         seconds = _LIVER_CORE_SECONDS + (float(tiles) * _TILE_CORE_SECONDS if self._lesions else 0.0)
+        seconds *= {"torch": 1.0, "openvino": 0.53, "openvino-bf16": 0.25}[self._engine]
         seconds += volume.array.size * 4e-7
         return Estimate(seconds / cores, int(2.4e9 + volume.array.size * 14))
 
@@ -123,10 +147,11 @@ class BuiltinSegmenter:
         MissingPackageError
             PyTorch or h5py is not installed.
         """
-        require("torch", purpose="The built-in segmenter", extra="seg")
+        if self._engine == "torch":
+            require("torch", purpose="The built-in segmenter", extra="seg")
         start = time.perf_counter()
         report = progress or (lambda share, message: None)
-        with torch_threads(self._threads):
+        with torch_threads(self._threads) if self._engine == "torch" else nullcontext():
             mask, notes = self._liver(volume, liver, report)
             if not self._lesions:
                 labelmap = LabelMap(mask.with_array(mask.array.astype(np.uint8)), {"liver": 1})
@@ -174,9 +199,12 @@ class BuiltinSegmenter:
         notes = () if tumor.array.any() else ("no lesion was found in the liver",)
         return parenchyma_tumor_map(liver, tumor), notes
 
-    def _network(self, name: str, architecture: Architecture) -> PretrainedUNet:
+    def _network(self, name: str, architecture: Architecture) -> PretrainedUNet | OpenvinoUNet:
         if name not in self._networks:
             path = weight_files(self._weights, self._cache)[name]
             weights = read_weights(path, architecture)
-            self._networks[name] = PretrainedUNet(architecture, weights, self._device or default_device())
+            if self._engine == "torch":
+                self._networks[name] = PretrainedUNet(architecture, weights, self._device or default_device())
+            else:
+                self._networks[name] = OpenvinoUNet(architecture, weights, PRECISIONS[self._engine], self._threads)
         return self._networks[name]
