@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,10 @@ from hepacast.study.check import check_study
 from hepacast.study.features_of import extract_image
 from hepacast.study.run import run_study
 
-IMAGING = Path(__file__).parents[1] / "imaging"
+sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from dicom_files import write_slice
+from rtstruct_files import rectangle, write_rtstruct
 
-
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"{name}_of_studies", IMAGING / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-dicom_files, rtstruct_files = _load("dicom_files"), _load("rtstruct_files")
 SHAPE, SPACING, ORIGIN = (9, 26, 28), (3.0, 3.0, 5.0), (-40.0, -38.0, 20.0)
 PATIENTS = [f"D{n:02d}" for n in range(1, 13)]
 FEATURES = "imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean], shape: [VoxelVolume]}\n"
@@ -57,9 +47,7 @@ def write_phase(folder: Path, values: np.ndarray, uid: str, **attributes: Any) -
     for k, plane in enumerate(values):
         place = (ORIGIN[0], ORIGIN[1], ORIGIN[2] + k * SPACING[2])
         more = {"PixelSpacing": [3.0, 3.0], "SliceThickness": 5.0, **attributes}
-        dicom_files.write_slice(
-            folder / f"{uid}-{k}.dcm", place, instance=k + 1, series=uid, pixels=plane + 1024, **more
-        )
+        write_slice(folder / f"{uid}-{k}.dcm", place, instance=k + 1, series=uid, pixels=plane + 1024, **more)
 
 
 def write_study(folder: Path, masks: str = "masks/{patient}.nii.gz", **sequence: Any) -> Path:
@@ -140,7 +128,7 @@ def test_dicom_masks_measure_what_label_maps_measure(phases: Path, kind: str) ->
         target = phases / kind / (f"{patient}/1-1.dcm" if kind == "seg-folder" else f"{patient}.dcm")
         target.parent.mkdir(parents=True, exist_ok=True)
         if kind == "rtstruct":
-            rtstruct_files.write_rtstruct(target, {"Tumor": outlines(found == 2), "Parenchyma": outlines(found == 1)})
+            write_rtstruct(target, {"Tumor": outlines(found == 2), "Parenchyma": outlines(found == 1)})
         else:
             masks = {"parenchyma": image.with_array(found == 1), "tumor": image.with_array(found == 2)}
             write_dicom_seg(masks, phases / "images" / patient, target, series="late")
@@ -161,7 +149,7 @@ def outlines(mask: np.ndarray) -> list[Any]:
         for start, end in inside.reshape(-1, 2):
             x = (ORIGIN[0] + 3 * start - 1.5, ORIGIN[0] + 3 * end - 1.5)
             y = (ORIGIN[1] + 3 * j - 1.5, ORIGIN[1] + 3 * j + 1.5)
-            found.append(rtstruct_files.rectangle(x, y, ORIGIN[2] + 5 * k))
+            found.append(rectangle(x, y, ORIGIN[2] + 5 * k))
     return found
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.compute.files import read_json
 from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
-from hepacast.errors import BundleError, StudyFileError
-from hepacast.imaging import Geometry, Volume
+from hepacast.errors import BundleError, ImageError, StudyFileError
+from hepacast.imaging import Geometry, Volume, read_volume
 from hepacast.imaging.io import write_volume
 from hepacast.study.one_patient import predict_patient
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from dicom_files import write_slice
+from rtstruct_files import rectangle, write_rtstruct
 
 pytest.importorskip("torch")
 
@@ -68,3 +74,34 @@ def test_what_the_networks_cannot_use_is_refused(files: Path) -> None:
         predict_patient(bundle, image=image, labs=["alb=38"])
     with pytest.raises(StudyFileError, match="applied to an image"):
         predict_patient(bundle)
+
+
+def test_a_dicom_patient_is_predicted_from_the_series_that_is_named(files: Path, tmp_path: Path) -> None:
+    """DICOM of two phases with contours, beside the same voxels as NIfTI with a label map."""
+    bundle, image, mask = files / "n.hepacast", read_volume(files / "ct.nii.gz"), files / "mask.nii.gz"
+    expected = predict_patient(bundle, image=files / "ct.nii.gz", mask=mask)
+    for uid, number, change in (("1.2.1", 4, 0), ("1.2.2", 7, 60)):
+        for k, plane in enumerate(image.array):
+            more = {"SeriesNumber": number, "PixelSpacing": [3.0, 3.0], "ImagesInAcquisition": 40}
+            place = (0.0, 0.0, 5.0 * k)
+            path = tmp_path / "scan" / f"{number}-{k}.dcm"
+            write_slice(path, place, instance=k + 1, series=uid, pixels=plane + change + 1024, **more)
+    tumor = [rectangle((12 * 3 - 1.5, 20 * 3 - 1.5), (10 * 3 - 1.5, 18 * 3 - 1.5), 5.0 * k) for k in range(6, 11)]
+    liver = [rectangle((6 * 3 - 1.5, 26 * 3 - 1.5), (5 * 3 - 1.5, 24 * 3 - 1.5), 5.0 * k) for k in range(3, 14)]
+    holes = [*liver, *tumor]  # parenchyma: the liver without the tumor
+    contours = write_rtstruct(tmp_path / "rt.dcm", {"Parenchyma": holes, "Tumor": tumor})
+    with pytest.raises(ImageError, match="--series"):
+        predict_patient(bundle, image=tmp_path / "scan", mask=contours)
+    for choice in (4, "1.2.1", ["arterial=4"], {"arterial": "4"}):
+        found = predict_patient(bundle, image=tmp_path / "scan", mask=contours, series=choice)
+        assert found.risk == pytest.approx(expected.risk, abs=1e-12)
+    assert any("announced 40" in text for text in found.warnings)
+    assert predict_patient(bundle, image=tmp_path / "scan", mask=contours, series=7).risk != found.risk
+    with pytest.raises(StudyFileError, match="which image a series is of"):
+        predict_patient(bundle, image=tmp_path / "scan", mask=contours, series={"portal": 4})
+    for path in (tmp_path / "scan").iterdir():
+        header = pydicom.dcmread(path)
+        header.Modality = "MR"
+        header.save_as(path)
+    with pytest.raises(ImageError, match="another modality: MR"):
+        predict_patient(bundle, image=tmp_path / "scan", mask=contours, series=4)
