@@ -435,37 +435,37 @@ def dicom_mask(path: str | Path) -> tuple[str, Path] | None:
 
 def _read_structures(kind: str, path: Path, labels: Mapping[str, int] | None, reference: Volume | None) -> MaskSet:
     """Masks of a DICOM SEG or RTSTRUCT: all by their own names, or those that `labels` names."""
+    from hepacast.imaging.dicom_seg import read_dicom_seg, segment_names
+    from hepacast.imaging.rtstruct import read_rtstruct, roi_names
+
     notes: tuple[str, ...] = ()
+    names = segment_names(path) if kind == "SEG" else roi_names(path)
+    chosen = _chosen_numbers(kind, labels, names) if labels is not None else None
     if kind == "SEG":
-        from hepacast.imaging.dicom_seg import read_dicom_seg, segment_names
-
-        masks, names = read_dicom_seg(path, reference), segment_names(path)
+        masks = read_dicom_seg(path, reference)
+    elif reference is None:
+        raise ImageError(
+            "Contours (RTSTRUCT) become a mask on an image's grid only.",
+            expected="the image on which they were drawn (reference)",
+            where=str(path),
+        )
     else:
-        from hepacast.imaging.rtstruct import read_rtstruct, roi_names
-
-        if reference is None:
-            raise ImageError(
-                "Contours (RTSTRUCT) become a mask on an image's grid only.",
-                expected="the image on which they were drawn (reference)",
-                where=str(path),
-            )
-        (masks, notes), names = read_rtstruct(path, reference), roi_names(path)
-    if labels is None:
+        masks, notes = read_rtstruct(path, reference, None if chosen is None else set(chosen.values()))
+    if labels is None or chosen is None:
         return MaskSet(masks, notes)
-    chosen = _chosen_numbers(kind, labels, names)
     missing = [f"{name}: {labels[name]}" for name, number in chosen.items() if names.get(number) not in masks]
     if missing or len(set(chosen.values())) < len(chosen):
         raise ImageError(
             f"The DICOM {kind} has no {_STRUCTURES[kind]} {', '.join(missing)}."
             if missing
             else f"Two structures would be one {_STRUCTURES[kind]} of the DICOM {kind}.",
-            expected=", ".join(f"{number}: {name}" for number, name in names.items() if name in masks),
+            expected=", ".join(f"{number}: {name}" for number, name in names.items()),
             found=", ".join(f"{name}: {number}" for name, number in labels.items()),
             where=str(path),
             remedy="correct the numbers (labels of the study file, --labels)",
         )
     told = compare_names({name: number for number, name in names.items()}, chosen, str(path))
-    unnamed = [number for number, name in names.items() if number not in chosen.values() and name in masks]
+    unnamed = [number for number in names if number not in chosen.values()] if kind == "SEG" else []
     found = {name: masks[names[number]] for name, number in chosen.items()}
     return MaskSet(found, (*notes, *told, *unnamed_note(unnamed)))
 

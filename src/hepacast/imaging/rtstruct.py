@@ -8,6 +8,7 @@ share no voxel, and a rectangle of whole voxels has exactly their volume.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def roi_names(path: str | Path) -> dict[int, str]:
     return {number: name for name, number in numbered(found).items()}
 
 
-def read_rtstruct(path: str | Path, reference: Volume) -> tuple[dict[str, Volume], tuple[str, ...]]:
+def read_rtstruct(
+    path: str | Path, reference: Volume, numbers: Container[int] | None = None
+) -> tuple[dict[str, Volume], tuple[str, ...]]:
     """Read every ROI that has closed planar contours as a boolean mask on the image's grid.
 
     Parameters
@@ -52,6 +55,8 @@ def read_rtstruct(path: str | Path, reference: Volume) -> tuple[dict[str, Volume
         A DICOM RTSTRUCT file.
     reference
         The image on which the contours were drawn.
+    numbers
+        Only these ROIs: a plan holds dozens, each as large as the image.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def read_rtstruct(path: str | Path, reference: Volume) -> tuple[dict[str, Volume
     with refuse_damage(path, "RTSTRUCT"):
         dataset = _load(path)
         _require_same_frame(dataset, reference, path)
-        found = _contours(dataset, path)
+        found = _contours(dataset, path, numbers)
     masks: dict[str, Volume] = {}
     notes: list[str] = []
     for number, contours in found.items():
@@ -81,7 +86,7 @@ def read_rtstruct(path: str | Path, reference: Volume) -> tuple[dict[str, Volume
         array = fill_contours(placed, reference.geometry.shape)
         notes += _missing_slices(array, name, path)
         masks[name] = Volume(array, reference.geometry)
-    if not masks:
+    if not masks and numbers is None:
         raise ImageError(
             "The RTSTRUCT holds no closed contour.",
             expected="CLOSED_PLANAR contours of at least one ROI",
@@ -101,14 +106,15 @@ def fill_contours(contours: list[Points], shape: tuple[int, int, int]) -> npt.ND
     shape
         Of the array, (k, j, i).
     """
-    crossings: dict[int, npt.NDArray[np.int32]] = {}
+    by_slice: dict[int, list[Points]] = {}
     for points in contours:
-        k = int(np.rint(points[:, 2].mean()))
-        plane = crossings.setdefault(k, np.zeros((shape[1], shape[2] + 1), np.int32))
-        _count_crossings(np.round(points[:, :2], 6), plane)
+        by_slice.setdefault(int(np.rint(points[:, 2].mean())), []).append(points)
     filled = np.zeros(shape, bool)
-    for k, plane in crossings.items():
-        filled[k] = np.cumsum(plane, axis=1)[:, :-1] % 2 == 1
+    for k, polygons in by_slice.items():
+        crossings = np.zeros((shape[1], shape[2] + 1), np.int32)
+        for points in polygons:
+            _count_crossings(np.round(points[:, :2], 6), crossings)
+        filled[k] = np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1
     return filled
 
 
@@ -162,11 +168,13 @@ def _require_same_frame(dataset: Any, reference: Volume, path: Path) -> None:
         )
 
 
-def _contours(dataset: Any, path: Path) -> dict[int, list[Points]]:
+def _contours(dataset: Any, path: Path, wanted: Container[int] | None) -> dict[int, list[Points]]:
     """Contours by ROI number, in millimetres."""
     found: dict[int, list[Points]] = {}
     for item in dataset.ROIContourSequence:
         number = int(item.ReferencedROINumber)
+        if wanted is not None and number not in wanted:
+            continue
         parts = [(str(part.ContourGeometricType), part.ContourData) for part in item.get("ContourSequence") or ()]
         shapes = [(kind, np.array([float(v) for v in data], float)) for kind, data in parts]
         closed = []

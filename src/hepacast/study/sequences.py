@@ -31,7 +31,7 @@ class SequenceImage:
 
     name: str
     path: Path
-    series: str | None
+    series: str | int | None
     modality: str
 
     def read(self) -> Volume:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import StrictInt, model_validator
 
 from hepacast.study.schema.base import Part, option
 from hepacast.study.schema.preprocessing import Preprocessing
@@ -17,7 +17,11 @@ class Image(Part):
         ..., "file or DICOM folder; `{patient}` stands for the identifier", example="images/{patient}.nii.gz"
     )
     modality: Literal["CT", "MR"] = option("CT", "CT intensities must be in HU")
-    series: str | None = option(None, "SeriesInstanceUID or description, where a folder holds several series")
+    series: str | StrictInt | None = option(
+        None,
+        "where a folder holds several DICOM series: number, SeriesInstanceUID, or words of the description",
+        example="portal",
+    )
 
 
 class NnunetOptions(Part):
