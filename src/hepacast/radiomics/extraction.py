@@ -15,9 +15,10 @@ from hepacast.radiomics import diagnostics, names
 from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
 from hepacast.radiomics.discretise import Levels, bin_edges
-from hepacast.radiomics.filters import Box, filtered_images
+from hepacast.radiomics.filters import OUTSIDE, Box, filtered_images
+from hepacast.radiomics.filters.source import Source
 from hepacast.radiomics.parameters import Parameters
-from hepacast.radiomics.preprocess import Group, PreparedVoi, prepare
+from hepacast.radiomics.preprocess import Group, PreparedVoi, outside_reason, prepare
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult
 
@@ -148,7 +149,9 @@ Measured = tuple[PreparedVoi, dict[str, float], dict[str, str]]
 
 def measure(group: Group, settings: Settings) -> Iterator[Measured]:
     """Values and reasons of every VOI of a group; VOIs near each other share the filtered images."""
-    for cluster in clusters(group.vois):
+    # Beside voxels without a value no filtering is shared: those near one VOI must not spoil another.
+    alone = [[voi] for voi in group.vois] if group.source.has_undefined else clusters(group.vois)
+    for cluster in alone:
         yield from _measure_cluster(group, cluster, settings)
 
 
@@ -169,8 +172,11 @@ def clusters(vois: list[PreparedVoi]) -> list[list[PreparedVoi]]:
 class _Collected:
     """Values and reasons of one VOI, filled image by image."""
 
-    def __init__(self, voi: PreparedVoi, spacing_kji: tuple[float, ...], settings: Settings) -> None:
+    def __init__(self, voi: PreparedVoi, source: Source, settings: Settings) -> None:
+        spacing_kji = source.spacing[::-1]
         self.voi = voi
+        self._spoilt = voi.undefined == "outside" and not np.isfinite(source.crop(voi.box)[voi.mask]).all()
+        self._before = "the normalization (normalize)" if settings.parameters.normalize else "resampling"
         self.values: dict[str, float] = {}
         self.reasons: dict[str, str] = {}
         self._spacing = spacing_kji
@@ -189,6 +195,9 @@ class _Collected:
         """Measure one image of the VOI's box."""
         if not self._classes:
             return
+        if self.voi.undefined == "outside" and not np.isfinite(image[self.voi.mask]).all():
+            self.leave_out(image_name, OUTSIDE)
+            return
         found = FeatureWarnings()
         if image_name == KURTOSIS_IMAGE and np.isnan(image[self.voi.mask]).any():
             values = features_beside_undefined(
@@ -200,6 +209,8 @@ class _Collected:
 
     def leave_out(self, image_name: str, reason: str) -> None:
         """All features of this image are undefined for one reason."""
+        if reason == OUTSIDE:
+            reason = outside_reason(self._before if self._spoilt else f"the filter {image_name}")
         for name, chosen in self._classes.items():
             for feature in names.selected_features(name, chosen):
                 self.reasons[f"{image_name}_{name}_{feature}"] = reason
@@ -216,8 +227,7 @@ def _measure_cluster(group: Group, vois: list[PreparedVoi], settings: Settings) 
     asked = np.zeros(box.shape, dtype=bool)
     for voi in vois:
         asked[voi.box.within(box)] |= voi.mask
-    spacing_kji = group.source.spacing[::-1]
-    collected = [_Collected(voi, spacing_kji, settings) for voi in vois]
+    collected = [_Collected(voi, group.source, settings) for voi in vois]
     for image_type in settings.image_types:
         parameters = settings.parameters_for(image_type)
         own = feature_settings(parameters)

@@ -7,13 +7,14 @@ cut off after it and any other order of arithmetic would move some of them by on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hepacast.imaging import Volume
+from hepacast.imaging.labels import values_of
 from hepacast.imaging.placing import place_mask
 from hepacast.radiomics import diagnostics
 from hepacast.radiomics.filters.source import Box, Source
@@ -42,6 +43,8 @@ class PreparedVoi:
         The voxels whose shape is measured, inside `box` (before resegmentation unless resegmentShape is set).
     diagnostics
         PyRadiomics' ``diagnostics_*`` entries.
+    undefined
+        Where the image as it was given has voxels without a finite value: "inside" the VOI, "outside", or "" nowhere.
     """
 
     name: str
@@ -49,6 +52,7 @@ class PreparedVoi:
     mask: Mask
     shape_mask: Mask
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    undefined: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +86,8 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
     masks: dict[str, Mask] = {}
     entries: dict[str, dict[str, Any]] = {}
     for name, voi in vois.items():
-        mask = mask_on_grid(volume, voi, parameters, name)
         try:
-            check_voi(mask, parameters, size=False)
+            mask = mask_on_grid(volume, voi, parameters, name)
         except VoiError as error:
             failures[name] = str(error)
             continue
@@ -93,6 +96,7 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
         entries[name] = {**header, **own}
     image = normalize(volume, parameters) if parameters.normalize else volume
     groups: list[Group] = []
+    has_undefined = Source(volume.array, volume.spacing).has_undefined
     shared = Group(Source(image.array, image.spacing), [])
     for name, mask in masks.items():
         alone = parameters.resampledPixelSpacing is not None or parameters.preCrop
@@ -102,15 +106,55 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
             entries[name].update(diagnostics.image_entries(grid, "interpolated"))
             entries[name].update(diagnostics.mask_entries(grid, grid.with_array(own_mask), "interpolated"))
         try:
-            group.vois.append(_voi(name, grid, own_mask, parameters, entries[name]))
+            found = _voi(name, grid, own_mask, parameters, entries[name])
         except VoiError as error:
-            failures[name] = str(error)
+            failures[name] = str(error) + resampled_words(mask, parameters)
             continue
+        group.vois.append(replace(found, undefined=_undefined(volume, mask) if has_undefined else ""))
         if alone:
             groups.append(group)
     if shared.vois:
         groups.append(shared)
     return Prepared(groups, failures)
+
+
+def _undefined(volume: Volume, mask: Mask) -> str:
+    return "outside" if np.isfinite(volume.array[mask]).all() else "inside"
+
+
+def outside_reason(step: str) -> str:
+    """Why a value is missing although every voxel of the VOI has one; `step` is what reads voxels beside it."""
+    return (
+        f"{step} also reads voxels outside the VOI, and some of them have no finite value (NaN): put a number in their "
+        "place (in CT that of air), or leave this step out"
+    )
+
+
+def require_finite(values: npt.NDArray[Any], volume: Volume, mask: Mask, step: str) -> None:
+    """Refuse values of a VOI that are no numbers, with the reason: the VOI's own voxels, or those that `step` reads.
+
+    Raises
+    ------
+    VoiError
+    """
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        inside = _undefined(volume, mask) == "inside"
+        raise VoiError(
+            f"{bad} of {values.size} voxels of the VOI have no finite value" if inside else outside_reason(step)
+        )
+
+
+def resampled_words(mask: Mask, parameters: Parameters) -> str:
+    """What to add to the reason why a VOI cannot be measured, where it is another after resampling."""
+    if parameters.resampledPixelSpacing is None:
+        return ""
+    spacing = " x ".join(f"{step:g}" for step in parameters.resampledPixelSpacing)
+    count = int(np.count_nonzero(mask))
+    return (
+        f" after resampling to {spacing} mm ({count} voxel{'' if count == 1 else 's'} before): choose a smaller "
+        "resampledPixelSpacing, or leave such small lesions out"
+    )
 
 
 def normalize(volume: Volume, parameters: Parameters) -> Volume:
@@ -206,7 +250,7 @@ def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: d
     )
 
 
-def check_voi(mask: Mask, parameters: Parameters, *, size: bool = True) -> Box:
+def check_voi(mask: Mask, parameters: Parameters) -> Box:
     """The VOI's box, if it may be measured.
 
     Raises
@@ -215,8 +259,6 @@ def check_voi(mask: Mask, parameters: Parameters, *, size: bool = True) -> Box:
         Empty, one voxel, or below minimumROIDimensions or minimumROISize.
     """
     box = _require_box(mask)
-    if not size:
-        return box
     dimensions = sum(length > 1 for length in box.shape)
     if dimensions == 0:
         raise VoiError("the VOI is a single voxel")
@@ -237,8 +279,21 @@ def _require_box(mask: Mask) -> Box:
 
 
 def mask_on_grid(volume: Volume, voi: Volume, parameters: Parameters, name: str) -> Mask:
+    """The VOI's voxels on the image's grid: those of a boolean mask, or those with the setting ``label``.
+
+    Raises
+    ------
+    GeometryError
+        It lies on another grid and correctMask is not set.
+    VoiError
+        There are none.
+    """
     chosen = np.asarray(voi.array if voi.array.dtype == bool else voi.array == parameters.label, dtype=bool)
-    return place_mask(volume, voi.with_array(chosen), correct=parameters.correctMask, what=f"the VOI {name}").array
+    mask = place_mask(volume, voi.with_array(chosen), correct=parameters.correctMask, what=f"the VOI {name}").array
+    if mask.any():
+        return mask
+    held = ", ".join(str(value) for value in values_of(voi.array)[:10]) if voi.array.dtype != bool else ""
+    raise VoiError(f"no voxel has the label {parameters.label}; the mask holds {held}" if held else "the VOI is empty")
 
 
 def _own_grid(image: Volume, mask: Mask, parameters: Parameters) -> tuple[Volume, Mask]:
@@ -249,8 +304,6 @@ def _own_grid(image: Volume, mask: Mask, parameters: Parameters) -> tuple[Volume
 
 
 def _crop(volume: Volume, mask: Mask, box: Box) -> tuple[Volume, Mask]:
-    from dataclasses import replace
-
     low = np.array(box.low[::-1], dtype=float)
     origin = volume.geometry.affine_lps @ np.append(low, 1.0)
     geometry = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,8 @@ from hepacast.study.one_image import label_values, mask_path, parse_vois, vois_o
 from hepacast.study.plausible_images import bin_width, noted
 
 TABLE_COLUMNS = ("patient", "image", "mask")
+#: Reasons for undefined features that are printed; a table has them all.
+MAX_REASONS = 5
 WRITTEN = (".csv", ".parquet", ".pq")
 
 
@@ -119,6 +122,9 @@ def extract_image(
     for name, item in result.vois.items():
         undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
         lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
+        if item.status == "partial":
+            often = Counter(item.reasons.values()).most_common(MAX_REASONS)
+            lines += [f"    {count} feature{'s' if count > 1 else ''}: {reason}" for reason, count in often]
     lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
     if maps is not None:

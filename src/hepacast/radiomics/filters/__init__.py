@@ -6,6 +6,7 @@ are asked for, features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,17 +15,20 @@ import numpy.typing as npt
 
 from hepacast.radiomics.filters.gradient import gradient
 from hepacast.radiomics.filters.lbp2d import local_binary_pattern_2d
-from hepacast.radiomics.filters.lbp3d import local_binary_patterns_3d
+from hepacast.radiomics.filters.lbp3d import SPLINE_MARGIN, local_binary_patterns_3d
 from hepacast.radiomics.filters.log import laplacian_of_gaussian, too_small
 from hepacast.radiomics.filters.points import exponential, logarithm, square, square_root
 from hepacast.radiomics.filters.source import Box, Source
 from hepacast.radiomics.filters.wavelet import wavelet_images
-from hepacast.radiomics.names import log_image_name
+from hepacast.radiomics.names import image_names, log_image_name
 from hepacast.radiomics.parameters import Parameters
 
 __all__ = ["Box", "Source", "filtered_images"]
 
 _POINTS = {"Square": square, "SquareRoot": square_root, "Logarithm": logarithm, "Exponential": exponential}
+
+#: The reason of an image that cannot be made because voxels around the VOI have no finite value.
+OUTSIDE = "undefined-around"
 
 #: A filtered image under PyRadiomics' name, or the reason why there is none.
 Filtered = tuple[str, npt.NDArray[Any] | str]
@@ -68,6 +72,12 @@ def filtered_images(
             start_level=parameters.start_level,
             axes=axes,
         )
+    elif (reach := _reach_of_patterns(image_type, parameters)) and source.undefined_within(
+        box.grown(reach, source.shape)
+    ):
+        # A comparison with NaN is false, not NaN: the patterns would be wrong in silence.
+        for name in image_names(image_type, parameters.model_dump()):
+            yield name, OUTSIDE
     elif image_type == "LBP2D":
         yield (
             "lbp-2D",
@@ -91,6 +101,13 @@ def filtered_images(
         )
     else:
         raise ValueError(f"no image type {image_type!r}")
+
+
+def _reach_of_patterns(image_type: str, parameters: Parameters) -> int:
+    """Voxels around the box that a local binary pattern reads; 0 for other filters."""
+    if image_type == "LBP2D":
+        return math.ceil(parameters.lbp2DRadius) + 1
+    return SPLINE_MARGIN + math.ceil(parameters.lbp3DIcosphereRadius) if image_type == "LBP3D" else 0
 
 
 def _log(source: Source, box: Box, parameters: Parameters) -> Iterator[Filtered]:

@@ -120,7 +120,20 @@ class Source:
     @cached_property
     def absolute_maximum(self) -> np.float64:
         """Largest absolute intensity of the whole image, by which the point filters scale."""
-        return np.float64(max(abs(float(self.array.min())), abs(float(self.array.max()))))
+        ends = (float(self.array.min()), float(self.array.max()))
+        if not np.isfinite(ends).all():  # voxels outside the field of view have no say
+            finite = self.array[np.isfinite(self.array)]
+            ends = (float(finite.min()), float(finite.max())) if finite.size else ends
+        return np.float64(max(abs(ends[0]), abs(ends[1])))
+
+    @cached_property
+    def has_undefined(self) -> bool:
+        """Whether some voxels have no finite value."""
+        return self.array.dtype.kind == "f" and not bool(np.isfinite(self.array).all())
+
+    def undefined_within(self, box: Box) -> bool:
+        """Whether some voxels of the box have no finite value."""
+        return self.has_undefined and not bool(np.isfinite(self.array[box.slices]).all())
 
     def crop(self, box: Box) -> npt.NDArray[Any]:
         """The box's voxels, contiguous."""

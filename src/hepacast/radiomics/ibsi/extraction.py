@@ -46,8 +46,8 @@ def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings)
     expected = ibsi_feature_names(settings)
     results: dict[str, VoiResult] = {}
     for name, voi in vois.items():
-        mask = mask_on_grid(volume, voi, settings.parameters, name)
         try:
+            mask = mask_on_grid(volume, voi, settings.parameters, name)
             check_voi(mask, settings.parameters)
             values, notes = measure_ibsi(volume, mask, settings.parameters, settings.ibsi)
         except VoiError as error:
@@ -61,9 +61,12 @@ def measure_ibsi(
     volume: Volume, mask: np.ndarray, parameters: Parameters, ibsi: IbsiParameters
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Features and diagnostics of one VOI, both under IBSI's tags."""
+    from hepacast.radiomics.preprocess import require_finite
+
     voi = process(volume, mask, parameters, ibsi)
     if ibsi.filter is not None:
         inside = response(voi.image, voi.spacing, ibsi.filter)[voi.intensity]
+        require_finite(inside, volume, mask, "the filter")
         return {f"stat_{name}": value for name, value in intensity.statistics(inside).items()}, voi.diagnostics
     inside = voi.image[voi.intensity]
     values = {f"morph_{name}": value for name, value in morphology(voi).items()}

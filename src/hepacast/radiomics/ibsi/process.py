@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hepacast.imaging import Volume
 from hepacast.radiomics.ibsi.parameters import IbsiParameters
 from hepacast.radiomics.parameters import Parameters
-from hepacast.radiomics.preprocess import Mask, VoiError
+from hepacast.radiomics.preprocess import Mask, VoiError, require_finite, resampled_words
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +63,7 @@ def process(volume: Volume, mask: Mask, parameters: Parameters, ibsi: IbsiParame
     if parameters.resampledPixelSpacing is not None:
         image, morphological, spacing = interpolate(image, mask, spacing, parameters, ibsi)
     if not morphological.any():
-        raise VoiError("interpolation leaves nothing of the VOI")
+        raise VoiError("the VOI is empty" + resampled_words(mask, parameters))
     notes.update(_image_notes(image, spacing, "interp_img"))
     notes.update(_roi_notes(image, morphological, morphological, "interp_roi"))
     intensity = resegment(image, morphological, parameters, ibsi)
@@ -71,6 +71,7 @@ def process(volume: Volume, mask: Mask, parameters: Parameters, ibsi: IbsiParame
         raise VoiError(f"resegmentation leaves {int(intensity.sum())} voxel(s)")
     notes.update(_roi_notes(image, intensity, morphological, "reseg_roi"))
     low = parameters.resegmentRange[0] if parameters.resegmentRange is not None else None
+    require_finite(image[intensity], volume, mask, "resampling")
     levels, count = discretize(image, intensity, parameters, ibsi, low)
     return IbsiVoi(image, spacing, morphological, intensity, levels, count, notes)
 
