@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepacast.cohort.numbers import MISSING_WORDS, guess_decimal, is_missing_word, parse_number
+from hepacast.cohort.numbers import MISSING_WORDS, guess_decimal, is_missing_word, parse_number, read_numbers
 
 FINITE = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -134,3 +134,22 @@ def test_any_text_gives_a_number_or_a_reason(text):
 def test_missing_words_are_not_levels():
     assert not {"no", "none", "nein", "无", "0", "negative"} & MISSING_WORDS
     assert is_missing_word("  N.A. ")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["", "1", "-2.5", "0.512", "2.554", "1.25e3", "3e-2", "7.0000", "12", "1e999", "9" * 400]),
+        min_size=1,
+    )
+)
+def test_the_quick_way_of_columns_reads_what_the_slow_one_reads(cells):
+    mark = guess_decimal(cells)
+    slow = {guess_decimal([cell]) for cell in cells} - {""}
+    assert mark == (slow.pop() if slow else "")
+    quick = read_numbers(cells, "")
+    slowly = read_numbers([*cells, "<1"], "")[:-1]
+    assert [(item.status, repr(item.value)) for item in quick] == [(i.status, repr(i.value)) for i in slowly]
+
+
+def test_numbers_that_no_computer_holds_are_none():
+    assert parse_number("9" * 400).status == parse_number("1e999").status == "text"

@@ -393,3 +393,11 @@ def test_row_order_changes_nothing(tmp_path):
     second.write_text("\n".join([lines[0], *reversed(lines[1:])]), encoding="utf-8")
     one, two = (read_table(path, id_column="ID").frame.sort_index() for path in (first, second))
     pd.testing.assert_frame_equal(one, two)
+
+
+@pytest.mark.parametrize("cell", ["6020-01-16", "0020-01-16", "16.1.1020", dt.date(2920, 1, 16)])
+def test_dates_outside_a_patient_s_time_are_refused(tmp_path, cell):
+    path = workbook(tmp_path / "t.xlsx", {"a": [["ID", "op"], ["A", cell], ["B", "2020-01-16"]]})
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("op", kind="date")])
+    assert finding(table, "not-a-date").patient == "A"
+    assert table.frame["op"].isna().tolist() == [True, False]

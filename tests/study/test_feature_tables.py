@@ -121,6 +121,16 @@ def test_other_spellings_of_identifiers_are_shown(tmp_path, study):
     assert told.severity == "error" and "18 patients" in told.message and "'p007'" in told.message
 
 
+def test_identifiers_that_lost_digits_are_refused_in_features_and_tables_of_images(tmp_path, study):
+    table = features(IDS).assign(Pat=[110101199003070000 + i for i in range(N)])
+    write_workbook(tmp_path / "f.xlsx", table)
+    with pytest.raises(TableError, match="lost digits"):
+        read_feature_table(make_context(study(table_part("f.xlsx"), IDS)))
+    (tmp_path / "t.csv").write_text("patient,image,mask\n1.10101E+17,a.nii,m.nii\n", encoding="utf-8")
+    with pytest.raises(TableError, match="lost digits"):
+        _read_patients(tmp_path / "t.csv")
+
+
 def test_files_under_another_spelling_are_shown(tmp_path, study):
     part = (
         "images: {sequences: {ct: {path: 'img/{patient}-ct.nii.gz'}}, "
@@ -144,7 +154,7 @@ def test_the_table_of_patients_to_measure(tmp_path, content):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     frame, _ = _read_patients(path)
-    assert frame.to_dict("records") == [{"patient": "007", "image": "增强图像.nii", "mask": "m.nii"}]
+    assert frame[["patient", "image", "mask"]].to_numpy().tolist() == [["007", "增强图像.nii", "m.nii"]]
 
 
 def test_lists_of_patients(tmp_path):

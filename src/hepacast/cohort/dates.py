@@ -10,6 +10,8 @@ from hepacast.cohort.numbers import normalize_text
 #: Excel counts days from here (its 1900 is a leap year, which is why it is not 1900-01-01).
 _EXCEL_EPOCH = dt.datetime(1899, 12, 30)
 _EXCEL_DAYS = range(18264, 73051)  # 1950 to 2099
+#: Nobody in a table of patients was born, treated or seen outside these years.
+_YEARS = range(1900, 2101)
 #: Days from Excel's epoch to that of workbooks that count from 1904-01-01 (ECMA-376, workbookPr date1904).
 _DAYS_TO_1904 = 1462
 
@@ -38,18 +40,17 @@ def parse_date(cell: object, date_format: str = "", *, date1904: bool = False) -
     Raises
     ------
     DateProblem
-        The text is no date, or day and month cannot be told apart (``03/04/2024``).
+        The text is no date between 1900 and 2100, or day and month cannot be told apart (``03/04/2024``).
     """
-    if isinstance(cell, dt.datetime):
-        return dt.datetime(cell.year, cell.month, cell.day)
     if isinstance(cell, dt.date):
-        return dt.datetime(cell.year, cell.month, cell.day)
+        return _date(cell.year, cell.month, cell.day, f"{cell:%Y-%m-%d}")
     text = normalize_text(int(cell) if isinstance(cell, float) and cell.is_integer() else cell)
     if date_format:
         try:
-            return dt.datetime.strptime(text, date_format)
+            found = dt.datetime.strptime(text, date_format)
         except ValueError as error:
             raise DateProblem(f"{text!r} does not have the format {date_format!r}") from error
+        return _date(found.year, found.month, found.day, text)
     days = int(text) + _DAYS_TO_1904 * date1904 if text.isdecimal() else 0
     if days in _EXCEL_DAYS:
         return _EXCEL_EPOCH + dt.timedelta(days=days)
@@ -69,6 +70,8 @@ def parse_date(cell: object, date_format: str = "", *, date1904: bool = False) -
 
 
 def _date(year: int, month: int, day: int, text: str) -> dt.datetime:
+    if year not in _YEARS:
+        raise DateProblem(f"{text!r} is not a date between {_YEARS[0]} and {_YEARS[-1]}")
     try:
         return dt.datetime(year, month, day)
     except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from hepacast.cohort.columns import nearest
 from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.layout import CellProblem, CodedCell, Sheet
+from hepacast.cohort.layout import CellProblem, CodedCell, Sheet, name_rows
 from hepacast.cohort.numbers import is_missing_word
 from hepacast.errors import TableError
 
@@ -263,6 +263,25 @@ def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
             continue
         index[patient] = position
     return index, findings
+
+
+def refuse_lost_digits(ids: Sequence[Any], rows: Sequence[int], where: str) -> None:
+    """Refuse identifiers that were kept as numbers and have lost digits.
+
+    Raises
+    ------
+    TableError
+        There is one; the rows are named.
+    """
+    lost = [row for row, cell in zip(rows, ids) if _digits_lost(cell)]
+    if lost:
+        raise TableError(
+            "Identifiers were kept as numbers and have lost digits.",
+            expected="identifiers as text",
+            found=name_rows(lost),
+            where=where,
+            remedy="in Excel, format the column as text before the identifiers are entered",
+        )
 
 
 def _digits_lost(cell: Any) -> bool:

@@ -41,6 +41,8 @@ _BELOW = re.compile(r"^(<=|=<|<|≤|⩽|≦)\s*")
 _ABOVE = re.compile(r"^(>=|=>|>|≥|⩾|≧)\s*")
 _FLAG = re.compile(r"\s*([↑↓▲▼]+|\*+|(?<=\s)(HH?|LL?))$")
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
+_PLAIN_COLUMN = re.compile(rf"(?:(?:[+-]?\d+(?:\.\d+)?{_EXPONENT})?\n)*", re.ASCII)
+_POINT_PROVEN = re.compile(rf"^[+-]?(?:0*\.\d+|\d+\.(?:\d{{1,2}}|\d{{4,}})){_EXPONENT}$", re.ASCII | re.MULTILINE)
 _SIMPLE = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 _LONE_GROUP = {mark: re.compile(rf"^[<>≤≥=\s]*[+-]?[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}$") for mark in ",."}
 
@@ -124,7 +126,8 @@ def parse_number(text: object, *, decimal: Decimal = ".", censored: CensoredPoli
         return ParsedNumber(value, "ok") if math.isfinite(value) else ParsedNumber(math.nan, "missing")
     plain = normalize_text(text)
     if decimal == "." and _SIMPLE.fullmatch(plain):
-        return ParsedNumber(float(plain), "ok")
+        value = float(plain)
+        return ParsedNumber(value, "ok") if math.isfinite(value) else ParsedNumber(math.nan, "text")
     if is_missing_word(plain):
         return ParsedNumber(math.nan, "missing")
     plain, remark = _without_flag(plain)
@@ -141,10 +144,18 @@ def guess_decimal(texts: Iterable[object]) -> Literal[".", ",", "", "mixed"]:
     A comma is proven decimal by one or two digits, or four and more, behind it (``1,23``), by a zero before it
     (``0,512``) or by points before it (``1.234,5``); a point likewise.
     """
-    marks = {_proof(normalize_text(text)) for text in texts if isinstance(text, str)} - {""}
+    listed = [text for text in texts if isinstance(text, str)]
+    if is_plain(listed):
+        return "." if _POINT_PROVEN.search("\n".join(listed)) else ""
+    marks = {_proof(normalize_text(text)) for text in listed} - {""}
     if len(marks) > 1:
         return "mixed"
     return marks.pop() if marks else ""  # type: ignore[return-value]
+
+
+def is_plain(texts: Sequence[str]) -> bool:
+    """Whether all cells are numbers of digits with at most one point, or blank: the quick way for feature tables."""
+    return bool(_PLAIN_COLUMN.fullmatch("\n".join(texts) + "\n"))
 
 
 def is_lone_group(text: str, mark: str = ",") -> bool:
@@ -191,6 +202,12 @@ def read_numbers(
         The mark, where it was said.
     """
     own = guess_decimal(cells) if decimal == "auto" else decimal
+    if own == "." and is_plain([cell for cell in cells if isinstance(cell, str)]):
+        values = [float(cell) if isinstance(cell, str) and cell else math.nan for cell in cells]
+        return [
+            ParsedNumber(value, "ok") if math.isfinite(value) else parse_number(cell)
+            for value, cell in zip(values, cells)
+        ]
     parsed = []
     for cell in cells:
         mark, doubt = decimal_mark(cell, own, file_decimal)

@@ -32,6 +32,7 @@ from hepacast.cohort.numbers import (
     guess_decimal,
     is_lone_group,
     is_missing_word,
+    is_plain,
     normalize_text,
     parse_number,
 )
@@ -299,13 +300,12 @@ def file_decimal_of(sheets: Sequence[Sheet], *, leave_out: Sequence[str] = ()) -
         for position, header in enumerate(sheet.headers):
             if header in leave_out:
                 continue
-            texts = [
-                split_unit(row[position])[0]
-                for row in sheet.cells
-                if isinstance(row[position], str) and not isinstance(row[position], CodedCell)
-            ]
+            cells = (row[position] for row in sheet.cells)
+            texts = [cell for cell in cells if isinstance(cell, str) and not isinstance(cell, CodedCell)]
+            plain = is_plain(texts)
+            texts = texts if plain else [split_unit(text)[0] for text in texts]
             mark = guess_decimal(texts)
-            if mark and _mostly_numbers(texts):
+            if mark and (plain or _mostly_numbers(texts)):
                 marks |= {".", ","} if mark == "mixed" else {mark}
     if len(marks) == 2:
         return "mixed"

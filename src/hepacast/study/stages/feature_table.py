@@ -11,7 +11,7 @@ import pandas as pd
 
 from hepacast.cohort import Finding
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import choose_sheets, read_ids
+from hepacast.cohort.joining import choose_sheets, read_ids, refuse_lost_digits
 from hepacast.cohort.layout import Sheet, name_rows
 from hepacast.cohort.numbers import read_numbers
 from hepacast.cohort.parsing import file_decimal_of
@@ -48,6 +48,7 @@ def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
     name = features.id or context.study.cohort.id
     sheet, findings = _sheet(path, name)
     header = find_header(sheet.headers, [name])[0]
+    refuse_lost_digits(sheet.column(header), sheet.rows, path.name)
     patients = read_ids(sheet.column(header))
     lacking = [row for row, patient in zip(sheet.rows, patients) if patient is None]
     if lacking:
