@@ -248,6 +248,17 @@ def test_too_few_patients_by_riley():
     assert "392" in only(findings, "sample-too-small").message
 
 
+def test_the_rarer_class_has_its_name():
+    """28 of 40 patients have the event: the 12 others limit the number of parameters, and are not called events."""
+    values = pd.Series([1] * 28 + [0] * 12, index=[f"P{i}" for i in range(40)])
+    few = BinaryOutcome("Response", values, "responder", "non-responder")
+    note = only(check_sample_size(few, 3), "events-per-variable")
+    assert note.message.startswith("4.0 patients without the event (non-responder) per parameter (12 for 3 parameters")
+    assert "28 patients have the event" in note.message
+    error = only(check_sample_size(few, 15), "fewer-events-than-variables")
+    assert error.message.startswith("12 patients without the event (non-responder) for 15 parameters")
+
+
 def test_sample_size_of_survival_counts_events():
     time = pd.Series(np.arange(1.0, N + 1), index=PATIENTS)
     assert check_sample_size(SurvivalOutcome("TTP", time, LABELS), 2)[0].severity == "note"

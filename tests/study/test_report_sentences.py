@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from hepacast.study.run import run_study
+from hepacast.study.stages.describe_models import resolution_of
 
 OUTCOME = {"definition": "binary-column", "name": "Relapse", "column": "relapse"}
 TIMES = {
@@ -141,6 +142,24 @@ def test_conditions_are_said_to_overlap_only_where_they_do(tmp_path):
     assert "Conditions that were met:" in text
     assert "may meet several" not in text
     assert "met more than one" not in text
+
+
+def test_changes_are_such_as_the_variable_can_take(tmp_path):
+    """A count has ratios per one, a dose in steps of ten none per 1, one decimal none per 0.01."""
+    assert [resolution_of(np.array(v)) for v in ([1, 2, 5.0], [0.5, 1.2, np.nan], [50, 110.0], [1 / 3, 2])] == [
+        1, 0.1, 10, 0,
+    ]  # fmt: skip
+    table = cohort()
+    table["nodules"] = 1 + (table["relapse"] * (np.arange(len(table)) % 2)) + (np.arange(len(table)) % 7 == 0)
+    table["dose"] = 10 * (3 + np.arange(len(table)) % 2)
+    modelling = {"candidates": ["nodules", "dose", "platelets"], "models": ["clinical"], "validation": _VALIDATION}
+    columns = {"nodules": {"quantity": "none"}, "dose": {"quantity": "none", "unit": "mg"}}
+    results = run(tmp_path, table, columns=columns, modelling={**modelling, "alpha": 0.9})
+    found = [row[:2] for rows in tables(results).values() for row in rows if len(row) > 1]
+    assert ["nodules", "per unit"] in found
+    changes = {change for variable, change in found if change.startswith("per ")}
+    assert not [c for c in changes if c.startswith("per 0.") or c == "per 1 mg"]
+    assert "per 10 mg" in changes
 
 
 def _widths(content: object, path: str = "") -> dict[str, float]:

@@ -297,8 +297,9 @@ def count_parameters(table: ClinicalTable, candidates: Sequence[str] | None = No
 def check_sample_size(outcome: Outcome, n_parameters: int, *, what: str = "clinical candidates") -> list[Finding]:
     """Whether there are patients and events enough for so many parameters.
 
-    Fewer events than parameters is an error; Riley's criteria (see `hepacast.stats.samplesize`) not met is a warning
-    with the number that would be needed; events per parameter are noted.
+    Fewer events (or patients without the event, where they are fewer) than parameters is an error; Riley's criteria
+    (see `hepacast.stats.samplesize`) not met is a warning with the number that would be needed; those per parameter
+    are noted.
 
     Parameters
     ----------
@@ -312,15 +313,18 @@ def check_sample_size(outcome: Outcome, n_parameters: int, *, what: str = "clini
     if n_parameters < 1:
         return []
     n, events = outcome.n, outcome.n_events
-    limiting = min(events, n - events) if isinstance(outcome, BinaryOutcome) else events
+    limiting, rarer = events, "events"
+    if isinstance(outcome, BinaryOutcome) and n - events < events:
+        limiting, rarer = n - events, f"patients without the event ({outcome.negative})"
     ratio = limiting / n_parameters
     if limiting < n_parameters:
         message = (
-            f"{limiting} events for {n_parameters} parameters of the {what}: fewer events than variables. "
+            f"{limiting} {rarer} for {n_parameters} parameters of the {what}: fewer than variables. "
             f"Choose at most {max(limiting // 10, 1)} candidates by what is known, before looking at the data"
         )
         return [Finding("error", "fewer-events-than-variables", message, column=outcome.name)]
-    note = f"{ratio:.1f} events per parameter ({limiting} events, {n_parameters} parameters of the {what})"
+    note = f"{ratio:.1f} {rarer} per parameter ({limiting} for {n_parameters} parameters of the {what}"
+    note += ")" if limiting == events else f"; {events} patients have the event)"
     findings = [Finding("note" if ratio >= 10 else "warning", "events-per-variable", note, column=outcome.name)]
     if not isinstance(outcome, BinaryOutcome):
         return findings

@@ -49,11 +49,15 @@ def _size_limits(results: Results) -> list[str]:
     found = []
     if results.flow is not None:
         validation = results.flow.sets.get("validation")
-        if validation is not None and validation.events is not None and validation.events < _VALIDATION_EVENTS:
-            found.append(
-                f"The validation set has {plural(validation.events, 'event')}; with fewer than {_VALIDATION_EVENTS}, "
-                "its AUC and calibration are uncertain, as the width of their intervals shows."
-            )
+        if validation is not None and validation.events is not None:
+            few, noun, many = validation.events, "event", "events"
+            if validation.n - few < few:
+                few, noun, many = validation.n - few, "patient without the event", "patients without the event"
+            if few < _VALIDATION_EVENTS:
+                found.append(
+                    f"The validation set has {plural(few, noun, many)}; with fewer than {_VALIDATION_EVENTS}, its AUC "
+                    "and calibration are uncertain, as the width of their intervals shows."
+                )
     said = [item.message.rstrip(". ") for item in results.findings if item.code in _SIZE_CODES]
     return [*found, *(f"Sample size: {text}." for text in said)]
 

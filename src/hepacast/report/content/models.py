@@ -10,6 +10,7 @@ from hepacast.report.content.common import Omit, confidence, event_names, is_fin
 from hepacast.report.content.compared import comparison_table
 from hepacast.report.formatting import MINUS, listing, number, p_value, plural, ratio_with_interval, significant
 from hepacast.report.inputs import LassoPath, Logistic, RadiomicsModel, Radscore, Results, Term
+from hepacast.report.inputs.survival import HazardTerm
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
@@ -102,8 +103,15 @@ def logistic_table(
     return make_table(title, ["Variable", "Change", beta, f"OR ({ci})", "P"], rows, notes)
 
 
+def per_unit(term: Term | HazardTerm) -> str:
+    """The change that a coefficient is of: ``per year``, ``per unit``; empty for a level against its reference."""
+    if term.unit:
+        return f"per {_SINGULAR.get(term.unit, term.unit)}"
+    return "per unit" if term.numeric or term.scales else ""
+
+
 def _term_rows(term: Term) -> list[Row]:
-    unit = f"per {_SINGULAR.get(term.unit, term.unit)}" if term.unit else ("per unit" if term.scales else "")
+    unit = per_unit(term)
     beta = (
         f"{number(term.coefficient, 3)} ({number(term.se, 3)})" if is_finite(term.se) else number(term.coefficient, 3)
     )
@@ -119,7 +127,7 @@ def univariate_odds(terms: list[Term], ci: str) -> Table:
     rows = []
     for term in terms:
         scale = term.scales[-1] if term.scales else None
-        change = scale.label if scale is not None else (f"per {term.unit}" if term.unit else "")
+        change = scale.label if scale is not None else per_unit(term)
         values = scale if scale is not None else term
         rows.append(
             (term.label, change, ratio_with_interval(values.odds_ratio, values.low, values.high), p_value(term.p))
@@ -136,9 +144,10 @@ def _forest(model: Logistic, name: str, ci: str) -> FigureBlock:
     for term in model.terms:
         scale = term.scales[-1] if term.scales else None
         values = scale if scale is not None else term
-        label = f"{term.label}, {scale.label}" if scale is not None else term.label
+        change = scale.label if scale is not None else per_unit(term)
+        label = f"{term.label}, {change}" if change else term.label
         rows.append(ForestRow(label, values.odds_ratio, values.low, values.high, term.p))
-    caption = f"Odds ratios of the {name} model in the training set, numbers per standard deviation."
+    caption = f"Odds ratios of the {name} model in the training set, numbers per the change named."
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
     return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows, ci=ci), alt),), supplementary=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hepacast.figures import ForestRow, draw_forest
 from hepacast.report.content.common import is_finite
-from hepacast.report.content.models import _SINGULAR
+from hepacast.report.content.models import per_unit
 from hepacast.report.content.survival_common import by_word, ci_of, event_name, horizon, model_name, survival
 from hepacast.report.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.report.inputs import Results
@@ -56,10 +56,11 @@ def build_supplement(results: Results) -> list[Block]:
     for term in model.terms:
         scale = term.scales[-1] if term.scales else None
         values = scale if scale is not None else term
-        label = f"{term.label}, {scale.label}" if scale is not None else term.label
+        change = scale.label if scale is not None else per_unit(term)
+        label = f"{term.label}, {change}" if change else term.label
         rows.append(ForestRow(label, values.ratio, values.low, values.high, term.p))
     what = "Hazard" if model.kind == "cox" else "Odds"
-    caption = f"{what} ratios of the {item.models.main} model in the training set, numbers per standard deviation."
+    caption = f"{what} ratios of the {item.models.main} model in the training set, numbers per the change named."
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
     short = "HR" if model.kind == "cox" else "OR"
     draw = Panel(lambda: draw_forest(rows, measure=f"{what} ratio", short=short, ci=ci_of(item)), alt)
@@ -106,7 +107,7 @@ def candidates_table(item: Survival) -> Table:
         if other is not None:
             shown = other.scales[-1] if other.scales else other
             both = (ratio_with_interval(shown.ratio, shown.low, shown.high), p_value(other.p))
-        rows.append((term.label, scale.label if scale is not None else "", *alone, *both))
+        rows.append((term.label, scale.label if scale is not None else per_unit(term), *alone, *both))
     name = "Subdistribution hazard ratio" if item.models.competing else "Hazard ratio"
     notes = [f"HR, {name.lower()} of the event; CI, confidence interval (Wald). Training set."]
     if any(term.reason for term in item.models.univariate):
@@ -152,7 +153,7 @@ def _models_table(title: str, models: dict[str, HazardModel], item: Survival) ->
 
 
 def _term_rows(term: HazardTerm) -> list[Row]:
-    unit = f"per {_SINGULAR.get(term.unit, term.unit)}" if term.unit else ("per unit" if term.scales else "")
+    unit = per_unit(term)
     beta = number(term.coefficient, 3)
     beta += f" ({number(term.se, 3)})" if is_finite(term.se) else ""
     cells = (term.label, unit, beta, ratio_with_interval(term.ratio, term.low, term.high), p_value(term.p))

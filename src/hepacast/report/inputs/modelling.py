@@ -44,6 +44,7 @@ class Term:
     se: float = float("nan")
     unit: str | None = None
     scales: list[ScaledRatio] = field(default_factory=list)
+    numeric: bool = False
     test: str | None = None
 
 

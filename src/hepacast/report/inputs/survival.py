@@ -34,6 +34,7 @@ class HazardTerm:
     se: float = float("nan")
     unit: str | None = None
     scales: list[HazardScale] = field(default_factory=list)
+    numeric: bool = False
     n: int = 0
     method: str = ""
     reason: str | None = None

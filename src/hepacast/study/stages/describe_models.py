@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from hepacast.cohort import ColumnSpec
+from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogistic, ModelTerm
@@ -27,9 +28,19 @@ _LOG_BASE = {"ln": 1.0, "log2": 1 / math.log(2), "log10": 1 / math.log(10)}
 
 @dataclass(frozen=True)
 class Words:
-    """How columns and levels are called."""
+    """How columns and levels are called, and how finely the numbers of a column are recorded (`resolution_of`)."""
 
     specs: Mapping[str, ColumnSpec]
+    resolutions: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: ClinicalTable) -> Words:
+        """Of a clinical table."""
+        numbers = {spec.name: table.frame[spec.name] for spec in table.specs if spec.kind == "numeric"}
+        return cls(
+            {spec.name: spec for spec in table.specs},
+            {name: resolution_of(values.to_numpy(dtype=float)) for name, values in numbers.items()},
+        )
 
     def level(self, column: str, level: str) -> str:
         """Name of a level; binary columns hold 0 and 1."""
@@ -64,7 +75,8 @@ def describe_logistic(model: FrozenLogistic, words: Words, level: float = 0.95) 
                 "se": se,
                 "p": model.p_values[index],
                 **_ratio(beta, se, z, 1.0),
-                "scales": _scales(term, beta, se, z, unit),
+                "numeric": term.level is None,
+                "scales": [{"label": text, **_ratio(beta, se, z, size)} for text, size in changes(model, term, words)],
             }
         )
     return {
@@ -90,15 +102,29 @@ def three_digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _scales(term: ModelTerm, beta: float, se: float, z: float, unit: str) -> list[dict[str, Any]]:
-    """Odds ratios of a number for changes that mean something: a round step near the SD, and the SD itself."""
+def resolution_of(values: np.ndarray) -> float:
+    """The largest power of ten of which all recorded values are multiples: 1 of a count; 0 beyond four decimals."""
+    known = np.unique(values[np.isfinite(values)])
+    for digits in range(-3, 5):
+        scaled = known * 10.0**digits
+        if len(known) and np.all(np.abs(scaled - np.rint(scaled)) < 1e-6):
+            return 10.0**-digits
+    return 0.0
+
+
+def changes(model: FrozenLinear, term: ModelTerm, words: Words) -> list[tuple[str, float]]:
+    """Changes of a number that mean something, beside one unit: a round step near the SD, and the SD itself.
+
+    None is finer than the values are recorded: a count has no ratio "per 0.1".
+    """
     if term.level is not None or not term.sd > 0:
         return []
-    step = 10.0 ** math.floor(math.log10(term.sd))
-    shown = f" {unit}" if unit else ""
-    steps = [] if step == 1.0 else [(f"per {step:g}{shown}", step)]
-    steps.append((f"per SD ({three_digits(term.sd)}{shown})", term.sd))
-    return [{"label": label, **_ratio(beta, se, z, size)} for label, size in steps]
+    predictor = next(source.predictor for source in model.sources if source.name == term.source)
+    finest = 0.0 if predictor.log else words.resolutions.get(term.source, 0.0)
+    shown = f" {predictor.unit}" if predictor.unit else ""
+    step = max(10.0 ** math.floor(math.log10(term.sd)), finest)
+    found = [] if step == 1.0 else [(f"per {step:g}{shown}", step)]
+    return found + ([(f"per SD ({three_digits(term.sd)}{shown})", term.sd)] if term.sd >= finest else [])
 
 
 def describe_clinical(

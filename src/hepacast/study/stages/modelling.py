@@ -80,7 +80,7 @@ def load_analysis(context: Context) -> Analysis:
         parts.append(analysis_features(context, cohort.patients))
     if context.study.modelling.harmonize == "combat":
         parts.append(cohort.centers.rename(CENTER).to_frame())
-    words = Words({spec.name: spec for spec in cohort.table.specs})
+    words = Words.of(cohort.table)
     return Analysis(cohort, cohort.outcome.values, pd.concat(parts, axis=1), predictors, words)
 
 

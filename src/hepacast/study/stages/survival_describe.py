@@ -28,9 +28,9 @@ from hepacast.study.stages.describe_models import (
     _axis,
     _lasso,
     _text,
+    changes,
     nomogram_of,
     read_values,
-    three_digits,
 )
 
 if TYPE_CHECKING:
@@ -89,12 +89,6 @@ def describe_model(model: FrozenLinear, words: Words, level: float) -> dict[str,
     for index, term in enumerate(model.terms, start=1):
         beta, se = model.coefficients[index], float(math.sqrt(max(covariance[index, index], 0.0)))
         unit = next(source.predictor.unit for source in model.sources if source.name == term.source)
-        steps: list[tuple[str, float]] = []
-        if term.level is None and term.sd > 0:
-            step = 10.0 ** math.floor(math.log10(term.sd))
-            shown = f" {unit}" if unit else ""
-            steps = [] if step == 1.0 else [(f"per {step:g}{shown}", step)]
-            steps.append((f"per SD ({three_digits(term.sd)}{shown})", term.sd))
         terms.append(
             {
                 "name": term.name,
@@ -104,7 +98,8 @@ def describe_model(model: FrozenLinear, words: Words, level: float) -> dict[str,
                 "se": se,
                 "p": model.p_values[index],
                 **_ratio(beta, se, z, 1.0),
-                "scales": [{"label": label, **_ratio(beta, se, z, size)} for label, size in steps],
+                "numeric": term.level is None,
+                "scales": [{"label": text, **_ratio(beta, se, z, size)} for text, size in changes(model, term, words)],
             }
         )
     entry: dict[str, Any] = {

@@ -81,7 +81,7 @@ def load_survival(context: Context) -> SurvivalAnalysis:
         cohort.outcome,
         pd.concat(parts, axis=1),
         predictors,
-        Words({spec.name: spec for spec in cohort.table.specs}),
+        Words.of(cohort.table),
     )
     for problem in check_horizons(cohort.outcome.select(cohort.members("training")), context.study.outcome.times):
         raise problem
