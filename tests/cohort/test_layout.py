@@ -241,3 +241,31 @@ def test_identifiers_that_lost_their_last_digits(tmp_path, cell, lost):
 def test_rows_by_name():
     assert name_rows([3]) == "row 3"
     assert name_rows([7, 3, 4, 5]) == "rows 3 to 5, 7"
+
+
+def test_a_header_of_two_rows(tmp_path):
+    rows = [
+        ["ID", "Age", "before", None, "after", None],
+        [None, None, "TB", "ALB", "TB", "Remark"],
+        ["A", 50, 10, 40, 20, "x"],
+        ["B", 60, 11, 41, 21, "y"],
+    ]
+
+    def merge(book, page):
+        for cells in ("A1:A2", "B1:B2", "C1:D1", "E1:F1"):
+            page.merge_cells(cells)
+
+    path = workbook(tmp_path / "t.xlsx", rows, merge)
+    sheet = read_sheets(path, id_column="ID")[0]
+    assert sheet.headers == ("ID", "Age", "before TB", "ALB", "after TB", "Remark")
+    assert sheet.rows == (3, 4)
+    assert [item.code for item in sheet.findings] == ["header-rows"]
+
+
+def test_rows_that_end_too_early(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,Age,size\nA,50\nB,60,2\n", encoding="utf-8")
+    assert "row 2" in said(read_table(path, id_column="ID", columns=[ColumnSpec("age")]), "short-row")[0]
+    path.write_text("ID,Age,size\nA,50,1\nB,6", encoding="utf-8")
+    with pytest.raises(TableError, match="cut off"):
+        read_sheets(path, id_column="ID")

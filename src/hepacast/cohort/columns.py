@@ -263,9 +263,10 @@ def levels_from_cells(cells: Sequence[object]) -> tuple[dict[str, tuple[str, ...
     examples: dict[str, object] = {}
     present = [cell for cell in cells if not is_no_level(cell, minus=minus)]
     same = _synonyms({level_key(cell) for cell in present})
+    leaders: dict[int, str] = {}
     for cell in present:
         key = level_key(cell)
-        home = next((other for other in spelled if other == key or (key in same and same.get(other) == same[key])), key)
+        home = leaders.setdefault(same[key], key) if key in same else key
         examples.setdefault(home, cell)
         spelled.setdefault(home, Counter())[normalize_text(cell) if isinstance(cell, str) else key] += 1
     order = sorted(spelled, key=lambda key: _level_order(key, examples[key]))

@@ -89,6 +89,8 @@ class Grid:
         The sheet itself is hidden.
     date1904
         Days are counted from 1904-01-01.
+    broken_off
+        The file's last line does not end.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Grid:
     merged: tuple[tuple[int, int, int, int], ...] = ()
     hidden: bool = False
     date1904: bool = False
+    broken_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,11 +175,13 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
     start = _find_header_row(grid.rows, id_column, header_row)
     if start is None:
         return Sheet(grid.name, (), (), (), {}, hidden=grid.hidden, date1904=grid.date1904)
-    titles = [normalize_text(cell) if cell is not None else "" for cell in grid.rows[start][1]]
+    last = _last_header_row(grid, start, id_column)
+    titles = _titles(grid, start, last)
     columns = [index for index, title in enumerate(titles) if title]
     headers = tuple(titles[index] for index in columns)
-    body, findings = _filled(grid, start, titles)
+    body, findings = _filled(grid, last, titles)
     _refuse_surplus(grid.name, body, len(titles))
+    findings += _short_rows(grid, body, len(titles))
     key = _key_position(headers, id_column)
     units: dict[str, str] = {}
     if body:
@@ -193,6 +198,9 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
         kept, more = _without_totals(kept, key or 0, named=key is not None)
         findings += more
     findings += _hidden_parts(grid, [number for number, _ in kept], columns, headers)
+    if last > start:
+        message = f"the headers stand in {name_rows(number for number, _ in grid.rows[start : last + 1])}: "
+        findings.append(Finding("note", "header-rows", message + ", ".join(headers[:12])))
     if start and not id_column and header_row is None:
         above = f"the headers were found in row {grid.rows[start][0]}; the rows above were taken for titles"
         findings.append(Finding("note", "title-rows", above))
@@ -233,6 +241,35 @@ def _find_header_row(rows: Sequence[tuple[int, list[Any]]], id_column: str, head
         if find_header(texts, [id_column]) and (len(texts) > 1 or len(row) == 1):
             return position
     return single
+
+
+def _last_header_row(grid: Grid, start: int, id_column: str) -> int:
+    """Position of the header's last row: the cell of the identifier may be merged over two or three rows."""
+    number, row = grid.rows[start]
+    texts = [normalize_text(cell) if isinstance(cell, str) else "" for cell in row]
+    key = _key_position([text for text in texts if text], id_column)
+    column = [index for index, text in enumerate(texts) if text][key or 0]
+    for first, last, left, right in grid.merged:
+        if first == number and left == right == column and last - first in (1, 2):
+            return min(start + last - first, len(grid.rows) - 1)
+    return start
+
+
+def _titles(grid: Grid, start: int, last: int) -> list[str]:
+    """The header of every column; of several rows the lowest text, with the groups above it where needed."""
+    rows = [
+        [normalize_text(cell) if cell is not None else "" for cell in row] for _, row in grid.rows[start : last + 1]
+    ]
+    if len(rows) == 1:
+        return rows[0]
+    numbers = [number for number, _ in block]
+    for first, _, left, right in grid.merged:
+        if first in numbers and right > left:
+            row = rows[numbers.index(first)]
+            row[left : right + 1] = [row[left]] * (right + 1 - left)
+    paths = [[text for text in column if text] for column in zip(*rows)]
+    lowest = [path[-1] if path else "" for path in paths]
+    return [" ".join(path) if lowest.count(text) > 1 else text for path, text in zip(paths, lowest)]
 
 
 def _key_position(headers: Sequence[str], id_column: str) -> int | None:
@@ -317,6 +354,23 @@ def _refuse_surplus(name: str, body: Sequence[tuple[int, list[Any]]], width: int
             remedy="put cells that hold the separator (such as decimal commas) into quotes, and give every column a "
             "header",
         )
+
+
+def _short_rows(grid: Grid, body: Sequence[tuple[int, list[Any]]], width: int) -> list[Finding]:
+    """Rows that end before the header does: their last values may be lost."""
+    short = [number for number, row in body if len(row) < width and any(not is_blank(cell) for cell in row)]
+    if short and grid.broken_off and short[-1] == body[-1][0]:
+        raise TableError(
+            "The file ends in the middle of a row; it may be cut off.",
+            expected=f"{width} cells",
+            found=f"row {short[-1]} with {len(body[-1][1])} cells and no end of line",
+            where=grid.name,
+            remedy="copy or export the file again; if nothing is lost, end the last line",
+        )
+    if not short:
+        return []
+    message = f"{name_rows(short)} have fewer than {width} cells: what is not there was taken as missing"
+    return [Finding("warning", "short-row", message)]
 
 
 def _nameless(body: Sequence[tuple[int, list[Any]]], titles: Sequence[str]) -> list[Finding]:

@@ -93,7 +93,9 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
             found=f"line {reader.line_num} of {path.name}: {error}",
             remedy="correct the quotes there, or save the table as .xlsx",
         ) from error
-    sheet = arrange(Grid(path.name, rows), id_column, header_row, patients=patients)
+    sheet = arrange(
+        Grid(path.name, rows, broken_off=not text.endswith(("\n", "\r"))), id_column, header_row, patients=patients
+    )
     return replace(sheet, encoding=encoding, delimiter=delimiter)
 
 

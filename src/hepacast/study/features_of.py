@@ -173,7 +173,7 @@ def _compared(result: ExtractionResult, path: Path, settings: Settings) -> list[
 
 def _frame(path: Path) -> pd.DataFrame:
     """A table of features made elsewhere; numbers where a cell is one, texts elsewhere."""
-    sheet = read_sheets(path)[0]
+    sheet = read_sheets(path, patients=False)[0]
     mark = file_decimal_of([sheet])
     columns = {}
     for position, header in enumerate(sheet.headers):

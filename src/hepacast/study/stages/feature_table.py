@@ -87,6 +87,7 @@ def _sheet(path: Path, id_column: str) -> tuple[Sheet, list[Finding]]:
             expected=f"one sheet with a column {id_column!r} (features.id)",
             found=found,
             where=path.name,
+            remedy="keep the features in one visible sheet" if usable else None,
         )
     return usable[0], [*findings, *usable[0].findings]
 
@@ -97,13 +98,15 @@ def _wide(
     """Columns ``voi:feature``, and why the others are none."""
     wide: dict[str, npt.NDArray[np.float64]] = {}
     findings = []
-    file_decimal = file_decimal_of([sheet])
+    proven = file_decimal_of([sheet])
+    # Features come from another program than the clinical table: its mark helps where theirs is not proven.
+    file_decimal = decimal if decimal != "auto" and proven in ("", "unknown") else proven
     for position, header in enumerate(sheet.headers):
         if header in ignored:
             continue
         column = _feature_name(header, prefixes)
         cells = [row[position] for row in sheet.cells]
-        parsed = read_numbers(cells, file_decimal, decimal=decimal)
+        parsed = read_numbers(cells, file_decimal)
         values = np.array([item.value for item in parsed], dtype=float)
         two_ways = [row for row, item in zip(sheet.rows, parsed) if item.status == "ambiguous"]
         if column is not None and two_ways:
