@@ -262,7 +262,7 @@ def _titles(grid: Grid, start: int, last: int) -> list[str]:
     ]
     if len(rows) == 1:
         return rows[0]
-    numbers = [number for number, _ in block]
+    numbers = [number for number, _ in grid.rows[start : last + 1]]
     for first, _, left, right in grid.merged:
         if first in numbers and right > left:
             row = rows[numbers.index(first)]
