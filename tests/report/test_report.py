@@ -15,6 +15,7 @@ import pytest
 from hepacast.errors import HepacastError
 from hepacast.report import build_report
 from hepacast.report.content import compose
+from hepacast.report.content.common import first_to_judge, judged_set, main_model
 from hepacast.report.inputs import load_results
 from hepacast.report.model import Callout, FigureBlock, TableBlock, number_blocks
 from hepacast.report.parse import ResultsError
@@ -368,3 +369,27 @@ def test_damaged_file_names_the_field(changed: Changed) -> None:
     with pytest.raises(ResultsError) as caught:
         load_results(changed("evaluation/evaluation.json", damage))
     assert "sets.validation.models.combined.auc.value" in str(caught.value)
+
+
+def test_headline_set_and_main_model_follow_one_rule(changed: Changed) -> None:
+    """An external set judges before a validation set; a network listed last is not what the study is about."""
+    edit = "evaluation/evaluation.json"
+    content = json.loads((changed(edit, lambda c: c) / edit).read_text(encoding="utf-8"))
+
+    def with_external(found: dict[str, Any]) -> dict[str, Any]:
+        for item in found["sets"].values():
+            item["models"]["ResNet"] = item["models"]["clinical"]
+        return {**found, "sets": {**found["sets"], "external": {**found["sets"]["validation"], "n": 77}}}
+
+    changed(edit, with_external)
+    folder = changed("modelling/models.json", lambda c: {**c, "names": [*c["names"], "ResNet"], "main": "combined"})
+    results = load_results(folder)
+    assert main_model(results) == "combined"
+    assert judged_set(results)[0] == "external"
+    assert first_to_judge(["training", "nested", "external", "validation"]) == "external"
+    assert first_to_judge(["training", "nested"]) == "nested"
+    assert first_to_judge(["training"]) == "training"
+    auc = content["sets"]["validation"]["models"]["combined"]["auc"]["value"]
+    facts = dict(compose(results).facts)
+    assert facts["AUC"].startswith(f"{auc:.3f}")
+    assert facts["AUC"].endswith("combined model, external set")

@@ -23,8 +23,7 @@ def build_nomogram(results: Results) -> list[Block]:
         "A patient is worked through in {example}." if spec.get("example") else
         "Read the points of each predictor on the upper axis, add them, and read the risk below the total."
     )  # fmt: skip
-    whose = results.models.main if results.models is not None else ""
-    caption = f"Nomogram of the {whose or main_model(results)} model."
+    caption = f"Nomogram of the {main_model(results)} model."
     return [
         Paragraph(text),
         FigureBlock("nomogram", caption, (Panel(partial(draw_nomogram, plain), f"Nomogram with axes {names}"),)),

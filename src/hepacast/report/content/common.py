@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
 from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Results, SetResult
 from hepacast.stats.intervals import ci_label
 
 STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
-#: Order in which sets are trusted to judge a model.
-_JUDGES = ("validation", "test", "external", "nested")
+#: Order in which sets are trusted to judge a model: new centers, other patients, folds, last those of the fit.
+_JUDGES = ("external", "validation", "test", "nested")
 
 
 class Omit(Exception):
@@ -54,22 +55,27 @@ def model_names(results: Results) -> list[str]:
 
 
 def main_model(results: Results) -> str:
-    """The model that the study is about: ``combined`` where there is one, else the last."""
+    """The model that the study is about, as the modelling stage names it; networks beside it are not."""
     names = model_names(results)
     if not names:
         raise Omit("the results hold no model")
-    return "combined" if "combined" in names else names[-1]
+    named = results.models.main if results.models is not None else ""
+    return named or ("combined" if "combined" in names else names[-1])
+
+
+def first_to_judge(sets: Iterable[str]) -> str:
+    """The set that models are judged on: patients they have never seen, those from furthest away first."""
+    names = list(sets)
+    order = (*_JUDGES, *(name for name in names if name != "training"), "training")
+    return next((name for name in order if name in names), "")
 
 
 def judged_set(results: Results) -> tuple[str, SetResult]:
-    """The set that models are judged on: patients they have never seen, if there are any."""
+    """The set of the headline and what was found there."""
     if results.evaluation is None or not results.evaluation.sets:
         raise Omit("the results hold no evaluation")
-    sets = results.evaluation.sets
-    for name in (*_JUDGES, *(key for key in sets if key != "training"), "training"):
-        if name in sets:
-            return name, sets[name]
-    raise Omit("the results hold no evaluation")
+    name = first_to_judge(results.evaluation.sets)
+    return name, results.evaluation.sets[name]
 
 
 def result_of(results: Results, set_name: str, model: str) -> ModelResult | None:

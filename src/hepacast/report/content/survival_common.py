@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hepacast.report.content.common import Omit
+from hepacast.report.content.common import Omit, first_to_judge
 from hepacast.report.formatting import MISSING, capital, with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Measured, Survival, SurvivalResults, SurvivalSet
@@ -87,10 +87,10 @@ def honest_sets(found: SurvivalResults) -> dict[str, SurvivalSet]:
 
 def judge(found: SurvivalResults) -> tuple[str, SurvivalSet]:
     """The set that models are judged on first."""
-    for name in ("external", "validation", "nested", "training"):
-        if name in found.sets:
-            return name, found.sets[name]
-    raise Omit("the evaluation holds no set")
+    name = first_to_judge(found.sets)
+    if not name:
+        raise Omit("the evaluation holds no set")
+    return name, found.sets[name]
 
 
 def c_of(item: Survival, name: str, model: str) -> Measured:

@@ -231,7 +231,7 @@ class Models:
     Parameters
     ----------
     names
-        The models that were compared, main model last: ``clinical, radiomics, combined``.
+        The models that were compared: ``clinical, radiomics, combined``, then networks.
     nomogram
         `hepacast.nomogram.Nomogram.to_spec()` of the main model, with the example patient; None if it has no nomogram.
     example
@@ -239,7 +239,8 @@ class Models:
     joined
         Of a fusion: the logistic model of each model's parts.
     main
-        Whose nomogram and example these are: the last model that has a formula; empty: the main model.
+        The model that the study is about: the last of its own models. Nomogram, example, risk groups and the comparison
+        with indexes are its.
     """
 
     names: list[str]

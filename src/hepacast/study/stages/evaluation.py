@@ -39,7 +39,7 @@ def write(context: Context, folder: Path) -> None:
     predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
     described = read_json(context.out / "modelling" / "models.json")
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}
-    names = list(described["names"])
+    names, main = list(described["names"]), str(described["main"])
     sets = {}
     tables: dict[str, pd.DataFrame] = {}
     with context.reporter.track("evaluation") as progress:
@@ -53,10 +53,9 @@ def write(context: Context, folder: Path) -> None:
     content = {
         "confidence": context.study.evaluation.confidence,
         "sets": sets,
-        "survival": _survival(context, cohort, predictions, names[-1], cutoffs[names[-1]]),
+        "survival": _survival(context, cohort, predictions, main, cutoffs[main]),
     }
     write_json(folder / "evaluation.json", content)
-    main = "combined" if "combined" in names else names[-1]
     write_json(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, tables, main))
     write_json(folder / "methods.json", _sentences(context))
     write_json(folder / "checks.json", _checks(predictions, cohort))

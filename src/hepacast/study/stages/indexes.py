@@ -36,7 +36,7 @@ def write(context: Context, folder: Path) -> None:
     cohort = analysis_cohort(context)
     names, table = _scores(context, cohort)
     predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
-    main = str(read_json(context.out / "modelling" / "models.json")["names"][-1])
+    main = str(read_json(context.out / "modelling" / "models.json")["main"])
     level = context.study.evaluation.confidence
     outcome = cohort.outcome.values  # type: ignore[union-attr]
     content: dict[str, Any] = {"model": main, "scores": [_about(name, table) for name in names], "sets": {}}
