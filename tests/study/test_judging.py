@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from hepacast.compute.files import write_text
+from hepacast.compute.progress import SilentReporter
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.check import check_study
 from hepacast.study.run import run_study
@@ -191,6 +192,38 @@ def test_a_remark_of_no_is_told(judged):
     text = judged(table, exclude="{reason: remark, column: Remark, filled: true}").text()
     assert "left out: 2 (remark)" in text
     assert "1 of the 2 patients" in text and "remark-says-no" in text
+
+
+def test_columns_that_other_parts_of_the_study_file_name(judged):
+    outcome = "{definition: apasl2019-ptlf, columns: {bilirubin: tb_late, inr: Ages, ascites: sex}}"
+    write_text(judged.folder / "study.yaml", "")
+    text = judged(patients(), outcome=outcome).text()
+    assert "outcome.columns.bilirubin names the column 'tb_late'" in text
+    assert "outcome.columns.inr names the column 'Ages'" in text and "'Age'" in text
+    assert "outcome.columns.ascites" not in text
+
+
+def test_settings_that_modelling_would_refuse(judged):
+    judged(patients())
+    file = judged.folder / "study.yaml"
+    text = file.read_text("utf-8").replace("models: [clinical]", "models: [clinical]\n  harmonize: combat")
+    write_text(file, text.replace("evaluation: {", "evaluation: {subgroups: [sex, weight], "))
+    text = check_study(judged.folder).text()
+    assert "no centers to harmonize" in text and "evaluation.subgroups names the column 'weight'" in text
+
+
+def test_run_says_the_warnings_about_its_numbers(judged):
+    lines = []
+
+    class Told(SilentReporter):
+        def say(self, text):
+            lines.append(text)
+
+    table = patients()
+    table.loc[table["Site"] == "north", "Sex"] = "m"
+    judged(table)
+    run_study(judged.folder, out=judged.folder / "out", workers=1, until="cohort", reporter=Told())
+    assert any("'female'" in line for line in lines if line.startswith("warning: sex"))
 
 
 def test_an_exclusion_that_cannot_be_applied_does_not_hide_the_others(judged):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from hepacast.cohort.findings import condense
 from hepacast.compute.optional import require
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.imaging.voi import VoiExpression
@@ -23,12 +24,22 @@ def preflight(context: Context) -> None:
     seen = judge_cohort(context)
     seen.errors += [("settings", problem) for problem in find_problems(context)]
     seen.raise_errors(where=context.study.cohort.table)
+    warnings = [item for item in condense(seen.findings) if item.severity == "warning"]
+    for item in warnings:
+        if item.code in _TOLD:
+            context.reporter.say(f"warning: {item.column}: {item.message}")
+    if warnings:
+        context.reporter.say(f"{len(warnings)} warnings of the table and the design: hepacast check lists them")
+
+
+#: Warnings about numbers that the run will give; the terminal says them, the report has all.
+_TOLD = frozenset({"level-not-in-training", "horizon-beyond-set"})
 
 
 def find_problems(context: Context) -> list[HepacastError]:
     """Everything that is wrong with the settings."""
     problems = []
-    for part in (_features, _vois, _chain, _second_reader, _packages):
+    for part in (_features, _vois, _chain, _second_reader, _times, _centers, _packages):
         try:
             part(context)
         except HepacastError as error:
@@ -77,6 +88,29 @@ def _second_reader(context: Context) -> None:
             expected=f"masks of at least {MIN_READ_TWICE} patients (images.segmentation.second_reader)",
             where="features.min_icc",
             remedy="give the second reader's masks, or leave min_icc out",
+        )
+
+
+def _times(context: Context) -> None:
+    """Networks and fusions are judged by an event."""
+    study = context.study
+    named = [name for name, part in (("deep", study.deep), ("fusion", study.fusion)) if part is not None]
+    if study.outcome.definition == "survival" and named:
+        raise StudyFileError(
+            f"The models of `{named[0]}` predict an event, not a time.",
+            expected="a binary outcome (early-recurrence), the follow-up under `survival`",
+            found="outcome.definition: survival",
+            where=named[0],
+        )
+
+
+def _centers(context: Context) -> None:
+    if context.study.modelling.harmonize == "combat" and context.study.cohort.center is None:
+        raise StudyFileError(
+            "There are no centers to harmonize.",
+            expected="cohort.center: the header of the column that names the center",
+            found="modelling.harmonize: combat",
+            where="modelling.harmonize",
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from hepacast.cohort import ColumnSpec, read_table
+from hepacast.cohort.headers import find_header
+from hepacast.cohort.matching import nearest_headers
 from hepacast.cohort.stacking import stack_tables
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import HepacastError, StudyFileError
@@ -50,6 +53,40 @@ def candidate_problems(context: Context) -> list[StudyFileError]:
                     found="it is part of the outcome" if name in parts else "it is marked after_event",
                     where="modelling.candidates",
                     remedy="take it out of the candidates",
+                )
+            )
+    return problems
+
+
+def column_problems(context: Context, headers: Iterable[str]) -> list[StudyFileError]:
+    """One error for each place of the study file that names a column which neither the study nor the table has.
+
+    Parameters
+    ----------
+    headers
+        Of the table: the outcome, the follow-up and the center may be named by them.
+    """
+    study, known = context.study, list(context.study.cohort.columns)
+    places = [(f"outcome.columns.{part}", name, True) for part, name in study.outcome.columns.items()]
+    places += [("evaluation.subgroups", name, False) for name in study.evaluation.subgroups or ()]
+    if study.survival is not None:
+        places += [("survival.time", study.survival.time, True), ("survival.event", study.survival.event, True)]
+    if study.deep is not None:
+        places += [("deep.adjust", name, False) for name in study.deep.adjust]
+        places += [("deep.network.covariates", name, False) for name in study.deep.network.covariates]
+    if study.indexes is not None:
+        places += [(f"indexes.columns.{key}", name, False) for key, name in study.indexes.columns.items()]
+    problems = []
+    for where, name, also_headers in places:
+        names = [*known, *headers] if also_headers else known
+        if name not in names and not (also_headers and find_header(list(headers), [name])):
+            near = nearest_headers([name], names)
+            problems.append(
+                StudyFileError(
+                    f"{where} names the column {name!r}, which the study does not have.",
+                    expected="a name under cohort.columns: " + ", ".join(known),
+                    where=where,
+                    remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
                 )
             )
     return problems

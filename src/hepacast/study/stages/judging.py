@@ -30,7 +30,13 @@ from hepacast.cohort.proposal import find_identifier
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
 from hepacast.study.context import Context
-from hepacast.study.stages.clinical import candidate_problems, describe_columns, load_table, outcome_parts
+from hepacast.study.stages.clinical import (
+    candidate_problems,
+    column_problems,
+    describe_columns,
+    load_table,
+    outcome_parts,
+)
 from hepacast.study.stages.further import read_further_cohort
 from hepacast.study.stages.selection import derive_survival, exclusions, outcome_of, splitter
 
@@ -109,7 +115,7 @@ class Judgement:
 #: Warnings that often are the cause of an error elsewhere, and are shown beside it.
 EXPLAINING = frozenset(
     (
-        *("similar-id", "sheet-incomplete", "unit-not-stated", "level-not-in-training"),
+        *("similar-id", "sheet-incomplete", "unit-not-stated", "outcome-unknown", "other-identifier"),
         *("hidden-sheets", "hidden-rows", "merged-cells", "merged-columns", "no-header"),
     )
 )
@@ -126,6 +132,8 @@ def judge_cohort(context: Context) -> Judgement:
     if table is None:
         return seen
     seen.table = table
+    headers = [] if table.raw is None else [str(head) for head in table.raw.columns]
+    seen.errors += [("settings", problem) for problem in column_problems(context, headers)]
     reasons = exclusions(context, table, seen.findings, lambda step: seen.attempt("exclusions", step))
     split = _sets(context, table, seen, reasons)
     for reason, patients in reasons.items():
@@ -214,13 +222,18 @@ def _assemble(context: Context, seen: Judgement, reasons: dict[str, list[str]], 
         seen.errors.append(("cohort", _nobody(seen)))
         return
     outcome: Outcome | None = None
-    if not outcome_parts(context) & set(table.absent):
-        outcome = seen.attempt("outcome", lambda: outcome_of(context, table.select(seen.patients)))
+    unnamed = {str(problem.where) for _, problem in seen.errors}
+    judged = table.select(seen.patients)
+    if not outcome_parts(context) & set(table.absent) and not any(key.startswith("outcome.") for key in unnamed):
+        outcome = seen.attempt("outcome", lambda: outcome_of(context, judged))
     if outcome is not None:
         seen.findings += [*outcome.findings, *unknown_findings(outcome)]
-    survival = seen.attempt("survival", lambda: derive_survival(context, table.select(seen.patients)))
+    survival: dict[str, SurvivalOutcome] | None = None
+    parts = set() if study.survival is None else {study.survival.time, study.survival.event}
+    if not parts & set(table.absent) and not unnamed & {"survival.time", "survival.event"}:
+        survival = seen.attempt("survival", lambda: derive_survival(context, judged))
     centers = None
-    if study.cohort.center:
+    if study.cohort.center and study.cohort.center not in table.absent:
         centers = seen.attempt("cohort.center", lambda: table.values(str(study.cohort.center)))
     if outcome is None or survival is None or any(part == "sets" for part, _ in seen.errors):
         return
