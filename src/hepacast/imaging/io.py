@@ -129,6 +129,7 @@ def require_image_name(path: str | Path) -> None:
             f"Images cannot be written as {suffix or 'a file without suffix'}.",
             expected=", ".join(_WRITABLE),
             where=str(path),
+            remedy="choose a name that ends so",
         )
 
 
@@ -448,6 +449,7 @@ def _read_structures(kind: str, path: Path, labels: Mapping[str, int] | None, re
             "Contours (RTSTRUCT) become a mask on an image's grid only.",
             expected="the image on which they were drawn (reference)",
             where=str(path),
+            remedy="give the image, or export the contours as a label map",
         )
     else:
         masks, notes = read_rtstruct(path, reference, None if chosen is None else set(chosen.values()))
@@ -500,4 +502,5 @@ def _unknown_format(path: Path) -> ImageError:
         expected=".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, or a DICOM folder or file",
         found=f"suffix {suffix_of(path) or '(none)'}, and no DICOM preamble",
         where=str(path),
+        remedy="export it in one of these formats, or give the file its right ending",
     )

@@ -175,6 +175,7 @@ def read_channel(path: Path, channel: int) -> Volume | None:
             expected=f"label_channel 0 to {channels - 1}",
             found=str(channel),
             where=str(path),
+            remedy="correct label_channel in the feature settings",
         )
     return Volume.from_sitk(sitk.VectorIndexSelectionCast(image, channel))
 

@@ -43,6 +43,7 @@ class LabelMap:
                 "Every structure needs a label of its own.",
                 expected="different whole numbers other than 0 (background)",
                 found=", ".join(f"{name}: {value}" for name, value in self.labels.items()),
+                remedy="correct the numbers (labels of the study file, --labels)",
             )
 
     @property

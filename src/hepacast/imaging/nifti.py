@@ -176,13 +176,16 @@ def nifti_affine(header: Any, pixdim: npt.NDArray[Any], path: Path) -> npt.NDArr
     stated = [name for name in ("sform", "qform") if int(header[f"{name}_code"]) > 0]
     if not measured and stated[:1] != ["sform"]:
         raise missing_spacing(path, f"pixdim {', '.join(f'{size:g}' for size in sizes)}")
-    affine = scale @ np.asarray(header.get_best_affine(), dtype=float)
-    if stated[:1] == ["sform"] and measured and np.isfinite(affine).all():
+    best = np.asarray(header.get_best_affine(), dtype=float)
+    if not np.isfinite(best).all():
+        return best
+    affine = scale @ best
+    if stated[:1] == ["sform"] and measured:
         of_sform = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
         of_pixdim = np.abs(sizes) * _UNIT_MM[unit]
         if not np.allclose(of_sform, of_pixdim, rtol=0.01, atol=1e-6):
             raise _contradiction("voxel sizes", f"sform: {_mm(of_sform)} mm", f"pixdim: {_mm(of_pixdim)} mm", path)
-    if len(stated) == 2 and measured and np.isfinite(affine).all():
+    if len(stated) == 2 and measured:
         _require_same_ways(affine, np.asarray(header.get_qform(), dtype=float), path)
     return affine
 

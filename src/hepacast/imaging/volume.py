@@ -53,6 +53,7 @@ class Geometry:
                 "The image's header gives no usable geometry.",
                 expected="finite numbers, spacing above 0 mm",
                 found=f"spacing {self.spacing}, origin {self.origin}",
+                remedy="export the image again, or correct its header",
             )
         matrix = np.array(self.direction, dtype=float)
         if not np.allclose(matrix.T @ matrix, np.eye(3), atol=1e-3):

@@ -247,4 +247,5 @@ def _check_numbers(volume: Volume) -> None:
             "The image's number type cannot be measured.",
             expected="integers, float32 or float64",
             found=str(volume.array.dtype),
+            remedy="convert the image first (Volume.with_array)",
         )

@@ -233,7 +233,11 @@ def _load_mask(source: MaskSource, image: Volume, channel: int = 0) -> Volume:
         named = read_mask(path, reference=contours)
         if label not in named:
             raise ImageError(
-                "The mask file has no structure of this name.", expected=label, found=", ".join(named), where=str(path)
+                "The mask file has no structure of this name.",
+                expected=label,
+                found=", ".join(named),
+                where=str(path),
+                remedy="use one of the names that were found, or the structure's value",
             )
         return named[label]
     if isinstance(source, str | Path):
