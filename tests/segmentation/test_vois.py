@@ -16,7 +16,7 @@ from hepacast.segmentation.given import GivenSegmenter
 from hepacast.segmentation.nnunet.dataset import _training_labels
 from hepacast.segmentation.vois import evaluate_vois, with_unions
 from hepacast.study.features_of import extract_image
-from hepacast.study.one_image import mask_path, parse_vois
+from hepacast.study.one_image import _liver_of, mask_path, parse_vois
 
 GRID = Geometry((14, 12, 9), (1.0, 1.0, 2.0))
 #: The liver is 8 x 8 x 5 voxels; a tumor of 3 x 3 x 3 in it and one of a voxel's breadth at its edge.
@@ -36,6 +36,28 @@ def label_map(labels: dict[str, int]) -> LabelMap:
 
 def n(mask: Volume) -> int:
     return int(mask.array.sum())
+
+
+def test_capitals_are_no_other_structures() -> None:
+    labelmap = label_map({"liver": 1, "tumor": 2})
+    spelt = LabelMap(labelmap.volume, {"Liver": 1, "Tumor": 2})
+    for masks in (structures_of(spelt), with_unions(spelt.masks())):
+        assert {name: n(mask) for name, mask in masks.items()} == {"Liver": WHOLE, "Tumor": 29, "parenchyma": REST}
+
+
+def test_the_liver_given_to_a_segmenter_is_the_whole_liver_and_nothing_else() -> None:
+    image = Volume(np.zeros(GRID.shape, np.int16), GRID)
+    spleen = np.zeros(GRID.shape, bool)
+    spleen[0, :2] = True
+    masks = {
+        "Liver": image.with_array(LIVER & ~TUMOR),
+        "Tumor": image.with_array(TUMOR),
+        "spleen": image.with_array(spleen),
+    }
+    assert n(_liver_of(masks, "m")) == WHOLE
+    assert n(_liver_of({"mask": image.with_array(LIVER)}, "m")) == WHOLE
+    with pytest.raises(StudyFileError, match="is the liver"):
+        _liver_of({"spleen": image.with_array(spleen), "tumor": image.with_array(TUMOR)}, "m")
 
 
 @pytest.mark.parametrize("labels", [{"liver": 1, "tumor": 2}, {"parenchyma": 1, "tumor": 2}, {"tumor": 4, "liver": 9}])
@@ -104,6 +126,12 @@ def test_extract_measures_the_same_with_and_without_vois(files: Path) -> None:
         assert volumes(measured(files, mask, vois="liver: liver; tumor: tumor", **options)) == expected
         ring = measured(files, mask, vois="'the rest': liver - tumor; parenchyma: parenchyma", **options)
         assert volumes(ring)["parenchyma"] == 2.0 * REST and "the rest: ok" in ring
+
+
+def test_labels_beside_files_of_structures_are_refused(files: Path) -> None:
+    each = [f"liver={files}/each/liver.nii.gz", f"tumor={files}/each/tumor.nii.gz"]
+    with pytest.raises(StudyFileError, match="leave --labels out"):
+        measured(files, each, labels={"liver": "1"})
 
 
 def test_prediction_measures_what_extract_does(files: Path) -> None:

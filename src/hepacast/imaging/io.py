@@ -292,7 +292,7 @@ def read_mask_set(
         RTSTRUCT the ROI of that name is taken (case is ignored), else the ROI of that number.
         When not given, a file with a single value yields ``{"mask": ...}``; a file with several is refused unless
         it names them itself (3D Slicer's ``.seg.nrrd``, DICOM SEG, RTSTRUCT) or `rules` say which value is meant.
-        Where each structure has its file, every voxel other than 0 belongs to it.
+        Where each structure has its file, that file holds one value beside 0.
     reference
         The image on whose grid the masks must lie. Contours (RTSTRUCT) have no grid without it.
     rules

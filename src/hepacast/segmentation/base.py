@@ -125,11 +125,13 @@ def _parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Of which stored structures each structure consists; ``liver`` is the whole liver also where a label map calls
     the rest of it so (`hepacast.segmentation.vois.with_unions` has the same rule for single masks)."""
     parts = {name: (name,) for name in names}
-    if {"liver", "tumor"} <= set(parts) and "parenchyma" not in parts:
-        parts |= {"liver": ("liver", "tumor"), "parenchyma": ("liver",)}
+    spelt = {name.casefold(): name for name in parts}
+    if {"liver", "tumor"} <= set(spelt) and "parenchyma" not in spelt:
+        liver = spelt["liver"]
+        parts |= {liver: (liver, spelt["tumor"]), "parenchyma": (liver,)}
     for union, needed in COMPOSITES.items():
-        if union not in parts and all(name in parts for name in needed):
-            parts[union] = needed
+        if union not in spelt and all(name in spelt for name in needed):
+            parts[union] = tuple(spelt[name] for name in needed)
     return parts
 
 

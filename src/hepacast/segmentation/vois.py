@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
+
 from hepacast.imaging import Volume
 from hepacast.imaging.lesions import lesions as find_lesions
 from hepacast.imaging.voi import VoiExpression
@@ -16,19 +18,19 @@ def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
 
     Where liver and tumor are given and no parenchyma, a label file has the tumor's voxels under the tumor's number
     alone, and a file of its own may hold them twice: ``liver`` becomes the union of both, ``parenchyma`` what of it is
-    not tumor. `hepacast.segmentation.base.structure_mask` has the same rule for label maps.
+    not tumor. `hepacast.segmentation.base.structure_mask` has the same rule for label maps. Case is ignored ("Liver").
     """
     named = dict(masks)
-    if {"liver", "tumor"} <= set(named) and "parenchyma" not in named:
-        whole = named["liver"].array.astype(bool) | named["tumor"].array.astype(bool)
-        named["parenchyma"] = named["liver"].with_array(whole & ~named["tumor"].array.astype(bool))
-        named["liver"] = named["liver"].with_array(whole)
+    spelt = {name.casefold(): name for name in masks}
+    if {"liver", "tumor"} <= set(spelt) and "parenchyma" not in spelt:
+        liver, tumor = masks[spelt["liver"]], masks[spelt["tumor"]].array.astype(bool)
+        whole = liver.array.astype(bool) | tumor
+        named["parenchyma"] = liver.with_array(whole & ~tumor)
+        named[spelt["liver"]] = liver.with_array(whole)
     for union, parts in COMPOSITES.items():
-        if union not in named and set(parts) <= set(named):
-            merged = named[parts[0]].array.astype(bool)
-            for part in parts[1:]:
-                merged = merged | named[part].array.astype(bool)
-            named[union] = named[parts[0]].with_array(merged)
+        if union not in spelt and set(parts) <= set(spelt):
+            merged = [masks[spelt[part]].array.astype(bool) for part in parts]
+            named[union] = masks[spelt[parts[0]]].with_array(np.logical_or.reduce(merged))
     return named
 
 

@@ -110,7 +110,14 @@ def extract_image(
         )
     _require_written(output)
     volume = read_volume(image, series=series)
-    found = read_mask_set(mask_path(mask), values, reference=volume, rules=chosen.mask_rules)
+    files = mask_path(mask)
+    if values and isinstance(files, Mapping):
+        raise StudyFileError(
+            "Label values are those of one mask file, and here each structure has its own.",
+            found=", ".join(f"{name}={value}" for name, value in values.items()),
+            remedy="leave --labels out, or give one file",
+        )
+    found = read_mask_set(files, values, reference=volume, rules=chosen.mask_rules)
     structures = found.masks
     named = vois_of(parse_vois(vois), structures)
     doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))

@@ -81,11 +81,7 @@ def segment_image(
     given, told = None, volume.notes
     if liver is not None:
         found = read_mask_set(liver, reference=volume)
-        masks, told = found.masks, (*told, *found.notes)
-        merged = next(iter(masks.values())).array.copy()
-        for mask in masks.values():
-            merged |= mask.array
-        given = volume.with_array(merged)
+        given, told = _liver_of(found.masks, str(liver)), (*told, *found.notes)
     result = run_segmenter(volume, model, liver=given, weights=weights, reporter=say)
     write_labelmap(result.labelmap, output)
     if overlay is not None:
@@ -101,6 +97,20 @@ def segment_image(
     remarks = judge({"image": volume}, result.masks(), {"image": modality})
     lines += [f"  {item.severity}: {item}" for item in remarks]
     return "\n".join(lines)
+
+
+def _liver_of(masks: Mapping[str, Volume], where: str) -> Volume:
+    """The whole liver of a mask file, which may hold other structures by name."""
+    named = {name.casefold(): mask for name, mask in with_unions(masks).items()}
+    if "liver" not in named and len(masks) > 1:
+        raise StudyFileError(
+            "None of the structures of the mask is the liver.",
+            expected="liver, or parenchyma and tumor",
+            found=", ".join(masks),
+            where=where,
+            remedy="give a mask of the liver alone, or name it liver in the file",
+        )
+    return named.get("liver", next(iter(masks.values())))
 
 
 def parse_vois(text: str) -> dict[str, str]:
