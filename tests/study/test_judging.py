@@ -194,6 +194,16 @@ def test_a_remark_of_no_is_told(judged):
     assert "1 of the 2 patients" in text and "remark-says-no" in text
 
 
+def test_a_single_event_cannot_be_validated(judged):
+    table = patients()
+    table["Relapse"] = "no"
+    table.loc[10, "Relapse"] = "yes"
+    result = judged(table, split="{by: none}", candidates="age")
+    assert [item.code for item in errors(result)] == ["too-few-events"]
+    table.loc[11, "Relapse"] = "yes"
+    assert not errors(judged(table, split="{by: none}", candidates="age"))
+
+
 def test_columns_that_other_parts_of_the_study_file_name(judged):
     outcome = "{definition: apasl2019-ptlf, columns: {bilirubin: tb_late, inr: Ages, ascites: sex}}"
     write_text(judged.folder / "study.yaml", "")

@@ -103,6 +103,12 @@ def _evaluate(
 
 def _decisions(context: Context, y: np.ndarray, risks: dict[str, np.ndarray], name: str) -> DecisionCurves:
     options = context.study.evaluation
+    if not 0 < y.sum() < len(y):
+        raise OutcomeError(
+            f"The {name} predictions cannot be judged: their {len(y)} patients have {int(y.sum())} events.",
+            expected="patients with and without the event among those who could be predicted",
+            remedy="more patients, fewer folds (modelling.validation.folds), or another split (cohort.split)",
+        )
     low, high = options.decision_range
     thresholds = np.round(np.arange(low, high + 1e-9, 0.01), 4)
     generator = rng(context.study.seed, "decision", name)

@@ -44,6 +44,8 @@ T = TypeVar("T")
 Split = Callable[[Outcome], pd.Series] | pd.Series | None
 #: Lines of an error that lists what is wrong.
 _SHOWN = 40
+#: Patients of the rarer class that a cross-validation needs.
+_FEWEST = 2
 
 
 @dataclass
@@ -300,6 +302,17 @@ def _judge_design(context: Context, cohort: Cohort, seen: Judgement) -> None:
             others[f"further cohort {name}"] = further.table
     unseen = check_unseen_levels(cohort.table.select(training), others, candidates)
     seen.findings += accept(unseen, {spec.name: spec.accept for spec in cohort.table.specs})
+    rarer = (
+        outcome.n_events
+        if isinstance(outcome, SurvivalOutcome)
+        else min(outcome.n_events, outcome.n - outcome.n_events)
+    )
+    if rarer < _FEWEST:
+        message = (
+            f"{rarer} patient of the rarer class in training: a cross-validation needs one to learn from and one "
+            f"to judge by ({_FEWEST} or more)"
+        )
+        seen.findings.append(Finding("error", "too-few-events", message, column=outcome.name))
     if isinstance(outcome, SurvivalOutcome):
         times = context.study.outcome.times
         seen.errors += [("outcome", problem) for problem in check_horizons(outcome, times)]
