@@ -45,12 +45,25 @@ def init(
     typer.echo("Next: fill the table and save it as clinical.xlsx, adapt the study file, then `hepacast check`.")
 
 
-def check(study_file: StudyFile, data: Data = None) -> None:
+def check(
+    study_file: StudyFile,
+    data: Data = None,
+    volumes: Annotated[
+        Path | None, typer.Option(help="Also write volume and HU of every VOI and patient into this CSV.")
+    ] = None,
+) -> None:
     """Say everything that is wrong before any long work: study file, table, outcome, images, masks."""
+    from hepacast.compute.files import require_writable_file
     from hepacast.study.check import check_study
+    from hepacast.study.plausible_images import write_volumes
 
+    if volumes is not None:
+        require_writable_file(volumes)
     result = check_study(study_file, data=data, reporter=make_reporter())
     typer.echo(result.text())
+    if volumes is not None:
+        write_volumes(volumes, result.volumes)
+        typer.echo(f"wrote {volumes}")
     if result.has_errors:
         raise typer.Exit(2)
 

@@ -218,6 +218,11 @@ def measure_voi(name: str, mask: Volume, volume: Volume) -> VoiValues:
     return VoiValues(name, ml, median, p5, p95, low, high)
 
 
+def lowest_value(volume: Volume) -> float:
+    """The lowest finite intensity of an image."""
+    return _range(volume.array)[0]
+
+
 def judge_levels(values: VoiValues, bin_width: float | None) -> list[Remark]:
     """Whether a VOI has too few or too many gray levels of a bin width (intensity) for texture."""
     if not bin_width or not np.isfinite(values.maximum - values.minimum):

@@ -173,6 +173,7 @@ def _check_settings(context: Context, result: CheckResult) -> None:
 def _check_images(context: Context, patients: list[str], result: CheckResult) -> None:
     from hepacast.study.stages.same_files import shared_files
 
+    patients = [*patients, *(patient for patient in _further(context, result) if patient not in patients)]
     jobs = [(context, patient) for patient in patients]
     judged: list[JudgedPatient] = []
     with context.reporter.track("images") as progress:
@@ -186,10 +187,23 @@ def _check_images(context: Context, patients: list[str], result: CheckResult) ->
     _add_plausibility(context, judged, result)
 
 
+def _further(context: Context, result: CheckResult) -> list[str]:
+    """Patients of further cohorts, whose images are measured too."""
+    from hepacast.study.stages.further import further_patients
+
+    if not context.study.further:
+        return []
+    try:
+        return further_patients(context)
+    except HepacastError as error:
+        result.add_error("further", error)
+        return []
+
+
 def _add_plausibility(context: Context, judged: list[JudgedPatient], result: CheckResult) -> None:
     """What is not plausible about images and masks, and who is far from the cohort."""
     from hepacast.segmentation.plausibility import outlier_text, outliers
-    from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, noted, summed_up
+    from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, mixed_minima, noted, summed_up
     from hepacast.study.stages.radiomics import load_settings
 
     result.volumes = [row for item in judged for row in item.rows]
@@ -204,6 +218,7 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
         way = f"; if it is right as it is: {SWITCH}" if severity == "error" else ""
         finding = Finding("error" if severity == "error" else "warning", "implausible", text + way, patient)
         result.findings.append(("images", finding))
+    result.findings += [("images", Finding("warning", "mixed-minima", text)) for text in mixed_minima(judged)]
     for entry in outliers(result.volumes):
         finding = Finding("warning", "outlier", f"far from the cohort: {outlier_text(entry)}", entry["patient"])
         result.findings.append(("images", finding))
@@ -216,7 +231,7 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
 
 def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPatient | None]:
     """Read one patient's images and expert masks as the stages will, and judge them."""
-    from hepacast.study.plausible_images import judge_patient
+    from hepacast.study.plausible_images import judge_patient, with_second_reader
     from hepacast.study.stages.segmentation import images_of, judge, labelled_patients, read_expert, volumes_of
 
     context, patient = job
@@ -227,7 +242,10 @@ def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPat
             labelmap = read_expert(context, patient)
             judged = judge(context, patient, labelmap, "given", strict=options.source == "given").judged
             if options.second_reader is not None and mask_files(context, options.second_reader, patient).exists():
-                read_expert(context, patient, second=True)
+                second = judge_patient(
+                    context.study, patient, volumes_of(context, patient), read_expert(context, patient, second=True)
+                )
+                judged = with_second_reader(judged, second)
         if judged is None:
             judged = judge_patient(context.study, patient, volumes_of(context, patient))
     except HepacastError as error:

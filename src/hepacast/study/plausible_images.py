@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hepacast.cohort.findings import name_patients
+from hepacast.compute.files import write_text
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
@@ -20,10 +24,14 @@ from hepacast.segmentation.plausibility import (
     group_remarks,
     judge,
     judge_levels,
+    lowest_value,
     measure_voi,
+    outliers,
 )
 from hepacast.study.schema import Study
 
+#: Air is -1000 HU, and scanners end at -1024: lower values (HU) with room for noise are padding.
+AIR_LIMIT_HU = -1200.0
 #: How a person overrules the judge in a study.
 SWITCH = "name the patient in images.segmentation.accept_doubtful of the study file"
 
@@ -38,12 +46,15 @@ class JudgedPatient:
         One a VOI and sequence: ``patient``, ``sequence``, ``modality`` and the fields of `VoiValues`.
     notes
         What the readers of image and mask files have to tell (files set aside, no rescale, padding).
+    lowest
+        Lowest intensity of each CT, by sequence.
     """
 
     patient: str
     remarks: tuple[Remark, ...]
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...] = ()
+    lowest: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def impossible(self) -> list[Remark]:
@@ -86,7 +97,37 @@ def judge_patient(
         f"{name}: {note}" if len(volumes) > 1 else note for name, volume in volumes.items() for note in volume.notes
     ]
     notes += labelmap.all_notes if labelmap is not None else []
-    return JudgedPatient(patient, tuple(remarks), tuple(rows), tuple(dict.fromkeys(notes)))
+    lowest = {name: lowest_value(volume) for name, volume in volumes.items() if kinds[name] == "CT"}
+    return JudgedPatient(patient, tuple(remarks), tuple(rows), tuple(dict.fromkeys(notes)), lowest)
+
+
+def with_second_reader(judged: JudgedPatient | None, second: JudgedPatient) -> JudgedPatient:
+    """What is said of a patient, and of the second reader's mask what is not said already."""
+    known = judged or JudgedPatient(second.patient, (), ())
+    said = {str(item) for item in known.remarks}
+    more = [replace(item, structure=f"second reader, {item.structure}") for item in second.remarks]
+    fresh = [item for item, own in zip(more, second.remarks, strict=True) if str(own) not in said]
+    return replace(known, remarks=(*known.remarks, *fresh))
+
+
+def mixed_minima(judged: Sequence[JudgedPatient]) -> list[str]:
+    """Sequences in which some CT are padded outside the field of view and others are not, or by another value.
+
+    Filters read what lies outside, so features of one patient would come from other images than those of the next.
+    """
+    found = []
+    for sequence in dict.fromkeys(name for item in judged for name in item.lowest):
+        values = {item.patient: item.lowest[sequence] for item in judged if sequence in item.lowest}
+        padded = {patient: value for patient, value in values.items() if value < AIR_LIMIT_HU}
+        values_seen = sorted({round(value) for value in padded.values()})
+        if not padded or (len(values_seen) == 1 and len(padded) == len(values)):
+            continue
+        found.append(
+            f"{sequence}: the lowest values differ within the cohort: {len(padded)} of {len(values)} images hold some "
+            f"below {AIR_LIMIT_HU:g} HU (down to {values_seen[0]}), padding outside the field of view that filters "
+            f"would read: {name_patients(list(padded))}"
+        )
+    return found
 
 
 def noted(found: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
@@ -114,6 +155,17 @@ def gray_level_remarks(rows: Sequence[Mapping[str, Any]], width: float | None) -
         for item in judge_levels(VoiValues(**{name: row[name] for name in fields}), width):
             found.setdefault(str(row["patient"]), []).append(item)
     return found
+
+
+def write_volumes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Volume (mL) and intensities (CT: HU) of every VOI, patient and sequence as CSV; outliers are marked."""
+    far = {(item["patient"], item["sequence"], item["voi"], item["quantity"]) for item in outliers(rows)}
+    names = ("patient", "sequence", "voi", "volume_ml", "median", "p5", "p95", "minimum", "maximum")
+    table = pd.DataFrame([{name: row[name] for name in names} for row in rows], columns=list(names))
+    keys = list(zip(table["patient"], table["sequence"], table["voi"], strict=True))
+    marks = [[name for name in ("volume_ml", "median") if (*key, name) in far] for key in keys]
+    table["outlier"] = [" ".join(mark) for mark in marks]
+    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
 
 
 def summed_up(found: Mapping[str, Sequence[Remark]]) -> list[tuple[str, str, str | None]]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import asdict
 
 from hepacast.figures import draw_network
+from hepacast.report.content import plausibility
 from hepacast.report.content.common import Omit
 from hepacast.report.formatting import capital, listing, number, plural
 from hepacast.report.inputs import CaseMetrics, Network, Results, Segmentation
@@ -29,8 +30,9 @@ def build(results: Results) -> list[Block]:
     if item is None:
         raise Omit("the features came as a table, so no image was segmented")
     blocks: list[Block] = [Paragraph(_text(item))]
-    if item.status:
+    if any(case.reason for case in item.status):
         blocks.append(Paragraph(_status(item)))
+    blocks += plausibility.doubts(results)
     own = [row for row in item.metrics if row.set != "readers"]
     if own:
         blocks.append(TableBlock("segmentation", metrics_table(own)))
@@ -42,12 +44,14 @@ def build(results: Results) -> list[Block]:
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """Agreement of two readers, where a second one drew masks."""
+    """Volumes of all patients; agreement of two readers, where a second one drew masks."""
     item = results.segmentation
+    blocks = plausibility.build_supplement(results)
     readers = [row for row in item.metrics if row.set == "readers"] if item is not None else []
-    if not readers:
-        return []
-    return [TableBlock("readers", metrics_table(readers, title="Agreement of two readers' masks"), supplementary=True)]
+    if readers:
+        table = metrics_table(readers, title="Agreement of two readers' masks")
+        blocks.append(TableBlock("readers", table, supplementary=True))
+    return blocks
 
 
 def _text(item: Segmentation) -> str:
@@ -64,11 +68,10 @@ def _text(item: Segmentation) -> str:
 
 
 def _status(item: Segmentation) -> str:
-    parts = "; ".join(
-        f"{case.patient}: {case.status}{f', {case.reason}' if case.reason else ''}" for case in item.status[:20]
-    )
-    more = len(item.status) - 20
-    return f"Masks that need a look ({len(item.status)}): {parts}{f'; and {more} more' if more > 0 else ''}."
+    cases = [case for case in item.status if case.reason]
+    parts = "; ".join(f"{case.patient}: {case.status}, {case.reason}" for case in cases[:20])
+    more = len(cases) - 20
+    return f"Masks that need a look ({len(cases)}): {parts}{f'; and {more} more' if more > 0 else ''}."
 
 
 def metrics_table(rows: list[CaseMetrics], title: str = "Automatic segmentation, mean over patients") -> Table:

@@ -35,7 +35,17 @@ from hepacast.report.inputs.evaluation import (
     SmoothCurve,
     ThresholdResult,
 )
-from hepacast.report.inputs.imaging import CaseMetrics, CaseStatus, Network, Overlay, RadiomicsSummary, Segmentation
+from hepacast.report.inputs.imaging import (
+    CaseMetrics,
+    CaseStatus,
+    ImageRemark,
+    Network,
+    Overlay,
+    PlausibilityInfo,
+    RadiomicsSummary,
+    Segmentation,
+    VoiSize,
+)
 from hepacast.report.inputs.load import STAGES, Results, load_results
 from hepacast.report.inputs.modelling import (
     ChainStep,
@@ -88,6 +98,7 @@ __all__ = [
     "GroupColumn",
     "GroupValue",
     "InputRecord",
+    "ImageRemark",
     "KmGroup",
     "KmResult",
     "ConcordanceResult",
@@ -104,6 +115,7 @@ __all__ = [
     "Overlay",
     "Permutation",
     "RadiomicsModel",
+    "PlausibilityInfo",
     "RadiomicsSummary",
     "Radscore",
     "RadscoreTerm",
@@ -126,5 +138,6 @@ __all__ = [
     "TrueTerm",
     "Truth",
     "Validation",
+    "VoiSize",
     "load_results",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,56 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
+class VoiSize:
+    """Volume (mL) and intensities of one VOI of one patient in one sequence."""
+
+    patient: str
+    sequence: str
+    voi: str
+    modality: str | None = None
+    volume_ml: float = float("nan")
+    median: float = float("nan")
+    p5: float = float("nan")
+    p95: float = float("nan")
+    minimum: float = float("nan")
+    maximum: float = float("nan")
+
+
+@dataclass(frozen=True)
+class ImageRemark:
+    """What is not plausible about a patient's image and mask (`hepacast.segmentation.plausibility.Remark`)."""
+
+    patient: str
+    severity: Literal["doubtful", "impossible"]
+    code: str
+    structure: str
+    problem: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class FarFromCohort:
+    """A volume or a median that lies far from the cohort's."""
+
+    patient: str
+    sequence: str
+    voi: str
+    quantity: str
+    value: float
+    typical: float
+
+
+@dataclass(frozen=True)
+class PlausibilityInfo:
+    """`segmentation/plausibility.json`; `refused`: patients whose mask, made by a network, is impossible."""
+
+    rows: list[VoiSize] = field(default_factory=list)
+    remarks: list[ImageRemark] = field(default_factory=list)
+    outliers: list[FarFromCohort] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RadiomicsSummary:
     """`radiomics/summary.json`.
 
@@ -124,6 +174,8 @@ class RadiomicsSummary:
         Values by status (``ok``, ``failed``...).
     image_types
         ``original``, ``wavelet`` ...
+    gray_levels
+        VOIs with too few or too many gray levels at the settings' bin width.
     """
 
     engine: str
@@ -134,3 +186,4 @@ class RadiomicsSummary:
     settings_hash: str = ""
     status_counts: dict[str, int] = field(default_factory=dict)
     image_types: list[str] | dict[str, Any] | None = None
+    gray_levels: list[ImageRemark] = field(default_factory=list)

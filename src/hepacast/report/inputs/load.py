@@ -13,7 +13,7 @@ from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, 
 from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
 from hepacast.report.inputs.deep import DeepResults
 from hepacast.report.inputs.evaluation import EvaluationResults
-from hepacast.report.inputs.imaging import RadiomicsSummary, Segmentation
+from hepacast.report.inputs.imaging import PlausibilityInfo, RadiomicsSummary, Segmentation
 from hepacast.report.inputs.modelling import Models, Validation
 from hepacast.report.inputs.run import RunInfo, Sentence, StudyInfo
 from hepacast.report.inputs.scrutiny import ModelScrutiny, Noise, PredictionScrutiny
@@ -54,7 +54,7 @@ class Results:
         What was asked, and how it ran.
     flow, outcome, columns, findings, comparisons, truth
         From `cohort/`.
-    segmentation, radiomics
+    segmentation, plausibility, radiomics
         None where features came as a table.
     models, validation, evaluation
         The models and how good they are.
@@ -80,6 +80,7 @@ class Results:
     comparisons: Comparisons | None = None
     truth: Truth | None = None
     segmentation: Segmentation | None = None
+    plausibility: PlausibilityInfo | None = None
     radiomics: RadiomicsSummary | None = None
     models: Models | None = None
     validation: Validation | None = None
@@ -131,6 +132,7 @@ def load_results(folder: str | Path) -> Results:
         comparisons=_comparisons(folder),
         truth=_read(Truth, folder / "cohort" / "truth.json"),
         segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
+        plausibility=_read(PlausibilityInfo, folder / "segmentation" / "plausibility.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
         models=_read(Models, folder / "modelling" / "models.json"),
         validation=_read(Validation, folder / "modelling" / "validation.json"),

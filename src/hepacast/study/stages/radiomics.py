@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hepacast.compute.files import atomic_path, read_json, write_json
 from hepacast.compute.hashing import hash_file, hash_value
 from hepacast.compute.kept import InputFile, make_missing
 from hepacast.compute.names import file_name
-from hepacast.errors import HepacastError
+from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules, read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
@@ -26,10 +26,20 @@ from hepacast.segmentation.base import structures_of
 from hepacast.segmentation.vois import evaluate_vois
 from hepacast.study.context import Context
 from hepacast.study.mask_files import mask_files
+from hepacast.study.plausible_images import bin_width, gray_level_remarks
 from hepacast.study.schema import Images, Study
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.feature_table import read_feature_table, table_path
-from hepacast.study.stages.segmentation import MASKS, images_of, labelled_patients, mask_file, read_expert
+from hepacast.study.stages.segmentation import (
+    MASKS,
+    images_of,
+    labelled_patients,
+    mask_file,
+    read_expert,
+    refused_masks,
+    require_possible_mask,
+    voi_values,
+)
 
 FEATURES = "features.parquet"
 #: Fewer patients than this say nothing about agreement.
@@ -85,6 +95,7 @@ class _Job:
     settings: Settings
     kept: Path
     inputs: tuple[InputFile, ...]
+    refused: str | None = None
 
 
 def _measure(job: _Job) -> None:
@@ -97,6 +108,8 @@ def _measure(job: _Job) -> None:
     engine = engine_name()
     for image in job.images:
         try:
+            if job.refused is not None:
+                raise ImageError(job.refused)
             volume = image.read()
             labelmap = read_labelmap(job.mask, dict(job.labels), reference=volume)
             vois = study_vois(job.study, labelmap)
@@ -117,10 +130,11 @@ def _images(study: Study) -> Images:
 def _jobs(context: Context, patients: list[str]) -> list[_Job]:
     masks = context.out / "segmentation" / MASKS
     labels = read_json(masks / "labels.json")
-    return [_job(context, patient, mask_file(masks, patient), labels) for patient in patients]
+    refused = refused_masks(context)
+    return [_job(context, patient, mask_file(masks, patient), labels, refused.get(patient)) for patient in patients]
 
 
-def _job(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> _Job:
+def _job(context: Context, patient: str, mask: Path, labels: dict[str, int], refused: str | None = None) -> _Job:
     images, settings = images_of(context), load_settings(context)
     files = measured_images(context, patient)
     outline = context.fingerprints.read(mask)
@@ -134,12 +148,13 @@ def _job(context: Context, patient: str, mask: Path, labels: dict[str, int]) -> 
             images.min_lesion_ml,
             settings.hash,
             context.study.features.backend,
+            refused,
             code_hash(__name__),
         ]
     )
     kept = context.cache / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
     inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
-    return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept, inputs)
+    return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept, inputs, refused)
 
 
 def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:
@@ -149,6 +164,7 @@ def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:
     if made.is_file():
         return made, read_json(masks / "labels.json")
     labelmap = read_expert(context, patient)
+    require_possible_mask(context, patient, labelmap)
     kept = mask_file(context.cache / "further", patient)
     write_labelmap(labelmap, kept)
     return kept, dict(labelmap.labels)
@@ -243,6 +259,11 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
             "n_features": per_voi * sequences * len(vois),
             "status_counts": table["status"].value_counts().to_dict(),
             "image_types": {name: dict(own) for name, own in settings.image_types.items()},
+            "gray_levels": [
+                {"patient": patient, **asdict(item)}
+                for patient, items in gray_level_remarks(voi_values(context), bin_width(settings)).items()
+                for item in items
+            ],
         },
     )
     binning = settings.parameters

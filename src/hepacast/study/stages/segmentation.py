@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,17 @@ from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import available_structures, structure_mask
-from hepacast.segmentation.plausibility import outliers
+from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
 from hepacast.study.mask_files import mask_files
-from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort
+from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
 from hepacast.study.schema import Images
 from hepacast.study.sequences import SequenceImage, measured_image, raw_image
 from hepacast.study.stages.same_files import require_own_files
 
 MASKS = "masks"
+PLAUSIBILITY = "plausibility.json"
+VOLUMES = "volumes.csv"
 N_EXAMPLES = 2
 #: Pictures of patients whose image or mask is not plausible; the table names all.
 MAX_DOUBTFUL = 12
@@ -40,7 +44,7 @@ EXPERT_COLORS = ("#FFFFFF", "#F0E442")
 
 @dataclass(frozen=True)
 class MaskOutcome:
-    """What became of one patient's mask; `source` says where it comes from."""
+    """What became of one patient's mask; `source` says where it comes from, `judged` what is not plausible about it."""
 
     patient: str
     source: str
@@ -218,8 +222,9 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     if judged.impossible and not strict:
         reason = "; ".join(str(item) for item in judged.impossible)
         return MaskOutcome(patient, source, "failed", f"{reason}; if it is right as it is: {SWITCH}", judged)
-    remarks = [*judged.notes, *remarks, *(str(item) for item in judged.remarks)]
-    return MaskOutcome(patient, source, "warning" if remarks else "ok", "; ".join(remarks) or None, judged)
+    remarks = [*judged.notes, *remarks]
+    doubtful = bool(remarks or judged.remarks)
+    return MaskOutcome(patient, source, "warning" if doubtful else "ok", "; ".join(remarks) or None, judged)
 
 
 def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
@@ -235,18 +240,22 @@ def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
     return found
 
 
+def _doubts(item: MaskOutcome) -> list[Remark]:
+    return [remark for remark in item.judged.remarks if remark.casts_doubt] if item.judged is not None else []
+
+
 def _doubtful_pictures(context: Context, folder: Path, outcomes: list[MaskOutcome]) -> list[dict[str, Any]]:
     """Pictures of the first patients whose image or mask is not plausible."""
-    doubtful = [
-        item
-        for item in outcomes
-        if item.judged is not None and any(remark.casts_doubt for remark in item.judged.remarks)
-    ]
+    doubtful = [item for item in outcomes if _doubts(item)]
+    # What many patients share (a field of view, small livers) is seen in one picture: rare doubts come first.
+    often = Counter(remark.problem for item in doubtful for remark in _doubts(item))
+    doubtful.sort(key=lambda item: min(often[remark.problem] for remark in _doubts(item)))
     pictures = []
     for item in doubtful[:MAX_DOUBTFUL]:
+        told = "; ".join(str(remark) for remark in _doubts(item))
         file = f"doubtful-{file_name(item.patient)}.png"
         _draw(context, item.patient, mask_file(folder / MASKS, item.patient), _labels(folder), folder / file)
-        pictures.append({"patient": item.patient, "file": file, "caption": f"Patient {item.patient}: {item.reason}."})
+        pictures.append({"patient": item.patient, "file": file, "caption": f"Patient {item.patient}: {told}."})
     return pictures
 
 
@@ -263,12 +272,34 @@ def _write_plausibility(folder: Path, outcomes: list[MaskOutcome]) -> None:
     """`plausibility.json`: size and intensities of all VOIs, what is not plausible, who is far from the cohort."""
     judged = [item.judged for item in outcomes if item.judged is not None]
     rows = [row for item in judged for row in item.rows]
-    remarks = [
-        {"patient": item.patient, "severity": remark.severity, "code": remark.code, "text": str(remark)}
-        for item in judged
-        for remark in item.remarks
-    ]
-    write_json(folder / "plausibility.json", {"rows": rows, "remarks": remarks, "outliers": outliers(rows)})
+    remarks = [{"patient": item.patient, **asdict(remark)} for item in judged for remark in item.remarks]
+    refused = {item.patient: item.reason for item in outcomes if item.status == "failed" and item.judged is not None}
+    content = {"rows": rows, "remarks": remarks, "outliers": outliers(rows), "refused": refused}
+    write_json(folder / PLAUSIBILITY, content)
+    write_volumes(folder / VOLUMES, rows)
+
+
+def voi_values(context: Context) -> list[dict[str, Any]]:
+    """Size and intensities of every VOI, a row a patient and sequence."""
+    rows = read_json(context.out / "segmentation" / PLAUSIBILITY)["rows"]
+    return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
+
+
+def refused_masks(context: Context) -> dict[str, str]:
+    """Patients whose mask, made by a network, is impossible, and why: nothing is measured in it."""
+    path = context.out / "segmentation" / PLAUSIBILITY
+    return dict(read_json(path)["refused"]) if path.is_file() else {}
+
+
+def require_possible_mask(context: Context, patient: str, labelmap: LabelMap) -> None:
+    """Stop at an expert's mask of a further cohort that is impossible.
+
+    Raises
+    ------
+    ImageError
+        With what is wrong, and how to overrule it.
+    """
+    require_possible_cohort([judge_patient(context.study, patient, volumes_of(context, patient), labelmap)])
 
 
 def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None:
@@ -411,8 +442,6 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
 
 
 def _labels(folder: Path) -> dict[str, int]:
-    from hepacast.compute.files import read_json
-
     return {str(name): int(value) for name, value in read_json(folder / MASKS / "labels.json").items()}
 
 
