@@ -119,3 +119,12 @@ def test_a_column_that_numbers_the_patients_is_no_feature():
     assert not _counts_rows(pd.Series([1.0, 2.0, 3.0]))
     assert not _counts_rows(pd.Series([float(k * k) for k in range(30)]))
     assert not _counts_rows(pd.Series([float("nan")] * 30))
+
+
+@pytest.mark.parametrize("name", ["../portal", "a/b", "a:b", "", "a\\b", "x" * 65])
+def test_a_sequence_has_a_name_that_can_name_a_file(name):
+    from hepacast.study.schema.images import Images
+
+    with pytest.raises(ValueError, match="cannot name a sequence or VOI"):
+        Images.model_validate({"sequences": {name: {"path": "{patient}.nii.gz"}}})
+    assert Images.model_validate({"sequences": {"portal venous 2": {"path": "x"}}, "vois": {"动脉期": "tumor"}})

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import hepacast
 from hepacast.compute.files import to_jsonable, write_bytes
 from hepacast.compute.hashing import hash_value
+from hepacast.compute.texts import visible_document
 from hepacast.errors import BundleError
 
 FORMAT = "hepacast-bundle"
@@ -248,7 +249,8 @@ def _document(data: bytes, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise BundleError("A document of the bundle cannot be read.", found=str(error), where=where) from error
     _require_finite(document, where, ())
-    return document
+    # Names of a stranger's study go to the terminal, into the page and its figures.
+    return visible_document(document)
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape as escape_markup
 
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.prediction import COEFFICIENTS, Prediction, conformal_text, horizon_text, limits_text
 from hepacast.compute.files import atomic_path
+from hepacast.compute.texts import visible
 from hepacast.errors import StudyFileError
 from hepacast.figures.labels import feature_label
 from hepacast.figures.nomogram import draw_nomogram
@@ -23,6 +24,11 @@ from hepacast.radiomics.explanation import explain
 #: Shares that fit on the page; the rest are summed up in a line.
 MAX_SHARES = 10
 _WIDTH_MM = 174.0
+
+
+def escape(text: str) -> str:
+    """A text in reportlab's markup."""
+    return escape_markup(visible(text))
 
 
 def write_page(

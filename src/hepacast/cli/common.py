@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hepacast.compute.progress import LineReporter, Reporter, RichReporter, SilentReporter
+from hepacast.compute.texts import visible
 from hepacast.errors import HepacastError
 
 Workers = Annotated[
@@ -21,6 +22,11 @@ Series = Annotated[
     typer.Option(help="DICOM series of a folder with several: number, UID, or words of the description."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def say(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print; control and direction characters of names in tables, study files and bundles are shown, not obeyed."""
+    typer.echo(visible(str(text)), err=err, nl=nl)
 
 
 def make_reporter(quiet: bool = False) -> Reporter:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import AcceptDoubtful, Quiet, Series, Workers, make_reporter, parse_pairs
+from hepacast.cli.common import AcceptDoubtful, Quiet, Series, Workers, make_reporter, parse_pairs, say
 
 ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
 
@@ -43,7 +43,7 @@ def segment(
         accept_doubtful=accept_doubtful,
         reporter=make_reporter(quiet),
     )
-    typer.echo(result)
+    say(result)
 
 
 def extract(
@@ -74,7 +74,7 @@ def extract(
     from hepacast.study.features_of import explain_feature, extract_image
 
     if explain is not None:
-        typer.echo(explain_feature(explain))
+        say(explain_feature(explain))
         return
     if image is None:
         raise typer.BadParameter("an image, or a table of patients, is needed")
@@ -94,4 +94,4 @@ def extract(
         workers=workers,
         reporter=make_reporter(quiet),
     )
-    typer.echo(text)
+    say(text)

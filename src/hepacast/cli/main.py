@@ -9,6 +9,7 @@ import typer
 
 from hepacast import __version__
 from hepacast.cli import images, noise, patient, statistics, study
+from hepacast.cli.common import say
 from hepacast.errors import EXIT_BAD_INPUT, HepacastError
 
 EXIT_STOPPED = 130
@@ -33,7 +34,7 @@ statistics.register(app)
 
 def _version(shown: bool) -> None:
     if shown:
-        typer.echo(f"hepacast {__version__}")
+        say(f"hepacast {__version__}")
         raise typer.Exit
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     try:
         app(prog_name="hepacast")
     except HepacastError as error:
-        typer.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         from hepacast.compute.files import STORAGE_ERRNOS
@@ -60,13 +61,13 @@ def main() -> None:
             raise
         # A file of the user's that may not be read, or a disk that fails while reading.
         where = f"\n  where: {error.filename}" if error.filename else ""
-        typer.echo(f"Error: A file cannot be read or written.\n  found: {error.strerror}{where}", err=True)
+        say(f"Error: A file cannot be read or written.\n  found: {error.strerror}{where}", err=True)
         sys.exit(EXIT_BAD_INPUT)
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer turns Ctrl-C into an exit without a word.
         if isinstance(stop, SystemExit) and stop.code != EXIT_STOPPED:
             raise
-        typer.echo("Stopped. Finished parts are kept: run the same command again to go on.", err=True)
+        say("Stopped. Finished parts are kept: run the same command again to go on.", err=True)
         sys.exit(EXIT_STOPPED)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import AcceptDoubtful, Quiet, make_reporter
+from hepacast.cli.common import AcceptDoubtful, Quiet, make_reporter, say
 
 
 def register(app: typer.Typer) -> None:
@@ -77,4 +77,4 @@ def predict(
         patient=patient,
         reporter=make_reporter(quiet),
     )
-    typer.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if as_json else result.text())
+    say(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if as_json else result.text())

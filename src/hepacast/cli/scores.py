@@ -42,12 +42,12 @@ def score(
     Each input is an option of its own (or INPUT=VALUE). With a table the scores become columns of it. With a name
     alone the score's inputs, formula and source are shown.
     """
-    from hepacast.cli.common import parse_pairs
+    from hepacast.cli.common import parse_pairs, say
     from hepacast.cohort.sheets import TABLE_SUFFIXES
     from hepacast.study.statistics import calculators
 
     if listed:
-        typer.echo(calculators.list_scores())
+        say(calculators.list_scores())
         return
     if name is None:
         raise HepacastError("Name a score.", expected="one of `hepacast score --list`")
@@ -68,12 +68,12 @@ def score(
             dictionary=dictionary,
         )
         if output is not None:
-            typer.echo(f"wrote {found.write(output)}", err=True)
+            say(f"wrote {found.write(output)}", err=True)
         show(found, as_json, None)
         return
     given = parse_inputs(words)
     if not given:
-        typer.echo(calculators.explain_score(name))
+        say(calculators.explain_score(name))
         return
     show(calculators.score(name, given), as_json, None)
 

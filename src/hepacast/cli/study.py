@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import Quiet, Workers, make_reporter
+from hepacast.cli.common import Quiet, Workers, make_reporter, say
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Results folder [default: results beside the study].")]
@@ -36,13 +36,13 @@ def init(
         from hepacast.study.propose import init_from_table
 
         study, proposed = init_from_table(folder, table, recipe, force=force)
-        typer.echo(f"{proposed.text()}\n\nwrote {study}\nNext: look at the comments in it, then `hepacast check`.")
+        say(f"{proposed.text()}\n\nwrote {study}\nNext: look at the comments in it, then `hepacast check`.")
         return
     from hepacast.study.template import init_study
 
     for path in init_study(folder, recipe or "ptlf", force=force):
-        typer.echo(f"wrote {path}")
-    typer.echo("Next: fill the table and save it as clinical.xlsx, adapt the study file, then `hepacast check`.")
+        say(f"wrote {path}")
+    say("Next: fill the table and save it as clinical.xlsx, adapt the study file, then `hepacast check`.")
 
 
 def check(
@@ -60,10 +60,10 @@ def check(
     if volumes is not None:
         require_writable_file(volumes)
     result = check_study(study_file, data=data, reporter=make_reporter())
-    typer.echo(result.text())
+    say(result.text())
     if volumes is not None:
         write_volumes(volumes, result.volumes)
-        typer.echo(f"wrote {volumes}")
+        say(f"wrote {volumes}")
     if result.has_errors:
         raise typer.Exit(2)
 
@@ -94,11 +94,11 @@ def _run(
     from hepacast.study.run import plan_study, run_study
 
     if dry_run:
-        typer.echo(plan_study(study_file, out=out, data=data, workers=workers).text())
+        say(plan_study(study_file, out=out, data=data, workers=workers).text())
         return
     result = run_study(study_file, out=out, data=data, workers=workers, until=until, reporter=make_reporter(quiet))
     if not quiet:
-        typer.echo(result.text())
+        say(result.text())
 
 
 def report(
@@ -108,7 +108,7 @@ def report(
     """Write the report again from the results of a run."""
     from hepacast.study.run import rebuild_report
 
-    typer.echo(f"wrote {rebuild_report(results, tuple(item.strip() for item in formats.split(',')))}")
+    say(f"wrote {rebuild_report(results, tuple(item.strip() for item in formats.split(',')))}")
 
 
 def demo(
@@ -147,7 +147,7 @@ def demo(
         reporter=make_reporter(quiet),
     )
     if not quiet:
-        typer.echo(result.text())
+        say(result.text())
 
 
 def recipes(
@@ -158,10 +158,10 @@ def recipes(
     from hepacast.study.template import NOT_YET, RECIPES, reference_markdown, schema_json
 
     if schema:
-        typer.echo(json.dumps(schema_json(), indent=1))
+        say(json.dumps(schema_json(), indent=1))
     elif reference:
-        typer.echo(reference_markdown(), nl=False)
+        say(reference_markdown(), nl=False)
     else:
         for name, text in RECIPES.items():
             missing = f" (not in this version: {NOT_YET[name]})" if name in NOT_YET else ""
-            typer.echo(f"{name:17} {text}{missing}")
+            say(f"{name:17} {text}{missing}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hepacast.cli.common import say
 from hepacast.cli.json_option import STDOUT
 from hepacast.errors import HepacastError
 
@@ -86,18 +87,18 @@ def show(result: StatisticsResult, as_json: str | None, figures: Path | None) ->
 
     if as_json == STDOUT:
         values = reasoned(to_jsonable(result.to_json()))
-        typer.echo(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(result.text())
+        say(result.text())
     if as_json is not None and as_json != STDOUT:
         write_json(as_json, reasoned(to_jsonable(result.to_json())))
-        typer.echo(f"wrote {as_json}", err=True)
+        say(f"wrote {as_json}", err=True)
     if figures is not None:
         written = result.save_figures(figures)
         for path in written:
-            typer.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}", err=True)
         if not written:
-            typer.echo("There is no figure for this analysis.", err=True)
+            say("There is no figure for this analysis.", err=True)
 
 
 def parse_numbers(text: str, *, what: str) -> list[float]:

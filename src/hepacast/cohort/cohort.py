@@ -16,6 +16,7 @@ from hepacast.cohort.outcome import BinaryOutcome, Outcome, SurvivalOutcome, unk
 from hepacast.cohort.split import check_sets, split_none
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.files import atomic_path, read_json, write_json, write_text
+from hepacast.compute.texts import cells, plain_cell
 from hepacast.errors import StorageError, TableError
 
 FILES = ("clinical.parquet", "columns.json", "flow.json", "outcome.json", "sets.csv", "findings.json")
@@ -161,7 +162,8 @@ def write_cohort(cohort: Cohort, out: str | Path) -> None:
     write_json(out / "flow.json", cohort.flow.to_json())
     write_json(out / "outcome.json", _outcome_json(cohort))
     sets = pd.DataFrame({"set": cohort.sets, "center": cohort.centers})
-    write_text(out / "sets.csv", sets.to_csv(index_label="patient", lineterminator="\n"))
+    named = cells(sets.rename_axis("patient").reset_index())
+    write_text(out / "sets.csv", named.to_csv(index=False, lineterminator="\n"))
     write_json(out / "findings.json", [item.as_dict() for item in cohort.findings])
 
 
@@ -182,7 +184,7 @@ def read_cohort(out: str | Path) -> Cohort:
     frame = pd.read_parquet(out / "clinical.parquet")
     specs = tuple(ColumnSpec.from_json(entry) for entry in read_json(out / "columns.json"))
     findings = findings_from_json(read_json(out / "findings.json"))
-    sets = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).set_index("patient")
+    sets = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).map(plain_cell).set_index("patient")
     entry = read_json(out / "outcome.json")
     outcome = _outcome_from_json(entry)
     survival = {name: _survival_from_json(item) for name, item in entry.get("survival", {}).items()}

@@ -15,6 +15,7 @@ from typing import Any
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.layout import Grid, Sheet, arrange
 from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
+from hepacast.compute.texts import plain_cell
 from hepacast.errors import TableError
 
 _TEXT, _EXCEL, _PARQUET = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm"), (".parquet", ".pq")
@@ -86,6 +87,8 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
     try:
         # A quoted cell may hold line breaks; Excel still counts one row for the record.
         rows = [(number, list(row)) for number, row in enumerate(reader, start=1)]
+        if "'" in text:
+            rows = [(number, [plain_cell(item) for item in row]) for number, row in rows]
     except csv.Error as error:
         raise TableError(
             "The table's quotes do not close, so that its cells cannot be told apart.",

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 from hepacast.compute.executor import Progress
+from hepacast.compute.texts import visible
 
 
 class Reporter(Protocol):
@@ -41,7 +42,7 @@ class LineReporter:
 
     def say(self, text: str) -> None:
         """Write one line."""
-        self._stream.write(text + "\n")
+        self._stream.write(visible(text) + "\n")
         self._stream.flush()
 
     @contextmanager
@@ -70,7 +71,7 @@ class RichReporter:
 
     def say(self, text: str) -> None:
         """Print one line above the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(visible(text), highlight=False, markup=False)
 
     @contextmanager
     def track(self, label: str) -> Iterator[Progress]:

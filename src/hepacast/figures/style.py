@@ -116,6 +116,8 @@ def _apply_style(settings: Any) -> None:
 
     mpl.rcdefaults()
     settings.update(_RC)
+    # A label is a text whatever it holds: prices and formulas of a table's headers are no formulas of a figure.
+    settings["text.parse_math"] = False
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:

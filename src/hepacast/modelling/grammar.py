@@ -163,9 +163,7 @@ class ChainSpec(_Part):
             return NAMED[str(source)]
         path = Path(source)
         if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
-            import yaml
-
-            return _validated(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
+            return _validated(_read_chain(path), str(path))
         near = difflib.get_close_matches(str(source), NAMED, n=1, cutoff=0.5)
         raise StudyFileError(
             "There is no chain of this name.",
@@ -192,6 +190,19 @@ class ChainSpec(_Part):
         linear = self.classifier.kind in ("selector", *LINEAR)
         plain = self.scaler in ("zscore", "robust", "none") and self.calibration == "none"
         return linear and plain and not self.stack and self.search is None
+
+
+def _read_chain(path: Path) -> dict[str, Any]:
+    from hepacast.compute.yaml_text import read_yaml
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StudyFileError("The file of the chain is not UTF-8 text.", found=str(error), where=str(path)) from error
+    content, _ = read_yaml(text, what="file of the chain", where=str(path))
+    if content is not None and not isinstance(content, dict):
+        raise StudyFileError("The file of the chain holds no keys.", found=type(content).__name__, where=str(path))
+    return content or {}
 
 
 def _validated(content: dict[str, Any], where: str) -> ChainSpec:

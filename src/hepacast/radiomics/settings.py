@@ -198,12 +198,13 @@ class Settings:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import yaml
+    from hepacast.compute.yaml_text import read_yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is a part of YAML
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
         raise StudyFileError("The feature settings cannot be read.", found=str(error), where=str(path)) from error
+    content, _ = read_yaml(text, what="file of feature settings", where=str(path))  # JSON is a part of YAML
     if content is None:
         content = {}
     if not isinstance(content, Mapping):

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from hepacast.compute.files import atomic_path
+from hepacast.compute.texts import cells
 from hepacast.errors import TableError
 
 LONG_COLUMNS = ("patient", "sequence", "voi", "feature", "value", "status", "reason")
@@ -145,7 +146,7 @@ def write_long(table: pd.DataFrame, target: str | Path) -> None:
     target = Path(target)
     with atomic_path(target) as temporary:
         if target.suffix.lower() == ".csv":
-            table.to_csv(temporary, index=False)
+            cells(table).to_csv(temporary, index=False)
             return
         schema = pa.schema(
             [(name, pa.float64() if name == "value" else pa.string()) for name in LONG_COLUMNS],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepacast.compute.files import atomic_path
+from hepacast.compute.texts import visible
 from hepacast.report.model import (
     Block,
     Bullets,
@@ -117,7 +117,7 @@ def _block(document: Document, block: Block, assets: Assets) -> None:
 
 def _text(paragraph: Any, runs: list[Span]) -> None:
     for span in runs:
-        run = paragraph.add_run(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", span.text))
+        run = paragraph.add_run(visible(span.text))
         run.bold, run.italic, run.font.superscript = span.bold or None, span.italic or None, span.superscript or None
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hepacast
 from hepacast.compute.files import write_text
+from hepacast.compute.texts import visible
 from hepacast.report.assets import file_stem
 from hepacast.report.model import Report, spans
 
@@ -32,7 +33,11 @@ def render_html(report: Report, assets: Assets) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=False
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        finalize=_shown,
     )
     numbers = dict(assets.numbers)
     return environment.get_template("report.html.j2").render(
@@ -48,13 +53,17 @@ def render_html(report: Report, assets: Assets) -> str:
     )
 
 
+def _shown(value: Any) -> Any:
+    return visible(value) if type(value) is str else value
+
+
 def inline(text: str, numbers: dict[str, str] | None = None) -> Markup:
     """Marked-up text as HTML; everything else is escaped."""
     from markupsafe import Markup, escape
 
     parts = []
     for span in spans(text, numbers):
-        piece = escape(span.text)
+        piece = escape(visible(span.text))
         for wanted, tag in ((span.bold, "strong"), (span.italic, "em"), (span.superscript, "sup")):
             if wanted:
                 piece = Markup(f"<{tag}>{{}}</{tag}>").format(piece)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hepacast.compute.files import read_json
+from hepacast.compute.texts import visible, visible_document
 from hepacast.errors import HepacastError
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def typed(kind: Any, value: Any, where: str = "value") -> Any:
         With the path of the offending field.
     """
     if kind is Any:
-        return value
+        return visible_document(value)
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return _optional(kind, value, where)
@@ -88,7 +89,7 @@ def _container(kind: Any, origin: Any, value: Any, where: str) -> Any:
         return tuple(items) if origin is tuple else items
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
-    return {str(key): typed(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return {visible(str(key)): typed(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
 
 
 @cache
@@ -126,7 +127,7 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
+        return visible(value) if isinstance(value, str) else value
     raise _wrong(where, kind.__name__, value)
 
 

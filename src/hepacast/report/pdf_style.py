@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from hepacast.compute.texts import visible
 from hepacast.figures.style import FONT_FILES
 from hepacast.report.model import spans
 
@@ -44,7 +45,7 @@ def safe(text: str) -> str:
     known = _glyphs()
     return "".join(
         escape(sign) if ord(sign) in known or sign in "\n\t" else f'<font name="DejaVuSans">{escape(sign)}</font>'
-        for sign in text
+        for sign in visible(text)
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepacast.compute.files import write_text
+from hepacast.compute.texts import cell, visible
 
 if TYPE_CHECKING:
     from docx.document import Document
@@ -63,6 +64,11 @@ class Table:
     words: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("columns", "notes"):
+            object.__setattr__(self, name, tuple(visible(text) for text in getattr(self, name)))
+        object.__setattr__(self, "title", visible(self.title))
+        rows = tuple(replace(row, cells=tuple(visible(text) for text in row.cells)) for row in self.rows)
+        object.__setattr__(self, "rows", rows)
         for row in self.rows:
             if len(row.cells) > len(self.columns):
                 raise ValueError(f"table {self.title!r}: {len(row.cells)} cells under {len(self.columns)} headings")
@@ -76,10 +82,10 @@ class Table:
         """Comma-separated text; a level under a heading starts with two spaces."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow([cell(text) for text in self.columns])
         for row in self.padded():
-            first = ("  " if row.kind == "indent" else "") + row.cells[0]
-            writer.writerow((first, *row.cells[1:]))
+            first = ("  " if row.kind == "indent" else "") + cell(row.cells[0])
+            writer.writerow((first, *(cell(text) for text in row.cells[1:])))
         return stream.getvalue()
 
 
@@ -123,27 +129,27 @@ def add_docx_table(document: Document, table: Table, heading: str) -> None:
     title.add_run(heading).bold = True
     grid = document.add_table(rows=1, cols=len(table.columns))
     grid.autofit = True
-    for cell, text in zip(grid.rows[0].cells, table.columns, strict=True):
-        cell.paragraphs[0].add_run(text).bold = True
+    for place, text in zip(grid.rows[0].cells, table.columns, strict=True):
+        place.paragraphs[0].add_run(cell(text)).bold = True
     _repeat_heading(grid.rows[0])
     for row in table.padded():
-        cells = grid.add_row().cells
+        places = grid.add_row().cells
         if row.is_heading:
-            cells = (cells[0].merge(cells[-1]),)
-        for number, (cell, text) in enumerate(zip(cells, row.cells, strict=False)):
-            run = cell.paragraphs[0].add_run(text)
+            places = (places[0].merge(places[-1]),)
+        for number, (place, text) in enumerate(zip(places, row.cells, strict=False)):
+            run = place.paragraphs[0].add_run(cell(text))
             run.bold = row.kind == "group"
             if number == 0 and row.kind == "indent":
-                cell.paragraphs[0].paragraph_format.left_indent = Pt(9)
+                place.paragraphs[0].paragraph_format.left_indent = Pt(9)
     for number, row_cells in enumerate(grid.rows):
-        for column, cell in enumerate(row_cells.cells):
-            paragraph = cell.paragraphs[0]
+        for column, place in enumerate(row_cells.cells):
+            paragraph = place.paragraphs[0]
             paragraph.paragraph_format.space_after = Pt(1)
             for run in paragraph.runs:
                 run.font.size = Pt(9)
             if column and not table.words:
                 paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
-            _rules(cell, top=number == 0, bottom=number in (0, len(grid.rows) - 1))
+            _rules(place, top=number == 0, bottom=number in (0, len(grid.rows) - 1))
     for note in table.notes:
         paragraph = document.add_paragraph()
         paragraph.paragraph_format.space_after = Pt(0)

@@ -21,6 +21,7 @@ from hepacast.cohort.sheets import TABLE_SUFFIXES, read_sheets
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.compute.texts import cells
 from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskSet, read_mask_set, read_volume, write_volume
@@ -206,7 +207,7 @@ def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:
     if path.suffix.lower() == ".csv":
         wide = table.pivot(index=["patient", "voi"], columns="feature", values="value")
         order = list(dict.fromkeys(table["feature"]))
-        write_text(path, wide[order].to_csv(lineterminator="\n"))
+        write_text(path, cells(wide[order].reset_index()).to_csv(index=False, lineterminator="\n"))
     else:
         write_long(table, path)
     return [f"wrote {path}"]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from hepacast.compute.yaml_text import read_yaml
 from hepacast.errors import StudyFileError
 from hepacast.study.schema import Study
 
@@ -47,22 +48,18 @@ def key_lines(path: str | Path) -> dict[str, int]:
     path = Path(path)
     text = (path / "study.yaml" if path.is_dir() else path).read_text(encoding="utf-8-sig")
     lines: dict[_Location, int] = {}
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    _, node = read_yaml(text, what="study file", where=str(path))
     if node is not None:
-        _collect_lines(node, (), lines)
+        _collect_lines(node, (), lines, str(path))
     return {".".join(map(str, place)): line for place, line in lines.items() if place}
 
 
 def parse_study(text: str, *, where: str = "study file") -> Study:
     """Check the text of a study file; see `load_study`."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[_Location, int] = {}
-        if node is not None:
-            _collect_lines(node, (), lines)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise StudyFileError("The study file is not valid YAML.", found=str(error), where=where) from error
+    data, node = read_yaml(text, what="study file", where=where)
+    lines: dict[_Location, int] = {}
+    if node is not None:
+        _collect_lines(node, (), lines, where)
     if not isinstance(data, dict):
         raise StudyFileError(
             "The study file is empty or not a list of keys.",
@@ -75,19 +72,20 @@ def parse_study(text: str, *, where: str = "study file") -> Study:
         raise _explain(error, lines, where) from error
 
 
-def _collect_lines(node: yaml.Node, place: _Location, lines: dict[_Location, int]) -> None:
+def _collect_lines(node: yaml.Node, place: _Location, lines: dict[_Location, int], where: str) -> None:
     lines[place] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice")
+                found = f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice"
+                raise StudyFileError("The study file is not valid YAML.", found=found, where=where)
             seen.add(key.value)
-            _collect_lines(value, (*place, key.value), lines)
+            _collect_lines(value, (*place, key.value), lines, where)
             lines[(*place, key.value)] = key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _collect_lines(item, (*place, index), lines)
+            _collect_lines(item, (*place, index), lines, where)
 
 
 def _explain(error: ValidationError, lines: dict[_Location, int], where: str) -> StudyFileError:

@@ -53,6 +53,9 @@ def write_table_template(path: Path, values: dict[str, Any]) -> None:
     book.properties.creator = "hepacast"
     _fill_patients(book.active, columns)
     _fill_meanings(book.create_sheet("columns"), columns)
+    for sheet in book:
+        for cell in (cell for row in sheet.iter_rows() for cell in row if cell.data_type == "f"):
+            cell.data_type = "s"  # a header that begins with = is a text
     book.save(path)
 
 

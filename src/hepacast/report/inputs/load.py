@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from hepacast.compute.texts import plain_cell, visible, visible_document
 from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
 from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
 from hepacast.report.inputs.deep import DeepResults
@@ -167,7 +168,8 @@ def _centers(path: Path, flow: Flow | None) -> dict[str, dict[str, int]]:
     if not path.is_file():
         return found
     with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
+        for line in csv.DictReader(stream):
+            row = {name: visible(plain_cell(text or "")) for name, text in line.items()}
             if row.get("center") and row.get("patient") not in lost:
                 counts = found.setdefault(row.get("set") or "", {})
                 counts[row["center"]] = counts.get(row["center"], 0) + 1
@@ -202,7 +204,7 @@ def _study(path: Path) -> StudyInfo:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ResultsError("The resolved study file is not YAML.", found=str(error), where=str(path)) from error
-    content = content if isinstance(content, dict) else {}
+    content = visible_document(content) if isinstance(content, dict) else {}
     return StudyInfo(
         name=str(content.get("name") or "Study"),
         recipe=str(content.get("recipe") or ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import StrictInt, model_validator
@@ -85,6 +86,14 @@ class Images(Part):
     preprocessing: Preprocessing | None = option(
         None, "MR only: bias field, registration of the sequences, intensity scale; nothing is changed if left out"
     )
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Images:
+        """Sequences name files of the results, and both names stand before a colon in the names of features."""
+        for name in (*self.sequences, *self.vois):
+            if not re.fullmatch(r"\w[\w .+-]{0,63}", name):
+                raise ValueError(f"{name!r} cannot name a sequence or VOI: letters, digits, space, . _ + - only")
+        return self
 
     @model_validator(mode="after")
     def _preprocessing_fits(self) -> Images:

@@ -156,11 +156,14 @@ class TableScores(StatisticsResult):
             The suffix is none of these.
         """
         from hepacast.compute.files import atomic_path
+        from hepacast.compute.texts import cells
 
         target, frame = Path(path), self.to_frame()
         if target.suffix.casefold() != ".csv":
             # A CSV keeps every cell as it was; the other kinds need one type a column.
             frame = frame.apply(_one_type)
+        if target.suffix.casefold() != ".parquet":
+            frame = cells(frame)
         writers: dict[str, Any] = {".csv": frame.to_csv, ".xlsx": frame.to_excel, ".parquet": frame.to_parquet}
         writer = writers.get(target.suffix.casefold())
         if writer is None:
