@@ -134,7 +134,7 @@ def test_subgroups_hold_everybody_and_equal_their_own_estimates():
     assert row["c"] == alone["c"] and row["slope"] == alone["slope"]
     assert row["slope"] == calibration_slope(times[women], codes[women], risk[women]).value
     assert row["oe_low"] < row["observed_expected"] < row["oe_high"]
-    assert table["reason"].iloc[1] == "fewer than 5 events"
+    assert table["reason"].iloc[1] == "fewer than 10 events"
     assert np.isnan(table["c"].iloc[1])
     assert 0 <= table["p_c"].iloc[1] <= 1
     with pytest.raises(ModelError, match="does not fit"):

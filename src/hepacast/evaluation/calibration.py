@@ -79,8 +79,9 @@ class Calibration:
         Of the logistic recalibration model logit P(y) = intercept + slope × logit(risk); ideal 1 and 0.
     citl
         Calibration in the large: the intercept with the slope fixed at 1; ideal 0.
-    observed_expected
-        Events observed / sum of the risks.
+    observed_expected, observed_expected_ci
+        Events observed / sum of the risks; limits are the exact (Clopper-Pearson) ones of the observed risk over the
+        mean predicted one.
     brier, brier_scaled, log_loss
         Brier score, 1 - Brier / (prevalence × (1 - prevalence)), and mean negative log-likelihood.
     hosmer_lemeshow
@@ -101,6 +102,7 @@ class Calibration:
     intercept: Estimate
     citl: Estimate
     observed_expected: float
+    observed_expected_ci: tuple[float, float]
     brier: float
     brier_scaled: float
     log_loss: float
@@ -122,10 +124,10 @@ class Calibration:
             ("Calibration slope", self.slope.estimate, *self.slope.ci),
             ("Calibration intercept", self.intercept.estimate, *self.intercept.ci),
             ("Calibration in the large", self.citl.estimate, *self.citl.ci),
+            ("Observed / expected", self.observed_expected, *self.observed_expected_ci),
             *(
                 (label, value, np.nan, np.nan)
                 for label, value in (
-                    ("Observed / expected", self.observed_expected),
                     ("Brier score", self.brier),
                     ("Scaled Brier score", self.brier_scaled),
                     ("Log loss", self.log_loss),
@@ -152,6 +154,7 @@ class Calibration:
             "citl": self.citl.estimate,
             "citl_ci": list(self.citl.ci),
             "observed_expected": self.observed_expected,
+            "observed_expected_ci": list(self.observed_expected_ci),
             "brier": self.brier,
             "brier_scaled": self.brier_scaled,
             "log_loss": self.log_loss,
@@ -235,13 +238,15 @@ def calibration(
     prevalence = float(outcome.mean())
     smooth = smoothed_at_risks(outcome, p, notes)
     error = np.abs(smooth - p)
+    ratio, ratio_ci = observed_over_expected(outcome, p, level=level)
     return Calibration(
         n=outcome.size,
         n_events=int(outcome.sum()),
         slope=slope,
         intercept=intercept,
         citl=citl,
-        observed_expected=float(outcome.sum() / p.sum()) if p.sum() > 0 else float("nan"),
+        observed_expected=ratio,
+        observed_expected_ci=ratio_ci,
         brier=brier,
         brier_scaled=1.0 - brier / (prevalence * (1.0 - prevalence)),
         log_loss=_log_loss(outcome, p, notes),
@@ -257,6 +262,15 @@ def calibration(
         y=outcome,
         risk=p,
     )
+
+
+def observed_over_expected(y: Array, p: Array, *, level: float = 0.95) -> tuple[float, tuple[float, float]]:
+    """Observed events over the sum of the risks, with limits (see `Calibration`); NaN where no event is expected."""
+    expected = float(p.sum())
+    if not expected > 0:
+        return float("nan"), (float("nan"), float("nan"))
+    share = proportion(int(y.sum()), y.size, level=level)
+    return float(y.sum()) / expected, (share.low * y.size / expected, share.high * y.size / expected)
 
 
 def logistic_recalibration(

@@ -14,48 +14,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from hepacast.errors import ModelError
 from hepacast.evaluation.predictions import Array, checked
-
-
-@dataclass(frozen=True)
-class Placements:
-    """Placement values: for each event the share of non-events below it, for each non-event that of events above."""
-
-    auc: float
-    events: Array
-    others: Array
-
-
-def placements(y: Array, score: Array) -> Placements:
-    """Placement values of events and non-events by mid-ranks; ties count one half."""
-    positive = y == 1.0
-    m, n = int(positive.sum()), int((~positive).sum())
-    overall = rankdata(score)
-    events = (overall[positive] - rankdata(score[positive])) / n
-    others = 1.0 - (overall[~positive] - rankdata(score[~positive])) / m
-    return Placements(float(events.mean()), events, others)
+from hepacast.stats.ranks import auc_covariance
 
 
 def delong_covariance(y: ArrayLike, scores: list[ArrayLike]) -> tuple[Array, Array]:
-    """AUCs (k,) of several scores of the same patients, and their covariance matrix (k, k).
-
-    With fewer than two events or non-events there is no variance: the matrix is NaN.
-    """
-    pieces = []
-    for score in scores:
-        outcome, values = checked(y, score)
-        pieces.append(placements(outcome, values))
-    aucs = np.array([piece.auc for piece in pieces])
-    events = np.vstack([piece.events for piece in pieces])
-    others = np.vstack([piece.others for piece in pieces])
-    m, n = events.shape[1], others.shape[1]
-    if min(m, n) < 2:
-        return aucs, np.full((len(aucs),) * 2, np.nan)
-    return aucs, np.atleast_2d(np.cov(events)) / m + np.atleast_2d(np.cov(others)) / n
+    """As `auc_covariance`, of an outcome and scores that are checked first."""
+    pairs = [checked(y, score) for score in scores]
+    return auc_covariance(pairs[0][0], [values for _, values in pairs])
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,11 @@ from hepacast.evaluation.delong import (
     delong_covariance,
     delong_test,
     delong_test_unpaired,
-    placements,
 )
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.evaluation.thresholds import ThresholdRow, at_threshold
 from hepacast.stats.intervals import ci_label
-from hepacast.stats.ranks import auc_from_ranks
+from hepacast.stats.ranks import auc_covariance, auc_from_ranks
 from hepacast.stats.tests import mann_whitney
 
 __all__ = ["DeLong", "RocResult", "bootstrap_auc", "delong_test", "delong_test_unpaired", "roc"]
@@ -258,7 +257,5 @@ def bootstrap_auc(
 def auc_with_variance(y: ArrayLike, score: ArrayLike) -> tuple[float, float]:
     """The area and DeLong's variance only, without the curve."""
     outcome, values = checked(y, score, what="score")
-    piece = placements(outcome, values)
-    if min(piece.events.size, piece.others.size) < 2:
-        return piece.auc, float("nan")
-    return piece.auc, float(piece.events.var(ddof=1) / piece.events.size + piece.others.var(ddof=1) / piece.others.size)
+    aucs, covariance = auc_covariance(outcome, [values])
+    return float(aucs[0]), float(covariance[0, 0])

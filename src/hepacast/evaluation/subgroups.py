@@ -11,10 +11,13 @@ from numpy.typing import ArrayLike
 from scipy.stats import chi2, norm
 
 from hepacast.errors import ModelError
-from hepacast.evaluation.calibration import logistic_recalibration
+from hepacast.evaluation.calibration import logistic_recalibration, observed_over_expected
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.evaluation.roc import auc_with_variance
 from hepacast.stats.describe_rules import level_text
+
+#: Events, and patients without, that a subgroup needs to be judged.
+FEWEST_OF_CLASS = 10
 
 
 def subgroup_performance(
@@ -35,12 +38,13 @@ def subgroup_performance(
     DataFrame
         One row a grouping and level, first "All": n, events, auc with DeLong's limits, brier, observed_expected,
         citl, slope with limits, `p_auc` (chi-square test that the levels' areas are equal, on the first row of a
-        grouping) and `reason` where numbers are missing. Small subgroups have wide limits: no difference found is
-        not equality.
+        grouping) and `reason` where numbers are missing. A subgroup with fewer than 10 events or 10 non-events has
+        counts only: an area of so few says nothing, and its limits pretend otherwise. No difference found is not
+        equality.
     """
     outcome, p = checked(y, risk)
     is_risk = bool(p.min() >= 0.0 and p.max() <= 1.0)
-    rows = [{"group": "All", "level": "", **_row(outcome, p, is_risk, level), "p_auc": np.nan}]
+    rows = [{"group": "All", "level": "", **_row(outcome, p, is_risk, level, fewest=2), "p_auc": np.nan}]
     for name, labels in groups.items():
         values = np.asarray(labels, dtype=object).ravel()
         if values.size != outcome.size:
@@ -57,23 +61,23 @@ def subgroup_performance(
     return pd.DataFrame(rows)
 
 
-def _row(y: Array, p: Array, is_risk: bool, level: float) -> dict[str, Any]:
+def _row(y: Array, p: Array, is_risk: bool, level: float, *, fewest: int = FEWEST_OF_CLASS) -> dict[str, Any]:
     nan = float("nan")
     row: dict[str, Any] = {"n": y.size, "events": int(y.sum()), "auc": nan, "auc_low": nan, "auc_high": nan}
     row |= {"auc_se": nan, "brier": nan, "observed_expected": nan, "citl": nan}
     row |= {"slope": nan, "slope_low": nan, "slope_high": nan, "reason": ""}
+    least = min(row["events"], y.size - row["events"])
+    if 0 < least < fewest:
+        return row | {"reason": f"fewer than {fewest} patients with or without the event"}
     if is_risk:
         row["brier"] = float(np.mean((p - y) ** 2))
-        row["observed_expected"] = float(y.sum() / p.sum()) if p.sum() > 0 else nan
-    if not 0.0 < y.mean() < 1.0:
+        row["observed_expected"] = observed_over_expected(y, p)[0]
+    if least == 0:
         return row | {"reason": "one class only"}
     auc, variance = auc_with_variance(y, p)
     half = float(norm.ppf(0.5 + level / 2.0) * np.sqrt(variance))
     row |= {"auc": auc, "auc_se": float(np.sqrt(variance))}
-    if np.isnan(variance):
-        row["reason"] = "fewer than two patients with or without the event"
-    else:
-        row |= {"auc_low": max(0.0, auc - half), "auc_high": min(1.0, auc + half)}
+    row |= {"auc_low": max(0.0, auc - half), "auc_high": min(1.0, auc + half)}
     if is_risk:
         slope, _, citl = logistic_recalibration(y, p, level=level)
         row |= {"citl": citl.estimate, "slope": slope.estimate, "slope_low": slope.ci[0], "slope_high": slope.ci[1]}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.errors import HepacastError, ModelError
-from hepacast.evaluation.subgroups import equal_estimates
+from hepacast.evaluation.subgroups import FEWEST_OF_CLASS, equal_estimates
 from hepacast.evaluation.survival_accuracy import observed_risk
 from hepacast.evaluation.survival_calibration import calibration_slope
 from hepacast.stats.competing_risks import check_codes, never_after_competing
@@ -33,8 +33,11 @@ def survival_performance(
     *,
     level: float = 0.95,
     minimum: int = MIN_EVENTS,
+    others: int = 0,
 ) -> dict[str, Any]:
     """C of a score, and calibration of the risk by `t`: observed over expected, slope.
+
+    With fewer events than `minimum`, or fewer patients without than `others`, there are counts only.
 
     Returns
     -------
@@ -49,6 +52,8 @@ def survival_performance(
     row |= dict.fromkeys((*_EMPTY, "slope", "slope_low", "slope_high"), float("nan"))
     if events < minimum:
         return row | {"reason": f"fewer than {minimum} events"}
+    if len(times) - events < others:
+        return row | {"reason": f"fewer than {others} patients without the event"}
     if not (np.isfinite(scores).all() and np.isfinite(risks).all()):
         return row | {"reason": "a patient has no prediction"}
     reasons = []
@@ -97,7 +102,8 @@ def survival_subgroups(
     -------
     DataFrame
         One row a grouping and level, first "All": columns of `survival_performance`, and `p_c` (chi-square test that
-        the levels' C are equal, on the first row of a grouping). No difference found is not equality.
+        the levels' C are equal, on the first row of a grouping). A subgroup with fewer than 10 events, or 10 patients
+        without, has counts only. No difference found is not equality.
     """
     times, codes = check_codes(time, code)
     scores, risks = np.asarray(score, dtype=float), np.asarray(risk, dtype=float)
@@ -111,7 +117,10 @@ def survival_subgroups(
         parts: list[dict[str, Any]] = []
         for label in sorted(set(text)):
             inside = text == label
-            found = survival_performance(times[inside], codes[inside], scores[inside], risks[inside], t, level=level)
+            found = survival_performance(
+                times[inside], codes[inside], scores[inside], risks[inside], t, level=level,
+                minimum=FEWEST_OF_CLASS, others=FEWEST_OF_CLASS,
+            )  # fmt: skip
             parts.append({"group": str(name), "level": label, **found})
         known = [(part["c"], part["c_se"]) for part in parts if part["level"] != "(missing)"]
         for index, part in enumerate(parts):

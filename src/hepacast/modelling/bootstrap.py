@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,14 @@ from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Refit, Split, model_names, refit_all, sorted_patients
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
-from hepacast.stats.resampling import optimism, plus_632
+from hepacast.stats.resampling import location_shifted, optimism, plus_632
 
 MEASURES = ("auc", "brier", "slope", "intercept")
 
-#: Value of each measure for a model that knows nothing.
-_NO_INFORMATION = {"auc": 0.5}
+#: Best value of each measure, and that of a model that knows nothing; see `corrected_table`.
+_BOUNDS: dict[str, tuple[float | None, float | None] | None] = {
+    "auc": (1.0, 0.5), "brier": (0.0, None), "slope": None, "intercept": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Optimism:
     Attributes
     ----------
     table
-        One row a model and measure: model, measure, apparent, optimism, corrected, ci_low, ci_high (AUC and Brier:
-        shifted percentiles), oob (mean in the patients left out of each sample), plus_632 (AUC only).
+        One row a model and measure: model, measure, apparent, optimism, corrected, ci_low, ci_high (AUC and Brier: see
+        `hepacast.stats.resampling.location_shifted`), oob (mean in the patients left out of each sample), plus_632
+        (AUC only), reason (why there are no limits).
     samples
         One row a sample and model: what each refit gave (apparent in its sample, in all patients, out of bag).
     failures
@@ -51,7 +55,12 @@ class Optimism:
     def value(self, model: str, measure: str = "auc") -> dict[str, float]:
         """One row of `table` as numbers."""
         row = self.table[(self.table["model"] == model) & (self.table["measure"] == measure)].iloc[0]
-        return {name: float(row[name]) for name in self.table.columns[2:]}
+        return {name: float(row[name]) for name in self.table.columns[2:-1]}
+
+    def reason(self, model: str, measure: str = "auc") -> str:
+        """Why a corrected measure has no limits; empty where it has."""
+        row = self.table[(self.table["model"] == model) & (self.table["measure"] == measure)].iloc[0]
+        return str(row["reason"])
 
 
 def bootstrap_optimism(
@@ -92,7 +101,7 @@ def bootstrap_optimism(
     )
     apparent = {name: _performance(outcome, refits[0], column, everyone) for column, name in enumerate(names)}
     return Optimism(
-        table=_summary(names, apparent, samples, level),
+        table=corrected_table(names, apparent, samples, level, _BOUNDS),
         samples=samples,
         failures=[{"sample": r.label[0], "reason": r.failure} for r in refits if r.failure],
         selections=[r.selections for r in refits[1:] if not r.failure],
@@ -145,25 +154,37 @@ def performance(y: Array, risk: Array, linear_predictor: Array) -> dict[str, flo
     }
 
 
-def _summary(
-    names: list[str], apparent: dict[str, dict[str, float]], samples: pd.DataFrame, level: float
+def corrected_table(
+    names: list[str],
+    apparent: dict[str, dict[str, float]],
+    samples: pd.DataFrame,
+    level: float,
+    bounds: Mapping[str, tuple[float | None, float | None] | None],
 ) -> pd.DataFrame:
+    """One row a model and measure, as `Optimism.table`.
+
+    Parameters
+    ----------
+    apparent
+        By model and measure.
+    samples
+        One row a sample, model and part (``sample``, ``all``, ``outside``).
+    bounds
+        By measure: its best value and that of a model that knows nothing. None: the measure is the same in every
+        sample by construction (a slope is 1), so that its spread says nothing and it has no interval.
+    """
     rows = []
     for name in names:
-        parts = {
-            part: samples[(samples["model"] == name) & (samples["part"] == part)].set_index("sample")
-            for part in ("sample", "all", "outside")
-        }
-        for measure in MEASURES:
-            inside, everyone = parts["sample"][measure], parts["all"][measure]
-            found = apparent[name][measure]
-            corrected = optimism(found, inside, everyone)
-            tail = (1 - level) / 2
-            shifted = (inside - corrected.optimism).dropna()
-            # Slope and intercept are 1 and 0 in every sample by construction: their spread says nothing.
-            shown = len(shifted) > 1 and measure in ("auc", "brier")
-            low, high = shifted.quantile([tail, 1 - tail]) if shown else (float("nan"), float("nan"))
-            outside = float(parts["outside"][measure].mean())
+        own = samples[samples["model"] == name]
+        parts = {part: own[own["part"] == part].set_index("sample") for part in ("sample", "all", "outside")}
+        for measure, bound in bounds.items():
+            inside, found = parts["sample"][measure], apparent[name][measure]
+            corrected = optimism(found, inside, parts["all"][measure])
+            low, high, reason = float("nan"), float("nan"), "the same in every sample by construction"
+            outside, plus = float(parts["outside"][measure].mean()), float("nan")
+            if bound is not None:
+                low, high, reason = location_shifted(inside, corrected.corrected, level=level, perfect=bound[0])
+                plus = plus_632(found, outside, bound[1]) if bound[1] is not None else plus
             rows.append(
                 {
                     "model": name,
@@ -171,12 +192,11 @@ def _summary(
                     "apparent": found,
                     "optimism": corrected.optimism,
                     "corrected": corrected.corrected,
-                    "ci_low": float(low),
-                    "ci_high": float(high),
+                    "ci_low": low,
+                    "ci_high": high,
                     "oob": outside,
-                    "plus_632": plus_632(found, outside, _NO_INFORMATION[measure])
-                    if measure in _NO_INFORMATION
-                    else float("nan"),
+                    "plus_632": plus,
+                    "reason": reason,
                 }
             )
     return pd.DataFrame(rows)

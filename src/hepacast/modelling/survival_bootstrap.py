@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike
 from hepacast.compute.executor import Progress
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
-from hepacast.modelling.bootstrap import Optimism
+from hepacast.modelling.bootstrap import Optimism, corrected_table
 from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Split
 from hepacast.modelling.survival_follow_up import event_classes, sorted_follow_up
 from hepacast.modelling.survival_validation import SurvivalRefit, c_index, refit_survival, survival_names
 from hepacast.stats.competing_risks import never_after_competing
 from hepacast.stats.cox import fit_cox
-from hepacast.stats.resampling import plus_632
 
 MEASURES = ("c", "slope")
 
@@ -37,7 +36,7 @@ def survival_optimism(
     """Refit everything in `n` bootstrap samples, drawn within events and censored, and correct C and slope.
 
     As `bootstrap_optimism`; measures ``c`` (Harrell's C of the linear predictor) and ``slope`` (its coefficient in a
-    Cox model of its own, 1 is perfect). Limits are the sample's percentiles shifted by the optimism.
+    Cox model of its own, 1 is perfect).
     """
     frame, outcome = sorted_follow_up(X, y)
     everyone = np.arange(len(frame))
@@ -50,7 +49,7 @@ def survival_optimism(
     samples = pd.DataFrame(rows, columns=["sample", "model", "part", *MEASURES])
     apparent = {name: _performance(outcome, refits[0], column, everyone) for column, name in enumerate(names)}
     return Optimism(
-        table=_summary(names, apparent, samples, level),
+        table=corrected_table(names, apparent, samples, level, {"c": (1.0, 0.5), "slope": None}),
         samples=samples,
         failures=[{"sample": r.label[0], "reason": r.failure} for r in refits if r.failure],
         selections=[r.selections for r in refits[1:] if not r.failure],
@@ -85,36 +84,3 @@ def slope_of(outcome: Array, score: Array) -> float:
     except (HepacastError, np.linalg.LinAlgError):
         return float("nan")
     return float(fit.coef[0]) if fit.status == "ok" else float("nan")
-
-
-def _summary(
-    names: list[str], apparent: dict[str, dict[str, float]], samples: pd.DataFrame, level: float
-) -> pd.DataFrame:
-    rows = []
-    tail = (1 - level) / 2
-    for name in names:
-        own = samples[samples["model"] == name]
-        parts = {part: own[own["part"] == part].set_index("sample") for part in ("sample", "all", "outside")}
-        for measure in MEASURES:
-            inside, everyone = parts["sample"][measure], parts["all"][measure]
-            optimism = float((inside - everyone).mean())
-            found = apparent[name][measure]
-            shifted = (inside - optimism).dropna()
-            # The slope is 1 in every sample by construction: its spread says nothing.
-            shown = len(shifted) > 1 and measure == "c"
-            low, high = shifted.quantile([tail, 1 - tail]) if shown else (float("nan"), float("nan"))
-            outside = float(parts["outside"][measure].mean())
-            rows.append(
-                {
-                    "model": name,
-                    "measure": measure,
-                    "apparent": found,
-                    "optimism": optimism,
-                    "corrected": found - optimism,
-                    "ci_low": float(low),
-                    "ci_high": float(high),
-                    "oob": outside,
-                    "plus_632": plus_632(found, outside, 0.5) if measure == "c" else float("nan"),
-                }
-            )
-    return pd.DataFrame(rows)

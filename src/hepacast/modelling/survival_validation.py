@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
 from sklearn.base import clone
 
 from hepacast.compute.executor import Progress, map_items
@@ -23,8 +22,10 @@ from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.refit import Split
 from hepacast.modelling.survival_follow_up import as_follow_up, event_classes, sorted_follow_up
 from hepacast.modelling.survival_models import MODELS
+from hepacast.modelling.validation import by_repeat, tested_difference
 from hepacast.stats.competing_risks import never_after_competing
-from hepacast.stats.cox_checks import concordance
+from hepacast.stats.cox_checks import Concordance, compare_concordance, concordance
+from hepacast.stats.resampling import repeated_folds
 
 #: Columns of a table of predictions.
 COLUMNS = ("patient", "repeat", "fold", "model", "horizon", "risk", "linear_predictor", "time", "event")
@@ -87,13 +88,23 @@ def refit_survival(
 
 def c_index(outcome: Array, score: Array) -> float:
     """Harrell's C of a score; NaN where nobody can be compared or a score is missing."""
+    found = _concordance(outcome, score)
+    return float("nan") if found is None else found.c
+
+
+def _concordance(outcome: Array, score: Array) -> Concordance | None:
     if not np.isfinite(score).all():
-        return float("nan")
+        return None
     times, events = never_after_competing(outcome[:, 0], outcome[:, 1])
     try:
-        return concordance(times, events, score).c
+        return concordance(times, events, score)
     except HepacastError:
-        return float("nan")
+        return None
+
+
+def fold_concordance(group: pd.DataFrame) -> Concordance | None:
+    """Harrell's C of one fold of a table of predictions; None where there is none."""
+    return _concordance(group[["time", "event"]].to_numpy(float), group["linear_predictor"].to_numpy(float))
 
 
 @dataclass(frozen=True)
@@ -116,33 +127,45 @@ class SurvivalOutOfFold:
     labels: tuple[str, ...] = ()
 
     def fold_cs(self, model: str) -> pd.DataFrame:
-        """Harrell's C within each fold (repeat, fold, n, c); NaN where nobody can be compared or the fit failed."""
+        """Harrell's C within each fold (repeat, fold, n, c, variance), its variance by the infinitesimal jackknife.
+
+        NaN where nobody can be compared or the fit failed.
+        """
+        rows = []
+        for repeat, fold, group in self._folds(model):
+            found = fold_concordance(group)
+            c, variance = (np.nan, np.nan) if found is None else (found.c, found.se**2)
+            rows.append((repeat, fold, len(group), c, variance))
+        return pd.DataFrame(rows, columns=["repeat", "fold", "n", "c", "variance"])
+
+    def _folds(self, model: str) -> list[tuple[int, int, pd.DataFrame]]:
         part = self.predictions[self.predictions["model"] == model]
-        part = part[part["horizon"] == part["horizon"].max()]
-        rows = [
-            {
-                "repeat": repeat,
-                "fold": fold,
-                "n": len(group),
-                "c": c_index(group[["time", "event"]].to_numpy(float), group["linear_predictor"].to_numpy(float)),
-            }
-            for (repeat, fold), group in part.groupby(["repeat", "fold"], sort=True)
-        ]
-        return pd.DataFrame(rows, columns=["repeat", "fold", "n", "c"])
+        part = part[part["horizon"] == part["horizon"].max()].sort_values("patient", kind="stable")
+        return [(repeat, fold, group) for (repeat, fold), group in part.groupby(["repeat", "fold"], sort=True)]
 
     def c(self, model: str, level: float = 0.95) -> dict[str, float]:
-        """Mean C within folds, with limits by Nadeau and Bengio's corrected variance (see `OutOfFold.auc`)."""
-        values = self.fold_cs(model)["c"].dropna().to_numpy(dtype=float)
-        mean, half = float(values.mean()) if len(values) else float("nan"), float("nan")
-        if len(values) > 1 and self.folds > 1:
-            variance = values.var(ddof=1) * (1 / len(values) + 1 / (self.folds - 1))
-            half = float(student.ppf(0.5 + level / 2, len(values) - 1) * np.sqrt(variance))
-        known = np.isfinite(half)
+        """Mean over the repeats of C within folds, its standard error and limits (see `OutOfFold.auc`)."""
+        table = self.fold_cs(model)
+        found = repeated_folds(by_repeat(table, "c"), by_repeat(table, "variance"), level=level)
         return {
-            "c": mean,
-            "ci_low": max(0.0, mean - half) if known else half,
-            "ci_high": min(1.0, mean + half) if known else half,
+            "c": found.estimate,
+            "se": found.se,
+            "ci_low": float(np.maximum(0.0, found.low)),
+            "ci_high": float(np.minimum(1.0, found.high)),
         }
+
+    def compare(self, first: str, second: str, level: float = 0.95) -> dict[str, float]:
+        """Difference of two models' C within the folds: value, low, high, z and P (see `OutOfFold.compare`)."""
+        second_of = {(repeat, fold): group for repeat, fold, group in self._folds(second)}
+        rows = []
+        for repeat, fold, group in self._folds(first):
+            one, two = fold_concordance(group), fold_concordance(second_of[repeat, fold])
+            if one is None or two is None:
+                rows.append((repeat, fold, np.nan, np.nan))
+            else:
+                difference, se, _, _ = compare_concordance(one, two)
+                rows.append((repeat, fold, difference, se**2))
+        return tested_difference(pd.DataFrame(rows, columns=["repeat", "fold", "difference", "variance"]), level)
 
     def repeat_cs(self, model: str) -> Array:
         """Mean C within folds of each repeat."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 from sklearn.base import clone
 
 from hepacast.compute.executor import Progress
@@ -21,8 +22,8 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.refit import Refit, Split, model_names, predicted, refit_all, sorted_patients
-from hepacast.stats.ranks import auc_from_ranks
-from hepacast.stats.resampling import nadeau_bengio
+from hepacast.stats.ranks import auc_covariance, auc_from_ranks
+from hepacast.stats.resampling import repeated_folds
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class OutOfFold:
         return self.risks(model).mean(axis=1).rename("risk")
 
     def fold_aucs(self, model: str) -> pd.DataFrame:
-        """AUC within each fold (repeat, fold, n, auc); NaN where a fold has one class or failed."""
+        """AUC within each fold (repeat, fold, n, auc, variance); NaN where a fold has one class or failed."""
         part = self.predictions[self.predictions["model"] == model]
-        rows = [
-            {"repeat": repeat, "fold": fold, "n": len(group), "auc": _auc(group)}
-            for (repeat, fold), group in part.groupby(["repeat", "fold"], sort=True)
-        ]
-        return pd.DataFrame(rows, columns=["repeat", "fold", "n", "auc"])
+        rows = []
+        for (repeat, fold), group in part.groupby(["repeat", "fold"], sort=True):
+            (auc,), covariance = _aucs(group["outcome"], group[["risk"]], group[["linear_predictor"]])
+            rows.append((repeat, fold, len(group), auc, covariance[0, 0]))
+        return pd.DataFrame(rows, columns=["repeat", "fold", "n", "auc", "variance"])
 
     def repeat_aucs(self, model: str, how: str = "folds") -> Array:
         """One AUC a repeat: the mean within folds (``"folds"``), or of all patients together (``"pooled"``).
@@ -88,23 +89,84 @@ class OutOfFold:
         return np.array([_auc(group) for _, group in part.groupby("repeat", sort=True)])
 
     def auc(self, model: str, level: float = 0.95) -> dict[str, float]:
-        """Mean AUC within folds with limits by Nadeau and Bengio's corrected variance, and the pooled mean.
+        """Mean over the repeats of the AUC within folds, its standard error and limits, and the pooled mean.
 
-        See `hepacast.stats.resampling.nadeau_bengio`.
+        See `hepacast.stats.resampling.repeated_folds`, with DeLong's variance of each fold.
         """
-        found = nadeau_bengio(self.fold_aucs(model)["auc"], 1.0 / max(1, self.folds - 1), level=level)
+        table = self.fold_aucs(model)
+        found = repeated_folds(by_repeat(table, "auc"), by_repeat(table, "variance"), level=level)
         pooled = self.repeat_aucs(model, "pooled")
         return {
             "auc": found.estimate,
+            "se": found.se,
             "ci_low": float(np.maximum(0.0, found.low)),
             "ci_high": float(np.minimum(1.0, found.high)),
             "auc_pooled": float(np.nanmean(pooled)) if np.isfinite(pooled).any() else float("nan"),
             "n_aucs": float(found.n),
         }
 
+    def to_json(self, model: str, level: float) -> dict[str, Any]:
+        """How one model was validated, as `validation.json` holds it."""
+        auc = self.auc(model, level)
+        return {
+            "auc": {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"], "se": auc["se"]},
+            "auc_pooled": auc["auc_pooled"],
+            "folds": self.folds,
+            "repeats": self.repeats,
+            "per_repeat": self.repeat_aucs(model),
+            "n_failed": len(self.failures),
+            "failures": self.failures,
+        }
+
+    def compare(self, first: str, second: str, level: float = 0.95) -> dict[str, float]:
+        """Difference of two models' AUCs within the folds that both judged: value, low, high, z and two-sided P.
+
+        Its variance is that of `auc`, with DeLong's variance of the paired difference in each fold. NaN where there is
+        none.
+        """
+        keys = ["repeat", "fold", "patient"]
+        one, two = (self.predictions[self.predictions["model"] == name].set_index(keys) for name in (first, second))
+        both = one.join(two[["risk", "linear_predictor"]], how="inner", rsuffix="_2").reset_index()
+        rows = []
+        for (repeat, fold), group in both.groupby(["repeat", "fold"], sort=True):
+            aucs, covariance = _aucs(
+                group["outcome"], group[["risk", "risk_2"]], group[["linear_predictor", "linear_predictor_2"]]
+            )
+            variance = covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]
+            rows.append((repeat, fold, aucs[0] - aucs[1], max(variance, 0.0) if variance == variance else np.nan))
+        table = pd.DataFrame(rows, columns=["repeat", "fold", "difference", "variance"])
+        return tested_difference(table, level)
+
     def to_frame(self) -> pd.DataFrame:
         """One row a model: the numbers of `auc`."""
         return pd.DataFrame({name: self.auc(name) for name in self.models}).T.rename_axis("model")
+
+
+def tested_difference(table: pd.DataFrame, level: float) -> dict[str, float]:
+    """Mean difference over repeats and folds (columns difference, variance) with limits, z and two-sided P.
+
+    Two models that say the same of everybody differ by 0, with P = 1.
+    """
+    found = repeated_folds(by_repeat(table, "difference"), by_repeat(table, "variance"), level=level)
+    same = found.n > 0 and bool((table["difference"].dropna().abs() < 1e-12).all())
+    z = 0.0 if same else found.estimate / found.se
+    limits = (0.0, 0.0) if same else (found.low, found.high)
+    return {
+        "value": found.estimate, "low": limits[0], "high": limits[1], "z": z, "p": float(2 * norm.sf(abs(z))),
+    }  # fmt: skip
+
+
+def by_repeat(table: pd.DataFrame, column: str) -> Array:
+    """A column of a table with one row a repeat and fold, as an array (repeats, folds)."""
+    return table.pivot(index="repeat", columns="fold", values=column).to_numpy(dtype=float)
+
+
+def _aucs(outcome: pd.Series, risks: pd.DataFrame, scores: pd.DataFrame) -> tuple[Array, Array]:
+    """AUCs of several scores of one fold and their covariance; NaN where a fit failed or a class is absent."""
+    nothing = np.full((scores.shape[1],) * 2, np.nan)
+    if risks.isna().any(axis=None):
+        return nothing[0], nothing
+    return auc_covariance(outcome.to_numpy(dtype=float), list(scores.to_numpy(dtype=float).T))
 
 
 def _auc(group: pd.DataFrame) -> float:

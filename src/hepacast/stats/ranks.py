@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -22,6 +24,49 @@ def auc_from_ranks(y: ArrayLike, score: ArrayLike) -> float:
         return float("nan")
     ranks = rankdata(np.asarray(score, dtype=float))
     return float((ranks[events].sum() - n_events * (n_events + 1) / 2.0) / (n_events * n_others))
+
+
+@dataclass(frozen=True)
+class Placements:
+    """Placement values: for each event the share of non-events below it, for each non-event that of events above."""
+
+    auc: float
+    events: NDArray[np.float64]
+    others: NDArray[np.float64]
+
+
+def placements(y: NDArray[np.float64], score: NDArray[np.float64]) -> Placements:
+    """Placement values of events and non-events by mid-ranks; ties count one half."""
+    positive = y == 1.0
+    m, n = int(positive.sum()), int((~positive).sum())
+    overall = rankdata(score)
+    events = (overall[positive] - rankdata(score[positive])) / n
+    others = 1.0 - (overall[~positive] - rankdata(score[~positive])) / m
+    return Placements(float(events.mean()), events, others)
+
+
+def auc_covariance(
+    y: NDArray[np.float64], scores: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """AUCs (k,) of several scores of the same patients, and DeLong's covariance matrix (k, k) of them.
+
+    With fewer than two events or non-events there is no variance: the matrix is NaN. Without either all is NaN.
+
+    References
+    ----------
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-45.
+    Sun X, Xu W. Fast implementation of DeLong's algorithm. IEEE Signal Process Lett 2014;21:1389-93.
+    """
+    nothing = np.full((len(scores),) * 2, np.nan)
+    m = int((y == 1.0).sum())
+    if min(m, y.size - m) < 1:
+        return nothing[0], nothing
+    pieces = [placements(y, score) for score in scores]
+    aucs = np.array([piece.auc for piece in pieces])
+    if min(m, y.size - m) < 2:
+        return aucs, nothing
+    events, others = (np.vstack([getattr(piece, part) for piece in pieces]) for part in ("events", "others"))
+    return aucs, np.atleast_2d(np.cov(events)) / m + np.atleast_2d(np.cov(others)) / (y.size - m)
 
 
 def auc_binned(y: ArrayLike, risk: ArrayLike, bins: int = 5000) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hepacast
-from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of
+from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of, verdicts
 from hepacast.report.content.patients import build_findings, lost_text
 from hepacast.report.formatting import MISSING, number, plural
 from hepacast.report.inputs import Results
@@ -38,7 +38,8 @@ def build_methods(results: Results) -> list[Block]:
 
 def build_limits(results: Results) -> list[Block]:
     """What this study cannot say: read off its own numbers."""
-    limits = [*_size_limits(results), *_design_limits(results), *_model_limits(results)]
+    against = verdicts(results, main_model(results)) if results.models is not None else []
+    limits = [*against, *_size_limits(results), *_design_limits(results), *_model_limits(results)]
     if results.truth is not None:
         limits.insert(0, "The patients are virtual: nothing here says anything about real patients.")
     limits.append("An association in these patients is not a cause, and the model has not been tested prospectively.")

@@ -6,10 +6,17 @@ import math
 from collections.abc import Iterable
 
 from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
-from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Results, SetResult
+from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Optimism, Results, SetResult
+from hepacast.report.inputs.survival import OptimismC
 from hepacast.stats.intervals import ci_label
 
 STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
+#: Note below the table of the ways to validate.
+WHICH_TO_TRUST = (
+    "{measure} of nested cross-validation is the mean over the repeats of that within folds. A chain that selects "
+    "among many more features than there are patients fits every bootstrap sample almost without a fault, and the "
+    "bootstrap then corrects too little: there nested cross-validation and patients never seen are to be believed."
+)
 #: Order in which sets are trusted to judge a model: new centers, other patients, folds, last those of the fit.
 _JUDGES = ("external", "validation", "test", "nested")
 
@@ -88,6 +95,22 @@ def result_of(results: Results, set_name: str, model: str) -> ModelResult | None
 def validation_of(results: Results, model: str) -> ModelValidation | None:
     """How a model was validated, if the stage ran."""
     return None if results.validation is None else results.validation.models.get(model)
+
+
+def plus_632(found: Optimism | OptimismC | None) -> Estimate | None:
+    """Efron and Tibshirani's estimate; it has no limits."""
+    return Estimate(found.plus_632) if found is not None and is_finite(found.plus_632) else None
+
+
+def without_limits(found: Optimism | OptimismC) -> str:
+    """Why a corrected estimate has no limits, to be added to its remark; empty where it has."""
+    return f"; no limits: {found.reason}" if found.reason and not is_finite(found.corrected.low) else ""
+
+
+def verdicts(results: Results, model: str) -> list[str]:
+    """What a model's validation says against it, the gravest first, in whole sentences."""
+    found = results.evaluation.verdicts if results.evaluation is not None else []
+    return [item.sentence for item in found if item.model == model]
 
 
 def event_names(results: Results) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from hepacast.figures import AucRow, draw_null_distribution, draw_selection_freq
 from hepacast.figures.labels import feature_label
 from hepacast.report.content import scrutiny
 from hepacast.report.content.common import (
+    WHICH_TO_TRUST,
     Omit,
     confidence,
     estimate,
@@ -15,8 +16,10 @@ from hepacast.report.content.common import (
     main_model,
     model_label,
     model_names,
+    plus_632,
     result_of,
     validation_of,
+    without_limits,
 )
 from hepacast.report.formatting import MISSING, number, p_sentence, percent, plural, with_interval
 from hepacast.report.inputs import Estimate, ModelValidation, Results, SelectedShare, StabilityIndex
@@ -29,6 +32,7 @@ _WAYS = {
     "usual": "Usual way (selection, then cross-validation)",
     "nested": "Nested cross-validation",
     "bootstrap": "Bootstrap, optimism-corrected",
+    "plus_632": "Bootstrap, .632+",
     "frozen": "Frozen, validation set",
 }
 
@@ -79,6 +83,7 @@ def _estimates(results: Results, model: str) -> dict[str, Estimate]:
         "usual": item.usual,
         "nested": item.nested.auc if item.nested is not None else None,
         "bootstrap": item.bootstrap.corrected if item.bootstrap is not None else None,
+        "plus_632": plus_632(item.bootstrap),
         "frozen": item.frozen or _auc(results, "validation", model),
     }
     return {way: value for way, value in found.items() if value is not None}
@@ -151,7 +156,10 @@ def _table(results: Results, models: list[str]) -> Table:
                 )
             )
         )
-    notes = ["What the usual way flatters by is the difference between its AUC and that of nested cross-validation."]
+    notes = [
+        "What the usual way flatters by is the difference between its AUC and that of nested cross-validation.",
+        WHICH_TO_TRUST.format(measure="AUC"),
+    ]
     return make_table(
         "AUC by way of validation", ["Way", f"AUC ({confidence(results)})", "How"], rows, notes, words=True
     )
@@ -167,8 +175,9 @@ def _remark(way: str, item: ModelValidation) -> str:
     if way == "bootstrap" and item.bootstrap is not None:
         b = item.bootstrap
         text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} less an optimism of {number(b.optimism, 3)}"
-        return text + (f"; {b.n_failed} failed" if b.n_failed else "")
+        return text + (f"; {b.n_failed} failed" if b.n_failed else "") + without_limits(b)
     return {
+        "plus_632": "patients outside each resample, weighed with the apparent AUC",
         "apparent": "flatters: judged on the patients of the fit",
         "usual": "flatters: features were selected with the patients that are judged",
         "frozen": "patients never seen in training",

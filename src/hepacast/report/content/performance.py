@@ -101,7 +101,8 @@ def roc_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | Non
     if not curves:
         return None, ""
     alt = "ROC curves: " + "; ".join(f"{c.name} AUC {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
-    return Panel(partial(draw_roc, curves, ci=confidence(results)), alt), f"ROC curves, {set_label(name).lower()}"
+    of = " (curves of the mean risk over the repeats, AUCs of single fits)" if item.repeats > 1 else ""
+    return Panel(partial(draw_roc, curves, ci=confidence(results)), alt), f"ROC curves, {set_label(name).lower()}{of}"
 
 
 def decision_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
@@ -173,17 +174,40 @@ def discrimination_table(results: Results) -> Table:
     columns = ["Model", f"AUC ({ci})", "Brier", f"Slope ({ci})", f"Intercept ({ci})", "ICI", "HL P"]
     notes = [
         "AUC, area under the ROC curve (DeLong's limits). Slope: 1 is perfect, below 1 means predictions that are too "
-        "extreme. Intercept: calibration in the large, 0 is perfect. ICI, integrated calibration index. HL, "
-        "Hosmer-Lemeshow test.",
+        "extreme, above 1 predictions that are not extreme enough. Intercept: calibration in the large, 0 is perfect. "
+        "ICI, integrated calibration index. HL, Hosmer-Lemeshow test.",
     ]
-    if any(item.kind == "nested" for item in results.evaluation.sets.values()):
+    if _cross_fitted(results):
         notes.append(
-            "Nested cross-validation here judges each patient's mean prediction over the repeats; the mean of the "
-            "repeats' AUCs is in {validation}."
-            if results.validation is not None
-            else "Nested cross-validation here judges each patient's mean prediction over the repeats."
+            "An apparent slope above 1 is a consequence of cross-fitted Radscores: the logistic model was fitted to "
+            "the scores of fits without the patient, and the scores of the final fit tell these same patients apart "
+            "better. It is no fault of the model; judge the slope in patients whom it has not seen."
         )
+    if any(item.kind == "nested" for item in results.evaluation.sets.values()):
+        notes.append(NESTED_NOTE)
     return make_table("Discrimination and calibration", columns, rows, notes)
+
+
+#: What the columns of a cross-validated set are of.
+NESTED_NOTE = (
+    "Nested cross-validation: the AUC is the mean over the repeats of the AUC within folds, of single fits, with "
+    "limits that know of the repeats. Curves, cut-offs and calibration are of each patient's mean risk over the "
+    "repeats."
+)
+
+
+def _cross_fitted(results: Results) -> bool:
+    """Whether an apparent slope above 1 of a model with a Radscore stands in the table."""
+    models = results.models
+    training = results.evaluation.sets.get("training") if results.evaluation is not None else None
+    if models is None or models.radiomics is None or models.radiomics.radscore is None or training is None:
+        return False
+    slopes = [
+        found.calibration.slope.value
+        for name, found in training.models.items()
+        if name != "clinical" and found.calibration is not None
+    ]
+    return any(is_finite(slope) and slope > 1.005 for slope in slopes)
 
 
 def threshold_table(results: Results) -> Table:
@@ -224,6 +248,11 @@ def delong_table(results: Results) -> Table:
     ci = confidence(results)
     columns = ["Models", f"Difference in AUC ({ci})", "z", "P"]
     notes = ["P of DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
+    if any(item.kind == "nested" for item in sets.values()):
+        notes.append(
+            "In nested cross-validation models are compared by the differences of their AUCs within the folds of every "
+            "repeat; NRI and IDI are of each patient's mean risk over the repeats."
+        )
     if more:
         columns += [f"NRI ({ci})", f"IDI ({ci})"]
         notes.append("NRI, continuous net reclassification improvement; IDI, integrated discrimination improvement.")

@@ -174,8 +174,11 @@ def _subgroups(results: Results, found: PredictionScrutiny) -> list[Block]:
     where = set_label(found.subgroups.set).lower()
     caption = f"The {found.model} model in subgroups, {where} (events/patients); gray line: all patients."
     notes = [
-        "O/E: observed over expected events. Small subgroups have wide limits: no difference found is not equality."
+        "O/E: observed over expected events. A subgroup with fewer than 10 events or 10 patients without has counts "
+        "only. Small subgroups have wide limits: no difference found is not equality."
     ]
+    if found.subgroups.set == "nested":
+        notes.append("Judged by each patient's mean risk over the repeats of nested cross-validation.")
     heads = ["Group", "Events / patients", f"AUC ({confidence(results)})", "O/E", "Slope"]
     table = make_table(f"Subgroups, {found.model} model, {where}", heads, lines, notes)
     alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)

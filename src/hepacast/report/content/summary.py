@@ -15,10 +15,14 @@ from hepacast.report.content.common import (
     result_of,
     set_label,
     validation_of,
+    verdicts,
 )
 from hepacast.report.formatting import number, p_sentence, plural
-from hepacast.report.inputs import Estimate, Results
+from hepacast.report.inputs import Estimate, Results, SetResult
 from hepacast.report.model import Block, Bullets, Callout
+
+#: Head of what speaks against the main model; the sentences are those of `evaluation/verdicts.py`.
+VALIDATION_FAILS = "The validation does not hold in every respect"
 
 
 def build(results: Results) -> list[Block]:
@@ -31,6 +35,9 @@ def build(results: Results) -> list[Block]:
     if found:
         weak = _frozen_holds(results)
         blocks.append(Callout("warning", "The evidence is divided" if weak else "Nothing was found", found + weak))
+    against = verdicts(results, main_model(results)) if results.evaluation is not None else []
+    if against:
+        blocks.append(Callout("warning", VALIDATION_FAILS, " ".join(against)))
     blocks.append(Bullets(tuple(lines)))
     if results.truth is not None:
         blocks.append(truth_panel(results))
@@ -55,23 +62,33 @@ def _performance(results: Results) -> list[str]:
         name, item = judged_set(results)
     except Omit:
         return []
-    aucs = "; ".join(
-        f"{model_label(model)} {estimate(item.models[model].auc)}"
-        for model in model_names(results)
-        if model in item.models and item.models[model].status == "ok"
-    )
-    kind = {"frozen": "frozen models, patients never seen in training", "apparent": "the patients of the fit itself"}
-    what = kind.get(item.kind, "every prediction by a model that did not see the patient")
-    lines = [f"**Discrimination.** AUC ({confidence(results)}) in the {set_label(name).lower()} ({what}): {aucs}."]
+    lines = [_discrimination(results, name, item)]
     best = item.models.get(main_model(results))
     if best is not None and best.calibration is not None:
         c = best.calibration
+        of = " (each patient's mean risk over the repeats)" if item.repeats > 1 else ""
         lines.append(
-            f"**Calibration of the {main_model(results)} model.** Slope {estimate(c.slope, 2)}, intercept "
+            f"**Calibration of the {main_model(results)} model{of}.** Slope {estimate(c.slope, 2)}, intercept "
             f"{estimate(c.intercept, 2)}, integrated calibration index {number(c.ici, 3)}, Brier score "
             f"{number(best.brier, 3)}."
         )
     return lines
+
+
+def _discrimination(results: Results, name: str, item: SetResult) -> str:
+    where = set_label(name).lower()
+    shown = {model: item.models[model] for model in model_names(results) if model in item.models}
+    aucs = [f"{model_label(m)} {estimate(r.auc)}" for m, r in shown.items() if r.status == "ok"]
+    why = [f"{model_label(m)}: {r.reason or r.status}" for m, r in shown.items() if r.status != "ok"]
+    if not aucs:
+        reasons = f" ({'; '.join(why)})" if why else ""
+        return f"**Discrimination.** No model has an AUC in the {where}{reasons}."
+    kind = {"frozen": "frozen models, patients never seen in training", "apparent": "the patients of the fit itself"}
+    what = kind.get(item.kind, "every prediction by a model that did not see the patient")
+    if item.repeats > 1:
+        what += f"; mean of {item.repeats} repeats"
+    text = f"**Discrimination.** AUC ({confidence(results)}) in the {where} ({what}): {'; '.join(aucs)}."
+    return text + (f" Without an AUC: {'; '.join(why)}." if why else "")
 
 
 def _honest(results: Results) -> list[str]:
@@ -96,12 +113,13 @@ def _comparison(results: Results) -> list[str]:
     except Omit:
         return []
     main = main_model(results)
+    test = "differences of the AUC within folds" if item.kind == "nested" else "DeLong's test"
     parts = [
         f"against {model_word(c.second if c.first == main else c.first)} {p_sentence(c.p)}"
         for c in item.comparisons
         if main in (c.first, c.second)
     ]
-    return [f"**Comparison.** {model_label(main)} model, DeLong's test: {'; '.join(parts)}."] if parts else []
+    return [f"**Comparison.** {model_label(main)} model, {test}: {'; '.join(parts)}."] if parts else []
 
 
 def _auc_of(results: Results, set_name: str, model: str) -> Estimate | None:

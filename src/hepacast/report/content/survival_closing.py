@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from hepacast.report.content import segmentation
 from hepacast.report.content.closing import _SIZE_CODES, patients_limits
-from hepacast.report.content.common import STATEMENT, Omit, is_finite
+from hepacast.report.content.common import STATEMENT, Omit, verdicts
 from hepacast.report.content.models import _radscore_table
 from hepacast.report.content.patients import build_lost
 from hepacast.report.content.survival_bedside import build_example
 from hepacast.report.content.survival_common import (
     by_word,
-    honest_sets,
     horizon,
     judged,
     lower_first,
@@ -21,7 +20,7 @@ from hepacast.report.content.survival_common import (
 from hepacast.report.content.survival_models import build_supplement as models_supplement
 from hepacast.report.content.survival_performance import build_supplement as performance_supplement
 from hepacast.report.content.survival_validation import build_supplement as validation_supplement
-from hepacast.report.formatting import listing, number, plural
+from hepacast.report.formatting import listing, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Bullets, Callout, TableBlock
 
@@ -31,7 +30,8 @@ _VALIDATION_EVENTS = 100
 
 def build_limits(results: Results) -> list[Block]:
     """What this study cannot say: read off its own numbers."""
-    limits = [*_sets(results), *_follow_up(results), *_models(results), *_calibration(results)]
+    limits = [*_sets(results), *_follow_up(results), *_models(results)]
+    limits += verdicts(results, survival(results).models.main)
     said = [
         entry.message.rstrip(". ")
         for entry in results.findings
@@ -103,21 +103,6 @@ def _models(results: Results) -> list[str]:
             f"Clinical predictors were chosen by P < {item.models.alpha:g} in these same patients, as published "
             "studies do. This favors chance findings; the nested numbers account for it, the hazard ratios do not."
         )
-    return limits
-
-
-def _calibration(results: Results) -> list[str]:
-    item, found = survival(results), judged(results)
-    limits = []
-    for name, entry in honest_sets(found).items():
-        rows = entry.models[item.models.main].horizons[-1:]
-        ratio = rows[0].calibration.observed_expected if rows else None
-        if ratio is not None and is_finite(ratio.low, ratio.high) and not ratio.low <= 1 <= ratio.high:
-            limits.append(
-                f"Risks do not carry over to the {lower_first(set_name(name))}: the observed risk is "
-                f"{number(ratio.value, 2)} times the predicted one. Even where the model orders these patients, "
-                "it does not tell their risk without recalibration."
-            )
     return limits
 
 

@@ -94,12 +94,8 @@ def judge(found: SurvivalResults) -> tuple[str, SurvivalSet]:
 
 
 def c_of(item: Survival, name: str, model: str) -> Measured:
-    """C of a model on a set; cross-validated, the mean within folds: different fits have no common scale."""
+    """C of a model on a set."""
     assert item.results is not None
-    entry = item.validation.models.get(model)
-    if name == "nested" and entry is not None and entry.nested is not None:
-        c = entry.nested.c
-        return Measured(c.value, c.low, c.high)
     return item.results.sets[name].models[model].c
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hepacast.report.content.common import Omit, confidence, estimate, is_finite
-from hepacast.report.content.summary import _patients
+from hepacast.report.content.common import Omit, confidence, estimate, is_finite, verdicts
+from hepacast.report.content.summary import VALIDATION_FAILS, _patients
 from hepacast.report.content.survival_common import (
     by_word,
     c_of,
@@ -30,6 +30,9 @@ def build(results: Results) -> list[Block]:
     found = nothing_found(results)
     if found:
         blocks.append(Callout("warning", "Nothing was found", found))
+    against = verdicts(results, survival(results).models.main)
+    if against:
+        blocks.append(Callout("warning", VALIDATION_FAILS, " ".join(against)))
     lines = [*_patients(results), *_discrimination(results), *_calibration(results)]
     lines += [*_comparison(results), *_groups(results), *_honest(results)]
     return [*blocks, Bullets(tuple(lines))]

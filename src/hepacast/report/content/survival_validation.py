@@ -7,7 +7,15 @@ from functools import partial
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
 from hepacast.report.content import survival_scrutiny
-from hepacast.report.content.common import Omit, confidence, estimate, is_finite
+from hepacast.report.content.common import (
+    WHICH_TO_TRUST,
+    Omit,
+    confidence,
+    estimate,
+    is_finite,
+    plus_632,
+    without_limits,
+)
 from hepacast.report.content.survival_common import judged, model_name, set_name, survival
 from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
 from hepacast.report.inputs import Estimate, Results, SelectedShare, StabilityIndex
@@ -21,6 +29,7 @@ _WAYS = {
     "usual": "Usual way (selection, then cross-validation)",
     "nested": "Nested cross-validation",
     "bootstrap": "Bootstrap, optimism-corrected",
+    "plus_632": "Bootstrap, .632+",
     "validation": "Frozen, validation set",
     "external": "Frozen, external set",
 }
@@ -113,6 +122,7 @@ def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimat
         found["nested"] = entry.nested.c
     if entry.bootstrap is not None:
         found["bootstrap"] = entry.bootstrap.corrected
+        found["plus_632"] = plus_632(entry.bootstrap) or Estimate(float("nan"))
     for key in ("validation", "external"):
         if key in sets:
             found[key] = _of(sets[key].models[name].c)
@@ -144,7 +154,7 @@ def _table(results: Results, item: Survival) -> Table:
             Row((_WAYS[way], estimate(value), _remark(way, entry)), "indent")
             for way, value in _estimates(results, item, name).items()
         ]
-    notes = ["C of nested cross-validation is the mean within folds, with limits by the corrected resampled variance."]
+    notes = [WHICH_TO_TRUST.format(measure="C")]
     return make_table(
         "Harrell's C by way of validation", ["Way", f"C ({confidence(results)})", "How"], rows, notes, words=True
     )
@@ -161,8 +171,9 @@ def _remark(way: str, item: ModelC) -> str:
         b = item.bootstrap
         text = f"{plural(b.resamples, 'resample')}: {number(b.apparent, 3)} less an optimism of {number(b.optimism, 3)}"
         text += f"; slope {number(b.slope, 2)}" if is_finite(b.slope) else ""
-        return text + (f"; {b.n_failed} failed" if b.n_failed else "")
+        return text + (f"; {b.n_failed} failed" if b.n_failed else "") + without_limits(b)
     return {
+        "plus_632": "patients outside each resample, weighed with the apparent C",
         "apparent": "flatters: judged on the patients of the fit",
         "usual": "flatters: predictors were selected with the patients that are judged",
     }.get(way, "patients never seen in training")

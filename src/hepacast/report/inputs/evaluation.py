@@ -59,6 +59,8 @@ class CalibrationResult:
         Integrated calibration index: mean |observed (smoothed) - predicted|.
     hosmer_lemeshow
         For those who ask for it; a small sample hides miscalibration from it.
+    observed_expected
+        Events observed over events expected; 1 is perfect.
     """
 
     intercept: Estimate
@@ -67,6 +69,7 @@ class CalibrationResult:
     groups: list[CalibrationGroup] = field(default_factory=list)
     smooth: SmoothCurve | None = None
     hosmer_lemeshow: ChiSquared | None = None
+    observed_expected: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class ModelResult:
     Parameters
     ----------
     auc
-        With DeLong limits.
+        With DeLong limits; of a nested set the mean over the repeats of the AUC within folds.
     brier, brier_scaled
         Mean squared error of the risk; 1 - Brier / Brier of the prevalence.
     risks
@@ -145,7 +148,10 @@ class Change:
 
 @dataclass(frozen=True)
 class AucComparison:
-    """Paired DeLong test: AUC of `first` minus AUC of `second`; continuous NRI and IDI where they were computed."""
+    """AUC of `first` minus AUC of `second`, by DeLong's paired test (nested: by the differences within folds).
+
+    Continuous NRI and IDI where they were computed.
+    """
 
     first: str
     second: str
@@ -166,6 +172,8 @@ class SetResult:
         ``apparent`` (fitted on these patients), ``frozen`` (never seen) or ``nested``.
     treat_all
         Net benefit of treating all patients.
+    repeats
+        Of a nested set: divisions of the patients; curves, cut-offs and calibration are of each patient's mean risk.
     """
 
     n: int
@@ -174,6 +182,7 @@ class SetResult:
     kind: str = "frozen"
     comparisons: list[AucComparison] = field(default_factory=list)
     treat_all: NetBenefit | None = None
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -237,6 +246,16 @@ class KmResult:
 
 
 @dataclass(frozen=True)
+class VerdictInfo:
+    """What a model's validation says against it: in which set, what kind of thing, in words."""
+
+    model: str
+    set: str
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class EvaluationResults:
     """`evaluation/evaluation.json`.
 
@@ -248,8 +267,11 @@ class EvaluationResults:
         Level of all limits.
     survival
         Kaplan-Meier by risk group, where the study has follow-up.
+    verdicts
+        Where the estimates of a model disagree, or its risks do not hold in new patients.
     """
 
     sets: dict[str, SetResult]
     confidence: float = 0.95
     survival: list[KmResult] = field(default_factory=list)
+    verdicts: list[VerdictInfo] = field(default_factory=list)

@@ -269,7 +269,7 @@ class Nested:
     Parameters
     ----------
     auc
-        Mean over repeats, with limits.
+        Mean over repeats of the AUC within folds, with limits.
     per_repeat
         AUC of each repeat.
     folds, repeats
@@ -287,7 +287,10 @@ class Nested:
 
 @dataclass(frozen=True)
 class Optimism:
-    """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism; `slope` of the calibration."""
+    """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism; `slope` of the calibration.
+
+    `plus_632` is Efron and Tibshirani's .632+ estimate; `reason` says why the corrected estimate has no limits.
+    """
 
     apparent: float
     optimism: float
@@ -295,6 +298,8 @@ class Optimism:
     resamples: int
     n_failed: int = 0
     slope: float = float("nan")
+    plus_632: float = float("nan")
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

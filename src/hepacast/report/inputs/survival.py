@@ -152,6 +152,8 @@ class OptimismC:
     resamples: int
     n_failed: int = 0
     slope: float = float("nan")
+    plus_632: float = float("nan")
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,23 @@ def network_models(context: Context) -> dict[str, float]:
     return {name: np.nan if item["cutoff"] is None else float(item["cutoff"]) for name, item in models.items()}
 
 
-def network_predictions(context: Context) -> list[pd.DataFrame]:
-    """Rows as the modelling stage writes them; none without the stage."""
+def network_predictions(context: Context, nested: OutOfFold) -> list[pd.DataFrame]:
+    """Rows as the modelling stage writes them; none without the stage.
+
+    Parameters
+    ----------
+    nested
+        Of the other models: its first repeat has the networks' folds.
+    """
     path = context.out / "deep" / "predictions.parquet"
-    return [pd.read_parquet(path)] if network_models(context) and path.is_file() else []
+    if not network_models(context) or not path.is_file():
+        return []
+    first = nested.predictions[nested.predictions["repeat"] == 0].drop_duplicates("patient")
+    table = pd.read_parquet(path)
+    own = table["kind"] == "nested"
+    fold = table["patient"].map(first.set_index("patient")["fold"]).where(own, 0)
+    # A patient whom the other models did not see has no fold of theirs: then all are judged together.
+    return [table.assign(fold=0 if fold.isna().any() else fold.astype(int))]
 
 
 def with_networks(context: Context, described: dict[str, Any]) -> dict[str, Any]:
@@ -37,34 +50,10 @@ def with_networks(context: Context, described: dict[str, Any]) -> dict[str, Any]
 
 
 def network_validation(context: Context, nested: OutOfFold, level: float) -> dict[str, Any]:
-    """The out-of-fold AUC of each network, as the nested validation of other models is told.
-
-    Parameters
-    ----------
-    nested
-        Of the other models: its first repeat has the networks' folds.
-    level
-        Confidence level.
-    """
+    """The out-of-fold AUC of each network, as the nested validation of other models (`nested`) is told."""
     content: dict[str, Any] = {}
-    first = nested.predictions[nested.predictions["repeat"] == 0].drop_duplicates("patient")
-    fold_of = first.set_index("patient")["fold"]
-    for table in network_predictions(context):
-        part = table[table["kind"] == "nested"].assign(fold=lambda rows: rows["patient"].map(fold_of))
-        if part["fold"].isna().any():
-            continue
-        result = OutOfFold(part.drop(columns=["set", "kind"]), [], [], int(fold_of.max()) + 1, 1)
-        for name in result.models:
-            auc = result.auc(name, level)
-            content[name] = {
-                "nested": {
-                    "auc": {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]},
-                    "auc_pooled": auc["auc_pooled"],
-                    "folds": result.folds,
-                    "repeats": 1,
-                    "per_repeat": result.repeat_aucs(name),
-                    "n_failed": 0,
-                    "failures": [],
-                }
-            }
+    for table in network_predictions(context, nested):
+        part = table[table["kind"] == "nested"]
+        result = OutOfFold(part.drop(columns=["set", "kind"]), [], [], int(part["fold"].nunique()), 1)
+        content |= {name: {"nested": result.to_json(name, level)} for name in result.models}
     return content

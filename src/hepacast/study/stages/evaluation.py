@@ -20,9 +20,10 @@ from hepacast.evaluation.reclassification import idi, nri
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.roc import roc
 from hepacast.evaluation.thresholds import MEASURES, ThresholdRow, at_threshold
+from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
-from hepacast.study.stages import scrutiny
+from hepacast.study.stages import scrutiny, verdicts
 from hepacast.study.stages.radiomics import analysis_cohort
 
 #: Names of the sets in the results, and what kind of predictions they hold.
@@ -40,6 +41,7 @@ def write(context: Context, folder: Path) -> None:
     described = read_json(context.out / "modelling" / "models.json")
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}
     names, main = list(described["names"]), str(described["main"])
+    nested = nested_of(predictions)
     sets = {}
     tables: dict[str, pd.DataFrame] = {}
     with context.reporter.track("evaluation") as progress:
@@ -47,12 +49,14 @@ def write(context: Context, folder: Path) -> None:
             table = risk_table(predictions, kind, names, name)
             if table is not None:
                 tables[name] = table
-                sets[name] = _evaluate(context, table, names, cutoffs, name, kind)
+                sets[name] = _evaluate(context, table, names, cutoffs, name, kind, nested)
             progress(done, len(SETS))
     cohort = analysis_cohort(context)
+    validated = read_json(context.out / "modelling" / "validation.json")["models"]
     content = {
         "confidence": context.study.evaluation.confidence,
         "sets": sets,
+        "verdicts": verdicts.of_risks(sets, validated, context.study.evaluation.confidence),
         "survival": _survival(context, cohort, predictions, main, cutoffs[main]),
     }
     write_json(folder / "evaluation.json", content)
@@ -61,10 +65,21 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "checks.json", _checks(predictions, cohort))
 
 
+def nested_of(predictions: pd.DataFrame) -> OutOfFold | None:
+    """The nested cross-validation that a table of predictions holds; None where it was not run."""
+    part = predictions[predictions["kind"] == "nested"]
+    if part.empty:
+        return None
+    return OutOfFold(part, [], [], int(part["fold"].nunique()), int(part["repeat"].nunique()))
+
+
 def risk_table(
     predictions: pd.DataFrame, kind: str, names: list[str], set_name: str | None = None
 ) -> pd.DataFrame | None:
     """Outcome and one risk a model by patient; nested predictions are the mean over repeats.
+
+    That mean is what curves, cut-offs and calibration are drawn of. It is the prediction of no single fit, so that AUCs
+    and their comparisons are those of the repeats (`OutOfFold.auc`, `OutOfFold.compare`).
 
     A set that is named limits frozen predictions to its patients: a study may have two sets that no model sees.
 
@@ -81,9 +96,16 @@ def risk_table(
 
 
 def _evaluate(
-    context: Context, table: pd.DataFrame, names: list[str], cutoffs: dict[str, float], name: str, kind: str
+    context: Context,
+    table: pd.DataFrame,
+    names: list[str],
+    cutoffs: dict[str, float],
+    name: str,
+    kind: str,
+    nested: OutOfFold | None,
 ) -> dict[str, Any]:
     options = context.study.evaluation
+    repeated = nested if kind == "nested" else None
     y = table["outcome"].to_numpy(dtype=int)
     risks = {model: table[model].to_numpy(dtype=float) for model in names}
     decisions = _decisions(context, y, risks, name)
@@ -91,12 +113,18 @@ def _evaluate(
         model: _model(y, risks[model], cutoffs[model], options.thresholds, options.confidence, decisions, model, kind)
         for model in names
     }
+    if repeated is not None:
+        for model, entry in models.items():
+            entry["auc"] = repeated.to_json(model, options.confidence)["auc"]
     return {
         "n": len(y),
         "events": int(y.sum()),
         "kind": kind,
         "models": models,
-        "comparisons": [_compare(y, risks, pair, options.confidence) for pair in combinations(names[::-1], 2)],
+        "repeats": 1 if repeated is None else repeated.repeats,
+        "comparisons": [
+            _compare(y, risks, pair, options.confidence, repeated) for pair in combinations(names[::-1], 2)
+        ],
         "treat_all": {"thresholds": decisions.thresholds, "net_benefit": decisions.treat_all},
     }
 
@@ -137,7 +165,7 @@ def _model(
     thresholds = [("Youden (training)", cutoff), *((f"{value:g}", value) for value in further)]
     benefit = decisions.models[name]
     return {
-        "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]},
+        "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1], "se": curve.se},
         "status": curve.status,
         "reason": curve.reason or None,
         "roc": {"fpr": (1 - curve.specificity)[::-1], "tpr": curve.sensitivity[::-1]},
@@ -169,6 +197,11 @@ def _calibration(fit: Calibration) -> dict[str, Any]:
     return {
         "intercept": estimate(fit.citl),
         "slope": estimate(fit.slope),
+        "observed_expected": {
+            "value": fit.observed_expected,
+            "low": fit.observed_expected_ci[0],
+            "high": fit.observed_expected_ci[1],
+        },
         "ici": fit.ici,
         "e50": fit.e50,
         "e90": fit.e90,
@@ -203,10 +236,16 @@ def _threshold(label: str, row: ThresholdRow) -> dict[str, Any]:
     }
 
 
-def _compare(y: np.ndarray, risks: dict[str, np.ndarray], pair: tuple[str, str], level: float) -> dict[str, Any]:
-    """Paired DeLong test; reclassification of the second model's patients by the first."""
+def _compare(
+    y: np.ndarray, risks: dict[str, np.ndarray], pair: tuple[str, str], level: float, nested: OutOfFold | None
+) -> dict[str, Any]:
+    """Paired DeLong test, of nested predictions within folds; reclassification of the second model's patients."""
     first, second = pair
-    test = delong_test(y, risks[first], risks[second], level=level)
+    if nested is None:
+        found = delong_test(y, risks[first], risks[second], level=level)
+        test = {"value": found.difference, "low": found.ci[0], "high": found.ci[1], "z": found.statistic, "p": found.p}
+    else:
+        test = nested.compare(first, second, level)
     reclassified, improvement = (
         nri(y, risks[second], risks[first], level=level),
         idi(y, risks[second], risks[first], level=level),
@@ -214,9 +253,9 @@ def _compare(y: np.ndarray, risks: dict[str, np.ndarray], pair: tuple[str, str],
     return {
         "first": first,
         "second": second,
-        "difference": {"value": test.difference, "low": test.ci[0], "high": test.ci[1]},
-        "z": test.statistic,
-        "p": test.p,
+        "difference": {key: test[key] for key in ("value", "low", "high")},
+        "z": test["z"],
+        "p": test["p"],
         "nri": reclassified.to_json(),
         "idi": improvement.to_json(),
     }
@@ -296,8 +335,10 @@ def _sentences(context: Context) -> list[dict[str, Any]]:
     texts = [
         (
             f"Discrimination was measured by the AUC with DeLong's {percent} interval; AUCs of the same patients were "
-            "compared by DeLong's paired test [@delong].",
-            ["delong"],
+            "compared by DeLong's paired test [@delong]. The AUC of nested cross-validation is the mean over the "
+            "repeats of the AUC within folds; its variance is DeLong's within folds [@ledell] plus that between the "
+            "repeats, and models were compared by the differences within folds in the same way.",
+            ["delong", "ledell"],
         ),
         (
             "Calibration was judged by the slope, the intercept (slope fixed at 1), a loess curve with its integrated "

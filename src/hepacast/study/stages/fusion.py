@@ -178,7 +178,7 @@ def _nested(outer: list[ViewResult], outcome: pd.Series, folds: int) -> OutOfFol
 
 
 def _nested_rows(nested: OutOfFold) -> pd.DataFrame:
-    return nested.predictions.drop(columns="fold").assign(set="training", kind="nested")
+    return nested.predictions.assign(set="training", kind="nested")
 
 
 def _apparent(final: ViewResult, outcome: pd.Series) -> pd.DataFrame:
@@ -217,6 +217,7 @@ def _long(risks: pd.DataFrame, logits: pd.DataFrame, outcome: pd.Series, set_nam
                     "set": set_name,
                     "kind": kind,
                     "repeat": 0,
+                    "fold": 0,
                 }
             )
             for name in risks.columns
@@ -248,21 +249,7 @@ def _write_further(folder: Path, final: ViewResult, further: list[FurtherTable])
 
 
 def _validated(nested: OutOfFold, level: float) -> dict[str, Any]:
-    content = {}
-    for name in nested.models:
-        auc = nested.auc(name, level)
-        content[name] = {
-            "nested": {
-                "auc": {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]},
-                "auc_pooled": auc["auc_pooled"],
-                "folds": nested.folds,
-                "repeats": nested.repeats,
-                "per_repeat": nested.repeat_aucs(name),
-                "n_failed": 0,
-                "failures": [],
-            }
-        }
-    return content
+    return {name: {"nested": nested.to_json(name, level)} for name in nested.models}
 
 
 def _models(context: Context, analysis: Analysis, final: ViewResult, spec: FusionSpec) -> dict[str, Any]:

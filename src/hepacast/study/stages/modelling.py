@@ -148,7 +148,7 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "models.json", with_networks(context, _models_json(context, analysis, fitted)))
     predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
     nested = _nested(context, models, x, y)
-    predictions += [_nested_rows(nested), *network_predictions(context)]
+    predictions += [_nested_rows(nested), *network_predictions(context, nested)]
     with atomic_path(folder / "predictions.parquet") as temporary:
         pd.concat(predictions, ignore_index=True).to_parquet(temporary)
     validation = _validation(context, analysis, models, fitted, nested)
@@ -198,7 +198,7 @@ def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> d
 def _predicted(analysis: Analysis, fitted: StudyModels, name: str) -> pd.DataFrame:
     x, y = analysis.part(name)
     table = predictions_table(fitted, x, y, name)
-    return table.assign(kind="apparent" if name == "training" else "frozen", repeat=0)
+    return table.assign(kind="apparent" if name == "training" else "frozen", repeat=0, fold=0)
 
 
 def _nested(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series) -> OutOfFold:
@@ -217,7 +217,7 @@ def _nested(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series
 
 
 def _nested_rows(nested: OutOfFold) -> pd.DataFrame:
-    return nested.predictions.drop(columns="fold").assign(set="training", kind="nested")
+    return nested.predictions.assign(set="training", kind="nested")
 
 
 def _validation(
@@ -227,16 +227,7 @@ def _validation(
     x, y = analysis.part("training")
     by_model: dict[str, dict[str, Any]] = {name: {} for name in fitted.frozen_.names}
     for name in by_model:
-        auc = nested.auc(name, level)
-        by_model[name]["nested"] = {
-            "auc": {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]},
-            "auc_pooled": auc["auc_pooled"],
-            "folds": nested.folds,
-            "repeats": nested.repeats,
-            "per_repeat": nested.repeat_aucs(name),
-            "n_failed": len(nested.failures),
-            "failures": nested.failures,
-        }
+        by_model[name]["nested"] = nested.to_json(name, level)
     if rules.usual_way and fitted.radiomics_ is not None:
         _add_usual(context, by_model, models, x, y, level)
     if rules.bootstrap > 0:
@@ -300,6 +291,7 @@ def _add_bootstrap(
             "apparent": auc["apparent"],
             "optimism": auc["optimism"],
             "corrected": {"value": auc["corrected"], "low": auc["ci_low"], "high": auc["ci_high"]},
+            "reason": result.reason(name) or None,
             "plus_632": auc["plus_632"],
             "slope": slope["corrected"],
             "resamples": rules.bootstrap,
@@ -370,15 +362,17 @@ def _sentences(context: Context, fitted: StudyModels, nested: OutOfFold) -> list
     texts.append(
         (
             f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "
-            "cross-validation [@nested-cv]; limits of its AUC use the variance corrected by Nadeau and Bengio.",
+            "cross-validation [@nested-cv].",
             ["nested-cv"],
         )
     )
     if rules.bootstrap:
         texts.append(
             (
-                f"Optimism was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell].",
-                ["harrell"],
+                f"Optimism was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]; "
+                "limits are the percentiles of the refits' apparent AUCs, shifted to the corrected one [@noma]. The "
+                ".632+ estimate [@plus-632] stands beside it.",
+                ["harrell", "noma", "plus-632"],
             )
         )
     return [{"stage": "modelling", "text": text, "citations": keys} for text, keys in texts]

@@ -24,11 +24,12 @@ from hepacast.evaluation.survival_groups import survival_groups
 from hepacast.evaluation.time_dependent import HorizonEstimate, compare_auc_at
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
+from hepacast.modelling.survival_validation import SurvivalOutOfFold
 from hepacast.stats.competing_risks import cumulative_incidence, never_after_competing
 from hepacast.stats.cox_checks import Concordance, compare_concordance, concordance
 from hepacast.stats.kaplan_meier import kaplan_meier
 from hepacast.study.context import Context
-from hepacast.study.stages import survival_scrutiny
+from hepacast.study.stages import survival_scrutiny, verdicts
 from hepacast.study.stages.survival_modelling import load_survival
 from hepacast.study.stages.survival_sentences import evaluation_sentences
 
@@ -64,16 +65,20 @@ def write(context: Context, folder: Path) -> None:
         item = judged_set(predictions, frozen, name, kind)
         if item is not None:
             judged[name] = item
+    nested = nested_of(predictions)
     sets: dict[str, Any] = {}
     with context.reporter.track("evaluation") as progress:
         for done, (name, item) in enumerate(judged.items(), start=1):
-            sets[name] = evaluate_set(context, item, frozen)
+            sets[name] = evaluate_set(context, item, frozen, nested if item.kind == "nested" else None)
             progress(done, len(judged))
     write_json(folder / "survival.json", _head(context, cohort.outcome) | {"sets": sets})
     found = survival_scrutiny.of_predictions(context, analysis, frozen, judged)
     write_json(folder / "survival_scrutiny.json", found)
     groups = _groups(context, cohort.outcome, frozen, judged)
-    content = {"confidence": context.study.evaluation.confidence, "sets": {}, "survival": groups}
+    level = context.study.evaluation.confidence
+    validated = read_json(context.out / "modelling" / "survival_validation.json")["models"]
+    found_against = verdicts.of_hazards(sets, validated, level)
+    content = {"confidence": level, "sets": {}, "verdicts": found_against, "survival": groups}
     write_json(folder / "evaluation.json", content)
     write_json(folder / "methods.json", evaluation_sentences(context, cohort.outcome, sets))
     write_json(folder / "checks.json", _checks(predictions, cohort))
@@ -132,8 +137,22 @@ def _column(table: pd.DataFrame, model: str, horizon: float, column: str) -> pd.
     return found.droplevel("horizon")
 
 
-def evaluate_set(context: Context, item: JudgedSet, frozen: FrozenSurvivalModels) -> dict[str, Any]:
-    """Everything about one set; a measure that cannot be told is null with its reason beside it."""
+def nested_of(predictions: pd.DataFrame) -> SurvivalOutOfFold | None:
+    """The nested cross-validation that a table of predictions holds; None where it was not run."""
+    part = predictions[predictions["kind"] == "nested"]
+    if part.empty:
+        return None
+    return SurvivalOutOfFold(part, [], [], int(part["fold"].nunique()), int(part["repeat"].nunique()))
+
+
+def evaluate_set(
+    context: Context, item: JudgedSet, frozen: FrozenSurvivalModels, nested: SurvivalOutOfFold | None = None
+) -> dict[str, Any]:
+    """Everything about one set; a measure that cannot be told is null with its reason beside it.
+
+    Different fits have no common scale: C and its comparisons of cross-validated patients are those within the folds of
+    every repeat (`nested`), not those of each patient's mean risk.
+    """
     options = context.study.evaluation
     level = options.confidence
     shown = dict(zip(frozen.horizons, context.study.outcome.horizons, strict=True))
@@ -156,7 +175,7 @@ def evaluate_set(context: Context, item: JudgedSet, frozen: FrozenSurvivalModels
             if t in item.risks[name]
         ]
         models[name] = {
-            "c": _interval_of(c[name], level),
+            "c": _interval_of(c[name], level) if nested is None else _nested_c(nested, name, level),
             "ibs": _integrated(item, frozen, name),
             "horizons": rows,
         }
@@ -168,7 +187,7 @@ def evaluate_set(context: Context, item: JudgedSet, frozen: FrozenSurvivalModels
         "follow_up": {"median": follow[0], "low": follow[1], "high": follow[2]},
         "states": [_states(item, t, shown[t], level) for t in frozen.horizons],
         "models": models,
-        "comparisons": _comparisons(frozen, c, aucs, shown, level),
+        "comparisons": _comparisons(frozen, c, aucs, shown, level, nested),
         "treat_all": [
             {"time": shown[t], "thresholds": found.thresholds, "net_benefit": found.treat_all, "rate": found.event_rate}
             for t, found in decisions.items()
@@ -192,7 +211,13 @@ def _interval_of(found: Any, level: float) -> dict[str, Any]:
         return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "reason": found}
     value = found.c if isinstance(found, Concordance) else found.value
     low, high = found.interval(level)
-    return {"value": value, "low": low, "high": high}
+    return {"value": value, "low": low, "high": high, "se": found.se}
+
+
+def _nested_c(nested: SurvivalOutOfFold, model: str, level: float) -> dict[str, Any]:
+    found = nested.c(model, level)
+    entry = {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"], "se": found["se"]}
+    return entry if np.isfinite(found["c"]) else entry | {"reason": "no fold could be judged"}
 
 
 def _states(item: JudgedSet, t: float, shown: float, level: float) -> dict[str, Any]:
@@ -278,8 +303,9 @@ def _comparisons(
     aucs: dict[tuple[str, float], Any],
     shown: dict[float, float],
     level: float,
+    nested: SurvivalOutOfFold | None,
 ) -> list[dict[str, Any]]:
-    """Differences of C and of AUC(t) of every two models of the same patients."""
+    """Differences of C (nested: within folds) and of AUC(t) of every two models of the same patients."""
     from scipy.stats import norm
 
     z_level = float(norm.ppf(0.5 + level / 2))
@@ -306,7 +332,12 @@ def _comparisons(
         )
 
     for first, second in combinations(frozen.names[::-1], 2):
-        if isinstance(c[first], Concordance) and isinstance(c[second], Concordance):
+        if nested is not None:
+            found = nested.compare(first, second, level)
+            limits = {key: found[key] for key in ("value", "low", "high")}
+            names = {"first": first, "second": second, "measure": "C", "time": None}
+            rows.append(names | {"difference": limits, "z": found["z"], "p": found["p"]})
+        elif isinstance(c[first], Concordance) and isinstance(c[second], Concordance):
             row(first, second, "C", None, compare_concordance(c[first], c[second]))
         for t in frozen.horizons:
             one, two = aucs.get((first, t)), aucs.get((second, t))

@@ -145,12 +145,12 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "models.json", _models_json(context, analysis, fitted, described))
     rows = [
         survival_predictions(fitted, *analysis.part(name), name).assign(
-            kind="apparent" if name == "training" else "frozen", repeat=0
+            kind="apparent" if name == "training" else "frozen", repeat=0, fold=0
         )
         for name in dict.fromkeys(analysis.cohort.sets)
     ]
     nested = _nested(context, models, x, y)
-    rows.append(nested.predictions.drop(columns="fold").assign(set="training", kind="nested"))
+    rows.append(nested.predictions.assign(set="training", kind="nested"))
     with atomic_path(folder / "predictions.parquet") as temporary:
         pd.concat(rows, ignore_index=True).to_parquet(temporary)
     write_json(folder / "survival_validation.json", _validation(context, models, fitted, nested, x, y))
@@ -209,7 +209,7 @@ def _validation(
         found = nested.c(name, level)
         by_model[name] = {
             "nested": {
-                "c": {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"]},
+                "c": {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"], "se": found["se"]},
                 "folds": nested.folds,
                 "repeats": nested.repeats,
                 "per_repeat": nested.repeat_cs(name),
@@ -248,6 +248,7 @@ def _add_bootstrap(
             "apparent": c["apparent"],
             "optimism": c["optimism"],
             "corrected": {"value": c["corrected"], "low": c["ci_low"], "high": c["ci_high"]},
+            "reason": result.reason(name, "c") or None,
             "plus_632": c["plus_632"],
             # Log odds have no slope of 1 in a Cox model.
             "slope": slope["corrected"] if name != "binary" else float("nan"),

@@ -71,12 +71,14 @@ def modelling_sentences(
     )
     texts.append(
         f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "
-        "cross-validation stratified by event [@nested-cv]; limits of its mean C use the variance corrected by Nadeau "
-        "and Bengio [@nadeau]."
+        "cross-validation stratified by event [@nested-cv]; its C is the mean over the repeats of C within folds, "
+        "whose variance is the infinitesimal jackknife's within folds [@ledell] plus that between the repeats."
     )
     if rules.bootstrap:
         texts.append(
-            f"Optimism of C was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]."
+            f"Optimism of C was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]; "
+            "limits are the percentiles of the refits' apparent C, shifted to the corrected one [@noma]. The .632+ "
+            "estimate [@plus-632] stands beside it."
         )
     return [{"stage": "modelling", "text": text, "citations": []} for text in texts]
 
