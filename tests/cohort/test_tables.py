@@ -1,6 +1,7 @@
 """Reading tables as hospitals have them."""
 
 import datetime as dt
+import gzip
 
 import numpy as np
 import openpyxl
@@ -307,6 +308,20 @@ def test_two_headers_for_one_column(tmp_path):
     path.write_text("ID,ALB (g/L),白蛋白\na,40,41\n", encoding="utf-8")
     with pytest.raises(TableError, match="Several headers"):
         read_table(path, id_column="ID", columns=[ColumnSpec("albumin")])
+
+
+def test_a_compressed_table_and_a_damaged_one(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    packed = gzip.compress(b"ID;age\n01;44,5\n02;51\n")
+    path.write_bytes(packed)
+    assert read_table(path, id_column="ID", columns=[ColumnSpec("age")]).frame["age"].to_dict() == {
+        "01": 44.5,
+        "02": 51,
+    }
+    for content in (packed[:-9], b"no gzip", packed[:10] + b"\xff" * 20):
+        path.write_bytes(content)
+        with pytest.raises(TableError, match="unpacked"):
+            read_table(path, id_column="ID")
 
 
 def test_missing_id_column(tmp_path):

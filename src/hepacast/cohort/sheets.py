@@ -6,8 +6,10 @@ Nothing is interpreted here: a file becomes grids of cells, `hepacast.cohort.lay
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
 from hepacast.compute.texts import plain_cell
 from hepacast.errors import TableError
 
-_TEXT, _EXCEL, _PARQUET = (".csv", ".tsv", ".txt"), (".xlsx", ".xlsm"), (".parquet", ".pq")
+_TEXT, _EXCEL, _PARQUET = (".csv", ".tsv", ".txt", ".gz"), (".xlsx", ".xlsm"), (".parquet", ".pq")
 #: Suffixes of the files that are read as tables.
 TABLE_SUFFIXES = (*_TEXT, *_EXCEL, *_PARQUET, *LABELLED_SUFFIXES)
 #: Tried in this order; the last reads any bytes, so nothing after it would be reached.
@@ -26,6 +28,8 @@ ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
 #: What stands in texts most rarely comes first: it decides where two divide all lines alike.
 _DELIMITERS = ("\t", ";", "|", ",")
 _LINES_LOOKED_AT = 200
+#: Bytes that a compressed text may unpack to.
+_LARGEST = 1_000_000_000
 _HEADER_ROWS = 25
 _SEPARATOR_LINE = re.compile(r'^\ufeff?"?sep=(.)"?[ ;,\t]*\r?\n', re.IGNORECASE)
 
@@ -75,7 +79,7 @@ def read_sheets(
 
 
 def _read_text(path: Path, id_column: str, header_row: int | None, patients: bool) -> Sheet:
-    text, encoding = decode(path.read_bytes(), path.name)
+    text, encoding = decode(_content(path), path.name)
     stated = _SEPARATOR_LINE.match(text)
     if stated:
         # Excel writes, heeds and hides this line: it does not count as a row.
@@ -100,6 +104,24 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
         Grid(path.name, rows, broken_off=not text.endswith(("\n", "\r"))), id_column, header_row, patients=patients
     )
     return replace(sheet, encoding=encoding, delimiter=delimiter)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a text file, those of ``.csv.gz`` unpacked."""
+    if path.suffix.casefold() != ".gz":
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise TableError(
+            "The compressed table cannot be unpacked; it may be damaged.",
+            expected="a text file compressed by gzip (.csv.gz)",
+            found=f"{path.name}: {error}",
+        ) from error
+    if len(content) > _LARGEST:
+        raise TableError("The compressed table unpacks to more than 1 GB.", found=path.name)
+    return content
 
 
 def decode(content: bytes, name: str = "the file") -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from hepacast.cohort import ColumnSpec, SurvivalOutcome, derive_outcome, read_table
 from hepacast.cohort.checks import blank_impossible, check_values
-from hepacast.cohort.findings import accept, raise_on_errors
+from hepacast.cohort.findings import raise_on_errors
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.compute.files import read_json, write_json
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
@@ -89,7 +89,7 @@ def read_further_cohort(context: Context, name: str) -> FurtherTable:
         dictionary=None if cohort.dictionary is None else context.path(cohort.dictionary),
     )  # fmt: skip
     table = table.select(sorted(table.patients))
-    findings = list(accept([*table.findings, *check_values(table)], {spec.name: spec.accept for spec in table.specs}))
+    findings = list(table.with_findings(check_values(table)).findings)
     if cohort.findings == "report":
         table, findings = blank_impossible(table, findings)
     raise_on_errors(findings, where=f"further.{name}: {rules.table}")

@@ -194,11 +194,11 @@ def _judge_values(context: Context, seen: Judgement) -> None:
     table = seen.table.select(seen.patients) if seen.patients else seen.table
     accepted = {spec.name: spec.accept for spec in table.specs}
     order = [name for name in context.study.cohort.date_order if name not in table.absent]
-    found = [*seen.table.findings, *check_identity(table)]
+    found = list(check_identity(table))
     if seen.patients:
         found += check_values(table)
     found += seen.attempt("table", lambda: check_dates(table, order)) or []
-    found = list(accept(found, accepted))
+    found = [*seen.table.findings, *accept(found, accepted)]
     if context.study.cohort.findings == "report":
         seen.table, found = blank_impossible(seen.table, found)
     seen.findings += [_not_judged(item, seen.left_out) for item in found]
