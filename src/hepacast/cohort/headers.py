@@ -59,6 +59,15 @@ def find_header(headers: Sequence[str], wanted: Sequence[str]) -> list[str]:
     return []
 
 
+def id_header(headers: Sequence[str]) -> str:
+    """The header that usually means the patient's identifier, empty when there is none."""
+    for wanted in ID_NAMES:
+        found = find_header(headers, [wanted])
+        if found:
+            return found[0]
+    return ""
+
+
 def find_by_quantity(headers: Sequence[str], quantity: str) -> list[str]:
     """The headers that name a known quantity in any language (``ALB[g/dL]``, ``白蛋白``)."""
     found = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hepacast.cohort.findings import Finding
-from hepacast.cohort.headers import ID_NAMES, find_header, is_unit, looks_like_units
+from hepacast.cohort.headers import find_header, id_header, is_unit, looks_like_units
 from hepacast.cohort.numbers import normalize_text
 from hepacast.errors import TableError
 
@@ -277,11 +277,8 @@ def _key_position(headers: Sequence[str], id_column: str) -> int | None:
     if id_column:
         match = find_header(headers, [id_column])
         return headers.index(match[0]) if match else None
-    for wanted in ID_NAMES:
-        match = find_header(headers, [wanted])
-        if match:
-            return headers.index(match[0])
-    return None
+    usual = id_header(headers)
+    return headers.index(usual) if usual else None
 
 
 def _is_unit_row(below: Sequence[Any], key: int | None) -> bool:

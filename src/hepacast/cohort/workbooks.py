@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hepacast.cohort.headers import is_unit
 from hepacast.cohort.layout import CellProblem, Grid
 from hepacast.errors import TableError
 
@@ -24,6 +25,9 @@ _DAMAGE = (
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 #: Number formats that show an identifier with leading zeros (`0000`), perhaps behind a text (`"P"000`).
 _ZEROS = re.compile(r'(?:"([^"]*)"|\\(.))?(0{2,})')
+
+#: A number format that shows a unit behind the number (`0.0" mg/dL"`).
+_UNIT = re.compile(r'[#0.,]+\s*"([^"]+)"')
 
 
 def read_workbook(path: Path) -> list[Grid]:
@@ -100,6 +104,8 @@ def _value(cell: Any, is_formula: bool) -> Any:
         style = str(cell.number_format or "")
         if style.split(";")[0].rstrip().endswith("%"):
             return f"{value * 100:.12g} %"
+        if (unit := _UNIT.fullmatch(style.split(";")[0])) and is_unit(unit.group(1).strip()):
+            return f"{value:.15g} {unit.group(1).strip()}"
         # An ID kept as a number but shown with leading zeros (format 00000).
         shown = _ZEROS.fullmatch(style)
         if shown and float(value).is_integer():

@@ -4,9 +4,11 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from hepacast.cohort import ColumnSpec, read_table
 from hepacast.errors import TableError
 from hepacast.study.statistics import load
 from hepacast.study.statistics.calculators import score_columns
+from hepacast.study.statistics.nomograms import _patient
 from hepacast.study.statistics.raters import agreement
 
 
@@ -121,3 +123,34 @@ def test_scores_of_all_sheets_and_of_a_german_file(tmp_path):
     one = score_columns("ALBI", written(tmp_path / "t.csv", text, "utf-16")).to_frame()
     assert one["ID"].tolist() == ["007"]
     assert one["ALBI"].tolist() == pytest.approx([-2.3634], abs=1e-3)
+
+
+def test_units_in_cells_and_in_number_formats(tmp_path):
+    path = written(tmp_path / "t.csv", "a,b,c\n3.8 g/dL,3.8 g/dL,1\n4.1 g/dL,41 g/L,2\n")
+    table = load(path)
+    assert table.numbers("a").tolist() == [3.8, 4.1]
+    with pytest.raises(TableError):
+        table.numbers("b")
+    book = openpyxl.Workbook()
+    page = book.active
+    for row in (["ID", "TB"], ["A", 1.2], ["B", 0.9]):
+        page.append(row)
+    page["B2"].number_format = page["B3"].number_format = '0.0" mg/dL"'
+    book.save(tmp_path / "t.xlsx")
+    assert load(tmp_path / "t.xlsx").numbers("TB").tolist() == [1.2, 0.9]
+    clinical = read_table(
+        tmp_path / "t.xlsx", id_column="ID", columns=[ColumnSpec("tb", quantity="bilirubin", unit="umol/L")]
+    )
+    assert clinical.frame["tb"].tolist() == pytest.approx([20.52, 15.39])
+
+
+def test_identifiers_of_patients_and_subjects(tmp_path):
+    rows = [f"{i:03d},{i % 2},{i % 5}" for i in range(1, 30)]
+    table = load(written(tmp_path / "t.csv", "ID,y,x\n" + "\n".join([*rows, "007,1,2"]) + "\n"))
+    assert any("007 stand in several rows" in note for note in table.notes)
+    columns = {"x": table.numbers("x")}
+    with pytest.raises(TableError, match="did you mean '008'"):
+        _patient(table, "8", None, columns)
+    assert _patient(table, "008", None, columns) == {"x": 3.0}
+    frame = pd.DataFrame({"s": [1.0, 2.0, "1", "2"], "r": ["a", "a", "b", "b"], "v": [1, 2, 1, 2]})
+    assert len(agreement(frame, subject="s", rater="r", value="v").ratings) == 2

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from hepacast.cohort.columns import nearest
-from hepacast.cohort.headers import ID_NAMES, find_header
+from hepacast.cohort.headers import ID_NAMES, find_header, id_header
 from hepacast.cohort.joining import choose_sheets
 from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table
 from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
@@ -237,10 +237,9 @@ def _one_type(column: pd.Series) -> pd.Series:
 
 
 def _identifier(headers: Sequence[str]) -> str:
-    for wanted in ID_NAMES:
-        found = find_header(headers, [wanted])
-        if found:
-            return found[0]
+    usual = id_header(headers)
+    if usual:
+        return usual
     # `TCIA_ID`, `Study ID`: taken where only one header ends like this.
     ending = [header for header in headers if header.strip().casefold().replace(" ", "_").endswith("_id")]
     if len(ending) == 1:

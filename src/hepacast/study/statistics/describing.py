@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hepacast.cohort.headers import id_header
 from hepacast.errors import TableError
 from hepacast.stats import describe as table_one
 from hepacast.study.statistics.reading import load
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_GROUPS = 10
-_ID_NAMES = frozenset(
-    {"id", "patient", "patientid", "patient_id", "subject", "case", "no", "no.", "nr", "编号", "姓名"}
-)
+#: Beside the usual names of identifiers.
+_RUNNING_NUMBERS = frozenset({"no", "no.", "nr", "nr.", "序号", "姓名"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,7 +140,11 @@ def _why_not(table: AnalysisTable, name: str) -> str:
     if all(isinstance(cell, dt.date) for cell in present):
         return "it holds dates"
     distinct = len({str(cell) for cell in present})
-    if distinct == len(present) and len(present) > 2 and name.strip().casefold() in _ID_NAMES:
+    if (
+        distinct == len(present)
+        and len(present) > 2
+        and (id_header([name]) or name.strip().casefold() in _RUNNING_NUMBERS)
+    ):
         return "it is an identifier"
     if not table.is_numeric(name) and distinct > MAX_LEVELS:
         return f"it holds {distinct} different texts"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hepacast.cohort.headers import id_header
+from hepacast.cohort.joining import near_ids, read_ids
 from hepacast.errors import ModelError, TableError
 from hepacast.nomogram import Nomogram, Reading, build_nomogram
 from hepacast.study.statistics.cox_fits import fit_cox_model, survival_label
@@ -31,8 +33,6 @@ from hepacast.study.statistics.terms import build_terms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_ID_NAMES = ("patient", "patient_id", "id", "subject", "case")
 
 
 @dataclass(frozen=True, repr=False)
@@ -237,21 +237,18 @@ def _keyed(table: AnalysisTable, given: Mapping[str, Any], chosen: Sequence[str]
 def _patient(
     table: AnalysisTable, patient: str, id_column: str | None, columns: Mapping[str, pd.Series]
 ) -> dict[str, float | str]:
-    header = table.column(id_column) if id_column else next((n for n in table.headers if n.casefold() in _ID_NAMES), "")
-    if header:
-        names = [
-            "" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell).strip()
-            for cell in table.cells[header]
-        ]
-    else:
-        names = [str(i + 1) for i in range(len(table))]
+    header = table.column(id_column) if id_column else id_header(table.headers)
+    names = read_ids(table.cells[header]) if header else [str(i + 1) for i in range(len(table))]
     found = [i for i, name in enumerate(names) if name == patient.strip()]
     if len(found) != 1:
+        near = [] if found else list(near_ids([patient.strip()], [name for name in names if name]).values())
         raise TableError(
             f"The patient {patient!r} was not found." if not found else f"The patient {patient!r} has several rows.",
             expected=f"one row with this value in {header!r}" if header else f"a row number from 1 to {len(table)}",
             found=f"{len(found)} rows",
-            remedy="name the identifier's column with --id",
+            remedy=f"did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else "name the identifier's column with --id",
         )
     row = {name: column.iloc[found[0]] for name, column in columns.items()}
     missing = [name for name, value in row.items() if pd.isna(value)]

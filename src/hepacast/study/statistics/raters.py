@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from hepacast.cohort.joining import read_ids
 from hepacast.errors import HepacastError, TableError
 from hepacast.stats.agreement import Kappa, cohen_kappa, fleiss_kappa, icc, kendall_w
 from hepacast.study.statistics.reading import load
@@ -216,7 +217,7 @@ def agreement(
 def _long(table: AnalysisTable, key: str, rater: str, value: str) -> pd.DataFrame:
     ratings = table.predictor(value)
     who = table.categories(rater) if not table.is_numeric(rater) else table.numbers(rater).map(lambda v: f"{v:g}")
-    frame = pd.DataFrame({"subject": [str(cell) for cell in table.cells[key]], "rater": who.astype(object)})
+    frame = pd.DataFrame({"subject": read_ids(table.cells[key]), "rater": who.astype(object)})
     frame["value"] = ratings.astype(object)
     known = np.array([cell is not None for cell in table.cells[key]]) & frame["rater"].notna().to_numpy()
     if not known.all():
@@ -238,7 +239,7 @@ def _wide(table: AnalysisTable, key: str, names: Sequence[str]) -> pd.DataFrame:
     columns = {
         name: table.numbers(name) if numeric else table.categories(name, alike=names).astype(object) for name in names
     }
-    return pd.DataFrame(columns).set_axis([str(cell) for cell in table.cells[key]], axis=0)
+    return pd.DataFrame(columns).set_axis(read_ids(table.cells[key]), axis=0)
 
 
 def _common_order(table: AnalysisTable, raters: Sequence[str]) -> Sequence[str]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from hepacast.cohort.findings import Finding
-from hepacast.cohort.joining import choose_sheets
+from hepacast.cohort.findings import Finding, name_patients
+from hepacast.cohort.headers import id_header
+from hepacast.cohort.joining import choose_sheets, read_ids
 from hepacast.cohort.layout import CellProblem, Sheet
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.redcap import read_dictionary, with_dictionary
 from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import TableError
 from hepacast.study.statistics.table import AnalysisTable
+
+#: Share of identifiers that may be repeated by mistake; where more are, rows are readings or visits.
+_FEW = 0.2
 
 
 def load(
@@ -61,6 +66,7 @@ def load(
     if not chosen.rows:
         raise TableError("The table has no rows.", found=name)
     notes += [_sentence(item) for item in chosen.findings]
+    notes += _repeated_ids(chosen)
     for header in headers:
         for cell, row in zip(chosen.column(header), chosen.rows):
             if isinstance(cell, CellProblem):
@@ -88,6 +94,16 @@ def _choose(sheets: Sequence[Sheet], wanted: str | None, name: str) -> tuple[She
     if len(filled) > 1:
         notes.append(f"Sheet {filled[0].name!r} was read, the first of {len(filled)}; choose with --sheet.")
     return filled[0], notes
+
+
+def _repeated_ids(sheet: Sheet) -> list[str]:
+    """A word on identifiers that stand in several rows, where most do not: a row counts as a patient."""
+    header = id_header(sheet.headers)
+    counts = Counter(name for name in read_ids(sheet.column(header)) if name is not None) if header else Counter()
+    several = [name for name, count in counts.items() if count > 1]
+    if not several or len(several) > _FEW * len(counts):
+        return []
+    return [f"{header}: {name_patients(several)} stand in several rows; each row counts."]
 
 
 def _sentence(finding: Finding) -> str:

@@ -19,7 +19,7 @@ from hepacast.cohort.columns import (
     levels_from_cells,
     nearest,
 )
-from hepacast.cohort.headers import find_header, split_header
+from hepacast.cohort.headers import find_header, is_unit, split_header
 from hepacast.cohort.layout import CodedCell
 from hepacast.cohort.numbers import FileDecimal, ParsedNumber, is_lone_group, read_numbers
 from hepacast.cohort.parsing import NUMERIC_SHARE
@@ -178,7 +178,7 @@ class AnalysisTable:
 
     def _parsed(self, header: str) -> list[ParsedNumber]:
         """The cells of a column read as numbers, in the unit of its header."""
-        unit = self.units.get(header) or split_header(header)[1]
+        unit = self.units.get(header) or split_header(header)[1] or _own_unit(self.cells[header])
         bare = [_bare(cell, unit) for cell in self.cells[header]]
         parsed = read_numbers([cell for cell, _ in bare], self.file_decimal, decimal=self.decimal)
         return [
@@ -338,6 +338,15 @@ def _as_declared(found: Mapping[str, Sequence[str]], given: Sequence[str]) -> tu
 def _worded(cell: Any) -> Any:
     """A truth value as a word; everything else as it is."""
     return ("yes" if cell else "no") if isinstance(cell, bool) else cell
+
+
+def _own_unit(cells: Sequence[Any]) -> str:
+    """The unit that all cells of a column carry; empty where they carry none, several, or are percentages."""
+    units = {unit_key(split_unit(cell)[1]) for cell in cells if isinstance(cell, str)}
+    if len(units) != 1 or any(isinstance(cell, int | float) for cell in cells):
+        return ""
+    unit = next(iter(units))
+    return unit if unit != "%" and is_unit(unit) else ""
 
 
 def _bare(cell: Any, unit: str) -> tuple[Any, float]:
