@@ -40,6 +40,10 @@ def refusal(folder: Path, **kwargs: object) -> str:
         ("SeriesNumber", 9, "2 series numbers"),
         ("StudyInstanceUID", "1.2.88", "2 studies"),
         ("Modality", "MR", "2 modalities"),
+        ("PatientName", "Other^Person", "2 patients"),
+        ("PatientBirthDate", "19990909", "2 patients"),
+        ("PatientID", None, "2 patients"),
+        ("SeriesDescription", "arterial", "2 series descriptions"),
     ],
 )
 def test_slices_of_two_sources_are_no_volume(tmp_path: Path, name: str, value: object, word: str) -> None:
@@ -67,12 +71,12 @@ def test_without_series_uids_the_rest_of_the_header_tells(tmp_path: Path) -> Non
 
 def test_a_uid_for_every_slice_is_one_series_where_geometry_says_so(tmp_path: Path) -> None:
     for n, z in enumerate(EVEN):
-        uids = {"series": f"1.2.9.{n}", "FrameOfReferenceUID": f"1.3.{n}", "StudyInstanceUID": "1.2.3"}
+        uids = {"series": f"1.2.9.{n}", "FrameOfReferenceUID": f"1.3.{n}", "StudyInstanceUID": f"1.4.{n}"}
         write_slice(tmp_path / f"{n}.dcm", (0.0, 0.0, z), instance=n + 1, **uids)
     volume = read_volume(tmp_path)
     assert volume.geometry.size == (8, 6, 10) and volume.frame == ""
     assert any("SeriesInstanceUID of its own" in note for note in volume.notes)
-    assert any("frame of reference of its own" in note for note in volume.notes)
+    assert any("FrameOfReferenceUID of its own" in note for note in volume.notes)
     # With a gap they are ten images and no series.
     (tmp_path / "4.dcm").unlink()
     assert "only 1 slices" in refusal(tmp_path)
@@ -119,6 +123,8 @@ def test_notes_tell_what_is_not_refused(tmp_path: Path) -> None:
     words = ("no rescale slope", "announced 14", "not DICOM files")
     for notes in (read_volume(tmp_path).notes, series_notes(tmp_path)):
         assert all(any(word in note for note in notes) for word in words)
+    write_slice(tmp_path / "z.dcm", (-50.0, -60.0, 50.0), instance=11)
+    assert "10 of 11 slices have no rescale" in refusal(tmp_path)
     plain = write_series(tmp_path / "plain", EVEN)
     assert read_volume(tmp_path / "plain").notes == ()
     scaled = pydicom.dcmread(plain[2])
@@ -281,3 +287,28 @@ def test_the_real_series_has_no_remarks(data_dir) -> None:
     assert volume.notes == () and volume.modality == "CT" and volume.frame
     assert [series.usable for series in scan_folder(folder).series] == [True]
     assert read_series(folder, series=scan_folder(folder).series[0].uid).geometry == volume.geometry
+
+
+def test_a_series_is_named_by_words_and_a_file_must_be_of_it(tmp_path: Path) -> None:
+    early = write_series(tmp_path, EVEN, series="1.1", SeriesNumber=2, SeriesDescription="LIVER early arterial 2mm")
+    late = write_series(tmp_path / "x", EVEN[:8], series="1.2", SeriesNumber=3, SeriesDescription="LIVER portal 2mm")
+    for words in ("liver portal", "portal 2MM", "portal liver", 3, " 3 "):
+        assert read_volume(tmp_path, series=words).geometry.size[2] == 8
+    assert "More than one" in refusal(tmp_path, series="liver")
+    assert read_volume(late[0], series="portal").geometry.size[2] == 8
+    assert "No series" in refusal(early[0], series="portal")
+
+
+def test_values_are_those_of_the_file_however_it_is_shown_or_packed(tmp_path: Path) -> None:
+    pixels = np.arange(48).reshape(6, 8) + 1000
+    write_series(tmp_path / "inverse", EVEN, pixels=pixels, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(read_volume(tmp_path / "inverse").array[3], pixels - 1024)
+    for file in write_series(tmp_path / "rle", EVEN, pixels=pixels):
+        data = pydicom.dcmread(file)
+        data.compress("1.2.840.10008.1.2.5")
+        data.save_as(file)
+    np.testing.assert_array_equal(read_volume(tmp_path / "rle").array[3], pixels - 1024)
+    write_series(tmp_path / "short", EVEN, pixels=pixels, BitsAllocated=8)
+    assert "96 bytes of pixels where the header states 48" in refusal(tmp_path / "short")
+    write_series(tmp_path / "large", EVEN, Rows=60000, Columns=60000)
+    assert "Rows" in refusal(tmp_path / "large")

@@ -113,7 +113,7 @@ def read_series(path: str | Path, *, series: str | int | None = None) -> Volume:
     path
         A folder (or the DICOMDIR of one), or one file of a series: then that series is read from the file's folder.
     series
-        Which one, where a folder holds several: its number, UID, description or a part of it (case is ignored);
+        Which one, where a folder holds several: its number, UID, description, a part or words of it (case is ignored);
         ``"portal#2"`` means the second of the matching ones in the list that the message shows.
 
     Returns
@@ -158,7 +158,7 @@ def _find(path: Path, wanted: str | int | None) -> tuple[DicomSeries, tuple[str,
     if is_directory_file(path):
         path = path.parent
     if path.is_file():
-        chosen, notes = _series_of_file(path), []
+        chosen, notes = _series_of_file(path, wanted), []
     else:
         folder = scan_folder(path)
         chosen = _choose(folder, wanted)
@@ -195,13 +195,13 @@ def _notes_of_folder(folder: DicomFolder, chosen: DicomSeries, wanted: str | int
     return notes
 
 
-def _series_of_file(path: Path) -> DicomSeries:
+def _series_of_file(path: Path, wanted: str | int | None) -> DicomSeries:
     if read_header(path) is None:
         raise ImageError("The file is not DICOM, or damaged.", where=str(path), remedy="copy or export it again")
     folder = _scan(path.parent, sorted(item for item in path.parent.iterdir() if item.is_file()))
     for series in folder.series:
         if any(one.path == path for one in series.slices):
-            return series
+            return _choose(replace(folder, path=path, series=(series,)), wanted)
     findings = [*folder.quarantine, *(finding for series in folder.series for finding in series.findings)]
     raise ImageError(
         "This DICOM file is not part of a volume.",
@@ -250,15 +250,12 @@ def _groups(slices: Sequence[DicomSlice]) -> list[list[DicomSlice]]:
             found[key(one)].append(one)
         return found
 
-    def whose(one: DicomSlice) -> tuple[str, ...]:
-        return (*one.identity.values(), one.description)
-
     named = by(lambda one: one.series, slices)
-    groups = list(by(whose, named.pop("", [])).values())
+    groups = list(by(lambda one: tuple(one.identity.values()), named.pop("", [])).values())
     alone = [group[0] for group in named.values() if len(group) == 1]
     groups += [group for group in named.values() if len(group) > 1]
-    # An anonymiser that draws a new UID for every slice does so for frames of reference too.
-    for members in by(lambda one: (*whose(one)[:3], one.identity["SeriesNumber"], one.description), alone).values():
+    # An anonymizer that draws a new UID for every slice does so for studies and frames of reference too.
+    for members in by(lambda one: tuple(v for k, v in one.identity.items() if not k.endswith("UID")), alone).values():
         together = sort_along_normal(members)
         is_stack = len(members) > 2 and all(judged.usable for judged in _judge(together))
         groups += [together] if is_stack else [[one] for one in members]
@@ -351,6 +348,7 @@ def _matching(series: Sequence[DicomSeries], wanted: str) -> list[DicomSeries]:
     text = text.strip().lower()
     exact = [s for s in series if text in (s.uid.lower(), s.description.lower(), str(s.number))]
     found = exact or [s for s in series if text and text in s.description.lower()]
+    found = found or [s for s in series if text and all(word in s.description.lower() for word in text.split())]
     if ordinal.strip().isdigit():
         return found[int(ordinal) - 1 : int(ordinal)] if int(ordinal) > 0 else []
     return found

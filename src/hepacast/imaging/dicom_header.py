@@ -25,6 +25,8 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 BROKEN = ("broken_value", "damaged")
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+#: Pixels along a side: more is a damaged number, for which a decoder would ask gigabytes.
+MAX_SIDE = 8192
 #: Characters of a text in a message: the longest that a series description may have.
 MAX_SHOWN = 64
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
@@ -83,17 +85,19 @@ def looks_like_dicom(path: Path) -> bool:
     return start[128:] == b"DICM" or (start[:2] in _FIRST_GROUPS and start[2:3] != b"" and start[3:4] == b"\0")
 
 
-def read_dataset(path: Path, *, tags: list[str] | None = None) -> Any | None:
+def read_dataset(path: Path, *, tags: list[str] | None = None, pixels: bool = False) -> Any | None:
     """The file as pydicom reads it, None where it is not DICOM.
 
     Parameters
     ----------
     tags
-        Only these elements, and no pixels; everything when not given.
+        Only these elements; everything when not given.
+    pixels
+        Whether what follows the header is read too, where `tags` are given.
     """
     import pydicom
 
-    options: dict[str, Any] = {} if tags is None else {"stop_before_pixels": True, "specific_tags": tags}
+    options: dict[str, Any] = {} if tags is None else {"stop_before_pixels": not pixels, "specific_tags": tags}
     try:
         # pydicom's warnings quote values, a patient's name among them.
         with warnings.catch_warnings():
@@ -235,6 +239,18 @@ def whole(header: Any, name: str) -> int | None:
         return None
 
 
+def number(header: Any, name: str) -> float | None:
+    """An element as a number, None where it is absent.
+
+    Raises
+    ------
+    ValueError
+        It is no number.
+    """
+    found = values(header, name)
+    return float(found[0]) if found else None
+
+
 def _numbers(header: Any, name: str, count: int) -> list[float]:
     found = values(header, name)
     try:
@@ -248,7 +264,7 @@ def _numbers(header: Any, name: str, count: int) -> list[float]:
 
 def _count(header: Any, name: str) -> int:
     found = whole(header, name)
-    if found is None or not 0 < found < 65536:
+    if found is None or not 0 < found <= MAX_SIDE:
         raise BrokenValue(name)
     return found
 

@@ -20,10 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import ImageError
+from hepacast.imaging.dicom_header import number, read_dataset, refuse_damage, shown, text, whole
 from hepacast.imaging.dicom_rules import DicomSlice
 
 AIR_HU = -1000.0
 AIR_RANGE_HU = (-1100.0, -900.0)
+_PIXEL_TAGS = [
+    "SOPClassUID", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData",
+]  # fmt: skip
 
 
 def read_stack(slices: Sequence[DicomSlice]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -55,14 +60,40 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     """
     import SimpleITK as sitk
 
+    dataset = read_dataset(path, tags=_PIXEL_TAGS, pixels=True)
+    if dataset is None:
+        raise _undecodable(path, "no readable DICOM file")
+    with refuse_damage(path, "slice"):
+        _require_length(dataset, path)
+        if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
+            # Inverted on the screen, not in the file; ITK inverts the values themselves.
+            slope, intercept = (number(dataset, name) for name in ("RescaleSlope", "RescaleIntercept"))
+            return np.asarray(dataset.pixel_array) * (1.0 if slope is None else slope) + (intercept or 0.0)
     try:
         image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
     except RuntimeError as error:
-        raise _undecodable(path, str(error).strip().splitlines()[-1]) from error
+        # ITK's own words hold addresses in memory, which differ from run to run.
+        raise _undecodable(path, f"damaged, or stored as {_syntax(dataset)}") from error
     pixels = np.asarray(sitk.GetArrayFromImage(image))
     if pixels.ndim != 3 or len(pixels) != 1:
         raise _undecodable(path, f"pixels of shape {pixels.shape}, not one gray-value slice")
     return pixels[0]
+
+
+def _require_length(dataset: Any, path: Path) -> None:
+    """Uncompressed pixels are as many as the header states; a decoder would take the first of more."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None or not syntax.is_transfer_syntax or syntax.is_compressed:
+        return
+    rows, columns, bits = (whole(dataset, name) or 0 for name in ("Rows", "Columns", "BitsAllocated"))
+    stated, found = rows * columns * bits // 8, len(dataset.get("PixelData") or b"")
+    if found not in (stated, stated + stated % 2):
+        raise _undecodable(path, f"{found} bytes of pixels where the header states {stated}")
+
+
+def _syntax(dataset: Any) -> str:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return "no known transfer syntax" if syntax is None or not syntax.is_transfer_syntax else shown(str(syntax.name))
 
 
 def _undecodable(path: Path, found: str) -> ImageError:

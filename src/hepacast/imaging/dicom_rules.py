@@ -45,7 +45,7 @@ class DicomFinding:
         ``missing_slice``, ``uneven_spacing``, ``duplicate``, ``gantry_tilt``, ``mixed_size``, ``mixed_orientation``,
         ``several_acquisitions``, ``localizer``, ``not_dicom``, ``not_an_image``, ``no_position``, ``color``,
         ``too_few_slices``, ``fewer_than_announced``, ``no_rescale``, ``several_rescales``, ``multiframe``,
-        ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``, ``frame_per_slice``.
+        ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``.
     severity
         ``refused``: the series cannot be used; ``quarantined``: these files were set aside and the rest is used;
         ``warning``: the series is used as it is.
@@ -104,15 +104,18 @@ class DicomSlice:
         return float(self.position @ self.normal)
 
 
-#: Attributes that all slices of a volume share: whose they are, and in which coordinates. Never shown.
-IDENTITY = ("Modality", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber")
+#: Attributes that all slices of a volume share, and what several of them are. Their values are never shown.
 _IDENTITY_WORDS = {
     "Modality": "modalities",
     "PatientID": "patients",
+    "PatientName": "patients",
+    "PatientBirthDate": "patients",
     "StudyInstanceUID": "studies",
     "FrameOfReferenceUID": "frames of reference",
     "SeriesNumber": "series numbers",
+    "SeriesDescription": "series descriptions",
 }
+IDENTITY = tuple(_IDENTITY_WORDS)
 #: What puts slices in the order in which they were made, where no attribute tells phases apart.
 ORDER_MARKS = ("AcquisitionDateTime", "AcquisitionTime", "ContentTime", "InstanceNumber")
 #: Attributes that tell phases, acquisitions, echoes or time points of one series apart, the most telling first.
@@ -136,9 +139,9 @@ def check_identity(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
         found = {one.identity.get(name, "") for one in slices}
         if len(found) < 2:
             continue
-        if name == "FrameOfReferenceUID" and len(found) == len(slices):
-            message = "every slice has a frame of reference of its own: they are taken to lie where their headers say"
-            findings.append(DicomFinding("frame_per_slice", "warning", message))
+        if name.endswith("UID") and len(found) == len(slices):
+            message = f"every slice has a {name} of its own: they are taken to lie where their headers say"
+            findings.append(DicomFinding("uid_per_slice", "warning", message))
         else:
             message = f"slices of {len(found)} {word} ({name} differs) are mixed"
             findings.append(DicomFinding("mixed_identity", "refused", message))
@@ -280,7 +283,11 @@ def check_stack(slices: Sequence[DicomSlice], *, whole: bool = True) -> list[Dic
         message = f"{len(slices)} slices are here, the scanner announced {announced}: ends of the series may be missing"
         findings.append(DicomFinding("fewer_than_announced", "warning", message))
     scales = {one.rescale for one in slices}
-    if slices[0].modality == "CT" and None in scales:
+    if slices[0].modality == "CT" and None in scales and len(scales) > 1:
+        count = sum(one.rescale is None for one in slices)
+        message = f"{count} of {len(slices)} slices have no rescale slope and intercept: they are on another scale"
+        findings.append(DicomFinding("no_rescale", "refused", message))
+    elif slices[0].modality == "CT" and None in scales:
         message = "slices have no rescale slope and intercept: their values may not be Hounsfield units (HU)"
         findings.append(DicomFinding("no_rescale", "warning", message))
     elif slices[0].modality == "CT" and len(scales) > 1:
