@@ -59,6 +59,20 @@ class TestRadscore:
         groups = {int(name.split(":f")[1]) // 4 for name in model.selected_}
         assert {0, 1} <= groups
 
+    def test_every_feature_that_leaves_has_its_reason(self, feature_table: pd.DataFrame, cohort: Planted) -> None:
+        """Empty, constant and nearly constant features leave at imputing and scaling, counted; the counts add up."""
+        table = feature_table.assign(empty=np.nan, same=3.0, almost=1e6 + 1e-8 * np.arange(len(feature_table)))
+        table["infinite"] = np.inf
+        counts = Radscore(paper_chain()).fit(table, cohort.y).counts_
+        assert counts[0].n_in == table.shape[1]
+        assert all(one.n_out == next_one.n_in for one, next_one in pairwise(counts))
+        told = {reason: n for step in counts for reason, n in step.reasons.items()}
+        assert sum(told.values()) == 4
+        assert told["without a value in any training patient"] == 2
+        assert told["the same value in all training patients"] == 1
+        for step in counts:
+            assert not step.reasons or sum(step.reasons.values()) == step.n_in - step.n_out
+
     def test_the_printed_formulas_give_the_score(self, feature_table: pd.DataFrame, cohort: Planted) -> None:
         model = Radscore().fit(feature_table, cohort.y)
         z = (feature_table - feature_table.mean()) / feature_table.std(ddof=1)

@@ -126,6 +126,10 @@ class Step(TransformerMixin, BaseEstimator):
         """What the step does, in a few words, for flow diagrams and the Methods text."""
         return type(self).__name__
 
+    def left_out(self) -> dict[str, int]:
+        """How many training columns left by a rule that `describe` does not name: reason -> columns."""
+        return {}
+
     def _known_columns(self, X: Any) -> pd.DataFrame:
         frame = as_frame(X, self.feature_names_in_)
         if len(frame.columns) == self.n_features_in_ and (frame.columns == self.feature_names_in_).all():

@@ -80,6 +80,10 @@ class TypedImputer(Step):
             fills[str(name)] = _most_frequent(frame[name])
         self.values_ = {str(name): fills[str(name)] for name in self.feature_names_in_[self._kept]}
 
+    def left_out(self) -> dict[str, int]:
+        """Columns without a value."""
+        return {"without a value in any training patient": len(self.dropped_)} if self.dropped_ else {}
+
     def _matrix(self, frame: pd.DataFrame) -> np.ndarray:
         """Numeric columns as floats, infinite values missing."""
         numeric = frame if self.is_numeric_.all() else frame.loc[:, self.is_numeric_]

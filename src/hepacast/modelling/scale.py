@@ -13,6 +13,7 @@ from hepacast.modelling.base import Array, Step, numbers_of
 
 #: A spread below this share of the column's size is rounding, not variation.
 _ROUNDING = 1e-12
+_SAME = "the same value in all training patients"
 
 
 class ZScore(Step):
@@ -72,6 +73,14 @@ class ZScore(Step):
             scaled[:, self._flat] = 0.0
         return pd.DataFrame(scaled, index=frame.index, columns=self.feature_names_in_)
 
+    def left_out(self) -> dict[str, int]:
+        """Constant columns, and those that differ by rounding only."""
+        if self.constant != "drop":
+            return {}
+        same = self.minimum_[self.constant_] == self.maximum_[self.constant_]
+        counts = {_SAME: int(same.sum()), "nearly the same value (differences as of rounding)": int((~same).sum())}
+        return {reason: n for reason, n in counts.items() if n}
+
     def describe(self) -> str:
         """Name of the scaling."""
         return "Z-score" if self.method == "zscore" else "Robust scaling"
@@ -114,6 +123,10 @@ class RankToNormal(Step):
         for j, (distinct, scores) in enumerate(self.places_):
             out[:, j] = np.interp(values[:, j], distinct, scores)
         return pd.DataFrame(out, index=frame.index, columns=self.feature_names_in_[~self.flat_])
+
+    def left_out(self) -> dict[str, int]:
+        """Constant columns."""
+        return {_SAME: len(self.constant_)} if self.constant_ else {}
 
     def describe(self) -> str:
         """Name of the scaling."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks
+from hepacast.modelling.base import Array, BinaryClassifier, Step, as_frame, as_outcome, both_risks
 from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.frozen_models import RADSCORE
@@ -27,13 +27,29 @@ ScoreRule = Literal["apparent", "cross-fitted"]
 
 @dataclass(frozen=True)
 class ChainCount:
-    """One step of a fitted chain: its name, what it does, features in and out, and a note when none is left."""
+    """One step of a fitted chain: its name, what it does, features in and out, and a note when none is left.
+
+    Attributes
+    ----------
+    reasons
+        Of features that left by a rule that the label does not name (constant ones at a scaling): reason -> features.
+    """
 
     name: str
     label: str
     n_in: int
     n_out: int
     note: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the report's table of steps."""
+        shown = ("name", "label", "n_in", "n_out", "reasons")
+        return {name: getattr(self, name) for name in shown}
+
+    def __str__(self) -> str:
+        why = "".join(f"; {n:,} {reason}" for reason, n in self.reasons.items())
+        return f"{self.label} ({self.n_in:,} to {self.n_out:,} features{why})"
 
 
 class Scorer(Protocol):
@@ -150,7 +166,9 @@ def fit_counting(chain: Pipeline, frame: pd.DataFrame, outcome: Integers) -> lis
     counts: list[ChainCount] = []
     table = frame
     consumed = [step for _, step in chain.steps if isinstance(step, Harmonizer)]
-    before = len(frame.columns) - sum(1 + len(step.covariates) for step in consumed)
+    # Columns that only the removal of site differences reads are no features.
+    beside = {name for step in consumed for name in (step.site_column, *step.covariates)}
+    before = sum(name not in beside for name in frame.columns)
     for name, step in chain.steps:
         table = step.fit_transform(table, outcome)
         if isinstance(step, TopK):
@@ -158,7 +176,8 @@ def fit_counting(chain: Pipeline, frame: pd.DataFrame, outcome: Integers) -> lis
             middle = int(inner.support_.sum())
             counts.append(ChainCount("penalty", inner.describe(), before, middle, getattr(inner, "note_", "")))
             before = middle
-        after = table.shape[1] if isinstance(step, Harmonizer) else min(table.shape[1], before)
-        counts.append(ChainCount(str(name), step.describe(), before, after, getattr(step, "note_", "")))
+        after = sum(column not in beside for column in table.columns)
+        reasons = step.left_out() if isinstance(step, Step) else {}
+        counts.append(ChainCount(str(name), step.describe(), before, after, getattr(step, "note_", ""), reasons))
         before = after
     return counts

@@ -8,8 +8,17 @@ from hepacast.figures import ForestRow, draw_forest, draw_lasso_cv, draw_lasso_p
 from hepacast.figures.labels import feature_label
 from hepacast.report.content.common import Omit, confidence, event_names, is_finite, main_model, model_label
 from hepacast.report.content.compared import comparison_table
-from hepacast.report.formatting import MINUS, listing, number, p_value, plural, ratio_with_interval, significant
-from hepacast.report.inputs import LassoPath, Logistic, RadiomicsModel, Radscore, Results, Term
+from hepacast.report.formatting import (
+    MINUS,
+    MISSING,
+    listing,
+    number,
+    p_value,
+    plural,
+    ratio_with_interval,
+    significant,
+)
+from hepacast.report.inputs import ChainStep, LassoPath, Logistic, RadiomicsModel, Radscore, Results, Term
 from hepacast.report.inputs.survival import HazardTerm
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
@@ -180,16 +189,37 @@ def _features_text(results: Results, model: RadiomicsModel) -> str:
         return "The features' own settings are not known: they were computed elsewhere."
     text = f"{item.n_features:,} features of {listing(list(item.vois))} came from {item.engine}"
     text += f" (settings {item.settings_hash[:12]})." if item.settings_hash else "."
-    failed = {status: count for status, count in item.status_counts.items() if status != "ok" and count}
-    if failed:
-        counts = listing([f"{count:,} {status}" for status, count in failed.items()])
-        text += f" Values that could not be computed: {counts}."
+    if item.failed_patients:
+        text += f" {plural(item.failed_patients, 'patient')} could not be measured ({{design}})."
+    undefined, missing = item.undefined, item.status_counts.get("missing", 0)
+    if undefined.get("values"):
+        text += (
+            f" In {plural(undefined['patients'], 'other patient')} "
+            f"{plural(undefined['values'], 'value')} of {plural(undefined['features'], 'feature')} "
+            "are not defined by their formula and count as missing."
+        )
+    if missing:
+        text += f" {plural(missing, 'value')} of the table {'is' if missing == 1 else 'are'} missing."
+    known = model.steps[0].n_in if model.steps else item.n_features
+    if known != item.n_features:
+        text += f" {known:,} of the features entered the chain."
     return text
 
 
 def _steps_table(model: RadiomicsModel) -> Table:
-    rows = [(step.label, f"{step.n_in:,}", f"{step.n_out:,}") for step in model.steps]
-    return make_table("Features at each step of the radiomics chain", ["Step", "Before", "After"], rows)
+    rows = [
+        (step.label, f"{step.n_in:,}", f"{step.n_in - step.n_out:,}", f"{step.n_out:,}", _why_left(step))
+        for step in model.steps
+    ]
+    columns = ["Step", "Before", "Left out", "After", "Why left out"]
+    return make_table("Features at each step of the radiomics chain", columns, rows, words=True)
+
+
+def _why_left(step: ChainStep) -> str:
+    """The reasons with their counts; where the step's own name is the reason, that it is."""
+    if step.n_in == step.n_out:
+        return MISSING
+    return "; ".join(f"{n:,} {reason}" for reason, n in step.reasons.items()) or "not kept by this rule"
 
 
 def _signature_figure(model: RadiomicsModel) -> FigureBlock | None:

@@ -172,6 +172,10 @@ class RadiomicsSummary:
         Features of each, and in all.
     status_counts
         Values by status (``ok``, ``failed``...).
+    failed_patients
+        Patients of whom a volume of interest could not be measured.
+    undefined
+        Values of the other patients that their formula does not define: ``values``, ``features``, ``patients``.
     image_types
         ``original``, ``wavelet`` ...
     gray_levels
@@ -185,5 +189,7 @@ class RadiomicsSummary:
     settings: dict[str, Any] = field(default_factory=dict)
     settings_hash: str = ""
     status_counts: dict[str, int] = field(default_factory=dict)
+    failed_patients: int = 0
+    undefined: dict[str, int] = field(default_factory=dict)
     image_types: list[str] | dict[str, Any] | None = None
     gray_levels: list[ImageRemark] = field(default_factory=list)

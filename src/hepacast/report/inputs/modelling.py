@@ -110,12 +110,15 @@ class ChainStep:
         Short name, and the text in tables and the study-design figure.
     n_in, n_out
         Features.
+    reasons
+        Of features that left by a rule that the label does not name: reason -> features.
     """
 
     name: str
     label: str
     n_in: int
     n_out: int
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

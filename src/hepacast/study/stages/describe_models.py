@@ -151,9 +151,7 @@ def describe_clinical(
 def describe_radiomics(model: Any, words: Words, level: float) -> dict[str, Any]:
     """Counts by step, the LASSO path, the Radscore and the logistic model on it."""
     content: dict[str, Any] = {
-        "steps": [
-            {"name": step.name, "label": step.label, "n_in": step.n_in, "n_out": step.n_out} for step in model.counts_
-        ],
+        "steps": [step.to_json() for step in model.counts_],
         "status": model.status_,
         "reason": model.note_ or None,
         "final": describe_logistic(model.logistic_, words, level),

@@ -267,7 +267,7 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     single = next((name for name, parts in spec.models.items() if parts == (family,)), None)
     if counts:
         content["radiomics"] = {
-            "steps": [{"name": s.name, "label": s.label, "n_in": s.n_in, "n_out": s.n_out} for s in counts],
+            "steps": [step.to_json() for step in counts],
             "status": "no signal" if family in final.notes else "ok",
             "reason": final.notes.get(family),
             "final": None if single is None else describe_logistic(final.models[single], analysis.words, level),

@@ -160,7 +160,7 @@ def sentences(rules: Fusion, final: ViewResult, nested: OutOfFold) -> list[dict[
     if final.counts:
         steps = next(iter(final.counts.values()))
         names = ", ".join(CLASSIFIER_NAMES[name].lower().replace("xgboost", "XGBoost") for name in rules.classifiers)
-        chain = "; ".join(f"{step.label} ({step.n_in} to {step.n_out} features)" for step in steps)
+        chain = "; ".join(map(str, steps))
         texts.append(
             (
                 f"Features passed through: {chain}; on those left {len(rules.classifiers)} classifiers competed "

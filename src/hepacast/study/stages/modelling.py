@@ -340,7 +340,7 @@ def _sentences(context: Context, fitted: StudyModels, nested: OutOfFold) -> list
     options, rules = context.study.modelling, context.study.modelling.validation
     texts: list[tuple[str, list[str]]] = []
     if fitted.radiomics_ is not None:
-        steps = "; ".join(f"{step.label} ({step.n_in} to {step.n_out} features)" for step in fitted.radiomics_.counts_)
+        steps = "; ".join(map(str, fitted.radiomics_.counts_))
         way = (
             "fitted on scores of patients outside each fit (cross-fitted)"
             if options.radscore == "cross-fitted"

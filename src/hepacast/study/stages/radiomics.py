@@ -258,6 +258,7 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
             "features_per_voi": per_voi * sequences,
             "n_features": per_voi * sequences * len(vois),
             "status_counts": table["status"].value_counts().to_dict(),
+            **_without_values(table),
             "image_types": {name: dict(own) for name, own in settings.image_types.items()},
             "gray_levels": [
                 {"patient": patient, **asdict(item)}
@@ -289,6 +290,20 @@ def _analysed(cohort: Cohort, table: pd.DataFrame, folder: Path) -> None:
     for row in failed.itertuples():
         reasons.setdefault(why_lost(str(row.voi), str(row.reason)), []).append(str(row.patient))
     write_json(folder / "excluded.json", [{"reason": k, "patients": v} for k, v in reasons.items()])
+
+
+def _without_values(table: pd.DataFrame) -> dict[str, Any]:
+    """Who could not be measured, and what has no value in those who could."""
+    failed = set(table.loc[table["status"] == "failed", "patient"])
+    rest = table[(table["status"] == "undefined") & ~table["patient"].isin(failed)]
+    return {
+        "failed_patients": len(failed),
+        "undefined": {
+            "values": len(rest),
+            "features": len(rest[["sequence", "voi", "feature"]].drop_duplicates()),
+            "patients": rest["patient"].nunique(),
+        },
+    }
 
 
 #: What the reader of a flow chart is told, by what the reason says.

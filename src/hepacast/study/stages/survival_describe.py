@@ -183,9 +183,7 @@ def _radiomics(fitted: SurvivalModels) -> dict[str, Any]:
     model = fitted.radiomics_
     assert model is not None
     content: dict[str, Any] = {
-        "steps": [
-            {"name": step.name, "label": step.label, "n_in": step.n_in, "n_out": step.n_out} for step in model.counts_
-        ],
+        "steps": [step.to_json() for step in model.counts_],
         "status": model.status_,
         "reason": model.note_ or None,
     }

@@ -41,7 +41,7 @@ def modelling_sentences(
             "[@fine-gray]; cause-specific Cox models are given beside it."
         )
     if fitted.radiomics_ is not None:
-        steps = "; ".join(f"{step.label} ({step.n_in} to {step.n_out} features)" for step in fitted.radiomics_.counts_)
+        steps = "; ".join(map(str, fitted.radiomics_.counts_))
         way = (
             "scores of patients outside each fit (cross-fitted)"
             if options.radscore == "cross-fitted"
