@@ -185,3 +185,12 @@ def test_a_real_liver_follows_the_edges_and_a_mirrored_one_does_not(data_dir):
     for axis in range(3):
         mirrored = labels.with_array(np.flip(labels.array > 0, axis))
         assert edge_ratio(image, mirrored) < 1.08 < 1.3 < edge_ratio(image, structures["liver"])
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.0, False), (0.1, True), (0.02, True), (2.5, True)])
+@pytest.mark.parametrize("modality", ["CT", "MR", None])
+def test_a_voxel_size_in_another_unit_is_told(factor: float, told: bool, modality: str | None) -> None:
+    spacing = (0.8 * factor, 0.8 * factor, 5.0 * factor)
+    image = Volume(scan(), Geometry(GRID.size, spacing))
+    found = [item.code for item in judge_image(image, modality)]  # type: ignore[arg-type]
+    assert ("voxel-size" in found) == told

@@ -124,7 +124,7 @@ def structure_names(names: Iterable[str]) -> tuple[str, ...]:
 def _parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Of which stored structures each structure consists; ``liver`` is the whole liver also where a label map calls
     the rest of it so (`hepacast.segmentation.vois.with_unions` has the same rule for single masks)."""
-    parts = {name: (name,) for name in names}
+    parts: dict[str, tuple[str, ...]] = {name: (name,) for name in names}
     spelt = {name.casefold(): name for name in parts}
     if {"liver", "tumor"} <= set(spelt) and "parenchyma" not in spelt:
         liver = spelt["liver"]

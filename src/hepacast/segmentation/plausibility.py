@@ -44,6 +44,8 @@ SPREAD_HU = (0.5, 60.0)
 PADDING_HU = -1500.0
 #: Gray levels of a VOI at the settings' bin width: with fewer texture says nothing, with more each level is rare.
 GRAY_LEVELS = (8, 256)
+#: Voxel sizes (mm) of CT and MR of the abdomen, along any axis.
+USUAL_VOXEL_MM = (0.2, 12.0)
 #: A second piece of the liver larger than this share is worth a look.
 SECOND_PIECE = 0.05
 #: Lesions smaller than this (mL) are mostly noise in a 5-mm CT.
@@ -136,13 +138,14 @@ def judge_image(volume: Volume, modality: Modality | None) -> list[Remark]:
     modality
         ``CT`` promises HU; None: not known.
     """
+    found = _voxel_size(volume)
     if modality != "CT":
-        return []
+        return found
     low, high = _range(volume.array)
     shown = f"values from {low:.4g} to {high:.4g}"
     if high - low <= 2.0:
-        return [Remark("impossible", "not-hu", "image", "the values are scaled to 0 to 1 and are no HU", shown)]
-    found = []
+        problem = "the values are scaled to 0 to 1 and are no HU"
+        return [*found, Remark("impossible", "not-hu", "image", problem, shown)]
     if low >= 0 and high <= 255:
         problem = "the values have been windowed to 0 to 255 and are hardly HU"
         found.append(Remark("doubtful", "not-hu", "image", problem, shown))
@@ -153,6 +156,16 @@ def judge_image(volume: Volume, modality: Modality | None) -> list[Remark]:
         problem = f"values below {PADDING_HU:g} HU are padding outside the field of view; filters would read them"
         found.append(Remark("doubtful", "padding", "image", problem, f"minimum {low:.6g}"))
     return found
+
+
+def _voxel_size(volume: Volume) -> list[Remark]:
+    """A size in another unit than mm that `hepacast.imaging.nifti.PLAUSIBLE_MM` does not rule out."""
+    low, high = USUAL_VOXEL_MM
+    if low <= min(volume.spacing) and max(volume.spacing) <= high:
+        return []
+    shown = " x ".join(f"{step:.4g}" for step in volume.spacing) + " mm"
+    problem = "the voxel size is unusual for a scan of the abdomen: is the header in another unit than mm?"
+    return [Remark("doubtful", "voxel-size", "image", problem, shown)]
 
 
 def judge(
