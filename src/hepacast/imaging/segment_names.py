@@ -11,7 +11,20 @@ from hepacast.errors import ImageError
 
 #: How names of the two structures begin, so that "Leber" is not taken for a tumor without a word.
 _LIVER = ("liver", "parenchym", "leber", "hepar", "foie", "higado", "fegato", "肝")
-_TUMOR: tuple[str, ...] = ("tumo", "lesion", "lasion", "hcc", "icc", "cca", "mass", "metast", "cancer", "carcinom", "nodul", "neoplas")
+_TUMOR: tuple[str, ...] = (
+    "tumo",
+    "lesion",
+    "lasion",
+    "hcc",
+    "icc",
+    "cca",
+    "mass",
+    "metast",
+    "cancer",
+    "carcinom",
+    "nodul",
+    "neoplas",
+)
 _TUMOR += ("gtv", "krebs", "herd", "瘤", "肿瘤", "病灶", "肝癌", "肝肿瘤", "转移")
 #: Names that programs give by themselves and that say nothing.
 _GENERIC = re.compile(r"(segment|label|structure|mask|roi|object|class)?[ _-]*\d*")

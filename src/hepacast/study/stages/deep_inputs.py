@@ -207,7 +207,7 @@ def _job(context: Context, patient: str) -> _Job:
         ]
     )
     kept = context.cache / "deep" / "patients" / f"{file_name(patient)}-{key[:24]}.npz"
-    sources = [*files, *([target] if target is not None else [])]
+    sources: list[SequenceImage | MaskFiles] = [*files, *([target] if target is not None else [])]
     inputs = (outline, *(file for item in sources for file in item.inputs(prints)))
     return _Job(
         patient,
