@@ -22,7 +22,7 @@ from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.image_networks import cut_warning
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import not_valid, read_card, read_columns, read_preprocessing
-from hepacast.bundle.prediction import Prediction
+from hepacast.bundle.prediction import Prediction, cautions_of, validated_of
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
 from hepacast.compute.entries import Entry, ranges, require, validated
@@ -264,6 +264,8 @@ def predict_networks(
         warnings=(*unknown, *outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
+        cautions=cautions_of(bundle.card, bundle.name),
+        validated=validated_of(bundle.card, bundle.name),
         interval_of=f"{'; '.join(unknown)}, and the networks do not tell what other values would give"
         if unknown
         else INTERVAL,

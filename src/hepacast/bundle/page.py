@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape as escape_markup
@@ -71,8 +71,24 @@ def write_page(
             author="hepacast",
             invariant=1,
         )
-        document.build(story)
+        footer = _footer(prediction)
+        document.build(story, onFirstPage=footer, onLaterPages=footer)
     return path
+
+
+def _footer(prediction: Prediction) -> Callable[[Any, Any], None]:
+    """At the foot of each page whose it is, and that it is for research."""
+    from reportlab.lib.units import mm
+
+    from hepacast.report.pdf import FONT_FAMILY
+
+    def draw(canvas: Any, document: Any) -> None:
+        code = f"Patient {prediction.patient}, " if prediction.patient else ""
+        canvas.setFont(FONT_FAMILY, 7)
+        canvas.drawString(18 * mm, 7 * mm, f"{code}{prediction.date}. {prediction.notice}")
+        canvas.drawRightString(192 * mm, 7 * mm, f"page {document.page}")
+
+    return draw
 
 
 def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path, overlay: Path | None) -> list[Any]:

@@ -148,7 +148,7 @@ class Prediction:
         return [
             f"{self.outcome}: risk of the event",
             *(f"  {horizon_text(item, self.level)}" for item in self.horizons),
-            *([] if math.isfinite(self.low) else [f"  {limits_text(self)}"]),
+            *([] if self.interval_of == COEFFICIENTS else [f"  interval: {self.interval_of}"]),
         ]
 
 
@@ -292,7 +292,6 @@ def predict(
     low, high = _limits(bundle, name, row, unknown, level)
     horizons = _horizons(bundle, name, row, unknown, level)
     clinical, measured = _unusual(bundle, name, row)
-    known = bundle.card.get("validated") or {"models": {}, "level": level}
     return Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=name,
@@ -320,15 +319,28 @@ def predict(
         scores=scores,
         conformal=_conformal(bundle, name, risk, horizons, [*_against(bundle, name, clinical, measured), *doubts]),
         interval_of=_interval_of(bundle, unknown),
-        cautions=tuple((bundle.card.get("verdicts") or {}).get(name, ())),
-        validated=tuple(validated_text(row, float(known["level"])) for row in known["models"].get(name, ())),
+        cautions=cautions_of(bundle.card, name),
+        validated=validated_of(bundle.card, name),
         coverage=_coverage(bundle),
         patient=patient,
         date=date,
     )
 
 
-def validated_text(row: Mapping[str, Any], level: float) -> str:
+def cautions_of(card: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """What validation says against a model."""
+    return tuple((card.get("verdicts") or {}).get(name, ()))
+
+
+def validated_of(card: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """What validation showed of a model, one line a set."""
+    known = card.get("validated")
+    if known is None:
+        return ("not in this bundle, which an earlier version has written",)
+    return tuple(_validated_text(row, float(known["level"])) for row in known["models"].get(name, ()))
+
+
+def _validated_text(row: Mapping[str, Any], level: float) -> str:
     """One row of the card (`ValidatedPerformance`, null for what is not known) in words."""
     numbers = {key: math.nan if row[key] is None else float(row[key]) for key in ("value", "low", "high")}
     limits = {

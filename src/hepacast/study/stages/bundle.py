@@ -10,12 +10,12 @@ from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.compute.files import read_json, write_text
 from hepacast.compute.stages import read_mark
-from hepacast.evaluation.validated import performance_verdicts, validated_performance
 from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
 from hepacast.study.context import Context
+from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion_frozen import read_fusion
 from hepacast.study.stages.modelling import require_frozen
@@ -112,7 +112,7 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "models": described["names"],
         "cutoffs": described["cutoffs"],
         "performance": _survival_performance(context) if survival else _performance(context),
-        **_validated(context, described["names"], validation["models"], survival=survival),
+        **validated_card(context, described["names"], validation["models"], survival=survival),
         "validation": {
             name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
             for name, item in validation["models"].items()
@@ -143,21 +143,6 @@ def _conformal(context: Context, *, survival: bool) -> dict[str, Any]:
     kept = ("set", "n_events", "n_others", "coverage_events", "coverage_others")
     coverage = [{key: row[key] for key in kept} for row in found["conformal"]["rows"]]
     return {"model": found["model"], **rule, "coverage": coverage}
-
-
-def _validated(
-    context: Context, names: list[str], validation: dict[str, Any], *, survival: bool
-) -> dict[str, dict[str, Any]]:
-    """Of each model what validation showed, and what speaks against it."""
-    found = read_json(context.out / "evaluation" / f"{'survival' if survival else 'evaluation'}.json")
-    level = context.study.evaluation.confidence
-    rows, verdicts = {}, {}
-    for name in names:
-        own = validation.get(name, {})
-        judged = validated_performance(found["sets"], own, name, level)
-        rows[name] = [row.to_json() for row in judged]
-        verdicts[name] = performance_verdicts(judged, own, name, level)
-    return {"validated": {"level": level, "models": rows}, "verdicts": verdicts}
 
 
 def _performance(context: Context) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hepacast.compute.files import read_json
 from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
 from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.study.context import Context
+from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_inputs import DeepData, load_data
 from hepacast.study.stages.preprocessing import LANDMARKS
 
@@ -92,6 +93,7 @@ def _card(context: Context, name: str) -> dict[str, Any]:
     study, out = context.study, context.out
     outcome, flow = read_json(out / "cohort" / "outcome.json"), read_json(out / "modelling" / "flow.json")
     evaluation = read_json(out / "evaluation" / "evaluation.json")
+    validation = read_json(out / "modelling" / "validation.json")
     return {
         "name": study.name,
         "recipe": study.recipe,
@@ -104,5 +106,6 @@ def _card(context: Context, name: str) -> dict[str, Any]:
             for part, item in evaluation["sets"].items()
             if name in item["models"]
         },
+        **validated_card(context, [name], validation["models"], survival=False),
         "provenance": {"hepacast": hepacast.__version__, "seed": study.seed},
     }
