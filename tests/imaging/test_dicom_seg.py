@@ -15,6 +15,7 @@ from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
 from hepacast.imaging.dicom import read_series
 from hepacast.imaging.dicom_seg import is_dicom_seg, read_dicom_seg, segment_names
 from hepacast.imaging.dicom_seg_write import write_dicom_seg
+from hepacast.imaging.io import read_mask_set
 
 _spec = importlib.util.spec_from_file_location("dicom_files_seg", Path(__file__).with_name("dicom_files.py"))
 dicom_files = importlib.util.module_from_spec(_spec)
@@ -135,3 +136,26 @@ def test_no_patient_name_is_printed(tmp_path: Path, recwarn) -> None:
     image = read_series(series)
     write_dicom_seg({"tumor": image.with_array(image.array > -100)}, series, tmp_path / "s.dcm")
     assert not [w for w in recwarn if "SINGLE" in str(w.message)]
+
+
+def test_another_frame_of_reference_is_told(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0, 15.0])
+    image = read_series(series)
+    write_dicom_seg({"tumor": image.with_array(image.array > -22)}, series, tmp_path / "seg.dcm")
+    assert read_mask_set(tmp_path / "seg.dcm", reference=image).notes == ()
+    moved = replace(image, frame="1.2.77")
+    (note,) = read_mask_set(tmp_path / "seg.dcm", reference=moved).notes
+    assert "another frame of reference" in note
+
+
+def test_a_position_far_away_is_no_grid(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0, 15.0])
+    image = read_series(series)
+    write_dicom_seg({"tumor": image.with_array(image.array > -9999)}, series, tmp_path / "seg.dcm")
+    header = pydicom.dcmread(tmp_path / "seg.dcm")
+    header.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient[2] = -9e7
+    header.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(ImageError, match="too far apart"):
+        read_dicom_seg(tmp_path / "seg.dcm")

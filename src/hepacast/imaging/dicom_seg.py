@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
-from hepacast.imaging.dicom_header import class_of, modality_of, read_dataset, refuse_damage, shown
+from hepacast.imaging.dicom_header import class_of, modality_of, read_dataset, refuse_damage, shown, text
 from hepacast.imaging.segment_names import numbered
 from hepacast.imaging.volume import SAME_GRID_MM, Geometry, Volume
+
+#: More slices are a damaged position, for which gigabytes would be asked.
+MAX_SLICES = 8192
 
 
 def is_dicom_seg(path: str | Path) -> bool:
@@ -23,6 +26,15 @@ def segment_names(path: str | Path) -> dict[int, str]:
     """Segment numbers and labels; a label that is used twice gets its number: ``"Liver (3)"``."""
     with refuse_damage(Path(path), "SEG"):
         return _names(_load(Path(path)))
+
+
+def frame_note(path: str | Path, reference: Volume) -> tuple[str, ...]:
+    """A word where SEG and image name different frames of reference, although the SEG may lie on the image's grid."""
+    dataset = read_dataset(Path(path), tags=["FrameOfReferenceUID"])
+    own = text(dataset, "FrameOfReferenceUID") if dataset is not None else ""
+    if not own or not reference.frame or own == reference.frame:
+        return ()
+    return ("the DICOM SEG names another frame of reference than the image: was it drawn on this examination?",)
 
 
 def read_dicom_seg(path: str | Path, reference: Volume | None = None) -> dict[str, Volume]:
@@ -159,6 +171,13 @@ def _own_geometry(dataset: Any, path: Path) -> Geometry:
     step = float(np.diff(levels).min()) if len(levels) > 1 else float(stated or 1.0)
     if stated and abs(float(np.rint(step / float(stated))) * float(stated) - step) < SAME_GRID_MM:
         step = float(stated)  # every second slice may be empty: the stated spacing is then the finer, true one
+    if (levels[-1] - levels[0]) / step > MAX_SLICES:
+        raise ImageError(
+            "The DICOM SEG's frames lie too far apart for one volume.",
+            expected=f"at most {MAX_SLICES} slices",
+            found=f"frames over {levels[-1] - levels[0]:.6g} mm, {step:.6g} mm apart",
+            where=str(path),
+        )
     lowest = positions[int(np.argmin(heights))]
     return Geometry(
         size=(int(dataset.Columns), int(dataset.Rows), int(np.rint((levels[-1] - levels[0]) / step)) + 1),

@@ -436,7 +436,7 @@ def dicom_mask(path: str | Path) -> tuple[str, Path] | None:
 
 def _read_structures(kind: str, path: Path, labels: Mapping[str, int] | None, reference: Volume | None) -> MaskSet:
     """Masks of a DICOM SEG or RTSTRUCT: all by their own names, or those that `labels` names."""
-    from hepacast.imaging.dicom_seg import read_dicom_seg, segment_names
+    from hepacast.imaging.dicom_seg import frame_note, read_dicom_seg, segment_names
     from hepacast.imaging.rtstruct import read_rtstruct, roi_names
 
     notes: tuple[str, ...] = ()
@@ -444,6 +444,7 @@ def _read_structures(kind: str, path: Path, labels: Mapping[str, int] | None, re
     chosen = _chosen_numbers(kind, labels, names) if labels is not None else None
     if kind == "SEG":
         masks = read_dicom_seg(path, reference)
+        notes = frame_note(path, reference) if reference is not None else ()
     elif reference is None:
         raise ImageError(
             "Contours (RTSTRUCT) become a mask on an image's grid only.",
