@@ -166,6 +166,17 @@ def test_one_file_a_structure(tmp_path: Path) -> None:
         assert np.array_equal(found["tumor"].array, mask.array == 2)
 
 
+def test_a_folder_may_hold_a_label_map_alone(tmp_path: Path) -> None:
+    mask = labels_of(GRID)
+    write_volume(mask, tmp_path / "seg-P01.nii.gz")
+    found = read_mask(tmp_path, {"parenchyma": 1, "tumor": 2}, reference=mask)
+    assert np.array_equal(found["tumor"].array, mask.array == 2)
+    (tmp_path / "seg-P01.nii.gz").unlink()
+    write_volume(mask.with_array((mask.array == 2).astype(np.uint8)), tmp_path / "tumor.nii.gz")
+    # Its value 1 is not the parenchyma of the labels.
+    assert list(read_mask(tmp_path, {"parenchyma": 1, "lesion": 2}, reference=mask)) == ["tumor"]
+
+
 def test_values_almost_whole_are_whole_and_others_are_shown(tmp_path: Path) -> None:
     mask = labels_of(GRID)
     write_volume(mask.with_array(mask.array * np.float32(0.99997)), tmp_path / "m.nii.gz")

@@ -18,7 +18,7 @@ from hepacast.imaging.itk_files import read_channel, read_itk, slicer_segments, 
 from hepacast.imaging.labels import LabelMap, as_labels, unnamed_note, values_of
 from hepacast.imaging.nifti import read_nifti, require_plausible_spacing, write_nifti, wrong_dimensions
 from hepacast.imaging.placing import place_mask
-from hepacast.imaging.segment_names import compare_names
+from hepacast.imaging.segment_names import compare_names, kind_of
 from hepacast.imaging.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
@@ -285,8 +285,8 @@ def read_mask_set(
     Parameters
     ----------
     path
-        The mask file; a folder that holds one DICOM SEG or RTSTRUCT, or one image file a structure
-        (``liver.nii.gz``, ``tumor.nii.gz``); or such files by name.
+        The mask file, or a folder that holds it alone; a folder with one DICOM SEG or RTSTRUCT, or with one image file
+        a structure (``liver.nii.gz``, ``tumor.nii.gz``); or such files by name.
     labels
         Value of each structure by name, e.g. ``{"liver": 1, "tumor": 2}``; for a DICOM SEG, the segment number. In an
         RTSTRUCT the ROI of that name is taken (case is ignored), else the ROI of that number.
@@ -312,6 +312,8 @@ def read_mask_set(
         As `read_labelmap`; several values and no names; a name that the file does not hold.
     """
     files = path if isinstance(path, Mapping) else _structure_files(Path(path))
+    if files is not None and not isinstance(path, Mapping) and _is_label_map(files, labels):
+        path, files = next(iter(files.values())), None
     if files is not None:
         return _one_file_each(files, reference, rules, overlay_path)
     assert not isinstance(path, Mapping)
@@ -343,6 +345,12 @@ def _structure_files(path: Path) -> dict[str, Path] | None:
         return None
     files = {item: suffix_of(item) for item in sorted(path.iterdir()) if not item.name.startswith(".")}
     return {item.name[: -len(end)]: item for item, end in files.items() if end in _NIFTI + _ITK} or None
+
+
+def _is_label_map(files: Mapping[str, str | Path], labels: Mapping[str, int] | None) -> bool:
+    """Whether a folder holds no structure by name, but one file whose values `labels` names."""
+    (name, *more) = files
+    return labels is not None and not more and name not in labels and kind_of(name) is None
 
 
 def _one_file_each(

@@ -71,7 +71,7 @@ def compare_names(own: Mapping[str, int], labels: Mapping[str, int], where: str)
             if elsewhere:
                 wrong.append(name)
         elif _folded(theirs) != _folded(name):
-            kinds = _kind(theirs), _kind(name)
+            kinds = kind_of(theirs), kind_of(name)
             if elsewhere or (None not in kinds and kinds[0] != kinds[1]):
                 wrong.append(name)
             elif kinds[0] != kinds[1] and not _GENERIC.fullmatch(_folded(theirs)):
@@ -92,8 +92,8 @@ def _folded(name: str) -> str:
     return " ".join(re.sub(r"[\s_]+", " ", "".join(c for c in plain if not unicodedata.combining(c))).split())
 
 
-def _kind(name: str) -> str | None:
-    """Which of the two structures a name speaks of; None for another one, or where it speaks of both."""
+def kind_of(name: str) -> str | None:
+    """Which of the two structures a name speaks of (liver, tumor); None for another one, or where it is both."""
     words = [word for word in re.split(r"[\W_\d]+", _folded(name)) if word]
     tumor = any(word.startswith(_TUMOR) for word in words)
     liver = any(word.startswith(_LIVER) and not word.startswith(_TUMOR) for word in words)
