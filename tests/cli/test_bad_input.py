@@ -646,3 +646,17 @@ def test_a_mask_that_is_hardly_a_liver_is_told(small, hepacast, monkeypatch):
     answer = hepacast("segment", small.image("S05"), "-o", small.folder / "m.nii.gz", "--quiet")
     assert answer.code == 0, answer.err
     assert re.search(r"doubtful: liver: .* not plausible for an adult's liver .*\(\d+.* mL\)", answer.out), answer.out
+
+
+def test_check_tells_every_image_of_a_patient(small, hepacast):
+    """A broken image of one sequence does not hide that of another, nor a mask's fault."""
+    small.values["images"]["sequences"]["late"] = {"path": "late/{patient}.nii.gz", "modality": "CT"}
+    (small.folder / "late").mkdir()
+    for file in small.image("S05").parent.iterdir():
+        shutil.copy(file, small.folder / "late" / file.name)
+    small.write()
+    for file, text in ((small.image("S05"), b"first"), (small.folder / "late" / "S05.nii.gz", b"second, longer")):
+        file.write_bytes(text)
+    answer = hepacast("check", small.folder)
+    assert answer.code == 2
+    assert "images/S05.nii.gz" in answer.out and "late/S05.nii.gz" in answer.out, answer.out

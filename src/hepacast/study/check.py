@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +175,7 @@ def _check_settings(context: Context, result: CheckResult) -> None:
 def _check_images(context: Context, patients: list[str], result: CheckResult) -> None:
     from hepacast.study.stages.same_files import shared_files
 
-    patients = [*patients, *(patient for patient in _further(context, result) if patient not in patients)]
+    patients = [*patients, *(patient for patient in _further(context) if patient not in patients)]
     jobs = [(context, patient) for patient in patients]
     judged: list[JudgedPatient] = []
     with context.reporter.track("images") as progress:
@@ -187,7 +189,7 @@ def _check_images(context: Context, patients: list[str], result: CheckResult) ->
     _add_plausibility(context, judged, result)
 
 
-def _further(context: Context, result: CheckResult) -> list[str]:
+def _further(context: Context) -> list[str]:
     """Patients of further cohorts, whose images are measured too."""
     from hepacast.study.stages.further import further_patients
 
@@ -195,8 +197,7 @@ def _further(context: Context, result: CheckResult) -> list[str]:
         return []
     try:
         return further_patients(context)
-    except HepacastError as error:
-        result.add_error("further", error)
+    except HepacastError:  # the judgement of the cohort has told it
         return []
 
 
@@ -249,5 +250,28 @@ def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPat
         if judged is None:
             judged = judge_patient(context.study, patient, volumes_of(context, patient))
     except HepacastError as error:
-        return patient, str(error).replace("\n", "\n      "), judged
+        return patient, "\n      and: ".join(_every_problem(context, patient, error)), judged
     return patient, None, judged
+
+
+def _every_problem(context: Context, patient: str, first: HepacastError) -> list[str]:
+    """What is wrong with each image and mask of a patient of whom the first problem is known."""
+    from hepacast.study.stages.segmentation import images_of, labelled_patients, raw_image, read_expert
+
+    images = images_of(context)
+    steps: list[Callable[[], object]] = [raw_image(context, patient, name).read for name in images.sequences]
+    problems = [str(first), *(text for step in steps for text in _problem_of(step))]
+    if len(set(problems)) == 1 and labelled_patients(context, [patient]):
+        problems += _problem_of(partial(read_expert, context, patient))
+        second = images.segmentation.second_reader
+        if second is not None and mask_files(context, second, patient).exists():
+            problems += _problem_of(partial(read_expert, context, patient, second=True))
+    return [text.replace("\n", "\n      ") for text in dict.fromkeys(problems)]
+
+
+def _problem_of(step: Callable[[], object]) -> list[str]:
+    try:
+        step()
+    except HepacastError as error:
+        return [str(error)]
+    return []

@@ -37,7 +37,7 @@ from hepacast.study.stages.clinical import (
     load_table,
     outcome_parts,
 )
-from hepacast.study.stages.further import read_further_cohort
+from hepacast.study.stages.further import read_further, read_further_cohort
 from hepacast.study.stages.selection import derive_survival, exclusions, outcome_of, splitter
 
 T = TypeVar("T")
@@ -300,6 +300,8 @@ def _judge_design(context: Context, cohort: Cohort, seen: Judgement) -> None:
         further = seen.attempt(f"further {name}", partial(read_further_cohort, context, name))
         if further is not None:
             others[f"further cohort {name}"] = further.table
+    if len(others) == len(set(cohort.sets)) + len(context.study.further):
+        seen.attempt("further", partial(read_further, context))
     unseen = check_unseen_levels(cohort.table.select(training), others, candidates)
     seen.findings += accept(unseen, {spec.name: spec.accept for spec in cohort.table.specs})
     rarer = (
