@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from scipy.stats import binom, norm
 
 from hepacast.evaluation.verdicts import Known, validation_verdicts
@@ -75,19 +74,13 @@ class ValidatedPerformance:
         return f"{', '.join(parts)}: {self.n} patients ({self.events} with the event), {where}"
 
 
-def validated_performance(
-    sets: Mapping[str, Any], validation: Mapping[str, Any], model: str, level: float
-) -> list[ValidatedPerformance]:
+def validated_performance(sets: Mapping[str, Any], model: str) -> list[ValidatedPerformance]:
     """New patients first (validation set, external set), then nested cross-validation; never apparent numbers.
 
     Parameters
     ----------
     sets
         ``sets`` of the results of an evaluation, of a binary outcome or of times to an event.
-    validation
-        The model's part of ``validation.json``: its nested estimate is taken where there is one.
-    level
-        Of the intervals.
     """
     found = []
     for name in WHERE:
@@ -97,10 +90,7 @@ def validated_performance(
         own = entry["models"][model]
         measure = "C" if "c" in own else "AUC"
         limits = _triple(own["c"] if "c" in own else own["auc"])
-        nested = validation.get("nested") or {}
-        if name == "nested" and measure.lower() in nested:
-            limits = _triple(nested[measure.lower()])
-        slope, ratio = _of_horizon(own) if "c" in own else _of_event(own, level)
+        slope, ratio = _of_horizon(own) if "c" in own else _of_event(own)
         found.append(ValidatedPerformance(name, int(entry["n"]), int(entry["events"]), measure, *limits, slope, ratio))
     return found
 
@@ -132,6 +122,22 @@ def performance_verdicts(
     return list(dict.fromkeys(told))
 
 
+def verdicts_of(sets: Mapping[str, Any], validated: Mapping[str, Any], level: float) -> dict[str, list[str]]:
+    """What speaks against each model of a run, in sentences (`performance_verdicts`).
+
+    Parameters
+    ----------
+    sets
+        As in `validated_performance`.
+    validated
+        ``models`` of `validation.json` (or `survival_validation.json`).
+    """
+    return {
+        model: performance_verdicts(validated_performance(sets, model), entry, model, level)
+        for model, entry in validated.items()
+    }
+
+
 def coverage_is_broken(share: float, n: float, level: float) -> bool:
     """Whether so few of n conformal sets held the truth that the promised level cannot be believed.
 
@@ -141,15 +147,6 @@ def coverage_is_broken(share: float, n: float, level: float) -> bool:
         return False
     size = round(n)
     return bool(binom.cdf(round(share * size), size, level) < BROKEN)
-
-
-def ratio_with_limits(observed: float, expected: float, n: float, level: float) -> tuple[float, float, float]:
-    """Observed over expected events with limits on the logarithm (Debray TP et al., BMJ 2017;356:i6460)."""
-    if observed <= 0 or expected <= 0:
-        return (observed / expected if expected > 0 else _NAN, _NAN, _NAN)
-    half = float(norm.ppf(0.5 + level / 2)) * math.sqrt(max(1 - observed / n, 0.0) / observed)
-    ratio = observed / expected
-    return ratio, ratio * math.exp(-half), ratio * math.exp(half)
 
 
 def _known(values: tuple[float, float, float], level: float) -> Known:
@@ -165,12 +162,9 @@ def _triple(entry: Any) -> tuple[float, float, float]:
     return value, low, high
 
 
-def _of_event(own: Mapping[str, Any], level: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    slope = _triple((own.get("calibration") or {}).get("slope"))
-    risks, outcomes = own.get("risks"), own.get("outcomes")
-    if risks is None or outcomes is None:
-        return slope, (_NAN, _NAN, _NAN)
-    return slope, ratio_with_limits(float(np.sum(outcomes)), float(np.sum(risks)), len(outcomes), level)
+def _of_event(own: Mapping[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    fit = own.get("calibration") or {}
+    return _triple(fit.get("slope")), _triple(fit.get("observed_expected"))
 
 
 def _of_horizon(own: Mapping[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -109,8 +109,7 @@ def without_limits(found: Optimism | OptimismC) -> str:
 
 def verdicts(results: Results, model: str) -> list[str]:
     """What a model's validation says against it, the gravest first, in whole sentences."""
-    found = results.evaluation.verdicts if results.evaluation is not None else []
-    return [item.sentence for item in found if item.model == model]
+    return [] if results.evaluation is None else results.evaluation.verdicts.get(model, [])
 
 
 def event_names(results: Results) -> tuple[str, str]:

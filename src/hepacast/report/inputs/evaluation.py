@@ -246,16 +246,6 @@ class KmResult:
 
 
 @dataclass(frozen=True)
-class VerdictInfo:
-    """What a model's validation says against it: in which set, what kind of thing, in words."""
-
-    model: str
-    set: str
-    kind: str
-    sentence: str
-
-
-@dataclass(frozen=True)
 class EvaluationResults:
     """`evaluation/evaluation.json`.
 
@@ -268,10 +258,10 @@ class EvaluationResults:
     survival
         Kaplan-Meier by risk group, where the study has follow-up.
     verdicts
-        Where the estimates of a model disagree, or its risks do not hold in new patients.
+        By model: where its estimates disagree, or its risks do not hold in new patients, in sentences.
     """
 
     sets: dict[str, SetResult]
     confidence: float = 0.95
     survival: list[KmResult] = field(default_factory=list)
-    verdicts: list[VerdictInfo] = field(default_factory=list)
+    verdicts: dict[str, list[str]] = field(default_factory=dict)

@@ -112,7 +112,7 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "models": described["names"],
         "cutoffs": described["cutoffs"],
         "performance": _survival_performance(context) if survival else _performance(context),
-        **validated_card(context, described["names"], validation["models"], survival=survival),
+        **validated_card(context, described["names"], survival=survival),
         "validation": {
             name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
             for name, item in validation["models"].items()

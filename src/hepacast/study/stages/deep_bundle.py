@@ -106,6 +106,6 @@ def _card(context: Context, name: str) -> dict[str, Any]:
             for part, item in evaluation["sets"].items()
             if name in item["models"]
         },
-        **validated_card(context, [name], validation["models"], survival=False),
+        **validated_card(context, [name], survival=False),
         "provenance": {"hepacast": hepacast.__version__, "seed": study.seed},
     }

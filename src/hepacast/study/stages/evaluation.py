@@ -20,10 +20,11 @@ from hepacast.evaluation.reclassification import idi, nri
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.roc import roc
 from hepacast.evaluation.thresholds import MEASURES, ThresholdRow, at_threshold
+from hepacast.evaluation.validated import verdicts_of
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
-from hepacast.study.stages import scrutiny, verdicts
+from hepacast.study.stages import scrutiny
 from hepacast.study.stages.radiomics import analysis_cohort
 
 #: Names of the sets in the results, and what kind of predictions they hold.
@@ -56,7 +57,7 @@ def write(context: Context, folder: Path) -> None:
     content = {
         "confidence": context.study.evaluation.confidence,
         "sets": sets,
-        "verdicts": verdicts.of_risks(sets, validated, context.study.evaluation.confidence),
+        "verdicts": verdicts_of(sets, validated, context.study.evaluation.confidence),
         "survival": _survival(context, cohort, predictions, main, cutoffs[main]),
     }
     write_json(folder / "evaluation.json", content)

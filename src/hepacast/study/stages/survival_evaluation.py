@@ -22,6 +22,7 @@ from hepacast.evaluation.survival_calibration import calibrate_at
 from hepacast.evaluation.survival_decision_bands import SurvivalDecision, survival_decisions
 from hepacast.evaluation.survival_groups import survival_groups
 from hepacast.evaluation.time_dependent import HorizonEstimate, compare_auc_at
+from hepacast.evaluation.validated import verdicts_of
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.modelling.survival_validation import SurvivalOutOfFold
@@ -29,7 +30,7 @@ from hepacast.stats.competing_risks import cumulative_incidence, never_after_com
 from hepacast.stats.cox_checks import Concordance, compare_concordance, concordance
 from hepacast.stats.kaplan_meier import kaplan_meier
 from hepacast.study.context import Context
-from hepacast.study.stages import survival_scrutiny, verdicts
+from hepacast.study.stages import survival_scrutiny
 from hepacast.study.stages.survival_modelling import load_survival
 from hepacast.study.stages.survival_sentences import evaluation_sentences
 
@@ -77,7 +78,7 @@ def write(context: Context, folder: Path) -> None:
     groups = _groups(context, cohort.outcome, frozen, judged)
     level = context.study.evaluation.confidence
     validated = read_json(context.out / "modelling" / "survival_validation.json")["models"]
-    found_against = verdicts.of_hazards(sets, validated, level)
+    found_against = verdicts_of(sets, validated, level)
     content = {"confidence": level, "sets": {}, "verdicts": found_against, "survival": groups}
     write_json(folder / "evaluation.json", content)
     write_json(folder / "methods.json", evaluation_sentences(context, cohort.outcome, sets))
