@@ -93,7 +93,6 @@ def _card(context: Context, name: str) -> dict[str, Any]:
     study, out = context.study, context.out
     outcome, flow = read_json(out / "cohort" / "outcome.json"), read_json(out / "modelling" / "flow.json")
     evaluation = read_json(out / "evaluation" / "evaluation.json")
-    validation = read_json(out / "modelling" / "validation.json")
     return {
         "name": study.name,
         "recipe": study.recipe,
