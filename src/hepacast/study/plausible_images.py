@@ -11,6 +11,7 @@ import pandas as pd
 
 from hepacast.cohort.findings import name_patients
 from hepacast.compute.files import write_text
+from hepacast.compute.texts import cells
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
@@ -165,7 +166,7 @@ def write_volumes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     keys = list(zip(table["patient"], table["sequence"], table["voi"], strict=True))
     marks = [[name for name in ("volume_ml", "median") if (*key, name) in far] for key in keys]
     table["outlier"] = [" ".join(mark) for mark in marks]
-    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    write_text(path, cells(table).to_csv(index=False, lineterminator="\n", float_format="%.6g"))
 
 
 def summed_up(found: Mapping[str, Sequence[Remark]]) -> list[tuple[str, str, str | None]]:
