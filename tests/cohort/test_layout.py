@@ -1,6 +1,7 @@
 """What files say beside their cells: hidden and merged parts, epochs, totals, separators, damage."""
 
 import datetime as dt
+import random
 import zipfile
 
 import openpyxl
@@ -9,9 +10,10 @@ import pytest
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from hepacast.cohort import ColumnSpec, read_table
+from hepacast.cohort.joining import near_ids
 from hepacast.cohort.layout import name_rows
 from hepacast.cohort.sheets import read_sheets
-from hepacast.errors import TableError
+from hepacast.errors import HepacastError, TableError
 
 ROWS = [["ID", "center", "Age"], *[[f"P{i}", "north" if i < 4 else "south", 40 + i] for i in range(1, 9)]]
 
@@ -154,6 +156,7 @@ def test_a_semicolon_wins_over_as_many_decimal_commas(tmp_path):
         (b"\xff\xfeI\x00D\x00,", "text file"),
         (b"ID,Age\nA,\x0050\n", "text file"),
         (b"sep=;\n", "empty"),
+        (b"PK\x03\x04 and so on", "xlsx"),
     ],
 )
 def test_texts_that_would_shift_or_lose_values_are_refused(tmp_path, content, word):
@@ -269,3 +272,34 @@ def test_rows_that_end_too_early(tmp_path):
     path.write_text("ID,Age,size\nA,50,1\nB,6", encoding="utf-8")
     with pytest.raises(TableError, match="cut off"):
         read_sheets(path, id_column="ID")
+
+
+def test_mutated_texts_are_read_or_refused(tmp_path):
+    draw = random.Random(12)
+    rows = "".join(f"{i:03d};{40 + i};{i % 3},5;{'+-'[i % 2]};2021-05-{1 + i % 28:02d}\n" for i in range(30))
+    content = ("ID;Age;size;HBV;op\n" + rows).encode()
+    columns = [ColumnSpec("age"), ColumnSpec("size", quantity="none"), ColumnSpec("hbv", kind="binary")]
+    columns.append(ColumnSpec("op", kind="date"))
+    path = tmp_path / "t.csv"
+    for _ in range(150):
+        bad = bytearray(content)
+        for _ in range(draw.choice([1, 1, 5])):
+            at = draw.randrange(len(bad))
+            bad[at : at + draw.choice([0, 1, 1, 9])] = bytes([draw.randrange(256)] * draw.choice([0, 1, 1, 3]))
+        path.write_bytes(bytes(bad))
+        try:
+            read_table(path, id_column="ID", columns=columns)
+        except HepacastError as error:
+            assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("001", "1"), ("P001", "P1"), ("p-1", "P_01"), ("００１", "001"), ("A\u200b7", "A7"), ("7 ", "07")],
+)
+def test_identifiers_that_look_alike(first, second):
+    assert near_ids([first], [second]) == {first: second}
+
+
+def test_identifiers_that_do_not(tmp_path):
+    assert not near_ids(["P10", "1.5"], ["P1", "15", "P100"])

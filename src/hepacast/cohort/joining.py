@@ -11,7 +11,7 @@ from hepacast.cohort.columns import nearest
 from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.layout import CellProblem, CodedCell, Sheet, name_rows
-from hepacast.cohort.numbers import is_missing_word
+from hepacast.cohort.numbers import is_missing_word, normalize_text
 from hepacast.errors import TableError
 
 #: Excel and SPSS keep 15 digits of a number; an identifier with more of them has lost the others.
@@ -181,8 +181,9 @@ def read_ids(cells: Sequence[Any]) -> list[str | None]:
 
 
 def id_key(patient: str) -> str:
-    """What identifiers share that differ in case, leading zeros, spaces and marks only."""
-    return "".join(patient.split()).casefold().replace("-", "").replace("_", "").lstrip("0")
+    """What identifiers share that differ in case, zeros before a number, width, spaces and marks only."""
+    text = re.sub(r"(?<!\d)0+(?=\d)", "", normalize_text(patient).casefold())
+    return "".join(char for char in text if char.isprintable() and char not in " -_")
 
 
 def near_ids(lacking: Iterable[str], there: Iterable[str]) -> dict[str, str]:
@@ -214,8 +215,8 @@ def choose_sheets(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -
         hidden = [item for item in sheets if item.hidden]
         findings = []
         if hidden:
-            names = ", ".join(f"{item.name} ({len(item.rows)} rows)" for item in hidden)
-            message = f"hidden sheets were not read: {names}; name a sheet to read it although it is hidden"
+            listed = ", ".join(f"{item.name} ({len(item.rows)} rows)" for item in hidden)
+            message = f"hidden sheets were not read: {listed}; name a sheet to read it although it is hidden"
             findings.append(Finding("warning", "hidden-sheets", message))
         return [item for item in sheets if not item.hidden], findings
     names = [wanted] if isinstance(wanted, str) else list(wanted)

@@ -379,7 +379,9 @@ def _nameless(body: Sequence[tuple[int, list[Any]]], titles: Sequence[str]) -> l
     if not empty:
         return []
     listed = ", ".join(str(index + 1) for index in empty[:10])
-    message = f"column{'s' if len(empty) > 1 else ''} {listed} of the sheet have values but no header: not read"
+    many = len(empty) > 1
+    message = f"column{'s' if many else ''} {listed} of the sheet {'have' if many else 'has'} values but no header: "
+    message += "not read"
     return [Finding("warning", "no-header", message)]
 
 

@@ -295,7 +295,7 @@ def file_decimal_of(sheets: Sequence[Sheet], *, leave_out: Sequence[str] = ()) -
 
     Without any proof, a semicolon between the cells suggests decimal commas: then ``2.554`` may be 2554.
     """
-    marks = set()
+    marks: set[str] = set()
     for sheet in sheets:
         for position, header in enumerate(sheet.headers):
             if header in leave_out:

@@ -207,7 +207,7 @@ def _read_parquet(path: Path) -> Sheet:
         raise TableError(
             "The Parquet file cannot be read; it may be damaged.", found=f"{path.name}: {error}"
         ) from error
-    return frame_sheet(frame.reset_index() if frame.index.name is not None else frame, path.name)
+    return frame_sheet(frame.reset_index() if any(name is not None for name in frame.index.names) else frame, path.name)
 
 
 def frame_sheet(frame: Any, name: str) -> Sheet:

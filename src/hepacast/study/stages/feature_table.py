@@ -13,7 +13,7 @@ from hepacast.cohort import Finding
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.joining import choose_sheets, read_ids, refuse_lost_digits
 from hepacast.cohort.layout import Sheet, name_rows
-from hepacast.cohort.numbers import read_numbers
+from hepacast.cohort.numbers import guess_decimal, read_numbers
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import TableError
@@ -123,6 +123,9 @@ def _wide(
             why = "it numbers the patients (where they are sorted by outcome, the number gives it away)"
             findings.append(Finding("warning", "not-a-feature", f"column {header!r} is left out: {why}"))
             continue
+        if guess_decimal(cells) == "mixed":
+            message = f"some cells of {header!r} have a decimal comma, others a decimal point; each is read as it is"
+            findings.append(Finding("warning", "mixed-decimal", message))
         text = sum(item.status == "text" for item in parsed)
         if text:
             findings.append(Finding("warning", "not-a-number", f"{text} cells of {header!r} are no numbers: missing"))

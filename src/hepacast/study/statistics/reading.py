@@ -52,8 +52,9 @@ def load(
     """
     if isinstance(source, AnalysisTable):
         return source
+    notes: list[str] = []
     if isinstance(source, pd.DataFrame):
-        name, chosen, notes = "table", frame_sheet(source, "table"), []
+        name, chosen = "table", frame_sheet(source, "table")
     else:
         name = Path(source).name
         chosen, notes = _choose(read_sheets(source), sheet, name)

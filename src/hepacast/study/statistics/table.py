@@ -21,7 +21,7 @@ from hepacast.cohort.columns import (
 )
 from hepacast.cohort.headers import find_header, is_unit, split_header
 from hepacast.cohort.layout import CodedCell
-from hepacast.cohort.numbers import FileDecimal, ParsedNumber, is_lone_group, read_numbers
+from hepacast.cohort.numbers import FileDecimal, ParsedNumber, guess_decimal, is_lone_group, read_numbers
 from hepacast.cohort.parsing import NUMERIC_SHARE
 from hepacast.cohort.quantities import split_unit, unit_key
 from hepacast.errors import OutcomeError, TableError
@@ -168,6 +168,8 @@ class AnalysisTable:
                 if two_ways
                 else "correct these cells, or name the column with --categorical if it holds categories",
             )
+        if self.decimal == "auto" and guess_decimal(self.cells[header]) == "mixed":
+            self.note(f"{header}: some cells have a decimal comma, others a decimal point; each is read as it is.")
         limits = sum(item.status == "censored" for item in parsed)
         if limits:
             self.note(f"{header}: {limits} values beyond a limit (such as <0.8) taken as half of a lower limit.")
