@@ -7,7 +7,7 @@ import pytest
 
 from hepacast.cohort.split import read_patient_list, split_by_list
 from hepacast.compute.files import write_text
-from hepacast.errors import TableError
+from hepacast.errors import StudyFileError, TableError
 from hepacast.study.check import check_study
 from hepacast.study.context import make_context
 from hepacast.study.features_of import _read_patients
@@ -155,6 +155,11 @@ def test_the_table_of_patients_to_measure(tmp_path, content):
     path.write_bytes(content)
     frame, _ = _read_patients(path)
     assert frame[["patient", "image", "mask"]].to_numpy().tolist() == [["007", "增强图像.nii", "m.nii"]]
+
+
+def test_an_image_is_no_table(tmp_path):
+    with pytest.raises(StudyFileError, match="A mask is needed"):
+        _read_patients(tmp_path / "liver.nii.gz")
 
 
 def test_lists_of_patients(tmp_path):

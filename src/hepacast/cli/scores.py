@@ -43,7 +43,7 @@ def score(
     alone the score's inputs, formula and source are shown.
     """
     from hepacast.cli.common import parse_pairs, say
-    from hepacast.cohort.sheets import TABLE_SUFFIXES
+    from hepacast.cohort.sheets import is_table
     from hepacast.study.statistics import calculators
 
     if listed:
@@ -52,7 +52,7 @@ def score(
     if name is None:
         raise HepacastError("Name a score.", expected="one of `hepacast score --list`")
     words = [*(values or []), *context.args]
-    if words and words[0].casefold().endswith(TABLE_SUFFIXES) and "=" not in words[0]:
+    if words and is_table(words[0]) and "=" not in words[0]:
         if len(words) > 1:
             raise HepacastError(
                 "A table takes no inputs.", found=" ".join(words[1:]), remedy="use --column INPUT=COLUMN"

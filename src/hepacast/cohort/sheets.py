@@ -20,7 +20,11 @@ from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
 from hepacast.compute.texts import plain_cell
 from hepacast.errors import TableError
 
-_TEXT, _EXCEL, _PARQUET = (".csv", ".tsv", ".txt", ".gz"), (".xlsx", ".xlsm"), (".parquet", ".pq")
+_TEXT, _EXCEL, _PARQUET = (
+    (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),
+    (".xlsx", ".xlsm"),
+    (".parquet", ".pq"),
+)
 #: Suffixes of the files that are read as tables.
 TABLE_SUFFIXES = (*_TEXT, *_EXCEL, *_PARQUET, *LABELLED_SUFFIXES)
 #: Tried in this order; the last reads any bytes, so nothing after it would be reached.
@@ -59,8 +63,8 @@ def read_sheets(
     path = Path(path)
     if not path.is_file():
         raise TableError("The table was not found.", expected="a CSV, Excel, Parquet or SPSS file", found=str(path))
-    kind = path.suffix.casefold()
-    if kind in _TEXT:
+    kind, name = path.suffix.casefold(), path.name.casefold()
+    if name.endswith(_TEXT):
         return [_read_text(path, id_column, header_row, patients)]
     if kind in _EXCEL:
         from hepacast.cohort.workbooks import read_workbook
@@ -106,10 +110,20 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
     return replace(sheet, encoding=encoding, delimiter=delimiter)
 
 
+def is_table(path: str | Path) -> bool:
+    """Whether a file is one that `read_sheets` reads, by its name (``.nii.gz`` is none)."""
+    return Path(path).name.casefold().endswith(TABLE_SUFFIXES)
+
+
 def _content(path: Path) -> bytes:
     """The bytes of a text file, those of ``.csv.gz`` unpacked."""
     if path.suffix.casefold() != ".gz":
-        return path.read_bytes()
+        content = path.read_bytes()
+        if content.startswith(b"PK\x03\x04"):
+            raise TableError(
+                "The file is no text but a workbook under another name.", found=path.name, remedy="name it .xlsx"
+            )
+        return content
     try:
         with gzip.open(path) as stream:
             content = stream.read(_LARGEST + 1)

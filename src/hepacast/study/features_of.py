@@ -17,7 +17,7 @@ from hepacast.cohort.joining import choose_sheets, read_ids, refuse_lost_digits
 from hepacast.cohort.layout import name_rows
 from hepacast.cohort.numbers import read_numbers
 from hepacast.cohort.parsing import file_decimal_of
-from hepacast.cohort.sheets import TABLE_SUFFIXES, read_sheets
+from hepacast.cohort.sheets import is_table, read_sheets
 from hepacast.compute.executor import map_items
 from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
@@ -265,7 +265,7 @@ def _doubts(found: Mapping[str, list[Remark]]) -> list[str]:
 
 def _read_patients(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Patients with their image and mask, all as text, and what was said about the table."""
-    if path.suffix.lower() not in TABLE_SUFFIXES:
+    if not is_table(path):
         raise StudyFileError("A mask is needed.", expected="IMAGE MASK, or a table with columns patient, image, mask")
     chosen, findings = choose_sheets(read_sheets(path, id_column="patient"), None)
     usable = [sheet for sheet in chosen if all(find_header(sheet.headers, [name]) for name in TABLE_COLUMNS)]

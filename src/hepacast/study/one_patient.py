@@ -12,7 +12,7 @@ from hepacast.bundle.labs import read_labs, values_of_table
 from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
 from hepacast.bundle.page import write_page
 from hepacast.cohort.columns import ColumnSpec
-from hepacast.cohort.sheets import TABLE_SUFFIXES
+from hepacast.cohort.sheets import is_table
 from hepacast.compute.files import atomic_folder, require_writable, write_json
 from hepacast.compute.progress import Reporter, SilentReporter
 from hepacast.errors import BundleError, StudyFileError
@@ -122,7 +122,7 @@ def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]
     StudyFileError, TableError
         Another form, a name that is given twice, or a table that is not one patient's.
     """
-    tables = [item for item in labs if "=" not in item and Path(item).suffix.casefold() in TABLE_SUFFIXES]
+    tables = [item for item in labs if "=" not in item and is_table(item)]
     values = pairs_of([item for item in labs if item not in tables])
     for path in tables:
         for name, text in values_of_table(path, columns).items():
