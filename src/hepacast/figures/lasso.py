@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 Numbers = Sequence[float] | np.ndarray
 
+#: The penalty that was used, and others that are marked.
+_USED: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+_OTHER: dict[str, Any] = {"color": GRAY, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
+
 
 @styled
 def draw_lasso_path(
@@ -48,7 +52,7 @@ def draw_lasso_path(
     n_nonzero
         Features in the model at each penalty, printed along the top.
     chosen
-        The penalty that was used, drawn as a line.
+        The penalty that was used: a dashed line, as in `draw_lasso_cv`.
     """
     figure = new_figure(*size_mm)
     axes = figure.add_subplot()
@@ -59,7 +63,8 @@ def draw_lasso_path(
         axes.plot(x, values, color=PALETTE[i % 6], linewidth=thin, alpha=0.9)
     axes.axhline(0, color=LIGHT_GRAY, linewidth=0.6, zorder=0)
     if chosen is not None and np.isfinite(chosen):
-        axes.axvline(np.log(chosen), color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
+        axes.axvline(np.log(chosen), label="\N{GREEK SMALL LETTER LAMDA} used", **_USED)
+        figure.legend(loc="outside lower center")
     axes.set(xlabel="log(\N{GREEK SMALL LETTER LAMDA})", ylabel="Coefficient (per SD)")
     axes.set_xlim(x.min(), x.max())
     _counts_on_top(axes, x, n_nonzero)
@@ -89,30 +94,31 @@ def draw_lasso_cv(
     n_nonzero: Sequence[int] = (),
     lambda_min: float | None = None,
     lambda_1se: float | None = None,
+    chosen: float | None = None,
     measure: str = "Binomial deviance",
     size_mm: tuple[float, float] = (SINGLE_COLUMN_MM, 68.0),
 ) -> Figure:
-    """Cross-validated loss along log(lambda), with the penalty of least loss and that within one standard error."""
+    """Cross-validated loss along log(lambda), with the penalty of least loss and that within one standard error.
+
+    `chosen` is the penalty that was used: the dashed line, as in `draw_lasso_path`; the others are dotted.
+    """
     figure = new_figure(*size_mm)
     axes = figure.add_subplot()
     x = np.log(np.asarray(lambdas, dtype=float))
     axes.errorbar(
         x, mean, yerr=se, fmt="o", color=VERMILION, ecolor=LIGHT_GRAY, markersize=2.2, elinewidth=0.8, capsize=0
     )
-    places = [
-        (value, name, style)
-        for value, name, style in (
-            (lambda_min, "\N{GREEK SMALL LETTER LAMDA} min", (0, (4, 2))),
-            (lambda_1se, "\N{GREEK SMALL LETTER LAMDA} 1 SE", (0, (1, 1.5))),
-        )
-        if value is not None and np.isfinite(value)
-    ]
-    for value, name, style in places:
-        axes.axvline(float(np.log(value)), color=INK, linewidth=0.9, linestyle=style, label=name)
-    if places:
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.14 * (high - low))
-        axes.legend(loc="upper center", ncols=2, borderaxespad=0.2)
+    marks = {"min": lambda_min, "1 SE": lambda_1se}
+    known = {name: float(value) for name, value in marks.items() if value is not None and np.isfinite(value)}
+    used = chosen if chosen is not None and np.isfinite(chosen) else None
+    if used is not None and not any(np.isclose(value, used) for value in known.values()):
+        axes.axvline(np.log(used), label="\N{GREEK SMALL LETTER LAMDA} used", **_USED)
+    for name, value in known.items():
+        is_used = used is not None and np.isclose(value, used)
+        label = f"\N{GREEK SMALL LETTER LAMDA} {name}{' (used)' if is_used else ''}"
+        axes.axvline(np.log(value), label=label, **(_USED if is_used else _OTHER))
+    if axes.get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", ncols=3)
     axes.set(xlabel="log(\N{GREEK SMALL LETTER LAMDA})", ylabel=measure[:1].upper() + measure[1:])
     axes.set_xlim(x.min() - 0.02 * np.ptp(x), x.max() + 0.02 * np.ptp(x))
     _counts_on_top(axes, x, n_nonzero)

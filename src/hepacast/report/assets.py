@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from hepacast.report.model import FigureBlock, Report, TableBlock, number_blocks
 from hepacast.report.tables import add_docx_table, write_csv
 
 DPI = 300
+#: Width of the text on an A4 page.
+TEXT_WIDTH_MM = 170.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,19 @@ class Picture:
     width_mm: float
     height_mm: float
     alt: str
+
+
+def panel_rows(pictures: Sequence[Picture], columns: int) -> list[list[Picture]]:
+    """Panels by row: so many side by side, a panel that is wider than its share alone."""
+    rows: list[list[Picture]] = []
+    full = True
+    for picture in pictures:
+        wide = columns > 1 and picture.width_mm > TEXT_WIDTH_MM / columns + 5
+        if full or wide or len(rows[-1]) == columns:
+            rows.append([])
+        rows[-1].append(picture)
+        full = wide
+    return rows
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hepacast
 from hepacast.compute.files import write_text
 from hepacast.compute.texts import visible
-from hepacast.report.assets import file_stem
+from hepacast.report.assets import file_stem, panel_rows
 from hepacast.report.model import Report, spans
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def render_html(report: Report, assets: Assets) -> str:
         report=report,
         numbers=numbers,
         pictures=assets.pictures,
+        panel_rows=panel_rows,
         version=hepacast.__version__,
         css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         kind_of=lambda item: type(item).__name__,

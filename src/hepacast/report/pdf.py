@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from hepacast.compute.files import atomic_path
+from hepacast.report.assets import panel_rows
 from hepacast.report.model import (
     Block,
     Bullets,
@@ -171,27 +172,30 @@ class _Writer:
         pictures = self.assets.pictures[block.key]
         columns = block.columns
         room = self.width / columns - (4 * mm if columns > 1 else 0)
-        rows = -(-len(pictures) // columns)
-        most = (self.height - 40 * mm) / rows - 14
+        rows = panel_rows(pictures, columns)
+        most = (self.height - 40 * mm) / len(rows) - 14
 
         def build(size: float, first: int = 0, last: int | None = None) -> list[Any]:
             """The figure at a scale, or some of its rows; the caption stands under the last."""
-            cells: list[Any] = []
-            for picture in pictures[first * columns : None if last is None else last * columns]:
-                scale = size * min(1.0, room / (picture.width_mm * mm), most / (picture.height_mm * mm))
-                image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
-                letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
-                cells.append([*letter, image])
-            cells += [[]] * (-len(cells) % columns)
-            grid = Grid(
-                [cells[i : i + columns] for i in range(0, len(cells), columns)],
-                colWidths=[self.width / columns] * columns,
-            )
-            grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            cells: list[list[Any]] = []
+            spans = []
+            for number, row in enumerate(rows[first:last]):
+                alone = len(row) == 1 and row[0].width_mm * mm > room
+                line: list[Any] = []
+                for picture in row:
+                    free = self.width if alone else room
+                    scale = size * min(1.0, free / (picture.width_mm * mm), most / (picture.height_mm * mm))
+                    image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
+                    letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
+                    line.append([*letter, image])
+                cells.append([*line, *[[]] * (columns - len(line))])
+                spans += [("SPAN", (0, number), (-1, number))] if alone and columns > 1 else []
+            grid = Grid(cells, colWidths=[self.width / columns] * columns)
+            grid.setStyle([*spans, ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
                            ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 2)])  # fmt: skip
             return [grid, caption] if last is None else [grid]
 
-        return [floating(build(1.0), build, rows if block.supplementary else 1)]
+        return [floating(build(1.0), build, len(rows) if block.supplementary else 1)]
 
 
 def _unbroken(table: Table, noted: bool) -> list[tuple[Any, ...]]:

@@ -227,7 +227,7 @@ def _signature_figure(model: RadiomicsModel) -> FigureBlock | None:
     lasso = model.lasso
     if lasso is not None and lasso.lambdas and lasso.coefficients:
         panels.append(_path_panel(lasso))
-        texts.append("coefficients along the penalty, the dashed line marks the one that was used")
+        texts.append("coefficients along the penalty")
         if lasso.cv_mean:
             panels.append(_cv_panel(lasso))
             texts.append(f"{lasso.measure} in {lasso.folds}-fold cross-validation, mean and standard error")
@@ -240,10 +240,12 @@ def _signature_figure(model: RadiomicsModel) -> FigureBlock | None:
         return None
     caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
     caption = "The radiomics signature: " + caption + "."
+    if lasso is not None and lasso.lambdas and lasso.coefficients:
+        caption += " The dashed line marks the penalty that was used."
     used = [short for short in _ABBREVIATIONS if any(short in panel.alt for panel in panels)]
     if used:
         caption += " " + "; ".join(f"{short}, {_ABBREVIATIONS[short]}" for short in used) + "."
-    return FigureBlock("signature", caption, tuple(panels))
+    return FigureBlock("signature", caption, tuple(panels), columns=2 if len(panels) > 1 else 1)
 
 
 def _path_panel(lasso: LassoPath) -> Panel:
@@ -260,6 +262,7 @@ def _cv_panel(lasso: LassoPath) -> Panel:
         n_nonzero=lasso.n_nonzero,
         lambda_min=lasso.lambda_min,
         lambda_1se=lasso.lambda_1se,
+        chosen=lasso.chosen,
         measure=lasso.measure,
     )
     return Panel(draw, f"Cross-validated {lasso.measure}, least at lambda {significant(lasso.lambda_min)}")
