@@ -37,6 +37,8 @@ LINEAR = {
 }
 RADIOMICS = FrozenScore(0.1, (ScoreFeature("tumor:f1", 0.6, 10.0, 2.0, 9.5, 4.0, 17.0),))
 CARD = {"name": "A study", "outcome": {"name": "Failure"}, "intended_use": "tests"}
+RULE = {"model": "combined", "level": 0.9, "event_from": 0.2, "no_event_to": 0.6}
+COVERAGE = {"set": "validation", "n_events": 9, "coverage_events": None, "n_others": 30, "coverage_others": 0.9}
 COLUMNS = (
     ColumnSpec("inr", kind="numeric", quantity="none"),
     ColumnSpec("sex", kind="categorical", levels={"female": ("f",), "male": ("m",)}),
@@ -165,6 +167,15 @@ def test_an_impossible_value_of_a_cox_model_is_refused(change, words, tmp_path):
         ("card", at("name", value=3), "card: name"),
         ("card", at("outcome", value="Failure"), "card: outcome"),
         ("card", at("conformal", value={"model": "combined", "level": 1.4}), "level"),
+        ("card", at("verdicts", value={"combined": "weak"}), "verdicts: combined"),
+        ("card", at("validated", value=3), "validated"),
+        ("card", at("validated", value={"level": 0.95, "models": {"combined": [{"set": "nested"}]}}), "measure"),
+        ("card", at("conformal", value={**RULE, "coverage": [{**COVERAGE, "n_events": "9"}]}), "n_events"),
+        (
+            "card",
+            at("conformal", value={**RULE, "coverage": [{**COVERAGE, "coverage_others": 1.5}]}),
+            "coverage_others",
+        ),
         ("clinical", at(0, "kind", value=None), "kind"),
         ("clinical", at(0, "plausible", value=[1, "2"]), "plausible"),
         ("clinical", lambda document: document.pop(), "sex"),

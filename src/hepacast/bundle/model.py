@@ -15,6 +15,7 @@ from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
 from hepacast.compute.entries import Entry, require
 from hepacast.errors import BundleError, HepacastError
+from hepacast.evaluation.validated import ValidatedPerformance
 from hepacast.modelling.frozen_fusion import FrozenFusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import TrainingDistribution
@@ -304,6 +305,8 @@ def _read_validated(entry: Entry) -> None:
                 row.whole(key)
             for key in ("value", "low", "high"):
                 row.number_or_nan(key)
+            strange = set(row) - set(ValidatedPerformance.__dataclass_fields__)
+            require(not strange, row.place, "what validation shows", ", ".join(sorted(strange)))
             for key in ("slope", "observed_expected"):
                 row.numbers(key, 3, gaps=True)
 

@@ -8,6 +8,8 @@ again.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hepacast.compute.hashing import hash_file, hash_value
@@ -32,6 +34,7 @@ class Fingerprints:
         self._memory = memory
         self._known = _remembered(memory)
         self._changed = False
+        self._once: dict[Path, InputFile] | None = None
 
     def of(self, path: Path) -> str:
         """Hash of a file, or of a folder's files with their relative names."""
@@ -45,6 +48,22 @@ class Fingerprints:
         HepacastError
             It does not come to rest: something is writing into it.
         """
+        if self._once is None:
+            return self._read(path)
+        if path not in self._once:
+            self._once[path] = self._read(path)
+        return self._once[path]
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Inside the block every file is looked at once: several stages read the same thousands of slices."""
+        outer, self._once = self._once, {} if self._once is None else self._once
+        try:
+            yield
+        finally:
+            self._once = outer
+
+    def _read(self, path: Path) -> InputFile:
         for _ in range(_TRIES):
             state = state_of(path)
             digest = self._hash(path, state)

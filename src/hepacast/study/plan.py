@@ -97,6 +97,11 @@ class StudyPlan:
 
 def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
     """Work out keys from the study file and the content of its inputs; nothing is run."""
+    with context.fingerprints.once():
+        return StudyPlan(context, tuple(_planned(context, kinds)))
+
+
+def _planned(context: Context, kinds: tuple[StageKind, ...]) -> list[PlannedStage]:
     keys: dict[str, str] = {}
     planned: list[PlannedStage] = []
     for kind in kinds:
@@ -114,11 +119,16 @@ def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
         keys[kind.name] = stage.key
         cached = is_cached(context.out, kind.name, stage.key)
         planned.append(PlannedStage(kind, stage, cached))
-    return StudyPlan(context, tuple(planned))
+    return planned
 
 
 def _changed(context: Context, planned: list[PlannedStage]) -> str | None:
     """What is no longer as it was when these stages were planned: an input, or settings that are read from a file."""
+    with context.fingerprints.once():
+        return _first_change(context, planned)
+
+
+def _first_change(context: Context, planned: list[PlannedStage]) -> str | None:
     for item in planned:
         own = {name: digest for name, digest in item.stage.inputs.items() if not name.startswith("stage:")}
         now = item.kind.inputs(context)
