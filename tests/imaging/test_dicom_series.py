@@ -98,6 +98,39 @@ def test_a_time_in_every_slice_makes_two_phases(tmp_path: Path, backwards: bool)
         assert np.all(read_volume(tmp_path, series=f"portal#{phase}").array == 100 * phase - 1024)
 
 
+@pytest.mark.parametrize("name", ["TriggerTime", "AcquisitionNumber", "TemporalPositionIdentifier", "InstanceNumber"])
+def test_a_number_in_every_slice_makes_two_phases(tmp_path: Path, name: str) -> None:
+    for made in range(20):
+        values = np.full((6, 8), 100 + 100 * (made // 10))
+        more = {name: made + 1}
+        write_slice(tmp_path / f"{made}.dcm", (0, 0, EVEN[made % 10]), instance=1, pixels=values, **more)
+    assert refusal(tmp_path).count("10 slices of") == 2
+    assert np.all(read_volume(tmp_path, series="portal#2").array == 200 - 1024)
+
+
+def test_a_uid_in_every_slice_of_two_phases(tmp_path: Path) -> None:
+    for made in range(20):
+        more = {"series": f"1.9.{made}", "SeriesNumber": 3 + made // 10, "SeriesDescription": f"phase {made // 10}"}
+        values = np.full((6, 8), 100 + 100 * (made // 10))
+        write_slice(tmp_path / f"{made}.dcm", (0, 0, EVEN[made % 10]), instance=made, pixels=values, **more)
+    assert refusal(tmp_path).count("10 slices of") == 2
+    assert np.all(read_volume(tmp_path, series="phase 1").array == 200 - 1024)
+
+
+def test_a_folder_of_several_mask_files_is_refused_with_their_names(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", EVEN)
+    image = read_volume(tmp_path / "ct")
+    for name in ("first", "second"):
+        write_dicom_seg(
+            {"liver": image.with_array(image.array > -20)}, tmp_path / "ct", tmp_path / "ct" / f"{name}.dcm"
+        )
+    with pytest.raises(ImageError, match=r"SEG first\.dcm; SEG second\.dcm"):
+        read_mask(tmp_path / "ct", reference=image)
+    (tmp_path / "ct" / "second.dcm").unlink()
+    assert read_mask(tmp_path / "ct", reference=image)["liver"].array.any()
+    assert any("no image (SEG)" in note for note in read_volume(tmp_path / "ct").notes)
+
+
 def test_a_time_for_every_few_slices_makes_two_phases(tmp_path: Path) -> None:
     """A wide detector: two slices a rotation share a time, which repeats no position either."""
     for made in range(20):

@@ -93,6 +93,17 @@ def test_slices_are_found_by_position_on_flipped_and_oblique_grids(tmp_path: Pat
     turned = read(path, Volume(np.zeros(GRID.shape), flipped))["liver"]
     assert volume_mm3(turned) == pytest.approx(volume_mm3(plain))
     np.testing.assert_array_equal(turned.array[1:11, 1:49, 1:59][::-1, ::-1, ::-1], plain.array[1:11, 1:49, 1:59])
+    # The same voxels stored with their axes in another order, as some converters do.
+    axes = (2, 0, 1)
+    columns = np.array(GRID.direction)[:, axes]
+    exchanged = Geometry(
+        tuple(GRID.size[a] for a in axes),
+        tuple(GRID.spacing[a] for a in axes),
+        GRID.origin,
+        tuple(tuple(row) for row in columns),
+    )
+    other = read(path, Volume(np.zeros(exchanged.shape), exchanged))["liver"].array
+    np.testing.assert_array_equal(other.transpose(2, 0, 1), plain.array)
     angle = np.radians(20)
     axes = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     oblique = replace(GRID, origin=tuple(axes @ GRID.origin), direction=tuple(tuple(row) for row in axes))
@@ -140,8 +151,8 @@ def test_what_does_not_belong_to_the_image_is_refused(tmp_path: Path) -> None:
     assert "1.50 mm away from the image's nearest slice" in refused("between", [rectangle((-4, 4), (0, 8), 107.5)])
     assert "mm outside the image" in refused("above", [rectangle((-4, 4), (0, 8), 145.0)])
     assert "mm outside the image" in refused("beside", [rectangle((-4, 44), (0, 8), 103.0)])
-    sagittal = [[(0, 0, 103), (0, 8, 103), (0, 8, 112), (0, 0, 112)]]
-    assert "not parallel to the slices" in refused("sagittal", sagittal)
+    slanted = [[(0, 0, 103), (8, 0, 103), (8, 8, 106), (0, 8, 106)]]
+    assert "not parallel to the slices" in refused("slanted", slanted)
     assert "enclose nothing (OPEN_PLANAR)" in refused("open", box, kind="OPEN_PLANAR")
     assert "no closed contour" in refused("points", [[(0, 0, 103)]], kind="POINT")
     # The same file fits an image that names no frame of reference.

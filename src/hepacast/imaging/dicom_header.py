@@ -38,7 +38,8 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "Modality", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel",
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "ImagesInAcquisition", *IDENTITY, *PHASE_MARKS, *ORDER_MARKS,
+    "PixelPaddingRangeLimit", "ImagesInAcquisition", "NumberOfSeriesRelatedInstances", *IDENTITY, *PHASE_MARKS,
+    *ORDER_MARKS,
 ]  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def slice_of(path: Path, relative: str, header: Any) -> DicomSlice:
         modality=modality_of(header),
         rescale=(rescale[0], rescale[1]) if len(rescale) == 2 else None,
         padding=_padding(header),
-        announced=whole(header, "ImagesInAcquisition"),
+        announced=whole(header, "ImagesInAcquisition") or whole(header, "NumberOfSeriesRelatedInstances"),
         identity={name: "\\".join(values(header, name)) for name in IDENTITY},
         marks={name: text(header, name) for name in (*PHASE_MARKS, *ORDER_MARKS)},
     )

@@ -117,7 +117,15 @@ _IDENTITY_WORDS = {
 }
 IDENTITY = tuple(_IDENTITY_WORDS)
 #: What puts slices in the order in which they were made, where no attribute tells phases apart.
-ORDER_MARKS = ("AcquisitionDateTime", "AcquisitionTime", "ContentTime", "InstanceNumber")
+ORDER_MARKS = (
+    "AcquisitionDateTime",
+    "AcquisitionTime",
+    "ContentTime",
+    "TriggerTime",
+    "TemporalPositionIdentifier",
+    "AcquisitionNumber",
+    "InstanceNumber",
+)
 #: Attributes that tell phases, acquisitions, echoes or time points of one series apart, the most telling first.
 PHASE_MARKS = (
     "AcquisitionNumber",

@@ -80,12 +80,15 @@ def read_rtstruct(
         found = _contours(dataset, path, numbers)
     masks: dict[str, Volume] = {}
     notes: list[str] = []
+    order = _order_of_axes([points for contours in found.values() for points in contours], reference)
+    shape = tuple(reference.geometry.size[axis] for axis in reversed(order))
     for number, contours in found.items():
         name = names.get(number, f"ROI ({number})")
-        placed = [_placed(points, reference, f"{path}, ROI {name!r}") for points in contours]
-        array = fill_contours(placed, reference.geometry.shape)
+        placed = [_placed(points, reference, order, f"{path}, ROI {name!r}") for points in contours]
+        array = fill_contours(placed, (shape[0], shape[1], shape[2]))
         notes += _missing_slices(array, name, path)
-        masks[name] = Volume(array, reference.geometry)
+        # From (slice, row, column) of the contours' planes to (k, j, i) of the image.
+        masks[name] = Volume(array.transpose([2 - order.index(axis) for axis in (2, 1, 0)]), reference.geometry)
     if not masks and numbers is None:
         raise ImageError(
             "The RTSTRUCT holds no closed contour.",
@@ -102,9 +105,9 @@ def fill_contours(contours: list[Points], shape: tuple[int, int, int]) -> npt.ND
     Parameters
     ----------
     contours
-        Closed polygons in voxel coordinates (i, j, k), each in one slice.
+        Closed polygons in voxel coordinates (column, row, slice), each in one slice.
     shape
-        Of the array, (k, j, i).
+        Of the array, (slice, row, column).
     """
     by_slice: dict[int, list[Points]] = {}
     for points in contours:
@@ -197,15 +200,29 @@ def _contours(dataset: Any, path: Path, wanted: Container[int] | None) -> dict[i
     return found
 
 
-def _placed(points: Points, reference: Volume, where: str) -> Points:
-    """A contour in voxel coordinates, on its slice and inside the image."""
-    geometry = reference.geometry
-    index = (np.column_stack([points, np.ones(len(points))]) @ np.linalg.inv(geometry.affine_lps).T)[:, :3]
+def _order_of_axes(contours: list[Points], reference: Volume) -> list[int]:
+    """The image's axes as columns, rows and slices of the contours: images may be stored with their axes exchanged."""
+    if not contours:
+        return [0, 1, 2]
+    spans = [np.ptp(_to_index(points, reference), axis=0) * reference.geometry.spacing for points in contours]
+    across = int(np.argmin(np.median(spans, axis=0)))
+    return [axis for axis in (0, 1, 2) if axis != across] + [across]
+
+
+def _to_index(points: Points, reference: Volume) -> Points:
+    """Millimetres (LPS) to voxel coordinates (i, j, k)."""
+    homogeneous = np.column_stack([points, np.ones(len(points))])
+    return np.asarray(homogeneous @ np.linalg.inv(reference.geometry.affine_lps).T)[:, :3]
+
+
+def _placed(points: Points, reference: Volume, order: list[int], where: str) -> Points:
+    """A contour in voxel coordinates (column, row, slice), on its slice and inside the image."""
+    index = _to_index(points, reference)[:, order]
+    size, spacing = (np.array(values)[order] for values in (reference.geometry.size, reference.geometry.spacing))
     level = np.rint(np.median(index[:, 2]))
-    off = float(np.abs(index[:, 2] - level).max()) * geometry.spacing[2]
-    size = np.array(geometry.size)
-    beyond = np.maximum(np.maximum(-0.5 - index, index - size + 0.5), 0).max(axis=0) * geometry.spacing
-    beyond[2] = max(0.0, -level, level - size[2] + 1) * geometry.spacing[2]
+    off = float(np.abs(index[:, 2] - level).max()) * spacing[2]
+    beyond = np.maximum(np.maximum(-0.5 - index, index - size + 0.5), 0).max(axis=0) * spacing
+    beyond[2] = max(0.0, -level, level - size[2] + 1) * spacing[2]
     if beyond.max() > OFF_SLICE_MM:
         raise GeometryError(
             f"A contour lies {float(beyond.max()):.2f} mm outside the image.",
@@ -215,7 +232,7 @@ def _placed(points: Points, reference: Volume, where: str) -> Points:
     if off > OFF_SLICE_MM:
         raise GeometryError(
             f"A contour lies {off:.2f} mm away from the image's nearest slice, or is not parallel to the slices.",
-            expected=f"contours in slices that are {geometry.spacing[2]:.3f} mm apart",
+            expected=f"contours in slices that are {spacing[2]:.3f} mm apart",
             where=where,
             remedy="use the series on which the contours were drawn",
         )
