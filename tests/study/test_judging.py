@@ -86,6 +86,13 @@ def test_a_sound_study_is_ready(judged):
     assert "Ready to run." in result.text()
 
 
+def test_what_follows_from_another_finding_is_not_told_again(judged):
+    table = patients().assign(Sex="neither").rename(columns={"Albumin": "Albumin (g/dL)"})
+    table["Albumin (g/dL)"] /= 10
+    found = errors(judged(table))
+    assert sorted({item.code for item in found}) == ["unit-conflict", "unknown-level"]
+
+
 def test_every_missing_header_and_every_wrong_value_in_one_answer(judged):
     table = patients().rename(columns={"Age": "Alter_bei_OP", "Diameter": "Diametre", "Stage": "TNM"})
     table["Albumin"] = table["Albumin"].astype(object)
@@ -100,7 +107,8 @@ def test_every_missing_header_and_every_wrong_value_in_one_answer(judged):
     assert "did you mean 'Diametre'?" in text and "'Alter_bei_OP'" in text and "'TNM'" in text
     lines = (judged.folder / "study.yaml").read_text("utf-8").splitlines()
     line = 1 + next(n for n, content in enumerate(lines) if "size:" in content)
-    assert f"[study file: cohort.columns.size.column, line {line}]" in text
+    assert f"cohort.columns.size.column [study file, line {line}]" in text
+    assert "[study file: cohort.columns.sex.levels, line" in text
 
 
 def test_a_missing_identifier_does_not_hide_the_rest(judged):

@@ -247,8 +247,10 @@ def _last_header_row(grid: Grid, start: int, id_column: str) -> int:
     """Position of the header's last row: the cell of the identifier may be merged over two or three rows."""
     number, row = grid.rows[start]
     texts = [normalize_text(cell) if isinstance(cell, str) else "" for cell in row]
-    key = _key_position([text for text in texts if text], id_column)
-    column = [index for index, text in enumerate(texts) if text][key or 0]
+    named = [index for index, text in enumerate(texts) if text]
+    if not named:
+        return start
+    column = named[_key_position([texts[index] for index in named], id_column) or 0]
     for first, last, left, right in grid.merged:
         if first == number and left == right == column and last - first in (1, 2):
             return min(start + last - first, len(grid.rows) - 1)

@@ -46,6 +46,7 @@ def match_headers(specs: Sequence[ColumnSpec], raw: RawTable) -> tuple[dict[str,
         else:
             open_specs.append(spec)
     taken = {(headers[spec.name], spec.sheet) for spec in specs if spec.name in headers}
+    missing: list[ColumnSpec] = []
     for spec in open_specs:
         rivals = [other for other in open_specs if _meaning(other) == _meaning(spec) and other.sheet == spec.sheet]
         free = [head for head in _headers_for(spec, raw) if (head, spec.sheet) not in taken]
@@ -54,8 +55,12 @@ def match_headers(specs: Sequence[ColumnSpec], raw: RawTable) -> tuple[dict[str,
             headers[spec.name] = found[0]
             message = f"read from the header {found[0]!r}, another name of {_wanted(spec)}"
             findings.append(Finding("note", "header-by-synonym", message, column=spec.name))
+        elif found:
+            findings.append(_unclear(spec, found))
         else:
-            findings.append(_unclear(spec, found) if found else _missing(spec, raw, free))
+            missing.append(spec)
+    free = [head for head in raw.headers if head not in set(headers.values())]
+    findings += [_missing(spec, raw, [head for head in free if not _is_another(head, spec)]) for spec in missing]
     return headers, findings + _unused(findings, headers, raw)
 
 
@@ -99,6 +104,12 @@ def _by_meaning(spec: ColumnSpec, headers: Sequence[str]) -> list[str]:
     return [head for head in headers if find_known(head) == meaning]
 
 
+def _is_another(header: str, spec: ColumnSpec) -> bool:
+    """Whether a header names a quantity that the column is not."""
+    named = find_quantity(header) or find_quantity(split_header(header)[0])
+    return named is not None and bool(spec.quantity) and named.name != spec.quantity
+
+
 def _wanted(spec: ColumnSpec) -> str:
     return " or ".join(repr(text) for text in (spec.source or (spec.name,)))
 
@@ -138,7 +149,8 @@ def _unused(findings: Sequence[Finding], headers: dict[str, str], raw: RawTable)
     if not free or not any(item.severity == "error" for item in findings):
         return []
     shown = ", ".join(map(repr, free[:_SHOWN])) + (" ..." if len(free) > _SHOWN else "")
-    return [Finding("note", "unused-headers", f"headers that no column of the study uses: {shown}")]
+    message = f"headers that no column of the study uses: {shown}; `hepacast init --table` proposes which means what"
+    return [Finding("note", "unused-headers", message)]
 
 
 def nearest_headers(words: Sequence[str], headers: Sequence[str], limit: int = 3) -> list[str]:

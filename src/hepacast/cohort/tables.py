@@ -15,6 +15,7 @@ from hepacast.cohort.findings import Finding, accept, condense, raise_on_errors,
 from hepacast.cohort.headers import find_header, split_header
 from hepacast.cohort.infer import infer_columns
 from hepacast.cohort.joining import RawTable, join_sheets
+from hepacast.cohort.known_columns import find_known
 from hepacast.cohort.layout import CellProblem, CodedCell
 from hepacast.cohort.matching import match_headers, nearest_headers
 from hepacast.cohort.numbers import CensoredPolicy, FileDecimal
@@ -115,11 +116,12 @@ class ClinicalTable:
 
     def _no_such_column(self, name: str) -> TableError:
         headers = [] if self.raw is None else [str(head) for head in self.raw.columns]
-        near = nearest_headers([name], [*self.frame.columns, *headers])
+        same = [head for head in headers if find_known(name) and find_known(head) == find_known(name)]
+        near = same or nearest_headers([name], [*self.frame.columns, *headers])
         return TableError(
             f"The table has no column {name!r}.",
             expected="a column of the study (" + ", ".join(self.frame.columns) + ") or a header of the file",
-            found=", ".join(headers[:40]),
+            found=", ".join(headers[:12]) + (", ..." if len(headers) > 12 else ""),
             remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
         )
 

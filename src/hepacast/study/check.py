@@ -21,6 +21,7 @@ from hepacast.study.mask_files import mask_files
 from hepacast.study.preflight import find_problems
 from hepacast.study.schema import Study
 from hepacast.study.stages.judging import Judgement, judge_cohort
+from hepacast.study.stages.selection import has_its_files
 
 if TYPE_CHECKING:
     from hepacast.study.plausible_images import JudgedPatient
@@ -79,7 +80,7 @@ class CheckResult:
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
         line = f", line {self.lines[known]}" if known else ""
-        return f" [study file: {key}{line}]"
+        return f" [study file{line}]" if key in item.message else f" [study file: {key}{line}]"
 
 
 #: Where in the study file a finding is put right: a key of the column, or a whole path.
@@ -175,6 +176,8 @@ def _check_settings(context: Context, result: CheckResult) -> None:
 def _check_images(context: Context, patients: list[str], result: CheckResult) -> None:
     from hepacast.study.stages.same_files import shared_files
 
+    with contextlib.suppress(HepacastError):  # who has no files is told by the judgement, once
+        patients = [patient for patient in patients if has_its_files(context, patient)]
     patients = [*patients, *(patient for patient in _further(context) if patient not in patients)]
     jobs = [(context, patient) for patient in patients]
     judged: list[JudgedPatient] = []

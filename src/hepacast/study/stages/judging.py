@@ -201,7 +201,19 @@ def _judge_values(context: Context, seen: Judgement) -> None:
     found = [*seen.table.findings, *accept(found, accepted)]
     if context.study.cohort.findings == "report":
         seen.table, found = blank_impossible(seen.table, found)
-    seen.findings += [_not_judged(item, seen.left_out) for item in found]
+    seen.findings += [_not_judged(item, seen.left_out) for item in found if not _follows(item, found)]
+
+
+#: Findings of a whole column that only repeat others of it.
+_FOLLOWS = {
+    "all-missing": frozenset({"unknown-level", "not-a-number", "not-a-date", "date-in-number", "ambiguous-number"}),
+    "unit-mix-up": frozenset({"unit-conflict", "wrong-unit"}),
+}
+
+
+def _follows(item: Finding, found: list[Finding]) -> bool:
+    causes = _FOLLOWS.get(item.code, frozenset())
+    return any(other.column == item.column and other.code in causes and other.severity == "error" for other in found)
 
 
 def _not_judged(item: Finding, left_out: dict[str, str]) -> Finding:
@@ -235,7 +247,11 @@ def _assemble(context: Context, seen: Judgement, reasons: dict[str, list[str]], 
     if not parts & set(table.absent) and not unnamed & {"survival.time", "survival.event"}:
         survival = seen.attempt("survival", lambda: derive_survival(context, judged))
     centers = None
-    if study.cohort.center and study.cohort.center not in table.absent:
+    told = (
+        any(part == "sets" for part, _ in seen.errors)
+        and getattr(study.cohort.split, "column", "") == study.cohort.center
+    )
+    if study.cohort.center and study.cohort.center not in table.absent and not told:
         centers = seen.attempt("cohort.center", lambda: table.values(str(study.cohort.center)))
     if outcome is None or survival is None or any(part == "sets" for part, _ in seen.errors):
         return

@@ -142,6 +142,15 @@ def _without_files(context: Context, findings: list[Finding]) -> list[tuple[str,
     return found
 
 
+def has_its_files(context: Context, patient: str) -> bool:
+    """Whether a patient has an image of every sequence and, where masks are given, a mask."""
+    images = context.study.images
+    patterns: list[MaskPattern | None] = [] if images is None else [item.path for item in images.sequences.values()]
+    if images is not None and images.segmentation.source == "given":
+        patterns.append(images.segmentation.masks)
+    return all(pattern is not None and mask_files(context, pattern, patient).exists() for pattern in patterns)
+
+
 def _lacking_file(
     context: Context, what: str, pattern: MaskPattern | None, findings: list[Finding]
 ) -> Callable[[ClinicalTable], list[str]]:
