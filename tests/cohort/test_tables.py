@@ -294,6 +294,7 @@ def test_plus_and_minus(tmp_path):
     table = read_table(path, id_column="ID", columns=columns)
     assert table.frame["hbsag"].tolist() == [1, 0, 1]
     assert table.frame["hcv"].isna().tolist() == [True, True, False]
+    assert "2 cells" in finding(table, "dash-missing").message
 
 
 def test_missing_column_names_the_nearest(tmp_path):

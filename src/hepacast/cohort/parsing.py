@@ -287,6 +287,10 @@ def _levels(spec: ColumnSpec, cells: Mapping[str, Cell], log: _Collector) -> tup
             hint = nearest(level_key(cell.value), known) or "add it to the column's levels in the study file"
             log.add("error", "unknown-level", f"{message}; {hint}", patient, cell.row)
         found[patient] = level
+    dashes = [patient for patient, cell in cells.items() if found[patient] is None and level_key(cell.value) == "-"]
+    if dashes and not minus:
+        message = f"a dash was taken as missing in {len(dashes)} cells; where it means no, list it among the levels"
+        log.add("note", "dash-missing", message)
     return spec, found
 
 

@@ -53,7 +53,11 @@ def test_dashes_are_levels_beside_plus_signs_and_where_declared(tmp_path):
     assert list(table.categories("ascites").cat.categories) == ["-", "+/-", "1+", "++"]
     assert table.numbers("afp").isna().tolist() == [True, False, False, False]
     assert table.categories("note").tolist() == ["-", "a", "b", "c"]
-    assert load(path).categories("note").isna().tolist() == [True, False, False, False]
+    bare = load(path)
+    assert bare.categories("note").isna().tolist() == [True, False, False, False]
+    assert [note for note in bare.notes if "dash" in note] == [
+        "note: a dash was taken as missing in 1 cells; where it is a level, list it (--levels)."
+    ]
 
 
 def test_spellings_of_one_level_are_joined(tmp_path):

@@ -127,7 +127,9 @@ class Features(Part):
     settings: str = option("ptlf", "ptlf, early-recurrence, ibsi, or a PyRadiomics parameter file (YAML or JSON)")
     options: dict[str, Any] = option(dict, "changes to the settings", example={"binWidth": 25})
     backend: Literal["hepacast", "pyradiomics"] = option("hepacast", "engine that measures")
-    table: str | None = option(None, "a table of features made elsewhere (CSV, Parquet), one row a patient")
+    table: str | None = option(
+        None, "a table of features made elsewhere (CSV, Excel, Parquet, SPSS), one row a patient"
+    )
     id: str | None = option(None, "header of the patient identifier in that table")
     vois: dict[str, str] = option(
         dict, "prefix of the columns of each VOI in that table", example={"tumor": "Mass_", "liver": "Liver_"}

@@ -65,6 +65,7 @@ class AnalysisTable:
     decimal: Literal["auto", ".", ","] = "auto"
     file_decimal: FileDecimal = ""
     units: Mapping[str, str] = field(default_factory=dict)
+    _dashes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.levels = {self.column(name): [str(level) for level in order] for name, order in self.levels.items()}
@@ -75,6 +76,8 @@ class AnalysisTable:
         """The cells with None for what is missing."""
         declared = {level_key(level) for level in self.levels.get(header, ())}
         minus = has_plus(cells)
+        if not minus and "-" not in declared:
+            self._dashes[header] = sum(isinstance(cell, str) and level_key(cell) == "-" for cell in cells)
         return [
             cell if not is_no_level(cell, minus=minus) or (cell is not None and level_key(cell) in declared) else None
             for cell in cells
@@ -218,6 +221,7 @@ class AnalysisTable:
                     f"The column {header!r} has levels that were not listed.",
                     expected=", ".join(given), found=", ".join(unknown[:_SHOWN]), where=self.name,
                 )  # fmt: skip
+        self._tell_dashes(header)
         if joined:
             self.note(f"{', '.join(alike) or header}: {joined}.")
         if len(found) > MAX_LEVELS:
@@ -250,6 +254,7 @@ class AnalysisTable:
             The column has no values, or levels that do not say which is 1.
         """
         header = self.column(name)
+        self._tell_dashes(header)
         keys = [None if cell is None else level_key(cell) for cell in self.cells[header]]
         present = list(dict.fromkeys(key for key in keys if key is not None))
         shown = ", ".join(list(levels_from_cells([_worded(cell) for cell in self.cells[header]])[0])[:6])
@@ -274,6 +279,13 @@ class AnalysisTable:
                     remedy="name the value that is the event with --positive",
                 )
         return pd.Series([np.nan if key is None else table[key] for key in keys], name=header, dtype=float)
+
+    def _tell_dashes(self, header: str) -> None:
+        """In a column of words a dash may mean no as well as missing."""
+        if count := self._dashes.get(header, 0):
+            self.note(
+                f"{header}: a dash was taken as missing in {count} cells; where it is a level, list it (--levels)."
+            )
 
     def note(self, text: str) -> None:
         """Remember something that a reader must know, once."""
