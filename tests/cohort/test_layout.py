@@ -303,3 +303,13 @@ def test_identifiers_that_look_alike(first, second):
 
 def test_identifiers_that_do_not(tmp_path):
     assert not near_ids(["P10", "1.5"], ["P1", "15", "P100"])
+
+
+@pytest.mark.parametrize("at", [1, 4, -8])
+def test_damaged_utf8_is_no_other_encoding(tmp_path, at):
+    content = bytearray("编号,性别,备注\n1,男,正常\n2,女,肝硬化\n".encode())
+    content[at] = 0xFF
+    path = tmp_path / "t.csv"
+    path.write_bytes(bytes(content))
+    with pytest.raises(TableError, match="damaged UTF-8 in line"):
+        read_sheets(path)

@@ -161,11 +161,21 @@ def decode(content: bytes, name: str = "the file") -> tuple[str, str]:
     for encoding in ENCODINGS:
         try:
             text = content.decode(encoding)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            if encoding == ENCODINGS[0] and _almost_utf8(content):
+                line = content.count(b"\n", 0, error.start) + 1
+                raise _no_text(name, f"damaged UTF-8 in line {line}") from error
             continue
         if encoding != "gb18030" or _plausible_chinese(text):
             return text, encoding
     raise _no_text(name, "bytes of no known encoding")
+
+
+def _almost_utf8(content: bytes) -> bool:
+    """Whether nearly all foreign characters are UTF-8: then the others are damage, and no other encoding."""
+    foreign = [char for char in content.decode("utf-8", errors="replace") if ord(char) > 0x7F]
+    bad = foreign.count("\ufffd")
+    return len(foreign) - bad >= 5 and bad <= 0.2 * len(foreign)
 
 
 def _no_text(name: str, found: str) -> TableError:
