@@ -24,6 +24,7 @@ from hepacast.evaluation.predictions import Array, checked
 from hepacast.evaluation.val_prob import emax_of_line, fixed_fit, gini_mean_difference
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
+from hepacast.stats.resampling import plus_632
 from hepacast.stats.smoothing import interpolate, lowess
 
 INDICES = ("Dxy", "R2", "Intercept", "Slope", "Emax", "D", "U", "Q", "B", "g", "gp")
@@ -190,6 +191,16 @@ def validate(fits: BootstrapFits) -> pd.DataFrame:
     table.loc["Emax"] = {"index_orig": 0.0, "training": 0.0, "test": emax, "optimism": emax, "index_corrected": emax}
     table["n"] = len(fits.rows)
     return table.loc[list(INDICES)]
+
+
+def c_plus_632(fits: BootstrapFits) -> float:
+    """C by the .632+ bootstrap, from the patients outside each sample (see `hepacast.stats.resampling.plus_632`)."""
+    y, apparent = checked(fits.y, fits.apparent, what="linear predictor")
+    outside = []
+    for rows, lp in zip(fits.rows, fits.refits):
+        left = np.setdiff1d(np.arange(y.size), rows)
+        outside.append(auc_from_ranks(y[left], lp[left]))
+    return plus_632(auc_from_ranks(y, apparent), float(np.nanmean(outside)), 0.5)
 
 
 def _own_indices(y: Array, lp: Array) -> dict[str, float]:

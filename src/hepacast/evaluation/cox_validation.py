@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hepacast.errors import OutcomeError
+from hepacast.errors import HepacastError, OutcomeError
 from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.cox_checks import concordance
 from hepacast.stats.kaplan_meier import check_follow_up, kaplan_meier
@@ -80,21 +80,35 @@ def validate_cox(
     -------
     DataFrame
         One row an index: original, training, test, optimism, corrected, n (resamples in which the model converged;
-        the others are left out and counted by their absence).
+        the others are left out and counted by their absence), outside (Dxy only: mean in the patients whom a sample
+        left out, for the .632+ estimate).
     """
     matrix = np.asarray(x, dtype=float)
     times, events = check_follow_up(time, event)
     whole = fit_cox(matrix, times, events)
     original = cox_indexes(whole.linear_predictor(matrix), times, events, own=True)
-    training, test = [], []
+    training, test, outside = [], [], []
     for rows in resamples:
         index = np.asarray(rows, dtype=int)
         fit = fit_cox(matrix[index], times[index], events[index])
         if fit.status != "ok":
             continue
+        left = np.setdiff1d(np.arange(len(times)), index)
+        outside.append(_dxy(fit.linear_predictor(matrix[left]), times[left], events[left]))
         training.append(cox_indexes(fit.linear_predictor(matrix[index]), times[index], events[index], own=True))
         test.append(cox_indexes(fit.linear_predictor(matrix), times, events))
-    return _optimism_table(original, training, test)
+    known = [value for value in outside if np.isfinite(value)]
+    return _optimism_table(original, training, test).assign(
+        outside=pd.Series({"Dxy": float(np.mean(known)) if known else np.nan})
+    )
+
+
+def _dxy(lp: Array, times: Array, events: Array) -> float:
+    """Somers' Dxy of a few patients; NaN where nobody can be compared."""
+    try:
+        return 2.0 * concordance(times, events, lp).c - 1.0
+    except HepacastError:
+        return float("nan")
 
 
 def _optimism_table(

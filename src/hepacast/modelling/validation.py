@@ -8,7 +8,7 @@ changes a number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,20 @@ class OutOfFold:
             rows.append((repeat, fold, aucs[0] - aucs[1], max(variance, 0.0) if variance == variance else np.nan))
         table = pd.DataFrame(rows, columns=["repeat", "fold", "difference", "variance"])
         return tested_difference(table, level)
+
+    def compare_with(self, score: pd.Series, level: float = 0.95) -> dict[str, float]:
+        """As `compare`, of the first model and a score that needs no fit, of the patients who have it.
+
+        Parameters
+        ----------
+        score
+            By patient, higher is worse.
+        """
+        first = self.models[0]
+        own = self.predictions[self.predictions["model"] == first]
+        values = own["patient"].map(score.set_axis(score.index.astype(str)))
+        other = own.assign(model="score", risk=values, linear_predictor=values).dropna(subset=["risk"])
+        return replace(self, predictions=pd.concat([own, other])).compare(first, "score", level)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a model: the numbers of `auc`."""

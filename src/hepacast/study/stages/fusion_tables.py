@@ -11,8 +11,8 @@ from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.fusion import NETWORK, ViewResult, score_name
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.validation import OutOfFold
-from hepacast.stats.ranks import auc_from_ranks
-from hepacast.stats.resampling import nadeau_bengio
+from hepacast.stats.ranks import auc_covariance, auc_from_ranks
+from hepacast.stats.resampling import repeated_folds
 from hepacast.study.schema import Fusion
 from hepacast.study.stages.fusion_networks import NetworkScores
 from hepacast.study.stages.modelling import Analysis
@@ -44,8 +44,7 @@ def fusion_json(
     rows = []
     for item in final.candidates:
         column = f"{item.part}/{item.name}"
-        aucs = [_auc(outcome, result.competitors[column]) for result in outer]
-        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1), level=level)
+        nested = _over_folds(outcome, [result.competitors[column] for result in outer], level)
         chosen = [c.name for r in outer for c in r.candidates if c.part == item.part and c.chosen]
         sets = {
             name: _auc(analysis.outcome, final.competitors[column].loc[analysis.cohort.members(name)])
@@ -58,7 +57,7 @@ def fusion_json(
                 "name": item.name if item.part == NETWORK else CLASSIFIER_NAMES[item.name],
                 "kind": "network" if item.part == NETWORK else "classifier",
                 "inner_auc": item.inner_auc,
-                "nested": {"value": judged.estimate, "low": max(0.0, judged.low), "high": min(1.0, judged.high)},
+                "nested": nested,
                 "sets": sets,
                 "times_chosen": chosen.count(item.name),
                 "chosen": item.chosen,
@@ -84,16 +83,25 @@ def _choices(
     """Every score as it was chosen within each outer fold: what the choice itself is worth."""
     rows = []
     for score in final.scores.columns:
-        aucs = [_auc(outcome, r.scores.loc[list(r.risks.index), score]) for r in outer]
-        judged = nadeau_bengio(np.array(aucs), 1.0 / (rules.folds - 1), level=level)
+        nested = _over_folds(outcome, [r.scores.loc[list(r.risks.index), score] for r in outer], level)
         sets = {
             name: _auc(analysis.outcome, final.scores.loc[analysis.cohort.members(name), score])
             for name in dict.fromkeys(analysis.cohort.sets)
             if name != "training"
         }
-        nested = {"value": judged.estimate, "low": max(0.0, judged.low), "high": min(1.0, judged.high)}
         rows.append({"score": score, "nested": nested, "sets": sets})
     return rows
+
+
+def _over_folds(outcome: pd.Series, scores: list[pd.Series], level: float) -> dict[str, float]:
+    """Mean AUC within the outer folds with limits (see `OutOfFold.auc`)."""
+    pairs = [
+        auc_covariance(outcome.loc[score.index].to_numpy(dtype=float), [score.to_numpy(dtype=float)])
+        for score in scores
+    ]
+    found = repeated_folds([[float(aucs[0]) for aucs, _ in pairs]], [[float(v[0, 0]) for _, v in pairs]], level=level)
+    low, high = float(np.maximum(0.0, found.low)), float(np.minimum(1.0, found.high))
+    return {"value": found.estimate, "low": low, "high": high}
 
 
 def _auc(outcome: pd.Series, score: pd.Series) -> float:

@@ -18,8 +18,10 @@ from hepacast.evaluation.reclassification import nri
 from hepacast.evaluation.roc import roc
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.cox_checks import concordance
 from hepacast.study.context import Context
+from hepacast.study.stages.evaluation import nested_of
 from hepacast.study.stages.radiomics import analysis_cohort
 
 FILE = "indexes.json"
@@ -47,12 +49,13 @@ def write(context: Context, folder: Path) -> None:
             & (predictions["model"] == main)
         ]
         risk = part.groupby("patient")["risk"].mean().dropna()
-        rows = [_compare(name, table, cohort, outcome, set_name, risk, level) for name in names]
+        nested = nested_of(part)
+        rows = [_compare(name, table, cohort, outcome, set_name, risk, level, nested) for name in names]
         content["sets"][set_name] = {
             "kind": _KINDS.get(set_name, "frozen"),
             "n": len(risk),
             "events": int(outcome.loc[risk.index].sum()),
-            "model": _itself(cohort, outcome, risk, level),
+            "model": _itself(cohort, outcome, risk, level, nested),
             "rows": rows,
         }
     write_json(folder / FILE, content)
@@ -102,10 +105,13 @@ def _about(name: str, table: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _itself(cohort: Cohort, outcome: pd.Series, risk: pd.Series, level: float) -> dict[str, Any]:
+def _itself(
+    cohort: Cohort, outcome: pd.Series, risk: pd.Series, level: float, nested: OutOfFold | None
+) -> dict[str, Any]:
     curve = roc(outcome.loc[risk.index].to_numpy(), risk.to_numpy(), level=level)
+    own = {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]}
     return {
-        "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]},
+        "auc": own if nested is None else nested.to_json(nested.models[0], level)["auc"],
         "c_index": _c_index(cohort, risk, level),
     }
 
@@ -131,8 +137,12 @@ def _compare(
     set_name: str,
     risk: pd.Series,
     level: float,
+    nested: OutOfFold | None,
 ) -> dict[str, Any]:
-    """One score against the main model, on the patients of the set who have both."""
+    """One score against the main model, on the patients of the set who have both.
+
+    Cross-validated predictions are compared within the folds of every repeat; others by DeLong's paired test.
+    """
     score = table[name].reindex(risk.index).dropna()
     y = outcome.loc[score.index].to_numpy(dtype=int)
     entry: dict[str, Any] = {"name": name, "n": len(score), "events": int(y.sum()), "reason": None}
@@ -143,12 +153,17 @@ def _compare(
         return entry | empty | {"reason": "all patients have the same value"}
     own = risk.loc[score.index].to_numpy(dtype=float)
     curve = roc(y, score.to_numpy(dtype=float), level=level)
-    test = delong_test(y, own, score.to_numpy(dtype=float), level=level)
+    if nested is None:
+        test = delong_test(y, own, score.to_numpy(dtype=float), level=level)
+        difference, p = {"value": test.difference, "low": test.ci[0], "high": test.ci[1]}, test.p
+    else:
+        found = nested.compare_with(score, level)
+        difference, p = {key: found[key] for key in ("value", "low", "high")}, found["p"]
     return entry | {
         "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]},
         "c_index": _c_index(cohort, score, level),
-        "difference": {"value": test.difference, "low": test.ci[0], "high": test.ci[1]},
-        "p": test.p,
+        "difference": difference,
+        "p": p,
         "nri": _nri(name, table, cohort, outcome, score, y, own, level),
     }
 
@@ -178,8 +193,8 @@ def _nri(
 def _sentence(main: str, names: list[str]) -> dict[str, Any]:
     text = (
         f"The {main} model was compared with {len(names)} staging systems and indexes calculated from the clinical "
-        f"table ({', '.join(names)}): AUC with DeLong's test on the patients who have both, Harrell's C, and the "
-        "continuous net reclassification improvement over a logistic model of the score fitted in the training set "
-        "[@nri]."
+        f"table ({', '.join(names)}): AUC with DeLong's test on the patients who have both (in the training set within "
+        "the folds of nested cross-validation), Harrell's C, and the continuous net reclassification improvement over "
+        "a logistic model of the score fitted in the training set [@nri]."
     )
     return {"stage": "indexes", "text": text, "citations": ["nri"]}

@@ -13,6 +13,7 @@ from hepacast.errors import HepacastError, ModelError, OutcomeError
 from hepacast.nomogram import NomogramModel
 from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.cox_checks import concordance
+from hepacast.stats.resampling import plus_632
 from hepacast.stats.ticks import pretty
 from hepacast.study.statistics.model_fits import MIN_SAMPLES, ModelFit, Validation, bootstrap_rows
 from hepacast.study.statistics.terms import Terms
@@ -145,7 +146,8 @@ def _validated_cox(
         return draw_survival_calibration(groups, label=survival_label(*horizon), n=used)
 
     dxy, slope = (float(value) for value in table["corrected"].loc[["Dxy", "Slope"]])
-    return Validation(0.5 + 0.5 * dxy, slope, used, draw)
+    original, outside = (0.5 + 0.5 * float(table.loc["Dxy", column]) for column in ("original", "outside"))
+    return Validation(0.5 + 0.5 * dxy, slope, used, plus_632(original, outside, 0.5), draw)
 
 
 def survival_label(t: float, unit: str) -> str:

@@ -32,11 +32,12 @@ MIN_SAMPLES = 20
 
 @dataclass(frozen=True)
 class Validation:
-    """Performance corrected for optimism by the bootstrap; `draw` makes the calibration figure."""
+    """Performance corrected for optimism by the bootstrap, C by .632+; `draw` makes the calibration figure."""
 
     c_corrected: float
     slope_corrected: float
     n: int
+    c_632: float = float("nan")
     draw: Callable[[], Figure] | None = None
 
 
@@ -89,9 +90,18 @@ class ModelFit:
             "c": self.c,
             "c_ci": list(self.c_ci),
             "c_corrected": None if check is None else check.c_corrected,
+            "c_632_plus": None if check is None else check.c_632,
             "slope_corrected": None if check is None else check.slope_corrected,
             "bootstrap_samples": 0 if check is None else check.n,
-            **({} if check is not None else {"c_corrected_reason": _UNCHECKED, "slope_corrected_reason": _UNCHECKED}),
+            **(
+                {}
+                if check is not None
+                else {
+                    "c_corrected_reason": _UNCHECKED,
+                    "c_632_plus_reason": _UNCHECKED,
+                    "slope_corrected_reason": _UNCHECKED,
+                }
+            ),
         }
 
 
@@ -168,7 +178,7 @@ def bootstrap_rows(n: int, n_boot: int, seed: int) -> list[npt.NDArray[np.int64]
 
 
 def _validated_logistic(terms: Terms, y: Array, n_boot: int, seed: int, notes: list[str]) -> Validation | None:
-    from hepacast.evaluation.bootstrap_validation import calibrate, logistic_bootstrap, validate
+    from hepacast.evaluation.bootstrap_validation import c_plus_632, calibrate, logistic_bootstrap, validate
 
     fits = logistic_bootstrap(terms.matrix, y, bootstrap_rows(len(y), n_boot, seed))
     used = len(fits.rows)
@@ -186,4 +196,4 @@ def _validated_logistic(terms: Terms, y: Array, n_boot: int, seed: int, notes: l
         return draw_corrected(corrected.predicted, corrected.apparent, corrected.corrected, n=corrected.n_samples)
 
     dxy, slope = (float(value) for value in table["index_corrected"].loc[["Dxy", "Slope"]])
-    return Validation(0.5 + 0.5 * dxy, slope, used, draw)
+    return Validation(0.5 + 0.5 * dxy, slope, used, c_plus_632(fits), draw)

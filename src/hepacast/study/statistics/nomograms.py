@@ -73,7 +73,8 @@ class NomogramResult(StatisticsResult):
         chi2, df, p = fit.lrt
         c = f"C {with_limits(fit.c, *fit.c_ci)} (apparent)"
         if fit.validation is not None:
-            c += f", {fit.validation.c_corrected:.3f} corrected for optimism; calibration slope corrected "
+            c += f", {fit.validation.c_corrected:.3f} corrected for optimism, {number(fit.validation.c_632)} by .632+"
+            c += "; calibration slope corrected "
             c += f"{fit.validation.slope_corrected:.3f} ({fit.validation.n} bootstrap samples)"
         tests = f"Likelihood ratio chi2 {chi2:.2f} (df {df}, P {p_value(p)}); AIC {fit.aic:.2f}; {c}."
         notes = [*self.notes, *fit.notes]
