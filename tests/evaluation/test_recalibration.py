@@ -151,3 +151,16 @@ def test_logit_of_certainty_is_finite_in_recalibration():
     assert np.isfinite(recalibrate(y, p, method="intercept").apply(p)).all()
     assert logit(0.5) == 0
     assert isinstance(subgroup_performance(y, p, pd.DataFrame({"g": list("aabbaabb")})), pd.DataFrame)
+
+
+def test_small_subgroups_have_counts_only():
+    """Nine events, or nine patients without: no area, no calibration; ten of each are judged."""
+    rng = np.random.default_rng(6)
+    y = np.r_[np.ones(9), np.zeros(30), np.ones(30), np.zeros(9), np.ones(10), np.zeros(10)]
+    group = np.repeat(["few events", "few others", "enough"], [39, 39, 20])
+    table = subgroup_performance(y, np.clip(rng.random(98), 0.01, 0.99), {"g": group}).set_index("level")
+    for name in ("few events", "few others"):
+        assert table.loc[name, ["auc", "brier", "observed_expected", "slope"]].isna().all()
+        assert "fewer than 10" in table.loc[name, "reason"]
+    assert np.isfinite(table.loc["enough", "auc"]) and np.isfinite(table.loc["", "auc"])
+    assert table.loc["few events", ["n", "events"]].tolist() == [39, 9]

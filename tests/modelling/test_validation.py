@@ -199,3 +199,28 @@ def test_nogueira_index() -> None:
     assert abs(chance.index) < 0.02 and chance.ci_low < chance.index < chance.ci_high
     assert np.isnan(selection_stability([[], []], 5).index)
     assert np.isnan(selection_stability([["a"]], 5).index)
+
+
+def test_models_are_compared_within_the_folds_that_both_judged(models: StudyModels, cohort: Planted) -> None:
+    nested = nested_validation(models, cohort.table, cohort.y, folds=3, repeats=2, seed=7)
+    found = nested.compare("combined", "clinical")
+    gaps = nested.fold_aucs("combined")["auc"] - nested.fold_aucs("clinical")["auc"]
+    assert found["value"] == pytest.approx(gaps.mean())
+    assert found["low"] < found["value"] < found["high"]
+    same = nested.compare("clinical", "clinical")
+    assert (same["value"], same["low"], same["high"], same["p"]) == (0.0, 0.0, 0.0, 1.0)
+    score = pd.Series(cohort.y + 0.0, index=cohort.table.index)
+    known = score.iloc[:100]
+    assert nested.compare_with(known)["value"] < 0  # nothing is better than the outcome itself
+    assert nested.auc("combined")["auc"] == pytest.approx(nested.fold_aucs("combined")["auc"].mean())
+
+
+def test_corrected_estimate_lies_inside_its_interval(models: StudyModels, cohort: Planted) -> None:
+    table = bootstrap_optimism(models, cohort.table, cohort.y, 12, seed=2).table.set_index("measure")
+    for measure in ("auc", "brier"):
+        rows = table.loc[[measure]]
+        known = rows["ci_low"].notna()
+        assert ((rows["ci_low"] < rows["corrected"]) & (rows["corrected"] < rows["ci_high"]))[known].all()
+        assert (rows["reason"] == "").equals(known)
+    assert table.loc["auc", "plus_632"].between(0.5, 1.0).all()
+    assert (table.loc["slope", "reason"] != "").all()

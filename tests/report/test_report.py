@@ -17,7 +17,7 @@ from hepacast.report import build_report
 from hepacast.report.content import compose
 from hepacast.report.content.common import first_to_judge, judged_set, main_model
 from hepacast.report.inputs import load_results
-from hepacast.report.model import Callout, FigureBlock, TableBlock, number_blocks
+from hepacast.report.model import Bullets, Callout, FigureBlock, TableBlock, number_blocks
 from hepacast.report.parse import ResultsError
 
 Changed = Callable[..., Path]
@@ -393,3 +393,44 @@ def test_headline_set_and_main_model_follow_one_rule(changed: Changed) -> None:
     facts = dict(compose(results).facts)
     assert facts["AUC"].startswith(f"{auc:.3f}")
     assert facts["AUC"].endswith("combined model, external set")
+
+
+def test_what_validation_says_against_the_main_model_is_said_first_and_in_the_limits(changed: Changed) -> None:
+    sentence = "In the validation set the combined model does worse than chance."
+
+    def against(content: dict[str, Any]) -> dict[str, Any]:
+        return content | {"verdicts": {"combined": [sentence], "clinical": ["Of the clinical model."]}}
+
+    folder = changed("evaluation/evaluation.json", against)
+    first = section(folder, "Summary")[0]
+    assert isinstance(first, Callout) and first.text == sentence
+    bullets = next(block for block in section(folder, "Limits") if isinstance(block, Bullets))
+    assert sentence in bullets.items[:2]
+
+
+def test_632_stands_beside_the_corrected_estimate(changed: Changed) -> None:
+    def more(content: dict[str, Any]) -> dict[str, Any]:
+        entry = content["models"]["combined"]["bootstrap"]
+        entry |= {"plus_632": 0.6543, "reason": "refits fit their own samples without a fault"}
+        entry["corrected"] |= {"low": None, "high": None}
+        return content
+
+    blocks = section(changed("modelling/validation.json", more), "Honest validation")
+    table = next(block.table for block in blocks if isinstance(block, TableBlock) and block.key == "validation")
+    rows = [row.cells for row in table.rows]
+    place = next(i for i, cells in enumerate(rows) if cells[0] == "Bootstrap, .632+")
+    assert rows[place][1] == "0.654"
+    assert "no limits: refits fit" in rows[place - 1][2] and "(" not in rows[place - 1][1]
+
+
+def test_models_without_an_auc_get_a_whole_sentence(changed: Changed) -> None:
+    def constant(content: dict[str, Any]) -> dict[str, Any]:
+        for item in content["sets"].values():
+            for entry in item["models"].values():
+                entry |= {"status": "constant", "reason": "every patient has the same risk"}
+        return content
+
+    folder = changed("evaluation/evaluation.json", constant)
+    bullets = next(block for block in section(folder, "Summary") if isinstance(block, Bullets))
+    line = next(item for item in bullets.items if "Discrimination" in item)
+    assert "No model has an AUC in the" in line and "every patient has the same risk" in line and ": ." not in line

@@ -12,10 +12,12 @@ from scipy import stats
 from hepacast.errors import ModelError
 from hepacast.stats.resampling import (
     corrected_resampled_t,
+    location_shifted,
     nadeau_bengio,
     no_information_brier,
     optimism,
     plus_632,
+    repeated_folds,
 )
 
 
@@ -78,3 +80,72 @@ def test_optimism():
     found = optimism(0.85, [0.9, 0.88, np.nan], [0.8, 0.82, 0.7])
     assert_allclose([found.optimism, found.corrected], [0.08, 0.77])
     assert (found.n, found.missing) == (2, 1)
+
+
+def test_repeated_folds_by_hand():
+    """Two repeats of two folds: DeLong's variance within, halved, plus the variance of the repeats' means."""
+    found = repeated_folds([[0.8, 0.6], [0.9, 0.7]], [[0.01, 0.02], [0.01, np.nan]])
+    within = ((0.01 + 0.02) / 2 / 2 + 0.01 / 2) / 2
+    assert_allclose([found.estimate, found.se], [0.75, math.sqrt(within + 0.005)])
+    assert_allclose(found.high - found.estimate, 1.959964 * found.se, rtol=1e-6)
+    one = repeated_folds([[0.8, np.nan, 0.6]], [[0.01, np.nan, 0.02]])
+    assert_allclose([one.estimate, one.se, one.missing], [0.7, math.sqrt(0.015 / 2), 1])
+
+
+def test_without_a_variance_there_are_no_limits():
+    for variances in ([[0.0, 0.0]], [[np.nan, np.nan]]):
+        found = repeated_folds([[1.0, 1.0]], variances)
+        assert found.estimate == 1.0 and math.isnan(found.low) and math.isnan(found.high)
+    assert math.isnan(repeated_folds([[np.nan]], [[np.nan]]).estimate)
+
+
+def test_limits_of_repeated_folds_cover_the_auc_of_new_patients():
+    """Nearest-mean classifier of 5 noisy columns, 5 x 5-fold; truth: AUC of the very fits in the population."""
+    from hepacast.stats.ranks import auc_covariance
+
+    rng, inside = np.random.default_rng(2), 0
+    for _ in range(120):
+        y = (np.arange(80) % 5 < 2).astype(float)
+        x = rng.normal(size=(80, 5)) + 0.45 * y[:, None] * (np.arange(5) < 2)
+        values, variances, truths = np.empty((5, 5)), np.empty((5, 5)), []
+        for repeat in range(5):
+            fold = np.empty(80, dtype=int)
+            for label in (0, 1):
+                rows = rng.permutation(np.flatnonzero(y == label))
+                fold[rows] = np.arange(len(rows)) % 5
+            for k in range(5):
+                fit = fold != k
+                w = x[fit & (y == 1)].mean(axis=0) - x[fit & (y == 0)].mean(axis=0)
+                aucs, covariance = auc_covariance(y[~fit], [x[~fit] @ w])
+                values[repeat, k], variances[repeat, k] = aucs[0], covariance[0, 0]
+                truths.append(stats.norm.cdf(0.45 * w[:2].sum() / math.sqrt(2 * (w @ w))))
+        found = repeated_folds(values, variances)
+        inside += found.low <= np.mean(truths) <= found.high
+    assert 0.88 < inside / 120 <= 0.99
+
+
+def test_shifted_interval_holds_its_estimate():
+    rng = np.random.default_rng(1)
+    training = rng.beta(40, 8, 200)
+    low, high, reason = location_shifted(training, 0.70)
+    assert low < 0.70 < high and not reason
+    spread = np.quantile(training, [0.025, 0.975])
+    assert_allclose(high - low, spread[1] - spread[0])
+    narrow = location_shifted(training, 0.70, level=0.8)
+    assert low < narrow[0] < 0.70 < narrow[1] < high
+    few = location_shifted(training[:15], 0.70)
+    assert few[0] < 0.70 < few[1]
+
+
+@pytest.mark.parametrize(
+    ("training", "corrected", "said"),
+    [
+        (np.r_[np.ones(40), np.full(10, 0.5)], 0.94, "without a fault"),
+        (np.full(60, 0.8), 0.7, "outside"),
+        (np.array([0.7, 0.8, np.nan]), 0.7, "samples"),
+        (np.linspace(0.7, 0.9, 50), math.nan, "samples"),
+    ],
+)
+def test_no_interval_has_a_reason(training, corrected, said):
+    low, high, reason = location_shifted(training, corrected)
+    assert math.isnan(low) and math.isnan(high) and said in reason

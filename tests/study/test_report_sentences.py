@@ -4,6 +4,7 @@ import csv
 import html
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,49 @@ def test_a_lower_level_narrows_every_interval(tmp_path, kind):
     assert len(both) > 40
     same = [key for key in both if wide[key] > 1e-9 and not narrow[key] < wide[key]]
     assert same == []
+
+
+@pytest.mark.parametrize("kind", ["binary", "survival"])
+def test_a_failed_validation_is_said_first_in_the_limits_and_by_the_bundle(tmp_path, kind):
+    """South has the opposite of what North taught: report and bundle say so in the same words."""
+    table = cohort(150)
+    far = table["hospital"] == "South"
+    table["relapse"] = (table["lesion"] > 3.2).astype(int)
+    table.loc[far, "relapse"] = 1 - table.loc[far, "relapse"]
+    reversed_weeks = 5.0 + 6.0 * table["lesion"].rank() / 10
+    table["weeks"] = np.where(far, reversed_weeks, 95.0 - reversed_weeks).round(1) + np.arange(150) % 7
+    table["lesion"] += np.arange(150) % 5 / 4
+    changes = {"outcome": TIMES} if kind == "survival" else {}
+    results = run(tmp_path, table, **changes)
+    measure = "C" if kind == "survival" else "AUC"
+    against = json.loads((results / "evaluation" / "evaluation.json").read_text())["verdicts"]["clinical"]
+    assert f"In the validation set the clinical model does worse than chance ({measure} 0." in against[0]
+    assert any("disagree" in sentence for sentence in against)
+    text = words(results)
+    assert text.find(against[0]) < text.find("Discrimination.") if kind == "binary" else against[0] in text
+    assert text.count(against[0]) >= 2  # summary and limits
+    card = zipfile.ZipFile(results / "bundle" / "model.hepacast").read("card.json")
+    assert json.loads(card)["verdicts"]["clinical"] == against
+
+
+def test_the_headline_without_a_validation_set_is_that_of_single_fits(tmp_path):
+    table = cohort(90)
+    modelling = {
+        "candidates": ["lesion", "platelets"],
+        "models": ["clinical"],
+        "validation": _VALIDATION | {"repeats": 4},
+    }
+    cohort_part = {
+        "table": "table.csv", "id": "code", "split": {"by": "none"},
+        "columns": {"lesion": {"column": "lesion", "unit": "cm", "quantity": "none"},
+                    "platelets": {"column": "platelets", "unit": "10^9/L"},
+                    "relapse": {"column": "relapse", "kind": "binary", "after_event": True}},
+    }  # fmt: skip
+    results = run(tmp_path, table, modelling=modelling, cohort=cohort_part)
+    validated = json.loads((results / "modelling" / "validation.json").read_text())["models"]["clinical"]["nested"]
+    shown = json.loads((results / "evaluation" / "evaluation.json").read_text())["sets"]["nested"]
+    assert shown["models"]["clinical"]["auc"] == validated["auc"] and shown["repeats"] == 4
+    assert np.mean(validated["per_repeat"]) == pytest.approx(validated["auc"]["value"])
+    text = words(results)
+    headline = text[text.find("Discrimination.") :][:250]
+    assert "mean of 4 repeats" in headline and f"{validated['auc']['value']:.3f}" in headline
