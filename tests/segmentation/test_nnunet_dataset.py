@@ -116,7 +116,7 @@ def test_labels_that_cannot_be_learned_are_refused(tmp_path):
 def test_a_patient_is_labelled_once():
     with pytest.raises(StudyFileError, match="both: A"):
         check_cases([case("A"), case("B")], [case("A")], 2)
-    with pytest.raises(StudyFileError, match="twice: a"):
+    with pytest.raises(StudyFileError, match="twice: A"):
         check_cases([case("A"), case("A")], [], 2)
     with pytest.raises(StudyFileError, match="fewer labelled patients"):
         check_cases([case("A")], [], 5)

@@ -199,3 +199,37 @@ def test_mr_files_in_a_study_of_ct_are_refused(tmp_path: Path) -> None:
     assert "another modality: MR" in message
     with pytest.raises(HepacastError, match="another modality: MR"):
         run_study(folder, until="segmentation", workers=1)
+
+
+def test_two_mr_sequences_of_one_folder_with_contours_are_preprocessed(tmp_path: Path) -> None:
+    """Both sequences lie in one folder; the intensity scale is taken in a structure that is drawn as contours."""
+    folder = tmp_path
+    for n, patient in enumerate(PATIENTS):
+        place = folder / "images" / patient
+        for number, words, tumor in ((2, "early arterial", 90), (5, "late portal", 40)):
+            more = {"SeriesDescription": words, "SeriesNumber": number, "Modality": "MR", "ImagesInAcquisition": 11}
+            write_phase(place, voxels(n, tumor) + 300, f"1.2.{n}.{number}", **more)
+        found = labels(n)
+        rois = {"Tumor": outlines(found == 2), "Parenchyma": outlines(found == 1)}
+        write_rtstruct(folder / "masks" / f"{patient}.dcm", rois)
+    table = {"id": PATIENTS, "alb": np.arange(30, 42), "ptlf": ["yes", "no"] * 6, "center": ["a"] * 8 + ["b"] * 4}
+    pd.DataFrame(table).to_csv(folder / "clinical.csv", index=False)
+    (folder / "features.yaml").write_text(FEATURES)
+    write_study_file(folder, "masks/{patient}.dcm")
+    study = yaml.safe_load((folder / "study.yaml").read_text())
+    phases = {name: {"path": "images/{patient}", "series": name, "modality": "MR"} for name in ("portal", "arterial")}
+    rules = {"bias_correction": "none", "registration": "none", "region": "parenchyma", "pictures": 0}
+    study["images"] |= {"sequences": phases, "preprocessing": rules}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    assert image_errors(folder) == []
+    result = run_study(folder, until="radiomics", workers=1)
+    assert len([text for text in result.warnings if "announced 11" in text]) == 2
+    values = pd.read_parquet(folder / "results" / "radiomics" / "features.parquet")
+    values = values[values["feature"].str.endswith("firstorder_Mean") & (values["voi"] == "tumor")]
+    for sequence, tumor in (("portal", 40), ("arterial", 90)):
+        rows = values[values["sequence"] == sequence].set_index("patient")["value"]
+        for n, patient in enumerate(PATIENTS):
+            image = voxels(n, tumor).astype(float)
+            scale = image[labels(n) == 1]
+            expected = 100 * (image[labels(n) == 2].mean() - scale.mean()) / scale.std()
+            assert rows[patient] == pytest.approx(expected, rel=2e-3)
