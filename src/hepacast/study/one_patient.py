@@ -101,7 +101,7 @@ def predict_patient(
     features: dict[str, float] | None = None
     if image is not None and opened.needs_features(name):
         recipe = opened.features
-        rules = recipe.load_settings().mask_rules
+        rules = replace(recipe.load_settings().mask_rules, label=None)  # structures are chosen by name
         wanted = Wanted(recipe.sequences, recipe.labels, opened.preprocessing, rules)
         outlined = outlined_images(wanted, image, mask, labels, segmenter, say, series)
         doubts = _doubts(outlined, recipe.sequences, accept_doubtful)

@@ -48,10 +48,20 @@ def find_problems(context: Context) -> list[HepacastError]:
 
 
 def _features(context: Context) -> None:
-    if context.study.images is not None:
-        from hepacast.study.stages.radiomics import load_settings
+    images = context.study.images
+    if images is None:
+        return
+    from hepacast.study.stages.radiomics import load_settings
 
-        load_settings(context)
+    label, options = load_settings(context).mask_rules.label, images.segmentation
+    if label is not None and not isinstance(options.masks, dict) and label not in options.labels.values():
+        raise StudyFileError(
+            f"The feature settings measure label {label}, which the masks of this study do not name.",
+            expected=", ".join(f"{name}: {value}" for name, value in options.labels.items()) + " (segmentation.labels)",
+            found=f"label: {label}",
+            where=context.study.features.settings,
+            remedy="leave label out of the feature settings, as a study measures its VOIs by name, or name the value",
+        )
 
 
 def _vois(context: Context) -> None:

@@ -69,11 +69,15 @@ def load_settings(context: Context) -> Settings:
 
 
 def mask_rules(context: Context) -> MaskRules:
-    """What the feature settings say of mask files; settings that cannot be read are told by `find_problems`."""
+    """What the feature settings say of mask files; settings that cannot be read are told by `find_problems`.
+
+    A `label` says something only where each structure has its file: in one file of several, names decide.
+    """
     try:
-        return load_settings(context).mask_rules
+        rules = load_settings(context).mask_rules
     except HepacastError:
         return MaskRules()
+    return rules if isinstance(images_of(context).segmentation.masks, dict) else replace(rules, label=None)
 
 
 def study_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
