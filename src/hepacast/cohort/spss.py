@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hepacast.cohort import spss_process
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.headers import split_header
 from hepacast.cohort.layout import CodedCell, Sheet
@@ -48,7 +49,7 @@ def read_labelled(path: Path) -> Sheet:
 def _read(path: Path, content_hash: str) -> Sheet:
     """Read once what several stages of a run ask for."""
     # -P: the folder of the script holds modules that are called like some of Python's own.
-    command = [sys.executable, "-P", str(Path(__file__).with_name("spss_process.py")), str(path)]
+    command = [sys.executable, "-P", str(spss_process.__file__), str(path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(item for item in sys.path if item)}
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SECONDS, env=environment, check=False)
