@@ -189,6 +189,20 @@ def test_what_the_reader_notes_reaches_check_run_and_extract(tmp_path: Path) -> 
     assert found[PATIENTS[5], "tumor"] == pytest.approx(means(40)[PATIENTS[5]])
 
 
+def test_one_series_cannot_be_two_sequences(phases: Path) -> None:
+    write_study_file(phases, series="late")
+    study = yaml.safe_load((phases / "study.yaml").read_text())
+    for series, right in (("portal", False), ("arterial", True)):
+        study["images"]["sequences"]["other"] = {"path": "images/{patient}", "series": series}
+        (phases / "study.yaml").write_text(yaml.safe_dump(study))
+        told = [text for text in image_errors(phases) if "are the same series" in text]
+        assert len(told) == (0 if right else len(PATIENTS))
+    study["images"]["sequences"]["other"]["series"] = "5"
+    (phases / "study.yaml").write_text(yaml.safe_dump(study))
+    with pytest.raises(HepacastError, match=r"(portal and other|other and portal)"):
+        run_study(phases, until="segmentation", workers=1)
+
+
 def test_mr_files_in_a_study_of_ct_are_refused(tmp_path: Path) -> None:
     folder = write_study(tmp_path, series="late")
     place = folder / "images" / PATIENTS[0]

@@ -99,6 +99,22 @@ def image_files(path: str | Path) -> list[Path]:
     return [path]
 
 
+def image_slices(path: str | Path, *, series: str | int | None = None) -> tuple[Path, ...]:
+    """The files that hold an image's voxels: the slices of its DICOM series, or the file itself.
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`, as far as headers tell.
+    """
+    path = Path(path)
+    if not _is_dicom(path):
+        return (path,)
+    from hepacast.imaging.dicom import series_files
+
+    return tuple(series_files(path, series=series))
+
+
 def image_notes(path: str | Path, *, series: str | int | None = None) -> tuple[str, ...]:
     """The `notes` of a DICOM image from its headers, without its voxels; other formats have none.
 

@@ -9,7 +9,7 @@ from typing import Any
 from hepacast.compute.fingerprint import Fingerprints
 from hepacast.compute.kept import InputFile
 from hepacast.imaging import Volume
-from hepacast.imaging.io import image_files, image_notes, read_volume
+from hepacast.imaging.io import image_files, image_notes, image_slices, read_volume
 from hepacast.study.context import Context
 
 
@@ -47,6 +47,16 @@ class SequenceImage:
     def exists(self) -> bool:
         """Whether there is a file or folder."""
         return self.path.exists()
+
+    def slices(self) -> tuple[Path, ...]:
+        """The files whose voxels are read: the slices of the series, or the one file.
+
+        Raises
+        ------
+        ImageError
+            As `read`, as far as headers tell.
+        """
+        return image_slices(self.path, series=self.series)
 
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the image, from its headers alone."""

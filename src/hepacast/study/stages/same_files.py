@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hepacast.compute.hashing import hash_value
 from hepacast.errors import ImageError
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskFiles, MaskPattern, mask_files
+from hepacast.study.sequences import raw_images
 
 
 def shared_files(context: Context, patients: Sequence[str]) -> dict[str, ImageError]:
@@ -35,7 +37,34 @@ def shared_files(context: Context, patients: Sequence[str]) -> dict[str, ImageEr
                 first = seen.setdefault(hash_value(files.key(context.fingerprints)), (patient, files))
                 if first != (patient, files) and patient not in found:
                     found[patient] = _error(what, first, (patient, files))
+    for patient in sorted(patients):
+        twins = _one_series_twice(context, patient)
+        if twins and patient not in found:
+            found[patient] = ImageError(
+                f"Two sequences of patient {patient} are the same series.",
+                expected="a series of its own for each sequence",
+                found=f"{twins[0]} and {twins[1]} read the same file or series",
+                where=f"patient {patient}: images.sequences",
+                remedy="name the series of each (images.sequences.NAME.series), or give each its own path",
+            )
     return found
+
+
+def _one_series_twice(context: Context, patient: str) -> tuple[str, str] | None:
+    """Two sequences whose rules choose the same series of one place ("venous" and "portal" of "portal venous")."""
+    seen: dict[tuple[Path, ...], str] = {}
+    images = [item for item in raw_images(context, patient) if item.exists()]
+    for item in images:
+        if [other.path for other in images].count(item.path) < 2:
+            continue
+        try:
+            slices = item.slices()
+        except ImageError:  # whoever reads the image says what is wrong with it
+            continue
+        if slices in seen:
+            return seen[slices], item.name
+        seen[slices] = item.name
+    return None
 
 
 def require_own_files(context: Context, patients: Sequence[str]) -> None:
