@@ -35,7 +35,7 @@ def study_c():
         (lambda s: s["fusion"]["networks"].append(s["fusion"]["networks"][0]), "stands twice"),
         (lambda s: s["images"]["sequences"]["arterial"].update(modality="CT"), "is for MR"),
         (lambda s: s["images"]["preprocessing"].update(reference="late"), "none of"),
-        (lambda s: s["images"]["preprocessing"].update(region="kidney"), "not among segmentation.labels"),
+        (lambda s: s["images"]["preprocessing"].update(region="kidney"), "not among the named masks or labels"),
         (lambda s: s["images"]["preprocessing"].update(spacing=[1, 1, 0]), "above 0 mm"),
         (lambda s: s["images"]["preprocessing"].update(normalization="histogram"), "white-stripe"),
     ],
