@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from hepacast.compute.files import atomic_path
 from hepacast.report.assets import panel_rows
+from hepacast.report.column_widths import column_widths
 from hepacast.report.model import (
     Block,
     Bullets,
@@ -117,7 +118,7 @@ class _Writer:
         # The notes of a long table are its last row, so that no page break comes between.
         joined = bool(notes) and len(body) > _WHOLE_ROWS
         last = [[notes, *[""] * (len(heads) - 1)]] if joined else []
-        grid = Grid([heads, *body, *last], colWidths=self.column_widths(table), repeatRows=1)
+        grid = Grid([heads, *body, *last], colWidths=column_widths(table, self.width, 7.8, 7.0), repeatRows=1)
         black = HexColor("#000000")
         rules = [("LINEABOVE", (0, 0), (-1, 0), 1.0, black), ("LINEBELOW", (0, 0), (-1, 0), 0.6, black),
                  ("LINEBELOW", (0, len(body)), (-1, len(body)), 1.0, black), ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -132,33 +133,6 @@ class _Writer:
         # A long table may begin low on a page, but not with its title or a row or two alone.
         title.keepWithNext = 0
         return [CondPageBreak(_FIRST_PART_MM * mm), *parts]
-
-    def column_widths(self, table: Table) -> list[float]:
-        """Widths in proportion to the longest cells, none narrower than its longest word."""
-        from reportlab.pdfbase.pdfmetrics import stringWidth
-
-        size, padding, bold = 7.8, 7.0, f"{FONT_FAMILY}-Bold"
-        rows = [(table.columns, 0.0)]
-        rows += [(row.cells, 8.0 if row.kind == "indent" else 0.0) for row in table.padded() if not row.is_heading]
-        wanted, least = [], []
-        for column in range(len(table.columns)):
-            cells = [(cells[column], indent if column == 0 else 0.0) for cells, indent in rows]
-            wanted.append(max(stringWidth(cell, bold, size) + more for cell, more in cells) + padding)
-            words = [(word, more) for cell, more in cells for word in cell.split(" ")] or [("", 0.0)]
-            least.append(max(stringWidth(word, bold, size) + more for word, more in words) + padding)
-        least = [min(value, self.width / 2) for value in least]
-        if sum(wanted) <= self.width:
-            spare = (self.width - sum(wanted)) / len(wanted)
-            return [value + spare for value in wanted]
-        if sum(least) >= self.width:
-            return [value * self.width / sum(least) for value in least]
-        # Narrow columns keep what they want; the wide ones share the rest: lower a common cap until all fit.
-        low, high = 0.0, max(wanted)
-        for _ in range(40):
-            cap = (low + high) / 2
-            total = sum(max(floor, min(want, cap)) for want, floor in zip(wanted, least, strict=True))
-            low, high = (cap, high) if total < self.width else (low, cap)
-        return [max(floor, min(want, low)) for want, floor in zip(wanted, least, strict=True)]
 
     def figure(self, block: FigureBlock) -> list[Any]:
         from reportlab.lib.units import mm

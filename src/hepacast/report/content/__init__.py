@@ -27,7 +27,7 @@ from hepacast.report.content.common import STATEMENT, Omit
 from hepacast.report.content.survival_sections import SURVIVAL_ON_DEMAND, SURVIVAL_SECTIONS
 from hepacast.report.content.survival_summary import facts as survival_facts
 from hepacast.report.inputs import Results
-from hepacast.report.model import Block, Callout, Report, Section
+from hepacast.report.model import Block, Paragraph, Report, Section
 
 #: Heading and builder of every section. Tables and figures take their numbers from this order.
 SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
@@ -59,18 +59,21 @@ _ON_DEMAND = frozenset(
 
 
 def compose(results: Results) -> Report:
-    """The whole report of a study; a section that has nothing to show says why."""
+    """The whole report of a study; sections with nothing to show are left out, and the last one says which and why."""
     title = (results.study.settings.get("report") or {}).get("title") or results.study.name
-    sections = []
+    sections: list[Section] = []
+    left_out: list[str] = []
     timed = results.survival is not None
     for heading, build in SURVIVAL_SECTIONS if timed else SECTIONS:
         try:
-            blocks = tuple(build(results))
+            sections.append(Section(heading, tuple(build(results))))
         except Omit as omitted:
-            if heading in (SURVIVAL_ON_DEMAND if timed else _ON_DEMAND):
-                continue
-            blocks = (Callout("note", "Left out", f"There is nothing to show here: {omitted}."),)
-        sections.append(Section(heading, blocks))
+            if heading not in (SURVIVAL_ON_DEMAND if timed else _ON_DEMAND):
+                left_out.append(f"{heading} ({omitted})")
+    if left_out:
+        told = Paragraph(f"Sections with nothing to show are left out: {'; '.join(left_out)}.")
+        last = sections.pop() if sections and sections[-1].title == SECTIONS[-1][0] else Section(SECTIONS[-1][0], ())
+        sections.append(Section(last.title, (*last.blocks, told)))
     facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]
     facts += survival_facts(results) if timed else patients.facts(results)
     facts.append(("Made with", f"hepacast {results.run.version if results.run else hepacast.__version__}"))
