@@ -103,6 +103,12 @@ def test_a_mask_elsewhere_in_the_body_or_outside():
     assert codes(scan(), {"mask": at(BODY & ~LIVER)}) == {}
 
 
+def test_a_mask_whose_header_is_rounded_is_judged_all_the_same():
+    rounded = Geometry(GRID.size, GRID.spacing, (1e-5, 0.0, -2e-5))
+    given = {name: Volume(mask.array, rounded) for name, mask in masks().items()}
+    assert codes(scan(-600, -600), given)["intensity"] == "impossible"
+
+
 def test_swapped_labels_have_their_name():
     swapped = {"parenchyma": at(TUMOR), "tumor": at(LIVER & ~TUMOR), "liver": at(LIVER)}
     (remark,) = [item for item in judge_masks(swapped) if item.code == "swapped-labels"]

@@ -85,7 +85,7 @@ def _footer(prediction: Prediction) -> Callable[[Any, Any], None]:
     def draw(canvas: Any, document: Any) -> None:
         code = f"Patient {prediction.patient}, " if prediction.patient else ""
         canvas.setFont(FONT_FAMILY, 7)
-        canvas.drawString(18 * mm, 7 * mm, f"{code}{prediction.date}. {prediction.notice}")
+        canvas.drawString(18 * mm, 7 * mm, visible(f"{code}{prediction.date}. {prediction.notice}"))
         canvas.drawRightString(192 * mm, 7 * mm, f"page {document.page}")
 
     return draw

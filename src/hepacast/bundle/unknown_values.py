@@ -53,7 +53,8 @@ def limits_over_unknown(
     assert bundle.training is not None
     known = {str(key): value for key, value in row.iloc[0].items() if key not in unknown}
     drawn = bundle.training.draw(known, unknown, DRAWS)
-    table = row.loc[row.index.repeat(DRAWS)].reset_index(drop=True).assign(**dict(drawn.items()))
+    table = row.loc[row.index.repeat(DRAWS)].reset_index(drop=True)
+    table = table.assign(**{str(key): values for key, values in drawn.items()})
     own, each = (_interval(bundle.models, name, part, level, time) for part in (row, table))
     if not (np.isfinite(own).all() and np.isfinite(each).all()):
         return np.full(2, np.nan)

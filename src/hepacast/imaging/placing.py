@@ -56,7 +56,7 @@ def place_mask(
         A voxel's centre lies more than `SAME_GRID_MM` away from the image's (with the distance in mm, and the PNG's
         path); or a mask to be corrected lies partly outside the image.
     """
-    if image.geometry.size == mask.geometry.size and image.geometry.corner_offset_mm(mask.geometry) <= SAME_GRID_MM:
+    if image.geometry.is_same(mask.geometry):
         return Volume(mask.array, image.geometry)
     turned = to_axes(mask, image.geometry.direction)
     corner = _corner(image.geometry, turned.geometry)

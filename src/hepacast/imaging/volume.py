@@ -88,6 +88,10 @@ class Geometry:
         difference = (self.affine_lps - other.affine_lps) @ points
         return float(np.sqrt((difference[:3] ** 2).sum(axis=0)).max())
 
+    def is_same(self, other: Geometry) -> bool:
+        """Whether two grids have the same voxels: sizes, and centres no more than `SAME_GRID_MM` apart."""
+        return self.size == other.size and self.corner_offset_mm(other) <= SAME_GRID_MM
+
     def require_same(self, other: Geometry, *, what: str = "the mask", where: str | None = None) -> None:
         """Refuse two grids that differ, with the difference in mm.
 

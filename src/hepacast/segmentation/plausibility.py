@@ -187,7 +187,7 @@ def judge(
     for sequence, volume in volumes.items():
         modality = modalities.get(sequence)
         own = judge_image(volume, modality)
-        if all(mask.geometry == volume.geometry for mask in masks.values()):
+        if all(volume.geometry.is_same(mask.geometry) for mask in masks.values()):
             own += judge_intensities(masks, volume, modality)
         prefix = f"{sequence}, " if len(volumes) > 1 else ""
         found += [replace(item, structure=f"{prefix}{item.structure}") for item in own]

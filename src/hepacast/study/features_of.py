@@ -350,7 +350,10 @@ def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark], tup
 def _case(job: _Job) -> Case:
     """The row for perturbations, with its VOIs or with the reason why there are none."""
     try:
-        masks: dict[str, Any] = dict(vois_of(job.vois, job.structures(job.read_image()).masks))
+        volume = job.read_image()
+        structures = job.structures(volume).masks
+        masks: dict[str, Any] = dict(vois_of(job.vois, structures))
+        _judge(volume, structures, masks, job.settings, job.accept, f"patient {job.patient}")
     except HepacastError as error:
         masks = {name: partial(_refuse, error.message) for name in job.names() or ["mask"]}
     return Case(job.patient, {"": job.read_image}, masks)

@@ -88,7 +88,7 @@ def judge_patient(
     rows = []
     for sequence, volume in volumes.items():
         for name, mask in (vois or {}).items():
-            if volume.geometry != mask.geometry:
+            if not volume.geometry.is_same(mask.geometry):
                 continue
             values = measure_voi(name, mask, volume)
             rows.append({"patient": patient, "sequence": sequence, "modality": kinds[sequence], **values.to_json()})
