@@ -57,7 +57,7 @@ def cells(frame: pd.DataFrame) -> pd.DataFrame:
     found = frame.copy()
     for place in range(frame.shape[1]):
         if frame.dtypes.iloc[place].kind not in "biufcM":
-            found.isetitem(place, frame.iloc[:, place].map(guarded))
+            found.isetitem(place, frame.iloc[:, place].map(guarded).to_numpy())
     found.columns = [guarded(name) for name in frame.columns]
     return found
 
