@@ -210,6 +210,20 @@ def test_units_by_magnitude(tmp_path):
     assert found["sodium"].spec.kind == "binary" and "no values of" in found["sodium"].doubts[0]
 
 
+def test_codes_are_never_taken_for_what_they_are_not(tmp_path):
+    n = 40
+    table = pd.DataFrame({"ID": [f"p{i}" for i in range(n)]})
+    for place, head in enumerate(("sex", "ALT", "AFP", "tumor number", "HBsAg", "Censored_0_progressed_1")):
+        table[head] = [(i + place) % 2 + (1 if head in ("ALT", "AFP", "tumor number") else 0) for i in range(n)]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = {item.header: item for item in propose_columns(tmp_path / "t.csv").columns}
+    assert list(found["sex"].spec.levels) == ["code 0", "code 1"] and found["sex"].doubts
+    assert found["ALT"].spec.kind == found["AFP"].spec.kind == "binary" and "no values of ALT" in found["ALT"].doubts[0]
+    assert found["tumor number"].spec.quantity == "tumor_number"
+    assert list(found["HBsAg"].spec.levels) == ["no", "yes"] and not found["HBsAg"].doubts
+    assert found["Censored_0_progressed_1"].role == "outcome"
+
+
 def test_sheets_without_the_identifier_are_told(tmp_path):
     book = openpyxl.Workbook()
     page = book.active

@@ -18,6 +18,7 @@ from hepacast.stats.samplesize import expected_shrinkage, riley_binary
 AFTER_WORDS = frozenset(
     """
     post postop postoperative posttace after followup follow fu outcome recurrence relapse death died dead os pfs ttp
+    progressed censored alive recurred relapsed event events
     rfs dfs response mrecist recist easl progression survival complication complications discharge readmission
     nach verlauf rezidiv tod verstorben überleben ansprechen entlassung
     """.split()  # noqa: SIM905

@@ -27,6 +27,7 @@ from hepacast.errors import TableError
 
 _MANY_LEVELS = 12
 _FEW_CODES = 5
+_TOO_FEW_TO_TELL = 8
 _TITLE_ROWS = 10
 _DATE_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%Y%m%d")
 
@@ -252,11 +253,11 @@ def _with_kind(spec: ColumnSpec, values: Sequence[Any], words: dict[str, int]) -
     keys = {word_key(word) for word in words}
     numeric_codes = spec.kind == "numeric" and len(keys) <= _FEW_CODES and all(key.isdigit() for key in keys)
     known = find_known(spec.source[0])
-    if spec.kind == "binary":
-        return replace(spec, levels=_words_of_levels(spec, words)), []
-    if numeric_codes and known == "sex" and len(keys) == 2:
+    if known == "sex" and all(key.isdigit() for key in keys) and len(keys) == 2:
         levels = {f"code {key}": (key,) for key in sorted(keys)}
         return _as_levels(spec, levels), ["codes: name the levels, for example `male: [1], female: [2]`"]
+    if spec.kind == "binary":
+        return replace(spec, levels=_words_of_levels(spec, words)), []
     if numeric_codes and len(keys) == 2 and keys == {"0", "1"} and not spec.quantity:
         return _as_levels(spec, {"no": ("0",), "yes": ("1",)}), []
     if numeric_codes and not spec.quantity and (known or len(keys) == 2):
@@ -265,7 +266,7 @@ def _with_kind(spec: ColumnSpec, values: Sequence[Any], words: dict[str, int]) -
     if numeric_codes and not spec.quantity and len(keys) > 1:
         shown = ", ".join(sorted(keys, key=int))
         return spec, [f"only {shown} occur: if these are codes, write `kind: categorical` with `levels`"]
-    if numeric_codes and spec.quantity and not _could_be(spec, values):
+    if numeric_codes and len(keys) > 1 and spec.quantity and not _could_be(spec, values):
         levels = {key: (key,) for key in sorted(keys, key=int)}
         label = get_quantity(spec.quantity).label
         return _as_levels(spec, levels), [f"only codes, no values of {label}: name the levels"]
@@ -327,7 +328,9 @@ def _share_of_dates(texts: Sequence[str], date_format: str) -> float:
 
 
 def _could_be(spec: ColumnSpec, values: Sequence[Any]) -> bool:
-    return bool(_units_that_fit(spec.quantity, cell_numbers(values)))
+    """Whether a few whole numbers can be values of the quantity: counts and points, not concentrations."""
+    counted = get_quantity(spec.quantity).unit in ("", "points")
+    return len(values) < _TOO_FEW_TO_TELL or (counted and bool(_units_that_fit(spec.quantity, cell_numbers(values))))
 
 
 def _units_that_fit(name: str, numbers: Sequence[float]) -> list[str]:
