@@ -136,8 +136,9 @@ def indexes_table(results: Results, item: IndexResults) -> Table:
     ci = confidence(results)
     columns = ["Score", f"AUC ({ci})", *([f"C ({ci})"] if has_c else []), f"Difference ({ci})", "P", f"NRI ({ci})"]
     notes = [
-        f"Difference: AUC of the {item.model} model minus that of the score, P of DeLong's test for the same patients, "
-        "not corrected for multiple comparisons. NRI: continuous net reclassification improvement of the model over a "
+        f"Difference: AUC of the {item.model} model minus that of the score, P of DeLong's test for the same patients "
+        "(cross-validated: of the differences within the folds of every repeat), not corrected for multiple "
+        "comparisons. NRI: continuous net reclassification improvement of the model over a "
         "logistic model of the score (fitted in the training set).",
     ]
     if has_c:

@@ -127,7 +127,7 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
     ]
     if "nested" in found.sets:
         notes.append(
-            "Cross-validated: C is the mean within folds; the AUCs judge each patient's mean risk over the repeats, "
+            "Cross-validated: C is the mean over the repeats of C within folds; the AUCs judge each patient's mean risk over the repeats, "
             "all folds together. A model that finds no signal predicts the event rate of its training folds, and its "
             "AUC over all folds falls below .5: then the C is what to read."
         )
@@ -186,6 +186,11 @@ def comparison_table(item: Survival, found: SurvivalResults) -> Table:
             measure = "C" if c.measure == "C" else f"AUC at {c.time:g} {found.unit}"
             rows.append(Row((pair, measure, estimate(c.difference), number(c.z, 2), p_value(c.p)), "indent"))
     notes = ["P two-sided, from the influence functions of both estimates, not corrected for multiple comparisons."]
+    if "nested" in found.sets:
+        notes.append(
+            "Cross-validated: C is compared within the folds of every repeat, AUC by each patient's mean risk over the "
+            "repeats."
+        )
     return make_table(
         "Comparison of models", ["Models", "Measure", f"Difference ({ci_of(item)})", "z", "P"], rows, notes
     )

@@ -163,8 +163,9 @@ def _subgroups(item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
         "all patients."
     )
     notes = [
-        f"O/E, observed over expected risk {by_word(item)} {horizon(item, found.horizon)}. Small subgroups have wide "
-        "limits: no difference found is not equality."
+        f"O/E, observed over expected risk {by_word(item)} {horizon(item, found.horizon)}. A subgroup with fewer than "
+        "10 events or 10 patients without has counts only. Small subgroups have wide limits: no difference found is "
+        "not equality."
     ]
     ci = ci_of(item)
     heads = ["Group", "Events / patients", f"C ({ci})", f"O/E ({ci})", f"Slope ({ci})"]
