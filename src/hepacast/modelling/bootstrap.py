@@ -16,7 +16,7 @@ from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Refit, Split, model_names, refit_all, sorted_patients
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.ranks import auc_from_ranks
-from hepacast.stats.resampling import location_shifted, optimism, plus_632
+from hepacast.stats.resampling import MAX_OVERFITTING, location_shifted, optimism, overfitting_rate, plus_632
 
 MEASURES = ("auc", "brier", "slope", "intercept")
 
@@ -184,7 +184,12 @@ def corrected_table(
             outside, plus = float(parts["outside"][measure].mean()), float("nan")
             if bound is not None:
                 low, high, reason = location_shifted(inside, corrected.corrected, level=level, perfect=bound[0])
-                plus = plus_632(found, outside, bound[1]) if bound[1] is not None else plus
+            if bound is not None and bound[1] is not None:
+                plus = plus_632(found, outside, bound[1])
+                rate = overfitting_rate(found, outside, bound[1])
+                if rate > MAX_OVERFITTING:
+                    low, high = float("nan"), float("nan")
+                    reason = f"relative overfitting is {rate:.2f}, and the correction too small by an unknown amount"
             rows.append(
                 {
                     "model": name,

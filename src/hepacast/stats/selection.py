@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from hepacast.errors import ModelError
 from hepacast.stats.design import finite_matrix
+from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit, likelihood_ratio_p
 
@@ -60,10 +61,11 @@ def drop_one(fit: LogisticFit, terms: Terms | None = None) -> pd.DataFrame:
     rows = {}
     for name, columns in _terms(fit.names, terms).items():
         keep = [j for j in range(len(fit.names)) if j not in columns]
-        smaller = fit_logistic(
-            fit.x[:, keep], fit.y, [fit.names[j] for j in keep], weights=fit.weights, offset=fit.offset
-        )
-        rows[name] = {"aic": smaller.aic, "p": likelihood_ratio_p(smaller, fit)}
+        refit = fit_firth if fit.method == "firth" else fit_logistic
+        smaller = refit(fit.x[:, keep], fit.y, [fit.names[j] for j in keep], weights=fit.weights, offset=fit.offset)
+        # Penalized likelihoods of two designs cannot be compared: the whole design's is restricted instead.
+        p = fit.term_p(columns) if fit.method == "firth" else likelihood_ratio_p(smaller, fit)
+        rows[name] = {"aic": smaller.aic, "p": p}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["aic", "p"])
 
 

@@ -127,9 +127,9 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
     ]
     if "nested" in found.sets:
         notes.append(
-            "Cross-validated: C is the mean over the repeats of C within folds; the AUCs judge each patient's mean risk over the repeats, "
-            "all folds together. A model that finds no signal predicts the event rate of its training folds, and its "
-            "AUC over all folds falls below .5: then the C is what to read."
+            "Cross-validated: C is the mean over the repeats of C within folds; the AUCs judge each patient's mean "
+            "risk over the repeats, all folds together. A model that finds no signal predicts the event rate of its "
+            "training folds, and its AUC over all folds falls below .5: then the C is what to read."
         )
     if "binary" in item.models.names and len(found.horizons) > 1:
         notes.append("A binary model has a risk at its own horizon only.")
