@@ -165,8 +165,17 @@ def test_correlated_values_are_drawn_given_each_other():
     assert np.median(high) == pytest.approx(np.exp(2 + 0.675), rel=0.15)
     assert np.quantile(anyone, 0.975) == pytest.approx(np.quantile(frame["b"], 0.975), rel=0.05)
     assert np.log(low).std() < 0.7 * np.log(anyone).std() and anyone.min() > 0
-    few = TrainingDistribution.of(frame.iloc[:10], [])
-    assert not few.knows("a")
+    assert not TrainingDistribution.of(frame.iloc[:10], []).knows("a")
+
+
+@pytest.mark.parametrize("n", [20, 30, 69, 70, 80])
+def test_no_smallest_and_no_largest_value_is_kept(n):
+    values = np.sort(np.exp(np.random.default_rng(n).normal(2, 1, n)))
+    kept = TrainingDistribution.of(pd.DataFrame({"x": values}), []).quantiles["x"]
+    rounded = [float(f"{value:.3g}") for value in values]
+    assert kept[0] != rounded[0] and kept[-1] != rounded[-1]
+    assert list(kept) == sorted(kept) and min(kept) > 0
+    assert np.isfinite(np.log(TrainingDistribution({"x": kept}, ((1.0,),)).draw({}, ["x"], 500)["x"])).all()
 
 
 def test_text_and_page_say_what_validation_showed(bundle, tmp_path):

@@ -31,6 +31,8 @@ PROBABILITIES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 MOST_NUMBERS = 60
 #: Fewer known values of a number give no quantiles.
 FEWEST = 20
+#: Of fewer the outer quantiles would be the smallest and largest value.
+ENOUGH = 70
 _DIGITS = 3
 _SCORES = norm.ppf(PROBABILITIES)
 
@@ -177,7 +179,15 @@ def _number(value: Any) -> float:
 
 
 def _quantiles(values: Array) -> tuple[float, ...]:
-    found = np.quantile(values[np.isfinite(values)], PROBABILITIES, method="median_unbiased")
+    """Rounded quantiles; of few patients the outer ones would be one patient's value, and go on from the inner ones."""
+    known = np.sort(values[np.isfinite(values)])
+    found = np.quantile(known, PROBABILITIES, method="median_unbiased")
+    if len(known) < ENOUGH:
+        low = found[3] - (found[3] - found[1]) * _SCORES[0] / _SCORES[1]
+        high = found[3] + (found[-2] - found[3]) * _SCORES[-1] / _SCORES[-2]
+        found[0], found[-1] = min(low, known[:2].mean()), max(high, known[-2:].mean())
+        if known[0] >= 0:
+            found[0] = max(found[0], known[:2].mean() / 2)
     return tuple(float(f"{value:.{_DIGITS}g}") for value in found)
 
 
