@@ -224,6 +224,17 @@ def test_codes_are_never_taken_for_what_they_are_not(tmp_path):
     assert found["Censored_0_progressed_1"].role == "outcome"
 
 
+def test_a_header_cannot_break_the_study_file(tmp_path):
+    heads = ["ID", "bell\x07 ALT", "two: [lines", "# mark", "'quote", "{data}", "\u202eturned", "Bemerkung: }"]
+    rows = [
+        [f"p{i}", 20 + i, "a b c d e"[: i % 9] + str(i), i % 2, "x,y"[i % 3], i, i % 3, f"text {i}"] for i in range(30)
+    ]
+    pd.DataFrame(rows, columns=heads).to_csv(tmp_path / "t.csv", index=False)
+    study, _ = init_from_table(tmp_path / "s", tmp_path / "t.csv")
+    columns = load_study(study).cohort.columns.values()
+    assert {"# mark", "'quote"} <= {column.column for column in columns}
+
+
 def test_sheets_without_the_identifier_are_told(tmp_path):
     book = openpyxl.Workbook()
     page = book.active

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from hepacast.compute.files import atomic_folder, write_text
+from hepacast.compute.texts import visible
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import _branches, _is_model
 from hepacast.study.schema import Study
@@ -136,7 +137,7 @@ def _tag(kind: Any) -> Any:
 
 def _noted(place: tuple[str, ...], pad: str, notes: Notes) -> list[str]:
     """The comments above a key; they are not folded, as some of them are YAML to copy."""
-    return [f"{pad}# {line}" for line in notes.get(".".join(place), ())]
+    return [f"{pad}# {' '.join(visible(line).split())}" for line in notes.get(".".join(place), ())]
 
 
 def _dump(value: dict[str, Any], pad: str, place: tuple[str, ...] = (), notes: Notes | None = None) -> list[str]:
