@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from hepacast.report.formatting import p_value
 from hepacast.study.run import run_study
 from hepacast.study.stages.describe_models import resolution_of
 
@@ -143,6 +144,25 @@ def test_conditions_are_said_to_overlap_only_where_they_do(tmp_path):
     assert "Conditions that were met:" in text
     assert "may meet several" not in text
     assert "met more than one" not in text
+
+
+@pytest.mark.parametrize("kind", ["binary", "survival"])
+def test_the_p_of_a_predictor_of_several_levels_is_printed(tmp_path, kind):
+    """It is the P of all levels that decides who enters; the P of single levels stand below it."""
+    table = cohort()
+    rank = table["lesion"].rank(pct=True) + 0.3 * (np.arange(len(table)) % 3)
+    table["grade"] = np.where(rank < 0.6, "low", np.where(rank < 0.9, "middle", "high"))
+    columns = {"grade": {"kind": "categorical", "levels": {"low": ["low"], "middle": ["middle"], "high": ["high"]}}}
+    modelling = {"candidates": ["grade", "platelets"], "models": ["clinical"], "validation": _VALIDATION, "alpha": 0.3}
+    changes = {} if kind == "binary" else {"outcome": TIMES}
+    results = run(tmp_path, table, columns=columns, modelling=modelling, **changes)
+    rows = [row for rows in tables(results).values() for row in rows if row[0].strip() == "grade, all levels"]
+    assert rows
+    name = "models" if kind == "binary" else "survival"
+    content = json.loads((results / "modelling" / f"{name}.json").read_text())
+    fitted = content["clinical"]["multivariate"] if kind == "binary" else content["multivariate"]
+    chosen = next(term["p_predictor"] for term in fitted["terms"] if "p_predictor" in term)
+    assert p_value(chosen) in {cell for row in rows for cell in row}
 
 
 def test_changes_are_such_as_the_variable_can_take(tmp_path):

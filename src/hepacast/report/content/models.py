@@ -128,7 +128,14 @@ def _term_rows(term: Term) -> list[Row]:
         (term.label, unit, beta, ratio_with_interval(term.odds_ratio, term.low, term.high), p_value(term.p)), "indent"
     )
     rest = [Row(("", s.label, "", ratio_with_interval(s.odds_ratio, s.low, s.high), ""), "indent") for s in term.scales]
-    return [first, *rest]
+    return [*predictor_row(term, 3), first, *rest]
+
+
+def predictor_row(term: Term | HazardTerm, empty: int) -> list[Row]:
+    """Before the first of several levels: the P of all of them, by which the predictor is chosen."""
+    if not is_finite(term.p_predictor):
+        return []
+    return [Row((f"{term.label.rsplit(': ', 1)[0]}, all levels", *[""] * empty, p_value(term.p_predictor)), "indent")]
 
 
 def univariate_odds(terms: list[Term], ci: str) -> Table:

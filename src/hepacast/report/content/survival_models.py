@@ -107,6 +107,10 @@ def candidates_table(item: Survival) -> Table:
         if other is not None:
             shown = other.scales[-1] if other.scales else other
             both = (ratio_with_interval(shown.ratio, shown.low, shown.high), p_value(other.p))
+        if is_finite(term.p_predictor):
+            joined = together[term.name].p_predictor if term.name in together else float("nan")
+            cells = ("", p_value(term.p_predictor), "", p_value(joined) if is_finite(joined) else MISSING)
+            rows.append((f"{term.label.rsplit(': ', 1)[0]}, all levels", "", *cells))
         rows.append((term.label, scale.label if scale is not None else per_unit(term), *alone, *both))
     name = "Subdistribution hazard ratio" if item.models.competing else "Hazard ratio"
     notes = [f"HR, {name.lower()} of the event; CI, confidence interval (Wald). Training set."]

@@ -45,6 +45,7 @@ class Term:
     unit: str | None = None
     scales: list[ScaledRatio] = field(default_factory=list)
     numeric: bool = False
+    p_predictor: float = float("nan")
     test: str | None = None
 
 

@@ -22,7 +22,10 @@ class HazardScale:
 
 @dataclass(frozen=True)
 class HazardTerm:
-    """One term: log ratio per unit, ratio with limits, P; `reason` says why there is no estimate."""
+    """One term: log ratio per unit, ratio with limits, P; `reason` says why there is no estimate.
+
+    `p_predictor`, of the first level of a predictor of several: P of all of them together.
+    """
 
     name: str
     label: str
@@ -35,6 +38,7 @@ class HazardTerm:
     unit: str | None = None
     scales: list[HazardScale] = field(default_factory=list)
     numeric: bool = False
+    p_predictor: float = float("nan")
     n: int = 0
     method: str = ""
     reason: str | None = None

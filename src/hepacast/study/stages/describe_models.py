@@ -127,6 +127,17 @@ def changes(model: FrozenLinear, term: ModelTerm, words: Words) -> list[tuple[st
     return found + ([(f"per SD ({three_digits(term.sd)}{shown})", term.sd)] if term.sd >= finest else [])
 
 
+def with_predictor_p(terms: list[dict[str, Any]], p: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Terms of which the first of each predictor of several levels has the P of all of them: the P that chooses."""
+    sources = [str(term["name"]).split("=")[0] for term in terms]
+    return [
+        {**term, "p_predictor": float(p.get(source, np.nan))}
+        if sources.count(source) > 1 and sources.index(source) == place
+        else term
+        for place, (term, source) in enumerate(zip(terms, sources, strict=True))
+    ]
+
+
 def describe_clinical(
     model: ClinicalModel, frame: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
 ) -> dict[str, Any]:
@@ -137,13 +148,15 @@ def describe_clinical(
         single = LogisticModel([predictor], firth=model.firth).fit(frame, outcome).frozen_
         for term in describe_logistic(single, words, level)["terms"]:
             univariate.append({**term, "test": tested.loc[predictor.name, "test"]})
-    joint = model.joint_
+    together = None if model.joint_ is None else describe_logistic(model.joint_.frozen_, words, level)
+    if together is not None:
+        together["terms"] = with_predictor_p(together["terms"], dict(model.joint_p_))
     return {
         "alpha": model.alpha,
         "selected": list(model.selected_),
         "tests": model.univariate_.to_dict("records"),
         "univariate": univariate,
-        "multivariate": None if joint is None else describe_logistic(joint.frozen_, words, level),
+        "multivariate": together,
         "final": describe_logistic(model.frozen_, words, level),
     }
 

@@ -18,7 +18,7 @@ from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.modelling.survival_logistic import FrozenLogisticAt, states_at
 from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.survival_selection import fit_alone
+from hepacast.modelling.survival_selection import fit_alone, predictor_p
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
 from hepacast.nomogram.build import OutputAxis
 from hepacast.study.context import Context
@@ -31,6 +31,7 @@ from hepacast.study.stages.describe_models import (
     changes,
     nomogram_of,
     read_values,
+    with_predictor_p,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def describe_survival(context: Context, analysis: SurvivalAnalysis, fitted: Surv
         choice = fitted.clinical_.choice_
         single, reasons = _alone(analysis, fitted)
         content["univariate"] = _univariate(single, reasons, fitted, words, level)
-        content["multivariate"] = None if choice.joint is None else _with_check(choice.joint, words, level)
+        content["multivariate"] = None
+        if choice.joint is not None:
+            together = _with_check(choice.joint, words, level)
+            together["terms"] = with_predictor_p(together["terms"], predictor_p(choice.joint.frozen_))
+            content["multivariate"] = together
         content["models"].setdefault("clinical", describe_model(fitted.clinical_.frozen_, words, level))
         content["models"]["clinical"]["zph"] = _zph(fitted.clinical_.model_, words)
         content["selected"] = list(fitted.clinical_.selected_)
@@ -151,7 +156,8 @@ def _univariate(
     for item in fitted.predictors:
         if item.name in single:
             model = describe_model(single[item.name].frozen_, words, level)
-            rows += [{**term, "n": model["n"], "method": model["method"]} for term in model["terms"]]
+            terms = with_predictor_p(model["terms"], predictor_p(single[item.name].frozen_))
+            rows += [{**term, "n": model["n"], "method": model["method"]} for term in terms]
         else:
             nothing = dict.fromkeys(("coefficient", "se", "p", "ratio", "low", "high"), float("nan"))
             reason = reasons.get(item.name, "no estimate")
