@@ -224,3 +224,18 @@ def test_corrected_estimate_lies_inside_its_interval(models: StudyModels, cohort
         assert (rows["reason"] == "").equals(known)
     assert table.loc["auc", "plus_632"].between(0.5, 1.0).all()
     assert (table.loc["slope", "reason"] != "").all()
+
+
+def test_refits_that_overfit_leave_no_interval() -> None:
+    """Noise: refits order their own samples far better than the patients outside; the correction is too small."""
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame(rng.normal(size=(60, 80)), index=[f"P{i:02d}" for i in range(60)])
+    table.columns = [f"f{j}" for j in range(80)]
+    y = (np.arange(60) % 5 < 2).astype(int)
+    from sklearn.linear_model import LogisticRegression
+
+    found = bootstrap_optimism(LogisticRegression(C=0.001), table, y, 12, seed=1)
+    auc = found.value("model")
+    assert auc["apparent"] > 0.9 and np.isnan(auc["ci_low"]) and np.isnan(auc["ci_high"])
+    assert "overfitting" in found.reason("model") or "without a fault" in found.reason("model")
+    assert 0.5 <= auc["plus_632"] < auc["corrected"]
