@@ -172,7 +172,7 @@ def _require_same_frame(dataset: Any, reference: Volume, path: Path) -> None:
 
 
 def _contours(dataset: Any, path: Path, wanted: Container[int] | None) -> dict[int, list[Points]]:
-    """Contours by ROI number, in millimetres."""
+    """Contours by ROI number, in millimeters."""
     found: dict[int, list[Points]] = {}
     for item in dataset.ROIContourSequence:
         number = int(item.ReferencedROINumber)
@@ -210,7 +210,7 @@ def _order_of_axes(contours: list[Points], reference: Volume) -> list[int]:
 
 
 def _to_index(points: Points, reference: Volume) -> Points:
-    """Millimetres (LPS) to voxel coordinates (i, j, k)."""
+    """Millimeters (LPS) to voxel coordinates (i, j, k)."""
     homogeneous = np.column_stack([points, np.ones(len(points))])
     return np.asarray(homogeneous @ np.linalg.inv(reference.geometry.affine_lps).T)[:, :3]
 
