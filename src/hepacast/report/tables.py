@@ -177,8 +177,8 @@ def _fit_columns(document: Document, grid: Any, table: Table) -> tuple[float, li
 
     from hepacast.report.column_widths import column_widths, least_width
 
-    section = document.sections[-1]
-    room = (section.page_width - section.left_margin - section.right_margin) / Pt(1)
+    section: Any = document.sections[-1]
+    room = float(section.page_width - section.left_margin - section.right_margin) / Pt(1)
     size = next((size for size in (9.0, 8.0, 7.0) if least_width(table, size, _CELL_PADDING) <= room), 6.0)
     grid.autofit = False
     widths = column_widths(table, room, size, _CELL_PADDING)
