@@ -70,7 +70,7 @@ def fit_cox_firth(
     for j in range(p):
         free = np.ones(p, dtype=bool)
         free[j] = False
-        _, smaller, _, found = _maximize(data, free) if p > 1 else (None, null_value, None, True)
+        _, smaller, _, found = _maximize(data, free)
         tests[j] = stats.chi2.sf(max(0.0, 2 * (value - smaller)), 1) if found else np.nan
     coef = beta / scale
     base_time, hazard = data.baseline(beta, efron=False)
@@ -109,6 +109,8 @@ def _maximize(data: _Sorted, free: npt.NDArray[np.bool_]) -> tuple[Array, float,
     """
     beta = np.zeros(len(free))
     value, gradient, information = _penalized(data, beta)
+    if not free.any():
+        return beta, value, information, True
     where = [int(j) for j in np.flatnonzero(free)]
     decrement = np.inf
     for _ in range(_MAX_STEPS):
