@@ -336,8 +336,8 @@ def _comparisons(
         if nested is not None:
             found = nested.compare(first, second, level)
             limits = {key: found[key] for key in ("value", "low", "high")}
-            names = {"first": first, "second": second, "measure": "C", "time": None}
-            rows.append(names | {"difference": limits, "z": found["z"], "p": found["p"]})
+            entry: dict[str, Any] = {"first": first, "second": second, "measure": "C", "time": None}
+            rows.append(entry | {"difference": limits, "z": found["z"], "p": found["p"]})
         elif isinstance(c[first], Concordance) and isinstance(c[second], Concordance):
             row(first, second, "C", None, compare_concordance(c[first], c[second]))
         for t in frozen.horizons:

@@ -146,7 +146,7 @@ def _validated_cox(
         return draw_survival_calibration(groups, label=survival_label(*horizon), n=used)
 
     dxy, slope = (float(value) for value in table["corrected"].loc[["Dxy", "Slope"]])
-    original, outside = (0.5 + 0.5 * float(table.loc["Dxy", column]) for column in ("original", "outside"))
+    original, outside = (0.5 + 0.5 * float(table[column]["Dxy"]) for column in ("original", "outside"))
     return Validation(0.5 + 0.5 * dxy, slope, used, plus_632(original, outside, 0.5), draw)
 
 
