@@ -148,7 +148,7 @@ class Outer:
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "report.md"
 EXAMPLES = {
-    "cohort/comparisons.json": Comparisons,
+    "modelling/comparisons.json": Comparisons,
     "modelling/models.json": Models,
     "modelling/validation.json": Validation,
     "evaluation/evaluation.json": EvaluationResults,
