@@ -78,7 +78,7 @@ def test_segmenters_by_name(tmp_path):
     assert isinstance(make_segmenter("builtin"), Segmenter)
     with pytest.raises(StudyFileError, match="did you mean 'builtin'"):
         make_segmenter("bultin")
-    for spec in ("nnunet", "builtin:x", "given"):
+    for spec in ("nnunet", "totalsegmentator:x", "given"):
         with pytest.raises(StudyFileError, match="not written as expected"):
             make_segmenter(spec)
     with pytest.raises(StudyFileError, match="does not know one of the options"):

@@ -66,7 +66,7 @@ def make_segmenter(spec: str, **options: Any) -> Segmenter:
 def _builtin(argument: str, options: dict[str, Any]) -> Segmenter:
     from hepacast.segmentation.builtin import BuiltinSegmenter
 
-    return BuiltinSegmenter(**options, **({"engine": argument} if argument else {}))
+    return BuiltinSegmenter(engine=argument or "torch", **options)
 
 
 def _nnunet(argument: str, options: dict[str, Any]) -> Segmenter:
