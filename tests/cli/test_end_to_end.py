@@ -444,7 +444,7 @@ def test_extract_and_segment_refuse_what_they_cannot_use(finished, hepacast, tmp
         (("extract",), ("needed",)),
         (("extract", table, "-o", tmp_path / "x.csv"), ("patient, image, mask",)),
         (("extract", double, *fast, "-o", tmp_path / "x.csv"), ("twice",)),
-        (("extract", tmp_path / "no.csv", "-o", tmp_path / "x.csv"), ("does not exist",)),
+        (("extract", tmp_path / "no.csv", "-o", tmp_path / "x.csv"), ("not found",)),
         (("extract", "--explain", "original_glcm_Idm2"), ("original_glcm_Idm2",)),
         (("segment", image, "-o", tmp_path / "m.nii.gz", "--model", "magic"), ("magic", "builtin")),
         (("segment", image, "-o", tmp_path / "m.nii.gz", "--model", f"nnunet:{tmp_path / 'no'}"), ("no",)),
