@@ -244,3 +244,13 @@ def test_real_cases_equal_pyradiomics(data_dir: DataDir, case: str, name: str) -
     ours = extract(image, mask, name)
     assert ours["voi"].status == "ok"
     assert differences(ours, extract(image, mask, name, backend="pyradiomics")) == {}
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_changes_nothing(phantom: tuple[Volume, Volume], threads: int) -> None:
+    volume, mask = phantom
+    vois = {"whole": mask, "part": mask.with_array(mask.array * (np.indices(mask.array.shape)[2] % 3 > 0))}
+    alone, several = (extract(volume, vois, "ptlf", threads=number) for number in (1, threads))
+    for name in vois:
+        assert list(several[name].features.items()) == list(alone[name].features.items())
+        assert several[name].reasons == alone[name].reasons

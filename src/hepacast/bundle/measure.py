@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hepacast.bundle.model import Bundle, FeatureRecipe
+from hepacast.compute.executor import available_cores
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.lesions import describe_voi
@@ -97,7 +98,8 @@ def _radiomics(recipe: FeatureRecipe, named: Mapping[str, Volume], masks: Mappin
     several = len(recipe.sequences) > 1
     values: dict[str, float] = {}
     for sequence, volume in named.items():
-        result = extract(volume, vois, settings, backend=recipe.backend)  # type: ignore[arg-type]
+        # One patient has the whole machine.
+        result = extract(volume, vois, settings, backend=recipe.backend, threads=available_cores())  # type: ignore[arg-type]
         for voi, item in result.vois.items():
             prefix = f"{sequence}:{voi}" if several else voi
             values |= {f"{prefix}:{name}": value for name, value in item.features.items()}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +19,7 @@ from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
 from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import OUTSIDE, Box, filtered_images
-from hepacast.radiomics.filters.source import Source
+from hepacast.radiomics.filters.source import Scratch, Source
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.preprocess import Group, PreparedVoi, outside_reason, prepare
 from hepacast.radiomics.settings import Settings
@@ -34,6 +37,7 @@ def extract(
     settings: Settings | str | Path | Mapping[str, Any],
     *,
     backend: Backend = "hepacast",
+    threads: int = 1,
 ) -> ExtractionResult:
     """All features of every VOI of one image.
 
@@ -48,6 +52,9 @@ def extract(
         A named setting ("ptlf", "early-recurrence", "ibsi"), a PyRadiomics parameter file, its content, or `Settings`.
     backend
         "hepacast" (our engine) or "pyradiomics" (an installed PyRadiomics, for comparison).
+    threads
+        Image types measured at the same time by our engine; each takes memory of its own. The values do not depend
+        on it.
 
     Returns
     -------
@@ -82,7 +89,7 @@ def extract(
     general = diagnostics.general_entries(chosen) if chosen.parameters.additionalInfo else {}
     results = {name: VoiResult.failed(name, expected, reason) for name, reason in prepared.failures.items()}
     for group in prepared.groups:
-        for voi, values, reasons in measure(group, chosen):
+        for voi, values, reasons in measure(group, chosen, threads):
             notes = {**general, **voi.diagnostics}
             results[voi.name] = VoiResult.of(voi.name, expected, values, reasons, diagnostics=notes)
     ordered = {name: results[name] for name in named}
@@ -147,12 +154,12 @@ def features_beside_undefined(
 Measured = tuple[PreparedVoi, dict[str, float], dict[str, str]]
 
 
-def measure(group: Group, settings: Settings) -> Iterator[Measured]:
+def measure(group: Group, settings: Settings, threads: int = 1) -> Iterator[Measured]:
     """Values and reasons of every VOI of a group; VOIs near each other share the filtered images."""
     # Beside voxels without a value no filtering is shared: those near one VOI must not spoil another.
     alone = [[voi] for voi in group.vois] if group.source.has_undefined else clusters(group.vois)
     for cluster in alone:
-        yield from _measure_cluster(group, cluster, settings)
+        yield from _measure_cluster(group, cluster, settings, threads)
 
 
 def clusters(vois: list[PreparedVoi]) -> list[list[PreparedVoi]]:
@@ -222,21 +229,32 @@ class _Collected:
             self.reasons[f"{image_name}_{name}"] = reason
 
 
-def _measure_cluster(group: Group, vois: list[PreparedVoi], settings: Settings) -> Iterator[Measured]:
+def _measure_cluster(group: Group, vois: list[PreparedVoi], settings: Settings, threads: int) -> Iterator[Measured]:
     box = Box.union([voi.box for voi in vois])
     asked = np.zeros(box.shape, dtype=bool)
     for voi in vois:
         asked[voi.box.within(box)] |= voi.mask
     collected = [_Collected(voi, group.source, settings) for voi in vois]
-    for image_type in settings.image_types:
+    own = threading.local()  # filters of two threads must not use the same memory
+
+    def measure_type(image_type: str) -> None:
+        if not hasattr(own, "source"):
+            own.source = group.source if threads == 1 else replace(group.source, scratch=Scratch())
         parameters = settings.parameters_for(image_type)
-        own = feature_settings(parameters)
-        for image_name, image in filtered_images(image_type, group.source, box, asked, parameters):
+        features = feature_settings(parameters)
+        for image_name, image in filtered_images(image_type, own.source, box, asked, parameters):
             for item in collected:
                 if isinstance(image, str):
                     item.leave_out(image_name, image)
                 else:
-                    item.add_image(image_name, image[item.voi.box.within(box)], own)
+                    item.add_image(image_name, image[item.voi.box.within(box)], features)
+
+    if threads == 1:
+        for image_type in settings.image_types:
+            measure_type(image_type)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(measure_type, settings.image_types))
     for item in collected:
         yield item.voi, item.values, item.reasons
 

@@ -18,7 +18,7 @@ from hepacast.cohort.layout import name_rows
 from hepacast.cohort.numbers import read_numbers
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.sheets import is_table, read_sheets
-from hepacast.compute.executor import map_items
+from hepacast.compute.executor import map_items, resolve_workers
 from hepacast.compute.files import require_writable_file, write_text
 from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.compute.texts import cells
@@ -124,7 +124,7 @@ def extract_image(
     doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))
     cost = estimate(volume, named, chosen)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
-    result = extract(volume, named, chosen, backend=backend)
+    result = extract(volume, named, chosen, backend=backend, threads=resolve_workers(workers))
     n = len(chosen.feature_names())
     lines = [f"{n} features of {len(named)} VOIs by {result.engine}, settings {chosen.hash[:12]}"]
     for name, item in result.vois.items():
