@@ -14,7 +14,7 @@ from pydicom.tag import Tag
 
 from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging import read_mask, read_volume
-from hepacast.imaging.dicom import read_series, scan_folder, series_notes
+from hepacast.imaging.dicom import read_series, scan_folder, series_files, series_notes
 from hepacast.imaging.dicom_seg_write import write_dicom_seg
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -345,3 +345,47 @@ def test_values_are_those_of_the_file_however_it_is_shown_or_packed(tmp_path: Pa
     assert "96 bytes of pixels where the header states 48" in refusal(tmp_path / "short")
     write_series(tmp_path / "large", EVEN, Rows=60000, Columns=60000)
     assert "Rows" in refusal(tmp_path / "large")
+
+
+def test_a_number_is_that_of_a_series_and_no_digit_of_a_description(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", EVEN, series="1.2.1", SeriesNumber=4, SeriesDescription="B20f 2.0 arterial")
+    write_series(tmp_path / "b", EVEN, series="1.2.2", SeriesNumber=31, SeriesDescription="portal")
+    for absent in ("2", 2, "1", "20"):
+        assert "No series in the folder matches" in refusal(tmp_path, series=absent)
+    assert series_files(tmp_path, series="4")[0].parent.name == "a"
+    assert series_files(tmp_path, series="2.0 art")[0].parent.name == "a"
+
+
+def test_a_phase_is_named_as_the_list_shows_it(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_series(tmp_path / str(number), EVEN, AcquisitionNumber=number, pixels=np.full((6, 8), 50 * number))
+    assert read_series(tmp_path, series="acquisitionnumber 2").array[0, 0, 0] == 100 - 1024
+
+
+@pytest.mark.parametrize(
+    ("header", "word"),
+    [
+        ({"SpacingBetweenSlices": 2.5}, "the header states 2.5 mm"),
+        ({"SliceThickness": 2.0}, "2 mm thick"),
+        ({"SliceThickness": 5.0, "SpacingBetweenSlices": 5.0}, ""),
+        ({"SliceThickness": 8.0}, ""),
+        ({"SliceThickness": None}, ""),
+    ],
+)
+def test_slices_left_out_evenly_are_told(tmp_path: Path, header: dict, word: str) -> None:
+    write_series(tmp_path, [5.0 * k for k in range(8)], **header)
+    notes = " ".join(read_series(tmp_path).notes)
+    assert (word in notes) if word else not notes
+
+
+def test_every_second_instance_is_told(tmp_path: Path) -> None:
+    for n in range(6):
+        write_slice(tmp_path / f"{n}.dcm", (0.0, 0.0, 5.0 * n), instance=2 * n + 1)
+    assert "steps of 2" in " ".join(read_series(tmp_path).notes)
+
+
+def test_the_way_out_for_a_modality_that_no_study_has(tmp_path: Path) -> None:
+    write_series(tmp_path, EVEN, Modality="PT")
+    with pytest.raises(ImageError) as caught:
+        read_volume(tmp_path, modality="CT")
+    assert "PT" in str(caught.value) and "study file" not in str(caught.value)

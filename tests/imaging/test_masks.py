@@ -205,3 +205,15 @@ def test_a_channel_of_overlapping_segments(tmp_path: Path) -> None:
     assert int(found.array.sum()) == 3
     with pytest.raises(ImageError, match="label_channel 0 to 1"):
         read_mask_set(tmp_path / "m.nrrd", rules=MaskRules(channel=2))
+
+
+@pytest.mark.parametrize("names", [("Lebertumor", "Leber"), ("livertumor1", "liver"), ("опухоль", "печень")])
+def test_compound_and_foreign_names_of_tumors_are_known(tmp_path: Path, names: tuple[str, str]) -> None:
+    tumor, liver = names
+    array = np.zeros(GRID.shape, np.uint8)
+    array[1:3, 2:6, 2:6], array[1:3, 2:4, 2:4] = 1, 2
+    write_segments(tmp_path / "m.seg.nrrd", Volume(array, GRID), [(liver, 1), (tumor, 2)])
+    assert set(read_mask(tmp_path / "m.seg.nrrd", {"liver": 1, "tumor": 2})) == {"liver", "tumor"}
+    write_segments(tmp_path / "r.seg.nrrd", Volume(array, GRID), [(tumor, 1), (liver, 2)])
+    with pytest.raises(ImageError, match="contradict"):
+        read_mask(tmp_path / "r.seg.nrrd", {"liver": 1, "tumor": 2})

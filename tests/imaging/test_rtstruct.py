@@ -188,3 +188,22 @@ def test_voxels_inside_equal_an_independent_rule() -> None:
         inside = Outline(np.vstack([points, points[:1]])).contains_points(np.column_stack([i.ravel(), j.ravel()]))
         assert not found[[0, 2]].any()
         np.testing.assert_array_equal(found[1], inside.reshape(40, 40))
+
+
+def test_a_contour_that_is_there_twice_is_no_hole(tmp_path: Path) -> None:
+    once = [circle((3.3, 8.1), 12, z) for z in SLICES]
+    shifted = [points[40:] + points[:40] for points in once]  # the copy begins at another point
+    single = read(write_rtstruct(tmp_path / "1.dcm", {"liver": once}))["liver"]
+    found = read_mask_set(write_rtstruct(tmp_path / "2.dcm", {"liver": once + shifted}), reference=IMAGE)
+    np.testing.assert_array_equal(found.masks["liver"].array, single.array)
+    assert "6 contours twice" in " ".join(found.notes)
+
+
+def test_contours_that_cross_are_told(tmp_path: Path) -> None:
+    crossing = [circle((x, 8.0), 6, z) for z in SLICES for x in (0.0, 5.0)]
+    found = read_mask_set(write_rtstruct(tmp_path / "x.dcm", {"liver": crossing}), reference=IMAGE)
+    assert "cross in 6 slices" in " ".join(found.notes)
+    nested = [circle((0.0, 8.0), radius, z) for z in SLICES for radius in (8, 3)]
+    apart = [circle((x, 8.0), 3, z) for z in SLICES for x in (-6.0, 6.0)]
+    for n, contours in enumerate((nested, apart)):
+        assert read_mask_set(write_rtstruct(tmp_path / f"{n}.dcm", {"liver": contours}), reference=IMAGE).notes == ()

@@ -20,6 +20,7 @@ from hepacast.segmentation.plausibility import (
     outliers,
     require_possible,
 )
+from hepacast.segmentation.vois import known_structures
 
 #: A field of 36 cm with a body of fat, an organ of 1.5 liters in it, and a tumor of 65 mL in the organ.
 GRID = Geometry((60, 60, 30), (6.0, 6.0, 8.0))
@@ -200,3 +201,52 @@ def test_a_voxel_size_in_another_unit_is_told(factor: float, told: bool, modalit
     image = Volume(scan(), Geometry(GRID.size, spacing))
     found = [item.code for item in judge_image(image, modality)]  # type: ignore[arg-type]
     assert ("voxel-size" in found) == told
+
+
+@pytest.mark.parametrize(
+    ("liver", "tumor"), [("Liver", "TUMOR"), ("Leber", "HCC 1"), ("Foie", "Tumeur"), ("肝脏", "肿瘤")]
+)
+def test_structures_have_their_rules_however_they_are_spelt(liver: str, tumor: str) -> None:
+    assert codes(scan(), {liver: at(LIVER & ~TUMOR), tumor: at(TUMOR)}) == {}
+    swapped = {tumor: at(LIVER & ~TUMOR), liver: at(TUMOR)}
+    assert codes(scan(), swapped)["swapped-labels"] == "impossible"
+    assert codes(scan() + 1024, {liver: at(LIVER)})["intensity"] == "impossible"
+
+
+def test_several_lesions_are_one_tumor_and_of_several_livers_none_is_known() -> None:
+    halves = {"hcc 1": at(LIVER & (X < 130)), "hcc 2": at(LIVER & (X >= 130))}
+    assert codes(scan(), {"liver": at(LIVER), **halves})["all-tumor"] == "doubtful"
+    assert set(known_structures({"Leber": at(LIVER), "liver": at(LIVER)})) == {"Leber", "liver"}
+    assert set(known_structures({"Leber": at(LIVER), "Foie": at(LIVER)})) == {"Leber", "Foie"}
+    assert set(known_structures({"liver veins": at(LIVER), "kidney mass": at(TUMOR)})) == {"liver veins", "kidney mass"}
+
+
+def test_labels_of_tumors_at_the_surface_are_known_as_swapped() -> None:
+    # A third of the tumor's surface is the liver's own, which the parenchyma does not enclose.
+    lateral = LIVER & ((Z - 116) ** 2 + (Y - 170) ** 2 + (X - 56) ** 2 <= 30**2)
+    swapped = {"liver": at(lateral), "tumor": at(LIVER & ~lateral)}
+    assert codes(scan(), swapped)["swapped-labels"] == "impossible"
+    # What a large tumor leaves of the liver is no swap: a cap, or a thin shell around it.
+    shell = ((Z - 116) / 59) ** 2 + ((Y - 170) / 64) ** 2 + ((X - 130) / 74) ** 2 <= 1
+    for large in (LIVER & (X > 70), shell):
+        assert codes(scan(tumor=100), masks(tumor=large)).get("large-tumor") == "doubtful"
+
+
+def test_a_liver_that_is_all_tumor_is_told() -> None:
+    found = codes(scan(), {"liver": at(LIVER), "tumor": at(LIVER)})
+    assert found["all-tumor"] == "doubtful"
+
+
+def test_an_mr_mask_in_air_is_told_and_dark_tissue_is_not() -> None:
+    noise = np.abs(np.random.default_rng(1).normal(0, 4, GRID.shape))
+    image = np.where(BODY, 400.0, 0.0) + np.where(LIVER, -330.0, 0.0) + noise
+    assert codes(image, masks(), "MR") == {}
+    outside = {name: at(np.roll(mask.array, 30, axis=2) & ~BODY) for name, mask in masks().items()}
+    assert codes(image, outside, "MR")["air"] == "doubtful"
+    assert "air" not in codes((image - image.mean()) / image.std(), outside, "MR")  # standardized: 0 is no air
+
+
+def test_what_livers_look_like_is_never_impossible() -> None:
+    for liver, tumor, noise in ((5, 40, 12), (-15, 30, 12), (60, 450, 12), (130, 60, 12), (75, 180, 12), (100, 70, 60)):
+        found = codes(scan(liver, tumor, noise), masks())
+        assert "impossible" not in found.values(), (liver, tumor, noise, found)

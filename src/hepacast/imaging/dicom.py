@@ -113,7 +113,8 @@ def read_series(path: str | Path, *, series: str | int | None = None) -> Volume:
     path
         A folder (or the DICOMDIR of one), or one file of a series: then that series is read from the file's folder.
     series
-        Which one, where a folder holds several: its number, UID, description, a part or words of it (case is ignored);
+        Which one, where a folder holds several: its number, UID, description, a part or words of it, or its phase as
+        the list of the message shows it (case is ignored; a whole number is that of the series and no part of a word);
         ``"portal#2"`` means the second of the matching ones in the list that the message shows.
 
     Returns
@@ -346,9 +347,11 @@ def _is_fragment(series: DicomSeries) -> bool:
 def _matching(series: Sequence[DicomSeries], wanted: str) -> list[DicomSeries]:
     text, _, ordinal = wanted.partition("#")
     text = text.strip().lower()
-    exact = [s for s in series if text in (s.uid.lower(), s.description.lower(), str(s.number))]
-    found = exact or [s for s in series if text and text in s.description.lower()]
-    found = found or [s for s in series if text and all(word in s.description.lower() for word in text.split())]
+    found = [s for s in series if text in (s.uid.lower(), s.description.lower(), str(s.number), s.part.lower() or None)]
+    # A number is that of a series: the digit of a description ("B20f 2.0") would be another series without a word.
+    words = [] if text.isdecimal() else text.split()
+    found = found or [s for s in series if words and text in s.description.lower()]
+    found = found or [s for s in series if words and all(word in s.description.lower() for word in words)]
     if ordinal.strip().isdigit():
         return found[int(ordinal) - 1 : int(ordinal)] if int(ordinal) > 0 else []
     return found

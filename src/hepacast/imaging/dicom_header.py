@@ -38,8 +38,8 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "Modality", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel",
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "ImagesInAcquisition", "NumberOfSeriesRelatedInstances", *IDENTITY, *PHASE_MARKS,
-    *ORDER_MARKS,
+    "PixelPaddingRangeLimit", "SliceThickness", "SpacingBetweenSlices", "ImagesInAcquisition",
+    "NumberOfSeriesRelatedInstances", *IDENTITY, *PHASE_MARKS, *ORDER_MARKS,
 ]  # fmt: skip
 
 
@@ -196,6 +196,8 @@ def slice_of(path: Path, relative: str, header: Any) -> DicomSlice:
         rescale=(rescale[0], rescale[1]) if len(rescale) == 2 else None,
         padding=_padding(header),
         announced=whole(header, "ImagesInAcquisition") or whole(header, "NumberOfSeriesRelatedInstances"),
+        thickness=_length(header, "SliceThickness"),
+        distance=_length(header, "SpacingBetweenSlices"),
         identity={name: "\\".join(values(header, name)) for name in IDENTITY},
         marks={name: text(header, name) for name in (*PHASE_MARKS, *ORDER_MARKS)},
     )
@@ -268,6 +270,15 @@ def _count(header: Any, name: str) -> int:
     if found is None or not 0 < found <= MAX_SIDE:
         raise BrokenValue(name)
     return found
+
+
+def _length(header: Any, name: str) -> float | None:
+    """A length in mm that only remarks need; None where it is absent, no number or 0."""
+    try:
+        length = abs(number(header, name) or 0.0)
+    except ValueError:
+        return None
+    return length if 0 < length < np.inf else None
 
 
 def _padding(header: Any) -> tuple[float, float] | None:

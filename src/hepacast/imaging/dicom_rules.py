@@ -44,8 +44,8 @@ class DicomFinding:
     code
         ``missing_slice``, ``uneven_spacing``, ``duplicate``, ``gantry_tilt``, ``mixed_size``, ``mixed_orientation``,
         ``several_acquisitions``, ``localizer``, ``not_dicom``, ``not_an_image``, ``no_position``, ``color``,
-        ``too_few_slices``, ``fewer_than_announced``, ``no_rescale``, ``several_rescales``, ``multiframe``,
-        ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``.
+        ``too_few_slices``, ``fewer_than_announced``, ``wide_steps``, ``no_rescale``, ``several_rescales``,
+        ``multiframe``, ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``.
     severity
         ``refused``: the series cannot be used; ``quarantined``: these files were set aside and the rest is used;
         ``warning``: the series is used as it is.
@@ -90,6 +90,9 @@ class DicomSlice:
     padding: tuple[float, float] | None
     #: Images that the scanner says this acquisition has.
     announced: int | None
+    #: Thickness, and distance to the next slice, as the header states them (mm); None where it does not.
+    thickness: float | None
+    distance: float | None
     identity: dict[str, str]
     marks: dict[str, str]
 
@@ -290,6 +293,7 @@ def check_stack(slices: Sequence[DicomSlice], *, whole: bool = True) -> list[Dic
     if whole and announced is not None and announced > len(slices):
         message = f"{len(slices)} slices are here, the scanner announced {announced}: ends of the series may be missing"
         findings.append(DicomFinding("fewer_than_announced", "warning", message))
+    findings += _check_left_out(slices, whole)
     scales = {one.rescale for one in slices}
     if slices[0].modality == "CT" and None in scales and len(scales) > 1:
         count = sum(one.rescale is None for one in slices)
@@ -330,6 +334,22 @@ def _check_steps(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
         )
         findings.append(DicomFinding("uneven_spacing", "refused", message, position_mm=float(heights[worst])))
     return findings
+
+
+def _check_left_out(slices: Sequence[DicomSlice], whole: bool) -> list[DicomFinding]:
+    """Slices that are left out evenly (every second one) leave even steps: the header's own distance tells."""
+    first, step = slices[0], float(np.median(np.diff([one.height for one in slices])))
+    numbers = np.diff([one.instance or 0 for one in slices])
+    apart = f"slices are {step:.2f} mm apart"
+    if first.distance and step >= MISSING_STEP * first.distance:
+        message = f"{apart} where the header states {first.distance:.4g} mm: slices between them may be missing"
+    elif first.thickness and step >= MISSING_STEP * first.thickness:
+        message = f"{apart} and {first.thickness:.4g} mm thick: what lies between them was not imaged, or is missing"
+    elif whole and first.modality == "CT" and abs(numbers[0]) > 1 and (numbers == numbers[0]).all():
+        message = f"instance numbers go in steps of {abs(numbers[0])}: slices between them may be missing"
+    else:
+        return []
+    return [DicomFinding("wide_steps", "warning", message)]
 
 
 def _check_tilt(slices: Sequence[DicomSlice]) -> list[DicomFinding]:

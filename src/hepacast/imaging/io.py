@@ -416,13 +416,15 @@ def _require_content(volume: Volume, path: Path) -> None:
 
 
 def _require_modality(volume: Volume, wanted: str | None, path: Path) -> None:
+    known = volume.modality in ("CT", "MR")
     if wanted and volume.modality not in ("", _OTHER, wanted):
         raise ImageError(
             f"The image is of another modality: {volume.modality}.",
             expected=wanted,
             found=f"{volume.modality} (Modality, 0008,0060)",
             where=str(path),
-            remedy=f"give the {wanted} image; where {volume.modality} is meant, say so in the study file (modality)",
+            remedy=f"give the {wanted} image"
+            + (f"; where {volume.modality} is meant, say so in the study file (modality)" if known else ""),
         )
 
 

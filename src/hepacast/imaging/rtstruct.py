@@ -9,7 +9,7 @@ share no voxel, and a rectangle of whole voxels has exactly their volume.
 from __future__ import annotations
 
 from collections.abc import Container
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from hepacast.imaging.volume import Volume
 
 #: Contours may lie this far from the middle of their slice, mm: planning systems round positions to 0.1 mm.
 OFF_SLICE_MM = 0.11
+#: Voxels that two contours of a slice may share by rounding, although neither lies inside the other.
+MOST_SHARED = 3
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 #: Points (n, 3) of one contour in voxel coordinates (i, j, k).
@@ -85,8 +87,11 @@ def read_rtstruct(
     for number, contours in found.items():
         name = names.get(number, f"ROI ({number})")
         placed = [_placed(points, reference, order, f"{path}, ROI {name!r}") for points in contours]
-        array = fill_contours(placed, (shape[0], shape[1], shape[2]))
-        notes += _missing_slices(array, name, path)
+        single = _without_copies(placed)
+        array = fill_contours(single, (shape[0], shape[1], shape[2]))
+        if len(single) < len(placed):
+            notes.append(f"ROI {name!r} has {len(placed) - len(single)} contours twice: one of each is used")
+        notes += [*_crossing(single, (shape[0], shape[1], shape[2]), name), *_missing_slices(array, name, path)]
         # From (slice, row, column) of the contours' planes to (k, j, i) of the image.
         masks[name] = Volume(array.transpose([2 - order.index(axis) for axis in (2, 1, 0)]), reference.geometry)
     if not masks and numbers is None:
@@ -109,16 +114,44 @@ def fill_contours(contours: list[Points], shape: tuple[int, int, int]) -> npt.ND
     shape
         Of the array, (slice, row, column).
     """
-    by_slice: dict[int, list[Points]] = {}
-    for points in contours:
-        by_slice.setdefault(int(np.rint(points[:, 2].mean())), []).append(points)
     filled = np.zeros(shape, bool)
-    for k, polygons in by_slice.items():
-        crossings = np.zeros((shape[1], shape[2] + 1), np.int32)
-        for points in polygons:
-            _count_crossings(np.round(points[:, :2], 6), crossings)
-        filled[k] = np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1
+    for k, polygons in _by_slice(contours).items():
+        filled[k] = _inside(polygons, shape)
     return filled
+
+
+def _by_slice(contours: list[Points]) -> dict[int, list[Points]]:
+    found: dict[int, list[Points]] = {}
+    for points in contours:
+        found.setdefault(int(np.rint(points[:, 2].mean())), []).append(points)
+    return found
+
+
+def _inside(polygons: list[Points], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """Voxels of one slice that lie inside an odd number of polygons."""
+    crossings = np.zeros((shape[1], shape[2] + 1), np.int32)
+    for points in polygons:
+        _count_crossings(np.round(points[:, :2], 6), crossings)
+    return np.asarray(np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1)
+
+
+def _without_copies(contours: list[Points]) -> list[Points]:
+    """The contours, each once: a copy would make a hole of the whole region."""
+    found = {np.unique(np.round(points, 3), axis=0).tobytes(): points for points in reversed(contours)}
+    return list(found.values())[::-1]
+
+
+def _crossing(contours: list[Points], shape: tuple[int, int, int], name: str) -> list[str]:
+    """Tell of slices in which two contours cross, so that what they share counts as a hole, although none is drawn."""
+    count = 0
+    for polygons in _by_slice(contours).values():
+        parts = [_inside([points], shape) for points in polygons] if len(polygons) > 1 else []
+        sizes = [int(part.sum()) for part in parts]
+        pairs = combinations(zip(parts, sizes, strict=True), 2)
+        count += any(MOST_SHARED < (a & b).sum() < min(m, n) - MOST_SHARED for (a, m), (b, n) in pairs)
+    if not count:
+        return []
+    return [f"contours of ROI {name!r} cross in {count} slice{'s' * (count > 1)}: what two of them share is left out"]
 
 
 def _count_crossings(polygon: npt.NDArray[np.float64], plane: npt.NDArray[np.int32]) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from hepacast.errors import ImageError
 
 #: How names of the two structures begin, so that "Leber" is not taken for a tumor without a word.
-_LIVER = ("liver", "parenchym", "leber", "hepar", "foie", "higado", "fegato", "肝")
+_LIVER = ("liver", "parenchym", "leber", "hepar", "foie", "higado", "figado", "fegato", "lever", "печен", "肝")
 _TUMOR: tuple[str, ...] = (
     "tumo",
+    "tumeur",
     "lesion",
     "lasion",
+    "lesao",
     "hcc",
     "icc",
     "cca",
@@ -22,10 +24,13 @@ _TUMOR: tuple[str, ...] = (
     "metast",
     "cancer",
     "carcinom",
+    "karzinom",
     "nodul",
     "neoplas",
 )
-_TUMOR += ("gtv", "krebs", "herd", "瘤", "肿瘤", "病灶", "肝癌", "肝肿瘤", "转移")
+_TUMOR += ("gtv", "krebs", "herd", "опухол", "очаг", "瘤", "肿瘤", "腫瘍", "病灶", "肝癌", "肝肿瘤", "转移")
+#: Whole words that mean the liver, and not a part or a vessel of it.
+_WHOLE_LIVER = set(_LIVER) - {"parenchym", "печен"} | {"печень", "肝脏", "肝臟", "肝臓"}
 #: Names that programs give by themselves and that say nothing.
 _GENERIC = re.compile(r"(segment|label|structure|mask|roi|object|class)?[ _-]*\d*")
 
@@ -94,7 +99,27 @@ def _folded(name: str) -> str:
 
 def kind_of(name: str) -> str | None:
     """Which of the two structures a name speaks of (liver, tumor); None for another one, or where it is both."""
-    words = [word for word in re.split(r"[\W_\d]+", _folded(name)) if word]
-    tumor = any(word.startswith(_TUMOR) for word in words)
-    liver = any(word.startswith(_LIVER) and not word.startswith(_TUMOR) for word in words)
+    words = _words(name)
+    tumor = any(_is_tumor(word) for word in words)
+    liver = any(word.startswith(_LIVER) and not _is_tumor(word) for word in words)
     return None if tumor == liver else "tumor" if tumor else "liver"
+
+
+def role_of(name: str) -> str | None:
+    """``liver``, ``parenchyma`` or ``tumor`` where a name is one word for it, with or without a number ("HCC 2")."""
+    words = _words(name)
+    if len(words) != 1:
+        return None
+    if _is_tumor(words[0]):
+        return "tumor"
+    return "parenchyma" if words[0].startswith("parenchym") else "liver" if words[0] in _WHOLE_LIVER else None
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_\d]+", _folded(name)) if word]
+
+
+def _is_tumor(word: str) -> bool:
+    """Whether a word begins as one for a tumor, alone or behind one for the liver ("Lebertumor")."""
+    behind = [word[len(start) :] for start in _LIVER if word.startswith(start)]
+    return any(part.startswith(_TUMOR) for part in (word, *behind))

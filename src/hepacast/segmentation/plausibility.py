@@ -23,6 +23,8 @@ import numpy.typing as npt
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.morphology import bounding_box, components
+from hepacast.segmentation.edges import edge_ratio
+from hepacast.segmentation.vois import known_structures
 
 Modality = Literal["CT", "MR"]
 
@@ -50,8 +52,13 @@ USUAL_VOXEL_MM = (0.2, 12.0)
 SECOND_PIECE = 0.05
 #: Lesions smaller than this (mL) are mostly noise in a 5-mm CT.
 SMALL_LESION_ML = 0.1
-#: Share of a structure's outer surface that lies on another one from which it counts as enclosed by it.
-ENCLOSED = 0.75
+#: Share of a structure's outer surface that lies on another one from which it counts as enclosed by it: tumors that
+#: reach the liver's surface have 0.65 and more, the rest of a liver that is mostly tumor less than 0.5.
+ENCLOSED = 0.6
+#: Edge strength at a mask's surface, over that at the surface of the mask moved aside (`edge_ratio`).
+EDGE_RATIO = 1.08
+#: MR: below this part of the brightest tissue (99th percentile) there is air or no signal.
+NO_SIGNAL = 0.03
 
 _ORGAN = ("liver", "parenchyma")
 _SWAPPED = (
@@ -178,11 +185,13 @@ def judge(
     volumes
         Images by sequence; the masks are drawn on the first one. An image on another grid is judged without them.
     masks
-        Boolean volumes by name; ``liver``, ``parenchyma`` and ``tumor`` have rules of their own. An empty structure is
-        no remark: whether it may be is decided by who wants to measure it.
+        Boolean volumes by name; ``liver``, ``parenchyma`` and ``tumor`` have rules of their own, however they are
+        spelt (see `known_structures`). An empty structure is no remark: whether it may be is decided by who wants to
+        measure it.
     modalities
         ``CT`` or ``MR`` by sequence; None (not known): a CT where the image holds air.
     """
+    masks = known_structures(masks)
     found = judge_masks(masks)
     for sequence, volume in volumes.items():
         modality = modalities.get(sequence)
@@ -406,8 +415,11 @@ def _labels(masks: Mapping[str, Volume]) -> list[Remark]:
         float(np.count_nonzero(item)) * masks["tumor"].geometry.voxel_volume_mm3 / 1000.0 for item in (tumor, rest)
     )
     sizes = f"tumor {tumor_ml:.4g} mL, parenchyma {rest_ml:.4g} mL"
+    if not rest.any():
+        problem = "nothing of the liver lies outside the tumor: are the labels right?"
+        return [Remark("doubtful", "all-tumor", "tumor", problem, sizes)]
     shared, tumor_free, rest_free = _faces(tumor, rest)
-    if rest.any() and tumor_ml > rest_ml:
+    if tumor_ml > rest_ml:
         if shared >= ENCLOSED * (shared + rest_free):
             return [Remark("impossible", "swapped-labels", "tumor", _SWAPPED, sizes)]
         hint = _SWAPPED.partition(" (")[2].rstrip(")")
@@ -417,7 +429,7 @@ def _labels(masks: Mapping[str, Volume]) -> list[Remark]:
     if whole is not None and (outside := int((tumor & ~whole).sum())):
         share = f"{100 * outside / tumor.sum():.1f} % of its voxels"
         found.append(Remark("doubtful", "outside-liver", "tumor", "the tumor lies outside the liver", share))
-    elif rest.any() and shared == 0 and tumor_free:
+    elif shared == 0 and tumor_free:
         found.append(Remark("doubtful", "apart", "tumor", "the tumor does not touch the liver", sizes))
     return found
 
@@ -447,7 +459,7 @@ def _intensities(name: str, volume: Volume, mask: Volume, modality: Modality | N
     if not values.size:
         return [Remark("impossible", "no-number", name, "no voxel holds a number (all are NaN)")]
     if modality == "MR":
-        return []
+        return _without_signal(name, volume, values)
     p5, median, p95 = (float(value) for value in np.percentile(values, [5, 50, 95]))
     shown = f"median {median:.4g} HU, 5th to 95th percentile {p5:.4g} to {p95:.4g}"
     if modality is None:
@@ -465,6 +477,15 @@ def _intensities(name: str, volume: Volume, mask: Volume, modality: Modality | N
             problem += "; these values are HU + 1024 (stored without the rescale intercept)"
         return [Remark("impossible" if sure else "doubtful", "intensity", name, problem, shown)]
     return _mixture(name, values, shown)
+
+
+def _without_signal(name: str, volume: Volume, values: npt.NDArray[np.float64]) -> list[Remark]:
+    """An MR mask outside the body; of magnitudes only, as standardized intensities have no zero."""
+    brightest, median = float(np.percentile(_finite(volume.array), 99)), float(np.median(values))
+    if np.percentile(_finite(volume.array), 5) < 0 or median >= NO_SIGNAL * brightest:
+        return []
+    problem = "the mask lies where the image has hardly any signal: in air?"
+    return [Remark("doubtful", "air", name, problem, f"median {median:.4g}, brightest tissue {brightest:.4g}")]
 
 
 def _mixture(name: str, values: npt.NDArray[np.float64], shown: str) -> list[Remark]:
@@ -489,81 +510,12 @@ def _perhaps_shifted(name: str, median: float) -> list[Remark]:
     return []
 
 
-#: A mask moved by this much (mm) should meet fewer edges of the image than the mask where it lies.
-_MOVE_MM = 15.0
-#: Edge strength at the mask's surface, over that at the surface of the moved masks.
-EDGE_RATIO = 1.08
-#: Smaller organs have too little surface to tell.
-_SMALLEST_SURFACE = 300
-
-
-def edge_ratio(volume: Volume, mask: Volume) -> float:
-    """How much stronger a CT's edges are at a mask's surface than at the surface of the mask moved aside.
-
-    About 1 where the mask has nothing to do with the image (another patient's, mirrored); NaN where there is too little
-    surface to tell. Experts' livers on real CT have 1.3 to 1.5, the same masks mirrored or moved by 2 cm at most 1.05.
-    The edge strength is the gradient of the intensity within -150 and 250 HU, so that bone and gas do not decide. On MR
-    fat and vessels have the stronger edges: this does not hold there.
-    """
-    array = mask.array.astype(bool)
-    box = bounding_box(array)
-    if box is None:
-        return float("nan")
-    steps = np.maximum(1, np.round(_MOVE_MM / np.array(mask.spacing[::-1]))).astype(int)
-    wide = tuple(
-        slice(max(0, part.start - step - 1), min(length, part.stop + step + 1))
-        for part, step, length in zip(box, steps, array.shape, strict=True)
-    )
-    image, inside = np.nan_to_num(volume.array[wide].astype(np.float32), posinf=0.0, neginf=0.0), array[wide]
-    strength = np.sqrt(_squared_gradient(np.clip(image, -150.0, 250.0), mask.spacing[::-1]))
-    surface = np.argwhere(inside & ~_inner(inside))
-    own, moved = _mean_at(strength, surface), []
-    for axis in range(3):
-        for sign in (-1, 1):
-            offset = np.zeros(3, dtype=int)
-            offset[axis] = sign * steps[axis]
-            moved.append(_mean_at(strength, surface + offset))
-    others = [value for value in moved if np.isfinite(value)]
-    if len(surface) < _SMALLEST_SURFACE or len(others) < 3 or not np.isfinite(own) or np.median(others) <= 0:
-        return float("nan")
-    return float(own / np.median(others))
-
-
 def _edges(volume: Volume, organ: Volume) -> list[Remark]:
     ratio = edge_ratio(volume, organ)
     if not ratio < EDGE_RATIO:
         return []
     problem = "the mask's border does not follow the image's edges: is it another patient's or another phase's?"
     return [Remark("doubtful", "edges", "liver", problem, f"edges {ratio:.2f} times those of the mask moved aside")]
-
-
-def _squared_gradient(image: npt.NDArray[Any], spacing: Sequence[float]) -> npt.NDArray[Any]:
-    total = np.zeros_like(image)
-    for axis, step in enumerate(spacing):
-        if image.shape[axis] > 1:
-            total += np.gradient(image, float(step), axis=axis) ** 2
-    return total
-
-
-def _inner(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Voxels whose six neighbors are inside too."""
-    padded = np.pad(inside, 1)
-    kept = inside.copy()
-    for axis in range(3):
-        for start in (0, 2):
-            part = [slice(1, -1)] * 3
-            part[axis] = slice(start, start + inside.shape[axis])
-            kept &= padded[tuple(part)]
-    return kept
-
-
-def _mean_at(strength: npt.NDArray[Any], points: npt.NDArray[np.int64]) -> float:
-    """Mean at the points inside the box; NaN where fewer than half of them are."""
-    good = ((points >= 0) & (points < np.array(strength.shape))).all(axis=1)
-    if good.mean() < 0.5:
-        return float("nan")
-    kept = points[good]
-    return float(strength[kept[:, 0], kept[:, 1], kept[:, 2]].mean())
 
 
 def _cropped(masks: Mapping[str, Volume]) -> dict[str, Volume]:

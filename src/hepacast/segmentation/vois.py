@@ -9,6 +9,7 @@ import numpy as np
 
 from hepacast.imaging import Volume
 from hepacast.imaging.lesions import lesions as find_lesions
+from hepacast.imaging.segment_names import role_of
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import COMPOSITES
 
@@ -32,6 +33,24 @@ def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
             merged = [masks[spelt[part]].array.astype(bool) for part in parts]
             named[union] = masks[spelt[parts[0]]].with_array(np.logical_or.reduce(merged))
     return named
+
+
+def known_structures(masks: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The masks of `with_unions` under the names that have rules of their own, however the files spell them.
+
+    "Leber" becomes ``liver``, "HCC" ``tumor`` (see `role_of`). Several lesions ("tumor 1", "tumor 2") stay, and their
+    union is ``tumor``; of several livers none is known to be the one.
+    """
+    known: dict[str, Volume] = dict(masks)
+    for role in ("liver", "parenchyma", "tumor"):
+        spelt = [name for name in masks if role_of(name) == role]
+        if role in masks or not spelt or (len(spelt) > 1 and role != "tumor"):
+            continue
+        parts = [masks[name] for name in spelt]
+        if len(spelt) == 1:
+            del known[spelt[0]]
+        known[role] = parts[0].with_array(np.logical_or.reduce([part.array.astype(bool) for part in parts]))
+    return with_unions(known)
 
 
 def evaluate_vois(
