@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepacast.figures.labels import feature_label, interval, p_label
+from hepacast.figures.labels import feature_label, interval
 from hepacast.figures.nomogram import place_labels
 
 
@@ -25,22 +25,6 @@ from hepacast.figures.nomogram import place_labels
 )
 def test_feature_labels(name: str, label: str) -> None:
     assert feature_label(name) == label
-
-
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [
-        (0.0000001, "P < .001"),
-        (0.0042, "P = .004"),
-        (0.0312, "P = .03"),
-        (0.0495, "P = .050"),
-        (0.463, "P = .46"),
-        (0.9999, "P > .99"),
-        (float("nan"), "P not estimable"),
-    ],
-)
-def test_p_values_as_journals_print_them(p: float, text: str) -> None:
-    assert p_label(p) == text
 
 
 def test_interval() -> None:

@@ -74,11 +74,11 @@ def test_the_printed_table(pbc):
     ]  # fmt: skip
     age = frame.iloc[0]
     assert age["Variable"] == "Age, years, median (IQR)"
-    assert age["0 (n = 187)"] == "47.4 (40.4–56.0)" and age["P"] == "<0.001" and age["SMD"] == "0.525"
+    assert age["0 (n = 187)"] == "47.4 (40.4–56.0)" and age["P"] == "<.001" and age["SMD"] == "0.525"
     albumin = frame.iloc[1]
     assert albumin["1 (n = 125)"] == "3.36 ± 0.48" and albumin["Test"] == "Welch t"
     sex = frame.iloc[2]
-    assert sex["Variable"] == "Sex: m, n (%)" and sex["1 (n = 125)"] == "22 (17.6%)" and sex["P"] == "0.006"
+    assert sex["Variable"] == "Sex: m, n (%)" and sex["1 (n = 125)"] == "22 (17.6%)" and sex["P"] == ".006"
     assert frame.iloc[3]["Variable"] == "Stage, n (%)" and frame.iloc[4]["Variable"].strip() == "1"
     assert frame.iloc[4]["0 (n = 187)"] == "15 (8.0%)"
 

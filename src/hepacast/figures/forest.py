@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepacast.figures.labels import p_label
+from hepacast.compute.p_values import p_text
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, new_figure, styled
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _beside(axes: Axes, y: float, text: str, p: float) -> None:
     """Numbers on the right of a row: ratio with limits, then P."""
     shown = [(8, text)]
     if np.isfinite(p):
-        shown.append((104, p_label(p).removeprefix("P ").removeprefix("= ")))
+        shown.append((104, p_text(p, "not estimable")))
     for shift, item in shown:
         axes.annotate(
             item, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",

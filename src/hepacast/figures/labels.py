@@ -74,15 +74,3 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ({low:.{digits}f}\N{EN DASH}{high:.{digits}f})"
-
-
-def p_label(p: float) -> str:
-    """`P < .001`, `P = .03`, as journals print it."""
-    if not math.isfinite(p):
-        return "P not estimable"
-    if p < 0.001:
-        return "P < .001"
-    if p > 0.99:
-        return "P > .99"
-    digits = 3 if round(p, 3) < 0.01 or round(p, 2) == 0.05 else 2
-    return f"P = {p:.{digits}f}".replace("0.", ".", 1)

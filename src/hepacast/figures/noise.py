@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepacast.figures.labels import p_label
+from hepacast.compute.p_values import p_sentence
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, INK, SINGLE_COLUMN_MM, VERMILION, new_figure, styled
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _draw_panel(axes: Axes, item: NullPanel, edges: np.ndarray) -> None:
     if np.isfinite(item.observed):
         axes.axvline(item.observed, color=VERMILION, linewidth=1.4)
         axes.annotate(
-            f"real: {item.observed:.3f}, {p_label(item.p)}", (0, 1), xytext=(0, 3), color=VERMILION, **_ABOVE
+            f"real: {item.observed:.3f}, {p_sentence(item.p)}", (0, 1), xytext=(0, 3), color=VERMILION, **_ABOVE
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepacast.figures.labels import p_label
+from hepacast.compute.p_values import p_sentence
 from hepacast.figures.style import DOUBLE_COLUMN_MM, INK, PALETTE, line_style_of, new_figure, styled
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def draw_km(
     axes.set_xlim(0, end * 1.02)
     axes.set_ylabel(y_label)
     axes.legend(loc="upper left" if rising else "upper right", borderaxespad=0.2)
-    lines = [f"{p_label(p)} ({test})"] if p is not None else []
+    lines = [f"{p_sentence(p)} ({test})"] if p is not None else []
     if note:
         lines.append(note)
     if lines:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepacast.figures.labels import feature_label, interval, p_label
+from hepacast.compute.p_values import p_sentence
+from hepacast.figures.labels import feature_label, interval
 from hepacast.figures.style import (
     BLUE,
     DOUBLE_COLUMN_MM,
@@ -136,7 +137,7 @@ def draw_null_distribution(
     axes.axvline(observed, color=VERMILION, linewidth=1.4)
     left = observed > (low + high) / 2
     axes.annotate(
-        f"observed {observed:.3f}\n{p_label(p)}", (observed, top * 0.97), xytext=(-4 if left else 4, 0),
+        f"observed {observed:.3f}\n{p_sentence(p)}", (observed, top * 0.97), xytext=(-4 if left else 4, 0),
         textcoords="offset points", ha="right" if left else "left", va="top", color=VERMILION, fontsize=7.5,
     )  # fmt: skip
     axes.set(xlabel=f"Nested {measure} with the outcome shuffled ({null.size} times)", ylabel="Count")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from hepacast.compute.p_values import p_below
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame, as_outcome, listed
 from hepacast.modelling.frozen_logistic import FrozenLogistic
@@ -102,7 +103,7 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
         passed = self._passed(candidates)
         self.joint_p_ = pd.Series(dtype=float)
         self.joint_: LogisticModel | None = None
-        chosen, why = passed, f"no clinical candidate has P < {self.alpha:g} alone"
+        chosen, why = passed, f"no clinical candidate has {p_below(self.alpha)} alone"
         if passed:
             self.joint_ = LogisticModel(passed, firth=self.firth).fit(frame, outcome)
             self.joint_p_ = joint_p_values(self.joint_)
@@ -112,7 +113,7 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
                     for item in passed
                     if item.name in self.always or self.joint_p_.get(item.name, np.nan) < self.alpha_joint
                 ]
-                why = f"no clinical candidate has P < {self.alpha_joint:g} in the joint model"
+                why = f"no clinical candidate has {p_below(self.alpha_joint)} in the joint model"
         self.model_ = LogisticModel(chosen, firth=self.firth, why_none=why).fit(frame, outcome)
         self.selected_ = self.model_.frozen_.names
         return self

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
+from hepacast.compute.p_values import p_below
 from hepacast.errors import StudyFileError
 from hepacast.modelling.base import Array, ColumnFilter, numbers_of
 from hepacast.modelling.filters import SpearmanFilter
@@ -71,12 +72,12 @@ class CoxUnivariateFilter(ColumnFilter):
         statistic = cox_score_tests(numbers_of(frame), times, codes)
         p = chi2.sf(statistic, 1)
         p = p if self.adjust == "none" else p_adjust(p, self.adjust)
-        self._keep(p < self.alpha, statistic, why_none=f"no feature has P < {self.alpha:g}")
+        self._keep(p < self.alpha, statistic, why_none=f"no feature has {p_below(self.alpha)}")
 
     def describe(self) -> str:
         """The rule."""
         correction = "" if self.adjust == "none" else f", {self.adjust} corrected"
-        return f"Univariate Cox model (score test, P < {self.alpha:g}{correction})"
+        return f"Univariate Cox model (score test, {p_below(self.alpha)}{correction})"
 
 
 class CoxLassoSelector(ColumnFilter):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from hepacast.compute.p_values import p_below
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, ColumnFilter, as_outcome, listed, numbers_of
 from hepacast.stats.adjust import p_adjust
@@ -197,9 +198,9 @@ class UnivariateFilter(ColumnFilter):
         # A feature that cannot be tested (NaN) is not kept.
         with np.errstate(invalid="ignore", divide="ignore"):
             scores = -np.log10(p)
-        self._keep(p < self.alpha, scores, why_none=f"no feature has P < {self.alpha:g}")
+        self._keep(p < self.alpha, scores, why_none=f"no feature has {p_below(self.alpha)}")
 
     def describe(self) -> str:
         """The rule."""
         correction = "" if self.adjust == "none" else f", {self.adjust} corrected"
-        return f"Univariate test (P < {self.alpha:g}{correction})"
+        return f"Univariate test ({p_below(self.alpha)}{correction})"

@@ -13,6 +13,7 @@ from scipy.stats import chi2
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from hepacast.compute.p_values import p_below
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import as_frame
 from hepacast.modelling.cox_frozen import FrozenCox
@@ -122,13 +123,13 @@ def choose_predictors(
         (item for item in candidates if p.get(item.name, np.nan) < alpha),
         key=lambda item: (p[item.name], order[item.name]),
     )
-    why = f"no clinical candidate has P < {alpha:g} alone"
+    why = f"no clinical candidate has {p_below(alpha)} alone"
     joint, chosen = None, passed
     if passed:
         joint = make(passed, "").fit(frame, y)
         together = predictor_p(joint.frozen_)
         chosen = [item for item in passed if together.get(item.name, np.nan) < alpha]
-        why = f"no clinical candidate has P < {alpha:g} in the joint model"
+        why = f"no clinical candidate has {p_below(alpha)} in the joint model"
     return Choice(single, reasons, joint, make(chosen, why).fit(frame, y))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from hepacast.compute.p_values import p_sentence as p_sentence
+from hepacast.compute.p_values import p_text
+
 EN_DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EM DASH}"
@@ -38,23 +41,8 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def p_value(p: float) -> str:
-    """P without a leading zero: two decimals, three below .01 or where rounding would reach .05, and "<.001"."""
-    if not math.isfinite(p):
-        return MISSING
-    if p < 0.001:
-        return "<.001"
-    if p > 0.99:
-        return ">.99"
-    digits = 3 if round(p, 3) < 0.01 or round(p, 2) == 0.05 else 2
-    return f"{p:.{digits}f}"[1:]
-
-
-def p_sentence(p: float) -> str:
-    """P in running text: ``P = .03``, ``P < .001``."""
-    text = p_value(p)
-    if text == MISSING:
-        return "P not estimable"
-    return f"P {text[0]} {text[1:]}" if text[0] in "<>" else f"P = {text}"
+    """P as journals print it; an em dash where there is none."""
+    return p_text(p, MISSING)
 
 
 def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hepacast.compute.p_values import p_text
 from hepacast.errors import TableError
 from hepacast.stats.describe_rules import (
     NORMALITY,
@@ -23,7 +24,6 @@ from hepacast.stats.describe_rules import (
     mean_smd_numeric,
     numeric_test,
     observed_levels,
-    p_text,
     rule_text,
     smd_categorical_reason,
     smd_reason,

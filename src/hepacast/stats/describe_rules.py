@@ -30,7 +30,7 @@ QUARTILE_TYPES = {7: "of type 7, as R", 6: "of type 6, as SPSS"}
 def rule_text(*, n_groups: int, alpha: float, equal_var: bool, yates: bool, quartiles: int) -> str:
     """The footnote of Table 1: what was printed and which tests ran, as they were asked for."""
     middle = f"median (first to third quartile, {QUARTILE_TYPES[quartiles]})"
-    normal = f"when Shapiro-Wilk's P exceeds {alpha:g} in every group"
+    normal = f"when Shapiro-Wilk's P exceeds {f'{alpha:g}'.removeprefix('0')} in every group"
     if n_groups < 2:
         return (
             f"Numbers: mean ± SD {normal}, otherwise {middle}. Categories: n (%) of the patients with a value. "
@@ -203,10 +203,3 @@ def decimals(values: Array, digits: int | None) -> int | None:
     if 0.0 < spread < 1e-4:
         return None
     return int(np.clip(2 - np.floor(np.log10(spread)), 0, 4)) if spread > 0 else 1
-
-
-def p_text(p: float) -> str:
-    """A P value as journals print it: `<0.001`, otherwise three decimals; empty when there is none."""
-    if np.isnan(p):
-        return ""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

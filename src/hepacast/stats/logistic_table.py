@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.p_values import p_text
 from hepacast.errors import OutcomeError, TableError
-from hepacast.stats.describe_rules import p_text
 from hepacast.stats.design import Design, binary_outcome, one_class_allowed, treatment_design
 from hepacast.stats.effects import number_text, ratio_digits, ratio_of
 from hepacast.stats.firth import fit_firth

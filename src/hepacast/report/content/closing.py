@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hepacast
+from hepacast.compute.p_values import p_below
 from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of, verdicts
 from hepacast.report.content.patients import build_findings, lost_text
 from hepacast.report.formatting import MISSING, number, plural
@@ -108,7 +109,7 @@ def _model_limits(results: Results) -> list[str]:
             )
         if models.clinical is not None:
             found.append(
-                f"Clinical predictors were chosen by P < {models.clinical.alpha:g} in these same patients, as "
+                f"Clinical predictors were chosen by {p_below(models.clinical.alpha)} in these same patients, as "
                 "published studies do. This favors chance findings; the nested numbers account for it, the odds "
                 "ratios do not."
             )

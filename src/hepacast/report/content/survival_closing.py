@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepacast.compute.p_values import p_below
 from hepacast.report.content import segmentation
 from hepacast.report.content.closing import _SIZE_CODES, patients_limits
 from hepacast.report.content.common import STATEMENT, Omit, verdicts
@@ -100,7 +101,7 @@ def _models(results: Results) -> list[str]:
             )
     if item.models.selection == "independent" and "clinical" in item.models.names:
         limits.append(
-            f"Clinical predictors were chosen by P < {item.models.alpha:g} in these same patients, as published "
+            f"Clinical predictors were chosen by {p_below(item.models.alpha)} in these same patients, as published "
             "studies do. This favors chance findings; the nested numbers account for it, the hazard ratios do not."
         )
     return limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepacast.compute.p_values import p_below
 from hepacast.figures import ForestRow, draw_forest
 from hepacast.report.content.common import is_finite
 from hepacast.report.content.models import per_unit
@@ -117,7 +118,7 @@ def candidates_table(item: Survival) -> Table:
     if any(term.reason for term in item.models.univariate):
         notes.append("Words stand where there is no estimate.")
     if item.models.selection == "independent":
-        notes.append(f"Candidates with P < {item.models.alpha:g} alone entered the multivariate model.")
+        notes.append(f"Candidates with {p_below(item.models.alpha)} alone entered the multivariate model.")
     ci = ci_of(item)
     columns = ["Variable", "Change", f"HR alone ({ci})", "P", f"HR together ({ci})", "P "]
     return make_table("Univariate and multivariate analysis of the clinical candidates", columns, rows, notes)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.p_values import p_below
 from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.fusion import NETWORK, ViewResult, score_name
 from hepacast.modelling.stability import selection_stability
@@ -160,7 +161,7 @@ def sentences(rules: Fusion, final: ViewResult, nested: OutOfFold) -> list[dict[
     """What was done, for the Methods."""
     texts: list[tuple[str, list[str]]] = []
     if final.clinical is not None:
-        alpha = f"P < {final.clinical.alpha:g}"
+        alpha = p_below(final.clinical.alpha)
         joint = (
             f"Those with {alpha} entered a multivariate logistic model; those with {alpha} in it are its predictors."
         )

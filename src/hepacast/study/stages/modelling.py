@@ -10,6 +10,7 @@ import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort
 from hepacast.compute.files import atomic_path, read_json, write_json
+from hepacast.compute.p_values import p_below
 from hepacast.compute.seeds import derive_seed
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.bootstrap import bootstrap_optimism
@@ -350,10 +351,10 @@ def _sentences(context: Context, fitted: StudyModels, nested: OutOfFold) -> list
     if fitted.clinical_ is not None:
         texts.append(
             (
-                f"{CANDIDATES_TESTED} Those with P < {options.alpha:g} entered a multivariate logistic model, in which "
-                "a missing value is replaced by the median or the most frequent level of the training set; those with "
-                f"P < {options.alpha:g} in it made the clinical model, with Firth's penalty where the data were "
-                "separated [@firth].",
+                f"{CANDIDATES_TESTED} Those with {p_below(options.alpha)} entered a multivariate logistic model, in "
+                "which a missing value is replaced by the median or the most frequent level of the training set; those "
+                f"with {p_below(options.alpha)} in it made the clinical model, with Firth's penalty where the data "
+                "were separated [@firth].",
                 ["firth"],
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hepacast.cohort import SurvivalOutcome
+from hepacast.compute.p_values import p_below
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_validation import SurvivalOutOfFold
 from hepacast.stats.intervals import level_text
@@ -91,8 +92,9 @@ def _clinical(selection: str, alpha: float) -> str:
         )
     return (
         "Each clinical candidate was tested alone in a Cox model of the training patients [@cox] (Wald's test; of a "
-        "category of several levels, that of all of them together); those with P < "
-        f"{alpha:g} entered a multivariate Cox model, and those with P < {alpha:g} in it made the clinical model. A "
+        "category of several levels, that of all of them together); those with "
+        f"{p_below(alpha)} entered a multivariate Cox model, and those with {p_below(alpha)} in it made the clinical "
+        "model. A "
         "missing value is replaced by the median or the most frequent level of the training set."
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hepacast.compute.p_values import p_sentence
 from hepacast.errors import ModelError
 from hepacast.evaluation import binary
 from hepacast.stats.design import binary_outcome
@@ -103,9 +104,9 @@ class EvaluationResult(StatisticsResult):
                 "IDI": NOT_THERE,
             }
             if pair.nri is not None:
-                row["NRI"] = f"{number(pair.nri.nri.estimate)}, P {p_value(pair.nri.nri.p)}"
+                row["NRI"] = f"{number(pair.nri.nri.estimate)}, {p_sentence(pair.nri.nri.p)}"
             if pair.idi is not None:
-                row["IDI"] = f"{number(pair.idi.estimate)}, P {p_value(pair.idi.p)}"
+                row["IDI"] = f"{number(pair.idi.estimate)}, {p_sentence(pair.idi.p)}"
             rows.append(row)
         return pd.DataFrame(rows)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hepacast.cohort.headers import id_header
 from hepacast.cohort.joining import near_ids, read_ids
+from hepacast.compute.p_values import p_sentence
 from hepacast.errors import ModelError, TableError
 from hepacast.nomogram import Nomogram, Reading, build_nomogram
 from hepacast.study.statistics.cox_fits import fit_cox_model, survival_label
@@ -76,7 +77,7 @@ class NomogramResult(StatisticsResult):
             c += f", {fit.validation.c_corrected:.3f} corrected for optimism, {number(fit.validation.c_632)} by .632+"
             c += "; calibration slope corrected "
             c += f"{fit.validation.slope_corrected:.3f} ({fit.validation.n} bootstrap samples)"
-        tests = f"Likelihood ratio chi2 {chi2:.2f} (df {df}, P {p_value(p)}); AIC {fit.aic:.2f}; {c}."
+        tests = f"Likelihood ratio chi2 {chi2:.2f} (df {df}, {p_sentence(p)}); AIC {fit.aic:.2f}; {c}."
         notes = [*self.notes, *fit.notes]
         return paragraphs(head, text_table(coefficients), tests, self._points(), self._read(), note_lines(notes))
 

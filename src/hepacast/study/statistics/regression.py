@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.p_values import p_sentence
 from hepacast.errors import ModelError
 from hepacast.stats.design import binary_outcome
 from hepacast.stats.intervals import level_text
@@ -48,7 +49,7 @@ class LogisticResult(StatisticsResult):
             chi2, df, p = fit.lrt
             parts.append(
                 f"Multivariate model ({'Firth' if fit.method == 'firth' else 'maximum likelihood'}): n = {fit.n}, "
-                f"events = {fit.n_events}; likelihood ratio chi2 {chi2:.2f} (df {df}, P {p_value(p)}); "
+                f"events = {fit.n_events}; likelihood ratio chi2 {chi2:.2f} (df {df}, {p_sentence(p)}); "
                 f"AIC {fit.aic:.2f}; Nagelkerke R2 {fit.nagelkerke_r2:.3f}; C (apparent) {fit.c_index:.3f}; "
                 f"Brier (apparent) {fit.brier:.4f}.\n{fit.formula()}"
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hepacast.compute.p_values import p_text
 from hepacast.errors import ModelError
 from hepacast.stats.effects import number_text, ratio_digits
 
@@ -177,13 +178,14 @@ def with_limits(value: float, low: float, high: float, digits: int | None = 3) -
 
 def ratio(value: float, low: float, high: float) -> str:
     """An odds or hazard ratio with limits, with the decimals that its size deserves."""
-    if math.isnan(value):
-        return NOT_THERE
-    return with_limits(value, low, high, ratio_digits(value))
+    digits = ratio_digits(value) if not math.isnan(value) else None
+    shown = with_limits(value, low, high, digits)
+    if math.isnan(low) or not low > 0 or digits is None or float(number(low, digits)) > 0:
+        return shown
+    # A limit is above 0, however small: fixed decimals would print 0.
+    return f"{number(value, digits)} ({low:.2g} to {number(high, digits)})"
 
 
 def p_value(p: float) -> str:
-    """`<0.001`, otherwise three decimals; a dash where there is none."""
-    if p is None or math.isnan(p):
-        return NOT_THERE
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    """P as journals print it; a dash where there is none."""
+    return p_text(p, NOT_THERE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.p_values import p_sentence
 from hepacast.errors import HepacastError, ModelError
 from hepacast.stats.cox import CoxFit
 from hepacast.stats.cox_checks import Concordance, concordance, proportional_hazards
@@ -71,13 +72,13 @@ class CoxResult:
         if self.fit is not None and self.flow is not None:
             chi2, df, p = self.fit.lrt
             line = f"Multivariate: {self.flow.text()} n = {self.fit.n}, events = {self.fit.n_events}; "
-            line += f"likelihood ratio chi2 {chi2:.3f} (df {df}, P {p_value(p)}); AIC {short(self.fit.aic)}"
+            line += f"likelihood ratio chi2 {chi2:.3f} (df {df}, {p_sentence(p)}); AIC {short(self.fit.aic)}"
             if self.c is not None:
                 line += f"; Harrell's C {with_limits(self.c.c, *self.c.interval())} (apparent)"
             parts.append(line + ".")
             if self.zph is not None:
                 chi2, degrees, p = (float(value) for value in self.zph[["chi2", "df", "p"]].to_numpy()[-1])
-                parts.append(f"Proportional hazards, all terms: chi2 {chi2:.3f}, df {degrees:.0f}, P {p_value(p)}.")
+                parts.append(f"Proportional hazards, all terms: chi2 {chi2:.3f}, df {degrees:.0f}, {p_sentence(p)}.")
         else:
             parts.append(f"Multivariate model: no estimate ({self.reason}).")
         return "\n".join([*parts, *(f"Note: {note}" for note in self.notes)])

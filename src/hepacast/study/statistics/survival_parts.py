@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hepacast.compute.p_values import p_sentence
 from hepacast.errors import HepacastError, OutcomeError
 from hepacast.evaluation.time_dependent import auc_at
 from hepacast.stats.adjust import p_adjust
@@ -19,7 +20,7 @@ from hepacast.stats.effects import ratio_of
 from hepacast.stats.kaplan_meier import KaplanMeier, LogRank, log_rank
 from hepacast.stats.ticks import pretty
 from hepacast.study.statistics.cox_fits import cox_estimate
-from hepacast.study.statistics.result import p_value, ratio, text_table, with_limits
+from hepacast.study.statistics.result import ratio, text_table, with_limits
 from hepacast.study.statistics.survival_cox import CoxResult as CoxResult
 from hepacast.study.statistics.survival_cox import cox_result as cox_result
 
@@ -96,16 +97,16 @@ class Comparison:
         """The tests in words."""
         if self.test is None:
             return f"Log-rank test: not possible ({self.reason})."
-        lines = [f"Log-rank test: chi2 {self.test.chi2:.3f}, df {self.test.df}, P {p_value(self.test.p)}."]
+        lines = [f"Log-rank test: chi2 {self.test.chi2:.3f}, df {self.test.df}, {p_sentence(self.test.p)}."]
         if self.hazard_ratio is not None:
             hr, low, high, p = self.hazard_ratio
             lines.append(
-                f"Hazard ratio, {self.groups[1]} against {self.groups[0]}: {ratio(hr, low, high)}, P {p_value(p)}."
+                f"Hazard ratio, {self.groups[1]} against {self.groups[0]}: {ratio(hr, low, high)}, {p_sentence(p)}."
             )
         elif len(self.groups) == 2:
             lines.append(f"Hazard ratio: not estimable ({self.ratio_reason}).")
         for a, b, p, adjusted in self.pairs:
-            lines.append(f"  {a} and {b}: P {p_value(p)}, Holm-adjusted {p_value(adjusted)}.")
+            lines.append(f"  {a} and {b}: {p_sentence(p)}, Holm-adjusted {p_sentence(adjusted)}.")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -181,7 +182,9 @@ class ScoreResult:
             lines[0] += f", Uno's C {self.uno.c:.3f}." if self.uno is not None else "."
         if self.hazard_ratio is not None and self.per_sd is not None:
             hr, low, high, p = self.hazard_ratio
-            lines.append(f"Hazard ratio per unit {ratio(hr, low, high)}, per SD {ratio(*self.per_sd)}, P {p_value(p)}.")
+            lines.append(
+                f"Hazard ratio per unit {ratio(hr, low, high)}, per SD {ratio(*self.per_sd)}, {p_sentence(p)}."
+            )
         elif self.reason:
             lines.append(f"Hazard ratio: not estimable ({self.reason}).")
         if len(self.auc):

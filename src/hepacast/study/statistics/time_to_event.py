@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hepacast.compute.p_values import p_sentence
 from hepacast.errors import HepacastError, ModelError
 from hepacast.stats.kaplan_meier import ConfidenceType, KaplanMeier, check_follow_up, kaplan_meier
 from hepacast.study.statistics import survival_parts as parts
@@ -19,7 +20,6 @@ from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     StatisticsResult,
     note_lines,
-    p_value,
     paragraphs,
     ratio,
     short,
@@ -83,7 +83,9 @@ class SurvivalResult(StatisticsResult):
         if self.cut.same_data:
             line += " The log-rank P and the hazard ratio of the groups are too good."
         if np.isfinite(self.cut.p_corrected):
-            line += f" Corrected P {p_value(self.cut.p_corrected)} (Lausen 1994; 1992: {p_value(self.cut.p_lau92)})."
+            line += (
+                f" Corrected {p_sentence(self.cut.p_corrected)} (Lausen 1994; 1992: {p_sentence(self.cut.p_lau92)})."
+            )
         return line
 
     def _curve_table(self) -> pd.DataFrame:
