@@ -7,13 +7,16 @@ import zipfile
 import openpyxl
 import pandas as pd
 import pytest
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from hepacast.cohort import ColumnSpec, read_table
 from hepacast.cohort.joining import near_ids
-from hepacast.cohort.layout import name_rows
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import HepacastError, TableError
+from hepacast.study.statistics import load
 
 ROWS = [["ID", "center", "Age"], *[[f"P{i}", "north" if i < 4 else "south", 40 + i] for i in range(1, 9)]]
 
@@ -313,3 +316,129 @@ def test_damaged_utf8_is_no_other_encoding(tmp_path, at):
     path.write_bytes(bytes(content))
     with pytest.raises(TableError, match="damaged UTF-8 in line"):
         read_sheets(path)
+
+
+PATIENTS = [[f"L-{i:03d}", 20 + 3 * i, 40 + i * i] for i in range(1, 13)]
+AGE = [ColumnSpec("age", ("Age",))]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ["Total patients (n = 12)", 474, 1130],
+        ["Mittelwert ± SD", "39.5±10.8", None],
+        ["均值±标准差", 1, 2],
+        ["合计（例）", 12, 12],
+        ["Sum total: 12", 1, 2],
+        ["Moyenne", 39.5, 94.2],
+        [None, 474, 1130],
+        ["x\u0303", 39.5, 94.16667],
+    ],
+)
+def test_rows_that_sum_up_the_patients_by_word_or_by_value(tmp_path, last):
+    path = workbook(tmp_path / "t.xlsx", [["ID", "Age", "AFP"], *PATIENTS, [None] * 3, last])
+    table = read_table(path, id_column="ID", columns=AGE)
+    assert table.patients == [row[0] for row in PATIENTS] and "row 15" in said(table, "total-row")[0]
+    assert len(load(path)) == 12
+
+
+def test_the_sum_and_the_mean_below_it(tmp_path):
+    rows = [["ID", "Age", "AFP"], *PATIENTS, ["somme", 474, 1130], ["moyenne", 39.5, 94.2]]
+    table = read_table(workbook(tmp_path / "t.xlsx", rows), id_column="ID", columns=AGE)
+    assert len(table.patients) == 12 and "rows 14 to 15" in said(table, "total-row")[0]
+
+
+@pytest.mark.parametrize("name", ["SD 13", "N-013", "Q-001", "L-13"])
+def test_patients_with_identifiers_like_words_for_sums_are_kept(tmp_path, name):
+    rows = [["ID", "Age", "AFP"], *PATIENTS, [name, 50, 200.5]]
+    assert name in read_table(workbook(tmp_path / "t.xlsx", rows), id_column="ID", columns=AGE).patients
+
+
+@pytest.mark.parametrize("note", ["0=female, 1=male", "Stand 3/24", "end"])
+def test_a_text_alone_that_is_no_identifier_is_a_note(tmp_path, note):
+    rows = [["ID", "Age", "AFP"], *PATIENTS, [note, None, None]]
+    table = read_table(workbook(tmp_path / "t.xlsx", rows), id_column="ID", columns=AGE)
+    assert len(table.patients) == 12 and note in said(table, "note-row")[0]
+
+
+def test_a_second_table_beneath_the_first_is_told(tmp_path):
+    rows = [["ID", "Age", "AFP"], *PATIENTS, [None] * 3, ["sex", 4, 0], ["men", 7, 0]]
+    path = workbook(tmp_path / "t.xlsx", rows)
+    table = read_table(path, id_column="ID", columns=AGE)
+    assert len(table.patients) == 14 and "rows 15 to 16 ('sex', 'men')" in said(table, "unlike-rows")[0]
+    assert any("unlike all others" in note for note in load(path).notes)
+
+
+def test_headers_that_are_repeated_on_every_page(tmp_path):
+    head = ["ID", "Age", "AFP"]
+    path = workbook(tmp_path / "t.xlsx", [head, *PATIENTS[:6], head, *PATIENTS[6:]])
+    table = read_table(path, id_column="ID", columns=AGE)
+    assert len(table.patients) == 12 and "row 8" in said(table, "repeated-header")[0]
+    assert load(path).is_numeric("Age")
+
+
+def test_a_header_of_two_rows_without_merged_cells(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,sex,before,,after,\n,,TB,ALB,TB,ALB\n01,m,10,41,30,35\n02,f,12,42,31,36\n")
+    table = load(path)
+    assert table.headers == ["ID", "sex", "before TB", "before ALB", "after TB", "after ALB"]
+    assert table.numbers("after TB").tolist() == [30, 31]
+    read = read_table(
+        path, id_column="ID", columns=[ColumnSpec("tb", ("after TB",), quantity="bilirubin", unit="umol/L")]
+    )
+    assert read.frame["tb"].tolist() == [30, 31] and said(read, "header-rows")
+
+
+@pytest.mark.parametrize("row", [",,umol/L,g/L", ",m,10,41"])
+def test_units_and_values_without_an_identifier_are_no_second_header(tmp_path, row):
+    path = tmp_path / "t.csv"
+    path.write_text(f"ID,,TB,ALB\n{row}\n01,m,10,41\n02,f,12,42\n")
+    assert load(path).headers == ["ID", "TB", "ALB"]
+
+
+def test_an_identifier_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,ID,Age\n1,9,50\n2,8,60\n")
+    with pytest.raises(TableError, match="Several columns may be meant by 'ID'"):
+        read_table(path, id_column="ID", columns=AGE)
+
+
+@pytest.mark.parametrize("cell", [dt.datetime(2024, 1, 2), True])
+def test_identifiers_that_excel_took_for_something_else(tmp_path, cell):
+    rows = [["ID", "Age"], [cell, 50], ["1-3", 60]]
+    table = read_table(workbook(tmp_path / "t.xlsx", rows), id_column="ID", columns=AGE)
+    assert said(table, "id-digits-lost")
+
+
+def test_digits_that_are_raised_or_struck_through_are_no_number(tmp_path):
+    def change(book, page):
+        page["B2"] = CellRichText("5", TextBlock(InlineFont(vertAlign="superscript"), "1"))
+        page["B3"] = CellRichText(TextBlock(InlineFont(strike=True), "45"), "54")
+        page["B4"] = CellRichText(TextBlock(InlineFont(b=True), "6"), "1")
+
+    rows = [["ID", "Age"], ["a", 1], ["b", 2], ["c", 3]]
+    table = read_table(workbook(tmp_path / "t.xlsx", rows, change), id_column="ID", columns=AGE)
+    assert table.frame["age"].isna().tolist() == [True, True, False] and table.frame["age"]["c"] == 61
+    assert "raised, lowered or struck through" in said(table, "unreadable-cell")[0]
+
+
+def test_texts_that_are_guarded_from_excel(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('ID,Age\n="007",="51"\n="008",60\n')
+    table = read_table(path, id_column="ID", columns=AGE)
+    assert table.patients == ["007", "008"] and table.frame["age"].tolist() == [51, 60]
+
+
+def test_dates_of_two_orders_and_dates_that_excel_exchanged(tmp_path):
+    days = [ColumnSpec("seen", ("seen",), kind="date")]
+    both = tmp_path / "t.csv"
+    both.write_text("ID,seen\n1,25/03/2024\n2,03/25/2024\n")
+    found = [item for item in read_table(both, id_column="ID", columns=days).findings if item.code == "mixed-dates"]
+    assert [item.severity for item in found] == ["error"]
+    cells = [dt.datetime(2024, 4, 3), dt.datetime(2024, 1, 9), dt.datetime(2024, 2, 12), "25/03/2024"]
+    path = workbook(tmp_path / "t.xlsx", [["ID", "seen"], *[[f"P{i}", cell] for i, cell in enumerate(cells)]])
+    found = [item for item in read_table(path, id_column="ID", columns=days).findings if item.code == "mixed-dates"]
+    assert [item.severity for item in found] == ["warning"] and "exchanged" in found[0].message
+    cells[0] = dt.datetime(2024, 4, 23)
+    path = workbook(tmp_path / "t.xlsx", [["ID", "seen"], *[[f"P{i}", cell] for i, cell in enumerate(cells)]])
+    assert not said(read_table(path, id_column="ID", columns=days), "mixed-dates")

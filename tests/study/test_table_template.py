@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from hepacast.cohort import read_table
-from hepacast.cohort.layout import EXAMPLE_ROW
+from hepacast.cohort.patient_rows import EXAMPLE_ROW
 from hepacast.errors import TableError
 from hepacast.study.load import load_study
 from hepacast.study.stages.clinical import column_spec

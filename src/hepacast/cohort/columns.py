@@ -30,7 +30,7 @@ SEX_LEVELS: dict[str, tuple[str, ...]] = {
     "female": ("female", "f", "woman", "w", "weiblich", "frau", "女", "女性"),
     "male": ("male", "m", "man", "männlich", "mann", "男", "男性"),
 }
-_PLUS = re.compile(r"\(?[1-4]?\+{1,4}\)?|\+/-|-/\+|±")
+_PLUS = re.compile(r"\(?[1-4]?\+{1,4}\)?|±")
 _SEX_NAMES = frozenset({"sex", "gender", "geschlecht", "性别"})
 
 
@@ -209,7 +209,7 @@ def level_words(spec: ColumnSpec) -> dict[str, str]:
     table: dict[str, str] = {}
     for level, words in spec.levels.items():
         for word in (*words, level):
-            table.setdefault(word_key(word), level)
+            table.setdefault(level_key(word), level)
     return table
 
 
@@ -224,12 +224,12 @@ def levels_meant(spec: ColumnSpec, words: Iterable[object]) -> set[str]:
     table = level_words(spec)
     meant = set()
     for word in words:
-        level = table.get(word_key(word))
+        level = table.get(level_key(word))
         if level is None:
             raise StudyFileError(
                 f"The column {spec.name!r} has no value {word!r}.",
                 expected=", ".join(sorted(table)),
-                remedy=nearest(word_key(word), sorted(table)) or None,
+                remedy=nearest(level_key(word), sorted(table)) or None,
             )
         meant.add(level)
     return meant
@@ -246,9 +246,11 @@ def is_no_level(cell: object, *, minus: bool) -> bool:
 
 
 def level_key(cell: object) -> str:
-    """`word_key`, with every kind of dash written as ``-``."""
+    """`word_key`, with every kind of dash written as ``-``, and of plus-or-minus as ``±``."""
     key = word_key(cell)
-    return "-" if key in ("–", "—") else key
+    if key in ("+/-", "-/+", "+-", "(±)", "(+/-)"):
+        return "±"
+    return "-" if key in ("–", "—", "‐", "‒", "―", "(-)") else key
 
 
 def levels_from_cells(cells: Sequence[object]) -> tuple[dict[str, tuple[str, ...]], str]:
@@ -269,7 +271,8 @@ def levels_from_cells(cells: Sequence[object]) -> tuple[dict[str, tuple[str, ...
         home = leaders.setdefault(same[key], key) if key in same else key
         examples.setdefault(home, cell)
         spelled.setdefault(home, Counter())[normalize_text(cell) if isinstance(cell, str) else key] += 1
-    order = sorted(spelled, key=lambda key: _level_order(key, examples[key]))
+    lowest = leaders.get(0) if minus else None
+    order = sorted(spelled, key=lambda key: _level_order("-" if key == lowest else key, examples[key]))
     names = {key: spelled[key].most_common(1)[0][0] for key in order}
     joined = "; ".join(
         f"the spellings {', '.join(repr(text) for text in spelled[key])} were joined into one level, {names[key]!r}"
@@ -280,13 +283,16 @@ def levels_from_cells(cells: Sequence[object]) -> tuple[dict[str, tuple[str, ...
 
 
 def _synonyms(keys: set[str]) -> dict[str, int]:
-    """Key -> meaning, where all words of a column mean yes and no, or the sexes."""
+    """Key -> meaning, where all words of a column mean yes and no, or the sexes, or a grade of plus signs."""
     for sides in (BINARY_WORDS, tuple(SEX_LEVELS.values())):
         meaning = {word: number for number, words in enumerate(sides) for word in words}
         if "+" in keys:
             meaning["-"] = 0
         if keys <= set(meaning):
             return {key: meaning[key] for key in keys}
+    if any(_PLUS.fullmatch(key) for key in keys):
+        # Beside grades of plus signs, all words for "negative" are the lowest grade.
+        return {key: 0 for key in keys if key == "-" or (key in BINARY_WORDS[0] and key != "0")}
     return {}
 
 
@@ -296,7 +302,7 @@ def _level_order(key: str, cell: object) -> tuple[int, float, str]:
         return 0, float(code), key
     if key == "-" or _PLUS.fullmatch(key):
         digits = re.search(r"\d", key)
-        strength = 0.0 if key == "-" else 0.5 if key in ("±", "+/-", "-/+") else float(key.count("+"))
+        strength = 0.0 if key == "-" else 0.5 if key in ("±", "(+)") else float(key.count("+"))
         return 0, float(digits.group()) if digits else strength, key
     return (0, float(key), key) if re.fullmatch(r"-?\d+(\.\d+)?", key) else (1, 0.0, key)
 

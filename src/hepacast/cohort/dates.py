@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 
 from hepacast.cohort.numbers import normalize_text
 
@@ -67,6 +68,27 @@ def parse_date(cell: object, date_format: str = "", *, date1904: bool = False) -
         day, month = (first, second) if first > 12 else (second, first)
         return _date(year, month, day, text)
     raise DateProblem(f"{text!r} is not a date")
+
+
+def doubtful_order(cells: Sequence[object]) -> str:
+    """What is doubtful about day and month in a column, empty where nothing is.
+
+    Either its texts prove both orders (``13/04/2024`` beside ``04/13/2024``), or Excel read a column of another
+    country's dates: it took those that have a month beyond 12 for text, and exchanged day and month of the others.
+    """
+    slashed = [match for cell in cells if isinstance(cell, str) and (match := _SLASHES.match(normalize_text(cell)))]
+    day_first = [match.group() for match in slashed if int(match.group(1)) > 12]
+    month_first = [match.group() for match in slashed if int(match.group(2)) > 12]
+    if day_first and month_first:
+        return f"both day/month ({day_first[0]}) and month/day ({month_first[0]}) stand in the column; write them alike"
+    kept = [cell for cell in cells if isinstance(cell, dt.date)]
+    if (day_first or month_first) and len(kept) > 2 and all(cell.day <= 12 for cell in kept):
+        text = (day_first or month_first)[0]
+        return (
+            f"Excel has {len(kept)} dates, none after the 12th, and texts such as {text!r} beside them: it probably "
+            "exchanged day and month of the dates; compare them with their source, and enter all as 2024-03-09"
+        )
+    return ""
 
 
 def _date(year: int, month: int, day: int, text: str) -> dt.datetime:

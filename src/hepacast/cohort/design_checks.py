@@ -10,6 +10,7 @@ import pandas as pd
 
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.findings import Finding
+from hepacast.cohort.known_columns import role_of
 from hepacast.cohort.outcome import BinaryOutcome, Outcome
 from hepacast.cohort.quantities import name_key
 from hepacast.cohort.tables import ClinicalTable
@@ -44,40 +45,6 @@ _IDENTITY = frozenset(
             "身份证",
             "身份证号",
         ),
-    )
-)
-_HOSPITAL_NUMBER = frozenset(
-    name_key(word)
-    for word in (
-        *("mrn", "medical record number", "hospital number", "hospital id", "accession number", "case number"),
-        *(
-            "fallnummer",
-            "aufnahmenummer",
-            "patientennummer",
-            "住院号",
-            "病案号",
-            "病历号",
-            "门诊号",
-            "登记号",
-            "影像号",
-        ),
-    )
-)
-_ID_NAMES = frozenset(
-    name_key(word)
-    for word in (
-        "id",
-        "patient",
-        "patient id",
-        "no",
-        "nr",
-        "number",
-        "index",
-        "case",
-        "order",
-        "serial",
-        "编号",
-        "序号",
     )
 )
 _MIN_CLASS = 5
@@ -150,7 +117,7 @@ def _of_the_outcome(spec: ColumnSpec, outcome_columns: set[str]) -> Finding | No
 
 def _identifier(spec: ColumnSpec, values: pd.Series) -> Finding | None:
     known = values.dropna()
-    keys = {name_key(text) for text in (spec.name, *spec.source)}
+    named = any(role_of(text) == "id" for text in (spec.name, *spec.source))
     unique = len(known) >= 10 and known.nunique() == len(known)
     text = "an identifier among the predictors: "
     if spec.kind == "categorical" and unique:
@@ -158,7 +125,7 @@ def _identifier(spec: ColumnSpec, values: pd.Series) -> Finding | None:
     if spec.kind != "numeric" or not unique or not np.equal(known, known.round()).all():
         return None
     steps = np.diff(np.sort(known.to_numpy(dtype=float)))
-    if keys & _ID_NAMES or steps.max() == steps.min():
+    if named or steps.max() == steps.min():
         return Finding("error", "identifier", text + "whole numbers, each used once, in sequence", column=spec.name)
     if not spec.quantity:
         message = "whole numbers, each used once: is this an identifier?"
@@ -185,8 +152,9 @@ def after_event_word(text: str) -> str:
 
 def can_name_a_person(header: str) -> str:
     """What of a person a header gives: ``person`` (name, birth date, address), ``hospital number`` or nothing."""
-    key = name_key(header)
-    return "person" if key in _IDENTITY else "hospital number" if key in _HOSPITAL_NUMBER else ""
+    if name_key(header) in _IDENTITY:
+        return "person"
+    return "hospital number" if role_of(header) == "hospital number" else ""
 
 
 def _leaks(spec: ColumnSpec, values: pd.Series, outcome: BinaryOutcome) -> list[Finding]:

@@ -11,11 +11,6 @@ from hepacast.cohort.quantities import all_unit_keys, find_quantity, name_key, u
 _BRACKETS = re.compile(r"^(?P<name>.*?)\s*[\[({【〔]\s*(?P<unit>[^\])}】〕]*)\s*[\])}】〕]\s*$")
 _SEPARATED = re.compile(r"^(?P<name>.+?)\s*(?:,|;|\bin\b)\s*(?P<unit>\S+(?:\s\S+)?)$")
 _SHORT = frozenset({"1", "s", "m", "l", "in", "lb"})
-#: Headers that usually mean the patient's identifier, the most telling first.
-ID_NAMES = (
-    *("patient", "patient_id", "id", "subject", "subject_id", "study_id", "record_id", "case", "case_id", "mrn"),
-    *("patientennr", "patienten_id", "fallnummer", "编号", "病例号", "病案号", "住院号"),
-)
 _SUFFIX = re.compile(r"^(?P<name>.+?)[_\s](?P<unit>[^\s_]+)$")
 
 
@@ -57,15 +52,6 @@ def find_header(headers: Sequence[str], wanted: Sequence[str]) -> list[str]:
         if found:
             return found
     return []
-
-
-def id_header(headers: Sequence[str]) -> str:
-    """The header that usually means the patient's identifier, empty when there is none."""
-    for wanted in ID_NAMES:
-        found = find_header(headers, [wanted])
-        if found:
-            return found[0]
-    return ""
 
 
 def find_by_quantity(headers: Sequence[str], quantity: str) -> list[str]:

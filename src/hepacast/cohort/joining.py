@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any
 from hepacast.cohort.columns import nearest
 from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.layout import CellProblem, CodedCell, Sheet, name_rows
+from hepacast.cohort.layout import CellProblem, CodedCell, Sheet
 from hepacast.cohort.numbers import is_missing_word, normalize_text
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.errors import TableError
 
 #: Excel and SPSS keep 15 digits of a number; an identifier with more of them has lost the others.
@@ -142,7 +144,7 @@ def join_sheets(
     id_headers: list[str] = []
     for item in usable:
         findings += item.findings
-        header = find_header(item.headers, [id_column])[0]
+        header = one_header(item, id_column)
         id_headers.append(header)
         index, remarks = _index(item, header)
         rows.append(index)
@@ -153,6 +155,26 @@ def join_sheets(
     findings += _similar_ids(patients)
     findings += _coverage(usable, rows, patients)
     return RawTable(tuple(usable), tuple(rows), patients, tuple(id_headers)), findings
+
+
+def one_header(sheet: Sheet, name: str) -> str:
+    """The one header of a sheet that a name means.
+
+    Raises
+    ------
+    TableError
+        There is none, several may be, or it stands twice: a column that nobody chose would be read.
+    """
+    found = find_header(sheet.headers, [name])
+    if len(found) != 1:
+        raise TableError(
+            f"Several columns may be meant by {name!r}." if found else f"There is no column {name!r}.",
+            expected="one column of this name",
+            found=", ".join(map(repr, found or sheet.headers[:12])),
+            where=f"sheet {sheet.name}",
+            remedy="give each column its own header",
+        )
+    return found[0]
 
 
 def clean_id(cell: Any) -> str:
@@ -241,10 +263,10 @@ def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
             message = "a row with values but without a patient identifier was left out"
             findings.append(Finding("error", "missing-id", message, row=row, column=header))
             continue
-        if _digits_lost(column[position]):
+        if changed := _changed(column[position]):
             message = (
-                f"the identifier {patient} was kept as a number and has lost digits: enter identifiers as text (in "
-                "Excel: format the column as text before they are entered)"
+                f"the identifier {patient} {changed}: enter identifiers as text (in Excel: format the column as text "
+                "before they are entered)"
             )
             findings.append(Finding("error", "id-digits-lost", message, patient, row, header))
         if patient in index:
@@ -267,17 +289,17 @@ def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
 
 
 def refuse_lost_digits(ids: Sequence[Any], rows: Sequence[int], where: str) -> None:
-    """Refuse identifiers that were kept as numbers and have lost digits.
+    """Refuse identifiers that were kept as numbers and have lost digits, or that Excel turned into dates.
 
     Raises
     ------
     TableError
         There is one; the rows are named.
     """
-    lost = [row for row, cell in zip(rows, ids) if _digits_lost(cell)]
+    lost = {row: changed for row, cell in zip(rows, ids) if (changed := _changed(cell))}
     if lost:
         raise TableError(
-            "Identifiers were kept as numbers and have lost digits.",
+            f"An identifier {next(iter(lost.values()))}.",
             expected="identifiers as text",
             found=name_rows(lost),
             where=where,
@@ -285,14 +307,21 @@ def refuse_lost_digits(ids: Sequence[Any], rows: Sequence[int], where: str) -> N
         )
 
 
-def _digits_lost(cell: Any) -> bool:
-    """Whether an identifier went through a number of 15 digits (18 digits that end in 000, or 1.23457E+17)."""
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
-        return False
+def _changed(cell: Any) -> str:
+    """What a program made of an identifier, empty where it is as it was entered.
+
+    A number of more than 15 digits (18 that end in 000, or 1.23457E+17), or the date that Excel takes `1-2` for.
+    """
+    if isinstance(cell, bool):
+        return "was kept as a truth value"
+    if isinstance(cell, dt.date):
+        return "was turned into a date"
     if isinstance(cell, str):
-        return bool(_POWER_OF_TEN.fullmatch(cell.strip()))
-    digits = str(int(cell)) if abs(cell) < 1e300 else ""
-    return len(digits) > _EXACT_DIGITS and (isinstance(cell, float) or digits[_EXACT_DIGITS:].strip("0") == "")
+        lost = bool(_POWER_OF_TEN.fullmatch(cell.strip()))
+    else:
+        digits = str(int(cell)) if isinstance(cell, int | float) and abs(cell) < 1e300 else ""
+        lost = len(digits) > _EXACT_DIGITS and (isinstance(cell, float) or digits[_EXACT_DIGITS:].strip("0") == "")
+    return "was kept as a number and has lost digits" if lost else ""
 
 
 def _similar_ids(patients: Sequence[str]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,7 +19,7 @@ class KnownColumn:
     name
         The study's name for it.
     role
-        ``id``, ``center``, ``set``, ``outcome``, ``time``, ``remark``, or empty for a covariate.
+        ``id``, ``hospital number``, ``center``, ``set``, ``outcome``, ``time``, ``remark``, or empty for a covariate.
     label
         How tables and figures print it.
     names
@@ -57,6 +58,19 @@ def role_of(header: str) -> str:
     """The role that a header names (`KnownColumn.role`), or an empty text."""
     name = find_known(header)
     return known_columns()[name].role if name else ""
+
+
+def id_header(headers: Sequence[str]) -> str:
+    """The header that usually means the patient's identifier, the most telling first; empty when there is none."""
+    present: dict[str, str] = {}
+    for head in headers:
+        present.setdefault(name_key(head), head)
+    return next((present[name_key(name)] for name in id_names() if name_key(name) in present), "")
+
+
+def id_names() -> tuple[str, ...]:
+    """Names of the identifier, the most telling first; a running number is none."""
+    return known_columns()["patient"].names + known_columns()["hospital_number"].names
 
 
 @cache

@@ -6,48 +6,20 @@ left out or filled in on the way is a finding.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from hepacast.cohort.findings import Finding
-from hepacast.cohort.headers import find_header, id_header, is_unit, looks_like_units
-from hepacast.cohort.numbers import normalize_text
+from hepacast.cohort.headers import find_header, is_unit, looks_like_units
+from hepacast.cohort.known_columns import id_header
+from hepacast.cohort.numbers import normalize_text, parse_number
+from hepacast.cohort.patient_rows import is_blank, name_rows, patient_rows
 from hepacast.errors import TableError
 
 _HEADER_ROWS = 25
-#: Stands in a cell of the template's example row, which no command reads as a patient.
-EXAMPLE_ROW = "EXAMPLE, not a patient"
 _UNIT_WORDS = ("unit", "units", "einheit", "einheiten", "单位")
-#: First cells of rows that sum up the patients above them.
-_TOTAL_WORDS = frozenset(
-    (
-        *("total", "totals", "grand total", "sum", "subtotal", "mean", "average", "avg", "median", "sd", "std"),
-        *("mean (sd)", "mean ± sd", "mean±sd", "standard deviation", "std. dev.", "all patients", "overall"),
-        *("summe", "gesamt", "gesamtsumme", "mittelwert", "durchschnitt", "standardabweichung"),
-        *(
-            "合计",
-            "总计",
-            "小计",
-            "总和",
-            "总数",
-            "合計",
-            "平均",
-            "平均值",
-            "平均数",
-            "均值",
-            "均数",
-            "中位数",
-            "标准差",
-        ),
-    )
-)
-#: Likewise, but only in a sheet that has one of the words above: `Max` alone may be somebody.
-_WEAK_TOTAL_WORDS = frozenset(("min", "max", "minimum", "maximum", "n", "count", "anzahl", "最大值", "最小值", "计数"))
-_NOTE = re.compile(
-    r"^(\*|†|‡|note|notes|remark|source|legend|abbreviation|anmerkung|quelle|注|备注|说明|资料来源)", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -190,20 +162,10 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
             units = {head: normalize_text(cell).strip("[]()【】") for head, cell in zip(headers, below) if cell}
             body = body[1:]
     findings += _nameless(body, titles)
-    kept = [(number, _pick(row, columns)) for number, row in body]
-    kept = [(number, row) for number, row in kept if any(not is_blank(cell) for cell in row)]
-    kept, example = _without_example(kept)
-    findings += example
-    if patients:
-        kept, more = _without_totals(kept, key or 0, named=key is not None)
-        findings += more
+    kept, more = patient_rows([(number, _pick(row, columns)) for number, row in body], headers, key, patients=patients)
+    findings += more
     findings += _hidden_parts(grid, [number for number, _ in kept], columns, headers)
-    if last > start:
-        message = f"the headers stand in {name_rows(number for number, _ in grid.rows[start : last + 1])}: "
-        findings.append(Finding("note", "header-rows", message + ", ".join(headers[:12])))
-    if start and not id_column and header_row is None:
-        above = f"the headers were found in row {grid.rows[start][0]}; the rows above were taken for titles"
-        findings.append(Finding("note", "title-rows", above))
+    findings += _told_header(grid, start, last, headers, found=not id_column and header_row is None)
     return Sheet(
         grid.name,
         headers,
@@ -216,9 +178,15 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
     )
 
 
-def is_blank(cell: Any) -> bool:
-    """Whether nothing stands in a cell."""
-    return cell is None or (isinstance(cell, str) and not normalize_text(cell))
+def _told_header(grid: Grid, start: int, last: int, headers: Sequence[str], *, found: bool) -> list[Finding]:
+    findings = []
+    if last > start:
+        message = f"the headers stand in {name_rows(number for number, _ in grid.rows[start : last + 1])}: "
+        findings.append(Finding("note", "header-rows", message + ", ".join(headers[:12])))
+    if start and found:
+        above = f"the headers were found in row {grid.rows[start][0]}; the rows above were taken for titles"
+        findings.append(Finding("note", "title-rows", above))
+    return findings
 
 
 def _find_header_row(rows: Sequence[tuple[int, list[Any]]], id_column: str, header_row: int | None) -> int | None:
@@ -244,7 +212,11 @@ def _find_header_row(rows: Sequence[tuple[int, list[Any]]], id_column: str, head
 
 
 def _last_header_row(grid: Grid, start: int, id_column: str) -> int:
-    """Position of the header's last row: the cell of the identifier may be merged over two or three rows."""
+    """Position of the header's last row: the cell of the identifier may be merged over two or three rows.
+
+    Without merged cells (a text file has none), a row below without an identifier and of words alone, some of them
+    where the row above is empty, is the second row of the header.
+    """
     number, row = grid.rows[start]
     texts = [normalize_text(cell) if isinstance(cell, str) else "" for cell in row]
     named = [index for index, text in enumerate(texts) if text]
@@ -254,7 +226,18 @@ def _last_header_row(grid: Grid, start: int, id_column: str) -> int:
     for first, last, left, right in grid.merged:
         if first == number and left == right == column and last - first in (1, 2):
             return min(start + last - first, len(grid.rows) - 1)
-    return start
+    return start + 1 if _is_second_header(grid.rows[start + 1 : start + 3], texts, column) else start
+
+
+def _is_second_header(below: Sequence[tuple[int, list[Any]]], texts: Sequence[str], column: int) -> bool:
+    """Whether the first of two rows names columns, and the second one begins with a patient."""
+    if len(below) < 2 or any(column >= len(row) for _, row in below) or is_blank(below[1][1][column]):
+        return False
+    words = {index: cell for index, cell in enumerate(below[0][1]) if not is_blank(cell)}
+    nameless = [index for index in words if index >= len(texts) or not texts[index]]
+    plain = [isinstance(cell, str) and not is_unit(normalize_text(cell).strip("[]()【】")) for cell in words.values()]
+    numbers = [parse_number(cell).status != "text" for cell in words.values()]
+    return column not in words and bool(nameless) and all(plain) and not any(numbers)
 
 
 def _titles(grid: Grid, start: int, last: int) -> list[str]:
@@ -269,7 +252,11 @@ def _titles(grid: Grid, start: int, last: int) -> list[str]:
         if first in numbers and right > left:
             row = rows[numbers.index(first)]
             row[left : right + 1] = [row[left]] * (right + 1 - left)
-    paths = [[text for text in column if text] for column in zip(*rows)]
+    for index in range(1, len(rows[0])):
+        # A group that is written once, not merged, stands above all its columns.
+        if not rows[0][index] and any(row[index] for row in rows[1:] if index < len(row)):
+            rows[0][index] = rows[0][index - 1]
+    paths = [[text for text in column if text] for column in zip_longest(*rows, fillvalue="")]
     lowest = [path[-1] if path else "" for path in paths]
     return [" ".join(path) if lowest.count(text) > 1 else text for path, text in zip(paths, lowest)]
 
@@ -328,20 +315,6 @@ def _filled(grid: Grid, start: int, titles: Sequence[str]) -> tuple[list[tuple[i
     return body, findings
 
 
-def name_rows(rows: Iterable[int]) -> str:
-    """``rows 3, 10 to 29``."""
-    numbers = sorted(set(rows))
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    texts = [f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts]
-    shown = ", ".join(texts[:8]) + (f" and {len(texts) - 8} more" if len(texts) > 8 else "")
-    return f"row{'s' if len(numbers) > 1 else ''} {shown}"
-
-
 def _refuse_surplus(name: str, body: Sequence[tuple[int, list[Any]]], width: int) -> None:
     surplus = [number for number, row in body if any(not is_blank(cell) for cell in row[width:])]
     if surplus:
@@ -385,77 +358,6 @@ def _nameless(body: Sequence[tuple[int, list[Any]]], titles: Sequence[str]) -> l
     message = f"column{'s' if many else ''} {listed} of the sheet {'have' if many else 'has'} values but no header: "
     message += "not read"
     return [Finding("warning", "no-header", message)]
-
-
-def _without_example(
-    rows: list[tuple[int, tuple[Any, ...]]],
-) -> tuple[list[tuple[int, tuple[Any, ...]]], list[Finding]]:
-    """The rows without the example of the table's template."""
-    numbers = [number for number, row in rows if EXAMPLE_ROW in row]
-    if not numbers:
-        return rows, []
-    message = f"{name_rows(numbers)}: the example of the template, no patient, left out"
-    return [item for item in rows if item[0] not in numbers], [Finding("note", "example-row", message)]
-
-
-def _without_totals(
-    rows: list[tuple[int, tuple[Any, ...]]], key: int, *, named: bool
-) -> tuple[list[tuple[int, tuple[Any, ...]]], list[Finding]]:
-    """The rows of patients: without sums and means of them, and without notes beneath the table.
-
-    Without a named identifier the first column may well have a level called `total`: then only the last rows count.
-    """
-    marks = [_total_word(row, key) for _, row in rows]
-    strong = any(mark in _TOTAL_WORDS for mark in marks)
-    is_total = [mark in _TOTAL_WORDS or (strong and mark in _WEAK_TOTAL_WORDS) for mark in marks]
-    if not named:
-        counts = {mark: marks.count(mark) for mark in set(marks)}
-        is_total = [total and counts[mark] == 1 for total, mark in zip(is_total, marks)]
-    is_note = [False] * len(rows)
-    for position in reversed(range(len(rows))):
-        is_note[position] = _is_note(rows[position][1])
-        if not (is_note[position] or is_total[position]):
-            if not named:
-                is_total[:position] = [False] * position
-            break
-    findings = []
-    if any(is_total):
-        message = f"{_quoted(rows, is_total)}: no patients but sums or means of them, left out"
-        findings.append(Finding("note", "total-row", message))
-    if any(is_note):
-        message = f"{_quoted(rows, is_note)}: remarks beneath the table, left out"
-        findings.append(Finding("note", "note-row", message))
-    return [item for item, total, note in zip(rows, is_total, is_note) if not (total or note)], findings
-
-
-def _quoted(rows: Sequence[tuple[int, tuple[Any, ...]]], flags: Sequence[bool]) -> str:
-    """Numbers of the flagged rows and what their first cells say."""
-    flagged = [item for item, flag in zip(rows, flags) if flag]
-    words = ", ".join(repr(str(_first(row))[:40]) for _, row in flagged[:5])
-    return f"{name_rows(number for number, _ in flagged)} ({words})"
-
-
-def _first(row: Sequence[Any]) -> Any:
-    return next((cell for cell in row if not is_blank(cell)), "")
-
-
-def _total_word(row: Sequence[Any], key: int) -> str:
-    """The word of a row that may stand for a sum: in the identifier's cell, else in the first cell that is filled."""
-    cell = row[key] if not is_blank(row[key]) else _first(row)
-    if not isinstance(cell, str):
-        return ""
-    text = re.sub(r"\s*[\[(（]\s*n\s*=.*$", "", normalize_text(cell).casefold()).rstrip(":： ")
-    squeezed = text.replace(" ", "")
-    return squeezed if squeezed in _TOTAL_WORDS else text
-
-
-def _is_note(row: Sequence[Any]) -> bool:
-    """Whether a row is one text alone that reads like a remark."""
-    filled = [cell for cell in row if not is_blank(cell)]
-    if len(row) < 2 or len(filled) != 1 or not isinstance(filled[0], str):
-        return False
-    text = normalize_text(filled[0])
-    return bool(_NOTE.match(text)) or len(text.split()) > 4 or (len(text) > 30 and not text.isascii())
 
 
 def _hidden_parts(grid: Grid, rows: Sequence[int], columns: Sequence[int], headers: Sequence[str]) -> list[Finding]:

@@ -28,7 +28,7 @@ FileDecimal = Literal[".", ",", "", "mixed", "unknown"]
 #: Words for "no value" (compared after normalization and in lower case), in English, German and Chinese.
 MISSING_WORDS = frozenset(
     (
-        *("-", "--", "---", "–", "—", "/", "//", "\\", "?", "??", ".", "..", "*"),
+        *("-", "--", "---", "–", "—", "——", "‐", "‒", "―", "/", "//", "\\", "?", "??", ".", "..", "*"),
         *("n/a", "n.a.", "na", "#n/a", "nan", "nd", "n.d.", "null", "missing", "unknown", "unk", "pending"),
         *("not done", "not available", "not measured", "not tested", "not stated", "not known"),
         *("k.a.", "k.a", "keine angabe", "fehlt", "fehlend", "unbekannt", "nicht bestimmt", "nicht gemessen"),
@@ -44,6 +44,7 @@ _EXPONENT = r"(?:[eE][+-]?\d+)?"
 _PLAIN_COLUMN = re.compile(rf"(?:(?:[+-]?\d+(?:\.\d+)?{_EXPONENT})?\n)*", re.ASCII)
 _POINT_PROVEN = re.compile(rf"^[+-]?(?:0*\.\d+|\d+\.(?:\d{{1,2}}|\d{{4,}})){_EXPONENT}$", re.ASCII | re.MULTILINE)
 _SIMPLE = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+_SPACED_GROUP = re.compile(r"(?<=\d)[ '’](?=\d{3}(?!\d))")
 _LONE_GROUP = {mark: re.compile(rf"^[<>≤≥=\s]*[+-]?[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}$") for mark in ",."}
 
 
@@ -223,7 +224,8 @@ def read_numbers(
 def _proof(text: str) -> str:
     if "," not in text and "." not in text:
         return ""
-    body = _FLAG.sub("", _ABOVE.sub("", _BELOW.sub("", text))).lstrip("+-").split(" ")[0]
+    body = _FLAG.sub("", _ABOVE.sub("", _BELOW.sub("", text))).lstrip("+-")
+    body = _SPACED_GROUP.sub("", body).split(" ")[0]
     return next((mark for mark, (proof, _, _) in _PATTERNS.items() if proof.fullmatch(body)), "")
 
 

@@ -21,7 +21,7 @@ from hepacast.cohort.columns import (
     levels_from_cells,
     nearest,
 )
-from hepacast.cohort.dates import DateProblem, parse_date
+from hepacast.cohort.dates import DateProblem, doubtful_order, parse_date
 from hepacast.cohort.findings import Finding, Severity
 from hepacast.cohort.joining import Cell
 from hepacast.cohort.layout import CellProblem, CodedCell, Sheet
@@ -256,6 +256,9 @@ def _dates(spec: ColumnSpec, cells: Mapping[str, Cell], date1904: bool, log: _Co
         except DateProblem as problem:
             log.add("error", "not-a-date", str(problem), patient, cell.row)
             values.append(None)
+    if not spec.date_format and (remark := doubtful_order([cell.value for cell in cells.values()])):
+        severity: Severity = "warning" if remark.startswith("Excel") else "error"
+        log.add(severity, "mixed-dates", remark)
     return values
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from hepacast.cohort.columns import word_key
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.headers import is_unit, split_header
-from hepacast.cohort.layout import CodedCell, Sheet, is_blank
+from hepacast.cohort.layout import CodedCell, Sheet
+from hepacast.cohort.patient_rows import is_blank
 from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import TableError
 

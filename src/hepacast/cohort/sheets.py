@@ -35,6 +35,7 @@ _LINES_LOOKED_AT = 200
 #: Bytes that a compressed text may unpack to.
 _LARGEST = 1_000_000_000
 _HEADER_ROWS = 25
+_CONSTANT = re.compile(r'^="([^"]*)"$')
 _SEPARATOR_LINE = re.compile(r'^\ufeff?"?sep=(.)"?[ ;,\t]*\r?\n', re.IGNORECASE)
 
 
@@ -95,8 +96,9 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
     try:
         # A quoted cell may hold line breaks; Excel still counts one row for the record.
         rows = [(number, list(row)) for number, row in enumerate(reader, start=1)]
-        if "'" in text:
-            rows = [(number, [plain_cell(item) for item in row]) for number, row in rows]
+        if "'" in text or '="' in text:
+            # `="001"` is how programs keep Excel from reading a text as a number.
+            rows = [(number, [_CONSTANT.sub(r"\1", plain_cell(item)) for item in row]) for number, row in rows]
     except csv.Error as error:
         raise TableError(
             "The table's quotes do not close, so that its cells cannot be told apart.",

@@ -64,7 +64,7 @@ def _load(path: Path, *, data_only: bool) -> Workbook:
         with warnings.catch_warnings():
             # Remarks on styles and validations that this reader does not need.
             warnings.simplefilter("ignore")
-            return openpyxl.load_workbook(path, data_only=data_only)
+            return openpyxl.load_workbook(path, data_only=data_only, rich_text=data_only)
     except InvalidFileException as error:
         raise ValueError(str(error)) from error
 
@@ -96,6 +96,8 @@ def _hidden_columns(sheet: Worksheet) -> frozenset[int]:
 
 def _value(cell: Any, is_formula: bool) -> Any:
     value = cell.value
+    if type(value).__name__ == "CellRichText":
+        value = _without_runs(value)
     if is_formula and value is None:
         return CellProblem("a formula whose result is not stored: open the file in Excel and save it")
     if cell.data_type == "e":
@@ -111,3 +113,15 @@ def _value(cell: Any, is_formula: bool) -> Any:
         if shown and float(value).is_integer():
             return (shown.group(1) or shown.group(2) or "") + str(int(value)).zfill(len(shown.group(3)))
     return value
+
+
+def _without_runs(text: Any) -> Any:
+    """A text of several fonts as one; digits of which some are raised, lowered or struck through are no number."""
+    marked = any(
+        font.strike or font.vertAlign in ("superscript", "subscript")
+        for run in text
+        if (font := getattr(run, "font", None)) is not None
+    )
+    if marked and re.fullmatch(r"[\d.,\s]+", str(text)):
+        return CellProblem(f"{str(text)!r}, of which a part is raised, lowered or struck through")
+    return str(text)

@@ -13,10 +13,10 @@ import pandas as pd
 
 from hepacast.cohort.findings import name_patients
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import choose_sheets, read_ids, refuse_lost_digits
-from hepacast.cohort.layout import name_rows
+from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_lost_digits
 from hepacast.cohort.numbers import read_numbers
 from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import is_table, read_sheets
 from hepacast.compute.executor import map_items, resolve_workers
 from hepacast.compute.files import require_writable_file, write_text
@@ -278,7 +278,7 @@ def _read_patients(path: Path) -> tuple[pd.DataFrame, list[str]]:
             where=str(path),
         )
     sheet = usable[0]
-    columns = {name: sheet.column(find_header(sheet.headers, [name])[0]) for name in TABLE_COLUMNS}
+    columns = {name: sheet.column(one_header(sheet, name)) for name in TABLE_COLUMNS}
     refuse_lost_digits(columns["patient"], sheet.rows, str(path))
     frame = pd.DataFrame({name: read_ids(cells) for name, cells in columns.items()}, dtype=object)
     double = frame.loc[frame["patient"].duplicated() & frame["patient"].notna(), "patient"].unique()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import ColumnSpec
-from hepacast.cohort.columns import level_words, word_key
+from hepacast.cohort.columns import level_key, level_words, word_key
 from hepacast.cohort.matching import match_headers, nearest_headers
 from hepacast.cohort.proposal import ProposedColumn, TableProposal, propose_columns
 from hepacast.cohort.quantities import find_quantity
@@ -405,7 +405,7 @@ def _recipe_entry(spec: ColumnSpec, entry: dict[str, Any], item: ProposedColumn)
     if spec.kind == "numeric" and item.spec is not None and item.spec.kind != "numeric":
         return {**own, "label": spec.label}
     known = level_words(spec)
-    if spec.levels and not all(word_key(word) in known for word, _ in item.words):
+    if spec.levels and not all(level_key(word) in known for word, _ in item.words):
         entry["levels"] = own.get("levels", entry.get("levels"))
         entry["kind"] = own.get("kind", entry.get("kind"))
     return entry

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import ColumnSpec
-from hepacast.cohort.layout import EXAMPLE_ROW
+from hepacast.cohort.patient_rows import EXAMPLE_ROW
 from hepacast.cohort.quantities import convert, get_quantity
 from hepacast.study.schema import Cohort, Column
 from hepacast.study.stages.clinical import column_spec

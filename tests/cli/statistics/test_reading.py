@@ -158,3 +158,39 @@ def test_identifiers_of_patients_and_subjects(tmp_path):
     assert _patient(table, "008", None, columns) == {"x": 3.0}
     frame = pd.DataFrame({"s": [1.0, 2.0, "1", "2"], "r": ["a", "a", "b", "b"], "v": [1, 2, 1, 2]})
     assert len(agreement(frame, subject="s", rater="r", value="v").ratings) == 2
+
+
+@pytest.mark.parametrize("cells", ["38 g/L|4.1 g/dL|41|39|44", "3.1|(4.2)|5.3|6.1|7.7", "12|14|n. q.|15|11"])
+def test_measurements_with_cells_that_cannot_be_read_do_not_become_categories(tmp_path, cells):
+    path = written(tmp_path / "t.csv", "x\n" + "\n".join(cells.split("|")) + "\n")
+    with pytest.raises(TableError, match=r"holds numbers, and cells that are none"):
+        load(path).predictor("x")
+    assert len(load(path, categorical=["x"]).predictor("x").cat.categories) == 5
+
+
+def test_grades_and_codes_remain_categories(tmp_path):
+    path = written(tmp_path / "t.csv", "grade,sat\n0,<400\n1,>=400\n2,<400\n3+,<400\n2,>=400\n")
+    assert list(load(path).predictor("grade").cat.categories) == ["0", "1", "2", "3+"]
+
+
+def test_points_behind_thousands_with_spaces_prove_the_mark(tmp_path):
+    path = written(tmp_path / "t.csv", "a;b\n1 234,5;1'234,5\n12 345;7\n900;8\n")
+    assert load(path).numbers("a").tolist() == [1234.5, 12345, 900]
+    assert load(path).numbers("b").tolist() == [1234.5, 7, 8]
+
+
+def test_rows_without_an_identifier_are_told(tmp_path):
+    rows = "\n".join(f"{'' if i == 4 else f'p{i}'},{i}" for i in range(1, 11))
+    assert "id: nothing stands in row 5; each row counts." in load(written(tmp_path / "t.csv", f"id,x\n{rows}\n")).notes
+
+
+def test_words_for_negative_beside_grades_are_the_lowest_grade(tmp_path):
+    text = "x\nneg\n1+\n阴性\n2+\n(-)\n—\n±\n+/-\n"
+    found = load(written(tmp_path / "t.csv", text)).categories("x")
+    assert found.cat.codes.tolist() == [0, 2, 0, 3, 0, 0, 1, 1]
+
+
+def test_a_declared_dash_of_any_length_is_a_level(tmp_path):
+    path = written(tmp_path / "t.csv", "id,x\n1,—\n2,mild\n3,-\n")
+    spec = ColumnSpec("x", ("x",), kind="categorical", levels={"none": ("—",), "mild": ("mild",)})
+    assert read_table(path, id_column="id", columns=[spec]).frame["x"].tolist() == ["none", "mild", "none"]

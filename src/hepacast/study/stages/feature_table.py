@@ -11,10 +11,11 @@ import pandas as pd
 
 from hepacast.cohort import Finding
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import choose_sheets, read_ids, refuse_lost_digits
-from hepacast.cohort.layout import Sheet, name_rows
+from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_lost_digits
+from hepacast.cohort.layout import Sheet
 from hepacast.cohort.numbers import guess_decimal, read_numbers
 from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import TableError
 from hepacast.study.context import Context
@@ -47,7 +48,7 @@ def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
     path = table_path(context)
     name = features.id or context.study.cohort.id
     sheet, findings = _sheet(path, name)
-    header = find_header(sheet.headers, [name])[0]
+    header = one_header(sheet, name)
     refuse_lost_digits(sheet.column(header), sheet.rows, path.name)
     patients = read_ids(sheet.column(header))
     lacking = [row for row, patient in zip(sheet.rows, patients) if patient is None]

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from hepacast.cohort.columns import nearest
-from hepacast.cohort.headers import ID_NAMES, find_header, id_header
+from hepacast.cohort.headers import find_header
 from hepacast.cohort.joining import choose_sheets
+from hepacast.cohort.known_columns import id_header, id_names
 from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table
 from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
 from hepacast.cohort.scores.table import usable
@@ -246,7 +247,7 @@ def _identifier(headers: Sequence[str]) -> str:
         return ending[0]
     raise TableError(
         "The table has no column that is known to be the patient's identifier.",
-        expected=", ".join(ID_NAMES[:5]),
+        expected=", ".join(id_names()[:5]),
         found=", ".join(headers[:20]),
         remedy="name it with --id",
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hepacast.cohort.headers import id_header
+from hepacast.cohort.design_checks import can_name_a_person
+from hepacast.cohort.known_columns import role_of
 from hepacast.errors import TableError
 from hepacast.stats import describe as table_one
 from hepacast.study.statistics.reading import load
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_GROUPS = 10
-#: Beside the usual names of identifiers.
-_RUNNING_NUMBERS = frozenset({"no", "no.", "nr", "nr.", "序号", "姓名"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,7 +142,7 @@ def _why_not(table: AnalysisTable, name: str) -> str:
     if (
         distinct == len(present)
         and len(present) > 2
-        and (id_header([name]) or name.strip().casefold() in _RUNNING_NUMBERS)
+        and (role_of(name) in ("id", "hospital number") or can_name_a_person(name))
     ):
         return "it is an identifier"
     if not table.is_numeric(name) and distinct > MAX_LEVELS:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hepacast.cohort.headers import id_header
 from hepacast.cohort.joining import near_ids, read_ids
+from hepacast.cohort.known_columns import id_header
 from hepacast.compute.p_values import p_sentence
 from hepacast.errors import ModelError, TableError
 from hepacast.nomogram import Nomogram, Reading, build_nomogram

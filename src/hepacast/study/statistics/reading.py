@@ -10,10 +10,11 @@ from typing import Literal
 import pandas as pd
 
 from hepacast.cohort.findings import Finding, name_patients
-from hepacast.cohort.headers import id_header
 from hepacast.cohort.joining import choose_sheets, read_ids
+from hepacast.cohort.known_columns import id_header
 from hepacast.cohort.layout import CellProblem, Sheet
 from hepacast.cohort.parsing import file_decimal_of
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.redcap import read_dictionary, with_dictionary
 from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import TableError
@@ -98,13 +99,20 @@ def _choose(sheets: Sequence[Sheet], wanted: str | None, name: str) -> tuple[She
 
 
 def _repeated_ids(sheet: Sheet) -> list[str]:
-    """A word on identifiers that stand in several rows, where most do not: a row counts as a patient."""
+    """A word on identifiers that stand in several rows or in none, where most do not: a row counts as a patient."""
     header = id_header(sheet.headers)
-    counts = Counter(name for name in read_ids(sheet.column(header)) if name is not None) if header else Counter()
-    several = [name for name, count in counts.items() if count > 1]
-    if not several or len(several) > _FEW * len(counts):
+    if not header:
         return []
-    return [f"{header}: {name_patients(several)} stand in several rows; each row counts."]
+    ids = read_ids(sheet.column(header))
+    counts = Counter(name for name in ids if name is not None)
+    several = [name for name, count in counts.items() if count > 1]
+    nameless = [row for row, name in zip(sheet.rows, ids) if name is None]
+    notes = []
+    if 0 < len(several) <= _FEW * len(counts):
+        notes.append(f"{header}: {name_patients(several)} stand in several rows; each row counts.")
+    if 0 < len(nameless) <= _FEW * len(ids):
+        notes.append(f"{header}: nothing stands in {name_rows(nameless)}; each row counts.")
+    return notes
 
 
 def _sentence(finding: Finding) -> str:

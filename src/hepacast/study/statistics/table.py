@@ -238,7 +238,10 @@ class AnalysisTable:
 
     def predictor(self, name: str) -> pd.Series:
         """A column as a model uses it: numbers where it is numeric, categories otherwise."""
-        return self.numbers(name) if self.is_numeric(name) else self.categories(name)
+        if self.is_numeric(name):
+            return self.numbers(name)
+        self._refuse_half_numbers(self.column(name))
+        return self.categories(name)
 
     def binary(self, name: str, positive: str | None = None) -> pd.Series:
         """A yes-or-no column as 1 and 0, NaN where nothing stands.
@@ -279,6 +282,33 @@ class AnalysisTable:
                     remedy="name the value that is the event with --positive",
                 )
         return pd.Series([np.nan if key is None else table[key] for key in keys], name=header, dtype=float)
+
+    def _refuse_half_numbers(self, header: str) -> None:
+        """Refuse to take measurements for categories because some of their cells cannot be read.
+
+        Whole numbers up to 9 beside words (0, 1, 2, 3+) are grades.
+        """
+        if header in self.categorical or header in self.levels:
+            return
+        cells = [(row, cell) for row, cell in zip(self.rows, self.cells[header]) if cell is not None]
+        bare = [
+            split_unit(cell)[0] if isinstance(cell, str) and not isinstance(cell, CodedCell) else cell
+            for _, cell in cells
+        ]
+        parsed = read_numbers(bare, self.file_decimal, decimal=self.decimal)
+        numbers = [item.value for item in parsed if item.status == "ok"]
+        others = [place for place, item in zip(cells, self._parsed(header)) if item.status in ("text", "ambiguous")]
+        measured = len(set(numbers)) > 2 and any(value not in range(10) for value in numbers)
+        if not others or not measured or len(numbers) < len(cells) / 2:
+            return
+        shown = ", ".join(f"row {row}: {cell!r}" for row, cell in others[:_SHOWN])
+        raise TableError(
+            f"The column {header!r} holds numbers, and cells that are none.",
+            expected="numbers in one unit, empty where not measured",
+            found=shown + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""),
+            where=self.name,
+            remedy="correct these cells, or name the column with --categorical if it holds categories",
+        )
 
     def _tell_dashes(self, header: str) -> None:
         """In a column of words a dash may mean no as well as missing."""
