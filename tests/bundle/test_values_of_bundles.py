@@ -111,6 +111,8 @@ def test_what_was_written_is_read_and_predicts_the_same(make, tmp_path):
         ),
         (at(*MODEL, "n_events", value=3.5), "n_events"),
         (at(*MODEL, "n", value=-1), "whole number"),
+        (at(*MODEL, "n", value=10**400), "whole number"),
+        (lambda document: document["models"]["combined"].update(status="separated", covariance=None), "covariance"),
         (at(*MODEL, "method", value=7), "method"),
         (at(*TERM, "source", value="albumin"), "source"),
         (at(*TERM, "sd", value=-0.2), "sd"),
@@ -278,3 +280,24 @@ def test_any_turned_bit_is_refused_in_words_or_changes_nothing(tmp_path):
         else:
             assert found.text() == right.text()
     assert refused > 100
+
+
+def test_a_score_that_no_model_reads_asks_for_no_feature(tmp_path):
+    """Selection may leave the Radscore out of every model, and the file still says how it was made."""
+    clinical = FrozenLogistic(
+        **{
+            **LINEAR,
+            "sources": (INR,),
+            "terms": LINEAR["terms"][:1],
+            "coefficients": (-3.0, 1.8),
+            "covariance": ((0.4, 0.01), (0.01, 0.09)),
+            "p_values": (math.nan, 0.01),
+        }
+    )
+    models = FrozenModels({"combined": clinical}, RADIOMICS, {"combined": 0.35})
+    Bundle(models, COLUMNS, FeatureRecipe("table"), None, CARD).write(tmp_path / "b.hepacast")
+    bundle = Bundle.read(tmp_path / "b.hepacast")
+    assert not bundle.needs_features("combined")
+    found = predict(bundle, {"inr": "1.15"})
+    assert found.risk == pytest.approx(1 / (1 + math.exp(3.0 - 1.8 * 1.15)))
+    assert found.radscore is None and found.scores == {}

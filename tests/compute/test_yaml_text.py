@@ -18,6 +18,7 @@ def test_plain_content_and_small_aliases_are_read():
         "c": read("c: {d: 2020-01-31, e: 0, f: -12, g: 0.5, 1: yes}\n")["c"]
     }
     assert read("") is None
+    assert read("a: !!str 010\nb: !!int 5\n") == {"a": "010", "b": 5}
 
 
 GROWING = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -41,8 +42,13 @@ GROWING = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: .nan\n", "is none"),
         ("a: -.inf\n", "is none"),
         ("a: 2020-13-45\n", "cannot be read|not valid"),
-        ("a: !!python/object/apply:os.system ['x']\n", "not valid YAML"),
-        ("a: !!int x\n", "cannot be read|not valid"),
+        ("a: !!python/object/apply:os.system ['x']\n", "kind of its own"),
+        ("a: !!int x\n", "kind of its own .line 1"),
+        ("a: 1\nb: !!timestamp soon\n", "kind of its own .line 2"),
+        ("a: !!bool maybe\n", "kind of its own"),
+        ("a: !!null 7.5\n", "kind of its own"),
+        ("a: !!float ''\n", "kind of its own"),
+        ("a: !!set {x, y}\n", "kind of its own"),
         ("a: [1\n", "not valid YAML"),
         ("a: \x1b\n", "not valid YAML"),
     ],

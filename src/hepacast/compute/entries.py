@@ -17,6 +17,8 @@ from hepacast.errors import ModelError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+#: Above it a float does not tell whole numbers apart.
+MAX_WHOLE = 2**53
 #: Sides of a matrix that is still called symmetric differ by at most this share of its largest value.
 _SYMMETRY = 1e-8
 #: Smallest eigenvalue of a correlation matrix that still passes for one (rounding of nearly collinear terms).
@@ -76,9 +78,9 @@ class Entry:
         return math.nan if self.raw(name) is None else self.number(name, low=low, high=high)
 
     def whole(self, name: str, *, low: int = 0) -> int:
-        """A whole number."""
+        """A whole number that a count can be."""
         value = self.raw(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_WHOLE:
             raise _wrong(self.at(name), f"a whole number of at least {low}", value)
         return value
 

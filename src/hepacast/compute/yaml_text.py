@@ -17,6 +17,7 @@ MAX_DEPTH = 40
 MAX_ITEMS = 50_000
 MAX_DIGITS = 18
 _TAG = "tag:yaml.org,2002:"
+_RESOLVER = yaml.resolver.Resolver()
 
 
 def read_yaml(text: str, *, what: str, where: str) -> tuple[Any, yaml.Node | None]:
@@ -33,7 +34,7 @@ def read_yaml(text: str, *, what: str, where: str) -> tuple[Any, yaml.Node | Non
     ------
     StudyFileError
         It is no YAML, or too deep, too large when its aliases are written out, refers to itself, has a key that is no
-        text or number, merges keys, or holds a number that would be read as another one.
+        text or number, merges keys, has a tag, or holds a number that would be read as another one.
     """
     try:
         _require_shallow(text, what, where)
@@ -80,13 +81,14 @@ def _require_small(node: yaml.Node, sizes: dict[int, int], what: str, where: str
 
 
 def _require_plain(node: yaml.Node, what: str, where: str) -> None:
-    """Keys are texts or numbers, and numbers are what they look like."""
+    """Keys are texts or numbers, numbers are what they look like, and nothing is said to be of another kind."""
     todo, seen = [node], set()
     while todo:
         item = todo.pop()
         if id(item) in seen:
             continue
         seen.add(id(item))
+        _require_own_kind(item, what, where)
         if isinstance(item, yaml.ScalarNode):
             _require_number(item, what, where)
         elif isinstance(item, yaml.SequenceNode):
@@ -100,6 +102,14 @@ def _require_plain(node: yaml.Node, what: str, where: str) -> None:
                 if key.tag == f"{_TAG}merge":
                     _refuse("merges keys (<<)", "every key written out", "<<", key, what, where)
                 todo += [key, value]
+
+
+def _require_own_kind(node: yaml.Node, what: str, where: str) -> None:
+    """No tag (``!!float abc``) makes a value another one than it looks; ``!!str`` is no more than quotes."""
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if node.tag not in (_RESOLVER.resolve(type(node), node.value, (plain, not plain)), f"{_TAG}str"):
+        found = node.tag.replace(_TAG, "!!")
+        _refuse("gives a value a kind of its own", "the value alone, or quotes", found, node, what, where)
 
 
 def _require_number(node: yaml.ScalarNode, what: str, where: str) -> None:

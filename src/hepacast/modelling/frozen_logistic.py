@@ -194,7 +194,7 @@ class FrozenLinear:
         status = entry.text("status")
         # A model without a fit has no covariance; whoever applies it gets no interval.
         gaps = [[None] * size] * size
-        none = status != "ok" and list(entry.raw("covariance")) == gaps
+        none = status != "ok" and entry.raw("covariance") == gaps
         return {
             "sources": sources,
             "terms": terms,

@@ -68,7 +68,12 @@ class FrozenModels:
 
     def scores(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The scores of each row; no column where no model has one."""
-        return pd.DataFrame(index=frame.index) if self.score is None else self.radscore(frame).to_frame()
+        return self.radscore(frame).to_frame() if self._reads_score else pd.DataFrame(index=frame.index)
+
+    @property
+    def _reads_score(self) -> bool:
+        """Whether any model reads the Radscore: selection may have left it out of all, and then nothing is measured."""
+        return self.score is not None and any(RADSCORE in model.names for model in self.models.values())
 
     def columns(self, name: str | None = None) -> list[str]:
         """Columns of the table that a model reads (all models by default): clinical names, then features, then the site
@@ -90,7 +95,7 @@ class FrozenModels:
 
     def inputs(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table with the Radscore as a column, where a model uses it."""
-        if self.score is None or not any(RADSCORE in model.names for model in self.models.values()):
+        if not self._reads_score:
             return frame
         clinical = [column for model in self.models.values() for column in model.names if column != RADSCORE]
         kept = frame[[column for column in dict.fromkeys(clinical) if column in frame.columns]]

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
@@ -217,11 +219,16 @@ def _conformal(
     return empty | found | {"rule": rule.__dict__}
 
 
+def _share(weights: npt.NDArray[np.float64], held: npt.NDArray[np.bool_]) -> float:
+    """Weighted share of those who were held; the sums are exact, for a share of 1 + 2e-16 is none."""
+    return math.fsum(weights[held]) / math.fsum(weights)
+
+
 def _covered(name: str, item: JudgedSet, sets: list[ConformalSet], t: float) -> dict[str, Any]:
     """Coverage in each class, weighted for censoring, and how often each answer is given."""
     weights = state_weights(item.times, item.codes, t)
-    event = np.array([found.event_possible for found in sets], dtype=float)
-    other = np.array([found.no_event_possible for found in sets], dtype=float)
+    event = np.array([found.event_possible for found in sets], dtype=bool)
+    other = np.array([found.no_event_possible for found in sets], dtype=bool)
     labels = pd.Series([found.label for found in sets])
     shares = {
         label.replace(" ", "_"): float((labels == label).mean()) for label in ("event", "no event", "either", "neither")
@@ -231,7 +238,7 @@ def _covered(name: str, item: JudgedSet, sets: list[ConformalSet], t: float) -> 
         "n": len(sets),
         "n_events": int((weights.case > 0).sum()),
         "n_others": int((weights.control > 0).sum()),
-        "coverage_events": float(weights.case @ event / weights.case.sum()),
-        "coverage_others": float(weights.control @ other / weights.control.sum()),
+        "coverage_events": _share(weights.case, event),
+        "coverage_others": _share(weights.control, other),
         **shares,
     }
