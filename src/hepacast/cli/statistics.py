@@ -13,6 +13,7 @@ from hepacast.cli.table_options import (
     Dictionary,
     Figures,
     Json,
+    Level,
     Levels,
     Positive,
     Predictors,
@@ -83,6 +84,7 @@ def logistic(
     keep_p: Annotated[float | None, typer.Option(help="Univariate P below which a predictor enters.")] = None,
     firth: Annotated[bool, typer.Option("--firth", help="Firth's penalty always, not only when separated.")] = False,
     interval: Annotated[str, typer.Option(help="wald or profile.")] = "wald",
+    level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
@@ -107,6 +109,7 @@ def logistic(
         keep_p=keep_p,
         firth=firth,
         interval=cast(Literal["wald", "profile"], interval),
+        level=level,
     )
     show(result, as_json, figures)
 
@@ -122,6 +125,7 @@ def evaluate(
     external: Annotated[bool, typer.Option("--external", help="The models were fitted to other patients.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Samples for the limits of Brier, ICI and net benefit.", min=0)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    level: Level = 0.95,
     sheet: Sheet = None,
     decimal: Decimal = "auto",
     dictionary: Dictionary = None,
@@ -146,6 +150,7 @@ def evaluate(
         external=external,
         n_boot=bootstrap,
         seed=seed,
+        level=level,
     )
     show(result, as_json, figures)
 
@@ -157,6 +162,7 @@ def agreement(
     rater: Annotated[str | None, typer.Option(help="Column of the rater (one row a rating).")] = None,
     value: Annotated[str | None, typer.Option(help="Column of the rating.")] = None,
     raters: Annotated[str, typer.Option(help="Or: one column a rater, separated by commas.")] = "",
+    level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
@@ -169,7 +175,7 @@ def agreement(
     from hepacast.study.statistics.raters import agreement as judge
 
     loaded = load_table(table, sheet, categorical, levels, decimal, dictionary)
-    show(judge(loaded, subject=subject, rater=rater, value=value, raters=raters), as_json, figures)
+    show(judge(loaded, subject=subject, rater=rater, value=value, raters=raters, level=level), as_json, figures)
 
 
 @stats.command(cls=JsonCommand)

@@ -12,6 +12,7 @@ from hepacast.cli.table_options import (
     Dictionary,
     Figures,
     Json,
+    Level,
     Levels,
     Positive,
     Predictors,
@@ -42,6 +43,7 @@ def nomogram(
     firth: Annotated[bool, typer.Option("--firth", help="Firth's penalty always, not only when separated.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Samples of the optimism correction; 0: none.", min=0)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
@@ -72,6 +74,7 @@ def nomogram(
         firth=firth,
         n_boot=bootstrap,
         seed=seed,
+        level=level,
     )
     show(result, as_json, figures)
 
@@ -88,6 +91,7 @@ def survival(
     at: Annotated[str, typer.Option(help="Times for survival and AUC(t), as 365,730.")] = "",
     unit: Annotated[str, typer.Option(help="Unit of time, for labels.")] = "",
     confidence: Annotated[str, typer.Option(help="Kaplan-Meier limits: log (as R), log-log, plain.")] = "log",
+    level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,
     sheet: Sheet = None,
@@ -109,6 +113,7 @@ def survival(
         positive=positive,
         predictors=predictors,
         at=parse_numbers(at, what="Times"),
+        level=level,
         **options,
     )
     show(result, as_json, figures)

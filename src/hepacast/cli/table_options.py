@@ -31,6 +31,7 @@ Levels = Annotated[
     list[str] | None, typer.Option(help="Order of levels, the reference first: race=white|black|other; repeat.")
 ]
 Predictors = Annotated[str, typer.Option(help="Columns, separated by commas.")]
+Level = Annotated[float, typer.Option(help="Level of the confidence intervals, as 0.9.")]
 
 
 def load_table(

@@ -26,7 +26,8 @@ def number_text(value: float, digits: int | None) -> str:
     """A number with fixed decimals; with four figures from ten millions on, or where the decimals are None."""
     if np.isinf(value):
         return "infinite" if value > 0 else "-infinite"
-    return f"{value:.4g}" if digits is None or abs(value) >= 1e7 else f"{value:.{digits}f}"
+    text = f"{value:.4g}" if digits is None or abs(value) >= 1e7 else f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def ratio_digits(value: float) -> int | None:

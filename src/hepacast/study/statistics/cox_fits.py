@@ -90,6 +90,7 @@ def fit_cox_model(
     unit: str = "",
     n_boot: int = 0,
     seed: int = 0,
+    level: float = 0.95,
 ) -> ModelFit:
     """A Cox fit with the survival of the average patient at each time.
 
@@ -105,19 +106,26 @@ def fit_cox_model(
     baseline = {t: float(np.exp(-fit.cumulative_hazard([t], at_means=True)[0])) for t in times}
     main, interactions = terms.split(fit.coef)
     model = NomogramModel(terms.predictors, main, -center, interactions, kind="cox", baseline=baseline)
-    table = fit.to_frame().rename(columns={"hr": "ratio", "hr_low": "low", "hr_high": "high"})
+    table = fit.to_frame(level).rename(columns={"hr": "ratio", "hr_low": "low", "hr_high": "high"})
     lp = fit.linear_predictor(terms.matrix) - center
     found = concordance(time, event, lp)
     notes: list[str] = []
-    check = _validated_cox(terms, time, event, (times[-1], unit), n_boot, seed, notes) if n_boot else None
+    check = _validated_cox(terms, time, event, (times[-1], unit), n_boot, seed, notes, level) if n_boot else None
     return ModelFit(
-        "cox", "efron", outcome, model, table, lp, fit.n, fit.n_events, fit.lrt, fit.aic, found.c, found.interval(),
-        check, tuple(notes),
+        "cox", "efron", outcome, model, table, lp, fit.n, fit.n_events, fit.lrt, fit.aic, found.c,
+        found.interval(level), check, tuple(notes), level,
     )  # fmt: skip
 
 
 def _validated_cox(
-    terms: Terms, time: Array, event: Array, horizon: tuple[float, str], n_boot: int, seed: int, notes: list[str]
+    terms: Terms,
+    time: Array,
+    event: Array,
+    horizon: tuple[float, str],
+    n_boot: int,
+    seed: int,
+    notes: list[str],
+    level: float,
 ) -> Validation | None:
     from hepacast.evaluation.cox_validation import calibrate_cox, validate_cox
 
@@ -143,7 +151,7 @@ def _validated_cox(
     def draw() -> Figure:
         from hepacast.study.statistics.drawing import draw_survival_calibration
 
-        return draw_survival_calibration(groups, label=survival_label(*horizon), n=used)
+        return draw_survival_calibration(groups, label=survival_label(*horizon), n=used, level=level)
 
     dxy, slope = (float(value) for value in table["corrected"].loc[["Dxy", "Slope"]])
     original, outside = (0.5 + 0.5 * float(table[column]["Dxy"]) for column in ("original", "outside"))

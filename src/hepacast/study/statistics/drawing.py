@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import norm
 
 from hepacast.figures.style import (
     BLUE,
@@ -19,6 +20,7 @@ from hepacast.figures.style import (
     new_figure,
     styled,
 )
+from hepacast.stats.intervals import ci_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,17 +115,17 @@ def draw_corrected(
 
 
 @styled
-def draw_survival_calibration(groups: pd.DataFrame, *, label: str, n: int) -> Figure:
-    """Kaplan-Meier against predicted survival at a time, by groups of similar prediction, with 95% limits."""
+def draw_survival_calibration(groups: pd.DataFrame, *, label: str, n: int, level: float = 0.95) -> Figure:
+    """Kaplan-Meier against predicted survival at a time, by groups of similar prediction, with limits."""
     figure = new_figure(SINGLE_COLUMN_MM, SINGLE_COLUMN_MM)
     axes = figure.add_subplot()
     known = groups.dropna(subset=["predicted", "observed"])
-    observed, error = known["observed"].to_numpy(), 1.96 * known["se"].to_numpy()
+    observed, error = known["observed"].to_numpy(), norm.ppf(0.5 + level / 2.0) * known["se"].to_numpy()
     # Limits on the log scale, as those of the Kaplan-Meier curve.
     low, high = observed * np.exp(-error), np.minimum(observed * np.exp(error), 1.0)
     axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), label="Ideal")
     axes.vlines(known["predicted"], low, high, color=BLUE, linewidth=0.9)
-    axes.plot(known["predicted"], observed, "o-", color=BLUE, label="Observed (Kaplan-Meier)")
+    axes.plot(known["predicted"], observed, "o-", color=BLUE, label=f"Observed (Kaplan-Meier, {ci_label(level)})")
     axes.plot(known["predicted"], known["corrected"], "x", color=PALETTE[1], label=f"Corrected ({n} samples)")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
@@ -142,6 +144,7 @@ def draw_auc_over_time(
     high: npt.NDArray[np.float64],
     *,
     x_label: str,
+    ci: str = "95% CI",
 ) -> Figure:
     """Time-dependent AUC with pointwise limits."""
     figure = new_figure(SINGLE_COLUMN_MM * 1.15, 68)
@@ -152,12 +155,12 @@ def draw_auc_over_time(
     axes.set_ylim(min(0.4, float(np.min(low)) - 0.02), 1.02)
     axes.set_xticks(time, [f"{t:g}" for t in time])
     axes.set_xlabel(x_label)
-    axes.set_ylabel("AUC(t) (95% CI)")
+    axes.set_ylabel(f"AUC(t) ({ci})")
     return figure
 
 
 @styled
-def draw_hazard_forest(table: pd.DataFrame) -> Figure:
+def draw_hazard_forest(table: pd.DataFrame, *, ci: str = "95% CI") -> Figure:
     """Hazard ratios of a Cox model with their limits."""
     from hepacast.figures.forest import ForestRow, draw_forest
 
@@ -165,4 +168,4 @@ def draw_hazard_forest(table: pd.DataFrame) -> Figure:
         ForestRow(str(term), *(float(row[name]) for name in ("hr", "hr_low", "hr_high", "p")))
         for term, row in table.iterrows()
     ]
-    return draw_forest(rows, measure="Hazard ratio", short="HR", ci="95% CI")
+    return draw_forest(rows, measure="Hazard ratio", short="HR", ci=ci)

@@ -82,9 +82,10 @@ class EvaluationResult(StatisticsResult):
                 f"{number(fit.e50)} / {number(fit.e90)}" if fit else NOT_THERE,
             ]
         ci = ci_label(self.found.level)
+        shares = [f"{name} ({ci})" for name in ("Sensitivity", "Specificity", "PPV", "NPV", "Accuracy")]
+        fitted = [f"Calibration {name} ({ci})" for name in ("slope", "intercept", "in the large")]
         rows = [
-            f"AUC ({ci}, DeLong)", "P against 0.5", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy",
-            f"Brier score ({ci})", "Calibration slope", "Calibration intercept", "Calibration in the large",
+            f"AUC ({ci}, DeLong)", "P against 0.5", "Cut-off", *shares, f"Brier score ({ci})", *fitted,
             "Hosmer-Lemeshow chi2 (df), P", f"ICI ({ci})", "E50 / E90",
         ]  # fmt: skip
         frame = pd.DataFrame({"": rows, **columns})
@@ -97,7 +98,7 @@ class EvaluationResult(StatisticsResult):
         for pair in self.found.pairs:
             row = {
                 "Models": f"{pair.a} - {pair.b}",
-                "AUC difference": with_limits(pair.delong.difference, *pair.delong.ci),
+                f"AUC difference ({ci_label(self.found.level)})": with_limits(pair.delong.difference, *pair.delong.ci),
                 "DeLong Z": number(pair.delong.statistic, 3),
                 "P": p_value(pair.delong.p),
                 "NRI": NOT_THERE,
@@ -153,6 +154,7 @@ def evaluate(
     external: bool = False,
     n_boot: int = 1000,
     seed: int = 0,
+    level: float = 0.95,
 ) -> EvaluationResult:
     """Evaluate predicted risks (or scores) of one or more models in the patients who have all of them.
 
@@ -164,7 +166,7 @@ def evaluate(
         Cut-offs chosen elsewhere, by column.
     nri_cuts
         Limits of risk categories for the categorical NRI.
-    external, n_boot, seed
+    external, n_boot, seed, level
         As in `hepacast.evaluation.binary.evaluate`.
 
     Raises
@@ -188,5 +190,6 @@ def evaluate(
         external=external,
         n_boot=n_boot,
         seed=seed,
+        level=level,
     )
     return EvaluationResult(found, str(y.name), flow, tuple(table.notes))

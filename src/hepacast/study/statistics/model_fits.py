@@ -55,6 +55,8 @@ class ModelFit:
         Of the patients of the fit (a Cox model's is centered).
     c, c_ci
         Area under the ROC curve, or Harrell's C, in the patients of the fit.
+    level
+        Of all limits.
     """
 
     kind: Literal["logistic", "cox"]
@@ -71,6 +73,7 @@ class ModelFit:
     c_ci: tuple[float, float]
     validation: Validation | None
     notes: tuple[str, ...]
+    level: float = 0.95
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -79,6 +82,7 @@ class ModelFit:
             "kind": self.kind,
             "method": self.method,
             "outcome": self.outcome,
+            "confidence": self.level,
             "n": self.n,
             "n_events": self.n_events,
             "intercept": self.model.intercept,
@@ -106,7 +110,7 @@ class ModelFit:
 
 
 def fit_logistic_model(
-    terms: Terms, y: Array, outcome: str, *, firth: bool = False, n_boot: int = 0, seed: int = 0
+    terms: Terms, y: Array, outcome: str, *, firth: bool = False, n_boot: int = 0, seed: int = 0, level: float = 0.95
 ) -> ModelFit:
     """A logistic fit; separated data are answered by Firth's penalty.
 
@@ -125,7 +129,7 @@ def fit_logistic_model(
     fit.require()
     main, interactions = terms.split(fit.coef)
     model = NomogramModel(terms.predictors, main, float(fit.intercept), interactions)
-    limits = _limits(fit, notes)
+    limits = _limits(fit, notes, level)
     table = pd.DataFrame(
         {
             "coef": fit.coef, "se": fit.se[1:], "z": fit.z[1:], "p": fit.p_values[1:], "ratio": ratio_of(fit.coef),
@@ -134,13 +138,13 @@ def fit_logistic_model(
         index=list(terms.names),
     )  # fmt: skip
     lp = fit.linear_predictor(terms.matrix)
-    curve = roc(y, lp)
+    curve = roc(y, lp, level=level)
     check = _validated_logistic(terms, y, n_boot, seed, notes) if n_boot and fit.method != "firth" else None
     if n_boot and fit.method == "firth":
         notes.append("The penalized fit was not validated by the bootstrap.")
     return ModelFit(
         "logistic", fit.method, outcome, model, table, lp, fit.n, fit.n_events, fit.lrt, fit.aic, curve.auc,
-        curve.auc_ci, check, tuple(notes),
+        curve.auc_ci, check, tuple(notes), level,
     )  # fmt: skip
 
 
@@ -161,13 +165,13 @@ def enough_patients(n: int, coefficients: int) -> None:
         )
 
 
-def _limits(fit: LogisticFit, notes: list[str]) -> Array:
+def _limits(fit: LogisticFit, notes: list[str], level: float) -> Array:
     """Limits of the odds ratios, shape (p, 2)."""
-    limits = fit.ci()[1:]
+    limits = fit.ci(level)[1:]
     # The penalized profile of a nearly separated fit can have several branches between which no root is found.
     if np.isnan(limits).any():
         notes.append("The penalized profile limits were not found; Wald limits are shown.")
-        limits = fit.ci(method="wald")[1:]
+        limits = fit.ci(level, method="wald")[1:]
     return ratio_of(limits)
 
 

@@ -14,7 +14,9 @@ from hepacast.cohort.joining import near_ids, read_ids
 from hepacast.cohort.known_columns import id_header
 from hepacast.compute.p_values import p_sentence
 from hepacast.errors import ModelError, TableError
+from hepacast.evaluation.delong import check_level
 from hepacast.nomogram import Nomogram, Reading, build_nomogram
+from hepacast.stats.intervals import ci_label
 from hepacast.study.statistics.cox_fits import fit_cox_model, survival_label
 from hepacast.study.statistics.model_fits import ModelFit, Validation, fit_logistic_model
 from hepacast.study.statistics.reading import load
@@ -60,19 +62,19 @@ class NomogramResult(StatisticsResult):
         fit = self.fit
         head = f"{'Logistic' if fit.kind == 'logistic' else 'Cox'} model of {fit.outcome}: n = {fit.n}, "
         head += f"events = {fit.n_events}. {self.flow.text()}"
-        frame = fit.table
+        frame, ci = fit.table, ci_label(fit.level)
         name = "OR" if fit.kind == "logistic" else "HR"
         coefficients = pd.DataFrame(
             {
                 "Term": list(frame.index),
                 "Coefficient": [short(v) for v in frame["coef"]],
                 "SE": [short(v) for v in frame["se"]],
-                f"{name} (95% CI)": [ratio(*row) for row in frame[["ratio", "low", "high"]].to_numpy()],
+                f"{name} ({ci})": [ratio(*row) for row in frame[["ratio", "low", "high"]].to_numpy()],
                 "P": [p_value(v) for v in frame["p"]],
             }
         )
         chi2, df, p = fit.lrt
-        c = f"C {with_limits(fit.c, *fit.c_ci)} (apparent)"
+        c = f"C ({ci}) {with_limits(fit.c, *fit.c_ci)} (apparent)"
         if fit.validation is not None:
             c += f", {fit.validation.c_corrected:.3f} corrected for optimism, {number(fit.validation.c_632)} by .632+"
             c += "; calibration slope corrected "
@@ -161,6 +163,7 @@ def nomogram(
     firth: bool = False,
     n_boot: int = 0,
     seed: int = 0,
+    level: float = 0.95,
 ) -> NomogramResult:
     """Fit a logistic model (`outcome`) or a Cox model (`time`, `event`) and make its nomogram.
 
@@ -176,6 +179,8 @@ def nomogram(
         Penalize the logistic fit; separated data are penalized anyway, with a note.
     n_boot, seed
         Bootstrap samples of the optimism correction; 0: none.
+    level
+        Of the confidence intervals.
 
     Raises
     ------
@@ -184,7 +189,7 @@ def nomogram(
     """
     if (outcome is None) == (time is None) or (time is None) != (event is None):
         raise ModelError("Say what the model predicts.", expected="an outcome, or a time and an event")
-    table = load(source)
+    level, table = check_level(level), load(source)
     target = {
         str(column.name): column
         for column in (
@@ -210,10 +215,11 @@ def nomogram(
         ],
     )
     values = [column[rows].to_numpy(dtype=float) for column in target.values()]
+    rules: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "level": level}
     if outcome is not None:
-        fit = fit_logistic_model(terms, values[0], str(*target), firth=firth, n_boot=n_boot, seed=seed)
+        fit = fit_logistic_model(terms, values[0], str(*target), firth=firth, **rules)
     else:
-        fit = fit_cox_model(terms, values[0], values[1], str([*target][1]), at=at, unit=unit, n_boot=n_boot, seed=seed)
+        fit = fit_cox_model(terms, values[0], values[1], str([*target][1]), at=at, unit=unit, **rules)
     lp = fit.linear_predictor
     drawn = build_nomogram(
         fit.model,

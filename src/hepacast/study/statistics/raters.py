@@ -16,7 +16,9 @@ from scipy.stats import spearmanr
 
 from hepacast.cohort.joining import read_ids
 from hepacast.errors import HepacastError, TableError
+from hepacast.evaluation.delong import check_level
 from hepacast.stats.agreement import Kappa, cohen_kappa, fleiss_kappa, icc, kendall_w
+from hepacast.stats.intervals import ci_label
 from hepacast.study.statistics.reading import load
 from hepacast.study.statistics.result import (
     NOT_THERE,
@@ -52,7 +54,9 @@ class AgreementResult(StatisticsResult):
     kappas
         By name of the pair and weights; `fleiss` for all raters.
     limits
-        Two raters: lower limit of agreement, bias, upper limit.
+        Two raters: lower limit of agreement, bias, upper limit (of 95% of the differences).
+    level
+        Of the confidence intervals.
     """
 
     value: str
@@ -63,6 +67,7 @@ class AgreementResult(StatisticsResult):
     kappas: Mapping[str, Kappa | str]
     limits: tuple[float, float, float] | None
     notes: tuple[str, ...]
+    level: float = 0.95
 
     def text(self) -> str:
         """ICC table, kappas, limits of agreement."""
@@ -72,26 +77,29 @@ class AgreementResult(StatisticsResult):
             rows = [
                 {
                     "Form": form, "Meaning": row["meaning"],
-                    "ICC (95% CI)": with_limits(row["icc"], row["lower"], row["upper"]),
+                    f"ICC ({ci_label(self.level)})": with_limits(row["icc"], row["lower"], row["upper"]),
                     "F (df)": f"{short(row['F'])} ({row['df1']:.0f}, {row['df2']:.0f})", "P": p_value(row["p"]),
                 }
                 for form, row in self.icc.iterrows()
             ]  # fmt: skip
             parts.append(text_table(pd.DataFrame(rows)))
         if self.kappas:
-            rows = [_kappa_row(name, item) for name, item in self.kappas.items()]
+            rows = [_kappa_row(name, item, ci_label(self.level)) for name, item in self.kappas.items()]
             parts.append(text_table(pd.DataFrame(rows)))
         lines = [] if math.isnan(self.kendall) else [f"Kendall's W: {self.kendall:.3f}."]
         if self.limits is not None:
             low, bias, high = self.limits
             first, second = self.ratings.columns
-            lines.append(f"{first} - {second}: bias {short(bias)}, limits of agreement {short(low)} to {short(high)}.")
+            lines.append(
+                f"{first} - {second}: bias {short(bias)}, 95% limits of agreement {short(low)} to {short(high)}."
+            )
         return paragraphs(*parts, "\n".join(lines), note_lines(self.notes))
 
     def to_json(self) -> dict[str, Any]:
         """Every number."""
         return {
             "value": self.value,
+            "confidence": self.level,
             "n_subjects": len(self.ratings),
             "raters": [str(name) for name in self.ratings.columns],
             "categories": list(self.categories),
@@ -157,11 +165,11 @@ def _kappa_json(item: Kappa) -> dict[str, Any]:
     return asdict(item) | ({} if math.isfinite(item.se) else {"reason": lacking})
 
 
-def _kappa_row(name: str, item: Kappa | str) -> dict[str, str]:
+def _kappa_row(name: str, item: Kappa | str, ci: str) -> dict[str, str]:
     if isinstance(item, str):
-        return {"Kappa of": name, "Kappa (95% CI)": NOT_THERE, "Z": item, "P": NOT_THERE}
+        return {"Kappa of": name, f"Kappa ({ci})": NOT_THERE, "Z": item, "P": NOT_THERE}
     shown = with_limits(item.kappa, item.lower, item.upper)
-    return {"Kappa of": name, "Kappa (95% CI)": shown, "Z": number(item.z, 2), "P": p_value(item.p)}
+    return {"Kappa of": name, f"Kappa ({ci})": shown, "Z": number(item.z, 2), "P": p_value(item.p)}
 
 
 def agreement(
@@ -171,6 +179,7 @@ def agreement(
     rater: str | None = None,
     value: str | None = None,
     raters: str | Sequence[str] = (),
+    level: float = 0.95,
 ) -> AgreementResult:
     """Agreement of raters about the same subjects.
 
@@ -182,6 +191,8 @@ def agreement(
         One row a rating: who, and what.
     raters
         Or one row a subject: a column for each rater.
+    level
+        Of the confidence intervals.
 
     Raises
     ------
@@ -211,7 +222,7 @@ def agreement(
             expected="two subjects and two raters",
             found=f"{len(complete)} complete subjects, {complete.shape[1]} raters",
         )
-    return _judged(table, label, complete, order)
+    return _judged(table, label, complete, order, check_level(level))
 
 
 def _long(table: AnalysisTable, key: str, rater: str, value: str) -> pd.DataFrame:
@@ -272,7 +283,9 @@ def _common_order(table: AnalysisTable, raters: Sequence[str]) -> Sequence[str]:
     return order
 
 
-def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame, order: Sequence[str]) -> AgreementResult:
+def _judged(
+    table: AnalysisTable, label: str, complete: pd.DataFrame, order: Sequence[str], level: float
+) -> AgreementResult:
     numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in complete.dtypes)
     levels: list[Any] = sorted(set(complete.to_numpy().ravel()), key=lambda v: (v if numeric else 0, str(v)))
     ordered = numeric or bool(order)
@@ -280,14 +293,15 @@ def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame, order: Seq
         # A declared level that nobody chose stays: it keeps its neighbors apart.
         levels = list(order) or levels
         complete = complete.apply(lambda column: column.map({level: float(i) for i, level in enumerate(levels)}))
-    forms = icc(complete.to_numpy(float)) if numeric else None
+    forms = icc(complete.to_numpy(float), level=level) if numeric else None
     if forms is not None and forms[["lower", "upper"]].isna().any(axis=None):
         table.note(_why_no_limits(complete))
     for sentence in _opposite(complete) if ordered else ():
         table.note(sentence)
     kappas: dict[str, Kappa | str] = {}
     if not numeric or (len(levels) <= MAX_SCORES and all(float(level).is_integer() for level in levels)):
-        kappas = _kappas(complete, ordered, [float(v) for v in levels] if numeric else list(range(len(levels))))
+        codes = [float(v) for v in levels] if numeric else list(range(len(levels)))
+        kappas = _kappas(complete, ordered, codes, level)
     limits = None
     if numeric and complete.shape[1] == 2:
         difference = complete.iloc[:, 0] - complete.iloc[:, 1]
@@ -295,7 +309,7 @@ def _judged(table: AnalysisTable, label: str, complete: pd.DataFrame, order: Seq
         limits = (float(difference.mean()) - spread, float(difference.mean()), float(difference.mean()) + spread)
     w = kendall_w(complete.to_numpy(float)) if ordered and len(levels) > 1 else float("nan")
     names = tuple(f"{level:g}" if numeric else str(level) for level in levels) if kappas else ()
-    return AgreementResult(label, complete, names, forms, w, kappas, limits, tuple(table.notes))
+    return AgreementResult(label, complete, names, forms, w, kappas, limits, tuple(table.notes), level)
 
 
 def _why_no_limits(ratings: pd.DataFrame) -> str:
@@ -323,17 +337,17 @@ def _opposite(ratings: pd.DataFrame) -> list[str]:
     return found
 
 
-def _kappas(ratings: pd.DataFrame, ordered: bool, levels: Sequence[float]) -> dict[str, Kappa | str]:
+def _kappas(ratings: pd.DataFrame, ordered: bool, levels: Sequence[float], level: float) -> dict[str, Kappa | str]:
     found: dict[str, Kappa | str] = {}
     for first, second in itertools.combinations(ratings.columns, 2):
         ways: tuple[Weights, ...] = ("none", "linear", "quadratic") if ordered else ("none",)
         for weights in ways:
             name = f"{first} and {second}" + ("" if weights == "none" else f", {weights} weights")
             found[name] = _one_kappa(
-                partial(cohen_kappa, ratings[first], ratings[second], weights=weights, levels=levels)
+                partial(cohen_kappa, ratings[first], ratings[second], weights=weights, levels=levels, level=level)
             )
     if ratings.shape[1] > 2:
-        found["all raters (Fleiss)"] = _one_kappa(lambda: fleiss_kappa(ratings.to_numpy(float)))
+        found["all raters (Fleiss)"] = _one_kappa(lambda: fleiss_kappa(ratings.to_numpy(float), level=level))
     return found
 
 

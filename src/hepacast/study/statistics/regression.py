@@ -12,8 +12,9 @@ import pandas as pd
 
 from hepacast.compute.p_values import p_sentence
 from hepacast.errors import ModelError
+from hepacast.evaluation.delong import check_level
 from hepacast.stats.design import binary_outcome
-from hepacast.stats.intervals import level_text
+from hepacast.stats.intervals import ci_label, level_text
 from hepacast.stats.logistic_fit import Interval
 from hepacast.stats.logistic_table import LogisticTable, logistic_table
 from hepacast.study.statistics.model_fits import enough_patients
@@ -63,14 +64,14 @@ class LogisticResult(StatisticsResult):
         table = self.table
         single = {line.term: line for line in table.univariate}
         several = {line.term: line for line in table.multivariate}
-        rows = []
+        rows, ci = [], ci_label(table.level)
         for term in dict.fromkeys([*single, *several]):
             row = {"Term": term}
             for name, lines in (("univariate", single), ("multivariate", several)):
                 if not lines:
                     continue
                 line = lines.get(term)
-                row[f"OR, {name}"] = ratio(line.odds_ratio, line.low, line.high) if line else ""
+                row[f"OR ({ci}), {name}"] = ratio(line.odds_ratio, line.low, line.high) if line else ""
                 row[f"P, {name}"] = p_value(line.p) if line else ""
             if several and not table.vif.empty:
                 predictor = several[term].predictor if term in several else ""
@@ -109,6 +110,7 @@ def logistic(
     keep_p: float | None = None,
     firth: bool = False,
     interval: Interval = "wald",
+    level: float = 0.95,
 ) -> LogisticResult:
     """Univariate and multivariate logistic regression.
 
@@ -118,7 +120,7 @@ def logistic(
         Column, and the value that is the event where it does not say so itself.
     predictors
         Columns; text becomes categories against the first level.
-    univariate, multivariate, keep_p, interval
+    univariate, multivariate, keep_p, interval, level
         As in `hepacast.stats.logistic_table.logistic_table`.
     firth
         Penalize all fits; otherwise only those whose data are separated.
@@ -135,6 +137,7 @@ def logistic(
     frame = pd.DataFrame(columns)
     binary_outcome(y[y.notna()], what=f"outcome {y.name}")
     options: dict[str, Any] = {"firth": True if firth else "when separated", "interval": interval}
+    options["level"] = check_level(level)
     single = (
         _fitted(frame, y, names, univariate=True, multivariate=False, **options)
         if univariate or keep_p is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import norm
 
 from hepacast.compute.p_values import p_sentence
 from hepacast.errors import HepacastError, OutcomeError
@@ -17,6 +18,7 @@ from hepacast.evaluation.time_dependent import auc_at
 from hepacast.stats.adjust import p_adjust
 from hepacast.stats.cox_checks import Concordance, concordance
 from hepacast.stats.effects import ratio_of
+from hepacast.stats.intervals import ci_label
 from hepacast.stats.kaplan_meier import KaplanMeier, LogRank, log_rank
 from hepacast.stats.ticks import pretty
 from hepacast.study.statistics.cox_fits import cox_estimate
@@ -87,6 +89,7 @@ class Comparison:
     hazard_ratio: tuple[float, float, float, float] | None
     ratio_reason: str
     pairs: tuple[tuple[str, str, float, float], ...] = ()
+    level: float = 0.95
 
     @property
     def p(self) -> float:
@@ -100,9 +103,8 @@ class Comparison:
         lines = [f"Log-rank test: chi2 {self.test.chi2:.3f}, df {self.test.df}, {p_sentence(self.test.p)}."]
         if self.hazard_ratio is not None:
             hr, low, high, p = self.hazard_ratio
-            lines.append(
-                f"Hazard ratio, {self.groups[1]} against {self.groups[0]}: {ratio(hr, low, high)}, {p_sentence(p)}."
-            )
+            title = f"Hazard ratio ({ci_label(self.level)}), {self.groups[1]} against {self.groups[0]}"
+            lines.append(f"{title}: {ratio(hr, low, high)}, {p_sentence(p)}.")
         elif len(self.groups) == 2:
             lines.append(f"Hazard ratio: not estimable ({self.ratio_reason}).")
         for a, b, p, adjusted in self.pairs:
@@ -138,14 +140,16 @@ def _tested(time: Array, event: Array, labels: npt.NDArray[Any]) -> tuple[LogRan
     return test, ""
 
 
-def compare_groups(time: Array, event: Array, labels: npt.NDArray[Any], order: Sequence[str]) -> Comparison:
+def compare_groups(
+    time: Array, event: Array, labels: npt.NDArray[Any], order: Sequence[str], *, level: float = 0.95
+) -> Comparison:
     """Log-rank tests of all groups and of pairs, and the hazard ratio of two groups."""
     test, reason = _tested(time, event, labels)
     hazard, why = None, reason
     if len(order) == 2 and test is not None:
         try:
             second = (labels == order[1]).astype(float)
-            row = cox_estimate(second[:, None], time, event, [order[1]]).to_frame().iloc[0]
+            row = cox_estimate(second[:, None], time, event, [order[1]]).to_frame(level).iloc[0]
             hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         except HepacastError:
             why = "one group has no event, or all events"
@@ -157,7 +161,7 @@ def compare_groups(time: Array, event: Array, labels: npt.NDArray[Any], order: S
             pairs.append((a, b, found.p if found is not None else NAN))
     adjusted = p_adjust([p for *_, p in pairs], "holm").tolist() if pairs else []
     return Comparison(
-        test, reason, tuple(order), hazard, why, tuple((*pair, float(q)) for pair, q in zip(pairs, adjusted))
+        test, reason, tuple(order), hazard, why, tuple((*pair, float(q)) for pair, q in zip(pairs, adjusted)), level
     )
 
 
@@ -173,25 +177,26 @@ class ScoreResult:
     reason: str
     auc: pd.DataFrame
     auc_reasons: Mapping[float, str] = field(default_factory=dict)
+    level: float = 0.95
 
     def text(self) -> str:
         """C, hazard ratio, table of AUC(t)."""
+        ci = ci_label(self.level)
         lines = [f"Score {self.name} (higher: earlier event)"]
         if self.c is not None:
-            lines[0] += f": Harrell's C {with_limits(self.c.c, *self.c.interval())}"
+            lines[0] += f": Harrell's C ({ci}) {with_limits(self.c.c, *self.c.interval(self.level))}"
             lines[0] += f", Uno's C {self.uno.c:.3f}." if self.uno is not None else "."
         if self.hazard_ratio is not None and self.per_sd is not None:
             hr, low, high, p = self.hazard_ratio
-            lines.append(
-                f"Hazard ratio per unit {ratio(hr, low, high)}, per SD {ratio(*self.per_sd)}, {p_sentence(p)}."
-            )
+            per_unit, per_sd = ratio(hr, low, high), ratio(*self.per_sd)
+            lines.append(f"Hazard ratio ({ci}) per unit {per_unit}, per SD {per_sd}, {p_sentence(p)}.")
         elif self.reason:
             lines.append(f"Hazard ratio: not estimable ({self.reason}).")
         if len(self.auc):
             printed = pd.DataFrame(
                 {
                     "Time": [f"{t:g}" for t in self.auc["time"]],
-                    "AUC(t) (95% CI)": [with_limits(*row) for row in self.auc[["auc", "lower", "upper"]].to_numpy()],
+                    f"AUC(t) ({ci})": [with_limits(*row) for row in self.auc[["auc", "lower", "upper"]].to_numpy()],
                     "Events by then": [str(int(v)) for v in self.auc["n_events"]],
                     "Followed beyond": [str(int(v)) for v in self.auc["n_at_risk"]],
                 }
@@ -202,9 +207,10 @@ class ScoreResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        low, high = self.c.interval() if self.c is not None else (NAN, NAN)
+        low, high = self.c.interval(self.level) if self.c is not None else (NAN, NAN)
         return {
             "name": self.name,
+            "confidence": self.level,
             "c": None if self.c is None else self.c.c,
             "c_se": None if self.c is None else self.c.se,
             "c_ci": [low, high],
@@ -222,7 +228,9 @@ class ScoreResult:
         }
 
 
-def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Sequence[float]) -> ScoreResult:
+def judge_score(
+    name: str, score: Array, time: Array, event: Array, horizons: Sequence[float], *, level: float = 0.95
+) -> ScoreResult:
     """C-index, hazard ratio and AUC(t) of a score; what cannot be computed has its reason."""
     c = uno = hazard = per_sd = None
     reason = ""
@@ -231,10 +239,10 @@ def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Se
         weighted = concordance(time, event, score, weights="uno")
         uno = weighted if np.isfinite(weighted.c) else None
         fit = cox_estimate(score[:, None], time, event, [name])
-        row = fit.to_frame().iloc[0]
+        row = fit.to_frame(level).iloc[0]
         hazard = (float(row["hr"]), float(row["hr_low"]), float(row["hr_high"]), float(row["p"]))
         sd = float(score.std(ddof=1))
-        spread = 1.959963984540054 * float(fit.se[0])
+        spread = float(norm.ppf(0.5 + level / 2.0)) * float(fit.se[0])
         low, middle, high = (float(ratio_of((fit.coef[0] + shift) * sd)) for shift in (-spread, 0.0, spread))
         per_sd = (middle, low, high)
     except (HepacastError, ZeroDivisionError) as problem:
@@ -246,10 +254,10 @@ def judge_score(name: str, score: Array, time: Array, event: Array, horizons: Se
         except OutcomeError as problem:
             reasons[t] = problem.message.rstrip(".")
             continue
-        low, high = (float(np.clip(limit, 0.0, 1.0)) for limit in found.interval())
+        low, high = (float(np.clip(limit, 0.0, 1.0)) for limit in found.interval(level))
         rows.append((t, found.value, found.se, low, high, found.n_events, found.n_at_risk))
     columns = ["time", "auc", "se", "lower", "upper", "n_events", "n_at_risk"]
-    return ScoreResult(name, c, uno, hazard, per_sd, reason, pd.DataFrame(rows, columns=columns), reasons)
+    return ScoreResult(name, c, uno, hazard, per_sd, reason, pd.DataFrame(rows, columns=columns), reasons, level)
 
 
 def draw_curves(curves: Mapping[str, KaplanMeier], *, p: float | None, test: str, note: str, x_label: str) -> Figure:
@@ -279,4 +287,8 @@ def draw_auc(score: ScoreResult | None, x_label: str) -> Figure:
 
     assert score is not None
     table = score.auc
-    return draw_auc_over_time(*(table[name].to_numpy() for name in ("time", "auc", "lower", "upper")), x_label=x_label)
+    return draw_auc_over_time(
+        *(table[name].to_numpy() for name in ("time", "auc", "lower", "upper")),
+        x_label=x_label,
+        ci=ci_label(score.level),
+    )

@@ -12,6 +12,8 @@ import pandas as pd
 
 from hepacast.compute.p_values import p_sentence
 from hepacast.errors import HepacastError, ModelError
+from hepacast.evaluation.delong import check_level
+from hepacast.stats.intervals import ci_label
 from hepacast.stats.kaplan_meier import ConfidenceType, KaplanMeier, check_follow_up, kaplan_meier
 from hepacast.study.statistics import survival_parts as parts
 from hepacast.study.statistics.cox_fits import default_times
@@ -61,6 +63,7 @@ class SurvivalResult(StatisticsResult):
     cox: parts.CoxResult | None
     unit: str
     notes: tuple[str, ...]
+    level: float = 0.95
 
     def text(self) -> str:
         """All tables."""
@@ -92,10 +95,10 @@ class SurvivalResult(StatisticsResult):
         rows = []
         for name, curve in self.curves.items():
             row = {"Group": name, "n": str(curve.n), "Events": str(curve.n_events)}
-            row["Median (95% CI)"] = _median(curve)
+            row[f"Median ({ci_label(self.level)})"] = _median(curve)
             for t in self.times:
                 s, low, high = parts.survival_at(curve, t)
-                row[f"S({t:g}), at risk"] = (
+                row[f"S({t:g}) ({ci_label(self.level)}), at risk"] = (
                     f"{with_limits(s, low, high)}, {int(curve.at_risk([t])[0])}"
                     if np.isfinite(s)
                     else "beyond follow-up"
@@ -108,6 +111,7 @@ class SurvivalResult(StatisticsResult):
         return {
             "time": self.time_name,
             "event": self.event_name,
+            "confidence": self.level,
             "flow": self.flow.to_json(),
             "groups": {name: parts.curve_json(curve, self.times) for name, curve in self.curves.items()},
             "cut": None if self.cut is None else self.cut.to_json(),
@@ -157,7 +161,7 @@ class SurvivalResult(StatisticsResult):
                 test = "log-rank, cut-off from these patients"
             if self.comparison.hazard_ratio is not None:
                 hr, low, high, _ = self.comparison.hazard_ratio
-                note = f"HR {ratio(hr, low, high)}"
+                note = f"HR ({ci_label(self.level)}) {ratio(hr, low, high)}"
                 if self.cut is not None and self.cut.same_data:
                     note += ", not corrected"
         return parts.draw_curves(self.curves, p=p, test=test, note=note, x_label=self._label("Time"))
@@ -184,6 +188,7 @@ def survival(
     at: Sequence[float] = (),
     confidence: ConfidenceType = "log",
     unit: str = "",
+    level: float = 0.95,
 ) -> SurvivalResult:
     """Survival of all patients, of groups, or of patients below and above a score's cut-off.
 
@@ -202,6 +207,8 @@ def survival(
         Times for survival and AUC(t); round times within the follow-up otherwise.
     confidence
         Scale of the Kaplan-Meier limits: ``log`` (R's default), ``log-log`` or ``plain``.
+    level
+        Of the confidence intervals.
 
     Raises
     ------
@@ -210,7 +217,7 @@ def survival(
     """
     if group is not None and score is not None:
         raise ModelError("Give a group or a score, not both.", found=f"{group} and {score}")
-    table = load(source)
+    level, table = check_level(level), load(source)
     t, e = table.numbers(time), table.binary(event, positive)
     needed = {str(t.name): t, str(e.name): e}
     if group is not None:
@@ -231,7 +238,7 @@ def survival(
         values = needed[table.column(score)][rows].to_numpy(dtype=float)
         chosen = choose_cut(str(cut), values, times, events, float(at[0]) if at else None)
         labels = np.where(values >= chosen.value, HIGH, LOW).astype(object)
-        scored = parts.judge_score(table.column(score), values, times, events, horizons)
+        scored = parts.judge_score(table.column(score), values, times, events, horizons, level=level)
         if len(set(labels)) < 2:
             raise ModelError(
                 "The cut-off puts all patients into one group.",
@@ -245,26 +252,38 @@ def survival(
     )  # fmt: skip
     order = [name for name in order if (labels == name).any()]
     curves = {
-        name: kaplan_meier(times[labels == name], events[labels == name], confidence=confidence) for name in order
+        name: kaplan_meier(times[labels == name], events[labels == name], level=level, confidence=confidence)
+        for name in order
     }
-    comparison = parts.compare_groups(times, events, labels, order) if len(order) > 1 else None
+    comparison = parts.compare_groups(times, events, labels, order, level=level) if len(order) > 1 else None
     if group is not None and len(order) == 1:
         table.note(f"All patients are in the group {order[0]}: there is nothing to compare.")
-    cox = _cox(table, predictors, t, e, rows) if predictors else None
+    cox = _cox(table, predictors, t, e, rows, level) if predictors else None
     return SurvivalResult(
-        str(t.name), str(e.name), flow, horizons, curves, comparison, chosen, scored, cox, unit, tuple(table.notes)
+        str(t.name),
+        str(e.name),
+        flow,
+        horizons,
+        curves,
+        comparison,
+        chosen,
+        scored,
+        cox,
+        unit,
+        tuple(table.notes),
+        level,
     )
 
 
 def _cox(
-    table: AnalysisTable, predictors: str | Sequence[str], t: pd.Series, e: pd.Series, rows: Any
+    table: AnalysisTable, predictors: str | Sequence[str], t: pd.Series, e: pd.Series, rows: Any, level: float
 ) -> parts.CoxResult:
     names = [name for name in table.columns(predictors) if name not in (t.name, e.name)]
     if not names:
         raise ModelError("There are no predictors.", expected="columns other than time and event")
     columns = {name: table.predictor(name)[rows] for name in names}
     try:
-        return parts.cox_result(columns, t[rows], e[rows])
+        return parts.cox_result(columns, t[rows], e[rows], level=level)
     except HepacastError as problem:
         if float(e[rows].sum()) == 0:
             return parts.CoxResult.failed(problem.message)
