@@ -82,3 +82,9 @@ def test_tables_that_are_not_one_patient_s(tmp_path):
     path.write_text("alb,size\n38,2\n", encoding="utf-8")
     with pytest.raises(StudyFileError, match="given twice"):
         _given([str(path), "alb=40"], COLUMNS)
+
+
+def test_marks_of_a_laboratory_behind_a_value_are_no_unit(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("alb,tb\n38*,25.5 H\n", encoding="utf-8")
+    assert values_of_table(path, COLUMNS) == {"alb": "38.0", "tb": "25.5"}

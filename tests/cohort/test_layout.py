@@ -422,6 +422,19 @@ def test_digits_that_are_raised_or_struck_through_are_no_number(tmp_path):
     assert "raised, lowered or struck through" in said(table, "unreadable-cell")[0]
 
 
+@pytest.mark.parametrize(("first", "second"), [("umol/L", "mg/dL"), ("", "mg/dL"), ("umol/L", "")])
+def test_centers_that_put_other_units_beneath_one_header(tmp_path, first, second):
+    def add(book, page):
+        south = book.create_sheet("south")
+        for row in (["ID", "TB"], [None, second], ["S1", 0.9], ["S2", 1.1]):
+            south.append(row)
+
+    rows = [["ID", "TB"], [None, first], ["N1", 12], ["N2", 14]]
+    column = [ColumnSpec("tb", ("TB",), quantity="bilirubin", unit="umol/L")]
+    table = read_table(workbook(tmp_path / "t.xlsx", rows, add), id_column="ID", columns=column)
+    assert "in south" in said(table, "unit-conflict")[0]
+
+
 def test_texts_that_are_guarded_from_excel(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('ID,Age\n="007",="51"\n="008",60\n')

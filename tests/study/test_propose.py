@@ -7,6 +7,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from hepacast.cohort.known_columns import known_columns
 from hepacast.cohort.proposal import propose_columns
 from hepacast.errors import StorageError, TableError
 from hepacast.study.check import check_study
@@ -274,3 +275,19 @@ def test_dates_of_one_format_only(tmp_path):
     found = {item.header: item for item in propose_columns(tmp_path / "t.csv").columns}
     assert found["seen"].spec.date_format in ("", "%m/%d/%Y") and found["visit"].spec.kind == "date"
     assert any("cannot be told apart" in doubt for doubt in found["visit"].doubts)
+
+
+def test_grades_stand_in_their_order_and_a_running_number_is_an_identifier(tmp_path):
+    grades = ["-", "++", "—", "+++", "±"]
+    rows = "\n".join(f"{i},{grades[i % 5]},{40 + i}" for i in range(1, 21))
+    path = tmp_path / "t.csv"
+    path.write_text(f"No.,腹水,Age (y)\n{rows}\n", encoding="utf-8")
+    found = propose_columns(path)
+    assert (found.id_header, found.id_is_sure) == ("No.", True)
+    ascites, age = (item.spec for item in found.columns)
+    assert list(ascites.levels) == ["-", "±", "++", "+++"]
+    assert (age.quantity, age.unit) == ("age", "years")
+
+
+def test_every_known_name_is_a_text():
+    assert not {"False", "True"} & {name for item in known_columns().values() for name in item.names}

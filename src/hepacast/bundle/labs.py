@@ -11,7 +11,7 @@ from typing import Any
 
 from hepacast.cohort import ColumnSpec, parse_quantity
 from hepacast.cohort.columns import level_key, level_words
-from hepacast.cohort.headers import find_by_quantity, find_header, split_header
+from hepacast.cohort.headers import find_by_quantity, find_header, is_unit, split_header
 from hepacast.cohort.joining import choose_sheets
 from hepacast.cohort.layout import CellProblem, CodedCell
 from hepacast.cohort.numbers import FileDecimal, is_missing_word, normalize_text, read_numbers
@@ -129,6 +129,8 @@ def _as_typed(spec: ColumnSpec, cell: Any, unit: str, mark: FileDecimal) -> str:
         known = cell is not None and (level_key(cell) in level_words(spec) or not is_missing_word(cell))
         return normalize_text(cell) if known else "NA"
     number, own = split_unit(cell) if isinstance(cell, str) else (cell, "")
+    if own != "%" and not is_unit(own):
+        number, own = cell, ""  # a laboratory's mark, as in `38 H`
     (parsed,) = read_numbers([number], mark)
     if parsed.status == "missing":
         return "NA"

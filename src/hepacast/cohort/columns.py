@@ -272,7 +272,7 @@ def levels_from_cells(cells: Sequence[object]) -> tuple[dict[str, tuple[str, ...
         examples.setdefault(home, cell)
         spelled.setdefault(home, Counter())[normalize_text(cell) if isinstance(cell, str) else key] += 1
     lowest = leaders.get(0) if minus else None
-    order = sorted(spelled, key=lambda key: _level_order("-" if key == lowest else key, examples[key]))
+    order = sorted(spelled, key=lambda key: level_order("-" if key == lowest else key, examples[key]))
     names = {key: spelled[key].most_common(1)[0][0] for key in order}
     joined = "; ".join(
         f"the spellings {', '.join(repr(text) for text in spelled[key])} were joined into one level, {names[key]!r}"
@@ -296,7 +296,8 @@ def _synonyms(keys: set[str]) -> dict[str, int]:
     return {}
 
 
-def _level_order(key: str, cell: object) -> tuple[int, float, str]:
+def level_order(key: str, cell: object) -> tuple[int, float, str]:
+    """Where a level stands among others: codes and grades of plus signs by size, then words by the alphabet."""
     code = getattr(cell, "code", None)
     if isinstance(code, int | float):
         return 0, float(code), key

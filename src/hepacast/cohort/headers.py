@@ -10,7 +10,7 @@ from hepacast.cohort.quantities import all_unit_keys, find_quantity, name_key, u
 
 _BRACKETS = re.compile(r"^(?P<name>.*?)\s*[\[({【〔]\s*(?P<unit>[^\])}】〕]*)\s*[\])}】〕]\s*$")
 _SEPARATED = re.compile(r"^(?P<name>.+?)\s*(?:,|;|\bin\b)\s*(?P<unit>\S+(?:\s\S+)?)$")
-_SHORT = frozenset({"1", "s", "m", "l", "in", "lb"})
+_SHORT = frozenset({"1", "s", "m", "l", "in", "lb", "y"})
 _SUFFIX = re.compile(r"^(?P<name>.+?)[_\s](?P<unit>[^\s_]+)$")
 
 
@@ -30,7 +30,8 @@ def split_header(header: str) -> tuple[str, str]:
 def is_unit(text: str, *, short: bool = True) -> bool:
     """Whether a text is a known unit; without `short`, not one that is a usual ending of names (`1`, `s`, `m`)."""
     # Without brackets, `Lesion 1` and `grade_s` are names, not fractions and seconds.
-    return unit_key(text) in all_unit_keys() and (short or unit_key(text) not in _SHORT)
+    key = unit_key(text)
+    return key in all_unit_keys() and (short or (key not in _SHORT and normalize_text(text).casefold() not in _SHORT))
 
 
 def find_header(headers: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -63,9 +63,17 @@ class RawTable:
         """Whether numbers that are days count from 1904-01-01."""
         return any(sheet.date1904 for sheet in self.sheets)
 
-    def unit_below(self, header: str) -> str:
+    def unit_below(self, header: str, sheet_name: str = "") -> str:
         """The unit in the row beneath a header, empty when there is none."""
-        return next((sheet.units[header] for sheet in self.sheets if header in sheet.units), "")
+        return next(filter(None, self.units_below(header, sheet_name).values()), "")
+
+    def units_below(self, header: str, sheet_name: str = "") -> dict[str, str]:
+        """Sheet -> unit in the row beneath a header there, empty when there is none."""
+        return {
+            sheet.name: sheet.units.get(header, "")
+            for sheet in self.sheets
+            if header in sheet.headers and sheet_name in ("", sheet.name)
+        }
 
     def label_of(self, header: str) -> str:
         """The label that SPSS or REDCap gives a column, empty when there is none."""

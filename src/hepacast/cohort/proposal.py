@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hepacast.cohort.columns import BINARY_WORDS, SEX_LEVELS, ColumnSpec, word_key
+from hepacast.cohort.columns import BINARY_WORDS, SEX_LEVELS, ColumnSpec, has_plus, level_key, level_order, word_key
 from hepacast.cohort.dates import DateProblem, parse_date
 from hepacast.cohort.design_checks import AFTER_PARTS, AFTER_WORDS, after_event_word, can_name_a_person
 from hepacast.cohort.headers import split_header
@@ -174,8 +174,8 @@ def _propose(header: str, spec: ColumnSpec | None, raw: RawTable) -> ProposedCol
     words: dict[str, int] = {}
     for value in values:
         words[normalize_text(value)] = words.get(normalize_text(value), 0) + 1
-    minus = sum(cell.value == "-" for cell in cells.values())
-    if minus and "+" in words:
+    minus = sum(isinstance(cell.value, str) and level_key(cell.value) == "-" for cell in cells.values())
+    if minus and has_plus(words):
         words["-"] = minus
     spec, doubts = _with_kind(spec, values, words)
     doubts = [*taken_for, *doubts]
@@ -294,8 +294,9 @@ def _grouped(words: dict[str, int]) -> dict[str, tuple[str, ...]]:
     """Levels with their spellings: words that differ in case and spaces are one; a word for none is the reference."""
     groups: dict[str, list[str]] = {}
     nothing = {*BINARY_WORDS[0], "none", "keine", "keiner", "normal"}
-    for word in sorted(words, key=lambda word: (word_key(word) not in nothing, word)):
-        groups.setdefault(word_key(word), []).append(word)
+    order = {word: (word_key(word) not in nothing, *level_order(level_key(word), word), word) for word in words}
+    for word in sorted(words, key=order.__getitem__):
+        groups.setdefault(level_key(word), []).append(word)
     return {max(group, key=lambda word: words[word]): tuple(group) for group in groups.values()}
 
 

@@ -33,6 +33,7 @@ _ALIASES = {
     "prozent": "%",
     "fraction": "1",
     "year": "years",
+    "y": "years",
     "yr": "years",
     "yrs": "years",
     "jahre": "years",

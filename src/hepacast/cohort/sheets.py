@@ -121,10 +121,9 @@ def _content(path: Path) -> bytes:
     """The bytes of a text file, those of ``.csv.gz`` unpacked."""
     if path.suffix.casefold() != ".gz":
         content = path.read_bytes()
-        if content.startswith(b"PK\x03\x04"):
-            raise TableError(
-                "The file is no text but a workbook under another name.", found=path.name, remedy="name it .xlsx"
-            )
+        if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+            remedy = "name it .xlsx" if content.startswith(b"PK") else "open it in Excel and save it as .xlsx"
+            raise TableError("The file is no text but a workbook under another name.", found=path.name, remedy=remedy)
         return content
     try:
         with gzip.open(path) as stream:

@@ -20,6 +20,7 @@ from hepacast.cohort.layout import CellProblem, CodedCell
 from hepacast.cohort.matching import match_headers, nearest_headers
 from hepacast.cohort.numbers import CensoredPolicy, FileDecimal
 from hepacast.cohort.parsing import file_decimal_of, parse_column
+from hepacast.cohort.quantities import unit_key
 from hepacast.cohort.redcap import read_dictionary, with_dictionary
 from hepacast.cohort.sheets import read_sheets
 from hepacast.compute.hashing import hash_file
@@ -283,7 +284,12 @@ def _parse(
     censored: CensoredPolicy,
 ) -> tuple[pd.Series, ColumnSpec, list[Finding]]:
     cells, findings = raw.collect(header, spec.sheet)
-    unit = raw.unit_below(header) or split_header(header)[1]
+    below = raw.units_below(header, spec.sheet)
+    unit = raw.unit_below(header, spec.sheet) or split_header(header)[1]
+    if len({unit_key(text) for text in below.values()}) > 1:
+        given = ", ".join(f"{text or 'none'} in {name}" for name, text in below.items())
+        message = f"the sheets do not give one unit beneath {header!r}: {given}; write the same unit into all of them"
+        findings.append(Finding("error", "unit-conflict", message, column=spec.name))
     series, spec, more = parse_column(
         spec,
         cells,

@@ -127,6 +127,10 @@ def _wide(
         if guess_decimal(cells) == "mixed":
             message = f"some cells of {header!r} have a decimal comma, others a decimal point; each is read as it is"
             findings.append(Finding("warning", "mixed-decimal", message))
+        grouped = [(cell, item) for cell, item in zip(cells, parsed) if item.status == "ok" and item.remark]
+        if grouped:
+            message = f"{len(grouped)} cells of {header!r} such as {grouped[0][0]!r}: {grouped[0][1].remark}"
+            findings.append(Finding("warning", "thousands-mark", message))
         text = sum(item.status == "text" for item in parsed)
         if text:
             findings.append(Finding("warning", "not-a-number", f"{text} cells of {header!r} are no numbers: missing"))

@@ -108,7 +108,8 @@ def _repeated_ids(sheet: Sheet) -> list[str]:
     several = [name for name, count in counts.items() if count > 1]
     nameless = [row for row, name in zip(sheet.rows, ids) if name is None]
     notes = []
-    if 0 < len(several) <= _FEW * len(counts):
+    visits = [head for head in sheet.headers if head.startswith(("redcap_event_name", "redcap_repeat_"))]
+    if several and (visits or len(several) <= _FEW * len(counts)):
         notes.append(f"{header}: {name_patients(several)} stand in several rows; each row counts.")
     if 0 < len(nameless) <= _FEW * len(ids):
         notes.append(f"{header}: nothing stands in {name_rows(nameless)}; each row counts.")
