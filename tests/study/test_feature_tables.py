@@ -171,8 +171,8 @@ def test_lists_of_patients(tmp_path):
 
 
 def test_points_that_group_thousands_in_a_file_of_decimal_commas_are_told(tmp_path, study):
-    lines = ["Pat;t_a;t_b", *(f"{name};{place},5;1.{place:03d}" for place, name in enumerate(IDS, 100))]
+    lines = ["Pat;t_a;t_b", *(f"{name};{place**2},5;1.{7 * place:03d}" for place, name in enumerate(IDS, 20))]
     (tmp_path / "f.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     wide, findings = read_feature_table(make_context(study(table_part("f.csv"), IDS)))
-    assert wide.iloc[0].tolist() == [100.5, 1100]
-    assert ["24 cells of 't_b' such as '1.100'" in item.message for item in findings] == [True]
+    assert wide.iloc[0].tolist() == [400.5, 1140]
+    assert ["24 cells of 't_b' such as '1.140'" in item.message for item in findings] == [True]
