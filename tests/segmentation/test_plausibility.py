@@ -52,8 +52,9 @@ def codes(image: np.ndarray, found: dict[str, Volume], modality: str | None = "C
 
 
 def test_a_sound_patient_gives_no_remark():
-    for modality in ("CT", "MR", None):
+    for modality in ("CT", None):
         assert codes(scan(), masks(), modality) == {}
+    assert codes(scan() + 1040, masks(), "MR") == {}
     # Steatosis, an unenhanced scan, a bright arterial tumor, a dense liver are all anatomy.
     for liver, tumor in ((22, 35), (55, 45), (95, 160), (150, 60)):
         assert codes(scan(liver, tumor), masks()) == {}
@@ -250,3 +251,15 @@ def test_what_livers_look_like_is_never_impossible() -> None:
     for liver, tumor, noise in ((5, 40, 12), (-15, 30, 12), (60, 450, 12), (130, 60, 12), (75, 180, 12), (100, 70, 60)):
         found = codes(scan(liver, tumor, noise), masks())
         assert "impossible" not in found.values(), (liver, tumor, noise, found)
+
+
+def test_a_ct_without_air_and_an_mr_with_the_air_of_a_ct() -> None:
+    for low in (-200, -150, -100, -1):
+        (remark,) = judge_image(at(np.maximum(scan(), low)), "CT")
+        assert remark.code == "not-hu" and remark.severity == "doubtful"
+    magnitudes = np.where(BODY, 300.0, 0.0) + np.random.default_rng(2).normal(0, 8, GRID.shape)  # resampled: below 0
+    assert codes(magnitudes, {}, "CT") == {"not-hu": "doubtful"}
+    assert codes(magnitudes, {}, "MR") == {}
+    assert codes(scan(), masks(), "MR") == {"not-mr": "doubtful"}
+    phase = np.random.default_rng(3).uniform(-4096, 4095, GRID.shape)
+    assert codes(phase, {}, "MR") == {}

@@ -38,7 +38,9 @@ LIVER_HU, LIVER_HU_POSSIBLE = (20.0, 200.0), (-60.0, 320.0)
 TUMOR_HU, TUMOR_HU_POSSIBLE = (-20.0, 250.0), (-150.0, 900.0)
 #: Below this (HU) a voxel is gas or lung.
 AIR_HU = -300.0
-#: Share of such voxels that a mask may hold at its border; of a structure that is no liver or tumor.
+#: Air in a CT (HU), with noise.
+AIR_OF_CT = (-1100.0, -900.0)
+#: Share of gas or lung that a mask may hold at its border; of a structure that is no liver or tumor.
 AIR_SHARE, AIR_SHARE_OF_OTHERS = 0.05, 0.3
 #: Largest and smallest plausible spread of HU in a liver: (P95 - P5) / 3.29, a standard deviation without its tails.
 SPREAD_HU = (0.5, 60.0)
@@ -143,9 +145,12 @@ def judge_image(volume: Volume, modality: Modality | None) -> list[Remark]:
     volume
         The image.
     modality
-        ``CT`` promises HU; None: not known.
+        ``CT`` promises HU, ``MR`` that they are none; None: not known.
     """
     found = _voxel_size(volume)
+    if modality == "MR" and ((volume.array >= AIR_OF_CT[0]) & (volume.array <= AIR_OF_CT[1])).mean() > AIR_SHARE:
+        problem = "much of it has the value of air in a CT (about -1000): is this an MR image?"
+        found.append(Remark("doubtful", "not-mr", "image", problem, f"minimum {_range(volume.array)[0]:.6g}"))
     if modality != "CT":
         return found
     low, high = _range(volume.array)
@@ -158,6 +163,9 @@ def judge_image(volume: Volume, modality: Modality | None) -> list[Remark]:
         found.append(Remark("doubtful", "not-hu", "image", problem, shown))
     elif low >= 0:
         problem = "no value is below 0, so air, fat or the rescale intercept (often -1024) is lacking: hardly HU"
+        found.append(Remark("doubtful", "not-hu", "image", problem, shown))
+    elif low > AIR_HU:
+        problem = f"no value is below {AIR_HU:g}, as air is: the values have been clipped, or are no HU"
         found.append(Remark("doubtful", "not-hu", "image", problem, shown))
     if low < PADDING_HU:
         problem = f"values below {PADDING_HU:g} HU are padding outside the field of view; filters would read them"
