@@ -353,6 +353,7 @@ def test_a_number_is_that_of_a_series_and_no_digit_of_a_description(tmp_path: Pa
     for absent in ("2", 2, "1", "20"):
         assert "No series in the folder matches" in refusal(tmp_path, series=absent)
     assert series_files(tmp_path, series="4")[0].parent.name == "a"
+    assert "No series in the folder matches" in refusal(tmp_path, series="4#x")
     assert series_files(tmp_path, series="2.0 art")[0].parent.name == "a"
 
 

@@ -161,3 +161,12 @@ def test_what_itk_writes_is_read_again(tmp_path: Path) -> None:
             sitk.WriteImage(Volume(VALUES, GRID).to_sitk(), str(tmp_path / name), packed)
             found = read_volume(tmp_path / name)
             assert np.array_equal(found.array, VALUES) and found.geometry == GRID
+
+
+def test_a_header_without_orientation_is_told(tmp_path: Path) -> None:
+    neither = read_volume(nifti(tmp_path / "n.nii", (252, "h", 0), (254, "h", 0)))
+    np.testing.assert_array_equal(neither.array, VALUES)
+    assert neither.spacing == pytest.approx(GRID.spacing) and "left and right" in " ".join(neither.notes)
+    for only in (252, 254):
+        found = read_volume(nifti(tmp_path / "o.nii", (only, "h", 0)))
+        assert found.notes == () and found.geometry.is_same(GRID)

@@ -6,6 +6,7 @@ patient's name, ID or birth date.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -345,7 +346,7 @@ def _is_fragment(series: DicomSeries) -> bool:
 
 
 def _matching(series: Sequence[DicomSeries], wanted: str) -> list[DicomSeries]:
-    text, _, ordinal = wanted.partition("#")
+    text, _, ordinal = wanted.rpartition("#") if re.search(r"#\s*\d+\s*$", wanted) else (wanted, "", "")
     text = text.strip().lower()
     found = [s for s in series if text in (s.uid.lower(), s.description.lower(), str(s.number), s.part.lower() or None)]
     # A number is that of a series: the digit of a description ("B20f 2.0") would be another series without a word.

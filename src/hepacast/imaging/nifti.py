@@ -21,6 +21,10 @@ from hepacast.imaging.volume import Geometry, Volume
 #: NIfTI's patient axes point right, anterior, superior (RAS); ours left, posterior, superior (LPS).
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+_NO_PLACE = (
+    "the header gives no orientation (sform and qform have the code 0): left and right may be exchanged, and the place "
+    "in the patient is not known"
+)
 #: Millimeters of the header's unit of length (xyzt_units): not given, meter, millimeter, micrometer.
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 #: Zeros behind the voxels fill up a last block of this many bytes; all else would be voxels that dim does not count.
@@ -60,7 +64,8 @@ def read_nifti(path: Path) -> Volume:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "f" and _is_scaled(image):
         array = _whole_numbers_if_exact(array)
-    return Volume(np.ascontiguousarray(array.T), _geometry(affine, array.shape, path))
+    placed = any(int(image.header[f"{name}_code"]) > 0 for name in ("sform", "qform"))
+    return Volume(np.ascontiguousarray(array.T), _geometry(affine, array.shape, path), () if placed else (_NO_PLACE,))
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
