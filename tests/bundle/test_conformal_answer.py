@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hepacast.bundle.prediction import HorizonRisk, _conformal, _coverage, conformal_text
+from hepacast.bundle.prediction import HorizonRisk, _conformal, _coverage, conformal_text, horizon_text
 from hepacast.evaluation.validated import coverage_is_broken
 
 RULE = {"model": "combined", "level": 0.9, "event_from": 0.2, "no_event_to": 0.6}
@@ -68,3 +68,8 @@ def test_a_few_patients_break_nothing():
 def test_a_patient_against_whom_something_speaks_gets_no_set():
     found = _conformal(bundle(conformal=RULE), "combined", 0.9, (), ["albumin (60): outside the training range"])
     assert found.label is None and "albumin" in found.reason and "like those of the training" in found.reason
+
+
+def test_a_level_is_not_rounded_to_whole_percent():
+    item = HorizonRisk(12, "months", 0.4, 0.3, 0.5)
+    assert horizon_text(item, 0.975) == "by 12 months: 40.0% (97.5% interval 30.0% to 50.0%)"

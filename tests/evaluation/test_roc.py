@@ -164,6 +164,7 @@ def test_constant_tiny_and_wrong_input():
     assert delong_test([0, 1, 1], [1, 2, 3], [3, 2, 1]).status == "impossible"
     perfect = roc([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
     assert perfect.auc == 1.0 and perfect.auc_ci == (1.0, 1.0)
+    assert "no width" in perfect.reason and "no width" in roc([0, 0, 1, 1], [4, 3, 2, 1]).reason
     with pytest.raises(OutcomeError, match="only one class"):
         roc([1, 1], [0.1, 0.2])
     with pytest.raises(ModelError, match="missing or infinite"):

@@ -71,6 +71,7 @@ def test_times_to_an_event_are_judged_at_the_main_horizon():
 
 def test_what_is_not_known_says_nothing():
     row = ValidatedPerformance("validation", 9, 0, "AUC", math.nan, math.nan, math.nan)
+    assert "97.5% CI" in ValidatedPerformance("validation", 9, 2, "AUC", 0.7, 0.6, 0.8).text(0.975)
     assert row.text(0.95) == "AUC not known: 9 patients (0 with the event), validation set"
     assert performance_verdicts([row], {}, "clinical", 0.95) == []
     assert validated_performance({"training": {}}, "clinical") == []

@@ -67,3 +67,17 @@ def test_sentences_are_whole_and_name_set_model_and_numbers() -> None:
 def test_without_nested_validation_the_bootstrap_alone_says_nothing() -> None:
     assert not kinds(bootstrap=0.95, frozen=Known(0.5, se=0.05))
     assert kinds(frozen=Known(0.3, se=0.05)) == ["reversed"]
+
+
+def test_limits_are_called_by_their_level() -> None:
+    found = validation_verdicts(
+        nested=GOOD,
+        frozen=Known(0.52, se=0.06),
+        slope=Known(-0.33, low=-0.82, high=0.15),
+        observed_expected=Known(1.6, low=1.2, high=2.1),
+        level=0.975,
+    )
+    shown = {item.kind: item.sentence for item in found}
+    assert "97.5% CI 0.386 to 0.654" in shown["chance"]
+    assert "\N{MINUS SIGN}0.33 (97.5% CI \N{MINUS SIGN}0.82 to 0.15)" in shown["slope"]
+    assert "(97.5% CI 1.20 to 2.10)" in shown["observed-expected"]

@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepacast.report import formatting as fmt
-from hepacast.report.inputs import Comparisons, EvaluationResults, KmResult, Models, Sentence, Validation
+from hepacast.report.content.honest import stability_text
+from hepacast.report.inputs import (
+    Comparisons,
+    EvaluationResults,
+    KmResult,
+    Models,
+    SelectedShare,
+    Sentence,
+    StabilityIndex,
+    Validation,
+)
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
 from hepacast.report.model import Paragraph, Report, Section, Span, TableBlock, number_blocks, spans
 from hepacast.report.parse import ResultsError, typed
@@ -198,3 +208,10 @@ def test_wrong_content_is_named(value: object, where: str) -> None:
 )
 def test_names_with_capitals_of_their_own_keep_them(text: str, shown: str) -> None:
     assert fmt.capital(text) == shown
+
+
+def test_the_stability_of_one_variable_is_told_in_the_singular() -> None:
+    shares = [SelectedShare("size", 0.9)]
+    text = stability_text("clinical", "predictor", shares, StabilityIndex(0.8, 0.6, 1.0), "90% CI")
+    assert text.startswith("1 predictor was selected in one refit or more, 1 of them in at least 80%")
+    assert text.endswith("Nogueira's stability index (90% CI) is 0.80 (0.60\N{EN DASH}1.00).")

@@ -124,8 +124,11 @@ def test_intervals_have_the_level_that_was_asked_for(tmp_path, kind):
     features = features_of(table) if kind == "binary" else None
     results = run(tmp_path, table, features=features, **changes)
     assert levels_in(words(results)) == {"97.5"}
+    assert "stability index is" not in words(results)  # its limits have a level too
+    assert "repeats from" not in words(results)  # there is one
     headers = " ".join(cell for rows in tables(results).values() for row in rows for cell in row)
     assert levels_in(headers) == {"97.5"}
+    assert kind == "binary" or "Median follow-up, weeks (97.5% CI)" in headers
     figures = {path.name: path.read_text(encoding="utf-8") for path in (results / "report" / "figures").glob("*.svg")}
     said = {name: levels_in(text) for name, text in figures.items()}
     assert {name: found for name, found in said.items() if found - {"97.5"}} == {}

@@ -157,7 +157,7 @@ def limits_text(item: Prediction) -> str:
     if not (math.isfinite(item.low) and math.isfinite(item.high)):
         return f"no interval: {item.interval_of}"
     more = "" if item.interval_of == COEFFICIENTS else f", {item.interval_of}"
-    return f"{item.level:.0%} interval {item.low:.1%} to {item.high:.1%}{more}"
+    return f"{level_text(item.level)} interval {item.low:.1%} to {item.high:.1%}{more}"
 
 
 def horizon_text(item: HorizonRisk, level: float) -> str:
@@ -172,7 +172,7 @@ def conformal_text(item: ConformalAnswer, coverage: str = "") -> str:
     """``90% set holds the event and not its absence (coverage in validation: ...)``, or why there is none."""
     if item.label is None or item.level is None:
         return f"conformal set: none ({item.reason})"
-    return f"conformal {item.level:.0%} set {item.sentence}" + (f" ({coverage})" if coverage else "")
+    return f"conformal {level_text(item.level)} set {item.sentence}" + (f" ({coverage})" if coverage else "")
 
 
 def _conformal(
@@ -192,7 +192,7 @@ def _conformal(
     broken = [row for row in rule.get("coverage", ()) if _broken(row, level)]
     if broken:
         seen = "; ".join(_coverage_of(row) for row in broken)
-        return ConformalAnswer(None, reason=f"{level:.0%} sets did not hold in new patients: {seen}")
+        return ConformalAnswer(None, reason=f"{level_text(level)} sets did not hold in new patients: {seen}")
     if against:
         reason = f"coverage holds for patients like those of the training alone; here {'; '.join(against)}"
         return ConformalAnswer(None, reason=reason)

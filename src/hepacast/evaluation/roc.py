@@ -192,6 +192,8 @@ def roc(y: ArrayLike, score: ArrayLike, *, direction: str = "<", level: float = 
         status, reason = "constant", "every patient has the same score"
     elif np.isnan(variance):
         status, reason = "no_interval", "fewer than two patients with or without the event"
+    elif variance == 0.0:
+        reason = "the score parts events and non-events without a fault: DeLong's limits have no width and mean nothing"
     test = mann_whitney(turned[outcome == 1], turned[outcome == 0], exact=False, correct=False)
     return RocResult(
         auc=float(auc),

@@ -14,6 +14,7 @@ from typing import Any
 from scipy.stats import binom, norm
 
 from hepacast.evaluation.verdicts import Known, validation_verdicts
+from hepacast.stats.intervals import ci_label
 
 _NAN = math.nan
 #: Words for the sets of a run.
@@ -63,7 +64,7 @@ class ValidatedPerformance:
         """``AUC 0.71 (95% CI 0.60 to 0.81), calibration slope 0.90, ...: 64 patients (20 events), validation set``."""
         parts = [f"{self.measure} {self.value:.2f}" if math.isfinite(self.value) else f"{self.measure} not known"]
         if math.isfinite(self.low) and math.isfinite(self.high):
-            parts[0] += f" ({level:.0%} CI {self.low:.2f} to {self.high:.2f})"
+            parts[0] += f" ({ci_label(level)} {self.low:.2f} to {self.high:.2f})"
         for words, (value, _, _) in (
             ("calibration slope", self.slope),
             ("observed/expected events", self.observed_expected),

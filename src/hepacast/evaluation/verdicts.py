@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
+from hepacast.stats.intervals import ci_label
+
 
 @dataclass(frozen=True)
 class Known:
@@ -75,10 +77,14 @@ def validation_verdicts(
     """
     z = float(norm.ppf(0.5 + level / 2.0))
     return [
-        *_against_chance(nested, frozen, z, model, where, measure),
+        *_against_chance(nested, frozen, z, model, where, measure, ci_label(level)),
         *_disagreement(nested, bootstrap, frozen, z, model, where, measure),
-        *_calibration(slope, observed_expected, model, where),
+        *_calibration(slope, observed_expected, model, where, ci_label(level)),
     ]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _limits(item: Known, z: float) -> tuple[float, float]:
@@ -88,7 +94,7 @@ def _limits(item: Known, z: float) -> tuple[float, float]:
 
 
 def _against_chance(
-    nested: Known | None, frozen: Known | None, z: float, model: str, where: str, measure: str
+    nested: Known | None, frozen: Known | None, z: float, model: str, where: str, measure: str, ci: str
 ) -> list[ValidationVerdict]:
     if frozen is None:
         return []
@@ -104,7 +110,7 @@ def _against_chance(
     promised = nested is not None and _limits(nested, z)[0] > 0.5
     if low <= 0.5 and promised:
         text = (
-            f"In the {where} the {model} model does not do better than chance beyond doubt ({shown}, limits "
+            f"In the {where} the {model} model does not do better than chance beyond doubt ({shown}, {ci} "
             f"{max(low, 0.0):.3f} to {min(high, 1.0):.3f}): its discrimination is not confirmed in new patients."
         )
         return [ValidationVerdict("chance", text)]
@@ -148,12 +154,12 @@ def _excludes_one(item: Known | None) -> bool:
     return item is not None and math.isfinite(item.low) and math.isfinite(item.high) and not item.low <= 1 <= item.high
 
 
-def _calibration(slope: Known | None, ratio: Known | None, model: str, where: str) -> list[ValidationVerdict]:
+def _calibration(slope: Known | None, ratio: Known | None, model: str, where: str, ci: str) -> list[ValidationVerdict]:
     found = []
     if ratio is not None and _excludes_one(ratio):
         text = (
             f"Risks of the {model} model do not carry over to the {where}: the observed risk is {ratio.value:.2f} "
-            f"times the predicted one ({ratio.low:.2f} to {ratio.high:.2f}). Even where the model orders these "
+            f"times the predicted one ({ci} {ratio.low:.2f} to {ratio.high:.2f}). Even where the model orders these "
             "patients, it does not tell their risk without recalibration."
         )
         found.append(ValidationVerdict("observed-expected", text))
@@ -165,8 +171,8 @@ def _calibration(slope: Known | None, ratio: Known | None, model: str, where: st
         else:
             what = "predicted risks are not spread enough"
         text = (
-            f"The calibration slope of the {model} model in the {where} is {slope.value:.2f} ({slope.low:.2f} to "
-            f"{slope.high:.2f}), not 1: {what}."
+            f"The calibration slope of the {model} model in the {where} is {_signed(slope.value)} ({ci} "
+            f"{_signed(slope.low)} to {_signed(slope.high)}), not 1: {what}."
         )
         found.append(ValidationVerdict("slope", text))
     return found

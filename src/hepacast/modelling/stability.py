@@ -20,7 +20,7 @@ class Stability:
         Share of refits that selected each name, largest first; names never selected are left out.
     index, ci_low, ci_high
         Nogueira's stability with limits: 1 the same selection always, 0 what chance gives, NaN where it does not exist
-        (one refit, nothing or everything ever selected).
+        (one refit, nothing or everything ever selected). No limit is above 1.
     mean_size
         Mean number of selected names.
     n_refits, n_candidates
@@ -70,4 +70,4 @@ def selection_stability(selections: Sequence[Sequence[str]], n_candidates: int, 
         ) / chance
     variance = 4 / m**2 * ((parts - parts.mean()) ** 2).sum()
     half = norm.ppf(0.5 + level / 2) * np.sqrt(variance)
-    return Stability(share, float(index), float(index - half), float(index + half), mean_size, m, d)
+    return Stability(share, float(index), float(index - half), min(float(index + half), 1.0), mean_size, m, d)

@@ -6,7 +6,7 @@ import hepacast
 from hepacast.compute.p_values import p_below
 from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of, verdicts
 from hepacast.report.content.patients import build_findings, lost_text
-from hepacast.report.formatting import MISSING, number, plural
+from hepacast.report.formatting import MISSING, listing, number, plural
 from hepacast.report.inputs import Results
 from hepacast.report.methods import write_methods
 from hepacast.report.model import Block, Bullets, Callout, Details, Paragraph, TableBlock
@@ -88,9 +88,11 @@ def _design_limits(results: Results) -> list[str]:
 def patients_limits(results: Results) -> list[str]:
     """Of whom the model does not speak: those left out by the rules, and those lost after inclusion."""
     found = []
-    count = sum(item.n for item in results.flow.left_out) if results.flow is not None else 0
-    if count:
-        found.append(f"{plural(count, 'patient was', 'patients were')} left out; the model speaks of the others only.")
+    left_out = results.flow.left_out if results.flow is not None else []
+    if left_out:
+        count, why = sum(item.n for item in left_out), listing([f"{item.reason} in {item.n}" for item in left_out])
+        who = plural(count, "patient was", "patients were")
+        found.append(f"{who} left out ({why}); the model speaks of the others only.")
     lost = lost_text(results)
     if lost:
         found.append(f"{lost} Such patients are not lost at random: of them the model can say nothing.")

@@ -49,7 +49,9 @@ def build(results: Results) -> list[Block]:
     blocks.append(TableBlock("validation", _table(results, models)))
     for kind, shares in results.validation.stability.items():
         if shares:
-            blocks.append(Paragraph(_stability_text(kind, shares, results.validation.nogueira.get(kind))))
+            what = "radiomics feature" if kind == "radiomics" else f"{kind} predictor"
+            index = results.validation.nogueira.get(kind)
+            blocks.append(Paragraph(stability_text(kind, what, shares, index, confidence(results))))
     permutation = results.validation.permutation
     if permutation is not None and permutation.null_auc:
         blocks.append(_null(permutation.null_auc, permutation.observed, permutation.p, permutation.model))
@@ -63,12 +65,12 @@ def build_supplement(results: Results) -> list[Block]:
     return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
 
 
-def _stability_text(kind: str, shares: list[SelectedShare], index: StabilityIndex | None) -> str:
+def stability_text(kind: str, what: str, shares: list[SelectedShare], index: StabilityIndex | None, ci: str) -> str:
+    """How many variables of a kind were ever selected, and how alike the selections were."""
     always = [item for item in shares if item.frequency >= 0.8]
-    what = "radiomics feature" if kind == "radiomics" else f"{kind} predictor"
     known = ""
     if index is not None and is_finite(index.index):
-        known = f" Nogueira's stability index is {with_interval(index.index, index.low, index.high, 2)}."
+        known = f" Nogueira's stability index ({ci}) is {with_interval(index.index, index.low, index.high, 2)}."
     return (
         f"{plural(len(shares), what)} {'was' if len(shares) == 1 else 'were'} selected in one refit or more, "
         f"{len(always)} of them in at least 80% of the refits ({{stability-{kind}}}).{known}"
@@ -169,7 +171,7 @@ def _remark(way: str, item: ModelValidation) -> str:
     if way == "nested" and item.nested is not None:
         n = item.nested
         text = f"{plural(n.folds, 'fold')}, {plural(n.repeats, 'repeat')}"
-        if n.per_repeat:
+        if len(n.per_repeat) > 1:
             text += f", repeats from {number(min(n.per_repeat), 3)} to {number(max(n.per_repeat), 3)}"
         return text + (f"; {plural(n.n_failed, 'fit')} failed and gave no prediction" if n.n_failed else "")
     if way == "bootstrap" and item.bootstrap is not None:

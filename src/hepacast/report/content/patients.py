@@ -197,7 +197,8 @@ def _radiomics_stage(results: Results) -> DesignStage:
         lines += [
             f"{step.label}: {step.n_in:,}\u00a0→\u00a0{step.n_out:,}" for step in model.steps if step.n_in != step.n_out
         ]
-        score = f"Radscore of {len(model.radscore.terms)} features" if model.radscore is not None else "No signature"
+        found = model.radscore
+        score = f"Radscore of {plural(len(found.terms), 'feature')}" if found is not None else "No signature"
         if results.fusion is not None:
             trained = [item for item in results.fusion.competitors if item.kind == "classifier" and item.chosen]
             score = f"{model.steps[-1].n_out} features, {trained[0].name}" if trained and model.steps else ""

@@ -95,7 +95,7 @@ def follow_up_table(item: Survival) -> Table:
     ]
     if found.competing:
         rows.append(Row(("Competing events", *(str(s.competing) for s in shown.values()))))
-    rows.append(Row((f"Median follow-up, {found.unit}", *(_follow_up(s) for s in shown.values()))))
+    rows.append(Row((f"Median follow-up, {found.unit} ({ci_of(item)})", *(_follow_up(s) for s in shown.values()))))
     word = "Before" if found.before_horizon else "By"
     for place, time in enumerate(found.horizons):
         states = [s.states[place] for s in shown.values()]
@@ -108,7 +108,7 @@ def follow_up_table(item: Survival) -> Table:
         risk = [percent_with_interval(s.risk.value, s.risk.low, s.risk.high) for s in states]
         rows.append(Row((f"Observed risk, % ({ci_of(item)})", *risk), "indent"))
     notes = [
-        "Follow-up: reverse Kaplan-Meier median (limits); a dash where it was not reached. Observed risk: "
+        "Follow-up: reverse Kaplan-Meier median; a dash where it was not reached. Observed risk: "
         + ("Aalen-Johansen" if found.competing else "1 minus Kaplan-Meier")
         + ", which counts the censored for as long as they were seen.",
     ]

@@ -16,9 +16,10 @@ from hepacast.report.content.common import (
     plus_632,
     without_limits,
 )
-from hepacast.report.content.survival_common import judged, model_name, set_name, survival
-from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
-from hepacast.report.inputs import Estimate, Results, SelectedShare, StabilityIndex
+from hepacast.report.content.honest import stability_text
+from hepacast.report.content.survival_common import ci_of, judged, model_name, set_name, survival
+from hepacast.report.formatting import number, p_sentence, percent, plural
+from hepacast.report.inputs import Estimate, Results, SelectedShare
 from hepacast.report.inputs.survival import ModelC, NullC, Survival
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
@@ -58,7 +59,8 @@ def build(results: Results) -> list[Block]:
     if results.validation is not None:
         for kind, shares in results.validation.stability.items():
             if shares:
-                blocks.append(Paragraph(_stability_text(kind, shares, results.validation.nogueira.get(kind))))
+                what, index = _KINDS.get(kind, (kind, kind))[0], results.validation.nogueira.get(kind)
+                blocks.append(Paragraph(stability_text(kind, what, shares, index, ci_of(item))))
     if item.validation.permutation is not None and item.validation.permutation.null:
         blocks.append(_null(item.validation.permutation))
     return [*blocks, *survival_scrutiny.build(results)]
@@ -71,23 +73,12 @@ def build_supplement(results: Results) -> list[Block]:
     return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
 
 
-#: What is selected in each part of the chain.
+#: What is selected in each part of the chain, one and several.
 _KINDS = {
-    "radiomics": "radiomics features",
-    "clinical": "predictors of the Cox model",
-    "binary": "predictors of the binary model",
+    "radiomics": ("radiomics feature", "radiomics features"),
+    "clinical": ("predictor of the Cox model", "predictors of the Cox model"),
+    "binary": ("predictor of the binary model", "predictors of the binary model"),
 }
-
-
-def _stability_text(kind: str, shares: list[SelectedShare], index: StabilityIndex | None) -> str:
-    always = sum(entry.frequency >= 0.8 for entry in shares)
-    text = (
-        f"Of {len(shares)} {_KINDS.get(kind, kind)} that were ever selected in the refits, {always} "
-        f"{'was' if always == 1 else 'were'} selected in at least 80% of them ({{stability-{kind}}})."
-    )
-    if index is not None and is_finite(index.index):
-        text += f" Nogueira's stability index is {with_interval(index.index, index.low, index.high, 2)}."
-    return text
 
 
 def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> FigureBlock:
@@ -103,8 +94,8 @@ def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> Figu
     shown = "; ".join(f"{labels.get(n) or feature_label(n)} {percent(v, 0)}" for n, v in pairs[:20])
     more = f" (the 20 most frequent of {len(pairs)})" if len(pairs) > 20 else ""
     caption = (
-        f"Stability of the selection: how often {_KINDS.get(kind, kind)} were chosen when the chain was refitted"
-        f"{more}; those of the final model are filled."
+        f"Stability of the selection: how often {_KINDS.get(kind, (kind, kind))[1]} were chosen when the chain was "
+        f"refitted{more}; those of the final model are filled."
     )
     return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),), supplementary=True)
 
@@ -164,7 +155,7 @@ def _remark(way: str, item: ModelC) -> str:
     if way == "nested" and item.nested is not None:
         n = item.nested
         text = f"{plural(n.folds, 'fold')}, {plural(n.repeats, 'repeat')}"
-        if n.per_repeat:
+        if len(n.per_repeat) > 1:
             text += f", repeats from {number(min(n.per_repeat), 3)} to {number(max(n.per_repeat), 3)}"
         return text + (f"; {plural(n.n_failed, 'fit')} failed and gave no prediction" if n.n_failed else "")
     if way == "bootstrap" and item.bootstrap is not None:
