@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepacast.cohort.numbers import MISSING_WORDS, guess_decimal, is_missing_word, parse_number, read_numbers
+from hepacast.cohort.numbers import (
+    MISSING_WORDS,
+    guess_decimal,
+    is_missing_word,
+    missing_codes,
+    parse_number,
+    read_numbers,
+)
 
 FINITE = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -153,3 +160,10 @@ def test_the_quick_way_of_columns_reads_what_the_slow_one_reads(cells):
 
 def test_numbers_that_no_computer_holds_are_none():
     assert parse_number("9" * 400).status == parse_number("1e999").status == "text"
+
+
+def test_codes_for_missing_that_were_read_as_numbers():
+    assert missing_codes([41, 52, 63, 999, -9, 999]) == [-9, 999]
+    assert missing_codes([-12, -9, 3, 5, 7]) == []
+    assert missing_codes([400, 650, 999, 1200]) == []
+    assert missing_codes([99, 98, 97, 60]) == []

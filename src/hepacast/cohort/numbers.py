@@ -37,6 +37,8 @@ MISSING_WORDS = frozenset(
     )
 )
 
+_MISSING_CODES = frozenset({-9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0, 888.0, 8888.0})
+
 _BELOW = re.compile(r"^(<=|=<|<|≤|⩽|≦)\s*")
 _ABOVE = re.compile(r"^(>=|=>|>|≥|⩾|≧)\s*")
 _FLAG = re.compile(r"\s*([↑↓▲▼]+|\*+|(?<=\s)(HH?|LL?))$")
@@ -219,6 +221,17 @@ def read_numbers(
             item = ParsedNumber(item.value, "ok", remark=f"read as {item.value:g}")
         parsed.append(item)
     return parsed
+
+
+def missing_codes(values: Sequence[float]) -> list[float]:
+    """Numbers that programs write for "missing" (-9, 999) and that lie far from all other values of a column."""
+    known = {value for value in values if math.isfinite(value)}
+    others = known - _MISSING_CODES
+    if len(others) < 3:
+        return []
+    low, high = min(others), max(others)
+    far = 3 * max(abs(low), abs(high))
+    return sorted(code for code in known & _MISSING_CODES if (code < 0 <= low) or code > far)
 
 
 def _proof(text: str) -> str:

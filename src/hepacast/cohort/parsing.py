@@ -33,6 +33,7 @@ from hepacast.cohort.numbers import (
     is_lone_group,
     is_missing_word,
     is_plain,
+    missing_codes,
     normalize_text,
     parse_number,
 )
@@ -107,6 +108,11 @@ def parse_column(
     if spec.kind == "numeric":
         spec, factor = _resolve_units(spec, header_unit, log)
         values = _numbers(spec, readable, decimal, file_decimal, censored, log)
+        _refuse_mixed_percent(readable, values, log)
+        if codes := missing_codes(values):
+            shown = ", ".join(f"{code:g} ({values.count(code)})" for code in codes)
+            message = f"values far from all others, often codes for missing, were read as numbers: {shown}; empty them"
+            log.add("warning", "missing-code", message)
         series = pd.Series(values, index=list(cells), dtype="float64") * factor
     elif spec.kind == "date":
         series = pd.Series(_dates(spec, readable, date1904, log), index=list(cells), dtype="datetime64[ns]")
@@ -223,6 +229,18 @@ def _number(
     elif isinstance(text, str) and is_lone_group(text, "," if mark == "." else "."):
         log.add("note", "thousands-mark", f"{cell.value!r} was read as {parsed.value:g}", patient, cell.row)
     return parsed.value * factor
+
+
+def _refuse_mixed_percent(cells: Mapping[str, Cell], values: list[float], log: _Collector) -> None:
+    """Refuse the 70 of a column of pure numbers in which 65 % is 0.65: it may be 70 %."""
+    share = [isinstance(cell.value, str) and split_unit(cell.value)[1] == "%" for cell in cells.values()]
+    if not any(share) or not any(item.code == "unit-in-cell" for item in log.findings):
+        return
+    for place, (patient, cell) in enumerate(cells.items()):
+        if not share[place] and values[place] > 1:
+            message = f"{cell.value!r} stands beside percentages: is it one? Write all cells with % or none"
+            log.add("error", "ambiguous-number", message, patient, cell.row)
+            values[place] = np.nan
 
 
 def _strip_unit(spec: ColumnSpec, text: str, patient: str, row: int, log: _Collector) -> tuple[str, float]:

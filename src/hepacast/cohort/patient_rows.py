@@ -18,8 +18,8 @@ EXAMPLE_ROW = "EXAMPLE, not a patient"
 _TOTAL_WORDS = frozenset(
     (
         *("total", "totals", "grand total", "sum", "subtotal", "mean", "average", "avg", "median", "sd", "std", "σ"),
-        *("standard deviation", "std. dev.", "all patients", "overall"),
-        *("summe", "gesamt", "gesamtsumme", "mittelwert", "durchschnitt", "standardabweichung"),
+        *("standard deviation", "std. dev.", "all patients", "overall", "汇总"),
+        *("summe", "gesamt", "gesamtsumme", "ergebnis", "mittelwert", "durchschnitt", "standardabweichung"),
         *(
             "合计",
             "总计",

@@ -194,3 +194,16 @@ def test_a_declared_dash_of_any_length_is_a_level(tmp_path):
     path = written(tmp_path / "t.csv", "id,x\n1,—\n2,mild\n3,-\n")
     spec = ColumnSpec("x", ("x",), kind="categorical", levels={"none": ("—",), "mild": ("mild",)})
     assert read_table(path, id_column="id", columns=[spec]).frame["x"].tolist() == ["none", "mild", "none"]
+
+
+def test_bare_numbers_beside_percentages_are_refused_and_codes_for_missing_told(tmp_path):
+    path = written(tmp_path / "t.csv", "id,share,afp\n1,65%,12\n2,70,15\n3,80%,999\n4,0.4,18\n")
+    with pytest.raises(TableError, match=r"row 3: '70'"):
+        load(path).numbers("share")
+    columns = [ColumnSpec("share", ("share",), quantity="none"), ColumnSpec("afp", ("afp",), quantity="none")]
+    table = read_table(path, id_column="id", columns=columns)
+    assert table.frame["share"].isna().tolist() == [False, True, False, False]
+    assert {"ambiguous-number", "missing-code"} <= {item.code for item in table.findings}
+    both = load(path)
+    both.numbers("afp")
+    assert any("999 (1)" in note for note in both.notes)

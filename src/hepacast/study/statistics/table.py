@@ -21,7 +21,7 @@ from hepacast.cohort.columns import (
 )
 from hepacast.cohort.headers import find_header, is_unit, split_header
 from hepacast.cohort.layout import CodedCell
-from hepacast.cohort.numbers import FileDecimal, ParsedNumber, guess_decimal, is_lone_group, read_numbers
+from hepacast.cohort.numbers import FileDecimal, ParsedNumber, guess_decimal, is_lone_group, missing_codes, read_numbers
 from hepacast.cohort.parsing import NUMERIC_SHARE
 from hepacast.cohort.quantities import split_unit, unit_key
 from hepacast.errors import OutcomeError, TableError
@@ -173,6 +173,9 @@ class AnalysisTable:
             )
         if self.decimal == "auto" and guess_decimal(self.cells[header]) == "mixed":
             self.note(f"{header}: some cells have a decimal comma, others a decimal point; each is read as it is.")
+        if codes := missing_codes(values):
+            shown = ", ".join(f"{code:g} ({values.count(code)})" for code in codes)
+            self.note(f"{header}: far from all others, often a code for missing, and read as numbers: {shown}.")
         limits = sum(item.status == "censored" for item in parsed)
         if limits:
             self.note(f"{header}: {limits} values beyond a limit (such as <0.8) taken as half of a lower limit.")
@@ -186,6 +189,12 @@ class AnalysisTable:
         unit = self.units.get(header) or split_header(header)[1] or _own_unit(self.cells[header])
         bare = [_bare(cell, unit) for cell in self.cells[header]]
         parsed = read_numbers([cell for cell, _ in bare], self.file_decimal, decimal=self.decimal)
+        if any(factor != 1.0 for _, factor in bare):
+            # 70 beside 65 %, which is 0.65, may be 70 %.
+            parsed = [
+                replace(item, status="ambiguous") if factor == 1.0 and item.value > 1 else item
+                for item, (_, factor) in zip(parsed, bare)
+            ]
         return [
             item
             if factor == 1.0
