@@ -48,3 +48,14 @@ def test_a_limit_above_zero_is_not_printed_as_zero():
     assert ratio(250.0, 3.1e-12, 4e20) == "250.0 (3.1e-12 to 4e+20)"
     assert ratio(1.8, 0.0021, 40.0) == "1.80 (0.0021 to 40.00)"
     assert ratio(1.8, 0.4, 8.1) == "1.80 (0.40 to 8.10)"
+    assert ratio(math.inf, math.inf, math.inf) == "infinite (infinite to infinite)"
+    assert ratio(2.5, math.nan, math.nan) == "2.50"
+    assert ratio(2.5, 0.0, math.inf) == "2.50 (0.00 to infinite)"
+
+
+def test_a_predictor_of_tiny_size_has_a_ratio_beyond_every_number(recwarn):
+    """Its note gives the ratio per SD; text, JSON and frame are made without a warning."""
+    table = pd.DataFrame({"x": [0.0] * 10 + [1e-6] * 10, "sick": [0] * 9 + [1] * 11})
+    found = logistic(table, outcome="sick", predictors="x")
+    assert "infinite" in found.text() and "standard deviation" in found.text()
+    assert found.to_json()["univariate"] and not recwarn.list

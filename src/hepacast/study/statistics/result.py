@@ -180,7 +180,7 @@ def ratio(value: float, low: float, high: float) -> str:
     """An odds or hazard ratio with limits, with the decimals that its size deserves."""
     digits = ratio_digits(value) if not math.isnan(value) else None
     shown = with_limits(value, low, high, digits)
-    if math.isnan(low) or not low > 0 or digits is None or float(number(low, digits)) > 0:
+    if not 0 < low < math.inf or math.isnan(high) or digits is None or round(low, digits) > 0:
         return shown
     # A limit is above 0, however small: fixed decimals would print 0.
     return f"{number(value, digits)} ({low:.2g} to {number(high, digits)})"
