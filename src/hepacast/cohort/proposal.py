@@ -107,13 +107,18 @@ def read_unknown(path: str | Path) -> list[Sheet]:
     """The sheets of a table whose identifier nobody has named: below titles, the row with a header that names one."""
     first = read_sheets(path, id_column="")
     for row in range(1, _TITLE_ROWS + 1):
-        if any(role_of(head) == "id" for sheet in first for head in sheet.headers):
+        if _names_patients(first):
             return first
         found = read_sheets(path, id_column="", header_row=row)
-        if any(role_of(head) == "id" for sheet in found for head in sheet.headers):
+        if _names_patients(found):
             return found
         first = first if any(sheet.headers for sheet in first) else found
     return first
+
+
+def _names_patients(sheets: Sequence[Sheet]) -> bool:
+    """Whether a header names the identifier; `no` and `number` may as well stand in somebody's row."""
+    return any(find_known(head) == "patient" for sheet in sheets for head in sheet.headers)
 
 
 def find_identifier(path: str | Path) -> str:

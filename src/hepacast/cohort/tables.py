@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -256,23 +256,27 @@ def read_table(
         resolved.append(_labelled(spec, raw.label_of(headers[spec.name])))
         findings += remarks
     rows = pd.Series({patient: raw.row_of(patient) for patient in raw.patients}, dtype="Int64", name="row")
+    provenance = _provenance(path, raw, headers, decimal if decimal != "auto" else file_decimal)
+    frame = pd.DataFrame(values, index=pd.Index(list(raw.patients), name="patient", dtype=object))
+    table = ClinicalTable(frame, tuple(resolved), (), provenance, _raw_frame(raw), rows, lacking)
+    # Equal remarks on many cells are put together for a reader; who judges goes on patient by patient.
+    return table.with_findings(condense(findings) if absent == "raise" else findings)
+
+
+def _provenance(path: Path, raw: RawTable, headers: Mapping[str, str], decimal: str) -> TableProvenance:
     used = set(headers.values())
-    provenance = TableProvenance(
+    return TableProvenance(
         file=path.name,
         sha256=hash_file(path),
         sheets=tuple(item.name for item in raw.sheets),
         encoding=raw.sheets[0].encoding,
         delimiter=raw.sheets[0].delimiter,
-        decimal=decimal if decimal != "auto" else file_decimal,
+        decimal=decimal,
         rows=len(raw.patients),
         id_header=raw.id_headers[0],
         headers=tuple(headers.items()),
         unused=tuple(head for head in raw.headers if head not in used),
     )
-    frame = pd.DataFrame(values, index=pd.Index(list(raw.patients), name="patient", dtype=object))
-    table = ClinicalTable(frame, tuple(resolved), (), provenance, _raw_frame(raw), rows, lacking)
-    # Equal remarks on many cells are put together for a reader; who judges goes on patient by patient.
-    return table.with_findings(condense(findings) if absent == "raise" else findings)
 
 
 def _parse(
