@@ -88,3 +88,14 @@ def test_marks_of_a_laboratory_behind_a_value_are_no_unit(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("alb,tb\n38*,25.5 H\n", encoding="utf-8")
     assert values_of_table(path, COLUMNS) == {"alb": "38.0", "tb": "25.5"}
+
+
+@pytest.mark.parametrize(("name", "text"), [("alb", "<40"), ("tb", "> 20 umol/L"), ("size", "<2.5"), ("size", "≥3")])
+def test_a_limit_is_no_value(name, text, tmp_path):
+    """Half of a limit of detection stands in within a study, which reports it; here it would be a number in silence."""
+    with pytest.raises(HepacastError, match=r"limit|number"):
+        values({name: text}, [name])
+    path = tmp_path / "t.csv"
+    path.write_text(f"{name},other\n{text},1\n", encoding="utf-8")
+    with pytest.raises(HepacastError, match=r"limit|number"):
+        values(_given([str(path)], COLUMNS), [name])

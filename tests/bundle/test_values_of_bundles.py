@@ -301,3 +301,10 @@ def test_a_score_that_no_model_reads_asks_for_no_feature(tmp_path):
     found = predict(bundle, {"inr": "1.15"})
     assert found.risk == pytest.approx(1 / (1 + math.exp(3.0 - 1.8 * 1.15)))
     assert found.radscore is None and found.scores == {}
+
+
+def test_features_far_from_all_training_give_a_risk_and_limits(recwarn):
+    for value in (-1e9, 1e9):
+        found = predict(survival(), {"inr": "1.3", "sex": "m"}, {"tumor:f1": value})
+        assert 0 <= found.low <= found.risk <= found.high <= 1 and found.warnings
+    assert not recwarn.list

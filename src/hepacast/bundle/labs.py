@@ -160,11 +160,23 @@ def _read(spec: ColumnSpec, text: str) -> ClinicalValue:
     return ClinicalValue(level, level)
 
 
+def _require_no_limit(spec: ColumnSpec, text: str, comparator: str) -> None:
+    """Only who measured knows how far from a limit of detection the value may be: none stands in unasked."""
+    if comparator:
+        raise HepacastError(
+            f"{spec.label} is given as a limit, which is no value.",
+            expected="a number",
+            found=text,
+            remedy="give the number that is to stand for it (of <0.8 many studies take half, 0.4), or NA: not known",
+        )
+
+
 def _number(spec: ColumnSpec, text: str) -> ClinicalValue:
     if spec.quantity:
         from hepacast.cohort import convert
 
         measured = parse_quantity(text, quantity=spec.quantity, default_unit=spec.unit or None)
+        _require_no_limit(spec, text, measured.comparator)
         value = (
             measured.value
             if measured.unit == spec.unit
@@ -184,6 +196,7 @@ def _number(spec: ColumnSpec, text: str) -> ClinicalValue:
             )
         if not math.isfinite(parsed.value):
             raise HepacastError(f"{spec.label} must be a number.", found=text)
+        _require_no_limit(spec, text, parsed.comparator)
         value = parsed.value * (0.01 if percent else 1.0)
     if spec.plausible is not None and not spec.plausible[0] <= value <= spec.plausible[1]:
         raise HepacastError(

@@ -76,5 +76,5 @@ def _interval(models: FrozenModels, name: str, table: pd.DataFrame, level: float
 def _scale(model: FrozenLinear) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """The scale on which a model's interval is symmetric, and back from it to the risk."""
     if isinstance(model, FrozenCox):
-        return lambda p: np.log(-np.log1p(-p)), lambda x: -np.expm1(-np.exp(x))
+        return lambda p: np.log(-np.log1p(-p)), lambda x: -np.expm1(-np.exp(np.minimum(x, 500.0)))
     return logit, expit

@@ -89,8 +89,9 @@ class FrozenCox(FrozenLinear):
         covariance = np.array(self.covariance, dtype=float)[1:, 1:]
         spread = np.sqrt(variance + np.einsum("ij,jk,ik->i", leverage, covariance, leverage)) / hazard
         half = float(norm.ppf(0.5 + level / 2)) * spread
-        center = np.log(hazard) + lp
-        return np.asarray(-np.expm1(-np.exp(np.column_stack([center - half, center + half]))))
+        center = np.log(hazard) + np.clip(lp, -500, 500)
+        ends = np.minimum(np.column_stack([center - half, center + half]), 700.0)  # the risk is 1 far before
+        return np.asarray(-np.expm1(-np.exp(ends)))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description, complete."""

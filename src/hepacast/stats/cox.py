@@ -67,8 +67,9 @@ class CoxFit:
 
     @property
     def se(self) -> Array:
-        """Standard errors."""
-        return np.sqrt(np.diag(self.covariance))
+        """Standard errors; NaN where a runaway fit has no variance."""
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(np.diag(self.covariance))
 
     @property
     def lrt(self) -> tuple[float, int, float]:
