@@ -190,3 +190,10 @@ def test_text_and_page_say_what_validation_showed(bundle, tmp_path):
     for words in ("Patient code: S-017", "Date: 2026-03-01", "AUC 0.74", "do not carry over", "conformal set: none"):
         assert words.lower() in shown.lower()
     assert Path(page).stat().st_size > 5000
+
+
+def test_texts_that_no_page_holds_are_cut(bundle, tmp_path):
+    long = "A study without end " * 1000
+    card = {**bundle.card, "name": long, "outcome": {"name": long}, "verdicts": {"clinical": [long]}}
+    told = replace(bundle, card=card)
+    assert write_page(told, of(told), tmp_path / "p.pdf").stat().st_size > 5000

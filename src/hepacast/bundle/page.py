@@ -23,12 +23,15 @@ from hepacast.radiomics.explanation import explain
 
 #: Shares that fit on the page; the rest are summed up in a line.
 MAX_SHARES = 10
+#: Characters of one text of the page.
+MAX_TEXT = 1500
 _WIDTH_MM = 174.0
 
 
 def escape(text: str) -> str:
-    """A text in reportlab's markup."""
-    return escape_markup(visible(text))
+    """A text in reportlab's markup; one that no page could hold (a stranger's bundle may say anything) is cut."""
+    shown = visible(text)
+    return escape_markup(shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}\u2026")
 
 
 def write_page(
