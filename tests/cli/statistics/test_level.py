@@ -91,3 +91,8 @@ def test_a_level_that_is_none_is_refused(level):
 def test_nothing_is_minus_zero():
     assert [number_text(v, 3) for v in (-0.0004, -0.0006, 0.0)] == ["0.000", "-0.001", "0.000"]
     assert not re.search(r"-0\.0+(?!\d)", RESULTS["evaluate"](0.9).text())
+
+
+def test_the_footnote_names_the_test_of_p_beside_the_limits():
+    text = RESULTS["profile"](0.9).text()
+    assert "Limits: 90%, profile likelihood" in text and "P: Wald (Firth: penalized likelihood ratio)." in text

@@ -55,9 +55,9 @@ class LogisticResult(StatisticsResult):
                 f"Brier (apparent) {fit.brier:.4f}.\n{fit.formula()}"
             )
         kind = "Wald" if table.interval == "wald" else "profile likelihood"
-        parts.append(
-            note_lines([*self.notes, f"Limits: {level_text(table.level)}, {kind} (Firth: penalized profile)."])
-        )
+        limits = f"Limits: {level_text(table.level)}, {kind} (Firth: penalized profile)."
+        tests = "P: Wald (Firth: penalized likelihood ratio)."
+        parts.append(note_lines([*self.notes, f"{limits} {tests}"]))
         return paragraphs(*parts)
 
     def _printed(self) -> pd.DataFrame:
