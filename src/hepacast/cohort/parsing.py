@@ -109,8 +109,8 @@ def parse_column(
         spec, factor = _resolve_units(spec, header_unit, log)
         values = _numbers(spec, readable, decimal, file_decimal, censored, log)
         _refuse_mixed_percent(readable, values, log)
-        if codes := missing_codes(values):
-            shown = ", ".join(f"{code:g} ({values.count(code)})" for code in codes)
+        if suspects := missing_codes(values):
+            shown = ", ".join(f"{code:g} ({values.count(code)})" for code in suspects)
             message = f"values far from all others, often codes for missing, were read as numbers: {shown}; empty them"
             log.add("warning", "missing-code", message)
         series = pd.Series(values, index=list(cells), dtype="float64") * factor
