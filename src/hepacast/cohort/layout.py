@@ -1,7 +1,7 @@
 """Where a table stands in its sheet: titles above it, header, units, patients, totals and notes below, hidden parts.
 
-Every kind of file becomes a `Grid` of cells, and `arrange` makes of it a `Sheet` whose rows are patients. Whatever is
-left out or filled in on the way is a finding.
+Every kind of file becomes a `CellGrid`, and `arrange` makes of it a `Sheet` whose rows are patients. Whatever is left
+out or filled in on the way is a finding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CodedCell(str):
 
 
 @dataclass(frozen=True)
-class Grid:
+class CellGrid:
     """The cells of one sheet and what the file says about them.
 
     Parameters
@@ -121,7 +121,7 @@ class Sheet:
         return [row[position] for row in self.cells]
 
 
-def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patients: bool = True) -> Sheet:
+def arrange(grid: CellGrid, id_column: str, header_row: int | None = None, *, patients: bool = True) -> Sheet:
     """Find header, units and patients in a grid.
 
     Parameters
@@ -178,7 +178,7 @@ def arrange(grid: Grid, id_column: str, header_row: int | None = None, *, patien
     )
 
 
-def _told_header(grid: Grid, start: int, last: int, headers: Sequence[str], *, found: bool) -> list[Finding]:
+def _told_header(grid: CellGrid, start: int, last: int, headers: Sequence[str], *, found: bool) -> list[Finding]:
     findings = []
     if last > start:
         message = f"the headers stand in {name_rows(number for number, _ in grid.rows[start : last + 1])}: "
@@ -211,7 +211,7 @@ def _find_header_row(rows: Sequence[tuple[int, list[Any]]], id_column: str, head
     return single
 
 
-def _last_header_row(grid: Grid, start: int, id_column: str) -> int:
+def _last_header_row(grid: CellGrid, start: int, id_column: str) -> int:
     """Position of the header's last row: the cell of the identifier may be merged over two or three rows.
 
     Without merged cells (a text file has none), a row below without an identifier and of words alone, some of them
@@ -240,7 +240,7 @@ def _is_second_header(below: Sequence[tuple[int, list[Any]]], texts: Sequence[st
     return column not in words and bool(nameless) and all(plain) and not any(numbers)
 
 
-def _titles(grid: Grid, start: int, last: int) -> list[str]:
+def _titles(grid: CellGrid, start: int, last: int) -> list[str]:
     """The header of every column; of several rows the lowest text, with the groups above it where needed."""
     rows = [
         [normalize_text(cell) if cell is not None else "" for cell in row] for _, row in grid.rows[start : last + 1]
@@ -283,7 +283,7 @@ def _pick(row: Sequence[Any], columns: Sequence[int]) -> tuple[Any, ...]:
     return tuple(row[index] if index < len(row) else None for index in columns)
 
 
-def _filled(grid: Grid, start: int, titles: Sequence[str]) -> tuple[list[tuple[int, list[Any]]], list[Finding]]:
+def _filled(grid: CellGrid, start: int, titles: Sequence[str]) -> tuple[list[tuple[int, list[Any]]], list[Finding]]:
     """The rows beneath the header; the value of a merged cell counts for all its rows."""
     header = grid.rows[start][0]
     body = [(number, list(row)) for number, row in grid.rows[start + 1 :]]
@@ -328,7 +328,7 @@ def _refuse_surplus(name: str, body: Sequence[tuple[int, list[Any]]], width: int
         )
 
 
-def _short_rows(grid: Grid, body: Sequence[tuple[int, list[Any]]], width: int) -> list[Finding]:
+def _short_rows(grid: CellGrid, body: Sequence[tuple[int, list[Any]]], width: int) -> list[Finding]:
     """Rows that end before the header does: their last values may be lost."""
     short = [number for number, row in body if len(row) < width and any(not is_blank(cell) for cell in row)]
     if short and grid.broken_off and short[-1] == body[-1][0]:
@@ -360,7 +360,7 @@ def _nameless(body: Sequence[tuple[int, list[Any]]], titles: Sequence[str]) -> l
     return [Finding("warning", "no-header", message)]
 
 
-def _hidden_parts(grid: Grid, rows: Sequence[int], columns: Sequence[int], headers: Sequence[str]) -> list[Finding]:
+def _hidden_parts(grid: CellGrid, rows: Sequence[int], columns: Sequence[int], headers: Sequence[str]) -> list[Finding]:
     findings = []
     hidden = [number for number in rows if number in grid.hidden_rows]
     if hidden:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.layout import Grid, Sheet, arrange
+from hepacast.cohort.layout import CellGrid, Sheet, arrange
 from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
 from hepacast.compute.texts import plain_cell
 from hepacast.errors import TableError
@@ -107,7 +107,7 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
             remedy="correct the quotes there, or save the table as .xlsx",
         ) from error
     sheet = arrange(
-        Grid(path.name, rows, broken_off=not text.endswith(("\n", "\r"))), id_column, header_row, patients=patients
+        CellGrid(path.name, rows, broken_off=not text.endswith(("\n", "\r"))), id_column, header_row, patients=patients
     )
     return replace(sheet, encoding=encoding, delimiter=delimiter)
 

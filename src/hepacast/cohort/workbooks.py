@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepacast.cohort.headers import is_unit
-from hepacast.cohort.layout import CellProblem, Grid
+from hepacast.cohort.layout import CellGrid, CellProblem
 from hepacast.errors import TableError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _ZEROS = re.compile(r'(?:"([^"]*)"|\\(.))?(0{2,})')
 _UNIT = re.compile(r'[#0.,]+\s*"([^"]+)"')
 
 
-def read_workbook(path: Path) -> list[Grid]:
+def read_workbook(path: Path) -> list[CellGrid]:
     """The worksheets of an Excel file.
 
     Raises
@@ -69,11 +69,11 @@ def _load(path: Path, *, data_only: bool) -> Workbook:
         raise ValueError(str(error)) from error
 
 
-def _grid(sheet: Worksheet, formulas: Worksheet, date1904: bool) -> Grid:
+def _grid(sheet: Worksheet, formulas: Worksheet, date1904: bool) -> CellGrid:
     rows = []
     for number, row in enumerate(sheet.iter_rows(min_col=1), start=sheet.min_row):
         rows.append((number, [_value(cell, formulas[cell.coordinate].data_type == "f") for cell in row]))
-    return Grid(
+    return CellGrid(
         sheet.title,
         rows,
         hidden_rows=frozenset(number for number, row in sheet.row_dimensions.items() if row.hidden or row.height == 0),

@@ -20,7 +20,7 @@ from hepacast.study.load import key_lines
 from hepacast.study.mask_files import mask_files
 from hepacast.study.preflight import find_problems
 from hepacast.study.schema import Study
-from hepacast.study.stages.judging import Judgement, judge_cohort
+from hepacast.study.stages.judging import StudyJudgement, judge_cohort
 from hepacast.study.stages.selection import has_its_files
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def check_study(
     return result
 
 
-def _tell(seen: Judgement, result: CheckResult) -> None:
+def _tell(seen: StudyJudgement, result: CheckResult) -> None:
     result.findings += [("table", item) for item in condense(dict.fromkeys(seen.findings))]
     for part, error in seen.errors:
         result.add_error(part, error)

@@ -49,7 +49,7 @@ _FEWEST = 2
 
 
 @dataclass
-class Judgement:
+class StudyJudgement:
     """What was found, and how far the cohort could be made.
 
     Parameters
@@ -123,9 +123,9 @@ EXPLAINING = frozenset(
 )
 
 
-def judge_cohort(context: Context) -> Judgement:
+def judge_cohort(context: Context) -> StudyJudgement:
     """Read and judge everything about the patients but their images: nothing raises, nothing is written."""
-    seen = Judgement()
+    seen = StudyJudgement()
     seen.errors += [("settings", problem) for problem in candidate_problems(context)]
     seen.errors += [("settings", problem) for problem in describe_columns(context)[1].values()]
     table = seen.attempt("table", lambda: load_table(context, absent="report"))
@@ -153,7 +153,7 @@ def judge_cohort(context: Context) -> Judgement:
     return seen
 
 
-def _by_another_identifier(context: Context, seen: Judgement) -> ClinicalTable | None:
+def _by_another_identifier(context: Context, seen: StudyJudgement) -> ClinicalTable | None:
     """Where the identifier is not found, the table by the column that looks like it: to see what else is wrong."""
     try:
         header = find_identifier(context.path(context.study.cohort.table))
@@ -167,7 +167,7 @@ def _by_another_identifier(context: Context, seen: Judgement) -> ClinicalTable |
     return table
 
 
-def _sets(context: Context, table: ClinicalTable, seen: Judgement, reasons: dict[str, list[str]]) -> Split:
+def _sets(context: Context, table: ClinicalTable, seen: StudyJudgement, reasons: dict[str, list[str]]) -> Split:
     """How the sets are made; who is in none of them joins those who are left out."""
     split = seen.attempt("sets", lambda: splitter(context, table))
     if isinstance(split, pd.Series):
@@ -177,7 +177,7 @@ def _sets(context: Context, table: ClinicalTable, seen: Judgement, reasons: dict
     return split
 
 
-def _judge_sets(split: Split, seen: Judgement) -> None:
+def _judge_sets(split: Split, seen: StudyJudgement) -> None:
     """A set that the study names and of which nobody is left would vanish without a word."""
     if isinstance(split, pd.Series):
         for name in dict.fromkeys(split):
@@ -188,7 +188,7 @@ def _judge_sets(split: Split, seen: Judgement) -> None:
                 seen.findings.append(Finding("error", "empty-set", message))
 
 
-def _judge_values(context: Context, seen: Judgement) -> None:
+def _judge_values(context: Context, seen: StudyJudgement) -> None:
     """Findings of reading and of values; the cells of patients who are left out are told, not judged."""
     assert seen.table is not None
     table = seen.table.select(seen.patients) if seen.patients else seen.table
@@ -228,7 +228,7 @@ def _not_judged(item: Finding, left_out: dict[str, str]) -> Finding:
 _OF_THE_ROWS = frozenset({"duplicate-id", "missing-id", "similar-id", "id-digits-lost"})
 
 
-def _assemble(context: Context, seen: Judgement, reasons: dict[str, list[str]], split: Split) -> None:
+def _assemble(context: Context, seen: StudyJudgement, reasons: dict[str, list[str]], split: Split) -> None:
     """Outcome, sets and flow, where nothing that they need is missing."""
     assert seen.table is not None
     study, table = context.study, seen.table
@@ -276,7 +276,7 @@ def _assemble(context: Context, seen: Judgement, reasons: dict[str, list[str]], 
         seen.errors.append(("outcome", problem))
 
 
-def _nobody(seen: Judgement) -> TableError:
+def _nobody(seen: StudyJudgement) -> TableError:
     counts: dict[str, int] = {}
     for reason in seen.left_out.values():
         counts[reason] = counts.get(reason, 0) + 1
@@ -288,7 +288,7 @@ def _nobody(seen: Judgement) -> TableError:
     )
 
 
-def _judge_candidates(context: Context, seen: Judgement, patients: list[str], outcome: Outcome | None) -> None:
+def _judge_candidates(context: Context, seen: StudyJudgement, patients: list[str], outcome: Outcome | None) -> None:
     """Predictors that must not be predictors, and how many there are for the events."""
     assert seen.table is not None
     seen.findings += candidate_findings(context, seen.table.select(patients), outcome)
@@ -305,7 +305,7 @@ def candidate_findings(context: Context, table: ClinicalTable, outcome: Outcome 
     return accept(findings, {spec.name: spec.accept for spec in table.specs})
 
 
-def _judge_design(context: Context, cohort: Cohort, seen: Judgement) -> None:
+def _judge_design(context: Context, cohort: Cohort, seen: StudyJudgement) -> None:
     """What the models will need: checks of the design, on the patients that they are fitted on."""
     training = cohort.members("training")
     outcome = cohort.outcome.select(training)
