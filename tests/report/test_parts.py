@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 
 from hepacast.report import formatting as fmt
 from hepacast.report.content.honest import stability_text
+from hepacast.report.content.plausibility import doubts
 from hepacast.report.inputs import (
     Comparisons,
     EvaluationResults,
+    ImageRemark,
     KmResult,
     Models,
+    PlausibilityInfo,
     SelectedShare,
     Sentence,
     StabilityIndex,
@@ -215,3 +219,13 @@ def test_the_stability_of_one_variable_is_told_in_the_singular() -> None:
     text = stability_text("clinical", "predictor", shares, StabilityIndex(0.8, 0.6, 1.0), "90% CI")
     assert text.startswith("1 predictor was selected in one refit or more, 1 of them in at least 80%")
     assert text.endswith("Nogueira's stability index (90% CI) is 0.80 (0.60\N{EN DASH}1.00).")
+
+
+def test_gray_levels_are_no_fault_of_a_patient() -> None:
+    """Two patients with few gray levels, one whose scan ends in the liver: one to look at, all remarks listed."""
+    few = [ImageRemark(name, "doubtful", "gray-levels", "tumor", "fewer than 8 gray levels") for name in ("P1", "P2")]
+    found = PlausibilityInfo(remarks=[ImageRemark("P3", "doubtful", "cut-off", "liver", "reaches the last slice")])
+    results = SimpleNamespace(plausibility=found, radiomics=SimpleNamespace(gray_levels=few))
+    callout, bullets = doubts(results)  # type: ignore[arg-type]
+    assert callout.text.startswith("1 patient of 3;")
+    assert len(bullets.items) == 3

@@ -1,4 +1,4 @@
-"""Images and masks that are not plausible, and the table of volumes and intensities by VOI and patient."""
+"""Images and masks to look at before the numbers, and the table of volumes and intensities by VOI and patient."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ def doubts(results: Results) -> list[Block]:
     remarks = [*found.remarks, *(results.radiomics.gray_levels if results.radiomics is not None else [])]
     if not remarks:
         return []
-    patients = {item.patient for item in remarks}
-    text = (
-        f"{plural(len(patients), 'patient')} of {len(patients | {row.patient for row in found.rows})}; volumes and "
-        "intensities of all are in the supplement."
-    )
-    return [Callout("warning", "Images and masks that are not plausible", text), Bullets(tuple(_told(remarks)))]
+    judged = {item.patient for item in remarks} | {row.patient for row in found.rows}
+    # Few gray levels are a matter of the settings, and no fault of a patient's image or mask.
+    patients = {item.patient for item in remarks if item.code != "gray-levels"}
+    text = f"{plural(len(patients), 'patient')} of {len(judged)}; volumes and intensities of all are in the supplement."
+    return [Callout("warning", "Images and masks to look at", text), Bullets(tuple(_told(remarks)))]
 
 
 def _told(remarks: Sequence[ImageRemark]) -> list[str]:
