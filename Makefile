@@ -27,7 +27,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e ".[seg,ml,oracle,dev]"
+	$(PIP) -e ".[seg,ml,speed,oracle,dev]"
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
