@@ -169,6 +169,18 @@ def test_excel_sheets_of_other_patients_are_stacked(tmp_path):
     assert codes(table) == ["sheets-stacked"]
 
 
+def test_a_glossary_of_the_columns_is_no_sheet_of_patients(tmp_path):
+    """Its first column is headed as the identifier is, since it explains that column first."""
+    words = [["ID", "study number"], ["Age", "years at treatment"], ["ALB ", "albumin, g/L"], ["AFP", "ng/mL"]]
+    path = workbook(
+        tmp_path / "t.xlsx",
+        {"data": [["ID", "Age", "ALB", "AFP"], ["a", 50, 38, 9], ["b", 61, 35, 12]], "glossary": words},
+    )
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert table.patients == ["a", "b"]
+    assert "glossary (3 rows)" in finding(table, "glossary-sheets").message
+
+
 def test_sheets_that_disagree(tmp_path):
     path = workbook(
         tmp_path / "two.xlsx",

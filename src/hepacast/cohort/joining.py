@@ -248,7 +248,13 @@ def choose_sheets(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -
             listed = ", ".join(f"{item.name} ({len(item.rows)} rows)" for item in hidden)
             message = f"hidden sheets were not read: {listed}; name a sheet to read it although it is hidden"
             findings.append(Finding("warning", "hidden-sheets", message))
-        return [item for item in sheets if not item.hidden], findings
+        seen = [item for item in sheets if not item.hidden]
+        glossaries = [item for item in seen if any(_describes(item, other) for other in seen if other is not item)]
+        if glossaries:
+            listed = ", ".join(f"{item.name} ({len(item.rows)} rows)" for item in glossaries)
+            message = f"sheets that describe the columns of another were not read as patients: {listed}"
+            findings.append(Finding("note", "glossary-sheets", message))
+        return [item for item in seen if item not in glossaries], findings
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     by_name = {item.name: item for item in sheets}
     for name in names:
@@ -260,6 +266,20 @@ def choose_sheets(sheets: Sequence[Sheet], wanted: str | Sequence[str] | None) -
                 remedy=nearest(name, list(by_name)) or None,
             )
     return [by_name[name] for name in names], []
+
+
+#: Share of a column's words that are headers of another sheet, above which the column lists those headers.
+_LISTED = 0.8
+
+
+def _describes(sheet: Sheet, other: Sheet) -> bool:
+    """Whether a sheet is the glossary of another: one of its columns lists the other's headers."""
+    headers = {normalize_text(header).casefold() for header in other.headers}
+    for name in sheet.headers:
+        words = [normalize_text(cell).casefold() for cell in sheet.column(name) if isinstance(cell, str)]
+        if len(words) >= 3 and sum(word in headers for word in words) >= _LISTED * len(sheet.rows):
+            return True
+    return False
 
 
 def _index(sheet: Sheet, header: str) -> tuple[dict[str, int], list[Finding]]:
