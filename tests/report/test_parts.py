@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hepacast.report import formatting as fmt
 from hepacast.report.content.honest import stability_text
 from hepacast.report.content.plausibility import doubts
+from hepacast.report.content.scrutiny import conformal_rows
 from hepacast.report.inputs import (
     Comparisons,
     EvaluationResults,
@@ -29,6 +30,7 @@ from hepacast.report.inputs import (
     StabilityIndex,
     Validation,
 )
+from hepacast.report.inputs.scrutiny import ConformalInfo, CoverageRow
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
 from hepacast.report.model import Paragraph, Report, Section, Span, TableBlock, number_blocks, spans
 from hepacast.report.parse import ResultsError, typed
@@ -229,3 +231,14 @@ def test_gray_levels_are_no_fault_of_a_patient() -> None:
     callout, bullets = doubts(results)  # type: ignore[arg-type]
     assert callout.text.startswith("1 patient of 3;")
     assert len(bullets.items) == 3
+
+
+def test_conformal_sets_that_did_not_keep_their_level_are_said_to() -> None:
+    """22 % of 50 patients with the event is no chance at 90 %; 80 % of 10 without it may be."""
+    row = CoverageRow("validation", 60, 50, 10, coverage_events=0.22, coverage_others=0.8)
+    kept = CoverageRow("external", 60, 50, 10, coverage_events=0.88, coverage_others=0.9)
+    item = ConformalInfo(0.9, [row, kept])
+    names = {"validation": "Validation set", "external": "External set"}
+    text = conformal_rows(item, names, "combined", "Sets.", "")[0].text
+    assert "In the validation set they held the outcome of only 22.0% of 50 patients with the event" in text
+    assert text.count("not kept there") == 1

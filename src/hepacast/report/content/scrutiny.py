@@ -6,6 +6,7 @@ from functools import partial
 
 from hepacast.compute.hashing import hash_value
 from hepacast.compute.stages import read_mark
+from hepacast.evaluation.validated import coverage_is_broken
 from hepacast.figures.labels import feature_label
 from hepacast.figures.noise import NullPanel, draw_noise
 from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
@@ -14,6 +15,7 @@ from hepacast.report.formatting import MISSING, number, p_sentence, p_value, per
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.scrutiny import (
     ConformalInfo,
+    CoverageRow,
     ModelScrutiny,
     NoiseControl,
     PredictionScrutiny,
@@ -226,8 +228,9 @@ def _conformal(results: Results, found: PredictionScrutiny) -> list[Block]:
     if not item.rows:
         return left_out("Conformal sets", item.reason)
     text = (
-        f"Conformal sets say for one patient which outcomes cannot be ruled out; calibrated on out-of-fold risks "
-        f"to hold the true outcome of {percent(item.level, 0)} of the patients of each class ({{conformal}})."
+        f"A {percent(item.level, 0)} conformal set lists the outcomes that stay possible for one patient; such sets "
+        f"were calibrated on out-of-fold risks to hold the true outcome of {percent(item.level, 0)} of the patients of "
+        f"each class ({{conformal}})."
     )
     example = results.models.example.patient if results.models is not None and results.models.example else ""
     names = {row.set: set_label(row.set) for row in item.rows}
@@ -252,6 +255,7 @@ def conformal_rows(
         )
         for row in item.rows
     ]
+    text += "".join(_broken(row, names[row.set], item.level) for row in item.rows)
     if example in item.patients:
         text += f" Patient {example}, worked through on the nomogram: {_ANSWERS[item.patients[example]]}."
     heads = ["Set", "Held: event", "Held: no event", "Event only", "No event only", "Either", "Neither"]
@@ -260,11 +264,26 @@ def conformal_rows(
     return [Paragraph(text), TableBlock("conformal", table)]
 
 
+def _broken(row: CoverageRow, name: str, level: float) -> str:
+    """A sentence for each class of a set in which the level was not kept beyond chance."""
+    told, where = "", name[:1].lower() + name[1:]
+    for coverage, n, who in (
+        (row.coverage_events, row.n_events, "with the event"),
+        (row.coverage_others, row.n_others, "without it"),
+    ):
+        if n is not None and coverage_is_broken(coverage, n, level):
+            told += (
+                f" In the {where} they held the outcome of only {percent(coverage)} of {n} patients {who}: what they "
+                "were calibrated for was not kept there."
+            )
+    return told
+
+
 _ANSWERS = {
-    "event": "only the event remains possible",
-    "no event": "the event can be ruled out",
-    "either": "neither outcome can be ruled out",
-    "neither": "unlike the training patients of either outcome",
+    "event": "the set holds the event alone",
+    "no event": "the set holds the absence of the event alone",
+    "either": "the set holds both outcomes",
+    "neither": "the set is empty: unlike the training patients of either outcome",
 }
 
 
