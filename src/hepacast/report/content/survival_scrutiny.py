@@ -251,10 +251,11 @@ def _conformal(results: Results, item: Survival, found: HazardPredictionScrutiny
     if not found.conformal.rows:
         return left_out("Conformal sets", found.conformal.reason)
     at = f"{by_word(item)} {horizon(item, found.horizon)}"
+    level = percent(found.conformal.level, 0)
     text = (
-        f"A {percent(found.conformal.level, 0)} conformal set lists what stays possible for one patient {at}: the event, "
-        "its absence, or both; such sets were calibrated on out-of-fold risks, weighted for censoring, to hold the "
-        f"truth of {percent(found.conformal.level, 0)} of the patients of either class ({{conformal}})."
+        f"A {level} conformal set lists what stays possible for one patient {at}: the event, its absence or both; such "
+        "sets were calibrated on out-of-fold risks, weighted for censoring, to hold the truth of "
+        f"{level} of the patients of either class ({{conformal}})."
     )
     example = item.example.patient if item.example is not None else ""
     names = {entry.set: set_name(entry.set) for entry in found.conformal.rows}
