@@ -178,6 +178,7 @@ def test_the_forecast_grows_with_the_work() -> None:
     image = volume(0)
     small = estimate(image, mask_of(image, 3.0), Settings.load("early-recurrence"))
     large = estimate(image, mask_of(image, 6.0), Settings.load("ptlf"))
+    assert estimate(image, mask_of(image, 6.0), Settings.load("ptlf"), 2).peak_bytes > large.peak_bytes
     assert 0 < small.seconds < large.seconds
     assert small.peak_bytes > 1e8
 

@@ -48,10 +48,11 @@ class Estimate:
     peak_bytes: float
 
 
-def estimate(volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Settings) -> Estimate:
-    """Forecast the time and memory of `extract` for one image.
+def estimate(volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Settings, threads: int = 1) -> Estimate:
+    """Forecast the time (on one core) and the memory of `extract` for one image.
 
-    The forecast follows the number of voxels in the VOIs and in the box around them, after resampling.
+    The forecast follows the number of voxels in the VOIs and in the box around them, after resampling. Each of the
+    `threads` that measure image types side by side has filtered images of its own.
     """
     masks = [vois] if isinstance(vois, Volume) else list(vois.values())
     boxes = [(mask, Box.of_mask(np.asarray(mask.array != 0))) for mask in masks]
@@ -76,4 +77,5 @@ def estimate(volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Sett
     mask_bytes = float(sum(mask.array.size for mask, _ in boxes))
     # At any time: one filtered image, its intermediate steps and a few small copies, all of the box, in doubles.
     work = largest * 8 * (7 if {"Wavelet", "LBP3D"} & set(settings.image_types) else 4)
+    work *= max(1, min(threads, len(settings.image_types)))
     return Estimate(seconds, _BASE_BYTES + image_bytes + mask_bytes + work)

@@ -122,9 +122,10 @@ def extract_image(
     structures = found.masks
     named = vois_of(parse_vois(vois), structures)
     doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))
-    cost = estimate(volume, named, chosen)
+    threads = resolve_workers(workers)
+    cost = estimate(volume, named, chosen, threads)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
-    result = extract(volume, named, chosen, backend=backend, threads=resolve_workers(workers))
+    result = extract(volume, named, chosen, backend=backend, threads=threads)
     n = len(chosen.feature_names())
     lines = [f"{n} features of {len(named)} VOIs by {result.engine}, settings {chosen.hash[:12]}"]
     for name, item in result.vois.items():
