@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.executor import single_threaded
+from hepacast.core.executor import single_threaded
 from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.study_models import StudyModels

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.executor import map_items
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import map_items
+from hepacast.core.files import read_json, write_json
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.grammar import build_chain
 from hepacast.stats.ranks import auc_from_ranks

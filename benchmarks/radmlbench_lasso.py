@@ -22,8 +22,8 @@ from radmlbench import read, tables
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from hepacast.compute.executor import map_items
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.executor import map_items
+from hepacast.core.files import read_json, write_json
 from hepacast.modelling.folds import stratified_folds
 from hepacast.stats.ranks import auc_from_ranks
 

@@ -234,7 +234,7 @@ def _replace_part(path, name: str, data: bytes) -> None:
     """One part with other bytes, under a manifest that agrees."""
     import hashlib
 
-    from hepacast.compute.hashing import hash_value
+    from hepacast.core.hashing import hash_value
 
     with zipfile.ZipFile(path) as archive:
         files = {item: archive.read(item) for item in archive.namelist()}

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from hepacast.cli.main import main
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.stages import MARK
+from hepacast.core.files import read_json, write_json
+from hepacast.core.stages import MARK
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.volume import Geometry, Volume
 from hepacast.phantom.cohort import make_cohort

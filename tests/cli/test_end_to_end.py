@@ -20,8 +20,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from hepacast.compute.files import read_json
-from hepacast.compute.kept import read_record, write_record
+from hepacast.core.files import read_json
+from hepacast.core.kept import read_record, write_record
 from hepacast.imaging.io import read_labelmap, read_volume, write_volume
 from hepacast.imaging.volume import Volume
 from hepacast.study.load import load_study
@@ -168,10 +168,10 @@ def test_a_change_redoes_what_depends_on_it_and_no_more(finished, hepacast, tmp_
 
 
 def test_one_run_at_a_time(finished, hepacast):
-    from hepacast.compute.lock import hold_folder
+    from hepacast.core.lock import hold_folder
 
     code = f"""
-from hepacast.compute.lock import hold_folder
+from hepacast.core.lock import hold_folder
 with hold_folder({str(finished.out)!r}):
     print("held", flush=True)
     input()

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.imaging.io import read_volume, write_volume
 from hepacast.imaging.volume import Volume
 

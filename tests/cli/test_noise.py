@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.errors import HepacastError
 from hepacast.study.noise import run_noise
 
@@ -57,7 +57,7 @@ def test_images_are_altered_and_kept(small):
             said.append(text)
 
         def track(self, label: str):
-            from hepacast.compute.progress import SilentReporter
+            from hepacast.core.progress import SilentReporter
 
             said.append(label)
             return SilentReporter().track(label)

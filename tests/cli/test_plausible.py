@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.imaging.io import read_volume, write_volume
 from hepacast.imaging.volume import Volume
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 
 
 def as_table_study(small, *, chain: object = "ptlf", n: int = 90) -> None:

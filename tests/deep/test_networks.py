@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepacast.compute.hashing import hash_file
+from hepacast.core.hashing import hash_file
 from hepacast.deep import DeepSpec, NetworkSpec, TrainedNetwork
 from hepacast.deep.blocks import region_pool, regions_of, spread_cube
 from hepacast.deep.networks import MultiTaskNet, count_parameters

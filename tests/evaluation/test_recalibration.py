@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import expit, logit
 
-from hepacast.compute.files import to_jsonable
+from hepacast.core.files import to_jsonable
 from hepacast.errors import ModelError
 from hepacast.evaluation.calibration import calibration
 from hepacast.evaluation.conformal import Conformal, conformal

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.compute.files import to_jsonable
+from hepacast.core.files import to_jsonable
 from hepacast.errors import ModelError
 from hepacast.modelling.frozen_fusion import DL_SCORE, FrozenFusion
 from hepacast.modelling.fusion import CLINICAL, NETWORK, Family, FusionSpec, View, fit_view

@@ -6,8 +6,8 @@ import pytest
 from scipy import ndimage
 
 from hepacast.cohort.scores.table import usable
-from hepacast.compute.files import read_json
-from hepacast.compute.seeds import rng
+from hepacast.core.files import read_json
+from hepacast.core.seeds import rng
 from hepacast.errors import StudyFileError
 from hepacast.imaging.io import read_labelmap, read_volume
 from hepacast.phantom import early_recurrence, proliferative

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hepacast.cohort.mrecist import mrecist_category
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.errors import ModelError, StudyFileError
 from hepacast.phantom.spec import PatientSpec, TumorSpec
 from hepacast.phantom.tace import draw_tace_patient, make_tace_cohort

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.phantom.labs import DAYS_LIMIT, child_pugh, draw_patient, meets_definition
 from hepacast.phantom.truth import (

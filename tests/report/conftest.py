@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hepacast.compute.files import write_json
+from hepacast.core.files import write_json
 
 
 def _load(name: str) -> ModuleType:

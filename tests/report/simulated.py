@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, lasso_path
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from hepacast.compute.files import write_json
+from hepacast.core.files import write_json
 
 N_TRAIN, N_VALID, P = 147, 63, 60
 FEATURE_CLASSES = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepacast.compute.files import write_json
+from hepacast.core.files import write_json
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.report.build import build_report

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from hepacast.compute.files import to_jsonable
+from hepacast.core.files import to_jsonable
 from hepacast.errors import OutcomeError, TableError
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_table import logistic_table

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.errors import StudyFileError
 from hepacast.study.demo_tace import demo_study, planted_truth, run_demo
 from hepacast.study.schema import Study

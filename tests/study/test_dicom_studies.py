@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.errors import HepacastError
 from hepacast.imaging import read_volume
 from hepacast.imaging.dicom_seg_write import write_dicom_seg

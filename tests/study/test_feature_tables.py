@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hepacast.cohort.split import read_patient_list, split_by_list
-from hepacast.compute.files import write_text
+from hepacast.core.files import write_text
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.check import check_study
 from hepacast.study.context import make_context

@@ -72,7 +72,7 @@ class _Fake:
 def test_every_training_leaves_its_pair_and_all_strangers_out(monkeypatch, tmp_path):
     from types import SimpleNamespace
 
-    from hepacast.compute.progress import SilentReporter
+    from hepacast.core.progress import SilentReporter
     from hepacast.study import demo_early_recurrence
     from hepacast.study.schema import Study
     from hepacast.study.stages import fusion_networks

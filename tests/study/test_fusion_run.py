@@ -8,7 +8,7 @@ import pytest
 
 from hepacast.bundle import Bundle
 from hepacast.cohort import read_cohort
-from hepacast.compute.files import read_json, write_json, write_text
+from hepacast.core.files import read_json, write_json, write_text
 from hepacast.errors import BundleError, StudyFileError
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
 from hepacast.phantom.proliferative import make_proliferative_cohorts

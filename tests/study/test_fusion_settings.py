@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from hepacast.compute.files import write_text
+from hepacast.core.files import write_text
 from hepacast.errors import OutcomeError, StudyFileError, TableError
 from hepacast.phantom.early_recurrence import PLANTED, draw_patient
 from hepacast.phantom.resection import printed

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.compute.files import write_text
-from hepacast.compute.progress import SilentReporter
+from hepacast.core.files import write_text
+from hepacast.core.progress import SilentReporter
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.check import check_study
 from hepacast.study.run import run_study

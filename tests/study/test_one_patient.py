@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from hepacast.bundle.networks import SCORE, NetworkBundle
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Geometry, Volume, read_volume

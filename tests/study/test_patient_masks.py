@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hepacast.compute.progress import SilentReporter
+from hepacast.core.progress import SilentReporter
 from hepacast.errors import GeometryError, ImageError
 from hepacast.imaging import Geometry, Volume, write_volume
 from hepacast.imaging.io import MaskRules

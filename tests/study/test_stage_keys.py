@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from hepacast.compute import closure as closure_module
-from hepacast.compute.closure import ROOT, closure, code_hash
+from hepacast.core import closure as closure_module
+from hepacast.core.closure import ROOT, closure, code_hash
 from hepacast.errors import HepacastError
 from hepacast.study.run import plan_study, rebuild_report, run_study
 from hepacast.study.stages.kinds import STAGE_KINDS
@@ -74,7 +74,7 @@ def test_the_key_of_a_stage_changes_with_every_module_of_its_closure(kind, monke
 
 def test_what_decides_numbers_far_below_is_in_the_keys():
     named = {kind.name: set(closure(*kind.modules)) for kind in STAGE_KINDS}
-    for module in ("compute.seeds", "evaluation.roc", "evaluation.survival_subgroups", "stats.smoothing"):
+    for module in ("core.seeds", "evaluation.roc", "evaluation.survival_subgroups", "stats.smoothing"):
         assert f"hepacast.{module}" in named["modelling"], module
     assert "hepacast.study.mr_images" in named["preprocessing"]
     assert "hepacast.radiomics.kernels.zones" in named["radiomics"]
@@ -85,7 +85,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 import hepacast.study.run as run
-from hepacast.compute.closure import closure
+from hepacast.core.closure import closure
 from dataclasses import replace
 found = {}
 def watched(kind):

@@ -12,7 +12,7 @@ import pytest
 
 from hepacast.bundle import Bundle, predict
 from hepacast.bundle.page import write_page
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.report.content import compose
 from hepacast.report.content.checklists import load_checklists
 from hepacast.report.content.metrics_score import RULES, metrics_score

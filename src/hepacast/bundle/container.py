@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 import hepacast
-from hepacast.compute.files import to_jsonable, write_bytes
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.texts import visible_document
+from hepacast.core.files import to_jsonable, write_bytes
+from hepacast.core.hashing import hash_value
+from hepacast.core.texts import visible_document
 from hepacast.errors import BundleError
 
 FORMAT = "hepacast-bundle"

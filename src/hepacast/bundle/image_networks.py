@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.entries import Entry, ranges, require, validated
+from hepacast.core.entries import Entry, ranges, require, validated
 from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient
 from hepacast.deep.domain import crop_facts, outside
 from hepacast.deep.readings import mean_readings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hepacast.bundle.model import Bundle, FeatureRecipe
-from hepacast.compute.executor import available_cores
+from hepacast.core.executor import available_cores
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.lesions import describe_voi

@@ -13,7 +13,7 @@ from hepacast.bundle import image_networks
 from hepacast.bundle.container import REMEDY, Container, read_container, write_container
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
-from hepacast.compute.entries import Entry, require
+from hepacast.core.entries import Entry, require
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.validated import ValidatedPerformance
 from hepacast.modelling.frozen_fusion import FrozenFusion

@@ -25,7 +25,7 @@ from hepacast.bundle.model import not_valid, read_card, read_columns, read_prepr
 from hepacast.bundle.prediction import Prediction, cautions_of, validated_of
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
-from hepacast.compute.entries import Entry, ranges, require, validated
+from hepacast.core.entries import Entry, ranges, require, validated
 from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient, uncrop
 from hepacast.deep.domain import Range, crop_facts, outside
 from hepacast.errors import BundleError, HepacastError

@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape as escape_markup
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.prediction import COEFFICIENTS, Prediction, conformal_text, horizon_text, limits_text
-from hepacast.compute.files import atomic_path
-from hepacast.compute.texts import visible
+from hepacast.core.files import atomic_path
+from hepacast.core.texts import visible
 from hepacast.errors import StudyFileError
 from hepacast.figures.labels import feature_label
 from hepacast.figures.nomogram import draw_nomogram

@@ -14,7 +14,7 @@ import hepacast
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.unknown_values import can_draw, limits_over_unknown, unknown_columns
-from hepacast.compute.files import to_jsonable
+from hepacast.core.files import to_jsonable
 from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.evaluation.validated import WHERE, ValidatedPerformance, coverage_is_broken

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from hepacast.bundle.model import Bundle
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.modelling.base import Array
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hepacast.compute.progress import LineReporter, Reporter, RichReporter, SilentReporter
-from hepacast.compute.texts import visible
+from hepacast.core.progress import LineReporter, Reporter, RichReporter, SilentReporter
+from hepacast.core.texts import visible
 from hepacast.errors import HepacastError
 
 Workers = Annotated[

@@ -55,7 +55,7 @@ def main() -> None:
         say(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        from hepacast.compute.files import STORAGE_ERRNOS
+        from hepacast.core.files import STORAGE_ERRNOS
 
         if error.errno not in STORAGE_ERRNOS:
             raise

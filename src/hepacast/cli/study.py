@@ -53,7 +53,7 @@ def check(
     ] = None,
 ) -> None:
     """Say everything that is wrong before any long work: study file, table, outcome, images, masks."""
-    from hepacast.compute.files import require_writable_file
+    from hepacast.core.files import require_writable_file
     from hepacast.study.check import check_study
     from hepacast.study.plausible_images import write_volumes
 

@@ -83,7 +83,7 @@ def show(result: StatisticsResult, as_json: str | None, figures: Path | None) ->
     """Print a result as text or JSON, write its figures, and say what was written."""
     import json
 
-    from hepacast.compute.files import to_jsonable, write_json
+    from hepacast.core.files import to_jsonable, write_json
     from hepacast.study.statistics.result import reasoned
 
     if as_json == STDOUT:

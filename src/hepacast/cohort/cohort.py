@@ -15,8 +15,8 @@ from hepacast.cohort.flow import PatientFlow
 from hepacast.cohort.outcome import BinaryOutcome, Outcome, SurvivalOutcome, unknown_findings
 from hepacast.cohort.split import check_sets, split_none
 from hepacast.cohort.tables import ClinicalTable
-from hepacast.compute.files import atomic_path, read_json, write_json, write_text
-from hepacast.compute.texts import cells, plain_cell
+from hepacast.core.files import atomic_path, read_json, write_json, write_text
+from hepacast.core.texts import cells, plain_cell
 from hepacast.errors import StorageError, TableError
 
 FILES = ("clinical.parquet", "columns.json", "flow.json", "outcome.json", "sets.csv", "findings.json")

@@ -17,7 +17,7 @@ from typing import Any
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.layout import CellGrid, Sheet, arrange
 from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
-from hepacast.compute.texts import plain_cell
+from hepacast.core.texts import plain_cell
 from hepacast.errors import TableError
 
 _TEXT, _EXCEL, _PARQUET = (

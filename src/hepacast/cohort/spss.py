@@ -22,7 +22,7 @@ from hepacast.cohort import spss_process
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.headers import split_header
 from hepacast.cohort.layout import CodedCell, Sheet
-from hepacast.compute.hashing import hash_file
+from hepacast.core.hashing import hash_file
 from hepacast.errors import TableError
 
 LABELLED_SUFFIXES = (".sav", ".zsav", ".dta")

@@ -23,7 +23,7 @@ from hepacast.cohort.parsing import file_decimal_of, parse_column
 from hepacast.cohort.quantities import unit_key
 from hepacast.cohort.redcap import read_dictionary, with_dictionary
 from hepacast.cohort.sheets import read_sheets
-from hepacast.compute.hashing import hash_file
+from hepacast.core.hashing import hash_file
 from hepacast.errors import StudyFileError, TableError
 
 #: Longer labels are questions of a form rather than names for tables and figures.

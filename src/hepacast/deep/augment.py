@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.deep.spec import Augmentation
 
 _CONTROL = 4  # control points of the elastic field along each axis

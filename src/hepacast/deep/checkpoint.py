@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hepacast.compute.files import atomic_path
-from hepacast.compute.kept import is_kept, seal
+from hepacast.core.files import atomic_path
+from hepacast.core.kept import is_kept, seal
 
 State = dict[str, Tensor]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.deep.crossfit import CrossFit
 from hepacast.errors import ModelError
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.executor import Progress, map_items, resolve_workers
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import discard, is_kept, seal
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import Progress, map_items, resolve_workers
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import discard, is_kept, seal
 from hepacast.deep.spec import DeepSpec, NetworkSpec
 from hepacast.deep.store import CropStore, hash_rows
 from hepacast.deep.targets import Targets, inner_split

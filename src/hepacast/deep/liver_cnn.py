@@ -82,7 +82,7 @@ def load_liver_cnn(encoder: LiverEncoder, path: Path) -> list[str]:
     MissingPackageError
         h5py is not installed.
     """
-    from hepacast.compute.optional import require
+    from hepacast.core.optional import require
 
     h5py = require("h5py", purpose="The built-in liver CNN's weights", extra="seg")
     taken = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepacast.compute.hashing import hash_file
+from hepacast.core.hashing import hash_file
 from hepacast.errors import ModelError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.files import atomic_path
+from hepacast.core.files import atomic_path
 from hepacast.errors import ModelError
 
 

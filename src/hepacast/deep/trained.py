@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.entries import Entry, require, validated
-from hepacast.compute.files import atomic_path, to_jsonable
+from hepacast.core.entries import Entry, require, validated
+from hepacast.core.files import atomic_path, to_jsonable
 from hepacast.deep.spec import NetworkSpec
 from hepacast.errors import ModelError
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.deep.augment import augment
 from hepacast.deep.batches import Learner, balanced_weights, interval_edges
 from hepacast.deep.checkpoint import State, load_checkpoint, save_checkpoint

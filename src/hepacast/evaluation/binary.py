@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.evaluation.calibration import Calibration, calibration
 from hepacast.evaluation.decision import DecisionCurves, decision_curves

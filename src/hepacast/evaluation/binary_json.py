@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepacast.compute.files import to_jsonable
+from hepacast.core.files import to_jsonable
 from hepacast.evaluation.calibration import Calibration, Estimate
 from hepacast.evaluation.thresholds import MEASURES, ThresholdRow
 

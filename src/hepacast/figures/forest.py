@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepacast.compute.p_values import p_text
+from hepacast.core.p_values import p_text
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, new_figure, styled
 
 if TYPE_CHECKING:

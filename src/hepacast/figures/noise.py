@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, INK, SINGLE_COLUMN_MM, VERMILION, new_figure, styled
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from hepacast.compute.files import atomic_path
+from hepacast.core.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

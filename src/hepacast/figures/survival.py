@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.figures.style import DOUBLE_COLUMN_MM, INK, PALETTE, line_style_of, new_figure, styled
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hepacast.compute.files import atomic_path
+from hepacast.core.files import atomic_path
 from hepacast.errors import ImageError
 from hepacast.imaging.dicom import read_series, series_files
 from hepacast.imaging.volume import Volume

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hepacast.compute.files import atomic_path
+from hepacast.core.files import atomic_path
 from hepacast.errors import ImageError
 from hepacast.imaging.dicom_header import SUFFIXES, class_of, looks_like_dicom
 from hepacast.imaging.itk_files import read_channel, read_itk, slicer_segments, write_itk

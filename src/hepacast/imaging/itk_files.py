@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.files import storage_error
+from hepacast.core.files import storage_error
 from hepacast.errors import ImageError
 from hepacast.imaging.nifti import damaged_file, missing_spacing, wrong_dimensions
 from hepacast.imaging.segment_names import numbered

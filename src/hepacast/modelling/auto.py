@@ -11,7 +11,7 @@ from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks, numbers_of
 from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds

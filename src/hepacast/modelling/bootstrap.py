@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from hepacast.compute.executor import Progress
+from hepacast.core.executor import Progress
 from hepacast.modelling.base import Array
 from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Refit, Split, model_names, refit_all, sorted_patients

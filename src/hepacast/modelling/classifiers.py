@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from hepacast.compute.optional import require
+from hepacast.core.optional import require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks, listed, numbers_of
 from hepacast.modelling.folds import inner_fold_count, stratified_folds

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame, as_outcome, listed
 from hepacast.modelling.frozen_logistic import FrozenLogistic

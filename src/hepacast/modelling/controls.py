@@ -13,8 +13,8 @@ from scipy.stats import t as student
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from hepacast.compute.executor import Progress, map_items
-from hepacast.compute.seeds import rng
+from hepacast.core.executor import Progress, map_items
+from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array
 from hepacast.modelling.clinical import ClinicalModel

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from hepacast.compute.entries import Entry, checked_number, checked_numbers, require
+from hepacast.core.entries import Entry, checked_number, checked_numbers, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array
 from hepacast.modelling.frozen_logistic import FrozenLinear

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.errors import StudyFileError
 from hepacast.modelling.base import Array, ColumnFilter, numbers_of
 from hepacast.modelling.filters import SpearmanFilter
@@ -174,7 +174,7 @@ def cox_filter_steps(spec: ChainSpec, seed: int) -> list[tuple[str, Any]]:
     StudyFileError
         The chain holds a part that has no form for time and event.
     """
-    from hepacast.compute.seeds import derive_seed
+    from hepacast.core.seeds import derive_seed
     from hepacast.modelling.grammar import filter_steps
     from hepacast.modelling.selectors import TopK
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, ColumnFilter, as_outcome, listed, numbers_of
 from hepacast.stats.adjust import p_adjust

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import OutcomeError
 
 Integers = NDArray[np.int64]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepacast.compute.entries import Entry, require
+from hepacast.core.entries import Entry, require
 from hepacast.modelling.frozen_classifiers import ACTIVATIONS, KERNELS, FrozenClassifier
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hepacast.compute.entries import Entry
+from hepacast.core.entries import Entry
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array
 from hepacast.modelling.frozen_arrays import read_classifier

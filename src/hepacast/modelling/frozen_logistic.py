@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import norm
 
-from hepacast.compute.entries import Entry, require
+from hepacast.core.entries import Entry, require
 from hepacast.modelling.base import Array
 from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.entries import Entry, require
+from hepacast.core.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogistic

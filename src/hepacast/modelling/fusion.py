@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError
 from hepacast.modelling.base import listed
 from hepacast.modelling.clinical import ClinicalModel

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.modelling.base import Array
 from hepacast.modelling.classifiers import make_classifier, raw_score
 from hepacast.modelling.frozen_fusion import ClassifierScore, freeze_classifier_score

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from sklearn.pipeline import Pipeline
 
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import StudyFileError
 from hepacast.modelling.base import listed
 from hepacast.modelling.chain_score import ChainScore, Searched, Stacked
@@ -193,7 +193,7 @@ class ChainSpec(_Part):
 
 
 def _read_chain(path: Path) -> dict[str, Any]:
-    from hepacast.compute.yaml_text import read_yaml
+    from hepacast.core.yaml_text import read_yaml
 
     try:
         text = path.read_text(encoding="utf-8-sig")

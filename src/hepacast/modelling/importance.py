@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from hepacast.compute.executor import Progress, map_items, resolve_workers
-from hepacast.compute.seeds import rng
+from hepacast.core.executor import Progress, map_items, resolve_workers
+from hepacast.core.seeds import rng
 from hepacast.modelling.folds import shuffle_key, stratified_folds
 from hepacast.modelling.outcome_kind import BINARY, OutcomeKind
 from hepacast.modelling.refit import Split, compile_once

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from hepacast.compute.entries import Entry, require
-from hepacast.compute.seeds import rng
+from hepacast.core.entries import Entry, require
+from hepacast.core.seeds import rng
 from hepacast.modelling.base import Array
 from hepacast.modelling.predictors import level_text
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from sklearn.base import clone
 
-from hepacast.compute.executor import Progress, map_items, resolve_workers
+from hepacast.core.executor import Progress, map_items, resolve_workers
 from hepacast.errors import HepacastError, ModelError
 from hepacast.modelling.base import Array, as_frame, as_outcome, listed
 from hepacast.modelling.folds import Integers

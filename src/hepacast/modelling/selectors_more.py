@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.modelling.base import Array, ColumnFilter, as_outcome, numbers_of
 from hepacast.modelling.folds import Integers
 from hepacast.stats.correlation import standardized_ranks

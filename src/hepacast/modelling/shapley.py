@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 

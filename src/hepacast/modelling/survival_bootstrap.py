@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from hepacast.compute.executor import Progress
+from hepacast.core.executor import Progress
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
 from hepacast.modelling.bootstrap import Optimism, corrected_table

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from hepacast.compute.executor import Progress
+from hepacast.core.executor import Progress
 from hepacast.modelling.base import Array
 from hepacast.modelling.cox_radscore import CoxRadscore
 from hepacast.modelling.cox_selectors import CoxLassoSelector

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hepacast.compute.entries import Entry, require
+from hepacast.core.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling import frozen_fusion
 from hepacast.modelling.base import Array

@@ -22,7 +22,7 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.compute.entries import Entry
+from hepacast.core.entries import Entry
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_logistic import FrozenLogistic

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import as_frame
 from hepacast.modelling.cox_frozen import FrozenCox

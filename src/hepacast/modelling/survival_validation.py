@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from hepacast.compute.executor import Progress, map_items
+from hepacast.core.executor import Progress, map_items
 from hepacast.errors import HepacastError, ModelError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.folds import stratified_folds

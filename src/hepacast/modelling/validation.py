@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.base import clone
 
-from hepacast.compute.executor import Progress
+from hepacast.core.executor import Progress
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.folds import stratified_folds

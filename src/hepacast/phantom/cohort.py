@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.executor import Progress, map_items
-from hepacast.compute.files import atomic_path, write_json, write_text
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core.executor import Progress, map_items
+from hepacast.core.files import atomic_path, write_json, write_text
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import StudyFileError
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.phantom.columns import CENTER_HEADER, CHARACTERISTICS, EXCLUSION_HEADER, FOLLOW_UP, PATIENT_HEADER

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.volume import Volume
 from hepacast.phantom.anatomy import HU, Body, make_body

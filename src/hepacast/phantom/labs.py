@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.phantom.columns import CHARACTERISTICS, EXCLUSION_REASONS, FOLLOW_UP
 from hepacast.phantom.spec import PatientSpec, TumorSpec
 from hepacast.phantom.truth import Coefficients, draw_predictors

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.volume import Volume
 from hepacast.phantom.anatomy import make_body

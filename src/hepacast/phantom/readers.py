@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.imaging.labels import LabelMap
 from hepacast.phantom.shapes import Mask, random_field
 

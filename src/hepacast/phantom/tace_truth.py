@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.phantom.truth import expected_auc, risk
 

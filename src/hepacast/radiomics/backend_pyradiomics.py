@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from hepacast.compute.optional import require
+from hepacast.core.optional import require
 from hepacast.errors import MissingPackageError
 from hepacast.imaging import Volume
 from hepacast.radiomics.preprocess import VoiError, mask_on_grid

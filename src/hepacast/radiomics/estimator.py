@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from hepacast.compute.executor import Progress
+from hepacast.core.executor import Progress
 from hepacast.errors import ModelError
 from hepacast.radiomics.patients import Backend, Case, extract_patients
 from hepacast.radiomics.settings import Settings

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.executor import Progress, map_items
-from hepacast.compute.hashing import hash_path, hash_value
-from hepacast.compute.kept import input_changed, is_kept, seal
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import Progress, map_items
+from hepacast.core.hashing import hash_path, hash_value
+from hepacast.core.kept import input_changed, is_kept, seal
 from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
 from hepacast.imaging.io import MaskRules, dicom_mask

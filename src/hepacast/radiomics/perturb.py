@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hepacast.compute.executor import Progress, map_items
+from hepacast.core.executor import Progress, map_items
 from hepacast.errors import HepacastError, TableError
 from hepacast.radiomics.patients import Case, VolumeSource, load_case
 from hepacast.radiomics.perturb import DEFAULT, Perturbation, perturb_image

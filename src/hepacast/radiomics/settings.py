@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
-from hepacast.compute.hashing import hash_value
+from hepacast.core.hashing import hash_value
 from hepacast.errors import StudyFileError
 from hepacast.imaging.io import MaskRules
 from hepacast.radiomics import names
@@ -198,7 +198,7 @@ class Settings:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    from hepacast.compute.yaml_text import read_yaml
+    from hepacast.core.yaml_text import read_yaml
 
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.files import atomic_path
-from hepacast.compute.texts import cells
+from hepacast.core.files import atomic_path
+from hepacast.core.texts import cells
 from hepacast.errors import TableError
 
 LONG_COLUMNS = ("patient", "sequence", "voi", "feature", "value", "status", "reason")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepacast.compute.files import atomic_path
-from hepacast.compute.texts import visible
+from hepacast.core.files import atomic_path
+from hepacast.core.texts import visible
 from hepacast.report.model import (
     Block,
     Bullets,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hepacast.compute.p_values import p_sentence as p_sentence
-from hepacast.compute.p_values import p_text
+from hepacast.core.p_values import p_sentence as p_sentence
+from hepacast.core.p_values import p_text
 
 EN_DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hepacast
-from hepacast.compute.files import write_text
-from hepacast.compute.texts import visible
+from hepacast.core.files import write_text
+from hepacast.core.texts import visible
 from hepacast.report.assets import file_stem, panel_rows
 from hepacast.report.model import Report, spans
 

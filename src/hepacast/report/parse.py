@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hepacast.compute.files import read_json
-from hepacast.compute.texts import visible, visible_document
+from hepacast.core.files import read_json
+from hepacast.core.texts import visible, visible_document
 from hepacast.errors import HepacastError
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from hepacast.compute.files import atomic_path
+from hepacast.core.files import atomic_path
 from hepacast.report.assets import panel_rows
 from hepacast.report.column_widths import column_widths
 from hepacast.report.model import (

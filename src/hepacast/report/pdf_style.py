@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from hepacast.compute.texts import visible
+from hepacast.core.texts import visible
 from hepacast.figures.style import FONT_FILES
 from hepacast.report.model import spans
 

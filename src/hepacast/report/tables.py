@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hepacast.compute.files import write_text
-from hepacast.compute.texts import cell, visible
+from hepacast.core.files import write_text
+from hepacast.core.texts import cell, visible
 
 if TYPE_CHECKING:
     from docx.document import Document

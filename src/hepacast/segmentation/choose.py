@@ -70,7 +70,7 @@ def _builtin(argument: str, options: dict[str, Any]) -> Segmenter:
 
 
 def _nnunet(argument: str, options: dict[str, Any]) -> Segmenter:
-    from hepacast.compute.optional import require
+    from hepacast.core.optional import require
     from hepacast.segmentation.nnunet.segmenter import NnunetSegmenter
 
     for package in ("torch", "nnunetv2"):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hepacast.compute.p_values import p_text
+from hepacast.core.p_values import p_text
 from hepacast.errors import TableError
 from hepacast.stats.describe_rules import (
     NORMALITY,

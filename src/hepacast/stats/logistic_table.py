@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.p_values import p_text
+from hepacast.core.p_values import p_text
 from hepacast.errors import OutcomeError, TableError
 from hepacast.stats.design import Design, binary_outcome, one_class_allowed, treatment_design
 from hepacast.stats.effects import number_text, ratio_digits, ratio_of

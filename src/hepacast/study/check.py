@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hepacast.cohort import Finding
 from hepacast.cohort.findings import condense, name_patients
-from hepacast.compute.executor import map_items
-from hepacast.compute.progress import Reporter
+from hepacast.core.executor import map_items
+from hepacast.core.progress import Reporter
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
 from hepacast.study.load import key_lines

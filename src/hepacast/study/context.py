@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hepacast.compute.fingerprint import Fingerprints
-from hepacast.compute.progress import Reporter, SilentReporter
+from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import load_study
 from hepacast.study.schema import Study

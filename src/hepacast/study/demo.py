@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import read_json, write_json, write_text
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import read_record, write_record
-from hepacast.compute.progress import Reporter, SilentReporter
+from hepacast.core.closure import code_hash
+from hepacast.core.files import read_json, write_json, write_text
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import read_record, write_record
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.phantom import columns
 from hepacast.phantom.cohort import DEFAULT_SEED, make_cohort

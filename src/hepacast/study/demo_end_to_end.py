@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.progress import Reporter, SilentReporter
+from hepacast.core.closure import code_hash
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.phantom.cohort import DEFAULT_SEED
 from hepacast.study.demo import demo_study, make_virtual_patients

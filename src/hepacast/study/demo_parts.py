@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.executor import Progress
-from hepacast.compute.files import write_json, write_text
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import read_record, write_record
-from hepacast.compute.progress import Reporter
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import Progress
+from hepacast.core.files import write_json, write_text
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import read_record, write_record
+from hepacast.core.progress import Reporter
 from hepacast.study.run import RunResult, run_study
 from hepacast.study.template import render_study
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.files import read_json
-from hepacast.compute.progress import Reporter, SilentReporter
+from hepacast.core.files import read_json
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.phantom.proliferative import make_proliferative_cohorts
 from hepacast.study.demo_parts import SMALL_CROP, SMALL_NETWORK, SMALL_TRAINING, make_once, run_demo_study, tell_truth
 from hepacast.study.run import RunResult

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import read_json, write_json, write_text
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import read_record, write_record
-from hepacast.compute.progress import Reporter, SilentReporter
+from hepacast.core.closure import code_hash
+from hepacast.core.files import read_json, write_json, write_text
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import read_record, write_record
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.phantom.tace import make_tace_cohort
 from hepacast.study.run import RunResult, run_study

@@ -18,10 +18,10 @@ from hepacast.cohort.numbers import read_numbers
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import is_table, read_sheets
-from hepacast.compute.executor import map_items, resolve_workers
-from hepacast.compute.files import require_writable_file, write_text
-from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
-from hepacast.compute.texts import cells
+from hepacast.core.executor import map_items, resolve_workers
+from hepacast.core.files import require_writable_file, write_text
+from hepacast.core.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.core.texts import cells
 from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskSet, read_mask_set, read_volume, write_volume

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from hepacast.compute.yaml_text import read_yaml
+from hepacast.core.yaml_text import read_yaml
 from hepacast.errors import StudyFileError
 from hepacast.study.schema import Study
 

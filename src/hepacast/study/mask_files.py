@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.fingerprint import Fingerprints
-from hepacast.compute.kept import InputFile
+from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.kept import InputFile
 from hepacast.study.context import Context
 
 #: Of the study file: a path, or paths by structure; ``{patient}`` stands for the identifier.

@@ -18,15 +18,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.executor import map_items, single_threaded
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import is_kept, seal
-from hepacast.compute.lock import hold_folder
-from hepacast.compute.progress import Reporter
-from hepacast.compute.seeds import derive_seed
-from hepacast.compute.stages import read_mark
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import map_items, single_threaded
+from hepacast.core.files import read_json, write_json
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import is_kept, seal
+from hepacast.core.lock import hold_folder
+from hepacast.core.progress import Reporter
+from hepacast.core.seeds import derive_seed
+from hepacast.core.stages import read_mark
 from hepacast.errors import ModelError
 from hepacast.modelling.controls import CONTROLS, REAL, ControlRunner, NullDistribution, RoundResult
 from hepacast.modelling.outcome_kind import BINARY, SURVIVAL

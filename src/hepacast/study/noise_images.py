@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import read_json
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import InputFile, make_missing
-from hepacast.compute.names import file_name
-from hepacast.compute.seeds import rng
+from hepacast.core.closure import code_hash
+from hepacast.core.files import read_json
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import InputFile, make_missing
+from hepacast.core.names import file_name
+from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_labelmap

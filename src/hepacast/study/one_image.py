@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hepacast.compute.files import require_writable_file
-from hepacast.compute.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.core.files import require_writable_file
+from hepacast.core.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, read_mask_set, read_volume, require_image_name, write_labelmap

@@ -13,8 +13,8 @@ from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_netw
 from hepacast.bundle.page import write_page
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.sheets import is_table
-from hepacast.compute.files import atomic_folder, require_writable, write_json
-from hepacast.compute.progress import Reporter, SilentReporter
+from hepacast.core.files import atomic_folder, require_writable, write_json
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import BundleError, StudyFileError
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png

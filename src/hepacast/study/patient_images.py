@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.entries import validated
-from hepacast.compute.progress import Reporter
+from hepacast.core.entries import validated
+from hepacast.core.progress import Reporter
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set, read_volume

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.progress import format_bytes, format_seconds
-from hepacast.compute.stages import Stage, is_cached
+from hepacast.core.hashing import hash_value
+from hepacast.core.progress import format_bytes, format_seconds
+from hepacast.core.stages import Stage, is_cached
 from hepacast.study.context import Context
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort.findings import name_patients
-from hepacast.compute.files import write_text
-from hepacast.compute.texts import cells
+from hepacast.core.files import write_text
+from hepacast.core.texts import cells
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from hepacast.cohort.findings import condense
-from hepacast.compute.optional import require
+from hepacast.core.optional import require
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.imaging.voi import VoiExpression
 from hepacast.study.context import Context

@@ -18,7 +18,7 @@ from hepacast.cohort.columns import level_key, level_words, word_key
 from hepacast.cohort.matching import match_headers, nearest_headers
 from hepacast.cohort.proposal import ProposedColumn, TableProposal, propose_columns
 from hepacast.cohort.quantities import find_quantity
-from hepacast.compute.files import atomic_folder, write_text
+from hepacast.core.files import atomic_folder, write_text
 from hepacast.errors import StorageError
 from hepacast.study.context import Context
 from hepacast.study.schema import Column, Study

@@ -14,13 +14,13 @@ import yaml
 
 import hepacast
 from hepacast.cohort.findings import name_patients
-from hepacast.compute.executor import single_threaded
-from hepacast.compute.files import atomic_path, read_json, write_bytes, write_text
-from hepacast.compute.hashing import hash_file
-from hepacast.compute.kept import is_kept, read_record, same_folder, write_record
-from hepacast.compute.lock import discard_empty, hold_folder, sweep
-from hepacast.compute.progress import Reporter, format_seconds
-from hepacast.compute.stages import MARK, is_cached, read_mark, run_stage
+from hepacast.core.executor import single_threaded
+from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
+from hepacast.core.hashing import hash_file
+from hepacast.core.kept import is_kept, read_record, same_folder, write_record
+from hepacast.core.lock import discard_empty, hold_folder, sweep
+from hepacast.core.progress import Reporter, format_seconds
+from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan

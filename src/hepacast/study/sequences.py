@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.fingerprint import Fingerprints
-from hepacast.compute.kept import InputFile
+from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.kept import InputFile
 from hepacast.imaging import Volume
 from hepacast.imaging.io import image_files, image_notes, image_slices, read_volume
 from hepacast.study.context import Context

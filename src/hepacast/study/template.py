@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from hepacast.compute.files import atomic_folder, write_text
-from hepacast.compute.texts import visible
+from hepacast.core.files import atomic_folder, write_text
+from hepacast.core.texts import visible
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import _branches, _is_model
 from hepacast.study.schema import Study

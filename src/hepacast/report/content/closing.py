@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hepacast
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of, verdicts
 from hepacast.report.content.patients import build_findings, lost_text
 from hepacast.report.formatting import MISSING, listing, number, plural

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hepacast.compute.names import file_name
+from hepacast.core.names import file_name
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.figures.images import draw_picture
 from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.stages import read_mark
+from hepacast.core.hashing import hash_value
+from hepacast.core.stages import read_mark
 from hepacast.evaluation.validated import coverage_is_broken
 from hepacast.figures.labels import feature_label
 from hepacast.figures.noise import NullPanel, draw_noise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.report.content import segmentation
 from hepacast.report.content.closing import _SIZE_CODES, patients_limits
 from hepacast.report.content.common import STATEMENT, Omit, verdicts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.figures import ForestRow, draw_forest
 from hepacast.report.content.common import is_finite
 from hepacast.report.content.models import per_unit

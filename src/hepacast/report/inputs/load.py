@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from hepacast.compute.texts import plain_cell, visible, visible_document
+from hepacast.core.texts import plain_cell, visible, visible_document
 from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
 from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
 from hepacast.report.inputs.deep import DeepResults

@@ -125,7 +125,7 @@ def read_weights(path: str | Path, architecture: Architecture) -> list[tuple[npt
     MissingPackageError
         h5py is not installed.
     """
-    from hepacast.compute.optional import require
+    from hepacast.core.optional import require
 
     h5py = require("h5py", purpose="The built-in segmenter", extra="seg")
     expected = layer_shapes(architecture)

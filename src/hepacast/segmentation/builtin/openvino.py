@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.compute.optional import require
+from hepacast.core.optional import require
 from hepacast.errors import ModelError
 from hepacast.segmentation.builtin.network import EPSILON, SLOPE, Architecture
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.optional import require
+from hepacast.core.hashing import hash_value
+from hepacast.core.optional import require
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap

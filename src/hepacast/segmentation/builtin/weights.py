@@ -15,8 +15,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from hepacast.compute.files import write_bytes
-from hepacast.compute.hashing import hash_file
+from hepacast.core.files import write_bytes
+from hepacast.core.hashing import hash_file
 from hepacast.errors import ModelError
 
 PACKAGE, VERSION = "pyliverlesionseg", "0.3"

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.segmentation.nnunet.dataset import DATASET
 from hepacast.segmentation.nnunet.plan import NnunetPlan, SmallNetwork, small_architecture
 from hepacast.segmentation.nnunet.process import end_with_parent, send

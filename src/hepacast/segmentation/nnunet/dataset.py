@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hepacast.compute.files import write_json
-from hepacast.compute.hashing import hash_file, hash_value
-from hepacast.compute.kept import read_record, same_folder, write_record
-from hepacast.compute.names import file_name
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.files import write_json
+from hepacast.core.hashing import hash_file, hash_value
+from hepacast.core.kept import read_record, same_folder, write_record
+from hepacast.core.names import file_name
+from hepacast.core.seeds import derive_seed
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules

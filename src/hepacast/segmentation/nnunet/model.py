@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.files import read_json
-from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.core.files import read_json
+from hepacast.core.hashing import hash_file, hash_value
 from hepacast.errors import ModelError, StudyFileError
 
 #: Readers that hand nnU-Net the array as it is stored, and the one that turns it first.

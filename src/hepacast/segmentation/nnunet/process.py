@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from hepacast.compute.files import write_json
+from hepacast.core.files import write_json
 from hepacast.errors import ModelError
 
 #: A line of the child's stdout that starts with this is a message for the parent, in JSON.

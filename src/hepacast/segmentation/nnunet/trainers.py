@@ -18,8 +18,8 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from hepacast.compute.files import atomic_path
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.files import atomic_path
+from hepacast.core.seeds import derive_seed
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
 from hepacast.segmentation.nnunet.plan import NnunetPlan
 from hepacast.segmentation.nnunet.process import send

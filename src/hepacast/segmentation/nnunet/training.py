@@ -17,11 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.hashing import hash_file, hash_value
-from hepacast.compute.kept import hash_folder, read_record, same_folder, write_record
-from hepacast.compute.optional import require
+from hepacast.core.closure import code_hash
+from hepacast.core.files import read_json, write_json
+from hepacast.core.hashing import hash_file, hash_value
+from hepacast.core.kept import hash_folder, read_record, same_folder, write_record
+from hepacast.core.optional import require
 from hepacast.errors import ModelError
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.base import Progress, available_structures, structure_mask

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import Cohort, Finding, read_cohort
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.study.context import Context
 from hepacast.study.stages.comparisons import compare_lost, compared_groups
 from hepacast.study.stages.judging import candidate_findings

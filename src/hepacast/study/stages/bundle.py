@@ -8,8 +8,8 @@ from typing import Any
 import hepacast
 from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import Cohort, read_cohort
-from hepacast.compute.files import read_json, write_text
-from hepacast.compute.stages import read_mark
+from hepacast.core.files import read_json, write_text
+from hepacast.core.stages import read_mark
 from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.evaluation.validated import validated_performance
 from hepacast.study.context import Context
 

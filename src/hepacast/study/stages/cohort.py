@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import Cohort, write_cohort
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.study.context import Context
 from hepacast.study.stages.judging import build_cohort
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.files import atomic_path, write_json
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core.files import atomic_path, write_json
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.deep import (
     CrossFit,
     DeepSpec,

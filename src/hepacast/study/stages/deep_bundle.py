@@ -10,7 +10,7 @@ import pandas as pd
 
 import hepacast
 from hepacast.bundle.networks import SCORE, NetworkBundle
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
 from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.study.context import Context

@@ -11,11 +11,11 @@ import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort
 from hepacast.cohort.columns import numeric_columns
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import atomic_path, read_json
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import InputFile, make_missing
-from hepacast.compute.names import file_name
+from hepacast.core.closure import code_hash
+from hepacast.core.files import atomic_path, read_json
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import InputFile, make_missing
+from hepacast.core.names import file_name
 from hepacast.deep import CropStore, DeepSpec, Targets, crop_geometry, crop_mask, crop_patient
 from hepacast.deep.spec import CropSpec
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.files import read_json
+from hepacast.core.files import read_json
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hepacast.compute.executor import resolve_workers
-from hepacast.compute.hashing import hash_value
+from hepacast.core.executor import resolve_workers
+from hepacast.core.hashing import hash_value
 from hepacast.deep.cost import step_seconds, training_bytes
 from hepacast.study.context import Context
 from hepacast.study.plan import Cost

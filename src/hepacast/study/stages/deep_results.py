@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.deep import CrossFit
 from hepacast.errors import ModelError
 from hepacast.evaluation.delong import delong_test

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hepacast.cohort import Cohort
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.seeds import rng
+from hepacast.core.files import read_json, write_json
+from hepacast.core.seeds import rng
 from hepacast.errors import OutcomeError
 from hepacast.evaluation.calibration import Calibration, calibration
 from hepacast.evaluation.decision import DecisionCurves, decision_curves

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hepacast.compute.files import atomic_path
+from hepacast.core.files import atomic_path
 from hepacast.modelling.frozen_fusion import FrozenFusion
 
 MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"

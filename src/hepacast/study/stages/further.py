@@ -13,7 +13,7 @@ from hepacast.cohort import ColumnSpec, SurvivalOutcome, derive_outcome, read_ta
 from hepacast.cohort.checks import blank_impossible, check_values
 from hepacast.cohort.findings import raise_on_errors
 from hepacast.cohort.tables import ClinicalTable
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.time_dependent import auc_at

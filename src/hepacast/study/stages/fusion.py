@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.executor import map_items
-from hepacast.compute.files import atomic_path, write_json
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.executor import map_items
+from hepacast.core.files import atomic_path, write_json
+from hepacast.core.seeds import derive_seed
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.fusion import CLINICAL, NETWORK, Family, FusionSpec, View, ViewResult, fit_view, inner_auc

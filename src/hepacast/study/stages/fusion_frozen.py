@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.bundle.image_networks import ImageNetworks
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE, FrozenFusion

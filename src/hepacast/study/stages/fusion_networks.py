@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import InputFile, is_kept, keep, seal
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.closure import code_hash
+from hepacast.core.files import read_json, write_json
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import InputFile, is_kept, keep, seal
+from hepacast.core.seeds import derive_seed
 from hepacast.deep import (
     CropStore,
     DeepSpec,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.fusion import NETWORK, ViewResult, score_name
 from hepacast.modelling.stability import selection_stability

@@ -11,7 +11,7 @@ import pandas as pd
 from hepacast.cohort import Cohort
 from hepacast.cohort.scores import SCORES, score_table
 from hepacast.cohort.scores.table import usable
-from hepacast.compute.files import read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.evaluation.delong import delong_test
 from hepacast.evaluation.reclassification import nri

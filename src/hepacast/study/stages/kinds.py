@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.executor import resolve_workers
-from hepacast.compute.hashing import hash_value
+from hepacast.core.executor import resolve_workers
+from hepacast.core.hashing import hash_value
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.plan import Cost, StageKind

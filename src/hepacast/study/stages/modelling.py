@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort
-from hepacast.compute.files import atomic_path, read_json, write_json
-from hepacast.compute.p_values import p_below
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.files import atomic_path, read_json, write_json
+from hepacast.core.p_values import p_below
+from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.clinical import CANDIDATES_TESTED, ClinicalModel

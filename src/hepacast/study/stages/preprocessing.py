@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from hepacast.cohort import read_cohort
-from hepacast.compute.closure import code_hash
-from hepacast.compute.executor import map_items
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import InputFile, is_kept, keep, seal
-from hepacast.compute.names import file_name
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import map_items
+from hepacast.core.files import read_json, write_json
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import InputFile, is_kept, keep, seal
+from hepacast.core.names import file_name
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import read_mask, read_volume, write_volume
 from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort import Cohort, PatientFlow, read_cohort
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import atomic_path, read_json, write_json
-from hepacast.compute.hashing import hash_file, hash_value
-from hepacast.compute.kept import InputFile, make_missing
-from hepacast.compute.names import file_name
+from hepacast.core.closure import code_hash
+from hepacast.core.files import atomic_path, read_json, write_json
+from hepacast.core.hashing import hash_file, hash_value
+from hepacast.core.kept import InputFile, make_missing
+from hepacast.core.names import file_name
 from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules, read_labelmap, write_labelmap

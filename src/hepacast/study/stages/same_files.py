@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hepacast.compute.hashing import hash_value
+from hepacast.core.hashing import hash_value
 from hepacast.errors import ImageError
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskFiles, MaskPattern, mask_files

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from hepacast.cohort import Cohort
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.errors import HepacastError
 from hepacast.evaluation.calibration import calibration
 from hepacast.evaluation.conformal import ConformalRule, conformal

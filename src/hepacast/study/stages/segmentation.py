@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from hepacast.cohort import Cohort, read_cohort
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import InputFile, discard, is_kept, make_missing, seal
-from hepacast.compute.names import file_name
-from hepacast.compute.seeds import rng
+from hepacast.core.closure import code_hash
+from hepacast.core.files import read_json, write_json
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import InputFile, discard, is_kept, make_missing, seal
+from hepacast.core.names import file_name
+from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap

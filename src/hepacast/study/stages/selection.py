@@ -23,7 +23,7 @@ from hepacast.cohort import (
 from hepacast.cohort.exclusions import remarks_that_say_no
 from hepacast.cohort.joining import near_ids, tell_near_ids
 from hepacast.cohort.tables import ClinicalTable
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskPattern, mask_files

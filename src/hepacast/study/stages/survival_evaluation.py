@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hepacast.cohort import Cohort, SurvivalOutcome
-from hepacast.compute.files import read_json, write_json
-from hepacast.compute.seeds import rng
+from hepacast.core.files import read_json, write_json
+from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError
 from hepacast.evaluation.survival_accuracy import integrated_score, observed_risk, roc_at, survival_auc, survival_brier
 from hepacast.evaluation.survival_calibration import calibrate_at

@@ -12,8 +12,8 @@ from sklearn.pipeline import Pipeline
 
 from hepacast.cohort import Cohort, SurvivalOutcome
 from hepacast.cohort.outcome import check_horizons
-from hepacast.compute.files import atomic_path, read_json, write_json
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core.files import atomic_path, read_json, write_json
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import ModelError
 from hepacast.modelling.cox_radscore import CoxRadscore
 from hepacast.modelling.cox_selectors import cox_filter_steps

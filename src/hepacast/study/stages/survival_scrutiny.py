@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
-from hepacast.compute.seeds import derive_seed
+from hepacast.core.seeds import derive_seed
 from hepacast.errors import HepacastError
 from hepacast.evaluation.conformal import ConformalRule, ConformalSet, conformal_at
 from hepacast.evaluation.survival_accuracy import state_weights

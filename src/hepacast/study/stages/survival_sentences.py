@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hepacast.cohort import SurvivalOutcome
-from hepacast.compute.p_values import p_below
+from hepacast.core.p_values import p_below
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_validation import SurvivalOutOfFold
 from hepacast.stats.intervals import level_text

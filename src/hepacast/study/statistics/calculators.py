@@ -156,8 +156,8 @@ class TableScores(StatisticsResult):
         TableError
             The suffix is none of these.
         """
-        from hepacast.compute.files import atomic_path
-        from hepacast.compute.texts import cells
+        from hepacast.core.files import atomic_path
+        from hepacast.core.texts import cells
 
         target, frame = Path(path), self.to_frame()
         if target.suffix.casefold() != ".csv":

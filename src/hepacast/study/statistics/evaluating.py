@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.errors import ModelError
 from hepacast.evaluation import binary
 from hepacast.stats.design import binary_outcome

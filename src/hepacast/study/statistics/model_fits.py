@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hepacast.compute.seeds import rng
+from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.evaluation.roc import roc
 from hepacast.nomogram import NomogramModel

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hepacast.cohort.joining import near_ids, read_ids
 from hepacast.cohort.known_columns import id_header
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.errors import ModelError, TableError
 from hepacast.evaluation.delong import check_level
 from hepacast.nomogram import Nomogram, Reading, build_nomogram

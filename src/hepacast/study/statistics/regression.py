@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.errors import ModelError
 from hepacast.evaluation.delong import check_level
 from hepacast.stats.design import binary_outcome

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hepacast.compute.p_values import p_text
+from hepacast.core.p_values import p_text
 from hepacast.errors import ModelError
 from hepacast.stats.effects import number_text, ratio_digits
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.errors import HepacastError, ModelError
 from hepacast.stats.cox import CoxFit
 from hepacast.stats.cox_checks import Concordance, concordance, proportional_hazards

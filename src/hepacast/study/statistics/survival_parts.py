@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from hepacast.compute.p_values import p_sentence
+from hepacast.core.p_values import p_sentence
 from hepacast.errors import HepacastError, OutcomeError
 from hepacast.evaluation.time_dependent import auc_at
 from hepacast.stats.adjust import p_adjust

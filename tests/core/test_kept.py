@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hepacast.compute.fingerprint import Fingerprints
-from hepacast.compute.kept import (
+from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.kept import (
     InputFile,
     is_kept,
     keep,
@@ -144,7 +144,7 @@ def test_the_state_of_a_folder_knows_every_file(tmp_path):
 
 
 def test_the_memory_of_hashes_sees_another_file_of_the_same_size_and_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("hepacast.compute.fingerprint._RESTED_NS", 0)
+    monkeypatch.setattr("hepacast.core.fingerprint._RESTED_NS", 0)
     path = tmp_path / "t.csv"
     path.write_text("a,1\n")
     first = Fingerprints(tmp_path / "memory.json")
@@ -156,7 +156,7 @@ def test_the_memory_of_hashes_sees_another_file_of_the_same_size_and_time(tmp_pa
 
 
 def test_a_memory_with_a_turned_digit_is_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr("hepacast.compute.fingerprint._RESTED_NS", 0)
+    monkeypatch.setattr("hepacast.core.fingerprint._RESTED_NS", 0)
     path, memory = tmp_path / "t.csv", tmp_path / "memory.json"
     path.write_text("a,1\n")
     first = Fingerprints(memory)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
-from hepacast.compute.executor import Progress
-from hepacast.compute.texts import visible
+from hepacast.core.executor import Progress
+from hepacast.core.texts import visible
 
 
 class Reporter(Protocol):

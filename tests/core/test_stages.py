@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hepacast.compute.stages import MARK, Stage, is_cached, run_stage
+from hepacast.core.stages import MARK, Stage, is_cached, run_stage
 from hepacast.errors import HepacastError, ImageError, StorageError
 
 
@@ -49,7 +49,7 @@ def test_runs_once_and_says_what_it_was_made_of(tmp_path):
     [
         {"settings": {"alpha": 0.1}},
         {"inputs": {"table": "abd"}},
-        {"modules": ("hepacast.errors", "hepacast.compute.seeds")},
+        {"modules": ("hepacast.errors", "hepacast.core.seeds")},
     ],
 )
 def test_another_key_runs_again(tmp_path, change):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from hepacast.compute.yaml_text import read_yaml
+from hepacast.core.yaml_text import read_yaml
 from hepacast.errors import StudyFileError
 
 

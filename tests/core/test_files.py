@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepacast.compute import files
-from hepacast.compute.files import (
+from hepacast.core import files
+from hepacast.core.files import (
     atomic_folder,
     atomic_path,
     read_json,
@@ -20,9 +20,9 @@ from hepacast.compute.files import (
     write_json,
     write_text,
 )
-from hepacast.compute.fingerprint import Fingerprints
-from hepacast.compute.hashing import hash_file, hash_path, hash_value
-from hepacast.compute.lock import hold_folder, sweep
+from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.hashing import hash_file, hash_path, hash_value
+from hepacast.core.lock import hold_folder, sweep
 from hepacast.errors import StorageError
 
 #: SHA-256 of "abc", FIPS 180-2, appendix B.1.
@@ -84,7 +84,7 @@ def test_a_real_limit_of_size_leaves_nothing(tmp_path):
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-from hepacast.compute.files import write_bytes
+from hepacast.core.files import write_bytes
 try:
     write_bytes({str(tmp_path / "big.bin")!r}, bytes(100_000))
 except Exception as error:
@@ -136,7 +136,7 @@ def test_hash_of_a_folder_knows_names_and_content(tmp_path):
 def test_fingerprints_are_remembered_by_size_and_time(tmp_path, monkeypatch):
     image, memory = tmp_path / "image.nii", tmp_path / "cache" / "fingerprints.json"
     image.write_bytes(b"abc")
-    monkeypatch.setattr("hepacast.compute.fingerprint._RESTED_NS", 0)
+    monkeypatch.setattr("hepacast.core.fingerprint._RESTED_NS", 0)
     first = Fingerprints(memory)
     assert first.of(image) == SHA_ABC
     assert not memory.exists(), "nothing is written before it is asked for"
@@ -145,7 +145,7 @@ def test_fingerprints_are_remembered_by_size_and_time(tmp_path, monkeypatch):
 
     again = Fingerprints(memory)
     with monkeypatch.context() as patch:
-        patch.setattr("hepacast.compute.fingerprint.hash_file", lambda path: pytest.fail("hashed again"))
+        patch.setattr("hepacast.core.fingerprint.hash_file", lambda path: pytest.fail("hashed again"))
         assert again.of(image) == SHA_ABC
     again.save()
     assert memory.stat().st_mtime_ns == written
@@ -164,7 +164,7 @@ def test_a_damaged_memory_of_fingerprints_is_made_again(tmp_path):
 
 def test_one_run_at_a_time(tmp_path):
     code = f"""
-from hepacast.compute.lock import hold_folder
+from hepacast.core.lock import hold_folder
 with hold_folder({str(tmp_path)!r}):
     print("held", flush=True)
     input()

@@ -6,10 +6,10 @@ import io
 import numpy as np
 import pytest
 
-from hepacast.compute import progress
-from hepacast.compute.optional import require
-from hepacast.compute.progress import LineReporter, RichReporter, SilentReporter, format_bytes, format_seconds
-from hepacast.compute.seeds import derive_seed, rng
+from hepacast.core import progress
+from hepacast.core.optional import require
+from hepacast.core.progress import LineReporter, RichReporter, SilentReporter, format_bytes, format_seconds
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import MissingPackageError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hepacast.compute import closure as closure_module
-from hepacast.compute.closure import ROOT, closure, code_hash, statements
+from hepacast.core import closure as closure_module
+from hepacast.core.closure import ROOT, closure, code_hash, statements
 
 LAZY = """from hepacast.room import b
 
@@ -102,8 +102,8 @@ def test_the_quick_search_finds_what_the_syntax_tree_has():
 
 
 def test_a_hash_is_one_of_the_code_that_runs(tmp_path):
-    assert code_hash("hepacast.compute.seeds") == code_hash("hepacast.compute.seeds")
-    assert code_hash("hepacast.compute.seeds") != code_hash("hepacast.compute.names")
+    assert code_hash("hepacast.core.seeds") == code_hash("hepacast.core.seeds")
+    assert code_hash("hepacast.core.seeds") != code_hash("hepacast.core.names")
     assert code_hash(alone=("hepacast.study.run",)) != code_hash("hepacast.study.run")
     copy = tmp_path / "hepacast"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hepacast.compute.names import file_name
+from hepacast.core.names import file_name
 
 STRANGE = [
     *("../../X01", "..", ".", "", "a/b", "a-b", "a b", "a\\b", "C:x", "CON", "con", "Nul", "LPT1", "x.", "X ", " X"),

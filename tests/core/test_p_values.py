@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from hepacast.compute.p_values import p_below, p_sentence, p_text
+from hepacast.core.p_values import p_below, p_sentence, p_text
 from hepacast.study.statistics import describe, logistic
 from hepacast.study.statistics.result import ratio
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from pydantic import BaseModel
 
-from hepacast.compute.entries import Entry, ranges, validated
+from hepacast.core.entries import Entry, ranges, validated
 from hepacast.errors import ModelError
 
 

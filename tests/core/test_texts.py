@@ -7,8 +7,8 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from hepacast.compute.progress import LineReporter
-from hepacast.compute.texts import cell, cells, plain_cell, visible, visible_document
+from hepacast.core.progress import LineReporter
+from hepacast.core.texts import cell, cells, plain_cell, visible, visible_document
 from hepacast.figures.style import new_figure, styled
 
 

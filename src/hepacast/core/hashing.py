@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hepacast.compute.files import to_jsonable
+from hepacast.core.files import to_jsonable
 
 _BLOCK = 1 << 20
 

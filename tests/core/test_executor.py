@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from hepacast.compute.executor import available_cores, map_items, resolve_workers
+from hepacast.core.executor import available_cores, map_items, resolve_workers
 from hepacast.errors import HepacastError, ImageError
 
 
@@ -102,7 +102,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         textwrap.dedent(
             """
             import pathlib, time, sys
-            from hepacast.compute.executor import map_items
+            from hepacast.core.executor import map_items
 
             def work(item):
                 pathlib.Path(sys.argv[1], f"started-{item}").touch()
@@ -140,7 +140,7 @@ def _until(ready, seconds=60.0):
 
 def test_libraries_loaded_later_have_one_thread_too():
     code = """
-        from hepacast.compute.executor import single_threaded
+        from hepacast.core.executor import single_threaded
         with single_threaded():
             import numpy, scipy.sparse.linalg, scipy.linalg
             from threadpoolctl import threadpool_info

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hepacast.compute.hashing import hash_file, hash_value
-from hepacast.compute.kept import InputFile, State, input_changed, read_record, state_of, write_record
+from hepacast.core.hashing import hash_file, hash_value
+from hepacast.core.kept import InputFile, State, input_changed, read_record, state_of, write_record
 
 #: How often a file is hashed that changes while it is read.
 _TRIES = 3

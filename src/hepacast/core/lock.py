@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hepacast.compute.files import storage_error
+from hepacast.core.files import storage_error
 from hepacast.errors import StorageError
 
 LOCK = ".lock"

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import hepacast
-from hepacast.compute.closure import code_hash
-from hepacast.compute.files import STORAGE_ERRNOS, storage_error
-from hepacast.compute.hashing import hash_value
-from hepacast.compute.kept import hash_folder, input_changed, read_record, same_folder, write_record
+from hepacast.core.closure import code_hash
+from hepacast.core.files import STORAGE_ERRNOS, storage_error
+from hepacast.core.hashing import hash_value
+from hepacast.core.kept import hash_folder, input_changed, read_record, same_folder, write_record
 
 MARK = "stage.json"
 #: Modules that call the stages; what else they import is no part of a stage.
-_CALLERS = ("hepacast.study.stages.kinds", "hepacast.study.plan", "hepacast.compute.stages")
+_CALLERS = ("hepacast.study.stages.kinds", "hepacast.study.plan", "hepacast.core.stages")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from hepacast.compute.executor import Progress, map_items
-from hepacast.compute.files import read_json, to_jsonable, write_json, write_text
-from hepacast.compute.hashing import hash_file, hash_path, hash_value
+from hepacast.core.executor import Progress, map_items
+from hepacast.core.files import read_json, to_jsonable, write_json, write_text
+from hepacast.core.hashing import hash_file, hash_path, hash_value
 from hepacast.errors import HepacastError
 
 SEAL = ".sha256"

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import hepacast
-from hepacast.compute.hashing import hash_file, hash_value
+from hepacast.core.hashing import hash_file, hash_value
 
 PACKAGE = "hepacast"
 _START = re.compile(r"^[ \t]*(?:from[ \t]+(?:hepacast\b|\.)|import[ \t]+hepacast\b)", re.MULTILINE)
