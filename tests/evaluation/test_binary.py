@@ -148,8 +148,8 @@ def test_mistakes_are_explained():
 
 
 def test_report_form_is_what_the_report_reads(pima):
+    from hepacast.core.records import typed
     from hepacast.report.inputs.evaluation import SetResult
-    from hepacast.report.parse import typed
 
     values = evaluate(pima.type, {"a": pima.p_clin, "b": pima.p_comb}, n_boot=20).to_report(kind="apparent")
     read = typed(SetResult, values)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hepacast.core.records import ResultsError, typed
 from hepacast.report import formatting as fmt
 from hepacast.report.content.honest import stability_text
 from hepacast.report.content.plausibility import doubts
@@ -33,7 +34,6 @@ from hepacast.report.inputs import (
 from hepacast.report.inputs.scrutiny import ConformalInfo, CoverageRow
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
 from hepacast.report.model import Paragraph, Report, Section, Span, TableBlock, number_blocks, spans
-from hepacast.report.parse import ResultsError, typed
 from hepacast.report.tables import Row, make_table
 
 NAN = float("nan")

@@ -13,6 +13,7 @@ from typing import Any
 import docx
 import pytest
 
+from hepacast.core.records import ResultsError
 from hepacast.errors import HepacastError
 from hepacast.report import build_report
 from hepacast.report.column_widths import text_width
@@ -20,7 +21,6 @@ from hepacast.report.content import compose
 from hepacast.report.content.common import first_to_judge, judged_set, main_model
 from hepacast.report.inputs import load_results
 from hepacast.report.model import Bullets, Callout, FigureBlock, Paragraph, TableBlock, number_blocks
-from hepacast.report.parse import ResultsError
 
 Changed = Callable[..., Path]
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from hepacast.core.records import ResultsError, read_record, typed
 from hepacast.core.texts import plain_cell, visible, visible_document
 from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
 from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
@@ -26,7 +27,6 @@ from hepacast.report.inputs.survival import (
     SurvivalValidation,
 )
 from hepacast.report.inputs.survival_scrutiny import HazardPredictionScrutiny, HazardScrutiny
-from hepacast.report.parse import ResultsError, read_typed, typed
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ def _survival(folder: Path) -> Survival | None:
     if models is None:
         return None
     validation = _read(SurvivalValidation, folder / "modelling" / "survival_validation.json")
-    shared = read_typed(dict[str, Any], folder / "modelling" / "models.json")
+    shared = read_record(dict[str, Any], folder / "modelling" / "models.json")
     example = shared.get("example")
     return Survival(
         models=models,
@@ -194,7 +194,7 @@ def _survival(folder: Path) -> Survival | None:
 
 
 def _read(kind: type[T], path: Path) -> T | None:
-    return read_typed(kind, path) if path.is_file() else None
+    return read_record(kind, path) if path.is_file() else None
 
 
 def _study(path: Path) -> StudyInfo:
