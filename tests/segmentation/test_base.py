@@ -11,9 +11,10 @@ from hepacast.errors import GeometryError, ImageError, MissingPackageError, Stud
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.structures import structure_mask
 from hepacast.segmentation import GivenSegmenter, Segmenter, keep_largest, make_segmenter
 from hepacast.segmentation.axes import turn
-from hepacast.segmentation.base import parenchyma_tumor_map, structure_mask
+from hepacast.segmentation.base import parenchyma_tumor_map
 from hepacast.segmentation.builtin import BuiltinSegmenter
 
 GRID = Geometry((12, 11, 10), (20.0, 20.0, 20.0))

@@ -8,6 +8,7 @@ import pytest
 from hepacast.errors import ImageError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_volume
+from hepacast.imaging.structures import known_structures
 from hepacast.segmentation.plausibility import (
     edge_ratio,
     group_remarks,
@@ -20,7 +21,6 @@ from hepacast.segmentation.plausibility import (
     outliers,
     require_possible,
 )
-from hepacast.segmentation.vois import known_structures
 
 #: A field of 36 cm with a body of fat, an organ of 1.5 liters in it, and a tumor of 65 mL in the organ.
 GRID = Geometry((60, 60, 30), (6.0, 6.0, 8.0))

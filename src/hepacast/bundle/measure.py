@@ -9,8 +9,8 @@ from hepacast.core.executor import available_cores
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.lesions import describe_voi
+from hepacast.imaging.structures import evaluate_vois
 from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
-from hepacast.segmentation.vois import evaluate_vois
 
 
 def _measurable_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[str, Volume]:

@@ -5,13 +5,8 @@ What may not: features, outcomes, figures.
 """
 
 from hepacast.imaging.morphology import largest as keep_largest
-from hepacast.segmentation.base import (
-    Estimate,
-    LabelMapResult,
-    Segmenter,
-    available_structures,
-    structure_mask,
-)
+from hepacast.imaging.structures import available_structures, structure_mask
+from hepacast.segmentation.base import Estimate, LabelMapResult, Segmenter
 from hepacast.segmentation.choose import SEGMENTERS, make_segmenter
 from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases, reader_agreement, summary_table
 from hepacast.segmentation.given import GivenSegmenter

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.structures import available_structures, structure_mask, structures_of
 
 #: Told from time to time: the share done (0 to 1) and what is going on.
 Progress = Callable[[float, str], None]
-
-#: Structures that are the union of others. A label map holds each voxel once, so it stores the parts.
-COMPOSITES: dict[str, tuple[str, ...]] = {"liver": ("parenchyma", "tumor")}
 
 #: The labels that hepacast writes.
 PARENCHYMA_TUMOR = {"parenchyma": 1, "tumor": 2}
@@ -113,58 +110,6 @@ class Segmenter(Protocol):
             Called with the share done and a message.
         """
         ...
-
-
-def structure_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, and those of the structures that follow from them."""
-    stored = tuple(names)
-    return (*stored, *(name for name in _parts(stored) if name not in stored))
-
-
-def _parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Of which stored structures each structure consists; ``liver`` is the whole liver also where a label map calls
-    the rest of it so (`hepacast.segmentation.vois.with_unions` has the same rule for single masks)."""
-    parts: dict[str, tuple[str, ...]] = {name: (name,) for name in names}
-    spelt = {name.casefold(): name for name in parts}
-    if {"liver", "tumor"} <= set(spelt) and "parenchyma" not in spelt:
-        liver = spelt["liver"]
-        parts |= {liver: (liver, spelt["tumor"]), "parenchyma": (liver,)}
-    for union, needed in COMPOSITES.items():
-        if union not in spelt and all(name in spelt for name in needed):
-            parts[union] = tuple(spelt[name] for name in needed)
-    return parts
-
-
-def available_structures(labelmap: LabelMap) -> tuple[str, ...]:
-    """Names of the label map and of the structures that follow from them."""
-    return structure_names(labelmap.names)
-
-
-def structure_mask(labelmap: LabelMap, structure: str) -> Volume:
-    """A stored structure, or one that follows from those, as a boolean volume.
-
-    Raises
-    ------
-    ImageError
-        The label map has neither the structure nor all its parts.
-    """
-    parts = _parts(labelmap.names).get(structure)
-    if parts is None:
-        raise ImageError(
-            f"The segmentation has no structure {structure!r}.",
-            expected=", ".join(available_structures(labelmap)) or "a named structure",
-            remedy="choose one of these, or another segmenter",
-        )
-    array = labelmap.volume.array
-    union = array == labelmap.labels[parts[0]]
-    for part in parts[1:]:
-        union |= array == labelmap.labels[part]
-    return labelmap.volume.with_array(union)
-
-
-def structures_of(labelmap: LabelMap) -> dict[str, Volume]:
-    """Every structure of a label map by name, the unions included."""
-    return {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
 
 
 def parenchyma_tumor_map(liver: Volume, tumor: Volume) -> LabelMap:

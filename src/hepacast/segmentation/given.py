@@ -11,14 +11,8 @@ from typing import Any
 from hepacast.imaging import Volume, place_mask
 from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set
 from hepacast.imaging.labels import LabelMap
-from hepacast.segmentation.base import (
-    Estimate,
-    LabelMapResult,
-    Progress,
-    available_structures,
-    parenchyma_tumor_map,
-    structure_names,
-)
+from hepacast.imaging.structures import available_structures, structure_names
+from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, parenchyma_tumor_map
 
 
 class GivenSegmenter:
@@ -115,7 +109,7 @@ class GivenSegmenter:
 
 
 def _any(labelmap: LabelMap, name: str) -> bool:
-    from hepacast.segmentation.base import structure_mask
+    from hepacast.imaging.structures import structure_mask
 
     return bool(structure_mask(labelmap, name).array.any())
 

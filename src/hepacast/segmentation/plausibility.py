@@ -23,8 +23,8 @@ import numpy.typing as npt
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.morphology import bounding_box, components
+from hepacast.imaging.structures import known_structures
 from hepacast.segmentation.edges import edge_ratio
-from hepacast.segmentation.vois import known_structures
 
 Modality = Literal["CT", "MR"]
 

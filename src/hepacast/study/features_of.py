@@ -25,6 +25,7 @@ from hepacast.core.texts import cells
 from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskSet, read_mask_set, read_volume, write_volume
+from hepacast.imaging.structures import with_unions
 from hepacast.radiomics import (
     Case,
     Settings,
@@ -48,7 +49,6 @@ from hepacast.segmentation.plausibility import (
     modality_of,
     require_possible,
 )
-from hepacast.segmentation.vois import with_unions
 from hepacast.study.one_image import label_values, mask_path, parse_vois, vois_of
 from hepacast.study.plausible_images import bin_width, noted
 

@@ -13,10 +13,10 @@ from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, read_mask_set, read_volume, require_image_name, write_labelmap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.overlay import overlay_png
+from hepacast.imaging.structures import evaluate_vois, with_unions
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import LabelMapResult
 from hepacast.segmentation.plausibility import Modality, judge, judge_image, modality_of, require_possible
-from hepacast.segmentation.vois import evaluate_vois, with_unions
 
 
 def run_segmenter(

@@ -18,7 +18,7 @@ from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import BundleError, StudyFileError
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
-from hepacast.segmentation.base import COMPOSITES
+from hepacast.imaging.structures import COMPOSITES
 from hepacast.segmentation.plausibility import Modality, judge, require_possible
 from hepacast.study.patient_images import (
     GivenMask,

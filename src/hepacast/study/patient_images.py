@@ -12,8 +12,8 @@ from hepacast.core.progress import Reporter
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set, read_volume
+from hepacast.imaging.structures import with_unions
 from hepacast.segmentation.base import LabelMapResult
-from hepacast.segmentation.vois import with_unions
 from hepacast.study.one_image import label_values, mask_path, run_segmenter
 
 #: One image, or several: paths by sequence, or texts ``NAME=PATH``.

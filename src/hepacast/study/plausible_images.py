@@ -15,8 +15,8 @@ from hepacast.core.texts import cells
 from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.structures import available_structures, structure_mask
 from hepacast.radiomics.settings import Settings
-from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.segmentation.plausibility import (
     Modality,
     Remark,

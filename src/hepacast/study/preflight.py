@@ -67,7 +67,7 @@ def _features(context: Context) -> None:
 def _vois(context: Context) -> None:
     if context.study.images is None:
         return
-    from hepacast.segmentation.base import structure_names
+    from hepacast.imaging.structures import structure_names
 
     options = context.study.images.segmentation
     names = structure_names(options.masks if isinstance(options.masks, dict) else options.labels)

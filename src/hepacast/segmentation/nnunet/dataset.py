@@ -23,7 +23,8 @@ from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules
 from hepacast.imaging.labels import LabelMap
-from hepacast.segmentation.base import COMPOSITES, PARENCHYMA_TUMOR, structure_mask
+from hepacast.imaging.structures import COMPOSITES, structure_mask
+from hepacast.segmentation.base import PARENCHYMA_TUMOR
 from hepacast.segmentation.given import GivenSegmenter
 
 DATASET = "Dataset001_hepacast"

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from hepacast.errors import ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.structures import structure_names
 from hepacast.segmentation.axes import turn
-from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, structure_names
+from hepacast.segmentation.base import Estimate, LabelMapResult, Progress
 from hepacast.segmentation.devices import default_device, torch_threads
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
 from hepacast.segmentation.nnunet.inference import count_tiles, labels_on_grid, sliding_logits

@@ -24,7 +24,8 @@ from hepacast.core.kept import hash_folder, read_record, same_folder, write_reco
 from hepacast.core.optional import require
 from hepacast.errors import ModelError
 from hepacast.imaging.labels import LabelMap
-from hepacast.segmentation.base import Progress, available_structures, structure_mask
+from hepacast.imaging.structures import available_structures, structure_mask
+from hepacast.segmentation.base import Progress
 from hepacast.segmentation.evaluation import TEST_SET, EvaluationCase, evaluate_cases
 from hepacast.segmentation.nnunet.dataset import (
     DATASET,

@@ -21,8 +21,8 @@ from hepacast.deep.spec import CropSpec
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap
+from hepacast.imaging.structures import structure_mask, structures_of
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import structure_mask, structures_of
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskFiles, mask_files

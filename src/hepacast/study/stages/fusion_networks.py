@@ -35,8 +35,8 @@ from hepacast.deep.domain import Range, crop_facts, ranges_of
 from hepacast.deep.readings import feature_table, log_odds
 from hepacast.deep.targets import inner_split
 from hepacast.imaging.io import read_labelmap
+from hepacast.imaging.structures import structures_of
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import structures_of
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
 from hepacast.study.sequences import measured_images

@@ -25,8 +25,8 @@ from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png
 from hepacast.imaging.mr.normalize import region_values
 from hepacast.imaging.mr.register import Registration
 from hepacast.imaging.resample import resample_mask
+from hepacast.imaging.structures import with_unions
 from hepacast.imaging.volume import Volume
-from hepacast.segmentation.vois import with_unions
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region

@@ -19,11 +19,10 @@ from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules, read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.structures import evaluate_vois, structures_of
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
-from hepacast.segmentation.base import structures_of
-from hepacast.segmentation.vois import evaluate_vois
 from hepacast.study.context import Context
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import bin_width, gray_level_remarks

@@ -22,8 +22,8 @@ from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
+from hepacast.imaging.structures import available_structures, structure_mask
 from hepacast.imaging.volume import Volume
-from hepacast.segmentation.base import available_structures, structure_mask
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
 from hepacast.study.mask_files import mask_files

@@ -1,17 +1,73 @@
-"""From structures to VOIs: the one way of training, prediction and `hepacast extract`."""
+"""Structures of masks and label maps, those that follow from them, and VOIs: one way for every command."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
 
-from hepacast.imaging import Volume
+from hepacast.errors import ImageError
+from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import lesions as find_lesions
 from hepacast.imaging.segment_names import role_of
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import COMPOSITES
+from hepacast.imaging.volume import Volume
+
+#: Structures that are the union of others. A label map holds each voxel once, so it stores the parts.
+COMPOSITES: dict[str, tuple[str, ...]] = {"liver": ("parenchyma", "tumor")}
+
+
+def structure_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, and those of the structures that follow from them."""
+    stored = tuple(names)
+    return (*stored, *(name for name in _parts(stored) if name not in stored))
+
+
+def _parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Of which stored structures each structure consists; ``liver`` is the whole liver also where a label map calls
+    the rest of it so (`with_unions` has the same rule for single masks)."""
+    parts: dict[str, tuple[str, ...]] = {name: (name,) for name in names}
+    spelt = {name.casefold(): name for name in parts}
+    if {"liver", "tumor"} <= set(spelt) and "parenchyma" not in spelt:
+        liver = spelt["liver"]
+        parts |= {liver: (liver, spelt["tumor"]), "parenchyma": (liver,)}
+    for union, needed in COMPOSITES.items():
+        if union not in spelt and all(name in spelt for name in needed):
+            parts[union] = tuple(spelt[name] for name in needed)
+    return parts
+
+
+def available_structures(labelmap: LabelMap) -> tuple[str, ...]:
+    """Names of the label map and of the structures that follow from them."""
+    return structure_names(labelmap.names)
+
+
+def structure_mask(labelmap: LabelMap, structure: str) -> Volume:
+    """A stored structure, or one that follows from those, as a boolean volume.
+
+    Raises
+    ------
+    ImageError
+        The label map has neither the structure nor all its parts.
+    """
+    parts = _parts(labelmap.names).get(structure)
+    if parts is None:
+        raise ImageError(
+            f"The segmentation has no structure {structure!r}.",
+            expected=", ".join(available_structures(labelmap)) or "a named structure",
+            remedy="choose one of these, or another segmenter",
+        )
+    array = labelmap.volume.array
+    union = array == labelmap.labels[parts[0]]
+    for part in parts[1:]:
+        union |= array == labelmap.labels[part]
+    return labelmap.volume.with_array(union)
+
+
+def structures_of(labelmap: LabelMap) -> dict[str, Volume]:
+    """Every structure of a label map by name, the unions included."""
+    return {name: structure_mask(labelmap, name) for name in available_structures(labelmap)}
 
 
 def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
@@ -19,7 +75,7 @@ def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
 
     Where liver and tumor are given and no parenchyma, a label file has the tumor's voxels under the tumor's number
     alone, and a file of its own may hold them twice: ``liver`` becomes the union of both, ``parenchyma`` what of it is
-    not tumor. `hepacast.segmentation.base.structure_mask` has the same rule for label maps. Case is ignored ("Liver").
+    not tumor. `structure_mask` has the same rule for label maps. Case is ignored ("Liver").
     """
     named = dict(masks)
     spelt = {name.casefold(): name for name in masks}

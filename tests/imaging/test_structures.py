@@ -11,10 +11,9 @@ import pytest
 from hepacast.bundle.measure import measure_features
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Geometry, LabelMap, Volume, write_volume
-from hepacast.segmentation.base import available_structures, structure_mask, structures_of
+from hepacast.imaging.structures import available_structures, evaluate_vois, structure_mask, structures_of, with_unions
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.segmentation.nnunet.dataset import _training_labels
-from hepacast.segmentation.vois import evaluate_vois, with_unions
 from hepacast.study.features_of import extract_image
 from hepacast.study.one_image import _liver_of, mask_path, parse_vois
 
