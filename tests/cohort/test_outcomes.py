@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hepacast.cohort import BinaryOutcome, ClinicalTable, ColumnSpec, SurvivalOutcome, derive_outcome
 from hepacast.cohort.mrecist import mrecist_category, sums_of_viable_diameters
+from hepacast.cohort.outcome import outcome_from_json
 from hepacast.errors import OutcomeError, StudyFileError, TableError
 
 NAN = float("nan")
@@ -393,3 +394,51 @@ def test_survival_definition():
 )
 def test_an_axis_of_risks_names_the_outcome(name, label):
     assert BinaryOutcome(name, pd.Series([1, 0], index=["a", "b"])).risk_label == label
+
+
+# --- one face ------------------------------------------------------------------------------------------------------
+
+FOLLOW_UP = SurvivalOutcome(
+    "TTP",
+    pd.Series([2.0, 3.0, 4.0, 5.0, 6.0], index=list("abcde")),
+    pd.Series([1, 0, 0, 1, 0], index=list("abcde")),
+    "months",
+    competing=pd.Series([0, 0, 1, 0, 0], index=list("abcde")),
+    positive="progression",
+    horizons=(3.0, 4.5),
+)
+YES_OR_NO = BinaryOutcome(
+    "PTLF",
+    pd.Series([1, 0, 0], index=list("abc")),
+    "PTLF",
+    "none",
+    conditions=pd.DataFrame({"x": [1.0, np.nan, 0.0]}, index=list("abc")),
+)
+
+
+@pytest.mark.parametrize("outcome", [FOLLOW_UP, YES_OR_NO], ids=["time", "yes or no"])
+def test_both_outcomes_have_one_face(outcome):
+    n = outcome.n
+    assert list(outcome.events.index) == list(outcome.codes.index) == outcome.patients
+    assert outcome.classes.sum() == outcome.n_events == outcome.events.sum()
+    assert len(outcome.y) == n and len(outcome.labels()) == n
+    assert outcome.suffices(outcome.patients) and not outcome.suffices(["b", "c"])
+    for horizon in outcome.horizons:
+        state, weight = outcome.known_at(horizon)
+        assert state.shape == weight.shape == (n,) and set(state) <= {0, 1, 2}
+    again = outcome_from_json({**outcome.to_json(), **outcome.by_patient()})
+    assert again.to_json() == outcome.to_json() and (again.y == outcome.y).all()
+    assert again.horizons == outcome.horizons
+    assert (outcome.select(["b", "a"]).y == outcome.y[[1, 0]]).all()
+
+
+def test_states_at_a_horizon_are_weighted_for_those_censored_before():
+    assert YES_OR_NO.known_at()[0].tolist() == [1, 0, 0] and YES_OR_NO.known_at().weight.tolist() == [1, 1, 1]
+    state, weight = FOLLOW_UP.known_at(4.5)
+    assert state.tolist() == [1, 0, 2, 0, 0]
+    # One of the four under observation is censored at 3: who is seen after it stands for 4/3 patients.
+    assert weight == pytest.approx([1, 0, 4 / 3, 4 / 3, 4 / 3])
+    # Under observation at the very horizon is without the event at it.
+    assert FOLLOW_UP.known_at(3.0).weight == pytest.approx([1, 1, 1, 1, 1])
+    assert FOLLOW_UP.risk_label == "Risk of progression by 4.5 months" and FOLLOW_UP.measure == "C"
+    assert FOLLOW_UP.labels().tolist() == ["progression", "censored", "competing event", "progression", "censored"]

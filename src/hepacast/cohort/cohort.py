@@ -12,7 +12,7 @@ import pandas as pd
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.findings import Finding, findings_from_json, sort_findings
 from hepacast.cohort.flow import PatientFlow
-from hepacast.cohort.outcome import BinaryOutcome, Outcome, SurvivalOutcome, unknown_findings
+from hepacast.cohort.outcome import Outcome, SurvivalOutcome, outcome_from_json, unknown_findings
 from hepacast.cohort.split import check_sets, split_none
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.files import atomic_path, read_json, write_json, write_text
@@ -124,7 +124,7 @@ def assemble_cohort(
         included = outcome.select(flow.included)
     sets = sets.loc[list(flow.included)].rename("set")
     check_sets(sets, included)
-    events = included.values if isinstance(included, BinaryOutcome) else included.event
+    events = included.events
     order = {"training": 0, "validation": 1, "external": 2}
     names = sorted(sets.unique(), key=lambda name: (order.get(name, 3), name))
     flow = flow.with_sets(
@@ -186,8 +186,8 @@ def read_cohort(out: str | Path) -> Cohort:
     findings = findings_from_json(read_json(out / "findings.json"))
     sets = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).map(plain_cell).set_index("patient")
     entry = read_json(out / "outcome.json")
-    outcome = _outcome_from_json(entry)
-    survival = {name: _survival_from_json(item) for name, item in entry.get("survival", {}).items()}
+    outcome = outcome_from_json(entry)
+    survival = {name: _follow_up(item) for name, item in entry.get("survival", {}).items()}
     flow = _flow_from_json(read_json(out / "flow.json"), sets["set"], entry)
     table = ClinicalTable(frame, specs, findings)
     return Cohort(table, outcome, sets["set"], sets["center"], flow, findings, survival)
@@ -195,65 +195,16 @@ def read_cohort(out: str | Path) -> Cohort:
 
 def _outcome_json(cohort: Cohort) -> dict[str, Any]:
     """``outcome.json`` with the values by patient, so that a later stage needs no other file for them."""
-    entry = cohort.outcome.to_json()
-    if isinstance(cohort.outcome, BinaryOutcome):
-        entry["values"] = {patient: int(value) for patient, value in cohort.outcome.values.items()}
-        if cohort.outcome.conditions is not None:
-            conditions = cohort.outcome.conditions
-            entry["conditions_by_patient"] = {
-                str(name): [None if pd.isna(value) else int(value) for value in conditions[name]]
-                for name in conditions.columns
-            }
-    else:
-        entry |= _survival_values(cohort.outcome)
-    entry["survival"] = {name: {**item.to_json(), **_survival_values(item)} for name, item in cohort.survival.items()}
+    entry = cohort.outcome.to_json() | cohort.outcome.by_patient()
+    entry["survival"] = {name: item.to_json() | item.by_patient() for name, item in cohort.survival.items()}
     entry["patient_order"] = list(cohort.flow.reviewed)
     return entry
 
 
-def _survival_values(outcome: SurvivalOutcome) -> dict[str, dict[str, float]]:
-    values: dict[str, dict[str, float]] = {
-        "time": {str(patient): float(value) for patient, value in outcome.time.items()},
-        "event": {str(patient): int(value) for patient, value in outcome.event.items()},
-    }
-    if outcome.competing is not None:
-        values["competing"] = {str(patient): int(value) for patient, value in outcome.competing.items()}
-    return values
-
-
-def _outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
-    if entry["kind"] == "survival":
-        return _survival_from_json(entry)
-    values = pd.Series(entry["values"], dtype="int64")
-    conditions = None
-    if "conditions_by_patient" in entry:
-        index = pd.Index(list(values.index), name="patient", dtype=object)
-        conditions = pd.DataFrame(entry["conditions_by_patient"], index=index, dtype="float64")
-    return BinaryOutcome(
-        entry["name"],
-        values,
-        entry["positive"],
-        entry["negative"],
-        entry["source"],
-        conditions,
-        entry.get("unknown", {}),
-    )
-
-
-def _survival_from_json(entry: Mapping[str, Any]) -> SurvivalOutcome:
-    time, event = pd.Series(entry["time"], dtype="float64"), pd.Series(entry["event"], dtype="int64")
-    other = entry.get("competing")
-    competing = None if other is None else pd.Series(other, dtype="int64")
-    return SurvivalOutcome(
-        entry["name"],
-        time,
-        event,
-        entry["unit"],
-        entry["source"],
-        entry.get("unknown", {}),
-        competing=competing,
-        positive=entry.get("positive", "event"),
-    )
+def _follow_up(entry: Mapping[str, Any]) -> SurvivalOutcome:
+    outcome = outcome_from_json(entry)
+    assert isinstance(outcome, SurvivalOutcome)
+    return outcome
 
 
 def _flow_from_json(entry: Mapping[str, Any], sets: pd.Series, outcome: Mapping[str, Any]) -> PatientFlow:

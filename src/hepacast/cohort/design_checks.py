@@ -11,7 +11,7 @@ import pandas as pd
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.known_columns import role_of
-from hepacast.cohort.outcome import BinaryOutcome, Outcome
+from hepacast.cohort.outcome import Outcome
 from hepacast.cohort.quantities import name_key
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.stats.samplesize import expected_shrinkage, riley_binary
@@ -97,7 +97,7 @@ def check_predictors(
         problem = _of_the_outcome(spec, set(outcome_columns)) or _identifier(spec, values) or _named_after(spec)
         if problem is not None:
             findings.append(problem)
-        if isinstance(outcome, BinaryOutcome) and (problem is None or problem.severity != "error"):
+        if outcome is not None and not outcome.has_time and (problem is None or problem.severity != "error"):
             findings += _leaks(spec, values, outcome)
     return findings + _twins(table, names)
 
@@ -157,9 +157,9 @@ def can_name_a_person(header: str) -> str:
     return "hospital number" if role_of(header) == "hospital number" else ""
 
 
-def _leaks(spec: ColumnSpec, values: pd.Series, outcome: BinaryOutcome) -> list[Finding]:
+def _leaks(spec: ColumnSpec, values: pd.Series, outcome: Outcome) -> list[Finding]:
     """A predictor that alone (nearly) decides the outcome, by its values or by being missing."""
-    target = outcome.values.reindex([patient for patient in values.index if patient in outcome.values.index])
+    target = outcome.events.reindex([patient for patient in values.index if patient in outcome.events.index])
     values = values.reindex(target.index)
     findings = []
     known = values.dropna()
@@ -283,7 +283,7 @@ def check_sample_size(outcome: Outcome, n_parameters: int, *, what: str = "clini
         return []
     n, events = outcome.n, outcome.n_events
     limiting, rarer = events, "events"
-    if isinstance(outcome, BinaryOutcome) and n - events < events:
+    if not outcome.has_time and n - events < events:
         limiting, rarer = n - events, f"patients without the event ({outcome.negative})"
     ratio = limiting / n_parameters
     if limiting < n_parameters:
@@ -295,7 +295,7 @@ def check_sample_size(outcome: Outcome, n_parameters: int, *, what: str = "clini
     note = f"{ratio:.1f} {rarer} per parameter ({limiting} for {n_parameters} parameters of the {what}"
     note += ")" if limiting == events else f"; {events} patients have the event)"
     findings = [Finding("note" if ratio >= 10 else "warning", "events-per-variable", note, column=outcome.name)]
-    if not isinstance(outcome, BinaryOutcome):
+    if outcome.has_time:
         return findings
     need = riley_binary(n_parameters, events / n)
     if need.n > n:

@@ -1,20 +1,30 @@
-"""What is predicted: `BinaryOutcome` and `SurvivalOutcome`, validated when they are made.
+"""What is predicted: `BinaryOutcome` and `SurvivalOutcome`, validated when they are made, behind one face.
 
 Both hold only patients whose outcome is known. Patients whose outcome cannot be told stand in `unknown` with the
 reason, so that the flow diagram counts them; nobody is dropped in silence.
+
+The face, that nobody has to ask which of the two it is: `events`, `classes`, `codes`, `y`, `horizons`, `unit`,
+`known_at`, `labels`, `select`, `risk_label`, `positive`, `negative`, `measure`, `n`, `n_events`, `n_competing`,
+`has_time`, `suffices`, `by_patient`, `to_json`; `outcome_from_json` reads both back.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from hepacast.cohort.findings import Finding, name_patients
 from hepacast.errors import OutcomeError
+from hepacast.stats.censoring import KnownStates, known_states
+
+#: The horizon of an outcome without time: the event, whenever it comes.
+EVER = math.inf
 
 TIME_UNITS: dict[str, float] = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
 
@@ -55,6 +65,14 @@ class BinaryOutcome:
     unknown: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
+    #: Whether there is a time to the event; unit of it; times at which risks are given (here the one without a name).
+    has_time: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
+    horizons: ClassVar[tuple[float, ...]] = (EVER,)
+    n_competing: ClassVar[int] = 0
+    #: How well a score ranks patients is told by this.
+    measure: ClassVar[str] = "AUC"
+
     def __post_init__(self) -> None:
         values = _with_text_index(self.values)
         _check_patients(self.name, values)
@@ -80,6 +98,35 @@ class BinaryOutcome:
         """Title of an axis of risks: ``Risk of early recurrence``, ``Risk of PTLF``."""
         plain = self.name[1:2].islower() or len(self.name) == 1
         return f"Risk of {self.name[:1].lower() + self.name[1:] if plain else self.name}"
+
+    @property
+    def events(self) -> pd.Series:
+        """1 for the event, else 0, by patient."""
+        return self.values
+
+    @property
+    def codes(self) -> pd.Series:
+        """As `events`: there is no censoring, and nothing competes."""
+        return self.values
+
+    @property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """What folds and samples are stratified by, 0 and 1."""
+        return self.values.to_numpy(dtype=np.int64)
+
+    @property
+    def y(self) -> npt.NDArray[np.int64]:
+        """What estimators learn from, shape (n,)."""
+        return self.classes
+
+    def known_at(self, horizon: float = EVER) -> KnownStates:
+        """State of each patient, and weight 1: everybody's is known."""
+        return KnownStates(self.classes, np.ones(self.n))
+
+    def suffices(self, patients: Iterable[str]) -> bool:
+        """Whether models of these patients can be judged: some have the event, and some have not."""
+        values = self.values.reindex(list(patients)).dropna()
+        return bool(0 < values.sum() < len(values))
 
     @property
     def n(self) -> int:
@@ -121,6 +168,16 @@ class BinaryOutcome:
         )
         return replace(self, values=self.values.loc[order], conditions=conditions)
 
+    def by_patient(self) -> dict[str, Any]:
+        """The values, as ``outcome.json`` holds them beside `to_json`."""
+        content: dict[str, Any] = {"values": {patient: int(value) for patient, value in self.values.items()}}
+        if self.conditions is not None:
+            content["conditions_by_patient"] = {
+                str(name): [None if pd.isna(value) else int(value) for value in column]
+                for name, column in self.conditions.items()
+            }
+        return content
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``outcome.json``."""
         fired = self.conditions.reindex(self.patients) if self.conditions is not None else None
@@ -159,6 +216,8 @@ class SurvivalOutcome:
         Name of the event in tables and figures.
     unit
         ``days``, ``weeks``, ``months`` or ``years``.
+    horizons
+        Times at which risks are given, rising, in `unit`; the last is the main one.
     source
         Where time and event come from.
     unknown
@@ -181,6 +240,10 @@ class SurvivalOutcome:
     findings: tuple[Finding, ...] = ()
     competing: pd.Series | None = None
     positive: str = "event"
+    horizons: tuple[float, ...] = ()
+
+    has_time: ClassVar[bool] = True
+    measure: ClassVar[str] = "C"
 
     def __post_init__(self) -> None:
         time, event = _with_text_index(self.time), _with_text_index(self.event)
@@ -224,6 +287,44 @@ class SurvivalOutcome:
             object.__setattr__(self, "competing", competing.astype("int64").rename("competing"))
 
     @property
+    def risk_label(self) -> str:
+        """Title of an axis of risks: ``Risk of progression by 24 months``."""
+        return f"Risk of {self.positive}" + (f" by {self.horizons[-1]:g} {self.unit}" if self.horizons else "")
+
+    @property
+    def negative(self) -> str:
+        """Name of those without the event."""
+        return f"no {self.positive}"
+
+    @property
+    def events(self) -> pd.Series:
+        """1 for the event, else 0, by patient."""
+        return self.event
+
+    @property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """What folds and samples are stratified by: 1 for the event, else 0."""
+        return self.event.to_numpy(dtype=np.int64)
+
+    @property
+    def y(self) -> npt.NDArray[np.float64]:
+        """What estimators learn from: time and code, shape (n, 2)."""
+        return np.column_stack([self.time.to_numpy(dtype=float), self.codes.to_numpy(dtype=float)])
+
+    def known_at(self, horizon: float) -> KnownStates:
+        """State at a horizon, and the inverse probability of not being censored as weight; 0: not known."""
+        return known_states(self.y[:, 0], self.y[:, 1], horizon)
+
+    def labels(self) -> pd.Series:
+        """What was seen last, by patient."""
+        names = {0: "censored", 1: self.positive, 2: "competing event"}
+        return self.codes.map(names).rename(self.name)
+
+    def suffices(self, patients: Iterable[str]) -> bool:
+        """Whether models of these patients can be judged: some have the event."""
+        return bool(self.event.reindex(list(patients)).sum() > 0)
+
+    @property
     def codes(self) -> pd.Series:
         """0 censored, 1 event, 2 competing event, by patient."""
         return self.event if self.competing is None else (self.event + 2 * self.competing).rename("event")
@@ -260,14 +361,25 @@ class SurvivalOutcome:
         competing = None if self.competing is None else self.competing.loc[order]
         return replace(self, time=self.time.loc[order], event=self.event.loc[order], competing=competing)
 
+    def by_patient(self) -> dict[str, Any]:
+        """The follow-up, as ``outcome.json`` holds it beside `to_json`."""
+        values: dict[str, Any] = {
+            "time": {str(patient): float(value) for patient, value in self.time.items()},
+            "event": {str(patient): int(value) for patient, value in self.event.items()},
+        }
+        if self.competing is not None:
+            values["competing"] = {str(patient): int(value) for patient, value in self.competing.items()}
+        return values
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``outcome.json``."""
         return {
             "name": self.name,
             "kind": "survival",
             "unit": self.unit,
+            "horizons": list(self.horizons),
             "positive": self.positive,
-            "negative": f"no {self.positive}",
+            "negative": self.negative,
             "definition": self.source,
             "source": self.source,
             "n": self.n,
@@ -281,16 +393,39 @@ class SurvivalOutcome:
 Outcome = BinaryOutcome | SurvivalOutcome
 
 
-def check_horizons(outcome: SurvivalOutcome, times: Iterable[float]) -> list[OutcomeError]:
+def outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
+    """The inverse of `to_json` with `by_patient`."""
+    own = {key: entry[key] for key in ("name", "source", "positive")} | {"unknown": entry.get("unknown", {})}
+    if entry["kind"] == "binary":
+        values = pd.Series(entry["values"], dtype="int64")
+        conditions = None
+        if "conditions_by_patient" in entry:
+            index = pd.Index(list(values.index), name="patient", dtype=object)
+            conditions = pd.DataFrame(entry["conditions_by_patient"], index=index, dtype="float64")
+        return BinaryOutcome(**own, values=values, negative=entry["negative"], conditions=conditions)
+    other = entry.get("competing")
+    return SurvivalOutcome(
+        **own,
+        time=pd.Series(entry["time"], dtype="float64"),
+        event=pd.Series(entry["event"], dtype="int64"),
+        unit=entry["unit"],
+        competing=None if other is None else pd.Series(other, dtype="int64"),
+        horizons=tuple(entry.get("horizons", ())),
+    )
+
+
+def check_horizons(outcome: Outcome, times: Iterable[float]) -> list[OutcomeError]:
     """One error for each horizon at which these patients, of the training set, tell nothing.
 
     Parameters
     ----------
     outcome
-        Follow-up of the patients on whom the models are fitted.
+        Of the patients on whom the models are fitted; one without time has no horizon that could be wrong.
     times
         Horizons in the unit of the outcome; each must lie between the first event and the longest follow-up.
     """
+    if isinstance(outcome, BinaryOutcome):
+        return []
     events = outcome.time[outcome.event == 1]
     first, last = float(events.min()), float(outcome.time.max())
     return [

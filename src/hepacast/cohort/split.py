@@ -14,7 +14,7 @@ import pandas as pd
 from hepacast.cohort.columns import key_among, nearest, word_key
 from hepacast.cohort.findings import name_patients
 from hepacast.cohort.joining import clean_id, near_ids, tell_near_ids
-from hepacast.cohort.outcome import BinaryOutcome, Outcome
+from hepacast.cohort.outcome import Outcome
 from hepacast.cohort.sheets import decode
 from hepacast.errors import OutcomeError, StudyFileError, TableError
 
@@ -127,7 +127,7 @@ def split_at_random(outcome: Outcome, *, seed: int, validation_fraction: float =
     Within each class patients are ordered by a hash of seed and identifier; the first share is the validation set,
     rounded to the nearest patient (half up).
     """
-    events = outcome.values if isinstance(outcome, BinaryOutcome) else outcome.event
+    events = outcome.events
     placed: dict[str, str] = {}
     for label in (0, 1):
         members = sorted(
@@ -146,13 +146,11 @@ def check_sets(sets: pd.Series, outcome: Outcome) -> None:
     OutcomeError
         A set has one class only, or no event.
     """
-    events = outcome.values if isinstance(outcome, BinaryOutcome) else outcome.event
     short = []
     for name in dict.fromkeys(sets):
-        members = events.reindex(sets.index[sets == name]).dropna()
+        members = outcome.events.reindex(sets.index[sets == name]).dropna()
         positive = int(members.sum())
-        enough = 0 < positive < len(members) if isinstance(outcome, BinaryOutcome) else positive > 0
-        if not enough:
+        if not outcome.suffices(members.index):
             short.append(f"The {name} set cannot be used: its {len(members)} patients have {positive} events.")
     if short:
         raise OutcomeError(

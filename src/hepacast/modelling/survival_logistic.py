@@ -30,7 +30,7 @@ from hepacast.modelling.named_design import NamedDesign, design_matrix
 from hepacast.modelling.predictors import Predictor, infer_predictors, require_columns
 from hepacast.modelling.survival_follow_up import as_follow_up
 from hepacast.modelling.survival_selection import Choice, Keep, NamedRegression, choose_predictors
-from hepacast.stats.censoring import censoring_model
+from hepacast.stats.censoring import known_states
 from hepacast.stats.logistic import fit_logistic
 
 
@@ -69,20 +69,14 @@ def states_at(times: Array, codes: Array, horizon: float) -> StatesAtHorizon:
     OutcomeError
         Nobody had the event by the horizon, or nobody is known to be without it.
     """
-    model = censoring_model(times, (codes > 0).astype(float))
-    event = (times <= horizon) & (codes == 1)
-    gone = (times <= horizon) & (codes == 2)
-    free = (times > horizon) | ((times == horizon) & (codes == 0))
-    before = model.before(times)
-    weight = np.where(event | gone, 1.0 / np.where(before > 0, before, 1.0), 0.0)
-    # At the horizon itself the censored leave last, so that G just before it is what counts.
-    at = float(model.before(np.array([horizon]))[0])
-    weight = np.where(free, 1.0 / at if at > 0 else 0.0, weight)
-    if not event.any() or not (free | gone).any():
+    state, weight = known_states(times, codes, horizon)
+    known = weight > 0
+    event, other = state == 1, known & (state != 1)
+    if not event.any() or not other.any():
         raise OutcomeError(
             f"A binary model of the event by {horizon:g} cannot be fitted.",
             expected="patients with the event by then, and patients known to be without it",
-            found=f"{int(event.sum())} with, {int((free | gone).sum())} without",
+            found=f"{int(event.sum())} with, {int(other.sum())} without",
             remedy="choose another horizon",
         )
     return StatesAtHorizon(event.astype(float), weight, float(horizon))

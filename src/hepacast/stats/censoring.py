@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,40 @@ def censoring_model(times: Array, events: Array) -> CensoringModel:
     with np.errstate(divide="ignore", invalid="ignore"):
         hazard = np.where(risk > 0, (total - died) / risk, 0.0)
     return CensoringModel(distinct, np.cumprod(1 - hazard), hazard, np.asarray(risk, dtype=float), len(times))
+
+
+class KnownStates(NamedTuple):
+    """What is known of each patient at a horizon.
+
+    Attributes
+    ----------
+    state
+        0 without the event, 1 with it, 2 with a competing event, after which it cannot come; 0 where not known.
+    weight
+        Patients for whom this one stands: 1 / G, the inverse of the probability of not being censored; 0: not known.
+    """
+
+    state: npt.NDArray[np.int64]
+    weight: Array
+
+
+def known_states(times: Array, codes: Array, horizon: float) -> KnownStates:
+    """State of each patient at a horizon with its weight; who is under observation at the very horizon is without it.
+
+    Parameters
+    ----------
+    times, codes
+        Shape (n,); codes 0 censored, 1 event, 2 competing event.
+    """
+    model = censoring_model(times, (codes > 0).astype(float))
+    left = (times <= horizon) & (codes > 0)
+    free = (times > horizon) | ((times == horizon) & (codes == 0))
+    before = model.before(times)
+    weight = np.where(left, 1.0 / np.where(before > 0, before, 1.0), 0.0)
+    # At the horizon itself the censored leave last, so that G just before it is what counts.
+    at = float(model.before(np.array([horizon]))[0])
+    weight = np.where(free, 1.0 / at if at > 0 else 0.0, weight)
+    return KnownStates(np.where(left, codes, 0).astype(np.int64), weight)
 
 
 def martingale_shares(model: CensoringModel, times: Array, events: Array) -> Array:

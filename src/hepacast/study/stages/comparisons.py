@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.cohort import BinaryOutcome, Cohort, ColumnSpec
+from hepacast.cohort import Cohort, ColumnSpec
 from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME
 from hepacast.stats.describe import OVERALL, Row, describe
 from hepacast.study.context import Context
@@ -35,12 +35,12 @@ def compared_groups(cohort: Cohort) -> dict[str, Any]:
     frame = _as_words(cohort.table.frame, specs)
     training = cohort.members("training")
     content: dict[str, Any] = {}
-    if isinstance(cohort.outcome, BinaryOutcome):
+    if not cohort.outcome.has_time:
         labels = cohort.outcome.labels().loc[training]
         order = [cohort.outcome.positive, cohort.outcome.negative]
         content["by_outcome"] = _comparison(frame.loc[training], labels, order, specs)
     names = [name for name in ("training", "validation", "external") if (cohort.sets == name).any()]
-    if len(names) > 1 or not isinstance(cohort.outcome, BinaryOutcome):
+    if len(names) > 1 or cohort.outcome.has_time:
         # Without groups by outcome, one cohort is described as it is.
         several = len(names) > 1
         labels = cohort.sets if several else pd.Series("all patients", index=cohort.sets.index)
@@ -59,7 +59,7 @@ def compare_lost(cohort: Cohort, lost: list[str], volumes: Mapping[str, Mapping[
         VOI -> mL by patient, as far as they are known.
     """
     outcome = cohort.outcome
-    event = outcome.values if isinstance(outcome, BinaryOutcome) else (outcome.event == 1).astype(int)
+    event = outcome.events
     name, words = LOST_EVENT, ("no", "yes")
     frame, specs = _as_words(cohort.table.frame, _shown(cohort)), _shown(cohort)
     added = pd.DataFrame({name: event.map(dict(enumerate(words))).astype(object)}, index=frame.index)

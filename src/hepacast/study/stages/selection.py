@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def outcome_of(context: Context, table: ClinicalTable) -> Outcome:
         options |= {"unit": item.unit, "event_values": item.event_values, "competing_values": item.competing_values}
     if item.within_days is not None:
         options["within_days"] = item.within_days
-    return derive_outcome(
+    outcome = derive_outcome(
         table,
         item.definition,
         columns,
@@ -55,6 +56,7 @@ def outcome_of(context: Context, table: ClinicalTable) -> Outcome:
         negative=item.negative_label or "",
         **options,
     )
+    return replace(outcome, horizons=item.times) if isinstance(outcome, SurvivalOutcome) else outcome
 
 
 def derive_survival(context: Context, table: ClinicalTable) -> dict[str, SurvivalOutcome]:
