@@ -8,6 +8,8 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 
+from hepacast.stats import kaplan_meier as survival
+
 VALIDATION = "validation"
 
 
@@ -112,9 +114,6 @@ def evaluation(study: Any, survival: bool) -> dict[str, Any]:
 
 
 def kaplan_meier(study: Any) -> dict[str, Any]:
-    from lifelines import KaplanMeierFitter
-    from lifelines.statistics import logrank_test
-
     g = np.random.default_rng(1)
     rows = ~study.train
     risk = study.risk["combined"][rows]
@@ -123,20 +122,19 @@ def kaplan_meier(study: Any) -> dict[str, Any]:
     at = [0.0, 400.0, 800.0, 1200.0, 1600.0]
     groups, at_risk = [], {}
     for name, members in (("low risk", risk <= 0.3), ("high risk", risk > 0.3)):
-        fit = KaplanMeierFitter().fit(time[members], event[members])
-        band = fit.confidence_interval_survival_function_
+        curve = survival.kaplan_meier(time[members], event[members], confidence="log-log")
         groups.append(
             {"name": name, "n": int(members.sum()), "events": int(event[members].sum()),
-             "median": fit.median_survival_time_, "time": fit.survival_function_.index.tolist(),
-             "survival": fit.survival_function_.iloc[:, 0].tolist(), "low": band.iloc[:, 0].tolist(),
-             "high": band.iloc[:, 1].tolist(), "censored": time[members][event[members] == 0].tolist()}
+             "median": curve.median[0], "time": [0.0, *curve.time], "survival": [1.0, *curve.survival],
+             "low": [1.0, *curve.lower], "high": [1.0, *curve.upper],
+             "censored": time[members][event[members] == 0].tolist()}
         )  # fmt: skip
         at_risk[name] = [int((time[members] >= t).sum()) for t in at]
-    test = logrank_test(time[risk > 0.3], time[risk <= 0.3], event[risk > 0.3], event[risk <= 0.3])
+    test = survival.log_rank(time, event, risk > 0.3)
     return {
         "set": VALIDATION, "end_point": "time to progression", "unit": "days",
          "cutoff": "frozen risk at or above 0.300",
-        "groups": groups, "at_risk_times": at, "at_risk": at_risk, "p": test.p_value,
+        "groups": groups, "at_risk_times": at, "at_risk": at_risk, "p": test.p,
         "hazard_ratio": {"value": 2.1, "low": 1.2, "high": 3.7},
         "concordance": {"c": 0.63, "lower": 0.55, "upper": 0.71},
     }  # fmt: skip

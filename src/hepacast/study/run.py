@@ -34,7 +34,6 @@ PACKAGES = (
     "scipy",
     "pandas",
     "scikit-learn",
-    "statsmodels",
     "SimpleITK",
     "PyWavelets",
     "numba",
