@@ -1,6 +1,6 @@
 """Print the oldest versions that ``pyproject.toml`` allows, as a constraints file for pip.
 
-Usage: ``python .ci/oldest.py [EXTRA ...] > oldest.txt``. A bound that has no wheel for this Python is raised where it is
+Usage: ``python .ci/oldest.py [EXTRA ...] > oldest.txt``. A bound without a wheel for Python 3.11 is raised where it is
 declared, not here.
 """
 
@@ -27,4 +27,4 @@ def oldest(extras: tuple[str, ...] = ()) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(oldest(tuple(sys.argv[1:]))))
+    sys.stdout.write("\n".join(oldest(tuple(sys.argv[1:]))) + "\n")

@@ -1,9 +1,6 @@
 """Aalen-Johansen, Fine-Gray and Firth's Cox model: identities that hold exactly, and edges."""
 
-import warnings
-
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.optimize import brentq
 
