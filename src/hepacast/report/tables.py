@@ -1,112 +1,21 @@
-"""Tables as data: title, columns, rows, notes; and their files (CSV, DOCX)."""
+"""Files of tables: CSV and DOCX."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hepacast.core.files import write_text
-from hepacast.core.texts import cell, visible
+from hepacast.core.tables import Row as Row
+from hepacast.core.tables import Table as Table
+from hepacast.core.tables import make_table as make_table
+from hepacast.core.texts import cell
 
 if TYPE_CHECKING:
     from docx.document import Document
 
-RowKind = Literal["body", "group", "indent"]
 #: What an indented first cell is moved by, and what a cell of Word needs beside its text, in points.
 INDENT, _CELL_PADDING = 8.0, 12.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One printed row.
-
-    Parameters
-    ----------
-    cells
-        Text, one a column; missing ones at the end are empty.
-    kind
-        ``body``; ``group``: a heading in bold; ``indent``: a level under a heading.
-    """
-
-    cells: tuple[str, ...]
-    kind: RowKind = "body"
-
-    @property
-    def is_heading(self) -> bool:
-        """Whether it is a heading over the rows below, with nothing beside it."""
-        return self.kind == "group" and not any(self.cells[1:])
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready to be printed: every cell is text.
-
-    Parameters
-    ----------
-    title
-        Without number or full stop.
-    columns
-        Headings; the first column holds the rows' names.
-    rows
-        The body.
-    notes
-        Lines below the table: abbreviations, tests, what is missing.
-    words
-        Whether the cells hold words (set flush left) rather than numbers (centered).
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = field(default=())
-    words: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("columns", "notes"):
-            object.__setattr__(self, name, tuple(visible(text) for text in getattr(self, name)))
-        object.__setattr__(self, "title", visible(self.title))
-        rows = tuple(replace(row, cells=tuple(visible(text) for text in row.cells)) for row in self.rows)
-        object.__setattr__(self, "rows", rows)
-        for row in self.rows:
-            if len(row.cells) > len(self.columns):
-                raise ValueError(f"table {self.title!r}: {len(row.cells)} cells under {len(self.columns)} headings")
-
-    def padded(self) -> list[Row]:
-        """Rows with as many cells as there are columns."""
-        width = len(self.columns)
-        return [Row((*row.cells, *("",) * (width - len(row.cells))), row.kind) for row in self.rows]
-
-    def to_csv(self) -> str:
-        """Comma-separated text; a level under a heading starts with two spaces."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([cell(text) for text in self.columns])
-        for row in self.padded():
-            first = ("  " if row.kind == "indent" else "") + cell(row.cells[0])
-            writer.writerow((first, *(cell(text) for text in row.cells[1:])))
-        return stream.getvalue()
-
-
-def make_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Row | Sequence[str]],
-    notes: Sequence[str] = (),
-    *,
-    words: bool = False,
-) -> Table:
-    """A table from rows that may be plain sequences of text."""
-    return Table(
-        title,
-        tuple(columns),
-        tuple(row if isinstance(row, Row) else Row(tuple(row)) for row in rows),
-        tuple(note for note in notes if note),
-        words,
-    )
 
 
 def write_csv(table: Table, path: Path) -> None:
