@@ -36,7 +36,7 @@ def test_text_and_html_hold_the_sentence_and_the_table():
         "  a <b>  \N{MINUS SIGN}1.50", "A note.",
     ]  # fmt: skip
     shown = found._repr_html_()
-    assert "<p>Found" in shown and "a &lt;b&gt;" in shown and "<caption>Values</caption>" in shown
+    assert "<p>Found" in shown and "a &lt;b&gt;" in shown and "<b>Values</b></caption>" in shown
 
 
 def test_a_figure_that_is_not_there_is_named():

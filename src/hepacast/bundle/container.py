@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.core.files import to_jsonable, write_bytes
 from hepacast.core.hashing import hash_value
 from hepacast.core.texts import visible_document
@@ -88,7 +88,7 @@ def write_container(path: str | Path, content: Container) -> str:
     manifest = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
-        "hepacast": hepacast.__version__,
+        "hepacast": __version__,
         "files": records,
         "identity": hash_value(records),
     }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.unknown_values import can_draw, limits_over_unknown, unknown_columns
@@ -111,7 +111,7 @@ class Prediction:
     coverage: str = ""
     patient: str = ""
     date: str = ""
-    hepacast: str = hepacast.__version__
+    hepacast: str = __version__
     notice: str = NOTICE
 
     def to_json(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast import __version__
+from hepacast._version import __version__
 from hepacast.cli import images, noise, patient, statistics, study
 from hepacast.cli.common import say
 from hepacast.errors import EXIT_BAD_INPUT, HepacastError

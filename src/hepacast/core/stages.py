@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.core.closure import code_hash
 from hepacast.core.files import STORAGE_ERRNOS, storage_error
 from hepacast.core.hashing import hash_value
@@ -106,7 +106,7 @@ def run_stage(out: Path, stage: Stage) -> bool:
 def _record(stage: Stage, folder: Path, seconds: float) -> dict[str, Any]:
     return {
         "key": stage.key,
-        "version": hepacast.__version__,
+        "version": __version__,
         "settings": stage.settings,
         "inputs": stage.inputs,
         "seconds": round(seconds, 3),

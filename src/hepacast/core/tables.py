@@ -7,11 +7,19 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hepacast.core.texts import cell, visible
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 RowKind = Literal["body", "group", "indent"]
+#: Styles stand in the cells, since a notebook that is shown elsewhere loses its style sheets; lines take the color of
+#: the text, so that a dark page shows them too.
+_LINE, _RULE = "1px solid currentColor", "2px solid currentColor"
+_TABLE = f"border-collapse:collapse;border-top:{_RULE};border-bottom:{_RULE};margin:8px 0"
+_TITLE = "text-align:left;caption-side:top;color:inherit"
 
 
 @dataclass(frozen=True)
@@ -98,12 +106,17 @@ class Table:
         return "\n".join([*title, line(heads), rule, *map(line, body), *self.notes])
 
     def to_html(self) -> str:
-        """A plain HTML table, as notebooks show it."""
-        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
-        heads = "".join(f"<th>{html.escape(text)}</th>" for text in self.columns)
-        rows = "".join(_html_row(row) for row in self.padded())
-        notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in self.notes)
-        return f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{notes}"
+        """Three lines, as a journal prints a table, for a notebook; every text is escaped."""
+        heads = "".join(
+            f'<th style="{_cell_style(place, self.words)};border-bottom:{_LINE}">{html.escape(text)}</th>'
+            for place, text in enumerate(self.columns)
+        )
+        rows = "".join(_html_row(row, self.words) for row in self.padded())
+        title = f'<caption style="{_TITLE}"><b>{html.escape(self.title)}</b></caption>' if self.title else ""
+        notes = "<br>".join(html.escape(note) for note in self.notes)
+        return f'<table style="{_TABLE}">{title}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>' + (
+            f"<p><small>{notes}</small></p>" if notes else ""
+        )
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -112,10 +125,21 @@ class Table:
         return self.to_text()
 
 
-def _html_row(row: Row) -> str:
+def _cell_style(place: int, words: bool, kind: RowKind = "body") -> str:
+    if place == 0:
+        weight = "bold" if kind == "group" else "normal"
+        return f"text-align:left;font-weight:{weight};padding:2px 8px 2px {18 if kind == 'indent' else 0}px"
+    return f"text-align:{'left' if words else 'center'};padding:2px 8px"
+
+
+def _html_row(row: Row, words: bool) -> str:
     first, *others = (html.escape(text) for text in row.cells)
-    first = f"<b>{first}</b>" if row.kind == "group" else f"&emsp;{first}" if row.kind == "indent" else first
-    return "<tr>" + "".join(f"<td>{text}</td>" for text in (first, *others)) + "</tr>"
+    if row.is_heading:
+        cells = f'<th colspan="{len(row.cells)}" style="{_cell_style(0, words, row.kind)}">{first}</th>'
+    else:
+        cells = f'<th style="{_cell_style(0, words, row.kind)}">{first}</th>'
+        cells += "".join(f'<td style="{_cell_style(1, words)}">{text}</td>' for text in others)
+    return f'<tr style="background:none">{cells}</tr>'
 
 
 def make_table(
@@ -134,3 +158,15 @@ def make_table(
         tuple(note for note in notes if note),
         words,
     )
+
+
+def table_of(frame: pd.DataFrame, title: str = "", notes: Sequence[str] = (), *, words: bool = False) -> Table:
+    """A data frame as a table: numbers with four figures, other values as texts; the index is left out."""
+    rows = [[_cell_text(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return make_table(title, [str(name) for name in frame.columns], rows, notes, words=words)
+
+
+def _cell_text(value: Any) -> str:
+    if value is None or value != value:
+        return "\u2013"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

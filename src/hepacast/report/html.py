@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.core.files import write_text
 from hepacast.core.texts import visible
 from hepacast.report.assets import file_stem, panel_rows
@@ -45,7 +45,7 @@ def render_html(report: Report, assets: Assets) -> str:
         numbers=numbers,
         pictures=assets.pictures,
         panel_rows=panel_rows,
-        version=hepacast.__version__,
+        version=__version__,
         css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         kind_of=lambda item: type(item).__name__,
         inline=lambda text: inline(text, numbers),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.cohort.findings import name_patients
 from hepacast.core.executor import single_threaded
 from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
@@ -236,7 +237,7 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
     write_record(
         context.out / RUN,
         {
-            "version": hepacast.__version__,
+            "version": __version__,
             "seed": context.study.seed,
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
@@ -296,8 +297,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def rebuild_report(results: str | Path, formats: tuple[str, ...]) -> Path:
-    """Write the report again from a results folder.
+def rebuild_report(results: str | Path, formats: Sequence[str] = ("html", "pdf", "docx")) -> Path:
+    """Write the report again from a results folder; the HTML file, or the first of the formats.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.report.content import (
     bedside,
     checklists,
@@ -76,7 +76,7 @@ def compose(results: Results) -> Report:
         sections.append(Section(last.title, (*last.blocks, told)))
     facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]
     facts += survival_facts(results) if timed else patients.facts(results)
-    facts.append(("Made with", f"hepacast {results.run.version if results.run else hepacast.__version__}"))
+    facts.append(("Made with", f"hepacast {results.run.version if results.run else __version__}"))
     return Report(
         title=str(title),
         subtitle="Report of a prediction model study: development and validation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.core.p_values import p_below
 from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of, verdicts
 from hepacast.report.content.patients import build_findings, lost_text
@@ -26,7 +26,7 @@ def build_methods(results: Results) -> list[Block]:
     blocks: list[Block] = [Paragraph(f"**{head}.** {body}") for head, body in text.paragraphs]
     blocks.append(
         Paragraph(
-            f"The study was run with hepacast {results.run.version if results.run else hepacast.__version__}. "
+            f"The study was run with hepacast {results.run.version if results.run else __version__}. "
             "This text was written by the stages that ran, from the settings they ran with."
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.bundle import Bundle, FeatureRecipe
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.files import read_json, write_text
@@ -120,7 +120,7 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "conformal": _conformal(context, survival=survival),
         "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
         "provenance": {
-            "hepacast": hepacast.__version__,
+            "hepacast": __version__,
             "seed": study.seed,
             "stages": {
                 name: mark["key"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-import hepacast
+from hepacast._version import __version__
 from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.core.files import read_json
 from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
@@ -106,5 +106,5 @@ def _card(context: Context, name: str) -> dict[str, Any]:
             if name in item["models"]
         },
         **validated_card(context, [name], survival=False),
-        "provenance": {"hepacast": hepacast.__version__, "seed": study.seed},
+        "provenance": {"hepacast": __version__, "seed": study.seed},
     }
