@@ -31,15 +31,16 @@ PATIENTS = [f"{number:03d}" for number in range(40)]
 
 def make_table():
     generator = np.random.default_rng(1)
+    index = pd.Index(PATIENTS, name="patient", dtype=object)
     frame = pd.DataFrame(
         {
             "albumin": generator.uniform(30, 45, 40),
             "sex": (generator.random(40) < 0.8).astype(float),
-            "ctp": ["A", "B", "A", None] * 10,
-            "center": ["1"] * 25 + ["2"] * 15,
+            "ctp": pd.Series(["A", "B", "A", None] * 10, index=index, dtype=object),
+            "center": pd.Series(["1"] * 25 + ["2"] * 15, index=index, dtype=object),
             "visit": pd.Timestamp(2024, 1, 1),
         },
-        index=pd.Index(PATIENTS, name="patient", dtype=object),
+        index=index,
     )
     specs = (
         ColumnSpec("albumin", unit="g/L", role="candidate", plausible=(10, 65)),

@@ -131,7 +131,8 @@ def assemble_cohort(
         {name: sets.index[sets == name] for name in names},
         {name: int(events[sets == name].sum()) for name in names},
     )
-    own = pd.Series("", index=sets.index) if centers is None else centers.reindex(sets.index).fillna("").astype(str)
+    named = pd.Series("", index=sets.index) if centers is None else centers.reindex(sets.index).fillna("")
+    own = named.astype(str).astype(object)
     remarks = sort_findings(dict.fromkeys((*table.findings, *findings, *outcome.findings, *unknown_findings(outcome))))
     follow_up = {
         name: item.select([patient for patient in flow.included if patient in item.time.index])
@@ -181,16 +182,25 @@ def read_cohort(out: str | Path) -> Cohort:
         raise StorageError(
             "The cohort's files are not complete.", found=f"no {', '.join(lacking)}", where=str(out), remedy="run again"
         )
-    frame = pd.read_parquet(out / "clinical.parquet")
+    frame = _plain_texts(pd.read_parquet(out / "clinical.parquet"))
     specs = tuple(ColumnSpec.from_json(entry) for entry in read_json(out / "columns.json"))
     findings = findings_from_json(read_json(out / "findings.json"))
-    sets = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).map(plain_cell).set_index("patient")
+    named = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).map(plain_cell)
+    sets = _plain_texts(named.set_index("patient"))
     entry = read_json(out / "outcome.json")
     outcome = outcome_from_json(entry)
     survival = {name: _follow_up(item) for name, item in entry.get("survival", {}).items()}
     flow = _flow_from_json(read_json(out / "flow.json"), sets["set"], entry)
     table = ClinicalTable(frame, specs, findings)
     return Cohort(table, outcome, sets["set"], sets["center"], flow, findings, survival)
+
+
+def _plain_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts as plain objects with None for missing, as `read_table` has them: pandas 3 reads a type of its own."""
+    texts = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
+    plain = frame.astype(dict.fromkeys(texts, object))
+    plain[texts] = plain[texts].where(plain[texts].notna(), None)
+    return plain.set_axis(plain.index.astype(object))
 
 
 def _outcome_json(cohort: Cohort) -> dict[str, Any]:

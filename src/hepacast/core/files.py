@@ -153,9 +153,9 @@ def storage_error(error: OSError, target: Path) -> StorageError:
 
 
 def write_text(target: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically, with the same line ends on every system (hashes are taken of the bytes)."""
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_bytes(target: str | Path, content: bytes) -> None:

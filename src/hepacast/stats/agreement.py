@@ -147,7 +147,9 @@ def _agreement_limits(n: int, k: int, msb: float, msj: float, mse: float, tail: 
     if not np.isfinite(ratio):
         return float("nan"), float("nan")
     a, b = k * value * ratio, n * (1 + (k - 1) * value) - k * value
-    with np.errstate(divide="ignore", invalid="ignore"):  # raters in opposite directions leave 0/0: no limits
+    if abs(a + b) <= 1e-12 * (abs(a) + abs(b)):  # raters in opposite directions leave no degrees of freedom
+        return float("nan"), float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
         df = np.float64((k - 1) * (n - 1) * (a + b) ** 2) / ((n - 1) * a**2 + b**2)
         upper_f, lower_f = stats.f.ppf(tail, n - 1, df), stats.f.ppf(tail, df, n - 1)
         rest = k * msj + (k * n - k - n) * mse
