@@ -6,15 +6,18 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-B demo-C demo-D demo-E test test-slow bench docs lint format clean help
+.PHONY: demo demo-B demo-C demo-D demo-E test quick test-slow test-oldest test-newest bench docs architecture lint format \
+	clean help
 
 help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
 	@echo "make demo-B     study B (tace-response), demo-C: study C (proliferative), demo-D: study D (early-recurrence);"
 	@echo "                demo-E: study A end to end beside its two steps; small networks, on the CPU"
-	@echo "make test       the tests (make test-slow: the long ones)"
-	@echo "make lint       style, types, import contracts"
-	@echo "make docs       the documentation, in site/"
+	@echo "make test       the tests (make test-slow: the long ones; make quick: three rooms, without the networks)"
+	@echo "make test-oldest, make test-newest: the tests with the oldest versions that pyproject.toml allows (Python 3.11),"
+	@echo "                and the newest; without the networks"
+	@echo "make lint       style, types, import contracts; make format tidies"
+	@echo "make docs       the documentation, in site/; make architecture draws docs/architecture.svg"
 	@echo "make bench      timings beside the peers"
 
 $(BIN)/python:
@@ -26,9 +29,13 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e ".[seg]"
 	@touch $@
 
+$(VENV)/.light: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[ml,dev]"
+	@touch $@
+
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e ".[seg,ml,speed,oracle,dev]"
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.run $(VENV)/.light
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e ".[docs]"
@@ -52,18 +59,40 @@ demo-E: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
+# Without the networks: what a first change needs.
+quick: $(VENV)/.light
+	$(BIN)/python -m pytest tests/core tests/stats tests/test_house.py
+
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow --durations 20
 
-lint: $(VENV)/.dev
+# Both ends of what pyproject.toml allows, each in an environment of its own; networks aside.
+$(VENV)-oldest/.done: pyproject.toml .ci/oldest.py
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(PYTHON) .ci/oldest.py ml > $(VENV)-oldest/constraints.txt
+	$(VENV)-oldest/bin/python -m pip install --disable-pip-version-check -q -c $(VENV)-oldest/constraints.txt -e ".[ml,dev]"
+	@touch $@
+
+$(VENV)-newest/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --disable-pip-version-check -q --upgrade -e ".[ml,dev]"
+	@touch $@
+
+test-oldest test-newest: test-%: $(VENV)-%/.done
+	$(VENV)-$*/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+lint: $(VENV)/.light
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev
+format: $(VENV)/.light
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+architecture: $(VENV)/.light
+	$(BIN)/python docs/draw_architecture.py
 
 docs: $(VENV)/.docs
 	$(BIN)/hepacast recipes --reference > docs/reference/study-file.md
@@ -74,4 +103,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/chain.py
 
 clean:
-	rm -rf $(VENV) site build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest site build .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,6 @@
 """One function over many items: the same results whatever the number of processes, and no process left behind."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -43,7 +42,7 @@ def threads_of(_item):
 
 def die(item):
     if item == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(9)
     return item
 
 

@@ -80,6 +80,7 @@ def test_errors_of_the_disk_are_told_in_words(tmp_path, monkeypatch, code, words
 
 def test_a_real_limit_of_size_leaves_nothing(tmp_path):
     """The system itself cuts the file off, as a full disk does."""
+    pytest.importorskip("resource", reason="limits of a process are POSIX")
     code = f"""
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
