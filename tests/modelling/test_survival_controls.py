@@ -10,13 +10,12 @@ import pytest
 
 from hepacast.modelling.controls import REAL, ControlRunner, null_distribution
 from hepacast.modelling.importance import learning_curve, permutation_importance
-from hepacast.modelling.outcome_kind import SURVIVAL
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.survival_controls import selects, usual_survival_models, usual_survival_way
-from hepacast.modelling.survival_follow_up import follow_up
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
-from hepacast.modelling.survival_validation import nested_survival
+from hepacast.modelling.targets import follow_up
+from hepacast.modelling.validation import nested_validation
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def models_of(table: pd.DataFrame) -> SurvivalModels:
 
 def test_time_and_event_stay_together(noise_table) -> None:
     table, outcome = noise_table
-    runner = ControlRunner.of(models_of(table), table, outcome, folds=3, seed=1, kind=SURVIVAL)
+    runner = ControlRunner.of(models_of(table), table, outcome, folds=3, seed=1)
     pairs = sorted(map(tuple, outcome))
     for number in range(3):
         frame, dealt = runner.altered(number)
@@ -45,15 +44,15 @@ def test_time_and_event_stay_together(noise_table) -> None:
         assert not np.array_equal(dealt, runner.outcome)
     assert runner.altered(REAL)[1] is runner.outcome
     rows = np.random.default_rng(0).permutation(len(table))
-    other = ControlRunner.of(models_of(table), table.iloc[rows], outcome[rows], folds=3, seed=1, kind=SURVIVAL)
+    other = ControlRunner.of(models_of(table), table.iloc[rows], outcome[rows], folds=3, seed=1)
     assert other(2) == runner(2)
 
 
 def test_selection_on_all_patients_is_caught_and_the_refitted_chain_is_not(noise_table) -> None:
     table, outcome = noise_table
     models = models_of(table)
-    sound = null_distribution(models, table, outcome, 8, folds=4, seed=3, kind=SURVIVAL)
-    leaky = null_distribution(partial(usual_survival_models, models), table, outcome, 8, folds=4, seed=3, kind=SURVIVAL)
+    sound = null_distribution(models, table, outcome, 8, folds=4, seed=3)
+    leaky = null_distribution(partial(usual_survival_models, models), table, outcome, 8, folds=4, seed=3)
     assert sound.measure == "C"
     assert sound.verdict("clinical").status == "holds"
     found = leaky.verdict("clinical")
@@ -73,22 +72,22 @@ def test_importance_and_learning_curve_of_a_planted_predictor() -> None:
         models=("clinical",),
         clinical=CoxClinicalModel(keep="given"),
     )
-    losses = permutation_importance(models, table, outcome, folds=3, shuffles=3, seed=1, kind=SURVIVAL)
+    losses = permutation_importance(models, table, outcome, folds=3, shuffles=3, seed=1)
     assert losses["name"].iloc[0] == "a" and losses["loss"].iloc[0] > 0.2
     assert losses["loss"].iloc[1:].abs().max() < 0.05
-    curve = learning_curve(models, table, outcome, (0.4, 1.0), folds=3, repeats=1, seed=1, kind=SURVIVAL)
+    curve = learning_curve(models, table, outcome, (0.4, 1.0), folds=3, repeats=1, seed=1)
     assert list(curve.columns) == ["model", "share", "n_train", "c", "sd", "n_failed"]
     assert curve["c"].min() > 0.7 and curve["n_failed"].sum() == 0
     # Everybody has the event: there is one class only, and no share of the other.
     everyone = follow_up(time, np.ones(n))
-    assert learning_curve(models, table, everyone, (0.5,), folds=3, repeats=1, kind=SURVIVAL)["c"].iloc[0] > 0.7
+    assert learning_curve(models, table, everyone, (0.5,), folds=3, repeats=1)["c"].iloc[0] > 0.7
 
 
 def test_the_usual_way_flatters_on_noise(noise_table) -> None:
     table, outcome = noise_table
     models = models_of(table)
-    usual = usual_survival_way(models, table, outcome, folds=4, repeats=2, seed=5).c("clinical")["c"]
-    honest = nested_survival(models, table, outcome, folds=4, repeats=2, seed=5).c("clinical")["c"]
+    usual = usual_survival_way(models, table, outcome, folds=4, repeats=2, seed=5).estimate("clinical")["value"]
+    honest = nested_validation(models, table, outcome, folds=4, repeats=2, seed=5).estimate("clinical")["value"]
     assert usual > honest + 0.05
 
 

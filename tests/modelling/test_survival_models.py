@@ -7,19 +7,19 @@ import pandas as pd
 import pytest
 
 from hepacast.errors import ModelError, OutcomeError, StudyFileError
+from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cox_selectors import CoxLassoSelector, cox_filter_steps, cox_score_tests
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_bootstrap import survival_optimism
 from hepacast.modelling.survival_cutoffs import risk_cut
-from hepacast.modelling.survival_follow_up import as_follow_up, follow_up
 from hepacast.modelling.survival_frozen import load_models
 from hepacast.modelling.survival_logistic import LogisticAt, states_at
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
-from hepacast.modelling.survival_validation import leave_one_center_out_survival, nested_survival
+from hepacast.modelling.targets import as_follow_up, follow_up
+from hepacast.modelling.validation import leave_one_center_out, nested_validation
 from hepacast.stats.kaplan_meier import log_rank
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.penalized import glmnet_path
@@ -277,28 +277,28 @@ def test_competing_events_make_a_fine_gray_model():
 
 def test_nested_validation_does_not_depend_on_rows_or_workers():
     table, y = drawn(features=4)
-    first = nested_survival(make(), table, y, folds=3, repeats=2, seed=1)
+    first = nested_validation(make(), table, y, folds=3, repeats=2, seed=1)
     order = np.random.default_rng(0).permutation(len(table))
-    second = nested_survival(make(), table.iloc[order], y[order], folds=3, repeats=2, seed=1, workers=2)
+    second = nested_validation(make(), table.iloc[order], y[order], folds=3, repeats=2, seed=1, workers=2)
     pd.testing.assert_frame_equal(first.predictions, second.predictions)
-    assert 0.6 < first.c("clinical")["c"] < 0.85
+    assert 0.6 < first.estimate("clinical")["value"] < 0.85
     assert not first.failures
 
 
 @pytest.mark.slow
 def test_nothing_is_found_where_nothing_was_planted():
     table, y = drawn(n=120, features=200, strength=0.0, seed=8)
-    found = nested_survival(make(models=("clinical", "radiomics", "combined")), table, y, folds=4, repeats=3, seed=1)
+    found = nested_validation(make(models=("clinical", "radiomics", "combined")), table, y, folds=4, repeats=3, seed=1)
     for name in ("clinical", "radiomics", "combined"):
-        c = found.c(name)
-        assert c["ci_low"] < 0.5 < c["ci_high"] or abs(c["c"] - 0.5) < 0.03
+        c = found.estimate(name)
+        assert c["low"] < 0.5 < c["high"] or abs(c["value"] - 0.5) < 0.03
 
 
 def test_a_refit_that_fails_has_no_prediction_and_a_reason():
     table, y = drawn(n=30, features=4)
     y[:, 1] = 0
     y[:2, 1] = 1
-    found = nested_survival(make(clinical=CoxClinicalModel(keep="given")), table, y, folds=2, repeats=1, seed=1)
+    found = nested_validation(make(clinical=CoxClinicalModel(keep="given")), table, y, folds=2, repeats=1, seed=1)
     assert len(found.predictions) == 30 * 2
     for entry in found.failures:
         assert entry["reason"]
@@ -307,15 +307,15 @@ def test_a_refit_that_fails_has_no_prediction_and_a_reason():
 def test_centers_are_predicted_by_the_others():
     table, y = drawn(features=4)
     center = np.where(np.arange(len(table)) % 3 == 0, "B", "A")
-    found = leave_one_center_out_survival(make(), table, y, center)
+    found = leave_one_center_out(make(), table, y, center)
     assert found.labels == ("A", "B")
-    assert found.fold_cs("clinical")["n"].tolist() == [100, 50]
+    assert found.fold_values("clinical")["n"].tolist() == [100, 50]
     with pytest.raises(ModelError, match="two or more centers"):
-        leave_one_center_out_survival(make(), table, y, ["A"] * len(table))
+        leave_one_center_out(make(), table, y, ["A"] * len(table))
 
 
 def test_optimism_is_taken_off():
     table, y = drawn(n=80, features=10)
-    found = survival_optimism(make(), table, y, 15, seed=2).value("clinical", "c")
+    found = bootstrap_optimism(make(), table, y, 15, seed=2).value("clinical", "c")
     np.testing.assert_allclose(found["corrected"], found["apparent"] - found["optimism"])
     assert found["ci_low"] < found["corrected"] < found["ci_high"]

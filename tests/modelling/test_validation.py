@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from hepacast.errors import ModelError
 from hepacast.modelling.bootstrap import bootstrap_optimism, performance
 from hepacast.modelling.controls import null_distribution, usual_way
 from hepacast.modelling.folds import stratified_folds
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
-from hepacast.modelling.validation import frozen_predictions, leave_one_center_out, nested_validation
+from hepacast.modelling.validation import leave_one_center_out, nested_validation
 
 from .conftest import Planted, planted
 
@@ -80,9 +82,9 @@ def test_planted_effects_are_found_and_the_usual_way_flatters() -> None:
     nested = nested_validation(models, data.table, data.y, folds=5, repeats=1)
     usual = usual_way(models, data.table, data.y, folds=5, repeats=1)
     frame = nested.to_frame()
-    assert frame.loc["combined", "auc"] > 0.7
-    assert (frame["ci_low"] < frame["auc"]).all() and (frame["ci_high"] > frame["auc"]).all()
-    assert usual.auc("radiomics")["auc"] > nested.auc("radiomics")["auc"] + 0.05
+    assert frame.loc["combined", "value"] > 0.7
+    assert (frame["low"] < frame["value"]).all() and (frame["high"] > frame["value"]).all()
+    assert usual.estimate("radiomics")["value"] > nested.estimate("radiomics")["value"] + 0.05
 
 
 @pytest.mark.slow
@@ -95,8 +97,8 @@ def test_pure_noise_has_an_auc_of_one_half() -> None:
         table = pd.DataFrame(rng.normal(size=(233, 1874)), index=ids, columns=[f"f{j}" for j in range(1874)])
         y = (rng.uniform(size=233) < 0.4).astype(int)
         models = StudyModels(models=("radiomics",))
-        aucs.append(nested_validation(models, table, y, folds=5, repeats=1).auc("radiomics")["auc"])
-        usual.append(usual_way(models, table, y, folds=5, repeats=1).auc("radiomics")["auc"])
+        aucs.append(nested_validation(models, table, y, folds=5, repeats=1).estimate("radiomics")["value"])
+        usual.append(usual_way(models, table, y, folds=5, repeats=1).estimate("radiomics")["value"])
     error = np.std(aucs, ddof=1) / np.sqrt(len(aucs))
     assert abs(np.mean(aucs) - 0.5) < max(3 * error, 0.03)
     assert np.mean(usual) > 0.7
@@ -110,7 +112,7 @@ def test_small_noise_has_an_auc_of_one_half() -> None:
         table.columns = [f"f{j}" for j in range(150)]
         y = (rng.uniform(size=80) < 0.4).astype(int)
         models = StudyModels(models=("radiomics",))
-        aucs.append(nested_validation(models, table, y, folds=4, repeats=1).auc("radiomics")["auc"])
+        aucs.append(nested_validation(models, table, y, folds=4, repeats=1).estimate("radiomics")["value"])
     assert abs(np.mean(aucs) - 0.5) < 3 * np.std(aucs, ddof=1) / np.sqrt(len(aucs))
 
 
@@ -162,8 +164,9 @@ def test_leave_one_center_out_and_frozen(models: StudyModels, cohort: Planted) -
     east = result.predictions[(result.predictions["fold"] == 0) & (result.predictions["model"] == "clinical")]
     assert set(east["patient"]) == set(cohort.table.index[center == "east"])
     train = center != "east"
-    frozen = frozen_predictions(models, cohort.table[train], cohort.y[train], cohort.table[~train], cohort.y[~train])
-    new = frozen[(frozen["set"] == "validation") & (frozen["model"] == "combined")].set_index("patient")["risk"]
+    fitted = clone(models).fit(cohort.table[train], cohort.y[train])
+    frozen = Predictions.by(fitted, cohort.table[~train], cohort.y[~train], "validation")
+    new = frozen.of("validation").select(model="combined").table.set_index("patient")["risk"]
     out = result.predictions[(result.predictions["fold"] == 0) & (result.predictions["model"] == "combined")]
     np.testing.assert_array_equal(new.loc[out["patient"]], out["risk"])
     with pytest.raises(ModelError, match="two or more centers"):
@@ -173,14 +176,14 @@ def test_leave_one_center_out_and_frozen(models: StudyModels, cohort: Planted) -
 def test_any_classifier_and_its_failures(cohort: Planted) -> None:
     X = cohort.table[["inr", "alb"]]
     result = nested_validation(LogisticRegression(), X, cohort.y, folds=4, repeats=2)
-    assert result.models == ["model"] and result.auc("model")["auc"] > 0.6
+    assert result.models == ["model"] and result.estimate("model")["value"] > 0.6
     assert result.risks("model").shape == (150, 2)
     assert result.mean_risk("model").between(0, 1).all()
     bad = cohort.table[["inr"]].assign(word="x")
     broken = nested_validation(Radscore(), bad, cohort.y, folds=3, repeats=1)
     assert len(broken.failures) == 3 and "numbers" in broken.failures[0]["reason"]
     assert broken.predictions["risk"].isna().all()
-    assert np.isnan(broken.auc("model")["auc"])
+    assert np.isnan(broken.estimate("model")["value"])
 
 
 def test_a_patient_twice_is_refused(models: StudyModels, cohort: Planted) -> None:
@@ -204,7 +207,7 @@ def test_nogueira_index() -> None:
 def test_models_are_compared_within_the_folds_that_both_judged(models: StudyModels, cohort: Planted) -> None:
     nested = nested_validation(models, cohort.table, cohort.y, folds=3, repeats=2, seed=7)
     found = nested.compare("combined", "clinical")
-    gaps = nested.fold_aucs("combined")["auc"] - nested.fold_aucs("clinical")["auc"]
+    gaps = nested.fold_values("combined")["value"] - nested.fold_values("clinical")["value"]
     assert found["value"] == pytest.approx(gaps.mean())
     assert found["low"] < found["value"] < found["high"]
     same = nested.compare("clinical", "clinical")
@@ -212,7 +215,7 @@ def test_models_are_compared_within_the_folds_that_both_judged(models: StudyMode
     score = pd.Series(cohort.y + 0.0, index=cohort.table.index)
     known = score.iloc[:100]
     assert nested.compare_with(known)["value"] < 0  # nothing is better than the outcome itself
-    assert nested.auc("combined")["auc"] == pytest.approx(nested.fold_aucs("combined")["auc"].mean())
+    assert nested.estimate("combined")["value"] == pytest.approx(nested.fold_values("combined")["value"].mean())
 
 
 def test_corrected_estimate_lies_inside_its_interval(models: StudyModels, cohort: Planted) -> None:

@@ -11,19 +11,20 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hepacast.core.executor import Progress
+from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
 from hepacast.modelling.folds import bootstrap_rows
-from hepacast.modelling.refit import Refit, Split, model_names, refit_all, sorted_patients
+from hepacast.modelling.refit import Refit, Split, model_names, refit_all
+from hepacast.modelling.targets import event_classes, has_time, rank_score, sorted_patients
+from hepacast.stats.competing_risks import never_after_competing
+from hepacast.stats.cox import fit_cox
 from hepacast.stats.logistic import fit_logistic
-from hepacast.stats.ranks import auc_from_ranks
 from hepacast.stats.resampling import MAX_OVERFITTING, location_shifted, optimism, overfitting_rate, plus_632
 
-MEASURES = ("auc", "brier", "slope", "intercept")
-
 #: Best value of each measure, and that of a model that knows nothing; see `corrected_table`.
-_BOUNDS: dict[str, tuple[float | None, float | None] | None] = {
-    "auc": (1.0, 0.5), "brier": (0.0, None), "slope": None, "intercept": None,
-}  # fmt: skip
+_Bounds = dict[str, tuple[float | None, float | None] | None]
+_BOUNDS: _Bounds = {"auc": (1.0, 0.5), "brier": (0.0, None), "slope": None, "intercept": None}
+_BOUNDS_OF_TIME: _Bounds = {"c": (1.0, 0.5), "slope": None}
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ class Optimism:
     Attributes
     ----------
     table
-        One row a model and measure: model, measure, apparent, optimism, corrected, ci_low, ci_high (AUC and Brier: see
+        One row a model and measure (``auc``, ``brier``, ``slope``, ``intercept``; of time and event ``c`` and
+        ``slope``): model, measure, apparent, optimism, corrected, ci_low, ci_high (of bounded measures: see
         `hepacast.stats.resampling.location_shifted`), oob (mean in the patients left out of each sample), plus_632
-        (AUC only), reason (why there are no limits).
+        (AUC and C only), reason (why there are no limits).
     samples
         One row a sample and model: what each refit gave (apparent in its sample, in all patients, out of bag).
     failures
@@ -52,15 +54,18 @@ class Optimism:
     selections: list[dict[str, list[str]]]
     n: int
 
-    def value(self, model: str, measure: str = "auc") -> dict[str, float]:
-        """One row of `table` as numbers."""
-        row = self.table[(self.table["model"] == model) & (self.table["measure"] == measure)].iloc[0]
-        return {name: float(row[name]) for name in self.table.columns[2:-1]}
+    def _row(self, model: str, measure: str) -> pd.Series:
+        own = self.table[self.table["model"] == model]
+        return own.iloc[0] if not measure else own[own["measure"] == measure].iloc[0]
 
-    def reason(self, model: str, measure: str = "auc") -> str:
+    def value(self, model: str, measure: str = "") -> dict[str, float]:
+        """One row of `table` as numbers; by default that of the rank measure, AUC or C."""
+        row = self._row(model, measure)
+        return {str(name): float(row[name]) for name in self.table.columns[2:-1]}
+
+    def reason(self, model: str, measure: str = "") -> str:
         """Why a corrected measure has no limits; empty where it has."""
-        row = self.table[(self.table["model"] == model) & (self.table["measure"] == measure)].iloc[0]
-        return str(row["reason"])
+        return str(self._row(model, measure)["reason"])
 
 
 def bootstrap_optimism(
@@ -80,7 +85,7 @@ def bootstrap_optimism(
     (Harrell, Stat Med 1996;15:361-387). With many more features than patients this is known to correct too little, as
     every refit has seen most of the patients it is judged on: the .632+ estimate (Efron, Tibshirani. JASA 1997;92:548),
     from the patients outside each sample, and nested cross-validation stand beside it for that reason. Samples are
-    drawn within the classes; copies of a patient stay together in inner folds.
+    drawn within the classes (the event, and no event or censored); copies of a patient stay together in inner folds.
 
     Parameters
     ----------
@@ -90,18 +95,19 @@ def bootstrap_optimism(
         Number of samples.
     """
     frame, outcome = sorted_patients(X, y)
-    everyone = np.arange(len(frame))
+    everyone, classes = np.arange(len(frame)), event_classes(outcome)
+    bounds = _BOUNDS_OF_TIME if has_time(outcome) else _BOUNDS
     splits = [Split((-1,), everyone, everyone)]
-    splits += [Split((b,), bootstrap_rows(outcome, seed, "optimism", b), everyone) for b in range(n)]
+    splits += [Split((b,), bootstrap_rows(classes, seed, "optimism", b), everyone) for b in range(n)]
     refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
     names = model_names(models)
     samples = pd.DataFrame(
         [row for split, refit in zip(splits[1:], refits[1:]) for row in _sample_rows(split, refit, outcome, names)],
-        columns=["sample", "model", "part", *MEASURES],
+        columns=["sample", "model", "part", *bounds],
     )
     apparent = {name: _performance(outcome, refits[0], column, everyone) for column, name in enumerate(names)}
     return Optimism(
-        table=corrected_table(names, apparent, samples, level, _BOUNDS),
+        table=corrected_table(names, apparent, samples, level, bounds),
         samples=samples,
         failures=[{"sample": r.label[0], "reason": r.failure} for r in refits if r.failure],
         selections=[r.selections for r in refits[1:] if not r.failure],
@@ -109,26 +115,23 @@ def bootstrap_optimism(
     )
 
 
-def _sample_rows(split: Split, refit: Refit, outcome: NDArray[np.int64], names: list[str]) -> list[dict[str, Any]]:
+def _sample_rows(split: Split, refit: Refit, outcome: NDArray[Any], names: list[str]) -> list[dict[str, Any]]:
     outside = np.setdiff1d(split.test, split.train)
-    rows: list[dict[str, Any]] = []
-    for column, name in enumerate(names):
-        for part, members in (("sample", split.train), ("all", split.test), ("outside", outside)):
-            rows.append(
-                {
-                    "sample": split.label[0],
-                    "model": name,
-                    "part": part,
-                    **_performance(outcome, refit, column, members),
-                }
-            )
-    return rows
+    parts = (("sample", split.train), ("all", split.test), ("outside", outside))
+    return [
+        {"sample": split.label[0], "model": name, "part": part, **_performance(outcome, refit, column, members)}
+        for column, name in enumerate(names)
+        for part, members in parts
+    ]
 
 
-def _performance(outcome: NDArray[np.int64], refit: Refit, column: int, rows: NDArray[Any]) -> dict[str, float]:
+def _performance(outcome: NDArray[Any], refit: Refit, column: int, rows: NDArray[Any]) -> dict[str, float]:
     if refit.risk is None or refit.linear_predictor is None:
-        return dict.fromkeys(MEASURES, float("nan"))
-    return performance(outcome[rows], refit.risk[rows, column], refit.linear_predictor[rows, column])
+        return dict.fromkeys(_BOUNDS_OF_TIME if has_time(outcome) else _BOUNDS, float("nan"))
+    score = refit.linear_predictor[rows, column]
+    if has_time(outcome):
+        return {"c": rank_score(outcome[rows], score), "slope": hazard_slope(outcome[rows], score)}
+    return performance(outcome[rows], refit.risk[rows, column, 0], score)
 
 
 def performance(y: Array, risk: Array, linear_predictor: Array) -> dict[str, float]:
@@ -147,11 +150,25 @@ def performance(y: Array, risk: Array, linear_predictor: Array) -> dict[str, flo
             fit = fit_logistic(np.clip(linear_predictor, -35, 35)[:, None], outcome)
             slope = float(fit.coef[0]) if fit.ok else slope
     return {
-        "auc": auc_from_ranks(outcome, linear_predictor),
+        "auc": rank_score(outcome, linear_predictor),
         "brier": float(np.mean((outcome - risk) ** 2)),
         "slope": slope,
         "intercept": float(intercept),
     }
+
+
+def hazard_slope(y: NDArray[Any], score: Array) -> float:
+    """Coefficient of a linear predictor in a Cox model of its own (1 is perfect); NaN where there is none."""
+    if not len(y) or not np.isfinite(score).all() or np.ptp(score) == 0:
+        return float("nan")
+    times, events = never_after_competing(y[:, 0], y[:, 1])
+    if not events.any():
+        return float("nan")
+    try:
+        fit = fit_cox(score, times, events)
+    except (HepacastError, np.linalg.LinAlgError):
+        return float("nan")
+    return float(fit.coef[0]) if fit.status == "ok" else float("nan")
 
 
 def corrected_table(

@@ -20,13 +20,13 @@ from hepacast.modelling.base import Array
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.folds import Integers, stratified_folds
 from hepacast.modelling.impute import TypedImputer
-from hepacast.modelling.outcome_kind import BINARY, OutcomeKind
 from hepacast.modelling.radscore import Radscore
-from hepacast.modelling.refit import Split, sorted_patients
+from hepacast.modelling.refit import Refitter, Split, model_names
 from hepacast.modelling.scale import ZScore
 from hepacast.modelling.selectors import KBest
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.survival_models import SurvivalModels
+from hepacast.modelling.targets import event_classes, rank_measure, rank_score, sorted_patients
 from hepacast.modelling.validation import OutOfFold, nested_validation
 
 CONTROLS = ("permuted outcome", "shuffled features", "noise features")
@@ -38,7 +38,7 @@ REAL = -1
 ALARM = 0.0027
 
 #: Makes the models from a round's table and outcome: whatever it does with all patients is part of the chain.
-ModelMaker = Callable[[pd.DataFrame, Integers], Any]
+ModelMaker = Callable[[pd.DataFrame, NDArray[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -182,15 +182,13 @@ def null_distribution(
     seed: int = 0,
     workers: int | None = 1,
     progress: Progress | None = None,
-    kind: OutcomeKind = BINARY,
 ) -> NullDistribution:
     """Cross-validate the whole chain on data without a relation, again and again.
 
     Parameters
     ----------
     models, X, y, folds, seed, workers, progress
-        As in `nested_validation` (or `nested_survival`, whose ``y`` is time and event); one division of the patients a
-        round. `models` may be a function of a round's table
+        As in `nested_validation`; one division of the patients a round. `models` may be a function of a round's table
         and outcome that makes them: a selection that it makes with all patients is the leak that this control finds.
     n
         Rounds.
@@ -199,17 +197,15 @@ def null_distribution(
         another (clinical columns and outcome stay). ``"noise features"``: features are normal random numbers.
     features
         Columns that are features; None: those of `StudyModels`, or all.
-    kind
-        `BINARY`, or `SURVIVAL` for time to an event.
 
     Raises
     ------
     ModelError
         Unknown control.
     """
-    runner = ControlRunner.of(models, X, y, control=control, features=features, folds=folds, seed=seed, kind=kind)
+    runner = ControlRunner.of(models, X, y, control=control, features=features, folds=folds, seed=seed)
     rounds = map_items(runner, [REAL, *range(n)], workers=workers, progress=progress)
-    return NullDistribution.of(control, runner.names, rounds, kind.measure)
+    return NullDistribution.of(control, runner.names, rounds, rank_measure(runner.outcome))
 
 
 @dataclass(frozen=True)
@@ -226,7 +222,6 @@ class ControlRunner:
     columns: tuple[str, ...]
     folds: int
     seed: int
-    kind: OutcomeKind = BINARY
 
     @classmethod
     def of(
@@ -239,19 +234,18 @@ class ControlRunner:
         features: Sequence[str] | None = None,
         folds: int = 5,
         seed: int = 0,
-        kind: OutcomeKind = BINARY,
     ) -> ControlRunner:
         """As in `null_distribution`."""
         if control not in CONTROLS:
             raise ModelError("Unknown control.", expected=", ".join(CONTROLS), found=control)
-        frame, outcome = kind.sorted(X, y)
+        frame, outcome = sorted_patients(X, y)
         columns = tuple(_feature_columns(models, frame, features))
-        return cls(models, frame, outcome, control, columns, folds, seed, kind)
+        return cls(models, frame, outcome, control, columns, folds, seed)
 
     @property
     def names(self) -> list[str]:
         """Names of the models."""
-        return self.kind.names(self._made(self.frame, self.outcome))
+        return model_names(self._made(self.frame, self.outcome))
 
     def _made(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> Any:
         return self.models if hasattr(self.models, "get_params") else self.models(frame, outcome)
@@ -276,9 +270,9 @@ class ControlRunner:
         """Cross-validate the chain once on the round's data."""
         frame, outcome = self.altered(number)
         models = self._made(frame, outcome)
-        classes = self.kind.classes(outcome)
+        classes = event_classes(outcome)
         fold = stratified_folds(frame.index, classes, self.folds, self.seed, "control-folds", number)
-        run = self.kind.refitter(models, frame, outcome)
+        run = Refitter(models, frame, outcome)
         found, failures = [], []
         for part in range(self.folds):
             rows = np.flatnonzero(fold == part)
@@ -286,9 +280,9 @@ class ControlRunner:
             if refit.linear_predictor is None:
                 failures.append({"round": number, "fold": part, "reason": refit.failure})
                 continue
-            found.append([self.kind.score(outcome[rows], column) for column in refit.linear_predictor.T])
+            found.append([rank_score(outcome[rows], column) for column in refit.linear_predictor.T])
         if failures:
-            return RoundResult(number, (float("nan"),) * len(self.kind.names(models)), tuple(failures))
+            return RoundResult(number, (float("nan"),) * len(model_names(models)), tuple(failures))
         # A fold in which nobody can be compared counts for nothing.
         table = pd.DataFrame(found).mean(axis=0, skipna=True)
         return RoundResult(number, tuple(float(value) for value in table))

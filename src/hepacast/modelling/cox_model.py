@@ -19,7 +19,7 @@ from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.frozen_logistic import ModelTerm, Source
 from hepacast.modelling.named_design import NamedDesign, design_matrix
 from hepacast.modelling.predictors import Predictor, infer_predictors
-from hepacast.modelling.survival_follow_up import as_follow_up
+from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.competing_risks import fit_fine_gray
 from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.cox_checks import proportional_hazards

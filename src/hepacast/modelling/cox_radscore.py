@@ -23,7 +23,7 @@ from hepacast.modelling.frozen_score import FrozenScore
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.radscore import freeze_score
 from hepacast.modelling.score_model import FittedScore, ScoreRule, fit_counting, score_predictor
-from hepacast.modelling.survival_follow_up import as_follow_up, event_classes
+from hepacast.modelling.targets import as_follow_up, event_classes
 from hepacast.stats.penalized_cv import PenaltyChoice
 
 
@@ -95,7 +95,7 @@ class CoxRadscore(BaseEstimator):
         return FittedScore(frozen, counts, frozen.status, note, chain)
 
     def _cross_fitted(self, frame: pd.DataFrame, outcome: Array) -> pd.Series:
-        fold = stratified_folds(frame.index, event_classes(outcome[:, 1]), self.n_folds, self.seed, "cross-fit")
+        fold = stratified_folds(frame.index, event_classes(outcome), self.n_folds, self.seed, "cross-fit")
         scores = np.empty(len(frame))
         for number in range(self.n_folds):
             held = fold == number

@@ -15,7 +15,7 @@ from hepacast.modelling.base import Array, ColumnFilter, numbers_of
 from hepacast.modelling.filters import SpearmanFilter
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
 from hepacast.modelling.grammar import ChainSpec
-from hepacast.modelling.survival_follow_up import as_follow_up, event_classes
+from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.adjust import p_adjust
 from hepacast.stats.penalized_cv import PenaltyChoice, Rule, cv_glmnet
 
@@ -128,7 +128,7 @@ class CoxLassoSelector(ColumnFilter):
         self.intercept_ = 0.0
         coefficients = np.zeros(self.n_features_in_)
         if self.n_features_in_:
-            classes = event_classes(codes)
+            classes = (codes == 1).astype(np.int64)
             folds = _fold_count(classes, self.n_folds, frame.index)
             self.choice_ = cv_glmnet(
                 numbers_of(frame),

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from hepacast.core.executor import Progress, map_items, resolve_workers
+from hepacast.core.executor import Progress
 from hepacast.core.seeds import rng
 from hepacast.modelling.folds import shuffle_key, stratified_folds
-from hepacast.modelling.outcome_kind import BINARY, OutcomeKind
-from hepacast.modelling.refit import Split, compile_once
+from hepacast.modelling.refit import Split, model_names, predicted, refit_all
+from hepacast.modelling.targets import event_classes, rank_measure, rank_score, sorted_patients
 
 
 def permutation_importance(
@@ -26,7 +26,6 @@ def permutation_importance(
     folds: int = 5,
     shuffles: int = 10,
     seed: int = 0,
-    kind: OutcomeKind = BINARY,
 ) -> pd.DataFrame:
     """Loss of AUC (or C) when a column (or a group of columns together) is shuffled in the held-out fold.
 
@@ -39,22 +38,20 @@ def permutation_importance(
         column by itself.
     shuffles
         Shuffles of each group in each fold.
-    kind
-        `BINARY`, or `SURVIVAL`, whose ``y`` is time and event.
 
     Returns
     -------
     One row a model and group: model, name, loss (mean), sd (over folds).
     """
-    frame, outcome = kind.sorted(X, y)
-    fold = stratified_folds(frame.index, kind.classes(outcome), folds, seed, "importance")
-    names = kind.names(models)
+    frame, outcome = sorted_patients(X, y)
+    fold = stratified_folds(frame.index, event_classes(outcome), folds, seed, "importance")
+    names = model_names(models)
     rows: list[dict[str, Any]] = []
     for number in range(folds):
         held = fold == number
         fitted = clone(models).fit(frame[~held], outcome[~held])
         test, truth = frame[held], outcome[held]
-        base = [kind.score(truth, column) for column in kind.linear(fitted, test).T]
+        base = [rank_score(truth, column) for column in predicted(fitted, test)[1].T]
         # One copy of the table for all shuffles: it may have thousands of columns, of which a shuffle changes a few.
         changed = test.copy()
         for name, group in (groups or _used_columns(fitted, frame)).items():
@@ -63,8 +60,8 @@ def permutation_importance(
             losses = np.zeros((shuffles, len(names)))
             for shuffle in range(shuffles):
                 changed[columns] = test[columns].to_numpy()[generator.permutation(len(test))]
-                scores = kind.linear(fitted, changed)
-                losses[shuffle] = np.array(base) - [kind.score(truth, column) for column in scores.T]
+                scores = predicted(fitted, changed)[1]
+                losses[shuffle] = np.array(base) - [rank_score(truth, column) for column in scores.T]
             changed[columns] = test[columns]
             rows += [
                 {"model": model, "name": name, "fold": number, "loss": float(value)}
@@ -96,7 +93,6 @@ def learning_curve(
     seed: int = 0,
     workers: int | None = 1,
     progress: Progress | None = None,
-    kind: OutcomeKind = BINARY,
 ) -> pd.DataFrame:
     """AUC (or C) in held-out folds after training on a share of the other patients: would more patients help?
 
@@ -106,8 +102,8 @@ def learning_curve(
     -------
     One row a model and share: model, share, n_train, auc or c (mean over folds and repeats), sd, n_failed.
     """
-    frame, outcome = kind.sorted(X, y)
-    classes, measure = kind.classes(outcome), kind.measure.lower()
+    frame, outcome = sorted_patients(X, y)
+    classes, measure = event_classes(outcome), rank_measure(outcome).lower()
     splits = []
     for repeat in range(repeats):
         fold = stratified_folds(frame.index, classes, folds, seed, "learning", repeat)
@@ -118,14 +114,12 @@ def learning_curve(
             for step, share in enumerate(shares):
                 train = np.sort(_first_of_each_class(order[fold[order] != number], classes, share))
                 splits.append(Split((repeat, number, step), train, test))
-    if resolve_workers(workers) > 1:
-        compile_once()
-    refits = map_items(kind.refitter(models, frame, outcome), splits, workers=workers, progress=progress)
+    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
     rows = []
     for split, refit in zip(splits, refits):
         scores = refit.linear_predictor
-        for column, name in enumerate(kind.names(models)):
-            value = float("nan") if scores is None else kind.score(outcome[split.test], scores[:, column])
+        for column, name in enumerate(model_names(models)):
+            value = float("nan") if scores is None else rank_score(outcome[split.test], scores[:, column])
             share = shares[split.label[2]]
             rows.append({"model": name, "share": share, "n_train": len(split.train), measure: value})
     table = pd.DataFrame(rows)

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.base import clone
 
 from hepacast.core.executor import Progress, map_items, resolve_workers
-from hepacast.errors import HepacastError, ModelError
-from hepacast.modelling.base import Array, as_frame, as_outcome, listed
+from hepacast.errors import HepacastError
+from hepacast.modelling.base import Array
 from hepacast.modelling.folds import Integers
 
 #: Risks this close to 0 or 1 have no finite log odds in float64.
 _EDGE = 1e-12
+#: Order of the models of a study; the main one is the last.
+_ORDER = ("binary", "clinical", "radiomics", "combined")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Refit:
 
     Attributes
     ----------
-    risk, linear_predictor
-        One row a predicted patient (in the order of `Split.test`), one column a model; None after a failure.
+    risk
+        Of each predicted patient (in the order of `Split.test`), model and horizon; None after a failure.
+    linear_predictor
+        Of each predicted patient and model.
     selections
         What was selected, by part (``radiomics``, ``clinical``).
     failure
@@ -56,19 +60,24 @@ def model_names(models: Any) -> list[str]:
     names = getattr(models, "models", None)
     if names is None or not hasattr(models, "predict_risk"):
         return ["model"]
-    order = ("clinical", "radiomics", "combined")
-    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+    return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
 
 def predicted(models: Any, frame: pd.DataFrame) -> tuple[Array, Array]:
-    """Risks and log odds of a fitted estimator, each (n, models); plain classifiers give ``predict_proba``."""
-    if hasattr(models, "predict_risk"):
+    """Risks (n, models, horizons) and linear predictors (n, models) of a fitted estimator.
+
+    An estimator without horizons has the one of an outcome without time; plain classifiers give ``predict_proba``.
+    """
+    if not hasattr(models, "predict_risk"):
+        risk = np.asarray(models.predict_proba(frame), dtype=float)[:, [1]]
+    elif len(getattr(models, "horizons", ())):
+        risks = [np.asarray(models.predict_risk(frame, float(t)), dtype=float) for t in models.horizons]
+        return np.stack(risks, axis=2), np.asarray(models.linear_predictor(frame), dtype=float)
+    else:
         risk = np.asarray(models.predict_risk(frame), dtype=float)
         if hasattr(models, "linear_predictor"):
-            return risk, np.asarray(models.linear_predictor(frame), dtype=float)
-    else:
-        risk = np.asarray(models.predict_proba(frame), dtype=float)[:, [1]]
-    return risk, logit(np.clip(risk, _EDGE, 1 - _EDGE))
+            return risk[:, :, None], np.asarray(models.linear_predictor(frame), dtype=float)
+    return risk[:, :, None], logit(np.clip(risk, _EDGE, 1 - _EDGE))
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Refitter:
 
     models: Any
     frame: pd.DataFrame
-    outcome: NDArray[np.int64]
+    outcome: NDArray[Any]
 
     def __call__(self, split: Split) -> Refit:
         """Fit a clone on the split's training rows and predict its test rows."""
@@ -94,7 +103,7 @@ class Refitter:
 def refit_all(
     models: Any,
     frame: pd.DataFrame,
-    outcome: NDArray[np.int64],
+    outcome: NDArray[Any],
     splits: Iterable[Split],
     *,
     workers: int | None = 1,
@@ -114,22 +123,3 @@ def compile_once() -> None:
 
     X = np.column_stack([np.arange(8.0), np.arange(8.0) % 3])
     glmnet_path(X, np.array([0, 1, 0, 0, 1, 1, 0, 1]), n_lambda=3)
-
-
-def sorted_patients(X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Table and outcome in the order of the patients' identifiers.
-
-    Raises
-    ------
-    ModelError
-        A patient stands in the table twice.
-    """
-    frame = as_frame(X)
-    outcome = as_outcome(y, len(frame))
-    if not frame.index.is_unique:
-        twice = frame.index[frame.index.duplicated()].unique()
-        raise ModelError(
-            "A patient stands in the table twice.", expected="one row a patient", found=f"patients {listed(twice)}"
-        )
-    order = np.argsort(frame.index.astype(str), kind="stable")
-    return frame.iloc[order], outcome[order]

@@ -15,10 +15,10 @@ from hepacast.modelling.cox_radscore import CoxRadscore
 from hepacast.modelling.cox_selectors import CoxLassoSelector
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.scale import ZScore
-from hepacast.modelling.survival_follow_up import sorted_follow_up
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
-from hepacast.modelling.survival_validation import SurvivalOutOfFold, nested_survival
+from hepacast.modelling.targets import sorted_patients
+from hepacast.modelling.validation import OutOfFold, nested_validation
 
 
 def usual_survival_way(
@@ -31,13 +31,13 @@ def usual_survival_way(
     seed: int = 0,
     workers: int | None = 1,
     progress: Progress | None = None,
-) -> SurvivalOutOfFold:
+) -> OutOfFold:
     """The estimate that most papers print: selection on *all* patients, then cross-validation of the last step.
 
     As `usual_way`; on pure noise its C is far above 0.5.
     """
-    frame, outcome = sorted_follow_up(X, y)
-    return nested_survival(
+    frame, outcome = sorted_patients(X, y)
+    return nested_validation(
         usual_survival_models(models, frame, outcome),
         frame,
         outcome,

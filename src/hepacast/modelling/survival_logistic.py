@@ -28,8 +28,8 @@ from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_logistic import FrozenLogistic
 from hepacast.modelling.named_design import NamedDesign, design_matrix
 from hepacast.modelling.predictors import Predictor, infer_predictors, require_columns
-from hepacast.modelling.survival_follow_up import as_follow_up
 from hepacast.modelling.survival_selection import Choice, Keep, NamedRegression, choose_predictors
+from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.censoring import known_states
 from hepacast.stats.logistic import fit_logistic
 

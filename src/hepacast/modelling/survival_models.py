@@ -20,10 +20,10 @@ from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.score_model import score_predictor
 from hepacast.modelling.survival_cutoffs import CutRule, RiskCut, risk_cut
-from hepacast.modelling.survival_follow_up import as_follow_up
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels, risk_at
 from hepacast.modelling.survival_logistic import LogisticAtClinical
 from hepacast.modelling.survival_selection import CoxClinicalModel
+from hepacast.modelling.targets import as_follow_up
 
 #: In the order of the results: the main model is the last.
 MODELS = ("binary", "clinical", "radiomics", "combined")

@@ -29,10 +29,9 @@ from hepacast.core.seeds import derive_seed
 from hepacast.core.stages import read_mark
 from hepacast.errors import ModelError
 from hepacast.modelling.controls import CONTROLS, REAL, ControlRunner, NullDistribution, RoundResult
-from hepacast.modelling.outcome_kind import BINARY, SURVIVAL
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.survival_validation import nested_survival
+from hepacast.modelling.targets import rank_measure
 from hepacast.modelling.validation import nested_validation
 from hepacast.stats.resampling import corrected_resampled_t, nadeau_bengio
 from hepacast.study.context import Context, make_context
@@ -193,8 +192,7 @@ def _table_control(
     x, y = analysis.part("training")
     folds = context.study.modelling.validation.folds
     seed = derive_seed(base, "noise")
-    kind = SURVIVAL if isinstance(models, SurvivalModels) else BINARY
-    runner = ControlRunner.of(models, x, y, control=control, folds=folds, seed=seed, kind=kind)
+    runner = ControlRunner.of(models, x, y, control=control, folds=folds, seed=seed)
     kept = _Kept(_TableRound(runner), context.cache / FOLDER / _key(context, control, seed))
     rows = kept.all(context, [REAL, *range(permutations)], control)
     rounds = [
@@ -203,7 +201,7 @@ def _table_control(
         )
         for row in rows
     ]
-    return NullDistribution.of(control, runner.names, rounds, kind.measure)
+    return NullDistribution.of(control, runner.names, rounds, rank_measure(runner.outcome))
 
 
 @dataclass(frozen=True)
@@ -219,11 +217,8 @@ class _Repeat:
     def __call__(self, number: int) -> dict[str, Any]:
         seed = derive_seed(self.seed, "division", number)
         rules: dict[str, Any] = {"folds": self.folds, "repeats": 1, "seed": seed}
-        if isinstance(self.models, SurvivalModels):
-            survival = nested_survival(self.models, self.frame, self.outcome, **rules)
-            return {"values": survival.fold_cs("radiomics")["c"].tolist(), "failures": survival.failures}
         found = nested_validation(self.models, self.frame, self.outcome, **rules)
-        return {"values": found.fold_aucs("radiomics")["auc"].tolist(), "failures": found.failures}
+        return {"values": found.fold_values("radiomics")["value"].tolist(), "failures": found.failures}
 
 
 def _image_control(
@@ -260,5 +255,5 @@ def _image_control(
         n_features=len(features),
         failed_vois=failed,
         failed_fits=failures,
-        measure="C" if isinstance(models, SurvivalModels) else "AUC",
+        measure=rank_measure(np.asarray(y)),
     )

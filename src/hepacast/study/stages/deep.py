@@ -26,6 +26,7 @@ from hepacast.deep import (
 from hepacast.errors import ModelError
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import youden_cutoff
+from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.measurement_error import moment_reconstruction
 from hepacast.stats.ranks import auc_from_ranks
@@ -93,11 +94,10 @@ def write(context: Context, folder: Path) -> None:
             risks, cutoff = risks_of(data, item, folds)
             adjusted = adjusted_survival(context, data, risks, cutoff)
             judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind, "calibration": calibration_of(data, item)}
-            predictions.append(_prediction_rows(data, item, folds, risks))
+            predictions.append(_predictions(data, item, folds, risks))
             features.append(_feature_rows(data, item))
     if predictions:
-        with atomic_path(folder / "predictions.parquet") as temporary:
-            pd.concat(predictions, ignore_index=True).to_parquet(temporary)
+        Predictions.join(predictions).write(folder / "predictions.parquet")
         with atomic_path(folder / "features.parquet") as temporary:
             pd.concat(features, axis=1).to_parquet(temporary)
     main = next((item for item in reversed(fitted) if item.spec.predicts), None)
@@ -220,9 +220,9 @@ def recalibrated(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray, wanted:
     return risk_of(intercept + slope * lp[wanted])
 
 
-def _prediction_rows(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.ndarray) -> pd.DataFrame:
-    """Rows as the modelling stage writes them: apparent, nested (out-of-fold) and frozen predictions."""
-    parts = []
+def _predictions(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.ndarray) -> Predictions:
+    """Of one network: apparent, nested (out-of-fold) and frozen predictions."""
+    parts: list[Predictions] = []
     training = np.flatnonzero(folds >= 0)
     # Apparent: the mean of networks most of which were trained on the patient.
     own = apply_frozen(item.fit.networks, data.crops, data.targets.covariates, rows=training)
@@ -234,22 +234,13 @@ def _prediction_rows(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.
         if name != "training":
             rows = data.rows(str(name))
             parts.append(_rows(data, rows, risks[rows], str(name), "frozen", NAMES[item.kind]))
-    return pd.concat(parts, ignore_index=True)
+    return Predictions.join(parts)
 
 
-def _rows(data: DeepData, rows: np.ndarray, risk: np.ndarray, name: str, kind: str, model: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "patient": [data.patients[row] for row in rows],
-            "model": model,
-            "risk": risk,
-            "linear_predictor": np.log(risk / (1 - risk)),
-            "outcome": data.outcome[rows].astype(int),
-            "set": name,
-            "kind": kind,
-            "repeat": 0,
-        }
-    )
+def _rows(data: DeepData, rows: np.ndarray, risk: np.ndarray, name: str, kind: Kind, model: str) -> Predictions:
+    patients, outcome = [data.patients[row] for row in rows], data.outcome[rows].astype(int)
+    log_odds = np.log(risk / (1 - risk))
+    return Predictions.make(patients, outcome, risk[:, None], log_odds[:, None], models=[model], set=name, kind=kind)
 
 
 def _feature_rows(data: DeepData, item: Fitted) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hepacast.core.files import read_json
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
 
@@ -21,7 +21,7 @@ def network_models(context: Context) -> dict[str, float]:
     return {name: np.nan if item["cutoff"] is None else float(item["cutoff"]) for name, item in models.items()}
 
 
-def network_predictions(context: Context, nested: OutOfFold) -> list[pd.DataFrame]:
+def network_predictions(context: Context, nested: OutOfFold) -> list[Predictions]:
     """Rows as the modelling stage writes them; none without the stage.
 
     Parameters
@@ -33,11 +33,11 @@ def network_predictions(context: Context, nested: OutOfFold) -> list[pd.DataFram
     if not network_models(context) or not path.is_file():
         return []
     first = nested.predictions[nested.predictions["repeat"] == 0].drop_duplicates("patient")
-    table = pd.read_parquet(path)
+    table = Predictions.read(path).table
     own = table["kind"] == "nested"
     fold = table["patient"].map(first.set_index("patient")["fold"]).where(own, 0)
     # A patient whom the other models did not see has no fold of theirs: then all are judged together.
-    return [table.assign(fold=0 if fold.isna().any() else fold.astype(int))]
+    return [Predictions(table.assign(fold=0 if fold.isna().any() else fold.astype(int)))]
 
 
 def with_networks(context: Context, described: dict[str, Any]) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def with_networks(context: Context, described: dict[str, Any]) -> dict[str, Any]
 def network_validation(context: Context, nested: OutOfFold, level: float) -> dict[str, Any]:
     """The out-of-fold AUC of each network, as the nested validation of other models (`nested`) is told."""
     content: dict[str, Any] = {}
-    for table in network_predictions(context, nested):
-        part = table[table["kind"] == "nested"]
-        result = OutOfFold(part.drop(columns=["set", "kind"]), [], [], int(part["fold"].nunique()), 1)
+    for predictions in network_predictions(context, nested):
+        result = OutOfFold.of(predictions)
+        assert result is not None
         content |= {name: {"nested": result.to_json(name, level)} for name in result.models}
     return content

@@ -21,6 +21,7 @@ from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.roc import roc
 from hepacast.evaluation.thresholds import MEASURES, ThresholdRow, at_threshold
 from hepacast.evaluation.validated import verdicts_of
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
@@ -38,7 +39,7 @@ def write(context: Context, folder: Path) -> None:
 
         survival_evaluation.write(context, folder)
         return
-    predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
+    predictions = Predictions.read(context.out / "modelling" / "predictions.parquet").table
     described = read_json(context.out / "modelling" / "models.json")
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}
     names, main = list(described["names"]), str(described["main"])
@@ -68,10 +69,7 @@ def write(context: Context, folder: Path) -> None:
 
 def nested_of(predictions: pd.DataFrame) -> OutOfFold | None:
     """The nested cross-validation that a table of predictions holds; None where it was not run."""
-    part = predictions[predictions["kind"] == "nested"]
-    if part.empty:
-        return None
-    return OutOfFold(part, [], [], int(part["fold"].nunique()), int(part["repeat"].nunique()))
+    return OutOfFold.of(Predictions(predictions))
 
 
 def risk_table(

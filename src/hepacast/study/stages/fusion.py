@@ -20,6 +20,7 @@ from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.fusion import CLINICAL, NETWORK, Family, FusionSpec, View, ViewResult, fit_view, inner_auc
 from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
 from hepacast.study.schema import Fusion
@@ -68,9 +69,8 @@ def write(context: Context, folder: Path) -> None:
     told = write_analysed(context, analysis.cohort, folder)
     write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1]))
     write_json(folder / "models.json", _models(context, analysis, final, spec))
-    tables = [_apparent(final, outcome), *_frozen(final, analysis), _nested_rows(nested)]
-    with atomic_path(folder / "predictions.parquet") as temporary:
-        pd.concat(tables, ignore_index=True).to_parquet(temporary)
+    tables = [_apparent(final, outcome), *_frozen(final, analysis), Predictions(nested.predictions)]
+    Predictions.join(tables).write(folder / "predictions.parquet")
     _write_further(folder, final, further)
     level = context.study.evaluation.confidence
     write_json(
@@ -153,38 +153,22 @@ def _best_network(view: View) -> str:
 
 
 def _nested(outer: list[ViewResult], outcome: pd.Series, folds: int) -> OutOfFold:
-    parts = []
-    for fold, result in enumerate(outer):
-        for name in result.risks.columns:
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "patient": result.risks.index.astype(str),
-                        "repeat": 0,
-                        "fold": fold,
-                        "model": name,
-                        "risk": result.risks[name].to_numpy(),
-                        "linear_predictor": result.linear_predictors[name].to_numpy(),
-                        "outcome": outcome.loc[result.risks.index].to_numpy(),
-                    }
-                )
-            )
+    parts = [
+        _predicted(result.risks, result.linear_predictors, outcome, "training", "nested", fold)
+        for fold, result in enumerate(outer)
+    ]
     selections = []
     for result in outer:
         chosen = {} if result.clinical is None else {"clinical": list(result.clinical.selected_)}
         first = next(iter(result.selected.values()), [])
         selections.append(chosen | {"radiomics": list(first)})
-    return OutOfFold(pd.concat(parts, ignore_index=True), [], selections, folds, 1)
+    return OutOfFold(Predictions.join(parts).table, [], selections, folds, 1)
 
 
-def _nested_rows(nested: OutOfFold) -> pd.DataFrame:
-    return nested.predictions.assign(set="training", kind="nested")
-
-
-def _apparent(final: ViewResult, outcome: pd.Series) -> pd.DataFrame:
+def _apparent(final: ViewResult, outcome: pd.Series) -> Predictions:
     """Training patients: the final logistic models, on scores of fits without the patient."""
     table = final.training_risks
-    return _long(table, _logit(table), outcome, "training", "apparent")
+    return _predicted(table, _logit(table), outcome, "training", "apparent")
 
 
 def _logit(risks: pd.DataFrame) -> pd.DataFrame:
@@ -193,36 +177,29 @@ def _logit(risks: pd.DataFrame) -> pd.DataFrame:
     return odds.apply(np.log)
 
 
-def _frozen(final: ViewResult, analysis: Analysis) -> list[pd.DataFrame]:
+def _frozen(final: ViewResult, analysis: Analysis) -> list[Predictions]:
     names = [name for name in dict.fromkeys(analysis.cohort.sets) if name != "training"]
     tables = []
     for name in names:
         rows = analysis.cohort.members(name)
         tables.append(
-            _long(final.risks.loc[rows], final.linear_predictors.loc[rows], analysis.outcome.loc[rows], name, "frozen")
+            _predicted(final.risks.loc[rows], final.linear_predictors.loc[rows], analysis.outcome, name, "frozen")
         )
     return tables
 
 
-def _long(risks: pd.DataFrame, logits: pd.DataFrame, outcome: pd.Series, set_name: str, kind: str) -> pd.DataFrame:
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "patient": risks.index.astype(str),
-                    "model": name,
-                    "risk": risks[name].to_numpy(),
-                    "linear_predictor": logits[name].to_numpy(),
-                    "outcome": outcome.loc[risks.index].to_numpy(),
-                    "set": set_name,
-                    "kind": kind,
-                    "repeat": 0,
-                    "fold": 0,
-                }
-            )
-            for name in risks.columns
-        ],
-        ignore_index=True,
+def _predicted(
+    risks: pd.DataFrame, logits: pd.DataFrame, outcome: pd.Series, set_name: str, kind: Kind, fold: int = 0
+) -> Predictions:
+    return Predictions.make(
+        risks.index,
+        outcome.loc[risks.index].to_numpy(),
+        risks.to_numpy(),
+        logits[risks.columns].to_numpy(),
+        models=list(risks.columns),
+        set=set_name,
+        kind=kind,
+        fold=fold,
     )
 
 

@@ -17,6 +17,7 @@ from hepacast.evaluation.delong import delong_test
 from hepacast.evaluation.reclassification import nri
 from hepacast.evaluation.roc import roc
 from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.cox_checks import concordance
@@ -37,7 +38,7 @@ def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     cohort = analysis_cohort(context)
     names, table = _scores(context, cohort)
-    predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
+    predictions = Predictions.read(context.out / "modelling" / "predictions.parquet").table
     main = str(read_json(context.out / "modelling" / "models.json")["main"])
     level = context.study.evaluation.confidence
     outcome = cohort.outcome.values  # type: ignore[union-attr]

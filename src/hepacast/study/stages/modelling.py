@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort
-from hepacast.core.files import atomic_path, read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.core.p_values import p_below
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError, OutcomeError
@@ -19,10 +19,11 @@ from hepacast.modelling.controls import null_distribution, usual_way
 from hepacast.modelling.frozen_chain import freeze_study_models
 from hepacast.modelling.frozen_models import RADSCORE
 from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
-from hepacast.modelling.validation import OutOfFold, nested_validation, predictions_table
+from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.context import Context
 from hepacast.study.stages import scrutiny
 from hepacast.study.stages.analysed import write_analysed
@@ -147,11 +148,10 @@ def write(context: Context, folder: Path) -> None:
     told = write_analysed(context, analysis.cohort, folder)
     write_json(folder / MODELS, _frozen(fitted, x, folder))
     write_json(folder / "models.json", with_networks(context, _models_json(context, analysis, fitted)))
-    predictions = [_predicted(analysis, fitted, name) for name in dict.fromkeys(analysis.cohort.sets)]
+    predictions = [Predictions.by(fitted, *analysis.part(name), name) for name in dict.fromkeys(analysis.cohort.sets)]
     nested = _nested(context, models, x, y)
-    predictions += [_nested_rows(nested), *network_predictions(context, nested)]
-    with atomic_path(folder / "predictions.parquet") as temporary:
-        pd.concat(predictions, ignore_index=True).to_parquet(temporary)
+    predictions += [Predictions(nested.predictions), *network_predictions(context, nested)]
+    Predictions.join(predictions).write(folder / "predictions.parquet")
     validation = _validation(context, analysis, models, fitted, nested)
     validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
     write_json(folder / "validation.json", validation)
@@ -196,12 +196,6 @@ def _models_json(context: Context, analysis: Analysis, fitted: StudyModels) -> d
     return content | {"main": name, "example": example}
 
 
-def _predicted(analysis: Analysis, fitted: StudyModels, name: str) -> pd.DataFrame:
-    x, y = analysis.part(name)
-    table = predictions_table(fitted, x, y, name)
-    return table.assign(kind="apparent" if name == "training" else "frozen", repeat=0, fold=0)
-
-
 def _nested(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series) -> OutOfFold:
     rules = context.study.modelling.validation
     with context.reporter.track("nested cross-validation") as progress:
@@ -215,10 +209,6 @@ def _nested(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series
             workers=context.workers,
             progress=progress,
         )
-
-
-def _nested_rows(nested: OutOfFold) -> pd.DataFrame:
-    return nested.predictions.assign(set="training", kind="nested")
 
 
 def _validation(
@@ -262,8 +252,8 @@ def _add_usual(
         )
     for name, entry in content.items():
         if name in usual.models:
-            auc = usual.auc(name, level)
-            entry["usual"] = {"value": auc["auc"], "low": auc["ci_low"], "high": auc["ci_high"]}
+            found = usual.estimate(name, level)
+            entry["usual"] = {key: found[key] for key in ("value", "low", "high")}
 
 
 def _add_bootstrap(

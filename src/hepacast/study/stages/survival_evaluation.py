@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -24,8 +23,9 @@ from hepacast.evaluation.survival_groups import survival_groups
 from hepacast.evaluation.time_dependent import HorizonEstimate, compare_auc_at
 from hepacast.evaluation.validated import verdicts_of
 from hepacast.modelling.cox_frozen import FrozenCox
+from hepacast.modelling.predictions import JudgedSet, Predictions
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
-from hepacast.modelling.survival_validation import SurvivalOutOfFold
+from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.competing_risks import cumulative_incidence, never_after_competing
 from hepacast.stats.cox_checks import Concordance, compare_concordance, concordance
 from hepacast.stats.kaplan_meier import kaplan_meier
@@ -36,37 +36,16 @@ from hepacast.study.stages.survival_sentences import evaluation_sentences
 
 Array = NDArray[np.float64]
 
-#: Names of the sets in the results, and what kind of predictions they hold.
-SETS = {"training": "apparent", "validation": "frozen", "external": "frozen", "nested": "nested"}
-_EDGE = 1e-12
-
-
-@dataclass(frozen=True)
-class JudgedSet:
-    """One set: follow-up, and each model's risks by horizon and score, patients in order."""
-
-    name: str
-    kind: str
-    patients: list[str]
-    times: Array
-    codes: Array
-    risks: dict[str, dict[float, Array]]
-    scores: dict[str, Array]
-
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
-    predictions = pd.read_parquet(context.out / "modelling" / "predictions.parquet")
+    predictions = Predictions.read(context.out / "modelling" / "predictions.parquet")
     frozen = FrozenSurvivalModels.from_dict(read_json(context.out / "modelling" / "frozen.json"))
     analysis = load_survival(context)
     cohort = analysis.cohort
     assert isinstance(cohort.outcome, SurvivalOutcome)
-    judged = {}
-    for name, kind in SETS.items():
-        item = judged_set(predictions, frozen, name, kind)
-        if item is not None:
-            judged[name] = item
-    nested = nested_of(predictions)
+    judged = predictions.judged(frozen.names)
+    nested = OutOfFold.of(predictions)
     sets: dict[str, Any] = {}
     with context.reporter.track("evaluation") as progress:
         for done, (name, item) in enumerate(judged.items(), start=1):
@@ -82,7 +61,7 @@ def write(context: Context, folder: Path) -> None:
     content = {"confidence": level, "sets": {}, "verdicts": found_against, "survival": groups}
     write_json(folder / "evaluation.json", content)
     write_json(folder / "methods.json", evaluation_sentences(context, cohort.outcome, sets))
-    write_json(folder / "checks.json", _checks(predictions, cohort))
+    write_json(folder / "checks.json", _checks(predictions.table, cohort))
 
 
 def _head(context: Context, outcome: SurvivalOutcome) -> dict[str, Any]:
@@ -97,57 +76,8 @@ def _head(context: Context, outcome: SurvivalOutcome) -> dict[str, Any]:
     }
 
 
-def judged_set(predictions: pd.DataFrame, frozen: FrozenSurvivalModels, name: str, kind: str) -> JudgedSet | None:
-    """Risks of one set; nested ones are the mean over the repeats, and their score is the mean risk itself.
-
-    A patient without a prediction of every model at the main horizon is left out; the validation table counts fits that
-    failed.
-    """
-    part = predictions[predictions["kind"] == kind]
-    if kind == "frozen":
-        part = part[part["set"] == name]
-    if part.empty:
-        return None
-    mean = part.groupby(["model", "horizon", "patient"], sort=True)[["risk", "linear_predictor"]].mean()
-    first = part.groupby("patient", sort=True)[["time", "event"]].first()
-    main = frozen.main_horizon
-    complete = pd.concat([_column(mean, m, main, "risk").reindex(first.index) for m in frozen.names], axis=1)
-    first = first[complete.notna().all(axis=1)]
-    risks: dict[str, dict[float, Array]] = {}
-    scores: dict[str, Array] = {}
-    for model in frozen.names:
-        risks[model] = {}
-        for t in frozen.horizons:
-            values = _column(mean, model, t, "risk").reindex(first.index).to_numpy(dtype=float)
-            if np.isfinite(values).all():
-                risks[model][t] = values
-        if kind == "nested":
-            inside = np.clip(risks[model][main], _EDGE, 1 - _EDGE)
-            scores[model] = np.log(-np.log1p(-inside))
-        else:
-            lp = _column(mean, model, main, "linear_predictor").reindex(first.index)
-            scores[model] = lp.to_numpy(dtype=float)
-    codes = first["event"].to_numpy(dtype=float)
-    return JudgedSet(name, kind, list(first.index), first["time"].to_numpy(dtype=float), codes, risks, scores)
-
-
-def _column(table: pd.DataFrame, model: str, horizon: float, column: str) -> pd.Series:
-    rows = table.xs(model, level="model")
-    near = rows.index.get_level_values("horizon").to_numpy(dtype=float)
-    found: pd.Series = rows[np.isclose(near, horizon, rtol=1e-12)][column]
-    return found.droplevel("horizon")
-
-
-def nested_of(predictions: pd.DataFrame) -> SurvivalOutOfFold | None:
-    """The nested cross-validation that a table of predictions holds; None where it was not run."""
-    part = predictions[predictions["kind"] == "nested"]
-    if part.empty:
-        return None
-    return SurvivalOutOfFold(part, [], [], int(part["fold"].nunique()), int(part["repeat"].nunique()))
-
-
 def evaluate_set(
-    context: Context, item: JudgedSet, frozen: FrozenSurvivalModels, nested: SurvivalOutOfFold | None = None
+    context: Context, item: JudgedSet, frozen: FrozenSurvivalModels, nested: OutOfFold | None = None
 ) -> dict[str, Any]:
     """Everything about one set; a measure that cannot be told is null with its reason beside it.
 
@@ -215,10 +145,10 @@ def _interval_of(found: Any, level: float) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high, "se": found.se}
 
 
-def _nested_c(nested: SurvivalOutOfFold, model: str, level: float) -> dict[str, Any]:
-    found = nested.c(model, level)
-    entry = {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"], "se": found["se"]}
-    return entry if np.isfinite(found["c"]) else entry | {"reason": "no fold could be judged"}
+def _nested_c(nested: OutOfFold, model: str, level: float) -> dict[str, Any]:
+    found = nested.estimate(model, level)
+    entry = {key: found[key] for key in ("value", "low", "high", "se")}
+    return entry if np.isfinite(found["value"]) else entry | {"reason": "no fold could be judged"}
 
 
 def _states(item: JudgedSet, t: float, shown: float, level: float) -> dict[str, Any]:
@@ -304,7 +234,7 @@ def _comparisons(
     aucs: dict[tuple[str, float], Any],
     shown: dict[float, float],
     level: float,
-    nested: SurvivalOutOfFold | None,
+    nested: OutOfFold | None,
 ) -> list[dict[str, Any]]:
     """Differences of C (nested: within folds) and of AUC(t) of every two models of the same patients."""
     from scipy.stats import norm

@@ -12,25 +12,22 @@ from sklearn.pipeline import Pipeline
 
 from hepacast.cohort import Cohort, SurvivalOutcome
 from hepacast.cohort.outcome import check_horizons
-from hepacast.core.files import atomic_path, read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import ModelError
+from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.cox_radscore import CoxRadscore
 from hepacast.modelling.cox_selectors import cox_filter_steps
 from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.refit import model_names
 from hepacast.modelling.stability import selection_stability
-from hepacast.modelling.survival_bootstrap import survival_optimism
 from hepacast.modelling.survival_controls import selects, usual_survival_way
-from hepacast.modelling.survival_follow_up import follow_up
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
-from hepacast.modelling.survival_validation import (
-    SurvivalOutOfFold,
-    nested_survival,
-    survival_names,
-    survival_predictions,
-)
+from hepacast.modelling.targets import follow_up
+from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.context import Context
 from hepacast.study.stages import survival_scrutiny
 from hepacast.study.stages.analysed import write_analysed
@@ -143,16 +140,9 @@ def write(context: Context, folder: Path) -> None:
     described = describe_survival(context, analysis, fitted)
     write_json(folder / "survival.json", described)
     write_json(folder / "models.json", _models_json(context, analysis, fitted, described))
-    rows = [
-        survival_predictions(fitted, *analysis.part(name), name).assign(
-            kind="apparent" if name == "training" else "frozen", repeat=0, fold=0
-        )
-        for name in dict.fromkeys(analysis.cohort.sets)
-    ]
+    predictions = [Predictions.by(fitted, *analysis.part(name), name) for name in dict.fromkeys(analysis.cohort.sets)]
     nested = _nested(context, models, x, y)
-    rows.append(nested.predictions.assign(set="training", kind="nested"))
-    with atomic_path(folder / "predictions.parquet") as temporary:
-        pd.concat(rows, ignore_index=True).to_parquet(temporary)
+    Predictions.join([*predictions, Predictions(nested.predictions)]).write(folder / "predictions.parquet")
     write_json(folder / "survival_validation.json", _validation(context, models, fitted, nested, x, y))
     write_json(folder / "survival_scrutiny.json", survival_scrutiny.of_models(context, analysis, models))
     level = context.study.evaluation.confidence
@@ -179,10 +169,10 @@ def _models_json(
     return content
 
 
-def _nested(context: Context, models: SurvivalModels, x: pd.DataFrame, y: np.ndarray) -> SurvivalOutOfFold:
+def _nested(context: Context, models: SurvivalModels, x: pd.DataFrame, y: np.ndarray) -> OutOfFold:
     rules = context.study.modelling.validation
     with context.reporter.track("nested cross-validation") as progress:
-        return nested_survival(
+        return nested_validation(
             models,
             x,
             y,
@@ -198,25 +188,15 @@ def _validation(
     context: Context,
     models: SurvivalModels,
     fitted: SurvivalModels,
-    nested: SurvivalOutOfFold,
+    nested: OutOfFold,
     x: pd.DataFrame,
     y: np.ndarray,
 ) -> dict[str, Any]:
     """C by way of validation, one entry a model."""
     rules, level = context.study.modelling.validation, context.study.evaluation.confidence
     by_model: dict[str, dict[str, Any]] = {}
-    for name in survival_names(fitted):
-        found = nested.c(name, level)
-        by_model[name] = {
-            "nested": {
-                "c": {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"], "se": found["se"]},
-                "folds": nested.folds,
-                "repeats": nested.repeats,
-                "per_repeat": nested.repeat_cs(name),
-                "n_failed": len(nested.failures),
-                "failures": nested.failures,
-            }
-        }
+    for name in model_names(fitted):
+        by_model[name] = {"nested": nested.to_json(name, level)}
     if rules.bootstrap > 0:
         _add_bootstrap(context, by_model, models, x, y, level)
     if rules.usual_way and selects(models):
@@ -232,7 +212,7 @@ def _add_bootstrap(
 ) -> None:
     rules = context.study.modelling.validation
     with context.reporter.track("bootstrap of the whole chain") as progress:
-        result = survival_optimism(
+        result = bootstrap_optimism(
             models,
             x,
             y,
@@ -276,35 +256,33 @@ def _add_usual(
     known = set(usual.predictions["model"])
     for name, entry in content.items():
         if name in known:
-            found = usual.c(name, level)
-            entry["usual"] = {"value": found["c"], "low": found["ci_low"], "high": found["ci_high"]}
+            found = usual.estimate(name, level)
+            entry["usual"] = {key: found[key] for key in ("value", "low", "high")}
 
 
 def _permutation(
-    context: Context, models: SurvivalModels, x: pd.DataFrame, y: np.ndarray, nested: SurvivalOutOfFold
+    context: Context, models: SurvivalModels, x: pd.DataFrame, y: np.ndarray, nested: OutOfFold
 ) -> dict[str, Any]:
     """C of the whole chain when follow-up is dealt to the patients at random."""
     rules = context.study.modelling.validation
-    name = survival_names(models)[-1]
+    name = model_names(models)[-1]
     null = []
     with context.reporter.track("permuted outcome") as progress:
         for number in range(rules.permutations):
             order = rng(context.study.seed, "permutation", number).permutation(len(y))
             seed = derive_seed(context.study.seed, "permutation", number)
-            result = nested_survival(
+            result = nested_validation(
                 models, x, y[order], folds=rules.folds, repeats=1, seed=seed, workers=context.workers
             )
-            null.append(result.c(name)["c"])
+            null.append(result.estimate(name)["value"])
             progress(number + 1, rules.permutations)
     values = np.array([value for value in null if np.isfinite(value)])
-    observed = nested.c(name)["c"]
+    observed = nested.estimate(name)["value"]
     p = (1 + int((values >= observed).sum())) / (1 + len(values))
     return {"model": name, "null": values, "observed": observed, "p": p}
 
 
-def _shared_validation(
-    fitted: SurvivalModels, nested: SurvivalOutOfFold, n_columns: int, level: float
-) -> dict[str, Any]:
+def _shared_validation(fitted: SurvivalModels, nested: OutOfFold, n_columns: int, level: float) -> dict[str, Any]:
     """`validation.json`: stability of the selection, as of binary studies; C by way of validation stands beside."""
     n_clinical = len(fitted.predictors)
     sizes = {"radiomics": n_columns - n_clinical, "clinical": n_clinical, "binary": n_clinical}

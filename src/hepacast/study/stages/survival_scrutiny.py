@@ -23,11 +23,10 @@ from hepacast.evaluation.survival_recalibration import recalibrate_hazard
 from hepacast.evaluation.survival_subgroups import MIN_EVENTS, survival_performance, survival_subgroups
 from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.importance import learning_curve, permutation_importance
-from hepacast.modelling.outcome_kind import SURVIVAL
-from hepacast.modelling.survival_follow_up import follow_up
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.survival_validation import leave_one_center_out_survival
+from hepacast.modelling.targets import follow_up
+from hepacast.modelling.validation import leave_one_center_out
 from hepacast.study.context import Context
 from hepacast.study.stages.scrutiny import groupings
 
@@ -67,7 +66,7 @@ def _centers(context: Context, analysis: SurvivalAnalysis, models: SurvivalModel
     rows = sites.isin(usable).to_numpy()
     times = analysis.outcome.time.loc[analysis.table.index]
     with context.reporter.track("leave one center out") as progress:
-        found = leave_one_center_out_survival(
+        found = leave_one_center_out(
             models,
             analysis.table[rows],
             follow_up(times[rows], codes[rows]),
@@ -100,7 +99,6 @@ def _learning(context: Context, models: SurvivalModels, x: pd.DataFrame, y: np.n
             seed=derive_seed(context.study.seed, "learning"),
             workers=context.workers,
             progress=progress,
-            kind=SURVIVAL,
         )
     return {"rows": table.to_dict("records"), "reason": None}
 
@@ -116,7 +114,6 @@ def _importance(context: Context, models: SurvivalModels, x: pd.DataFrame, y: np
                 folds=rules.folds,
                 shuffles=rules.importance,
                 seed=derive_seed(context.study.seed, "importance"),
-                kind=SURVIVAL,
             )
         except HepacastError as error:
             return _left(error.message)

@@ -7,7 +7,7 @@ from typing import Any
 from hepacast.cohort import SurvivalOutcome
 from hepacast.core.p_values import p_below
 from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.survival_validation import SurvivalOutOfFold
+from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
 
@@ -31,7 +31,7 @@ def by_word(context: Context) -> str:
 
 
 def modelling_sentences(
-    context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels, nested: SurvivalOutOfFold
+    context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels, nested: OutOfFold
 ) -> list[dict[str, Any]]:
     """Models and their validation."""
     options, rules = context.study.modelling, context.study.modelling.validation
