@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -49,6 +50,10 @@ def _root(
 
 def main() -> None:
     """Run the command line: errors of the user's input without a traceback and with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # What is piped on Windows is not UTF-8 by itself, and ρ or ≥ would end the program.
+        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
     try:
         app(prog_name="hepacast")
     except HepacastError as error:
