@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from hepacast.core.progress import LineReporter, Reporter, RichReporter, SilentReporter
 from hepacast.core.texts import visible
 from hepacast.errors import HepacastError
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help names arguments that may be repeated in words, and not by their Python type."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options."""
+        write = formatter.write_dl
+
+        def write_named(rows: Any, *args: Any, **kwargs: Any) -> None:
+            write([(re.sub(r" <list\[.*\]>", "", name), text) for name, text in rows], *args, **kwargs)
+
+        formatter.write_dl = write_named
+        super().format_options(ctx, formatter)
+
+
+class Group(typer.core.TyperGroup):
+    """Commands whose list in the help holds whole sentences, and not what fits into a line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with the first sentence of its help."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        rows = [(name, item.get_short_help_str(1000)) for name, item in commands.items() if item and not item.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 Workers = Annotated[
     int, typer.Option("--workers", "-w", help="Processes; 0 = one a core. Results do not depend on it.", min=0)

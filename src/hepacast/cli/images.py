@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import AcceptDoubtful, Quiet, Series, Workers, make_reporter, parse_pairs, say
+from hepacast.cli import completion
+from hepacast.cli.common import AcceptDoubtful, Command, Quiet, Series, Workers, make_reporter, parse_pairs, say
 
 ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
 
@@ -15,13 +16,21 @@ ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a D
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command()(segment)
-    app.command()(extract)
+    app.command(cls=Command)(extract)
 
 
 def segment(
     image: ImagePath,
     output: Annotated[Path, typer.Option("--output", "-o", help="Mask to write (.nii.gz, .nrrd, .mha).")],
-    model: Annotated[str, typer.Option(help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.")] = "builtin",
+    segmenter: Annotated[
+        str,
+        typer.Option(
+            "--segmenter",
+            "--model",
+            help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.",
+            autocompletion=completion.one_of(*completion.SEGMENTERS),
+        ),
+    ] = "builtin",
     liver: Annotated[Path | None, typer.Option(help="Liver mask, if there is one: only lesions are searched.")] = None,
     weights: Annotated[Path | None, typer.Option(help="File with the built-in networks' weights.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture (PNG) of the result.")] = None,
@@ -35,7 +44,7 @@ def segment(
     result = segment_image(
         image,
         output,
-        model=model,
+        model=segmenter,
         liver=liver,
         weights=weights,
         overlay=overlay,
@@ -52,19 +61,29 @@ def extract(
     ] = None,
     mask: Annotated[
         list[str] | None,
-        typer.Argument(help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH for each."),
+        typer.Argument(
+            metavar="[NAME=]PATH",
+            help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH for each.",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")] = None,
     labels: Annotated[str, typer.Option(help="Names of label values, as liver=1,tumor=2.")] = "",
     vois: Annotated[str, typer.Option(help="VOIs by algebra, as 'parenchyma: liver - tumor; tumor: tumor'.")] = "",
-    settings: Annotated[str, typer.Option(help="ptlf, early-recurrence, ibsi, or a PyRadiomics file.")] = "ptlf",
-    backend: Annotated[str, typer.Option(help="hepacast or pyradiomics.")] = "hepacast",
+    settings: Annotated[
+        str,
+        typer.Option(help="ptlf, early-recurrence, ibsi, or a PyRadiomics file.", autocompletion=completion.settings),
+    ] = "ptlf",
+    backend: Annotated[
+        str, typer.Option(help="hepacast or pyradiomics.", autocompletion=completion.one_of("hepacast", "pyradiomics"))
+    ] = "hepacast",
     maps: Annotated[Path | None, typer.Option(help="Also write voxel-wise feature maps into this folder.")] = None,
     compare: Annotated[Path | None, typer.Option(help="Table made elsewhere, to compare with.")] = None,
     perturb: Annotated[
         Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
     ] = None,
-    explain: Annotated[str | None, typer.Option(help="Explain one feature and stop.")] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="Explain one feature and stop.", autocompletion=completion.features)
+    ] = None,
     series: Series = None,
     accept_doubtful: AcceptDoubtful = False,
     workers: Workers = 0,

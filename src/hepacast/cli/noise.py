@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli.common import Quiet, Workers, make_reporter
+from hepacast.cli.completion import CONTROLS, one_of
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.study import Data, Out, StudyFile
 from hepacast.cli.table_options import Json, show
@@ -30,8 +31,10 @@ def noise(
     control: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="CONTROL",
+            autocompletion=one_of(*CONTROLS),
             help="outcome, features, noise-features, voxels, noise-voxels, region; repeat "
-            "[default: outcome; with images also voxels and region]."
+            "[default: outcome; with images also voxels and region].",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed [default: the study's].")] = None,

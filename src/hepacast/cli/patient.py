@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import AcceptDoubtful, Quiet, make_reporter, say
+from hepacast.cli import completion
+from hepacast.cli.common import AcceptDoubtful, Quiet, make_reporter
+from hepacast.cli.json_option import JsonCommand
+from hepacast.cli.table_options import Json, show
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    app.command()(predict)
+    app.command(cls=JsonCommand)(predict)
 
 
 def predict(
@@ -22,41 +25,52 @@ def predict(
     ] = None,
     image: Annotated[
         list[str] | None,
-        typer.Option(help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each."),
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each.",
+        ),
     ] = None,
     series: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="[NAME=]SERIES",
             help="DICOM series of a folder with several: number, UID, or words of the description; of several "
-            "sequences NAME=SERIES, once for each."
+            "sequences NAME=SERIES, once for each.",
         ),
     ] = None,
     mask: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="[NAME=]PATH",
             help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH, once for each; made by "
-            "--segmenter if left out."
+            "--segmenter if left out.",
         ),
     ] = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
     labs: Annotated[
         list[str] | None,
-        typer.Option(help="Clinical values, as inr=1.2; repeat, or use commas. Or a table with the patient's row."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Clinical values, as inr=1.2; repeat, or use commas. Or a table with the patient's row.",
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
     segmenter: Annotated[
-        str, typer.Option(help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.")
+        str,
+        typer.Option(
+            help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.",
+            autocompletion=completion.one_of(*completion.SEGMENTERS),
+        ),
     ] = "builtin",
     accept_doubtful: AcceptDoubtful = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")
     ] = None,
     patient: Annotated[str, typer.Option(help="Study code of the patient, for the page; no name.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF."""
-    import json
     import re
 
     from hepacast.study.one_patient import predict_patient
@@ -77,4 +91,4 @@ def predict(
         patient=patient,
         reporter=make_reporter(quiet),
     )
-    say(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if as_json else result.text())
+    show(result, as_json, None)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hepacast.cli.completion import scores as score_names
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Decimal, Dictionary, decimal_mark, show
 from hepacast.errors import HepacastError
@@ -20,7 +21,8 @@ def register(app: typer.Typer) -> None:
 def score(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(help="Score, as ALBI; several with commas, or all, for a table.")
+        str | None,
+        typer.Argument(help="Score, as ALBI; several with commas, or all, for a table.", autocompletion=score_names),
     ] = None,
     values: Annotated[
         list[str] | None,
@@ -29,7 +31,9 @@ def score(
     listed: Annotated[bool, typer.Option("--list", help="List all scores and their inputs.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write, with the new columns.")] = None,
     id_column: Annotated[str | None, typer.Option("--id", help="Column of the patient's identifier.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="Input found elsewhere: albumin=ALB; repeat.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="INPUT=COLUMN", help="Input found elsewhere: albumin=ALB; repeat.")
+    ] = None,
     sheet: Annotated[str | None, typer.Option(help="Excel sheet.")] = None,
     decimal: Decimal = "auto",
     dictionary: Dictionary = None,

@@ -6,6 +6,10 @@ from typing import Annotated, Literal, cast
 
 import typer
 
+from hepacast.cli.common import Group
+from hepacast.cli.completion import column as one_column
+from hepacast.cli.completion import columns as several_columns
+from hepacast.cli.completion import one_of
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import (
     Categorical,
@@ -27,6 +31,7 @@ from hepacast.errors import HepacastError
 
 stats = typer.Typer(
     name="stats",
+    cls=Group,
     help="Statistics of any table: CSV, Excel or Parquet in; text, JSON and figures out.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -46,8 +51,12 @@ def register(app: typer.Typer) -> None:
 
 def _describe(
     table: Table,
-    by: Annotated[str | None, typer.Option(help="Grouping column, such as the outcome.")] = None,
-    columns: Annotated[str, typer.Option(help="What to describe, separated by commas [default: all].")] = "",
+    by: Annotated[
+        str | None, typer.Option(help="Grouping column, such as the outcome.", autocompletion=one_column)
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="What to describe, separated by commas [default: all].", autocompletion=several_columns)
+    ] = "",
     equal_var: Annotated[bool, typer.Option("--equal-var", help="Student's t and ANOVA instead of Welch's.")] = False,
     yates: Annotated[bool, typer.Option("--yates", help="Continuity correction of 2 x 2 tests.")] = False,
     quartiles: Annotated[int, typer.Option(help="7 (as R) or 6 (as SPSS).")] = 7,
@@ -76,14 +85,14 @@ stats.command("tableone", cls=JsonCommand, help="The same as describe.")(_descri
 @stats.command(cls=JsonCommand)
 def logistic(
     table: Table,
-    outcome: Annotated[str, typer.Option(help="Column of the outcome.")],
+    outcome: Annotated[str, typer.Option(help="Column of the outcome.", autocompletion=one_column)],
     predictors: Predictors,
     positive: Positive = None,
     univariate: Annotated[bool, typer.Option("--univariate", help="Only each predictor on its own.")] = False,
     multivariate: Annotated[bool, typer.Option("--multivariate", help="Only the model with all predictors.")] = False,
     keep_p: Annotated[float | None, typer.Option(help="Univariate P below which a predictor enters.")] = None,
     firth: Annotated[bool, typer.Option("--firth", help="Firth's penalty always, not only when separated.")] = False,
-    interval: Annotated[str, typer.Option(help="wald or profile.")] = "wald",
+    interval: Annotated[str, typer.Option(help="wald or profile.", autocompletion=one_of("wald", "profile"))] = "wald",
     level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,
@@ -117,10 +126,15 @@ def logistic(
 @stats.command(cls=JsonCommand)
 def evaluate(
     table: Table,
-    outcome: Annotated[str, typer.Option(help="Column of the outcome.")],
-    models: Annotated[str, typer.Option(help="Columns of predicted risks or scores, separated by commas.")],
+    outcome: Annotated[str, typer.Option(help="Column of the outcome.", autocompletion=one_column)],
+    models: Annotated[
+        str,
+        typer.Option(help="Columns of predicted risks or scores, separated by commas.", autocompletion=several_columns),
+    ],
     positive: Positive = None,
-    cutoff: Annotated[list[str] | None, typer.Option(help="Cut-off from training: MODEL=0.3; repeat.")] = None,
+    cutoff: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL=CUT", help="Cut-off from training: MODEL=0.3; repeat.")
+    ] = None,
     nri_cuts: Annotated[str, typer.Option(help="Limits of risk categories for the NRI, as 0.1,0.3.")] = "",
     external: Annotated[bool, typer.Option("--external", help="The models were fitted to other patients.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Samples for the limits of Brier, ICI and net benefit.", min=0)] = 1000,
@@ -158,10 +172,14 @@ def evaluate(
 @stats.command(cls=JsonCommand)
 def agreement(
     table: Table,
-    subject: Annotated[str, typer.Option(help="Column of the subject.")],
-    rater: Annotated[str | None, typer.Option(help="Column of the rater (one row a rating).")] = None,
-    value: Annotated[str | None, typer.Option(help="Column of the rating.")] = None,
-    raters: Annotated[str, typer.Option(help="Or: one column a rater, separated by commas.")] = "",
+    subject: Annotated[str, typer.Option(help="Column of the subject.", autocompletion=one_column)],
+    rater: Annotated[
+        str | None, typer.Option(help="Column of the rater (one row a rating).", autocompletion=one_column)
+    ] = None,
+    value: Annotated[str | None, typer.Option(help="Column of the rating.", autocompletion=one_column)] = None,
+    raters: Annotated[
+        str, typer.Option(help="Or: one column a rater, separated by commas.", autocompletion=several_columns)
+    ] = "",
     level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,

@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hepacast.cli.completion import column as one_column
+from hepacast.cli.completion import columns as several_columns
+from hepacast.cli.completion import one_of
 from hepacast.cli.table_options import (
     Categorical,
     Decimal,
@@ -28,14 +31,22 @@ from hepacast.errors import HepacastError
 def nomogram(
     table: Table,
     predictors: Predictors,
-    outcome: Annotated[str | None, typer.Option(help="Binary outcome: a logistic model.")] = None,
-    time: Annotated[str | None, typer.Option(help="Follow-up: a Cox model.")] = None,
-    event: Annotated[str | None, typer.Option(help="Event of the follow-up (1, 0).")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Binary outcome: a logistic model.", autocompletion=one_column)
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Follow-up: a Cox model.", autocompletion=one_column)] = None,
+    event: Annotated[str | None, typer.Option(help="Event of the follow-up (1, 0).", autocompletion=one_column)] = None,
     positive: Positive = None,
-    spline: Annotated[list[str] | None, typer.Option(help="Restricted cubic spline: age:4 (knots); repeat.")] = None,
-    interaction: Annotated[list[str] | None, typer.Option(help="Product of two predictors: A:B; repeat.")] = None,
+    spline: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN:KNOTS", help="Restricted cubic spline: age:4 (knots); repeat.")
+    ] = None,
+    interaction: Annotated[
+        list[str] | None, typer.Option(metavar="A:B", help="Product of two predictors: A:B; repeat.")
+    ] = None,
     log: Annotated[str, typer.Option(help="Predictors whose logarithm enters, separated by commas.")] = "",
-    ticks: Annotated[list[str] | None, typer.Option(help="Ticks of an axis: bili:1,2,5,10; repeat.")] = None,
+    ticks: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN:TICKS", help="Ticks of an axis: bili:1,2,5,10; repeat.")
+    ] = None,
     at: Annotated[str, typer.Option(help="Times of the survival axes, as 365,730.")] = "",
     unit: Annotated[str, typer.Option(help="Unit of time, for labels.")] = "",
     patient: Annotated[str | None, typer.Option(help="Patient to read off: identifier, or number of the row.")] = None,
@@ -81,16 +92,31 @@ def nomogram(
 
 def survival(
     table: Table,
-    time: Annotated[str, typer.Option(help="Column of the follow-up.")],
-    event: Annotated[str, typer.Option(help="Column of the event (1, 0).")],
+    time: Annotated[str, typer.Option(help="Column of the follow-up.", autocompletion=one_column)],
+    event: Annotated[str, typer.Option(help="Column of the event (1, 0).", autocompletion=one_column)],
     positive: Positive = None,
-    group: Annotated[str | None, typer.Option(help="Column of groups to compare.")] = None,
-    score: Annotated[str | None, typer.Option(help="Column of a score (higher: earlier event).")] = None,
-    cut: Annotated[str, typer.Option(help="median, youden, maxstat, or a value chosen elsewhere.")] = "median",
-    predictors: Annotated[str, typer.Option(help="Columns of the Cox models, separated by commas.")] = "",
+    group: Annotated[str | None, typer.Option(help="Column of groups to compare.", autocompletion=one_column)] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Column of a score (higher: earlier event).", autocompletion=one_column)
+    ] = None,
+    cut: Annotated[
+        str,
+        typer.Option(
+            help="median, youden, maxstat, or a value chosen elsewhere.",
+            autocompletion=one_of("median", "youden", "maxstat"),
+        ),
+    ] = "median",
+    predictors: Annotated[
+        str, typer.Option(help="Columns of the Cox models, separated by commas.", autocompletion=several_columns)
+    ] = "",
     at: Annotated[str, typer.Option(help="Times for survival and AUC(t), as 365,730.")] = "",
     unit: Annotated[str, typer.Option(help="Unit of time, for labels.")] = "",
-    confidence: Annotated[str, typer.Option(help="Kaplan-Meier limits: log (as R), log-log, plain.")] = "log",
+    confidence: Annotated[
+        str,
+        typer.Option(
+            help="Kaplan-Meier limits: log (as R), log-log, plain.", autocompletion=one_of("log", "log-log", "plain")
+        ),
+    ] = "log",
     level: Level = 0.95,
     categorical: Categorical = "",
     levels: Levels = None,

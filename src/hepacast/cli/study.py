@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hepacast.cli import completion
 from hepacast.cli.common import Quiet, Workers, make_reporter, say
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
@@ -24,7 +25,10 @@ def register(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(help="New folder for the study.")],
     recipe: Annotated[
-        str | None, typer.Option(help="Published study to follow; see `hepacast recipes` [default: ptlf].")
+        str | None,
+        typer.Option(
+            help="Published study to follow; see `hepacast recipes` [default: ptlf].", autocompletion=completion.recipes
+        ),
     ] = None,
     table: Annotated[
         Path | None, typer.Option(help="Your own table: what its columns mean is proposed from it.")
@@ -74,7 +78,9 @@ def run(
     data: Data = None,
     workers: Workers = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
-    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Stop after this stage.", autocompletion=completion.one_of(*completion.STAGES))
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the study from table and images to the finished report and the model bundle."""
@@ -103,7 +109,10 @@ def _run(
 
 def report(
     results: Annotated[Path, typer.Argument(help="Results folder of a run.")],
-    formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = "html,pdf,docx",
+    formats: Annotated[
+        str,
+        typer.Option(help="Formats, separated by commas.", autocompletion=completion.several_of("html", "pdf", "docx")),
+    ] = "html,pdf,docx",
 ) -> None:
     """Write the report again from the results of a run."""
     from hepacast.study.run import rebuild_report
@@ -113,7 +122,11 @@ def report(
 
 def demo(
     study: Annotated[
-        str, typer.Option(help="Study: ptlf, tace-response, proliferative, early-recurrence or ptlf-end-to-end.")
+        str,
+        typer.Option(
+            help="Study: ptlf, tace-response, proliferative, early-recurrence or ptlf-end-to-end.",
+            autocompletion=completion.recipes,
+        ),
     ] = "ptlf",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the virtual cohort and its results.")] = Path(
         "demo-results"
@@ -124,10 +137,19 @@ def demo(
     validation: Annotated[
         int | None, typer.Option(help="Virtual patients to validate on; the demo's own number if left out.", min=20)
     ] = None,
-    effect: Annotated[str, typer.Option(help="planted: a known truth; none: nothing to find.")] = "planted",
+    effect: Annotated[
+        str,
+        typer.Option(
+            help="planted: a known truth; none: nothing to find.", autocompletion=completion.one_of("planted", "none")
+        ),
+    ] = "planted",
     seed: Annotated[int | None, typer.Option(help="Seed of the virtual cohort and of the study.")] = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="ptlf, tace-response. nnunet: trained here; given: masks for all.")
+        str | None,
+        typer.Option(
+            help="ptlf, tace-response. nnunet: trained here; given: masks for all.",
+            autocompletion=completion.one_of("nnunet", "given"),
+        ),
     ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hepacast.cli.common import say
+from hepacast.cli.completion import columns, one_of
 from hepacast.cli.json_option import STDOUT
 from hepacast.errors import HepacastError
 
 if TYPE_CHECKING:
+    from hepacast.bundle import Prediction
     from hepacast.study.statistics.result import StatisticsResult
     from hepacast.study.statistics.table import AnalysisTable
 
@@ -22,15 +24,22 @@ Json = Annotated[
 Figures = Annotated[Path | None, typer.Option("--figures", help="Folder for the figures (PDF, SVG, PNG).")]
 Sheet = Annotated[str | None, typer.Option(help="Excel sheet [default: the first that is not hidden].")]
 Decimal = Annotated[
-    str, typer.Option(help="Decimal mark, where the table's numbers do not prove it: auto, . or a comma.")
+    str,
+    typer.Option(
+        help="Decimal mark, where the table's numbers do not prove it: auto, . or a comma.",
+        autocompletion=one_of("auto", ".", ","),
+    ),
 ]
 Dictionary = Annotated[Path | None, typer.Option(help="REDCap's data dictionary (CSV), for an export of it.")]
 Positive = Annotated[str | None, typer.Option(help="Value that is the event, where it is not 1 or yes.")]
-Categorical = Annotated[str, typer.Option(help="Columns of numbers that are codes, separated by commas.")]
-Levels = Annotated[
-    list[str] | None, typer.Option(help="Order of levels, the reference first: race=white|black|other; repeat.")
+Categorical = Annotated[
+    str, typer.Option(help="Columns of numbers that are codes, separated by commas.", autocompletion=columns)
 ]
-Predictors = Annotated[str, typer.Option(help="Columns, separated by commas.")]
+Levels = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN=LEVELS", help="Order of levels, the reference first: race=white|black|other; repeat."),
+]
+Predictors = Annotated[str, typer.Option(help="Columns, separated by commas.", autocompletion=columns)]
 Level = Annotated[float, typer.Option(help="Level of the confidence intervals, as 0.9.")]
 
 
@@ -79,7 +88,7 @@ def decimal_mark(text: str) -> Literal["auto", ".", ","]:
     return marks[text.strip().casefold()]
 
 
-def show(result: StatisticsResult, as_json: str | None, figures: Path | None) -> None:
+def show(result: StatisticsResult | Prediction, as_json: str | None, figures: Path | None) -> None:
     """Print a result as text or JSON, write its figures, and say what was written."""
     import json
 
@@ -95,7 +104,7 @@ def show(result: StatisticsResult, as_json: str | None, figures: Path | None) ->
         write_json(as_json, reasoned(to_jsonable(result.to_json())))
         say(f"wrote {as_json}", err=True)
     if figures is not None:
-        written = result.save_figures(figures)
+        written = result.save_figures(figures)  # type: ignore[union-attr]
         for path in written:
             say(f"wrote {path}", err=True)
         if not written:

@@ -1,0 +1,96 @@
+"""What the shell offers behind a command when the tabulator is pressed.
+
+Names come from where they are defined; what would take a second to load is read from the names of files instead.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+
+_ROOT = Path(__file__).parents[1]
+#: The stages of a study in order, and the controls of `noise`; their modules take a second to load.
+STAGES = (
+    "cohort", "preprocessing", "segmentation", "radiomics", "deep", "modelling", "evaluation", "further", "indexes",
+    "bundle", "report",
+)  # fmt: skip
+CONTROLS = ("outcome", "features", "noise-features", "voxels", "noise-voxels", "region")
+SEGMENTERS = ("builtin", "builtin:openvino", "nnunet:", "totalsegmentator")
+
+Complete = Callable[[str], list[str]]
+
+
+def one_of(*names: str) -> Complete:
+    """Offers some words."""
+    return lambda incomplete: _beginning(names, incomplete)
+
+
+def several_of(*names: str) -> Complete:
+    """Offers words that stand behind one another, separated by commas."""
+    return lambda incomplete: _after_comma(names, incomplete)
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Names of recipes, which are those of the demos too."""
+    return _beginning(_files("study/recipes"), incomplete)
+
+
+def settings(incomplete: str) -> list[str]:
+    """Names of feature settings."""
+    return _beginning(_files("radiomics/named"), incomplete)
+
+
+def features(incomplete: str) -> list[str]:
+    """Names of features: class and feature."""
+    from hepacast.radiomics.names import FEATURES
+
+    return _beginning((f"{group}_{name}" for group, names in FEATURES.items() for name in names), incomplete)
+
+
+def scores(incomplete: str) -> list[str]:
+    """Names of clinical scores."""
+    from hepacast.cohort.scores import SCORES
+
+    return _beginning(SCORES, incomplete)
+
+
+def columns(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Headers of the command's table, where that is a text file; several stand behind one another with commas."""
+    return _after_comma(_headers(ctx), incomplete)
+
+
+def column(ctx: typer.Context, incomplete: str) -> list[str]:
+    """One header of the command's table, where that is a text file."""
+    return _beginning(_headers(ctx), incomplete)
+
+
+def _headers(ctx: typer.Context) -> list[str]:
+    # While the last option lacks its value, the words before it stand in `args`.
+    words = [str(word) for word in (ctx.params.get("table"), *ctx.args) if word is not None]
+    path = next((Path(word) for word in words if word.lower().endswith((".csv", ".tsv", ".txt"))), None)
+    if path is None:
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            line = file.readline()
+    except OSError:
+        return []
+    mark = max((",", ";", "\t"), key=line.count)
+    return [name.strip() for name in next(csv.reader([line], delimiter=mark), [])]
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(item.stem for item in (_ROOT / folder).glob("*.yaml"))
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.casefold().startswith(incomplete.casefold())]
+
+
+def _after_comma(names: Iterable[str], incomplete: str) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    given = {name.strip() for name in before.split(",")}
+    return [f"{before}{comma}{name}" for name in _beginning(names, last.strip()) if name not in given]
