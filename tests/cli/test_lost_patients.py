@@ -59,9 +59,9 @@ def test_numbers_are_of_the_patients_who_were_analyzed(hepacast, small):
     by_outcome = read_json(small.out / "modelling" / "comparisons.json")["by_outcome"]
     now = kept[kept["center"] == 1]
     sizes = [int((now["PTLF"] == word).sum()) for word in ("yes", "no")]
-    assert [column["n"] for column in by_outcome["columns"]] == sizes
+    assert [by_outcome["sizes"][group] for group in by_outcome["groups"]] == sizes
     tested = {item["name"]: item["p"] for item in read_json(small.out / "modelling/models.json")["clinical"]["tests"]}
-    assert {item["name"]: item["p"] for item in by_outcome["variables"] if item["name"] in tested} == pytest.approx(
+    assert {name: item["p"] for name, item in by_outcome["variables"].items() if name in tested} == pytest.approx(
         tested
     )
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hepacast.core.records import Record, ResultsError, read_record, write_record
+from hepacast.core.records import Record, ResultsError, plain, read_record, sparse, typed, write_record
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,26 @@ def test_another_version_is_refused_not_misread() -> None:
     for content in ({"risk": 0.2}, {"risk": 0.2, "record_version": 3}):
         with pytest.raises(ResultsError, match="another version"):
             Second.from_json(content)
+
+
+@dataclass(frozen=True)
+class Numeric(Record):
+    mean: float
+    reason: str = sparse("")
+
+
+@dataclass(frozen=True)
+class Counted(Record):
+    counts: dict[str, int]
+
+
+def test_what_is_at_its_default_is_not_written_where_a_field_says_so() -> None:
+    assert Numeric(1.0).to_json() == {"mean": 1.0}
+    assert Numeric(math.nan, "nobody").to_json() == {"mean": None, "reason": "nobody"}
+    assert Numeric.from_json({"mean": 1.0}) == Numeric(1.0)
+
+
+def test_of_several_records_the_one_that_fits_is_read() -> None:
+    both = [Numeric(2.0), Counted({"a": 1})]
+    assert typed(list[Numeric | Counted], plain(both)) == both
+    assert typed(list[Counted | Numeric], plain(both)) == both

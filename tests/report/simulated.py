@@ -220,7 +220,7 @@ def validation(study: Study) -> dict[str, Any]:
 def comparison(study: Study, labels: np.ndarray, order: list[str]) -> dict[str, Any]:
     names = {"inr": ("INR", None), "alb": ("ALB", "g/L"), "tb": ("TB", "umol/L"), "age": ("Age", "years"),
              "sex": ("Sex", None), "ctp": ("Child-Pugh class", None)}  # fmt: skip
-    variables = []
+    variables = {}
     for name, (label, unit) in names.items():
         column = study.clinical[name]
         parts = [column[labels == group] for group in order]
@@ -231,20 +231,23 @@ def comparison(study: Study, labels: np.ndarray, order: list[str]) -> dict[str, 
                 {"n": len(p), "missing": 0, "counts": dict(zip(levels, row, strict=True))}
                 for p, row in zip(parts, counts, strict=True)
             ]
-            test, p, show = "chi-square", float(stats.chi2_contingency(counts + 0.001)[1]), "count"
+            test, p, normal = "chi-square", float(stats.chi2_contingency(counts + 0.001)[1]), None
         else:
             groups = [
                 {"n": len(p), "missing": 0, "mean": p.mean(), "sd": p.std(), "median": p.median(),
-                 "q1": p.quantile(0.25), "q3": p.quantile(0.75)} for p in parts
+                 "q1": p.quantile(0.25), "q3": p.quantile(0.75), "min": p.min(), "max": p.max()} for p in parts
             ]  # fmt: skip
             normal = name in ("alb", "age")
-            test, show = ("Welch t", "mean") if normal else ("Mann-Whitney U", "median")
+            test = "Welch t" if normal else "Mann-Whitney"
             p = float((stats.ttest_ind if normal else stats.mannwhitneyu)(*parts).pvalue)
-        variables.append({"name": name, "label": label, "unit": unit, "show": show, "groups": groups, "test": test,
-                          "statistic": None, "p": p, "smd": 0.12, "reason": None})  # fmt: skip
-    columns = [{"name": group, "n": int((labels == group).sum())} for group in order]
+        kind = "numeric" if normal is not None else "binary" if len(levels) == 2 else "categorical"
+        variables[name] = {
+            "label": label, "unit": unit or "", "kind": kind, "missing": 0, "normal": normal, "test": test, "p": p,
+            "groups": dict(zip(order, groups, strict=True)), "smd": 0.12, "status": "ok",
+        }  # fmt: skip
+    sizes = {group: int((labels == group).sum()) for group in order}
     rule = "Normal by Shapiro-Wilk: mean and t test; else median and Mann-Whitney; counts: chi-squared."
-    return {"columns": columns, "variables": variables, "rule": rule}
+    return {"by": "group", "groups": order, "sizes": sizes, "variables": variables, "rule": rule}
 
 
 def write_cohort(study: Study, folder: Path) -> None:

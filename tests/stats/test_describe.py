@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from hepacast.core import views
 from hepacast.errors import TableError
 from hepacast.stats.describe import describe
 
@@ -69,18 +70,36 @@ def test_the_printed_table(pbc):
         {"name": "stage", "label": "Stage"},
     ]
     frame = describe(data, "dead", specs).to_frame()
-    assert list(frame.columns) == [
-        "Variable", "Overall (n = 312)", "0 (n = 187)", "1 (n = 125)", "Missing", "P", "Test", "SMD",
+    heads = [name.replace("\u00a0", " ") for name in frame.columns]
+    assert heads == [
+        "Characteristic", "Overall (n = 312)", "0 (n = 187)", "1 (n = 125)", "Missing", "P", "Test", "SMD",
     ]  # fmt: skip
+    frame = frame.set_axis(heads, axis=1)
     age = frame.iloc[0]
-    assert age["Variable"] == "Age, years, median (IQR)"
-    assert age["0 (n = 187)"] == "47.4 (40.4–56.0)" and age["P"] == "<.001" and age["SMD"] == "0.525"
+    assert age["Characteristic"] == "Age (years)"
+    assert age["0 (n = 187)"] == "47.42 (40.35–55.97)" and age["P"] == "<.001" and age["SMD"] == "0.53"
     albumin = frame.iloc[1]
     assert albumin["1 (n = 125)"] == "3.36 ± 0.48" and albumin["Test"] == "Welch t"
     sex = frame.iloc[2]
-    assert sex["Variable"] == "Sex: m, n (%)" and sex["1 (n = 125)"] == "22 (17.6%)" and sex["P"] == ".006"
-    assert frame.iloc[3]["Variable"] == "Stage, n (%)" and frame.iloc[4]["Variable"].strip() == "1"
-    assert frame.iloc[4]["0 (n = 187)"] == "15 (8.0%)"
+    assert sex["Characteristic"] == "Sex: m, n (%)" and sex["1 (n = 125)"] == "22 (17.6)" and sex["P"] == ".006"
+    assert frame.iloc[3]["Characteristic"] == "Stage, n (%)" and frame.iloc[4]["Characteristic"].strip() == "1"
+    assert frame.iloc[4]["0 (n = 187)"] == "15 (8.0)"
+
+
+def test_a_small_spread_is_not_rounded_away():
+    rng = np.random.default_rng(0)
+    values = {"coefficient": rng.normal(0.0121, 0.0004, 40), "tiny": rng.normal(0, 3e-6, 40)}
+    text = describe(pd.DataFrame(values)).to_frame()["Overall (n\u00a0=\u00a040)"]
+    assert text[0].startswith("0.01208 ± 0.00032") and "e" in text[1]
+
+
+def test_a_number_with_hardly_any_values_can_be_counted():
+    frame = pd.DataFrame({"ps": [0, 0, 1, 2] * 15, "age": np.arange(60.0)})
+    spec = [{"name": name, "kind": "numeric"} for name in frame]
+    found = describe(frame, None, spec, count_few=True)
+    assert [item.show for item in found.variables.values()] == ["count", "median"]
+    assert found.to_frame().iloc[1, 1] == "30 (50.0)"
+    assert describe(frame, None, spec).variables["ps"].show == "median"
 
 
 def test_several_groups_and_missing_groups(pbc):
@@ -106,7 +125,7 @@ def test_small_expected_counts_go_to_fisher():
 def test_overall_only_has_no_tests(pbc):
     _, data = pbc
     frame = describe(data[["age", "sex"]]).to_frame()
-    assert list(frame.columns) == ["Variable", "Overall (n = 312)", "Missing"]
+    assert list(frame.columns) == ["Characteristic", "Overall (n\u00a0=\u00a0312)", "Missing"]
 
 
 def test_constant_empty_and_one_sided_columns_give_reasons():
@@ -122,10 +141,12 @@ def test_constant_empty_and_one_sided_columns_give_reasons():
     table = describe(frame, "g", {"same": "numeric", "empty": "numeric", "half": "numeric", "one": "categorical"})
     for name in ("same", "empty", "half", "one"):
         found = table.to_json()["variables"][name]
-        assert math.isnan(found["p"]) and found["reason"]
+        assert found["p"] is None and found["reason"]
     assert table.to_json()["variables"]["half"]["groups"]["1"]["missing"] == 3
     text = table.to_frame()
-    assert (text["P"] == "").all() and text["Test"].str.startswith("none: ").sum() == 4
+    assert "P" not in text.columns
+    (untested,) = [note for note in views.table(table).notes if note.startswith("Not tested: ")]
+    assert all(f"{name} (" in untested for name in ("same", "empty", "half", "one"))
     assert "nan" not in text.to_string().lower()
 
 
@@ -166,8 +187,8 @@ def test_the_footnote_says_what_was_done():
     assert "test" not in rules[None, False] and rules[None, False] == rules[None, True]
     for (by, equal), rule in rules.items():
         if by is not None:
-            row = describe(frame, by, ["age"], equal_var=equal).rows[0]
-            assert ("Welch" in rule) == (not equal) == ("Welch" in row.test.name)
+            test = describe(frame, by, ["age"], equal_var=equal).variables["age"].test
+            assert ("Welch" in rule) == (not equal) == ("Welch" in test)
             assert ("ANOVA" in rule) == ("Kruskal" in rule) == (by == "three")
             assert ("Student" in rule) == (by == "two" and equal)
     assert "type 7, as R" in rules["two", False]

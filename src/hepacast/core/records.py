@@ -15,7 +15,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -42,7 +42,8 @@ class Record:
 
     A class that changes the meaning or the name of a field counts `record_version` up; files of another version are
     then refused instead of being misread. A new field with a default needs no new version. A field with
-    ``metadata={"stored": False}`` is not written, and takes its default when the record is read.
+    ``metadata={"stored": False}`` is not written, and takes its default when the record is read; one made by `sparse`
+    is written only where it differs from its default.
     """
 
     record_version: ClassVar[int] = 1
@@ -63,6 +64,11 @@ class Record:
         """
         record: Self = typed(cls, value, where)
         return record
+
+
+def sparse(default: Any) -> Any:
+    """A field that is written only where it differs from its default: a reason, counts that numbers do not have."""
+    return dataclasses.field(default=default, metadata={"sparse": True})
 
 
 def write_record(path: Path, value: Any) -> None:
@@ -94,8 +100,7 @@ def read_record(kind: type[T], path: Path) -> T:
 def plain(value: Any) -> Any:
     """Records, arrays, tuples and numpy numbers as what JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        stored = (field for field in dataclasses.fields(value) if field.metadata.get("stored", True))
-        content = {field.name: plain(getattr(value, field.name)) for field in stored}
+        content = {field.name: plain(getattr(value, field.name)) for field in _written(value)}
         version = getattr(value, "record_version", 1)
         return content if version == 1 else {VERSION: version, **content}
     if isinstance(value, Mapping):
@@ -109,6 +114,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return str(value) if isinstance(value, Path) else value
+
+
+def _written(record: Any) -> Iterator[dataclasses.Field[Any]]:
+    for field in dataclasses.fields(record):
+        left_out = field.metadata.get("sparse") and plain(getattr(record, field.name)) == plain(field.default)
+        if field.metadata.get("stored", True) and not left_out:
+            yield field
 
 
 def _key(key: Any) -> str:
@@ -146,10 +158,18 @@ def _optional(kind: Any, value: Any, where: str) -> Any:
     if len(choices) == 1:
         return typed(choices[0], value, where)
     for choice in choices:
+        if dataclasses.is_dataclass(choice) and isinstance(value, Mapping) and _required(choice) <= set(value):
+            return typed(choice, value, where)
         shape = typing.get_origin(choice) or choice
         if isinstance(shape, type) and isinstance(value, shape):
             return typed(choice, value, where)
     return typed(choices[-1], value, where)
+
+
+def _required(kind: Any) -> set[str]:
+    """Names of the fields without a default."""
+    missing = dataclasses.MISSING
+    return {item.name for item in dataclasses.fields(kind) if item.default is missing is item.default_factory}
 
 
 def _container(kind: Any, origin: Any, value: Any, where: str) -> Any:

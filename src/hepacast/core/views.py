@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Figures by name, drawn when called.
-Drawings: TypeAlias = "Mapping[str, Callable[[], Figure]]"
+Drawings: TypeAlias = Mapping[str, Callable[[], Any]]
 
 
 @singledispatch

@@ -51,7 +51,7 @@ def rule_text(*, n_groups: int, alpha: float, equal_var: bool, yates: bool, quar
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """What a column is: kind, label, unit, levels in order, and the decimals to print (None: from the spread)."""
+    """What a column is: kind, label, unit, levels in order, and the decimals to print (None: from the numbers)."""
 
     name: str
     kind: str
@@ -193,13 +193,3 @@ def mean_smd_categorical(table: Array) -> float:
     """As `mean_smd_numeric`, for levels in rows and groups in columns."""
     values = [smd_categorical(table[:, [i, j]]) for i, j in combinations(range(table.shape[1]), 2)]
     return float(np.mean(values)) if values else float("nan")
-
-
-def decimals(values: Array, digits: int | None) -> int | None:
-    """Decimals to print: given, or enough for three figures of the standard deviation; None where four are not."""
-    if digits is not None:
-        return int(digits)
-    spread = float(np.std(values)) if values.size else 0.0
-    if 0.0 < spread < 1e-4:
-        return None
-    return int(np.clip(2 - np.floor(np.log10(spread)), 0, 4)) if spread > 0 else 1

@@ -7,7 +7,6 @@ from functools import partial
 from hepacast.figures import ForestRow, draw_forest, draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
 from hepacast.report.content.common import Omit, confidence, event_names, is_finite, main_model, model_label
-from hepacast.report.content.compared import comparison_table
 from hepacast.report.formatting import (
     MINUS,
     MISSING,
@@ -22,6 +21,7 @@ from hepacast.report.inputs import ChainStep, LassoPath, Logistic, RadiomicsMode
 from hepacast.report.inputs.survival import HazardTerm
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
+from hepacast.stats.table_one import characteristics
 
 _SINGULAR = {"years": "year", "months": "month", "weeks": "week", "days": "day", "points": "point"}
 _ABBREVIATIONS = {
@@ -41,7 +41,7 @@ def build_clinical(results: Results) -> list[Block]:
     positive, negative = event_names(results)
     if results.comparisons is not None and results.comparisons.by_outcome is not None:
         title = f"Univariate analysis in the training set, {positive} against {negative}"
-        blocks.append(TableBlock("univariate", comparison_table(results.comparisons.by_outcome, title)))
+        blocks.append(TableBlock("univariate", characteristics(results.comparisons.by_outcome, title)))
     models = results.models
     if models is None or models.clinical is None:
         if not blocks:

@@ -18,12 +18,12 @@ from hepacast.report.content.common import (
     set_label,
     validation_of,
 )
-from hepacast.report.content.compared import comparison_table
 from hepacast.report.formatting import capital, listing, number, percent, plural, significant
-from hepacast.report.inputs import Comparison, FindingInfo, Flow, Results
+from hepacast.report.inputs import FindingInfo, Flow, Results
 from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import make_table
+from hepacast.stats.table_one import NumericSummary, TableOne, characteristics
 
 _SHOWN_FINDINGS = 60
 _SHOWN_HERE = 3
@@ -94,15 +94,15 @@ def lost_text(results: Results) -> str:
     return text + (f" {_beside_the_others(table)}" if table is not None else "")
 
 
-def _beside_the_others(table: Comparison) -> str:
+def _beside_the_others(table: TableOne) -> str:
     """Events and sizes of the lost beside those who stayed."""
     parts = []
-    for item in table.variables:
-        kept, lost = item.groups
-        if item.name == LOST_EVENT:
+    for name, item in table.variables.items():
+        kept, lost = (item.groups[group] for group in table.groups)
+        if name == LOST_EVENT:
             cells = [f"{(g.counts or {}).get('yes', 0)} of {sum((g.counts or {}).values())}" for g in (lost, kept)]
             parts.append(f"{cells[0]} had the event against {cells[1]} of the others")
-        elif item.name.startswith(LOST_VOLUME) and lost.n and kept.n:
+        elif name.startswith(LOST_VOLUME) and isinstance(lost, NumericSummary) and lost.n and kept.n:
             parts.append(
                 f"their median {item.label[:1].lower()}{item.label[1:]} was {significant(lost.median, 2)} mL against "
                 f"{significant(kept.median, 2)} mL"
@@ -116,7 +116,7 @@ def build_lost(results: Results) -> list[Block]:
     if table is None:
         return []
     title = "Patients who were included and could not be analyzed, beside the others"
-    return [TableBlock("lost", comparison_table(table, title, smd=True), supplementary=True)]
+    return [TableBlock("lost", characteristics(table, title, smd=True), supplementary=True)]
 
 
 def _figure(results: Results) -> FigureBlock:

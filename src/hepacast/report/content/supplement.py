@@ -9,11 +9,11 @@ from hepacast.figures import Picture, draw_segmentation_examples
 from hepacast.report.content import further, fusion, honest, models, performance, segmentation
 from hepacast.report.content.bedside import build_example
 from hepacast.report.content.common import Omit
-from hepacast.report.content.compared import comparison_table
 from hepacast.report.content.patients import build_lost
 from hepacast.report.formatting import listing
-from hepacast.report.inputs import Comparison, Overlay, Results
+from hepacast.report.inputs import Overlay, Results
 from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
+from hepacast.stats.table_one import TableOne, characteristics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,10 +26,10 @@ def build(results: Results) -> list[Block]:
     blocks: list[Block] = []
     tables = results.comparisons
     if tables is not None and tables.segmentation is not None:
-        table = comparison_table(tables.segmentation, "Patients who trained and tested the segmentation network")
+        table = characteristics(tables.segmentation, "Patients who trained and tested the segmentation network")
         blocks.append(TableBlock("segmentation-cohort", table, supplementary=True))
     if tables is not None and tables.by_set is not None:
-        table = comparison_table(tables.by_set, _sets_title(tables.by_set), smd=True)
+        table = characteristics(tables.by_set, _sets_title(tables.by_set), smd=True)
         blocks.append(TableBlock("sets", table, supplementary=True))
     blocks += build_lost(results)
     overlays = _overlays(results)
@@ -48,8 +48,8 @@ def build(results: Results) -> list[Block]:
     return blocks
 
 
-def _sets_title(comparison: Comparison) -> str:
-    others = [f"{column.name} set" for column in comparison.columns if column.name != "training"]
+def _sets_title(comparison: TableOne) -> str:
+    others = [f"{name} set" for name in comparison.groups if name != "training"]
     return f"Training set against {listing(others)}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hepacast.figures import DesignStage
 from hepacast.report.content.common import Omit
-from hepacast.report.content.compared import comparison_table
 from hepacast.report.content.patients import (
     _findings,
     _radiomics_stage,
@@ -34,6 +33,7 @@ from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Survival, SurvivalSet
 from hepacast.report.model import Block, FigureBlock, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
+from hepacast.stats.table_one import characteristics
 
 
 def build(results: Results) -> list[Block]:
@@ -50,9 +50,9 @@ def build(results: Results) -> list[Block]:
     if item.models.binary is not None:
         blocks.append(Paragraph(_binary_text(item)))
     if results.comparisons is not None and results.comparisons.by_set is not None:
-        several = len(results.comparisons.by_set.columns) > 1
+        several = len(results.comparisons.by_set.groups) > 1
         title = "Characteristics of the patients by set" if several else "Characteristics of the patients"
-        blocks.append(TableBlock("sets", comparison_table(results.comparisons.by_set, title)))
+        blocks.append(TableBlock("sets", characteristics(results.comparisons.by_set, title)))
     return [*blocks, *_findings(results.findings)]
 
 

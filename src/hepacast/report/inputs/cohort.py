@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hepacast.core.records import Record
+from hepacast.stats.table_one import TableOne
+
 #: Names of what is added to the columns where lost patients are compared with the others.
 LOST_EVENT, LOST_VOLUME = "event of the outcome", "volume of "
 
@@ -132,95 +135,7 @@ class FindingInfo:
 
 
 @dataclass(frozen=True)
-class GroupColumn:
-    """One column of a comparison: name and number of patients."""
-
-    name: str
-    n: int
-
-
-@dataclass(frozen=True)
-class GroupValue:
-    """One variable in one group.
-
-    Parameters
-    ----------
-    n, missing
-        Patients with and without a value.
-    mean, sd, median, q1, q3
-        Of a numeric variable.
-    counts
-        Of a binary or categorical variable, by level, every level present (0 included).
-    """
-
-    n: int
-    missing: int = 0
-    mean: float = float("nan")
-    sd: float = float("nan")
-    median: float = float("nan")
-    q1: float = float("nan")
-    q3: float = float("nan")
-    counts: dict[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class ComparedVariable:
-    """One variable of a comparison of groups.
-
-    Parameters
-    ----------
-    name, label, unit
-        Column, and how the table prints it.
-    show
-        ``mean`` (mean and SD), ``median`` (median and quartiles) or ``count``, by its distribution.
-    groups
-        One value for each column, in the columns' order.
-    test
-        For example ``Mann-Whitney U``, ``t``, ``Welch t``, ``chi-squared``, ``Fisher exact``; None if not tested.
-    p
-        Two-sided; NaN if not tested.
-    smd
-        Standardized mean difference; NaN if not computed.
-    reason
-        Why there is no P.
-    of_numbers
-        The levels that are counted are values of a number.
-    """
-
-    name: str
-    label: str
-    show: Literal["mean", "median", "count"]
-    groups: list[GroupValue]
-    unit: str | None = None
-    test: str | None = None
-    statistic: float = float("nan")
-    p: float = float("nan")
-    smd: float = float("nan")
-    reason: str | None = None
-    of_numbers: bool = False
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A table that compares groups (Table 2; Supplementary Tables 1 and 2).
-
-    Parameters
-    ----------
-    columns
-        The groups.
-    variables
-        The rows.
-    rule
-        How tests and summaries were chosen, for the footnote.
-    """
-
-    columns: list[GroupColumn]
-    variables: list[ComparedVariable]
-    rule: str = ""
-
-
-@dataclass(frozen=True)
-class Comparisons:
+class Comparisons(Record):
     """`cohort/comparisons.json`, and `modelling/comparisons.json` of the patients who were analyzed.
 
     Parameters
@@ -235,10 +150,10 @@ class Comparisons:
         Patients who were included and could not be analyzed, beside the others.
     """
 
-    by_outcome: Comparison | None = None
-    by_set: Comparison | None = None
-    segmentation: Comparison | None = None
-    lost: Comparison | None = None
+    by_outcome: TableOne | None = None
+    by_set: TableOne | None = None
+    segmentation: TableOne | None = None
+    lost: TableOne | None = None
 
 
 @dataclass(frozen=True)

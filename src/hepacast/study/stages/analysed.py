@@ -6,11 +6,13 @@ included patients; whoever could not be measured leaves between the two.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import Cohort, Finding, read_cohort
 from hepacast.core.files import read_json, write_json
+from hepacast.core.records import write_record
 from hepacast.study.context import Context
 from hepacast.study.stages.comparisons import compare_lost, compared_groups
 from hepacast.study.stages.judging import candidate_findings
@@ -24,10 +26,10 @@ def write_analysed(context: Context, analysed: Cohort, folder: Path) -> list[dic
     lost = list(analysed.flow.lost)
     if lost:
         included = read_cohort(context.out / "cohort")
-        tables["lost"] = compare_lost(included, lost, _volumes(context))
+        tables = replace(tables, lost=compare_lost(included, lost, _volumes(context)))
         before = set(_of_training(context, included))
         findings = (*(item for item in findings if item not in before), *_of_training(context, analysed))
-    write_json(folder / "comparisons.json", tables)
+    write_record(folder / "comparisons.json", tables)
     write_json(folder / "findings.json", [item.as_dict() for item in findings])
     return [_sentence(analysed)] if lost else []
 

@@ -3,52 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from hepacast.cohort import Cohort, ColumnSpec
-from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME
-from hepacast.stats.describe import OVERALL, Row, describe
+from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME, Comparisons
+from hepacast.stats.describe import describe
+from hepacast.stats.table_one import TableOne
 from hepacast.study.context import Context
 
-#: A number with so few values, each with so many patients on average, is shown by value.
-_FEW_VALUES, _ENOUGH = 4, 10
 
-
-def comparisons(context: Context, cohort: Cohort) -> dict[str, Any]:
+def comparisons(context: Context, cohort: Cohort) -> Comparisons:
     """The content of ``cohort/comparisons.json``."""
-    content = compared_groups(cohort)
     specs = _shown(cohort)
-    content["segmentation"] = _segmentation(context, cohort, _as_words(cohort.table.frame, specs), specs)
-    return content
+    segmentation = _segmentation(context, cohort, _as_words(cohort.table.frame, specs), specs)
+    return replace(compared_groups(cohort), segmentation=segmentation)
 
 
 def _shown(cohort: Cohort) -> list[ColumnSpec]:
     return [item for item in cohort.table.specs if item.kind != "date" and not item.after_event]
 
 
-def compared_groups(cohort: Cohort) -> dict[str, Any]:
+def compared_groups(cohort: Cohort) -> Comparisons:
     """`by_outcome` (training set) and `by_set` of the cohort's patients."""
     specs = _shown(cohort)
     frame = _as_words(cohort.table.frame, specs)
     training = cohort.members("training")
-    content: dict[str, Any] = {}
+    by_outcome = by_set = None
     if not cohort.outcome.has_time:
         labels = cohort.outcome.labels().loc[training]
         order = [cohort.outcome.positive, cohort.outcome.negative]
-        content["by_outcome"] = _comparison(frame.loc[training], labels, order, specs)
+        by_outcome = _comparison(frame.loc[training], labels, order, specs)
     names = [name for name in ("training", "validation", "external") if (cohort.sets == name).any()]
     if len(names) > 1 or cohort.outcome.has_time:
         # Without groups by outcome, one cohort is described as it is.
         several = len(names) > 1
         labels = cohort.sets if several else pd.Series("all patients", index=cohort.sets.index)
-        content["by_set"] = _comparison(frame, labels, names if several else ["all patients"], specs)
-    return content
+        by_set = _comparison(frame, labels, names if several else ["all patients"], specs)
+    return Comparisons(by_outcome, by_set)
 
 
-def compare_lost(cohort: Cohort, lost: list[str], volumes: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def compare_lost(cohort: Cohort, lost: list[str], volumes: Mapping[str, Mapping[str, float]]) -> TableOne:
     """Included patients who could not be analyzed beside the others: outcome, size, clinical columns.
 
     Parameters
@@ -78,7 +74,7 @@ def _event_label(cohort: Cohort) -> str:
     return f"{outcome.name}: {outcome.positive}"
 
 
-def _segmentation(context: Context, cohort: Cohort, frame: pd.DataFrame, specs: list[ColumnSpec]) -> Any:
+def _segmentation(context: Context, cohort: Cohort, frame: pd.DataFrame, specs: list[ColumnSpec]) -> TableOne | None:
     """The patients who trained and tested the network, where one is trained here."""
     if context.study.images is None or context.study.images.segmentation.source != "nnunet":
         return None
@@ -104,7 +100,7 @@ def _as_words(frame: pd.DataFrame, specs: list[ColumnSpec]) -> pd.DataFrame:
     return pd.DataFrame(shown, index=frame.index)
 
 
-def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs: list[ColumnSpec]) -> dict[str, Any]:
+def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs: list[ColumnSpec]) -> TableOne:
     described = [
         {
             "name": item.name,
@@ -115,47 +111,5 @@ def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs:
         }
         for item in specs
     ]
-    table = describe(frame, labels, described)
-    groups = order if set(order) == set(table.groups) else list(table.groups)
-    return {
-        "columns": [{"name": name, "n": table.sizes[name]} for name in groups],
-        "variables": [_variable(row, groups, frame, labels) for row in table.rows],
-        # One group is compared with none.
-        "rule": table.rule if len(groups) > 1 else "",
-        "overall": table.sizes[OVERALL],
-    }
-
-
-def _few_values(column: pd.Series) -> list[float]:
-    """The values of a score or a count that has hardly any (performance status, tumors); none of other numbers.
-
-    A median of 0 (0 to 0) would say nothing of them.
-    """
-    known = column.dropna().astype(float)
-    values = sorted(known.unique().tolist())
-    whole = all(value == round(value) for value in values)
-    return values if whole and 2 <= len(values) <= _FEW_VALUES and len(known) >= _ENOUGH * len(values) else []
-
-
-def _variable(row: Row, groups: list[str], frame: pd.DataFrame, labels: pd.Series) -> dict[str, Any]:
-    numeric = row.spec.kind == "numeric"
-    test = row.test
-    numbers = {name: row.numbers[name] for name in groups}
-    values = _few_values(frame[row.spec.name]) if numeric else []
-    for name, entry in numbers.items():
-        if values:
-            own = frame.loc[labels.index[labels == name], row.spec.name]
-            numbers[name] = {**entry, "counts": {f"{value:g}": int((own == value).sum()) for value in values}}
-    return {
-        "name": row.spec.name,
-        "label": row.spec.label,
-        "unit": row.spec.unit,
-        "show": ("mean" if row.normal else "median") if numeric and not values else "count",
-        "of_numbers": bool(values),
-        "groups": list(numbers.values()),
-        "test": test.name if test is not None and test.ok else None,
-        "statistic": test.statistic if test is not None else np.nan,
-        "p": test.p if test is not None else np.nan,
-        "smd": abs(row.smd),
-        "reason": test.reason if test is not None and not test.ok else None,
-    }
+    table = describe(frame, labels, described, count_few=True)
+    return replace(table, groups=tuple(order)) if set(order) == set(table.groups) else table

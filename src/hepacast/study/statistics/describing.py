@@ -3,58 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from hepacast.cohort.design_checks import can_name_a_person
 from hepacast.cohort.known_columns import role_of
+from hepacast.core import views
 from hepacast.errors import TableError
-from hepacast.stats import describe as table_one
+from hepacast.stats.describe import describe as table_one
+from hepacast.stats.table_one import TableOne
 from hepacast.study.statistics.reading import load
-from hepacast.study.statistics.result import StatisticsResult, note_lines, paragraphs, text_table
+from hepacast.study.statistics.result import StatisticsResult
 from hepacast.study.statistics.table import MAX_LEVELS, AnalysisTable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _MAX_GROUPS = 10
 
 
 @dataclass(frozen=True, repr=False)
-class Description(StatisticsResult):
-    """A description of patients; `table` holds the rows, `left_out` the columns that were not described, and why."""
+class Description(TableOne, StatisticsResult):
+    """A description of a table's patients."""
 
-    table: table_one.TableOne
-    left_out: Mapping[str, str]
-    notes: tuple[str, ...]
 
-    def text(self) -> str:
-        """Table 1 as text."""
-        lines = [f"{name} is not described: {why}." for name, why in self.left_out.items()]
-        if self.table.excluded:
-            lines.append(f"{self.table.excluded} patients without a value of {self.table.by} are left out.")
-        return paragraphs(text_table(self.table.to_frame()), self.table.rule, note_lines([*self.notes, *lines]))
+@views.drawings.register
+def _(found: Description) -> views.Drawings:
+    """`balance`: standardized mean differences, where there are groups."""
+    from hepacast.study.statistics.drawing import draw_balance
 
-    def to_json(self) -> dict[str, Any]:
-        """Every number behind the table."""
-        return {**self.table.to_json(), "left_out": dict(self.left_out), "notes": list(self.notes)}
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table as printed, one line a variable or level."""
-        return self.table.to_frame()
-
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """`balance`: standardized mean differences, where there are groups."""
-        from hepacast.study.statistics.drawing import draw_balance
-
-        values = {row.spec.label: abs(row.smd) for row in self.table.rows if row.smd == row.smd}
-        if not values:
-            return {}
-        return {"balance": lambda: draw_balance(values, groups=self.table.groups)}
+    values = {item.label: abs(item.smd) for item in found.variables.values() if not math.isnan(item.smd)}
+    return {"balance": lambda: draw_balance(values, groups=found.groups)} if values else {}
 
 
 def describe(
@@ -86,30 +67,32 @@ def describe(
     """
     table = load(source)
     group = None if by is None else _groups(table, table.column(by))
-    left_out: dict[str, str] = {}
-    if columns is None:
-        names = []
-        for name in table.headers:
-            why = _why_not(table, name)
-            if group is not None and name == group.name:
-                continue
-            if why:
-                left_out[name] = why
-            else:
-                names.append(name)
-    else:
-        names = [name for name in table.columns(columns) if group is None or name != group.name]
-    if not names:
-        raise TableError("There is no column to describe.", found=", ".join(table.headers[:20]), where=table.name)
-    frame, specs = pd.DataFrame(index=range(len(table))), []
-    for name in names:
-        series = table.predictor(name)
-        frame[name] = series
-        specs.append(_spec(table, name, series))
-    found = table_one.describe(frame, group, specs, equal_var=equal_var, yates=yates, quartiles=quartiles)
+    names, left_out = _chosen(table, columns, "" if group is None else str(group.name))
+    series = {name: table.predictor(name) for name in names}
+    found = table_one(
+        pd.DataFrame(series),
+        group,
+        [_spec(name, column) for name, column in series.items()],
+        equal_var=equal_var,
+        yates=yates,
+        quartiles=quartiles,
+    )
     if group is not None and len(found.groups) == 1:
         table.note(f"All patients are in the group {found.groups[0]}: there is nothing to compare.")
-    return Description(found, left_out, tuple(table.notes))
+    return Description(**{**vars(found), "left_out": left_out, "notes": tuple(table.notes)})
+
+
+def _chosen(table: AnalysisTable, columns: str | Sequence[str] | None, group: str) -> tuple[list[str], dict[str, str]]:
+    """Columns to describe, and why others are not."""
+    left_out: dict[str, str] = {}
+    if columns is not None:
+        names = [name for name in table.columns(columns) if name != group]
+    else:
+        why = {name: _why_not(table, name) for name in table.headers if name != group}
+        names, left_out = [name for name in why if not why[name]], {name: text for name, text in why.items() if text}
+    if not names:
+        raise TableError("There is no column to describe.", found=", ".join(table.headers[:20]), where=table.name)
+    return names, left_out
 
 
 def _groups(table: AnalysisTable, name: str) -> pd.Series:
@@ -124,7 +107,7 @@ def _groups(table: AnalysisTable, name: str) -> pd.Series:
     return series
 
 
-def _spec(table: AnalysisTable, name: str, series: pd.Series) -> dict[str, Any]:
+def _spec(name: str, series: pd.Series) -> dict[str, Any]:
     if isinstance(series.dtype, pd.CategoricalDtype):
         levels = [str(level) for level in series.cat.categories]
         return {"name": name, "kind": "binary" if len(levels) == 2 else "categorical", "levels": levels}

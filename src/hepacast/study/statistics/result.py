@@ -2,76 +2,50 @@
 
 from __future__ import annotations
 
-import html
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from hepacast.core.p_values import p_text
-from hepacast.errors import ModelError
+from hepacast.core.records import Record
+from hepacast.core.tables import Table
+from hepacast.core.views import Drawings, Shown, drawings, page
 from hepacast.stats.effects import number_text, ratio_digits
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 NOT_THERE = "–"
 
 
-class StatisticsResult(ABC):
-    """A result: numbers, and ways to show them."""
+class StatisticsResult(Record, Shown):
+    """A result: a record of numbers (`to_json`), with views (`text()`, a notebook's page, `figures()`)."""
 
-    @abstractmethod
-    def text(self) -> str:
-        """The tables as text, with everything that a reader must know below them."""
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """Every number as plain values; what does not exist is null and stands beside its reason."""
-
-    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """The main table as numbers."""
-
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """Figures by name, drawn when called; empty where there is nothing to draw."""
-        return {}
-
-    def figures(self) -> dict[str, Figure]:
-        """All figures by name (matplotlib)."""
-        return {name: draw() for name, draw in self.drawings().items()}
-
-    def plot(self, name: str | None = None) -> Figure:
-        """One figure, the first by default.
-
-        Raises
-        ------
-        ModelError
-            There is no such figure.
-        """
-        known = self.drawings()
-        chosen = name if name is not None else next(iter(known), "")
-        if chosen not in known:
-            raise ModelError("There is no such figure.", expected=", ".join(known) or "none", found=chosen or "none")
-        return known[chosen]()
+        raise NotImplementedError
 
     def save_figures(self, folder: str | Path, formats: Sequence[str] = ("pdf", "svg", "png")) -> list[Path]:
         """Write every figure into a folder; the files, in order."""
         from hepacast.figures.style import save_figure
 
         written: list[Path] = []
-        for name, draw in self.drawings().items():
+        for name, draw in drawings(self).items():
             written.extend(save_figure(draw(), Path(folder) / _file_name(name), formats))
         return written
 
-    def __repr__(self) -> str:
-        return self.text()
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text())}</pre>"
+@drawings.register
+def _(found: StatisticsResult) -> Drawings:
+    return getattr(found, "drawings", dict)()
+
+
+@page.register
+def _(found: StatisticsResult) -> Sequence[str | Table]:
+    return (found.text(),)
 
 
 #: Entries that hold words or switches: null there means that there is none, and needs no reason.
