@@ -32,8 +32,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from hepacast.bundle import Bundle, FeatureRecipe, predict
+from hepacast.bundle import Bundle, predict
 from hepacast.errors import HepacastError
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.run import plan_study, run_study
 
 PARTS = ("results", "bundles", "damaged", "changed")
@@ -220,7 +221,7 @@ def _bundle(kind: str) -> Bundle:
     fitted = StudyModels(radiomics=build_radiomics_model(chain, seed=1), models=("radiomics",)).fit(table, y)
     frozen = fitted.frozen_ if kind == "formula" else freeze_study_models(fitted, table)
     card = {"name": "Robust", "outcome": {"name": "Relapse"}, "intended_use": "tests"}
-    return Bundle(frozen, (), FeatureRecipe("table"), None, card)
+    return Bundle(frozen, (), ImageRecipe("table"), None, card)
 
 
 # -- damaged bytes ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.bundle import Bundle, FeatureRecipe, image_notes, measure_features, predict
+from hepacast.bundle import Bundle, image_notes, measure_features, predict
 from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
@@ -20,6 +20,7 @@ from hepacast.modelling.frozen_fusion import DL_SCORE
 from hepacast.modelling.fusion import CLINICAL, Family, FusionSpec, View, fit_view
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.settings import Settings
 
 pytest.importorskip("torch")
@@ -56,7 +57,7 @@ def fused(request, networks):
     """A bundle whose models were fitted to features measured here, and the fitted risks of a new patient."""
     settings = Settings.load(SETTINGS)
     names = [f"tumor:{name}" for name in settings.feature_names()]
-    recipe = FeatureRecipe(
+    recipe = ImageRecipe(
         "images", settings.to_pyradiomics(), settings.hash, {"tumor": "tumor"}, sequences={"arterial": "CT"},
         labels={"tumor": 1},
     )  # fmt: skip

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from hepacast.bundle import Bundle, FeatureRecipe, predict
+from hepacast.bundle import Bundle, predict
 from hepacast.bundle.prediction import MAX_FEATURES
 from hepacast.modelling.frozen_chain import freeze_study_models
 from hepacast.modelling.grammar import build_radiomics_model
 from hepacast.modelling.study_models import StudyModels
+from hepacast.radiomics.recipe import ImageRecipe
 
 
 def test_many_unusual_features_are_one_warning() -> None:
@@ -18,7 +19,7 @@ def test_many_unusual_features_are_one_warning() -> None:
     y = (table.iloc[:, 0].to_numpy() + 0.3 * rng.normal(size=80) > 0).astype(int)
     models = StudyModels(radiomics=build_radiomics_model("auto", seed=1), models=("radiomics",)).fit(table, y)
     card = {"name": "x", "outcome": {"name": "o"}, "intended_use": "tests"}
-    bundle = Bundle(freeze_study_models(models, table), (), FeatureRecipe("table"), None, card)
+    bundle = Bundle(freeze_study_models(models, table), (), ImageRecipe("table"), None, card)
 
     def told(unusual: int) -> list[str]:
         row = pd.Series(0.0, index=table.columns)

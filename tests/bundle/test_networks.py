@@ -8,10 +8,13 @@ import pytest
 from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork, crop_patient
 from hepacast.errors import BundleError, HepacastError, ImageError
 from hepacast.imaging import Geometry, Volume
+from hepacast.radiomics.recipe import ImageRecipe
 
 pytest.importorskip("torch")
 
 GRID = Geometry((30, 28, 16), (3.0, 3.0, 5.0))
+
+RECIPE = ImageRecipe("images", sequences={"arterial": "CT"}, labels={"tumor": 1})
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +29,7 @@ def bundle():
         state = new_network(spec, 1, 0, seed).state_dict()
         networks.append(TrainedNetwork(spec.network, 1, {name: value.numpy() for name, value in state.items()}))
     card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
-    return NetworkBundle(
-        "multi-task network", crop, {"arterial": "CT"}, {"tumor": 1}, (0.2, 1.3), 0.5, tuple(networks), card
-    )
+    return NetworkBundle("multi-task network", crop, RECIPE, (0.2, 1.3), 0.5, tuple(networks), card)
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,7 @@ def test_clinical_values_enter_and_unlike_patients_are_told(patient, tmp_path: P
     made = NetworkBundle(
         "net",
         crop,
-        {"arterial": "CT"},
-        {"tumor": 1},
+        RECIPE,
         (0.0, 1.0),
         0.5,
         tuple(networks),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.bundle import Bundle, FeatureRecipe, Prediction, predict
+from hepacast.bundle import Bundle, Prediction, predict
 from hepacast.bundle.page import write_page
 from hepacast.bundle.prediction import COEFFICIENTS
 from hepacast.cohort import ColumnSpec
@@ -21,6 +21,7 @@ from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import PROBABILITIES, TrainingDistribution
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
+from hepacast.radiomics.recipe import ImageRecipe
 
 N = 400
 COLUMNS = ("alb", "bili", "stage")
@@ -63,7 +64,7 @@ def bundle(table: pd.DataFrame) -> Bundle:
         "verdicts": {"clinical": ["Risks of the clinical model do not carry over to the validation set."]},
     }
     training = TrainingDistribution.of(table, ["stage"])
-    return Bundle(model_of(table), columns, FeatureRecipe("none"), None, card, training=training)
+    return Bundle(model_of(table), columns, ImageRecipe("none"), None, card, training=training)
 
 
 def of(bundle: Bundle, **labs: object) -> Prediction:

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from hepacast.bundle import Bundle, FeatureRecipe, predict
+from hepacast.bundle import Bundle, predict
 from hepacast.bundle import container as container_module
 from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.cohort import ColumnSpec
@@ -19,6 +19,7 @@ from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
 from hepacast.modelling.frozen_score import FrozenScore, ScoreFeature
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels
+from hepacast.radiomics.recipe import ImageRecipe
 
 INR = Source(Predictor("inr"), 1.1, (), 0.8, 2.4)
 SEX = Source(Predictor("sex", "categorical", ("female", "male")), "male", ("female", "male"))
@@ -54,12 +55,12 @@ COX = FrozenCox(
 
 def binary() -> Bundle:
     models = FrozenModels({"combined": FrozenLogistic(**LINEAR)}, RADIOMICS, {"combined": 0.35})
-    return Bundle(models, COLUMNS, FeatureRecipe("table"), None, CARD)
+    return Bundle(models, COLUMNS, ImageRecipe("table"), None, CARD)
 
 
 def survival() -> Bundle:
     models = FrozenSurvivalModels({"combined": COX}, RADIOMICS, {"combined": math.nan}, (90.0, 180.0), "days")
-    return Bundle(models, COLUMNS, FeatureRecipe("table"), None, CARD)
+    return Bundle(models, COLUMNS, ImageRecipe("table"), None, CARD)
 
 
 def changed(bundle: Bundle, tmp_path, change, name: str = "models"):
@@ -182,7 +183,7 @@ def test_an_impossible_value_of_a_cox_model_is_refused(change, words, tmp_path):
         ("clinical", at(0, "plausible", value=[1, "2"]), "plausible"),
         ("clinical", lambda document: document.pop(), "sex"),
         ("features", at("source", value="guess"), "source"),
-        ("features", at("vois", value={"tumor": 2}), "vois: tumor"),
+        ("features", at("vois", value={"tumor": 2}), "vois.tumor"),
         ("features", at("min_lesion_ml", value=-1), "min_lesion_ml"),
     ],
 )
@@ -295,7 +296,7 @@ def test_a_score_that_no_model_reads_asks_for_no_feature(tmp_path):
         }
     )
     models = FrozenModels({"combined": clinical}, RADIOMICS, {"combined": 0.35})
-    Bundle(models, COLUMNS, FeatureRecipe("table"), None, CARD).write(tmp_path / "b.hepacast")
+    Bundle(models, COLUMNS, ImageRecipe("table"), None, CARD).write(tmp_path / "b.hepacast")
     bundle = Bundle.read(tmp_path / "b.hepacast")
     assert not bundle.needs_features("combined")
     found = predict(bundle, {"inr": "1.15"})

@@ -136,11 +136,11 @@ def test_labels_beside_files_of_structures_are_refused(files: Path) -> None:
 def test_prediction_measures_what_extract_does(files: Path) -> None:
     from types import SimpleNamespace
 
-    from hepacast.bundle.model import FeatureRecipe
     from hepacast.radiomics import Settings
+    from hepacast.radiomics.recipe import ImageRecipe
 
     settings = Settings.load(files / "s.yaml")
-    recipe = FeatureRecipe(
+    recipe = ImageRecipe(
         source="images",
         settings=settings.to_pyradiomics(),
         settings_hash=settings.hash,
@@ -149,7 +149,7 @@ def test_prediction_measures_what_extract_does(files: Path) -> None:
         vois={"liver": "liver", "rest": "liver - tumor"},
     )
     bundle = SimpleNamespace(
-        features=recipe,
+        recipe=recipe,
         networks=None,
         feature_names=lambda _: ["liver:original_shape_VoxelVolume", "rest:original_shape_VoxelVolume"],
     )

@@ -92,3 +92,15 @@ def test_an_image_types_own_bin_count_replaces_the_general_width() -> None:
 def test_names_of_whole_number_sigmas_are_kept_as_written() -> None:
     settings = Settings.load({"imageType": {"LoG": {"sigma": [1, 2.5]}}})
     assert settings.image_names() == ["log-sigma-1-mm-3D", "log-sigma-2-5-mm-3D"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"mode": "ibsi", "setting": {"binWidth": 12.0}, "ibsi": {"resegmentRange": [-500, 400]}},
+        {"setting": {"binCount": 32, "correctMask": True}, "imageType": {"LoG": {"sigma": [2.0]}}},
+    ],
+)
+def test_the_content_is_read_as_the_same_settings(given: dict) -> None:
+    settings = Settings.load(given)
+    assert Settings.load(settings.content()).hash == settings.hash

@@ -12,9 +12,10 @@ import pytest
 from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.core.files import read_json
 from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
-from hepacast.errors import BundleError, ImageError, StudyFileError
+from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileError
 from hepacast.imaging import Geometry, Volume, read_volume
 from hepacast.imaging.io import write_volume
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.one_patient import predict_patient
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
@@ -43,7 +44,8 @@ def files(tmp_path_factory) -> Path:
         for seed in (1, 2)
     ]
     card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
-    parts = ("net", crop, {"arterial": "CT"}, {"parenchyma": 1, "tumor": 2}, (0.0, 1.0), 0.5, tuple(networks), card)
+    recipe = ImageRecipe("images", sequences={"arterial": "CT"}, labels={"parenchyma": 1, "tumor": 2})
+    parts = ("net", crop, recipe, (0.0, 1.0), 0.5, tuple(networks), card)
     NetworkBundle(*parts, seen={SCORE: (900.0, 901.0)}).write(folder / "n.hepacast")
     generator = np.random.default_rng(4)
     labels = np.zeros(GRID.shape, dtype=np.uint8)
@@ -70,9 +72,9 @@ def test_what_the_networks_cannot_use_is_refused(files: Path) -> None:
     bundle, image = files / "n.hepacast", files / "ct.nii.gz"
     with pytest.raises(BundleError, match="no such model"):
         predict_patient(bundle, image=image, model="combined")
-    with pytest.raises(StudyFileError, match="read no clinical values"):
+    with pytest.raises(HepacastError, match="knows no clinical value"):
         predict_patient(bundle, image=image, labs=["alb=38"])
-    with pytest.raises(StudyFileError, match="applied to an image"):
+    with pytest.raises(BundleError, match="applied to an image"):
         predict_patient(bundle)
 
 

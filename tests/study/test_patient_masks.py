@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from hepacast.core.progress import SilentReporter
-from hepacast.errors import GeometryError, ImageError
+from hepacast.errors import GeometryError
 from hepacast.imaging import Geometry, Volume, write_volume
-from hepacast.imaging.io import MaskRules
-from hepacast.study.patient_images import Outlined, Wanted, outlined_images
+from hepacast.radiomics import Settings
+from hepacast.radiomics.recipe import ImageRecipe
+from hepacast.study.patient_images import Outlined, outlined_images
 
 GRID = Geometry((12, 10, 8), (2.0, 2.0, 4.0), (5.0, -7.0, 11.0))
 LIVER, TUMOR = np.zeros(GRID.shape, bool), np.zeros(GRID.shape, bool)
@@ -29,9 +30,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def outlined(folder: Path, mask: Any, labels: str = "", rules: MaskRules = MaskRules()) -> Outlined:
-    wanted = Wanted({"ct": "CT"}, {"parenchyma": 1, "tumor": 2}, rules=rules)
-    return outlined_images(wanted, folder / "ct.nii.gz", mask, labels, "builtin", SilentReporter())
+def outlined(folder: Path, mask: Any, labels: str = "", rules: dict[str, Any] | None = None) -> Outlined:
+    settings = Settings.load({"setting": rules or {}})
+    recipe = ImageRecipe.of_settings(settings, sequences={"ct": "CT"}, labels={"parenchyma": 1, "tumor": 2})
+    return outlined_images(recipe, folder / "ct.nii.gz", mask, labels, "builtin", SilentReporter())
 
 
 def sizes(found: Outlined) -> dict[str, int]:
@@ -70,6 +72,6 @@ def test_the_models_settings_say_what_becomes_of_another_grid(folder: Path) -> N
     write_volume(Volume(LABELS[:7], part), folder / "part.nii.gz")
     with pytest.raises(GeometryError, match="correctMask"):
         outlined(folder, folder / "part.nii.gz")
-    assert sizes(outlined(folder, folder / "part.nii.gz", rules=MaskRules(correct=True))) == EXPECTED
-    with pytest.raises(ImageError, match="no label 3"):
-        outlined(folder, folder / "m.nii.gz", rules=MaskRules(label=3))
+    assert sizes(outlined(folder, folder / "part.nii.gz", rules={"correctMask": True})) == EXPECTED
+    # Structures are chosen by name: a label of the settings is that of files of one structure.
+    assert sizes(outlined(folder, folder / "m.nii.gz", rules={"label": 3})) == EXPECTED

@@ -6,13 +6,12 @@ What may not: training.
 
 from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.measure import image_notes, measure_features
-from hepacast.bundle.model import Bundle, FeatureRecipe
+from hepacast.bundle.model import Bundle
 from hepacast.bundle.prediction import Prediction, predict
 
 __all__ = [
     "Bundle",
     "Container",
-    "FeatureRecipe",
     "Prediction",
     "image_notes",
     "measure_features",

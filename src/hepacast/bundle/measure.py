@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hepacast.bundle.model import Bundle, FeatureRecipe
+from hepacast.bundle.model import Bundle
 from hepacast.core.executor import available_cores
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
-from hepacast.imaging.lesions import describe_voi
-from hepacast.imaging.structures import evaluate_vois
 from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
-
-
-def _measurable_vois(recipe: FeatureRecipe, masks: Mapping[str, Volume]) -> dict[str, Volume]:
-    """The bundle's VOIs of one patient's structures.
-
-    Raises
-    ------
-    ImageError
-        A structure is missing, or a VOI cannot be measured.
-    """
-    policy = recipe.lesions
-    vois = evaluate_vois(recipe.vois, masks, lesions=policy, min_lesion_ml=recipe.min_lesion_ml)  # type: ignore[arg-type]
-    for name, mask in vois.items():
-        report = describe_voi(mask, name, ignore_border=("k",))
-        if report.status == "failed":
-            raise ImageError(
-                f"The VOI {name!r} cannot be measured: {report.reason}.",
-                remedy="look at the mask; give one with --mask if the segmentation has failed",
-            )
-    return vois
+from hepacast.radiomics.recipe import ImageRecipe, unmeasurable
 
 
 def measure_features(
@@ -58,7 +37,7 @@ def measure_features(
     BundleError
         The model was made from a feature table, or a sequence is missing.
     """
-    recipe = bundle.features
+    recipe = bundle.recipe
     if recipe.source != "images":
         raise BundleError(
             "This model was made from a table of features, so it cannot be applied to an image.",
@@ -68,7 +47,7 @@ def measure_features(
         )
     wanted = bundle.feature_names(model)
     learned = [name for name in wanted if name == DL_SCORE or name.startswith(DEEP_PREFIX)]
-    named = _sequences(recipe, images)
+    named = recipe.by_sequence(images)
     values: dict[str, float] = {}
     if len(learned) < len(wanted):
         values = _radiomics(recipe, named, masks)
@@ -86,36 +65,30 @@ def image_notes(
     learned = any(name == DL_SCORE or name.startswith(DEEP_PREFIX) for name in bundle.feature_names(model))
     if not learned or bundle.networks is None:
         return ()
-    named = _sequences(bundle.features, images)
-    return tuple(bundle.networks.warnings(named, masks, bundle.features.sequences))
+    named = bundle.recipe.by_sequence(images)
+    return tuple(bundle.networks.warnings(named, masks, bundle.recipe.sequences))
 
 
-def _radiomics(recipe: FeatureRecipe, named: Mapping[str, Volume], masks: Mapping[str, Volume]) -> dict[str, float]:
-    from hepacast.radiomics.extraction import extract
+def _radiomics(recipe: ImageRecipe, named: Mapping[str, Volume], masks: Mapping[str, Volume]) -> dict[str, float]:
+    """Features by column name.
 
-    settings = recipe.load_settings()
-    vois = _measurable_vois(recipe, masks)
-    several = len(recipe.sequences) > 1
-    values: dict[str, float] = {}
-    for sequence, volume in named.items():
-        # One patient has the whole machine.
-        result = extract(volume, vois, settings, backend=recipe.backend, threads=available_cores())  # type: ignore[arg-type]
-        for voi, item in result.vois.items():
-            prefix = f"{sequence}:{voi}" if several else voi
-            values |= {f"{prefix}:{name}": value for name, value in item.features.items()}
-    return values
-
-
-def _sequences(recipe: FeatureRecipe, images: Mapping[str, Volume]) -> dict[str, Volume]:
-    wanted = list(recipe.sequences)
-    if len(wanted) == 1 and len(images) == 1:
-        return {wanted[0]: next(iter(images.values()))}
-    missing = [name for name in wanted if name not in images]
-    if missing:
-        raise BundleError(
-            "An image is missing.",
-            expected=", ".join(wanted),
-            found=", ".join(images) or "none",
-            remedy="give each as --image NAME=PATH",
+    Raises
+    ------
+    ImageError
+        A structure is missing, or a VOI cannot be measured.
+    """
+    vois = recipe.vois_of(masks)
+    problem = unmeasurable(vois)
+    if problem is not None:
+        raise ImageError(
+            f"The VOI {problem[0]!r} cannot be measured: {problem[1]}.",
+            remedy="look at the mask; give one with --mask if the segmentation has failed",
         )
-    return {name: images[name] for name in wanted}
+    # One patient has the whole machine.
+    found = {name: recipe.measure(image, vois, threads=available_cores()) for name, image in named.items()}
+    return {
+        recipe.column(sequence, voi, name): value
+        for sequence, result in found.items()
+        for voi, item in result.vois.items()
+        for name, value in item.features.items()
+    }

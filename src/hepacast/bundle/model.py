@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from hepacast.bundle.container import REMEDY, Container, read_container, write_c
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
 from hepacast.core.entries import Entry, require
+from hepacast.core.records import ResultsError
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.validated import ValidatedPerformance
 from hepacast.modelling.frozen_fusion import FrozenFusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import TrainingDistribution
 from hepacast.modelling.survival_frozen import load_models
-from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.recipe import ImageRecipe
 
 #: Name of the arrays of classifiers in the file.
 CLASSIFIERS = "classifiers"
@@ -36,60 +37,6 @@ _NETWORK = re.compile(r"network-\d{1,4}\.safetensors")
 
 
 @dataclass(frozen=True)
-class FeatureRecipe:
-    """How features are measured.
-
-    Parameters
-    ----------
-    source
-        ``images``; ``table``: then features come from elsewhere and an image cannot be used; ``none``: no model
-        uses any.
-    settings
-        Content of a PyRadiomics parameter file; its hash is checked when the bundle is opened.
-    settings_hash
-        Hash of the settings that the training features were made with.
-    vois
-        VOI algebra by name.
-    lesions, min_lesion_ml
-        Lesion policy.
-    sequences
-        Modality by sequence.
-    labels
-        Label values of the study's mask files.
-    backend
-        Engine that measured.
-    """
-
-    source: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_hash: str = ""
-    vois: Mapping[str, str] = field(default_factory=dict)
-    lesions: str = "union"
-    min_lesion_ml: float = 0.0
-    sequences: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, int] = field(default_factory=dict)
-    backend: str = "hepacast"
-
-    def load_settings(self) -> Settings:
-        """The settings, checked against the hash of the training features.
-
-        Raises
-        ------
-        BundleError
-            This version of hepacast would measure something else.
-        """
-        settings = Settings.load(dict(self.settings))
-        if settings.hash != self.settings_hash:
-            raise BundleError(
-                "This version of hepacast reads the bundle's feature settings differently.",
-                expected=f"settings hash {self.settings_hash[:16]}",
-                found=f"settings hash {settings.hash[:16]}",
-                remedy="use the version of hepacast that wrote the bundle",
-            )
-        return settings
-
-
-@dataclass(frozen=True)
 class Bundle:
     """A model bundle in memory.
 
@@ -100,8 +47,8 @@ class Bundle:
         `FrozenFusion`.
     columns
         Clinical columns that the models read, with unit, levels and plausible range.
-    features
-        How features are measured.
+    recipe
+        From the images of one patient to features.
     nomogram
         `Nomogram.to_spec()` of the main model and the map from total points to log odds, or None.
     card
@@ -110,22 +57,23 @@ class Bundle:
         Hash over all files of the bundle.
     networks
         Networks whose score or features the models read; None where they read none.
-    preprocessing
-        Of MR images before anything is measured: ``reference`` (sequence), ``rules`` (as in the study file) and
-        ``landmarks`` (Nyul's, by sequence); None where images are taken as they are.
     training
         How the predictors went together in training, for values that nobody knows; None in bundles of earlier versions.
     """
 
     models: FrozenModels
     columns: tuple[ColumnSpec, ...]
-    features: FeatureRecipe
+    recipe: ImageRecipe
     nomogram: Mapping[str, Any] | None
     card: Mapping[str, Any]
     identity: str = ""
     networks: ImageNetworks | None = None
-    preprocessing: Mapping[str, Any] | None = None
     training: TrainingDistribution | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models."""
+        return list(self.models.names)
 
     @property
     def main(self) -> str:
@@ -154,12 +102,11 @@ class Bundle:
 
     def write(self, path: str | Path) -> str:
         """Write the bundle; the same model gives the same bytes. Returns its identity."""
-        recipe = self.features
         documents = {
             "card": dict(self.card),
             "models": self.models.to_dict(),
             "clinical": [item.to_json() for item in self.columns],
-            "features": {name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
+            "features": self.recipe.to_json(),
             "nomogram": self.nomogram,
         }
         tensors: dict[str, Mapping[str, Any]] = {}
@@ -168,8 +115,8 @@ class Bundle:
         if self.networks is not None:
             documents[image_networks.DOCUMENT] = self.networks.document()
             tensors |= self.networks.tensors()
-        if self.preprocessing is not None:
-            documents[PREPROCESSING] = dict(self.preprocessing)
+        if self.recipe.preprocessing is not None:
+            documents[PREPROCESSING] = dict(self.recipe.preprocessing)
         if self.training is not None:
             documents[TRAINING] = self.training.to_dict()
         return write_container(path, Container(documents, tensors))
@@ -199,12 +146,11 @@ class Bundle:
         made = cls(
             models=load_models(documents["models"], content.tensors.get(CLASSIFIERS)),
             columns=read_columns(documents["clinical"]),
-            features=_read_recipe(Entry(documents["features"], "features")),
+            recipe=read_recipe(documents["features"], documents.get(PREPROCESSING)),
             nomogram=_read_nomogram(documents["nomogram"]),
             card=read_card(documents["card"]),
             identity=content.identity,
             networks=None if networks is None else ImageNetworks.from_parts(networks, content.tensors),
-            preprocessing=read_preprocessing(documents.get(PREPROCESSING)),
             training=TrainingDistribution.from_dict(documents[TRAINING]) if TRAINING in documents else None,
         )
         made._require_whole()
@@ -238,7 +184,7 @@ def not_valid(error: HepacastError, path: str) -> BundleError:
         expected=error.expected,
         found=error.found,
         where=f"{path}: {error.where}" if error.where else path,
-        remedy=error.remedy or REMEDY,
+        remedy=REMEDY if isinstance(error, ResultsError) else error.remedy or REMEDY,
     )
 
 
@@ -311,23 +257,16 @@ def _read_validated(entry: Entry) -> None:
                 row.numbers(key, 3, gaps=True)
 
 
-def _read_recipe(entry: Entry) -> FeatureRecipe:
-    """How features are measured; what an earlier version did not write has its default."""
-    fields = {name: entry.raw(name) for name in FeatureRecipe.__dataclass_fields__ if name in entry}
-    entry.text("source", ("images", "table", "none"))
-    for name in ("settings_hash", "lesions", "backend"):
-        if name in fields:
-            entry.text(name)
-    for name in ("vois", "sequences"):
-        for key in entry.entry(name) if name in fields else ():
-            entry.entry(name).text(key)
-    for key in entry.entry("labels") if "labels" in fields else ():
-        entry.entry("labels").whole(key)
-    if "min_lesion_ml" in fields:
-        entry.number("min_lesion_ml", low=0.0)
-    if "settings" in fields:
-        entry.entry("settings")
-    return FeatureRecipe(**fields)
+def read_recipe(document: Any, preprocessing: Any) -> ImageRecipe:
+    """How images are measured; what an earlier version did not write has its default.
+
+    Raises
+    ------
+    HepacastError
+        A value that it cannot have.
+    """
+    recipe = ImageRecipe.from_json(document, "features")
+    return replace(recipe, preprocessing=read_preprocessing(preprocessing))
 
 
 def _read_nomogram(document: Any) -> Mapping[str, Any] | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,16 @@ from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.image_networks import cut_warning
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import not_valid, read_card, read_columns, read_preprocessing
-from hepacast.bundle.prediction import Prediction, cautions_of, validated_of
+from hepacast.bundle.prediction import Prediction, cautions_of, risk_group, validated_of
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
 from hepacast.core.entries import Entry, ranges, require, validated
-from hepacast.deep import CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient, uncrop
+from hepacast.deep import Applied, CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient, uncrop
 from hepacast.deep.domain import Range, crop_facts, outside
 from hepacast.errors import BundleError, HepacastError
-from hepacast.imaging import Volume
+from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.voi import VoiExpression
+from hepacast.radiomics.recipe import ImageRecipe
 
 DOCUMENT = "networks"
 _FOLD = re.compile(r"fold-\d{1,4}\.safetensors")
@@ -51,10 +52,8 @@ class NetworkBundle:
         Of the model.
     crop
         How the crop is made; its `channels` are the sequences.
-    sequences
-        Modality by sequence.
-    labels
-        Label values of the study's mask files.
+    recipe
+        Sequences, labels of mask files and what is done to MR images first; no features are measured.
     calibration
         Intercept and slope of the logistic model from mean log odds (or score) to risk.
     cutoff
@@ -69,16 +68,13 @@ class NetworkBundle:
         What the crops show, in the masks.
     columns
         Clinical columns that the networks read, in their order.
-    preprocessing
-        Of MR images first, as in a `Bundle`; None where images are taken as they are.
     seen
         Smallest and largest value in training of what `crop_facts` measures, of the clinical numbers and of the score.
     """
 
     name: str
     crop: CropSpec
-    sequences: Mapping[str, str]
-    labels: Mapping[str, int]
+    recipe: ImageRecipe
     calibration: tuple[float, float]
     cutoff: float
     networks: tuple[TrainedNetwork, ...]
@@ -86,21 +82,38 @@ class NetworkBundle:
     identity: str = ""
     structure: str = "tumor"
     columns: tuple[ColumnSpec, ...] = ()
-    preprocessing: Mapping[str, Any] | None = None
     seen: Mapping[str, Range] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The one model."""
+        return [self.name]
+
+    @property
+    def main(self) -> str:
+        """The one model."""
+        return self.name
+
+    def needs_features(self, name: str) -> bool:
+        """Networks are applied to an image."""
+        return True
+
+    def clinical_names(self, name: str) -> list[str]:
+        """Clinical columns that the networks read."""
+        return [item.name for item in self.columns]
 
     def write(self, path: str | Path) -> str:
         """Write the bundle; the same networks give the same bytes. Returns its identity."""
         document = {
             "name": self.name,
             "crop": self.crop.model_dump(mode="json"),
-            "sequences": dict(self.sequences),
-            "labels": dict(self.labels),
+            "sequences": dict(self.recipe.sequences),
+            "labels": dict(self.recipe.labels),
             "calibration": list(self.calibration),
             "cutoff": self.cutoff,
             "structure": self.structure,
             "clinical": [item.to_json() for item in self.columns],
-            "preprocessing": None if self.preprocessing is None else dict(self.preprocessing),
+            "preprocessing": None if self.recipe.preprocessing is None else dict(self.recipe.preprocessing),
             "seen": {name: list(limits) for name, limits in sorted(self.seen.items())},
             # How training went is in the study's results; of times, the bundle would not be the same twice.
             "networks": [network.to_json() | {"history": [], "facts": {}} for network in self.networks],
@@ -136,8 +149,7 @@ class NetworkBundle:
         return cls(
             name=entry.text("name"),
             crop=validated(CropSpec, entry.raw("crop"), entry.at("crop")),
-            sequences={name: entry.entry("sequences").text(name) for name in entry.entry("sequences")},
-            labels={name: entry.entry("labels").whole(name) for name in entry.entry("labels")},
+            recipe=_read_recipe(entry),
             calibration=(calibration[0], calibration[1]),
             cutoff=entry.number_or_nan("cutoff", low=0.0, high=1.0),
             networks=tuple(
@@ -148,9 +160,17 @@ class NetworkBundle:
             identity=content.identity,
             structure=entry.text("structure") if "structure" in entry else "tumor",
             columns=read_columns(entry.raw("clinical")) if "clinical" in entry else (),
-            preprocessing=read_preprocessing(entry.raw("preprocessing")) if "preprocessing" in entry else None,
             seen=ranges(entry.entry("seen")) if "seen" in entry else {},
         )
+
+
+def _read_recipe(entry: Entry) -> ImageRecipe:
+    return ImageRecipe(
+        source="images",
+        sequences={name: entry.entry("sequences").text(name) for name in entry.entry("sequences")},
+        labels={name: entry.entry("labels").whole(name) for name in entry.entry("labels")},
+        preprocessing=read_preprocessing(entry.raw("preprocessing")) if "preprocessing" in entry else None,
+    )
 
 
 def _known_part(name: str) -> bool:
@@ -177,6 +197,19 @@ class NetworkPrediction:
     attention: Volume
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The crop that the networks see, its place in the image, and what they read beside it."""
+
+    crop: npt.NDArray[np.float32]
+    grid: Geometry
+    reference: Volume
+    voi: Volume
+    facts: Mapping[str, float]
+    values: Mapping[str, ClinicalValue]
+    covariates: npt.NDArray[np.float64] | None
+
+
 def predict_networks(
     bundle: NetworkBundle,
     images: Mapping[str, Volume],
@@ -185,6 +218,8 @@ def predict_networks(
     *,
     level: float = 0.95,
     notes: tuple[str, ...] = (),
+    patient: str = "",
+    date: str = "",
 ) -> NetworkPrediction:
     """Apply a bundle to one patient's images.
 
@@ -202,6 +237,8 @@ def predict_networks(
         Of the interval, which is the disagreement of the folds' networks (mean log odds +- z SD / sqrt(k - 1)).
     notes
         Further warnings.
+    patient, date
+        Study code and day, for the page.
 
     Raises
     ------
@@ -212,41 +249,44 @@ def predict_networks(
     HepacastError
         A clinical value is missing, unknown or impossible.
     """
-    from hepacast.deep.explain import grad_cam
+    seen = _seen(bundle, images, masks, labs or {})
+    row = None if seen.covariates is None else seen.covariates[None]
+    applied = [network.apply(seen.crop[None], row) for network in bundle.networks]
+    scores = np.array([float(item.scores[0]) for item in applied])
+    prediction = replace(_prediction(bundle, seen, scores, level, notes), patient=patient, date=date)
+    return NetworkPrediction(prediction, _tumor(seen, applied), _attention(bundle, seen))
 
-    values = read_labs(labs or {}, bundle.columns, [item.name for item in bundle.columns])
-    covariates = _covariates(bundle, values)
-    named = _sequences(bundle, images)
-    voi = VoiExpression.parse(bundle.crop.voi).evaluate(masks)
-    crop = crop_patient(named, {**masks, bundle.crop.voi: voi}, bundle.crop, modalities=dict(bundle.sequences))
-    grid, reference = crop_geometry(voi, bundle.crop), next(iter(named.values()))
-    row = None if covariates is None else covariates[None]
-    applied = [network.apply(crop[None], row) for network in bundle.networks]
-    lps = _log_odds(bundle, np.array([float(item.scores[0]) for item in applied]))
+
+def _seen(
+    bundle: NetworkBundle, images: Mapping[str, Volume], masks: Mapping[str, Volume], labs: Mapping[str, str]
+) -> _Seen:
+    values = read_labs(labs, bundle.columns, bundle.clinical_names(bundle.name))
+    sequences, rules = bundle.recipe.sequences, bundle.crop
+    named = bundle.recipe.by_sequence(images, all_needed=rules.missing == "error")
+    voi = VoiExpression.parse(rules.voi).evaluate(masks)
+    crop = crop_patient(named, {**masks, rules.voi: voi}, rules, modalities=dict(sequences))
+    grid = crop_geometry(voi, rules)
+    drawn = crop_mask(masks.get(bundle.structure, voi), grid)
+    facts = crop_facts(crop, drawn, grid.spacing, rules, bundle.structure, sequences)
+    return _Seen(crop, grid, next(iter(named.values())), voi, facts, values, _covariates(bundle, values))
+
+
+def _prediction(
+    bundle: NetworkBundle, seen: _Seen, scores: npt.NDArray[np.float64], level: float, notes: tuple[str, ...]
+) -> Prediction:
+    """The risk of the mean log odds, recalibrated; limits are the disagreement of the folds' networks."""
+    lps = _log_odds(bundle, scores)
     intercept, slope = bundle.calibration
     middle, spread = float(lps.mean()), float(lps.std(ddof=1)) if len(lps) > 1 else math.nan
     half = float(norm.ppf(0.5 + level / 2)) * spread / math.sqrt(max(len(lps) - 1, 1))
     linear = [intercept + slope * _limited(bundle, value) for value in (middle, middle - half, middle + half)]
-    tumor = None
-    if applied[0].masks is not None:
-        mean = np.mean(
-            [np.asarray(item.masks[0], dtype=np.float32) for item in applied if item.masks is not None], axis=0
-        )
-        tumor = reference.with_array(uncrop(mean, grid, reference.geometry) >= 0.5)
-    heat = np.mean([grad_cam(network, crop, covariates) for network in bundle.networks], axis=0)
-    drawn = crop_mask(masks.get(bundle.structure, voi), grid)
-    facts = crop_facts(crop, drawn, grid.spacing, bundle.crop, bundle.structure, bundle.sequences)
-    facts |= {SCORE: middle} | {
-        item.label: float(found)
-        for item in bundle.columns
-        if isinstance(found := values[item.name].value, float) and math.isfinite(found)
-    }
     risk, low, high = (_risk(value) for value in linear)
-    unknown = _unknown(bundle, values)
+    unknown = _unknown(bundle, seen.values)
     if unknown:
         # The networks say nothing of other values than the one that stands in: any interval would be too narrow.
         low = high = math.nan
-    prediction = Prediction(
+    facts = dict(seen.facts) | {SCORE: middle} | _numbers(bundle, seen.values)
+    return Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=bundle.name,
         risk=risk,
@@ -255,13 +295,13 @@ def predict_networks(
         level=level,
         linear_predictor=linear[0],
         cutoff=bundle.cutoff,
-        group="no risk groups" if math.isnan(bundle.cutoff) else "high risk" if risk >= bundle.cutoff else "low risk",
-        values={item.label: values[item.name].shown for item in bundle.columns},
+        group=risk_group(risk, bundle.cutoff),
+        values={item.label: seen.values[item.name].shown for item in bundle.columns},
         radscore=None,
         points=None,
         total_points=None,
         shares=(),
-        warnings=(*unknown, *outside(facts, bundle.seen), *cut_warning(bundle.crop, voi), *notes),
+        warnings=(*unknown, *outside(facts, bundle.seen), *cut_warning(bundle.crop, seen.voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
         cautions=cautions_of(bundle.card, bundle.name),
@@ -270,7 +310,29 @@ def predict_networks(
         if unknown
         else INTERVAL,
     )
-    return NetworkPrediction(prediction, tumor, reference.with_array(uncrop(heat, grid, reference.geometry)))
+
+
+def _numbers(bundle: NetworkBundle, values: Mapping[str, ClinicalValue]) -> dict[str, float]:
+    """Clinical numbers that are known, by label."""
+    found = {item.label: values[item.name].value for item in bundle.columns}
+    return {label: value for label, value in found.items() if isinstance(value, float) and math.isfinite(value)}
+
+
+def _tumor(seen: _Seen, applied: Sequence[Applied]) -> Volume | None:
+    """Where the networks see the tumor, on the image's grid; None of networks that draw none."""
+    masks = [np.asarray(item.masks[0], dtype=np.float32) for item in applied if item.masks is not None]
+    if applied[0].masks is None:
+        return None
+    mean = np.mean(masks, axis=0)
+    return seen.reference.with_array(uncrop(mean, seen.grid, seen.reference.geometry) >= 0.5)
+
+
+def _attention(bundle: NetworkBundle, seen: _Seen) -> Volume:
+    """What raises the risk, on the image's grid."""
+    from hepacast.deep.explain import grad_cam
+
+    heat = np.mean([grad_cam(network, seen.crop, seen.covariates) for network in bundle.networks], axis=0)
+    return seen.reference.with_array(uncrop(heat, seen.grid, seen.reference.geometry))
 
 
 def _covariates(bundle: NetworkBundle, values: Mapping[str, ClinicalValue]) -> npt.NDArray[np.float64] | None:
@@ -302,13 +364,3 @@ def _limited(bundle: NetworkBundle, value: float) -> float:
 
 def _risk(lp: float) -> float:
     return 1.0 / (1.0 + math.exp(-lp)) if lp > -700 else 0.0
-
-
-def _sequences(bundle: NetworkBundle, images: Mapping[str, Volume]) -> dict[str, Volume]:
-    wanted = list(bundle.sequences)
-    if len(wanted) == 1 and len(images) == 1:
-        return {wanted[0]: next(iter(images.values()))}
-    missing = [name for name in wanted if name not in images]
-    if missing and bundle.crop.missing == "error":
-        raise BundleError("An image is missing.", expected=", ".join(wanted), found=", ".join(images) or "none")
-    return {name: images[name] for name in wanted if name in images}

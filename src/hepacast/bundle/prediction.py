@@ -273,7 +273,6 @@ def predict(
         The model needs features and there are none.
     """
     name = model or bundle.main
-    frozen = bundle.models.model(name)
     values = read_labs(labs, bundle.columns, bundle.clinical_names(name))
     if bundle.needs_features(name) and features is None:
         raise BundleError(
@@ -282,16 +281,15 @@ def predict(
             remedy=f"or use --model {bundle.imageless()[0]}" if bundle.imageless() else None,
         )
     row = _row(bundle, name, values, features or {})
-    risk = float(bundle.models.predict_risk(row)[name].iloc[0])
     cutoff = float(bundle.models.cutoffs[name])
-    scores = {
-        str(item): float(value) for item, value in bundle.models.scores(row).iloc[0].items() if item in frozen.names
-    }
+    risk = float(bundle.models.predict_risk(row)[name].iloc[0])
+    scores = _scores(bundle, name, row)
     points, total = _points(bundle, name, row)
     unknown = unknown_columns(bundle, name, row)
     low, high = _limits(bundle, name, row, unknown, level)
     horizons = _horizons(bundle, name, row, unknown, level)
     clinical, measured = _unusual(bundle, name, row)
+    against = [*_against(bundle, name, clinical, measured), *doubts]
     return Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=name,
@@ -301,23 +299,18 @@ def predict(
         level=level,
         linear_predictor=float(bundle.models.linear_predictor(row)[name].iloc[0]),
         cutoff=cutoff,
-        group=_group(risk, cutoff),
+        group=risk_group(risk, cutoff),
         values={bundle.column(item).label: values[item].shown for item in bundle.clinical_names(name)},
         radscore=scores.get(RADSCORE),
         points=points,
         total_points=total,
         shares=_shares(bundle, name, row, values),
-        warnings=(
-            *_warnings(bundle, name, clinical, measured),
-            *doubts,
-            *notes,
-            *([frozen.note] if frozen.status != "ok" else []),
-        ),
+        warnings=(*_warnings(bundle, name, clinical, measured), *doubts, *notes, *_model_note(bundle, name)),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
         horizons=horizons,
         scores=scores,
-        conformal=_conformal(bundle, name, risk, horizons, [*_against(bundle, name, clinical, measured), *doubts]),
+        conformal=_conformal(bundle, name, risk, horizons, against),
         interval_of=_interval_of(bundle, unknown),
         cautions=cautions_of(bundle.card, name),
         validated=validated_of(bundle.card, name),
@@ -325,6 +318,18 @@ def predict(
         patient=patient,
         date=date,
     )
+
+
+def _scores(bundle: Bundle, name: str, row: pd.DataFrame) -> dict[str, float]:
+    """Scores made from the image that the model reads, by name."""
+    read = bundle.models.model(name).names
+    return {str(item): float(value) for item, value in bundle.models.scores(row).iloc[0].items() if item in read}
+
+
+def _model_note(bundle: Bundle, name: str) -> list[str]:
+    """What the fit of the model has to say against it."""
+    frozen = bundle.models.model(name)
+    return [frozen.note] if frozen.status != "ok" else []
 
 
 def cautions_of(card: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -410,7 +415,8 @@ def _row(bundle: Bundle, name: str, values: Mapping[str, ClinicalValue], feature
     )
 
 
-def _group(risk: float, cutoff: float) -> str:
+def risk_group(risk: float, cutoff: float) -> str:
+    """The side of the cut-off on which a patient falls."""
     if not math.isfinite(cutoff):
         return "no risk groups"
     return "high risk" if risk >= cutoff else "low risk"

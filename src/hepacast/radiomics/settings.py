@@ -162,6 +162,14 @@ class Settings:
         }
         return {**content, **({"voxelSetting": voxel} if voxel else {})}
 
+    def content(self) -> dict[str, Any]:
+        """The content of a parameter file that `load` reads as the same settings, in either mode."""
+        if self.mode == "pyradiomics":
+            return self.to_pyradiomics()
+        given = self.parameters.model_dump(mode="json", exclude_unset=True)
+        setting = {key: value for key, value in given.items() if value is not None}
+        return {"mode": self.mode, "setting": setting, "ibsi": self.ibsi.model_dump(mode="json")}
+
     @property
     def mask_rules(self) -> MaskRules:
         """What is said of mask files, as far as it is said (defaults rule nothing)."""

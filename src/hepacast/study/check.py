@@ -167,7 +167,7 @@ def _check_settings(context: Context, result: CheckResult) -> None:
         result.add_error("settings", problem)
     images = context.study.images
     if images is not None and not problems:
-        from hepacast.study.stages.radiomics import load_settings
+        from hepacast.study.image_recipe import load_settings
 
         n = len(load_settings(context).feature_names()) * len(images.vois) * len(images.sequences)
         result.facts.append(f"{n} radiomics features a patient")
@@ -207,8 +207,8 @@ def _further(context: Context) -> list[str]:
 def _add_plausibility(context: Context, judged: list[JudgedPatient], result: CheckResult) -> None:
     """What is not plausible about images and masks, and who is far from the cohort."""
     from hepacast.segmentation.plausibility import outlier_text, outliers
+    from hepacast.study.image_recipe import load_settings
     from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, mixed_minima, noted, summed_up
-    from hepacast.study.stages.radiomics import load_settings
 
     result.volumes = [row for item in judged for row in item.rows]
     for note, patients in noted({item.patient: item.notes for item in judged}):

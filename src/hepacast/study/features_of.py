@@ -24,7 +24,7 @@ from hepacast.core.progress import Reporter, SilentReporter, format_bytes, forma
 from hepacast.core.texts import cells
 from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskSet, read_mask_set, read_volume, write_volume
+from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume, write_volume
 from hepacast.imaging.structures import with_unions
 from hepacast.radiomics import (
     Case,
@@ -32,13 +32,13 @@ from hepacast.radiomics import (
     compare_features,
     estimate,
     explain,
-    extract,
     extract_perturbed,
     feature_maps,
     perturbation_icc,
     read_other_table,
     write_long,
 )
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long
 from hepacast.segmentation.plausibility import (
     Remark,
@@ -49,8 +49,11 @@ from hepacast.segmentation.plausibility import (
     modality_of,
     require_possible,
 )
-from hepacast.study.one_image import label_values, mask_path, parse_vois, vois_of
+from hepacast.study.one_image import label_values, mask_path, parse_vois
 from hepacast.study.plausible_images import bin_width, noted
+
+#: A mask file, a folder of one file a structure, or such files by name (also as texts ``NAME=PATH``).
+MaskGiven = str | Path | Mapping[str, str | Path] | Sequence[str | Path]
 
 TABLE_COLUMNS = ("patient", "image", "mask")
 #: Reasons for undefined features that are printed; a table has them all.
@@ -60,7 +63,7 @@ WRITTEN = (".csv", ".parquet", ".pq")
 
 def extract_image(
     image: str | Path,
-    mask: str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None,
+    mask: MaskGiven | None,
     output: str | Path | None,
     *,
     labels: Mapping[str, str] | None = None,
@@ -105,35 +108,19 @@ def extract_image(
     """
     say = reporter or SilentReporter()
     chosen, values = Settings.load(settings), label_values(labels or {})
+    recipe = ImageRecipe.of_settings(chosen, vois=parse_vois(vois), labels=values or {}, backend=backend)
     if mask is None:
-        return _extract_table(
-            Path(image), output, values, vois, chosen, backend, perturb, series, accept_doubtful, workers, say
-        )
+        return _extract_table(Path(image), output, recipe, perturb, series, accept_doubtful, workers, say)
     _require_written(output)
     volume = read_volume(image, series=series)
-    files = mask_path(mask)
-    if values and isinstance(files, Mapping):
-        raise StudyFileError(
-            "Label values are those of one mask file, and here each structure has its own.",
-            found=", ".join(f"{name}={value}" for name, value in values.items()),
-            remedy="leave --labels out, or give one file",
-        )
-    found = read_mask_set(files, values, reference=volume, rules=chosen.mask_rules)
-    structures = found.masks
-    named = vois_of(parse_vois(vois), structures)
-    doubts = _judge(volume, structures, named, chosen, accept_doubtful, str(mask))
+    found = read_mask_set(_mask_of(mask, values), values, reference=volume, rules=chosen.mask_rules)
+    named = recipe.vois_of(found.masks)
+    doubts = _judge(volume, found.masks, named, chosen, accept_doubtful, str(mask))
     threads = resolve_workers(workers)
     cost = estimate(volume, named, chosen, threads)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
-    result = extract(volume, named, chosen, backend=backend, threads=threads)
-    n = len(chosen.feature_names())
-    lines = [f"{n} features of {len(named)} VOIs by {result.engine}, settings {chosen.hash[:12]}"]
-    for name, item in result.vois.items():
-        undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
-        lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
-        if item.status == "partial":
-            often = Counter(item.reasons.values()).most_common(MAX_REASONS)
-            lines += [f"    {count} feature{'s' if count > 1 else ''}: {reason}" for reason, count in often]
+    result = recipe.measure(volume, named, threads=threads)
+    lines = _measured_lines(result, chosen)
     lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
     if maps is not None:
@@ -142,6 +129,37 @@ def extract_image(
         lines += _compared(result, compare, chosen)
     lines += _save(result.to_long("1"), output)
     return "\n".join(lines)
+
+
+def _mask_of(mask: MaskGiven, values: Mapping[str, int] | None) -> MaskPath:
+    """The mask file, or the files of structures.
+
+    Raises
+    ------
+    StudyFileError
+        Label values beside files of single structures.
+    """
+    files = mask_path(mask)
+    if values and isinstance(files, Mapping):
+        raise StudyFileError(
+            "Label values are those of one mask file, and here each structure has its own.",
+            found=", ".join(f"{name}={value}" for name, value in values.items()),
+            remedy="leave --labels out, or give one file",
+        )
+    return files
+
+
+def _measured_lines(result: ExtractionResult, settings: Settings) -> list[str]:
+    """What was measured, and why values are undefined."""
+    n = len(settings.feature_names())
+    lines = [f"{n} features of {len(result.vois)} VOIs by {result.engine}, settings {settings.hash[:12]}"]
+    for name, item in result.vois.items():
+        undefined = f", {len(item.reasons)} undefined" if item.reasons else ""
+        lines.append(f"  {name}: {item.status}{undefined}" + (f" ({item.reason})" if item.reason else ""))
+        if item.status == "partial":
+            often = Counter(item.reasons.values()).most_common(MAX_REASONS)
+            lines += [f"    {count} feature{'s' if count > 1 else ''}: {reason}" for reason, count in often]
+    return lines
 
 
 def _judge(
@@ -217,10 +235,7 @@ def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:
 def _extract_table(
     path: Path,
     output: str | Path | None,
-    labels: dict[str, int] | None,
-    vois: str,
-    settings: Settings,
-    backend: str,
+    recipe: ImageRecipe,
     perturb: Path | None,
     series: str | int | None,
     accept: bool,
@@ -231,9 +246,9 @@ def _extract_table(
     if output is None and perturb is None:
         raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
     _require_written(output)
-    expressions = parse_vois(vois)
+    settings = recipe.loaded_settings
     jobs = [
-        _Job({str(k): v for k, v in row.items()}, path.parent, labels, expressions, settings, backend, series, accept)
+        _Job({str(k): v for k, v in row.items()}, path.parent, recipe, series, accept)
         for row in frame.to_dict("records")
     ]
     lines = remarks
@@ -306,10 +321,7 @@ class _Job:
 
     row: dict[str, Any]
     base: Path
-    labels: dict[str, int] | None
-    vois: dict[str, str]
-    settings: Settings
-    backend: str
+    recipe: ImageRecipe
     series: str | int | None = None
     accept: bool = False
 
@@ -328,11 +340,12 @@ class _Job:
         """The masks of the row: a file, a folder, or ``NAME=PATH; NAME=PATH``."""
         given = mask_path([part.strip() for part in str(self.row["mask"]).split(";") if part.strip()])
         files = {n: self.base / f for n, f in given.items()} if isinstance(given, Mapping) else self.base / given
-        return read_mask_set(files, self.labels, reference=reference, rules=self.settings.mask_rules)
+        rules = self.recipe.loaded_settings.mask_rules
+        return read_mask_set(files, dict(self.recipe.labels) or None, reference=reference, rules=rules)
 
     def names(self) -> list[str]:
         """The VOIs that are expected, as far as they are named."""
-        return list(self.vois or self.labels or ())
+        return list(self.recipe.vois or self.recipe.labels)
 
 
 def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark], tuple[str, ...]]:
@@ -340,9 +353,9 @@ def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark], tup
     try:
         volume = job.read_image()
         found = job.structures(volume)
-        vois = vois_of(job.vois, found.masks)
-        doubts = _judge(volume, found.masks, vois, job.settings, job.accept, f"patient {job.patient}")
-        result = extract(volume, vois, job.settings, backend=job.backend)  # type: ignore[arg-type]
+        vois = job.recipe.vois_of(found.masks)
+        doubts = _judge(volume, found.masks, vois, job.recipe.loaded_settings, job.accept, f"patient {job.patient}")
+        result = job.recipe.measure(volume, vois)
         return job, result, doubts, (*volume.notes, *found.notes)
     except HepacastError as error:
         return job, str(error).replace("\n ", ";"), [], ()
@@ -353,8 +366,8 @@ def _case(job: _Job) -> Case:
     try:
         volume = job.read_image()
         structures = job.structures(volume).masks
-        masks: dict[str, Any] = dict(vois_of(job.vois, structures))
-        _judge(volume, structures, masks, job.settings, job.accept, f"patient {job.patient}")
+        masks: dict[str, Any] = dict(job.recipe.vois_of(structures))
+        _judge(volume, structures, masks, job.recipe.loaded_settings, job.accept, f"patient {job.patient}")
     except HepacastError as error:
         masks = {name: partial(_refuse, error.message) for name in job.names() or ["mask"]}
     return Case(job.patient, {"": job.read_image}, masks)

@@ -23,13 +23,13 @@ from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_labelmap
-from hepacast.radiomics.settings import Settings
+from hepacast.imaging.structures import structures_of
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
 from hepacast.study.context import Context
-from hepacast.study.schema import Study
+from hepacast.study.image_recipe import recipe_of
 from hepacast.study.sequences import SequenceImage, measured_images
-from hepacast.study.stages.radiomics import load_settings, study_vois
-from hepacast.study.stages.segmentation import MASKS, images_of, mask_file
+from hepacast.study.stages.segmentation import MASKS, mask_file
 
 IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
 
@@ -103,8 +103,7 @@ class _Job:
     images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
-    study: Study
-    settings: Settings
+    recipe: ImageRecipe
     control: str
     seed: int
     kept: Path
@@ -113,28 +112,26 @@ class _Job:
 
 def _measure(job: _Job) -> None:
     """In a worker: every VOI by itself, as a voxel may belong to several."""
-    from hepacast.radiomics.extraction import engine_name, extract
+    from hepacast.radiomics.extraction import engine_name
 
-    expected = job.settings.feature_names()
-    assert job.study.images is not None
+    recipe, expected = job.recipe, job.recipe.loaded_settings.feature_names()
+    width = float(recipe.loaded_settings.parameters.binWidth or 25.0)
     parts = []
     for image in job.images:
         found: dict[str, VoiResult] = {}
         try:
             volume = image.read()
-            vois = study_vois(job.study, read_labelmap(job.mask, dict(job.labels), reference=volume))
+            vois = recipe.vois_of(structures_of(read_labelmap(job.mask, dict(job.labels), reference=volume)))
             anywhere = np.any([mask.array.astype(bool) for mask in vois.values()], axis=0)
-            width = float(job.settings.parameters.binWidth or 25.0)
             for name, mask in vois.items():
                 purpose = (job.patient, image.name, name)
                 changed, moved = altered(volume, mask, anywhere, job.control, width, job.seed, *purpose)
-                result = extract(changed, {name: moved}, job.settings, backend=job.study.features.backend)
-                found |= dict(result.vois)
+                found |= dict(recipe.measure(changed, {name: moved}).vois)
         except HepacastError as error:
-            names = [name for name in job.study.images.vois if name not in found]
+            names = [name for name in recipe.vois if name not in found]
             found |= {name: VoiResult.failed(name, expected, error.message) for name in names}
-        parts.append(ExtractionResult(found, job.settings.hash, engine_name()).to_long(job.patient, image.name))
-    write_long(concat_long(parts, settings_hash=job.settings.hash, engine=engine_name()), job.kept)
+        parts.append(ExtractionResult(found, recipe.settings_hash, engine_name()).to_long(job.patient, image.name))
+    write_long(concat_long(parts, settings_hash=recipe.settings_hash, engine=engine_name()), job.kept)
 
 
 def altered_features(context: Context, patients: list[str], control: str, seed: int) -> tuple[pd.DataFrame, int]:
@@ -159,7 +156,7 @@ def altered_features(context: Context, patients: list[str], control: str, seed: 
     with context.reporter.track(f"features, {control}") as progress:
         make_missing(_measure, jobs, workers=context.workers, progress=progress)
     tables = [read_long(job.kept) for job in jobs]
-    table = concat_long(tables, settings_hash=jobs[0].settings.hash, engine=tables[0].attrs["engine"])
+    table = concat_long(tables, settings_hash=jobs[0].recipe.settings_hash, engine=tables[0].attrs["engine"])
     failed = len(table[table["status"] == "failed"].drop_duplicates(["patient", "sequence", "voi"]))
     wide = to_wide(table).loc[patients]
     kept = [name for name in wide.columns if not is_shape(str(name))]
@@ -174,7 +171,7 @@ def is_shape(name: str) -> bool:
 
 
 def _jobs(context: Context, patients: list[str], control: str, seed: int) -> list[_Job]:
-    images, settings = images_of(context), load_settings(context)
+    recipe = recipe_of(context)
     masks = context.out / "segmentation" / MASKS
     labels = read_json(masks / "labels.json")
     jobs = []
@@ -185,13 +182,12 @@ def _jobs(context: Context, patients: list[str], control: str, seed: int) -> lis
         key = hash_value(
             [
                 [item.key(context.fingerprints) for item in files],
-                [outline.sha256, labels, images.vois, images.lesions, images.min_lesion_ml],
-                [settings.hash, context.study.features.backend, control, seed],
+                [outline.sha256, labels, recipe.to_json(), control, seed],
                 code_hash(__name__),
             ]
         )
         kept = context.cache / "noise" / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
         inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
         own = tuple(labels.items())
-        jobs.append(_Job(patient, files, mask, own, context.study, settings, control, seed, kept, inputs))
+        jobs.append(_Job(patient, files, mask, own, recipe, control, seed, kept, inputs))
     return jobs

@@ -13,7 +13,7 @@ from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, read_mask_set, read_volume, require_image_name, write_labelmap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.overlay import overlay_png
-from hepacast.imaging.structures import evaluate_vois, with_unions
+from hepacast.imaging.structures import with_unions
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import LabelMapResult
 from hepacast.segmentation.plausibility import Modality, judge, judge_image, modality_of, require_possible
@@ -142,12 +142,6 @@ def _between(sign: str, text: str) -> list[str]:
     """The parts of a text between signs that do not stand in quotes."""
     parts = re.findall(rf"""(?:"[^"]*"|'[^']*'|[^{sign}])+""", text)
     return [part.strip() for part in parts if part.strip()]
-
-
-def vois_of(vois: Mapping[str, str], masks: Mapping[str, Volume]) -> dict[str, Volume]:
-    """The VOIs, or, where none are named, the structures of the file."""
-    named = with_unions(masks)
-    return evaluate_vois(vois, named) if vois else {name: named[name] for name in masks}
 
 
 def mask_path(given: str | Path | Mapping[str, str | Path] | Sequence[str | Path]) -> MaskPath:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from hepacast.bundle import Bundle, Prediction, image_notes, measure_features, predict
+from hepacast.bundle import Bundle, Prediction
+from hepacast.bundle.applying import AppliedBundle, apply_bundle, open_bundle
 from hepacast.bundle.labs import read_labs, values_of_table
-from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
+from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.page import write_page
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.sheets import is_table
@@ -25,7 +25,6 @@ from hepacast.study.patient_images import (
     Images,
     Outlined,
     SeriesChoice,
-    Wanted,
     outlined_images,
     pairs_of,
 )
@@ -82,36 +81,35 @@ def predict_patient(
     """
     say = reporter or SilentReporter()
     day = date if date is not None else datetime.date.today().isoformat()
-    if holds_networks(bundle):
-        networks = NetworkBundle.read(bundle)
-        if model not in (None, networks.name):
-            raise BundleError("The bundle has no such model.", expected=networks.name, found=str(model))
-        named = (patient, day)
-        return _by_networks(networks, image, series, mask, labels, segmenter, labs, accept_doubtful, out, named, say)
-    opened = Bundle.read(bundle)
-    name = model or opened.main
+    opened = open_bundle(bundle)
+    name = opened.main if model is None else model
+    if name not in opened.names:
+        raise BundleError("The bundle has no such model.", expected=", ".join(opened.names), found=name)
     values = _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
     read_labs(values, opened.columns, opened.clinical_names(name))
     if out is not None:
         require_writable(out)
     outlined: Outlined | None = None
-    notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
-    features: dict[str, float] | None = None
     if image is not None and opened.needs_features(name):
-        recipe = opened.features
-        rules = replace(recipe.load_settings().mask_rules, label=None)  # structures are chosen by name
-        wanted = Wanted(recipe.sequences, recipe.labels, opened.preprocessing, rules)
-        outlined = outlined_images(wanted, image, mask, labels, segmenter, say, series)
-        doubts = _doubts(outlined, recipe.sequences, accept_doubtful)
-        say.say("measuring features")
-        features = measure_features(opened, outlined.volumes, outlined.masks, model=name)
-        notes = (*image_notes(opened, outlined.volumes, outlined.masks, model=name), *outlined.notes)
-    result = predict(opened, values, features, model=name, notes=notes, doubts=doubts, patient=patient, date=day)
+        outlined = outlined_images(opened.recipe, image, mask, labels, segmenter, say, series)
+        doubts = _doubts(outlined, opened.recipe.sequences, accept_doubtful)
+        say.say("measuring features" if isinstance(opened, Bundle) else "applying the networks")
+    applied = apply_bundle(
+        opened,
+        values,
+        None if outlined is None else outlined.volumes,
+        {} if outlined is None else outlined.masks,
+        model=name,
+        notes=() if outlined is None else outlined.notes,
+        doubts=doubts,
+        patient=patient,
+        date=day,
+    )
     if out is not None:
-        _write(opened, result, outlined, Path(out))
-    return result
+        _write(opened, applied, outlined, Path(out))
+    return applied.prediction
 
 
 def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]:
@@ -132,55 +130,6 @@ def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]
     return values
 
 
-def _by_networks(
-    bundle: NetworkBundle,
-    image: Images,
-    series: SeriesChoice,
-    mask: GivenMask | None,
-    labels: str,
-    segmenter: str,
-    labs: Sequence[str],
-    accept_doubtful: bool,
-    out: str | Path | None,
-    named: tuple[str, str],
-    say: Reporter,
-) -> Prediction:
-    """Apply a bundle of networks; writes the risk, the networks' own tumor mask, and where they look."""
-    if image is None:
-        raise StudyFileError("Networks are applied to an image.", expected="--image and, if there is one, --mask")
-    values = _given(labs, bundle.columns)
-    if values and not bundle.columns:
-        raise StudyFileError(
-            "These networks read no clinical values.", found=", ".join(labs), remedy="leave --labs out"
-        )
-    # A mistyped value is told now, and not after a minute of segmentation.
-    read_labs(values, bundle.columns, [item.name for item in bundle.columns])
-    if out is not None:
-        require_writable(out)
-    wanted = Wanted(bundle.sequences, bundle.labels, bundle.preprocessing)
-    outlined = outlined_images(wanted, image, mask, labels, segmenter, say, series)
-    doubts = _doubts(outlined, bundle.sequences, accept_doubtful)
-    say.say("applying the networks")
-    notes = (*outlined.notes, *doubts)
-    result = predict_networks(bundle, outlined.volumes, outlined.masks, values, notes=notes)
-    result = replace(result, prediction=replace(result.prediction, patient=named[0], date=named[1]))
-    if out is not None:
-        with atomic_folder(out) as folder:
-            shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
-            if result.tumor is not None:
-                shown = {**shown, "tumor by the networks": result.tumor}
-                write_volume(
-                    result.tumor.with_array(result.tumor.array.astype("uint8")), folder / "mask-networks.nii.gz"
-                )
-            overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=4, columns=2)
-            if outlined.labelmap is not None:
-                write_labelmap(outlined.labelmap.labelmap, folder / "mask.nii.gz")
-            write_volume(result.attention, folder / "grad-cam.nii.gz")
-            write_json(folder / "prediction.json", result.prediction.to_json())
-            write_page(bundle, result.prediction, folder / "prediction.pdf", overlay=overlay)
-    return result.prediction
-
-
 def _doubts(outlined: Outlined, sequences: Mapping[str, str], accept: bool) -> tuple[str, ...]:
     """What is doubtful about image and masks.
 
@@ -196,14 +145,21 @@ def _doubts(outlined: Outlined, sequences: Mapping[str, str], accept: bool) -> t
     return tuple(str(item) for item in remarks if item.casts_doubt)
 
 
-def _write(bundle: Bundle, result: Prediction, outlined: Outlined | None, out: Path) -> None:
+def _write(bundle: Bundle | NetworkBundle, applied: AppliedBundle, outlined: Outlined | None, out: Path) -> None:
     """All files of the prediction, or none."""
     with atomic_folder(out) as folder:
         overlay: Path | None = None
         if outlined is not None:
             shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
+            if applied.tumor is not None:
+                shown = {**shown, "tumor by the networks": applied.tumor}
+                write_volume(
+                    applied.tumor.with_array(applied.tumor.array.astype("uint8")), folder / "mask-networks.nii.gz"
+                )
             overlay = overlay_png(outlined.volume, shown, folder / "overlay.png", slices=4, columns=2)
             if outlined.labelmap is not None:
                 write_labelmap(outlined.labelmap.labelmap, folder / "mask.nii.gz")
-        write_json(folder / "prediction.json", result.to_json())
-        write_page(bundle, result, folder / "prediction.pdf", overlay=overlay)
+        if applied.attention is not None:
+            write_volume(applied.attention, folder / "grad-cam.nii.gz")
+        write_json(folder / "prediction.json", applied.prediction.to_json())
+        write_page(bundle, applied.prediction, folder / "prediction.pdf", overlay=overlay)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from hepacast.core.entries import validated
 from hepacast.core.progress import Reporter
 from hepacast.errors import BundleError, ImageError, StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set, read_volume
+from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume
 from hepacast.imaging.structures import with_unions
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.segmentation.base import LabelMapResult
 from hepacast.study.one_image import label_values, mask_path, run_segmenter
 
@@ -23,28 +24,6 @@ SeriesChoice = str | int | Mapping[str, str | int] | Sequence[str] | None
 
 #: A mask file, a folder of one file a structure, or such files by name (also as texts ``NAME=PATH``).
 GivenMask = MaskPath | Sequence[str | Path]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a bundle wants of images.
-
-    Parameters
-    ----------
-    sequences
-        Modality by sequence.
-    labels
-        Label values of the study's mask files.
-    preprocessing
-        Of MR images first (`Bundle.preprocessing`), or None.
-    rules
-        What the feature settings say of mask files.
-    """
-
-    sequences: Mapping[str, str]
-    labels: Mapping[str, int]
-    preprocessing: Mapping[str, Any] | None = None
-    rules: MaskRules = field(default_factory=MaskRules)
 
 
 @dataclass(frozen=True)
@@ -63,7 +42,7 @@ class Outlined:
 
 
 def outlined_images(
-    wanted: Wanted,
+    recipe: ImageRecipe,
     images: Images,
     mask: GivenMask | None,
     labels: str,
@@ -83,14 +62,14 @@ def outlined_images(
     HepacastError
         An image is missing, cannot be read or preprocessed, or nothing is found in it.
     """
-    volumes = _read_images(images, wanted.sequences, series)
+    volumes = _read_images(images, recipe.sequences, series)
     notes = [
         f"{name}: {note}" if len(volumes) > 1 else note for name, volume in volumes.items() for note in volume.notes
     ]
-    if wanted.preprocessing is None:
-        found = _outline(wanted, volumes, mask, labels, segmenter, say)
+    if recipe.preprocessing is None:
+        found = _outline(recipe, volumes, mask, labels, segmenter, say)
     else:
-        found = _preprocessed(wanted, wanted.preprocessing, volumes, mask, labels, segmenter, say)
+        found = _preprocessed(recipe, recipe.preprocessing, volumes, mask, labels, segmenter, say)
     return replace(found, notes=(*notes, *found.notes))
 
 
@@ -172,7 +151,7 @@ def pairs_of(items: Sequence[str]) -> dict[str, str]:
 
 
 def _preprocessed(
-    wanted: Wanted,
+    recipe: ImageRecipe,
     entry: Mapping[str, Any],
     volumes: dict[str, Volume],
     mask: GivenMask | None,
@@ -185,30 +164,30 @@ def _preprocessed(
     from hepacast.study.schema.preprocessing import Preprocessing
 
     reference, rules = str(entry["reference"]), validated(Preprocessing, entry["rules"], "preprocessing: rules")
-    missing = [name for name in wanted.sequences if name not in volumes]
+    missing = [name for name in recipe.sequences if name not in volumes]
     if missing:
         raise BundleError(
             "An image is missing.",
-            expected="; ".join(f"--image {name}=PATH" for name in wanted.sequences),
+            expected="; ".join(f"--image {name}=PATH" for name in recipe.sequences),
             found=", ".join(volumes) or "none",
         )
-    drawn = MaskSet({}) if mask is None else _given_masks(mask, labels, wanted, volumes[reference])
+    drawn = MaskSet({}) if mask is None else _given_masks(mask, labels, recipe, volumes[reference])
     say.say("preprocessing: bias field, registration, intensity scale")
     finished, masks = finish_patient(volumes, drawn.masks, reference, rules, entry["landmarks"])
     finished = {reference: finished[reference]} | finished
     if mask is not None:
         return Outlined(finished, with_unions(masks), drawn.notes)
-    return _outline(wanted, finished, None, labels, segmenter, say)
+    return _outline(recipe, finished, None, labels, segmenter, say)
 
 
-def _given_masks(mask: GivenMask, labels: str, wanted: Wanted, volume: Volume) -> MaskSet:
+def _given_masks(mask: GivenMask, labels: str, recipe: ImageRecipe, volume: Volume) -> MaskSet:
     """Structures of a mask file, named by the user or as in the study."""
-    given = label_values(pairs_of([item for item in labels.split(",") if item])) or dict(wanted.labels)
-    return read_mask_set(mask_path(mask), given or None, reference=volume, rules=wanted.rules)
+    given = label_values(pairs_of([item for item in labels.split(",") if item])) or dict(recipe.labels)
+    return read_mask_set(mask_path(mask), given or None, reference=volume, rules=recipe.mask_rules)
 
 
 def _outline(
-    wanted: Wanted,
+    recipe: ImageRecipe,
     volumes: dict[str, Volume],
     mask: GivenMask | None,
     labels: str,
@@ -218,7 +197,7 @@ def _outline(
     """The masks: given, or made by the segmenter from the first image."""
     volume = next(iter(volumes.values()))
     if mask is not None:
-        found = _given_masks(mask, labels, wanted, volume)
+        found = _given_masks(mask, labels, recipe, volume)
         return Outlined(volumes, with_unions(found.masks), found.notes)
     result = run_segmenter(volume, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hepacast._version import __version__
-from hepacast.bundle import Bundle, FeatureRecipe
+from hepacast.bundle import Bundle
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.files import read_json, write_text
 from hepacast.core.stages import read_mark
@@ -14,12 +15,14 @@ from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
+from hepacast.study.image_recipe import recipe_of
 from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion_frozen import read_fusion
 from hepacast.study.stages.modelling import require_frozen
-from hepacast.study.stages.radiomics import analysis_cohort, analysis_features, load_settings
+from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
 
 FILE = "model.hepacast"
 
@@ -49,11 +52,10 @@ def make_bundle(context: Context) -> Bundle:
     return Bundle(
         models=models,
         columns=tuple(spec for spec in cohort.table.specs if spec.name in wanted),
-        features=_recipe(context),
+        recipe=_recipe(context),
         nomogram=_without_example(described.get("nomogram")),
         card=_card(context, described, survival=isinstance(models, FrozenSurvivalModels)),
         networks=networks,
-        preprocessing=preprocessing_of(context),
         training=_training(context, models, cohort),
     )
 
@@ -75,26 +77,14 @@ def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if spec is None else {**spec, "example": None}
 
 
-def _recipe(context: Context) -> FeatureRecipe:
+def _recipe(context: Context) -> ImageRecipe:
     study = context.study
-    if study.images is None and study.features.table is None:
-        return FeatureRecipe("none")
+    if study.images is not None and study.features.table is None:
+        return replace(recipe_of(context), preprocessing=preprocessing_of(context))
+    if study.features.table is None:
+        return ImageRecipe("none")
     summary = read_json(context.out / "radiomics" / "summary.json")
-    if study.features.table is not None or study.images is None:
-        return FeatureRecipe("table", settings_hash=summary["settings_hash"])
-    settings = load_settings(context)
-    content = settings.to_pyradiomics() if settings.mode == "pyradiomics" else {"mode": settings.mode}
-    return FeatureRecipe(
-        source="images",
-        settings=content,
-        settings_hash=settings.hash,
-        vois=study.images.vois,
-        lesions=study.images.lesions,
-        min_lesion_ml=study.images.min_lesion_ml,
-        sequences={name: item.modality for name, item in study.images.sequences.items()},
-        labels=study.images.segmentation.labels,
-        backend=study.features.backend,
-    )
+    return ImageRecipe("table", settings_hash=summary["settings_hash"])
 
 
 def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dict[str, Any]:

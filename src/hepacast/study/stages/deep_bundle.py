@@ -13,6 +13,7 @@ from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.core.files import read_json
 from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
 from hepacast.deep.domain import crop_facts, ranges_of
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
 from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_inputs import DeepData, load_data
@@ -42,15 +43,15 @@ def write_network_bundle(context: Context, folder: Path) -> None:
     NetworkBundle(
         name=name,
         crop=crop,
-        sequences=sequences,
-        labels=images.segmentation.labels,
+        recipe=ImageRecipe(
+            "images", sequences=sequences, labels=images.segmentation.labels, preprocessing=preprocessing_of(context)
+        ),
         calibration=(entry["calibration"][0], entry["calibration"][1]),
         cutoff=float("nan") if entry["cutoff"] is None else float(entry["cutoff"]),
         networks=tuple(TrainedNetwork.load(file) for file in files),
         card=_card(context, name),
         structure=context.study.deep.structure,
         columns=tuple(specs[item] for item in wanted),
-        preprocessing=preprocessing_of(context),
         seen=_seen(context, data, crop, sequences, entry["kind"]),
     ).write(folder / FILE)
 

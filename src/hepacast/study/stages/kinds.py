@@ -88,7 +88,7 @@ def _image_rules(context: Context) -> Any:
 
 def _mask_rules(context: Context) -> Any:
     """What a parameter file of the features says of mask files."""
-    from hepacast.study.stages.radiomics import mask_rules
+    from hepacast.study.image_recipe import mask_rules
 
     return asdict(mask_rules(context))
 
@@ -97,7 +97,7 @@ def _feature_rules(context: Context) -> Any:
     """Settings of the features by their content: a parameter file may change under its name."""
     rules = _dump(context, "features") | {"images": _voi_rules(context)}
     if context.study.features.table is None and context.study.images is not None:
-        from hepacast.study.stages.radiomics import load_settings
+        from hepacast.study.image_recipe import load_settings
 
         rules["settings_hash"] = load_settings(context).hash
     return rules

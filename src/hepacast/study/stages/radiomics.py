@@ -16,17 +16,16 @@ from hepacast.core.hashing import hash_file, hash_value
 from hepacast.core.kept import InputFile, make_missing
 from hepacast.core.names import file_name
 from hepacast.errors import HepacastError, ImageError
-from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskRules, read_labelmap, write_labelmap
-from hepacast.imaging.labels import LabelMap
-from hepacast.imaging.structures import evaluate_vois, structures_of
+from hepacast.imaging.io import read_labelmap, write_labelmap
+from hepacast.imaging.structures import structures_of
+from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
+from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
 from hepacast.study.context import Context
+from hepacast.study.image_recipe import load_settings, recipe_of
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import bin_width, gray_level_remarks
-from hepacast.study.schema import Images, Study
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stages.feature_table import read_feature_table, table_path
 from hepacast.study.stages.segmentation import (
@@ -45,47 +44,6 @@ FEATURES = "features.parquet"
 MIN_READ_TWICE = 5
 
 
-def study_settings(study: Study) -> Settings:
-    """The feature settings of the study file.
-
-    Raises
-    ------
-    StudyFileError
-        A setting is unknown or contradicts another.
-    """
-    settings = Settings.load(study.features.settings)
-    return settings.with_parameters(**study.features.options) if study.features.options else settings
-
-
-def load_settings(context: Context) -> Settings:
-    """`study_settings`, with a parameter file found beside the study file."""
-    text = context.study.features.settings
-    beside = context.base / text
-    if beside.is_file():
-        features = context.study.features.model_copy(update={"settings": str(beside)})
-        return study_settings(context.study.model_copy(update={"features": features}))
-    return study_settings(context.study)
-
-
-def mask_rules(context: Context) -> MaskRules:
-    """What the feature settings say of mask files; settings that cannot be read are told by `find_problems`.
-
-    A `label` says something only where each structure has its file: in one file of several, names decide.
-    """
-    try:
-        rules = load_settings(context).mask_rules
-    except HepacastError:
-        return MaskRules()
-    return rules if isinstance(images_of(context).segmentation.masks, dict) else replace(rules, label=None)
-
-
-def study_vois(study: Study, labelmap: LabelMap) -> dict[str, Volume]:
-    """The study's VOIs of one label map."""
-    images = _images(study)
-    masks = structures_of(labelmap)
-    return evaluate_vois(images.vois, masks, lesions=images.lesions, min_lesion_ml=images.min_lesion_ml)
-
-
 @dataclass(frozen=True)
 class _Job:
     """One patient to measure; the result is kept under a hash of image, mask, VOIs, settings and code."""
@@ -94,8 +52,7 @@ class _Job:
     images: tuple[SequenceImage, ...]
     mask: Path
     labels: tuple[tuple[str, int], ...]
-    study: Study
-    settings: Settings
+    recipe: ImageRecipe
     kept: Path
     inputs: tuple[InputFile, ...]
     refused: str | None = None
@@ -103,31 +60,21 @@ class _Job:
 
 def _measure(job: _Job) -> None:
     """In a worker: measure one patient. What cannot be measured becomes rows with a status and a reason."""
-    from hepacast.radiomics.extraction import engine_name, extract
+    from hepacast.radiomics.extraction import engine_name
 
-    expected = job.settings.feature_names()
-    names = list(_images(job.study).vois)
-    parts = []
-    engine = engine_name()
+    parts, engine = [], engine_name()
     for image in job.images:
         try:
             if job.refused is not None:
                 raise ImageError(job.refused)
             volume = image.read()
             labelmap = read_labelmap(job.mask, dict(job.labels), reference=volume)
-            vois = study_vois(job.study, labelmap)
-            result = extract(volume, vois, job.settings, backend=job.study.features.backend)
+            result = job.recipe.extract(volume, structures_of(labelmap))
         except HepacastError as error:
-            failed = {name: VoiResult.failed(name, expected, error.message) for name in names}
-            result = ExtractionResult(failed, job.settings.hash, engine)
+            result = job.recipe.failed(error, engine)
         parts.append(result.to_long(job.patient, image.name))
         engine = result.engine
-    write_long(concat_long(parts, settings_hash=job.settings.hash, engine=engine), job.kept)
-
-
-def _images(study: Study) -> Images:
-    assert study.images is not None
-    return study.images
+    write_long(concat_long(parts, settings_hash=job.recipe.settings_hash, engine=engine), job.kept)
 
 
 def _jobs(context: Context, patients: list[str]) -> list[_Job]:
@@ -138,26 +85,21 @@ def _jobs(context: Context, patients: list[str]) -> list[_Job]:
 
 
 def _job(context: Context, patient: str, mask: Path, labels: dict[str, int], refused: str | None = None) -> _Job:
-    images, settings = images_of(context), load_settings(context)
-    files = measured_images(context, patient)
+    recipe, files = recipe_of(context), measured_images(context, patient)
     outline = context.fingerprints.read(mask)
     key = hash_value(
         [
             [item.key(context.fingerprints) for item in files],
             outline.sha256,
             labels,
-            images.vois,
-            images.lesions,
-            images.min_lesion_ml,
-            settings.hash,
-            context.study.features.backend,
+            recipe.to_json(),
             refused,
             code_hash(__name__),
         ]
     )
     kept = context.cache / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
     inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
-    return _Job(patient, files, mask, tuple(labels.items()), context.study, settings, kept, inputs, refused)
+    return _Job(patient, files, mask, tuple(labels.items()), recipe, kept, inputs, refused)
 
 
 def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:

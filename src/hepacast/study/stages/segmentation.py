@@ -22,10 +22,11 @@ from hepacast.errors import HepacastError, ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
-from hepacast.imaging.structures import available_structures, structure_mask
+from hepacast.imaging.structures import available_structures, structure_mask, structures_of
 from hepacast.imaging.volume import Volume
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
+from hepacast.study.image_recipe import mask_rules, recipe_of
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
 from hepacast.study.schema import Images
@@ -154,7 +155,6 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
         It cannot be read, or has none of the named labels.
     """
     from hepacast.segmentation.given import GivenSegmenter
-    from hepacast.study.stages.radiomics import mask_rules
 
     options = images_of(context).segmentation
     text = options.second_reader if second else options.masks
@@ -201,10 +201,8 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
 
     An expert's empty mask is a mistake; a network's is a result, and so is a mask of its that is impossible.
     """
-    from hepacast.study.stages.radiomics import study_vois
-
     remarks: list[str] = []
-    vois = study_vois(context.study, labelmap)
+    vois = recipe_of(context).vois_of(structures_of(labelmap))
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
         if report.status == "failed":
@@ -304,12 +302,10 @@ def require_possible_mask(context: Context, patient: str, labelmap: LabelMap) ->
 
 def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None:
     """Before the hours of a network: whether the images, and the masks that it learns from, are possible."""
-    from hepacast.study.stages.radiomics import study_vois
-
     judged = []
     for patient in cohort.patients:
         labelmap = read_expert(context, patient) if patient in labelled else None
-        vois = study_vois(context.study, labelmap) if labelmap is not None else None
+        vois = recipe_of(context).vois_of(structures_of(labelmap)) if labelmap is not None else None
         judged.append(judge_patient(context.study, patient, volumes_of(context, patient), labelmap, vois))
     require_possible_cohort(judged)
 
@@ -318,7 +314,6 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     """Train nnU-Net on the labelled part, take out-of-fold masks for it, segment the rest with all folds."""
     from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
-    from hepacast.study.stages.radiomics import mask_rules
 
     options = images_of(context).segmentation
     labelled = labelled_patients(context, cohort.patients)

@@ -1,0 +1,86 @@
+"""Any bundle applied to one patient: values, images and masks in, a prediction out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hepacast.bundle.measure import image_notes, measure_features
+from hepacast.bundle.model import Bundle
+from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
+from hepacast.bundle.prediction import Prediction, predict
+from hepacast.errors import BundleError
+from hepacast.imaging import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class AppliedBundle:
+    """One patient's risk; of networks also where they see the tumor and what raises the risk, on the image's grid."""
+
+    prediction: Prediction
+    tumor: Volume | None = None
+    attention: Volume | None = None
+
+
+def open_bundle(path: str | Path) -> Bundle | NetworkBundle:
+    """Open a bundle of either kind; every byte is checked.
+
+    Raises
+    ------
+    BundleError
+        The file is damaged, no bundle, of another format version, or holds a value that it cannot have.
+    """
+    return NetworkBundle.read(path) if holds_networks(path) else Bundle.read(path)
+
+
+def apply_bundle(
+    bundle: Bundle | NetworkBundle,
+    labs: Mapping[str, str],
+    images: Mapping[str, Volume] | None = None,
+    masks: Mapping[str, Volume] | None = None,
+    *,
+    model: str | None = None,
+    level: float = 0.95,
+    notes: tuple[str, ...] = (),
+    doubts: tuple[str, ...] = (),
+    patient: str = "",
+    date: str = "",
+) -> AppliedBundle:
+    """Predict one patient.
+
+    Parameters
+    ----------
+    labs
+        Clinical values as text by name.
+    images, masks
+        By sequence and by structure, on one grid, preprocessed where the bundle says so; None where there is no image.
+    model
+        Name of the model; default the main one.
+    level
+        Of the interval.
+    notes, doubts
+        What speaks against relying on the number: of image and segmentation, and what is not plausible about them.
+    patient, date
+        Study code and day, for the page.
+
+    Raises
+    ------
+    HepacastError
+        An image or a clinical value is missing, unknown or impossible.
+    """
+    if isinstance(bundle, NetworkBundle):
+        if images is None:
+            raise BundleError("Networks are applied to an image.", expected="--image and, if there is one, --mask")
+        told = (*notes, *doubts)
+        found = predict_networks(bundle, images, masks or {}, labs, level=level, notes=told, patient=patient, date=date)
+        return AppliedBundle(found.prediction, found.tumor, found.attention)
+    features = None
+    if images is not None:
+        features = measure_features(bundle, images, masks or {}, model=model)
+        notes = (*image_notes(bundle, images, masks or {}, model=model), *notes)
+    return AppliedBundle(
+        predict(
+            bundle, labs, features, model=model, level=level, notes=notes, doubts=doubts, patient=patient, date=date
+        )
+    )
