@@ -97,7 +97,7 @@ def test_names_of_whole_number_sigmas_are_kept_as_written() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"mode": "ibsi", "setting": {"binWidth": 12.0}, "ibsi": {"resegmentRange": [-500, 400]}},
+        {"mode": "ibsi", "setting": {"binWidth": 12.0, "resegmentRange": [-500, 400]}},
         {"setting": {"binCount": 32, "correctMask": True}, "imageType": {"LoG": {"sigma": [2.0]}}},
     ],
 )
