@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from hepacast.radiomics import Settings
-from hepacast.radiomics.filters import Box, Source, filtered_images
+from hepacast.radiomics.filters import SourceImage, VoxelBox, filtered_images
 
 imageoperations = pytest.importorskip("radiomics.imageoperations")
 
@@ -27,9 +27,14 @@ def image_of(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return image
 
 
-def boxes(shape: tuple[int, ...]) -> list[Box]:
-    whole = Box.whole(shape)
-    return [whole, Box((4, 5, 6), (12, 13, 15)), Box((0, 0, 0), (4, 3, 5)), Box((16, 16, 18), whole.high)]
+def boxes(shape: tuple[int, ...]) -> list[VoxelBox]:
+    whole = VoxelBox.whole(shape)
+    return [
+        whole,
+        VoxelBox((4, 5, 6), (12, 13, 15)),
+        VoxelBox((0, 0, 0), (4, 3, 5)),
+        VoxelBox((16, 16, 18), whole.high),
+    ]
 
 
 def oracle(image: np.ndarray, mask: np.ndarray, image_type: str, parameters: dict) -> dict[str, np.ndarray]:
@@ -78,11 +83,13 @@ def test_box_equals_whole_image(image_type: str, own: dict[str, Any], dtype: str
     expected = oracle(image, mask, image_type, {**own})
     for box in boxes(shape):
         inside = mask[box.slices]
-        images = filtered_images(image_type, Source(image, SPACING), box, inside, settings.parameters_for(image_type))
+        images = filtered_images(
+            image_type, SourceImage(image, SPACING), box, inside, settings.parameters_for(image_type)
+        )
         _compare(images, expected, box, inside, image_type)
 
 
-def _compare(images: Iterator, expected: dict, box: Box, inside: np.ndarray, image_type: str) -> None:
+def _compare(images: Iterator, expected: dict, box: VoxelBox, inside: np.ndarray, image_type: str) -> None:
     found = {name: values.copy() for name, values in images}
     assert list(found) == list(expected)
     for name, values in found.items():
@@ -99,11 +106,11 @@ def _compare(images: Iterator, expected: dict, box: Box, inside: np.ndarray, ima
 def test_log_of_a_crop_far_from_the_border_is_unchanged() -> None:
     image = np.random.default_rng(1).normal(0, 100, (24, 180, 180)).astype(np.int16)
     image[:, :10] += 2000  # a bright edge beyond the margin's reach would show
-    box = Box((8, 150, 150), (14, 160, 160))
+    box = VoxelBox((8, 150, 150), (14, 160, 160))
     settings = Settings.load({"imageType": {"LoG": {"sigma": [1.0, 2.0]}}})
     mask = np.ones(box.shape, dtype=bool)
     expected = oracle(image, np.ones(image.shape), "LoG", {"sigma": [1.0, 2.0]})
-    for name, values in filtered_images("LoG", Source(image, SPACING), box, mask, settings.parameters_for("LoG")):
+    for name, values in filtered_images("LoG", SourceImage(image, SPACING), box, mask, settings.parameters_for("LoG")):
         reference = expected[name][box.slices]
         np.testing.assert_allclose(values, reference, rtol=0, atol=1e-9 * np.abs(reference).max())
 
@@ -111,9 +118,9 @@ def test_log_of_a_crop_far_from_the_border_is_unchanged() -> None:
 def test_log_that_does_not_fit_says_why() -> None:
     image = np.zeros((3, 20, 20), dtype=np.int16)
     settings = Settings.load({"imageType": {"LoG": {"sigma": [1.0]}}})
-    box = Box.whole(image.shape)
+    box = VoxelBox.whole(image.shape)
     ((name, reason),) = filtered_images(
-        "LoG", Source(image, SPACING), box, np.ones(image.shape, bool), settings.parameters_for("LoG")
+        "LoG", SourceImage(image, SPACING), box, np.ones(image.shape, bool), settings.parameters_for("LoG")
     )
     assert name == "log-sigma-1-0-mm-3D"
     assert "fewer than 4 voxels" in reason
@@ -122,9 +129,9 @@ def test_log_that_does_not_fit_says_why() -> None:
 def test_point_filters_scale_by_the_whole_image() -> None:
     image = np.zeros((4, 4, 4), dtype=np.int16)
     image[0, 0, 0], image[3, 3, 3] = -400, 100
-    box = Box((2, 2, 2), (4, 4, 4))
+    box = VoxelBox((2, 2, 2), (4, 4, 4))
     settings = Settings.load({"imageType": {"Square": {}}})
     ((_, values),) = filtered_images(
-        "Square", Source(image, SPACING), box, np.ones(box.shape, bool), settings.parameters
+        "Square", SourceImage(image, SPACING), box, np.ones(box.shape, bool), settings.parameters
     )
     assert values[1, 1, 1] == pytest.approx(100**2 / 400)

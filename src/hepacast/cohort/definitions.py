@@ -22,7 +22,7 @@ from hepacast.errors import OutcomeError, StudyFileError
 
 
 @dataclass(frozen=True)
-class Part:
+class OutcomePart:
     """One part of a definition.
 
     Parameters
@@ -65,7 +65,7 @@ class OutcomeDefinition:
     name: str
     title: str
     source: str
-    parts: tuple[Part, ...]
+    parts: tuple[OutcomePart, ...]
     options: Mapping[str, Any]
     function: Callable[[Parts], Outcome]
     positive: str = "event"

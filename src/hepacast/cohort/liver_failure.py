@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from hepacast.cohort.definitions import OutcomeDefinition, Part, Parts, register, truth
+from hepacast.cohort.definitions import OutcomeDefinition, OutcomePart, Parts, register, truth
 from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.outcome import Outcome
 from hepacast.errors import OutcomeError, StudyFileError
@@ -131,13 +131,13 @@ register(
         title="post-TACE liver failure (APASL 2019), within 4 weeks",
         source=SOURCE,
         parts=(
-            Part("bilirubin", "highest total bilirubin within 4 weeks of TACE", "bilirubin"),
-            Part("inr", "highest INR within 4 weeks of TACE", "inr"),
-            Part("pta", "lowest prothrombin activity within 4 weeks of TACE", "pta"),
-            Part("ascites", "ascites that came or grew within 4 weeks of TACE (yes or no)"),
-            Part("encephalopathy", "hepatic encephalopathy within 4 weeks of TACE (yes or no)"),
-            Part("ascites_or_encephalopathy", "either of the two in one column (yes or no)"),
-            Part("onset_days", "days from TACE to the first condition, where one fired"),
+            OutcomePart("bilirubin", "highest total bilirubin within 4 weeks of TACE", "bilirubin"),
+            OutcomePart("inr", "highest INR within 4 weeks of TACE", "inr"),
+            OutcomePart("pta", "lowest prothrombin activity within 4 weeks of TACE", "pta"),
+            OutcomePart("ascites", "ascites that came or grew within 4 weeks of TACE (yes or no)"),
+            OutcomePart("encephalopathy", "hepatic encephalopathy within 4 weeks of TACE (yes or no)"),
+            OutcomePart("ascites_or_encephalopathy", "either of the two in one column (yes or no)"),
+            OutcomePart("onset_days", "days from TACE to the first condition, where one fired"),
         ),
         options={"rule": "any", "missing": "unknown", "within_days": 28.0, "allow_unrecorded": False},
         function=_derive,

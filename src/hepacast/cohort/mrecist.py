@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from hepacast.cohort.columns import word_key
-from hepacast.cohort.definitions import OutcomeDefinition, Part, Parts, register
+from hepacast.cohort.definitions import OutcomeDefinition, OutcomePart, Parts, register
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.outcome import Outcome
 from hepacast.errors import OutcomeError, TableError
@@ -208,11 +208,13 @@ register(
         title="objective response by mRECIST",
         source=SOURCE,
         parts=(
-            Part("category", "the reader's category (CR, PR, SD, PD or codes)"),
-            Part("baseline_sum", "sum of viable target diameters before treatment, mm"),
-            Part("followup_sum", "sum of viable target diameters at follow-up, mm; 0 where the enhancement is gone"),
-            Part("nadir_sum", "smallest sum since the start of treatment, mm"),
-            Part("new_lesion", "whether a new lesion appeared (yes or no)"),
+            OutcomePart("category", "the reader's category (CR, PR, SD, PD or codes)"),
+            OutcomePart("baseline_sum", "sum of viable target diameters before treatment, mm"),
+            OutcomePart(
+                "followup_sum", "sum of viable target diameters at follow-up, mm; 0 where the enhancement is gone"
+            ),
+            OutcomePart("nadir_sum", "smallest sum since the start of treatment, mm"),
+            OutcomePart("new_lesion", "whether a new lesion appeared (yes or no)"),
         ),
         options={"codes": {}},
         function=_derive,

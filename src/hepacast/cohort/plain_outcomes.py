@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort.columns import levels_meant, word_key
-from hepacast.cohort.definitions import OutcomeDefinition, Part, Parts, register
+from hepacast.cohort.definitions import OutcomeDefinition, OutcomePart, Parts, register
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.outcome import TIME_UNITS, Outcome, SurvivalOutcome
 from hepacast.errors import OutcomeError, StudyFileError
@@ -160,7 +160,7 @@ register(
         name="binary-column",
         title="a column of the table that says whether the event happened",
         source="the table itself",
-        parts=(Part("column", "the outcome column"),),
+        parts=(OutcomePart("column", "the outcome column"),),
         options={"positive_values": None, "negative_values": None},
         function=_binary_column,
     )
@@ -171,8 +171,8 @@ register(
         title="time to an event or to the last contact",
         source="the table itself",
         parts=(
-            Part("time", "time to the event or the last contact"),
-            Part("event", "1 = event, 0 = censored"),
+            OutcomePart("time", "time to the event or the last contact"),
+            OutcomePart("event", "1 = event, 0 = censored"),
         ),
         options={"unit": "days", "event_values": None, "competing_values": None, "zero_times": "refuse"},
         function=_survival,
@@ -184,8 +184,8 @@ register(
         title="recurrence within 24 months of resection",
         source="recurrence within 2 years of resection, the limit in common use for hepatocellular carcinoma",
         parts=(
-            Part("time", "recurrence-free time"),
-            Part("event", "1 = recurrence, 0 = censored"),
+            OutcomePart("time", "recurrence-free time"),
+            OutcomePart("event", "1 = recurrence, 0 = censored"),
         ),
         options={"unit": "months", "limit_months": 24.0, "event_values": None},
         function=_early_recurrence,

@@ -17,7 +17,7 @@ def _field(default: Any, help: str, unit: str | None = None, **rules: Any) -> An
     return Field(default, description=help, json_schema_extra=extra, **rules)
 
 
-class _Part(BaseModel):
+class _SpecSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
@@ -25,7 +25,7 @@ Normalization = Literal["window", "zscore", "voi-zscore", "percentile", "none"]
 Triple = tuple[int, int, int]
 
 
-class CropSpec(_Part):
+class CropSpec(_SpecSection):
     """The part of the images that a network sees."""
 
     voi: str = _field("tumor", "structure that the crop is centered on")
@@ -61,7 +61,7 @@ class CropSpec(_Part):
         return self
 
 
-class NetworkSpec(_Part):
+class NetworkSpec(_SpecSection):
     """The network: one encoder pathway, and a prediction pathway, a segmentation pathway, or both."""
 
     tasks: Literal["multi-task", "classifier", "segmenter"] = _field(
@@ -142,7 +142,7 @@ class NetworkSpec(_Part):
         return self.tasks != "classifier"
 
 
-class Augmentation(_Part):
+class Augmentation(_SpecSection):
     """Random changes of a training crop; each is drawn anew for each patient and epoch."""
 
     flip: bool = _field(True, "mirror left-right and front-back, each with probability one half")
@@ -156,7 +156,7 @@ class Augmentation(_Part):
     geometric: float = _field(0.7, "probability of rotation, scale, shift and elastic together", ge=0, le=1)
 
 
-class TrainingSpec(_Part):
+class TrainingSpec(_SpecSection):
     """One training loop for all networks."""
 
     epochs: int = _field(100, "passes over the training patients", ge=1)
@@ -185,7 +185,7 @@ class TrainingSpec(_Part):
     augment: Augmentation = _field(Augmentation, "random changes of the training crops")
 
 
-class DeepSpec(_Part):
+class DeepSpec(_SpecSection):
     """Crop, network and training."""
 
     crop: CropSpec = _field(CropSpec, "the part of the images that the network sees")

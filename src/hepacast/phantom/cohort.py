@@ -138,7 +138,9 @@ def make_cohort(
     drawn_by_expert = _chosen([*_shuffled(training, seed), *_shuffled(validation, seed)], n_masks)
     read_twice = _chosen(drawn_by_expert, n_second_reader)
     tasks = [
-        _Task(person, folder, size, person.patient in drawn_by_expert, person.patient in read_twice, truth_masks)
+        _PatientImages(
+            person, folder, size, person.patient in drawn_by_expert, person.patient in read_twice, truth_masks
+        )
         for person in included
     ]
     measured = dict(
@@ -164,7 +166,7 @@ def make_cohort(
 
 
 @dataclass(frozen=True)
-class _Task:
+class _PatientImages:
     person: VirtualPatient
     folder: Path
     size: str
@@ -173,7 +175,7 @@ class _Task:
     with_truth_mask: bool
 
 
-def _write(task: _Task) -> dict[str, float]:
+def _write(task: _PatientImages) -> dict[str, float]:
     """Write one patient's files; return the volumes (ml)."""
     patient = task.person.patient
     scan = make_ct(task.person.spec, task.size)

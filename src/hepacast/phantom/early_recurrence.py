@@ -89,7 +89,7 @@ def _aucs(truth: RecurrenceTruth, causes: dict[str, np.ndarray], probability: np
 
 
 @dataclass(frozen=True)
-class _Patient:
+class _RecurrencePatient:
     patient: str
     seed: int
     row: dict[str, Any]
@@ -108,7 +108,9 @@ class _Patient:
         )
 
 
-def draw_patient(patient: str, seed: int, truth: RecurrenceTruth, folder: Path, size: str = "demo") -> _Patient:
+def draw_patient(
+    patient: str, seed: int, truth: RecurrenceTruth, folder: Path, size: str = "demo"
+) -> _RecurrencePatient:
     """Draw one patient; only the seed, the identifier and the truth matter."""
     drawn = draw_causes(rng(seed, "phantom-recurrence-causes", patient), 1)
     probability = float(risk(truth.linear_predictor(drawn))[0])
@@ -117,7 +119,7 @@ def draw_patient(patient: str, seed: int, truth: RecurrenceTruth, folder: Path, 
     causes = {name: float(values[0]) for name, values in drawn.items()}
     row = draw_row(causes, generator)
     months, event = _follow_up(early, probability, generator)
-    return _Patient(patient, seed, row, causes, early, months, event, folder, size)
+    return _RecurrencePatient(patient, seed, row, causes, early, months, event, folder, size)
 
 
 def _follow_up(early: int, probability: float, generator: np.random.Generator) -> tuple[float, int]:
@@ -130,7 +132,7 @@ def _follow_up(early: int, probability: float, generator: np.random.Generator) -
     return (late, 1) if late < last else (last, 0)
 
 
-def _write(person: _Patient) -> dict[str, Any]:
+def _write(person: _RecurrencePatient) -> dict[str, Any]:
     """In a worker: one patient's images and mask; the true shifts."""
     scan = make_mr(person.spec, person.size)
     for phase in PHASES:
@@ -195,5 +197,5 @@ def make_recurrence_cohort(
     return folder / "truth.json"
 
 
-def _together(people: list[_Patient]) -> dict[str, np.ndarray]:
+def _together(people: list[_RecurrencePatient]) -> dict[str, np.ndarray]:
     return {name: np.array([p.causes[name] for p in people]) for name in people[0].causes}

@@ -122,7 +122,7 @@ def _scan(grid: Grid, image: Field, generator: np.random.Generator) -> np.ndarra
 
 
 @dataclass(frozen=True)
-class _Patient:
+class _ProliferativePatient:
     patient: str
     group: str
     seed: int
@@ -137,7 +137,7 @@ class _Patient:
 
 def draw_patient(
     patient: str, group: str, seed: int, truth: ProliferationTruth, folder: Path, *, hazard: bool, size: str = "demo"
-) -> _Patient:
+) -> _ProliferativePatient:
     """Draw one patient of a group (``training``, ``validation``, ``external``, ``RFA``, ``TACE``)."""
     drawn = draw_causes(rng(seed, "phantom-proliferation-causes", patient), 1)
     generator = rng(seed, "phantom-proliferation", patient)
@@ -145,7 +145,7 @@ def draw_patient(
     causes = {name: float(values[0]) for name, values in drawn.items()}
     row = draw_row(causes, generator)
     months, event = _follow_up(group, causes["hidden"] if hazard else 0.0, generator)
-    return _Patient(patient, group, seed, row, causes, label, months, event, folder, size)
+    return _ProliferativePatient(patient, group, seed, row, causes, label, months, event, folder, size)
 
 
 def _follow_up(group: str, score: float, generator: np.random.Generator) -> tuple[float, int]:
@@ -157,7 +157,7 @@ def _follow_up(group: str, score: float, generator: np.random.Generator) -> tupl
     return max(min(time, last), 0.3), int(time < last)
 
 
-def _write(person: _Patient) -> dict[str, Any]:
+def _write(person: _ProliferativePatient) -> dict[str, Any]:
     generator = rng(person.seed, "phantom-proliferation-tumors", person.patient)
     tumors, hidden = tumors_of(person.row, generator), person.causes["hidden"]
     spec = PatientSpec(person.patient, person.seed, person.row["sex"], tumors, texture=hidden)
@@ -230,12 +230,12 @@ def make_proliferative_cohorts(
     return folder / "truth.json"
 
 
-def _row(person: _Patient) -> dict[str, Any]:
+def _row(person: _ProliferativePatient) -> dict[str, Any]:
     row = {"patient": person.patient, "set": person.group, **printed(person.row)}
     if person.group in MEDIAN_MONTHS:
         return row | {"Time (months)": round(person.months, 1), "Event": "yes" if person.event else "no"}
     return row | {"Proliferative": "yes" if person.label else "no"}
 
 
-def _together(people: list[_Patient]) -> dict[str, np.ndarray]:
+def _together(people: list[_ProliferativePatient]) -> dict[str, np.ndarray]:
     return {name: np.array([p.causes[name] for p in people]) for name in people[0].causes}

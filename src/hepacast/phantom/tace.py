@@ -99,7 +99,7 @@ def make_tace_cohort(
     people = [draw_tace_patient(f"T{number:03d}", group, seed, truth) for number, group in enumerate(groups, start=1)]
     training = [person.patient for person in people if person.group == "training"]
     lacking = set(sorted(training, key=lambda name: derive_seed(seed, "tace-expert", name))[:unmasked])
-    tasks = [_Task(person, folder, size, person.patient not in lacking) for person in people]
+    tasks = [_TaceImages(person, folder, size, person.patient not in lacking) for person in people]
     map_items(_write, tasks, workers=workers, progress=progress)
     table = pd.DataFrame([person.row for person in people], dtype=object)
     write_text(folder / "clinical.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -169,14 +169,14 @@ def _follow_up(tumors: tuple[TumorSpec, ...], responded: int, generator: np.rand
 
 
 @dataclass(frozen=True)
-class _Task:
+class _TaceImages:
     person: TacePatient
     folder: Path
     size: str
     with_expert: bool
 
 
-def _write(task: _Task) -> None:
+def _write(task: _TaceImages) -> None:
     scan, patient = make_tace_ct(task.person.image, task.size), task.person.patient
     write_volume(scan.image, task.folder / "images" / f"{patient}.nii.gz")
     write_labelmap(scan.labels, task.folder / "masks" / f"{patient}.nii.gz")

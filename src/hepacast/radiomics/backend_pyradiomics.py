@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hepacast.core.optional import require
 from hepacast.errors import MissingPackageError
 from hepacast.imaging import Volume
-from hepacast.radiomics.preprocess import VoiError, mask_on_grid
+from hepacast.radiomics.preprocess import UnmeasurableVoiError, mask_on_grid
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult
 
@@ -38,7 +38,7 @@ def extract_with_pyradiomics(volume: Volume, vois: Mapping[str, Volume], setting
             try:
                 mask = volume.with_array(mask_on_grid(volume, voi, settings.parameters, name)).to_sitk()
                 found = RadiomicsFeatureExtractor(content).execute(image, mask, label=1)
-            except (VoiError, ValueError, RuntimeError, AssertionError) as error:
+            except (UnmeasurableVoiError, ValueError, RuntimeError, AssertionError) as error:
                 results[name] = VoiResult.failed(name, expected, str(error).splitlines()[0])
                 continue
             values = {key: float(value) for key, value in found.items() if not key.startswith("diagnostics_")}

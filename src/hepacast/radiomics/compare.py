@@ -30,7 +30,7 @@ _VERSION_KEY = "diagnostics_Versions_PyRadiomics"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FeatureComparison:
     """What two sets of values have in common.
 
     Parameters
@@ -76,7 +76,7 @@ def compare_features(
     settings: Settings,
     *,
     tolerance: float = TOLERANCE,
-) -> Comparison:
+) -> FeatureComparison:
     """Compare one VOI's features.
 
     Parameters
@@ -101,7 +101,7 @@ def compare_features(
     )
     only_ours = [name for name in ours if name not in theirs]
     only_other = [name for name in theirs if name not in ours]
-    result = Comparison(frame, only_ours, only_other)
+    result = FeatureComparison(frame, only_ours, only_other)
     result.explanations.extend(_explain(result, other, settings))
     return result
 
@@ -146,7 +146,7 @@ def read_other_table(frame: pd.DataFrame, patient: str | None = None, voi: str |
     raise TableError("No features under PyRadiomics' names are found in the other table.")
 
 
-def _explain(result: Comparison, other: Mapping[str, Any], settings: Settings) -> list[str]:
+def _explain(result: FeatureComparison, other: Mapping[str, Any], settings: Settings) -> list[str]:
     found = []
     theirs = _literal(other.get(_SETTINGS_KEY))
     if theirs is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hepacast.imaging import Volume
-from hepacast.radiomics.filters.source import Box
+from hepacast.radiomics.filters.source import VoxelBox
 from hepacast.radiomics.settings import Settings
 
 #: Seconds a million voxels on one core of a 2020s server: features of one image a VOI voxel, filters a box voxel.
@@ -33,7 +33,7 @@ _BASE_BYTES = 350e6
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ExtractionCost:
     """A forecast of one extraction on one core.
 
     Parameters
@@ -48,14 +48,16 @@ class Estimate:
     peak_bytes: float
 
 
-def estimate(volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Settings, threads: int = 1) -> Estimate:
+def estimate(
+    volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Settings, threads: int = 1
+) -> ExtractionCost:
     """Forecast the time (on one core) and the memory of `extract` for one image.
 
     The forecast follows the number of voxels in the VOIs and in the box around them, after resampling. Each of the
     `threads` that measure image types side by side has filtered images of its own.
     """
     masks = [vois] if isinstance(vois, Volume) else list(vois.values())
-    boxes = [(mask, Box.of_mask(np.asarray(mask.array != 0))) for mask in masks]
+    boxes = [(mask, VoxelBox.of_mask(np.asarray(mask.array != 0))) for mask in masks]
     spacing = np.array(volume.spacing)
     wanted = np.array(settings.parameters.resampledPixelSpacing or (0, 0, 0), dtype=float)
     growth = float(np.prod(spacing / np.where(wanted == 0, spacing, wanted)))
@@ -64,7 +66,7 @@ def estimate(volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Sett
     # VOIs with a grid of their own are filtered one by one, others together in their common box.
     alone = settings.parameters.resampledPixelSpacing is not None or settings.parameters.preCrop
     found = [box for _, box in boxes if box is not None]
-    together = float(np.prod(Box.union(found).grown(10, volume.array.shape).shape)) if found else 0.0
+    together = float(np.prod(VoxelBox.union(found).grown(10, volume.array.shape).shape)) if found else 0.0
     box_voxels = (sum(own) if alone else together) * growth / 1e6
     seconds = _SHAPE_SECONDS * voxels + _FEATURE_SECONDS * voxels * len(settings.image_names())
     for image_type in settings.image_types:
@@ -78,4 +80,4 @@ def estimate(volume: Volume, vois: Mapping[str, Volume] | Volume, settings: Sett
     # At any time: one filtered image, its intermediate steps and a few small copies, all of the box, in doubles.
     work = largest * 8 * (7 if {"Wavelet", "LBP3D"} & set(settings.image_types) else 4)
     work *= max(1, min(threads, len(settings.image_types)))
-    return Estimate(seconds, _BASE_BYTES + image_bytes + mask_bytes + work)
+    return ExtractionCost(seconds, _BASE_BYTES + image_bytes + mask_bytes + work)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.imaging import Volume
-from hepacast.radiomics.filters.source import Box
+from hepacast.radiomics.filters.source import VoxelBox
 from hepacast.radiomics.settings import Settings
 
 PREFIX = "diagnostics_"
@@ -70,7 +70,7 @@ def mask_entries(image: Volume | None, mask: Volume, prefix: str) -> dict[str, A
     """
     from scipy import ndimage
 
-    box = Box.of_mask(mask.array)
+    box = VoxelBox.of_mask(mask.array)
     entries: dict[str, Any] = {}
     if prefix == "original":
         entries["Hash"] = pixel_hash(mask.array, np.uint32)

@@ -18,8 +18,8 @@ from hepacast.radiomics import diagnostics, names
 from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
 from hepacast.radiomics.discretise import Levels, bin_edges
-from hepacast.radiomics.filters import OUTSIDE, Box, filtered_images
-from hepacast.radiomics.filters.source import Scratch, Source
+from hepacast.radiomics.filters import OUTSIDE, VoxelBox, filtered_images
+from hepacast.radiomics.filters.source import Scratch, SourceImage
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.preprocess import Group, PreparedVoi, outside_reason, prepare
 from hepacast.radiomics.settings import Settings
@@ -164,10 +164,10 @@ def measure(group: Group, settings: Settings, threads: int = 1) -> Iterator[Meas
 
 def clusters(vois: list[PreparedVoi]) -> list[list[PreparedVoi]]:
     """VOIs whose common box is hardly larger than their own boxes together."""
-    result: list[tuple[Box, list[PreparedVoi]]] = []
+    result: list[tuple[VoxelBox, list[PreparedVoi]]] = []
     for voi in sorted(vois, key=lambda item: -int(np.prod(item.box.shape))):
         for place, (box, members) in enumerate(result):
-            union = Box.union([box, voi.box])
+            union = VoxelBox.union([box, voi.box])
             if np.prod(union.shape) <= np.prod(box.shape) + np.prod(voi.box.shape):
                 result[place] = (union, [*members, voi])
                 break
@@ -179,7 +179,7 @@ def clusters(vois: list[PreparedVoi]) -> list[list[PreparedVoi]]:
 class _Collected:
     """Values and reasons of one VOI, filled image by image."""
 
-    def __init__(self, voi: PreparedVoi, source: Source, settings: Settings) -> None:
+    def __init__(self, voi: PreparedVoi, source: SourceImage, settings: Settings) -> None:
         spacing_kji = source.spacing[::-1]
         self.voi = voi
         self._spoilt = voi.undefined == "outside" and not np.isfinite(source.crop(voi.box)[voi.mask]).all()
@@ -230,7 +230,7 @@ class _Collected:
 
 
 def _measure_cluster(group: Group, vois: list[PreparedVoi], settings: Settings, threads: int) -> Iterator[Measured]:
-    box = Box.union([voi.box for voi in vois])
+    box = VoxelBox.union([voi.box for voi in vois])
     asked = np.zeros(box.shape, dtype=bool)
     for voi in vois:
         asked[voi.box.within(box)] |= voi.mask

@@ -15,7 +15,7 @@ from hepacast.radiomics import names
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features
 from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.extraction import feature_settings
-from hepacast.radiomics.filters import Source, filtered_images
+from hepacast.radiomics.filters import SourceImage, filtered_images
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.preprocess import prepare
 from hepacast.radiomics.settings import Settings
@@ -68,7 +68,7 @@ def feature_maps(volume: Volume, voi: Volume, settings: Settings | str | Path | 
     return maps
 
 
-def _grid_of(volume: Volume, source: Source) -> Volume:
+def _grid_of(volume: Volume, source: SourceImage) -> Volume:
     if source.shape == volume.array.shape:
         return volume.with_array(source.array)
     raise StudyFileError(
@@ -82,7 +82,7 @@ def _grid_of(volume: Volume, source: Source) -> Volume:
 def _maps_of_image(
     image: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_],
-    source: Source,
+    source: SourceImage,
     parameters: Parameters,
     classes: Mapping[str, Any],
 ) -> dict[str, npt.NDArray[np.float64]]:

@@ -62,7 +62,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _SequenceTask:
     patient: str
     sequence: str
     image: VolumeSource
@@ -112,7 +112,7 @@ def extract_patients(
     """
     per_sequence = _settings_by_sequence(settings)
     cache = Path(cache_dir) if cache_dir is not None else None
-    tasks: list[_Task] = []
+    tasks: list[_SequenceTask] = []
     seen: set[str] = set()
     for case in cases:
         if case.patient in seen:
@@ -120,7 +120,7 @@ def extract_patients(
         seen.add(case.patient)
         for sequence, image in case.images.items():
             own = per_sequence(sequence)
-            tasks.append(_Task(case.patient, sequence, image, case.vois_of(sequence), own, backend, cache))
+            tasks.append(_SequenceTask(case.patient, sequence, image, case.vois_of(sequence), own, backend, cache))
     if not tasks:
         return concat_long([], settings_hash="", engine="")
     parts = map_items(_run, tasks, workers=workers, progress=progress)
@@ -148,7 +148,7 @@ def _settings_by_sequence(
     return lambda sequence: loaded
 
 
-def _run(task: _Task) -> pd.DataFrame:
+def _run(task: _SequenceTask) -> pd.DataFrame:
     key = _key(task)
     file = task.cache / f"{key}.parquet" if task.cache is not None and key is not None else None
     if file is not None and is_kept(file):
@@ -173,7 +173,7 @@ def _run(task: _Task) -> pd.DataFrame:
     return table
 
 
-def _extract(task: _Task) -> ExtractionResult:
+def _extract(task: _SequenceTask) -> ExtractionResult:
     from hepacast.radiomics.extraction import extract
 
     volume = _load(task.image)
@@ -246,7 +246,7 @@ def _load_mask(source: MaskSource, image: Volume, channel: int = 0) -> Volume:
     return _load(source)
 
 
-def _key(task: _Task) -> str | None:
+def _key(task: _SequenceTask) -> str | None:
     """Hash of everything that the result depends on; None where an input is made by a function or cannot be read."""
     if task.cache is None:
         return None

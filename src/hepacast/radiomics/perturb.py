@@ -164,9 +164,9 @@ def randomize_contour(volume: Volume, mask: Mask, generator: np.random.Generator
     """
     import SimpleITK as sitk
 
-    from hepacast.radiomics.filters.source import Box
+    from hepacast.radiomics.filters.source import VoxelBox
 
-    box = Box.of_mask(mask)
+    box = VoxelBox.of_mask(mask)
     if box is None:
         return mask.copy()
     outer = box.grown(6, mask.shape)

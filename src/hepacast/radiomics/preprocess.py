@@ -17,13 +17,13 @@ from hepacast.imaging import Volume
 from hepacast.imaging.labels import values_of
 from hepacast.imaging.placing import place_mask
 from hepacast.radiomics import diagnostics
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.parameters import Parameters
 
 Mask = npt.NDArray[np.bool_]
 
 
-class VoiError(Exception):
+class UnmeasurableVoiError(Exception):
     """This VOI cannot be measured; the text says why. It becomes a status and never leaves this package."""
 
 
@@ -48,7 +48,7 @@ class PreparedVoi:
     """
 
     name: str
-    box: Box
+    box: VoxelBox
     mask: Mask
     shape_mask: Mask
     diagnostics: dict[str, Any] = field(default_factory=dict)
@@ -59,19 +59,19 @@ class PreparedVoi:
 class Group:
     """VOIs that share one preprocessed image, and with it the filters."""
 
-    source: Source
+    source: SourceImage
     vois: list[PreparedVoi]
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedVois:
     """Everything that is ready to be measured, and why the rest is not."""
 
     groups: list[Group]
     failures: dict[str, str]
 
 
-def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) -> Prepared:
+def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) -> PreparedVois:
     """Preprocess `volume` and all `vois`.
 
     A VOI that cannot be measured (empty, one voxel, too small) is told in `failures`.
@@ -88,7 +88,7 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
     for name, voi in vois.items():
         try:
             mask = mask_on_grid(volume, voi, parameters, name)
-        except VoiError as error:
+        except UnmeasurableVoiError as error:
             failures[name] = str(error)
             continue
         masks[name] = mask
@@ -96,18 +96,18 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
         entries[name] = {**header, **own}
     image = normalize(volume, parameters) if parameters.normalize else volume
     groups: list[Group] = []
-    has_undefined = Source(volume.array, volume.spacing).has_undefined
-    shared = Group(Source(image.array, image.spacing), [])
+    has_undefined = SourceImage(volume.array, volume.spacing).has_undefined
+    shared = Group(SourceImage(image.array, image.spacing), [])
     for name, mask in masks.items():
         alone = parameters.resampledPixelSpacing is not None or parameters.preCrop
         grid, own_mask = _own_grid(image, mask, parameters) if alone else (image, mask)
-        group = Group(Source(grid.array, grid.spacing), []) if alone else shared
+        group = Group(SourceImage(grid.array, grid.spacing), []) if alone else shared
         if parameters.additionalInfo and parameters.resampledPixelSpacing is not None:
             entries[name].update(diagnostics.image_entries(grid, "interpolated"))
             entries[name].update(diagnostics.mask_entries(grid, grid.with_array(own_mask), "interpolated"))
         try:
             found = _voi(name, grid, own_mask, parameters, entries[name])
-        except VoiError as error:
+        except UnmeasurableVoiError as error:
             failures[name] = str(error) + resampled_words(mask, parameters)
             continue
         group.vois.append(replace(found, undefined=_undefined(volume, mask) if has_undefined else ""))
@@ -115,7 +115,7 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
             groups.append(group)
     if shared.vois:
         groups.append(shared)
-    return Prepared(groups, failures)
+    return PreparedVois(groups, failures)
 
 
 def _undefined(volume: Volume, mask: Mask) -> str:
@@ -135,12 +135,12 @@ def require_finite(values: npt.NDArray[Any], volume: Volume, mask: Mask, step: s
 
     Raises
     ------
-    VoiError
+    UnmeasurableVoiError
     """
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         inside = _undefined(volume, mask) == "inside"
-        raise VoiError(
+        raise UnmeasurableVoiError(
             f"{bad} of {values.size} voxels of the VOI have no finite value" if inside else outside_reason(step)
         )
 
@@ -210,7 +210,7 @@ def resegment(values: npt.NDArray[Any], mask: Mask, parameters: Parameters) -> M
 
     Raises
     ------
-    VoiError
+    UnmeasurableVoiError
         One voxel or none is left.
     """
     inside = values[mask]
@@ -224,7 +224,7 @@ def resegment(values: npt.NDArray[Any], mask: Mask, parameters: Parameters) -> M
     if len(thresholds) == 2:
         kept &= inside <= thresholds[1]
     if kept.sum() <= 1:
-        raise VoiError(f"resegmentation leaves {int(kept.sum())} voxel(s)")
+        raise UnmeasurableVoiError(f"resegmentation leaves {int(kept.sum())} voxel(s)")
     result = np.zeros_like(mask)
     result[mask] = kept
     return result
@@ -250,31 +250,33 @@ def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: d
     )
 
 
-def check_voi(mask: Mask, parameters: Parameters) -> Box:
+def check_voi(mask: Mask, parameters: Parameters) -> VoxelBox:
     """The VOI's box, if it may be measured.
 
     Raises
     ------
-    VoiError
+    UnmeasurableVoiError
         Empty, one voxel, or below minimumROIDimensions or minimumROISize.
     """
     box = _require_box(mask)
     dimensions = sum(length > 1 for length in box.shape)
     if dimensions == 0:
-        raise VoiError("the VOI is a single voxel")
+        raise UnmeasurableVoiError("the VOI is a single voxel")
     if dimensions < parameters.minimumROIDimensions:
         least = parameters.minimumROIDimensions
-        raise VoiError(f"the VOI has {dimensions} dimension(s), fewer than minimumROIDimensions = {least}")
+        raise UnmeasurableVoiError(f"the VOI has {dimensions} dimension(s), fewer than minimumROIDimensions = {least}")
     count = int(np.count_nonzero(mask[box.slices]))
     if parameters.minimumROISize is not None and count <= parameters.minimumROISize:
-        raise VoiError(f"the VOI has {count} voxels, not more than minimumROISize = {parameters.minimumROISize}")
+        raise UnmeasurableVoiError(
+            f"the VOI has {count} voxels, not more than minimumROISize = {parameters.minimumROISize}"
+        )
     return box
 
 
-def _require_box(mask: Mask) -> Box:
-    box = Box.of_mask(mask)
+def _require_box(mask: Mask) -> VoxelBox:
+    box = VoxelBox.of_mask(mask)
     if box is None:
-        raise VoiError("the VOI is empty")
+        raise UnmeasurableVoiError("the VOI is empty")
     return box
 
 
@@ -285,7 +287,7 @@ def mask_on_grid(volume: Volume, voi: Volume, parameters: Parameters, name: str)
     ------
     GeometryError
         It lies on another grid and correctMask is not set.
-    VoiError
+    UnmeasurableVoiError
         There are none.
     """
     chosen = np.asarray(voi.array if voi.array.dtype == bool else voi.array == parameters.label, dtype=bool)
@@ -293,7 +295,9 @@ def mask_on_grid(volume: Volume, voi: Volume, parameters: Parameters, name: str)
     if mask.any():
         return mask
     held = ", ".join(str(value) for value in values_of(voi.array)[:10]) if voi.array.dtype != bool else ""
-    raise VoiError(f"no voxel has the label {parameters.label}; the mask holds {held}" if held else "the VOI is empty")
+    raise UnmeasurableVoiError(
+        f"no voxel has the label {parameters.label}; the mask holds {held}" if held else "the VOI is empty"
+    )
 
 
 def _own_grid(image: Volume, mask: Mask, parameters: Parameters) -> tuple[Volume, Mask]:
@@ -303,7 +307,7 @@ def _own_grid(image: Volume, mask: Mask, parameters: Parameters) -> tuple[Volume
     return _crop(image, mask, _require_box(mask).grown(parameters.padDistance, image.array.shape))
 
 
-def _crop(volume: Volume, mask: Mask, box: Box) -> tuple[Volume, Mask]:
+def _crop(volume: Volume, mask: Mask, box: VoxelBox) -> tuple[Volume, Mask]:
     low = np.array(box.low[::-1], dtype=float)
     origin = volume.geometry.affine_lps @ np.append(low, 1.0)
     geometry = replace(

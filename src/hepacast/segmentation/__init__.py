@@ -6,7 +6,7 @@ What may not: features, outcomes, figures.
 
 from hepacast.imaging.morphology import largest as keep_largest
 from hepacast.imaging.structures import available_structures, structure_mask
-from hepacast.segmentation.base import Estimate, LabelMapResult, Segmenter
+from hepacast.segmentation.base import LabelMapResult, SegmentationCost, Segmenter
 from hepacast.segmentation.choose import SEGMENTERS, make_segmenter
 from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases, reader_agreement, summary_table
 from hepacast.segmentation.given import GivenSegmenter
@@ -16,7 +16,7 @@ from hepacast.segmentation.plausibility import Remark, judge
 __all__ = [
     "METRICS",
     "SEGMENTERS",
-    "Estimate",
+    "SegmentationCost",
     "EvaluationCase",
     "GivenSegmenter",
     "LabelMapResult",

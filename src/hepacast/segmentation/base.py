@@ -17,7 +17,7 @@ Progress = Callable[[float, str], None]
 PARENCHYMA_TUMOR = {"parenchyma": 1, "tumor": 2}
 
 
-class Estimate(NamedTuple):
+class SegmentationCost(NamedTuple):
     """What one image will cost on this machine: time in seconds, peak memory in bytes."""
 
     seconds: float
@@ -91,7 +91,7 @@ class Segmenter(Protocol):
         """
         ...
 
-    def estimate(self, volume: Volume) -> Estimate:
+    def estimate(self, volume: Volume) -> SegmentationCost:
         """Time and memory for this image, before anything is started."""
         ...
 

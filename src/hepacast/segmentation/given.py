@@ -12,7 +12,7 @@ from hepacast.imaging import Volume, place_mask
 from hepacast.imaging.io import MaskPath, MaskRules, MaskSet, read_mask_set
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import available_structures, structure_names
-from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, parenchyma_tumor_map
+from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCost, parenchyma_tumor_map
 
 
 class GivenSegmenter:
@@ -65,9 +65,9 @@ class GivenSegmenter:
             "network": None,
         }
 
-    def estimate(self, volume: Volume) -> Estimate:
+    def estimate(self, volume: Volume) -> SegmentationCost:
         """Reading time and one byte a voxel for each structure."""
-        return Estimate(2e-8 * volume.array.size, volume.array.size * (2 + len(self.structures)))
+        return SegmentationCost(2e-8 * volume.array.size, volume.array.size * (2 + len(self.structures)))
 
     def segment(
         self, volume: Volume, *, liver: Volume | None = None, progress: Progress | None = None

@@ -19,7 +19,7 @@ import numpy as np
 from hepacast.errors import MissingPackageError, ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
-from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, parenchyma_tumor_map
+from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCost, parenchyma_tumor_map
 
 CITATION = (
     "Wasserthal J, Breit HC, Meyer MT, et al. TotalSegmentator: robust segmentation of 104 anatomic structures in CT "
@@ -87,10 +87,10 @@ class TotalSegmentatorSegmenter:
             "network": None,
         }
 
-    def estimate(self, volume: Volume) -> Estimate:
+    def estimate(self, volume: Volume) -> SegmentationCost:
         """Rough: its documentation gives minutes on a CPU and under a minute on a GPU."""
         tasks = 2 if self._lesions else 1
-        return Estimate(tasks * (300.0 if not self._fast else 90.0), int(6e9 + volume.array.size * 40))
+        return SegmentationCost(tasks * (300.0 if not self._fast else 90.0), int(6e9 + volume.array.size * 40))
 
     def segment(
         self, volume: Volume, *, liver: Volume | None = None, progress: Progress | None = None

@@ -18,12 +18,12 @@ from hepacast.radiomics.filters.lbp2d import local_binary_pattern_2d
 from hepacast.radiomics.filters.lbp3d import SPLINE_MARGIN, local_binary_patterns_3d
 from hepacast.radiomics.filters.log import laplacian_of_gaussian, too_small
 from hepacast.radiomics.filters.points import exponential, logarithm, square, square_root
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.filters.wavelet import wavelet_images
 from hepacast.radiomics.names import image_names, log_image_name
 from hepacast.radiomics.parameters import Parameters
 
-__all__ = ["Box", "Source", "filtered_images"]
+__all__ = ["SourceImage", "VoxelBox", "filtered_images"]
 
 _POINTS = {"Square": square, "SquareRoot": square_root, "Logarithm": logarithm, "Exponential": exponential}
 
@@ -35,7 +35,7 @@ Filtered = tuple[str, npt.NDArray[Any] | str]
 
 
 def filtered_images(
-    image_type: str, source: Source, box: Box, mask: npt.NDArray[np.bool_], parameters: Parameters
+    image_type: str, source: SourceImage, box: VoxelBox, mask: npt.NDArray[np.bool_], parameters: Parameters
 ) -> Iterator[Filtered]:
     """The images of one image type, restricted to a box, one at a time.
 
@@ -110,7 +110,7 @@ def _reach_of_patterns(image_type: str, parameters: Parameters) -> int:
     return SPLINE_MARGIN + math.ceil(parameters.lbp3DIcosphereRadius) if image_type == "LBP3D" else 0
 
 
-def _log(source: Source, box: Box, parameters: Parameters) -> Iterator[Filtered]:
+def _log(source: SourceImage, box: VoxelBox, parameters: Parameters) -> Iterator[Filtered]:
     for sigma in parameters.sigma:
         reason = too_small(source.shape, source.spacing, float(sigma))
         name = log_image_name(sigma)

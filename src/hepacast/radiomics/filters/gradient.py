@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.kernels.jit import jit
 
 
-def gradient(source: Source, box: Box, *, use_spacing: bool) -> npt.NDArray[np.float32]:
+def gradient(source: SourceImage, box: VoxelBox, *, use_spacing: bool) -> npt.NDArray[np.float32]:
     """Gradient magnitude, intensity a mm (`use_spacing`) or a voxel.
 
     One voxel around the box is all that the filter reads; beyond the image's border its last voxel is repeated.

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.kernels.jit import jit
 
 METHODS = ("default", "ror", "uniform", "var")
 
 
 def local_binary_pattern_2d(
-    source: Source, box: Box, *, radius: float, samples: int, method: str, axis: int
+    source: SourceImage, box: VoxelBox, *, radius: float, samples: int, method: str, axis: int
 ) -> npt.NDArray[Any]:
     """Pattern codes of the box, in the image's own number type (PyRadiomics writes them back into the image).
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.radiomics.filters.lbp3d_kernels import DOUBLE, INTEGER, SINGLE, patterns
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.filters.sphere import harmonics, icosphere
 
 Array = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ SPLINE_MARGIN = 32
 
 
 def local_binary_patterns_3d(
-    source: Source, box: Box, mask: npt.NDArray[np.bool_], *, levels: int, radius: float, subdivisions: int
+    source: SourceImage, box: VoxelBox, mask: npt.NDArray[np.bool_], *, levels: int, radius: float, subdivisions: int
 ) -> Iterator[tuple[str, Array]]:
     """Images ``lbp-3D-m1`` ... and ``lbp-3D-k`` of the box; voxels outside `mask` are 0.
 

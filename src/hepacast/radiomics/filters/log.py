@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Scratch, Source
+from hepacast.radiomics.filters.source import Scratch, SourceImage, VoxelBox
 from hepacast.radiomics.kernels.jit import jit
 
 Float32 = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ def too_small(shape: tuple[int, ...], spacing: tuple[float, float, float], sigma
     return None
 
 
-def laplacian_of_gaussian(source: Source, box: Box, sigma: float) -> Float32:
+def laplacian_of_gaussian(source: SourceImage, box: VoxelBox, sigma: float) -> Float32:
     """The scale-normalized LoG image of the box.
 
     Parameters

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Source
+from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 
 Array = npt.NDArray[np.float64]
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def square(source: Source, box: Box) -> Array:
+def square(source: SourceImage, box: VoxelBox) -> Array:
     """(c x)^2 with c = 1 / sqrt(max|x|)."""
     values = source.doubles(box, "image")
     coefficient = 1 / np.sqrt(source.absolute_maximum)
@@ -25,7 +25,7 @@ def square(source: Source, box: Box) -> Array:
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def square_root(source: Source, box: Box) -> Array:
+def square_root(source: SourceImage, box: VoxelBox) -> Array:
     """sign(x) sqrt(|x| max|x|)."""
     values, magnitude = source.doubles(box, "a"), source.scratch.array("image", box.shape, np.float64)
     np.abs(values, out=magnitude)
@@ -35,7 +35,7 @@ def square_root(source: Source, box: Box) -> Array:
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def logarithm(source: Source, box: Box) -> Array:
+def logarithm(source: SourceImage, box: VoxelBox) -> Array:
     """sign(x) log(|x| + 1) max|x| / log(max|x| + 1)."""
     values, magnitude = source.doubles(box, "a"), source.scratch.array("image", box.shape, np.float64)
     largest = source.absolute_maximum
@@ -49,7 +49,7 @@ def logarithm(source: Source, box: Box) -> Array:
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def exponential(source: Source, box: Box) -> Array:
+def exponential(source: SourceImage, box: VoxelBox) -> Array:
     """exp(c x) with c = log(max|x|) / max|x|."""
     values = source.doubles(box, "image")
     largest = source.absolute_maximum

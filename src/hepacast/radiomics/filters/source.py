@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Box:
+class VoxelBox:
     """A box of voxels: ``low <= index < high`` along (k, j, i)."""
 
     low: tuple[int, int, int]
     high: tuple[int, int, int]
 
     @classmethod
-    def of_mask(cls, mask: npt.NDArray[np.bool_]) -> Box | None:
+    def of_mask(cls, mask: npt.NDArray[np.bool_]) -> VoxelBox | None:
         """The bounding box of a mask, None where it is empty."""
         low, high = [], []
         for axis in range(3):
@@ -32,7 +32,7 @@ class Box:
         return cls(_three(low), _three(high))
 
     @classmethod
-    def union(cls, boxes: Iterable[Box]) -> Box:
+    def union(cls, boxes: Iterable[VoxelBox]) -> VoxelBox:
         """The smallest box that holds all `boxes`."""
         boxes = list(boxes)
         return cls(
@@ -40,7 +40,7 @@ class Box:
         )
 
     @classmethod
-    def whole(cls, shape: tuple[int, ...]) -> Box:
+    def whole(cls, shape: tuple[int, ...]) -> VoxelBox:
         """The box of a whole image."""
         return cls((0, 0, 0), _three(shape))
 
@@ -55,19 +55,19 @@ class Box:
         first, second, third = (slice(low, high) for low, high in zip(self.low, self.high))
         return first, second, third
 
-    def within(self, outer: Box) -> tuple[slice, slice, slice]:
+    def within(self, outer: VoxelBox) -> tuple[slice, slice, slice]:
         """Slices that cut the box out of an array that holds `outer`."""
         first, second, third = (
             slice(low - start, high - start) for low, high, start in zip(self.low, self.high, outer.low)
         )
         return first, second, third
 
-    def grown(self, margin: int | tuple[int, int, int], shape: tuple[int, ...]) -> Box:
+    def grown(self, margin: int | tuple[int, int, int], shape: tuple[int, ...]) -> VoxelBox:
         """The box with `margin` voxels more on every side (or a margin for each axis), inside an image of `shape`."""
         margins = (margin,) * 3 if isinstance(margin, int) else margin
         low = _three([max(0, value - more) for value, more in zip(self.low, margins)])
         high = _three([min(size, value + more) for value, more, size in zip(self.high, margins, shape)])
-        return Box(low, high)
+        return VoxelBox(low, high)
 
 
 def _three(values: Any) -> tuple[int, int, int]:
@@ -95,7 +95,7 @@ class Scratch:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class SourceImage:
     """A preprocessed image, as the filters see it.
 
     Parameters
@@ -131,15 +131,15 @@ class Source:
         """Whether some voxels have no finite value."""
         return self.array.dtype.kind == "f" and not bool(np.isfinite(self.array).all())
 
-    def undefined_within(self, box: Box) -> bool:
+    def undefined_within(self, box: VoxelBox) -> bool:
         """Whether some voxels of the box have no finite value."""
         return self.has_undefined and not bool(np.isfinite(self.array[box.slices]).all())
 
-    def crop(self, box: Box) -> npt.NDArray[Any]:
+    def crop(self, box: VoxelBox) -> npt.NDArray[Any]:
         """The box's voxels, contiguous."""
         return np.ascontiguousarray(self.array[box.slices])
 
-    def doubles(self, box: Box, slot: str) -> npt.NDArray[np.float64]:
+    def doubles(self, box: VoxelBox, slot: str) -> npt.NDArray[np.float64]:
         """The box's voxels in double precision, in a slot of the scratch memory."""
         values = self.scratch.array(slot, box.shape, np.float64)
         values[...] = self.array[box.slices]

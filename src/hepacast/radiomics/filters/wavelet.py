@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.source import Box, Scratch, Source
+from hepacast.radiomics.filters.source import Scratch, SourceImage, VoxelBox
 from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.names import wavelet_image_names
 
@@ -100,7 +100,7 @@ class _Transform:
 
 
 def wavelet_images(
-    source: Source, box: Box, *, wavelet: str, level: int, start_level: int, axes: tuple[int, ...]
+    source: SourceImage, box: VoxelBox, *, wavelet: str, level: int, start_level: int, axes: tuple[int, ...]
 ) -> Iterator[tuple[str, Array]]:
     """PyRadiomics' wavelet images of the box: details of each level, then the last approximation.
 

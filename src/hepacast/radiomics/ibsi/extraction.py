@@ -40,7 +40,7 @@ def ibsi_feature_names(settings: Settings) -> list[str]:
 def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings) -> ExtractionResult:
     """IBSI's features of every VOI; see `hepacast.radiomics.extract`."""
     from hepacast.radiomics.extraction import engine_name
-    from hepacast.radiomics.preprocess import VoiError, check_voi, mask_on_grid
+    from hepacast.radiomics.preprocess import UnmeasurableVoiError, check_voi, mask_on_grid
     from hepacast.radiomics.table import ExtractionResult, VoiResult
 
     expected = ibsi_feature_names(settings)
@@ -50,7 +50,7 @@ def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings)
             mask = mask_on_grid(volume, voi, settings.parameters, name)
             check_voi(mask, settings.parameters)
             values, notes = measure_ibsi(volume, mask, settings.parameters, settings.ibsi)
-        except VoiError as error:
+        except UnmeasurableVoiError as error:
             results[name] = VoiResult.failed(name, expected, str(error))
             continue
         results[name] = VoiResult.of(name, expected, values, {}, diagnostics=notes)

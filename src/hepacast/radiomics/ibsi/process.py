@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hepacast.imaging import Volume
 from hepacast.radiomics.ibsi.parameters import IbsiParameters
 from hepacast.radiomics.parameters import Parameters
-from hepacast.radiomics.preprocess import Mask, VoiError, require_finite, resampled_words
+from hepacast.radiomics.preprocess import Mask, UnmeasurableVoiError, require_finite, resampled_words
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +52,7 @@ def process(volume: Volume, mask: Mask, parameters: Parameters, ibsi: IbsiParame
 
     Raises
     ------
-    VoiError
+    UnmeasurableVoiError
         Nothing is left of the VOI.
     """
     image = volume.array.astype(np.float64)
@@ -63,12 +63,12 @@ def process(volume: Volume, mask: Mask, parameters: Parameters, ibsi: IbsiParame
     if parameters.resampledPixelSpacing is not None:
         image, morphological, spacing = interpolate(image, mask, spacing, parameters, ibsi)
     if not morphological.any():
-        raise VoiError("the VOI is empty" + resampled_words(mask, parameters))
+        raise UnmeasurableVoiError("the VOI is empty" + resampled_words(mask, parameters))
     notes.update(_image_notes(image, spacing, "interp_img"))
     notes.update(_roi_notes(image, morphological, morphological, "interp_roi"))
     intensity = resegment(image, morphological, parameters, ibsi)
     if int(intensity.sum()) < 2:
-        raise VoiError(f"resegmentation leaves {int(intensity.sum())} voxel(s)")
+        raise UnmeasurableVoiError(f"resegmentation leaves {int(intensity.sum())} voxel(s)")
     notes.update(_roi_notes(image, intensity, morphological, "reseg_roi"))
     low = parameters.resegmentRange[0] if parameters.resegmentRange is not None else None
     require_finite(image[intensity], volume, mask, "resampling")
@@ -172,7 +172,7 @@ def discretize(
     if not ibsi.discretize:
         chosen = np.rint(values).astype(np.int64)
         if chosen.min() < 1:
-            raise VoiError("gray levels must start at 1 where the image is not discretized")
+            raise UnmeasurableVoiError("gray levels must start at 1 where the image is not discretized")
     elif parameters.binCount is not None:
         least, most = values.min(), values.max()
         span = most - least

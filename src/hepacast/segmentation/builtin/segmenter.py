@@ -17,7 +17,7 @@ from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.segmentation.axes import turn
-from hepacast.segmentation.base import Estimate, LabelMapResult, Progress, parenchyma_tumor_map
+from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCost, parenchyma_tumor_map
 from hepacast.segmentation.builtin.lesion import find_lesions
 from hepacast.segmentation.builtin.liver import find_liver
 from hepacast.segmentation.builtin.network import LESION, LIVER, Architecture, PretrainedUNet, read_weights
@@ -110,7 +110,7 @@ class BuiltinSegmenter:
             "network": None,
         }
 
-    def estimate(self, volume: Volume) -> Estimate:
+    def estimate(self, volume: Volume) -> SegmentationCost:
         """Time on this machine's CPU cores, and peak memory (the liver network's field has a fixed size)."""
         cores = self._threads or os.cpu_count() or 1
         extent = [n * mm for n, mm in zip(volume.geometry.size, volume.spacing, strict=True)]
@@ -120,7 +120,7 @@ class BuiltinSegmenter:
         seconds = _LIVER_CORE_SECONDS + (float(tiles) * _TILE_CORE_SECONDS if self._lesions else 0.0)
         seconds *= {"torch": 1.0, "openvino": 0.53, "openvino-bf16": 0.25}[self._engine]
         seconds += volume.array.size * 4e-7
-        return Estimate(seconds / cores, int(2.4e9 + volume.array.size * 14))
+        return SegmentationCost(seconds / cores, int(2.4e9 + volume.array.size * 14))
 
     def segment(
         self, volume: Volume, *, liver: Volume | None = None, progress: Progress | None = None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hepacast.errors import StudyFileError
-from hepacast.segmentation.base import Estimate
+from hepacast.segmentation.base import SegmentationCost
 
 #: Version of nnU-Net that the presets were measured with.
 NNUNET_VERSION = "2.8.1"
@@ -236,7 +236,9 @@ def forward_seconds(architecture: dict[str, Any], patch: Sequence[int], classes:
     return (macs * _SECONDS_PER_MAC + values * _SECONDS_PER_VALUE) / max(1, cores)
 
 
-def estimate_training(plan: NnunetPlan, *, cases: int, voxels_per_case: float, cores: int | None = None) -> Estimate:
+def estimate_training(
+    plan: NnunetPlan, *, cases: int, voxels_per_case: float, cores: int | None = None
+) -> SegmentationCost:
     """Time and memory of planning, training all folds and predicting validation cases, on CPU cores alone.
 
     Parameters
@@ -269,7 +271,7 @@ def estimate_training(plan: NnunetPlan, *, cases: int, voxels_per_case: float, c
     preparing = 25.0 + cases * voxels_per_case * 2e-7 / cores
     _, values = network_cost(architecture, patch, len(plan.labels) + 1)
     memory = 4.0 * values * batch * 2.5 + 6e8
-    return Estimate(preparing + training + tiles * forward / cores, int(memory * side_by_side))
+    return SegmentationCost(preparing + training + tiles * forward / cores, int(memory * side_by_side))
 
 
 def _assumed_network(plan: NnunetPlan) -> tuple[dict[str, Any], Sequence[int], int]:

@@ -17,7 +17,7 @@ from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import structure_names
 from hepacast.segmentation.axes import turn
-from hepacast.segmentation.base import Estimate, LabelMapResult, Progress
+from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCost
 from hepacast.segmentation.devices import default_device, torch_threads
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
 from hepacast.segmentation.nnunet.inference import count_tiles, labels_on_grid, sliding_logits
@@ -91,7 +91,7 @@ class NnunetSegmenter:
             "network": self.model.network(),
         }
 
-    def estimate(self, volume: Volume) -> Estimate:
+    def estimate(self, volume: Volume) -> SegmentationCost:
         """Time on this machine's CPU cores and peak memory, from tile counts; a GPU is many times faster."""
         configuration = self.model.configuration
         shape = self._resampled_shape(volume)
@@ -105,7 +105,7 @@ class NnunetSegmenter:
         seconds = tiles * copies * len(self.model.folds) * forward + volume.array.size * 3e-7
         logits = classes * math.prod(shape) * 4 * (2 if len(self.model.folds) > 1 else 1)
         _, values = network_cost(architecture, patch, classes)
-        return Estimate(seconds, int(logits + values * 4 * 2 + volume.array.size * 12))
+        return SegmentationCost(seconds, int(logits + values * 4 * 2 + volume.array.size * 12))
 
     def _resampled_shape(self, volume: Volume) -> list[int]:
         shape, spacing = volume.geometry.shape, volume.spacing[::-1]

@@ -137,7 +137,7 @@ def train(
     report(0.0, "writing nnU-Net's dataset")
     index = prepare_dataset(ordered, work_dir / "raw", plan.labels, plan.modality)
     splits = make_splits([case.patient for case in ordered], plan.folds, seed)
-    job = _Job(plan, work_dir, seed, index, splits, report)
+    job = _Training(plan, work_dir, seed, index, splits, report)
     job.prepare(_cores(workers))
     kept = job.train_folds(_cores(workers))
     report(_AFTER_FOLDS, "comparing with the readers")
@@ -157,7 +157,7 @@ def _cores(workers: int | None) -> int:
 
 
 @dataclass
-class _Job:
+class _Training:
     """One training and its folder."""
 
     plan: NnunetPlan
@@ -332,7 +332,7 @@ def _compared(patient: str, name: str, reference: LabelMap, predicted: LabelMap)
     )
 
 
-def _validation_cases(job: _Job, cases: Sequence[TrainingCase]) -> Iterator[EvaluationCase]:
+def _validation_cases(job: _Training, cases: Sequence[TrainingCase]) -> Iterator[EvaluationCase]:
     from hepacast.imaging.io import read_labelmap
 
     by_patient = {case.patient: case for case in cases}
