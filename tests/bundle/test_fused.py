@@ -16,7 +16,7 @@ from hepacast.cohort import ColumnSpec
 from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork, crop_patient
 from hepacast.errors import BundleError
 from hepacast.imaging import Geometry, Volume
-from hepacast.modelling.frozen_fusion import DL_SCORE
+from hepacast.modelling.frozen_score import DL_SCORE
 from hepacast.modelling.fusion import CLINICAL, Family, FusionSpec, View, fit_view
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor

@@ -13,12 +13,11 @@ from hepacast.bundle import container as container_module
 from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.cohort import ColumnSpec
 from hepacast.errors import BundleError, HepacastError
-from hepacast.modelling.cox_frozen import FrozenCox
+from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source
-from hepacast.modelling.frozen_models import RADSCORE, FrozenModels
-from hepacast.modelling.frozen_score import FrozenScore, ScoreFeature
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import RADSCORE, FrozenScore, ScoreFeature
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.radiomics.recipe import ImageRecipe
 
 INR = Source(Predictor("inr"), 1.1, (), 0.8, 2.4)
@@ -59,7 +58,7 @@ def binary() -> Bundle:
 
 
 def survival() -> Bundle:
-    models = FrozenSurvivalModels({"combined": COX}, RADIOMICS, {"combined": math.nan}, (90.0, 180.0), "days")
+    models = FrozenModels({"combined": COX}, RADIOMICS, {"combined": math.nan}, (90.0, 180.0), "days")
     return Bundle(models, COLUMNS, ImageRecipe("table"), None, CARD)
 
 

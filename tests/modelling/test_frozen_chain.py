@@ -8,8 +8,8 @@ import pytest
 
 from hepacast.errors import ModelError
 from hepacast.modelling.frozen_chain import freeze_study_models
-from hepacast.modelling.frozen_fusion import FrozenFusion
-from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.grammar import build_radiomics_model
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.study_models import StudyModels
@@ -51,7 +51,7 @@ def test_risks_come_back_from_json_and_arrays(name) -> None:
     assert not models.has_formula
     frozen = freeze_study_models(models, table)
     entry = json.loads(json.dumps(frozen.to_dict()))
-    back = FrozenFusion.from_dict(entry, frozen.arrays())
+    back = FrozenModels.from_dict(entry, frozen.arrays())
     assert all(array.dtype != object for array in frozen.arrays().values())
     new, _ = cohort(60, 2)
     for rows in (new, new.iloc[:1], table):

@@ -8,11 +8,11 @@ import pytest
 
 from hepacast.core.files import to_jsonable
 from hepacast.errors import ModelError
-from hepacast.modelling.frozen_fusion import DL_SCORE, FrozenFusion
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import DL_SCORE
 from hepacast.modelling.fusion import CLINICAL, NETWORK, Family, FusionSpec, View, fit_view
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_frozen import load_models
 
 CHAIN = ChainSpec.load({"univariate": 0.1, "selector": "none", "redundancy": 0.9})
 MODELS = {
@@ -55,7 +55,9 @@ def rows_of(view):
 
 def journey(frozen):
     """Through JSON, as a bundle's documents go."""
-    return load_models(json.loads(json.dumps(to_jsonable(frozen.to_dict()), allow_nan=False)), frozen.arrays())
+    return FrozenModels.from_dict(
+        json.loads(json.dumps(to_jsonable(frozen.to_dict()), allow_nan=False)), frozen.arrays()
+    )
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -65,7 +67,7 @@ def test_every_classifier_predicts_the_same_after_a_journey_through_json(classif
     view = make_view()
     result = fit(view, classifier)
     frozen = journey(result.freeze())
-    assert isinstance(frozen, FrozenFusion)
+    assert isinstance(frozen, FrozenModels)
     risks = frozen.predict_risk(rows_of(view))
     tolerance = 1e-6 if classifier == "xgboost" else 1e-10
     assert list(risks.columns) == list(MODELS)
@@ -144,4 +146,4 @@ def test_a_chain_without_array_form_says_why():
 def test_another_version_is_refused():
     entry = fit(make_view(), "logistic").freeze().to_dict()
     with pytest.raises(ModelError, match="another version"):
-        load_models(entry | {"schema": 3})
+        FrozenModels.from_dict(entry | {"schema": 3})

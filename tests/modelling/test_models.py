@@ -15,7 +15,8 @@ from sklearn.pipeline import Pipeline
 
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import ClinicalModel, univariate_table
-from hepacast.modelling.frozen_models import FrozenModels, youden_cutoff
+from hepacast.modelling.cutoffs import youden_cutoff
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.logistic_model import LogisticModel

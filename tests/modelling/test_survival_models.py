@@ -8,13 +8,13 @@ import pytest
 
 from hepacast.errors import ModelError, OutcomeError, StudyFileError
 from hepacast.modelling.bootstrap import bootstrap_optimism
-from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cox_selectors import CoxLassoSelector, cox_filter_steps, cox_score_tests
+from hepacast.modelling.cutoffs import risk_cut
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_cutoffs import risk_cut
-from hepacast.modelling.survival_frozen import load_models
 from hepacast.modelling.survival_logistic import LogisticAt, states_at
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
@@ -77,7 +77,7 @@ def test_risk_is_one_minus_the_survival_of_the_fit():
     fitted = CoxModel(PREDICTORS, (180.0,)).fit(table, y)
     expected = 1 - fitted.fit_.survival(table[["size", "invasion"]], [180.0])[:, 0]
     np.testing.assert_allclose(fitted.predict_risk(table, 180.0), expected, rtol=1e-10)
-    limits = fitted.frozen_.interval(table, 180.0)
+    limits = fitted.frozen_.interval(table, time=180.0)
     assert ((limits[:, 0] < expected) & (expected < limits[:, 1])).all()
 
 
@@ -89,7 +89,7 @@ def test_limits_of_a_risk_are_those_of_resampling():
     for _ in range(120):
         rows = rng.integers(0, len(table), len(table))
         risks.append(float(CoxModel(PREDICTORS).fit(table.iloc[rows], y[rows]).predict_risk(row, 365.0)[0]))
-    low, high = fitted.frozen_.interval(row, 365.0)[0]
+    low, high = fitted.frozen_.interval(row, time=365.0)[0]
     np.testing.assert_allclose([low, high], np.quantile(risks, [0.025, 0.975]), atol=0.06)
 
 
@@ -104,14 +104,14 @@ def test_frozen_models_survive_json():
     table, y = drawn()
     fitted = make(models=("binary", "clinical", "radiomics", "combined")).fit(table, y)
     entry = json.loads(json.dumps(fitted.to_dict(), default=float).replace("NaN", "null"))
-    loaded = load_models(entry)
+    loaded = FrozenModels.from_dict(entry)
     for time in (180.0, 365.0):
         np.testing.assert_allclose(
             loaded.predict_risk(table, time), fitted.predict_risk(table, time), rtol=1e-12, equal_nan=True
         )
     np.testing.assert_allclose(loaded.interval(table, "combined"), fitted.frozen_.interval(table, "combined"))
     with pytest.raises(ModelError, match="another version"):
-        load_models({**entry, "schema": 99})
+        FrozenModels.from_dict({**entry, "schema": 99})
 
 
 def test_a_binary_model_has_no_risk_at_another_horizon():
@@ -172,7 +172,7 @@ def test_separation_is_answered_by_firth_and_said():
     risk = fitted.predict_risk(table, 20.0)
     assert np.isfinite(risk).all()
     assert risk[0] > risk[-1]
-    assert np.isfinite(fitted.frozen_.interval(table, 20.0)).all()
+    assert np.isfinite(fitted.frozen_.interval(table, time=20.0)).all()
 
 
 def test_no_event_is_an_error_and_never_a_number():

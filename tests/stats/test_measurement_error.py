@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hepacast.modelling.frozen_models import youden_cutoff
+from hepacast.modelling.cutoffs import youden_cutoff
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.measurement_error import moment_reconstruction
 

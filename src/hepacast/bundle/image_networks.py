@@ -16,7 +16,7 @@ from hepacast.deep.readings import mean_readings
 from hepacast.errors import BundleError
 from hepacast.imaging import Volume
 from hepacast.imaging.voi import VoiExpression
-from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
+from hepacast.modelling.frozen_score import DEEP_PREFIX, DL_SCORE
 
 DOCUMENT = "image-networks"
 

@@ -8,7 +8,7 @@ from hepacast.bundle.model import Bundle
 from hepacast.core.executor import available_cores
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
-from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE
+from hepacast.modelling.frozen_score import DEEP_PREFIX, DL_SCORE
 from hepacast.radiomics.recipe import ImageRecipe, unmeasurable
 
 

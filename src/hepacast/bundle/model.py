@@ -17,10 +17,8 @@ from hepacast.core.entries import Entry, require
 from hepacast.core.records import ResultsError
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.validated import ValidatedPerformance
-from hepacast.modelling.frozen_fusion import FrozenFusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import TrainingDistribution
-from hepacast.modelling.survival_frozen import load_models
 from hepacast.radiomics.recipe import ImageRecipe
 
 #: Name of the arrays of classifiers in the file.
@@ -43,8 +41,7 @@ class Bundle:
     Parameters
     ----------
     models
-        The frozen models; of a time-to-event outcome `FrozenSurvivalModels`, of classifiers and networks
-        `FrozenFusion`.
+        The frozen models, of whatever outcome.
     columns
         Clinical columns that the models read, with unit, levels and plausible range.
     recipe
@@ -110,7 +107,7 @@ class Bundle:
             "nomogram": self.nomogram,
         }
         tensors: dict[str, Mapping[str, Any]] = {}
-        if isinstance(self.models, FrozenFusion) and self.models.parts:
+        if self.models.parts:
             tensors[CLASSIFIERS] = self.models.arrays()
         if self.networks is not None:
             documents[image_networks.DOCUMENT] = self.networks.document()
@@ -144,7 +141,7 @@ class Bundle:
             raise BundleError("The bundle is not complete.", found=f"no {', '.join(sorted(missing))}", where=where)
         networks = documents.get(image_networks.DOCUMENT)
         made = cls(
-            models=load_models(documents["models"], content.tensors.get(CLASSIFIERS)),
+            models=FrozenModels.from_dict(documents["models"], content.tensors.get(CLASSIFIERS)),
             columns=read_columns(documents["clinical"]),
             recipe=read_recipe(documents["features"], documents.get(PREPROCESSING)),
             nomogram=_read_nomogram(documents["nomogram"]),

@@ -19,8 +19,7 @@ from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.evaluation.validated import WHERE, ValidatedPerformance, coverage_is_broken
 from hepacast.figures.labels import feature_label
-from hepacast.modelling.frozen_models import RADSCORE
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels
+from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.stats.intervals import level_text
 
 #: More unusual features than this are summed up in one warning.
@@ -359,12 +358,8 @@ def _limits(
     bundle: Bundle, name: str, row: pd.DataFrame, unknown: list[str], level: float, time: float | None = None
 ) -> tuple[float, float]:
     """Limits of the risk; NaN where a value is not known and the bundle does not say what it may be."""
-    models = bundle.models
     if not unknown:
-        if isinstance(models, FrozenSurvivalModels):
-            found = models.interval(row, name, level, time)[0]
-        else:
-            found = models.interval(row, name, level)[0]
+        found = bundle.models.interval(row, name, level, time)[0]
     elif can_draw(bundle, unknown):
         found = limits_over_unknown(bundle, name, row, unknown, level, time)
     else:
@@ -388,7 +383,7 @@ def _horizons(
 ) -> tuple[HorizonRisk, ...]:
     """Risk by every horizon that the model knows."""
     models = bundle.models
-    if not isinstance(models, FrozenSurvivalModels):
+    if not models.horizons:
         return ()
     found = []
     for time in models.horizons:

@@ -12,10 +12,7 @@ from scipy.stats import norm
 from hepacast.bundle.model import Bundle
 from hepacast.core.seeds import rng
 from hepacast.modelling.base import Array
-from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear
-from hepacast.modelling.frozen_models import FrozenModels
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 
 #: Values drawn for what is not known.
 DRAWS = 2000
@@ -55,7 +52,7 @@ def limits_over_unknown(
     drawn = bundle.training.draw(known, unknown, DRAWS)
     table = row.loc[row.index.repeat(DRAWS)].reset_index(drop=True)
     table = table.assign(**{str(key): values for key, values in drawn.items()})
-    own, each = (_interval(bundle.models, name, part, level, time) for part in (row, table))
+    own, each = (bundle.models.interval(part, name, level, time) for part in (row, table))
     if not (np.isfinite(own).all() and np.isfinite(each).all()):
         return np.full(2, np.nan)
     scale, back = _scale(bundle.models.model(name))
@@ -67,14 +64,8 @@ def limits_over_unknown(
     return np.array([min(low, own[0, 0]), max(high, own[0, 1])])
 
 
-def _interval(models: FrozenModels, name: str, table: pd.DataFrame, level: float, time: float | None) -> Array:
-    if isinstance(models, FrozenSurvivalModels):
-        return models.interval(table, name, level, time)
-    return models.interval(table, name, level)
-
-
 def _scale(model: FrozenLinear) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """The scale on which a model's interval is symmetric, and back from it to the risk."""
-    if isinstance(model, FrozenCox):
+    if model.every_time:
         return lambda p: np.log(-np.log1p(-p)), lambda x: -np.expm1(-np.exp(np.minimum(x, 500.0)))
     return logit, expit

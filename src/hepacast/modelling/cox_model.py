@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
-from hepacast.modelling.cox_frozen import FrozenCox
-from hepacast.modelling.frozen_logistic import ModelTerm, Source
-from hepacast.modelling.named_design import NamedDesign, design_matrix
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
+from hepacast.modelling.named_design import NamedDesign
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.competing_risks import fit_fine_gray

@@ -14,12 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
-from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cox_selectors import cox_filter_steps
 from hepacast.modelling.folds import stratified_folds
-from hepacast.modelling.frozen_models import RADSCORE
-from hepacast.modelling.frozen_score import FrozenScore
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_score import RADSCORE, FrozenScore
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.radscore import freeze_score
 from hepacast.modelling.score_model import FittedScore, ScoreRule, fit_counting, score_predictor

@@ -1,7 +1,8 @@
-"""The models of a study whose chain has no formula, as arrays: the chain's score like that of a fusion."""
+"""From fitted steps and classifiers to plain numbers and arrays: the scores that a study's models read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +11,15 @@ import pandas as pd
 
 from hepacast.errors import ModelError
 from hepacast.modelling.chain_score import Searched
-from hepacast.modelling.frozen_classifiers import FrozenClassifier
-from hepacast.modelling.frozen_fusion import ClassifierScore, FrozenFusion, freeze_classifier_score
-from hepacast.modelling.frozen_models import RADSCORE
-from hepacast.modelling.radscore import Radscore
+from hepacast.modelling.classifier_score import ClassifierScore
+from hepacast.modelling.frozen_classifiers import FrozenClassifier, freeze_classifier
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import RADSCORE, FrozenScore
+from hepacast.modelling.radscore import Radscore, freeze_inputs
 from hepacast.modelling.study_models import StudyModels
 
 
-def freeze_study_models(fitted: StudyModels, frame: pd.DataFrame) -> FrozenFusion:
+def freeze_study_models(fitted: StudyModels, frame: pd.DataFrame) -> FrozenModels:
     """Models that read a chain's score, as plain numbers and arrays.
 
     Parameters
@@ -34,7 +36,7 @@ def freeze_study_models(fitted: StudyModels, frame: pd.DataFrame) -> FrozenFusio
     """
     frozen = fitted.frozen_
     score = freeze_chain(fitted.radiomics_, frame)
-    return FrozenFusion(models=frozen.models, score=None, cutoffs=frozen.cutoffs, parts={RADSCORE: score})
+    return replace(frozen, score=None, parts={RADSCORE: score})
 
 
 def freeze_chain(model: Any, frame: pd.DataFrame) -> ClassifierScore:
@@ -60,3 +62,25 @@ def freeze_chain(model: Any, frame: pd.DataFrame) -> ClassifierScore:
         raise ModelError("The chain has no score to freeze.", found=model.note_)
     steps = [step for _, step in model.chain_.steps[:-1]]
     return freeze_classifier_score(steps, frame, classifier, type(classifier).__name__)
+
+
+def freeze_classifier_score(steps: Sequence[Any], frame: pd.DataFrame, classifier: Any, name: str) -> ClassifierScore:
+    """Fitted steps and the classifier behind them, as arrays.
+
+    Parameters
+    ----------
+    steps
+        Fitted steps before the classifier.
+    frame
+        The training rows before these steps (for the ranges).
+    classifier, name
+        Fitted, and its name in the registry.
+
+    Raises
+    ------
+    ModelError
+        A step or a classifier that has no array form.
+    """
+    names = [str(item) for item in steps[-1].get_feature_names_out()]
+    features, correction = freeze_inputs(steps, frame, pd.Series(1.0, index=names))
+    return ClassifierScore(FrozenScore(0.0, features, correction), freeze_classifier(classifier), name)

@@ -1,14 +1,20 @@
-"""A logistic model as plain numbers: enough to recompute every prediction, its interval and its parts."""
+"""A logistic model as plain numbers: enough to recompute every prediction, its interval and its parts.
+
+`FrozenLinear` is the face of every frozen model of named columns: `names`, `linear_predictor`, `risk`, `risk_of`,
+`interval`, `contributions`, `unusual`; its numbers are checked when they are read.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import expit
 from scipy.stats import norm
 
@@ -83,6 +89,19 @@ class ModelTerm:
     sd: float
 
 
+def design_matrix(sources: Sequence[Source], terms: Sequence[ModelTerm], frame: pd.DataFrame) -> Array:
+    """Design matrix of terms without intercept, shape (n, terms)."""
+    require_columns(frame, [source.predictor for source in sources])
+    read = {source.name: source.read(frame) for source in sources}
+    columns = [
+        np.asarray(read[term.source] == term.level, dtype=float)
+        if term.level is not None
+        else np.asarray(read[term.source], dtype=float)
+        for term in terms
+    ]
+    return np.column_stack(columns) if columns else np.empty((len(frame), 0))
+
+
 @dataclass(frozen=True)
 class FrozenLinear:
     """intercept + sum of coefficient x term, of named columns: what a logistic and a Cox model share.
@@ -115,6 +134,10 @@ class FrozenLinear:
     n_events: int
     references: Mapping[str, str] = field(default_factory=dict)
 
+    #: Name in files, and whether risks are known at every time up to the end of follow-up.
+    kind: ClassVar[str] = ""
+    every_time: ClassVar[bool] = False
+
     @property
     def names(self) -> list[str]:
         """Columns that the model reads."""
@@ -122,19 +145,23 @@ class FrozenLinear:
 
     def design(self, frame: pd.DataFrame) -> Array:
         """Design matrix without intercept, shape (n, terms)."""
-        require_columns(frame, [source.predictor for source in self.sources])
-        read = {source.name: source.read(frame) for source in self.sources}
-        columns = [
-            np.asarray(read[term.source] == term.level, dtype=float)
-            if term.level is not None
-            else np.asarray(read[term.source], dtype=float)
-            for term in self.terms
-        ]
-        return np.column_stack(columns) if columns else np.empty((len(frame), 0))
+        return design_matrix(self.sources, self.terms, frame)
 
     def linear_predictor(self, frame: pd.DataFrame) -> Array:
         """Intercept and terms of each row, shape (n,): log odds, or log hazard against the mean patient."""
         return self.coefficients[0] + self.design(frame) @ np.array(self.coefficients[1:])
+
+    @abstractmethod
+    def risk_of(self, linear_predictor: ArrayLike, time: float | None = None) -> Array:
+        """Risk of given linear predictors (by a time, where the model knows times)."""
+
+    def risk(self, frame: pd.DataFrame, time: float | None = None) -> Array:
+        """Risk of each row, 0 to 1, by a time where the model knows times."""
+        return self.risk_of(self.linear_predictor(frame), time)
+
+    @abstractmethod
+    def interval(self, frame: pd.DataFrame, level: float = 0.95, time: float | None = None) -> Array:
+        """Limits of each row's risk, shape (n, 2); NaN where there are none."""
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Each term's share in the linear predictor against the training mean; rows of `frame`, columns the terms."""
@@ -214,11 +241,13 @@ class FrozenLinear:
 class FrozenLogistic(FrozenLinear):
     """risk = 1 / (1 + exp(-(intercept + sum of coefficient x term)))."""
 
-    def risk(self, frame: pd.DataFrame) -> Array:
-        """Risk of each row, 0 to 1."""
-        return np.asarray(expit(self.linear_predictor(frame)))
+    kind: ClassVar[str] = "logistic"
 
-    def interval(self, frame: pd.DataFrame, level: float = 0.95) -> Array:
+    def risk_of(self, linear_predictor: ArrayLike, time: float | None = None) -> Array:
+        """Risk of given log odds; there is no time."""
+        return np.asarray(expit(linear_predictor))
+
+    def interval(self, frame: pd.DataFrame, level: float = 0.95, time: float | None = None) -> Array:
         """Limits of each row's risk, shape (n, 2), from the coefficients' covariance (Wald, on the logit scale).
 
         The uncertainty of the selection and of the Radscore's weights is not in it: see the bootstrap for that.
@@ -228,6 +257,38 @@ class FrozenLogistic(FrozenLinear):
         variance = np.einsum("ij,jk,ik->i", design, np.array(self.covariance, dtype=float), design)
         half = norm.ppf(0.5 + level / 2) * np.sqrt(np.maximum(variance, 0.0))
         return np.asarray(expit(np.column_stack([center - half, center + half])))
+
+
+@dataclass(frozen=True)
+class FrozenLogisticAt(FrozenLogistic):
+    """A logistic model of the event by one horizon; there is no risk at any other time."""
+
+    horizon: float = float("nan")
+    n_censored: int = 0
+
+    kind: ClassVar[str] = "logistic-at"
+
+    def risk_of(self, linear_predictor: ArrayLike, time: float | None = None) -> Array:
+        """Risk of the event by the horizon; NaN at other times."""
+        risk = super().risk_of(linear_predictor)
+        return risk if self._knows(time) else np.full(len(risk), np.nan)
+
+    def interval(self, frame: pd.DataFrame, level: float = 0.95, time: float | None = None) -> Array:
+        """Limits of each row's risk by the horizon; NaN at other times."""
+        return super().interval(frame, level) if self._knows(time) else np.full((len(frame), 2), np.nan)
+
+    def _knows(self, time: float | None) -> bool:
+        return time is None or bool(np.isclose(time, self.horizon))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, complete."""
+        return super().to_dict() | {"kind": self.kind, "horizon": self.horizon, "n_censored": self.n_censored}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any], place: str = "model") -> Self:
+        """The inverse of `to_dict`; see `FrozenLinear.from_dict`."""
+        own = Entry(entry, place)
+        return cls(**cls._fields_of(own), horizon=own.number("horizon", low=0.0), n_censored=own.whole("n_censored"))
 
 
 def _problem(source: Source, value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,11 @@ import pandas as pd
 from hepacast.core.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
+
+#: Columns of scores in the models that build on them: of the radiomics chain, and of networks.
+RADSCORE, DL_SCORE = "Radscore", "DL score"
+#: Columns of features that a network learned are called ``deep:1``, ``deep:2``, ...
+DEEP_PREFIX = "deep:"
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,13 @@ class FrozenScore:
     correction: SiteCorrection | None = None
     status: str = "ok"
     note: str = ""
+
+    is_linear: ClassVar[bool] = True
+
+    @property
+    def inputs(self) -> FrozenScore:
+        """What is done to the features: the score itself."""
+        return self
 
     @property
     def names(self) -> list[str]:

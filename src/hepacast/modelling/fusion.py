@@ -16,10 +16,12 @@ import pandas as pd
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError
 from hepacast.modelling.base import listed
+from hepacast.modelling.classifier_score import ClassifierScore
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.frozen_fusion import DL_SCORE, ClassifierScore, FrozenFusion
+from hepacast.modelling.cutoffs import youden_cutoff
 from hepacast.modelling.frozen_logistic import FrozenLogistic
-from hepacast.modelling.frozen_models import youden_cutoff
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import DL_SCORE
 from hepacast.modelling.fusion_scores import Family, PartScores, View, family_scores
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
@@ -124,7 +126,7 @@ class ViewResult:
     frozen: dict[str, ClassifierScore] = field(default_factory=dict)
     unfrozen: dict[str, str] = field(default_factory=dict)
 
-    def freeze(self) -> FrozenFusion:
+    def freeze(self) -> FrozenModels:
         """The models as plain numbers and arrays: all that a prediction needs.
 
         Raises
@@ -136,7 +138,7 @@ class ViewResult:
         for name in sorted(used & set(self.unfrozen)):
             raise ModelError(f"The {name} cannot be put into a bundle: {self.unfrozen[name]}")
         parts = {name: item for name, item in self.frozen.items() if name in used}
-        return FrozenFusion(models=self.models, score=None, cutoffs=self.cutoffs, parts=parts)
+        return FrozenModels(self.models, None, self.cutoffs, parts=parts)
 
 
 def fit_view(view: View, spec: FusionSpec) -> ViewResult:

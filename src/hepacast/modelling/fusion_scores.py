@@ -12,8 +12,9 @@ from sklearn.pipeline import Pipeline
 
 from hepacast.core.seeds import derive_seed
 from hepacast.modelling.base import Array
+from hepacast.modelling.classifier_score import ClassifierScore
 from hepacast.modelling.classifiers import make_classifier, raw_score
-from hepacast.modelling.frozen_fusion import ClassifierScore, freeze_classifier_score
+from hepacast.modelling.frozen_chain import freeze_classifier_score
 from hepacast.modelling.grammar import ChainSpec, filter_steps
 from hepacast.modelling.score_model import ChainCount, fit_counting
 

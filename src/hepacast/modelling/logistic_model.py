@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.modelling.base import Array, as_frame, as_outcome
-from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source
-from hepacast.modelling.named_design import NamedDesign, design_matrix
+from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source, design_matrix
+from hepacast.modelling.named_design import NamedDesign
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic

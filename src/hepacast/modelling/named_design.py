@@ -9,7 +9,7 @@ import pandas as pd
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
-from hepacast.modelling.frozen_logistic import FrozenLinear, ModelTerm, Source
+from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
 from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
 from hepacast.stats.irls import dependent_columns
 
@@ -99,15 +99,6 @@ class NamedDesign:
             sources = [source for source in sources if source.name != name]
             terms = [term for term in terms if term.source != name]
         return sources, terms
-
-
-def design_matrix(sources: Sequence[Source], terms: Sequence[ModelTerm], frame: pd.DataFrame) -> Array:
-    """Design matrix of terms without intercept, shape (n, terms)."""
-    size = len(terms) + 1
-    nothing = tuple([float("nan")] * size)
-    return FrozenLinear(
-        tuple(sources), tuple(terms), (0.0,) * size, (nothing,) * size, nothing, "", "ok", "", 0, 0
-    ).design(frame)
 
 
 def _term(name: str, source: str, level: str | None, values: Array) -> ModelTerm:

@@ -16,7 +16,7 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, BinaryClassifier, Step, as_frame, as_outcome, both_risks
 from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLogistic
-from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor

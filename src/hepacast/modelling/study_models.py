@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from hepacast.errors import ModelError
 from hepacast.modelling.base import as_frame, as_outcome, listed
 from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.cutoffs import youden_cutoff
 from hepacast.modelling.frozen_logistic import FrozenLogistic
-from hepacast.modelling.frozen_models import RADSCORE, FrozenModels, youden_cutoff
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.radscore import Radscore

@@ -10,23 +10,21 @@ T, Feng Z. Biometrics 2006;62:279.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.core.entries import Entry
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
-from hepacast.modelling.frozen_logistic import FrozenLogistic
-from hepacast.modelling.named_design import NamedDesign, design_matrix
+from hepacast.modelling.frozen_logistic import FrozenLogisticAt, design_matrix
+from hepacast.modelling.named_design import NamedDesign
 from hepacast.modelling.predictors import Predictor, infer_predictors, require_columns
 from hepacast.modelling.survival_selection import Choice, Keep, NamedRegression, choose_predictors
 from hepacast.modelling.targets import as_follow_up
@@ -80,28 +78,6 @@ def states_at(times: Array, codes: Array, horizon: float) -> StatesAtHorizon:
             remedy="choose another horizon",
         )
     return StatesAtHorizon(event.astype(float), weight, float(horizon))
-
-
-@dataclass(frozen=True)
-class FrozenLogisticAt(FrozenLogistic):
-    """A logistic model of the event by one horizon; there is no risk at any other time."""
-
-    horizon: float = float("nan")
-    n_censored: int = 0
-
-    def risk_at(self, frame: pd.DataFrame, time: float) -> Array:
-        """Risk of the event by the horizon; NaN at other times."""
-        return self.risk(frame) if np.isclose(time, self.horizon) else np.full(len(frame), np.nan)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, complete."""
-        return super().to_dict() | {"kind": "logistic-at", "horizon": self.horizon, "n_censored": self.n_censored}
-
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any], place: str = "model") -> Self:
-        """The inverse of `to_dict`; see `FrozenLinear.from_dict`."""
-        own = Entry(entry, place)
-        return cls(**cls._fields_of(own), horizon=own.number("horizon", low=0.0), n_censored=own.whole("n_censored"))
 
 
 class LogisticAt(NamedDesign, BaseEstimator):

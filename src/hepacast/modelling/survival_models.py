@@ -15,12 +15,12 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import as_frame, listed
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cox_radscore import CoxRadscore
+from hepacast.modelling.cutoffs import CutRule, RiskCut, risk_cut
 from hepacast.modelling.frozen_logistic import FrozenLinear
-from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.score_model import score_predictor
-from hepacast.modelling.survival_cutoffs import CutRule, RiskCut, risk_cut
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels, risk_at
 from hepacast.modelling.survival_logistic import LogisticAtClinical
 from hepacast.modelling.survival_selection import CoxClinicalModel
 from hepacast.modelling.targets import as_follow_up
@@ -59,7 +59,7 @@ class SurvivalModels(BaseEstimator):
     clinical_, radiomics_, combined_, binary_
         Fitted parts; None where not asked for.
     frozen_
-        All of them as plain numbers (`FrozenSurvivalModels`).
+        All of them as plain numbers (`FrozenModels`).
     cuts_
         Cut-off of each model's risk by the main horizon (`RiskCut`).
     status_, notes_
@@ -196,11 +196,11 @@ class SurvivalModels(BaseEstimator):
         main = float(self.horizons[-1])
         times, codes = outcome[:, 0], outcome[:, 1]
         self.cuts_: dict[str, RiskCut] = {
-            name: risk_cut(times, codes, risk_at(model, table, main), self.cut, main) for name, model in parts.items()
+            name: risk_cut(times, codes, model.risk(table, main), self.cut, main) for name, model in parts.items()
         }
         self.status_ = {name: model.status for name, model in parts.items()}
         self.notes_ = {name: self._note(name, model) for name, model in parts.items()}
-        self.frozen_ = FrozenSurvivalModels(
+        self.frozen_ = FrozenModels(
             models=parts,  # type: ignore[arg-type]
             score=None if self.radiomics_ is None else self.radiomics_.frozen_,
             cutoffs={name: cut.value for name, cut in self.cuts_.items()},
@@ -235,6 +235,6 @@ class SurvivalModels(BaseEstimator):
         return {name: list(part.selected_) for name, part in parts.items() if part is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description from which `FrozenSurvivalModels.from_dict` recomputes every prediction."""
+        """JSON-able description from which `FrozenModels.from_dict` recomputes every prediction."""
         check_is_fitted(self, "frozen_")
         return self.frozen_.to_dict()

@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from hepacast.core.p_values import p_below
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import as_frame
-from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.predictors import Predictor, infer_predictors, require_columns
 

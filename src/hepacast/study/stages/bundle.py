@@ -11,10 +11,8 @@ from hepacast.bundle import Bundle
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.files import read_json, write_text
 from hepacast.core.stages import read_mark
-from hepacast.modelling import frozen_fusion
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels, load_models
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
@@ -42,10 +40,10 @@ def make_bundle(context: Context) -> Bundle:
     entry = require_frozen(context)
     models: FrozenModels
     networks = None
-    if entry.get("kind") == frozen_fusion.KIND:
+    if "parts" in entry:
         models, networks = read_fusion(context.out / "modelling")
     else:
-        models = load_models(entry)
+        models = FrozenModels.from_dict(entry)
     cohort = read_cohort(context.out / "cohort")
     wanted = {name for model in models.models.values() for name in model.names} - set(models.score_names)
     described = read_json(context.out / "modelling" / "models.json")
@@ -54,7 +52,7 @@ def make_bundle(context: Context) -> Bundle:
         columns=tuple(spec for spec in cohort.table.specs if spec.name in wanted),
         recipe=_recipe(context),
         nomogram=_without_example(described.get("nomogram")),
-        card=_card(context, described, survival=isinstance(models, FrozenSurvivalModels)),
+        card=_card(context, described, survival=bool(models.horizons)),
         networks=networks,
         training=_training(context, models, cohort),
     )

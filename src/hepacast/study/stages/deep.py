@@ -24,8 +24,8 @@ from hepacast.deep import (
     train_jobs,
 )
 from hepacast.errors import ModelError
+from hepacast.modelling.cutoffs import youden_cutoff
 from hepacast.modelling.folds import stratified_folds
-from hepacast.modelling.frozen_models import youden_cutoff
 from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.measurement_error import moment_reconstruction

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from hepacast.core.files import atomic_path
-from hepacast.modelling.frozen_fusion import FrozenFusion
+from hepacast.modelling.frozen_models import FrozenModels
 
 MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
 
 
-def write_arrays(folder: Path, models: FrozenFusion) -> None:
+def write_arrays(folder: Path, models: FrozenModels) -> None:
     """Write the arrays of all classifiers, where the models read any."""
     if not models.parts:
         return

@@ -9,7 +9,8 @@ from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.core.files import read_json, write_json
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
-from hepacast.modelling.frozen_fusion import DEEP_PREFIX, DL_SCORE, FrozenFusion
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import DEEP_PREFIX, DL_SCORE
 from hepacast.modelling.fusion import ViewResult
 from hepacast.study.context import Context
 from hepacast.study.stages.frozen_files import CLASSIFIERS, MODELS, NETWORKS, write_arrays
@@ -48,7 +49,7 @@ def write_frozen(
     write_json(folder / MODELS, entry)
 
 
-def reads_networks(models: FrozenFusion) -> bool:
+def reads_networks(models: FrozenModels) -> bool:
     """Whether a model reads the score of networks, or a feature that they learned."""
     return any(name == DL_SCORE or name.startswith(DEEP_PREFIX) for name in models.measured())
 
@@ -60,13 +61,13 @@ def _crop(context: Context) -> CropSpec:
     return crop if crop.channels else crop.model_copy(update={"channels": list(images_of(context).sequences)})
 
 
-def read_fusion(folder: Path) -> tuple[FrozenFusion, ImageNetworks | None]:
+def read_fusion(folder: Path) -> tuple[FrozenModels, ImageNetworks | None]:
     """The final models as `write_frozen` wrote them, and the networks that they read."""
     from safetensors.numpy import load_file
 
     entry = read_json(folder / MODELS)
     arrays = folder / CLASSIFIERS
-    models = FrozenFusion.from_dict(entry, load_file(arrays) if arrays.is_file() else None)
+    models = FrozenModels.from_dict(entry, load_file(arrays) if arrays.is_file() else None)
     used = entry["networks"]
     if used is None:
         return models, None

@@ -17,7 +17,7 @@ from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.clinical import CANDIDATES_TESTED, ClinicalModel
 from hepacast.modelling.controls import null_distribution, usual_way
 from hepacast.modelling.frozen_chain import freeze_study_models
-from hepacast.modelling.frozen_models import RADSCORE
+from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
 from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.predictors import Predictor

@@ -11,12 +11,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from hepacast.errors import ModelError
-from hepacast.modelling.cox_frozen import FrozenCox
 from hepacast.modelling.cox_model import CoxModel
-from hepacast.modelling.frozen_logistic import FrozenLinear
-from hepacast.modelling.frozen_models import RADSCORE
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels
-from hepacast.modelling.survival_logistic import FrozenLogisticAt, states_at
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogisticAt
+from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import RADSCORE
+from hepacast.modelling.survival_logistic import states_at
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import fit_alone, predictor_p
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
@@ -234,7 +234,7 @@ def _cause_specific(
 
 
 def survival_nomogram(
-    frozen: FrozenSurvivalModels, name: str, analysis: SurvivalAnalysis, shown: list[float], *, before: bool = False
+    frozen: FrozenModels, name: str, analysis: SurvivalAnalysis, shown: list[float], *, before: bool = False
 ) -> Nomogram | None:
     """The nomogram of a model, with one axis a horizon; None where there is no model to draw."""
     model = frozen.model(name)
@@ -285,7 +285,7 @@ def _reachable(axis: OutputAxis) -> OutputAxis:
 def survival_example(
     context: Context,
     analysis: SurvivalAnalysis,
-    frozen: FrozenSurvivalModels,
+    frozen: FrozenModels,
     name: str,
     nomogram: Nomogram | None,
 ) -> tuple[dict[str, Any], Any]:

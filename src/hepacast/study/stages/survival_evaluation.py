@@ -22,9 +22,9 @@ from hepacast.evaluation.survival_decision_bands import SurvivalDecision, surviv
 from hepacast.evaluation.survival_groups import survival_groups
 from hepacast.evaluation.time_dependent import HorizonEstimate, compare_auc_at
 from hepacast.evaluation.validated import verdicts_of
-from hepacast.modelling.cox_frozen import FrozenCox
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.predictions import JudgedSet, Predictions
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.competing_risks import cumulative_incidence, never_after_competing
 from hepacast.stats.cox_checks import Concordance, compare_concordance, concordance
@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     predictions = Predictions.read(context.out / "modelling" / "predictions.parquet")
-    frozen = FrozenSurvivalModels.from_dict(read_json(context.out / "modelling" / "frozen.json"))
+    frozen = FrozenModels.from_dict(read_json(context.out / "modelling" / "frozen.json"))
     analysis = load_survival(context)
     cohort = analysis.cohort
     assert isinstance(cohort.outcome, SurvivalOutcome)
@@ -77,7 +77,7 @@ def _head(context: Context, outcome: SurvivalOutcome) -> dict[str, Any]:
 
 
 def evaluate_set(
-    context: Context, item: JudgedSet, frozen: FrozenSurvivalModels, nested: OutOfFold | None = None
+    context: Context, item: JudgedSet, frozen: FrozenModels, nested: OutOfFold | None = None
 ) -> dict[str, Any]:
     """Everything about one set; a measure that cannot be told is null with its reason beside it.
 
@@ -211,7 +211,7 @@ def _decisions(context: Context, item: JudgedSet, t: float) -> SurvivalDecision 
     return found
 
 
-def _integrated(item: JudgedSet, frozen: FrozenSurvivalModels, name: str) -> dict[str, float] | None:
+def _integrated(item: JudgedSet, frozen: FrozenModels, name: str) -> dict[str, float] | None:
     """Integrated Brier score to the main horizon, of a model that knows every time, beside that of no model."""
     model = frozen.model(name)
     if item.kind == "nested" or not isinstance(model, FrozenCox):
@@ -229,7 +229,7 @@ def _integrated(item: JudgedSet, frozen: FrozenSurvivalModels, name: str) -> dic
 
 
 def _comparisons(
-    frozen: FrozenSurvivalModels,
+    frozen: FrozenModels,
     c: dict[str, Any],
     aucs: dict[tuple[str, float], Any],
     shown: dict[float, float],
@@ -278,7 +278,7 @@ def _comparisons(
 
 
 def _groups(
-    context: Context, outcome: SurvivalOutcome, frozen: FrozenSurvivalModels, judged: dict[str, JudgedSet]
+    context: Context, outcome: SurvivalOutcome, frozen: FrozenModels, judged: dict[str, JudgedSet]
 ) -> list[dict[str, Any]]:
     """Risk groups of the main model in every set; training patients by risks of models that did not see them."""
     main = frozen.names[-1]

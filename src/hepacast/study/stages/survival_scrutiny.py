@@ -21,9 +21,9 @@ from hepacast.evaluation.survival_accuracy import state_weights
 from hepacast.evaluation.survival_calibration import calibrate_at
 from hepacast.evaluation.survival_recalibration import recalibrate_hazard
 from hepacast.evaluation.survival_subgroups import MIN_EVENTS, survival_performance, survival_subgroups
-from hepacast.modelling.cox_frozen import FrozenCox
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.importance import learning_curve, permutation_importance
-from hepacast.modelling.survival_frozen import FrozenSurvivalModels
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.targets import follow_up
 from hepacast.modelling.validation import leave_one_center_out
@@ -123,7 +123,7 @@ def _importance(context: Context, models: SurvivalModels, x: pd.DataFrame, y: np
 
 
 def of_predictions(
-    context: Context, analysis: SurvivalAnalysis, frozen: FrozenSurvivalModels, judged: dict[str, JudgedSet]
+    context: Context, analysis: SurvivalAnalysis, frozen: FrozenModels, judged: dict[str, JudgedSet]
 ) -> dict[str, Any]:
     """The content of ``evaluation/survival_scrutiny.json`` for the main model."""
     model = frozen.names[-1]
@@ -140,7 +140,7 @@ def of_predictions(
 
 
 def _subgroups(
-    context: Context, analysis: SurvivalAnalysis, frozen: FrozenSurvivalModels, item: JudgedSet | None, model: str
+    context: Context, analysis: SurvivalAnalysis, frozen: FrozenModels, item: JudgedSet | None, model: str
 ) -> dict[str, Any]:
     if item is None:
         return _left("there are no predictions to judge")
@@ -161,7 +161,7 @@ def _subgroups(
 
 
 def _recalibration(
-    context: Context, analysis: SurvivalAnalysis, frozen: FrozenSurvivalModels, item: JudgedSet, model: str
+    context: Context, analysis: SurvivalAnalysis, frozen: FrozenModels, item: JudgedSet, model: str
 ) -> dict[str, Any]:
     """What the patients of a new set would have changed."""
     found = frozen.model(model)
@@ -191,7 +191,7 @@ def _recalibration(
 
 def _conformal(
     context: Context,
-    frozen: FrozenSurvivalModels,
+    frozen: FrozenModels,
     nested: JudgedSet | None,
     new: dict[str, JudgedSet],
     model: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -63,23 +63,30 @@ class FrozenCox(FrozenLinear):
         hazard = np.array(self.baseline_hazard)
         return np.where(index >= 0, hazard[np.maximum(index, 0)], 0.0) if hazard.size else np.zeros(len(at))
 
-    def risk_of(self, linear_predictor: ArrayLike, time: float) -> Array:
-        """Risk of the event by a time for given linear predictors."""
+    kind: ClassVar[str] = "cox"
+    every_time: ClassVar[bool] = True
+
+    def risk_of(self, linear_predictor: ArrayLike, time: float | None = None) -> Array:
+        """Risk of the event by a time for given linear predictors.
+
+        Raises
+        ------
+        ModelError
+            No time, or one beyond the follow-up of the training patients.
+        """
+        if time is None:
+            raise ModelError("A risk of this model is one by a time.", expected="a time", found="none")
         lp = np.clip(np.asarray(linear_predictor, dtype=float), -500, 500)
         return np.asarray(-np.expm1(-self.cumulative_hazard([time])[0] * np.exp(lp)))
 
-    def risk(self, frame: pd.DataFrame, time: float) -> Array:
-        """Risk of the event by a time, of each row."""
-        return self.risk_of(self.linear_predictor(frame), time)
-
-    def interval(self, frame: pd.DataFrame, time: float, level: float = 0.95) -> Array:
+    def interval(self, frame: pd.DataFrame, level: float = 0.95, time: float | None = None) -> Array:
         """Limits of each row's risk by a time, shape (n, 2), on the scale of the log cumulative hazard.
 
         Uncertainty of coefficients and baseline, not that of the selection or of the Radscore's weights. NaN for a time
         that is none of the model's horizons.
         """
-        hazard = float(self.cumulative_hazard([time])[0])
-        key = f"{time:g}"
+        key = "" if time is None else f"{time:g}"
+        hazard = 0.0 if time is None else float(self.cumulative_hazard([time])[0])
         if self.limits is None or key not in self.limits or hazard <= 0:
             return np.full((len(frame), 2), np.nan)
         variance, integral = self.limits[key]
@@ -96,7 +103,7 @@ class FrozenCox(FrozenLinear):
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description, complete."""
         return super().to_dict() | {
-            "kind": "cox",
+            "kind": self.kind,
             "baseline_time": list(self.baseline_time),
             "baseline_hazard": list(self.baseline_hazard),
             "last_time": self.last_time,

@@ -1,4 +1,4 @@
-"""Cut-offs of a predicted risk, fixed in the training patients: median, maximally selected, Youden at a horizon."""
+"""Cut-offs of a predicted risk, fixed in the training patients: Youden, median, maximally selected."""
 
 from __future__ import annotations
 
@@ -62,3 +62,20 @@ def risk_cut(times: Array, codes: Array, risk: Array, rule: CutRule, horizon: fl
     high = risk[None, :] >= middle[:, None]
     youden = high @ case / case.sum() - high @ control / control.sum()
     return RiskCut(float(middle[int(np.argmax(np.round(youden, 12)))]), rule)
+
+
+def youden_cutoff(y: Array, risk: Array) -> float:
+    """Risk with the greatest sensitivity + specificity - 1 when "high" means at or above it.
+
+    Candidates lie halfway between neighboring risks; of equal ones the lowest (most sensitive) is taken. NaN when all
+    risks are equal: there is nothing to cut.
+    """
+    events = np.asarray(y) == 1
+    values = np.unique(risk)
+    if len(values) < 2:
+        return float("nan")
+    cuts = (values[1:] + values[:-1]) / 2
+    sorted_events, sorted_others = np.sort(risk[events]), np.sort(risk[~events])
+    sensitivity = 1 - np.searchsorted(sorted_events, cuts) / len(sorted_events)
+    specificity = np.searchsorted(sorted_others, cuts) / len(sorted_others)
+    return float(cuts[np.argmax(np.round(sensitivity + specificity, 12))])
