@@ -22,7 +22,7 @@ the same packages; the environment variable ``HEPACAST_GOLDEN`` may name it inst
   ``evaluation/evaluation.json/sets/training/models/clinical/auc/value`` and, of tables,
   ``modelling/predictions.parquet[P01|training|apparent|clinical|1]/risk`` (see them with ``show``);
 * a number whose path is gone is looked for among the numbers that are new in the same stage (the first part of the
-  path): *moved* if it stands there, else *gone*. With ``--values`` moved numbers are no difference, which is enough
+  path), a word among all words and keys there: *moved* if it is found, else *gone*. With ``--values`` moved numbers are no difference, which is enough
   where only the shape of a file changed.
 
 New paths are counted, never a difference. Numbers differ when they are more than 1e-12 apart, relative and absolute
@@ -367,7 +367,7 @@ def compare(
             found[kind].append(f"{path}: {_shown(value)} -> {_shown(after[target])}")
     left = {path: value for path, value in after.items() if path not in used}
     found["new"] = list(left)
-    stock = _Stock(left, tolerance)
+    stock = _Stock(left, after, tolerance)
     for path, value in absent:
         text = f"{path} = {_shown(value)}"
         if stock.take(_stage(path), value):
@@ -378,25 +378,27 @@ def compare(
 
 
 class _Stock:
-    """Values that are new in a stage, each of which may stand for one that is gone."""
+    """What stands elsewhere in a stage: each new number stands for one that is gone, a word or key for any."""
 
-    def __init__(self, values: Mapping[str, Leaf], tolerance: float) -> None:
+    def __init__(self, left: Mapping[str, Leaf], after: Mapping[str, Leaf], tolerance: float) -> None:
         self.tolerance = tolerance
-        self.words: Counter[tuple[str, str]] = Counter()
         self.numbers: dict[str, list[float]] = {}
-        for path, value in values.items():
+        self.words: dict[str, set[str]] = {}
+        for path, value in left.items():
             if isinstance(value, bool | float):
                 self.numbers.setdefault(_stage(path), []).append(float(value))
-            else:
-                self.words[_stage(path), str(value)] += 1
+        for path, value in after.items():
+            own = self.words.setdefault(_stage(path), set())
+            own.update(path.split("/"))
+            if isinstance(value, str):
+                own.add(value)
         for numbers in self.numbers.values():
             numbers.sort()
 
     def take(self, stage: str, value: Leaf) -> bool:
         """Use up a value that is the same; False where there is none."""
         if not isinstance(value, bool | float):
-            self.words[stage, str(value)] -= 1
-            return self.words[stage, str(value)] >= 0
+            return str(value) in self.words.get(stage, ())
         numbers = self.numbers.get(stage, [])
         place = bisect_left(numbers, float(value))
         for near in (place, place - 1):
@@ -485,7 +487,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     other.add_argument("reference", type=Path, nargs="?", default=os.environ.get("HEPACAST_GOLDEN"))
     other.add_argument("--values", action="store_true", help="a number that stands elsewhere in its stage is the same")
     other.add_argument("--tolerance", type=float, default=TOLERANCE)
-    other.add_argument("--first", type=int, default=25, help="groups shown")
+    other.add_argument("--first", type=int, default=10, help="groups shown")
     for item in (maker, other):
         item.add_argument("--study", nargs="+", choices=[*STUDIES], default=[*STUDIES], metavar="NAME")
     shown = commands.add_parser("show", help="print values by a pattern of their path")
