@@ -22,8 +22,8 @@ the same packages; the environment variable ``HEPACAST_GOLDEN`` may name it inst
   ``evaluation/evaluation.json/sets/training/models/clinical/auc/value`` and, of tables,
   ``modelling/predictions.parquet[P01|training|apparent|clinical|1]/risk`` (see them with ``show``);
 * a number whose path is gone is looked for among the numbers that are new in the same stage (the first part of the
-  path), a word among all words and keys there: *moved* if it is found, else *gone*. With ``--values`` moved numbers are no difference, which is enough
-  where only the shape of a file changed.
+  path), a word among all words and keys there: *moved* if it is found, else *gone*. With ``--values`` what moved is no
+  difference, which is enough where only the shape of a file changed.
 
 New paths are counted, never a difference. Numbers differ when they are more than 1e-12 apart, relative and absolute
 (``--tolerance``). ``show OUT STUDY PATTERN`` prints what a pattern finds.
