@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,21 @@ def test_competing_events_go_through_the_whole_run(tmp_path):
     assert "competing" in text
     assert "Fine and Gray" in text
     assert (out / "model.hepacast").is_file()
+
+
+def test_a_bundle_that_says_something_else_than_the_study_is_refused(mi12, data_root, tmp_path):
+    from hepacast.errors import BundleError
+    from hepacast.study.context import make_context
+    from hepacast.study.stages.bundle import require_same_predictions
+
+    shutil.copytree(mi12, tmp_path / "results")
+    context = make_context(mi12.parent / "study.yaml", out=tmp_path / "results", data=data_root)
+    bundle = context.out / "bundle" / "model.hepacast"
+    require_same_predictions(context, bundle)
+    path = context.out / "modelling" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    row = table.index[table["kind"] == "frozen"][0] if (table["kind"] == "frozen").any() else 0
+    table.loc[row, "risk"] += 1e-4
+    table.to_parquet(path)
+    with pytest.raises(BundleError, match=r"up to 0\.0001 apart in 1 patients"):
+        require_same_predictions(context, bundle)

@@ -8,7 +8,7 @@ from hepacast.bundle.model import Bundle
 from hepacast.core.executor import available_cores
 from hepacast.errors import BundleError, ImageError
 from hepacast.imaging import Volume
-from hepacast.modelling.frozen_score import DEEP_PREFIX, DL_SCORE
+from hepacast.modelling.frozen_score import learned_by_networks
 from hepacast.radiomics.recipe import ImageRecipe, unmeasurable
 
 
@@ -46,7 +46,7 @@ def measure_features(
             ),
         )
     wanted = bundle.feature_names(model)
-    learned = [name for name in wanted if name == DL_SCORE or name.startswith(DEEP_PREFIX)]
+    learned = [name for name in wanted if learned_by_networks(name)]
     named = recipe.by_sequence(images)
     values: dict[str, float] = {}
     if len(learned) < len(wanted):
@@ -62,8 +62,7 @@ def image_notes(
     bundle: Bundle, images: Mapping[str, Volume], masks: Mapping[str, Volume], *, model: str | None = None
 ) -> tuple[str, ...]:
     """What speaks against relying on networks that see this image; nothing where a model reads no network."""
-    learned = any(name == DL_SCORE or name.startswith(DEEP_PREFIX) for name in bundle.feature_names(model))
-    if not learned or bundle.networks is None:
+    if not bundle.reads_networks(model) or bundle.networks is None:
         return ()
     named = bundle.recipe.by_sequence(images)
     return tuple(bundle.networks.warnings(named, masks, bundle.recipe.sequences))

@@ -18,6 +18,7 @@ from hepacast.core.records import ResultsError
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.validated import ValidatedPerformance
 from hepacast.modelling.frozen_models import FrozenModels
+from hepacast.modelling.frozen_score import learned_by_networks
 from hepacast.modelling.known_values import TrainingDistribution
 from hepacast.radiomics.recipe import ImageRecipe
 
@@ -88,6 +89,10 @@ class Bundle:
     def feature_names(self, name: str | None = None) -> list[str]:
         """What is measured in the image for one model (all by default), by column name."""
         return self.models.measured(name)
+
+    def reads_networks(self, name: str | None = None) -> bool:
+        """Whether a model (any by default) reads the score of networks, or a feature that they learned."""
+        return any(map(learned_by_networks, self.feature_names(name)))
 
     def clinical_names(self, name: str) -> list[str]:
         """Clinical columns that a model reads."""

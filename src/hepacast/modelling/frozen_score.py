@@ -19,6 +19,11 @@ RADSCORE, DL_SCORE = "Radscore", "DL score"
 DEEP_PREFIX = "deep:"
 
 
+def learned_by_networks(column: str) -> bool:
+    """Whether a column of a model is the score of networks, or a feature that they learned."""
+    return column == DL_SCORE or column.startswith(DEEP_PREFIX)
+
+
 @dataclass(frozen=True)
 class ScoreFeature:
     """One feature of the score.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from hepacast._version import __version__
 from hepacast.bundle import Bundle
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.files import read_json, write_text
 from hepacast.core.stages import read_mark
+from hepacast.errors import BundleError
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
+from hepacast.modelling.predictions import Predictions
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
@@ -23,6 +30,8 @@ from hepacast.study.stages.modelling import require_frozen
 from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
 
 FILE = "model.hepacast"
+#: Largest difference of a risk that is read back: classifiers compute in single precision.
+_SAME_RISK = 1e-6
 
 
 def write(context: Context, folder: Path) -> None:
@@ -33,6 +42,49 @@ def write(context: Context, folder: Path) -> None:
         write_text(folder / "no-bundle.txt", f"{frozen['unavailable']}\n")
         return
     make_bundle(context).write(folder / FILE)
+    require_same_predictions(context, folder / FILE)
+
+
+def require_same_predictions(context: Context, path: Path) -> None:
+    """Read a bundle back as a stranger would, and predict the study's patients with it.
+
+    Models that read networks are left out: their crops would have to be made again for every patient. Training
+    patients of a fusion are too, whose risks come from scores that were fitted without them.
+
+    Raises
+    ------
+    BundleError
+        A risk is another than the study's own.
+    """
+    opened = Bundle.read(path)
+    names = [name for name in opened.names if not opened.reads_networks(name)]
+    expected = Predictions.read(context.out / "modelling" / "predictions.parquet").table
+    kinds = ["frozen"] if context.study.fusion is not None else ["apparent", "frozen"]
+    expected = expected[expected["kind"].isin(kinds) & expected["model"].isin(names)]
+    table = _analysed_table(context, opened.models.columns(), list(dict.fromkeys(expected["patient"])))
+    for (name, horizon), rows in expected.groupby(["model", "horizon"], sort=False):
+        time = () if math.isinf(horizon) else (horizon,)
+        found = opened.models.predict_risk(table.loc[list(rows["patient"])], *time)[name].to_numpy()
+        apart = np.abs(found - rows["risk"].to_numpy())
+        if not (apart <= _SAME_RISK).all():
+            raise BundleError(
+                "The bundle does not predict what the study did.",
+                expected=f"risks of the model {name!r} equal to {_SAME_RISK:g}",
+                found=f"up to {np.nanmax(apart):.3g} apart in {int((~(apart <= _SAME_RISK)).sum())} patients",
+                where=path.name,
+                remedy="report this as a fault of hepacast; the results of the study itself stand",
+            )
+
+
+def _analysed_table(context: Context, columns: Sequence[str], patients: list[str]) -> pd.DataFrame:
+    """The analyzed values of some columns; what is in no table (what networks read) is missing."""
+    frame = read_cohort(context.out / "cohort").table.frame.reindex(patients)
+    clinical = [name for name in columns if name in frame.columns]
+    table = frame[clinical]
+    if set(columns) - set(clinical):
+        features = analysis_features(context, patients)
+        table = table.join(features[[name for name in columns if name in features.columns]])
+    return table.reindex(columns=list(columns))
 
 
 def make_bundle(context: Context) -> Bundle:
@@ -62,11 +114,10 @@ def _training(context: Context, models: FrozenModels, cohort: Cohort) -> Trainin
     """How the columns that the models read went together in training: for values that nobody knows of a patient."""
     patients = analysis_cohort(context).members("training")
     clinical = {spec.name: spec.kind for spec in cohort.table.specs if spec.name in models.columns()}
-    table = cohort.table.frame.loc[patients, list(clinical)]
     measured = [name for name in models.measured() if len(models.measured()) <= MOST_NUMBERS]
-    if measured:
-        features = analysis_features(context, list(patients))
-        table = table.join(features[[name for name in measured if name in features.columns]])
+    table = _analysed_table(context, [*clinical, *measured], list(patients))
+    # What networks read is in no table.
+    table = table.drop(columns=[name for name in measured if table[name].isna().all()])
     return TrainingDistribution.of(table, [name for name, kind in clinical.items() if kind != "numeric"])
 
 

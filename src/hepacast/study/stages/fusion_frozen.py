@@ -10,7 +10,7 @@ from hepacast.core.files import read_json, write_json
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.frozen_models import FrozenModels
-from hepacast.modelling.frozen_score import DEEP_PREFIX, DL_SCORE
+from hepacast.modelling.frozen_score import learned_by_networks
 from hepacast.modelling.fusion import ViewResult
 from hepacast.study.context import Context
 from hepacast.study.stages.frozen_files import CLASSIFIERS, MODELS, NETWORKS, write_arrays
@@ -34,7 +34,7 @@ def write_frozen(
         write_json(folder / MODELS, {"unavailable": str(error)})
         return
     entry: dict[str, Any] = models.to_dict() | {"networks": None}
-    if networks is not None and best is not None and reads_networks(models):
+    if networks is not None and best is not None and any(map(learned_by_networks, models.measured())):
         kept = list(networks.networks[best].values())
         (folder / NETWORKS).mkdir()
         for number, network in enumerate(kept):
@@ -47,11 +47,6 @@ def write_frozen(
         }
     write_arrays(folder, models)
     write_json(folder / MODELS, entry)
-
-
-def reads_networks(models: FrozenModels) -> bool:
-    """Whether a model reads the score of networks, or a feature that they learned."""
-    return any(name == DL_SCORE or name.startswith(DEEP_PREFIX) for name in models.measured())
 
 
 def _crop(context: Context) -> CropSpec:
