@@ -150,9 +150,9 @@ def fuzz_results(seed: int, trials: int, scratch: Path, *, run_every: int = 25) 
         path = out / name
         path.write_bytes(turn_bit(path.read_bytes(), r))
         what = f"trial {trial}, {name}"
-        stage = name.parts[0] if name.parts[0] in [item.name for item in running.STAGE_KINDS] else ""
+        stage = name.parts[0] if name.parts[0] in [item.name for item in running.STAGES] else ""
         with tally.trial(f"{what}, run"):
-            todo = {item.kind.name for item in plan_study(study, workers=1).stages if not item.cached}
+            todo = {item.name for item in plan_study(study, workers=1).stages if not item.cached}
             assert not stage or stage in todo, f"{stage} counts as kept"
             tally.counts["made again" if todo else "kept"] += 1
         with tally.trial(f"{what}, report"):

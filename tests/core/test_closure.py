@@ -9,7 +9,7 @@ import pytest
 from hepacast.core import closure as closure_module
 from hepacast.core.closure import ROOT, closure, code_hash, statements
 
-LAZY = """from hepacast.room import b
+LAZY = """from hepacast.room import b, extract
 
 
 def run():
@@ -21,7 +21,7 @@ def run():
 """
 PACKAGE = """from importlib import import_module
 
-_PUBLIC = {'extract': 'late'}
+_PUBLIC = {'extract': 'late', 'not_asked_for': 'unused'}
 
 
 def __getattr__(name):
@@ -32,14 +32,20 @@ FILES = {
     "a.py": LAZY,
     "room/__init__.py": PACKAGE,
     "room/b.py": "from . import sibling\n",
-    "room/sibling.py": "import hepacast.other.deep\n",
+    "room/sibling.py": "import hepacast.other.deep\nfrom hepacast.face import taken\n",
     "room/lazy.py": "x = y = 1\n",
     "room/late.py": "",
     "room/named/ptlf.yaml": "binWidth: 25\n",
     "other/__init__.py": "",
     "other/deep.py": '"""from hepacast.alone import nothing"""\n',
-    "alone.py": "",
+    "face/__init__.py": "from . import enters\nfrom hepacast.alone import left\nfrom hepacast.face.source import taken",
+    "face/enters.py": "",
+    "face/source.py": "taken = 1\n",
+    "room/unused.py": "",
+    "alone.py": "left = 1",
 }
+#: Names that only pass by: of a face, what nobody asks for.
+PASSED_BY = {"room/unused.py", "alone.py"}
 
 
 @pytest.fixture
@@ -52,14 +58,14 @@ def package(tmp_path):
 
 
 def fresh(root: Path, *modules: str) -> str:
-    for name in ("_hash_of", "_hash_once", "_data", "_file_of", "_imports"):
+    for name in ("_hash_of", "_hash_once", "_data", "_file_of", "_all_uses", "_faces", "_whole_modules"):
         getattr(closure_module, name).cache_clear()
     return closure_module._hash_of(root, frozenset(modules), frozenset())
 
 
 def test_lazy_and_relative_imports_and_those_of_packages_are_followed(package):
     found = set(closure("hepacast.a", root=package))
-    assert {name for name in found if name != "hepacast.alone"} == {
+    assert found == {
         "hepacast",
         "hepacast.a",
         "hepacast.room",
@@ -69,7 +75,11 @@ def test_lazy_and_relative_imports_and_those_of_packages_are_followed(package):
         "hepacast.room.late",
         "hepacast.other",
         "hepacast.other.deep",
+        "hepacast.face",
+        "hepacast.face.source",
+        "hepacast.face.enters",
     }
+    assert "hepacast.room.unused" in closure("hepacast.room", root=package)
     with pytest.raises(LookupError, match="nowhere"):
         closure("hepacast.nowhere", root=package)
 
@@ -82,10 +92,10 @@ def test_the_hash_changes_with_every_file_of_the_closure_and_no_other(package):
     assert fresh(package, "hepacast.a") == first
     seen = {first}
     for name in FILES:
-        if name != "alone.py":
+        if name not in PASSED_BY:
             (package / name).write_text(FILES[name] + "\n#\n")
             seen.add(fresh(package, "hepacast.a"))
-    assert len(seen) == len(FILES)
+    assert len(seen) == len(FILES) - 1
 
 
 def test_the_quick_search_finds_what_the_syntax_tree_has():

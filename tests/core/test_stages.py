@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from hepacast.core.stages import MARK, Stage, is_cached, run_stage
+from hepacast.core.stages import MARK, StageRun, is_cached, run_stage
 from hepacast.errors import HepacastError, ImageError, StorageError
 
 
 def make_stage(work, settings=None, inputs=None, modules=("hepacast.errors",)):
-    return Stage("numbers", work, settings or {"alpha": 0.05}, inputs or {"table": "abc"}, modules)
+    return StageRun("numbers", work, settings or {"alpha": 0.05}, inputs or {"table": "abc"}, modules)
 
 
 class Work:
@@ -143,7 +143,7 @@ def test_other_errors_of_the_system_are_not_disguised(tmp_path):
 
 def test_a_stage_whose_input_changed_meanwhile_leaves_the_earlier_result(tmp_path):
     run_stage(tmp_path, make_stage(Work("old")))
-    later = Stage("numbers", Work("new"), {"alpha": 0.2}, {}, ("hepacast.errors",), lambda: "clinical table")
+    later = StageRun("numbers", Work("new"), {"alpha": 0.2}, {}, ("hepacast.errors",), lambda: "clinical table")
     with pytest.raises(HepacastError, match="clinical table"):
         run_stage(tmp_path, later)
     assert (tmp_path / "numbers" / "value.txt").read_text() == "old"

@@ -13,8 +13,8 @@ from hepacast.phantom.resection import printed
 from hepacast.study import demo_early_recurrence, demo_proliferative
 from hepacast.study.context import make_context
 from hepacast.study.demos import DEMOS, run_demo_of
+from hepacast.study.further_cohorts import further_patients, read_further
 from hepacast.study.schema import Study
-from hepacast.study.stages.further import further_patients, read_further
 from hepacast.study.template import render_study
 
 

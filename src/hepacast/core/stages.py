@@ -22,12 +22,12 @@ from hepacast.core.kept import hash_folder, input_changed, read_record, same_fol
 
 MARK = "stage.json"
 #: Modules that call the stages; what else they import is no part of a stage.
-_CALLERS = ("hepacast.study.stages.kinds", "hepacast.study.plan", "hepacast.core.stages")
+_CALLERS = ("hepacast.study.plan", "hepacast.core.stages")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One step of a study.
+class StageRun:
+    """One step of a study with everything that its key is made of.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def is_cached(out: Path, name: str, key: str) -> bool:
     return record is not None and record["key"] == key and same_folder(out / name, record["files"]) is None
 
 
-def run_stage(out: Path, stage: Stage) -> bool:
+def run_stage(out: Path, stage: StageRun) -> bool:
     """Run the stage unless its output is there already. Returns True when it had to run.
 
     Raises
@@ -103,7 +103,7 @@ def run_stage(out: Path, stage: Stage) -> bool:
     return True
 
 
-def _record(stage: Stage, folder: Path, seconds: float) -> dict[str, Any]:
+def _record(stage: StageRun, folder: Path, seconds: float) -> dict[str, Any]:
     return {
         "key": stage.key,
         "version": __version__,

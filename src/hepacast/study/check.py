@@ -194,7 +194,7 @@ def _check_images(context: Context, patients: list[str], result: CheckResult) ->
 
 def _further(context: Context) -> list[str]:
     """Patients of further cohorts, whose images are measured too."""
-    from hepacast.study.stages.further import further_patients
+    from hepacast.study.further_cohorts import further_patients
 
     if not context.study.further:
         return []

@@ -2,73 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hepacast.core.hashing import hash_value
-from hepacast.core.progress import format_bytes, format_seconds
-from hepacast.core.stages import Stage, is_cached
+from hepacast.core.progress import format_seconds
+from hepacast.core.stages import StageRun, is_cached
 from hepacast.study.context import Context
+from hepacast.study.stage import Stage
+from hepacast.study.stages import (
+    bundle,
+    cohort,
+    deep,
+    evaluation,
+    further,
+    fusion,
+    indexes,
+    modelling,
+    preprocessing,
+    radiomics,
+    report,
+    segmentation,
+)
 
-
-@dataclass(frozen=True)
-class Cost:
-    """What a stage will need on this machine, about."""
-
-    seconds: float
-    memory: float = 0.0
-
-    def __str__(self) -> str:
-        memory = f", {format_bytes(self.memory)} of memory" if self.memory else ""
-        return f"about {format_seconds(self.seconds)}{memory}"
-
-
-@dataclass(frozen=True)
-class StageKind:
-    """A kind of stage.
-
-    Parameters
-    ----------
-    name
-        Folder in the results.
-    title
-        For people.
-    needs
-        Earlier stages whose files it reads.
-    settings
-        The parts of the study file that it depends on.
-    inputs
-        Content hashes of the user's files that it reads.
-    work
-        Writes its files into a folder; earlier stages are found in `Context.out`.
-    modules
-        Modules that make its files; the code that its key holds is theirs and all that they import.
-    wanted
-        Whether this study has the stage.
-    cost
-        Estimate before the start.
-    """
-
-    name: str
-    title: str
-    needs: tuple[str, ...]
-    settings: Callable[[Context], Any]
-    inputs: Callable[[Context], dict[str, str]]
-    work: Callable[[Context, Path], None]
-    modules: tuple[str, ...]
-    wanted: Callable[[Context], bool]
-    cost: Callable[[Context], Cost]
+#: Every stage in order. Where a study has one of two, both have one name.
+STAGES: tuple[Stage, ...] = (
+    cohort.STAGE,
+    preprocessing.STAGE,
+    segmentation.STAGE,
+    radiomics.STAGE,
+    deep.STAGE,
+    modelling.STAGE,
+    fusion.STAGE,
+    evaluation.STAGE,
+    further.STAGE,
+    indexes.STAGE,
+    bundle.STAGE,
+    report.STAGE,
+)
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with its key, and whether its files are there."""
+    """A stage, how it is run with these settings and inputs, and whether its files are there."""
 
-    kind: StageKind
     stage: Stage
+    run: StageRun
     cached: bool
+
+    @property
+    def name(self) -> str:
+        """Folder in the results."""
+        return self.stage.name
 
 
 @dataclass(frozen=True)
@@ -82,43 +67,40 @@ class StudyPlan:
         """The plan as `hepacast run --dry-run` prints it."""
         lines = [f"Study: {self.context.study.name}", f"Results: {self.context.out}", ""]
         total = 0.0
-        width = max(len(item.kind.title) for item in self.stages)
+        width = max(len(item.stage.title) for item in self.stages)
         for item in self.stages:
             if item.cached:
                 state = "cached"
             else:
-                cost = item.kind.cost(self.context)
+                cost = item.stage.cost(self.context)
                 total += cost.seconds
                 state = f"to run, {cost}"
-            lines.append(f"  {item.kind.name:14} {item.kind.title:{width}}  {state}")
+            lines.append(f"  {item.stage.name:14} {item.stage.title:{width}}  {state}")
         lines += ["", f"In all about {format_seconds(total)}." if total else "Nothing to do."]
         return "\n".join(lines)
 
 
-def make_plan(context: Context, kinds: tuple[StageKind, ...]) -> StudyPlan:
+def make_plan(context: Context, stages: tuple[Stage, ...]) -> StudyPlan:
     """Work out keys from the study file and the content of its inputs; nothing is run."""
     with context.fingerprints.once():
-        return StudyPlan(context, tuple(_planned(context, kinds)))
+        return StudyPlan(context, tuple(_planned(context, stages)))
 
 
-def _planned(context: Context, kinds: tuple[StageKind, ...]) -> list[PlannedStage]:
+def _planned(context: Context, stages: tuple[Stage, ...]) -> list[PlannedStage]:
     keys: dict[str, str] = {}
     planned: list[PlannedStage] = []
-    for kind in kinds:
-        if not kind.wanted(context):
-            continue
-        inputs = {f"stage:{name}": keys[name] for name in kind.needs if name in keys} | kind.inputs(context)
+    for stage in (item for item in stages if item.wanted(context)):
+        inputs = {f"stage:{name}": keys[name] for name in stage.needs if name in keys} | stage.inputs(context)
 
-        def work(folder: Path, kind: StageKind = kind) -> None:
-            kind.work(context, folder)
+        def work(folder: Path, stage: Stage = stage) -> None:
+            stage.run(context, folder)
 
         def changed(upto: int = len(planned) + 1) -> str | None:
             return _changed(context, planned[:upto])
 
-        stage = Stage(kind.name, work, kind.settings(context), inputs, kind.modules, changed)
-        keys[kind.name] = stage.key
-        cached = is_cached(context.out, kind.name, stage.key)
-        planned.append(PlannedStage(kind, stage, cached))
+        run = StageRun(stage.name, work, stage.settings(context), inputs, (stage.module,), changed)
+        keys[stage.name] = run.key
+        planned.append(PlannedStage(stage, run, is_cached(context.out, run.name, run.key)))
     return planned
 
 
@@ -130,11 +112,11 @@ def _changed(context: Context, planned: list[PlannedStage]) -> str | None:
 
 def _first_change(context: Context, planned: list[PlannedStage]) -> str | None:
     for item in planned:
-        own = {name: digest for name, digest in item.stage.inputs.items() if not name.startswith("stage:")}
-        now = item.kind.inputs(context)
+        own = {name: digest for name, digest in item.run.inputs.items() if not name.startswith("stage:")}
+        now = item.stage.inputs(context)
         for name in {**own, **now}:
             if own.get(name) != now.get(name):
-                return f"{name} ({item.kind.name})"
-        if hash_value(item.kind.settings(context)) != hash_value(item.stage.settings):
-            return f"settings of the stage {item.kind.name}"
+                return f"{name} ({item.name})"
+        if hash_value(item.stage.settings(context)) != hash_value(item.run.settings):
+            return f"settings of the stage {item.name}"
     return None

@@ -24,10 +24,10 @@ from hepacast.core.progress import Reporter, format_seconds
 from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
-from hepacast.study.plan import PlannedStage, StageKind, StudyPlan, make_plan
+from hepacast.study.plan import STAGES, PlannedStage, StudyPlan, make_plan
 from hepacast.study.plausible_images import noted
 from hepacast.study.preflight import preflight
-from hepacast.study.stages.kinds import STAGE_KINDS
+from hepacast.study.stage import Stage
 
 #: Packages whose versions decide numbers.
 PACKAGES = (
@@ -83,7 +83,7 @@ def plan_study(
     study_file: str | Path, *, out: str | Path | None = None, data: str | Path | None = None, workers: int = 0
 ) -> StudyPlan:
     """The plan of a study: stages, what is cached, time and memory. Nothing is run or written."""
-    return make_plan(make_context(study_file, out=out, data=data, workers=workers), STAGE_KINDS)
+    return make_plan(make_context(study_file, out=out, data=data, workers=workers), STAGES)
 
 
 def run_study(
@@ -118,18 +118,18 @@ def run_study(
         Anything that the user can put right; finished stages are kept.
     """
     context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
-    kinds = _kinds_until(until)
+    stages = _stages_until(until)
     start = time.monotonic()
     preflight(context)
     new = not context.out.exists()
     prepare_output(context)
     try:
-        ran, plan = _run_whole(context, kinds)
+        ran, plan = _run_whole(context, stages)
     except HepacastError:
         if new:
             discard_empty(context.out)
         raise
-    kept = tuple(item.kind.name for item in plan.stages if item.kind.name not in ran)
+    kept = tuple(item.name for item in plan.stages if item.name not in ran)
     return RunResult(context.out, ran, kept, time.monotonic() - start, _image_warnings(context))
 
 
@@ -142,11 +142,11 @@ def _image_warnings(context: Context) -> tuple[str, ...]:
     return tuple(f"{name_patients(patients)}: {note}" for note, patients in noted(found))
 
 
-def _run_whole(context: Context, kinds: tuple[StageKind, ...]) -> tuple[tuple[str, ...], StudyPlan]:
+def _run_whole(context: Context, stages: tuple[Stage, ...]) -> tuple[tuple[str, ...], StudyPlan]:
     """Plan and run while nobody else writes into the folder."""
     with hold_folder(context.out), single_threaded():
         sweep(context.out)
-        plan = make_plan(context, kinds)
+        plan = make_plan(context, stages)
         context.fingerprints.save()
         ran = _run_stages(context, plan)
         _place_bundle(context)
@@ -159,11 +159,11 @@ def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
     ran: list[str] = []
     for item in plan.stages:
         _say_cost(context, item)
-        if item.kind.name == "report" and not item.cached:
+        if item.name == "report" and not item.cached:
             # The report prints how the run was made.
             _write_run(context, plan, tuple(ran), began)
-        if run_stage(context.out, item.stage):
-            ran.append(item.kind.name)
+        if run_stage(context.out, item.run):
+            ran.append(item.name)
     if ran or not _is_told(context):
         _write_run(context, plan, tuple(ran), began)
     return tuple(ran)
@@ -176,13 +176,13 @@ def _place_bundle(context: Context) -> None:
         write_bytes(placed, made.read_bytes())
 
 
-def _kinds_until(until: str | None) -> tuple[StageKind, ...]:
+def _stages_until(until: str | None) -> tuple[Stage, ...]:
     if until is None:
-        return STAGE_KINDS
-    names = [kind.name for kind in STAGE_KINDS]
+        return STAGES
+    names = [stage.name for stage in STAGES]
     if until not in names:
-        raise StudyFileError(f"There is no stage {until!r}.", expected=", ".join(names))
-    return STAGE_KINDS[: names.index(until) + 1]
+        raise StudyFileError(f"There is no stage {until!r}.", expected=", ".join(dict.fromkeys(names)))
+    return STAGES[: len(names) - names[::-1].index(until)]
 
 
 def prepare_output(context: Context) -> None:
@@ -201,9 +201,9 @@ def prepare_output(context: Context) -> None:
 
 def _say_cost(context: Context, item: PlannedStage) -> None:
     if item.cached:
-        context.reporter.say(f"{item.kind.name}: kept from an earlier run")
+        context.reporter.say(f"{item.name}: kept from an earlier run")
     else:
-        context.reporter.say(f"{item.kind.name}: {item.kind.title} ({item.kind.cost(context)})")
+        context.reporter.say(f"{item.name}: {item.stage.title} ({item.stage.cost(context)})")
 
 
 def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: str) -> None:
@@ -212,18 +212,18 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
     stages: list[dict[str, Any]] = []
     checks: list[dict[str, Any]] = []
     for item in plan.stages:
-        record = read_mark(context.out / item.kind.name)
+        record = read_mark(context.out / item.name)
         if record is None:
             continue
         stages.append(
             {
-                "name": item.kind.name,
+                "name": item.name,
                 "key": record["key"],
                 "seconds": record["seconds"],
-                "cached": item.kind.name not in ran,
+                "cached": item.name not in ran,
             }
         )
-        checks += _checks_of(context, item.kind.name)
+        checks += _checks_of(context, item.name)
     earlier, older_inputs = _later_stages(context, plan)
     for entry in earlier:
         stages.append({**entry, "cached": True})
@@ -231,7 +231,7 @@ def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: s
     inputs = older_inputs | {
         name: digest
         for item in plan.stages
-        for name, digest in item.stage.inputs.items()
+        for name, digest in item.run.inputs.items()
         if not name.startswith("stage:")
     }
     write_record(
@@ -278,7 +278,7 @@ def _later_stages(context: Context, plan: StudyPlan) -> tuple[list[dict[str, Any
     old = read_record(context.out / RUN)
     if old is None:
         return [], {}
-    planned = {item.kind.name for item in plan.stages}
+    planned = {item.name for item in plan.stages}
     kept = [
         entry
         for entry in old.get("stages", [])
@@ -329,7 +329,8 @@ def _require_sound(folder: Path) -> None:
     HepacastError
         A file was damaged or changed by hand, or a stage was made from another state of an earlier stage.
     """
-    there = [kind.name for kind in STAGE_KINDS if kind.name != "report" and (folder / kind.name).is_dir()]
+    names = dict.fromkeys(stage.name for stage in STAGES if stage.name != "report")
+    there = [name for name in names if (folder / name).is_dir()]
     records: dict[str, dict[str, Any]] = {}
     for name in there:
         record = read_mark(folder / name)

@@ -23,6 +23,7 @@ from hepacast.modelling.predictions import Predictions
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion_frozen import read_fusion
@@ -205,3 +206,16 @@ def _survival_performance(context: Context) -> dict[str, Any]:
         }
         for name, part in evaluation["sets"].items()
     }
+
+
+STAGE = Stage(
+    name="bundle",
+    title="the frozen model in one file",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(
+        context, "name", "recipe", "seed", "intended_use", "features", "images", "cohort"
+    ),
+    cost=lambda context: Cost(1.0),
+    needs=("cohort", "radiomics", "deep", "modelling", "evaluation"),
+)

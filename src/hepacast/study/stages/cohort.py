@@ -7,9 +7,13 @@ from typing import Any
 
 from hepacast.cohort import Cohort, write_cohort
 from hepacast.core.files import read_json, write_json
+from hepacast.core.hashing import hash_value
 from hepacast.core.records import write_record
 from hepacast.report.inputs.cohort import Comparisons
 from hepacast.study.context import Context
+from hepacast.study.input_files import present_files
+from hepacast.study.schema import SplitByList
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.judging import build_cohort
 
 
@@ -35,3 +39,39 @@ def _sentences(cohort: Cohort, tables: Comparisons) -> list[dict[str, Any]]:
     if tables.by_outcome is not None:
         texts.append(tables.by_outcome.rule)
     return [{"stage": "cohort", "text": text, "citations": []} for text in texts]
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    own = study_parts(context, "seed", "cohort", "outcome", "survival", "images")
+    return own | {"candidates": context.study.modelling.candidates}
+
+
+def _inputs(context: Context) -> dict[str, str]:
+    prints, study = context.fingerprints, context.study
+    files = {"clinical table": context.path(study.cohort.table)}
+    files |= {f"clinical table {name}": context.path(path) for name, path in study.cohort.stacked.items()}
+    if study.cohort.dictionary is not None:
+        files["data dictionary"] = context.path(study.cohort.dictionary)
+    if study.features.table is not None:
+        files["feature table"] = context.path(study.features.table)
+    if isinstance(study.cohort.split, SplitByList):
+        files["training list"] = context.path(study.cohort.split.training)
+        files["validation list"] = context.path(study.cohort.split.validation)
+    if study.cohort.truth:
+        files["planted truth"] = context.path(study.cohort.truth)
+    found = {name: prints.of(path) for name, path in files.items() if path.exists()}
+    if study.images is not None:
+        # Which files exist decides who is left out; their content matters to later stages.
+        found["files present"] = hash_value(sorted(f"{kind}:{patient}" for kind, patient, _ in present_files(context)))
+    return found
+
+
+STAGE = Stage(
+    name="cohort",
+    title="table, checks, outcome, sets",
+    module=__name__,
+    run=write,
+    settings=_settings,
+    inputs=_inputs,
+    cost=lambda context: Cost(5.0, 3e8),
+)

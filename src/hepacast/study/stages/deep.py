@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, write_json
+from hepacast.core.hashing import hash_value
 from hepacast.core.seeds import derive_seed, rng
 from hepacast.deep import (
     CrossFit,
@@ -23,6 +25,7 @@ from hepacast.deep import (
     gather,
     train_jobs,
 )
+from hepacast.deep.cost import step_seconds, training_bytes
 from hepacast.errors import ModelError
 from hepacast.modelling.cutoffs import youden_cutoff
 from hepacast.modelling.folds import stratified_folds
@@ -31,6 +34,9 @@ from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.measurement_error import moment_reconstruction
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.study.context import Context
+from hepacast.study.input_files import imaged_patients, voi_settings
+from hepacast.study.stage import Cost, Stage, study_parts
+from hepacast.study.stages.clinical import load_table
 from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data, spec_of
 from hepacast.study.stages.deep_results import adjusted_survival, control_rows, dice_rows, explained, paired_dice
 
@@ -331,3 +337,43 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
         )
     )
     return [{"stage": "deep", "text": text, "citations": ["resnet", "unet", "momentreconstruction"]}]
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    """The networks, the outcome that they learn, and the folds that they share with the other models."""
+    rules = study_parts(context, "seed", "deep", "evaluation") | {"images": voi_settings(context)}
+    return rules | {"folds": context.study.modelling.validation.folds}
+
+
+def _inputs(context: Context) -> dict[str, str]:
+    """Hashes of masks to learn from, where they are others than the study's, and of pretrained weights."""
+    options, found = deep_of(context), {}
+    if options.masks is not None:
+        paths = {p: context.path(options.masks, patient=p) for p in load_table(context).patients}
+        there = [(p, context.fingerprints.of(path)) for p, path in sorted(paths.items()) if path.exists()]
+        found["masks to learn from"] = hash_value(there)
+    if options.network.pretrained is not None:
+        found["pretrained weights"] = str(options.network.pretrained_sha256)
+    return found
+
+
+def _cost(context: Context) -> Cost:
+    """From the measured cost of a patient's training step (benchmarks/deep.py), by the size of crop and network."""
+    options, workers = deep_of(context), resolve_workers(context.workers)
+    folds = options.folds or context.study.modelling.validation.folds
+    networks = folds * (len(options.models) + options.permutations)
+    steps = options.training.epochs * imaged_patients(context) * networks
+    return Cost(steps * step_seconds(options.spec) / workers, training_bytes(options.spec) * workers)
+
+
+STAGE = Stage(
+    name="deep",
+    title="networks trained out-of-fold and applied frozen",
+    module=__name__,
+    run=write,
+    settings=_settings,
+    cost=_cost,
+    needs=("cohort", "segmentation", "radiomics"),
+    inputs=_inputs,
+    wanted=lambda context: context.study.deep is not None,
+)

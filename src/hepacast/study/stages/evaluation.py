@@ -25,6 +25,7 @@ from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
 from hepacast.study.stages.radiomics import analysis_cohort
 
@@ -384,3 +385,14 @@ def _checks(predictions: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
             "message": f"{missing} missing" if missing else "none missing",
         },
     ]
+
+
+STAGE = Stage(
+    name="evaluation",
+    title="discrimination, calibration, net benefit, comparisons",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(context, "seed", "evaluation", "survival"),
+    cost=lambda context: Cost(20.0, 4e8),
+    needs=("cohort", "modelling"),
+)

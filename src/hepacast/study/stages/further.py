@@ -1,117 +1,22 @@
-"""Further cohorts: patients with images and follow-up but without the outcome, divided by the frozen main model."""
+"""Further cohorts divided by the frozen main model: risk groups, Kaplan-Meier, hazard ratio, time-dependent AUC."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hepacast.cohort import ColumnSpec, SurvivalOutcome, derive_outcome, read_table
-from hepacast.cohort.checks import blank_impossible, check_values
-from hepacast.cohort.findings import raise_on_errors
-from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.files import read_json, write_json
-from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
+from hepacast.errors import HepacastError, OutcomeError
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.time_dependent import auc_at
 from hepacast.study.context import Context
-from hepacast.study.schema import FurtherCohort
-from hepacast.study.stages.clinical import column_specs
+from hepacast.study.further_cohorts import FurtherTable, further_inputs, read_further
+from hepacast.study.stage import Cost, Stage, study_parts
 
-TIME, EVENT = "follow_up_time", "follow_up_event"
 FILE = "further.json"
-
-
-@dataclass(frozen=True)
-class FurtherTable:
-    """One further cohort: its clinical table and follow-up."""
-
-    name: str
-    rules: FurtherCohort
-    table: ClinicalTable
-    outcome: SurvivalOutcome
-
-
-def read_further(context: Context) -> list[FurtherTable]:
-    """The further cohorts of the study file.
-
-    Raises
-    ------
-    StudyFileError
-        Masks are not given: the patients cannot be measured.
-    TableError
-        A table cannot be read, has errors, or shares a patient with the study or another cohort.
-    """
-    study = context.study
-    if study.further and study.images is not None and study.images.segmentation.source != "given":
-        raise StudyFileError(
-            "Further cohorts need given masks.",
-            expected="images.segmentation.source: given",
-            found=study.images.segmentation.source,
-            remedy="segment their images first (hepacast segment) and give the masks",
-        )
-    tables = [read_further_cohort(context, name) for name in study.further]
-    seen: dict[str, str] = {}
-    for item in tables:
-        for patient in item.table.patients:
-            if patient in seen:
-                raise TableError(
-                    f"Patient {patient} stands in two further cohorts.", found=f"{seen[patient]} and {item.name}"
-                )
-            seen[patient] = item.name
-    return tables
-
-
-def read_further_cohort(context: Context, name: str) -> FurtherTable:
-    """One further cohort, its cells judged as those of the study's own table.
-
-    Raises
-    ------
-    TableError
-        The table cannot be read, or has errors.
-    OutcomeError
-        The follow-up cannot be used.
-    """
-    rules = context.study.further[name]
-    after = {name for name, column in context.study.cohort.columns.items() if column.after_event}
-    own = [spec for spec in column_specs(context) if spec.name not in after and not spec.after_event]
-    more = [
-        ColumnSpec(TIME, (rules.time,), quantity="none", after_event=True, role="outcome"),
-        ColumnSpec(EVENT, (rules.event,), kind="categorical", after_event=True, role="outcome"),
-    ]
-    cohort = context.study.cohort
-    table = read_table(
-        context.path(rules.table), id_column=cohort.id, columns=[*own, *more], decimal=cohort.decimal,
-        censored=cohort.below_detection,
-        dictionary=None if cohort.dictionary is None else context.path(cohort.dictionary),
-    )  # fmt: skip
-    table = table.select(sorted(table.patients))
-    findings = list(table.with_findings(check_values(table)).findings)
-    if cohort.findings == "report":
-        table, findings = blank_impossible(table, findings)
-    raise_on_errors(findings, where=f"further.{name}: {rules.table}")
-    outcome = derive_outcome(
-        table, "survival", {"time": TIME, "event": EVENT}, name=rules.name, unit=rules.unit,
-        event_values=rules.event_values,
-    )  # fmt: skip
-    assert isinstance(outcome, SurvivalOutcome)
-    if outcome.unknown:
-        patient, why = next(iter(outcome.unknown.items()))
-        raise TableError(
-            f"The follow-up of {len(outcome.unknown)} patients of the cohort {name!r} is not known.",
-            found=f"{patient}: {why}",
-            where=rules.table,
-            remedy="complete the table, or take these patients out of it",
-        )
-    return FurtherTable(name, rules, table, outcome)
-
-
-def further_patients(context: Context) -> list[str]:
-    """Patients of all further cohorts."""
-    return [patient for item in read_further(context) for patient in item.table.patients]
 
 
 def write(context: Context, folder: Path) -> None:
@@ -183,3 +88,16 @@ def _sentence(main: str, content: list[dict[str, Any]]) -> dict[str, Any]:
         "weights [@timeroc]."
     )
     return {"stage": "further", "text": text, "citations": ["timeroc"]}
+
+
+STAGE = Stage(
+    name="further",
+    title="cohorts without the outcome: risk groups and follow-up",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(context, "further", "evaluation"),
+    cost=lambda context: Cost(5.0, 4e8),
+    needs=("cohort", "modelling"),
+    inputs=further_inputs,
+    wanted=lambda context: bool(context.study.further),
+)

@@ -23,7 +23,9 @@ from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
+from hepacast.study.further_cohorts import FurtherTable, further_inputs, read_further
 from hepacast.study.schema import Fusion
+from hepacast.study.stage import Stage, study_parts
 from hepacast.study.stages.analysed import write_analysed
 from hepacast.study.stages.describe_models import (
     describe_clinical,
@@ -33,11 +35,10 @@ from hepacast.study.stages.describe_models import (
     nomogram_of,
     read_values,
 )
-from hepacast.study.stages.further import FurtherTable, read_further
 from hepacast.study.stages.fusion_frozen import write_frozen
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
 from hepacast.study.stages.fusion_tables import fusion_json, sentences, stability
-from hepacast.study.stages.modelling import Analysis, load_analysis
+from hepacast.study.stages.modelling import Analysis, chain_settings, load_analysis, refits_cost
 from hepacast.study.stages.radiomics import analysis_features, measure
 
 RADSCORE, DLR = "Radscore", "DLR score"
@@ -266,3 +267,25 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     reading = None if nomogram is None else read_values(nomogram, frozen, main, analysis.words, row)
     content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
     return content
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    images = context.study.images
+    rules = chain_settings(context) | study_parts(context, "fusion", "further")
+    chain = _rules(context).chain
+    if isinstance(chain, str) and (context.base / chain).is_file():
+        rules["fusion chain"] = context.fingerprints.of(context.base / chain)
+    return rules | {"images": None if images is None else images.model_dump(mode="json")["sequences"]}
+
+
+STAGE = Stage(
+    name="modelling",
+    title="classifiers and networks compared and joined, validated",
+    module=__name__,
+    run=write,
+    settings=_settings,
+    cost=refits_cost,
+    needs=("cohort", "segmentation", "radiomics", "deep"),
+    inputs=further_inputs,
+    wanted=lambda context: context.study.fusion is not None,
+)

@@ -22,6 +22,7 @@ from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.cox_checks import concordance
 from hepacast.study.context import Context
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.evaluation import nested_of
 from hepacast.study.stages.radiomics import analysis_cohort
 
@@ -199,3 +200,15 @@ def _sentence(main: str, names: list[str]) -> dict[str, Any]:
         "a logistic model of the score fitted in the training set [@nri]."
     )
     return {"stage": "indexes", "text": text, "citations": ["nri"]}
+
+
+STAGE = Stage(
+    name="indexes",
+    title="staging systems and indexes beside the main model",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(context, "indexes", "evaluation"),
+    cost=lambda context: Cost(5.0, 4e8),
+    needs=("cohort", "radiomics", "modelling"),
+    wanted=lambda context: context.study.indexes is not None,
+)

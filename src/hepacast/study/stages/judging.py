@@ -30,6 +30,7 @@ from hepacast.cohort.proposal import find_identifier
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import HepacastError, OutcomeError, StudyFileError, TableError
 from hepacast.study.context import Context
+from hepacast.study.further_cohorts import read_further, read_further_cohort
 from hepacast.study.stages.clinical import (
     candidate_problems,
     column_problems,
@@ -37,7 +38,6 @@ from hepacast.study.stages.clinical import (
     load_table,
     outcome_parts,
 )
-from hepacast.study.stages.further import read_further, read_further_cohort
 from hepacast.study.stages.selection import derive_survival, exclusions, outcome_of, splitter
 
 T = TypeVar("T")

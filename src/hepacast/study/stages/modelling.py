@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort import BinaryOutcome, Cohort
+from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
 from hepacast.core.p_values import p_below
 from hepacast.core.seeds import derive_seed
@@ -25,6 +26,8 @@ from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.context import Context
+from hepacast.study.further_cohorts import further_inputs
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
 from hepacast.study.stages.analysed import write_analysed
 from hepacast.study.stages.deep_models import network_predictions, network_validation, with_networks
@@ -382,3 +385,34 @@ def require_frozen(context: Context) -> dict[str, Any]:
         raise ModelError("The models have not been fitted yet.", where=str(path), remedy="run the study")
     entry: dict[str, Any] = read_json(path)
     return entry
+
+
+#: Seconds that one refit of the whole chain takes, with evaluation of what was left out (measured, one core).
+_REFIT_SECONDS = 1.0
+
+
+def chain_settings(context: Context) -> dict[str, Any]:
+    """What of the study file decides the models; the chain by its content, as it may be a file."""
+    rules = study_parts(context, "seed", "modelling", "evaluation")
+    chain = load_chain(context).model_dump(mode="json")
+    return rules | {"example": context.study.report.example_patient, "chain": chain}
+
+
+def refits_cost(context: Context) -> Cost:
+    """Of fitting the chain and refitting it in its validation."""
+    rules, workers = context.study.modelling.validation, resolve_workers(context.workers)
+    refits = 1 + rules.folds * rules.repeats + rules.bootstrap + rules.folds * rules.permutations
+    return Cost(_REFIT_SECONDS * refits / workers, 6e8 * workers)
+
+
+STAGE = Stage(
+    name="modelling",
+    title="clinical, radiomics and combined model, validated",
+    module=__name__,
+    run=write,
+    settings=chain_settings,
+    cost=refits_cost,
+    needs=("cohort", "segmentation", "radiomics", "deep"),
+    inputs=further_inputs,
+    wanted=lambda context: context.study.fusion is None,
+)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hepacast.cohort import read_cohort
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import map_items
+from hepacast.core.executor import map_items, resolve_workers
 from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import InputFile, is_kept, keep, seal
@@ -28,11 +28,14 @@ from hepacast.imaging.resample import resample_mask
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.volume import Volume
 from hepacast.study.context import Context
+from hepacast.study.further_cohorts import further_inputs, further_patients
+from hepacast.study.input_files import image_hashes, imaged_patients, typical_voxels
 from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region
 from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
 from hepacast.study.sequences import SequenceImage, raw_images
+from hepacast.study.stage import Cost, Stage
 
 IMAGES, REPORT, LANDMARKS = "images", "preprocessing.json", "landmarks.json"
 #: Intensities of a region kept a patient to learn landmarks from.
@@ -76,10 +79,7 @@ def write(context: Context, folder: Path) -> None:
     """Run the stage: images, numbers of every patient, pictures, Methods sentence."""
     cohort = read_cohort(context.out / "cohort")
     patients = list(cohort.patients)
-    if context.study.further:
-        from hepacast.study.stages.further import further_patients
-
-        patients += further_patients(context)
+    patients += further_patients(context)
     rules = _rules(context)
     jobs = [_job(context, patient, number < rules.pictures, folder) for number, patient in enumerate(patients)]
     with context.reporter.track("bias field and registration") as progress:
@@ -282,3 +282,26 @@ def _sentence(rules: Preprocessing, content: dict[str, Any]) -> dict[str, Any]:
         keys += {"nyul": ["nyul"], "white-stripe": ["whitestripe"]}.get(rules.normalization, [])
     text = "MR images: " + "; ".join(parts) + "." if parts else "MR images were used as they were."
     return {"stage": "preprocessing", "text": text, "citations": keys}
+
+
+def _settings(context: Context) -> Any:
+    images = _images(context).model_dump(mode="json")
+    return {"images": [images["sequences"], images["preprocessing"], images["segmentation"]["labels"]]}
+
+
+def _cost(context: Context) -> Cost:
+    each = len(_images(context).sequences) * (1.0 + typical_voxels(context) * 4e-6)
+    return Cost(each * imaged_patients(context) / resolve_workers(context.workers), 2e9)
+
+
+STAGE = Stage(
+    name="preprocessing",
+    title="MR: bias field, registration, intensity scale",
+    module=__name__,
+    run=write,
+    settings=_settings,
+    cost=_cost,
+    needs=("cohort",),
+    inputs=lambda context: image_hashes(context) | further_inputs(context),
+    wanted=lambda context: context.study.images is not None and context.study.images.preprocessing is not None,
+)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hepacast.cohort import Cohort, PatientFlow, read_cohort
 from hepacast.core.closure import code_hash
+from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.hashing import hash_file, hash_value
 from hepacast.core.kept import InputFile, make_missing
@@ -24,9 +25,11 @@ from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import load_settings, recipe_of
+from hepacast.study.input_files import imaged_patients, typical_voxels, voi_settings
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import bin_width, gray_level_remarks
 from hepacast.study.sequences import SequenceImage, measured_images
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.feature_table import read_feature_table, table_path
 from hepacast.study.stages.segmentation import (
     MASKS,
@@ -344,3 +347,37 @@ def facts(context: Context) -> dict[str, Any]:
     """`summary.json`."""
     loaded: dict[str, Any] = read_json(context.out / "radiomics" / "summary.json")
     return loaded
+
+
+#: Seconds of a small image and VOI for the 20 images of recipe ptlf (measured, one core).
+_SECONDS_PER_PATIENT = 0.35
+#: Seconds a voxel of the image and VOI: 512 x 512 x 129 voxels and two VOIs take 11 s.
+_SECONDS_PER_VOXEL = 1.6e-7
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    """Settings of the features by their content: a parameter file may change under its name."""
+    rules = study_parts(context, "features") | {"images": voi_settings(context)}
+    if context.study.features.table is None and context.study.images is not None:
+        rules["settings_hash"] = load_settings(context).hash
+    return rules
+
+
+def _cost(context: Context) -> Cost:
+    images = context.study.images
+    if context.study.features.table is not None or images is None:
+        return Cost(2.0, 3e8)
+    voxels, workers = typical_voxels(context), resolve_workers(context.workers)
+    each = _SECONDS_PER_PATIENT + voxels * len(images.vois) * len(images.sequences) * _SECONDS_PER_VOXEL
+    return Cost(each * imaged_patients(context) / workers, (6e8 + voxels * 60) * workers)
+
+
+STAGE = Stage(
+    name="radiomics",
+    title="features of every VOI",
+    module=__name__,
+    run=write,
+    settings=_settings,
+    cost=_cost,
+    needs=("cohort", "preprocessing", "segmentation"),
+)

@@ -13,6 +13,7 @@ import numpy as np
 
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.closure import code_hash
+from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import InputFile, discard, is_kept, make_missing, seal
@@ -27,10 +28,12 @@ from hepacast.imaging.volume import Volume
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import mask_rules, recipe_of
+from hepacast.study.input_files import image_hashes, imaged_patients, present_files, typical_voxels
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
 from hepacast.study.schema import Images
 from hepacast.study.sequences import SequenceImage, measured_image, raw_image
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.same_files import require_own_files
 
 MASKS = "masks"
@@ -569,3 +572,39 @@ def _second_reader(context: Context, cohort: Cohort) -> list[dict[str, Any]]:
             )
         )
     return evaluate_cases(cases)
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    # A parameter file of the features says something of mask files, too.
+    return study_parts(context, "seed", "images") | {"mask rules": asdict(mask_rules(context))}
+
+
+def _cost(context: Context) -> Cost:
+    options, patients = images_of(context).segmentation, imaged_patients(context)
+    if options.source == "given":
+        return Cost(0.1 * patients, 1e9)
+    if options.source != "nnunet":
+        return Cost(120.0 * patients, 4e9)
+    from hepacast.segmentation.nnunet.plan import apply_seconds, estimate_training, nnunet_plan
+
+    plan, cores = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds), resolve_workers(context.workers)
+    masks = sum(kind == "expert masks" for kind, _, _ in present_files(context))
+    voxels = typical_voxels(context)
+    labelled = max(1, round(masks * (1 - options.nnunet.test_fraction)))
+    estimate = estimate_training(plan, cases=labelled, voxels_per_case=voxels, cores=cores)
+    applied = options.nnunet.apply_folds or options.nnunet.folds
+    each = 0.2 + applied * apply_seconds(plan, voxels)
+    return Cost(estimate.seconds + (patients - labelled) * each / cores, float(estimate.bytes))
+
+
+STAGE = Stage(
+    name="segmentation",
+    title="a mask of every patient, and how good it is",
+    module=__name__,
+    run=write,
+    settings=_settings,
+    cost=_cost,
+    needs=("cohort", "preprocessing"),
+    inputs=image_hashes,
+    wanted=lambda context: context.study.images is not None,
+)
