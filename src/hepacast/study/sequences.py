@@ -8,6 +8,7 @@ from typing import Any
 
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.kept import InputFile
+from hepacast.core.names import file_name
 from hepacast.imaging import Volume
 from hepacast.imaging.io import image_files, image_notes, image_slices, read_volume
 from hepacast.study.context import Context
@@ -71,6 +72,11 @@ class SequenceImage:
         return tuple(prints.read(path) for path in image_files(self.path))
 
 
+def preprocessed_file(folder: Path, patient: str, sequence: str) -> Path:
+    """A patient's finished image in the folder of the preprocessing stage."""
+    return folder / "images" / file_name(patient) / f"{sequence}.nii.gz"
+
+
 def measured_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:
     """A patient's image as stages measure it (preprocessed, for MR); by default the one on which masks are drawn."""
     images = context.study.images
@@ -78,9 +84,9 @@ def measured_image(context: Context, patient: str, sequence: str | None = None) 
     name = sequence or images.reference
     if images.preprocessing is None:
         return raw_image(context, patient, name)
-    from hepacast.study.stages.preprocessing import preprocessed_path
-
-    return SequenceImage(name, preprocessed_path(context, patient, name), None, images.sequences[name].modality)
+    return SequenceImage(
+        name, preprocessed_file(context.out / "preprocessing", patient, name), None, images.sequences[name].modality
+    )
 
 
 def raw_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:

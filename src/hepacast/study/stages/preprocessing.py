@@ -34,10 +34,10 @@ from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region
 from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
-from hepacast.study.sequences import SequenceImage, raw_images
+from hepacast.study.sequences import SequenceImage, preprocessed_file, raw_images
 from hepacast.study.stage import Cost, Stage
 
-IMAGES, REPORT, LANDMARKS = "images", "preprocessing.json", "landmarks.json"
+REPORT, LANDMARKS = "preprocessing.json", "landmarks.json"
 #: Intensities of a region kept a patient to learn landmarks from.
 _SAMPLE = 20_000
 
@@ -70,11 +70,6 @@ class _Job:
         return self.folder / f"{sequence}.nii.gz"
 
 
-def preprocessed_path(context: Context, patient: str, sequence: str) -> Path:
-    """A patient's finished image, as later stages read it."""
-    return context.out / "preprocessing" / IMAGES / file_name(patient) / f"{sequence}.nii.gz"
-
-
 def write(context: Context, folder: Path) -> None:
     """Run the stage: images, numbers of every patient, pictures, Methods sentence."""
     cohort = read_cohort(context.out / "cohort")
@@ -90,7 +85,7 @@ def write(context: Context, folder: Path) -> None:
         scales = _landmarks(good, set(cohort.members("training")))
         write_json(folder / LANDMARKS, scales)
     with context.reporter.track("intensity scale") as progress:
-        tasks = [(job, folder / IMAGES / file_name(job.patient), scales) for job in good]
+        tasks = [(job, folder, scales) for job in good]
         problems = map_items(_finish, tasks, workers=context.workers, progress=progress)
     found = {job.patient: problem for job, problem in zip(good, problems, strict=True) if problem}
     rows = [
@@ -220,7 +215,7 @@ def _finish(task: tuple[_Job, Path, dict[str, Any] | None]) -> str | None:
         for name in (item.name for item in job.files):
             landmarks = None if scales is None else scales[name]
             image = on_scale(read_volume(job.made(name)), region, job.rules, landmarks)
-            write_volume(image, folder / f"{name}.nii.gz")
+            write_volume(image, preprocessed_file(folder, job.patient, name))
     except HepacastError as error:
         return error.message
     return None
