@@ -13,6 +13,7 @@ from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.prediction import COEFFICIENTS, Prediction, conformal_text, horizon_text, limits_text
 from hepacast.core.files import atomic_path
+from hepacast.core.formatting import risk_text
 from hepacast.core.texts import visible
 from hepacast.errors import StudyFileError
 from hepacast.figures.labels import feature_label
@@ -114,7 +115,7 @@ def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path
         Spacer(1, 2 * mm),
         *(Paragraph(f"<b>Validation.</b> {escape(text)}", body) for text in item.cautions),
         Spacer(1, 1 * mm),
-        Paragraph(f"{item.risk:.1%}", large),
+        Paragraph(escape(risk_text(item.risk)), large),
         Paragraph(escape(_meaning(item)), body),
         *_conformal(item, body),
         *(Paragraph(escape(f"Validated: {text}."), body) for text in item.validated),
@@ -199,7 +200,7 @@ def _conformal(item: Prediction, style: Any) -> list[Any]:
 
 def _meaning(item: Prediction) -> str:
     """What the large number is, and the group."""
-    cutoff = f": the cut-off, from training, is {item.cutoff:.1%}" if math.isfinite(item.cutoff) else ""
+    cutoff = f": the cut-off, from training, is {risk_text(item.cutoff)}" if math.isfinite(item.cutoff) else ""
     group = f"{item.group.capitalize()}{cutoff}."
     limits = limits_text(item)
     if item.horizons:

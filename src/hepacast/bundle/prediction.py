@@ -15,6 +15,7 @@ from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.unknown_values import can_draw, limits_over_unknown, unknown_columns
 from hepacast.core.files import to_jsonable
+from hepacast.core.formatting import risk_text
 from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.evaluation.validated import WHERE, ValidatedPerformance, coverage_is_broken
@@ -139,11 +140,11 @@ class Prediction:
         return "\n".join([*lines, self.notice])
 
     def _cutoff_text(self) -> str:
-        return f" (cut-off {self.cutoff:.1%}, from training)" if math.isfinite(self.cutoff) else ""
+        return f" (cut-off {risk_text(self.cutoff)}, from training)" if math.isfinite(self.cutoff) else ""
 
     def _risk_lines(self) -> list[str]:
         if not self.horizons:
-            return [f"{self.outcome}: risk {self.risk:.1%} ({limits_text(self)})"]
+            return [f"{self.outcome}: risk {risk_text(self.risk)} ({limits_text(self)})"]
         return [
             f"{self.outcome}: risk of the event",
             *(f"  {horizon_text(item, self.level)}" for item in self.horizons),
@@ -156,14 +157,14 @@ def limits_text(item: Prediction) -> str:
     if not (math.isfinite(item.low) and math.isfinite(item.high)):
         return f"no interval: {item.interval_of}"
     more = "" if item.interval_of == COEFFICIENTS else f", {item.interval_of}"
-    return f"{level_text(item.level)} interval {item.low:.1%} to {item.high:.1%}{more}"
+    return f"{level_text(item.level)} interval {risk_text(item.low)} to {risk_text(item.high)}{more}"
 
 
 def horizon_text(item: HorizonRisk, level: float) -> str:
     """``by 365 days: 63.0% (95% interval 55.1% to 70.7%)``."""
-    text = f"by {item.time:g} {item.unit}: {item.risk:.1%}"
+    text = f"by {item.time:g} {item.unit}: {risk_text(item.risk)}"
     if math.isfinite(item.low) and math.isfinite(item.high):
-        text += f" ({level_text(level)} interval {item.low:.1%} to {item.high:.1%})"
+        text += f" ({level_text(level)} interval {risk_text(item.low)} to {risk_text(item.high)})"
     return text
 
 

@@ -77,6 +77,16 @@ def percent(value: float, digits: int = 1) -> str:
     return MISSING if not math.isfinite(value) else f"{100 * value:.{digits}f}%"
 
 
+def risk_text(risk: float, digits: int = 1) -> str:
+    """A patient's risk as percent; one that is not 0 or 1 is not rounded to it: ``<0.1%``, ``>99.9%``."""
+    shown, smallest = percent(risk, digits), 10.0**-digits
+    if shown == percent(0.0, digits) and risk > 0:
+        return f"<{smallest:g}%"
+    if shown == percent(1.0, digits) and risk < 1:
+        return f">{100 - smallest:g}%"
+    return shown
+
+
 def percent_with_interval(value: float, low: float, high: float, digits: int = 1) -> str:
     """``81.2% (57.0-93.4)`` with an en dash."""
     if not math.isfinite(value):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepacast.core.formatting import risk_text
 from hepacast.figures.boxes import text_width_mm, wrap_to
 from hepacast.figures.style import BLACK, DOUBLE_COLUMN_MM, LIGHT_GRAY, VERMILION, canvas_axes, new_figure, styled
 
@@ -248,6 +249,6 @@ def _draw_example(
             bbox=_WHITE, zorder=7,
         )  # fmt: skip
     points = " + ".join(f"{float(v['points']):.1f}" for v in spec["example"]["values"].values())
-    risks = "; ".join(f"{name} {float(value):.1%}" for name, value in spec["example"]["output"].items())
+    risks = "; ".join(f"{name} {risk_text(float(value))}" for name, value in spec["example"]["output"].items())
     text = f"This patient: {points} = {float(spec['example']['total']):.1f} points; {risks}"
     axes.text(2.0, height - 3.2, text, fontsize=7.5, color=VERMILION, va="center")

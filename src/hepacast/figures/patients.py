@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hepacast.core.formatting import risk_text
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, INK, SINGLE_COLUMN_MM, VERMILION, new_figure, styled
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ def draw_shares(
     axes.set_xlabel(x_label)
     if risk is None:
         return figure
-    title = f"Risk {risk:.1%}"
+    title = f"Risk {risk_text(risk)}"
     if baseline_risk is not None and np.isfinite(baseline_risk):
-        title += f" (average patient {baseline_risk:.1%})"
+        title += f" (average patient {risk_text(baseline_risk)})"
     axes.set_title(title)
     return figure
