@@ -15,7 +15,7 @@ from hepacast.imaging.volume import Volume
 
 
 def text_of(small) -> str:
-    page = (small.out / "report" / "report.html").read_text(encoding="utf-8")
+    page = "".join(file.read_text(encoding="utf-8") for file in sorted((small.out / "report").glob("*.html")))
     page = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>", " ", page)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 

@@ -89,7 +89,7 @@ def test_the_report_shows_controls_of_the_same_models_only(hepacast, small):
     assert hepacast("run", small.folder, "--workers", "1", "--quiet").code == 0
     words = ("--permutations", "4", "--workers", "1", "--control", "outcome", "--quiet")
     assert hepacast("noise", small.folder, *words).code in (0, 1)
-    page = small.out / "report" / "report.html"
+    page = small.out / "report" / "supplement.html"
     assert hepacast("report", small.out, "--formats", "html").code == 0
     assert "Negative control" in page.read_text(encoding="utf-8")
     path = small.out / "noise" / "noise.json"

@@ -67,7 +67,7 @@ def test_everything_is_reached_and_reported(hepacast, small):
     (covered,) = later["conformal"]["rows"]
     assert covered["event"] + covered["no_event"] + covered["either"] + covered["neither"] == pytest.approx(1)
 
-    page = (small.out / "report" / "report.html").read_text(encoding="utf-8")
+    page = "".join(file.read_text(encoding="utf-8") for file in sorted((small.out / "report").glob("*.html")))
     from hepacast.report.content.checklists import FILLS
     from hepacast.report.inputs import load_results
 

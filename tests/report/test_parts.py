@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hepacast.core.records import ResultsError, typed
 from hepacast.report import formatting as fmt
 from hepacast.report.content.honest import stability_text
-from hepacast.report.content.plausibility import doubts
+from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
 from hepacast.report.inputs import (
     Comparisons,
@@ -33,7 +33,18 @@ from hepacast.report.inputs import (
 )
 from hepacast.report.inputs.scrutiny import ConformalInfo, CoverageRow
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
-from hepacast.report.model import Paragraph, Report, Section, Span, TableBlock, number_blocks, spans
+from hepacast.report.model import (
+    Details,
+    Document,
+    Paragraph,
+    Place,
+    Report,
+    Section,
+    Span,
+    TableBlock,
+    number_blocks,
+    spans,
+)
 from hepacast.report.tables import Row, make_table
 
 NAN = float("nan")
@@ -93,11 +104,12 @@ def test_numbers() -> None:
 
 
 def test_spans_and_references_to_tables() -> None:
-    assert spans("see **this**^1,2^ and {flow}", {"flow": "Figure 1"}) == [
+    assert spans("see **this**^1,2^ and {flow}", {"flow": Place("report", "Figure 1")}) == [
         Span("see "),
         Span("this", bold=True),
         Span("1,2", superscript=True),
-        Span(" and Figure 1"),
+        Span(" and "),
+        Span("Figure 1", target="flow"),
     ]
     assert spans("2*3*4 is a product") == [Span("2*3*4 is a product")]
     assert spans("an *italic* word")[1] == Span("italic", italic=True)
@@ -117,13 +129,21 @@ def test_table_pads_and_indents() -> None:
         make_table("T", ["Name", "a", "b"], [("1", "2", "3", "4")])
 
 
-def test_numbering_counts_supplementary_apart() -> None:
+def test_each_document_is_numbered_by_itself() -> None:
     blank = make_table("T", ["a"], [])
-    blocks = (TableBlock("one", blank), TableBlock("two", blank, supplementary=True), TableBlock("three", blank))
-    report = Report("t", "s", (), "r", (Section("A b!", (Paragraph("x"), *blocks)),))
-    assert number_blocks(report) == {"one": "Table 1", "two": "Supplementary Table 1", "three": "Table 2"}
+    one, two, three = (TableBlock(name, blank) for name in ("one", "two", "three"))
+    main = Document("report", "", "", (Section("A b!", (Paragraph("x"), one, three)),))
+    more = Document("supplement", "Supplement", "S", (Section("A", (Details("d", (two,)),)),))
+    report = Report("t", "s", (), "r", (main, more))
+    places = number_blocks(report)
+    assert {key: place.number for key, place in places.items()} == {
+        "one": "Table 1",
+        "two": "Table S1",
+        "three": "Table 2",
+    }
+    assert (places["two"].document, places["two"].anchor) == ("supplement", "table-s1")
     assert report.sections[0].anchor == "a-b"
-    twice = Report("t", "s", (), "r", (Section("A", (blocks[0], blocks[0])),))
+    twice = Report("t", "s", (), "r", (main, replace(more, sections=main.sections)))
     with pytest.raises(ValueError, match="two tables"):
         number_blocks(twice)
 
@@ -228,7 +248,8 @@ def test_gray_levels_are_no_fault_of_a_patient() -> None:
     few = [ImageRemark(name, "doubtful", "gray-levels", "tumor", "fewer than 8 gray levels") for name in ("P1", "P2")]
     found = PlausibilityInfo(remarks=[ImageRemark("P3", "doubtful", "cut-off", "liver", "reaches the last slice")])
     results = SimpleNamespace(plausibility=found, radiomics=SimpleNamespace(gray_levels=few))
-    callout, bullets = doubts(results)  # type: ignore[arg-type]
+    (callout,) = doubts(results)  # type: ignore[arg-type]
+    (bullets,) = doubts_by_patient(results)  # type: ignore[arg-type]
     assert callout.text.startswith("1 patient of 3;")
     assert len(bullets.items) == 3
 

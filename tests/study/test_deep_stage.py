@@ -126,7 +126,7 @@ def test_what_the_stage_found_is_there(results: Path) -> None:
 def test_the_report_has_the_section_and_the_bundle_predicts(results: Path, tmp_path: Path) -> None:
     from hepacast.study.one_patient import predict_patient
 
-    page = (results / "report" / "report.html").read_text(encoding="utf-8")
+    page = "".join(file.read_text(encoding="utf-8") for file in sorted((results / "report").glob("*.html")))
     for text in ("Deep networks", "Multi-task network", "Tumor masks of the networks", "Grad-CAM"):
         assert text in page
     cohort = results.parent / "cohort"

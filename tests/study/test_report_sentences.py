@@ -90,7 +90,7 @@ def run(folder: Path, table: pd.DataFrame, *, features: pd.DataFrame | None = No
 
 def words(results: Path) -> str:
     """The text of the page, figures' texts left out."""
-    text = (results / "report" / "report.html").read_text(encoding="utf-8")
+    text = "".join(page.read_text(encoding="utf-8") for page in sorted((results / "report").glob("*.html")))
     text = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>", " ", text)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 

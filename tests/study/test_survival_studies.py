@@ -36,7 +36,7 @@ def results(folder: Path, name: str) -> dict:
 
 def words(folder: Path) -> str:
     """The report's text."""
-    html = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    html = "".join(page.read_text(encoding="utf-8") for page in sorted((folder / "report").glob("*.html")))
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 

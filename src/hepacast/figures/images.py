@@ -1,4 +1,4 @@
-"""Pictures of segmentations side by side: Supplementary Figure 1."""
+"""Pictures of segmentations side by side."""
 
 from __future__ import annotations
 

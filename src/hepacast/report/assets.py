@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hepacast.figures.style import MM_PER_INCH, save_figure
-from hepacast.report.model import FigureBlock, Report, TableBlock, number_blocks
+from hepacast.report.model import FigureBlock, Place, Report, TableBlock, filled_table, number_blocks
 from hepacast.report.tables import add_docx_table, write_csv
 
 DPI = 300
+#: Names of the files of numbered tables and panels, of this and of earlier versions.
+_NUMBERED = re.compile(r"(supplementary-)?(table|figure)-[as]?\d+[a-z]?")
 #: Width of the text on an A4 page.
 TEXT_WIDTH_MM = 170.0
 
@@ -42,15 +45,10 @@ def panel_rows(pictures: Sequence[Picture], columns: int) -> list[list[Picture]]
 
 @dataclass(frozen=True)
 class Assets:
-    """Numbers of tables and figures, and the drawn panels of each figure, by key."""
+    """Where tables and figures stand, and the drawn panels of each figure, by key."""
 
-    numbers: Mapping[str, str]
+    places: Mapping[str, Place]
     pictures: Mapping[str, tuple[Picture, ...]]
-
-
-def file_stem(number: str) -> str:
-    """``Supplementary Figure 1`` -> ``supplementary-figure-1``."""
-    return number.lower().replace(" ", "-")
 
 
 def write_assets(report: Report, folder: Path) -> Assets:
@@ -59,16 +57,24 @@ def write_assets(report: Report, folder: Path) -> Assets:
     Parameters
     ----------
     folder
-        The report's folder; `figures/` and `tables/` are made in it.
+        The report's folder; `figures/` and `tables/` are made in it. Numbered files that an earlier report left there
+        and that this one does not write are removed.
     """
-    numbers = number_blocks(report)
+    places = number_blocks(report)
     pictures: dict[str, tuple[Picture, ...]] = {}
+    stems = set()
     for block in report.blocks():
         if isinstance(block, FigureBlock):
-            pictures[block.key] = _draw(block, folder / "figures" / file_stem(numbers[block.key]))
+            pictures[block.key] = _draw(block, folder / "figures" / places[block.key].anchor)
+            stems |= {picture.svg.stem for picture in pictures[block.key]}
         elif isinstance(block, TableBlock):
-            _write_table(block, numbers[block.key], folder / "tables")
-    return Assets(numbers, pictures)
+            filled = replace(block, table=filled_table(block.table, places))
+            _write_table(filled, places[block.key], folder / "tables")
+            stems.add(places[block.key].anchor)
+    for path in [*folder.glob("figures/*"), *folder.glob("tables/*")]:
+        if _NUMBERED.fullmatch(path.stem) and path.stem not in stems:
+            path.unlink()
+    return Assets(places, pictures)
 
 
 def _draw(block: FigureBlock, stem: Path) -> tuple[Picture, ...]:
@@ -82,11 +88,10 @@ def _draw(block: FigureBlock, stem: Path) -> tuple[Picture, ...]:
     return tuple(drawn)
 
 
-def _write_table(block: TableBlock, number: str, folder: Path) -> None:
+def _write_table(block: TableBlock, place: Place, folder: Path) -> None:
     from hepacast.report.docx import new_document, save_document
 
-    stem = file_stem(number)
-    write_csv(block.table, folder / f"{stem}.csv")
+    write_csv(block.table, folder / f"{place.anchor}.csv")
     document = new_document(landscape=len(block.table.columns) > 6)
-    add_docx_table(document, block.table, f"{number}. {block.table.title}")
-    save_document(document, folder / f"{stem}.docx")
+    add_docx_table(document, block.table, f"{place.number}. {block.table.title}")
+    save_document(document, folder / f"{place.anchor}.docx")

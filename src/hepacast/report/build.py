@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hepacast.errors import HepacastError
-from hepacast.report.assets import write_assets
+from hepacast.report.assets import Assets, write_assets
 from hepacast.report.content import compose
 from hepacast.report.inputs import load_results
-from hepacast.report.model import number_blocks, with_references
+from hepacast.report.model import Document, Report
 
 FORMATS = ("html", "pdf", "docx")
 
 
 def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, out: str | Path | None = None) -> Path:
-    """Write the report of a finished run.
+    """Write the report of a finished run: the main report, its supplement and the audit file.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     Returns
     -------
     Path
-        The HTML file, or the first of the formats asked for.
+        The main report as HTML, or in the first of the formats asked for.
 
     Raises
     ------
@@ -44,21 +44,24 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     if unknown or not formats:
         raise HepacastError("This report format does not exist.", expected=", ".join(FORMATS), found=", ".join(unknown))
     report = compose(load_results(results_dir))
-    report = with_references(report, number_blocks(report))
     folder = Path(out) if out is not None else Path(results_dir) / "report"
     assets = write_assets(report, folder)
-    for name in formats:
-        target = folder / f"report.{name}"
-        if name == "html":
-            from hepacast.report.html import write_html
-
-            write_html(report, assets, target)
-        elif name == "pdf":
-            from hepacast.report.pdf import write_pdf
-
-            write_pdf(report, assets, target)
-        else:
-            from hepacast.report.docx import write_docx
-
-            write_docx(report, assets, target)
+    for document in report.documents:
+        for name in formats:
+            _writer(name)(report, document, assets, folder / f"{document.name}.{name}")
     return folder / f"report.{'html' if 'html' in formats else formats[0]}"
+
+
+def _writer(name: str) -> Callable[[Report, Document, Assets, Path], object]:
+    """What writes a document in a format."""
+    if name == "html":
+        from hepacast.report.html import write_html
+
+        return write_html
+    if name == "pdf":
+        from hepacast.report.pdf import write_pdf
+
+        return write_pdf
+    from hepacast.report.docx import write_docx
+
+    return write_docx

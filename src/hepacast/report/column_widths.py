@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 
 from hepacast.report.tables import INDENT, Table
 
 
 def column_widths(table: Table, room: float, size: float, padding: float) -> list[float]:
-    """Widths in proportion to the longest cells, none narrower than its longest word.
+    """Widths by the longest cells, none narrower than its longest word, so that the table has few lines.
 
     Parameters
     ----------
@@ -33,13 +34,32 @@ def column_widths(table: Table, room: float, size: float, padding: float) -> lis
         return [value + spare for value in wanted]
     if sum(least) >= room:
         return [value * room / sum(least) for value in least]
-    # Narrow columns keep what they want; the wide ones share the rest: lower a common cap until all fit.
+    shared = [_shared(wanted, least, room, power) for power in (0.0, 0.25, 0.5, 0.75)]
+    return min(shared, key=lambda widths: _lines(rows, widths, size, padding))
+
+
+def _shared(wanted: list[float], least: list[float], room: float, power: float) -> list[float]:
+    """Narrow columns keep what they want; the wide ones share the rest by a power of what they want (0: equally)."""
+
+    def at(factor: float) -> list[float]:
+        return [max(low, min(want, factor * want**power)) for want, low in zip(wanted, least, strict=True)]
+
     low, high = 0.0, max(wanted)
     for _ in range(40):
-        cap = (low + high) / 2
-        total = sum(max(floor, min(want, cap)) for want, floor in zip(wanted, least, strict=True))
-        low, high = (cap, high) if total < room else (low, cap)
-    return [max(floor, min(want, low)) for want, floor in zip(wanted, least, strict=True)]
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(at(middle)) < room else (low, middle)
+    return at(low)
+
+
+def _lines(rows: list[tuple[tuple[str, ...], float]], widths: list[float], size: float, padding: float) -> int:
+    """About how many lines the table has."""
+    return sum(
+        max(
+            math.ceil((text_width(cell, size) + more) / (width - padding)) or 1
+            for cell, more, width in zip(cells, (indent, *[0.0] * len(cells)), widths, strict=False)
+        )
+        for cells, indent in rows
+    )
 
 
 def least_width(table: Table, size: float, padding: float) -> float:

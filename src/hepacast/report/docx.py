@@ -1,4 +1,4 @@
-"""The report as a Word document, to be edited into a manuscript."""
+"""A document of the report as a Word file, to be edited into a manuscript."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from hepacast.report.model import (
     Bullets,
     Callout,
     Details,
+    Document,
     FigureBlock,
     Formula,
     Paragraph,
+    Place,
     Report,
     Span,
     TableBlock,
+    filled_table,
     spans,
 )
 from hepacast.report.tables import add_docx_table
 
 if TYPE_CHECKING:
-    from docx.document import Document
+    from docx.document import Document as WordDocument
 
     from hepacast.report.assets import Assets
 
@@ -33,7 +36,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _TEXT_WIDTH_MM = 170.0
 
 
-def new_document(*, landscape: bool = False) -> Document:
+def new_document(*, landscape: bool = False) -> WordDocument:
     """An empty A4 document with the report's styles and no dates or author."""
     import docx
     from docx.enum.section import WD_ORIENT
@@ -59,7 +62,7 @@ def new_document(*, landscape: bool = False) -> Document:
     return document
 
 
-def save_document(document: Document, path: Path) -> None:
+def save_document(document: WordDocument, path: Path) -> None:
     """Write a document, whole or not at all, with the same bytes for the same content."""
     with atomic_path(path) as temporary:
         document.save(str(temporary))
@@ -75,63 +78,106 @@ def _fix_times(path: Path) -> None:
             archive.writestr(zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
 
 
-def write_docx(report: Report, assets: Assets, path: Path) -> None:
-    """Write the whole report as DOCX."""
-    document = new_document()
-    document.core_properties.title = report.title
-    document.add_heading(report.title, 0)
-    _text(document.add_paragraph(), [Span(report.subtitle, italic=True)])
-    for name, value in report.facts:
-        _text(document.add_paragraph(), [Span(f"{name}: ", bold=True), Span(value)])
-    _text(document.add_paragraph(), [Span(report.statement, bold=True)])
-    document.sections[0].footer.paragraphs[0].text = report.statement
-    for section in report.sections:
-        document.add_heading(section.title, 1)
+def write_docx(report: Report, document: Document, assets: Assets, path: Path) -> None:
+    """Write one document of the report as DOCX."""
+    word = new_document()
+    word.core_properties.title = f"{report.title}: {document.title}" if document.title else report.title
+    writer = _Writer(word, document, assets)
+    word.add_heading(report.title, 0)
+    writer.text(word.add_paragraph(), [Span(document.title or report.subtitle, italic=True)])
+    for name, value in () if document.title else report.facts:
+        writer.text(word.add_paragraph(), [Span(f"{name}: ", bold=True), Span(value)])
+    writer.text(word.add_paragraph(), [Span(report.statement, bold=True)])
+    word.sections[0].footer.paragraphs[0].text = report.statement
+    for section in document.sections:
+        word.add_heading(section.title, 1)
         for block in section.blocks:
-            _block(document, block, assets)
-    save_document(document, path)
+            writer.block(block)
+    save_document(word, path)
 
 
-def _block(document: Document, block: Block, assets: Assets) -> None:
-    numbers = dict(assets.numbers)
-    match block:
-        case Paragraph(text=text):
-            _text(document.add_paragraph(), spans(text, numbers))
-        case Bullets(items=items):
-            for item in items:
-                _text(document.add_paragraph(style="List Bullet"), spans(item, numbers))
-        case Formula(text=text):
-            paragraph = document.add_paragraph()
-            paragraph.add_run(text).font.name = "Courier New"
-        case Callout(title=title, text=text):
-            _text(document.add_paragraph(style="Intense Quote"), [Span(f"{title}. ", bold=True), *spans(text, numbers)])
-        case TableBlock(key=key, table=table):
-            add_docx_table(document, table, f"{numbers[key]}. {table.title}")
-        case FigureBlock():
-            _figure(document, block, assets)
-        case Details(summary=summary, blocks=blocks):
-            document.add_heading(summary, 2)
-            for inner in blocks:
-                _block(document, inner, assets)
+class _Writer:
+    """Adds blocks to a Word document; what it names is linked, also in the report's other documents."""
+
+    def __init__(self, word: WordDocument, document: Document, assets: Assets) -> None:
+        self.word, self.document, self.assets = word, document, assets
+        self._bookmarks = 0
+
+    def block(self, block: Block) -> None:
+        places = self.assets.places
+        match block:
+            case Paragraph(text=text):
+                self.text(self.word.add_paragraph(), spans(text, places))
+            case Bullets(items=items):
+                for item in items:
+                    self.text(self.word.add_paragraph(style="List Bullet"), spans(item, places))
+            case Formula(text=text):
+                self.word.add_paragraph().add_run(text).font.name = "Courier New"
+            case Callout(title=title, text=text):
+                runs = [Span(f"{title}. ", bold=True), *spans(text, places)]
+                self.text(self.word.add_paragraph(style="Intense Quote"), runs)
+            case TableBlock(key=key, table=table):
+                heading = add_docx_table(self.word, filled_table(table, places), f"{places[key].number}. {table.title}")
+                self._mark(heading, places[key])
+            case FigureBlock():
+                self._figure(block)
+            case Details(summary=summary, blocks=blocks):
+                self.word.add_heading(summary, 2)
+                for inner in blocks:
+                    self.block(inner)
+
+    def text(self, paragraph: Any, runs: list[Span]) -> None:
+        """Add runs to a paragraph."""
+        for span in runs:
+            run = paragraph.add_run(visible(span.text))
+            run.bold, run.italic = span.bold or None, span.italic or None
+            run.font.superscript = span.superscript or None
+            if span.target:
+                self._link(paragraph, run, self.assets.places[span.target])
+
+    def _link(self, paragraph: Any, run: Any, place: Place) -> None:
+        from docx.opc.constants import RELATIONSHIP_TYPE
+        from docx.oxml import OxmlElement
+        from docx.oxml.ns import qn
+
+        link = OxmlElement("w:hyperlink")
+        link.set(qn("w:anchor"), _bookmark(place))
+        if place.document != self.document.name:
+            target = f"{place.document}.docx"
+            link.set(qn("r:id"), paragraph.part.relate_to(target, RELATIONSHIP_TYPE.HYPERLINK, is_external=True))
+        paragraph._p.append(link)
+        link.append(run._r)
+
+    def _mark(self, paragraph: Any, place: Place) -> None:
+        """Make a paragraph a place to link to."""
+        from docx.oxml import OxmlElement
+        from docx.oxml.ns import qn
+
+        self._bookmarks += 1
+        for where, tag in ((0, "w:bookmarkStart"), (len(paragraph._p) + 1, "w:bookmarkEnd")):
+            mark = OxmlElement(tag)
+            mark.set(qn("w:id"), str(self._bookmarks))
+            if tag == "w:bookmarkStart":
+                mark.set(qn("w:name"), _bookmark(place))
+                where = int(paragraph._p.pPr is not None)
+            paragraph._p.insert(where, mark)
+
+    def _figure(self, block: FigureBlock) -> None:
+        from docx.shared import Mm
+
+        for picture in self.assets.pictures[block.key]:
+            paragraph = self.word.add_paragraph()
+            paragraph.paragraph_format.keep_with_next = True
+            if picture.letter:
+                paragraph.add_run(f"({picture.letter}) ").bold = True
+            width = Mm(min(picture.width_mm, _TEXT_WIDTH_MM))
+            shape = paragraph.add_run().add_picture(str(picture.png), width=width)
+            shape._inline.docPr.set("descr", picture.alt)
+        place = self.assets.places[block.key]
+        paragraph = self.word.add_paragraph()
+        self.text(paragraph, [Span(f"{place.number}. ", bold=True), *spans(block.caption, self.assets.places)])
+        self._mark(paragraph, place)
 
 
-def _text(paragraph: Any, runs: list[Span]) -> None:
-    for span in runs:
-        run = paragraph.add_run(visible(span.text))
-        run.bold, run.italic, run.font.superscript = span.bold or None, span.italic or None, span.superscript or None
-
-
-def _figure(document: Document, block: FigureBlock, assets: Assets) -> None:
-    from docx.shared import Mm
-
-    for picture in assets.pictures[block.key]:
-        paragraph = document.add_paragraph()
-        paragraph.paragraph_format.keep_with_next = True
-        if picture.letter:
-            paragraph.add_run(f"({picture.letter}) ").bold = True
-        width = Mm(min(picture.width_mm, _TEXT_WIDTH_MM))
-        shape = paragraph.add_run().add_picture(str(picture.png), width=width)
-        shape._inline.docPr.set("descr", picture.alt)
-    numbers = dict(assets.numbers)
-    caption = [Span(f"{numbers[block.key]}. ", bold=True), *spans(block.caption, numbers)]
-    _text(document.add_paragraph(), caption)
+def _bookmark(place: Place) -> str:
+    return place.anchor.replace("-", "_")

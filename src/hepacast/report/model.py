@@ -1,4 +1,8 @@
-"""What a report is before it is a page: sections of blocks. Renderers only turn these into HTML, PDF and DOCX."""
+"""What a report is before it is a page: documents of sections of blocks. Renderers turn these into HTML, PDF and DOCX.
+
+A report has three documents: what a journal prints, its supplement, and an audit file. Tables and figures are numbered
+through each (``Table 2``, ``Table S2``, ``Table A2``), and texts name them by key, in whichever document they stand.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +60,6 @@ class TableBlock:
 
     key: str
     table: Table
-    supplementary: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,6 @@ class FigureBlock:
     key: str
     caption: str
     panels: tuple[Panel, ...]
-    supplementary: bool = False
     columns: int = 1
 
 
@@ -115,6 +117,33 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Document:
+    """One file of a report.
+
+    Parameters
+    ----------
+    name
+        Of its files: ``report``, ``supplement``, ``audit``.
+    title
+        Of the kind of document, under the title of the report; empty for the main report.
+    letter
+        In the numbers of its tables and figures.
+    sections
+        In order.
+    """
+
+    name: str
+    title: str
+    letter: str
+    sections: tuple[Section, ...]
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks in order, those inside `Details` too."""
+        for section in self.sections:
+            yield from _walk(section.blocks)
+
+
+@dataclass(frozen=True)
 class Report:
     """A whole report.
 
@@ -126,20 +155,25 @@ class Report:
         (name, value) pairs on the first page.
     statement
         The research-use statement, on every page.
-    sections
-        In order.
+    documents
+        The main report, its supplement and the audit file.
     """
 
     title: str
     subtitle: str
     facts: tuple[tuple[str, str], ...]
     statement: str
-    sections: tuple[Section, ...] = field(default=())
+    documents: tuple[Document, ...] = field(default=())
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """Those of all documents."""
+        return tuple(section for document in self.documents for section in document.sections)
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks in order, those inside `Details` too."""
-        for section in self.sections:
-            yield from _walk(section.blocks)
+        """The blocks of all documents."""
+        for document in self.documents:
+            yield from document.blocks()
 
 
 def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -149,71 +183,90 @@ def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
             yield from _walk(block.blocks)
 
 
-def number_blocks(report: Report) -> dict[str, str]:
-    """Key of every table and figure -> its number as printed (``Table 2``, ``Supplementary Figure 1``), in order."""
-    counts: dict[str, int] = {}
-    numbers = {}
-    for block in report.blocks():
-        if isinstance(block, TableBlock | FigureBlock):
+@dataclass(frozen=True)
+class Place:
+    """Where a table or figure stands: name of the document, and number as printed (``Figure S1``)."""
+
+    document: str
+    number: str
+
+    @property
+    def anchor(self) -> str:
+        """``Figure S1`` -> ``figure-s1``: name in links and of its files."""
+        return self.number.lower().replace(" ", "-")
+
+
+Places = Mapping[str, Place]
+
+
+def number_blocks(report: Report) -> dict[str, Place]:
+    """The place of every table and figure, by key."""
+    places: dict[str, Place] = {}
+    for document in report.documents:
+        counts = {"Table": 0, "Figure": 0}
+        for block in document.blocks():
+            if not isinstance(block, TableBlock | FigureBlock):
+                continue
             kind = "Table" if isinstance(block, TableBlock) else "Figure"
-            name = f"Supplementary {kind}" if block.supplementary else kind
-            counts[name] = counts.get(name, 0) + 1
-            if block.key in numbers:
+            counts[kind] += 1
+            if block.key in places:
                 raise ValueError(f"two tables or figures are called {block.key!r}")
-            numbers[block.key] = f"{name} {counts[name]}"
-    return numbers
+            places[block.key] = Place(document.name, f"{kind} {document.letter}{counts[kind]}")
+    return places
 
 
-def fill_references(text: str, numbers: Mapping[str, str]) -> str:
+_REFERENCE = re.compile(r"\{([\w-]+)\}")
+
+
+def fill_references(text: str, places: Places) -> str:
     """Text with each ``{key}`` replaced by the number of that table or figure, where there is one."""
-    return re.sub(r"\{([\w-]+)\}", lambda match: numbers.get(match.group(1), match.group(0)), text)
+    return "".join(span.text for span in reference_spans(text, places))
 
 
-def with_references(report: Report, numbers: Mapping[str, str]) -> Report:
-    """The report with the references inside its tables filled (files of tables stand alone)."""
-
-    def filled(block: Block) -> Block:
-        if isinstance(block, Details):
-            return replace(block, blocks=tuple(filled(inner) for inner in block.blocks))
-        if not isinstance(block, TableBlock):
-            return block
-        rows = tuple(
-            replace(row, cells=tuple(fill_references(cell, numbers) for cell in row.cells)) for row in block.table.rows
-        )
-        notes = tuple(fill_references(note, numbers) for note in block.table.notes)
-        return replace(block, table=replace(block.table, rows=rows, notes=notes))
-
-    sections = tuple(replace(s, blocks=tuple(filled(block) for block in s.blocks)) for s in report.sections)
-    return replace(report, sections=sections)
+def filled_table(table: Table, places: Places) -> Table:
+    """The table with the references in its cells and notes filled."""
+    rows = tuple(replace(row, cells=tuple(fill_references(cell, places) for cell in row.cells)) for row in table.rows)
+    return replace(table, rows=rows, notes=tuple(fill_references(note, places) for note in table.notes))
 
 
 @dataclass(frozen=True)
 class Span:
-    """A run of text of one style."""
+    """A run of text of one style; `target` is the key of the table or figure that it names."""
 
     text: str
     bold: bool = False
     italic: bool = False
     superscript: bool = False
+    target: str = ""
+
+
+def reference_spans(text: str, places: Places, style: Span | None = None) -> list[Span]:
+    """Text without other marks, divided at its references; a key that is nowhere stays as it is written."""
+    style, runs, done = style or Span(""), [], 0
+    for match in _REFERENCE.finditer(text):
+        place = places.get(match.group(1))
+        if place is None:
+            continue
+        runs += [text[done : match.start()], replace(style, text=place.number, target=match.group(1))]
+        done = match.end()
+    pieces = [piece if isinstance(piece, Span) else replace(style, text=piece) for piece in [*runs, text[done:]]]
+    return [piece for piece in pieces if piece.text]
 
 
 _MARK = re.compile(r"(\*\*.+?\*\*|(?<![\w*])\*[^*\s][^*]*?\*(?!\w)|\^[^^\s]+\^)")
 
 
-def spans(text: str, numbers: dict[str, str] | None = None) -> list[Span]:
+def spans(text: str, places: Places | None = None) -> list[Span]:
     """Split marked-up text into runs; ``{key}`` becomes the number of that table or figure, if there is one."""
-    if numbers is not None:
-        text = fill_references(text, numbers)
-    runs = []
+    runs: list[Span] = []
     for part in _MARK.split(text):
-        if not part:
-            continue
         if part.startswith("**") and part.endswith("**") and len(part) > 4:
-            runs.append(Span(part[2:-2], bold=True))
+            style, part = Span("", bold=True), part[2:-2]
         elif part.startswith("^") and part.endswith("^") and len(part) > 2:
-            runs.append(Span(part[1:-1], superscript=True))
+            style, part = Span("", superscript=True), part[1:-1]
         elif part.startswith("*") and part.endswith("*") and len(part) > 2:
-            runs.append(Span(part[1:-1], italic=True))
+            style, part = Span("", italic=True), part[1:-1]
         else:
-            runs.append(Span(part))
+            style = Span("")
+        runs += reference_spans(part, places or {}, style)
     return runs

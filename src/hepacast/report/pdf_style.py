@@ -9,9 +9,11 @@ from xml.sax.saxutils import escape
 
 from hepacast.core.texts import visible
 from hepacast.figures.style import FONT_FILES
-from hepacast.report.model import spans
+from hepacast.report.model import Places, spans
 
 FONT_FAMILY = "LiberationSans"
+#: Color of links.
+LINK = "#0B5C8F"
 
 
 @functools.cache
@@ -49,14 +51,18 @@ def safe(text: str) -> str:
     )
 
 
-def markup(text: str, numbers: dict[str, str] | None = None) -> str:
-    """Marked-up text in reportlab's own markup."""
+def markup(text: str, places: Places | None = None, document: str = "") -> str:
+    """Marked-up text in reportlab's own markup; references link to their place, also in the report's other files."""
     parts = []
-    for span in spans(text, numbers):
+    for span in spans(text, places):
         piece = safe(span.text)
         for wanted, tag in ((span.bold, "b"), (span.italic, "i"), (span.superscript, "super")):
             if wanted:
                 piece = f"<{tag}>{piece}</{tag}>"
+        if span.target and places is not None:
+            place = places[span.target]
+            file = "" if place.document == document else f"pdf:{place.document}.pdf"
+            piece = f'<a href="{file}#{place.anchor}" color="{LINK}">{piece}</a>'
         parts.append(piece)
     return "".join(parts)
 
@@ -77,11 +83,12 @@ def text_styles() -> dict[str, Any]:
     bold = f"{FONT_FAMILY}-Bold"
     return {
         "body": body,
-        "title": like("title", fontName=bold, fontSize=22, leading=27, spaceAfter=8),
-        "subtitle": like("subtitle", fontSize=12, leading=16, textColor=HexColor("#4A5560"), spaceAfter=16),
+        "title": like("title", fontName=bold, fontSize=20, leading=25, spaceAfter=6),
+        "subtitle": like("subtitle", fontSize=12, leading=16, textColor=HexColor("#4A5560"), spaceAfter=12),
         "heading": like("heading", fontName=bold, fontSize=14, leading=18, spaceBefore=14, spaceAfter=7,
                         keepWithNext=1),
         "subheading": like("subheading", fontName=bold, fontSize=10.5, spaceBefore=6, spaceAfter=4, keepWithNext=1),
+        "lead": like("lead", keepWithNext=1),
         "bullet": like("bullet", leftIndent=12, bulletIndent=2, spaceAfter=3),
         "caption": like("caption", fontSize=8.6, leading=11.4, spaceBefore=4, spaceAfter=12),
         "table-title": like("table-title", fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1),
@@ -91,5 +98,5 @@ def text_styles() -> dict[str, Any]:
         "note": like("note", fontSize=7.4, leading=9.4, spaceAfter=1, textColor=HexColor("#4A5560")),
         "formula": like("formula", fontName="DejaVuSansMono", fontSize=7.4, leading=10.4, backColor=HexColor("#F4F6F8"),
                         borderPadding=5, spaceBefore=6, spaceAfter=12),
-        "toc": like("toc", fontSize=9.5, leading=15, spaceAfter=0),
+        "toc": like("toc", fontSize=9.5, leading=13.5, spaceAfter=0),
     }  # fmt: skip

@@ -23,8 +23,8 @@ def write_csv(table: Table, path: Path) -> None:
     write_text(path, "\ufeff" + table.to_csv())
 
 
-def add_docx_table(document: Document, table: Table, heading: str) -> None:
-    """Add a three-line table (journal style) to a Word document, with heading and notes.
+def add_docx_table(document: Document, table: Table, heading: str) -> Any:
+    """Add a three-line table (journal style) to a Word document, with heading and notes; the heading's paragraph.
 
     Parameters
     ----------
@@ -71,6 +71,7 @@ def add_docx_table(document: Document, table: Table, heading: str) -> None:
         paragraph.paragraph_format.space_after = Pt(0)
         paragraph.add_run(note).font.size = Pt(8)
     document.add_paragraph()
+    return title
 
 
 def _before_limits(text: str, size: float, width: float) -> str:

@@ -1,6 +1,8 @@
-"""What a report says: one module a part of it, each turning typed results into blocks.
+"""What a report says: one module a topic, each turning typed results into blocks.
 
 What lives here: words, tables and figures in their order. What may not: computing, or any file format.
+
+A section of a report is a line of one of the three lists below: a heading and a function of the results.
 """
 
 from __future__ import annotations
@@ -19,68 +21,125 @@ from hepacast.report.content import (
     models,
     patients,
     performance,
+    scrutiny,
     segmentation,
     summary,
+    survival_bedside,
+    survival_checklists,
+    survival_closing,
+    survival_models,
+    survival_patients,
+    survival_performance,
+    survival_scrutiny,
+    survival_summary,
+    survival_validation,
 )
-from hepacast.report.content import supplement as supplementary
-from hepacast.report.content.common import STATEMENT, Omit
-from hepacast.report.content.survival_sections import SURVIVAL_ON_DEMAND, SURVIVAL_SECTIONS
-from hepacast.report.content.survival_summary import facts as survival_facts
+from hepacast.report.content.common import STATEMENT, Omit, exhibits_of, texts_of
 from hepacast.report.inputs import Results
-from hepacast.report.model import Block, Paragraph, Report, Section
+from hepacast.report.model import Block, Document, Paragraph, Report, Section
 
-#: Heading and builder of every section. Tables and figures take their numbers from this order.
-SECTIONS: tuple[tuple[str, Callable[[Results], list[Block]]], ...] = (
-    ("Summary", summary.build),
-    ("Study design and patients", patients.build),
+Build = Callable[[Results], list[Block]]
+
+
+def _by(other: Build, timed: Build) -> Build:
+    return lambda results: (timed if results.survival is not None else other)(results)
+
+
+#: What a journal prints. Tables and figures take their numbers from the order of the sections.
+MAIN: tuple[tuple[str, Build], ...] = (
+    ("Summary", _by(summary.build, survival_summary.build)),
+    ("Study design and patients", _by(patients.build, survival_patients.build)),
     ("MR preprocessing", fusion.build_preprocessing),
     ("Segmentation", segmentation.build),
-    ("Clinical predictors", models.build_clinical),
+    ("Models", _by(models.build_clinical, survival_models.build)),
     ("Radiomics signature", models.build_radiomics),
     ("Networks and classifiers", fusion.build_fusion),
     ("Deep networks", deep.build),
-    ("Performance", performance.build),
-    ("Nomogram", bedside.build_nomogram),
-    ("Honest validation", honest.build),
-    ("Survival by risk group", bedside.build_survival),
+    ("Performance", _by(performance.build, survival_performance.build)),
+    ("Nomogram", _by(bedside.build_nomogram, survival_bedside.build_nomogram)),
+    ("Honest validation", _by(honest.build, survival_validation.build)),
+    ("Additional analyses", texts_of(_by(scrutiny.build, survival_scrutiny.build))),
+    ("Survival by risk group", _by(bedside.build_survival, survival_bedside.build_survival)),
     ("Further cohorts", further.build_further),
     ("Staging systems and indexes", further.build_indexes),
-    ("Limits", closing.build_limits),
+    ("Limits", _by(closing.build_limits, survival_closing.build_limits)),
     ("Methods", closing.build_methods),
-    ("Supplementary material", supplementary.build),
-    ("Reporting checklists", checklists.build),
+)
+
+#: What reviewers ask for.
+SUPPLEMENT: tuple[tuple[str, Build], ...] = (
+    ("Methods in full", closing.build_all_methods),
+    ("Patients", patients.build_supplement),
+    ("MR preprocessing", fusion.build_preprocessing_supplement),
+    ("Segmentation", segmentation.build_supplement),
+    ("Nomogram", _by(bedside.build_example, survival_bedside.build_example)),
+    ("Models", _by(models.build_supplement, survival_models.build_supplement)),
+    ("Radiomics signature", models.build_radiomics_supplement),
+    ("Networks and classifiers", fusion.build_supplement),
+    ("Deep networks", deep.build_supplement),
+    ("Performance", _by(performance.build_supplement, survival_performance.build_supplement)),
+    ("Honest validation", _by(honest.build_supplement, survival_validation.build_supplement)),
+    ("Additional analyses", exhibits_of(_by(scrutiny.build, survival_scrutiny.build))),
+    ("Staging systems and indexes", further.build_supplement),
+)
+
+#: How the numbers came about, and what can be said against them.
+AUDIT: tuple[tuple[str, Build], ...] = (
+    ("Reporting checklists", _by(checklists.build, survival_checklists.build)),
     ("Checks and provenance", closing.build_run),
 )
 
-#: Sections of some studies only: where they have nothing to show they are not missed.
+#: Sections of the main report that some studies only have: where they have nothing to show they are not missed.
 _ON_DEMAND = frozenset(
-    {"MR preprocessing", "Deep networks", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"}
+    {
+        "MR preprocessing",
+        "Deep networks",
+        "Networks and classifiers",
+        "Radiomics signature",
+        "Additional analyses",
+        "Survival by risk group",
+        "Further cohorts",
+        "Staging systems and indexes",
+    }
 )
 
 
 def compose(results: Results) -> Report:
     """The whole report of a study; sections with nothing to show are left out, and the last one says which and why."""
     title = (results.study.settings.get("report") or {}).get("title") or results.study.name
-    sections: list[Section] = []
     left_out: list[str] = []
-    timed = results.survival is not None
-    for heading, build in SURVIVAL_SECTIONS if timed else SECTIONS:
-        try:
-            sections.append(Section(heading, tuple(build(results))))
-        except Omit as omitted:
-            if heading not in (SURVIVAL_ON_DEMAND if timed else _ON_DEMAND):
-                left_out.append(f"{heading} ({omitted})")
+    main = _sections(MAIN, results, left_out)
+    supplement = _sections(SUPPLEMENT, results, [])
+    audit = _sections(AUDIT, results, left_out)
     if left_out:
         told = Paragraph(f"Sections with nothing to show are left out: {'; '.join(left_out)}.")
-        last = sections.pop() if sections and sections[-1].title == SECTIONS[-1][0] else Section(SECTIONS[-1][0], ())
-        sections.append(Section(last.title, (*last.blocks, told)))
+        last = audit.pop() if audit and audit[-1].title == AUDIT[-1][0] else Section(AUDIT[-1][0], ())
+        audit.append(Section(last.title, (*last.blocks, told)))
     facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]
-    facts += survival_facts(results) if timed else patients.facts(results)
+    facts += (survival_summary if results.survival is not None else patients).facts(results)
     facts.append(("Made with", f"hepacast {results.run.version if results.run else __version__}"))
     return Report(
         title=str(title),
         subtitle="Report of a prediction model study: development and validation",
         facts=tuple((name, value) for name, value in facts if value),
         statement=STATEMENT,
-        sections=tuple(sections),
+        documents=(
+            Document("report", "", "", tuple(main)),
+            Document("supplement", "Supplement", "S", tuple(supplement)),
+            Document("audit", "Audit file: checklists, checks and provenance", "A", tuple(audit)),
+        ),
     )
+
+
+def _sections(listed: tuple[tuple[str, Build], ...], results: Results, left_out: list[str]) -> list[Section]:
+    sections = []
+    for heading, build in listed:
+        try:
+            blocks = build(results)
+        except Omit as omitted:
+            if heading not in _ON_DEMAND:
+                left_out.append(f"{heading} ({omitted})")
+            continue
+        if blocks:
+            sections.append(Section(heading, tuple(blocks)))
+    return sections

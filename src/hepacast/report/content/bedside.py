@@ -53,7 +53,7 @@ def build_example(results: Results) -> list[Block]:
             alt = "; ".join(f"{s.label} {number(s.contribution, 2)}" for s in example.shares)
             panels.append(Panel(partial(draw_shares, bars, risk=example.risk), f"Shares in the log odds: {alt}"))
             caption += ". (a) Points and total; (b) what pushes this patient's risk up and down"
-    return [FigureBlock("example", caption + ".", tuple(panels), supplementary=True)]
+    return [FigureBlock("example", caption + ".", tuple(panels))]
 
 
 def build_survival(results: Results) -> list[Block]:

@@ -43,14 +43,14 @@ def build(results: Results) -> list[Block]:
         content = lists[key]
         table, answered = checklist_table(content, results)
         summary = f"{content['title']}: {answered} of {len(table.rows)} items answered by this run"
-        blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table, supplementary=True),)))
+        blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table),)))
     score = metrics_score(lists["metrics"], results)
     return [*blocks, metrics_block(lists["metrics"], score), probast_block(judge(results))]
 
 
 def metrics_block(content: dict[str, Any], score: MetricsScore) -> Details:
     """METRICS, folded under its score."""
-    table = TableBlock("checklist-metrics", metrics_table(content, score), supplementary=True)
+    table = TableBlock("checklist-metrics", metrics_table(content, score))
     return Details(score.text(), (table,))
 
 
@@ -58,8 +58,8 @@ def probast_block(flags: list[Judgement]) -> Details:
     """PROBAST+AI by domain and by question, folded under the number of high flags."""
     high = sum(item.flag == "high" for item in flags)
     tables = (
-        TableBlock("probast-domains", domains_table(flags), supplementary=True),
-        TableBlock("checklist-probast", questions_table(flags), supplementary=True),
+        TableBlock("probast-domains", domains_table(flags)),
+        TableBlock("checklist-probast", questions_table(flags)),
     )
     return Details(f"PROBAST+AI: {high} of {len(flags)} questions flagged high", tables)
 

@@ -7,7 +7,7 @@ from hepacast.core.p_values import p_below
 from hepacast.report.content.common import STATEMENT, Omit, is_finite, main_model, validation_of, verdicts
 from hepacast.report.content.patients import build_findings, lost_text
 from hepacast.report.formatting import MISSING, listing, number, plural
-from hepacast.report.inputs import Results
+from hepacast.report.inputs import Results, Sentence
 from hepacast.report.methods import write_methods
 from hepacast.report.model import Block, Bullets, Callout, Details, Paragraph, TableBlock
 from hepacast.report.tables import make_table
@@ -19,15 +19,27 @@ _SIZE_CODES = ("fewer-events-than-variables", "events-per-variable", "sample-too
 
 
 def build_methods(results: Results) -> list[Block]:
-    """Text written by the stages that ran, and its references."""
+    """What a journal prints of the text that the stages wrote, and its references."""
     if not results.sentences:
         raise Omit("no stage has written its sentences")
-    text = write_methods(results.sentences)
+    sentences = [sentence for sentence in results.sentences if not sentence.detail]
+    more = " More of the methods is in the supplement." if len(sentences) < len(results.sentences) else ""
+    return _methods(results, sentences, more)
+
+
+def build_all_methods(results: Results) -> list[Block]:
+    """The whole text, where the main report has not all of it."""
+    shortened = any(sentence.detail for sentence in results.sentences)
+    return _methods(results, results.sentences, "") if shortened else []
+
+
+def _methods(results: Results, sentences: list[Sentence], more: str) -> list[Block]:
+    text = write_methods(sentences)
     blocks: list[Block] = [Paragraph(f"**{head}.** {body}") for head, body in text.paragraphs]
     blocks.append(
         Paragraph(
             f"The study was run with hepacast {results.run.version if results.run else __version__}. "
-            "This text was written by the stages that ran, from the settings they ran with."
+            f"This text was written by the stages that ran, from the settings they ran with.{more}"
         )
     )
     if text.references:
@@ -148,7 +160,7 @@ def build_run(results: Results) -> list[Block]:
             blocks.append(Callout("warning", f"{plural(len(failed), 'check')} of this run failed", text))
         checks = [("passed" if check.passed else "FAILED", check.name, check.message) for check in run.checks]
         table = make_table("Checks that the run made of itself", ["Result", "Check", "Found"], checks, words=True)
-        blocks.append(TableBlock("checks", table, supplementary=True))
+        blocks.append(TableBlock("checks", table))
     # While a run writes its report the report's own stage is not finished; a report written again is to be the same.
     stages = ", ".join(f"{s.name} {s.key[:12]}" for s in run.stages if s.key and s.name != "report")
     facts = [
@@ -165,9 +177,9 @@ def build_run(results: Results) -> list[Block]:
         Paragraph("The same inputs, settings and versions give the same numbers; the hashes below identify them.")
     )
     provenance = make_table("Provenance of this run", ["What", "Value"], facts, words=True)
-    blocks.append(TableBlock("provenance", provenance, supplementary=True))
+    blocks.append(TableBlock("provenance", provenance))
     if run.inputs:
         rows = [(item.path, item.sha256) for item in run.inputs]
         files = make_table("Input files", ["File", "SHA-256"], rows, words=True)
-        blocks.append(Details("Input files and their hashes", (TableBlock("inputs", files, supplementary=True),)))
+        blocks.append(Details("Input files and their hashes", (TableBlock("inputs", files),)))
     return blocks

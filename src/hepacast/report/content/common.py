@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
 from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Optimism, Results, SetResult
 from hepacast.report.inputs.survival import OptimismC
+from hepacast.report.model import Block, FigureBlock, TableBlock
 from hepacast.stats.intervals import ci_label
 
 STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
@@ -19,6 +20,19 @@ WHICH_TO_TRUST = (
 )
 #: Order in which sets are trusted to judge a model: new centers, other patients, folds, last those of the fit.
 _JUDGES = ("external", "validation", "test", "nested")
+
+
+Build = Callable[[Results], list[Block]]
+
+
+def texts_of(build: Build) -> Build:
+    """The texts of a section, for the main report, where its tables and figures stand in the supplement."""
+    return lambda results: [block for block in build(results) if not isinstance(block, TableBlock | FigureBlock)]
+
+
+def exhibits_of(build: Build) -> Build:
+    """The tables and figures of a section whose texts stand in the main report."""
+    return lambda results: [block for block in build(results) if isinstance(block, TableBlock | FigureBlock)]
 
 
 class Omit(Exception):

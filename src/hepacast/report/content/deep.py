@@ -19,17 +19,14 @@ _SETS = ("training", "validation", "external")
 
 
 def build(results: Results) -> list[Block]:
-    """The section."""
+    """What the networks are, how well they outline, what they read."""
     item = results.deep
     if item is None:
         raise Omit("the study has no networks")
-    blocks: list[Block] = [Paragraph(_text(item)), TableBlock("networks", _network_table(item))]
-    if item.histories:
-        blocks.append(_training_figure(item))
+    blocks: list[Block] = [Paragraph(_text(item))]
     if item.dice:
         blocks.append(TableBlock("deep-dice", _dice_table(item)))
     if item.controls:
-        blocks.append(TableBlock("deep-controls", _control_table(item, confidence(results))))
         blocks.append(Paragraph(_control_text(item)))
     if item.explained:
         blocks.append(_maps_figure(item, results))
@@ -37,6 +34,19 @@ def build(results: Results) -> list[Block]:
         blocks.append(_permutation(item))
     if item.adjusted:
         blocks.append(TableBlock("deep-adjusted", _adjusted_table(item, confidence(results))))
+    return blocks
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """The networks as trained, their training, the altered images."""
+    item = results.deep
+    if item is None:
+        return []
+    blocks: list[Block] = [TableBlock("networks", _network_table(item))]
+    if item.histories:
+        blocks.append(_training_figure(item))
+    if item.controls:
+        blocks.append(TableBlock("deep-controls", _control_table(item, confidence(results))))
     return blocks
 
 

@@ -105,15 +105,15 @@ def build_indexes(results: Results) -> list[Block]:
         f"{item.model} model on the same patients; in the training set its cross-validated predictions are used "
         "({indexes})."
     )
-    blocks: list[Block] = [Paragraph(text), TableBlock("indexes", indexes_table(results, item))]
-    blocks.append(_indexes_figure(results, item))
-    return blocks
+    return [Paragraph(text), TableBlock("indexes", indexes_table(results, item))]
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """Where the staging systems and indexes come from."""
+    """The comparison drawn; where the staging systems and indexes come from."""
     item = results.indexes
-    return [] if item is None else [TableBlock("indexes-sources", _sources(item), supplementary=True)]
+    if item is None:
+        return []
+    return [_indexes_figure(results, item), TableBlock("indexes-sources", _sources(item))]
 
 
 def indexes_table(results: Results, item: IndexResults) -> Table:

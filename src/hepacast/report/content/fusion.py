@@ -25,11 +25,18 @@ _LOSSES = {"train_loss": "training", "loss": "training", "inner_loss": "inner sp
 
 
 def build_preprocessing(results: Results) -> list[Block]:
-    """What was done to the MR images, how well the phases lie on one another, and pictures to see it."""
+    """What was done to the MR images."""
+    if results.preprocessing is None:
+        raise Omit("the images were used as they were")
+    return [Paragraph(_preprocessing_text(results.preprocessing))]
+
+
+def build_preprocessing_supplement(results: Results) -> list[Block]:
+    """How well the phases lie on one another, and pictures to see it."""
     item = results.preprocessing
     if item is None:
-        raise Omit("the images were used as they were")
-    blocks: list[Block] = [Paragraph(_preprocessing_text(item))]
+        return []
+    blocks: list[Block] = []
     if item.summary.registration:
         blocks.append(TableBlock("registration", registration_table(item)))
     folder = results.folder / "preprocessing"
@@ -96,25 +103,27 @@ def registration_table(item: Preprocessing) -> Table:
 
 
 def build_fusion(results: Results) -> list[Block]:
-    """Who competed, who was chosen and how the choice was made; what the models join."""
+    """Who competed, who was chosen and how the choice was made."""
     item = results.fusion
     if item is None:
         raise Omit("no classifiers or networks competed")
-    blocks: list[Block] = [Paragraph(_text(item)), TableBlock("competitors", competitors_table(results, item))]
-    blocks.append(_competitors_figure(results, item))
+    return [Paragraph(_text(item)), TableBlock("competitors", competitors_table(results, item))]
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """The competitors drawn, training of the networks, what each model joins."""
+    item = results.fusion
+    if item is None:
+        return []
+    blocks: list[Block] = [_competitors_figure(results, item)]
     if item.networks:
         blocks.append(TableBlock("networks", networks_table(item)))
     joined = results.models.joined if results.models is not None else {}
     fitted = [(name, joined[name]) for name in model_names(results) if name in joined and joined[name].terms]
     if fitted:
         blocks.append(TableBlock("joined", logistic_table(fitted, confidence(results), "What each model joins")))
-    return blocks
-
-
-def build_supplement(results: Results) -> list[Block]:
-    """Training curves of the networks."""
-    curves = _training_figure(results.fusion) if results.fusion is not None else None
-    return [curves] if curves is not None else []
+    curves = _training_figure(item)
+    return [*blocks, *([curves] if curves is not None else [])]
 
 
 def _text(item: FusionResult) -> str:
@@ -187,7 +196,5 @@ def _training_figure(item: FusionResult) -> FigureBlock | None:
     names = {key: text for key, text in _LOSSES.items() if key in present} or {key: key for key in sorted(present)}
     alt = f"Loss by epoch of {listing(list(curves))}"
     panel = Panel(partial(draw_training, curves, names=names), alt)
-    return FigureBlock(
-        "training-curves", "Training of the networks: one line a training (a pair of folds left out).", (panel,),
-        supplementary=True,
-    )  # fmt: skip
+    caption = "Training of the networks: one line a training (a pair of folds left out)."
+    return FigureBlock("training-curves", caption, (panel,))

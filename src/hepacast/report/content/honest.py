@@ -6,7 +6,6 @@ from functools import partial
 
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
-from hepacast.report.content import scrutiny
 from hepacast.report.content.common import (
     WHICH_TO_TRUST,
     Omit,
@@ -38,7 +37,7 @@ _WAYS = {
 
 
 def build(results: Results) -> list[Block]:
-    """Table, figure, stability and permutation test."""
+    """Figure, stability and permutation test."""
     if results.validation is None:
         raise Omit("the modelling stage has written no validation")
     models = [name for name in model_names(results) if validation_of(results, name) is not None]
@@ -46,7 +45,6 @@ def build(results: Results) -> list[Block]:
         raise Omit("the modelling stage has validated no model")
     blocks: list[Block] = [Paragraph(_text(results))]
     blocks.append(_figure(results, models))
-    blocks.append(TableBlock("validation", _table(results, models)))
     for kind, shares in results.validation.stability.items():
         if shares:
             what = "radiomics feature" if kind == "radiomics" else f"{kind} predictor"
@@ -54,15 +52,26 @@ def build(results: Results) -> list[Block]:
             blocks.append(Paragraph(stability_text(kind, what, shares, index, confidence(results))))
     permutation = results.validation.permutation
     if permutation is not None and permutation.null_auc:
-        blocks.append(_null(permutation.null_auc, permutation.observed, permutation.p, permutation.model))
-    return [*blocks, *scrutiny.build(results)]
+        blocks.append(Paragraph(shuffled_text("AUC", "outcome", permutation.p)))
+    return blocks
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """How stable the selection is."""
-    if results.validation is None:
+    """The ways to validate in numbers, the null distribution, how stable the selection is."""
+    models = [name for name in model_names(results) if validation_of(results, name) is not None]
+    if results.validation is None or not models:
         return []
-    return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
+    blocks: list[Block] = [TableBlock("validation", _table(results, models))]
+    permutation = results.validation.permutation
+    if permutation is not None and permutation.null_auc:
+        blocks.append(_null(permutation.null_auc, permutation.observed, permutation.p, permutation.model))
+    shown = [(kind, shares) for kind, shares in results.validation.stability.items() if shares]
+    return [*blocks, *(_stability(results, kind, shares) for kind, shares in shown)]
+
+
+def shuffled_text(measure: str, what: str, p: float) -> str:
+    """One sentence on the whole chain where there is nothing to find."""
+    return f"With shuffled {what} the whole chain reaches the observed {measure} with {p_sentence(p)} ({{null}})."
 
 
 def stability_text(kind: str, what: str, shares: list[SelectedShare], index: StabilityIndex | None, ci: str) -> str:
@@ -204,7 +213,7 @@ def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> Figu
         + (f" (the {min(20, len(pairs))} most frequent of {len(pairs)})" if len(pairs) > 20 else "")
         + "; those of the final model are filled."
     )
-    return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),), supplementary=True)
+    return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),))
 
 
 def _null(null_auc: list[float], observed: float, p: float, model: str) -> FigureBlock:

@@ -70,18 +70,13 @@ def build_clinical(results: Results) -> list[Block]:
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """Every candidate alone, the odds ratios drawn, the Radscore's scaling."""
+    """Every candidate alone, the odds ratios drawn."""
     models = results.models
     blocks: list[Block] = []
     if models is None:
         return blocks
     if models.clinical is not None and models.clinical.univariate:
-        blocks.append(
-            TableBlock("odds", univariate_odds(models.clinical.univariate, confidence(results)), supplementary=True)
-        )
-    score = models.radiomics.radscore if models.radiomics is not None else None
-    if score is not None and score.terms:
-        blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))
+        blocks.append(TableBlock("odds", univariate_odds(models.clinical.univariate, confidence(results))))
     final = models.combined.final if models.combined is not None else models.clinical.final if models.clinical else None
     if final is not None and final.terms:
         name = main_model(results) if models.combined is not None else "clinical"
@@ -165,17 +160,15 @@ def _forest(model: Logistic, name: str, ci: str) -> FigureBlock:
         rows.append(ForestRow(label, values.odds_ratio, values.low, values.high, term.p))
     caption = f"Odds ratios of the {name} model in the training set, numbers per the change named."
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
-    return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows, ci=ci), alt),), supplementary=True)
+    return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows, ci=ci), alt),))
 
 
 def build_radiomics(results: Results) -> list[Block]:
-    """The signature: counts by step, Figure 3, formula."""
+    """The signature: Figure 3, formula."""
     model = results.models.radiomics if results.models is not None else None
     if model is None:
         raise Omit("the study compares no radiomics model")
     blocks: list[Block] = [Paragraph(_features_text(results, model))]
-    if model.steps:
-        blocks.append(TableBlock("steps", _steps_table(model)))
     if model.status != "ok":
         blocks.append(Callout("warning", "No signature", f"{model.reason or model.status}."))
     figure = _signature_figure(model)
@@ -187,6 +180,17 @@ def build_radiomics(results: Results) -> list[Block]:
         )
         blocks.append(Formula(radscore_formula(model.radscore)))
         blocks.append(Paragraph("Means and SDs for the Z-scores are in {radscore}."))
+    return blocks
+
+
+def build_radiomics_supplement(results: Results) -> list[Block]:
+    """Features at each step of the chain; the Radscore's scaling."""
+    model = results.models.radiomics if results.models is not None else None
+    if model is None:
+        return []
+    blocks: list[Block] = [TableBlock("steps", _steps_table(model))] if model.steps else []
+    if model.radscore is not None and model.radscore.terms:
+        blocks.append(TableBlock("radscore", _radscore_table(model.radscore)))
     return blocks
 
 
@@ -210,7 +214,7 @@ def _features_text(results: Results, model: RadiomicsModel) -> str:
     known = model.steps[0].n_in if model.steps else item.n_features
     if known != item.n_features:
         text += f" {known:,} of the features entered the chain."
-    return text
+    return text + (" How many were left after each of its steps is in {steps}." if model.steps else "")
 
 
 def _steps_table(model: RadiomicsModel) -> Table:

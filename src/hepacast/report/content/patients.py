@@ -110,13 +110,23 @@ def _beside_the_others(table: TableOne) -> str:
     return f"Of them, {'; '.join(parts)} ({{lost}})." if parts else ""
 
 
-def build_lost(results: Results) -> list[Block]:
-    """The lost beside the others, as a table."""
-    table = results.comparisons.lost if results.comparisons is not None else None
-    if table is None:
+def build_supplement(results: Results) -> list[Block]:
+    """The patients of the network, the sets against each other, the lost beside the others."""
+    tables = results.comparisons
+    if tables is None:
         return []
-    title = "Patients who were included and could not be analyzed, beside the others"
-    return [TableBlock("lost", characteristics(table, title, smd=True), supplementary=True)]
+    blocks: list[Block] = []
+    if tables.segmentation is not None:
+        title = "Patients who trained and tested the segmentation network"
+        blocks.append(TableBlock("segmentation-cohort", characteristics(tables.segmentation, title)))
+    # Of a time-to-event outcome this table stands in the main report: there are no groups by outcome.
+    if tables.by_set is not None and results.survival is None:
+        others = listing([f"{column.name} set" for column in tables.by_set.columns if column.name != "training"])
+        blocks.append(TableBlock("sets", characteristics(tables.by_set, f"Training set against {others}", smd=True)))
+    if tables.lost is not None:
+        title = "Patients who were included and could not be analyzed, beside the others"
+        blocks.append(TableBlock("lost", characteristics(tables.lost, title, smd=True)))
+    return blocks
 
 
 def _figure(results: Results) -> FigureBlock:
@@ -291,7 +301,7 @@ def build_findings(results: Results) -> list[Block]:
         [f"{more} more are in cohort/findings.json." if more > 0 else "", "Row numbers are those of the sheet."],
         words=True,
     )
-    return [TableBlock("findings", table, supplementary=True)]
+    return [TableBlock("findings", table)]
 
 
 def facts(results: Results) -> list[tuple[str, str]]:

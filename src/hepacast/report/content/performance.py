@@ -280,7 +280,7 @@ def build_supplement(results: Results) -> list[Block]:
             caption = (
                 f"(a) {text}; (b) {more}; the patients of the fit itself." if len(panels) > 1 else f"{text or more}."
             )
-            blocks.append(FigureBlock("training", caption, panels, supplementary=True, columns=len(panels)))
+            blocks.append(FigureBlock("training", caption, panels, columns=len(panels)))
     others = [m for m in model_names(results) if m != main_model(results)]
     drawn = [(m, p) for m in others if (p := calibration_panel(results, m, item)) is not None]
     if drawn:
@@ -289,7 +289,7 @@ def build_supplement(results: Results) -> list[Block]:
         caption = f"Calibration{shown}; {set_label(name).lower()}."
         panels = tuple(panel for _, panel in drawn)
         columns = min(2, len(panels))
-        blocks.append(FigureBlock("calibration-others", caption, panels, supplementary=True, columns=columns))
+        blocks.append(FigureBlock("calibration-others", caption, panels, columns=columns))
     risks = _risk_figure(results, name, item)
     return [*blocks, *([risks] if risks is not None else [])]
 
@@ -332,4 +332,4 @@ def _risk_figure(results: Results, name: str, item: SetResult) -> FigureBlock | 
     )
     caption = f"Predicted risk of the {main} model: (a) every patient of the {set_label(name).lower()}"
     caption += f", cut-off {number(cut, 3)}" if cut is not None else ""
-    return FigureBlock("risks", f"{caption}; (b) by outcome in each set.", panels, supplementary=True)
+    return FigureBlock("risks", f"{caption}; (b) by outcome in each set.", panels)

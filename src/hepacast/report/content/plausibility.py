@@ -19,17 +19,26 @@ _NAMED = 8
 
 def doubts(results: Results) -> list[Block]:
     """What a reader has to look at before the numbers; empty where nothing is doubtful."""
-    found = results.plausibility
-    if found is None:
-        return []
-    remarks = [*found.remarks, *(results.radiomics.gray_levels if results.radiomics is not None else [])]
-    if not remarks:
+    found, remarks = results.plausibility, _remarks(results)
+    if found is None or not remarks:
         return []
     judged = {item.patient for item in remarks} | {row.patient for row in found.rows}
     # Few gray levels are a matter of the settings, and no fault of a patient's image or mask.
     patients = {item.patient for item in remarks if item.code != "gray-levels"}
     text = f"{plural(len(patients), 'patient')} of {len(judged)}; volumes and intensities of all are in the supplement."
-    return [Callout("warning", "Images and masks to look at", text), Bullets(tuple(_told(remarks)))]
+    return [Callout("warning", "Images and masks to look at", text)]
+
+
+def doubts_by_patient(results: Results) -> list[Block]:
+    """What is to be looked at, with the patients."""
+    remarks = _remarks(results)
+    return [Bullets(tuple(_told(remarks)))] if remarks else []
+
+
+def _remarks(results: Results) -> list[ImageRemark]:
+    if results.plausibility is None:
+        return []
+    return [*results.plausibility.remarks, *(results.radiomics.gray_levels if results.radiomics is not None else [])]
 
 
 def _told(remarks: Sequence[ImageRemark]) -> list[str]:
@@ -56,7 +65,7 @@ def build_supplement(results: Results) -> list[Block]:
     found = results.plausibility
     if found is None or not found.rows:
         return []
-    return [TableBlock("volumes", volumes_table(found), supplementary=True)]
+    return [TableBlock("volumes", volumes_table(found))]
 
 
 def volumes_table(found: PlausibilityInfo) -> Table:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hepacast.figures import draw_network
+from hepacast.figures import Picture, draw_network, draw_segmentation_examples
 from hepacast.report.content import plausibility
 from hepacast.report.content.common import Omit
 from hepacast.report.formatting import capital, listing, number, plural
-from hepacast.report.inputs import CaseMetrics, Network, Results, Segmentation
+from hepacast.report.inputs import CaseMetrics, Network, Overlay, Results, Segmentation
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Pictures of masks that are shown.
+_SHOWN = 4
 _METRICS = (
     ("Dice (%)", "dice", 100.0),
     ("Jaccard (%)", "jaccard", 100.0),
@@ -30,8 +37,6 @@ def build(results: Results) -> list[Block]:
     if item is None:
         raise Omit("the features came as a table, so no image was segmented")
     blocks: list[Block] = [Paragraph(_text(item))]
-    if any(case.reason for case in item.status):
-        blocks.append(Paragraph(_status(item)))
     blocks += plausibility.doubts(results)
     own = [row for row in item.metrics if row.set != "readers"]
     if own:
@@ -44,13 +49,19 @@ def build(results: Results) -> list[Block]:
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """Volumes of all patients; agreement of two readers, where a second one drew masks."""
+    """Masks to look at, masks on images, volumes; agreement of two readers, where a second one drew masks."""
     item = results.segmentation
-    blocks = plausibility.build_supplement(results)
+    blocks: list[Block] = []
+    if item is not None and any(case.reason for case in item.status):
+        blocks.append(Paragraph(_status(item)))
+    blocks += plausibility.doubts_by_patient(results)
+    overlays = _overlays(results)
+    blocks += [overlays] if overlays is not None else []
+    blocks += plausibility.build_supplement(results)
     readers = [row for row in item.metrics if row.set == "readers"] if item is not None else []
     if readers:
         table = metrics_table(readers, title="Agreement of two readers' masks")
-        blocks.append(TableBlock("readers", table, supplementary=True))
+        blocks.append(TableBlock("readers", table))
     return blocks
 
 
@@ -130,3 +141,27 @@ def _network_figure(network: Network) -> FigureBlock:
             ),
         ),
     )
+
+
+def _overlays(results: Results) -> FigureBlock | None:
+    item = results.segmentation
+    if item is None:
+        return None
+    folder = results.folder / "segmentation"
+    shown = [overlay for overlay in item.overlays if (folder / overlay.file).is_file()][:_SHOWN]
+    if not shown:
+        return None
+    texts = [(overlay.caption or overlay.patient).rstrip(". ") for overlay in shown]
+    captions = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
+    caption = f"Examples of segmentation: {captions}."
+    panel = Panel(lambda: _draw_overlays(folder, shown), f"Masks drawn on images: {captions}")
+    return FigureBlock("overlays", caption, (panel,))
+
+
+def _draw_overlays(folder: Path, overlays: list[Overlay]) -> Figure:
+    from matplotlib.image import imread
+
+    pictures = [Picture(imread(str(folder / overlay.file)), overlay.patient) for overlay in overlays]
+    # Pictures that are themselves a row of views need the whole width.
+    wide = any(item.pixels.shape[1] > 1.7 * item.pixels.shape[0] for item in pictures)
+    return draw_segmentation_examples(pictures, columns=1 if wide or len(pictures) < 2 else 2)

@@ -77,7 +77,7 @@ def build_example(results: Results) -> list[Block]:
         label = "Share in the log hazard, against the average patient"
         panels.append(Panel(partial(draw_shares, bars, risk=None, x_label=label), f"Shares in the log hazard: {alt}"))
         caption += ". (a) Points and total; (b) what pushes this patient's hazard up and down"
-    return [FigureBlock("example", caption + ".", tuple(panels), supplementary=True)]
+    return [FigureBlock("example", caption + ".", tuple(panels))]
 
 
 def build_survival(results: Results) -> list[Block]:

@@ -37,7 +37,7 @@ def build(results: Results) -> list[Block]:
     for key in ("tripod_ai", *(("clear",) if radiomics else ())):
         table, answered = _filled(lists[key], results)
         summary = f"{lists[key]['title']}: {answered} of {len(table.rows)} items answered by this run"
-        blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table, supplementary=True),)))
+        blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table),)))
     if radiomics:
         score = metrics_score(lists["metrics"], results, METRICS_RULES)
         blocks.append(checklists.metrics_block(lists["metrics"], score))

@@ -1,14 +1,10 @@
-"""Limits and supplementary material of a time-to-event report."""
+"""Limits of a time-to-event report."""
 
 from __future__ import annotations
 
 from hepacast.core.p_values import p_below
-from hepacast.report.content import segmentation
 from hepacast.report.content.closing import _SIZE_CODES, patients_limits
-from hepacast.report.content.common import STATEMENT, Omit, verdicts
-from hepacast.report.content.models import _radscore_table
-from hepacast.report.content.patients import build_lost
-from hepacast.report.content.survival_bedside import build_example
+from hepacast.report.content.common import STATEMENT, verdicts
 from hepacast.report.content.survival_common import (
     by_word,
     horizon,
@@ -18,12 +14,9 @@ from hepacast.report.content.survival_common import (
     set_name,
     survival,
 )
-from hepacast.report.content.survival_models import build_supplement as models_supplement
-from hepacast.report.content.survival_performance import build_supplement as performance_supplement
-from hepacast.report.content.survival_validation import build_supplement as validation_supplement
 from hepacast.report.formatting import listing, plural
 from hepacast.report.inputs import Results
-from hepacast.report.model import Block, Bullets, Callout, TableBlock
+from hepacast.report.model import Block, Bullets, Callout
 
 #: Fewer events than this in a validation set leave its estimates uncertain (Collins 2016, Stat Med 35:214).
 _VALIDATION_EVENTS = 100
@@ -105,17 +98,3 @@ def _models(results: Results) -> list[str]:
             "studies do. This favors chance findings; the nested numbers account for it, the hazard ratios do not."
         )
     return limits
-
-
-def build_supplement(results: Results) -> list[Block]:
-    """Everything that papers print as supplementary material."""
-    blocks: list[Block] = [*build_lost(results), *build_example(results), *segmentation.build_supplement(results)]
-    score = results.models.radiomics.radscore if results.models and results.models.radiomics else None
-    if score is not None and score.terms:
-        blocks.append(TableBlock("radscore", _radscore_table(score), supplementary=True))
-    blocks += models_supplement(results)
-    blocks += performance_supplement(results)
-    blocks += validation_supplement(results)
-    if not blocks:
-        raise Omit("there is no supplementary material")
-    return blocks

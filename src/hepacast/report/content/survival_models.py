@@ -38,21 +38,22 @@ def build(results: Results) -> list[Block]:
             blocks.append(Callout("note", model_name(item, name), f"{item.models.notes[name]}."))
     checked = {name: model for name, model in fitted.items() if model.zph}
     if checked:
-        blocks.append(TableBlock("proportional", proportional_table(item, checked)))
         blocks.append(Paragraph(_proportional_text(item, checked)))
-    if item.models.cause_specific is not None and item.models.cause_specific.terms:
-        named = {"Cause-specific Cox model": item.models.cause_specific}
-        table = _models_table("Cause-specific hazards, competing events censored", named, item)
-        blocks.append(TableBlock("cause-specific", table))
     return blocks
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """The hazard ratios of the main model, drawn."""
+    """Tests of proportional hazards, cause-specific hazards, the hazard ratios of the main model drawn."""
     item = survival(results)
+    checked = {n: item.models.models[n] for n in item.models.names if item.models.models[n].zph}
+    blocks: list[Block] = [TableBlock("proportional", proportional_table(item, checked))] if checked else []
+    if item.models.cause_specific is not None and item.models.cause_specific.terms:
+        named = {"Cause-specific Cox model": item.models.cause_specific}
+        table = _models_table("Cause-specific hazards, competing events censored", named, item)
+        blocks.append(TableBlock("cause-specific", table))
     model = item.models.models[item.models.main]
     if not model.terms:
-        return []
+        return blocks
     rows = []
     for term in model.terms:
         scale = term.scales[-1] if term.scales else None
@@ -65,7 +66,7 @@ def build_supplement(results: Results) -> list[Block]:
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
     short = "HR" if model.kind == "cox" else "OR"
     draw = Panel(lambda: draw_forest(rows, measure=f"{what} ratio", short=short, ci=ci_of(item)), alt)
-    return [FigureBlock("forest", caption, (draw,), supplementary=True)]
+    return [*blocks, FigureBlock("forest", caption, (draw,))]
 
 
 def _choice_text(results: Results, item: Survival) -> str:

@@ -62,7 +62,7 @@ def build_supplement(results: Results) -> list[Block]:
             if figure is not None:
                 blocks.append(figure)
     rest = {name: s for name, s in honest_sets(found).items() if name not in _decision_sets(found)}
-    figure = _decisions_of(item, rest, "decision-nested", supplementary=True)
+    figure = _decisions_of(item, rest, "decision-nested")
     return [*blocks, *([figure] if figure is not None else [])]
 
 
@@ -256,7 +256,7 @@ def _calibration_figure(item: Survival, found: SurvivalResults, model: str | Non
         return None
     key = "calibration-curves" if model is None else f"calibration-{name}"
     title = f"Calibration of the {lower_first(model_name(item, name))} model"
-    return _figure(key, title, panels, texts, supplementary=model is not None)
+    return _figure(key, title, panels, texts)
 
 
 def _calibration_panel(item: Survival, at: AtHorizon, text: str) -> Panel:
@@ -285,9 +285,7 @@ def _decision_figure(item: Survival, found: SurvivalResults) -> FigureBlock | No
     return _decisions_of(item, shown, "decision")
 
 
-def _decisions_of(
-    item: Survival, sets: dict[str, SurvivalSet], key: str, *, supplementary: bool = False
-) -> FigureBlock | None:
+def _decisions_of(item: Survival, sets: dict[str, SurvivalSet], key: str) -> FigureBlock | None:
     panels, texts = [], []
     for name, entry in sets.items():
         for everyone in entry.treat_all:
@@ -308,10 +306,10 @@ def _decisions_of(
             texts.append(text)
     if not panels:
         return None
-    return _figure(key, "Decision curves with bootstrap bands", panels, texts, supplementary=supplementary)
+    return _figure(key, "Decision curves with bootstrap bands", panels, texts)
 
 
-def _figure(key: str, title: str, panels: list[Panel], texts: list[str], *, supplementary: bool = False) -> FigureBlock:
+def _figure(key: str, title: str, panels: list[Panel], texts: list[str]) -> FigureBlock:
     caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
     columns = 2 if len(panels) > 1 else 1
-    return FigureBlock(key, f"{title}: {caption}.", tuple(panels), supplementary=supplementary, columns=columns)
+    return FigureBlock(key, f"{title}: {caption}.", tuple(panels), columns=columns)

@@ -6,7 +6,6 @@ from functools import partial
 
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
-from hepacast.report.content import survival_scrutiny
 from hepacast.report.content.common import (
     WHICH_TO_TRUST,
     Omit,
@@ -16,7 +15,7 @@ from hepacast.report.content.common import (
     plus_632,
     without_limits,
 )
-from hepacast.report.content.honest import stability_text
+from hepacast.report.content.honest import shuffled_text, stability_text
 from hepacast.report.content.survival_common import ci_of, judged, model_name, set_name, survival
 from hepacast.report.formatting import number, p_sentence, percent, plural
 from hepacast.report.inputs import Estimate, Results, SelectedShare
@@ -37,7 +36,7 @@ _WAYS = {
 
 
 def build(results: Results) -> list[Block]:
-    """Table, figure, stability, centers and permutation test."""
+    """Figure, stability and permutation test."""
     item = survival(results)
     if not item.validation.models:
         raise Omit("the modelling stage has written no validation")
@@ -55,22 +54,25 @@ def build(results: Results) -> list[Block]:
             " Cross-validation of a model whose predictors were selected on all patients first, the usual way, is too "
             f"good as well: for the {item.models.main} model it flatters by {number(gap, 3)}."
         )
-    blocks: list[Block] = [Paragraph(text), _figure(results, item), TableBlock("validation", _table(results, item))]
+    blocks: list[Block] = [Paragraph(text), _figure(results, item)]
     if results.validation is not None:
         for kind, shares in results.validation.stability.items():
             if shares:
                 what, index = _KINDS.get(kind, (kind, kind))[0], results.validation.nogueira.get(kind)
                 blocks.append(Paragraph(stability_text(kind, what, shares, index, ci_of(item))))
     if item.validation.permutation is not None and item.validation.permutation.null:
-        blocks.append(_null(item.validation.permutation))
-    return [*blocks, *survival_scrutiny.build(results)]
+        blocks.append(Paragraph(shuffled_text("C", "follow-up", item.validation.permutation.p)))
+    return blocks
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """How stable the selection is."""
-    if results.validation is None:
-        return []
-    return [_stability(results, kind, shares) for kind, shares in results.validation.stability.items() if shares]
+    """The ways to validate in numbers, the null distribution, how stable the selection is."""
+    item = survival(results)
+    blocks: list[Block] = [TableBlock("validation", _table(results, item))] if item.validation.models else []
+    if item.validation.permutation is not None and item.validation.permutation.null:
+        blocks.append(_null(item.validation.permutation))
+    shown = results.validation.stability.items() if results.validation is not None else []
+    return [*blocks, *(_stability(results, kind, shares) for kind, shares in shown if shares)]
 
 
 #: What is selected in each part of the chain, one and several.
@@ -97,7 +99,7 @@ def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> Figu
         f"Stability of the selection: how often {_KINDS.get(kind, (kind, kind))[1]} were chosen when the chain was "
         f"refitted{more}; those of the final model are filled."
     )
-    return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),), supplementary=True)
+    return FigureBlock(f"stability-{kind}", caption, (Panel(draw, shown),))
 
 
 def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimate]:

@@ -90,8 +90,11 @@ class Sentence:
         references go to the end.
     citations
         Keys of the report's bibliography (`hepacast.report.methods.BIBLIOGRAPHY`), or full references as text.
+    detail
+        A journal would print it in the supplement only.
     """
 
     stage: str
     text: str
     citations: list[str] = field(default_factory=list)
+    detail: bool = False

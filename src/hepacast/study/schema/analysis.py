@@ -73,5 +73,7 @@ class Report(Part):
     """What is written."""
 
     title: str | None = option(None, "title of the report")
-    formats: list[Literal["html", "pdf", "docx"]] = option(lambda: ["html", "pdf", "docx"], "formats")
+    formats: list[Literal["html", "pdf", "docx"]] = option(
+        lambda: ["html", "pdf", "docx"], "formats of the report, its supplement and its audit file"
+    )
     example_patient: str | None = option(None, "patient worked through on the nomogram; chosen by rule if left out")
