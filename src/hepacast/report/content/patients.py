@@ -121,7 +121,7 @@ def build_supplement(results: Results) -> list[Block]:
         blocks.append(TableBlock("segmentation-cohort", characteristics(tables.segmentation, title)))
     # Of a time-to-event outcome this table stands in the main report: there are no groups by outcome.
     if tables.by_set is not None and results.survival is None:
-        others = listing([f"{column.name} set" for column in tables.by_set.columns if column.name != "training"])
+        others = listing([f"{name} set" for name in tables.by_set.groups if name != "training"])
         blocks.append(TableBlock("sets", characteristics(tables.by_set, f"Training set against {others}", smd=True)))
     if tables.lost is not None:
         title = "Patients who were included and could not be analyzed, beside the others"
