@@ -82,7 +82,7 @@ def write_docx(report: Report, document: Document, assets: Assets, path: Path) -
     """Write one document of the report as DOCX."""
     word = new_document()
     word.core_properties.title = f"{report.title}: {document.title}" if document.title else report.title
-    writer = _Writer(word, document, assets)
+    writer = _WordWriter(word, document, assets)
     word.add_heading(report.title, 0)
     writer.text(word.add_paragraph(), [Span(document.title or report.subtitle, italic=True)])
     for name, value in () if document.title else report.facts:
@@ -96,7 +96,7 @@ def write_docx(report: Report, document: Document, assets: Assets, path: Path) -
     save_document(word, path)
 
 
-class _Writer:
+class _WordWriter:
     """Adds blocks to a Word document; what it names is linked, also in the report's other documents."""
 
     def __init__(self, word: WordDocument, document: Document, assets: Assets) -> None:
