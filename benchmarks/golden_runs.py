@@ -164,7 +164,7 @@ def plain(value: Any) -> Any:
 def predictions(folder: Path, results: Path, number: int) -> dict[str, Any]:
     """What the bundle says of the first patients of every set, by patient and model."""
     from hepacast.bundle import Bundle, predict
-    from hepacast.study.one_patient import predict_patient
+    from hepacast.study.predict import predict_patient
 
     path = results / "model.hepacast"
     bundle = Bundle.read(path)

@@ -503,7 +503,7 @@ def _study_changes() -> list[tuple[str, _Change]]:
 
 def _measured(image: Path, mask: Path, **options: Any) -> tuple[float, float]:
     """Volume (mm3) and mean of the tumor as `extract` measures them; what is doubtful is refused there."""
-    from hepacast.study.features_of import extract_image
+    from hepacast.study.extract import extract_image
 
     with tempfile.TemporaryDirectory() as folder:
         settings, target = Path(folder) / "few.yaml", Path(folder) / "x.csv"

@@ -10,7 +10,7 @@ import pytest
 from hepacast.bundle.labs import read_labs, values_of_table
 from hepacast.cohort import ColumnSpec, read_table
 from hepacast.errors import HepacastError, StudyFileError, TableError
-from hepacast.study.one_patient import _given
+from hepacast.study.predict import _given
 
 COLUMNS = [
     ColumnSpec("alb", unit="g/L", quantity="albumin"),

@@ -17,7 +17,7 @@ import pytest
 
 from hepacast.bundle import Bundle, predict
 from hepacast.imaging import Geometry, Volume
-from hepacast.study.one_patient import predict_patient
+from hepacast.study.predict import predict_patient
 
 OLD = Path(__file__).parent / "old"
 FILES = sorted(path for path in OLD.glob("*/*.hepacast"))

@@ -14,8 +14,8 @@ from hepacast.imaging import Geometry, LabelMap, Volume, write_volume
 from hepacast.imaging.structures import available_structures, evaluate_vois, structure_mask, structures_of, with_unions
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.segmentation.nnunet.dataset import _training_labels
-from hepacast.study.features_of import extract_image
-from hepacast.study.one_image import _liver_of, mask_path, parse_vois
+from hepacast.study.extract import extract_image
+from hepacast.study.segment import _liver_of, mask_path, parse_vois
 
 GRID = Geometry((14, 12, 9), (1.0, 1.0, 2.0))
 #: The liver is 8 x 8 x 5 voxels; a tumor of 3 x 3 x 3 in it and one of a voxel's breadth at its edge.

@@ -124,7 +124,7 @@ def test_what_the_stage_found_is_there(results: Path) -> None:
 
 @pytest.mark.slow
 def test_the_report_has_the_section_and_the_bundle_predicts(results: Path, tmp_path: Path) -> None:
-    from hepacast.study.one_patient import predict_patient
+    from hepacast.study.predict import predict_patient
 
     page = "".join(file.read_text(encoding="utf-8") for file in sorted((results / "report").glob("*.html")))
     for text in ("Deep networks", "Multi-task network", "Tumor masks of the networks", "Grad-CAM"):

@@ -17,7 +17,7 @@ from hepacast.imaging import read_volume
 from hepacast.imaging.dicom_seg_write import write_dicom_seg
 from hepacast.imaging.io import write_volume
 from hepacast.study.check import check_study
-from hepacast.study.features_of import extract_image
+from hepacast.study.extract import extract_image
 from hepacast.study.run import run_study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))

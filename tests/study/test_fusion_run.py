@@ -13,7 +13,7 @@ from hepacast.errors import BundleError, StudyFileError
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
 from hepacast.phantom.proliferative import make_proliferative_cohorts
 from hepacast.study import demo_early_recurrence, demo_proliferative
-from hepacast.study.one_patient import predict_patient
+from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.template import render_study
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -281,6 +281,19 @@ def predict(
             remedy=f"or use --model {bundle.imageless()[0]}" if bundle.imageless() else None,
         )
     row = _row(bundle, name, values, features or {})
+    found = _predicted(bundle, name, values, row, level, notes, doubts)
+    return replace(found, patient=patient, date=date)
+
+
+def _predicted(
+    bundle: Bundle,
+    name: str,
+    values: Mapping[str, ClinicalValue],
+    row: pd.DataFrame,
+    level: float,
+    notes: tuple[str, ...],
+    doubts: tuple[str, ...],
+) -> Prediction:
     cutoff = float(bundle.models.cutoffs[name])
     risk = float(bundle.models.predict_risk(row)[name].iloc[0])
     scores = _scores(bundle, name, row)
@@ -315,8 +328,6 @@ def predict(
         cautions=cautions_of(bundle.card, name),
         validated=validated_of(bundle.card, name),
         coverage=_coverage(bundle),
-        patient=patient,
-        date=date,
     )
 
 

@@ -39,7 +39,7 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Outline liver and tumors on one image."""
-    from hepacast.study.one_image import segment_image
+    from hepacast.study.segment import segment_image
 
     result = segment_image(
         image,
@@ -90,7 +90,7 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Measure radiomics features of one image, or of a table of patients."""
-    from hepacast.study.features_of import explain_feature, extract_image
+    from hepacast.study.extract import explain_feature, extract_image
 
     if explain is not None:
         say(explain_feature(explain))

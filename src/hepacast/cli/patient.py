@@ -73,7 +73,7 @@ def predict(
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF."""
     import re
 
-    from hepacast.study.one_patient import predict_patient
+    from hepacast.study.predict import predict_patient
 
     # A comma separates values only where another name=value follows: "inr=1,2" is a decimal comma.
     values = [part for item in [*(labs or []), *(more or [])] for part in re.split(r",(?=[^,=]+=)", item)]

@@ -15,7 +15,7 @@ from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume
 from hepacast.imaging.structures import with_unions
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.segmentation.base import LabelMapResult
-from hepacast.study.one_image import label_values, mask_path, run_segmenter
+from hepacast.study.segment import label_values, mask_path, run_segmenter
 
 #: One image, or several: paths by sequence, or texts ``NAME=PATH``.
 Images = str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None

@@ -1,4 +1,4 @@
-"""One patient: what `hepacast predict` does."""
+"""One patient's risk from a bundle: `hepacast predict`."""
 
 from __future__ import annotations
 

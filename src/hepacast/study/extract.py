@@ -49,8 +49,8 @@ from hepacast.segmentation.plausibility import (
     modality_of,
     require_possible,
 )
-from hepacast.study.one_image import label_values, mask_path, parse_vois
 from hepacast.study.plausible_images import bin_width, noted
+from hepacast.study.segment import label_values, mask_path, parse_vois
 
 #: A mask file, a folder of one file a structure, or such files by name (also as texts ``NAME=PATH``).
 MaskGiven = str | Path | Mapping[str, str | Path] | Sequence[str | Path]

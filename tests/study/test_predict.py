@@ -16,7 +16,7 @@ from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileErr
 from hepacast.imaging import Geometry, Volume, read_volume
 from hepacast.imaging.io import write_volume
 from hepacast.radiomics.recipe import ImageRecipe
-from hepacast.study.one_patient import predict_patient
+from hepacast.study.predict import predict_patient
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from dicom_files import write_slice
