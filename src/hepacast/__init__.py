@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from hepacast.study.statistics.calculators import score as score
     from hepacast.study.statistics.describing import describe as describe
     from hepacast.study.statistics.evaluating import evaluate as evaluate
+    from hepacast.study.statistics.follow_up import survival as survival
     from hepacast.study.statistics.nomograms import nomogram as nomogram
     from hepacast.study.statistics.raters import agreement as agreement
     from hepacast.study.statistics.regression import logistic as logistic
     from hepacast.study.statistics.sizes import samplesize as sample_size
-    from hepacast.study.statistics.time_to_event import survival as survival
 
 #: Public name -> module and name there, as the imports above say it.
 _PUBLIC = {
@@ -50,7 +50,7 @@ _PUBLIC = {
     # a table
     "describe": "study.statistics.describing:describe",
     "logistic": "study.statistics.regression:logistic",
-    "survival": "study.statistics.time_to_event:survival",
+    "survival": "study.statistics.follow_up:survival",
     "nomogram": "study.statistics.nomograms:nomogram",
     "evaluate": "study.statistics.evaluating:evaluate",
     "agreement": "study.statistics.raters:agreement",

@@ -6,9 +6,9 @@ import re
 import pandas as pd
 import pytest
 
+from hepacast.core.formatting import ratio_with_interval as ratio
 from hepacast.core.p_values import p_below, p_sentence, p_text
 from hepacast.study.statistics import describe, logistic
-from hepacast.study.statistics.result import ratio
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_the_terminal_writes_p_as_the_report_does():
 
 
 def test_a_limit_above_zero_is_not_printed_as_zero():
-    assert ratio(250.0, 3.1e-12, 4e20) == "250.0 (3.1e-12 to 4e+20)"
-    assert ratio(1.8, 0.0021, 40.0) == "1.80 (0.0021 to 40.00)"
-    assert ratio(1.8, 0.4, 8.1) == "1.80 (0.40 to 8.10)"
+    assert ratio(250.0, 3.1e-12, 4e20) == "250.0 (3.1e\N{MINUS SIGN}12\N{EN DASH}4.0e20)"
+    assert ratio(1.8, 0.0021, 40.0) == "1.80 (0.002\N{EN DASH}40.00)"
+    assert ratio(1.8, 0.4, 8.1) == "1.80 (0.40\N{EN DASH}8.10)"
     assert ratio(math.inf, math.inf, math.inf) == "infinite (infinite to infinite)"
     assert ratio(2.5, math.nan, math.nan) == "2.50"
-    assert ratio(2.5, 0.0, math.inf) == "2.50 (0.00 to infinite)"
+    assert ratio(2.5, 0.0, math.inf) == "2.50 (0 to infinite)"
 
 
 def test_a_predictor_of_tiny_size_has_a_ratio_beyond_every_number(recwarn):

@@ -168,11 +168,10 @@ def test_figures_are_drawn(pima):
 
 
 def test_forest_figure_of_a_logistic_table(golden):
-    from hepacast.evaluation.drawing import forest_figure
-    from hepacast.stats.logistic_table import logistic_table
+    from hepacast.study.statistics import logistic
 
     _, data = golden("a1_logistic_pima")
-    table = logistic_table(data, "type", ["glu", "bmi"], univariate=False)
-    assert forest_figure(table).axes
-    with pytest.raises(ModelError, match="no univariate"):
-        forest_figure(table, which="univariate")
+    table = logistic(data, outcome="type", predictors=["glu", "bmi"], univariate=False)
+    assert table.plot("forest-multivariate").axes
+    with pytest.raises(ModelError, match="no such figure"):
+        table.plot("forest-univariate")

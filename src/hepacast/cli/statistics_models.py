@@ -127,7 +127,7 @@ def survival(
     figures: Figures = None,
 ) -> None:
     """Kaplan-Meier with numbers at risk, log-rank, Cox with its checks, C-index and AUC(t) of a score."""
-    from hepacast.study.statistics.time_to_event import survival as follow
+    from hepacast.study.statistics.follow_up import survival as follow
 
     if confidence not in ("log", "log-log", "plain"):
         raise HepacastError("Unknown kind of limits.", expected="log, log-log or plain", found=confidence)

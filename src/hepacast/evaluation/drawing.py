@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepacast.errors import ModelError
 from hepacast.stats.intervals import ci_label
 
 if TYPE_CHECKING:
     from hepacast.evaluation.calibration import Calibration
     from hepacast.evaluation.decision import DecisionCurves
     from hepacast.evaluation.roc import RocResult
-    from hepacast.stats.logistic_table import LogisticTable
 
 
 def roc_figure(curves: Mapping[str, RocResult], *, title: str = "") -> Any:
@@ -66,14 +64,3 @@ def decision_figure(found: DecisionCurves, *, title: str = "") -> Any:
     ]
     everybody = BandCurve(found.thresholds, found.treat_all)
     return draw_decision(curves, everybody, prevalence=found.prevalence, title=title)
-
-
-def forest_figure(table: LogisticTable, *, which: str = "multivariate") -> Any:
-    """Odds ratios of a logistic table (`multivariate` or `univariate` analysis) as a forest plot."""
-    from hepacast.figures.forest import ForestRow, draw_forest
-
-    lines = table.multivariate if which == "multivariate" else table.univariate
-    if not lines:
-        raise ModelError(f"There is no {which} analysis to draw.")
-    rows = [ForestRow(line.term, line.odds_ratio, line.low, line.high, line.p) for line in lines]
-    return draw_forest(rows, ci=ci_label(table.level))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from hepacast.core.records import Record, sparse
 from hepacast.errors import HepacastError
 
 Array = npt.NDArray[np.float64]
@@ -159,7 +160,7 @@ def _agreement_limits(n: int, k: int, msb: float, msj: float, mse: float, tail: 
 
 
 @dataclass(frozen=True)
-class Kappa:
+class Kappa(Record):
     """A kappa statistic with its limits and the test against 0 (chance agreement).
 
     `se` and the limits are those of the kappa that was found, `z` and `p` of no agreement beyond chance: they have
@@ -173,6 +174,7 @@ class Kappa:
     se: float = float("nan")
     lower: float = float("nan")
     upper: float = float("nan")
+    reason: str = sparse("")
 
 
 def _kappa(value: float, null_variance: float, variance: float, n: int, quantile: float) -> Kappa:
@@ -181,7 +183,8 @@ def _kappa(value: float, null_variance: float, variance: float, n: int, quantile
     # Raters who agree in everything leave no variance, and no interval.
     se = float(np.sqrt(variance)) if variance > 1e-15 else float("nan")
     lower, upper = np.clip([value - quantile * se, value + quantile * se], -1.0, 1.0)
-    return Kappa(float(value), z, float(2 * stats.norm.sf(abs(z))), n, se, float(lower), float(upper))
+    reason = "" if np.isfinite(se) else "raters who agree in everything leave no variance, and no limits"
+    return Kappa(float(value), z, float(2 * stats.norm.sf(abs(z))), n, se, float(lower), float(upper), reason)
 
 
 def cohen_kappa(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
 from hepacast.stats.effects import ratio_of
 from hepacast.stats.kaplan_meier import check_follow_up
@@ -23,6 +24,24 @@ Array = npt.NDArray[np.float64]
 Ties = Literal["efron", "breslow", "exact"]
 _MAX_STEPS = 60
 _TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class HazardRatio(Record):
+    """A coefficient of a Cox model, and its hazard ratio with limits; NaN where there is no estimate."""
+
+    coef: float = float("nan")
+    se: float = float("nan")
+    z: float = float("nan")
+    p: float = float("nan")
+    hr: float = float("nan")
+    hr_low: float = float("nan")
+    hr_high: float = float("nan")
+
+    @property
+    def with_limits(self) -> tuple[float, float, float]:
+        """Hazard ratio and its limits."""
+        return self.hr, self.hr_low, self.hr_high
 
 
 @dataclass(frozen=True)
@@ -125,6 +144,11 @@ class CoxFit:
             },
             index=list(self.names),
         )
+
+    def ratios(self, level: float = 0.95) -> dict[str, HazardRatio]:
+        """Coefficients and hazard ratios by variable, with Wald limits."""
+        frame = self.to_frame(level)
+        return {str(name): HazardRatio(*map(float, row)) for name, row in zip(frame.index, frame.to_numpy())}
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html())

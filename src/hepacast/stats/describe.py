@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hepacast.errors import TableError
 from hepacast.stats.describe_rules import (
     NORMALITY,
-    ColumnSpec,
+    VariableSpec,
     categorical_test,
     column_specs,
     is_normal,
@@ -135,7 +135,7 @@ def _grouping(frame: pd.DataFrame, by: str | pd.Series | None) -> tuple[str | No
 
 def _numeric(
     column: pd.Series,
-    spec: ColumnSpec,
+    spec: VariableSpec,
     members: Mapping[str, NDArray[np.bool_]],
     groups: Sequence[str],
     alpha: float,
@@ -212,7 +212,7 @@ def _summary(sample: NDArray[np.float64], missing: int, quartiles: str, few: Seq
 
 def _categorical(
     column: pd.Series,
-    spec: ColumnSpec,
+    spec: VariableSpec,
     members: Mapping[str, NDArray[np.bool_]],
     groups: Sequence[str],
     yates: bool,

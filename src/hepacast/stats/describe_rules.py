@@ -50,7 +50,7 @@ def rule_text(*, n_groups: int, alpha: float, equal_var: bool, yates: bool, quar
 
 
 @dataclass(frozen=True)
-class ColumnSpec:
+class VariableSpec:
     """What a column is: kind, label, unit, levels in order, and the decimals to print (None: from the numbers)."""
 
     name: str
@@ -63,7 +63,7 @@ class ColumnSpec:
 
 def column_specs(
     frame: pd.DataFrame, specs: Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | None, skip: str | None
-) -> list[ColumnSpec]:
+) -> list[VariableSpec]:
     """Specs of the columns to describe; what is not said is taken from the data.
 
     `specs` is a list of mappings with `name` and optionally kind, label, unit, levels, digits; a mapping from name to
@@ -92,7 +92,7 @@ def column_specs(
             raise TableError("Unknown kind of column.", expected=", ".join(KINDS), found=str(kind), where=str(name))
         levels = tuple(level_text(level) for level in item.get("levels") or ()) or observed_levels(frame[name], kind)
         label, unit = str(item.get("label") or name), str(item.get("unit") or "")
-        result.append(ColumnSpec(str(name), kind, label, unit, levels, item.get("digits")))
+        result.append(VariableSpec(str(name), kind, label, unit, levels, item.get("digits")))
     return result
 
 

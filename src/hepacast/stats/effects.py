@@ -22,19 +22,6 @@ def ratio_of(log_ratio: ArrayLike) -> Array:
         return np.asarray(np.exp(np.asarray(log_ratio, dtype=float)))
 
 
-def number_text(value: float, digits: int | None) -> str:
-    """A number with fixed decimals; with four figures from ten millions on, or where the decimals are None."""
-    if np.isinf(value):
-        return "infinite" if value > 0 else "-infinite"
-    text = f"{value:.4g}" if digits is None or abs(value) >= 1e7 else f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def ratio_digits(value: float) -> int | None:
-    """Decimals that a ratio of this size deserves; None where fixed decimals would show nothing of it."""
-    return None if value < 1e-3 else 3 if value < 0.1 else 2 if value < 100 else 1
-
-
 def smd(a: ArrayLike, b: ArrayLike) -> float:
     """Standardized mean difference, (mean(b) - mean(a)) / sqrt((var(a) + var(b)) / 2); NaN without spread.
 

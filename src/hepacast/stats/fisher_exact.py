@@ -98,7 +98,7 @@ def _compositions(total: int, bounds: Counts) -> Counts:
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _NetworkStage:
     """The nodes at one stage of the network: remaining row margins, and what can follow each.
 
     `children[k]` and `steps[k]` are, for node k, the nodes of the next stage and the log-probability of the column
@@ -139,7 +139,7 @@ def _network_p(table: Counts) -> float | None:
 
 
 def _settle(
-    stage: _Stage, node: NDArray[np.int64], past: Array, weight: Array, threshold: float, settled: list[float]
+    stage: _NetworkStage, node: NDArray[np.int64], past: Array, weight: Array, threshold: float, settled: list[float]
 ) -> NDArray[np.bool_]:
     """Count partial tables that can only end at or below the threshold; say which are still undecided."""
     whole = past + stage.longest[node] <= threshold
@@ -149,7 +149,12 @@ def _settle(
 
 
 def _meet(
-    stages: list[_Stage], node: NDArray[np.int64], past: Array, weight: Array, threshold: float, settled: list[float]
+    stages: list[_NetworkStage],
+    node: NDArray[np.int64],
+    past: Array,
+    weight: Array,
+    threshold: float,
+    settled: list[float],
 ) -> bool:
     """Finish the undecided partial tables with the sorted list of all endings of their node."""
     memory: dict[tuple[int, int], tuple[Array, Array]] = {}
@@ -188,7 +193,7 @@ def _meet(
     return True
 
 
-def _network(rows: Counts, columns: Counts, log_factorial: Array) -> list[_Stage] | None:
+def _network(rows: Counts, columns: Counts, log_factorial: Array) -> list[_NetworkStage] | None:
     """All stages: nodes forwards from the full margins, then longest and shortest ways backwards from the end."""
     margins, budget = [rows[None, :]], MAX_EDGES
     edges: list[tuple[list[NDArray[np.int64]], list[Array]]] = []
@@ -204,7 +209,7 @@ def _network(rows: Counts, columns: Counts, log_factorial: Array) -> list[_Stage
         margins.append(nodes)
         edges.append((np.split(inverse.ravel(), np.cumsum([len(fill) for fill in fills])[:-1]), steps))
     longest, shortest = np.zeros(1), np.zeros(1)
-    stages: list[_Stage] = []
+    stages: list[_NetworkStage] = []
     for index in range(len(columns) - 1, -1, -1):
         children, steps = edges[index]
         longest = np.array([(step + longest[child]).max() for child, step in zip(children, steps)])
@@ -212,12 +217,12 @@ def _network(rows: Counts, columns: Counts, log_factorial: Array) -> list[_Stage
         # Sum over all ways: n! / (product of the rows' and the columns' factorials).
         left = log_factorial[columns[index:].sum()] - log_factorial[columns[index:]].sum()
         total = left - log_factorial[margins[index]].sum(axis=1)
-        stages.insert(0, _Stage(children, steps, longest, shortest, total))
+        stages.insert(0, _NetworkStage(children, steps, longest, shortest, total))
     return stages
 
 
 def _advance(
-    stage: _Stage, node: NDArray[np.int64], past: Array, weight: Array
+    stage: _NetworkStage, node: NDArray[np.int64], past: Array, weight: Array
 ) -> tuple[NDArray[np.int64], Array, Array] | None:
     """Add one column to every partial table; merge those that are equal from here on."""
     parts: list[tuple[NDArray[np.int64], Array, Array]] = []

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from hepacast.core.records import Record
 from hepacast.errors import OutcomeError
 
 Array = npt.NDArray[np.float64]
@@ -44,7 +45,7 @@ def check_follow_up(time: npt.ArrayLike, event: npt.ArrayLike) -> tuple[Array, A
 
 
 @dataclass(frozen=True)
-class KaplanMeier:
+class KaplanMeier(Record):
     """A Kaplan-Meier curve; arrays have one entry a distinct time.
 
     `std_error` is that of log S(t) (Greenwood); `lower` and `upper` are NaN where S(t) is 0, which has no variance.
@@ -69,6 +70,15 @@ class KaplanMeier:
         """S(t), a step function continuous from the right; 1 before the first time."""
         index = np.searchsorted(self.time, np.asarray(times, dtype=float), side="right") - 1
         return np.where(index >= 0, self.survival[np.maximum(index, 0)], 1.0)
+
+    def with_limits(self, t: float) -> tuple[float, float, float]:
+        """S(t) with limits; NaN beyond the last follow-up of a curve that has not reached 0."""
+        if t > float(self.time[-1]) and float(self.survival[-1]) > 0:
+            return np.nan, np.nan, np.nan
+        index = int(np.searchsorted(self.time, t, side="right")) - 1
+        if index < 0:
+            return 1.0, 1.0, 1.0
+        return float(self.survival[index]), float(self.lower[index]), float(self.upper[index])
 
     def at_risk(self, times: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Number at risk just before each time."""

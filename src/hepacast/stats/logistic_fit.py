@@ -12,12 +12,79 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 from scipy.stats import chi2, norm
 
+from hepacast.core.records import Record, sparse
 from hepacast.errors import ModelError
 from hepacast.stats.design import Array, finite_matrix
 from hepacast.stats.effects import ratio_of
 from hepacast.stats.ranks import auc_from_ranks
+from hepacast.stats.results import ModelTest
 
 Interval = Literal["wald", "profile", "exact"]
+
+
+@dataclass(frozen=True)
+class LogisticTerm(Record):
+    """A coefficient on the scale of log odds with its limits, and as an odds ratio."""
+
+    coef: float
+    se: float
+    z: float
+    p: float
+    ci_low: float
+    ci_high: float
+    odds_ratio: float
+    or_low: float
+    or_high: float
+
+
+@dataclass(frozen=True)
+class LogisticSummary(Record):
+    """A logistic regression in numbers.
+
+    Attributes
+    ----------
+    method, status, reason, n, n_events
+        As of the `LogisticFit`.
+    interval
+        Kind of the limits.
+    terms
+        By name, the intercept first.
+    loglik, penalized_loglik
+        Log-likelihood of the fitted risks, and what Firth's method maximized.
+    c, brier
+        Apparent.
+    """
+
+    method: str
+    status: str
+    reason: str
+    n: int
+    n_events: int
+    interval: str
+    terms: dict[str, LogisticTerm]
+    loglik: float
+    null_deviance: float
+    deviance: float
+    aic: float
+    bic: float
+    lrt: ModelTest
+    nagelkerke_r2: float
+    brier: float
+    c: float
+    penalized_loglik: float = sparse(float("nan"))
+
+    @property
+    def formula(self) -> str:
+        """The linear predictor in words."""
+        return logit_formula({name: term.coef for name, term in self.terms.items()})
+
+
+def logit_formula(coefficients: Mapping[str, float], digits: int = 4) -> str:
+    """`logit(risk) = -9.773 + 0.1032 × npreg ...` of coefficients by name, the intercept first."""
+    intercept, *others = coefficients.items()
+    parts = [f"{intercept[1]:.{digits}g}"]
+    parts += [f"{'-' if value < 0 else '+'} {abs(value):.{digits}g} × {name}" for name, value in others]
+    return "logit(risk) = " + " ".join(parts)
 
 
 @dataclass(frozen=True, repr=False)
@@ -293,10 +360,7 @@ class LogisticFit:
 
     def formula(self, digits: int = 4) -> str:
         """The linear predictor in words: `logit(risk) = -9.773 + 0.1032 × npreg ...`."""
-        parts = [f"{self.intercept:.{digits}g}"]
-        for name, value in zip(self.names, self.coef):
-            parts.append(f"{'-' if value < 0 else '+'} {abs(value):.{digits}g} × {name}")
-        return "logit(risk) = " + " ".join(parts)
+        return logit_formula(dict(zip(self.terms, self.beta.tolist(), strict=True)), digits)
 
     def to_frame(self, level: float = 0.95, *, method: Interval | None = None) -> pd.DataFrame:
         """All coefficients with SE, z, P and limits on the log-odds scale and as odds ratios."""
@@ -316,28 +380,37 @@ class LogisticFit:
             index=pd.Index(self.terms, name="term"),
         )
 
-    def to_json(self, level: float = 0.95, *, method: Interval | None = None) -> dict[str, Any]:
-        """Everything that a report needs, as plain values."""
-        statistic, degrees, p = self.lrt
-        return {
-            "method": self.method,
-            "status": self.status,
-            "reason": self.reason,
-            "n": self.n,
-            "n_events": self.n_events,
-            "interval": method or ("profile" if self.method == "firth" else "wald"),
-            "terms": self.to_frame(level, method=method).to_dict(orient="index"),
-            "loglik": self.unpenalized_loglik,
-            **({"penalized_loglik": self.loglik} if self.method == "firth" else {}),
-            "null_deviance": self.null_deviance,
-            "deviance": self.deviance,
-            "aic": self.aic,
-            "bic": self.bic,
-            "lrt": {"chi2": statistic, "df": degrees, "p": p},
-            "nagelkerke_r2": self.nagelkerke_r2,
-            "brier": self.brier,
-            "c": self.c_index,
-        }
+    def summary(self, level: float = 0.95, *, method: Interval | None = None) -> LogisticSummary:
+        """Everything that a reader needs to know of the fit, with limits of this level."""
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of a fit without estimate
+            return self._summary(level, method)
+
+    def _summary(self, level: float, method: Interval | None) -> LogisticSummary:
+        firth = self.method == "firth"
+        frame = self.to_frame(level, method=method)
+        return LogisticSummary(
+            method=self.method,
+            status=self.status,
+            reason=self.reason,
+            n=self.n,
+            n_events=self.n_events,
+            interval=method or ("profile" if firth else "wald"),
+            terms={str(name): LogisticTerm(*map(float, row)) for name, row in zip(frame.index, frame.to_numpy())},
+            loglik=self.unpenalized_loglik,
+            penalized_loglik=self.loglik if firth else float("nan"),
+            null_deviance=self.null_deviance,
+            deviance=self.deviance,
+            aic=self.aic,
+            bic=self.bic,
+            lrt=ModelTest(*self.lrt),
+            nagelkerke_r2=self.nagelkerke_r2,
+            brier=self.brier,
+            c=self.c_index,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The `summary` as plain JSON values."""
+        return self.summary().to_json()
 
     def __repr__(self) -> str:
         if not self.ok:

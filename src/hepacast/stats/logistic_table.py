@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from hepacast.core.p_values import p_text
+from hepacast.core import views
+from hepacast.core.formatting import number, p_sentence, p_value, ratio_with_interval
+from hepacast.core.records import Record, sparse
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import OutcomeError, TableError
 from hepacast.stats.design import Design, binary_outcome, one_class_allowed, treatment_design
-from hepacast.stats.effects import number_text, ratio_digits, ratio_of
+from hepacast.stats.effects import ratio_of
 from hepacast.stats.firth import fit_firth
-from hepacast.stats.intervals import ci_label
+from hepacast.stats.intervals import ci_label, level_text
 from hepacast.stats.logistic import fit_logistic
-from hepacast.stats.logistic_fit import Interval, LogisticFit
+from hepacast.stats.logistic_fit import Interval, LogisticFit, LogisticSummary
 from hepacast.stats.selection import vif
+
+_LATER = "the P of the whole predictor stands in its first line"
 
 
 @dataclass(frozen=True)
-class TableLine:
+class TableLine(Record):
     """One coefficient in one of the two analyses; NaN with a reason where there is no estimate.
 
     `method` is `ml` or `firth`; `p_term` is the likelihood-ratio P of the whole predictor (all levels of a category
@@ -41,101 +46,138 @@ class TableLine:
     n_events: int
     method: str
     reason: str = ""
+    p_term_reason: str = sparse("")
+
+    @property
+    def with_limits(self) -> tuple[float, float, float]:
+        """Odds ratio and its limits."""
+        return self.odds_ratio, self.low, self.high
 
 
 @dataclass(frozen=True, repr=False)
-class LogisticTable:
+class LogisticTable(Record, views.Shown):
     """Univariate and multivariate logistic regression side by side.
 
     Attributes
     ----------
+    interval, confidence
+        Kind and level of the limits.
     univariate
         Lines of each predictor on its own, fitted to all patients with a value of it; empty when not asked for.
     multivariate
         Lines of the model with all chosen predictors, fitted to the patients who have all of them.
-    fit
-        The multivariate fit; None when no predictor was chosen or there was no multivariate analysis.
-    vif
-        Variance inflation of the multivariate predictors.
     chosen
         Predictors of the multivariate model.
     excluded
         Patients left out of the multivariate fit (outcome or predictor missing).
+    vif
+        Variance inflation of the multivariate predictors.
+    fit
+        The multivariate fit; None, with a reason, when no predictor was chosen or there was no multivariate analysis.
     notes
         What a reader must know: separation and Firth's answer to it, what could not be fitted.
     """
 
     outcome: str
+    interval: str
+    confidence: float
     univariate: tuple[TableLine, ...]
     multivariate: tuple[TableLine, ...]
-    fit: LogisticFit | None
-    vif: pd.Series
     chosen: tuple[str, ...]
     excluded: int
-    level: float
-    interval: str
+    vif: dict[str, float]
+    fit: LogisticSummary | None
     notes: tuple[str, ...]
+    fit_reason: str = sparse("")
+
+    @property
+    def analyses(self) -> dict[str, dict[str, TableLine]]:
+        """Lines by term of each analysis that was made."""
+        made = {"univariate": self.univariate, "multivariate": self.multivariate}
+        return {name: {line.term: line for line in lines} for name, lines in made.items() if lines}
 
     def to_frame(self) -> pd.DataFrame:
         """One row a term: OR, limits and P of both analyses, as numbers."""
-        parts = []
-        for name, lines in (("univariate", self.univariate), ("multivariate", self.multivariate)):
-            if lines:
-                part = pd.DataFrame([line.__dict__ for line in lines]).set_index("term")
-                parts.append(part[["odds_ratio", "low", "high", "p"]].add_prefix(f"{name}_"))
-        if not parts:
-            return pd.DataFrame()
-        table = parts[0] if len(parts) == 1 else parts[0].join(parts[1], how="outer")
-        order = list(dict.fromkeys(line.term for line in (*self.univariate, *self.multivariate)))
-        return table.loc[order]
-
-    def to_text(self) -> pd.DataFrame:
-        """The table as a paper prints it: "OR (95% CI)" and P."""
-        table = self.to_frame()
-        printed = pd.DataFrame(index=table.index)
-        for name in ("univariate", "multivariate"):
-            if f"{name}_p" in table:
-                printed[f"{name} OR ({ci_label(self.level)})"] = [
-                    _ratio_text(*row) for row in table[[f"{name}_odds_ratio", f"{name}_low", f"{name}_high"]].to_numpy()
-                ]
-                printed[f"{name} P"] = [p_text(value) for value in table[f"{name}_p"]]
-        return printed
-
-    def to_json(self) -> dict[str, Any]:
-        """Every number as plain values."""
-        return {
-            "outcome": self.outcome,
-            "interval": self.interval,
-            "confidence": self.level,
-            "univariate": [_line_json(line) for line in self.univariate],
-            "multivariate": [_line_json(line) for line in self.multivariate],
-            "chosen": list(self.chosen),
-            "excluded": self.excluded,
-            "vif": {str(name): float(value) for name, value in self.vif.items()},
-            "fit": None if self.fit is None else self.fit.to_json(self.level),
-            **({"fit_reason": "there is no multivariate model"} if self.fit is None else {}),
-            "notes": list(self.notes),
+        terms = dict.fromkeys(term for lines in self.analyses.values() for term in lines)
+        columns = {
+            f"{name}_{key}": [getattr(lines[term], key) if term in lines else np.nan for term in terms]
+            for name, lines in self.analyses.items()
+            for key in ("odds_ratio", "low", "high", "p")
         }
-
-    def __repr__(self) -> str:
-        return self.to_text().to_string() + "".join(f"\n{note}" for note in self.notes)
-
-    def _repr_html_(self) -> str:
-        return self.to_text().to_html(border=0) + "".join(f"<p><small>{note}</small></p>" for note in self.notes)
+        return pd.DataFrame(columns, index=pd.Index(terms, name="term"))
 
 
-def _line_json(line: TableLine) -> dict[str, Any]:
-    values = dict(line.__dict__)
-    if np.isnan(line.p_term) and np.isfinite(line.p):
-        values["p_term_reason"] = "the P of the whole predictor stands in its first line"
-    return values
+@views.table.register
+def _(found: LogisticTable) -> Table:
+    inflation = {line.term: found.vif[line.predictor] for line in found.multivariate if line.predictor in found.vif}
+    return ratio_table(found.analyses, f"OR ({ci_label(found.confidence)})", {"VIF": inflation} if inflation else {})
 
 
-def _ratio_text(ratio: float, low: float, high: float) -> str:
-    if np.isnan(ratio):
-        return "–"
-    shown, *limits = (number_text(value, ratio_digits(ratio)) for value in (ratio, low, high))
-    return f"{shown} ({'–'.join(limits)})" if not np.isnan([low, high]).any() else shown
+@views.sentence.register
+def _(found: LogisticTable) -> str:
+    fit = found.fit
+    if fit is None or fit.status != "ok":
+        return ""
+    return (
+        f"Multivariate model ({'Firth' if fit.method == 'firth' else 'maximum likelihood'}): n = {fit.n}, "
+        f"events = {fit.n_events}; likelihood ratio chi2 {number(fit.lrt.chi2)} (df {fit.lrt.df}, "
+        f"{p_sentence(fit.lrt.p)}); AIC {number(fit.aic)}; Nagelkerke R2 {number(fit.nagelkerke_r2, 3)}; "
+        f"C (apparent) {number(fit.c, 3)}; Brier (apparent) {number(fit.brier, 4)}.\n{fit.formula}"
+    )
+
+
+@views.page.register
+def logistic_page(found: LogisticTable) -> Sequence[str | Table]:
+    """The table, the fit of the multivariate model, and the notes."""
+    kind = "Wald" if found.interval == "wald" else "profile likelihood"
+    limits = f"Limits: {level_text(found.confidence)}, {kind} (Firth: penalized profile)."
+    notes = [*found.notes, f"{limits} P: Wald (Firth: penalized likelihood ratio)."]
+    return views.table(found), views.sentence(found), "\n".join(f"Note: {note}" for note in notes)
+
+
+class HasRatio(Protocol):
+    """A coefficient as a ratio with limits, and its P."""
+
+    @property
+    def with_limits(self) -> tuple[float, float, float]: ...
+
+    @property
+    def p(self) -> float: ...
+
+
+def ratio_table(
+    analyses: Mapping[str, Mapping[str, HasRatio]],
+    head: str,
+    more: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    title: str = "",
+) -> Table:
+    """One row a term: ratio with limits and P of each analysis, then further numbers.
+
+    Parameters
+    ----------
+    analyses
+        Name -> term -> its coefficient.
+    head
+        What the ratios are: ``OR (95% CI)``.
+    more
+        Head -> term -> number; those under a head that begins with P are P values.
+    """
+    columns = ["Term"]
+    for name in analyses:
+        columns += [f"{head}, {name}", f"P, {name}"] if name else [head, "P"]
+    rows = []
+    for term in dict.fromkeys(term for lines in analyses.values() for term in lines):
+        row = [term]
+        for lines in analyses.values():
+            row += (
+                [ratio_with_interval(*lines[term].with_limits), p_value(lines[term].p)] if term in lines else ["", ""]
+            )
+        for what, values in (more or {}).items():
+            shown = p_value if what.startswith("P") else number
+            row.append(shown(values[term]) if term in values else "")
+        rows.append(row)
+    return make_table(title, [*columns, *(more or {})], rows)
 
 
 def logistic_table(
@@ -187,39 +229,38 @@ def logistic_table(
     binary_outcome(y[known], what=f"outcome {name}")
     notes: list[str] = []
     single: list[TableLine] = []
-    screened: list[str] = []
-    for predictor in predictors:
-        if univariate or keep_p is not None:
+    screened = list(predictors)
+    if univariate or keep_p is not None:
+        for predictor in predictors:
             design = treatment_design(used, [predictor], references=references)
-            fit = _fit(design, y[known], firth, notes, predictor)
-            lines = _lines(fit, design, per, interval, level)
+            lines = _lines(_fit(design, y[known], firth, notes, predictor), design, per, interval, level)
             single.extend(lines if univariate else [])
-            if keep_p is None or (lines and lines[0].p_term < keep_p):
-                screened.append(predictor)
-        else:
-            screened.append(predictor)
-    fit_all, several = None, []
-    excluded, inflation = 0, pd.Series(dtype=float, name="vif")
+            if keep_p is not None and not (lines and lines[0].p_term < keep_p):
+                screened.remove(predictor)
+    together, several = None, []
+    excluded, inflation = 0, {}
     if multivariate and screened:
         design = treatment_design(used, screened, references=references)
         excluded = int((~known).sum() + (~design.rows).sum())
-        fit_all = _fit(design, y[known], firth, notes, "the multivariate model")
-        several = _lines(fit_all, design, per, interval, level)
-        inflation = vif(fit_all, design.terms) if fit_all is not None else inflation
+        together = _fit(design, y[known], firth, notes, "the multivariate model")
+        several = _lines(together, design, per, interval, level)
+        if together is not None:
+            inflation = {str(name): float(value) for name, value in vif(together, design.terms).items()}
     elif multivariate:
         notes.append("No predictor passed the univariate screen, so there is no multivariate model.")
     notes += _unsuitable_steps(used, single or several)
     return LogisticTable(
         outcome=name,
+        interval=interval,
+        confidence=level,
         univariate=tuple(single),
         multivariate=tuple(several),
-        fit=fit_all,
-        vif=inflation,
         chosen=tuple(screened),
         excluded=excluded,
-        level=level,
-        interval=interval,
+        vif=inflation,
+        fit=None if together is None else together.summary(level),
         notes=tuple(notes),
+        fit_reason="there is no multivariate model" if together is None else "",
     )
 
 
@@ -327,6 +368,7 @@ def _lines(
                     n_events=fit.n_events,
                     method=fit.method,
                     reason=fit.reason or _without(row),
+                    p_term_reason=_LATER if position and np.isfinite(row["p"]) else "",
                 )
             )
     return lines

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from hepacast.core.records import Record
+
 
 @dataclass(frozen=True)
 class TestResult:
@@ -61,3 +63,12 @@ class TestResult:
 def impossible(name: str, reason: str) -> TestResult:
     """A test that could not be made."""
     return TestResult(name, status="impossible", reason=reason)
+
+
+@dataclass(frozen=True)
+class ModelTest(Record):
+    """A chi-square test of a model, or of some of its terms."""
+
+    chi2: float
+    df: int
+    p: float

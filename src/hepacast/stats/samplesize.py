@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hepacast.core.records import Record, sparse
 from hepacast.errors import ModelError
 
 DEFAULT_NAGELKERKE_R2 = 0.15
@@ -27,7 +28,7 @@ _Z95 = 1.96  # pmsampsize uses the rounded quantile
 
 
 @dataclass(frozen=True)
-class Criterion:
+class Criterion(Record):
     """One criterion: the patients it asks for and the shrinkage at that number."""
 
     name: str
@@ -37,7 +38,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class SampleSize:
+class SampleSize(Record):
     """The number of patients that a model needs.
 
     Parameters
@@ -66,7 +67,7 @@ class SampleSize:
     max_cox_snell_r2: float
     nagelkerke_r2: float
     criteria: tuple[Criterion, ...]
-    risk_interval: tuple[float, float] | None = None
+    risk_interval: tuple[float, float] | None = sparse(None)
 
 
 def max_cox_snell_r2_binary(prevalence: float) -> float:

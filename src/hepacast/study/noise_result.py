@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from hepacast.core import views
+from hepacast.core.formatting import number, p_value, with_interval
+from hepacast.core.tables import Table, make_table
 from hepacast.figures.noise import NullPanel, draw_noise
 from hepacast.modelling.controls import NullDistribution
 from hepacast.stats.intervals import ci_label
 from hepacast.stats.resampling import ResampledMean
 from hepacast.stats.results import TestResult
-from hepacast.study.statistics.result import (
-    StatisticsResult,
-    note_lines,
-    number,
-    p_value,
-    paragraphs,
-    text_table,
-    with_limits,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hepacast.study.statistics.result import StatisticsResult, note_lines
 
 #: What a control leaves, by its name.
 LEFT = {
@@ -61,7 +53,7 @@ class ImageControl:
 
     def text(self) -> str:
         """One sentence."""
-        found = with_limits(self.altered.estimate, self.altered.low, self.altered.high)
+        found = with_interval(self.altered.estimate, self.altered.low, self.altered.high)
         return {
             "unknown": "cannot be judged: too few folds gave an estimate",
             "holds": f"{found}: 0.50 within its error",
@@ -108,77 +100,6 @@ class NoiseResult(StatisticsResult):
             for model in judged(item)
             if item.verdict(model).status in ("leak", "biased")
         ]
-
-    def text(self) -> str:
-        """The table, the verdicts, and how to read them."""
-        lines = [
-            f"{item.control}, {model}: {item.verdict(model).text()}." for item in self.tables for model in judged(item)
-        ]
-        lines += [f"{item.control}, radiomics: {item.text()}." for item in self.images]
-        notes = []
-        for item in self.tables:
-            failed = {entry["round"] for entry in item.failures}
-            if failed:
-                notes.append(f"{item.control}: {len(failed)} rounds had a fit that failed and gave no {item.measure}.")
-        for control in self.images:
-            if control.failed_vois or control.failed_fits:
-                notes.append(
-                    f"{control.control}: {control.failed_vois} VOIs could not be measured (their features are imputed "
-                    f"in the fold); {control.failed_fits} fits failed and gave no {control.measure}."
-                )
-        if any(item.control != "permuted outcome" for item in self.tables):
-            notes.append("Without the features only the radiomics model must be at 0.50: clinical columns stay.")
-        if self.images:
-            notes.append(
-                f"Shape features are left out of the controls with images, and of the real {self.measure} beside them."
-            )
-        if self.measure == "C":
-            notes.append("C: Harrell's concordance; time and event of a patient are dealt together.")
-        head = f"Negative controls, {self.folds}-fold cross-validation with every step refitted."
-        return paragraphs(
-            head,
-            text_table(self._null_table(), title="Nothing to find") if self.tables else "",
-            text_table(self._image_table(), title="Images altered (radiomics model)") if self.images else "",
-            "\n".join(lines),
-            note_lines(notes),
-        )
-
-    def _null_table(self) -> pd.DataFrame:
-        rows = []
-        for item in self.tables:
-            for model in item.values:
-                found = item.verdict(model)
-                rows.append(
-                    {
-                        "Control": item.control,
-                        "Model": model,
-                        "Rounds": str(found.n),
-                        f"Null {item.measure} (SE)": f"{number(found.mean)} ({number(found.se)})",
-                        "Null SD": number(found.sd),
-                        f"Real {item.measure}": number(item.observed[model]),
-                        "Permutation P": p_value(item.p[model]),
-                    }
-                )
-        return pd.DataFrame(rows)
-
-    def _image_table(self) -> pd.DataFrame:
-        return pd.DataFrame(
-            [
-                {
-                    "Control": item.control,
-                    "What is left": LEFT[item.control],
-                    f"{item.measure} ({ci_label(item.altered.level)})": with_limits(
-                        item.altered.estimate, item.altered.low, item.altered.high
-                    ),
-                    f"Real {item.measure} ({ci_label(item.real.level)})": with_limits(
-                        item.real.estimate, item.real.low, item.real.high
-                    ),
-                    "Difference": number(item.difference.estimate),
-                    "P": p_value(item.difference.p),
-                }
-                for item in self.images
-            ]
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Every number."""
@@ -241,12 +162,84 @@ class NoiseResult(StatisticsResult):
             )
         return pd.DataFrame(rows)
 
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """One figure a control of the table."""
-        return {
-            item.control: partial(draw_noise, panels(item), what=_WHAT[item.control], measure=item.measure)
-            for item in self.tables
-        }
+
+@views.page.register
+def _(found: NoiseResult) -> Sequence[str | Table]:
+    """The tables, the verdicts, and how to read them."""
+    lines = [
+        f"{item.control}, {model}: {item.verdict(model).text()}." for item in found.tables for model in judged(item)
+    ]
+    lines += [f"{item.control}, radiomics: {item.text()}." for item in found.images]
+    return [
+        f"Negative controls, {found.folds}-fold cross-validation with every step refitted.",
+        *([_null_table(found)] if found.tables else []),
+        *([_image_table(found)] if found.images else []),
+        "\n".join(lines),
+        note_lines(_notes(found)),
+    ]
+
+
+def _notes(found: NoiseResult) -> list[str]:
+    notes = []
+    for item in found.tables:
+        failed = {entry["round"] for entry in item.failures}
+        if failed:
+            notes.append(f"{item.control}: {len(failed)} rounds had a fit that failed and gave no {item.measure}.")
+    for control in found.images:
+        if control.failed_vois or control.failed_fits:
+            notes.append(
+                f"{control.control}: {control.failed_vois} VOIs could not be measured (their features are imputed "
+                f"in the fold); {control.failed_fits} fits failed and gave no {control.measure}."
+            )
+    if any(item.control != "permuted outcome" for item in found.tables):
+        notes.append("Without the features only the radiomics model must be at 0.50: clinical columns stay.")
+    if found.images:
+        notes.append(
+            f"Shape features are left out of the controls with images, and of the real {found.measure} beside them."
+        )
+    if found.measure == "C":
+        notes.append("C: Harrell's concordance; time and event of a patient are dealt together.")
+    return notes
+
+
+def _null_table(found: NoiseResult) -> Table:
+    measure = found.measure
+    rows = []
+    for item in found.tables:
+        for model in item.values:
+            null = item.verdict(model)
+            mean, sd, real = number(null.mean, 3), number(null.sd, 3), number(item.observed[model], 3)
+            shown = f"{mean} ({number(null.se, 3)})"
+            rows.append((item.control, model, str(null.n), shown, sd, real, p_value(item.p[model])))
+    heads = ("Control", "Model", "Rounds", f"Null {measure} (SE)", "Null SD", f"Real {measure}", "Permutation P")
+    return make_table("Nothing to find", heads, rows)
+
+
+def _image_table(found: NoiseResult) -> Table:
+    first = found.images[0]
+    rows = [
+        (
+            item.control,
+            LEFT[item.control],
+            with_interval(item.altered.estimate, item.altered.low, item.altered.high),
+            with_interval(item.real.estimate, item.real.low, item.real.high),
+            number(item.difference.estimate, 3),
+            p_value(item.difference.p),
+        )
+        for item in found.images
+    ]
+    ci = ci_label(first.altered.level)
+    heads = ("Control", "What is left", f"{first.measure} ({ci})", f"Real {first.measure} ({ci})", "Difference", "P")
+    return make_table("Images altered (radiomics model)", heads, rows)
+
+
+@views.drawings.register
+def _(found: NoiseResult) -> views.Drawings:
+    """One figure a control of the table."""
+    return {
+        item.control: partial(draw_noise, panels(item), what=_WHAT[item.control], measure=item.measure)
+        for item in found.tables
+    }
 
 
 _WHAT = {

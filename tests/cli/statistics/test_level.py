@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepacast.core.formatting import number
 from hepacast.errors import ModelError
-from hepacast.stats.effects import number_text
 from hepacast.study.statistics import agreement, evaluate, logistic, nomogram, survival
 
 RNG = np.random.default_rng(11)
@@ -89,8 +89,8 @@ def test_a_level_that_is_none_is_refused(level):
 
 
 def test_nothing_is_minus_zero():
-    assert [number_text(v, 3) for v in (-0.0004, -0.0006, 0.0)] == ["0.000", "-0.001", "0.000"]
-    assert not re.search(r"-0\.0+(?!\d)", RESULTS["evaluate"](0.9).text())
+    assert [number(v, 3) for v in (-0.0004, -0.0006, 0.0)] == ["0.000", "\N{MINUS SIGN}0.001", "0.000"]
+    assert not re.search(r"[-\N{MINUS SIGN}]0\.0+(?!\d)", RESULTS["evaluate"](0.9).text())
 
 
 def test_the_footnote_names_the_test_of_p_beside_the_limits():

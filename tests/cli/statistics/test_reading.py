@@ -76,7 +76,7 @@ def test_raters_who_spell_alike_agree(tmp_path):
     path = tmp_path / "t.csv"
     pd.DataFrame(rows, columns=["s", "a", "b"]).to_csv(path, index=False)
     found = agreement(path, subject="s", raters="a,b")
-    assert found.kappas["a and b"].kappa == 1.0
+    assert found.kappa["a and b"].kappa == 1.0
 
 
 def test_percentages(tmp_path):

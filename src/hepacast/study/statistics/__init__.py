@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from hepacast.study.statistics.calculators import score_columns as score_columns
     from hepacast.study.statistics.describing import describe as describe
     from hepacast.study.statistics.evaluating import evaluate as evaluate
+    from hepacast.study.statistics.follow_up import survival as survival
     from hepacast.study.statistics.nomograms import nomogram as nomogram
     from hepacast.study.statistics.raters import agreement as agreement
     from hepacast.study.statistics.reading import load as load
     from hepacast.study.statistics.regression import logistic as logistic
     from hepacast.study.statistics.sizes import samplesize as samplesize
     from hepacast.study.statistics.table import AnalysisTable as AnalysisTable
-    from hepacast.study.statistics.time_to_event import survival as survival
 
 _HOMES = {
     "AnalysisTable": "table",
@@ -41,7 +41,7 @@ _HOMES = {
     "samplesize": "sizes",
     "score": "calculators",
     "score_columns": "calculators",
-    "survival": "time_to_event",
+    "survival": "follow_up",
 }
 __all__ = sorted(_HOMES)
 

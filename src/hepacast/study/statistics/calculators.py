@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,17 +18,17 @@ from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
 from hepacast.cohort.scores.table import usable
 from hepacast.cohort.sheets import read_sheets
 from hepacast.cohort.tables import ClinicalTable, read_table
+from hepacast.core import views
+from hepacast.core.formatting import short
+from hepacast.core.tables import make_table
 from hepacast.errors import StudyFileError, TableError
-from hepacast.study.statistics.result import StatisticsResult, note_lines, paragraphs, short, text_table
+from hepacast.study.statistics.result import StatisticsResult, note_lines
 
 
 def list_scores() -> str:
     """All scores with their titles and inputs."""
-    rows = [
-        {"Score": score.name, "Title": score.title, "Inputs": ", ".join(item.name for item in score.inputs)}
-        for score in SCORES.values()
-    ]
-    return text_table(pd.DataFrame(rows))
+    rows = [(score.name, score.title, ", ".join(item.name for item in score.inputs)) for score in SCORES.values()]
+    return make_table("", ("Score", "Title", "Inputs"), rows).to_text()
 
 
 def explain_score(name: str) -> str:
@@ -56,46 +56,36 @@ def _about(score: Score) -> list[str]:
 
 
 @dataclass(frozen=True, repr=False)
-class PatientScore(StatisticsResult):
-    """A score of one patient."""
+class PatientScore(ScoreResult, StatisticsResult):
+    """A score of one patient, and what was given for it."""
 
-    found: ScoreResult
-    score: Score
-    given: Mapping[str, Any]
-
-    def text(self) -> str:
-        """Value, grade, formula, source, and what entered."""
-        found, score = self.found, self.score
-        lines = [f"{score.name} ({score.title})"]
-        if score.ordered:
-            lines.append(f"Stage: {found.grade}")
-        else:
-            lines.append(f"Value: {short(found.value)}")
-            if found.grade:
-                lines.append(f"Grade: {found.grade}")
-        units = {item.name: item.unit for item in score.inputs}
-        parts = ", ".join(
-            f"{name} {_part(value)} {units.get(name, '')}".rstrip() for name, value in found.parts.items()
-        )
-        return "\n".join([*lines, f"From: {parts}", *_about(score)])
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        found = self.found
-        return {
-            "name": found.name, "value": found.value, "grade": found.grade, "formula": found.formula,
-            "source": found.source, "parts": dict(found.parts), "given": dict(self.given),
-        }  # fmt: skip
+    given: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """One row."""
-        return pd.DataFrame([{"score": self.found.name, "value": self.found.value, "grade": self.found.grade}])
+        return pd.DataFrame([{"score": self.name, "value": self.value, "grade": self.grade}])
+
+
+@views.page.register
+def _(found: PatientScore) -> Sequence[str]:
+    """Value, grade, formula, source, and what entered."""
+    score = get_score(found.name)
+    lines = [f"{score.name} ({score.title})"]
+    if score.ordered:
+        lines.append(f"Stage: {found.grade}")
+    else:
+        lines.append(f"Value: {short(found.value)}")
+        if found.grade:
+            lines.append(f"Grade: {found.grade}")
+    units = {item.name: item.unit for item in score.inputs}
+    parts = ", ".join(f"{name} {_part(value)} {units.get(name, '')}".rstrip() for name, value in found.parts.items())
+    return ("\n".join([*lines, f"From: {parts}", *_about(score)]),)
 
 
 def _part(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return short(value, 6) if isinstance(value, float) else str(value)
 
 
 def score(name: str, values: Mapping[str, Any]) -> PatientScore:
@@ -109,44 +99,32 @@ def score(name: str, values: Mapping[str, Any]) -> PatientScore:
     chosen = get_score(name)
     known = {item.name for item in chosen.inputs}
     tidy = {key if key in known else key.replace("-", "_").casefold(): value for key, value in values.items()}
-    return PatientScore(compute_score(chosen.name, tidy), chosen, tidy)
+    return PatientScore(**vars(compute_score(chosen.name, tidy)), given=tidy)
 
 
 @dataclass(frozen=True, repr=False)
 class TableScores(StatisticsResult):
-    """Scores of every patient: three columns a score (value, grade, reason), beside the table's own columns."""
+    """Scores of every patient, beside the table's own columns.
 
-    scores: pd.DataFrame
-    names: tuple[str, ...]
-    original: pd.DataFrame
-    id_header: str
+    Attributes
+    ----------
+    scores
+        Names.
+    patients
+        One row a patient: identifier, then value, grade and reason of each score.
+    original
+        The table's own columns.
+    """
+
+    scores: tuple[str, ...]
+    patients: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
-
-    def text(self) -> str:
-        """How many could be computed, grades, reasons of the others."""
-        parts = []
-        for name in self.names:
-            values, grades = self.scores[name], self.scores[f"{name}_grade"]
-            known = values.notna() | (grades != "")
-            lines = [f"{name}: {int(known.sum())} of {len(values)} patients."]
-            counts = grades[grades != ""].value_counts().sort_index()
-            if len(counts) and len(counts) <= 12:
-                lines.append("  grades: " + ", ".join(f"{grade} {count}" for grade, count in counts.items()))
-            if values.notna().any() and not get_score(name).ordered:
-                lines.append(f"  median {short(values.median())} ({short(values.min())} to {short(values.max())})")
-            reasons = self.scores.loc[~known, f"{name}_reason"].value_counts()
-            lines.extend(f"  not computed, {count}: {reason}" for reason, count in reasons.items())
-            parts.append("\n".join(lines))
-        return paragraphs(*parts, note_lines(self.notes))
-
-    def to_json(self) -> dict[str, Any]:
-        """One record a patient."""
-        records = self.scores.reset_index(names=self.id_header).to_dict(orient="records")
-        return {"scores": list(self.names), "patients": records, "notes": list(self.notes)}
+    columns: pd.DataFrame = field(default_factory=pd.DataFrame, metadata={"stored": False})
+    original: pd.DataFrame = field(default_factory=pd.DataFrame, metadata={"stored": False})
 
     def to_frame(self) -> pd.DataFrame:
         """The table's own columns, then those of the scores."""
-        return self.original.join(self.scores.set_axis(self.original.index, axis=0))
+        return self.original.join(self.columns.set_axis(self.original.index, axis=0))
 
     def write(self, path: str | Path) -> Path:
         """Write the table with the new columns (.csv, .xlsx or .parquet).
@@ -172,6 +150,25 @@ class TableScores(StatisticsResult):
         with atomic_path(target) as temporary:
             writer(temporary, index=False)
         return target
+
+
+@views.page.register
+def _(found: TableScores) -> Sequence[str]:
+    """How many could be computed, grades, reasons of the others."""
+    parts = []
+    for name in found.scores:
+        values, grades = found.columns[name], found.columns[f"{name}_grade"]
+        known = values.notna() | (grades != "")
+        lines = [f"{name}: {int(known.sum())} of {len(values)} patients."]
+        counts = grades[grades != ""].value_counts().sort_index()
+        if len(counts) and len(counts) <= 12:
+            lines.append("  grades: " + ", ".join(f"{grade} {count}" for grade, count in counts.items()))
+        if values.notna().any() and not get_score(name).ordered:
+            lines.append(f"  median {short(values.median())} ({short(values.min())} to {short(values.max())})")
+        reasons = found.columns.loc[~known, f"{name}_reason"].value_counts()
+        lines.extend(f"  not computed, {count}: {reason}" for reason, count in reasons.items())
+        parts.append("\n".join(lines))
+    return [*parts, note_lines(found.notes)]
 
 
 def score_columns(
@@ -224,7 +221,8 @@ def score_columns(
         f"{finding.message}" for finding in clinical.findings if finding.column is None or finding.column in
         {spec.name for spec in clinical.specs if spec.name in used or spec.quantity in used}
     ]  # fmt: skip
-    return TableScores(scores, tuple(chosen), original, header, tuple(dict.fromkeys(notes)))
+    patients = tuple(scores.reset_index(names=header).to_dict(orient="records"))
+    return TableScores(tuple(chosen), patients, tuple(dict.fromkeys(notes)), scores, original)
 
 
 def _one_type(column: pd.Series) -> pd.Series:

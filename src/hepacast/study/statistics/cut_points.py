@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.records import Record, sparse
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.evaluation.thresholds import youden_threshold
 from hepacast.stats.cutpoint import maxstat_cut
@@ -16,7 +18,7 @@ METHODS = "median, youden, maxstat, or a number chosen elsewhere"
 
 
 @dataclass(frozen=True)
-class Cut:
+class ChosenCut(Record):
     """A cut-off (high: score at or above it).
 
     Attributes
@@ -39,14 +41,14 @@ class Cut:
     p_lau92: float = float("nan")
     statistic: float = float("nan")
     maxstat_cutpoint: float = float("nan")
+    reason: str = sparse("")
 
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        lacking = "a P that pays for the choice of the cut-off exists for maxstat only"
-        return asdict(self) | ({} if np.isfinite(self.p_corrected) else {"reason": lacking})
+    def __post_init__(self) -> None:
+        if math.isnan(self.p_corrected):
+            object.__setattr__(self, "reason", "a P that pays for the choice of the cut-off exists for maxstat only")
 
 
-def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: float | None) -> Cut:
+def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: float | None) -> ChosenCut:
     """The cut-off that `--cut` asks for.
 
     Parameters
@@ -70,11 +72,11 @@ def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: floa
             raise ModelError("Unknown way to cut a score.", expected=METHODS, found=text) from error
         if not np.isfinite(value):
             raise ModelError("A cut-off must be finite.", expected=METHODS, found=text)
-        return Cut(value, "given", False, "given")
+        return ChosenCut(value, "given", False, "given")
     if np.ptp(score) == 0:
         raise ModelError("The score is the same for all patients: there is nothing to cut.", found=f"{score[0]:g}")
     if way == "median":
-        return Cut(float(np.median(score)), way, False, "median of these patients (chosen without their outcome)")
+        return ChosenCut(float(np.median(score)), way, False, "median of these patients (chosen without their outcome)")
     if way == "youden":
         return _youden(score, time, event, horizon)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -82,10 +84,10 @@ def choose_cut(text: str, score: Array, time: Array, event: Array, horizon: floa
     if not np.isfinite(found.statistic):
         raise OutcomeError("The follow-up times do not differ: no cut-off can be chosen by maxstat.")
     label = "maxstat, chosen from the outcome of these very patients"
-    return Cut(found.threshold, way, True, label, found.p_lau94, found.p_lau92, found.statistic, found.cut)
+    return ChosenCut(found.threshold, way, True, label, found.p_lau94, found.p_lau92, found.statistic, found.cut)
 
 
-def _youden(score: Array, time: Array, event: Array, horizon: float | None) -> Cut:
+def _youden(score: Array, time: Array, event: Array, horizon: float | None) -> ChosenCut:
     if horizon is None:
         known, status, when = np.ones(len(time), dtype=bool), event, "event at any time"
     else:
@@ -101,4 +103,4 @@ def _youden(score: Array, time: Array, event: Array, horizon: float | None) -> C
     left = int((~known).sum())
     label = f"Youden's index ({when}" + (f", {left} censored before it left out" if left else "")
     value = float(youden_threshold(status[known], score[known]))
-    return Cut(value, "youden", True, f"{label}), chosen from the outcome of these very patients")
+    return ChosenCut(value, "youden", True, f"{label}), chosen from the outcome of these very patients")

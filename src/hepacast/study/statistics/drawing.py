@@ -21,6 +21,9 @@ from hepacast.figures.style import (
     styled,
 )
 from hepacast.stats.intervals import ci_label
+from hepacast.stats.kaplan_meier import KaplanMeier
+from hepacast.stats.logistic_table import HasRatio
+from hepacast.stats.ticks import pretty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,13 +162,32 @@ def draw_auc_over_time(
     return figure
 
 
-@styled
-def draw_hazard_forest(table: pd.DataFrame, *, ci: str = "95% CI") -> Figure:
-    """Hazard ratios of a Cox model with their limits."""
+def draw_ratios(
+    lines: Mapping[str, HasRatio], *, measure: str = "Odds ratio", short: str = "OR", ci: str = "95% CI"
+) -> Figure:
+    """Odds or hazard ratios by term with their limits."""
     from hepacast.figures.forest import ForestRow, draw_forest
 
-    rows = [
-        ForestRow(str(term), *(float(row[name]) for name in ("hr", "hr_low", "hr_high", "p")))
-        for term, row in table.iterrows()
+    rows = [ForestRow(name, *line.with_limits, line.p) for name, line in lines.items()]
+    return draw_forest(rows, measure=measure, short=short, ci=ci)
+
+
+def draw_curves(curves: Mapping[str, KaplanMeier], *, p: float | None, test: str, note: str, x_label: str) -> Figure:
+    """Kaplan-Meier curves with bands, marks of censoring and numbers at risk."""
+    from hepacast.figures.survival import KmCurve, draw_km
+
+    end = max(float(curve.time[-1]) for curve in curves.values())
+    times = [float(t) for t in pretty(0.0, end, 6) if t <= end]
+    drawn = [
+        KmCurve(
+            name=name,
+            time=[0.0, *curve.time],
+            survival=[1.0, *curve.survival],
+            low=[1.0, *np.nan_to_num(curve.lower)],
+            high=[1.0, *np.where(np.isnan(curve.upper), curve.survival, curve.upper)],
+            censored=np.repeat(curve.time, curve.n_censor.astype(int)),
+            at_risk=curve.at_risk(times).tolist(),
+        )
+        for name, curve in curves.items()
     ]
-    return draw_forest(rows, measure="Hazard ratio", short="HR", ci=ci)
+    return draw_km(drawn, at_risk_times=times, p=p, test=test, note=note, x_label=x_label)

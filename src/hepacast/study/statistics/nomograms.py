@@ -2,142 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hepacast.cohort.joining import near_ids, read_ids
 from hepacast.cohort.known_columns import id_header
-from hepacast.core.p_values import p_sentence
+from hepacast.core import views
+from hepacast.core.formatting import number, p_sentence, p_value, ratio_with_interval, short, with_interval
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import ModelError, TableError
 from hepacast.evaluation.delong import check_level
 from hepacast.nomogram import Nomogram, Reading, build_nomogram
 from hepacast.stats.intervals import ci_label
-from hepacast.study.statistics.cox_fits import fit_cox_model, survival_label
-from hepacast.study.statistics.model_fits import ModelFit, Validation, fit_logistic_model
+from hepacast.study.statistics.fits import ModelFit, fit_model, survival_label
 from hepacast.study.statistics.reading import load
-from hepacast.study.statistics.result import (
-    StatisticsResult,
-    note_lines,
-    number,
-    p_value,
-    paragraphs,
-    ratio,
-    short,
-    text_table,
-    with_limits,
-)
-from hepacast.study.statistics.table import AnalysisTable, Flow, complete_rows
-from hepacast.study.statistics.terms import build_terms
+from hepacast.study.statistics.result import StatisticsResult, note_lines
+from hepacast.study.statistics.table import AnalysisTable, RowsUsed, complete_rows
+from hepacast.study.statistics.terms import Terms, build_terms
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+@dataclass(frozen=True)
+class PatientReading(Reading):
+    """One patient of the table read off the nomogram."""
+
+    id: str = ""
 
 
 @dataclass(frozen=True, repr=False)
-class NomogramResult(StatisticsResult):
+class NomogramResult(ModelFit, StatisticsResult):
     """A fitted model, its nomogram, and one patient's reading.
 
     Attributes
     ----------
-    fit
-        The model: coefficients and how well it separates, apparent and corrected for optimism.
-    reading
+    nomogram
+        Axes with their points, as `hepacast.nomogram` writes them, and the line from points to linear predictor.
+    patient
         The patient asked for; None otherwise.
     """
 
-    fit: ModelFit
-    nomogram: Nomogram
-    flow: Flow
-    reading: Reading | None
-    patient: str
-    notes: tuple[str, ...]
-
-    def text(self) -> str:
-        """Coefficients, points of every tick, and the patient."""
-        fit = self.fit
-        head = f"{'Logistic' if fit.kind == 'logistic' else 'Cox'} model of {fit.outcome}: n = {fit.n}, "
-        head += f"events = {fit.n_events}. {self.flow.text()}"
-        frame, ci = fit.table, ci_label(fit.level)
-        name = "OR" if fit.kind == "logistic" else "HR"
-        coefficients = pd.DataFrame(
-            {
-                "Term": list(frame.index),
-                "Coefficient": [short(v) for v in frame["coef"]],
-                "SE": [short(v) for v in frame["se"]],
-                f"{name} ({ci})": [ratio(*row) for row in frame[["ratio", "low", "high"]].to_numpy()],
-                "P": [p_value(v) for v in frame["p"]],
-            }
-        )
-        chi2, df, p = fit.lrt
-        c = f"C ({ci}) {with_limits(fit.c, *fit.c_ci)} (apparent)"
-        if fit.validation is not None:
-            c += f", {fit.validation.c_corrected:.3f} corrected for optimism, {number(fit.validation.c_632)} by .632+"
-            c += "; calibration slope corrected "
-            c += f"{fit.validation.slope_corrected:.3f} ({fit.validation.n} bootstrap samples)"
-        tests = f"Likelihood ratio chi2 {chi2:.2f} (df {df}, {p_sentence(p)}); AIC {fit.aic:.2f}; {c}."
-        notes = [*self.notes, *fit.notes]
-        return paragraphs(head, text_table(coefficients), tests, self._points(), self._read(), note_lines(notes))
-
-    def _points(self) -> str:
-        lines = ["Points"]
-        for axis in self.nomogram.axes:
-            ticks = ", ".join(f"{_tick(v)}: {p:.1f}" for v, p in zip(axis.values, axis.points, strict=True))
-            lines.append(f"  {axis.label}: {ticks}")
-        lines.append("Total points")
-        for output in self.nomogram.outputs:
-            ticks = ", ".join(f"{v:g}: {p:.1f}" for v, p in zip(output.values, output.total_points, strict=True))
-            lines.append(f"  {output.label}: {ticks}")
-        intercept, slope = self.nomogram.intercept, self.nomogram.slope
-        lines.append(f"Linear predictor = {intercept:.6g} + {slope:.6g} x total points")
-        return "\n".join(lines)
-
-    def _read(self) -> str:
-        if self.reading is None:
-            return ""
-        reading = self.reading
-        points = ", ".join(f"{name} {value:.1f}" for name, value in reading.points.items())
-        labels = [axis.label for axis in self.nomogram.outputs]
-        answers = ", ".join(f"{label} {v:.3f}" for label, v in zip(labels, reading.outputs.values(), strict=True))
-        values = ", ".join(f"{name} {_tick(value)}" for name, value in reading.values.items())
-        return (
-            f"Patient {self.patient}: {values}\n  points: {points}\n"
-            f"  total {reading.total_points:.1f}, linear predictor {number(reading.linear_predictor)}: {answers}"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Coefficients, axes with points, and the reading."""
-        reading = self.reading
-        return {
-            **self.fit.to_json(),
-            "nomogram": {
-                **self.nomogram.to_spec(),
-                "lp_from_total_points": {"intercept": self.nomogram.intercept, "slope": self.nomogram.slope},
-            },
-            "patient": None if reading is None else {"id": self.patient, **reading.__dict__},
-            "flow": self.flow.to_json(),
-            "notes": [*self.notes, *self.fit.notes],
-        }
+    nomogram: dict[str, Any] = field(default_factory=dict)
+    patient: PatientReading | None = None
+    flow: RowsUsed | None = None
+    drawn: Nomogram | None = field(default=None, metadata={"stored": False})
 
     def to_frame(self) -> pd.DataFrame:
         """Coefficients with ratios, limits and P."""
-        return self.fit.table
+        return pd.DataFrame.from_dict({name: vars(item) for name, item in self.coefficients.items()}, orient="index")
 
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """`nomogram`, and `calibration` where the model was validated."""
-        from hepacast.figures.nomogram import draw_nomogram
 
-        found: dict[str, Callable[[], Figure]] = {
-            "nomogram": lambda: draw_nomogram(self.nomogram.to_spec(self.reading))
-        }
-        check: Validation | None = self.fit.validation
-        if check is not None and check.draw is not None:
-            found["calibration"] = check.draw
-        return found
+@views.table.register
+def _(found: NomogramResult) -> Table:
+    ratio = f"{'OR' if found.kind == 'logistic' else 'HR'} ({ci_label(found.confidence)})"
+    rows = [
+        (name, short(item.coef), short(item.se), ratio_with_interval(*item.with_limits), p_value(item.p))
+        for name, item in found.coefficients.items()
+    ]
+    return make_table("", ("Term", "Coefficient", "SE", ratio, "P"), rows)
+
+
+@views.sentence.register
+def _(found: NomogramResult) -> str:
+    test = found.likelihood_ratio
+    c = f"C ({ci_label(found.confidence)}) {with_interval(found.c, *found.c_ci)} (apparent)"
+    if found.bootstrap_samples:
+        c += f", {number(found.c_corrected, 3)} corrected for optimism, {number(found.c_632_plus, 3)} by .632+"
+        c += f"; calibration slope corrected {number(found.slope_corrected, 3)}"
+        c += f" ({found.bootstrap_samples} bootstrap samples)"
+    return (
+        f"Likelihood ratio chi2 {number(test.chi2)} (df {test.df}, {p_sentence(test.p)}); AIC {number(found.aic)}; {c}."
+    )
+
+
+@views.page.register
+def _(found: NomogramResult) -> Sequence[str | Table]:
+    head = f"{'Logistic' if found.kind == 'logistic' else 'Cox'} model of {found.outcome}: n = {found.n}, "
+    head += f"events = {found.n_events}. {found.flow.text() if found.flow is not None else ''}"
+    points = _points(found.drawn) if found.drawn is not None else ""
+    return head, views.table(found), views.sentence(found), points, _read(found), note_lines(found.notes)
+
+
+@views.drawings.register
+def _(found: NomogramResult) -> views.Drawings:
+    """`nomogram`, and `calibration` where the model was validated."""
+    from hepacast.figures.nomogram import draw_nomogram
+
+    drawn = found.drawn
+    figures = {} if drawn is None else {"nomogram": lambda: draw_nomogram(drawn.to_spec(found.patient))}
+    return figures | ({} if found.draw_calibration is None else {"calibration": found.draw_calibration})
+
+
+def _points(drawn: Nomogram) -> str:
+    """Points of every tick."""
+    lines = ["Points"]
+    for axis in drawn.axes:
+        ticks = ", ".join(f"{_tick(v)}: {number(p, 1)}" for v, p in zip(axis.values, axis.points, strict=True))
+        lines.append(f"  {axis.label}: {ticks}")
+    lines.append("Total points")
+    for output in drawn.outputs:
+        ticks = ", ".join(f"{v:g}: {number(p, 1)}" for v, p in zip(output.values, output.total_points, strict=True))
+        lines.append(f"  {output.label}: {ticks}")
+    lines.append(f"Linear predictor = {short(drawn.intercept, 6)} + {short(drawn.slope, 6)} x total points")
+    return "\n".join(lines)
+
+
+def _read(found: NomogramResult) -> str:
+    reading = found.patient
+    if reading is None or found.drawn is None:
+        return ""
+    points = ", ".join(f"{name} {number(value, 1)}" for name, value in reading.points.items())
+    labels = [axis.label for axis in found.drawn.outputs]
+    answers = ", ".join(f"{label} {number(v, 3)}" for label, v in zip(labels, reading.outputs.values(), strict=True))
+    values = ", ".join(f"{name} {_tick(value)}" for name, value in reading.values.items())
+    return (
+        f"Patient {reading.id}: {values}\n  points: {points}\n"
+        f"  total {number(reading.total_points, 1)}, linear predictor {number(reading.linear_predictor, 3)}: {answers}"
+    )
 
 
 def _tick(value: float | str) -> str:
@@ -175,71 +159,76 @@ def nomogram(
         Cox: times of the survival axes, and the unit of time for their labels.
     patient, id_column
         A patient to read off, by identifier, or by number (the first is 1) where there is no identifier.
-    firth
-        Penalize the logistic fit; separated data are penalized anyway, with a note.
-    n_boot, seed
-        Bootstrap samples of the optimism correction; 0: none.
-    level
-        Of the confidence intervals.
+    firth, n_boot, seed, level
+        As in `hepacast.study.statistics.fits.fit_model`.
 
     Raises
     ------
     TableError, OutcomeError, ModelError
         Columns that cannot be used, a model without estimate, times outside the follow-up.
     """
-    if (outcome is None) == (time is None) or (time is None) != (event is None):
-        raise ModelError("Say what the model predicts.", expected="an outcome, or a time and an event")
     level, table = check_level(level), load(source)
-    target = {
-        str(column.name): column
-        for column in (
-            [table.binary(outcome, positive)]
-            if outcome is not None
-            else [table.numbers(str(time)), table.binary(str(event), positive)]
-        )
-    }
-    chosen = [name for name in table.columns(predictors) if name not in target]
-    columns = {name: table.predictor(name) for name in chosen}
-    if not columns:
-        raise ModelError("There are no predictors.", expected="names of columns other than the outcome")
+    target = _target(table, outcome, time, event, positive)
+    columns = table.predictors(predictors, *target.values())
     rows, flow = complete_rows({**target, **columns})
     frame = pd.DataFrame({name: column[rows] for name, column in columns.items()})
-    terms = build_terms(
-        frame,
-        splines=_keyed(table, splines or {}, chosen, "a spline"),
-        logs=[_among(table, name, chosen, "a logarithm") for name in table.columns(logs or [])],
-        ticks=_keyed(table, ticks or {}, chosen, "ticks"),
-        interactions=[
-            (_among(table, a, chosen, "an interaction"), _among(table, b, chosen, "an interaction"))
-            for a, b in interactions
-        ],
-    )
-    values = [column[rows].to_numpy(dtype=float) for column in target.values()]
-    rules: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "level": level}
-    if outcome is not None:
-        fit = fit_logistic_model(terms, values[0], str(*target), firth=firth, **rules)
+    terms = _terms(table, frame, splines or {}, logs, ticks or {}, interactions)
+    values = {name: column[rows].to_numpy(dtype=float) for name, column in target.items()}
+    fit = fit_model(terms, values, firth=firth, at=at, unit=unit, n_boot=n_boot, seed=seed, level=level)
+    drawn = _build(fit, unit)
+    reading = None
+    if patient is not None:
+        reading = PatientReading(**vars(drawn.read(_patient(table, patient, id_column, columns))), id=patient)
+    spec = {**drawn.to_spec(), "lp_from_total_points": {"intercept": drawn.intercept, "slope": drawn.slope}}
+    notes = (*table.notes, *fit.notes)
+    return NomogramResult(**{**vars(fit), "notes": notes}, nomogram=spec, patient=reading, flow=flow, drawn=drawn)
+
+
+def _target(
+    table: AnalysisTable, outcome: str | None, time: str | None, event: str | None, positive: str | None
+) -> dict[str, pd.Series]:
+    """The column of the outcome, or those of follow-up and event."""
+    if outcome is not None and time is None and event is None:
+        columns = [table.binary(outcome, positive)]
+    elif outcome is None and time is not None and event is not None:
+        columns = [table.numbers(time), table.binary(event, positive)]
     else:
-        fit = fit_cox_model(terms, values[0], values[1], str([*target][1]), at=at, unit=unit, **rules)
+        raise ModelError("Say what the model predicts.", expected="an outcome, or a time and an event")
+    return {str(column.name): column for column in columns}
+
+
+def _terms(
+    table: AnalysisTable,
+    frame: pd.DataFrame,
+    splines: Mapping[str, int | Sequence[float]],
+    logs: str | Sequence[str],
+    ticks: Mapping[str, Sequence[float]],
+    interactions: Sequence[tuple[str, str]],
+) -> Terms:
+    def among(name: str, what: str) -> str:
+        header = table.column(name)
+        if header not in frame:
+            raise ModelError(f"{name!r} is to have {what} but is no predictor.", expected=", ".join(frame), found=name)
+        return header
+
+    return build_terms(
+        frame,
+        splines={among(name, "a spline"): value for name, value in splines.items()},
+        logs=[among(name, "a logarithm") for name in table.columns(logs or [])],
+        ticks={among(name, "ticks"): value for name, value in ticks.items()},
+        interactions=[(among(a, "an interaction"), among(b, "an interaction")) for a, b in interactions],
+    )
+
+
+def _build(fit: ModelFit, unit: str) -> Nomogram:
+    assert fit.model is not None
     lp = fit.linear_predictor
-    drawn = build_nomogram(
+    return build_nomogram(
         fit.model,
         lp_range=(float(lp.min()), float(lp.max())),
         risk_label=f"Risk of {fit.outcome}",
         survival_labels={t: survival_label(t, unit) for t in fit.model.baseline},
     )
-    reading = None if patient is None else drawn.read(_patient(table, patient, id_column, columns))
-    return NomogramResult(fit, drawn, flow, reading, patient or "", tuple(table.notes))
-
-
-def _among(table: AnalysisTable, name: str, chosen: Sequence[str], what: str) -> str:
-    header = table.column(name)
-    if header not in chosen:
-        raise ModelError(f"{name!r} is to have {what} but is no predictor.", expected=", ".join(chosen), found=name)
-    return header
-
-
-def _keyed(table: AnalysisTable, given: Mapping[str, Any], chosen: Sequence[str], what: str) -> dict[str, Any]:
-    return {_among(table, name, chosen, what): value for name, value in given.items()}
 
 
 def _patient(

@@ -5,40 +5,62 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
 from hepacast.cohort.joining import read_ids
+from hepacast.core import views
+from hepacast.core.formatting import MISSING, number, p_value, short, with_interval
+from hepacast.core.records import Record, sparse
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import HepacastError, TableError
 from hepacast.evaluation.delong import check_level
 from hepacast.stats.agreement import Kappa, cohen_kappa, fleiss_kappa, icc, kendall_w
 from hepacast.stats.intervals import ci_label
 from hepacast.study.statistics.reading import load
-from hepacast.study.statistics.result import (
-    NOT_THERE,
-    StatisticsResult,
-    note_lines,
-    number,
-    p_value,
-    paragraphs,
-    short,
-    text_table,
-    with_limits,
-)
+from hepacast.study.statistics.result import StatisticsResult, note_lines
 from hepacast.study.statistics.table import AnalysisTable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Weights = Literal["none", "linear", "quadratic"]
 #: Whole numbers with at most so many levels are judged as categories too.
 MAX_SCORES = 10
+
+
+@dataclass(frozen=True)
+class IccForm(Record):
+    """One form of the intraclass correlation: value, limits, F test, and what it means."""
+
+    icc: float
+    F: float
+    df1: float
+    df2: float
+    p: float
+    lower: float
+    upper: float
+    meaning: str
+
+
+@dataclass(frozen=True)
+class LimitsOfAgreement(Record):
+    """Bias of two raters, and the limits of 95% of their differences."""
+
+    lower: float
+    bias: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class NoKappa(Record):
+    """Why there is no kappa."""
+
+    reason: str
+    kappa: None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,129 +69,89 @@ class AgreementResult(StatisticsResult):
 
     Attributes
     ----------
+    value
+        What was rated.
+    categories
+        Levels that were judged as categories.
+    icc
+        All forms; None, with a reason, for categories.
+    kappa
+        By name of the pair and weights; of all raters after Fleiss.
+    limits_of_agreement
+        Of two raters' numbers.
     ratings
         Complete subjects x raters: numbers, or codes of `categories`.
-    icc
-        All forms; None for categories.
-    kappas
-        By name of the pair and weights; `fleiss` for all raters.
-    limits
-        Two raters: lower limit of agreement, bias, upper limit (of 95% of the differences).
-    level
-        Of the confidence intervals.
     """
 
     value: str
-    ratings: pd.DataFrame
+    confidence: float
+    n_subjects: int
+    raters: tuple[str, ...]
     categories: tuple[str, ...]
-    icc: pd.DataFrame | None
-    kendall: float
-    kappas: Mapping[str, Kappa | str]
-    limits: tuple[float, float, float] | None
+    icc: dict[str, IccForm] | None
+    kappa: dict[str, Kappa | NoKappa]
+    kendall_w: float
+    limits_of_agreement: LimitsOfAgreement | None
     notes: tuple[str, ...]
-    level: float = 0.95
-
-    def text(self) -> str:
-        """ICC table, kappas, limits of agreement."""
-        head = f"Agreement on {self.value}: {len(self.ratings)} subjects, {self.ratings.shape[1]} raters."
-        parts = [head]
-        if self.icc is not None:
-            rows = [
-                {
-                    "Form": form, "Meaning": row["meaning"],
-                    f"ICC ({ci_label(self.level)})": with_limits(row["icc"], row["lower"], row["upper"]),
-                    "F (df)": f"{short(row['F'])} ({row['df1']:.0f}, {row['df2']:.0f})", "P": p_value(row["p"]),
-                }
-                for form, row in self.icc.iterrows()
-            ]  # fmt: skip
-            parts.append(text_table(pd.DataFrame(rows)))
-        if self.kappas:
-            rows = [_kappa_row(name, item, ci_label(self.level)) for name, item in self.kappas.items()]
-            parts.append(text_table(pd.DataFrame(rows)))
-        lines = [] if math.isnan(self.kendall) else [f"Kendall's W: {self.kendall:.3f}."]
-        if self.limits is not None:
-            low, bias, high = self.limits
-            first, second = self.ratings.columns
-            lines.append(
-                f"{first} - {second}: bias {short(bias)}, 95% limits of agreement {short(low)} to {short(high)}."
-            )
-        return paragraphs(*parts, "\n".join(lines), note_lines(self.notes))
-
-    def to_json(self) -> dict[str, Any]:
-        """Every number."""
-        return {
-            "value": self.value,
-            "confidence": self.level,
-            "n_subjects": len(self.ratings),
-            "raters": [str(name) for name in self.ratings.columns],
-            "categories": list(self.categories),
-            "icc": None if self.icc is None else self.icc.to_dict(orient="index"),
-            "kappa": {
-                name: {"kappa": None, "reason": item} if isinstance(item, str) else _kappa_json(item)
-                for name, item in self.kappas.items()
-            },
-            "kendall_w": self.kendall,
-            "limits_of_agreement": None
-            if self.limits is None
-            else dict(zip(("lower", "bias", "upper"), self.limits, strict=True)),
-            "notes": list(self.notes),
-            **self._reasons(),
-        }
-
-    def _reasons(self) -> dict[str, str]:
-        """Why a part is not there."""
-        found = {}
-        if self.icc is None:
-            found["icc_reason"] = (
-                "the ratings are categories" if self.categories else "there is no ICC of these ratings"
-            )
-        if math.isnan(self.kendall):
-            found["kendall_w_reason"] = "Kendall's W needs ratings that can be ranked and differ"
-        if self.limits is None:
-            found["limits_of_agreement_reason"] = "limits of agreement are those of two raters' numbers"
-        return found
+    icc_reason: str = sparse("")
+    kendall_w_reason: str = sparse("")
+    limits_of_agreement_reason: str = sparse("")
+    ratings: pd.DataFrame = field(default_factory=pd.DataFrame, metadata={"stored": False})
 
     def to_frame(self) -> pd.DataFrame:
         """The ICC forms, or the kappas where the ratings are categories."""
-        if self.icc is not None:
-            return self.icc
-        rows = {name: item.__dict__ for name, item in self.kappas.items() if isinstance(item, Kappa)}
-        return pd.DataFrame.from_dict(rows, orient="index")
-
-    def drawings(self) -> Mapping[str, Callable[[], Figure]]:
-        """`agreement`: differences against means, for numeric ratings."""
-        if self.icc is None:
-            return {}
-        return {"agreement": self._draw}
-
-    def _draw(self) -> Figure:
-        from hepacast.study.statistics.drawing import draw_differences
-
-        values, means = self.ratings.to_numpy(float), self.ratings.to_numpy(float).mean(axis=1)
-        names = [str(name) for name in self.ratings.columns]
-        if self.limits is not None:
-            shown, limits = {"": values[:, 0] - values[:, 1]}, self.limits
-            y_label = f"{names[0]} \N{MINUS SIGN} {names[1]}"
-        else:
-            shown = {name: values[:, j] - means for j, name in enumerate(names)}
-            everything = np.concatenate(list(shown.values()))
-            spread = 1.96 * float(np.sqrt((everything**2).sum() / (len(values) * (len(names) - 1))))
-            limits, y_label = (-spread, 0.0, spread), "Rating \N{MINUS SIGN} mean of the raters"
-        return draw_differences(
-            means, shown, limits=limits, x_label=f"Mean of the raters ({self.value})", y_label=y_label
-        )
+        rows: Mapping[str, Record] = self.kappa if self.icc is None else self.icc
+        known = {name: vars(item) for name, item in rows.items() if not isinstance(item, NoKappa)}
+        return pd.DataFrame.from_dict(known, orient="index")
 
 
-def _kappa_json(item: Kappa) -> dict[str, Any]:
-    lacking = "raters who agree in everything leave no variance, and no limits"
-    return asdict(item) | ({} if math.isfinite(item.se) else {"reason": lacking})
+@views.page.register
+def _(found: AgreementResult) -> Sequence[str | Table]:
+    ci = ci_label(found.confidence)
+    parts: list[str | Table] = [f"Agreement on {found.value}: {found.n_subjects} subjects, {len(found.raters)} raters."]
+    if found.icc is not None:
+        rows = [
+            (form, row.meaning, with_interval(row.icc, row.lower, row.upper),
+             f"{short(row.F)} ({row.df1:.0f}, {row.df2:.0f})", p_value(row.p))
+            for form, row in found.icc.items()
+        ]  # fmt: skip
+        parts.append(make_table("", ("Form", "Meaning", f"ICC ({ci})", "F (df)", "P"), rows))
+    if found.kappa:
+        rows = [
+            (name, MISSING, item.reason, MISSING) if isinstance(item, NoKappa)
+            else (name, with_interval(item.kappa, item.lower, item.upper), number(item.z), p_value(item.p))
+            for name, item in found.kappa.items()
+        ]  # fmt: skip
+        parts.append(make_table("", ("Kappa of", f"Kappa ({ci})", "Z", "P"), rows))
+    lines = [] if math.isnan(found.kendall_w) else [f"Kendall's W: {number(found.kendall_w, 3)}."]
+    limits = found.limits_of_agreement
+    if limits is not None:
+        between = f"{short(limits.lower)} to {short(limits.upper)}"
+        lines.append(f"{' - '.join(found.raters)}: bias {short(limits.bias)}, 95% limits of agreement {between}.")
+    return [*parts, "\n".join(lines), note_lines(found.notes)]
 
 
-def _kappa_row(name: str, item: Kappa | str, ci: str) -> dict[str, str]:
-    if isinstance(item, str):
-        return {"Kappa of": name, f"Kappa ({ci})": NOT_THERE, "Z": item, "P": NOT_THERE}
-    shown = with_limits(item.kappa, item.lower, item.upper)
-    return {"Kappa of": name, f"Kappa ({ci})": shown, "Z": number(item.z, 2), "P": p_value(item.p)}
+@views.drawings.register
+def _(found: AgreementResult) -> views.Drawings:
+    """`agreement`: differences against means, for numeric ratings."""
+    return {} if found.icc is None or found.ratings.empty else {"agreement": partial(_draw, found)}
+
+
+def _draw(found: AgreementResult) -> Any:
+    from hepacast.study.statistics.drawing import draw_differences
+
+    values = found.ratings.to_numpy(float)
+    means, names = values.mean(axis=1), found.raters
+    known = found.limits_of_agreement
+    if known is not None:
+        shown, limits = {"": values[:, 0] - values[:, 1]}, (known.lower, known.bias, known.upper)
+        y_label = f"{names[0]} \N{MINUS SIGN} {names[1]}"
+    else:
+        shown = {name: values[:, j] - means for j, name in enumerate(names)}
+        everything = np.concatenate(list(shown.values()))
+        spread = 1.96 * float(np.sqrt((everything**2).sum() / (len(values) * (len(names) - 1))))
+        limits, y_label = (-spread, 0.0, spread), "Rating \N{MINUS SIGN} mean of the raters"
+    return draw_differences(means, shown, limits=limits, x_label=f"Mean of the raters ({found.value})", y_label=y_label)
 
 
 def agreement(
@@ -298,18 +280,35 @@ def _judged(
         table.note(_why_no_limits(complete))
     for sentence in _opposite(complete) if ordered else ():
         table.note(sentence)
-    kappas: dict[str, Kappa | str] = {}
+    kappas: dict[str, Kappa | NoKappa] = {}
     if not numeric or (len(levels) <= MAX_SCORES and all(float(level).is_integer() for level in levels)):
         codes = [float(v) for v in levels] if numeric else list(range(len(levels)))
         kappas = _kappas(complete, ordered, codes, level)
-    limits = None
-    if numeric and complete.shape[1] == 2:
-        difference = complete.iloc[:, 0] - complete.iloc[:, 1]
-        spread = 1.96 * float(difference.std(ddof=1))
-        limits = (float(difference.mean()) - spread, float(difference.mean()), float(difference.mean()) + spread)
+    limits = _limits(complete) if numeric and complete.shape[1] == 2 else None
     w = kendall_w(complete.to_numpy(float)) if ordered and len(levels) > 1 else float("nan")
     names = tuple(f"{level:g}" if numeric else str(level) for level in levels) if kappas else ()
-    return AgreementResult(label, complete, names, forms, w, kappas, limits, tuple(table.notes), level)
+    return AgreementResult(
+        value=label,
+        confidence=level,
+        n_subjects=len(complete),
+        raters=tuple(str(name) for name in complete.columns),
+        categories=names,
+        icc=None if forms is None else {str(form): IccForm(**row) for form, row in forms.to_dict("index").items()},
+        kappa=kappas,
+        kendall_w=w,
+        limits_of_agreement=limits,
+        notes=tuple(table.notes),
+        icc_reason="the ratings are categories" if forms is None else "",
+        kendall_w_reason="Kendall's W needs ratings that can be ranked and differ" if math.isnan(w) else "",
+        limits_of_agreement_reason="limits of agreement are those of two raters' numbers" if limits is None else "",
+        ratings=complete,
+    )
+
+
+def _limits(ratings: pd.DataFrame) -> LimitsOfAgreement:
+    difference = ratings.iloc[:, 0] - ratings.iloc[:, 1]
+    bias, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
+    return LimitsOfAgreement(bias - spread, bias, bias + spread)
 
 
 def _why_no_limits(ratings: pd.DataFrame) -> str:
@@ -337,8 +336,8 @@ def _opposite(ratings: pd.DataFrame) -> list[str]:
     return found
 
 
-def _kappas(ratings: pd.DataFrame, ordered: bool, levels: Sequence[float], level: float) -> dict[str, Kappa | str]:
-    found: dict[str, Kappa | str] = {}
+def _kappas(ratings: pd.DataFrame, ordered: bool, levels: Sequence[float], level: float) -> dict[str, Kappa | NoKappa]:
+    found: dict[str, Kappa | NoKappa] = {}
     for first, second in itertools.combinations(ratings.columns, 2):
         ways: tuple[Weights, ...] = ("none", "linear", "quadratic") if ordered else ("none",)
         for weights in ways:
@@ -351,12 +350,12 @@ def _kappas(ratings: pd.DataFrame, ordered: bool, levels: Sequence[float], level
     return found
 
 
-def _one_kappa(compute: Callable[[], Kappa]) -> Kappa | str:
+def _one_kappa(compute: Callable[[], Kappa]) -> Kappa | NoKappa:
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             kappa = compute()
     except HepacastError as problem:
-        return problem.message
+        return NoKappa(problem.message)
     if not math.isfinite(kappa.kappa) or not math.isfinite(kappa.z):
-        return "a rater used one category only"
+        return NoKappa("a rater used one category only")
     return kappa

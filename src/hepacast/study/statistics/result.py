@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from hepacast.core.p_values import p_text
 from hepacast.core.records import Record
-from hepacast.core.tables import Table
-from hepacast.core.views import Drawings, Shown, drawings, page
-from hepacast.stats.effects import number_text, ratio_digits
-
-if TYPE_CHECKING:
-    pass
-
-NOT_THERE = "–"
+from hepacast.core.views import Shown, drawings
 
 
 class StatisticsResult(Record, Shown):
@@ -36,16 +27,6 @@ class StatisticsResult(Record, Shown):
         for name, draw in drawings(self).items():
             written.extend(save_figure(draw(), Path(folder) / _file_name(name), formats))
         return written
-
-
-@drawings.register
-def _(found: StatisticsResult) -> Drawings:
-    return getattr(found, "drawings", dict)()
-
-
-@page.register
-def _(found: StatisticsResult) -> Sequence[str | Table]:
-    return (found.text(),)
 
 
 #: Entries that hold words or switches: null there means that there is none, and needs no reason.
@@ -105,61 +86,6 @@ def _file_name(name: str) -> str:
     return "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
 
 
-def text_table(frame: pd.DataFrame, *, title: str = "") -> str:
-    """A data frame of texts with aligned columns: the first to the left, the others too, two spaces apart."""
-    heads = [str(column) for column in frame.columns]
-    body = [[str(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
-    widths = [max([len(head), *(len(row[j]) for row in body)]) for j, head in enumerate(heads)]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    parts = [title] if title else []
-    return "\n".join([*parts, line(heads), rule, *(line(row) for row in body)])
-
-
-def paragraphs(*parts: str) -> str:
-    """Parts with an empty line between them; empty parts are left out."""
-    return "\n\n".join(part for part in parts if part)
-
-
 def note_lines(notes: Sequence[str]) -> str:
     """Notes, one a line."""
     return "\n".join(f"Note: {note}" for note in notes)
-
-
-def number(value: float, digits: int | None = 3) -> str:
-    """A number with fixed decimals; a dash where there is none."""
-    if value is None or math.isnan(value):
-        return NOT_THERE
-    return number_text(value, digits)
-
-
-def short(value: float) -> str:
-    """Up to four figures, as short as possible; a dash where there is none."""
-    return NOT_THERE if value is None or math.isnan(value) else f"{value:.4g}"
-
-
-def with_limits(value: float, low: float, high: float, digits: int | None = 3) -> str:
-    """`0.731 (0.630 to 0.833)`."""
-    if value is None or math.isnan(value):
-        return NOT_THERE
-    if any(math.isnan(limit) for limit in (low, high)):
-        return number(value, digits)
-    return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
-
-
-def ratio(value: float, low: float, high: float) -> str:
-    """An odds or hazard ratio with limits, with the decimals that its size deserves."""
-    digits = ratio_digits(value) if not math.isnan(value) else None
-    shown = with_limits(value, low, high, digits)
-    if not 0 < low < math.inf or math.isnan(high) or digits is None or round(low, digits) > 0:
-        return shown
-    # A limit is above 0, however small: fixed decimals would print 0.
-    return f"{number(value, digits)} ({low:.2g} to {number(high, digits)})"
-
-
-def p_value(p: float) -> str:
-    """P as journals print it; a dash where there is none."""
-    return p_text(p, NOT_THERE)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from hepacast.core import views
+from hepacast.core.formatting import number
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import ModelError
 from hepacast.stats.samplesize import SHRINKAGE, SampleSize, riley_binary, riley_survival
-from hepacast.study.statistics.result import StatisticsResult, number, paragraphs, text_table
+from hepacast.study.statistics.result import StatisticsResult
 
 SOURCE = (
     "Source: Riley RD et al. BMJ 2020;368:m441 (as the R package pmsampsize). It is the number for developing a model "
@@ -18,41 +22,31 @@ SOURCE = (
 
 
 @dataclass(frozen=True, repr=False)
-class SampleSizeResult(StatisticsResult):
+class SampleSizeResult(SampleSize, StatisticsResult):
     """Patients needed, and what was assumed."""
 
-    found: SampleSize
-    assumed: dict[str, float]
-
-    def text(self) -> str:
-        """The criteria, then the answer."""
-        found = self.found
-        given = ", ".join(f"{name} {value:g}" for name, value in self.assumed.items())
-        rows = [
-            {
-                "Criterion": item.name, "Patients": str(item.n), "Shrinkage": number(item.shrinkage),
-                "Events per parameter": number(item.events_per_parameter, 2),
-            }
-            for item in found.criteria
-        ]  # fmt: skip
-        answer = f"Patients needed: {found.n}, with {found.events:.1f} events "
-        answer += f"({found.events_per_parameter:.2f} a parameter)."
-        expected = (
-            f"Cox-Snell R2 {found.cox_snell_r2:.3f} of at most {found.max_cox_snell_r2:.3f} "
-            f"(Nagelkerke R2 {found.nagelkerke_r2:.3f})."
-        )
-        return paragraphs(f"Assumed: {given}. {expected}", text_table(pd.DataFrame(rows)), answer, SOURCE)
-
-    def to_json(self) -> dict[str, Any]:
-        """Every number."""
-        content = {"assumed": dict(self.assumed), **asdict(self.found)}
-        if self.found.risk_interval is None:  # of time-to-event outcomes only
-            del content["risk_interval"]
-        return content
+    assumed: dict[str, float] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a criterion."""
-        return pd.DataFrame([asdict(item) for item in self.found.criteria])
+        return pd.DataFrame([vars(item) for item in self.criteria])
+
+
+@views.page.register
+def _(found: SampleSizeResult) -> Sequence[str | Table]:
+    given = ", ".join(f"{name} {value:g}" for name, value in found.assumed.items())
+    rows = [
+        (item.name, str(item.n), number(item.shrinkage, 3), number(item.events_per_parameter))
+        for item in found.criteria
+    ]
+    answer = f"Patients needed: {found.n}, with {number(found.events, 1)} events "
+    answer += f"({number(found.events_per_parameter)} a parameter)."
+    expected = (
+        f"Cox-Snell R2 {number(found.cox_snell_r2, 3)} of at most {number(found.max_cox_snell_r2, 3)} "
+        f"(Nagelkerke R2 {number(found.nagelkerke_r2, 3)})."
+    )
+    columns = ("Criterion", "Patients", "Shrinkage", "Events per parameter")
+    return f"Assumed: {given}. {expected}", make_table("", columns, rows), answer, SOURCE
 
 
 def samplesize(
@@ -101,7 +95,9 @@ def samplesize(
         options["nagelkerke_r2"] = nagelkerke_r2
     assumed: dict[str, float] = {"parameters": parameters, "shrinkage": shrinkage}
     if prevalence is not None:
-        return SampleSizeResult(riley_binary(parameters, prevalence, **options), {**assumed, "prevalence": prevalence})
+        found = riley_binary(parameters, prevalence, **options)
+        return SampleSizeResult(**vars(found), assumed={**assumed, "prevalence": prevalence})
     assert rate is not None and time_point is not None and follow_up is not None
     found = riley_survival(parameters, rate, time_point, follow_up, **options)
-    return SampleSizeResult(found, {**assumed, "rate": rate, "time point": time_point, "mean follow-up": follow_up})
+    assumed |= {"rate": rate, "time point": time_point, "mean follow-up": follow_up}
+    return SampleSizeResult(**vars(found), assumed=assumed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -24,7 +24,8 @@ from hepacast.cohort.layout import CodedCell
 from hepacast.cohort.numbers import FileDecimal, ParsedNumber, guess_decimal, is_lone_group, missing_codes, read_numbers
 from hepacast.cohort.parsing import NUMERIC_SHARE
 from hepacast.cohort.quantities import split_unit, unit_key
-from hepacast.errors import OutcomeError, TableError
+from hepacast.core.records import Record
+from hepacast.errors import ModelError, OutcomeError, TableError
 
 Array = npt.NDArray[np.float64]
 MAX_LEVELS = 20
@@ -202,6 +203,24 @@ class AnalysisTable:
             for item, (_, factor) in zip(parsed, bare)
         ]
 
+    def predictors(self, names: str | Sequence[str], *targets: pd.Series) -> dict[str, pd.Series]:
+        """Columns as a model uses them, without those that it predicts.
+
+        Raises
+        ------
+        ModelError, TableError
+            None is left, or a column that cannot be used.
+        """
+        outcomes = [str(column.name) for column in targets]
+        headers = self.columns(names)
+        for name in headers:
+            if name in outcomes:
+                self.note(f"{name} is the outcome and was left out of the predictors.")
+        kept = [name for name in headers if name not in outcomes]
+        if not kept:
+            raise ModelError("There are no predictors.", expected="names of columns other than the outcome")
+        return {name: self.predictor(name) for name in kept}
+
     def categories(self, name: str, *, alike: Sequence[str] = ()) -> pd.Series:
         """A column as categories (pandas Categorical of text), the reference level first.
 
@@ -333,11 +352,11 @@ class AnalysisTable:
 
 
 @dataclass(frozen=True)
-class Flow:
+class RowsUsed(Record):
     """Patients read, left out by reason (each counted at the first reason met), and used."""
 
     read: int
-    left_out: Mapping[str, int]
+    left_out: dict[str, int]
     used: int
 
     def text(self) -> str:
@@ -345,12 +364,8 @@ class Flow:
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items())
         return f"{self.read} rows read, {self.used} used" + (f"; left out: {reasons}." if reasons else ".")
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"read": self.read, "left_out": dict(self.left_out), "used": self.used}
 
-
-def complete_rows(columns: Mapping[str, pd.Series]) -> tuple[npt.NDArray[np.bool_], Flow]:
+def complete_rows(columns: Mapping[str, pd.Series]) -> tuple[npt.NDArray[np.bool_], RowsUsed]:
     """Which rows have a value in every column, and why the others have not.
 
     Raises
@@ -372,7 +387,29 @@ def complete_rows(columns: Mapping[str, pd.Series]) -> tuple[npt.NDArray[np.bool
             "No patient has a value in every column.",
             found="; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "an empty table",
         )
-    return kept, Flow(len(kept), left_out, int(kept.sum()))
+    return kept, RowsUsed(len(kept), left_out, int(kept.sum()))
+
+
+def varying_rows(
+    target: Mapping[str, pd.Series], columns: Mapping[str, pd.Series], note: Callable[[str], None]
+) -> tuple[list[str], npt.NDArray[np.bool_], RowsUsed]:
+    """Predictors that vary among the patients who have all of them, and those patients: a constant one has no model.
+
+    Raises
+    ------
+    ModelError, TableError
+        No predictor varies, or no row is complete.
+    """
+    kept = list(columns)
+    while kept:
+        rows, used = complete_rows({**target, **{name: columns[name] for name in kept}})
+        constant = [name for name in kept if columns[name][rows].nunique() < 2]
+        if not constant:
+            return kept, rows, used
+        for name in constant:
+            note(f"{name} takes one value only in the complete patients and was left out of the multivariate model.")
+        kept = [name for name in kept if name not in constant]
+    raise ModelError("No predictor varies among the complete patients.", found=", ".join(columns))
 
 
 def _as_declared(found: Mapping[str, Sequence[str]], given: Sequence[str]) -> tuple[dict[str, str], list[str]]:
