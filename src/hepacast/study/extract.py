@@ -107,26 +107,43 @@ def extract_image(
         Image, mask, table or settings cannot be used.
     """
     say = reporter or SilentReporter()
-    chosen, values = Settings.load(settings), label_values(labels or {})
-    recipe = ImageRecipe.of_settings(chosen, vois=parse_vois(vois), labels=values or {}, backend=backend)
+    named = {"vois": parse_vois(vois), "labels": label_values(labels or {}) or {}}
+    recipe = ImageRecipe.of_settings(Settings.load(settings), **named, backend=backend)
     if mask is None:
         return _extract_table(Path(image), output, recipe, perturb, series, accept_doubtful, workers, say)
+    return _extract_one(
+        image, mask, output, recipe, maps, compare, series, accept_doubtful, resolve_workers(workers), say
+    )
+
+
+def _extract_one(
+    image: str | Path,
+    mask: MaskGiven,
+    output: str | Path | None,
+    recipe: ImageRecipe,
+    maps: Path | None,
+    compare: Path | None,
+    series: str | int | None,
+    accept: bool,
+    threads: int,
+    say: Reporter,
+) -> str:
     _require_written(output)
+    settings, values = recipe.loaded_settings, dict(recipe.labels) or None
     volume = read_volume(image, series=series)
-    found = read_mask_set(_mask_of(mask, values), values, reference=volume, rules=chosen.mask_rules)
+    found = read_mask_set(_mask_of(mask, values), values, reference=volume, rules=settings.mask_rules)
     named = recipe.vois_of(found.masks)
-    doubts = _judge(volume, found.masks, named, chosen, accept_doubtful, str(mask))
-    threads = resolve_workers(workers)
-    cost = estimate(volume, named, chosen, threads)
+    doubts = _judge(volume, found.masks, named, settings, accept, str(mask))
+    cost = estimate(volume, named, settings, threads)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
     result = recipe.measure(volume, named, threads=threads)
-    lines = _measured_lines(result, chosen)
+    lines = _measured_lines(result, settings)
     lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
     if maps is not None:
-        lines += _write_maps(volume, named, chosen, maps)
+        lines += _write_maps(volume, named, settings, maps)
     if compare is not None:
-        lines += _compared(result, compare, chosen)
+        lines += _compared(result, compare, settings)
     lines += _save(result.to_long("1"), output)
     return "\n".join(lines)
 

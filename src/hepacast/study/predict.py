@@ -82,9 +82,7 @@ def predict_patient(
     say = reporter or SilentReporter()
     day = date if date is not None else datetime.date.today().isoformat()
     opened = open_bundle(bundle)
-    name = opened.main if model is None else model
-    if name not in opened.names:
-        raise BundleError("The bundle has no such model.", expected=", ".join(opened.names), found=name)
+    name = _named_model(opened, model)
     values = _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
     read_labs(values, opened.columns, opened.clinical_names(name))
@@ -96,20 +94,37 @@ def predict_patient(
         outlined = outlined_images(opened.recipe, image, mask, labels, segmenter, say, series)
         doubts = _doubts(outlined, opened.recipe.sequences, accept_doubtful)
         say.say("measuring features" if isinstance(opened, Bundle) else "applying the networks")
-    applied = apply_bundle(
-        opened,
-        values,
-        None if outlined is None else outlined.volumes,
-        {} if outlined is None else outlined.masks,
-        model=name,
-        notes=() if outlined is None else outlined.notes,
-        doubts=doubts,
-        patient=patient,
-        date=day,
-    )
+    applied = _applied(opened, name, values, outlined, doubts, patient, day)
     if out is not None:
         _write(opened, applied, outlined, Path(out))
     return applied.prediction
+
+
+def _applied(
+    bundle: Bundle | NetworkBundle,
+    model: str,
+    values: Mapping[str, str],
+    outlined: Outlined | None,
+    doubts: tuple[str, ...],
+    patient: str,
+    date: str,
+) -> AppliedBundle:
+    seen = (None, None) if outlined is None else (outlined.volumes, outlined.masks)
+    notes = () if outlined is None else outlined.notes
+    return apply_bundle(bundle, values, *seen, model=model, notes=notes, doubts=doubts, patient=patient, date=date)
+
+
+def _named_model(bundle: Bundle | NetworkBundle, model: str | None) -> str:
+    """The model that is asked for, or the main one.
+
+    Raises
+    ------
+    BundleError
+        The bundle has none of this name.
+    """
+    if model is not None and model not in bundle.names:
+        raise BundleError("The bundle has no such model.", expected=", ".join(bundle.names), found=model)
+    return bundle.main if model is None else model
 
 
 def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]:
