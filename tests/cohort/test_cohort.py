@@ -64,7 +64,7 @@ def test_flow_counts_add_up_and_keep_the_first_reason():
     assert flow.included == ("d", "e", "f")
     assert flow.reason_of("b") == "no CT"
     flow = flow.with_sets({"training": ["d", "e"], "validation": ["f"]}, {"training": 1, "validation": 0})
-    entry = flow.to_json()
+    entry = flow.counts().to_json()
     assert entry["reviewed"] == 6
     assert [(step["reason"], step["n"]) for step in entry["excluded"]] == [("no CT", 2), ("metastases", 1)]
     assert entry["reviewed"] - sum(step["n"] for step in entry["excluded"]) == entry["included"] == 3
@@ -171,7 +171,7 @@ def test_assembled_cohort_counts_everybody():
         split=split_by_column(centers, {"training": [1], "validation": [2]}),
         centers=centers,
     )
-    entry = cohort.flow.to_json()
+    entry = cohort.flow.counts().to_json()
     assert entry["reviewed"] == 40
     assert entry["included"] == 36 == len(cohort.patients)
     assert [step["n"] for step in entry["excluded"]] == [1, 1, 1, 1]
@@ -183,7 +183,7 @@ def test_assembled_cohort_counts_everybody():
 def test_patients_in_no_set_are_counted():
     sets = split_by_list(PATIENTS, {"training": PATIENTS[:20], "validation": PATIENTS[20:30]})
     cohort = assemble_cohort(make_table(), make_outcome(), split=sets)
-    assert cohort.flow.to_json()["excluded"][-1]["n"] == 10
+    assert cohort.flow.counts().to_json()["excluded"][-1]["n"] == 10
 
 
 def test_a_set_of_one_class_is_refused():

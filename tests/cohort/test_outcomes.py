@@ -118,7 +118,7 @@ def test_each_condition_fires_alone_and_at_its_limit():
         "encephalopathy": 1,
     }
     assert outcome.conditions.loc["tb 85"].to_dict() == {"bilirubin": 1, "coagulation": 0, "decompensation": 0}
-    assert outcome.to_json()["conditions"] == {"bilirubin": 1, "coagulation": 2, "decompensation": 2}
+    assert outcome.facts().to_json()["conditions"] == {"bilirubin": 1, "coagulation": 2, "decompensation": 2}
     assert "Sarin" in outcome.source
 
 
@@ -426,8 +426,8 @@ def test_both_outcomes_have_one_face(outcome):
     for horizon in outcome.horizons:
         state, weight = outcome.known_at(horizon)
         assert state.shape == weight.shape == (n,) and set(state) <= {0, 1, 2}
-    again = outcome_from_json({**outcome.to_json(), **outcome.by_patient()})
-    assert again.to_json() == outcome.to_json() and (again.y == outcome.y).all()
+    again = outcome_from_json({**outcome.facts().to_json(), **outcome.by_patient()})
+    assert again.facts().to_json() == outcome.facts().to_json() and (again.y == outcome.y).all()
     assert again.horizons == outcome.horizons
     assert (outcome.select(["b", "a"]).y == outcome.y[[1, 0]]).all()
 

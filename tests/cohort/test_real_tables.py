@@ -49,9 +49,9 @@ def test_objective_response_is_61_of_96(data_dir):
     table = read_table(data_dir(HCC) / CSV, id_column="TCIA_ID", columns=RESPONSE)
     outcome = derive_outcome(table, "mrecist-objective-response", {"category": "response"}, name="OR")
     assert (outcome.n, outcome.n_events, len(outcome.unknown)) == (96, 61, 9)
-    assert outcome.to_json()["conditions"] == {"CR": 21, "PR": 40, "SD": 29, "PD": 6}
+    assert outcome.facts().to_json()["conditions"] == {"CR": 21, "PR": 40, "SD": 29, "PD": 6}
     cohort = assemble_cohort(table, outcome, split=lambda known: split_at_random(known, seed=1))
-    assert cohort.flow.to_json()["included"] == 96
+    assert cohort.flow.counts().to_json()["included"] == 96
 
 
 @pytest.mark.parametrize(("reader", "agree", "n"), [(1, 96, 96), (2, 96, 96), (3, 95, 95)])

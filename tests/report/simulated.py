@@ -14,7 +14,10 @@ from sklearn.linear_model import LogisticRegression, lasso_path
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from hepacast.cohort.columns import ColumnSpec
+from hepacast.cohort.flow import Excluded, FlowCounts, SetCount
 from hepacast.core.files import write_json
+from hepacast.core.records import write_record
 
 N_TRAIN, N_VALID, P = 147, 63, 60
 FEATURE_CLASSES = (
@@ -267,21 +270,19 @@ def write_cohort(study: Study, folder: Path) -> None:
         for s in ("training", VALIDATION)
     }
     excluded = [
-        {"reason": "extrahepatic metastases", "n": 14, "patients": []},
-        {"reason": "no portal image", "n": 3, "patients": []},
+        Excluded("extrahepatic metastases", tuple(f"X{i}" for i in range(14))),
+        Excluded("no portal image", tuple(f"Y{i}" for i in range(3))),
     ]
-    write_json(folder / "flow.json", {"reviewed": 227, "excluded": excluded, "included": 210, "sets": sets})
+    counts = {name: SetCount(**count) for name, count in sets.items()}
+    write_record(folder / "flow.json", FlowCounts(227, tuple(excluded), 210, counts))
     definition = "any of bilirubin ≥ 85 umol/L, INR > 1.5 or ascites within 4 weeks"
     write_json(
         folder / "outcome.json",
         {"name": "PTLF", "kind": "binary", "positive": "PTLF", "negative": "no PTLF", "definition": definition,
          "source": definition, "n": 210, "n_events": int(study.y.sum()), "conditions": {"bilirubin": 21, "INR": 30}},
     )  # fmt: skip
-    columns = [
-        {"name": n, "label": text, "unit": u, "kind": "numeric", "candidate": True}
-        for n, text, u in (("inr", "INR", None), ("alb", "ALB", "g/L"))
-    ]
-    write_json(folder / "columns.json", columns)
+    columns = [ColumnSpec(n, label=text, role="candidate") for n, text in (("inr", "INR"), ("alb", "ALB"))]
+    write_json(folder / "columns.json", [column.to_json() for column in columns])
     write_json(
         folder / "findings.json",
         [{"severity": "warning", "code": "events-per-variable", "message": "36 events for 14 candidates",

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hepacast.cohort.comparisons import Comparisons
 from hepacast.core.records import ResultsError, typed
 from hepacast.report import formatting as fmt
 from hepacast.report.content.honest import stability_text
 from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
 from hepacast.report.inputs import (
-    Comparisons,
     EvaluationResults,
     ImageRemark,
     KmResult,

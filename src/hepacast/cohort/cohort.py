@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from hepacast.cohort.columns import ColumnSpec
-from hepacast.cohort.findings import Finding, findings_from_json, sort_findings
-from hepacast.cohort.flow import PatientFlow
+from hepacast.cohort.findings import Finding, sort_findings
+from hepacast.cohort.flow import FlowCounts, PatientFlow
 from hepacast.cohort.outcome import Outcome, SurvivalOutcome, outcome_from_json, unknown_findings
 from hepacast.cohort.split import check_sets, split_none
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.files import atomic_path, read_json, write_json, write_text
-from hepacast.core.texts import cells, plain_cell
+from hepacast.core.records import read_record, write_record
+from hepacast.core.texts import cells, plain_cell, visible
 from hepacast.errors import StorageError, TableError
 
 FILES = ("clinical.parquet", "columns.json", "flow.json", "outcome.json", "sets.csv", "findings.json")
@@ -160,12 +161,12 @@ def write_cohort(cohort: Cohort, out: str | Path) -> None:
     with atomic_path(out / "clinical.parquet") as temporary:
         cohort.table.frame.to_parquet(temporary)
     write_json(out / "columns.json", cohort.table.to_columns_json())
-    write_json(out / "flow.json", cohort.flow.to_json())
+    write_record(out / "flow.json", cohort.flow.counts())
     write_json(out / "outcome.json", _outcome_json(cohort))
     sets = pd.DataFrame({"set": cohort.sets, "center": cohort.centers})
     named = cells(sets.rename_axis("patient").reset_index())
     write_text(out / "sets.csv", named.to_csv(index=False, lineterminator="\n"))
-    write_json(out / "findings.json", [item.as_dict() for item in cohort.findings])
+    write_record(out / "findings.json", cohort.findings)
 
 
 def read_cohort(out: str | Path) -> Cohort:
@@ -184,13 +185,13 @@ def read_cohort(out: str | Path) -> Cohort:
         )
     frame = _plain_texts(pd.read_parquet(out / "clinical.parquet"))
     specs = tuple(ColumnSpec.from_json(entry) for entry in read_json(out / "columns.json"))
-    findings = findings_from_json(read_json(out / "findings.json"))
+    findings = read_record(tuple[Finding, ...], out / "findings.json")
     named = pd.read_csv(out / "sets.csv", dtype=str, keep_default_na=False).map(plain_cell)
     sets = _plain_texts(named.set_index("patient"))
     entry = read_json(out / "outcome.json")
     outcome = outcome_from_json(entry)
     survival = {name: _follow_up(item) for name, item in entry.get("survival", {}).items()}
-    flow = _flow_from_json(read_json(out / "flow.json"), sets["set"], entry)
+    flow = _flow_of(read_record(FlowCounts, out / "flow.json"), sets["set"], entry["patient_order"])
     table = ClinicalTable(frame, specs, findings)
     return Cohort(table, outcome, sets["set"], sets["center"], flow, findings, survival)
 
@@ -205,8 +206,8 @@ def _plain_texts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _outcome_json(cohort: Cohort) -> dict[str, Any]:
     """``outcome.json`` with the values by patient, so that a later stage needs no other file for them."""
-    entry = cohort.outcome.to_json() | cohort.outcome.by_patient()
-    entry["survival"] = {name: item.to_json() | item.by_patient() for name, item in cohort.survival.items()}
+    entry = cohort.outcome.facts().to_json() | cohort.outcome.by_patient()
+    entry["survival"] = {name: item.facts().to_json() | item.by_patient() for name, item in cohort.survival.items()}
     entry["patient_order"] = list(cohort.flow.reviewed)
     return entry
 
@@ -217,12 +218,12 @@ def _follow_up(entry: Mapping[str, Any]) -> SurvivalOutcome:
     return outcome
 
 
-def _flow_from_json(entry: Mapping[str, Any], sets: pd.Series, outcome: Mapping[str, Any]) -> PatientFlow:
-    flow = PatientFlow.start(outcome["patient_order"])
-    for step in entry["excluded"]:
-        flow = flow.exclude(step["reason"], step["patients"], after_inclusion=bool(step.get("after_inclusion")))
-    names = list(entry["sets"])
+def _flow_of(counts: FlowCounts, sets: pd.Series, patients: Sequence[str]) -> PatientFlow:
+    flow, names = PatientFlow.start(patients), {visible(patient): patient for patient in patients}
+    for step in counts.excluded:
+        left = [names.get(patient, patient) for patient in step.patients]
+        flow = flow.exclude(step.reason, left, after_inclusion=step.after_inclusion)
     return flow.with_sets(
-        {name: list(sets.index[sets == name]) for name in names},
-        {name: entry["sets"][name]["events"] for name in names},
+        {name: list(sets.index[sets == name]) for name in counts.sets},
+        {name: count.events for name, count in counts.sets.items() if count.events is not None},
     )

@@ -145,6 +145,11 @@ class ColumnSpec:
         """Level names in order; the first is the reference."""
         return tuple(self.levels)
 
+    @property
+    def candidate(self) -> bool:
+        """Whether it may become a predictor."""
+        return self.role == "candidate"
+
     def to_json(self) -> dict[str, Any]:
         """The column as an entry of ``columns.json``."""
         return {
@@ -153,7 +158,7 @@ class ColumnSpec:
             "unit": self.unit,
             "kind": self.kind,
             "levels": list(self.level_names),
-            "candidate": self.role == "candidate",
+            "candidate": self.candidate,
             "role": self.role,
             "quantity": self.quantity,
             "log": self.log,

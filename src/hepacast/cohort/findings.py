@@ -7,9 +7,10 @@ table right in one go. `raise_on_errors` turns the errors among them into one ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
+from hepacast.core.records import Record
 from hepacast.errors import HepacastError, TableError
 
 Severity = Literal["error", "warning", "note"]
@@ -19,7 +20,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """One remark on a table.
 
     Parameters
@@ -57,15 +58,6 @@ class Finding:
         ]
         where = ", ".join(part for part in place if part)
         return f"{self.severity} [{self.code}]{' ' + where if where else ''}: {self.message}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as a JSON object."""
-        return asdict(self)
-
-
-def findings_from_json(items: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
-    """The inverse of `Finding.as_dict` for a list."""
-    return tuple(Finding(**item) for item in items)
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -4,21 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 
 from hepacast.cohort.findings import name_patients
+from hepacast.core.records import Record
 from hepacast.errors import TableError
 
 
 @dataclass(frozen=True)
-class Excluded:
-    """Patients who were left out for one reason; `after_inclusion`: they met the study's rules and were lost later."""
+class Excluded(Record):
+    """Patients who were left out for one reason.
+
+    Parameters
+    ----------
+    reason
+        Text in the flow chart.
+    patients
+        Their study identifiers.
+    after_inclusion
+        They met the study's rules and were lost later.
+    n
+        How many.
+    """
 
     reason: str
     patients: tuple[str, ...]
     after_inclusion: bool = False
+    n: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", len(self.patients))
+
+
+@dataclass(frozen=True)
+class SetCount(Record):
+    """Size of one set: patients, and those with the event."""
+
+    n: int
+    events: int | None = None
+
+
+@dataclass(frozen=True)
+class FlowCounts(Record):
+    """A patient flow in numbers: reviewed = included + sum of excluded.
+
+    Parameters
+    ----------
+    reviewed
+        Patients in the table.
+    excluded
+        In the order in which the rules were applied.
+    included
+        Patients who stayed.
+    sets
+        By name: ``training``, ``validation`` ...; a study without a split has only ``training``.
+    """
+
+    reviewed: int
+    excluded: tuple[Excluded, ...]
+    included: int
+    sets: dict[str, SetCount]
+
+    @property
+    def left_out(self) -> list[Excluded]:
+        """Who was not included, by reason."""
+        return [item for item in self.excluded if item.n and not item.after_inclusion]
+
+    @property
+    def lost(self) -> list[Excluded]:
+        """Who was included and could not be analyzed, by reason."""
+        return [item for item in self.excluded if item.n and item.after_inclusion]
+
+    @property
+    def n_lost(self) -> int:
+        """How many were included and could not be analyzed."""
+        return sum(item.n for item in self.lost)
 
 
 @dataclass(frozen=True)
@@ -106,23 +167,11 @@ class PatientFlow:
         """Why a patient was left out; empty when included."""
         return next((step.reason for step in self.excluded if patient in step.patients), "")
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of ``flow.json``."""
+    def counts(self) -> FlowCounts:
+        """The flow in numbers: the content of ``flow.json``."""
         events = dict(self.events)
-        return {
-            "reviewed": len(self.reviewed),
-            "excluded": [
-                {
-                    "reason": step.reason,
-                    "n": len(step.patients),
-                    "patients": list(step.patients),
-                    "after_inclusion": step.after_inclusion,
-                }
-                for step in self.excluded
-            ],
-            "included": len(self.included),
-            "sets": {name: {"n": len(patients), "events": events.get(name)} for name, patients in self.sets},
-        }
+        sets = {name: SetCount(len(patients), events.get(name)) for name, patients in self.sets}
+        return FlowCounts(len(self.reviewed), self.excluded, len(self.included), sets)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per patient: ``set`` (empty when left out) and ``reason`` (empty when included)."""

@@ -5,7 +5,7 @@ reason, so that the flow diagram counts them; nobody is dropped in silence.
 
 The face, that nobody has to ask which of the two it is: `events`, `classes`, `codes`, `y`, `horizons`, `unit`,
 `known_at`, `labels`, `select`, `risk_label`, `positive`, `negative`, `measure`, `n`, `n_events`, `n_competing`,
-`has_time`, `suffices`, `by_patient`, `to_json`; `outcome_from_json` reads both back.
+`has_time`, `suffices`, `by_patient`, `facts`; `outcome_from_json` reads both back.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.cohort.findings import Finding, name_patients
+from hepacast.core.records import Record
 from hepacast.errors import OutcomeError
 from hepacast.stats.censoring import KnownStates, known_states
 
@@ -27,6 +28,46 @@ from hepacast.stats.censoring import KnownStates, known_states
 EVER = math.inf
 
 TIME_UNITS: dict[str, float] = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
+
+
+@dataclass(frozen=True)
+class OutcomeFacts(Record):
+    """An outcome in words and numbers, without its patients.
+
+    Parameters
+    ----------
+    name, positive, negative
+        Outcome and the names of its two groups.
+    definition, source
+        The definition in words, and the guideline or paper it comes from.
+    n, n_events, n_competing
+        Patients, events, competing events.
+    kind
+        ``binary`` or ``survival``.
+    conditions
+        How many patients fired each condition of the definition.
+    several
+        How many patients fired more than one.
+    unit, horizons
+        Of time to an event.
+    unknown
+        Patients without an outcome, and why.
+    """
+
+    name: str
+    positive: str
+    negative: str
+    definition: str
+    n: int
+    n_events: int
+    kind: str = "binary"
+    source: str = ""
+    conditions: dict[str, int] = field(default_factory=dict)
+    several: int = 0
+    n_competing: int = 0
+    unit: str = ""
+    horizons: tuple[float, ...] = ()
+    unknown: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,7 +210,7 @@ class BinaryOutcome:
         return replace(self, values=self.values.loc[order], conditions=conditions)
 
     def by_patient(self) -> dict[str, Any]:
-        """The values, as ``outcome.json`` holds them beside `to_json`."""
+        """The values, as ``outcome.json`` holds them beside `facts`."""
         content: dict[str, Any] = {"values": {patient: int(value) for patient, value in self.values.items()}}
         if self.conditions is not None:
             content["conditions_by_patient"] = {
@@ -178,24 +219,22 @@ class BinaryOutcome:
             }
         return content
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of ``outcome.json``."""
-        fired = self.conditions.reindex(self.patients) if self.conditions is not None else None
-        return {
-            "name": self.name,
-            "kind": "binary",
-            "positive": self.positive,
-            "negative": self.negative,
-            "definition": self.source,
-            "source": self.source,
-            "n": self.n,
-            "n_events": self.n_events,
-            "conditions": {str(name): int((column == 1).sum()) for name, column in fired.items()}
-            if fired is not None
-            else {},
-            "several": int(((fired == 1).sum(axis=1) > 1).sum()) if fired is not None else 0,
-            "unknown": dict(self.unknown),
-        }
+    def facts(self) -> OutcomeFacts:
+        """What it is, in words and numbers."""
+        fired = pd.DataFrame() if self.conditions is None else self.conditions.reindex(self.patients) == 1
+        return OutcomeFacts(
+            name=self.name,
+            kind="binary",
+            positive=self.positive,
+            negative=self.negative,
+            definition=self.source,
+            source=self.source,
+            n=self.n,
+            n_events=self.n_events,
+            conditions={str(name): int(column.sum()) for name, column in fired.items()},
+            several=int((fired.sum(axis=1) > 1).sum()),
+            unknown=dict(self.unknown),
+        )
 
 
 @dataclass(frozen=True)
@@ -362,7 +401,7 @@ class SurvivalOutcome:
         return replace(self, time=self.time.loc[order], event=self.event.loc[order], competing=competing)
 
     def by_patient(self) -> dict[str, Any]:
-        """The follow-up, as ``outcome.json`` holds it beside `to_json`."""
+        """The follow-up, as ``outcome.json`` holds it beside `facts`."""
         values: dict[str, Any] = {
             "time": {str(patient): float(value) for patient, value in self.time.items()},
             "event": {str(patient): int(value) for patient, value in self.event.items()},
@@ -371,30 +410,29 @@ class SurvivalOutcome:
             values["competing"] = {str(patient): int(value) for patient, value in self.competing.items()}
         return values
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of ``outcome.json``."""
-        return {
-            "name": self.name,
-            "kind": "survival",
-            "unit": self.unit,
-            "horizons": list(self.horizons),
-            "positive": self.positive,
-            "negative": self.negative,
-            "definition": self.source,
-            "source": self.source,
-            "n": self.n,
-            "n_events": self.n_events,
-            "n_competing": self.n_competing,
-            "conditions": {},
-            "unknown": dict(self.unknown),
-        }
+    def facts(self) -> OutcomeFacts:
+        """What it is, in words and numbers."""
+        return OutcomeFacts(
+            name=self.name,
+            kind="survival",
+            positive=self.positive,
+            negative=self.negative,
+            definition=self.source,
+            source=self.source,
+            n=self.n,
+            n_events=self.n_events,
+            n_competing=self.n_competing,
+            unit=self.unit,
+            horizons=self.horizons,
+            unknown=dict(self.unknown),
+        )
 
 
 Outcome = BinaryOutcome | SurvivalOutcome
 
 
 def outcome_from_json(entry: Mapping[str, Any]) -> Outcome:
-    """The inverse of `to_json` with `by_patient`."""
+    """The inverse of `facts` with `by_patient`."""
     own = {key: entry[key] for key in ("name", "source", "positive")} | {"unknown": entry.get("unknown", {})}
     if entry["kind"] == "binary":
         values = pd.Series(entry["values"], dtype="int64")

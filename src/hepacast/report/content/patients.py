@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from hepacast.cohort.comparisons import LOST_EVENT, LOST_VOLUME
+from hepacast.cohort.findings import Finding
+from hepacast.cohort.flow import FlowCounts
 from hepacast.figures import DesignStage, FlowSet, draw_flow, draw_study_design
 from hepacast.report.content.common import (
     Omit,
@@ -19,8 +22,7 @@ from hepacast.report.content.common import (
     validation_of,
 )
 from hepacast.report.formatting import capital, listing, number, percent, plural, significant
-from hepacast.report.inputs import FindingInfo, Flow, Results
-from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME
+from hepacast.report.inputs import Results
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import make_table
 from hepacast.stats.table_one import NumericSummary, TableOne, characteristics
@@ -55,7 +57,7 @@ def _outcome(results: Results) -> list[Block]:
     return blocks
 
 
-def flow_panel(flow: Flow, event: str) -> Panel:
+def flow_panel(flow: FlowCounts, event: str) -> Panel:
     """The patient flow, drawn and in words."""
     sets = [FlowSet(name, item.n, item.events or 0) for name, item in flow.sets.items()]
     excluded, lost = ([(item.reason, item.n) for item in part] for part in (flow.left_out, flow.lost))
@@ -74,7 +76,7 @@ def _reasons(counted: list[tuple[str, int]]) -> str:
     return ", ".join(f"{reason} {n}" for reason, n in counted) or "nobody"
 
 
-def flow_caption(flow: Flow) -> str:
+def flow_caption(flow: FlowCounts) -> str:
     """Caption of Figure 1."""
     text = "Study design (a) and patient flow (b)"
     text += " with the reasons for exclusion in the order in which they were applied." if flow.left_out else "."
@@ -242,7 +244,7 @@ def _selected_labels(results: Results) -> list[str]:
 class _Grouped:
     """One remark that was made of several patients."""
 
-    finding: FindingInfo
+    finding: Finding
     patients: list[str]
 
     @property
@@ -252,7 +254,7 @@ class _Grouped:
         return shown + (f" and {more} more" if more > 0 else "")
 
 
-def _grouped(findings: list[FindingInfo]) -> list[_Grouped]:
+def _grouped(findings: list[Finding]) -> list[_Grouped]:
     """Equal remarks of different patients become one line."""
     groups: dict[tuple[str, str, str], _Grouped] = {}
     for item in findings:
@@ -263,7 +265,7 @@ def _grouped(findings: list[FindingInfo]) -> list[_Grouped]:
     return list(groups.values())
 
 
-def _findings(findings: list[FindingInfo]) -> list[Block]:
+def _findings(findings: list[Finding]) -> list[Block]:
     """How much the checks of the table said; the list itself stands at the end of the report."""
     if not findings:
         return [Paragraph("The checks of the clinical table found nothing to report.")]

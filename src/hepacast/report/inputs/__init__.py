@@ -3,17 +3,6 @@
 What lives here: typed loaders. What may not: formatting, drawing, computing.
 """
 
-from hepacast.report.inputs.cohort import (
-    ColumnInfo,
-    Comparisons,
-    Excluded,
-    FindingInfo,
-    Flow,
-    OutcomeInfo,
-    SetCount,
-    TrueTerm,
-    Truth,
-)
 from hepacast.report.inputs.evaluation import (
     AucComparison,
     CalibrationGroup,
@@ -80,15 +69,10 @@ __all__ = [
     "Check",
     "ChiSquared",
     "ClinicalModel",
-    "ColumnInfo",
     "CombinedModel",
-    "Comparisons",
     "Estimate",
     "EvaluationResults",
     "Example",
-    "Excluded",
-    "FindingInfo",
-    "Flow",
     "InputRecord",
     "ImageRemark",
     "KmGroup",
@@ -103,7 +87,6 @@ __all__ = [
     "NetBenefit",
     "Network",
     "Optimism",
-    "OutcomeInfo",
     "Overlay",
     "Permutation",
     "RadiomicsModel",
@@ -119,7 +102,6 @@ __all__ = [
     "Segmentation",
     "SelectedShare",
     "Sentence",
-    "SetCount",
     "SetResult",
     "Share",
     "SmoothCurve",
@@ -127,8 +109,6 @@ __all__ = [
     "StudyInfo",
     "Term",
     "ThresholdResult",
-    "TrueTerm",
-    "Truth",
     "Validation",
     "VoiSize",
     "load_results",

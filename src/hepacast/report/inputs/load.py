@@ -9,9 +9,14 @@ from typing import Any, TypeVar
 
 import yaml
 
+from hepacast.cohort.columns import ColumnSpec
+from hepacast.cohort.comparisons import Comparisons
+from hepacast.cohort.findings import Finding
+from hepacast.cohort.flow import FlowCounts
+from hepacast.cohort.outcome import OutcomeFacts
 from hepacast.core.records import ResultsError, read_record, typed
 from hepacast.core.texts import plain_cell, visible, visible_document
-from hepacast.report.inputs.cohort import ColumnInfo, Comparisons, FindingInfo, Flow, OutcomeInfo, Truth
+from hepacast.phantom.planted import PlantedTruth
 from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
 from hepacast.report.inputs.deep import DeepResults
 from hepacast.report.inputs.evaluation import EvaluationResults
@@ -74,12 +79,12 @@ class Results:
     folder: Path
     study: StudyInfo
     run: RunInfo | None = None
-    flow: Flow | None = None
-    outcome: OutcomeInfo | None = None
-    columns: list[ColumnInfo] = field(default_factory=list)
-    findings: list[FindingInfo] = field(default_factory=list)
+    flow: FlowCounts | None = None
+    outcome: OutcomeFacts | None = None
+    columns: list[ColumnSpec] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     comparisons: Comparisons | None = None
-    truth: Truth | None = None
+    truth: PlantedTruth | None = None
     segmentation: Segmentation | None = None
     plausibility: PlausibilityInfo | None = None
     radiomics: RadiomicsSummary | None = None
@@ -117,21 +122,21 @@ def load_results(folder: str | Path) -> Results:
     sentences: list[Sentence] = []
     for stage in STAGES:
         sentences += _read(list[Sentence], folder / stage / "methods.json") or []
-    flow = _read(Flow, folder / "modelling" / "flow.json") or _read(Flow, folder / "cohort" / "flow.json")
+    flow = _read(FlowCounts, folder / "modelling" / "flow.json") or _read(FlowCounts, folder / "cohort" / "flow.json")
     return Results(
         folder=folder,
         study=_study(folder / "study.resolved.yaml"),
         run=_read(RunInfo, folder / "run.json"),
         # The modelling stage writes these again: patients without features leave after the cohort stage.
         flow=flow,
-        outcome=_read(OutcomeInfo, folder / "modelling" / "outcome.json")
-        or _read(OutcomeInfo, folder / "cohort" / "outcome.json"),
-        columns=_read(list[ColumnInfo], folder / "cohort" / "columns.json") or [],
-        findings=_read(list[FindingInfo], folder / "modelling" / "findings.json")
-        or _read(list[FindingInfo], folder / "cohort" / "findings.json")
+        outcome=_read(OutcomeFacts, folder / "modelling" / "outcome.json")
+        or _read(OutcomeFacts, folder / "cohort" / "outcome.json"),
+        columns=_columns(folder / "cohort" / "columns.json"),
+        findings=_read(list[Finding], folder / "modelling" / "findings.json")
+        or _read(list[Finding], folder / "cohort" / "findings.json")
         or [],
         comparisons=_comparisons(folder),
-        truth=_read(Truth, folder / "cohort" / "truth.json"),
+        truth=_read(PlantedTruth, folder / "cohort" / "truth.json"),
         segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
         plausibility=_read(PlausibilityInfo, folder / "segmentation" / "plausibility.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
@@ -161,7 +166,15 @@ def _comparisons(folder: Path) -> Comparisons | None:
     return replace(later, segmentation=first.segmentation)
 
 
-def _centers(path: Path, flow: Flow | None) -> dict[str, dict[str, int]]:
+def _columns(path: Path) -> list[ColumnSpec]:
+    entries = _read(list[dict[str, Any]], path) or []
+    try:
+        return [ColumnSpec.from_json(entry) for entry in entries]
+    except KeyError as error:
+        raise ResultsError("A column is not described.", expected=f"the field {error}", where=str(path)) from error
+
+
+def _centers(path: Path, flow: FlowCounts | None) -> dict[str, dict[str, int]]:
     """Analyzed patients by set and center."""
     lost = {patient for item in (flow.lost if flow is not None else []) for patient in item.patients}
     found: dict[str, dict[str, int]] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import Cohort, Finding, read_cohort
-from hepacast.core.files import read_json, write_json
+from hepacast.core.files import read_json
 from hepacast.core.records import write_record
 from hepacast.study.context import Context
 from hepacast.study.stages.comparisons import compare_lost, compared_groups
@@ -20,8 +20,8 @@ from hepacast.study.stages.judging import candidate_findings
 
 def write_analysed(context: Context, analysed: Cohort, folder: Path) -> list[dict[str, Any]]:
     """Write `flow.json`, `outcome.json`, `comparisons.json` and `findings.json`; the sentences for the Methods."""
-    write_json(folder / "flow.json", analysed.flow.to_json())
-    write_json(folder / "outcome.json", analysed.outcome.to_json())
+    write_record(folder / "flow.json", analysed.flow.counts())
+    write_record(folder / "outcome.json", analysed.outcome.facts())
     tables, findings = compared_groups(analysed), analysed.findings
     lost = list(analysed.flow.lost)
     if lost:
@@ -30,7 +30,7 @@ def write_analysed(context: Context, analysed: Cohort, folder: Path) -> list[dic
         before = set(_of_training(context, included))
         findings = (*(item for item in findings if item not in before), *_of_training(context, analysed))
     write_record(folder / "comparisons.json", tables)
-    write_json(folder / "findings.json", [item.as_dict() for item in findings])
+    write_record(folder / "findings.json", findings)
     return [_sentence(analysed)] if lost else []
 
 

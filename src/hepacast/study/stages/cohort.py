@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.cohort import Cohort, write_cohort
+from hepacast.cohort.comparisons import Comparisons
 from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.records import write_record
-from hepacast.report.inputs.cohort import Comparisons
 from hepacast.study.context import Context
 from hepacast.study.input_files import present_files
 from hepacast.study.schema import SplitByList

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from hepacast.cohort import Cohort, ColumnSpec
-from hepacast.report.inputs.cohort import LOST_EVENT, LOST_VOLUME, Comparisons
+from hepacast.cohort.comparisons import LOST_EVENT, LOST_VOLUME, Comparisons
 from hepacast.stats.describe import describe
 from hepacast.stats.table_one import TableOne
 from hepacast.study.context import Context
