@@ -8,6 +8,7 @@ import pytest
 from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork, crop_patient
 from hepacast.errors import BundleError, HepacastError, ImageError
 from hepacast.imaging import Geometry, Volume
+from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
 
 pytest.importorskip("torch")
@@ -29,7 +30,7 @@ def bundle():
         state = new_network(spec, 1, 0, seed).state_dict()
         networks.append(TrainedNetwork(spec.network, 1, {name: value.numpy() for name, value in state.items()}))
     card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
-    return NetworkBundle("multi-task network", crop, RECIPE, (0.2, 1.3), 0.5, tuple(networks), card)
+    return NetworkBundle("multi-task network", crop, RECIPE, ScoreScale(0.2, 1.3), 0.5, tuple(networks), card)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_clinical_values_enter_and_unlike_patients_are_told(patient, tmp_path: P
         "net",
         crop,
         RECIPE,
-        (0.0, 1.0),
+        ScoreScale(0.0, 1.0),
         0.5,
         tuple(networks),
         card,

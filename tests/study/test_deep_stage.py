@@ -11,9 +11,9 @@ import pytest
 
 from hepacast.core.files import read_json
 from hepacast.errors import StudyFileError
+from hepacast.modelling.score_scale import ScoreScale
 from hepacast.study.demo_tace import demo_study, planted_truth, run_demo
 from hepacast.study.schema import Study
-from hepacast.study.stages.deep import calibration, recalibrated
 
 pytest.importorskip("torch")
 
@@ -68,12 +68,11 @@ def test_recalibration_finds_the_slope_and_never_turns_the_order() -> None:
     lp = 3.0 * generator.standard_normal(4000)
     y = (generator.random(4000) < 1 / (1 + np.exp(-(0.4 + 0.5 * lp)))).astype(float)
     known = np.arange(4000) < 3500
-    intercept, slope = calibration(lp, y, known)
-    assert intercept == pytest.approx(0.4, abs=0.12)
-    assert slope == pytest.approx(0.5, abs=0.06)
-    risks = recalibrated(lp, y, known, ~known)
-    assert np.corrcoef(risks, lp[~known])[0, 1] > 0.9
-    against = recalibrated(-lp, y, known, ~known)
+    scale = ScoreScale.fit(lp[known], y[known])
+    assert scale.intercept == pytest.approx(0.4, abs=0.12)
+    assert scale.slope == pytest.approx(0.5, abs=0.06)
+    assert np.corrcoef(scale.risk(lp[~known]), lp[~known])[0, 1] > 0.9
+    against = ScoreScale.fit(-lp[known], y[known]).risk(-lp[~known])
     assert (np.argsort(against) == np.argsort(-lp[~known])).all()
     assert abs(against.mean() - y[known].mean()) < 0.05
 

@@ -15,6 +15,7 @@ from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
 from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileError
 from hepacast.imaging import Geometry, Volume, read_volume
 from hepacast.imaging.io import write_volume
+from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.predict import predict_patient
 
@@ -45,7 +46,7 @@ def files(tmp_path_factory) -> Path:
     ]
     card = {"name": "Response", "outcome": {"name": "OR"}, "intended_use": "tests"}
     recipe = ImageRecipe("images", sequences={"arterial": "CT"}, labels={"parenchyma": 1, "tumor": 2})
-    parts = ("net", crop, recipe, (0.0, 1.0), 0.5, tuple(networks), card)
+    parts = ("net", crop, recipe, ScoreScale(0.0, 1.0), 0.5, tuple(networks), card)
     NetworkBundle(*parts, seen={SCORE: (900.0, 901.0)}).write(folder / "n.hepacast")
     generator = np.random.default_rng(4)
     labels = np.zeros(GRID.shape, dtype=np.uint8)

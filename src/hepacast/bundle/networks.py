@@ -22,7 +22,7 @@ from hepacast.bundle.container import Container, read_container, write_container
 from hepacast.bundle.image_networks import cut_warning
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import not_valid, read_card, read_columns, read_preprocessing
-from hepacast.bundle.prediction import Prediction, cautions_of, risk_group, validated_of
+from hepacast.bundle.prediction import HorizonRisk, Prediction, cautions_of, risk_group, validated_of
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
 from hepacast.core.entries import Entry, ranges, require, validated
@@ -31,6 +31,8 @@ from hepacast.deep.domain import Range, crop_facts, outside
 from hepacast.errors import BundleError, HepacastError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.voi import VoiExpression
+from hepacast.modelling.frozen_cox import require_steps
+from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
 
 DOCUMENT = "networks"
@@ -54,8 +56,8 @@ class NetworkBundle:
         How the crop is made; its `channels` are the sequences.
     recipe
         Sequences, labels of mask files and what is done to MR images first; no features are measured.
-    calibration
-        Intercept and slope of the logistic model from mean log odds (or score) to risk.
+    scale
+        From the mean log odds (or score) of the networks to the risk.
     cutoff
         Youden's cut-off of the risk in training.
     networks
@@ -68,6 +70,8 @@ class NetworkBundle:
         What the crops show, in the masks.
     columns
         Clinical columns that the networks read, in their order.
+    horizons, unit
+        Of a time to an event: the times by which risks are given, the main one last.
     seen
         Smallest and largest value in training of what `crop_facts` measures, of the clinical numbers and of the score.
     """
@@ -75,13 +79,15 @@ class NetworkBundle:
     name: str
     crop: CropSpec
     recipe: ImageRecipe
-    calibration: tuple[float, float]
+    scale: ScoreScale
     cutoff: float
     networks: tuple[TrainedNetwork, ...]
     card: Mapping[str, Any]
     identity: str = ""
     structure: str = "tumor"
     columns: tuple[ColumnSpec, ...] = ()
+    horizons: tuple[float, ...] = ()
+    unit: str = ""
     seen: Mapping[str, Range] = field(default_factory=dict)
 
     @property
@@ -109,7 +115,7 @@ class NetworkBundle:
             "crop": self.crop.model_dump(mode="json"),
             "sequences": dict(self.recipe.sequences),
             "labels": dict(self.recipe.labels),
-            "calibration": list(self.calibration),
+            "calibration": [self.scale.intercept, self.scale.slope],
             "cutoff": self.cutoff,
             "structure": self.structure,
             "clinical": [item.to_json() for item in self.columns],
@@ -118,6 +124,8 @@ class NetworkBundle:
             # How training went is in the study's results; of times, the bundle would not be the same twice.
             "networks": [network.to_json() | {"history": [], "facts": {}} for network in self.networks],
         }
+        if self.horizons:
+            document["times"] = {"scale": self.scale.to_json(), "horizons": list(self.horizons), "unit": self.unit}
         tensors = {f"fold-{number}": network.weights for number, network in enumerate(self.networks)}
         return write_container(path, Container({DOCUMENT: document, "card": dict(self.card)}, tensors))
 
@@ -145,12 +153,14 @@ class NetworkBundle:
         require(bool(parts), entry.at("networks"), "at least one network", "none")
         lacking = [f"fold-{number}" for number in range(len(parts)) if f"fold-{number}" not in content.tensors]
         require(not lacking, entry.at("networks"), "the weights of every network", f"no {', '.join(lacking)}")
-        calibration = entry.numbers("calibration", 2)
+        scale, horizons, unit = _read_scale(entry)
         return cls(
             name=entry.text("name"),
             crop=validated(CropSpec, entry.raw("crop"), entry.at("crop")),
             recipe=_read_recipe(entry),
-            calibration=(calibration[0], calibration[1]),
+            scale=scale,
+            horizons=horizons,
+            unit=unit,
             cutoff=entry.number_or_nan("cutoff", low=0.0, high=1.0),
             networks=tuple(
                 TrainedNetwork.from_parts(part, content.tensors[f"fold-{number}"])
@@ -171,6 +181,20 @@ def _read_recipe(entry: Entry) -> ImageRecipe:
         labels={name: entry.entry("labels").whole(name) for name in entry.entry("labels")},
         preprocessing=read_preprocessing(entry.raw("preprocessing")) if "preprocessing" in entry else None,
     )
+
+
+def _read_scale(entry: Entry) -> tuple[ScoreScale, tuple[float, ...], str]:
+    """From score to risk, and of a time to an event horizons and unit."""
+    intercept, slope = entry.numbers("calibration", 2)
+    if "times" not in entry:
+        return ScoreScale(intercept, slope), (), ""
+    own, scale = entry.entry("times"), entry.entry("times").entry("scale")
+    horizons = own.numbers("horizons")
+    require(bool(horizons), own.at("horizons"), "at least one time", "none")
+    steps = scale.numbers("baseline_time"), scale.numbers("baseline_hazard")
+    require_steps(scale, *steps)
+    last = scale.number("last_time", low=max(horizons))
+    return ScoreScale(scale.number("intercept"), scale.number("slope"), *steps, last), horizons, own.text("unit")
 
 
 def _known_part(name: str) -> bool:
@@ -276,26 +300,24 @@ def _prediction(
 ) -> Prediction:
     """The risk of the mean log odds, recalibrated; limits are the disagreement of the folds' networks."""
     lps = _log_odds(bundle, scores)
-    intercept, slope = bundle.calibration
     middle, spread = float(lps.mean()), float(lps.std(ddof=1)) if len(lps) > 1 else math.nan
     half = float(norm.ppf(0.5 + level / 2)) * spread / math.sqrt(max(len(lps) - 1, 1))
-    linear = [intercept + slope * _limited(bundle, value) for value in (middle, middle - half, middle + half)]
-    risk, low, high = (_risk(value) for value in linear)
+    ends = [_limited(bundle, value) for value in (middle, middle - half, middle + half)]
     unknown = _unknown(bundle, seen.values)
-    if unknown:
-        # The networks say nothing of other values than the one that stands in: any interval would be too narrow.
-        low = high = math.nan
+    # The networks say nothing of other values than the one that stands in: any interval would be too narrow.
+    horizons = [_by(bundle, ends, time, known=not unknown) for time in bundle.horizons or (math.inf,)]
+    main = horizons[-1]
     facts = dict(seen.facts) | {SCORE: middle} | _numbers(bundle, seen.values)
     return Prediction(
         outcome=str(bundle.card["outcome"]["name"]),
         model=bundle.name,
-        risk=risk,
-        low=low,
-        high=high,
+        risk=main.risk,
+        low=main.low,
+        high=main.high,
         level=level,
-        linear_predictor=linear[0],
+        linear_predictor=float(bundle.scale.linear(ends[0])),
         cutoff=bundle.cutoff,
-        group=risk_group(risk, bundle.cutoff),
+        group=risk_group(main.risk, bundle.cutoff),
         values={item.label: seen.values[item.name].shown for item in bundle.columns},
         radscore=None,
         points=None,
@@ -304,6 +326,7 @@ def _prediction(
         warnings=(*unknown, *outside(facts, bundle.seen), *cut_warning(bundle.crop, seen.voi), *notes),
         bundle=bundle.identity,
         study=str(bundle.card["name"]),
+        horizons=tuple(horizons) if bundle.horizons else (),
         cautions=cautions_of(bundle.card, bundle.name),
         validated=validated_of(bundle.card, bundle.name),
         interval_of=f"{'; '.join(unknown)}, and the networks do not tell what other values would give"
@@ -362,5 +385,7 @@ def _limited(bundle: NetworkBundle, value: float) -> float:
     return max(-_LIMIT, min(_LIMIT, value)) if bundle.networks[0].spec.outcome == "binary" else value
 
 
-def _risk(lp: float) -> float:
-    return 1.0 / (1.0 + math.exp(-lp)) if lp > -700 else 0.0
+def _by(bundle: NetworkBundle, ends: Sequence[float], time: float, *, known: bool) -> HorizonRisk:
+    """The risk with its limits (by a time, where the outcome has one)."""
+    risk, low, high = (float(bundle.scale.risk(value, time)) for value in ends)
+    return HorizonRisk(time, bundle.unit, risk, low if known else math.nan, high if known else math.nan)

@@ -18,6 +18,26 @@ from hepacast.modelling.base import Array
 from hepacast.modelling.frozen_logistic import FrozenLinear
 
 
+def cumulative_hazard(steps: tuple[float, ...], hazard: tuple[float, ...], last_time: float, times: ArrayLike) -> Array:
+    """A step function at times.
+
+    Raises
+    ------
+    ModelError
+        A time beyond the follow-up of the training patients.
+    """
+    at = np.atleast_1d(np.asarray(times, dtype=float))
+    if at.size and float(at.max()) > last_time:
+        raise ModelError(
+            "The model knows nothing of times so late.",
+            expected=f"at most {last_time:g}, the longest follow-up in training",
+            found=f"{float(at.max()):g}",
+        )
+    index = np.searchsorted(np.array(steps), at, side="right") - 1
+    heights = np.array(hazard)
+    return np.where(index >= 0, heights[np.maximum(index, 0)], 0.0) if heights.size else np.zeros(len(at))
+
+
 @dataclass(frozen=True)
 class FrozenCox(FrozenLinear):
     """risk(t) = 1 - exp(-H0(t) exp(lp)), lp = sum of coefficient x (term - training mean).
@@ -52,16 +72,7 @@ class FrozenCox(FrozenLinear):
         ModelError
             A time beyond the follow-up of the training patients.
         """
-        at = np.atleast_1d(np.asarray(times, dtype=float))
-        if at.size and float(at.max()) > self.last_time:
-            raise ModelError(
-                "The model knows nothing of times so late.",
-                expected=f"at most {self.last_time:g}, the longest follow-up in training",
-                found=f"{float(at.max()):g}",
-            )
-        index = np.searchsorted(np.array(self.baseline_time), at, side="right") - 1
-        hazard = np.array(self.baseline_hazard)
-        return np.where(index >= 0, hazard[np.maximum(index, 0)], 0.0) if hazard.size else np.zeros(len(at))
+        return cumulative_hazard(self.baseline_time, self.baseline_hazard, self.last_time, times)
 
     kind: ClassVar[str] = "cox"
     every_time: ClassVar[bool] = True
@@ -124,7 +135,7 @@ class FrozenCox(FrozenLinear):
         own = Entry(entry, place)
         fields = cls._fields_of(own)
         time, hazard = own.numbers("baseline_time"), own.numbers("baseline_hazard")
-        _require_steps(own, time, hazard)
+        require_steps(own, time, hazard)
         terms = len(fields["terms"])
         limits = None
         if own.raw("limits") is not None:
@@ -134,7 +145,7 @@ class FrozenCox(FrozenLinear):
         return cls(**fields, baseline_time=time, baseline_hazard=hazard, last_time=last, limits=limits)
 
 
-def _require_steps(entry: Entry, time: tuple[float, ...], hazard: tuple[float, ...]) -> None:
+def require_steps(entry: Entry, time: tuple[float, ...], hazard: tuple[float, ...]) -> None:
     """A cumulative baseline hazard: it begins at or above 0, never falls, and its times are in order.
 
     Raises

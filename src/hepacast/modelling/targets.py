@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from hepacast.errors import HepacastError, ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame, as_outcome, listed
@@ -136,6 +137,19 @@ def rank_estimate(y: NDArray[Any], score: Array) -> tuple[float, float]:
         return np.nan, np.nan
     (auc,), covariance = auc_covariance(y.astype(float), [score])
     return float(auc), float(covariance[0, 0])
+
+
+def rank_limits(y: NDArray[Any], score: Array, level: float) -> dict[str, float]:
+    """AUC or C of a score with Wald limits: ``value``, ``low``, ``high``."""
+    value, variance = rank_estimate(y, score)
+    half = float(norm.ppf(0.5 + level / 2) * np.sqrt(variance)) if variance == variance else float("nan")
+    return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
+
+
+def rank_p(y: NDArray[Any], first: Array, second: Array) -> float:
+    """Two-sided P of equal AUC or C of two scores in the same patients; NaN where there is none."""
+    difference, variance = rank_difference(y, first, second)
+    return float(2 * norm.sf(abs(difference) / np.sqrt(variance))) if variance > 0 else float("nan")
 
 
 def rank_difference(y: NDArray[Any], first: Array, second: Array) -> tuple[float, float]:

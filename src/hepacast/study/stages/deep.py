@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.cohort.outcome import EVER
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, write_json
 from hepacast.core.hashing import hash_value
@@ -26,13 +27,12 @@ from hepacast.deep import (
     train_jobs,
 )
 from hepacast.deep.cost import step_seconds, training_bytes
-from hepacast.errors import ModelError
-from hepacast.modelling.cutoffs import youden_cutoff
+from hepacast.modelling.cutoffs import risk_cut, youden_cutoff
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.predictions import Kind, Predictions
-from hepacast.stats.logistic import fit_logistic
+from hepacast.modelling.score_scale import ScoreScale
+from hepacast.modelling.targets import event_classes, has_time, rank_measure, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
-from hepacast.stats.ranks import auc_from_ranks
 from hepacast.study.context import Context
 from hepacast.study.input_files import imaged_patients, voi_settings
 from hepacast.study.stage import Cost, Stage, study_parts
@@ -73,7 +73,7 @@ class Fitted:
         """The network."""
         return self.fit.networks[0].spec
 
-    def for_new_patients(self, outcome: np.ndarray) -> np.ndarray:
+    def for_new_patients(self, event: np.ndarray) -> np.ndarray:
         """Scores to learn risks of new patients from, NaN outside the training set.
 
         New patients get the mean of all networks, which is less noisy than the one network that a training patient
@@ -83,7 +83,7 @@ class Fitted:
         known = self.fit.folds >= 0
         excess = np.nan_to_num(self.between) * (1.0 - 1.0 / len(self.fit.networks))
         result = np.full(len(lp), np.nan)
-        result[known] = moment_reconstruction(lp[known], outcome[known], excess)
+        result[known] = moment_reconstruction(lp[known], event[known], excess)
         return result
 
 
@@ -97,10 +97,11 @@ def write(context: Context, folder: Path) -> None:
     for item in fitted:
         _save_networks(folder, item)
         if item.spec.predicts:
-            risks, cutoff = risks_of(data, item, folds)
-            adjusted = adjusted_survival(context, data, risks, cutoff)
-            judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind, "calibration": calibration_of(data, item)}
-            predictions.append(_predictions(data, item, folds, risks))
+            risks, linear, cutoff = risks_of(context, data, item, folds)
+            adjusted = adjusted_survival(context, data, risks[:, -1], cutoff)
+            scale = scale_of(data, item)
+            judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind, "calibration": scale.to_json()}
+            predictions.append(_predictions(context, data, item, folds, risks, linear))
             features.append(_feature_rows(data, item))
     if predictions:
         Predictions.join(predictions).write(folder / "predictions.parquet")
@@ -143,7 +144,7 @@ def fold_numbers(context: Context, data: DeepData) -> np.ndarray:
     names = [data.patients[row] for row in rows]
     seed = derive_seed(context.study.seed, "nested")
     folds = np.full(len(data.patients), -1, dtype=np.int64)
-    folds[rows] = stratified_folds(names, data.outcome[rows].astype(int), wanted, seed, "nested", 0)
+    folds[rows] = stratified_folds(names, data.event[rows], wanted, seed, "nested", 0)
     return folds
 
 
@@ -180,73 +181,69 @@ def _train(context: Context, data: DeepData, folds: np.ndarray) -> list[Fitted]:
     return fitted
 
 
-def risks_of(data: DeepData, item: Fitted, folds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Risks of all patients, and Youden's cut-off of the risks of new ones, learned in the training set.
+def horizons_of(context: Context, data: DeepData) -> tuple[float, ...]:
+    """Times by which risks are given; the nameless one of an event without time."""
+    return tuple(context.study.outcome.times) if data.cohort.outcome.has_time else (EVER,)
 
-    Networks are too sure of themselves: the log odds are recalibrated by a logistic model (intercept, slope) of
-    out-of-fold scores; a training patient's by the scores of the other folds.
+
+def risks_of(context: Context, data: DeepData, item: Fitted, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Risks (n, horizons) and linear predictors (n,) of all patients, and the cut-off of the risks of new ones.
+
+    Networks are too sure of themselves: their scores are recalibrated by a logistic or Cox model of out-of-fold
+    scores; a training patient's by the scores of the other folds.
     """
-    lp = averaged_scale(item.scores, item.spec)
-    risks = np.full(len(lp), np.nan)
-    for fold in range(int(folds.max()) + 1):
-        risks[folds == fold] = recalibrated(lp, data.outcome, (folds >= 0) & (folds != fold), folds == fold)
-    intercept, slope = calibration_of(data, item)
-    risks[folds < 0] = risk_of(intercept + slope * lp[folds < 0])
+    lp, horizons = averaged_scale(item.scores, item.spec), horizons_of(context, data)
+    risks, linear = np.full((len(lp), len(horizons)), np.nan), np.full(len(lp), np.nan)
+    scales = {fold: _scale(lp, data, (folds >= 0) & (folds != fold)) for fold in range(int(folds.max()) + 1)}
+    scales[-1] = scale_of(data, item)
+    for fold, scale in scales.items():
+        own = folds == fold
+        risks[own], linear[own] = scale.risks(lp[own], horizons), scale.linear(lp[own])
     inside = folds >= 0
-    alike = item.for_new_patients(data.outcome)[inside]
-    return risks, youden_cutoff(data.outcome[inside], risk_of(intercept + slope * alike))
+    alike = scales[-1].risks(item.for_new_patients(data.event)[inside], horizons)[:, -1]
+    return risks, linear, _cutoff(context, data.y[inside], alike, horizons[-1])
 
 
-def risk_of(lp: np.ndarray) -> np.ndarray:
-    """Risk of log odds."""
-    return np.asarray(1.0 / (1.0 + np.exp(-lp)))
+def _cutoff(context: Context, y: np.ndarray, risk: np.ndarray, horizon: float) -> float:
+    """By Youden's index; of a time to an event by the study's rule for risk groups."""
+    if not has_time(y):
+        return youden_cutoff(y, risk)
+    return risk_cut(y[:, 0], y[:, 1], risk, context.study.evaluation.risk_groups, horizon).value
 
 
-def calibration_of(data: DeepData, item: Fitted) -> tuple[float, float]:
-    """Intercept and slope from the mean score of the networks to risks of new patients."""
-    return calibration(item.for_new_patients(data.outcome), data.outcome, item.fit.folds >= 0)
+def scale_of(data: DeepData, item: Fitted) -> ScoreScale:
+    """From the mean score of the networks to risks of new patients."""
+    return _scale(item.for_new_patients(data.event), data, item.fit.folds >= 0)
 
 
-def calibration(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray) -> tuple[float, float]:
-    """Intercept and slope of a logistic model of the `known` patients; the slope is not below 0.05."""
-    fit = fit_logistic(lp[known][:, None], outcome[known], ["score"])
-    if fit.ok and float(fit.coef[0]) > 0.05:
-        return float(fit.intercept), float(fit.coef[0])
-    if fit.status == "separated":
-        # The scores part the groups without an error, and have no estimate: they are taken as they are.
-        return 0.0, 1.0
-    # Scores that say nothing: everybody gets about the rate, in the order of the scores.
-    rate = float(outcome[known].mean())
-    return float(np.log(rate / (1 - rate)) - 0.05 * lp[known].mean()), 0.05
+def _scale(lp: np.ndarray, data: DeepData, known: np.ndarray) -> ScoreScale:
+    return ScoreScale.fit(lp[known], data.y[known])
 
 
-def recalibrated(lp: np.ndarray, outcome: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Risks of `wanted` patients by the logistic model of the `known` ones."""
-    intercept, slope = calibration(lp, outcome, known)
-    return risk_of(intercept + slope * lp[wanted])
-
-
-def _predictions(data: DeepData, item: Fitted, folds: np.ndarray, risks: np.ndarray) -> Predictions:
+def _predictions(
+    context: Context, data: DeepData, item: Fitted, folds: np.ndarray, risks: np.ndarray, linear: np.ndarray
+) -> Predictions:
     """Of one network: apparent, nested (out-of-fold) and frozen predictions."""
-    parts: list[Predictions] = []
-    training = np.flatnonzero(folds >= 0)
+    training, horizons = np.flatnonzero(folds >= 0), horizons_of(context, data)
     # Apparent: the mean of networks most of which were trained on the patient.
     own = apply_frozen(item.fit.networks, data.crops, data.targets.covariates, rows=training)
-    intercept, slope = calibration_of(data, item)
-    apparent = risk_of(intercept + slope * averaged_scale(own.scores, item.spec))
-    parts.append(_rows(data, training, apparent, "training", "apparent", NAMES[item.kind]))
-    parts.append(_rows(data, training, risks[training], "training", "nested", NAMES[item.kind]))
+    scale, lp = scale_of(data, item), averaged_scale(own.scores, item.spec)
+
+    def rows(numbers: np.ndarray, risk: np.ndarray, linear: np.ndarray, name: str, kind: Kind) -> Predictions:
+        patients = [data.patients[row] for row in numbers]
+        model, y = NAMES[item.kind], data.y[numbers]
+        shaped = risk[:, None, :], linear[:, None]
+        return Predictions.make(patients, y, *shaped, models=[model], horizons=horizons, set=name, kind=kind)
+
+    parts = [
+        rows(training, scale.risks(lp, horizons), scale.linear(lp), "training", "apparent"),
+        rows(training, risks[training], linear[training], "training", "nested"),
+    ]
     for name in dict.fromkeys(data.cohort.sets):
         if name != "training":
-            rows = data.rows(str(name))
-            parts.append(_rows(data, rows, risks[rows], str(name), "frozen", NAMES[item.kind]))
+            numbers = data.rows(str(name))
+            parts.append(rows(numbers, risks[numbers], linear[numbers], str(name), "frozen"))
     return Predictions.join(parts)
-
-
-def _rows(data: DeepData, rows: np.ndarray, risk: np.ndarray, name: str, kind: Kind, model: str) -> Predictions:
-    patients, outcome = [data.patients[row] for row in rows], data.outcome[rows].astype(int)
-    log_odds = np.log(risk / (1 - risk))
-    return Predictions.make(patients, outcome, risk[:, None], log_odds[:, None], models=[model], set=name, kind=kind)
 
 
 def _feature_rows(data: DeepData, item: Fitted) -> pd.DataFrame:
@@ -280,33 +277,36 @@ def _network_facts(item: Fitted) -> dict[str, Any]:
 
 
 def _permuted(context: Context, data: DeepData, folds: np.ndarray, main: Fitted) -> dict[str, Any]:
-    """AUC of the main network trained on permuted outcomes of the training set."""
-    options = deep_of(context)
-    if options.network.outcome != "binary":
-        raise ModelError("Outcomes are permuted for networks of an event only.", where="deep.permutations")
+    """AUC or C of the main network trained on permuted outcomes of the training set."""
+    options, own = deep_of(context), data.targets
     spec: DeepSpec = spec_of(context).with_tasks(main.kind)
-    training = np.flatnonzero(folds >= 0)
-    aucs = []
+    training, seed = np.flatnonzero(folds >= 0), derive_seed(context.study.seed, "deep")
+    values = []
     for number in range(options.permutations):
-        shuffled = data.outcome.copy()
-        order = rng(context.study.seed, "deep-permutation", number).permutation(len(training))
-        shuffled[training] = data.outcome[training][order]
-        own = data.targets
-        targets = Targets(shuffled, None, own.masks, own.has_mask, own.covariates)
-        seed = derive_seed(context.study.seed, "deep")
+        dealt = np.arange(len(folds))
+        dealt[training] = training[rng(context.study.seed, "deep-permutation", number).permutation(len(training))]
+        times = None if own.time is None else own.time[dealt]
+        targets = Targets(own.outcome[dealt], times, own.masks, own.has_mask, own.covariates)
         jobs = fold_jobs(data.crops, targets, folds, spec, seed, context.cache / "deep" / f"permuted-{number}")
         with context.reporter.track(f"permuted outcomes {number + 1}") as progress:
             networks = train_jobs(jobs, workers=context.workers, progress=progress)
-        fit = gather(data.crops, targets, folds, networks)
-        parts = [
-            auc_from_ranks(shuffled[folds == fold], fit.scores[folds == fold]) for fold in range(int(folds.max()) + 1)
-        ]
-        aucs.append(float(np.mean(parts)))
-    events = int(data.outcome[training].sum())
-    others = len(training) - events
-    # Standard error of an AUC without signal (Mann-Whitney U under the null).
-    error = float(np.sqrt((events + others + 1) / (12.0 * events * others)))
-    return {"model": NAMES[main.kind], "aucs": aucs, "mean": float(np.mean(aucs)), "standard_error": error}
+        fit, y = gather(data.crops, targets, folds, networks), data.y[dealt]
+        parts = [rank_score(y[folds == fold], fit.scores[folds == fold]) for fold in range(int(folds.max()) + 1)]
+        values.append(float(np.mean(parts)))
+    return {
+        "model": NAMES[main.kind],
+        "measure": rank_measure(data.y),
+        "aucs": values,
+        "mean": float(np.mean(values)),
+        "standard_error": _error_without_signal(data.y[training]),
+    }
+
+
+def _error_without_signal(y: np.ndarray) -> float:
+    """Standard error of an AUC without signal (Mann-Whitney U under the null); of C the events count alike."""
+    events = int(event_classes(y).sum())
+    others = len(y) - events
+    return float(np.sqrt((events + others + 1) / (12.0 * events * others))) if events and others else float("nan")
 
 
 def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -327,7 +327,7 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
         f"label train the other task. All were trained by AdamW for {training.epochs} epochs (cosine schedule, moving "
         f"average of weights) in {content['folds']} folds, those of the first repeat of the nested cross-validation: "
         f"each training patient is judged by the network that did not see the patient, all others by the mean of the "
-        f"{content['folds']} networks. Risks were recalibrated on out-of-fold scores"
+        f"{content['folds']} networks. Risks were recalibrated on out-of-fold scores {_by_what(data)}"
         + (
             ", whose variance from network to network (read from the patients set aside to stop each training) was "
             "first taken out, as the mean of all networks has less of it [@momentreconstruction]."
@@ -337,6 +337,12 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
         )
     )
     return [{"stage": "deep", "text": text, "citations": ["resnet", "unet", "momentreconstruction"]}]
+
+
+def _by_what(data: DeepData) -> str:
+    if not data.cohort.outcome.has_time:
+        return "(logistic model)"
+    return "(Fine and Gray's model)" if data.cohort.outcome.n_competing else "(Cox model)"
 
 
 def _settings(context: Context) -> dict[str, Any]:

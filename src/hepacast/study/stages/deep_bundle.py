@@ -13,9 +13,11 @@ from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.core.files import read_json
 from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
 from hepacast.deep.domain import crop_facts, ranges_of
+from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
 from hepacast.study.stages.card import validated_card
+from hepacast.study.stages.deep import horizons_of
 from hepacast.study.stages.deep_inputs import DeepData, load_data
 from hepacast.study.stages.preprocessing import LANDMARKS
 
@@ -46,7 +48,9 @@ def write_network_bundle(context: Context, folder: Path) -> None:
         recipe=ImageRecipe(
             "images", sequences=sequences, labels=images.segmentation.labels, preprocessing=preprocessing_of(context)
         ),
-        calibration=(entry["calibration"][0], entry["calibration"][1]),
+        scale=ScoreScale.from_json(entry["calibration"]),
+        horizons=horizons_of(context, data) if data.cohort.outcome.has_time else (),
+        unit=data.cohort.outcome.unit,
         cutoff=float("nan") if entry["cutoff"] is None else float(entry["cutoff"]),
         networks=tuple(TrainedNetwork.load(file) for file in files),
         card=_card(context, name),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.cohort import BinaryOutcome, Cohort
+from hepacast.cohort import Cohort, SurvivalOutcome
 from hepacast.cohort.columns import numeric_columns
 from hepacast.core.closure import code_hash
 from hepacast.core.files import atomic_path, read_json
@@ -18,11 +18,12 @@ from hepacast.core.kept import InputFile, make_missing
 from hepacast.core.names import file_name
 from hepacast.deep import CropStore, DeepSpec, Targets, crop_geometry, crop_mask, crop_patient
 from hepacast.deep.spec import CropSpec
-from hepacast.errors import HepacastError, OutcomeError, StudyFileError
+from hepacast.errors import HepacastError, StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.structures import structure_mask, structures_of
 from hepacast.imaging.voi import VoiExpression
+from hepacast.modelling.targets import event_classes
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskFiles, mask_files
@@ -48,8 +49,8 @@ class DeepData:
         Outcomes, masks, covariates.
     drawn
         Masks of the study's segmentation (a network's, where one was trained) on the crops' grids.
-    outcome
-        The study's binary outcome, (n,).
+    y
+        The study's outcome, (n,) or (n, 2): `Outcome.y`.
     spacing
         Voxel size of each crop (x, y, z), mm, (n, 3).
     """
@@ -59,8 +60,13 @@ class DeepData:
     crops: CropStore
     targets: Targets
     drawn: CropStore
-    outcome: np.ndarray
+    y: np.ndarray
     spacing: np.ndarray
+
+    @property
+    def event(self) -> np.ndarray:
+        """1 for patients with the event, (n,)."""
+        return event_classes(self.y)
 
     def rows(self, name: str) -> np.ndarray:
         """Row numbers of one set."""
@@ -94,14 +100,10 @@ def load_data(context: Context) -> DeepData:
 
     Raises
     ------
-    OutcomeError
-        The study's outcome is a time: the networks' risks are judged by an event.
     HepacastError
         A patient's image or mask cannot be cropped.
     """
     cohort = analysis_cohort(context)
-    if not isinstance(cohort.outcome, BinaryOutcome):
-        raise OutcomeError("The networks of a study are judged by an event.", expected="a binary outcome")
     patients = tuple(sorted(cohort.patients))
     jobs = [_job(context, patient) for patient in patients]
     with context.reporter.track("crops") as progress:
@@ -122,17 +124,26 @@ def load_data(context: Context) -> DeepData:
         has_mask=has_mask,
         covariates=None if covariates is None else covariates.loc[list(patients)].to_numpy(dtype=float),
     )
-    outcome = cohort.outcome.values.loc[list(patients)].to_numpy(dtype=float)
+    y = cohort.outcome.select(patients).y
     spacing = np.stack([_kept(job, "spacing") for job in jobs])
-    return DeepData(cohort, patients, stores["crop"], targets, stores["drawn"], outcome, spacing)
+    return DeepData(cohort, patients, stores["crop"], targets, stores["drawn"], y, spacing)
 
 
 def _learned(context: Context, cohort: Cohort, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:
     """What the prediction pathway learns: the event, or the follow-up for Cox and discrete hazards."""
-    outcome = cohort.outcome
-    assert isinstance(outcome, BinaryOutcome)
+    outcome = cohort.outcome.select(patients)
     if deep_of(context).network.outcome == "binary":
-        return outcome.values.loc[list(patients)].to_numpy(dtype=float), None
+        if outcome.has_time:
+            raise StudyFileError(
+                "The outcome is a time to an event, and the network would learn the event alone.",
+                expected="cox or hazard",
+                found="binary",
+                where="deep.network.outcome",
+            )
+        return outcome.events.to_numpy(dtype=float), None
+    if isinstance(outcome, SurvivalOutcome):
+        # A competing event ends the time in which the event could have come.
+        return outcome.event.to_numpy(dtype=float), outcome.time.to_numpy(dtype=float)
     if not cohort.survival:
         raise StudyFileError(
             "A network of times to an event needs the follow-up.",

@@ -11,9 +11,8 @@ import pandas as pd
 from hepacast.core.seeds import derive_seed
 from hepacast.deep import CrossFit
 from hepacast.errors import ModelError
-from hepacast.evaluation.delong import delong_test
-from hepacast.evaluation.roc import roc
 from hepacast.imaging import Volume
+from hepacast.modelling.targets import rank_limits, rank_measure, rank_p
 from hepacast.segmentation.metrics import segmentation_metrics
 from hepacast.stats.cox import fit_cox
 from hepacast.stats.tests import wilcoxon_signed_rank
@@ -96,25 +95,25 @@ def paired_dice(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def control_rows(context: Context, data: DeepData, fit: CrossFit, model: str) -> list[dict[str, Any]]:
-    """AUC of the out-of-fold scores on altered training images, each compared with the images as they are."""
+    """AUC or C of the out-of-fold scores on altered training images, each compared with the images as they are."""
     from hepacast.deep.controls import CONTROLS, control_scores
 
-    inside = np.flatnonzero((fit.folds >= 0) & (data.outcome == data.outcome))
+    inside = np.flatnonzero(fit.folds >= 0)
     scores = control_scores(
         fit, data.crops, data.drawn, data.targets.covariates, seed=derive_seed(context.study.seed, "controls")
     )
-    level, y = context.study.evaluation.confidence, data.outcome[inside].astype(int)
+    level, y = context.study.evaluation.confidence, data.y[inside]
     rows = []
     for name, words in CONTROLS.items():
-        curve = roc(y, scores[name][inside], level=level)
-        test = None if name == "as it is" else delong_test(y, scores["as it is"][inside], scores[name][inside])
+        own, first = scores[name][inside], scores["as it is"][inside]
         rows.append(
             {
                 "model": model,
                 "control": name,
                 "words": words,
-                "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]},
-                "p": None if test is None else test.p,
+                "measure": rank_measure(y),
+                "auc": rank_limits(y, own, level),
+                "p": None if name == "as it is" else rank_p(y, first, own),
                 "n": len(inside),
             }
         )
@@ -143,7 +142,7 @@ def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarra
             {
                 "patient": data.patients[row],
                 "set": str(data.cohort.sets[data.patients[row]]),
-                "outcome": int(data.outcome[row]),
+                "outcome": int(data.event[row]),
                 "score": float(scores[row]),
                 "fold": fold,
                 "slice": k,
@@ -161,8 +160,8 @@ def _examples(data: DeepData, scores: np.ndarray, count: int) -> list[int]:
     names = set(data.cohort.sets)
     judged = next((name for name in ("external", "validation", "training") if name in names), "training")
     rows = data.rows(judged)
-    events = sorted((row for row in rows if data.outcome[row] == 1), key=lambda row: -scores[row])
-    others = sorted((row for row in rows if data.outcome[row] == 0), key=lambda row: scores[row])
+    events = sorted((row for row in rows if data.event[row] == 1), key=lambda row: -scores[row])
+    others = sorted((row for row in rows if data.event[row] == 0), key=lambda row: scores[row])
     turns = [row for pair in zip(events, others, strict=False) for row in pair]
     return [int(row) for row in turns[:count]]
 
