@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from hepacast._version import __version__
 from hepacast.bundle import Bundle
 from hepacast.cohort import Cohort, read_cohort
+from hepacast.cohort.outcome import EVER
 from hepacast.core.files import read_json, write_text
 from hepacast.core.stages import read_mark
 from hepacast.errors import BundleError
@@ -64,7 +64,7 @@ def require_same_predictions(context: Context, path: Path) -> None:
     expected = expected[expected["kind"].isin(kinds) & expected["model"].isin(names)]
     table = _analysed_table(context, opened.models.columns(), list(dict.fromkeys(expected["patient"])))
     for (name, horizon), rows in expected.groupby(["model", "horizon"], sort=False):
-        time = () if math.isinf(horizon) else (horizon,)
+        time = () if horizon == EVER else (float(str(horizon)),)
         found = opened.models.predict_risk(table.loc[list(rows["patient"])], *time)[name].to_numpy()
         apart = np.abs(found - rows["risk"].to_numpy())
         if not (apart <= _SAME_RISK).all():
