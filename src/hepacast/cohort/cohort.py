@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hepacast.cohort.columns import ColumnSpec
-from hepacast.cohort.findings import Finding, sort_findings
-from hepacast.cohort.flow import FlowCounts, PatientFlow
+from hepacast.cohort.findings import Finding, findings_table, sort_findings
+from hepacast.cohort.flow import FlowCounts, PatientFlow, draw_patient_flow
 from hepacast.cohort.outcome import Outcome, SurvivalOutcome, outcome_from_json, unknown_findings
 from hepacast.cohort.split import check_sets, split_none
 from hepacast.cohort.tables import ClinicalTable
+from hepacast.core import views
 from hepacast.core.files import atomic_path, read_json, write_json, write_text
 from hepacast.core.records import read_record, write_record
+from hepacast.core.tables import Table
 from hepacast.core.texts import cells, plain_cell, visible
 from hepacast.errors import StorageError, TableError
 
@@ -26,8 +29,8 @@ FILES = ("clinical.parquet", "columns.json", "flow.json", "outcome.json", "sets.
 Splitter = Callable[[Outcome], pd.Series]
 
 
-@dataclass(frozen=True)
-class Cohort:
+@dataclass(frozen=True, repr=False)
+class Cohort(views.Shown):
     """Everything later stages need to know about the patients.
 
     Parameters
@@ -66,6 +69,13 @@ class Cohort:
     def patients(self) -> list[str]:
         """Included patients."""
         return self.table.patients
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a patient: set, center, outcome (with the time of a follow-up), and the clinical columns."""
+        frame = pd.DataFrame({"set": self.sets, "center": self.centers, self.outcome.name: self.outcome.events})
+        if self.outcome.has_time:
+            frame.insert(3, f"time ({self.outcome.unit})", pd.Series(self.outcome.by_patient()["time"]))
+        return frame.join(self.table.frame, rsuffix=" (column)")
 
     def members(self, name: str) -> list[str]:
         """Patients of one set."""
@@ -227,3 +237,17 @@ def _flow_of(counts: FlowCounts, sets: pd.Series, patients: Sequence[str]) -> Pa
         {name: list(sets.index[sets == name]) for name in counts.sets},
         {name: count.events for name, count in counts.sets.items() if count.events is not None},
     )
+
+
+@views.page.register
+def _(record: Cohort) -> list[str | Table]:
+    outcome = record.outcome
+    about = f"Outcome: {outcome.name}" + (f" ({outcome.source})" if outcome.source else "")
+    parts: list[str | Table] = [about, views.table(record.flow)]
+    return [*parts, findings_table(record.findings)] if record.findings else parts
+
+
+@views.drawings.register
+def _(record: Cohort) -> views.Drawings:
+    """`flow`: the chart of the patients."""
+    return {"flow": partial(draw_patient_flow, record.flow.counts(), record.outcome.positive)}

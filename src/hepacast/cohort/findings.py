@@ -7,11 +7,15 @@ table right in one go. `raise_on_errors` turns the errors among them into one ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 from hepacast.core.records import Record
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import HepacastError, TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Severity = Literal["error", "warning", "note"]
 
@@ -134,3 +138,19 @@ def name_patients(patients: Iterable[str], limit: int = 10) -> str:
     names = list(patients)
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def findings_table(findings: Iterable[Finding], title: str = "Findings") -> Table:
+    """One row a finding; equal ones of many cells are one row."""
+    rows = []
+    for item in condense(sort_findings(findings)):
+        place = [f"row {item.row}" if item.row else "", item.patient or "", item.column or ""]
+        rows.append([item.severity, ", ".join(word for word in place if word), item.message, item.code])
+    return make_table(title, ["", "Where", "What", "Code"], rows, words=True)
+
+
+def findings_frame(findings: Iterable[Finding]) -> pd.DataFrame:
+    """One row a finding."""
+    import pandas as pd
+
+    return pd.DataFrame([asdict(item) for item in findings], columns=[item.name for item in fields(Finding)])

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from hepacast.cohort.findings import name_patients
+from hepacast.core import views
+from hepacast.core.formatting import count_percent
 from hepacast.core.records import Record
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.errors import TableError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,8 @@ class FlowCounts(Record):
         return sum(item.n for item in self.lost)
 
 
-@dataclass(frozen=True)
-class PatientFlow:
+@dataclass(frozen=True, repr=False)
+class PatientFlow(views.Shown):
     """The patient flow of a study; every step gives a new object.
 
     Parameters
@@ -189,3 +197,37 @@ class PatientFlow:
 def _must_be(condition: bool, what: str, patients: Iterable[str]) -> None:
     if not condition:
         raise TableError(f"The patient flow does not add up: {what}.", found=name_patients(dict.fromkeys(patients)))
+
+
+@views.table.register
+def _(record: FlowCounts) -> Table:
+    """Reviewed, left out with reasons, included, and the sets with their events."""
+    rows: list[Row] = [Row(("Reviewed", str(record.reviewed)), "group")]
+    rows += [Row((f"excluded: {step.reason}", str(step.n)), "indent") for step in record.left_out]
+    rows.append(Row(("Included", str(record.included + record.n_lost)), "group"))
+    rows += [Row((f"not analyzed: {step.reason}", str(step.n)), "indent") for step in record.lost]
+    for name, count in record.sets.items():
+        events = "" if count.events is None else count_percent(count.events, count.n)
+        rows.append(Row((f"{name} set", str(count.n), events), "indent"))
+    return make_table("Patient flow", ["", "Patients", "Events"], rows)
+
+
+@views.table.register
+def _(record: PatientFlow) -> Table:
+    return views.table(record.counts())
+
+
+@views.drawings.register
+def _(record: PatientFlow) -> views.Drawings:
+    """`flow`: the chart that STROBE and TRIPOD ask for."""
+    return {"flow": partial(draw_patient_flow, record.counts())}
+
+
+def draw_patient_flow(flow: FlowCounts, event_label: str = "event") -> Figure:
+    """The flow chart (matplotlib figure); `event_label` is printed with the events of each set."""
+    from hepacast.figures.flow import FlowSet, draw_flow
+
+    early, late = ([(step.reason, step.n) for step in part] for part in (flow.left_out, flow.lost))
+    sets = [FlowSet(name, item.n, item.events or 0) for name, item in flow.sets.items()]
+    included = flow.included + flow.n_lost
+    return draw_flow(flow.reviewed, early, included, sets, lost=late, event_label=event_label)

@@ -37,10 +37,9 @@ _MARGIN_MM = 8.0
 _SCALE_BAR_MM = 50.0
 
 
-def overlay_png(
+def overlay_figure(
     volume: Volume,
     masks: Mapping[str, Volume],
-    path: str | Path,
     *,
     slices: Sequence[int] | int = 4,
     columns: int | None = None,
@@ -50,9 +49,8 @@ def overlay_png(
     styles: Mapping[str, str] | None = None,
     title: str | None = None,
     width_mm: float = DOUBLE_COLUMN_MM,
-    dpi: int = 300,
-) -> Path:
-    """Draw axial slices with named contours.
+) -> Any:
+    """Axial slices with named contours (matplotlib figure).
 
     Parameters
     ----------
@@ -60,8 +58,6 @@ def overlay_png(
         The image.
     masks
         Boolean volumes on the image's grid, by name; drawn in this order.
-    path
-        A ``.png`` file, written atomically.
     slices
         Which axial slices, counted from the feet (0); or how many, chosen through the masks: the slice with the
         largest area of the last mask, and others evenly over the masks' height.
@@ -75,31 +71,23 @@ def overlay_png(
         Color by mask name, where the usual one is not wanted.
     title
         Line above the pictures.
-    width_mm, dpi
-        Printed width and resolution.
-
-    Returns
-    -------
-    Path
-        The file written.
+    width_mm
+        Printed width.
 
     Raises
     ------
     ImageError
-        A slice number is outside the image, or the file is not a PNG.
+        A slice number is outside the image.
     GeometryError
         A mask is not on the image's grid.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ImageError("An overlay is a PNG file.", expected="a path that ends in .png", found=path.name)
     for name, mask in masks.items():
         volume.geometry.require_same(mask.geometry, what=f"the mask {name!r}")
     turned = to_lps_axes(volume)
     arrays = {name: to_lps_axes(mask).array.astype(bool) for name, mask in masks.items()}
     chosen = choose_slices(turned.geometry.shape[0], list(arrays.values()), slices)
     shown = window_for(turned.array) if window is None else window
-    figure = _draw(
+    return _draw(
         turned,
         arrays,
         chosen,
@@ -111,6 +99,24 @@ def overlay_png(
         title=title,
         width_mm=width_mm,
     )
+
+
+def overlay_png(
+    volume: Volume, masks: Mapping[str, Volume], path: str | Path, *, dpi: int = 300, **options: Any
+) -> Path:
+    """Write `overlay_figure` (with its options) as a ``.png`` file, atomically.
+
+    Raises
+    ------
+    ImageError
+        The file is not a PNG, or as `overlay_figure`.
+    GeometryError
+        A mask is not on the image's grid.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ImageError("An overlay is a PNG file.", expected="a path that ends in .png", found=path.name)
+    figure = overlay_figure(volume, masks, **options)
     return save_figure(figure, path.with_suffix(""), formats=("png",), dpi=dpi)[0]
 
 

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core import views
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import GeometryError, ImageError
 
 N = TypeVar("N", int, float)
@@ -127,8 +129,8 @@ def _mm(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:.3f}" for value in values) + ") mm"
 
 
-@dataclass(frozen=True, eq=False)
-class Volume:
+@dataclass(frozen=True, eq=False, repr=False)
+class Volume(views.Shown):
     """An image or a mask with its geometry.
 
     Parameters
@@ -197,3 +199,29 @@ class Volume:
         image.SetOrigin(self.geometry.origin)
         image.SetDirection([value for row in self.geometry.direction for value in row])
         return image
+
+
+@views.table.register
+def _(record: Volume) -> Table:
+    values, grid = record.array, record.geometry
+    kind = "mask" if values.dtype == bool else record.modality or "image"
+    rows = [
+        ["Voxels (i, j, k)", " x ".join(map(str, grid.size))],
+        ["Voxel size", " x ".join(f"{side:.4g}" for side in grid.spacing) + " mm"],
+    ]
+    if values.dtype == bool:
+        rows.append(["Volume", f"{int(values.sum()) * grid.voxel_volume_mm3 / 1000:.1f} ml"])
+    else:
+        rows.append(["Values", f"{values.min():.6g} to {values.max():.6g} ({values.dtype})"])
+    return make_table("", [kind, ""], rows, record.notes)
+
+
+@views.drawings.register
+def _(record: Volume) -> views.Drawings:
+    """`slices`: axial slices; with contours: `hepacast.imaging.overlay.overlay_figure`."""
+    from hepacast.imaging.overlay import overlay_figure
+
+    if record.array.dtype == bool:
+        image = record.with_array(record.array.astype(np.uint8))
+        return {"slices": lambda: overlay_figure(image, {"mask": record})}
+    return {"slices": lambda: overlay_figure(record, {})}

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepacast.cohort import Finding
-from hepacast.cohort.findings import condense, name_patients
+from hepacast.cohort.findings import condense, findings_frame, findings_table, name_patients
+from hepacast.core import views
 from hepacast.core.executor import map_items
 from hepacast.core.progress import Reporter
+from hepacast.core.tables import Table
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
 from hepacast.study.load import key_lines
@@ -24,13 +26,15 @@ from hepacast.study.stages.judging import StudyJudgement, judge_cohort
 from hepacast.study.stages.selection import has_its_files
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hepacast.study.plausible_images import JudgedPatient
 
 _MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
 
 
-@dataclass
-class CheckResult:
+@dataclass(repr=False)
+class CheckResult(views.Shown):
     """What the check found, part by part; `volumes`: size and intensities of each VOI, a row a patient and sequence."""
 
     study: Study
@@ -43,6 +47,12 @@ class CheckResult:
     def has_errors(self) -> bool:
         """Whether the study cannot run as it is."""
         return any(item.severity == "error" for _, item in self.findings)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a finding, with the part of the study that it is about."""
+        frame = findings_frame([item for _, item in self.findings])
+        frame.insert(0, "part", [part for part, _ in self.findings])
+        return frame
 
     def add_error(self, part: str, error: HepacastError) -> None:
         """Take an exception as a finding."""
@@ -81,6 +91,16 @@ class CheckResult:
             known = known.rpartition(".")[0]
         line = f", line {self.lines[known]}" if known else ""
         return f" [study file{line}]" if key in item.message else f" [study file: {key}{line}]"
+
+
+@views.page.register
+def _(record: CheckResult) -> list[str | Table]:
+    errors = sum(item.severity == "error" for _, item in record.findings)
+    verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "Ready to run"
+    return [
+        f"{record.study.name}: {verdict}. {'; '.join(record.facts)}.",
+        findings_table([item for _, item in record.findings]),
+    ]
 
 
 #: Where in the study file a finding is put right: a key of the column, or a whole path.
