@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     import inspect
 
     from hepacast.errors import HepacastError as HepacastError
+    from hepacast.imaging.io import read_mask as read_mask
     from hepacast.imaging.io import read_volume as read_image
     from hepacast.imaging.volume import Volume as Volume
     from hepacast.study.check import check_study as check
     from hepacast.study.demos import run_demo_of as demo
+    from hepacast.study.extract import extract as extract
     from hepacast.study.noise import run_noise as noise
     from hepacast.study.run import rebuild_report as report
     from hepacast.study.run import run_study as run
+    from hepacast.study.segment import segment as segment
     from hepacast.study.statistics.calculators import score as score
     from hepacast.study.statistics.describing import describe as describe
     from hepacast.study.statistics.evaluating import evaluate as evaluate
@@ -47,6 +50,9 @@ _PUBLIC = {
     "demo": "study.demos:run_demo_of",
     # images
     "read_image": "imaging.io:read_volume",
+    "read_mask": "imaging.io:read_mask",
+    "segment": "study.segment:segment",
+    "extract": "study.extract:extract",
     # a table
     "describe": "study.statistics.describing:describe",
     "logistic": "study.statistics.regression:logistic",
@@ -69,6 +75,9 @@ __all__ = [
     "noise",
     "demo",
     "read_image",
+    "read_mask",
+    "segment",
+    "extract",
     "describe",
     "logistic",
     "survival",

@@ -10,7 +10,7 @@ from hepacast.cli import completion
 from hepacast.cli.main import app
 from hepacast.study.demos import DEMOS
 from hepacast.study.noise import WORDS
-from hepacast.study.run import STAGE_KINDS
+from hepacast.study.plan import STAGES
 from hepacast.study.template import RECIPES
 
 TABLE = "patient;age;AFP (ng/ml);death\n1;60;4,5;1\n"
@@ -54,7 +54,7 @@ def test_words_are_offered(offers, line, expected):
 
 
 def test_names_that_are_written_down_are_those_of_the_registries():
-    assert tuple(kind.name for kind in STAGE_KINDS) == completion.STAGES
+    assert tuple(dict.fromkeys(stage.name for stage in STAGES)) == completion.STAGES
     assert set(completion.CONTROLS) == set(WORDS)
     assert set(completion.recipes("")) == set(RECIPES) == set(DEMOS)
 

@@ -28,7 +28,7 @@ class Command(typer.core.TyperCommand):
         super().format_options(ctx, formatter)
 
 
-class Group(typer.core.TyperGroup):
+class CommandGroup(typer.core.TyperGroup):
     """Commands whose list in the help holds whole sentences, and not what fits into a line."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

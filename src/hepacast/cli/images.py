@@ -44,7 +44,7 @@ def segment(
     result = segment_image(
         image,
         output,
-        model=segmenter,
+        segmenter=segmenter,
         liver=liver,
         weights=weights,
         overlay=overlay,

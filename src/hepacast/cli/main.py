@@ -10,7 +10,7 @@ import typer
 
 from hepacast._version import __version__
 from hepacast.cli import images, noise, patient, statistics, study
-from hepacast.cli.common import Group, say
+from hepacast.cli.common import CommandGroup, say
 from hepacast.errors import EXIT_BAD_INPUT, HepacastError
 
 EXIT_STOPPED = 130
@@ -18,7 +18,7 @@ NOTICE = "Research use only: not a medical device, and no basis for a treatment 
 
 app = typer.Typer(
     name="hepacast",
-    cls=Group,
+    cls=CommandGroup,
     help="From a cohort of liver-cancer patients (CT or MRI and a clinical table) to a validated, portable risk "
     f"model.\n\n{NOTICE}",
     no_args_is_help=True,

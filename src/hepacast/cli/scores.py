@@ -9,7 +9,7 @@ import typer
 
 from hepacast.cli.completion import scores as score_names
 from hepacast.cli.json_option import JsonCommand
-from hepacast.cli.table_options import Decimal, Dictionary, decimal_mark, show
+from hepacast.cli.table_options import Decimal, Dictionary, Json, decimal_mark, show
 from hepacast.errors import HepacastError
 
 
@@ -37,9 +37,7 @@ def score(
     sheet: Annotated[str | None, typer.Option(help="Excel sheet.")] = None,
     decimal: Decimal = "auto",
     dictionary: Dictionary = None,
-    as_json: Annotated[
-        str | None, typer.Option("--json", metavar="[FILE]", help="As JSON, printed or into FILE.")
-    ] = None,
+    as_json: Json = None,
 ) -> None:
     """Staging systems and indexes: `hepacast score ALBI --bilirubin "20 umol/L" --albumin "3.8 g/dL"`.
 
@@ -61,12 +59,11 @@ def score(
             raise HepacastError(
                 "A table takes no inputs.", found=" ".join(words[1:]), remedy="use --column INPUT=COLUMN"
             )
-        mapping = parse_pairs(column or [], what="A column")
         found = calculators.score_columns(
             name,
             words[0],
             id_column=id_column,
-            columns=mapping,
+            columns=parse_pairs(column or [], what="A column"),
             sheet=sheet,
             decimal=decimal_mark(decimal),
             dictionary=dictionary,

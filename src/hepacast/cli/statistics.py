@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from hepacast.cli.common import Group
+from hepacast.cli.common import CommandGroup
 from hepacast.cli.completion import column as one_column
 from hepacast.cli.completion import columns as several_columns
 from hepacast.cli.completion import one_of
@@ -31,7 +31,7 @@ from hepacast.errors import HepacastError
 
 stats = typer.Typer(
     name="stats",
-    cls=Group,
+    cls=CommandGroup,
     help="Statistics of any table: CSV, Excel or Parquet in; text, JSON and figures out.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from hepacast.core.formatting import risk_text
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, INK, SINGLE_COLUMN_MM, VERMILION, new_figure, styled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Numbers = Sequence[float] | np.ndarray
@@ -88,17 +89,7 @@ def draw_risk_distribution(
     axes = figure.add_subplot()
     for i, (_, risks, outcomes) in enumerate(groups):
         for j, (value, color) in enumerate(((0, BLUE), (1, VERMILION))):
-            chosen = np.sort(np.asarray(risks, dtype=float)[np.asarray(outcomes) == value])
-            center = i * 2.6 + j
-            if chosen.size:
-                # Points are spread by rank, not at random: the same figure every time.
-                spread = ((np.arange(chosen.size) * 0.618034) % 1 - 0.5) * 0.5
-                axes.plot(center + spread, chosen, "o", color=color, markersize=2.2, alpha=0.55, markeredgewidth=0)
-                axes.boxplot(
-                    chosen, positions=[center], widths=0.66, showfliers=False, manage_ticks=False,
-                    medianprops={"color": INK, "linewidth": 1.2}, boxprops={"linewidth": 0.7},
-                    whiskerprops={"linewidth": 0.7}, capprops={"linewidth": 0.7},
-                )  # fmt: skip
+            _box_and_points(axes, i * 2.6 + j, np.asarray(risks, dtype=float)[np.asarray(outcomes) == value], color)
     axes.set_xticks([i * 2.6 + 0.5 for i in range(len(groups))], [name for name, _, _ in groups])
     axes.tick_params(axis="x", length=0)
     # Names of the outcome may be long: under the boxes themselves they would run into one another.
@@ -106,6 +97,42 @@ def draw_risk_distribution(
     figure.legend(handles, [no_event_label, event_label], loc="outside lower center", ncols=2, handlelength=1.2)
     axes.set_ylabel(y_label)
     return figure
+
+
+@styled
+def draw_values(groups: Mapping[str, Numbers], *, label: str, width_mm: float = SINGLE_COLUMN_MM) -> Figure:
+    """One measurement by group: box (quartiles), and every patient as a point; values that are NaN are left out.
+
+    Parameters
+    ----------
+    groups
+        Values by the group's name.
+    label
+        Title of the axis.
+    """
+    figure = new_figure(width_mm, 66)
+    axes = figure.add_subplot()
+    for place, values in enumerate(groups.values()):
+        _box_and_points(axes, place, np.asarray(values, dtype=float), BLUE)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xlim(-0.7, len(groups) - 0.3)
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel(label)
+    return figure
+
+
+def _box_and_points(axes: Axes, center: float, values: np.ndarray, color: str) -> None:
+    chosen = np.sort(values[np.isfinite(values)])
+    if not chosen.size:
+        return
+    # Points are spread by rank, not at random: the same figure every time.
+    spread = ((np.arange(chosen.size) * 0.618034) % 1 - 0.5) * 0.5
+    axes.plot(center + spread, chosen, "o", color=color, markersize=2.2, alpha=0.55, markeredgewidth=0)
+    axes.boxplot(
+        chosen, positions=[center], widths=0.66, showfliers=False, manage_ticks=False,
+        medianprops={"color": INK, "linewidth": 1.2}, boxprops={"linewidth": 0.7},
+        whiskerprops={"linewidth": 0.7}, capprops={"linewidth": 0.7},
+    )  # fmt: skip
 
 
 @styled

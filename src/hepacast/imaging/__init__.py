@@ -4,6 +4,7 @@ What lives here: `Volume`, the only form in which an image travels; NIfTI, NRRD,
 What may not: patients' outcomes, features, models.
 """
 
+from hepacast.imaging import overlay  # noqa: F401  (it draws volumes)
 from hepacast.imaging.io import (
     read_labelmap,
     read_mask,

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hepacast.core.files import atomic_path
 from hepacast.errors import ImageError
@@ -30,6 +32,8 @@ _OTHER = "OT"
 MAX_LABELS, MAX_SIGNED_LABELS = 256, 16
 #: DICOM objects that are masks, and what they call a structure.
 _STRUCTURES = {"SEG": "segment", "RTSTRUCT": "ROI"}
+#: What stands for the path of an image or a mask that is given as a `Volume`.
+IN_MEMORY = Path("(in memory)")
 _WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
 
 
@@ -39,14 +43,14 @@ def suffix_of(path: str | Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
-def read_volume(path: str | Path, *, series: str | int | None = None, modality: str | None = None) -> Volume:
+def read_volume(path: str | Path | Volume, *, series: str | int | None = None, modality: str | None = None) -> Volume:
     """Read an image.
 
     Parameters
     ----------
     path
         A NIfTI (.nii, .nii.gz), NRRD or MetaImage file, a folder with a DICOM series, or one file of a DICOM series
-        (the whole series is then read).
+        (the whole series is then read). A `Volume` is taken as it is, and a SimpleITK image with its grid.
     series
         Which DICOM series, where a folder holds several: its description or a part of it, its number, or its UID.
         Other formats hold one image, and `series` is not looked at.
@@ -64,6 +68,11 @@ def read_volume(path: str | Path, *, series: str | int | None = None, modality: 
         The file is missing, damaged, truncated, not 3-D, complex, colored or without a single number; or the DICOM
         series breaks a rule (see `hepacast.imaging.dicom`); or it is of another modality.
     """
+    if not isinstance(path, str | Path):
+        volume = path if isinstance(path, Volume) else Volume.from_sitk(path)
+        _require_content(volume, IN_MEMORY)
+        _require_modality(volume, modality, IN_MEMORY)
+        return volume
     path = Path(path)
     if not path.exists():
         raise ImageError(
@@ -195,12 +204,14 @@ class MaskSet:
     notes: tuple[str, ...] = ()
 
 
-#: A mask file, a folder with one file a structure, or such files by the structure's name.
-MaskPath = str | Path | Mapping[str, str | Path]
+#: A mask file, or the mask itself: as a `Volume`, or as an array on the voxels of the image.
+OneMask = str | Path | Volume | npt.NDArray[Any]
+#: A mask, a folder with one file a structure, or masks by the structure's name.
+MaskPath = OneMask | Mapping[str, OneMask]
 
 
 def read_labelmap(
-    path: str | Path,
+    path: str | Path | Volume,
     labels: Mapping[str, int] | None = None,
     *,
     reference: Volume | None = None,
@@ -213,7 +224,7 @@ def read_labelmap(
     ----------
     path
         An image file whose values are whole numbers (stored as integers or floats), or a DICOM SEG or RTSTRUCT whose
-        structures do not overlap (see `read_mask`).
+        structures do not overlap (see `read_mask`). A `Volume` is taken as it is.
     labels
         Value of each structure by name. When not given, names are taken from a 3D Slicer ``.seg.nrrd`` header,
         otherwise the values name themselves (``label_1``, ``label_2``).
@@ -232,14 +243,17 @@ def read_labelmap(
     GeometryError
         The grid is not the reference's.
     """
-    path = Path(path)
-    drawn = dicom_mask(path)
-    if drawn is not None:
-        found = _read_structures(*drawn, labels, reference)
-        return replace(LabelMap.from_masks(found.masks, labels), notes=found.notes)
-    own = _segments(path)
-    read = read_volume(path) if rules.channel is None else read_channel(path, rules.channel) or read_volume(path)
-    volume = as_labels(read, where=str(path))
+    if isinstance(path, Volume):
+        volume, own, path = as_labels(path), {}, IN_MEMORY
+    else:
+        path = Path(path)
+        drawn = dicom_mask(path)
+        if drawn is not None:
+            found = _read_structures(*drawn, labels, reference)
+            return replace(LabelMap.from_masks(found.masks, labels), notes=found.notes)
+        own = _segments(path)
+        read = read_volume(path) if rules.channel is None else read_channel(path, rules.channel) or read_volume(path)
+        volume = as_labels(read, where=str(path))
     if reference is not None:
         volume = place_mask(
             reference,
@@ -302,7 +316,8 @@ def read_mask_set(
     ----------
     path
         The mask file, or a folder that holds it alone; a folder with one DICOM SEG or RTSTRUCT, or with one image file
-        a structure (``liver.nii.gz``, ``tumor.nii.gz``); or such files by name.
+        a structure (``liver.nii.gz``, ``tumor.nii.gz``); or such files by name. Also masks in memory: a `Volume`, or an
+        array on the reference's voxels.
     labels
         Value of each structure by name, e.g. ``{"liver": 1, "tumor": 2}``; for a DICOM SEG, the segment number. In an
         RTSTRUCT the ROI of that name is taken (case is ignored), else the ROI of that number.
@@ -327,32 +342,48 @@ def read_mask_set(
     ImageError, GeometryError
         As `read_labelmap`; several values and no names; a name that the file does not hold.
     """
-    files = path if isinstance(path, Mapping) else _structure_files(Path(path))
+    if isinstance(path, np.ndarray):
+        path = _on_voxels_of(reference, path)
+    files = path if isinstance(path, Mapping) else None if isinstance(path, Volume) else _structure_files(Path(path))
     if files is not None and not isinstance(path, Mapping) and _is_label_map(files, labels):
         path, files = next(iter(files.values())), None
     if files is not None:
         return _one_file_each(files, reference, rules, overlay_path)
     assert not isinstance(path, Mapping)
-    path = Path(path)
-    drawn = dicom_mask(path)
+    in_memory = isinstance(path, Volume)
+    where = IN_MEMORY if isinstance(path, Volume) else Path(path)
+    drawn = None if in_memory else dicom_mask(where)
     if drawn is not None:
         return _read_structures(*drawn, labels, reference)
     labelmap = read_labelmap(path, labels, reference=reference, rules=rules, overlay_path=overlay_path)
-    if labels is not None or _segments(path):
-        _require_label(rules.label, labelmap.labels, path)
+    if labels is not None or (not in_memory and _segments(where)):
+        _require_label(rules.label, labelmap.labels, where)
         return MaskSet(labelmap.masks(), labelmap.all_notes)
     if rules.label is not None:
-        _require_label(rules.label, labelmap.labels, path)
+        _require_label(rules.label, labelmap.labels, where)
         return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array == rules.label)})
     if len(labelmap.labels) > 1:
         raise ImageError(
             "The mask file holds several labels and no names.",
             expected="a name for each, for example labels: {liver: 1, tumor: 2}",
             found=f"labels {', '.join(str(value) for value in list(labelmap.labels.values())[:20])}",
-            where=str(path),
+            where=str(where),
             remedy="name them (--labels liver=1,tumor=2), or say with label in the feature settings which one is meant",
         )
     return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array != 0)})
+
+
+def _on_voxels_of(reference: Volume | None, array: npt.NDArray[Any]) -> Volume:
+    """An array as a mask of the image whose voxels it has.
+
+    Raises
+    ------
+    ImageError
+        There is no image, or its array has another shape.
+    """
+    if reference is None:
+        raise ImageError("An array alone is no mask.", expected="a Volume, or an array and the image that it lies on")
+    return Volume(array, reference.geometry)
 
 
 def _structure_files(path: Path) -> dict[str, Path] | None:
@@ -370,7 +401,7 @@ def _is_label_map(files: Mapping[str, str | Path], labels: Mapping[str, int] | N
 
 
 def _one_file_each(
-    files: Mapping[str, str | Path], reference: Volume | None, rules: MaskRules, overlay_path: str | Path | None
+    files: Mapping[str, OneMask], reference: Volume | None, rules: MaskRules, overlay_path: str | Path | None
 ) -> MaskSet:
     masks: dict[str, Volume] = {}
     notes: list[str] = []
@@ -381,7 +412,7 @@ def _one_file_each(
                 f"The mask file of {name!r} holds several structures.",
                 expected="one structure a file, or one file with labels by name",
                 found=", ".join(found.masks),
-                where=str(path),
+                where=str(path) if isinstance(path, str | Path) else str(IN_MEMORY),
                 remedy="give the one file and name its labels (labels of the study file, --labels)",
             )
         masks[name] = next(iter(found.masks.values()))

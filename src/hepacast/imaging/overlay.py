@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core import views
 from hepacast.errors import ImageError
 from hepacast.figures.style import DOUBLE_COLUMN_MM, new_figure, save_figure, styled
 from hepacast.imaging.morphology import bounding_box
@@ -87,18 +88,9 @@ def overlay_figure(
     arrays = {name: to_lps_axes(mask).array.astype(bool) for name, mask in masks.items()}
     chosen = choose_slices(turned.geometry.shape[0], list(arrays.values()), slices)
     shown = window_for(turned.array) if window is None else window
-    return _draw(
-        turned,
-        arrays,
-        chosen,
-        window=Window.parse(shown) if isinstance(shown, str) else shown,
-        columns=columns or min(4, len(chosen)),
-        contours=contours,
-        fill=fill,
-        colors=mask_colors(list(masks), styles),
-        title=title,
-        width_mm=width_mm,
-    )
+    parsed, colors = Window.parse(shown) if isinstance(shown, str) else shown, mask_colors(list(masks), styles)
+    how: dict[str, Any] = {"contours": contours, "fill": fill, "colors": colors, "title": title, "width_mm": width_mm}
+    return _draw(turned, arrays, chosen, window=parsed, columns=columns or min(4, len(chosen)), **how)
 
 
 def overlay_png(
@@ -323,3 +315,10 @@ def _height(turned: Volume, k: int) -> float:
 
 def _title_height(title: str | None) -> float:
     return 0.0 if not title else 2.0 + 3.4 * (1 + len(title) // 120)
+
+
+@views.drawings.register
+def _(record: Volume) -> views.Drawings:
+    """`slices`: of an image as it is, of a mask in white."""
+    shown = record.with_array(record.array.astype(np.uint8)) if record.array.dtype == bool else record
+    return {"slices": lambda: overlay_figure(shown, {})}

@@ -214,14 +214,3 @@ def _(record: Volume) -> Table:
     else:
         rows.append(["Values", f"{values.min():.6g} to {values.max():.6g} ({values.dtype})"])
     return make_table("", [kind, ""], rows, record.notes)
-
-
-@views.drawings.register
-def _(record: Volume) -> views.Drawings:
-    """`slices`: axial slices; with contours: `hepacast.imaging.overlay.overlay_figure`."""
-    from hepacast.imaging.overlay import overlay_figure
-
-    if record.array.dtype == bool:
-        image = record.with_array(record.array.astype(np.uint8))
-        return {"slices": lambda: overlay_figure(image, {"mask": record})}
-    return {"slices": lambda: overlay_figure(record, {})}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,14 +17,17 @@ from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_
 from hepacast.cohort.numbers import read_numbers
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.patient_rows import name_rows
-from hepacast.cohort.sheets import is_table, read_sheets
+from hepacast.cohort.sheets import frame_sheet, is_table, read_sheets
+from hepacast.core import views
 from hepacast.core.executor import map_items, resolve_workers
 from hepacast.core.files import require_writable_file, write_text
 from hepacast.core.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
 from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume, write_volume
+from hepacast.imaging.overlay import overlay_figure
 from hepacast.imaging.structures import with_unions
 from hepacast.radiomics import (
     Case,
@@ -36,6 +39,7 @@ from hepacast.radiomics import (
     feature_maps,
     perturbation_icc,
     read_other_table,
+    status_counts,
     write_long,
 )
 from hepacast.radiomics.recipe import ImageRecipe
@@ -52,13 +56,154 @@ from hepacast.segmentation.plausibility import (
 from hepacast.study.plausible_images import bin_width, noted
 from hepacast.study.segment import label_values, mask_path, parse_vois
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: A mask file, a folder of one file a structure, or such files by name (also as texts ``NAME=PATH``).
-MaskGiven = str | Path | Mapping[str, str | Path] | Sequence[str | Path]
+MaskGiven = MaskPath | Sequence[str | Path]
 
 TABLE_COLUMNS = ("patient", "image", "mask")
 #: Reasons for undefined features that are printed; a table has them all.
 MAX_REASONS = 5
+#: Rows of a notebook's table.
+_SHOWN = 20
 WRITTEN = (".csv", ".parquet", ".pq")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class MeasuredFeatures(views.Shown):
+    """Features of one image or of a table of patients.
+
+    Attributes
+    ----------
+    long
+        One row a feature: patient, sequence, voi, feature, value, status (``ok``, ``undefined``, ``failed``), reason.
+    lines
+        What was measured, and what a person should know: notes of the files, what is doubtful about image and mask.
+    settings
+        What was asked for.
+    result, volume, vois
+        Of one image: its features, the image, and its VOIs; None and empty of a table.
+    """
+
+    long: pd.DataFrame
+    lines: tuple[str, ...]
+    settings: Settings
+    result: ExtractionResult | None = None
+    volume: Volume | None = None
+    vois: Mapping[str, Volume] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a patient and VOI, one column a feature (NaN where it has no value; `long` says why)."""
+        wide = self.long.pivot(index=["patient", "voi"], columns="feature", values="value")
+        return wide[list(dict.fromkeys(self.long["feature"]))].rename_axis(columns=None)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the table: ``.csv``, one row a patient and VOI, as PyRadiomics does; ``.parquet`` with the reasons.
+
+        Raises
+        ------
+        StudyFileError
+            Another format.
+        StorageError
+            The file cannot be written.
+        """
+        _require_written(path)
+        path = Path(path)
+        if path.suffix.lower() == ".csv":
+            write_text(path, cells(self.to_frame().reset_index()).to_csv(index=False, lineterminator="\n"))
+        else:
+            write_long(self.long, path)
+        return path
+
+
+@views.page.register
+def _(record: MeasuredFeatures) -> list[str | Table]:
+    """What was measured, and the first rows: features by VOI of one image, VOIs by status of a table."""
+    if record.result is None:
+        shown, what = status_counts(record.long), "rows"
+    else:
+        shown = pd.DataFrame({name: item.features for name, item in record.result.vois.items()})
+        shown, what = shown.rename_axis("feature").reset_index(), "features"
+    title = f"The first {_SHOWN} of {len(shown)} {what} (to_frame() has all)" if len(shown) > _SHOWN else ""
+    return ["\n".join(record.lines), table_of(shown.head(_SHOWN), title)]
+
+
+@views.drawings.register
+def _(record: MeasuredFeatures) -> views.Drawings:
+    """`overlay` of one image; of a table every feature by its name, patients by VOI."""
+    if record.volume is not None:
+        return {"overlay": partial(overlay_figure, record.volume, record.vois)}
+    return {name: partial(_draw_feature, record.long, name) for name in dict.fromkeys(record.long["feature"])}
+
+
+def _draw_feature(long: pd.DataFrame, name: str) -> Figure:
+    from hepacast.figures.labels import feature_label
+    from hepacast.figures.patients import draw_values
+
+    values = long[long["feature"] == name]
+    return draw_values({str(voi): part["value"] for voi, part in values.groupby("voi")}, label=feature_label(name))
+
+
+def extract(
+    image: str | Path | Volume | pd.DataFrame,
+    mask: MaskGiven | None = None,
+    *,
+    labels: Mapping[str, str | int] | None = None,
+    vois: str | Mapping[str, str] = "",
+    settings: Settings | str | Path | Mapping[str, Any] = "ptlf",
+    backend: str = "hepacast",
+    series: str | int | None = None,
+    accept_doubtful: bool = False,
+    workers: int = 0,
+    reporter: Reporter | None = None,
+) -> MeasuredFeatures:
+    """Measure one image, or every row of a table with columns patient, image, mask.
+
+    Parameters
+    ----------
+    image, mask
+        The image and its mask (a file, a folder of one file a structure, such files by name or as ``NAME=PATH``, a
+        `Volume`, or an array on the image's voxels); or a table of patients (CSV, Excel, DataFrame) and no mask.
+    labels, vois
+        Names of label values; VOIs by algebra (``parenchyma: liver - tumor; tumor: tumor``, or expressions by name).
+    settings
+        A named setting (``ptlf``, ``early-recurrence``, ``ibsi``), a PyRadiomics parameter file, or its content.
+    backend
+        ``hepacast`` or ``pyradiomics``.
+    series
+        Of a DICOM folder with several: its number, UID, or words of its description. A column ``series`` of the table
+        of patients goes before it.
+    accept_doubtful
+        Measure although image and mask look impossible (HU, labels, volume).
+    workers
+        Processes for a table, threads for an image; 0 = one a core. Values do not depend on it.
+    reporter
+        Where progress goes.
+
+    Raises
+    ------
+    HepacastError
+        Image, mask, table or settings cannot be used.
+    """
+    say, recipe = reporter or SilentReporter(), _recipe(labels, vois, settings, backend)
+    if mask is None:
+        jobs, remarks = _jobs(image, recipe, series, accept_doubtful)
+        return _of_jobs(jobs, remarks, recipe.loaded_settings, workers, say)
+    if isinstance(image, pd.DataFrame):
+        raise StudyFileError("A table of patients names its masks itself.", found="a table and a mask")
+    return _of_image(image, mask, recipe, series, accept_doubtful, workers, say)
+
+
+def _recipe(
+    labels: Mapping[str, str | int] | None,
+    vois: str | Mapping[str, str],
+    settings: Settings | str | Path | Mapping[str, Any],
+    backend: str,
+) -> ImageRecipe:
+    named = parse_vois(vois) if isinstance(vois, str) else dict(vois)
+    values = label_values(labels or {}) or {}
+    return ImageRecipe.of_settings(Settings.load(settings), vois=named, labels=values, backend=backend)
 
 
 def extract_image(
@@ -66,86 +211,76 @@ def extract_image(
     mask: MaskGiven | None,
     output: str | Path | None,
     *,
-    labels: Mapping[str, str] | None = None,
-    vois: str = "",
-    settings: str = "ptlf",
-    backend: str = "hepacast",
     maps: Path | None = None,
     compare: Path | None = None,
     perturb: Path | None = None,
-    series: str | int | None = None,
-    accept_doubtful: bool = False,
-    workers: int = 0,
     reporter: Reporter | None = None,
+    workers: int = 0,
+    **options: Any,
 ) -> str:
-    """Measure one image, or every row of a table with columns patient, image, mask; returns a summary.
+    """`extract` (with its options), what is made of it written, and a summary.
 
     Parameters
     ----------
-    image, mask
-        The image and its mask (a file, a folder of one file a structure, such files by name or as ``NAME=PATH``); or
-        a table of patients (CSV, Excel) and no mask.
     output
         ``.csv``: one row a patient and VOI, as PyRadiomics writes it; ``.parquet``: the long table with status.
-    labels, vois
-        Names of label values; VOIs by algebra (``parenchyma: liver - tumor; tumor: tumor``).
     maps
         Folder for voxel-wise feature maps of the first VOI.
     compare
         A table made elsewhere: how far it agrees, and what may explain the differences.
     perturb
         With a table of patients: file (CSV) for each feature's ICC under perturbed images and masks.
-    series
-        Of a DICOM folder with several: its number, UID, or words of its description. A column ``series`` of the table
-        of patients goes before it.
-    accept_doubtful
-        Measure although image and mask look impossible (HU, labels, volume).
 
     Raises
     ------
     HepacastError
-        Image, mask, table or settings cannot be used.
+        As `extract`; an output of another format, or that cannot be written.
     """
-    say = reporter or SilentReporter()
-    named = {"vois": parse_vois(vois), "labels": label_values(labels or {}) or {}}
-    recipe = ImageRecipe.of_settings(Settings.load(settings), **named, backend=backend)
-    if mask is None:
-        return _extract_table(Path(image), output, recipe, perturb, series, accept_doubtful, workers, say)
-    return _extract_one(
-        image, mask, output, recipe, maps, compare, series, accept_doubtful, resolve_workers(workers), say
-    )
+    _require_written(output)
+    if mask is None and is_table(image) and output is None and perturb is None:
+        raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
+    lines: list[str] = []
+    if mask is not None or output is not None or perturb is None:
+        found = extract(image, mask, workers=workers, reporter=reporter, **options)
+        lines += found.lines
+        if found.result is not None and found.volume is not None:
+            if maps is not None:
+                lines += _write_maps(found.volume, dict(found.vois), found.settings, maps)
+            if compare is not None:
+                lines += _compared(found.result, compare, found.settings)
+        if output is None:
+            lines += [f"  {row.voi} {row.feature} = {row.value:.6g}" for row in found.long.itertuples()]
+        else:
+            lines.append(f"wrote {found.write(output)}")
+    if perturb is not None and mask is None:
+        lines += _perturbed(Path(image), perturb, workers, reporter or SilentReporter(), **options)
+    return "\n".join(lines)
 
 
-def _extract_one(
-    image: str | Path,
+def _of_image(
+    image: str | Path | Volume,
     mask: MaskGiven,
-    output: str | Path | None,
     recipe: ImageRecipe,
-    maps: Path | None,
-    compare: Path | None,
     series: str | int | None,
     accept: bool,
-    threads: int,
+    workers: int,
     say: Reporter,
-) -> str:
-    _require_written(output)
-    settings, values = recipe.loaded_settings, dict(recipe.labels) or None
+) -> MeasuredFeatures:
+    settings = recipe.loaded_settings
     volume = read_volume(image, series=series)
+    values = dict(recipe.labels) or None
     found = read_mask_set(_mask_of(mask, values), values, reference=volume, rules=settings.mask_rules)
     named = recipe.vois_of(found.masks)
-    doubts = _judge(volume, found.masks, named, settings, accept, str(mask))
+    where = str(mask) if isinstance(mask, str | Path) else "image and mask"
+    doubts = _judge(volume, found.masks, named, settings, accept, where)
+    threads = resolve_workers(workers)
     cost = estimate(volume, named, settings, threads)
     say.say(f"measuring: about {format_seconds(cost.seconds)}, {format_bytes(cost.peak_bytes)} of memory")
     result = recipe.measure(volume, named, threads=threads)
     lines = _measured_lines(result, settings)
     lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
-    if maps is not None:
-        lines += _write_maps(volume, named, settings, maps)
-    if compare is not None:
-        lines += _compared(result, compare, settings)
-    lines += _save(result.to_long("1"), output)
-    return "\n".join(lines)
+    return MeasuredFeatures(result.to_long("1"), tuple(lines), settings, result, volume, named)
 
 
 def _mask_of(mask: MaskGiven, values: Mapping[str, int] | None) -> MaskPath:
@@ -236,59 +371,53 @@ def _require_written(output: str | Path | None) -> None:
     require_writable_file(output)
 
 
-def _save(table: pd.DataFrame, output: str | Path | None) -> list[str]:
-    if output is None:
-        return [f"  {row.voi} {row.feature} = {row.value:.6g}" for row in table.itertuples()]
-    path = Path(output)
-    if path.suffix.lower() == ".csv":
-        wide = table.pivot(index=["patient", "voi"], columns="feature", values="value")
-        order = list(dict.fromkeys(table["feature"]))
-        write_text(path, cells(wide[order].reset_index()).to_csv(index=False, lineterminator="\n"))
-    else:
-        write_long(table, path)
-    return [f"wrote {path}"]
+def _jobs(
+    source: str | Path | Volume | pd.DataFrame, recipe: ImageRecipe, series: str | int | None, accept: bool
+) -> tuple[list[_Job], list[str]]:
+    """The rows of a table of patients, whose paths start at its folder (of a DataFrame at the working folder)."""
+    frame, remarks = _read_patients(source)
+    base = Path(source).parent if isinstance(source, str | Path) else Path()
+    rows = frame.to_dict("records")
+    return [_Job({str(k): v for k, v in row.items()}, base, recipe, series, accept) for row in rows], remarks
 
 
-def _extract_table(
+def _of_jobs(jobs: list[_Job], remarks: list[str], settings: Settings, workers: int, say: Reporter) -> MeasuredFeatures:
+    with say.track("features") as progress:
+        measured = map_items(_measure, jobs, workers=workers, progress=progress)
+    long = _joined([(job, item) for job, item, *_ in measured], settings)
+    failed = long.loc[long["status"] == "failed", "patient"].nunique()
+    lines = [*remarks, f"{len(jobs)} patients, {failed} of them with a VOI that could not be measured"]
+    notes = noted({job.patient: notes for job, *_, notes in measured})
+    lines += [f"  note: {name_patients(patients)}: {note}" for note, patients in notes]
+    lines += _doubts({job.patient: remarks for job, _, remarks, _ in measured})
+    return MeasuredFeatures(long, tuple(lines), settings)
+
+
+def _perturbed(
     path: Path,
-    output: str | Path | None,
-    recipe: ImageRecipe,
-    perturb: Path | None,
-    series: str | int | None,
-    accept: bool,
+    target: Path,
     workers: int,
     say: Reporter,
-) -> str:
-    frame, remarks = _read_patients(path)
-    if output is None and perturb is None:
-        raise StudyFileError("Where should the features go?", expected="-o features.csv or features.parquet")
-    _require_written(output)
-    settings = recipe.loaded_settings
-    jobs = [
-        _Job({str(k): v for k, v in row.items()}, path.parent, recipe, series, accept)
-        for row in frame.to_dict("records")
+    *,
+    labels: Mapping[str, str | int] | None = None,
+    vois: str = "",
+    settings: str = "ptlf",
+    backend: str = "hepacast",
+    series: str | int | None = None,
+    accept_doubtful: bool = False,
+) -> list[str]:
+    """Each feature's ICC under perturbed images and masks, written; and what is said of it."""
+    recipe = _recipe(labels, vois, settings, backend)
+    with say.track("perturbed features") as progress:
+        cases = [_case(job) for job in _jobs(path, recipe, series, accept_doubtful)[0]]
+        tables = extract_perturbed(cases, recipe.loaded_settings, workers=workers, progress=progress)
+    icc = perturbation_icc(tables)
+    write_text(target, icc.to_csv(lineterminator="\n"))
+    good = int((icc["icc2"] >= 0.75).sum())
+    return [
+        f"{good} of {len(icc)} features have an ICC of 0.75 or more under {len(tables)} perturbations",
+        f"wrote {target}",
     ]
-    lines = remarks
-    if output is not None:
-        with say.track("features") as progress:
-            measured = map_items(_measure, jobs, workers=workers, progress=progress)
-        table = _joined([(job, item) for job, item, *_ in measured], settings)
-        failed = table.loc[table["status"] == "failed", "patient"].nunique()
-        lines.append(f"{len(frame)} patients, {failed} of them with a VOI that could not be measured")
-        notes = noted({job.patient: notes for job, *_, notes in measured})
-        lines += [f"  note: {name_patients(patients)}: {note}" for note, patients in notes]
-        lines += _doubts({job.patient: remarks for job, _, remarks, _ in measured})
-        lines += _save(table, output)
-    if perturb is not None:
-        with say.track("perturbed features") as progress:
-            cases = [_case(job) for job in jobs]
-            tables = extract_perturbed(cases, settings, workers=workers, progress=progress)
-        icc = perturbation_icc(tables)
-        write_text(perturb, icc.to_csv(lineterminator="\n"))
-        good = int((icc["icc2"] >= 0.75).sum())
-        lines.append(f"{good} of {len(icc)} features have an ICC of 0.75 or more under {len(tables)} perturbations")
-        lines.append(f"wrote {perturb}")
-    return "\n".join(lines)
 
 
 def _doubts(found: Mapping[str, list[Remark]]) -> list[str]:
@@ -296,37 +425,42 @@ def _doubts(found: Mapping[str, list[Remark]]) -> list[str]:
     return [f"  doubtful: {name_patients(patients)}: {item}" for item, patients in group_remarks(found)]
 
 
-def _read_patients(path: Path) -> tuple[pd.DataFrame, list[str]]:
+def _read_patients(path: str | Path | Volume | pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Patients with their image and mask, all as text, and what was said about the table."""
-    if not is_table(path):
+    if isinstance(path, pd.DataFrame):
+        sheets = [frame_sheet(path, "table")]
+    elif isinstance(path, str | Path) and is_table(path):
+        sheets = read_sheets(path, id_column="patient")
+    else:
         raise StudyFileError("A mask is needed.", expected="IMAGE MASK, or a table with columns patient, image, mask")
-    chosen, findings = choose_sheets(read_sheets(path, id_column="patient"), None)
+    where = "table" if isinstance(path, pd.DataFrame) else str(path)
+    chosen, findings = choose_sheets(sheets, None)
     usable = [sheet for sheet in chosen if all(find_header(sheet.headers, [name]) for name in TABLE_COLUMNS)]
     if not usable:
-        headers = (chosen or read_sheets(path))[0].headers or read_sheets(path)[0].headers
+        headers = (chosen or sheets)[0].headers or sheets[0].headers
         raise TableError(
             "The table of patients lacks columns.",
             expected=", ".join(TABLE_COLUMNS),
             found=", ".join(headers[:20]),
-            where=str(path),
+            where=where,
         )
     sheet = usable[0]
     columns = {name: sheet.column(one_header(sheet, name)) for name in TABLE_COLUMNS}
-    refuse_lost_digits(columns["patient"], sheet.rows, str(path))
+    refuse_lost_digits(columns["patient"], sheet.rows, where)
     frame = pd.DataFrame({name: read_ids(cells) for name, cells in columns.items()}, dtype=object)
     double = frame.loc[frame["patient"].duplicated() & frame["patient"].notna(), "patient"].unique()
     if len(double):
-        raise TableError("A patient stands twice in the table.", found=", ".join(double[:10]), where=str(path))
+        raise TableError("A patient stands twice in the table.", found=", ".join(double[:10]), where=where)
     gaps = [row for row, lacks in zip(sheet.rows, frame.isna().any(axis=1)) if lacks]
     if gaps:
         raise TableError(
             "The table of patients has empty cells.",
             expected="patient, image and mask in every row",
             found=f"a gap in {name_rows(gaps)}",
-            where=str(path),
+            where=where,
         )
     if frame.empty:
-        raise TableError("The table of patients has no rows.", where=str(path))
+        raise TableError("The table of patients has no rows.", where=where)
     own = find_header(sheet.headers, ["series"])
     frame["series"] = read_ids(sheet.column(own[0])) if own else None
     return frame, [f"  {item.severity}: {item.message}" for item in (*findings, *sheet.findings)]

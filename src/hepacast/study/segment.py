@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hepacast.core import views
 from hepacast.core.files import require_writable_file
 from hepacast.core.progress import Reporter, SilentReporter, format_bytes, format_seconds
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskPath, read_mask_set, read_volume, require_image_name, write_labelmap
-from hepacast.imaging.lesions import describe_voi
-from hepacast.imaging.overlay import overlay_png
+from hepacast.imaging.io import MaskPath, OneMask, read_mask_set, read_volume, require_image_name, write_labelmap
+from hepacast.imaging.lesions import VoiReport, describe_voi
+from hepacast.imaging.overlay import overlay_figure, overlay_png
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import LabelMapResult
-from hepacast.segmentation.plausibility import Modality, judge, judge_image, modality_of, require_possible
+from hepacast.segmentation.plausibility import Modality, Remark, judge, judge_image, modality_of, require_possible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run_segmenter(
@@ -44,29 +53,145 @@ def run_segmenter(
         return segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
 
 
-def segment_image(
-    image: str | Path,
-    output: str | Path,
+@dataclass(frozen=True, repr=False, eq=False)
+class SegmentedImage(views.Shown):
+    """Liver and tumors of one image.
+
+    Attributes
+    ----------
+    volume
+        The image.
+    found
+        The segmenter's result: label map, names of structures, time.
+    notes
+        What a person should know of image and masks.
+    remarks
+        What is not plausible about them.
+    """
+
+    volume: Volume
+    found: LabelMapResult
+    notes: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    @property
+    def masks(self) -> dict[str, Volume]:
+        """Every structure as a boolean volume, unions (liver) included."""
+        return self.found.masks()
+
+    @property
+    def lines(self) -> list[str]:
+        """Volumes, notes and remarks, one a line."""
+        lines = []
+        for name, report in self._reports().items():
+            lines.append(f"  {name}: {report.volume_ml:.0f} ml" + (f" ({report.reason})" if report.reason else ""))
+        lines += [f"  note: {note}" for note in self.notes]
+        return [*lines, *(f"  {item.severity}: {item}" for item in self.remarks)]
+
+    def _reports(self) -> dict[str, VoiReport]:
+        return {name: describe_voi(self.found.mask(name), name) for name in self.found.structures}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a structure: label value (NaN of a union), volume (ml), what is noted."""
+        import pandas as pd
+
+        rows = {
+            name: {"label": self.found.names.get(name), "volume_ml": item.volume_ml, "status": item.status,
+                   "reason": item.reason}
+            for name, item in self._reports().items()
+        }  # fmt: skip
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("structure")
+
+    def write(self, path: str | Path, overlay: str | Path | None = None) -> None:
+        """Write the label map (.nii.gz, .nrrd, .mha), and a picture of it (.png).
+
+        Raises
+        ------
+        ImageError
+            Another format.
+        StorageError
+            The file cannot be written.
+        """
+        write_labelmap(self.found.labelmap, path)
+        if overlay is not None:
+            overlay_png(self.volume, self._stored(), overlay)
+
+    def _stored(self) -> dict[str, Volume]:
+        return {name: self.found.mask(name) for name in self.found.names}
+
+
+@views.page.register
+def _(record: SegmentedImage) -> list[str | Table]:
+    rows = [[name, f"{item.volume_ml:.0f}", item.reason or "\N{EN DASH}"] for name, item in record._reports().items()]
+    told = [*record.notes, *(f"{item.severity}: {item}" for item in record.remarks)]
+    return [make_table("Structures", ["", "Volume, ml", "Noted"], rows, told)]
+
+
+@views.drawings.register
+def _(record: SegmentedImage) -> views.Drawings:
+    """`overlay`: axial slices with the outlines."""
+    return {"overlay": lambda: overlay_figure(record.volume, record._stored())}
+
+
+def segment(
+    image: str | Path | Volume,
     *,
-    model: str = "builtin",
-    liver: str | Path | None = None,
-    weights: Path | None = None,
-    overlay: str | Path | None = None,
+    segmenter: str = "builtin",
+    liver: MaskPath | None = None,
+    weights: str | Path | None = None,
     series: str | int | None = None,
     accept_doubtful: bool = False,
     reporter: Reporter | None = None,
-) -> str:
-    """Segment one image and write the label map; returns a summary.
+) -> SegmentedImage:
+    """Outline liver and tumors on one image.
 
-    The built-in networks read CT in HU: an image that cannot be one is refused unless `accept_doubtful`. `series` is
-    that of a DICOM folder with several: its number, UID, or words of its description.
+    Parameters
+    ----------
+    image
+        NIfTI, NRRD or MHA file, a DICOM folder, or a `Volume`.
+    segmenter
+        ``builtin``, ``builtin:openvino``, ``nnunet:DIR`` or ``totalsegmentator``. The built-in networks read CT in HU:
+        an image that cannot be one is refused unless `accept_doubtful`.
+    liver
+        Liver mask, if there is one: only lesions are searched.
+    weights
+        File with the built-in networks' weights.
+    series
+        Of a DICOM folder with several: its number, UID, or words of its description.
+    accept_doubtful
+        Go on although the image cannot be what the segmenter reads.
+    reporter
+        Where progress goes.
 
     Raises
     ------
     HepacastError
         The image or the segmenter cannot be used.
     """
-    say = reporter or SilentReporter()
+    modality: Modality | None = "CT" if segmenter.partition(":")[0] == "builtin" else None
+    volume = read_volume(image, series=series, modality=modality)
+    modality = modality or modality_of(volume)
+    where = str(image) if isinstance(image, str | Path) else "image"
+    require_possible(judge_image(volume, modality), accept=accept_doubtful, where=where)
+    given, told = None, volume.notes
+    if liver is not None:
+        found = read_mask_set(liver, reference=volume)
+        given, told = _liver_of(found.masks, "liver mask"), (*told, *found.notes)
+    chosen = None if weights is None else Path(weights)
+    result = run_segmenter(volume, segmenter, liver=given, weights=chosen, reporter=reporter or SilentReporter())
+    # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
+    remarks = judge({"image": volume}, result.masks(), {"image": modality})
+    return SegmentedImage(volume, result, (*told, *result.notes), tuple(remarks))
+
+
+def segment_image(image: str | Path, output: str | Path, *, overlay: str | Path | None = None, **options: Any) -> str:
+    """`segment` (with its options), the label map written, and a summary.
+
+    Raises
+    ------
+    HepacastError
+        As `segment`; an output of another format, or that cannot be written.
+    """
     # All that can be refused without the minutes of a segmentation is refused before them.
     require_image_name(output)
     if overlay is not None and Path(overlay).suffix.lower() != ".png":
@@ -74,29 +199,10 @@ def segment_image(
     for path in (output, overlay):
         if path is not None:
             require_writable_file(path)
-    modality: Modality | None = "CT" if model.partition(":")[0] == "builtin" else None
-    volume = read_volume(image, series=series, modality=modality)
-    modality = modality or modality_of(volume)
-    require_possible(judge_image(volume, modality), accept=accept_doubtful, where=str(image))
-    given, told = None, volume.notes
-    if liver is not None:
-        found = read_mask_set(liver, reference=volume)
-        given, told = _liver_of(found.masks, str(liver)), (*told, *found.notes)
-    result = run_segmenter(volume, model, liver=given, weights=weights, reporter=say)
-    write_labelmap(result.labelmap, output)
-    if overlay is not None:
-        stored = {name: result.mask(name) for name in result.names}
-        overlay_png(volume, stored, overlay)
-    labels = ", ".join(f"{name}={value}" for name, value in result.names.items())
-    lines = [f"wrote {output} ({labels}) in {format_seconds(result.seconds)}"]
-    for name in result.structures:
-        report = describe_voi(result.mask(name), name)
-        lines.append(f"  {name}: {report.volume_ml:.0f} ml" + (f" ({report.reason})" if report.reason else ""))
-    lines += [f"  note: {note}" for note in (*told, *result.notes)]
-    # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
-    remarks = judge({"image": volume}, result.masks(), {"image": modality})
-    lines += [f"  {item.severity}: {item}" for item in remarks]
-    return "\n".join(lines)
+    result = segment(image, **options)
+    result.write(output, overlay)
+    labels = ", ".join(f"{name}={value}" for name, value in result.found.names.items())
+    return "\n".join([f"wrote {output} ({labels}) in {format_seconds(result.found.seconds)}", *result.lines])
 
 
 def _liver_of(masks: Mapping[str, Volume], where: str) -> Volume:
@@ -144,20 +250,20 @@ def _between(sign: str, text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def mask_path(given: str | Path | Mapping[str, str | Path] | Sequence[str | Path]) -> MaskPath:
-    """A mask file, or the files of structures from texts ``NAME=PATH``.
+def mask_path(given: MaskPath | Sequence[str | Path]) -> MaskPath:
+    """A mask, or the files of structures from texts ``NAME=PATH``.
 
     Raises
     ------
     StudyFileError
         Several files without a name, or two of one.
     """
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping | Volume | np.ndarray):
         return given
     items = [given] if isinstance(given, str | Path) else list(given)
     if len(items) == 1 and ("=" not in str(items[0]) or Path(items[0]).exists()):
         return items[0]
-    files: dict[str, str | Path] = {}
+    files: dict[str, OneMask] = {}
     for item in items:
         name, sign, path = str(item).partition("=")
         if not sign or not name.strip() or name.strip() in files:
@@ -170,7 +276,7 @@ def mask_path(given: str | Path | Mapping[str, str | Path] | Sequence[str | Path
     return files
 
 
-def label_values(labels: Mapping[str, str]) -> dict[str, int] | None:
+def label_values(labels: Mapping[str, str | int]) -> dict[str, int] | None:
     """Label values by name as numbers; None when none are named."""
     try:
         return {name: int(value) for name, value in labels.items()} or None
