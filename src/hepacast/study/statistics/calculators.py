@@ -221,7 +221,8 @@ def score_columns(
         f"{finding.message}" for finding in clinical.findings if finding.column is None or finding.column in
         {spec.name for spec in clinical.specs if spec.name in used or spec.quantity in used}
     ]  # fmt: skip
-    patients = tuple(scores.reset_index(names=header).to_dict(orient="records"))
+    table = scores.reset_index(names=header)
+    patients = tuple(dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False, name=None))
     return TableScores(tuple(chosen), patients, tuple(dict.fromkeys(notes)), scores, original)
 
 

@@ -77,7 +77,7 @@ class SurvivalAt(Record):
 
 
 @dataclass(frozen=True)
-class GroupCurve(Record):
+class KaplanMeierSummary(Record):
     """The Kaplan-Meier curve of a group, with what is read off it; `reason` tells of limits that its end has not."""
 
     n: int
@@ -234,7 +234,7 @@ class FollowUpResult(StatisticsResult):
     event: str
     confidence: float
     flow: RowsUsed
-    groups: dict[str, GroupCurve]
+    groups: dict[str, KaplanMeierSummary]
     cut: ChosenCut | None = None
     log_rank: GroupComparison | None = None
     score: ScoreOverTime | None = None
@@ -441,7 +441,7 @@ def _groups(values: pd.Series, cut: ChosenCut | None) -> tuple[npt.NDArray[Any],
     return labels, order
 
 
-def group_curve(curve: KaplanMeier, times: Sequence[float]) -> GroupCurve:
+def group_curve(curve: KaplanMeier, times: Sequence[float]) -> KaplanMeierSummary:
     """A curve with its median, and survival with number at risk at the times."""
     at = []
     for t in times:
@@ -453,7 +453,7 @@ def group_curve(curve: KaplanMeier, times: Sequence[float]) -> GroupCurve:
     why = "the curve, or its limit, does not fall to 50% within the follow-up" if np.isnan(curve.median).any() else ""
     open_end = np.isnan([curve.std_error, curve.lower, curve.upper]).any() or np.isinf(curve.std_error).any()
     last = "there is no standard error, and there are no limits, once nobody is left" if open_end else ""
-    return GroupCurve(curve.n, curve.n_events, MedianTime(*curve.median, why), tuple(at), curve, last)
+    return KaplanMeierSummary(curve.n, curve.n_events, MedianTime(*curve.median, why), tuple(at), curve, last)
 
 
 def compare_groups(
@@ -479,8 +479,8 @@ def compare_groups(
     if test is None:
         return GroupComparison(tuple(order), level, hazard, reason=reason, pairs=made)
     at = [test.groups.index(name) for name in order]
-    counts = (tuple(map(float, values[at])) for values in (test.observed, test.expected))
-    return GroupComparison(tuple(order), level, hazard, test.chi2, test.df, test.p, "", *counts, made)
+    observed, expected = (tuple(values[at].tolist()) for values in (test.observed, test.expected))
+    return GroupComparison(tuple(order), level, hazard, test.chi2, test.df, test.p, "", observed, expected, made)
 
 
 def _tested(time: Array, event: Array, labels: npt.NDArray[Any]) -> tuple[LogRank | None, str]:
@@ -515,8 +515,8 @@ def judge_score(
         ratio = fit.ratios(level)[name]
         found["hazard_ratio"] = HazardRatioEstimate(*ratio.with_limits, ratio.p)
         sd, spread = float(score.std(ddof=1)), float(norm.ppf(0.5 + level / 2.0)) * float(fit.se[0])
-        per_sd = (float(ratio_of((fit.coef[0] + shift) * sd)) for shift in (0.0, -spread, spread))
-        found["hazard_ratio_per_sd"] = HazardRatioEstimate(*per_sd)
+        middle, low, high = (float(ratio_of((fit.coef[0] + shift) * sd)) for shift in (0.0, -spread, spread))
+        found["hazard_ratio_per_sd"] = HazardRatioEstimate(middle, low, high)
     except (HepacastError, ZeroDivisionError) as problem:
         found["reason"] = str(problem).split("\n")[0].rstrip(".")
     rows, impossible = [], {}

@@ -208,7 +208,9 @@ def _terms(
     def among(name: str, what: str) -> str:
         header = table.column(name)
         if header not in frame:
-            raise ModelError(f"{name!r} is to have {what} but is no predictor.", expected=", ".join(frame), found=name)
+            raise ModelError(
+                f"{name!r} is to have {what} but is no predictor.", expected=", ".join(map(str, frame)), found=name
+            )
         return header
 
     return build_terms(

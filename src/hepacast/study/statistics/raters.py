@@ -117,12 +117,12 @@ def _(found: AgreementResult) -> Sequence[str | Table]:
         ]  # fmt: skip
         parts.append(make_table("", ("Form", "Meaning", f"ICC ({ci})", "F (df)", "P"), rows))
     if found.kappa:
-        rows = [
+        kappas = [
             (name, MISSING, item.reason, MISSING) if isinstance(item, NoKappa)
             else (name, with_interval(item.kappa, item.lower, item.upper), number(item.z), p_value(item.p))
             for name, item in found.kappa.items()
         ]  # fmt: skip
-        parts.append(make_table("", ("Kappa of", f"Kappa ({ci})", "Z", "P"), rows))
+        parts.append(make_table("", ("Kappa of", f"Kappa ({ci})", "Z", "P"), kappas))
     lines = [] if math.isnan(found.kendall_w) else [f"Kendall's W: {number(found.kendall_w, 3)}."]
     limits = found.limits_of_agreement
     if limits is not None:
@@ -293,7 +293,7 @@ def _judged(
         n_subjects=len(complete),
         raters=tuple(str(name) for name in complete.columns),
         categories=names,
-        icc=None if forms is None else {str(form): IccForm(**row) for form, row in forms.to_dict("index").items()},
+        icc=None if forms is None else {str(form): IccForm(*row) for form, *row in forms.itertuples(name=None)},
         kappa=kappas,
         kendall_w=w,
         limits_of_agreement=limits,

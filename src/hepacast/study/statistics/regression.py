@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,10 +52,7 @@ def _(found: LogisticResult) -> views.Drawings:
     from hepacast.study.statistics.drawing import draw_ratios
 
     ci = ci_label(found.confidence)
-    return {
-        f"forest-{name}": lambda lines=lines: draw_ratios(lines, ci=ci)
-        for name, lines in sorted(found.analyses.items())
-    }
+    return {f"forest-{name}": partial(draw_ratios, lines, ci=ci) for name, lines in sorted(found.analyses.items())}
 
 
 def logistic(
@@ -255,7 +253,8 @@ def _joint_cox(
     zph = None
     try:
         checks = proportional_hazards(fit, design.matrix, time, event)
-        zph = {str(row.Index): ModelTest(float(row.chi2), int(row.df), float(row.p)) for row in checks.itertuples()}
+        rows = zip(checks.index, checks[["chi2", "df", "p"]].to_numpy())
+        zph = {str(term): ModelTest(float(chi2), int(df), float(p)) for term, (chi2, df, p) in rows}
     except np.linalg.LinAlgError:
         notes.append("Proportional hazards could not be tested: too few events for these predictors.")
     c = concordance(time, event, fit.linear_predictor(design.matrix))
