@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from hepacast.study.stages import segmentation
+from hepacast.study import mask_files
 
 
 def _context(fraction: float, seed: int = 3) -> SimpleNamespace:
     nnunet = SimpleNamespace(test_fraction=fraction)
     images = SimpleNamespace(segmentation=SimpleNamespace(nnunet=nnunet))
-    return SimpleNamespace(study=SimpleNamespace(images=images, seed=seed))
+    return SimpleNamespace(images=images, study=SimpleNamespace(seed=seed))
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def cohort() -> SimpleNamespace:
 
 def test_the_network_never_trains_on_patients_whom_the_study_validates_on(cohort: SimpleNamespace) -> None:
     labelled = list(cohort.patients)
-    held_out = segmentation.test_patients(_context(0.2), cohort, labelled)
+    held_out = mask_files.test_patients(_context(0.2), cohort, labelled)
     assert set(labelled[20:]) <= set(held_out)
     assert len(held_out) == 10 + 4
-    assert segmentation.test_patients(_context(0.0), cohort, labelled) == labelled[20:]
+    assert mask_files.test_patients(_context(0.0), cohort, labelled) == labelled[20:]
 
 
 def test_the_order_of_the_patients_does_not_matter_and_the_seed_does(cohort: SimpleNamespace) -> None:
     labelled = list(cohort.patients)[:18]
-    drawn = segmentation.test_patients(_context(0.3), cohort, labelled)
-    assert drawn == segmentation.test_patients(_context(0.3), cohort, labelled[::-1])
-    assert drawn != segmentation.test_patients(_context(0.3, seed=4), cohort, labelled)
+    drawn = mask_files.test_patients(_context(0.3), cohort, labelled)
+    assert drawn == mask_files.test_patients(_context(0.3), cohort, labelled[::-1])
+    assert drawn != mask_files.test_patients(_context(0.3, seed=4), cohort, labelled)

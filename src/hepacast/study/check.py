@@ -255,11 +255,14 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
 
 def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPatient | None]:
     """Read one patient's images and expert masks as the stages will, and judge them."""
+    from hepacast.study.mask_files import labelled_patients
+    from hepacast.study.patient_masks import read_expert
     from hepacast.study.plausible_images import judge_patient, with_second_reader
-    from hepacast.study.stages.segmentation import images_of, judge, labelled_patients, read_expert, volumes_of
+    from hepacast.study.sequences import volumes_of
+    from hepacast.study.stages.segmentation import judge
 
     context, patient = job
-    options = images_of(context).segmentation
+    options = context.images.segmentation
     judged = None
     try:
         if labelled_patients(context, [patient]):
@@ -279,9 +282,11 @@ def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPat
 
 def _every_problem(context: Context, patient: str, first: HepacastError) -> list[str]:
     """What is wrong with each image and mask of a patient of whom the first problem is known."""
-    from hepacast.study.stages.segmentation import images_of, labelled_patients, raw_image, read_expert
+    from hepacast.study.mask_files import labelled_patients
+    from hepacast.study.patient_masks import read_expert
+    from hepacast.study.sequences import raw_image
 
-    images = images_of(context)
+    images = context.images
     steps: list[Callable[[], object]] = [raw_image(context, patient, name).read for name in images.sequences]
     problems = [str(first), *(text for step in steps for text in _problem_of(step))]
     if len(set(problems)) == 1 and labelled_patients(context, [patient]):

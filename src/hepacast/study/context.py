@@ -12,7 +12,7 @@ from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import load_study
-from hepacast.study.schema import Study
+from hepacast.study.schema import Images, Study
 
 CACHE = ".cache"
 
@@ -48,6 +48,12 @@ class Context:
     def cache(self) -> Path:
         """Folder for pieces of long stages (features of one patient, one fold of a network)."""
         return self.out / CACHE
+
+    @property
+    def images(self) -> Images:
+        """The study's images; asked for only where there are some."""
+        assert self.study.images is not None
+        return self.study.images
 
     @cached_property
     def fingerprints(self) -> Fingerprints:

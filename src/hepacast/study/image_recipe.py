@@ -9,7 +9,7 @@ from hepacast.imaging.io import MaskRules
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.settings import Settings
 from hepacast.study.context import Context
-from hepacast.study.schema import Images, Study
+from hepacast.study.schema import Study
 
 
 def study_settings(study: Study) -> Settings:
@@ -43,12 +43,12 @@ def mask_rules(context: Context) -> MaskRules:
         rules = load_settings(context).mask_rules
     except HepacastError:
         return MaskRules()
-    return rules if isinstance(_images(context.study).segmentation.masks, dict) else replace(rules, label=None)
+    return rules if isinstance(context.images.segmentation.masks, dict) else replace(rules, label=None)
 
 
 def recipe_of(context: Context) -> ImageRecipe:
     """What is done to the images of every patient of the study, who also becomes a row of the bundle's models."""
-    images = _images(context.study)
+    images = context.images
     return ImageRecipe.of_settings(
         load_settings(context),
         vois=images.vois,
@@ -58,8 +58,3 @@ def recipe_of(context: Context) -> ImageRecipe:
         labels=images.segmentation.labels,
         backend=context.study.features.backend,
     )
-
-
-def _images(study: Study) -> Images:
-    assert study.images is not None
-    return study.images

@@ -15,8 +15,7 @@ from hepacast.study.stages.clinical import load_table
 
 def present_files(context: Context) -> list[tuple[str, str, Path]]:
     """Kind (``images NAME``, ``expert masks``, ``second reader``), patient and path of every file that is there."""
-    images = context.study.images
-    assert images is not None
+    images = context.images
     patterns: dict[str, MaskPattern] = {f"images {name}": item.path for name, item in images.sequences.items()}
     if images.segmentation.masks:
         patterns["expert masks"] = images.segmentation.masks

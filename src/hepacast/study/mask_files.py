@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hepacast.cohort import Cohort
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.kept import InputFile
+from hepacast.core.seeds import rng
 from hepacast.study.context import Context
 
 #: Of the study file: a path, or paths by structure; ``{patient}`` stands for the identifier.
@@ -52,3 +54,22 @@ def mask_files(context: Context, pattern: MaskPattern, patient: str) -> MaskFile
     """A patient's mask files by the study file's words."""
     named = {"": pattern} if isinstance(pattern, str) else pattern
     return MaskFiles(tuple((name, context.path(text, patient=patient)) for name, text in named.items()))
+
+
+def labelled_patients(context: Context, patients: list[str]) -> list[str]:
+    """Patients who have an expert mask."""
+    masks = context.images.segmentation.masks
+    return [p for p in patients if masks is not None and mask_files(context, masks, p).exists()]
+
+
+def test_patients(context: Context, cohort: Cohort, labelled: list[str]) -> list[str]:
+    """The labelled patients that are held out from training the network.
+
+    A share of the training set's, drawn by the seed whatever their order, and everybody of the other sets: what is
+    validated there is the whole chain, and the network belongs to it.
+    """
+    options = context.images.segmentation.nnunet
+    ordered = [patient for patient in sorted(labelled) if cohort.sets[patient] == "training"]
+    count = round(options.test_fraction * len(ordered))
+    drawn = rng(context.study.seed, "segmentation-test").permutation(len(ordered))[:count]
+    return sorted([*(ordered[i] for i in drawn), *(set(labelled) - set(ordered))])

@@ -28,8 +28,8 @@ from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
+from hepacast.study.patient_masks import MASKS, mask_file
 from hepacast.study.sequences import SequenceImage, measured_images
-from hepacast.study.stages.segmentation import MASKS, mask_file
 
 IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,7 @@ def preprocessed_file(folder: Path, patient: str, sequence: str) -> Path:
 
 def measured_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:
     """A patient's image as stages measure it (preprocessed, for MR); by default the one on which masks are drawn."""
-    images = context.study.images
-    assert images is not None
+    images = context.images
     name = sequence or images.reference
     if images.preprocessing is None:
         return raw_image(context, patient, name)
@@ -91,8 +90,7 @@ def measured_image(context: Context, patient: str, sequence: str | None = None) 
 
 def raw_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:
     """A patient's image as the study file names it; by default the one on which masks are drawn."""
-    images = context.study.images
-    assert images is not None
+    images = context.images
     name = sequence or images.reference
     rule = images.sequences[name]
     return SequenceImage(name, context.path(rule.path, patient=patient), rule.series, rule.modality)
@@ -100,11 +98,22 @@ def raw_image(context: Context, patient: str, sequence: str | None = None) -> Se
 
 def raw_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:
     """A patient's image of every sequence, as the study file names them."""
-    assert context.study.images is not None
-    return tuple(raw_image(context, patient, name) for name in context.study.images.sequences)
+    return tuple(raw_image(context, patient, name) for name in context.images.sequences)
 
 
 def measured_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:
     """A patient's image of every sequence, as stages measure them."""
-    assert context.study.images is not None
-    return tuple(measured_image(context, patient, name) for name in context.study.images.sequences)
+    return tuple(measured_image(context, patient, name) for name in context.images.sequences)
+
+
+def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
+    """A patient's images, that of the masks first; as they are where preprocessing (of which `check` knows nothing) has
+    not come yet."""
+    images = context.images
+    found = {}
+    for name in (images.reference, *(name for name in images.sequences if name != images.reference)):
+        finished, raw = measured_image(context, patient, name), raw_image(context, patient, name)
+        found[name] = (
+            replace(finished.read(), notes=raw.notes()) if finished != raw and finished.exists() else raw.read()
+        )
+    return found

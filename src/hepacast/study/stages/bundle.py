@@ -21,6 +21,7 @@ from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.predictions import Predictions
 from hepacast.radiomics.recipe import ImageRecipe
+from hepacast.study.analysis_set import analysis_cohort, analysis_features
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
 from hepacast.study.stage import Cost, Stage, study_parts
@@ -28,7 +29,6 @@ from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion_frozen import read_fusion
 from hepacast.study.stages.modelling import require_frozen
-from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
 
 FILE = "model.hepacast"
 #: Largest difference of a risk that is read back: classifiers compute in single precision.

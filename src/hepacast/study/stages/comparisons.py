@@ -78,7 +78,7 @@ def _segmentation(context: Context, cohort: Cohort, frame: pd.DataFrame, specs: 
     """The patients who trained and tested the network, where one is trained here."""
     if context.study.images is None or context.study.images.segmentation.source != "nnunet":
         return None
-    from hepacast.study.stages.segmentation import labelled_patients, test_patients
+    from hepacast.study.mask_files import labelled_patients, test_patients
 
     labelled = labelled_patients(context, cohort.patients)
     if not labelled:

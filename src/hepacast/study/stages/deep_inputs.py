@@ -25,12 +25,12 @@ from hepacast.imaging.structures import structure_mask, structures_of
 from hepacast.imaging.voi import VoiExpression
 from hepacast.modelling.targets import event_classes
 from hepacast.segmentation.given import GivenSegmenter
+from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskFiles, mask_files
+from hepacast.study.patient_masks import MASKS, mask_file
 from hepacast.study.schema import Deep
 from hepacast.study.sequences import SequenceImage, measured_images
-from hepacast.study.stages.radiomics import analysis_cohort
-from hepacast.study.stages.segmentation import MASKS, images_of, mask_file
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class _Job:
 
 
 def _job(context: Context, patient: str) -> _Job:
-    images, rules, prints = images_of(context), deep_of(context), context.fingerprints
+    images, rules, prints = context.images, deep_of(context), context.fingerprints
     folder = context.out / "segmentation" / MASKS
     mask, labels = mask_file(folder, patient), read_json(folder / "labels.json")
     files = tuple(item for item in measured_images(context, patient) if item.exists())
@@ -238,7 +238,7 @@ def _target(
     context: Context, patient: str, mask: Path, labels: dict[str, int]
 ) -> tuple[MaskFiles | None, dict[str, int]]:
     """The mask to learn from: of the pattern given, an expert's where a network made the study's, else the study's."""
-    options, rules = images_of(context).segmentation, deep_of(context)
+    options, rules = context.images.segmentation, deep_of(context)
     pattern = rules.masks or (options.masks if options.source != "given" else None)
     if pattern is None:
         return MaskFiles((("", mask),)), labels

@@ -17,7 +17,6 @@ from hepacast.segmentation.metrics import segmentation_metrics
 from hepacast.stats.cox import fit_cox
 from hepacast.stats.tests import wilcoxon_signed_rank
 from hepacast.study.context import Context
-from hepacast.study.stages.segmentation import images_of
 
 if TYPE_CHECKING:
     from hepacast.study.stages.deep_inputs import DeepData
@@ -38,7 +37,7 @@ def dice_rows(
     if masks is None:
         return []
     rows = []
-    source = images_of(context).segmentation.source
+    source = context.images.segmentation.source
     also = _PREDICTED.get(source) if kind != "multi-task" else None
     for row, patient in enumerate(data.patients):
         if not data.targets.masked[row]:

@@ -24,10 +24,10 @@ from hepacast.evaluation.validated import verdicts_of
 from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
+from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
-from hepacast.study.stages.radiomics import analysis_cohort
 
 #: Names of the sets in the results, and what kind of predictions they hold.
 SETS = {"training": "apparent", "validation": "frozen", "external": "frozen", "nested": "nested"}

@@ -22,6 +22,7 @@ from hepacast.modelling.fusion import CLINICAL, NETWORK, Family, FusionSpec, Vie
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.validation import OutOfFold
+from hepacast.study.analysis_set import analysis_features
 from hepacast.study.context import Context
 from hepacast.study.further_cohorts import FurtherTable, further_inputs, read_further
 from hepacast.study.schema import Fusion
@@ -39,7 +40,7 @@ from hepacast.study.stages.fusion_frozen import write_frozen
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
 from hepacast.study.stages.fusion_tables import fusion_json, sentences, stability
 from hepacast.study.stages.modelling import Analysis, chain_settings, load_analysis, refits_cost
-from hepacast.study.stages.radiomics import analysis_features, measure
+from hepacast.study.stages.radiomics import measure
 
 RADSCORE, DLR = "Radscore", "DLR score"
 _PARTS = {"clinical": CLINICAL, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}

@@ -15,7 +15,6 @@ from hepacast.modelling.fusion import ViewResult
 from hepacast.study.context import Context
 from hepacast.study.stages.frozen_files import CLASSIFIERS, MODELS, NETWORKS, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores
-from hepacast.study.stages.segmentation import images_of
 
 
 def write_frozen(
@@ -53,7 +52,7 @@ def _crop(context: Context) -> CropSpec:
     """The crop with its channels named: the study's sequences in their order."""
     assert context.study.fusion is not None
     crop = context.study.fusion.deep.crop
-    return crop if crop.channels else crop.model_copy(update={"channels": list(images_of(context).sequences)})
+    return crop if crop.channels else crop.model_copy(update={"channels": list(context.images.sequences)})
 
 
 def read_fusion(folder: Path) -> tuple[FrozenModels, ImageNetworks | None]:

@@ -38,10 +38,9 @@ from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.structures import structures_of
 from hepacast.imaging.voi import VoiExpression
 from hepacast.study.context import Context
+from hepacast.study.patient_masks import mask_of
 from hepacast.study.schema import Fusion
 from hepacast.study.sequences import measured_images
-from hepacast.study.stages.radiomics import mask_of
-from hepacast.study.stages.segmentation import images_of
 
 Pair = tuple[int, int]
 
@@ -184,7 +183,7 @@ def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
 
 def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropStore, dict[str, dict[str, float]]]:
     """Crops of all patients in one file of the cache, named by everything that made them, and what they look like."""
-    images = images_of(context)
+    images = context.images
     rows: list[Any] = []
     inputs: list[InputFile] = []
     for patient in patients:

@@ -21,10 +21,10 @@ from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.cox_checks import concordance
+from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.evaluation import nested_of
-from hepacast.study.stages.radiomics import analysis_cohort
 
 FILE = "indexes.json"
 #: A score that fewer patients of a set have is not compared there.

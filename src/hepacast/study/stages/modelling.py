@@ -25,6 +25,7 @@ from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation
+from hepacast.study.analysis_set import analysis_cohort, analysis_features, reproducibility_table
 from hepacast.study.context import Context
 from hepacast.study.further_cohorts import further_inputs
 from hepacast.study.stage import Cost, Stage, study_parts
@@ -40,7 +41,6 @@ from hepacast.study.stages.describe_models import (
     read_values,
 )
 from hepacast.study.stages.frozen_files import MODELS, write_arrays
-from hepacast.study.stages.radiomics import analysis_cohort, analysis_features, reproducibility_table
 
 CENTER = "center"
 

@@ -32,7 +32,6 @@ from hepacast.study.further_cohorts import further_inputs, further_patients
 from hepacast.study.input_files import image_hashes, imaged_patients, typical_voxels
 from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region
-from hepacast.study.schema import Images
 from hepacast.study.schema.preprocessing import Preprocessing
 from hepacast.study.sequences import SequenceImage, preprocessed_file, raw_images
 from hepacast.study.stage import Cost, Stage
@@ -96,7 +95,7 @@ def write(context: Context, folder: Path) -> None:
         {"patient": job.patient, "file": job.picture.name} for job in jobs if job.picture and job.picture.exists()
     ]
     content = {
-        "reference": _images(context).reference,
+        "reference": context.images.reference,
         "settings": rules.model_dump(mode="json"),
         "summary": _summary(rows),
         "pictures": pictures,
@@ -117,19 +116,14 @@ def _refuse_failed(rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _images(context: Context) -> Images:
-    assert context.study.images is not None
-    return context.study.images
-
-
 def _rules(context: Context) -> Preprocessing:
-    rules = _images(context).preprocessing
+    rules = context.images.preprocessing
     assert rules is not None
     return rules
 
 
 def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> _Job:
-    images, rules = _images(context), _rules(context)
+    images, rules = context.images, _rules(context)
     files = raw_images(context, patient)
     options = images.segmentation
     given = options.source == "given" and options.masks is not None
@@ -280,12 +274,12 @@ def _sentence(rules: Preprocessing, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(context: Context) -> Any:
-    images = _images(context).model_dump(mode="json")
+    images = context.images.model_dump(mode="json")
     return {"images": [images["sequences"], images["preprocessing"], images["segmentation"]["labels"]]}
 
 
 def _cost(context: Context) -> Cost:
-    each = len(_images(context).sequences) * (1.0 + typical_voxels(context) * 4e-6)
+    each = len(context.images.sequences) * (1.0 + typical_voxels(context) * 4e-6)
     return Cost(each * imaged_patients(context) / resolve_workers(context.workers), 2e9)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hepacast.cohort import Cohort, PatientFlow, read_cohort
+from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.closure import code_hash
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, read_json, write_json
@@ -23,26 +23,24 @@ from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
+from hepacast.study.analysis_set import FEATURES
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import load_settings, recipe_of
 from hepacast.study.input_files import imaged_patients, typical_voxels, voi_settings
-from hepacast.study.mask_files import mask_files
+from hepacast.study.mask_files import labelled_patients, mask_files
+from hepacast.study.patient_masks import (
+    MASKS,
+    mask_file,
+    mask_of,
+    read_expert,
+    refused_masks,
+    voi_values,
+)
 from hepacast.study.plausible_images import bin_width, gray_level_remarks
 from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.feature_table import read_feature_table, table_path
-from hepacast.study.stages.segmentation import (
-    MASKS,
-    images_of,
-    labelled_patients,
-    mask_file,
-    read_expert,
-    refused_masks,
-    require_possible_mask,
-    voi_values,
-)
 
-FEATURES = "features.parquet"
 #: Fewer patients than this say nothing about agreement.
 MIN_READ_TWICE = 5
 
@@ -105,19 +103,6 @@ def _job(context: Context, patient: str, mask: Path, labels: dict[str, int], ref
     return _Job(patient, files, mask, tuple(labels.items()), recipe, kept, inputs, refused)
 
 
-def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:
-    """A patient's label map: of the segmentation stage, or (for patients of a further cohort) the given one."""
-    masks = context.out / "segmentation" / MASKS
-    made = mask_file(masks, patient)
-    if made.is_file():
-        return made, read_json(masks / "labels.json")
-    labelmap = read_expert(context, patient)
-    require_possible_mask(context, patient, labelmap)
-    kept = mask_file(context.cache / "further", patient)
-    write_labelmap(labelmap, kept)
-    return kept, dict(labelmap.labels)
-
-
 def measure(context: Context, patients: list[str]) -> pd.DataFrame:
     """Wide features of patients who are not in the study's own table (a further cohort)."""
     jobs = [_job(context, patient, *mask_of(context, patient)) for patient in patients]
@@ -144,13 +129,13 @@ def write(context: Context, folder: Path) -> None:
     write_long(table, folder / FEATURES)
     _summary(context, folder, table, settings)
     _analysed(cohort, table, folder)
-    if images_of(context).segmentation.second_reader is not None:
+    if context.images.segmentation.second_reader is not None:
         _reproducibility(context, cohort, folder)
 
 
 def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     """ICC of every feature between two readers' masks of the same patients (two-way random, absolute agreement)."""
-    options = images_of(context).segmentation
+    options = context.images.segmentation
     assert options.second_reader is not None
     both = [
         p for p in labelled_patients(context, cohort.patients) if mask_files(context, options.second_reader, p).exists()
@@ -182,19 +167,10 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     write_json(folder / "methods.json", [*known, {"stage": "radiomics", "text": text, "citations": ["icc"]}])
 
 
-def reproducibility_table(context: Context) -> dict[str, float] | None:
-    """ICC by feature, where two readers outlined enough patients; NaN (not judged) is left out."""
-    path = context.out / "radiomics" / "icc.parquet"
-    if not path.is_file():
-        return None
-    table = pd.read_parquet(path).dropna()
-    return dict(zip(table["feature"], table["icc"].astype(float), strict=True))
-
-
 def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Settings) -> None:
-    vois = list(images_of(context).vois)
+    vois = list(context.images.vois)
     per_voi = len(settings.feature_names())
-    sequences = len(images_of(context).sequences)
+    sequences = len(context.images.sequences)
     engine = str(table.attrs["engine"])
     write_json(
         folder / "summary.json",
@@ -298,49 +274,6 @@ def _from_table(context: Context, folder: Path) -> None:
     )
     write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": []}])
     write_json(folder / "excluded.json", [])
-
-
-def analysis_cohort(context: Context) -> Cohort:
-    """The cohort without the patients whose VOIs could not be measured; the flow counts them with the reason."""
-    cohort = read_cohort(context.out / "cohort")
-    left_out = read_json(context.out / "radiomics" / "excluded.json")
-    flow = replace(cohort.flow, sets=(), events=())
-    for step in left_out:
-        patients = [p for p in step["patients"] if p in flow.included]
-        flow = flow.exclude(step["reason"], patients, after_inclusion=True)
-    return restrict(cohort, flow)
-
-
-def restrict(cohort: Cohort, flow: PatientFlow) -> Cohort:
-    """The cohort of the flow's included patients."""
-    kept = list(flow.included)
-    outcome = cohort.outcome.select(kept)
-    sets = cohort.sets.loc[kept]
-    events = outcome.values if hasattr(outcome, "values") else outcome.event
-    names = [name for name, _ in cohort.flow.sets] or list(dict.fromkeys(cohort.sets))
-    flow = flow.with_sets(
-        {name: sets.index[sets == name] for name in names},
-        {name: int(events[sets == name].sum()) for name in names},
-    )
-    survival = {name: item.select([p for p in kept if p in item.time.index]) for name, item in cohort.survival.items()}
-    return replace(
-        cohort,
-        table=cohort.table.select(kept),
-        outcome=outcome,
-        sets=sets,
-        centers=cohort.centers.loc[kept],
-        flow=flow,
-        survival=survival,
-    )
-
-
-def analysis_features(context: Context, patients: list[str]) -> pd.DataFrame:
-    """Wide features of the analysed patients, in their order. Undefined values stay missing (the chain imputes)."""
-    folder = context.out / "radiomics"
-    wide = pd.read_parquet(folder / "wide.parquet") if (folder / "wide.parquet").is_file() else None
-    if wide is None:
-        wide = to_wide(read_long(folder / FEATURES))
-    return wide.loc[patients]
 
 
 def facts(context: Context) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,22 @@ from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import InputFile, discard, is_kept, make_missing, seal
 from hepacast.core.names import file_name
-from hepacast.core.seeds import rng
-from hepacast.errors import HepacastError, ImageError, StudyFileError
+from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
-from hepacast.imaging.volume import Volume
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import mask_rules, recipe_of
 from hepacast.study.input_files import image_hashes, imaged_patients, present_files, typical_voxels
-from hepacast.study.mask_files import mask_files
+from hepacast.study.mask_files import labelled_patients, mask_files, test_patients
+from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
-from hepacast.study.schema import Images
-from hepacast.study.sequences import SequenceImage, measured_image, raw_image
+from hepacast.study.sequences import SequenceImage, measured_image, volumes_of
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.same_files import require_own_files
 
-MASKS = "masks"
-PLAUSIBILITY = "plausibility.json"
 VOLUMES = "volumes.csv"
 N_EXAMPLES = 2
 #: Pictures of patients whose image or mask is not plausible; the table names all.
@@ -57,42 +52,12 @@ class MaskOutcome:
     judged: JudgedPatient | None = None
 
 
-def images_of(context: Context) -> Images:
-    """The study's images (the stage is only run where there are some)."""
-    assert context.study.images is not None
-    return context.study.images
-
-
-def mask_file(folder: Path, patient: str) -> Path:
-    """A patient's label map in a folder of masks."""
-    return folder / f"{file_name(patient)}.nii.gz"
-
-
-def labelled_patients(context: Context, patients: list[str]) -> list[str]:
-    """Patients who have an expert mask."""
-    masks = images_of(context).segmentation.masks
-    return [p for p in patients if masks is not None and mask_files(context, masks, p).exists()]
-
-
-def test_patients(context: Context, cohort: Cohort, labelled: list[str]) -> list[str]:
-    """The labelled patients that are held out from training the network.
-
-    A share of the training set's, drawn by the seed whatever their order, and everybody of the other sets: what is
-    validated there is the whole chain, and the network belongs to it.
-    """
-    options = images_of(context).segmentation.nnunet
-    ordered = [patient for patient in sorted(labelled) if cohort.sets[patient] == "training"]
-    count = round(options.test_fraction * len(ordered))
-    drawn = rng(context.study.seed, "segmentation-test").permutation(len(ordered))[:count]
-    return sorted([*(ordered[i] for i in drawn), *(set(labelled) - set(ordered))])
-
-
 def write(context: Context, folder: Path) -> None:
     """Run the stage: masks, `segmentation.json`, overlays, Methods sentences."""
     cohort = read_cohort(context.out / "cohort")
     require_own_files(context, cohort.patients)
     (folder / MASKS).mkdir()
-    source = images_of(context).segmentation.source
+    source = context.images.segmentation.source
     if source == "given":
         content, outcomes = _given(context, cohort, folder)
     elif source == "nnunet":
@@ -130,7 +95,7 @@ def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, An
             outcomes.append(judge(context, patient, labelmap, "given", strict=True))
             progress(done, len(cohort.patients))
     _require_possible(context, folder, outcomes)
-    description = GivenSegmenter({}, images_of(context).segmentation.labels).describe()
+    description = GivenSegmenter({}, context.images.segmentation.labels).describe()
     return {"source": "given", "description": description["sentence"], "network": None}, outcomes
 
 
@@ -145,43 +110,6 @@ def _require_possible(context: Context, folder: Path, outcomes: list[MaskOutcome
 
 def _implausible(context: Context, patient: str) -> Path:
     return context.out / f"implausible-{file_name(patient)}.png"
-
-
-def read_expert(context: Context, patient: str, *, overlay: Path | None = None, second: bool = False) -> LabelMap:
-    """An expert's mask, checked against the image.
-
-    Raises
-    ------
-    GeometryError
-        It lies on another grid; the message says by how many mm, and `overlay` shows it.
-    ImageError
-        It cannot be read, or has none of the named labels.
-    """
-    from hepacast.segmentation.given import GivenSegmenter
-
-    options = images_of(context).segmentation
-    text = options.second_reader if second else options.masks
-    assert text is not None
-    files, rules = mask_files(context, text, patient), mask_rules(context)
-    image = raw_image(context, patient).read()
-    try:
-        found = GivenSegmenter(files.given, options.labels, rules=rules, overlay_path=overlay).segment(image)
-        return _on_the_grid(context, patient, replace(found.labelmap, notes=found.notes))
-    except HepacastError as error:
-        error.where = f"patient {patient}: {error.where or files}"
-        error.args = (str(error),)
-        raise
-
-
-def _on_the_grid(context: Context, patient: str, labelmap: LabelMap) -> LabelMap:
-    """A mask drawn on the original image, on the grid that preprocessing has resampled it to."""
-    rules = images_of(context).preprocessing
-    finished = measured_image(context, patient)
-    if rules is None or rules.spacing is None or not finished.exists():  # `hepacast check` comes before any stage
-        return labelmap
-    from hepacast.imaging.resample import resample_mask
-
-    return replace(labelmap, volume=resample_mask(labelmap.volume, reference=finished.read()))
 
 
 def _save(folder: Path, patient: str, labelmap: LabelMap) -> None:
@@ -228,19 +156,6 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     return MaskOutcome(patient, source, "warning" if doubtful else "ok", "; ".join(remarks) or None, judged)
 
 
-def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
-    """A patient's images, that of the masks first; as they are where preprocessing (of which `check` knows nothing) has
-    not come yet."""
-    images = images_of(context)
-    found = {}
-    for name in (images.reference, *(name for name in images.sequences if name != images.reference)):
-        finished, raw = measured_image(context, patient, name), raw_image(context, patient, name)
-        found[name] = (
-            replace(finished.read(), notes=raw.notes()) if finished != raw and finished.exists() else raw.read()
-        )
-    return found
-
-
 def _doubts(item: MaskOutcome) -> list[Remark]:
     return [remark for remark in item.judged.remarks if remark.casts_doubt] if item.judged is not None else []
 
@@ -280,29 +195,6 @@ def _write_plausibility(folder: Path, outcomes: list[MaskOutcome]) -> None:
     write_volumes(folder / VOLUMES, rows)
 
 
-def voi_values(context: Context) -> list[dict[str, Any]]:
-    """Size and intensities of every VOI, a row a patient and sequence."""
-    rows = read_json(context.out / "segmentation" / PLAUSIBILITY)["rows"]
-    return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
-
-
-def refused_masks(context: Context) -> dict[str, str]:
-    """Patients whose mask, made by a network, is impossible, and why: nothing is measured in it."""
-    path = context.out / "segmentation" / PLAUSIBILITY
-    return dict(read_json(path)["refused"]) if path.is_file() else {}
-
-
-def require_possible_mask(context: Context, patient: str, labelmap: LabelMap) -> None:
-    """Stop at an expert's mask of a further cohort that is impossible.
-
-    Raises
-    ------
-    ImageError
-        With what is wrong, and how to overrule it.
-    """
-    require_possible_cohort([judge_patient(context.study, patient, volumes_of(context, patient), labelmap)])
-
-
 def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None:
     """Before the hours of a network: whether the images, and the masks that it learns from, are possible."""
     judged = []
@@ -318,7 +210,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
 
-    options = images_of(context).segmentation
+    options = context.images.segmentation
     labelled = labelled_patients(context, cohort.patients)
     _judge_inputs(context, cohort, labelled)
     held_out = set(test_patients(context, cohort, labelled))
@@ -337,7 +229,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
         )
         for p in labelled
     }
-    images = images_of(context)
+    images = context.images
     modality = images.sequences[images.reference].modality
     plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds, modality=modality)
     with context.reporter.track("nnU-Net") as bar:
@@ -418,7 +310,7 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation import make_segmenter
 
-    weights = images_of(context).segmentation.weights
+    weights = context.images.segmentation.weights
     options = {"weights": str(context.path(weights))} if weights else {}
     facts = make_segmenter(source, **options).describe()
     _judge_inputs(context, cohort, [])
@@ -553,7 +445,7 @@ def _second_reader(context: Context, cohort: Cohort) -> list[dict[str, Any]]:
     """Agreement of two readers, where a second one has outlined patients too."""
     from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases
 
-    options = images_of(context).segmentation
+    options = context.images.segmentation
     if options.second_reader is None:
         return []
     both = [
@@ -580,7 +472,7 @@ def _settings(context: Context) -> dict[str, Any]:
 
 
 def _cost(context: Context) -> Cost:
-    options, patients = images_of(context).segmentation, imaged_patients(context)
+    options, patients = context.images.segmentation, imaged_patients(context)
     if options.source == "given":
         return Cost(0.1 * patients, 1e9)
     if options.source != "nnunet":

@@ -28,11 +28,11 @@ from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.survival_selection import CoxClinicalModel
 from hepacast.modelling.targets import follow_up
 from hepacast.modelling.validation import OutOfFold, nested_validation
+from hepacast.study.analysis_set import analysis_cohort, analysis_features
 from hepacast.study.context import Context
 from hepacast.study.stages import survival_scrutiny
 from hepacast.study.stages.analysed import write_analysed
 from hepacast.study.stages.describe_models import Words
-from hepacast.study.stages.radiomics import analysis_cohort, analysis_features
 from hepacast.study.stages.survival_describe import describe_survival, survival_example, survival_nomogram
 from hepacast.study.stages.survival_sentences import modelling_sentences
 
@@ -107,8 +107,8 @@ def make_survival_models(context: Context, analysis: SurvivalAnalysis) -> Surviv
 
 def _chain(context: Context) -> ChainSpec:
     """The study's chain with its harmonization and ICCs (`stages.modelling` builds the binary one from the same)."""
+    from hepacast.study.analysis_set import reproducibility_table
     from hepacast.study.stages.modelling import load_chain
-    from hepacast.study.stages.radiomics import reproducibility_table
 
     spec = load_chain(context)
     if context.study.modelling.harmonize == "combat":

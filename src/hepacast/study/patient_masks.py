@@ -1,0 +1,100 @@
+"""One patient's mask as a study uses it: an expert's, checked, or that of the segmentation stage."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hepacast.core.files import read_json
+from hepacast.core.names import file_name
+from hepacast.errors import HepacastError
+from hepacast.imaging.io import write_labelmap
+from hepacast.imaging.labels import LabelMap
+from hepacast.study.context import Context
+from hepacast.study.image_recipe import mask_rules
+from hepacast.study.mask_files import mask_files
+from hepacast.study.plausible_images import judge_patient, require_possible_cohort
+from hepacast.study.sequences import measured_image, raw_image, volumes_of
+
+MASKS = "masks"
+PLAUSIBILITY = "plausibility.json"
+
+
+def mask_file(folder: Path, patient: str) -> Path:
+    """A patient's label map in a folder of masks."""
+    return folder / f"{file_name(patient)}.nii.gz"
+
+
+def read_expert(context: Context, patient: str, *, overlay: Path | None = None, second: bool = False) -> LabelMap:
+    """An expert's mask, checked against the image.
+
+    Raises
+    ------
+    GeometryError
+        It lies on another grid; the message says by how many mm, and `overlay` shows it.
+    ImageError
+        It cannot be read, or has none of the named labels.
+    """
+    from hepacast.segmentation.given import GivenSegmenter
+
+    options = context.images.segmentation
+    text = options.second_reader if second else options.masks
+    assert text is not None
+    files, rules = mask_files(context, text, patient), mask_rules(context)
+    image = raw_image(context, patient).read()
+    try:
+        found = GivenSegmenter(files.given, options.labels, rules=rules, overlay_path=overlay).segment(image)
+        return _on_the_grid(context, patient, replace(found.labelmap, notes=found.notes))
+    except HepacastError as error:
+        error.where = f"patient {patient}: {error.where or files}"
+        error.args = (str(error),)
+        raise
+
+
+def _on_the_grid(context: Context, patient: str, labelmap: LabelMap) -> LabelMap:
+    """A mask drawn on the original image, on the grid that preprocessing has resampled it to."""
+    rules = context.images.preprocessing
+    finished = measured_image(context, patient)
+    if rules is None or rules.spacing is None or not finished.exists():  # `hepacast check` comes before any stage
+        return labelmap
+    from hepacast.imaging.resample import resample_mask
+
+    return replace(labelmap, volume=resample_mask(labelmap.volume, reference=finished.read()))
+
+
+def require_possible_mask(context: Context, patient: str, labelmap: LabelMap) -> None:
+    """Stop at an expert's mask of a further cohort that is impossible.
+
+    Raises
+    ------
+    ImageError
+        With what is wrong, and how to overrule it.
+    """
+    require_possible_cohort([judge_patient(context.study, patient, volumes_of(context, patient), labelmap)])
+
+
+def mask_of(context: Context, patient: str) -> tuple[Path, dict[str, int]]:
+    """A patient's label map: of the segmentation stage, or (for patients of a further cohort) the given one."""
+    masks = context.out / "segmentation" / MASKS
+    made = mask_file(masks, patient)
+    if made.is_file():
+        return made, read_json(masks / "labels.json")
+    labelmap = read_expert(context, patient)
+    require_possible_mask(context, patient, labelmap)
+    kept = mask_file(context.cache / "further", patient)
+    write_labelmap(labelmap, kept)
+    return kept, dict(labelmap.labels)
+
+
+def voi_values(context: Context) -> list[dict[str, Any]]:
+    """Size and intensities of every VOI, a row a patient and sequence."""
+    rows = read_json(context.out / "segmentation" / PLAUSIBILITY)["rows"]
+    return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
+
+
+def refused_masks(context: Context) -> dict[str, str]:
+    """Patients whose mask, made by a network, is impossible, and why: nothing is measured in it."""
+    path = context.out / "segmentation" / PLAUSIBILITY
+    return dict(read_json(path)["refused"]) if path.is_file() else {}
