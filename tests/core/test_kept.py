@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.jobs import make_missing
 from hepacast.core.kept import (
     InputFile,
     is_kept,
     keep,
-    make_missing,
     read_record,
     seal,
     state_of,

@@ -8,12 +8,11 @@ after the piece was made: what was read is what the piece's key says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from hepacast.core.executor import Progress, map_items
 from hepacast.core.files import read_json, to_jsonable, write_json, write_text
 from hepacast.core.hashing import hash_file, hash_path, hash_value
 from hepacast.errors import HepacastError
@@ -25,9 +24,6 @@ _TRIES = 2
 
 #: Size, times of change of content and of the entry, and number of every file: what the system knows without reading.
 State = tuple[tuple[str, int, int, int, int], ...]
-
-
-Job = TypeVar("Job", bound="Piece")
 
 
 @dataclass(frozen=True)
@@ -100,43 +96,6 @@ def keep(path: Path, make: Callable[[], Any], inputs: Iterable[InputFile] = ()) 
         discard(path)
         require_as_hashed(files, [()] * len(files))
     raise _changed(files[0].path)
-
-
-class Piece(Protocol):
-    """A job whose result is one file."""
-
-    @property
-    def kept(self) -> Path:
-        """The file; its name holds the key."""
-
-    @property
-    def inputs(self) -> tuple[InputFile, ...]:
-        """What is read."""
-
-
-@dataclass(frozen=True)
-class _Keeping:
-    make: Callable[[Any], None]
-
-    def __call__(self, job: Any) -> None:
-        keep(job.kept, lambda: self.make(job), job.inputs)
-
-
-def make_missing(
-    make: Callable[[Job], None],
-    jobs: Sequence[Job],
-    *,
-    workers: int | None = 1,
-    progress: Progress | None = None,
-) -> None:
-    """Make the pieces that are not there, or not as they were sealed; see `keep` and `map_items`.
-
-    Raises
-    ------
-    HepacastError
-        An input changed under way.
-    """
-    map_items(_Keeping(make), [job for job in jobs if not is_kept(job.kept)], workers=workers, progress=progress)
 
 
 def require_as_hashed(files: list[InputFile], states: list[State]) -> None:

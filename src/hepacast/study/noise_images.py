@@ -8,28 +8,21 @@ still above 0.50 then comes from what is left: the distribution of intensities, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from hepacast.core.closure import code_hash
-from hepacast.core.files import read_json
-from hepacast.core.hashing import hash_value
-from hepacast.core.kept import InputFile, make_missing
-from hepacast.core.names import file_name
+from hepacast.core.jobs import Job, make_missing
 from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import read_labelmap
-from hepacast.imaging.structures import structures_of
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
-from hepacast.study.patient_masks import MASKS, mask_file
-from hepacast.study.sequences import SequenceImage, measured_images
+from hepacast.study.patient_masks import MaskedImages, masked_images
 
 IMAGE_CONTROLS = ("shuffled voxels", "noise voxels", "random region")
 
@@ -96,36 +89,32 @@ def _elsewhere(image: npt.NDArray[np.generic], inside: Bool, vois: Bool, generat
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One patient to measure after a control; the result is kept under a hash of all that decides it."""
+class ControlMeasurement:
+    """What is measured of one patient after a control."""
 
-    patient: str
-    images: tuple[SequenceImage, ...]
-    mask: Path
-    labels: tuple[tuple[str, int], ...]
+    files: MaskedImages
     recipe: ImageRecipe
     control: str
     seed: int
-    kept: Path
-    inputs: tuple[InputFile, ...]
 
 
-def _measure(job: _Job) -> None:
+def _measure(job: Job[ControlMeasurement]) -> None:
     """In a worker: every VOI by itself, as a voxel may belong to several."""
     from hepacast.radiomics.extraction import engine_name
 
-    recipe, expected = job.recipe, job.recipe.loaded_settings.feature_names()
+    task, recipe = job.task, job.task.recipe
+    expected = recipe.loaded_settings.feature_names()
     width = float(recipe.loaded_settings.parameters.binWidth or 25.0)
     parts = []
-    for image in job.images:
+    for image in task.files.images:
         found: dict[str, VoiResult] = {}
         try:
             volume = image.read()
-            vois = recipe.vois_of(structures_of(read_labelmap(job.mask, dict(job.labels), reference=volume)))
+            vois = recipe.vois_of(task.files.structures(volume))
             anywhere = np.any([mask.array.astype(bool) for mask in vois.values()], axis=0)
             for name, mask in vois.items():
                 purpose = (job.patient, image.name, name)
-                changed, moved = altered(volume, mask, anywhere, job.control, width, job.seed, *purpose)
+                changed, moved = altered(volume, mask, anywhere, task.control, width, task.seed, *purpose)
                 found |= dict(recipe.measure(changed, {name: moved}).vois)
         except HepacastError as error:
             names = [name for name in recipe.vois if name not in found]
@@ -152,11 +141,16 @@ def altered_features(context: Context, patients: list[str], control: str, seed: 
             found="a study whose features come as a table",
             remedy="use the controls outcome, features or noise-features",
         )
-    jobs = _jobs(context, patients, control, seed)
-    with context.reporter.track(f"features, {control}") as progress:
-        make_missing(_measure, jobs, workers=context.workers, progress=progress)
-    tables = [read_long(job.kept) for job in jobs]
-    table = concat_long(tables, settings_hash=jobs[0].recipe.settings_hash, engine=tables[0].attrs["engine"])
+    recipe, prints = recipe_of(context), context.fingerprints
+    jobs = []
+    for patient in patients:
+        files = masked_images(context, patient)
+        task = ControlMeasurement(files, recipe, control, seed)
+        content = [recipe.to_json(), control, seed, code_hash(__name__)]
+        jobs.append(Job.of(patient, task, context.cache / "noise" / "features", ".parquet", [files], prints, content))
+    made = make_missing(_measure, jobs, f"features, {control}", reporter=context.reporter, workers=context.workers)
+    tables = [read_long(path) for path in made]
+    table = concat_long(tables, settings_hash=recipe.settings_hash, engine=tables[0].attrs["engine"])
     failed = len(table[table["status"] == "failed"].drop_duplicates(["patient", "sequence", "voi"]))
     wide = to_wide(table).loc[patients]
     kept = [name for name in wide.columns if not is_shape(str(name))]
@@ -168,26 +162,3 @@ def altered_features(context: Context, patients: list[str], control: str, seed: 
 def is_shape(name: str) -> bool:
     """Whether a feature of the wide table describes the shape of its VOI only."""
     return "_shape_" in name or "_shape2D_" in name
-
-
-def _jobs(context: Context, patients: list[str], control: str, seed: int) -> list[_Job]:
-    recipe = recipe_of(context)
-    masks = context.out / "segmentation" / MASKS
-    labels = read_json(masks / "labels.json")
-    jobs = []
-    for patient in patients:
-        files = measured_images(context, patient)
-        mask = mask_file(masks, patient)
-        outline = context.fingerprints.read(mask)
-        key = hash_value(
-            [
-                [item.key(context.fingerprints) for item in files],
-                [outline.sha256, labels, recipe.to_json(), control, seed],
-                code_hash(__name__),
-            ]
-        )
-        kept = context.cache / "noise" / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
-        inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
-        own = tuple(labels.items())
-        jobs.append(_Job(patient, files, mask, own, recipe, control, seed, kept, inputs))
-    return jobs

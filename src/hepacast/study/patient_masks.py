@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hepacast.core.files import read_json
+from hepacast.core.fingerprint import Fingerprints
+from hepacast.core.kept import InputFile
 from hepacast.core.names import file_name
 from hepacast.errors import HepacastError
-from hepacast.imaging.io import write_labelmap
+from hepacast.imaging import Volume
+from hepacast.imaging.io import read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.structures import structures_of
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import mask_rules
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import judge_patient, require_possible_cohort
-from hepacast.study.sequences import measured_image, raw_image, volumes_of
+from hepacast.study.sequences import SequenceImage, measured_image, measured_images, raw_image, volumes_of
 
 MASKS = "masks"
 PLAUSIBILITY = "plausibility.json"
@@ -25,6 +30,47 @@ PLAUSIBILITY = "plausibility.json"
 def mask_file(folder: Path, patient: str) -> Path:
     """A patient's label map in a folder of masks."""
     return folder / f"{file_name(patient)}.nii.gz"
+
+
+@dataclass(frozen=True)
+class MaskedImages:
+    """One patient's images as stages measure them, with the label map that lies on them.
+
+    Parameters
+    ----------
+    images
+        By sequence.
+    mask
+        File of the label map.
+    labels
+        Name and value of each of its structures.
+    """
+
+    images: tuple[SequenceImage, ...]
+    mask: Path
+    labels: tuple[tuple[str, int], ...]
+
+    def structures(self, reference: Volume) -> dict[str, Volume]:
+        """The structures on an image's grid."""
+        return structures_of(read_labelmap(self.mask, dict(self.labels), reference=reference))
+
+    def key(self, prints: Fingerprints) -> list[Any]:
+        """What decides images and structures."""
+        return [[item.key(prints) for item in self.images], prints.of(self.mask), dict(self.labels)]
+
+    def inputs(self, prints: Fingerprints) -> tuple[InputFile, ...]:
+        """The files as they are now."""
+        return (prints.read(self.mask), *(file for item in self.images for file in item.inputs(prints)))
+
+
+def masked_images(context: Context, patient: str) -> MaskedImages:
+    """A patient's images with the mask that the segmentation stage made, or (of a further cohort) the given one."""
+    return with_mask(context, patient, *mask_of(context, patient))
+
+
+def with_mask(context: Context, patient: str, mask: Path, labels: Mapping[str, int]) -> MaskedImages:
+    """A patient's images with a label map."""
+    return MaskedImages(measured_images(context, patient), mask, tuple(labels.items()))
 
 
 def read_expert(context: Context, patient: str, *, overlay: Path | None = None, second: bool = False) -> LabelMap:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hepacast.cohort import Cohort, SurvivalOutcome
 from hepacast.cohort.columns import numeric_columns
-from hepacast.core.closure import code_hash
-from hepacast.core.files import atomic_path, read_json
-from hepacast.core.hashing import hash_value
-from hepacast.core.kept import InputFile, make_missing
-from hepacast.core.names import file_name
-from hepacast.deep import CropStore, DeepSpec, Targets, crop_geometry, crop_mask, crop_patient
-from hepacast.deep.spec import CropSpec
-from hepacast.errors import HepacastError, StudyFileError
-from hepacast.imaging import Geometry, Volume
-from hepacast.imaging.io import read_labelmap
-from hepacast.imaging.structures import structure_mask, structures_of
-from hepacast.imaging.voi import VoiExpression
+from hepacast.deep import CropStore, DeepSpec, Targets
+from hepacast.errors import StudyFileError
+from hepacast.imaging import Geometry
 from hepacast.modelling.targets import event_classes
-from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
+from hepacast.study.crops import DrawnMask, crop_patients
 from hepacast.study.mask_files import MaskFiles, mask_files
-from hepacast.study.patient_masks import MASKS, mask_file
+from hepacast.study.patient_masks import mask_of
 from hepacast.study.schema import Deep
-from hepacast.study.sequences import SequenceImage, measured_images
 
 
 @dataclass(frozen=True)
@@ -105,28 +93,20 @@ def load_data(context: Context) -> DeepData:
     """
     cohort = analysis_cohort(context)
     patients = tuple(sorted(cohort.patients))
-    jobs = [_job(context, patient) for patient in patients]
-    with context.reporter.track("crops") as progress:
-        make_missing(_crop, jobs, workers=context.workers, progress=progress)
-    folder = context.cache / "deep"
-    key = hash_value([job.kept.name for job in jobs])[:24]
-    stores = {
-        name: CropStore.build(folder / f"{name}-{key}.npy", jobs, lambda job, name=name: _kept(job, name), dtype)  # type: ignore[misc]
-        for name, dtype in (("crop", np.float32), ("target", np.bool_), ("drawn", np.bool_))
-    }
-    has_mask = np.array([bool(_kept(job, "has_mask")) for job in jobs])
+    rules = deep_of(context)
+    learned = {patient: _mask_to_learn_from(context, patient) for patient in patients}
+    cropped = crop_patients(context, patients, rules.crop, rules.structure, learned)
     event, time = _learned(context, cohort, patients)
-    covariates = covariate_table(cohort, deep_of(context).network.covariates)
+    covariates = covariate_table(cohort, rules.network.covariates)
     targets = Targets(
         outcome=event,
         time=time,
-        masks=stores["target"],
-        has_mask=has_mask,
+        masks=cropped.learned,
+        has_mask=cropped.has_mask,
         covariates=None if covariates is None else covariates.loc[list(patients)].to_numpy(dtype=float),
     )
     y = cohort.outcome.select(patients).y
-    spacing = np.stack([_kept(job, "spacing") for job in jobs])
-    return DeepData(cohort, patients, stores["crop"], targets, stores["drawn"], y, spacing)
+    return DeepData(cohort, patients, cropped.crops, targets, cropped.drawn, y, cropped.spacing)
 
 
 def _learned(context: Context, cohort: Cohort, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -181,106 +161,12 @@ def covariate_table(cohort: Cohort, names: list[str]) -> pd.DataFrame | None:
     return pd.concat(parts, axis=1)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One patient to crop; the result is kept under a hash of images, masks, settings and code."""
-
-    patient: str
-    images: tuple[SequenceImage, ...]
-    mask: Path
-    labels: tuple[tuple[str, int], ...]
-    target: MaskFiles | None
-    target_labels: tuple[tuple[str, int], ...]
-    structure: str
-    crop: CropSpec
-    kept: Path
-    inputs: tuple[InputFile, ...]
-
-
-def _job(context: Context, patient: str) -> _Job:
-    images, rules, prints = context.images, deep_of(context), context.fingerprints
-    folder = context.out / "segmentation" / MASKS
-    mask, labels = mask_file(folder, patient), read_json(folder / "labels.json")
-    files = tuple(item for item in measured_images(context, patient) if item.exists())
-    target, target_labels = _target(context, patient, mask, labels)
-    crop = rules.crop if rules.crop.channels else rules.crop.model_copy(update={"channels": list(images.sequences)})
-    outline = prints.read(mask)
-    key = hash_value(
-        [
-            [item.key(prints) for item in files],
-            outline.sha256,
-            labels,
-            target.key(prints) if target is not None else "",
-            target_labels,
-            rules.structure,
-            crop.model_dump(mode="json"),
-            code_hash(__name__),
-        ]
-    )
-    kept = context.cache / "deep" / "patients" / f"{file_name(patient)}-{key[:24]}.npz"
-    sources: list[SequenceImage | MaskFiles] = [*files, *([target] if target is not None else [])]
-    inputs = (outline, *(file for item in sources for file in item.inputs(prints)))
-    return _Job(
-        patient,
-        files,
-        mask,
-        tuple(labels.items()),
-        target,
-        tuple(target_labels.items()),
-        rules.structure,
-        crop,
-        kept,
-        inputs,
-    )
-
-
-def _target(
-    context: Context, patient: str, mask: Path, labels: dict[str, int]
-) -> tuple[MaskFiles | None, dict[str, int]]:
-    """The mask to learn from: of the pattern given, an expert's where a network made the study's, else the study's."""
+def _mask_to_learn_from(context: Context, patient: str) -> DrawnMask | None:
+    """Of the pattern given, an expert's where a network made the study's, else the study's; None without one."""
     options, rules = context.images.segmentation, deep_of(context)
     pattern = rules.masks or (options.masks if options.source != "given" else None)
     if pattern is None:
-        return MaskFiles((("", mask),)), labels
+        mask, labels = mask_of(context, patient)
+        return DrawnMask(MaskFiles((("", mask),)), tuple(labels.items()))
     files = mask_files(context, pattern, patient)
-    return (files if files.exists() else None), dict(options.labels)
-
-
-def _crop(job: _Job) -> None:
-    """In a worker: one patient's arrays, written together."""
-    try:
-        volumes = {item.name: item.read() for item in job.images}
-        first = next(iter(volumes.values()))
-        structures = _structures(job.mask, dict(job.labels), first)
-        masks = {**structures, job.crop.voi: VoiExpression.parse(job.crop.voi).evaluate(structures)}
-        modalities = {item.name: item.modality for item in job.images}
-        grid = crop_geometry(masks[job.crop.voi], job.crop)
-        crop = crop_patient(volumes, masks, job.crop, modalities=modalities, patient=job.patient)
-        drawn = crop_mask(structures[job.structure], grid)
-        target = np.zeros_like(drawn)
-        if job.target is not None:
-            drawn_map = GivenSegmenter(job.target.given, dict(job.target_labels)).segment(first).labelmap
-            target = crop_mask(structure_mask(drawn_map, job.structure), grid)
-    except HepacastError as error:
-        if error.where is None:
-            error.where = f"patient {job.patient}"
-            error.args = (str(error),)
-        raise
-    with atomic_path(job.kept) as temporary:
-        np.savez(
-            temporary,
-            crop=crop,
-            drawn=drawn,
-            target=target,
-            has_mask=np.array(job.target is not None),
-            spacing=np.array(grid.spacing),
-        )
-
-
-def _structures(path: Path, labels: dict[str, int], reference: Volume) -> dict[str, Volume]:
-    return structures_of(read_labelmap(path, labels, reference=reference))
-
-
-def _kept(job: _Job, name: str) -> Any:
-    with np.load(job.kept, allow_pickle=False) as file:
-        return file[name]
+    return DrawnMask(files, tuple(options.labels.items())) if files.exists() else None

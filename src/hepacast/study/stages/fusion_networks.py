@@ -14,10 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepacast.core.closure import code_hash
-from hepacast.core.files import read_json, write_json
-from hepacast.core.hashing import hash_value
-from hepacast.core.kept import InputFile, is_kept, keep, seal
 from hepacast.core.seeds import derive_seed
 from hepacast.deep import (
     CropStore,
@@ -25,22 +21,15 @@ from hepacast.deep import (
     FoldJob,
     Targets,
     TrainedNetwork,
-    crop_geometry,
-    crop_mask,
-    crop_patient,
     fold_jobs,
     train_jobs,
 )
 from hepacast.deep.domain import Range, crop_facts, ranges_of
 from hepacast.deep.readings import feature_table, log_odds
 from hepacast.deep.targets import inner_split
-from hepacast.imaging.io import read_labelmap
-from hepacast.imaging.structures import structures_of
-from hepacast.imaging.voi import VoiExpression
 from hepacast.study.context import Context
-from hepacast.study.patient_masks import mask_of
+from hepacast.study.crops import crop_patients, with_channels
 from hepacast.study.schema import Fusion
-from hepacast.study.sequences import measured_images
 
 Pair = tuple[int, int]
 
@@ -182,43 +171,12 @@ def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
 
 
 def _crops(context: Context, rules: Fusion, patients: list[str]) -> tuple[CropStore, dict[str, dict[str, float]]]:
-    """Crops of all patients in one file of the cache, named by everything that made them, and what they look like."""
-    images = context.images
-    rows: list[Any] = []
-    inputs: list[InputFile] = []
-    for patient in patients:
-        outline = context.fingerprints.read(mask_of(context, patient)[0])
-        own = measured_images(context, patient)
-        rows.append([patient, [item.key(context.fingerprints) for item in own], outline.sha256])
-        inputs += [outline, *(file for item in own for file in item.inputs(context.fingerprints))]
-    code = code_hash(__name__)
-    key = hash_value([rows, rules.deep.crop.model_dump(mode="json"), list(images.sequences), code])
-    path = context.cache / "fusion" / f"crops-{key[:32]}.npy"
-    told = path.with_suffix(".json")
-    if is_kept(path) and is_kept(told):
-        return CropStore(path), read_json(told)
-    crop = rules.deep.crop.model_copy(update={"channels": rules.deep.crop.channels or list(images.sequences)})
-    voi = VoiExpression.parse(crop.voi)
-    facts: dict[str, dict[str, float]] = {}
-    modalities = {name: item.modality for name, item in images.sequences.items()}
-    with context.reporter.track("crops") as progress:
-        done = 0
-
-        def make(patient: str) -> np.ndarray:
-            nonlocal done
-            volumes = {item.name: item.read() for item in measured_images(context, patient)}
-            mask, labels = mask_of(context, patient)
-            masks = structures_of(read_labelmap(mask, labels))
-            masks[crop.voi] = voi.evaluate(masks)
-            made = crop_patient(volumes, masks, crop, modalities=modalities, patient=patient)
-            grid = crop_geometry(masks[crop.voi], crop)
-            drawn = crop_mask(masks[crop.voi], grid)
-            facts[patient] = crop_facts(made, drawn, grid.spacing, crop, crop.voi, modalities)
-            done += 1
-            progress(done, len(patients))
-            return made
-
-        keep(path, lambda: CropStore.build(path, patients, make), inputs)
-    write_json(told, facts)
-    seal(told)
-    return CropStore(path), facts
+    """Crops of all patients, and what they look like."""
+    crop = with_channels(context, rules.deep.crop)
+    found = crop_patients(context, patients, crop, crop.voi)
+    modalities = {name: item.modality for name, item in context.images.sequences.items()}
+    facts = {
+        patient: crop_facts(found.crops[row], found.drawn[row], found.spacing[row], crop, crop.voi, modalities)
+        for row, patient in enumerate(patients)
+    }
+    return found.crops, facts

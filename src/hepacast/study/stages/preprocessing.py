@@ -14,10 +14,10 @@ import numpy as np
 
 from hepacast.cohort import read_cohort
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import map_items, resolve_workers
+from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
-from hepacast.core.hashing import hash_value
-from hepacast.core.kept import InputFile, is_kept, keep, seal
+from hepacast.core.jobs import Job, try_each
+from hepacast.core.kept import is_kept, keep, seal
 from hepacast.core.names import file_name
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import read_mask, read_volume, write_volume
@@ -42,31 +42,25 @@ _SAMPLE = 20_000
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One patient's sequences; results go to `folder` under a name that is a hash of all of this."""
+class Preparation:
+    """What is done to one patient's sequences; the numbers are kept, and beside them, under their name, the images."""
 
-    patient: str
     files: tuple[SequenceImage, ...]
     reference: str
     rules: Preprocessing
     mask: MaskFiles | None
     labels: tuple[tuple[str, int], ...]
-    folder: Path
-    inputs: tuple[InputFile, ...]
     picture: Path | None = None
 
-    @property
-    def kept(self) -> Path:
-        """Numbers of bias field and registration; there when the images are."""
-        return self.folder / "record.json"
 
-    def is_kept(self) -> bool:
-        """Whether numbers and images are as they were written."""
-        return is_kept(self.kept) and all(is_kept(self.made(item.name)) for item in self.files)
+def _made(job: Job[Preparation], sequence: str) -> Path:
+    """Where the corrected and registered sequence is kept."""
+    return job.kept.with_suffix("") / f"{sequence}.nii.gz"
 
-    def made(self, sequence: str) -> Path:
-        """Where the corrected and registered sequence is kept."""
-        return self.folder / f"{sequence}.nii.gz"
+
+def _is_kept(job: Job[Preparation]) -> bool:
+    """Whether numbers and images are as they were written."""
+    return is_kept(job.kept) and all(is_kept(_made(job, item.name)) for item in job.task.files)
 
 
 def write(context: Context, folder: Path) -> None:
@@ -76,23 +70,26 @@ def write(context: Context, folder: Path) -> None:
     patients += further_patients(context)
     rules = _rules(context)
     jobs = [_job(context, patient, number < rules.pictures, folder) for number, patient in enumerate(patients)]
-    with context.reporter.track("bias field and registration") as progress:
-        rows = map_items(_prepare, jobs, workers=context.workers, progress=progress)
-    good = [job for job, row in zip(jobs, rows, strict=True) if row["status"] != "failed"]
+    made = try_each(_prepare, jobs, "bias field and registration", reporter=context.reporter, workers=context.workers)
+    good = [job for job, found in zip(jobs, made, strict=True) if not isinstance(found, HepacastError)]
     scales = None
     if rules.normalization == "nyul":
         scales = _landmarks(good, set(cohort.members("training")))
         write_json(folder / LANDMARKS, scales)
-    with context.reporter.track("intensity scale") as progress:
-        tasks = [(job, folder, scales) for job in good]
-        problems = map_items(_finish, tasks, workers=context.workers, progress=progress)
-    found = {job.patient: problem for job, problem in zip(good, problems, strict=True) if problem}
+    tasks = [(job, folder, scales) for job in good]
+    finished = try_each(_finish, tasks, "intensity scale", reporter=context.reporter, workers=context.workers)
+    problems = {job.patient: found for job, found in zip(jobs, made, strict=True) if isinstance(found, HepacastError)}
+    problems |= {job.patient: found for job, found in zip(good, finished, strict=True) if found is not None}
+    _refuse_failed({job.patient: problems[job.patient] for job in jobs if job.patient in problems})
     rows = [
-        row | {"status": "failed", "reason": found[row["patient"]]} if row["patient"] in found else row for row in rows
+        {"patient": job.patient, "status": "ok", "reason": None, **found}
+        for job, found in zip(jobs, made, strict=True)
+        if not isinstance(found, HepacastError)
     ]
-    _refuse_failed(rows)
     pictures = [
-        {"patient": job.patient, "file": job.picture.name} for job in jobs if job.picture and job.picture.exists()
+        {"patient": job.patient, "file": job.task.picture.name}
+        for job in jobs
+        if job.task.picture and job.task.picture.exists()
     ]
     content = {
         "reference": context.images.reference,
@@ -105,13 +102,12 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "methods.json", [_sentence(rules, content)])
 
 
-def _refuse_failed(rows: list[dict[str, Any]]) -> None:
+def _refuse_failed(problems: dict[str, HepacastError]) -> None:
     """Later stages would stop at the missing file with a worse message."""
-    failed = [row for row in rows if row["status"] == "failed"]
-    if failed:
+    if problems:
         raise HepacastError(
-            f"MR images of {len(failed)} patients cannot be preprocessed.",
-            found="; ".join(f"{row['patient']}: {row['reason']}" for row in failed[:5]),
+            f"MR images of {len(problems)} patients cannot be preprocessed.",
+            found="; ".join(f"{patient}: {problem.message}" for patient, problem in list(problems.items())[:5]),
             remedy="look at these images, or exclude the patients with a reason in the study file",
         )
 
@@ -122,58 +118,53 @@ def _rules(context: Context) -> Preprocessing:
     return rules
 
 
-def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> _Job:
+def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> Job[Preparation]:
     images, rules = context.images, _rules(context)
     files = raw_images(context, patient)
     options = images.segmentation
     given = options.source == "given" and options.masks is not None
     mask = mask_files(context, options.masks, patient) if given and options.masks is not None else None
     geometric = rules.model_dump(include={"bias_correction", "bias_voxel_mm", "registration", "spacing"})
-    prints = [item.key(context.fingerprints) for item in files if item.exists()]
-    inputs = [file for item in files if item.exists() for file in item.inputs(context.fingerprints)]
-    key = hash_value([prints, images.reference, geometric, code_hash("hepacast.study.mr_images", alone=(__name__,))])
-    return _Job(
-        patient, files, images.reference, rules, mask, tuple(options.labels.items()),
-        context.cache / "mr" / key[:32], tuple(inputs),
-        folder / f"registration-{file_name(patient)}.png" if with_picture else None,
-    )  # fmt: skip
+    picture = folder / f"registration-{file_name(patient)}.png" if with_picture else None
+    task = Preparation(files, images.reference, rules, mask, tuple(options.labels.items()), picture)
+    there = [item for item in files if item.exists()]
+    content = [images.reference, geometric, code_hash("hepacast.study.mr_images", alone=(__name__,))]
+    return Job.of(patient, task, context.cache / "mr", ".json", there, context.fingerprints, content)
 
 
-def _prepare(job: _Job) -> dict[str, Any]:
-    """In a worker: bias field and registration of one patient; numbers, or why there are none."""
-    made: list[tuple[Volume, dict[str, Registration]]] = []
-    try:
-        if not job.is_kept() or job.picture is not None:
-            keep(job.kept, lambda: made.append(_work(job)), job.inputs)
-            pair = made[-1]
-            if job.picture is not None and pair[1]:
-                tumor = _structure(job, pair[0], "tumor")
-                title = f"Patient {job.patient}"
-                registration_png(pair[0], pair[1], job.picture, mask=tumor, name=job.reference, title=title)
-    except HepacastError as error:
-        return {"patient": job.patient, "status": "failed", "reason": error.message}
+def _prepare(job: Job[Preparation]) -> dict[str, Any]:
+    """In a worker: numbers of bias field and registration of one patient."""
+    task, made = job.task, list[tuple[Volume, dict[str, Registration]]]()
+    if not _is_kept(job) or task.picture is not None:
+        keep(job.kept, lambda: made.append(_work(job)), job.inputs)
+        pair = made[-1]
+        if task.picture is not None and pair[1]:
+            tumor = _structure(task, pair[0], "tumor")
+            title = f"Patient {job.patient}"
+            registration_png(pair[0], pair[1], task.picture, mask=tumor, name=task.reference, title=title)
     known: dict[str, Any] = read_json(job.kept)
-    return {"patient": job.patient, "status": "ok", "reason": None, **known}
+    return known
 
 
-def _work(job: _Job) -> tuple[Volume, dict[str, Registration]]:
+def _work(job: Job[Preparation]) -> tuple[Volume, dict[str, Registration]]:
     """Writes images and numbers; returns the reference, and how the others were moved to it."""
-    prepared = prepare({item.name: item.read() for item in job.files}, job.reference, job.rules)
+    task = job.task
+    prepared = prepare({item.name: item.read() for item in task.files}, task.reference, task.rules)
     for name, volume in prepared.images.items():
-        write_volume(volume, job.made(name))
-        seal(job.made(name))
+        write_volume(volume, _made(job, name))
+        seal(_made(job, name))
     registration = {name: item.to_json() for name, item in prepared.moved.items()}
     write_json(job.kept, {"bias": prepared.bias, "registration": registration})
     return prepared.reference, prepared.moved
 
 
-def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
+def _structure(task: Preparation, reference: Volume, name: str) -> Volume | None:
     """A structure of the given masks on the reference's grid; None where there is none."""
-    labels = dict(job.labels)
-    if job.mask is None or not job.mask.exists():
+    labels = dict(task.labels)
+    if task.mask is None or not task.mask.exists():
         return None
-    drawn_on = next(item for item in job.files if item.name == job.reference)
-    mask = with_unions(read_mask(job.mask.given, labels, reference=drawn_on.read())).get(name)
+    drawn_on = next(item for item in task.files if item.name == task.reference)
+    mask = with_unions(read_mask(task.mask.given, labels, reference=drawn_on.read())).get(name)
     if mask is None:
         return None
     if mask.geometry.size == reference.geometry.size and mask.geometry.corner_offset_mm(reference.geometry) < 0.01:
@@ -181,38 +172,33 @@ def _structure(job: _Job, reference: Volume, name: str) -> Volume | None:
     return resample_mask(mask, reference=reference, threshold=0.5)
 
 
-def _region(job: _Job, image: Volume) -> Volume | None:
+def _region(task: Preparation, image: Volume) -> Volume | None:
     """Where the intensity scale is taken, on the finished grid."""
-    name = scale_region(job.rules)
-    return body_mask(image) if name == "body" else _structure(job, image, name)
+    name = scale_region(task.rules)
+    return body_mask(image) if name == "body" else _structure(task, image, name)
 
 
-def _landmarks(jobs: list[_Job], training: set[str]) -> dict[str, Any]:
+def _landmarks(jobs: list[Job[Preparation]], training: set[str]) -> dict[str, Any]:
     """Nyul's landmarks by sequence, of the training patients only."""
     scales = {}
-    for name in (item.name for item in jobs[0].files):
+    for name in (item.name for item in jobs[0].task.files):
         samples = []
         for job in (item for item in jobs if item.patient in training):
-            region = _region(job, read_volume(job.made(job.reference)))
-            values = region_values(read_volume(job.made(name)), region)
+            region = _region(job.task, read_volume(_made(job, job.task.reference)))
+            values = region_values(read_volume(_made(job, name)), region)
             samples.append(values[:: max(1, len(values) // _SAMPLE)])
-        scales[name] = NyulStandardizer(high=jobs[0].rules.scale).fit(samples).to_dict()
+        scales[name] = NyulStandardizer(high=jobs[0].task.rules.scale).fit(samples).to_dict()
     return scales
 
 
-def _finish(task: tuple[_Job, Path, dict[str, Any] | None]) -> str | None:
-    """In a worker: put one patient's images on the scale and write them; returns what went wrong."""
-    job, folder, scales = task
-    try:
-        reference = read_volume(job.made(job.reference))
-        region = _region(job, reference)
-        for name in (item.name for item in job.files):
-            landmarks = None if scales is None else scales[name]
-            image = on_scale(read_volume(job.made(name)), region, job.rules, landmarks)
-            write_volume(image, preprocessed_file(folder, job.patient, name))
-    except HepacastError as error:
-        return error.message
-    return None
+def _finish(part: tuple[Job[Preparation], Path, dict[str, Any] | None]) -> None:
+    """In a worker: put one patient's images on the scale and write them."""
+    job, folder, scales = part
+    region = _region(job.task, read_volume(_made(job, job.task.reference)))
+    for name in (item.name for item in job.task.files):
+        landmarks = None if scales is None else scales[name]
+        image = on_scale(read_volume(_made(job, name)), region, job.task.rules, landmarks)
+        write_volume(image, preprocessed_file(folder, job.patient, name))
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

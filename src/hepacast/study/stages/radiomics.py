@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.closure import code_hash
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, read_json, write_json
-from hepacast.core.hashing import hash_file, hash_value
-from hepacast.core.kept import InputFile, make_missing
+from hepacast.core.hashing import hash_file
+from hepacast.core.jobs import Job, make_missing
 from hepacast.core.names import file_name
 from hepacast.errors import HepacastError, ImageError
-from hepacast.imaging.io import read_labelmap, write_labelmap
-from hepacast.imaging.structures import structures_of
+from hepacast.imaging.io import write_labelmap
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
@@ -29,15 +28,14 @@ from hepacast.study.image_recipe import load_settings, recipe_of
 from hepacast.study.input_files import imaged_patients, typical_voxels, voi_settings
 from hepacast.study.mask_files import labelled_patients, mask_files
 from hepacast.study.patient_masks import (
-    MASKS,
-    mask_file,
-    mask_of,
+    MaskedImages,
+    masked_images,
     read_expert,
     refused_masks,
     voi_values,
+    with_mask,
 )
 from hepacast.study.plausible_images import bin_width, gray_level_remarks
-from hepacast.study.sequences import SequenceImage, measured_images
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.feature_table import read_feature_table, table_path
 
@@ -46,69 +44,57 @@ MIN_READ_TWICE = 5
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One patient to measure; the result is kept under a hash of image, mask, VOIs, settings and code."""
+class Measurement:
+    """What is measured of one patient; `refused`: why it is not, where the mask is impossible."""
 
-    patient: str
-    images: tuple[SequenceImage, ...]
-    mask: Path
-    labels: tuple[tuple[str, int], ...]
+    files: MaskedImages
     recipe: ImageRecipe
-    kept: Path
-    inputs: tuple[InputFile, ...]
     refused: str | None = None
 
 
-def _measure(job: _Job) -> None:
+def _measure(job: Job[Measurement]) -> None:
     """In a worker: measure one patient. What cannot be measured becomes rows with a status and a reason."""
     from hepacast.radiomics.extraction import engine_name
 
-    parts, engine = [], engine_name()
-    for image in job.images:
+    task, parts, engine = job.task, [], engine_name()
+    for image in task.files.images:
         try:
-            if job.refused is not None:
-                raise ImageError(job.refused)
+            if task.refused is not None:
+                raise ImageError(task.refused)
             volume = image.read()
-            labelmap = read_labelmap(job.mask, dict(job.labels), reference=volume)
-            result = job.recipe.extract(volume, structures_of(labelmap))
+            result = task.recipe.extract(volume, task.files.structures(volume))
         except HepacastError as error:
-            result = job.recipe.failed(error, engine)
+            result = task.recipe.failed(error, engine)
         parts.append(result.to_long(job.patient, image.name))
         engine = result.engine
-    write_long(concat_long(parts, settings_hash=job.recipe.settings_hash, engine=engine), job.kept)
+    write_long(concat_long(parts, settings_hash=task.recipe.settings_hash, engine=engine), job.kept)
 
 
-def _jobs(context: Context, patients: list[str]) -> list[_Job]:
-    masks = context.out / "segmentation" / MASKS
-    labels = read_json(masks / "labels.json")
-    refused = refused_masks(context)
-    return [_job(context, patient, mask_file(masks, patient), labels, refused.get(patient)) for patient in patients]
-
-
-def _job(context: Context, patient: str, mask: Path, labels: dict[str, int], refused: str | None = None) -> _Job:
-    recipe, files = recipe_of(context), measured_images(context, patient)
-    outline = context.fingerprints.read(mask)
-    key = hash_value(
-        [
-            [item.key(context.fingerprints) for item in files],
-            outline.sha256,
-            labels,
-            recipe.to_json(),
-            refused,
-            code_hash(__name__),
-        ]
-    )
-    kept = context.cache / "features" / f"{file_name(patient)}-{key[:24]}.parquet"
-    inputs = (outline, *(file for item in files for file in item.inputs(context.fingerprints)))
-    return _Job(patient, files, mask, tuple(labels.items()), recipe, kept, inputs, refused)
+def _measured(context: Context, patients: Mapping[str, MaskedImages], label: str) -> list[pd.DataFrame]:
+    """The long table of each patient; what was measured before under the same key is read."""
+    recipe, prints, refused = recipe_of(context), context.fingerprints, refused_masks(context)
+    jobs = [
+        Job.of(
+            patient,
+            Measurement(files, recipe, why),
+            context.cache / "features",
+            ".parquet",
+            [files],
+            prints,
+            [recipe.to_json(), why, code_hash(__name__)],
+        )
+        for patient, files in patients.items()
+        for why in [refused.get(patient)]
+    ]
+    made = make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
+    return [read_long(path) for path in made]
 
 
 def measure(context: Context, patients: list[str]) -> pd.DataFrame:
     """Wide features of patients who are not in the study's own table (a further cohort)."""
-    jobs = [_job(context, patient, *mask_of(context, patient)) for patient in patients]
-    with context.reporter.track("features of further cohorts") as progress:
-        make_missing(_measure, jobs, workers=context.workers, progress=progress)
-    return to_wide(concat_long([read_long(job.kept) for job in jobs], settings_hash="", engine="")).loc[patients]
+    files = {patient: masked_images(context, patient) for patient in patients}
+    tables = _measured(context, files, "features of further cohorts")
+    return to_wide(concat_long(tables, settings_hash="", engine="")).loc[patients]
 
 
 def write(context: Context, folder: Path) -> None:
@@ -120,10 +106,7 @@ def write(context: Context, folder: Path) -> None:
         _from_table(context, folder)
         return
     cohort = read_cohort(context.out / "cohort")
-    jobs = _jobs(context, cohort.patients)
-    with context.reporter.track("features") as progress:
-        make_missing(_measure, jobs, workers=context.workers, progress=progress)
-    tables = [read_long(job.kept) for job in jobs]
+    tables = _measured(context, {p: masked_images(context, p) for p in cohort.patients}, "features")
     settings = load_settings(context)
     table = concat_long(tables, settings_hash=settings.hash, engine=tables[0].attrs["engine"])
     write_long(table, folder / FEATURES)
@@ -142,20 +125,17 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     ]
     if len(both) < MIN_READ_TWICE:
         return
-    jobs = []
-    for second in (False, True):
+    tables = []
+    for reader in (1, 2):
+        files = {}
         for patient in both:
-            mask = read_expert(context, patient, second=second)
-            kept = context.cache / "readers" / f"{file_name(patient)}-{2 if second else 1}.nii.gz"
+            mask = read_expert(context, patient, second=reader == 2)
+            kept = context.cache / "readers" / f"{file_name(patient)}-{reader}.nii.gz"
             write_labelmap(mask, kept)
-            jobs.append(_job(context, patient, kept, dict(mask.labels)))
-    with context.reporter.track("features of two readers") as progress:
-        make_missing(_measure, jobs, workers=context.workers, progress=progress)
-    first, second_reader = (
-        to_wide(concat_long([read_long(job.kept) for job in half], settings_hash="", engine=""))
-        for half in (jobs[: len(both)], jobs[len(both) :])
-    )
-    table = icc_features([first, second_reader])["icc2"].rename("icc").reset_index()
+            files[patient] = with_mask(context, patient, kept, mask.labels)
+        measured = _measured(context, files, f"features of reader {reader}")
+        tables.append(to_wide(concat_long(measured, settings_hash="", engine="")))
+    table = icc_features(tables)["icc2"].rename("icc").reset_index()
     with atomic_path(folder / "icc.parquet") as temporary:
         table.to_parquet(temporary)
     good = int((table["icc"] >= 0.75).sum())

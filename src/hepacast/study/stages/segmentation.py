@@ -14,8 +14,8 @@ from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.closure import code_hash
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
-from hepacast.core.hashing import hash_value
-from hepacast.core.kept import InputFile, discard, is_kept, make_missing, seal
+from hepacast.core.jobs import Job, make_missing
+from hepacast.core.kept import discard, is_kept, seal
 from hepacast.core.names import file_name
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
@@ -336,62 +336,65 @@ def _labels(folder: Path) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One image to segment; the mask is kept in the cache under a hash of image and model."""
+class Segmenting:
+    """One image to segment, and by what (kind, identity of the model, options)."""
 
-    patient: str
     image: SequenceImage
-    kept: Path
     segmenter: tuple[tuple[str, Any], ...]
-    inputs: tuple[InputFile, ...]
 
-    @property
-    def names(self) -> Path:
-        """Names of the values of the label map."""
-        return self.kept.with_suffix("").with_suffix(".json")
+
+def _names_of(kept: Path) -> Path:
+    """Names of the values of a label map, beside it."""
+    return kept.with_suffix("").with_suffix(".json")
 
 
 def _apply(
     context: Context, folder: Path, patients: list[str], segmenter: dict[str, Any], workers: int | None = None
 ) -> None:
     """Segment patients, several at once; masks made before with the same model are kept."""
-    prints = context.fingerprints
     jobs = []
+    model = {name: value for name, value in segmenter.items() if name != "folder"}
     code = code_hash("hepacast.segmentation", "hepacast.imaging.io", alone=(__name__, "hepacast.study.sequences"))
     for patient in patients:
         image = measured_image(context, patient)
-        key = hash_value([image.key(prints), {k: v for k, v in segmenter.items() if k != "folder"}, code])
-        kept = context.cache / "masks" / f"{key[:32]}.nii.gz"
-        jobs.append(_Job(patient, image, kept, tuple(segmenter.items()), image.inputs(prints)))
-        if not is_kept(jobs[-1].names):
-            discard(kept)
-    with context.reporter.track("segmenting") as progress:
-        make_missing(_segment, jobs, workers=context.workers if workers is None else workers, progress=progress)
-    for job in jobs:
-        shutil.copyfile(job.kept, mask_file(folder / MASKS, job.patient))
-    if jobs:
-        shutil.copyfile(jobs[0].names, folder / MASKS / "labels.json")
+        task, place = Segmenting(image, tuple(segmenter.items())), context.cache / "masks"
+        job = Job.of(patient, task, place, ".nii.gz", [image], context.fingerprints, model, code)
+        if not is_kept(_names_of(job.kept)):
+            discard(job.kept)
+        jobs.append(job)
+    made = make_missing(
+        _segment,
+        jobs,
+        "segmenting",
+        reporter=context.reporter,
+        workers=context.workers if workers is None else workers,
+    )
+    for job, kept in zip(jobs, made, strict=True):
+        shutil.copyfile(kept, mask_file(folder / MASKS, job.patient))
+    if made:
+        shutil.copyfile(_names_of(made[0]), folder / MASKS / "labels.json")
 
 
 _SEGMENTERS: dict[tuple[tuple[str, Any], ...], Any] = {}
 
 
-def _segment(job: _Job) -> None:
+def _segment(job: Job[Segmenting]) -> None:
     """In a worker: the model is loaded once a process."""
-    if job.segmenter not in _SEGMENTERS:
+    wanted = job.task.segmenter
+    if wanted not in _SEGMENTERS:
         from hepacast.segmentation import make_segmenter
         from hepacast.segmentation.nnunet import NnunetSegmenter
 
-        options = dict(job.segmenter)
+        options = dict(wanted)
         kind = options.pop("kind")
         options.pop("identity")
         made = (
             NnunetSegmenter(options.pop("folder"), **options) if kind == "nnunet" else make_segmenter(kind, **options)
         )
-        _SEGMENTERS[job.segmenter] = made
-    result = _SEGMENTERS[job.segmenter].segment(job.image.read())
-    write_json(job.names, result.names)
-    seal(job.names)
+        _SEGMENTERS[wanted] = made
+    result = _SEGMENTERS[wanted].segment(job.task.image.read())
+    write_json(_names_of(job.kept), result.names)
+    seal(_names_of(job.kept))
     write_labelmap(result.labelmap, job.kept)
 
 
