@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Source(Protocol):
+class JobFiles(Protocol):
     """Files of one patient that a job reads."""
 
     def key(self, prints: Fingerprints) -> Any:
@@ -63,7 +63,7 @@ class Job(Generic[Task]):
         task: Task,
         place: Path,
         suffix: str,
-        sources: Iterable[Source],
+        sources: Iterable[JobFiles],
         prints: Fingerprints,
         *more: Any,
     ) -> Job[Task]:

@@ -44,7 +44,7 @@ MIN_READ_TWICE = 5
 
 
 @dataclass(frozen=True)
-class Measurement:
+class FeatureTask:
     """What is measured of one patient; `refused`: why it is not, where the mask is impossible."""
 
     files: MaskedImages
@@ -52,7 +52,7 @@ class Measurement:
     refused: str | None = None
 
 
-def _measure(job: Job[Measurement]) -> None:
+def _measure(job: Job[FeatureTask]) -> None:
     """In a worker: measure one patient. What cannot be measured becomes rows with a status and a reason."""
     from hepacast.radiomics.extraction import engine_name
 
@@ -76,7 +76,7 @@ def _measured(context: Context, patients: Mapping[str, MaskedImages], label: str
     jobs = [
         Job.of(
             patient,
-            Measurement(files, recipe, why),
+            FeatureTask(files, recipe, why),
             context.cache / "features",
             ".parquet",
             [files],
