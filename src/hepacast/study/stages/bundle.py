@@ -27,7 +27,7 @@ from hepacast.study.image_recipe import recipe_of
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.card import validated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
-from hepacast.study.stages.fusion_frozen import read_fusion
+from hepacast.study.stages.fusion import read_fusion
 from hepacast.study.stages.modelling import require_frozen
 
 FILE = "model.hepacast"

@@ -30,7 +30,7 @@ from hepacast.study.context import Context
 from hepacast.study.further_cohorts import further_inputs
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
-from hepacast.study.stages.analysed import write_analysed
+from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.deep_models import network_predictions, network_validation, with_networks
 from hepacast.study.stages.describe_models import (
     Words,

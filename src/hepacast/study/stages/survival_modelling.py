@@ -31,7 +31,7 @@ from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.analysis_set import analysis_cohort, analysis_features
 from hepacast.study.context import Context
 from hepacast.study.stages import survival_scrutiny
-from hepacast.study.stages.analysed import write_analysed
+from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import Words
 from hepacast.study.stages.survival_describe import describe_survival, survival_example, survival_nomogram
 from hepacast.study.stages.survival_sentences import modelling_sentences
