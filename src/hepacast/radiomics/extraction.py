@@ -76,14 +76,18 @@ def extract(
     if not named:
         raise ImageError("No VOI was given.", expected="at least one mask")
     _check_numbers(volume)
+    if backend not in ("hepacast", "pyradiomics"):
+        raise HepacastError("Unknown backend.", expected="hepacast or pyradiomics", found=str(backend))
     if backend == "pyradiomics":
         return extract_with_pyradiomics(volume, named, chosen)
-    if backend != "hepacast":
-        raise HepacastError("Unknown backend.", expected="hepacast or pyradiomics", found=str(backend))
     if chosen.mode == "ibsi":
         from hepacast.radiomics.ibsi.extraction import extract_ibsi
 
         return extract_ibsi(volume, named, chosen)
+    return _extract(volume, named, chosen, threads)
+
+
+def _extract(volume: Volume, named: dict[str, Volume], chosen: Settings, threads: int) -> ExtractionResult:
     prepared = prepare(volume, named, chosen.parameters)
     expected = chosen.feature_names()
     general = diagnostics.general_entries(chosen) if chosen.parameters.additionalInfo else {}

@@ -79,17 +79,7 @@ def filtered_images(
         for name in image_names(image_type, parameters.model_dump()):
             yield name, OUTSIDE
     elif image_type == "LBP2D":
-        yield (
-            "lbp-2D",
-            local_binary_pattern_2d(
-                source,
-                box,
-                radius=parameters.lbp2DRadius,
-                samples=parameters.lbp2DSamples,
-                method=parameters.lbp2DMethod,
-                axis=parameters.force2Ddimension,
-            ),
-        )
+        yield "lbp-2D", _flat_patterns(source, box, parameters)
     elif image_type == "LBP3D":
         yield from local_binary_patterns_3d(
             source,
@@ -101,6 +91,17 @@ def filtered_images(
         )
     else:
         raise ValueError(f"no image type {image_type!r}")
+
+
+def _flat_patterns(source: SourceImage, box: VoxelBox, parameters: Parameters) -> npt.NDArray[Any]:
+    return local_binary_pattern_2d(
+        source,
+        box,
+        radius=parameters.lbp2DRadius,
+        samples=parameters.lbp2DSamples,
+        method=parameters.lbp2DMethod,
+        axis=parameters.force2Ddimension,
+    )
 
 
 def _reach_of_patterns(image_type: str, parameters: Parameters) -> int:

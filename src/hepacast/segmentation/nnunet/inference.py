@@ -46,7 +46,7 @@ def sliding_logits(
     mirror_axes: Sequence[int] = (),
     report: Callable[[int, int], None] | None = None,
 ) -> torch.Tensor:
-    """Logits of a whole preprocessed image, averaged over overlapping tiles.
+    """Logits (class, slice, row, column) of a whole preprocessed image, averaged over overlapping tiles.
 
     Parameters
     ----------
@@ -66,11 +66,6 @@ def sliding_logits(
         Axes of the patch to mirror for test-time averaging.
     report
         Called with tiles done and all tiles.
-
-    Returns
-    -------
-    Tensor
-        Shape (class, slice, row, column).
     """
     import torch
 
@@ -78,10 +73,7 @@ def sliding_logits(
     patch3 = [1, *patch] if flat else list(patch)
     padded, crop = _pad(data, patch3)
     size = padded.shape[1:]
-    starts = tile_starts(size, patch3, step)
-    if flat:
-        starts[0] = list(range(size[0]))
-    corners = [(a, b, c) for a in starts[0] for b in starts[1] for c in starts[2]]
+    corners = _corners(size, patch3, step, flat)
     kind = torch.float16 if classes * padded[0].numel() * 4 > _HALF_ABOVE else torch.float32
     total = torch.zeros((classes, *size), dtype=kind)
     weight_sum = torch.zeros(size, dtype=kind)
@@ -101,6 +93,14 @@ def sliding_logits(
             report(min(first + at_once, len(corners)), len(corners))
     total /= weight_sum
     return total[(slice(None), *crop)]
+
+
+def _corners(size: Sequence[int], patch: Sequence[int], step: float, flat: bool) -> list[tuple[int, int, int]]:
+    """First voxel of every tile; a flat network takes every slice."""
+    starts = tile_starts(size, patch, step)
+    if flat:
+        starts[0] = list(range(size[0]))
+    return [(a, b, c) for a in starts[0] for b in starts[1] for c in starts[2]]
 
 
 def count_tiles(shape: Sequence[int], patch: Sequence[int], step: float = 0.5) -> int:

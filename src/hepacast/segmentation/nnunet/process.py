@@ -49,12 +49,10 @@ def run_child(
     ModelError
         The child failed; the message holds the end of what it wrote to stderr.
     """
-    logs = work_dir / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    name = f"{task}-{job.get('worker', 0)}"
-    job_file = logs / f"{name}.json"
+    job_file = work_dir / "logs" / f"{task}-{job.get('worker', 0)}.json"
+    log_file = job_file.with_suffix(".log")
+    job_file.parent.mkdir(parents=True, exist_ok=True)
     write_json(job_file, dict(job))
-    log_file = logs / f"{name}.log"
     with log_file.open("w", encoding="utf-8") as log, tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "hepacast.segmentation.nnunet.child", task, str(job_file)],

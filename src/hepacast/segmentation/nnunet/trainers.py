@@ -158,16 +158,7 @@ def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrai
 
         @staticmethod
         def get_training_transforms(
-            patch_size: Any,
-            rotation_for_DA: Any,
-            deep_supervision_scales: Any,
-            mirror_axes: Any,
-            do_dummy_2d_data_aug: bool,
-            use_mask_for_norm: Any = None,
-            is_cascaded: bool = False,
-            foreground_labels: Any = None,
-            regions: Any = None,
-            ignore_label: Any = None,
+            patch_size: Any, rotation_for_DA: Any, deep_supervision_scales: Any, *others: Any, **options: Any
         ) -> Any:
             return nnUNetTrainer.get_validation_transforms(deep_supervision_scales)
 

@@ -127,12 +127,8 @@ def train(
     MissingPackageError
         nnU-Net is not installed.
     """
-    for package in ("torch", "nnunetv2"):
-        require(package, purpose="Training a segmentation model", extra="seg")
     report = progress or (lambda done, message: None)
-    work_dir = Path(work_dir).resolve()
-    if not resume and work_dir.exists():
-        shutil.rmtree(work_dir)
+    work_dir = _ready_folder(Path(work_dir).resolve(), resume)
     ordered = check_cases(cases, test_cases, plan.folds)
     report(0.0, "writing nnU-Net's dataset")
     index = prepare_dataset(ordered, work_dir / "raw", plan.labels, plan.modality)
@@ -148,6 +144,15 @@ def train(
     write_json(work_dir / "metrics.json", rows)
     report(1.0, "nnU-Net is trained")
     return trained
+
+
+def _ready_folder(work_dir: Path, resume: bool) -> Path:
+    """The folder of the training, once the packages are there; emptied where nothing is to be resumed."""
+    for package in ("torch", "nnunetv2"):
+        require(package, purpose="Training a segmentation model", extra="seg")
+    if not resume and work_dir.exists():
+        shutil.rmtree(work_dir)
+    return work_dir
 
 
 def _cores(workers: int | None) -> int:

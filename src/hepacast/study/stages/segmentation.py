@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,12 +34,16 @@ from hepacast.study.sequences import SequenceImage, measured_image, volumes_of
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.same_files import require_own_files
 
+if TYPE_CHECKING:
+    from hepacast.segmentation.nnunet import TrainedNnunet
+
 VOLUMES = "volumes.csv"
 N_EXAMPLES = 2
 #: Pictures of patients whose image or mask is not plausible; the table names all.
 MAX_DOUBTFUL = 12
 #: Of an expert's contours beside the network's blue and orange ones.
 EXPERT_COLORS = ("#FFFFFF", "#F0E442")
+_EXPERT = "expert"
 
 
 @dataclass(frozen=True)
@@ -208,65 +213,32 @@ def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None
 def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
     """Train nnU-Net on the labelled part, take out-of-fold masks for it, segment the rest with all folds."""
     from hepacast.imaging.io import read_labelmap
-    from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
 
-    options = context.images.segmentation
     labelled = labelled_patients(context, cohort.patients)
     _judge_inputs(context, cohort, labelled)
     held_out = set(test_patients(context, cohort, labelled))
-    if len(labelled) - len(held_out) < options.nnunet.folds * 2:
-        raise StudyFileError(
-            "Too few patients of the training set have an expert mask to train a network.",
-            expected=f"at least {options.nnunet.folds * 2}, without the test patients",
-            found=f"{len(labelled) - len(held_out)} of {len(labelled)} masks at {options.masks}",
-            remedy="outline more patients, or use another source of masks",
-        )
-    assert options.masks is not None
-    rules = mask_rules(context)
-    cases = {
-        p: TrainingCase(
-            p, measured_image(context, p), mask_files(context, options.masks, p).given, options.labels, rules
-        )
-        for p in labelled
-    }
-    images = context.images
-    modality = images.sequences[images.reference].modality
-    plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds, modality=modality)
-    with context.reporter.track("nnU-Net") as bar:
-        trained = train(
-            plan,
-            [cases[p] for p in labelled if p not in held_out],
-            [cases[p] for p in labelled if p in held_out],
-            context.cache / "nnunet",
-            context.study.seed,
-            workers=context.workers or None,
-            progress=lambda share, message: bar(round(1000 * share), 1000),
-        )
-    applied = min(options.nnunet.apply_folds or plan.folds, plan.folds)
+    _require_enough(context, len(labelled), len(held_out))
+    trained = _train(context, labelled, held_out)
+    plan = trained.plan
+    applied = min(context.images.segmentation.nnunet.apply_folds or plan.folds, plan.folds)
     segmenter = trained.segmenter(range(applied))
     network = segmenter.describe()
-    fold_of = {p: number for number, split in enumerate(trained.splits) for p in split["val"]}
-    sources, todo = {}, []
-    for patient in cohort.patients:
-        if patient in cases and options.use == "expert-first":
-            _save(folder, patient, read_expert(context, patient))
-            sources[patient] = "expert"
-        elif patient in fold_of:
-            file = trained.folder / f"fold_{fold_of[patient]}" / "validation" / f"{file_name(patient)}.nii.gz"
+    sources = _mask_sources(context, cohort.patients, labelled, trained, applied)
+    for patient, (source, file) in sources.items():
+        if file is not None:
             _save(folder, patient, read_labelmap(file, plan.labels))
-            sources[patient] = f"nnU-Net, fold {fold_of[patient]} (patient not in its training)"
-        else:
-            todo.append(patient)
-            sources[patient] = f"nnU-Net, mean of {applied} of {plan.folds} folds"
+        elif source == _EXPERT:
+            _save(folder, patient, read_expert(context, patient))
     settings = {
         "folder": str(trained.folder),
         "folds": tuple(range(applied)),
         "mirror": plan.mirror_at_test,
         "threads": plan.threads,
     }
+    todo = [p for p, (source, file) in sources.items() if file is None and source != _EXPERT]
     _apply(context, folder, todo, {"kind": "nnunet", "identity": segmenter.model.identity, **settings})
     outcomes = [
-        judge(context, p, read_labelmap(mask_file(folder / MASKS, p), plan.labels), sources[p], strict=False)
+        judge(context, p, read_labelmap(mask_file(folder / MASKS, p), plan.labels), sources[p][0], strict=False)
         for p in cohort.patients
     ]
     content = {
@@ -282,6 +254,62 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     }
     content["overlays"] = _overlays(context, folder, outcomes, trained.rows)
     return content, outcomes
+
+
+def _require_enough(context: Context, labelled: int, held_out: int) -> None:
+    options = context.images.segmentation
+    if labelled - held_out < options.nnunet.folds * 2:
+        raise StudyFileError(
+            "Too few patients of the training set have an expert mask to train a network.",
+            expected=f"at least {options.nnunet.folds * 2}, without the test patients",
+            found=f"{labelled - held_out} of {labelled} masks at {options.masks}",
+            remedy="outline more patients, or use another source of masks",
+        )
+
+
+def _train(context: Context, labelled: list[str], held_out: set[str]) -> TrainedNnunet:
+    """nnU-Net trained in cross-validation on the labelled patients, and judged on those held out."""
+    from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
+
+    images, rules = context.images, mask_rules(context)
+    options = images.segmentation
+    assert options.masks is not None
+    cases = {
+        p: TrainingCase(
+            p, measured_image(context, p), mask_files(context, options.masks, p).given, options.labels, rules
+        )
+        for p in labelled
+    }
+    modality = images.sequences[images.reference].modality
+    plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds, modality=modality)
+    with context.reporter.track("nnU-Net") as bar:
+        return train(
+            plan,
+            [cases[p] for p in labelled if p not in held_out],
+            [cases[p] for p in labelled if p in held_out],
+            context.cache / "nnunet",
+            context.study.seed,
+            workers=context.workers or None,
+            progress=lambda share, message: bar(round(1000 * share), 1000),
+        )
+
+
+def _mask_sources(
+    context: Context, patients: Sequence[str], labelled: list[str], trained: TrainedNnunet, applied: int
+) -> dict[str, tuple[str, Path | None]]:
+    """Where each patient's mask comes from, in words, and the file of a fold that had not seen the patient."""
+    fold_of = {p: number for number, split in enumerate(trained.splits) for p in split["val"]}
+    expert_first = context.images.segmentation.use == "expert-first"
+    found: dict[str, tuple[str, Path | None]] = {}
+    for patient in patients:
+        if patient in labelled and expert_first:
+            found[patient] = (_EXPERT, None)
+        elif patient in fold_of:
+            file = trained.folder / f"fold_{fold_of[patient]}" / "validation" / f"{file_name(patient)}.nii.gz"
+            found[patient] = (f"nnU-Net, fold {fold_of[patient]} (patient not in its training)", file)
+        else:
+            found[patient] = (f"nnU-Net, mean of {applied} of {trained.plan.folds} folds", None)
+    return found
 
 
 def _who(cohort: Cohort, labelled: list[str]) -> str:
