@@ -21,7 +21,7 @@ from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import OUTSIDE, VoxelBox, filtered_images
 from hepacast.radiomics.filters.source import Scratch, SourceImage
 from hepacast.radiomics.parameters import Parameters
-from hepacast.radiomics.preprocess import Group, PreparedVoi, outside_reason, prepare
+from hepacast.radiomics.preprocess import VoiGroup, PreparedVoi, outside_reason, prepare
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult
 
@@ -158,7 +158,7 @@ def features_beside_undefined(
 Measured = tuple[PreparedVoi, dict[str, float], dict[str, str]]
 
 
-def measure(group: Group, settings: Settings, threads: int = 1) -> Iterator[Measured]:
+def measure(group: VoiGroup, settings: Settings, threads: int = 1) -> Iterator[Measured]:
     """Values and reasons of every VOI of a group; VOIs near each other share the filtered images."""
     # Beside voxels without a value no filtering is shared: those near one VOI must not spoil another.
     alone = [[voi] for voi in group.vois] if group.source.has_undefined else clusters(group.vois)
@@ -233,7 +233,7 @@ class _Collected:
             self.reasons[f"{image_name}_{name}"] = reason
 
 
-def _measure_cluster(group: Group, vois: list[PreparedVoi], settings: Settings, threads: int) -> Iterator[Measured]:
+def _measure_cluster(group: VoiGroup, vois: list[PreparedVoi], settings: Settings, threads: int) -> Iterator[Measured]:
     box = VoxelBox.union([voi.box for voi in vois])
     asked = np.zeros(box.shape, dtype=bool)
     for voi in vois:

@@ -56,7 +56,7 @@ class PreparedVoi:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class VoiGroup:
     """VOIs that share one preprocessed image, and with it the filters."""
 
     source: SourceImage
@@ -67,7 +67,7 @@ class Group:
 class PreparedVois:
     """Everything that is ready to be measured, and why the rest is not."""
 
-    groups: list[Group]
+    groups: list[VoiGroup]
     failures: dict[str, str]
 
 
@@ -95,13 +95,13 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
         own = diagnostics.mask_entries(None, volume.with_array(mask), "original") if parameters.additionalInfo else {}
         entries[name] = {**header, **own}
     image = normalize(volume, parameters) if parameters.normalize else volume
-    groups: list[Group] = []
+    groups: list[VoiGroup] = []
     has_undefined = SourceImage(volume.array, volume.spacing).has_undefined
-    shared = Group(SourceImage(image.array, image.spacing), [])
+    shared = VoiGroup(SourceImage(image.array, image.spacing), [])
     for name, mask in masks.items():
         alone = parameters.resampledPixelSpacing is not None or parameters.preCrop
         grid, own_mask = _own_grid(image, mask, parameters) if alone else (image, mask)
-        group = Group(SourceImage(grid.array, grid.spacing), []) if alone else shared
+        group = VoiGroup(SourceImage(grid.array, grid.spacing), []) if alone else shared
         if parameters.additionalInfo and parameters.resampledPixelSpacing is not None:
             entries[name].update(diagnostics.image_entries(grid, "interpolated"))
             entries[name].update(diagnostics.mask_entries(grid, grid.with_array(own_mask), "interpolated"))

@@ -17,7 +17,7 @@ from hepacast.imaging.mr.normalize import white_stripe, zscore
 from hepacast.imaging.mr.register import Registration
 from hepacast.imaging.resample import resample_image, resample_mask
 from hepacast.imaging.volume import Volume
-from hepacast.study.schema.preprocessing import Preprocessing
+from hepacast.study.schema.preprocessing import PreprocessingOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Prepared:
     moved: dict[str, Registration]
 
 
-def prepare(volumes: Mapping[str, Volume], reference: str, rules: Preprocessing) -> Prepared:
+def prepare(volumes: Mapping[str, Volume], reference: str, rules: PreprocessingOptions) -> Prepared:
     """Correct the bias field, bring all sequences to the reference, resample.
 
     Raises
@@ -73,7 +73,9 @@ def prepare(volumes: Mapping[str, Volume], reference: str, rules: Preprocessing)
     return Prepared(corrected, fixed, bias, moved)
 
 
-def on_scale(image: Volume, region: Volume | None, rules: Preprocessing, landmarks: Mapping[str, Any] | None) -> Volume:
+def on_scale(
+    image: Volume, region: Volume | None, rules: PreprocessingOptions, landmarks: Mapping[str, Any] | None
+) -> Volume:
     """The image on the study's intensity scale.
 
     Parameters
@@ -96,7 +98,7 @@ def on_scale(image: Volume, region: Volume | None, rules: Preprocessing, landmar
     return image
 
 
-def scale_region(rules: Preprocessing) -> str:
+def scale_region(rules: PreprocessingOptions) -> str:
     """Where the intensity scale is taken: ``body``, or a structure of the masks."""
     return rules.tissue if rules.normalization == "white-stripe" else rules.region
 
@@ -105,7 +107,7 @@ def finish_patient(
     volumes: Mapping[str, Volume],
     masks: Mapping[str, Volume],
     reference: str,
-    rules: Preprocessing,
+    rules: PreprocessingOptions,
     landmarks: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Volume], dict[str, Volume]]:
     """A new patient's images as the study's stage leaves them, and the masks on their grid.

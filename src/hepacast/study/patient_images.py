@@ -161,9 +161,9 @@ def _preprocessed(
 ) -> Outlined:
     """MR images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
     from hepacast.study.mr_images import finish_patient
-    from hepacast.study.schema.preprocessing import Preprocessing
+    from hepacast.study.schema.preprocessing import PreprocessingOptions
 
-    reference, rules = str(entry["reference"]), validated(Preprocessing, entry["rules"], "preprocessing: rules")
+    reference, rules = str(entry["reference"]), validated(PreprocessingOptions, entry["rules"], "preprocessing: rules")
     missing = [name for name in recipe.sequences if name not in volumes]
     if missing:
         raise BundleError(

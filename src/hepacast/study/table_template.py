@@ -10,7 +10,7 @@ from typing import Any
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.patient_rows import EXAMPLE_ROW
 from hepacast.cohort.quantities import convert, get_quantity
-from hepacast.study.schema import Cohort, Column
+from hepacast.study.schema import CohortOptions, Column
 from hepacast.study.stages.clinical import column_spec
 
 _ROWS = 2000
@@ -61,7 +61,7 @@ def write_table_template(path: Path, values: dict[str, Any]) -> None:
 
 def template_columns(values: dict[str, Any]) -> list[TemplateColumn]:
     """The columns that a study needs, each header once: identifier, center, sets, the study's columns, exclusions."""
-    cohort = Cohort.model_validate(values["cohort"])
+    cohort = CohortOptions.model_validate(values["cohort"])
     what = "study number of the patient: no name, no hospital number"
     columns = [TemplateColumn(cohort.id, what, "text", EXAMPLE_ROW, used="identifier", key="cohort.id")]
     split = cohort.split

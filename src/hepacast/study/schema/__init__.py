@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from hepacast.study.schema.analysis import Evaluation, Modelling, Report, Validation
+from hepacast.study.schema.analysis import EvaluationOptions, Modelling, ReportOptions, ValidationOptions
 from hepacast.study.schema.base import Part, option
 from hepacast.study.schema.cohort import (
-    Cohort,
+    CohortOptions,
     Column,
     Exclusion,
     NoSplit,
@@ -18,17 +18,17 @@ from hepacast.study.schema.cohort import (
     SplitAtRandom,
     SplitByColumn,
     SplitByList,
-    Survival,
+    SurvivalOptions,
 )
 from hepacast.study.schema.deep import Deep
 from hepacast.study.schema.fusion import FurtherCohort, Fusion, Indexes
-from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, Segmentation
+from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, SegmentationOptions
 
 __all__ = [
-    "Cohort",
+    "CohortOptions",
     "Column",
     "Deep",
-    "Evaluation",
+    "EvaluationOptions",
     "Exclusion",
     "Features",
     "FurtherCohort",
@@ -41,15 +41,15 @@ __all__ = [
     "NoSplit",
     "Outcome",
     "Part",
-    "Report",
-    "Segmentation",
+    "ReportOptions",
+    "SegmentationOptions",
     "Split",
     "SplitAtRandom",
     "SplitByColumn",
     "SplitByList",
     "Study",
-    "Survival",
-    "Validation",
+    "SurvivalOptions",
+    "ValidationOptions",
 ]
 
 
@@ -62,9 +62,9 @@ class Study(Part):
         "ptlf", "the published study that this one follows"
     )
     seed: int = option(2024, "the one seed of every random choice", ge=0)
-    cohort: Cohort = option(..., "the clinical table and who is in the study")
+    cohort: CohortOptions = option(..., "the clinical table and who is in the study")
     outcome: Outcome = option(..., "what is predicted")
-    survival: Survival | None = option(None, "follow-up, for curves by risk group")
+    survival: SurvivalOptions | None = option(None, "follow-up, for curves by risk group")
     images: Images | None = option(None, "images, masks and VOIs; left out when features are given as a table")
     features: Features = option(Features, "radiomics features")
     modelling: Modelling = option(..., "models that are compared")
@@ -75,8 +75,8 @@ class Study(Part):
         "cohorts without the outcome but with follow-up, which the frozen main model divides by risk (fusion only)",
     )
     indexes: Indexes | None = option(None, "staging systems and indexes to compare the main model with")
-    evaluation: Evaluation = option(Evaluation, "how they are judged")
-    report: Report = option(Report, "what is written")
+    evaluation: EvaluationOptions = option(EvaluationOptions, "how they are judged")
+    report: ReportOptions = option(ReportOptions, "what is written")
     intended_use: str | None = option(None, "for whom and when the model is meant; goes into the bundle")
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from hepacast.study.schema.base import Part, option
 
 
-class Validation(Part):
+class ValidationOptions(Part):
     """Honest validation of the whole chain: every step is refitted in each fold and resample."""
 
     folds: int = option(5, "outer folds of the nested cross-validation", ge=2, le=20)
@@ -46,10 +46,10 @@ class Modelling(Part):
         "way, which overrates the Radscore)",
     )
     harmonize: Literal["none", "combat"] = option("none", "remove differences between centers (ComBat, in the fold)")
-    validation: Validation = option(Validation, "how the chain is judged")
+    validation: ValidationOptions = option(ValidationOptions, "how the chain is judged")
 
 
-class Evaluation(Part):
+class EvaluationOptions(Part):
     """How predictions are judged."""
 
     confidence: float = option(0.95, "confidence level", gt=0.5, lt=1)
@@ -69,7 +69,7 @@ class Evaluation(Part):
     coverage: float = option(0.9, "share of patients whose outcome the conformal set must hold", gt=0.5, lt=1)
 
 
-class Report(Part):
+class ReportOptions(Part):
     """What is written."""
 
     title: str | None = option(None, "title of the report")

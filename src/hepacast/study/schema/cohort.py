@@ -93,7 +93,7 @@ class NoSplit(Part):
 Split = Annotated[SplitByColumn | SplitByList | SplitAtRandom | NoSplit, Field(discriminator="by")]
 
 
-class Cohort(Part):
+class CohortOptions(Part):
     """The clinical table and who of it is in the study."""
 
     table: str = option(
@@ -177,7 +177,7 @@ class Outcome(Part):
         return tuple(math.nextafter(t, 0.0) if self.before_horizon else float(t) for t in self.horizons)
 
 
-class Survival(Part):
+class SurvivalOptions(Part):
     """Follow-up, for Kaplan-Meier curves by risk group."""
 
     time: str = option(..., "column with the time to event or last contact")

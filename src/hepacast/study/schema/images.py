@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import StrictInt, model_validator
 
 from hepacast.study.schema.base import Part, option
-from hepacast.study.schema.preprocessing import Preprocessing
+from hepacast.study.schema.preprocessing import PreprocessingOptions
 
 
 class Image(Part):
@@ -39,7 +39,7 @@ class NnunetOptions(Part):
     test_fraction: float = option(0.2, "share of the labelled patients held out as a test set", ge=0.0, lt=0.5)
 
 
-class Segmentation(Part):
+class SegmentationOptions(Part):
     """Where the masks come from."""
 
     source: str = option(
@@ -75,7 +75,7 @@ class Images(Part):
     """Images, masks and VOIs. Left out when the features are given as a table."""
 
     sequences: dict[str, Image] = option(..., "one entry a sequence or phase")
-    segmentation: Segmentation = option(Segmentation, "masks, or how to make them")
+    segmentation: SegmentationOptions = option(SegmentationOptions, "masks, or how to make them")
     vois: dict[str, str] = option(
         lambda: {"parenchyma": "parenchyma", "tumor": "tumor"},
         "VOIs by name: a structure, or algebra over structures",
@@ -83,7 +83,7 @@ class Images(Part):
     )
     lesions: Literal["union", "largest"] = option("union", "several tumors: measured together, or the largest only")
     min_lesion_ml: float = option(0.0, "smaller lesions are left out", unit="ml", ge=0)
-    preprocessing: Preprocessing | None = option(
+    preprocessing: PreprocessingOptions | None = option(
         None, "MR only: bias field, registration of the sequences, intensity scale; nothing is changed if left out"
     )
 

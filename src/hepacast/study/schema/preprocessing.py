@@ -9,7 +9,7 @@ from pydantic import model_validator
 from hepacast.study.schema.base import Part, option
 
 
-class Preprocessing(Part):
+class PreprocessingOptions(Part):
     """MR images before anything is measured on them: bias field, registration, grid, intensity scale.
 
     Masks are those of the reference sequence: the others are brought to it.
@@ -37,7 +37,7 @@ class Preprocessing(Part):
     pictures: int = option(3, "patients of whom a check picture of the registration is drawn", ge=0)
 
     @model_validator(mode="after")
-    def _possible(self) -> Preprocessing:
+    def _possible(self) -> PreprocessingOptions:
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ValueError("the spacing must be above 0 mm")
         return self

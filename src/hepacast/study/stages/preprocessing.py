@@ -32,7 +32,7 @@ from hepacast.study.further_cohorts import further_inputs, further_patients
 from hepacast.study.input_files import image_hashes, imaged_patients, typical_voxels
 from hepacast.study.mask_files import MaskFiles, mask_files
 from hepacast.study.mr_images import on_scale, prepare, scale_region
-from hepacast.study.schema.preprocessing import Preprocessing
+from hepacast.study.schema.preprocessing import PreprocessingOptions
 from hepacast.study.sequences import SequenceImage, preprocessed_file, raw_images
 from hepacast.study.stage import Cost, Stage
 
@@ -47,7 +47,7 @@ class Preparation:
 
     files: tuple[SequenceImage, ...]
     reference: str
-    rules: Preprocessing
+    rules: PreprocessingOptions
     mask: MaskFiles | None
     labels: tuple[tuple[str, int], ...]
     picture: Path | None = None
@@ -112,7 +112,7 @@ def _refuse_failed(problems: dict[str, HepacastError]) -> None:
         )
 
 
-def _rules(context: Context) -> Preprocessing:
+def _rules(context: Context) -> PreprocessingOptions:
     rules = context.images.preprocessing
     assert rules is not None
     return rules
@@ -238,7 +238,7 @@ _SCALES = {
 }
 
 
-def _sentence(rules: Preprocessing, content: dict[str, Any]) -> dict[str, Any]:
+def _sentence(rules: PreprocessingOptions, content: dict[str, Any]) -> dict[str, Any]:
     """The Methods sentence."""
     parts, keys = [], []
     if rules.bias_correction == "n4":
