@@ -21,7 +21,7 @@ from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import OUTSIDE, VoxelBox, filtered_images
 from hepacast.radiomics.filters.source import Scratch, SourceImage
 from hepacast.radiomics.parameters import Parameters
-from hepacast.radiomics.preprocess import VoiGroup, PreparedVoi, outside_reason, prepare
+from hepacast.radiomics.preprocess import PreparedVoi, VoiGroup, outside_reason, prepare
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import ExtractionResult, VoiResult
 
