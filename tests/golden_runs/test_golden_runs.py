@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-QUICK = ("clinical", "cox")
-SLOW = ("competing", "horizon", "auto")
+QUICK = ("clinical", "cox", "horizon")
+SLOW = ("competing", "auto")
 
 
 def load():
