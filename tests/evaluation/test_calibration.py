@@ -55,13 +55,15 @@ def test_slope_intercept_and_scores_equal_r(pima, part, model):
     found = calibration(y, p)
     line = truth["slope_intercept"]
     # R's standard errors come from the weights of the step before the last: right to eight digits.
-    assert_allclose(found.slope.estimate, line["slope"], **TIGHT)
+    assert_allclose(found.slope.value, line["slope"], **TIGHT)
     assert_allclose([found.slope.se, *found.slope.ci], [line["slope_se"], *line["slope_ci"]], rtol=2e-8)
-    assert_allclose(found.intercept.estimate, line["intercept_recal"], **TIGHT)
-    assert_allclose(found.citl.estimate, line["citl"], **TIGHT)
+    assert_allclose(found.intercept.value, line["intercept_recal"], **TIGHT)
+    assert_allclose(found.citl.value, line["citl"], **TIGHT)
     assert_allclose([found.citl.se, *found.citl.ci], [line["citl_se"], *line["citl_ci"]], rtol=2e-8, atol=1e-9)
-    assert_allclose([found.observed_expected, 1 / found.observed_expected], [line["OE"], line["EO"]], **TIGHT)
-    assert_allclose([found.brier, found.brier_scaled], [truth["brier"], truth["brier_scaled"]], **TIGHT)
+    assert_allclose(
+        [found.observed_expected.value, 1 / found.observed_expected.value], [line["OE"], line["EO"]], **TIGHT
+    )
+    assert_allclose([found.brier.value, found.brier_scaled], [truth["brier"], truth["brier_scaled"]], **TIGHT)
     assert_allclose(found.log_loss, truth["logloss"], **TIGHT)
 
 
@@ -91,7 +93,7 @@ def test_smoothers_equal_r(pima, part, model):
         assert_allclose(values, [expected[name] for name in ("ICI", "E50", "E90", "Emax")], **TIGHT)
     found = calibration(y, p)
     expected = truth["loess"]["interpolate"]
-    assert_allclose([found.ici, found.e50, found.e90, found.emax],
+    assert_allclose([found.ici.value, found.e50, found.e90, found.emax],
                     [expected[name] for name in ("ICI", "E50", "E90", "Emax")], **TIGHT)  # fmt: skip
 
 
@@ -142,12 +144,12 @@ def test_lowess_with_robust_steps_and_ties_is_the_published_example():
 def test_constant_risks_say_so():
     y = np.array([0, 1] * 20)
     found = calibration(y, np.full(40, 0.3))
-    assert math.isnan(found.slope.estimate) and "same risk" in found.slope.reason
-    assert_allclose(found.citl.estimate, -math.log(0.3 / 0.7))
+    assert math.isnan(found.slope.value) and "same risk" in found.slope.reason
+    assert_allclose(found.citl.value, -math.log(0.3 / 0.7))
     assert found.hosmer_lemeshow.status == "impossible" and found.curve is None
-    assert_allclose(found.ici, 0.2)
+    assert_allclose(found.ici.value, 0.2)
     assert any("same risk" in note for note in found.notes)
-    assert len(found.groups) == 1 and found.groups[0].observed.estimate == 0.5
+    assert len(found.groups) == 1 and found.groups[0].observed.value == 0.5
 
 
 def test_risks_of_zero_and_one_are_counted_and_left_out():
@@ -156,7 +158,7 @@ def test_risks_of_zero_and_one_are_counted_and_left_out():
     y = (rng.random(100) < p).astype(int)
     extreme_p, extreme_y = np.append(p, [0.0, 1.0]), np.append(y, [0, 1])
     found = calibration(extreme_y, extreme_p)
-    assert_allclose(found.slope.estimate, calibration(y, p).slope.estimate)
+    assert_allclose(found.slope.value, calibration(y, p).slope.value)
     assert any("2 risks of exactly 0 or 1" in note for note in found.notes)
     assert math.isinf(calibration(np.append(y, 0), np.append(p, 1.0)).log_loss)
 
@@ -165,8 +167,8 @@ def test_perfect_predictions_have_no_slope_but_a_reason():
     y = np.repeat([0, 1], 20)
     p = np.where(y == 1, 0.9, 0.1) + np.linspace(0, 0.01, 40)
     found = calibration(y, p)
-    assert math.isnan(found.slope.estimate) and "separate" in found.slope.reason
-    assert found.brier < 0.02
+    assert math.isnan(found.slope.value) and "separate" in found.slope.reason
+    assert found.brier.value < 0.02
 
 
 def test_scores_are_not_risks():
@@ -189,7 +191,7 @@ def test_band_contains_the_curve_and_row_order_does_not_matter(pima):
     assert (found.curve.low <= np.clip(found.curve.observed, 0, 1) + 1e-12).all()
     order = np.random.default_rng(0).permutation(len(y))
     again = calibration(y[order], p[order])
-    assert_allclose(again.ici, found.ici, rtol=1e-12)
+    assert_allclose(again.ici.value, found.ici.value, rtol=1e-12)
     assert_allclose(again.curve.high, found.curve.high, rtol=1e-9)
 
 

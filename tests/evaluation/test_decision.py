@@ -69,8 +69,8 @@ def test_band_covers_the_curve_and_uses_the_given_rows(pima):
 def test_useful_range(pima):
     _, data = pima
     curves = decision_curves(data.type, {"good": data.p_comb, "chance": np.full(len(data), 0.33)})
-    assert curves.useful_range("chance") == ()
-    low, high = curves.useful_range("good")[0]
+    assert curves.models["chance"].useful_range == ()
+    low, high = curves.models["good"].useful_range[0]
     assert low < 0.2 and high > 0.5
     assert set(curves.to_frame().strategy) == {"Treat all", "Treat none", "good", "chance"}
 

@@ -11,15 +11,15 @@ def test_groups_equal_r(golden):
     reference, frame = golden("f1_km_cox_lung")
     score = (frame["sex"] == "male").astype(float)
     result = risk_groups(frame["time"], frame["status"], score, cut=0.5)
-    np.testing.assert_allclose(result.test.chi2, reference["logrank_sex"]["chisq"], rtol=1e-10)
+    np.testing.assert_allclose(result.statistic, reference["logrank_sex"]["chisq"], rtol=1e-10)
     female = reference["cox_univariate"]["sex"]
-    np.testing.assert_allclose(result.hazard_ratio[0], 1 / female["HR"], rtol=1e-8)
-    np.testing.assert_allclose(result.hazard_ratio[1:3], 1 / np.array(female["ci"])[::-1], rtol=1e-8)
-    assert result.curves[LOW].median[0] == reference["median"]["sex=female"]["median"]
-    assert result.curves[HIGH].median[0] == reference["median"]["sex=male"]["median"]
-    shown = result.to_json()
-    assert [group["at_risk"][0] for group in shown["groups"]] == [90, 138]
-    assert sum(len(group["censored"]) for group in shown["groups"]) == len(frame) - frame["status"].sum()
+    np.testing.assert_allclose(result.hazard_ratio.value, 1 / female["HR"], rtol=1e-8)
+    np.testing.assert_allclose(result.hazard_ratio.ci, 1 / np.array(female["ci"])[::-1], rtol=1e-8)
+    curves = {group.name: group for group in result.groups}
+    assert curves[LOW].median.value == reference["median"]["sex=female"]["median"]
+    assert curves[HIGH].median.value == reference["median"]["sex=male"]["median"]
+    assert [group.at_risk[0] for group in result.groups] == [90, 138]
+    assert sum(len(group.censored) for group in result.groups) == len(frame) - frame["status"].sum()
 
 
 def test_one_group_is_refused():

@@ -57,7 +57,7 @@ def test_best_thresholds_equal_proc(asah, marker):
     assert_allclose(youden_threshold(data.outcome, data[marker]), best["threshold"], **TIGHT)
     row = result.at(best["threshold"])
     assert [row.tp, row.fp, row.tn, row.fn] == [best[k] for k in ("tp", "fp", "tn", "fn")]
-    assert_allclose([row.ppv.estimate, row.npv.estimate], [best["ppv"], best["npv"]], **TIGHT)
+    assert_allclose([row.ppv.value, row.npv.value], [best["ppv"], best["npv"]], **TIGHT)
     corner = truth["closest_topleft"]
     assert_allclose([result.closest_topleft[k] for k in corner], list(corner.values()), **TIGHT)
 
@@ -103,7 +103,7 @@ def test_turned_curve_has_the_thresholds_of_the_score(asah):
     forward, turned = roc(data.outcome, data.s100b), roc(data.outcome, -data.s100b, direction=">")
     assert_allclose(turned.youden["threshold"], -forward.youden["threshold"])
     row = turned.at(turned.youden["threshold"])
-    assert_allclose(row.sensitivity.estimate, forward.youden["sensitivity"])
+    assert_allclose(row.sensitivity.value, forward.youden["sensitivity"])
 
 
 def test_diagnostic_table_equals_r(asah):
@@ -115,7 +115,7 @@ def test_diagnostic_table_equals_r(asah):
         assert [row.tp, row.fn, row.tn, row.fp] == [truth[k] for k in ("TP", "FN", "TN", "FP")]
         for measure in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
             found = getattr(row, measure)
-            assert_allclose(found.estimate, truth[measure]["est"], **TIGHT)
+            assert_allclose(found.value, truth[measure]["est"], **TIGHT)
             assert_allclose([found.low, found.high], truth[measure][method], **TIGHT)
 
 
@@ -179,18 +179,18 @@ def test_constant_tiny_and_wrong_input():
 
 def test_a_set_with_one_class_has_no_sensitivity_but_a_specificity():
     row = at_threshold([0, 0, 0], [0.1, 0.6, 0.2], 0.5)
-    assert math.isnan(row.sensitivity.estimate) and row.sensitivity.reason
-    assert_allclose(row.specificity.estimate, 2 / 3)
+    assert math.isnan(row.sensitivity.value) and row.sensitivity.reason
+    assert_allclose(row.specificity.value, 2 / 3)
     assert math.isnan(row.mcc)
 
 
 def test_wanted_sensitivity_and_specificity(asah):
     _, data = asah
     cut = threshold_at(data.outcome, data.ndka, sensitivity=0.9)
-    assert at_threshold(data.outcome, data.ndka, cut).sensitivity.estimate >= 0.9
-    assert at_threshold(data.outcome, data.ndka, cut + 1e-9).sensitivity.estimate < 0.9
+    assert at_threshold(data.outcome, data.ndka, cut).sensitivity.value >= 0.9
+    assert at_threshold(data.outcome, data.ndka, cut + 1e-9).sensitivity.value < 0.9
     cut = threshold_at(data.outcome, data.ndka, specificity=0.9)
-    assert at_threshold(data.outcome, data.ndka, cut).specificity.estimate >= 0.9
+    assert at_threshold(data.outcome, data.ndka, cut).specificity.value >= 0.9
 
 
 def test_threshold_table_keeps_the_training_cut_off(asah):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.calibration import Calibration
+from hepacast.evaluation.results import HorizonResult, ModelResult, SetResult
 from hepacast.evaluation.validated import (
     ValidatedPerformance,
     performance_verdicts,
@@ -15,20 +19,28 @@ from hepacast.evaluation.validated import (
 
 
 def limits(value, low, high):
-    return {"value": value, "low": low, "high": high}
+    return Estimate(value, low, high, 0.95)
 
 
-def binary(auc, slope, ratio):
-    fit = {"slope": limits(*slope), "observed_expected": limits(*ratio)}
-    return {"n": 120, "events": 38, "models": {"clinical": {"auc": limits(*auc), "calibration": fit}}}
+def result(auc, slope, ratio, c=None, n=120, events=38):
+    """A set with one model, of which the last horizon has this AUC and calibration."""
+    nothing = Estimate(math.nan)
+    fit = Calibration(
+        n, events, limits(*slope), limits(*ratio), nothing, math.nan, math.nan, nothing, math.nan, math.nan, math.nan,
+        None, (), 0.95,
+    )  # fmt: skip
+    early = replace(fit, slope=limits(9, 9, 9), observed_expected=limits(9, 9, 9))
+    horizons = tuple(HorizonResult(t, limits(*auc), calibration=at) for t, at in ((1.0, early), (2.0, fit)))
+    model = ModelResult(horizons, None if c is None else limits(*c))
+    return SetResult(n, events, "frozen", {"clinical": model}, (), (), 0.95)
 
 
 @pytest.fixture
 def sets():
     return {
-        "training": binary((0.95, 0.9, 1.0), (1.0, 0.7, 1.3), (1.0, 0.8, 1.2)),
-        "nested": binary((0.77, 0.66, 0.88), (0.9, 0.6, 1.2), (1.0, 0.8, 1.2)),
-        "validation": binary((0.74, 0.64, 0.84), (0.8, 0.5, 1.1), (1.1, 0.9, 1.3)),
+        "training": result((0.95, 0.9, 1.0), (1.0, 0.7, 1.3), (1.0, 0.8, 1.2)),
+        "nested": result((0.77, 0.66, 0.88), (0.9, 0.6, 1.2), (1.0, 0.8, 1.2)),
+        "validation": result((0.74, 0.64, 0.84), (0.8, 0.5, 1.1), (1.1, 0.9, 1.3)),
     }
 
 
@@ -46,26 +58,21 @@ def test_new_patients_come_first_and_apparent_numbers_never(sets):
 
 
 def test_failures_are_sentences(sets):
-    own = sets["validation"]["models"]["clinical"]
-    own["auc"], own["calibration"]["observed_expected"] = limits(0.3, 0.18, 0.42), limits(0.4, 0.3, 0.5)
+    sets["validation"] = result((0.3, 0.18, 0.42), (0.8, 0.5, 1.1), (0.4, 0.3, 0.5))
     rows = validated_performance(sets, "clinical")
     told = " ".join(performance_verdicts(rows, {}, "clinical", 0.95))
     for words in ("worse than chance", "disagree", "do not carry over"):
         assert words in told
     # Bootstrap far above nested validation is told without a validation set too.
-    alone = performance_verdicts(rows[1:], {"bootstrap": {"corrected": limits(0.97, 0.9, 1.0)}}, "clinical", 0.95)
+    alone = performance_verdicts(rows[1:], {"bootstrap": {"corrected": {"value": 0.97}}}, "clinical", 0.95)
     assert len(alone) == 1 and "nested cross-validation is the number to trust" in alone[0]
 
 
 def test_times_to_an_event_are_judged_at_the_main_horizon():
-    rows = [
-        {"calibration": {"slope": limits(9, 9, 9), "observed_expected": limits(9, 9, 9)}},
-        {"calibration": {"slope": limits(0.6, 0.3, 0.9), "observed_expected": limits(1.4, 1.1, 1.8)}},
-    ]
-    entry = {"n": 50, "events": 20, "models": {"combined": {"c": limits(0.61, 0.5, 0.72), "horizons": rows}}}
-    (row,) = validated_performance({"external": entry}, "combined")
+    found = result((0.7, 0.6, 0.8), (0.6, 0.3, 0.9), (1.4, 1.1, 1.8), c=(0.61, 0.5, 0.72), n=50, events=20)
+    (row,) = validated_performance({"external": found}, "clinical")
     assert row.measure == "C" and row.slope[0] == 0.6 and row.observed_expected[0] == 1.4
-    told = performance_verdicts([row], {}, "combined", 0.95)
+    told = performance_verdicts([row], {}, "clinical", 0.95)
     assert len(told) == 2 and "external set" in told[0]
 
 
@@ -74,4 +81,4 @@ def test_what_is_not_known_says_nothing():
     assert "97.5% CI" in ValidatedPerformance("validation", 9, 2, "AUC", 0.7, 0.6, 0.8).text(0.975)
     assert row.text(0.95) == "AUC not known: 9 patients (0 with the event), validation set"
     assert performance_verdicts([row], {}, "clinical", 0.95) == []
-    assert validated_performance({"training": {}}, "clinical") == []
+    assert validated_performance({}, "clinical") == []

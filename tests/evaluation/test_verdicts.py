@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from hepacast.evaluation.verdicts import Known, validation_verdicts
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.verdicts import validation_verdicts
 
-GOOD = Known(0.80, se=0.03)
+GOOD = Estimate(0.80, se=0.03)
 
 
 def kinds(**numbers: object) -> list[str]:
@@ -19,28 +20,28 @@ def test_nothing_is_said_where_all_agree() -> None:
     assert not kinds(
         nested=GOOD,
         bootstrap=0.82,
-        frozen=Known(0.75, se=0.05),
-        slope=Known(0.9, low=0.6, high=1.2),
-        observed_expected=Known(1.1, low=0.8, high=1.4),
+        frozen=Estimate(0.75, se=0.05),
+        slope=Estimate(0.9, low=0.6, high=1.2),
+        observed_expected=Estimate(1.1, low=0.8, high=1.4),
     )
     assert not kinds() and not kinds(nested=GOOD)
-    assert not kinds(nested=Known(math.nan), frozen=Known(math.nan), slope=Known(math.nan))
+    assert not kinds(nested=Estimate(math.nan), frozen=Estimate(math.nan), slope=Estimate(math.nan))
 
 
 @pytest.mark.parametrize(
     ("numbers", "expected"),
     [
-        ({"frozen": Known(0.20, se=0.06)}, ["reversed", "disagreement"]),
-        ({"frozen": Known(0.58, se=0.06)}, ["chance", "disagreement"]),
-        ({"frozen": Known(0.70, se=0.12)}, ["chance"]),
-        ({"frozen": Known(0.95, se=0.02)}, ["disagreement"]),
+        ({"frozen": Estimate(0.20, se=0.06)}, ["reversed", "disagreement"]),
+        ({"frozen": Estimate(0.58, se=0.06)}, ["chance", "disagreement"]),
+        ({"frozen": Estimate(0.70, se=0.12)}, ["chance"]),
+        ({"frozen": Estimate(0.95, se=0.02)}, ["disagreement"]),
         # 1.96 sqrt(0.03^2 + 0.04^2) = 0.098: just below and just above
-        ({"frozen": Known(0.703, se=0.04)}, []),
-        ({"frozen": Known(0.701, se=0.04)}, ["disagreement"]),
+        ({"frozen": Estimate(0.703, se=0.04)}, []),
+        ({"frozen": Estimate(0.701, se=0.04)}, ["disagreement"]),
         ({"bootstrap": 0.90}, ["disagreement"]),
-        ({"slope": Known(0.5, low=0.2, high=0.8)}, ["slope"]),
-        ({"slope": Known(1.8, low=1.1, high=2.5)}, ["slope"]),
-        ({"observed_expected": Known(0.4, low=0.2, high=0.7)}, ["observed-expected"]),
+        ({"slope": Estimate(0.5, low=0.2, high=0.8)}, ["slope"]),
+        ({"slope": Estimate(1.8, low=1.1, high=2.5)}, ["slope"]),
+        ({"observed_expected": Estimate(0.4, low=0.2, high=0.7)}, ["observed-expected"]),
     ],
 )
 def test_what_fails_is_named(numbers: dict[str, object], expected: list[str]) -> None:
@@ -50,9 +51,9 @@ def test_what_fails_is_named(numbers: dict[str, object], expected: list[str]) ->
 def test_sentences_are_whole_and_name_set_model_and_numbers() -> None:
     found = validation_verdicts(
         nested=GOOD,
-        frozen=Known(0.2, se=0.05),
-        slope=Known(-1.2, low=-2.0, high=-0.3),
-        observed_expected=Known(2.4, low=1.7, high=3.4),
+        frozen=Estimate(0.2, se=0.05),
+        slope=Estimate(-1.2, low=-2.0, high=-0.3),
+        observed_expected=Estimate(2.4, low=1.7, high=3.4),
         model="combined",
         where="external set",
     )
@@ -65,16 +66,16 @@ def test_sentences_are_whole_and_name_set_model_and_numbers() -> None:
 
 
 def test_without_nested_validation_the_bootstrap_alone_says_nothing() -> None:
-    assert not kinds(bootstrap=0.95, frozen=Known(0.5, se=0.05))
-    assert kinds(frozen=Known(0.3, se=0.05)) == ["reversed"]
+    assert not kinds(bootstrap=0.95, frozen=Estimate(0.5, se=0.05))
+    assert kinds(frozen=Estimate(0.3, se=0.05)) == ["reversed"]
 
 
 def test_limits_are_called_by_their_level() -> None:
     found = validation_verdicts(
         nested=GOOD,
-        frozen=Known(0.52, se=0.06),
-        slope=Known(-0.33, low=-0.82, high=0.15),
-        observed_expected=Known(1.6, low=1.2, high=2.1),
+        frozen=Estimate(0.52, se=0.06),
+        slope=Estimate(-0.33, low=-0.82, high=0.15),
+        observed_expected=Estimate(1.6, low=1.2, high=2.1),
         level=0.975,
     )
     shown = {item.kind: item.sentence for item in found}

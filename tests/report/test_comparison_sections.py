@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from hepacast.core.estimates import Estimate, missing
 from hepacast.core.files import write_json
+from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.report.build import build_report
@@ -66,20 +68,18 @@ def follow_up(seed, effect):
     score = rng.random(80)
     time = rng.exponential(20 * np.exp(-effect * score))
     event = (time < 30).astype(int)
-    groups = risk_groups(np.minimum(time, 30), event, score, 0.5).to_json()
-    return {
-        "cohort": "RFA", "end_point": "recurrence-free survival", "unit": "months", "n": 80, "events": int(event.sum()),
-        "model": "DLR", "cut": 0.5, "groups": groups, "reason": None,
-        "auc": [{"time": 12.0, "value": 0.7, "low": 0.6, "high": 0.8, "reason": None},
-                {"time": 99.0, "value": None, "low": None, "high": None, "reason": "Nothing can be estimated"}],
-    }  # fmt: skip
+    return FurtherResult(
+        "RFA", "recurrence-free survival", "months", 80, int(event.sum()), "DLR", 0.5,
+        {12.0: Estimate(0.7, 0.6, 0.8), 99.0: missing("Nothing can be estimated")},
+        risk_groups(np.minimum(time, 30), event, score, 0.5),
+    ).to_json()  # fmt: skip
 
 
 FURTHER = [
     follow_up(1, 2.0),
     {
         "cohort": "TACE", "end_point": "time to progression", "unit": "months", "n": 40, "events": 20, "model": "DLR",
-        "cut": 0.5, "auc": [], "groups": None, "reason": "The cut-off puts all patients into one risk group",
+        "cut": 0.5, "auc": {}, "groups": None, "reason": "The cut-off puts all patients into one risk group",
     },
 ]  # fmt: skip
 
@@ -88,19 +88,19 @@ def index_row(name, auc):
     return {
         "name": name, "n": 60, "events": 20, "auc": estimate(auc), "c_index": estimate(auc - 0.02),
         "difference": {"value": 0.2, "low": 0.05, "high": 0.35}, "p": 0.01,
-        "nri": {"estimate": 0.6, "p": 0.02, "ci": [0.1, 1.1], "reason": ""}, "reason": None,
+        "nri": {"value": 0.6, "low": 0.1, "high": 1.1, "p": 0.02},
     }  # fmt: skip
 
 
 INDEXES = {
     "model": "combined",
     "scores": [
-        {"name": "ALBI", "title": "Albumin-bilirubin score", "source": "Johnson 2015", "n_missing": 0, "reason": None},
+        {"name": "ALBI", "title": "Albumin-bilirubin score", "source": "Johnson 2015", "n_missing": 0},
         {"name": "BCLC", "title": "BCLC stage", "source": "Reig 2022", "n_missing": 3, "reason": "missing: ecog"},
     ],
     "sets": {
         "validation": {
-            "kind": "frozen", "n": 63, "events": 20, "model": {"auc": estimate(0.88), "c_index": estimate(0.8)},
+            "kind": "frozen", "n": 63, "events": 20, "auc": estimate(0.88), "c_index": estimate(0.8),
             "rows": [index_row("ALBI", 0.66), {
                 "name": "BCLC", "n": 63, "events": 20, "auc": None, "c_index": None, "difference": None, "p": None,
                 "nri": None, "reason": "all patients have the same value",

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from hepacast.cohort.comparisons import Comparisons
 from hepacast.core.records import ResultsError, typed
+from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
+from hepacast.evaluation.results import EvaluationResults
+from hepacast.evaluation.risk_groups import RiskGroups
 from hepacast.report import formatting as fmt
 from hepacast.report.content.honest import stability_text
 from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
 from hepacast.report.inputs import (
-    EvaluationResults,
     ImageRemark,
-    KmResult,
     Models,
     PlausibilityInfo,
     SelectedShare,
@@ -31,7 +32,6 @@ from hepacast.report.inputs import (
     StabilityIndex,
     Validation,
 )
-from hepacast.report.inputs.scrutiny import ConformalInfo, CoverageRow
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
 from hepacast.report.model import (
     Details,
@@ -198,7 +198,7 @@ def test_examples_of_the_guide_can_be_read(name: str) -> None:
     assert examples
     typed(EXAMPLES[name], json.loads(examples[0]), name)
     for more in examples[1:]:
-        typed(KmResult, json.loads(more), name)
+        typed(RiskGroups, json.loads(more), name)
 
 
 def test_typed_reading() -> None:
@@ -256,9 +256,9 @@ def test_gray_levels_are_no_fault_of_a_patient() -> None:
 
 def test_conformal_sets_that_did_not_keep_their_level_are_said_to() -> None:
     """22 % of 50 patients with the event is no chance at 90 %; 80 % of 10 without it may be."""
-    row = CoverageRow("validation", 60, 50, 10, coverage_events=0.22, coverage_others=0.8)
-    kept = CoverageRow("external", 60, 50, 10, coverage_events=0.88, coverage_others=0.9)
-    item = ConformalInfo(0.9, [row, kept])
+    row = CoverageRow(60, 50, 10, 0.22, 0.8, 0.2, 0.3, 0.4, 0.1, set="validation")
+    kept = CoverageRow(60, 50, 10, 0.88, 0.9, 0.2, 0.3, 0.4, 0.1, set="external")
+    item = ConformalInfo(0.9, (row, kept))
     names = {"validation": "Validation set", "external": "External set"}
     text = conformal_rows(item, names, "combined", "Sets.", "")[0].text
     assert "In the validation set they held the outcome of only 22.0% of 50 patients with the event" in text

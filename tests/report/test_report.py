@@ -16,11 +16,12 @@ import pytest
 
 from hepacast.core.records import ResultsError
 from hepacast.errors import HepacastError
+from hepacast.evaluation.results import headline_set
 from hepacast.report import build_report
 from hepacast.report.assets import write_assets
 from hepacast.report.column_widths import text_width
 from hepacast.report.content import compose
-from hepacast.report.content.common import first_to_judge, judged_set, main_model
+from hepacast.report.content.common import judged_set, main_model
 from hepacast.report.inputs import load_results
 from hepacast.report.model import Bullets, Callout, FigureBlock, Paragraph, TableBlock, number_blocks
 from hepacast.report.pdf import write_pdf
@@ -124,7 +125,7 @@ def test_numbers_on_the_page_are_those_of_the_results(page: Page, complete: Path
     text = text_of(page)
     evaluation = json.loads((complete / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     for model in ("clinical", "radiomics", "combined"):
-        auc = evaluation["sets"]["validation"]["models"][model]["auc"]
+        auc = evaluation["sets"]["validation"]["models"][model]["horizons"][0]["auc"]
         assert f"{auc['value']:.3f} ({auc['low']:.3f}–{auc['high']:.3f})" in text
     score = json.loads((complete / "modelling" / "models.json").read_text(encoding="utf-8"))["radiomics"]["radscore"]
     for term in score["terms"]:
@@ -394,11 +395,8 @@ def test_real_patients_have_no_truth_panel(changed: Changed) -> None:
 def test_failed_model_says_why(changed: Changed) -> None:
     def fail(content: dict[str, Any]) -> dict[str, Any]:
         models = content["sets"]["validation"]["models"]
-        models["radiomics"] = {
-            "status": "no signal",
-            "reason": "no feature survived",
-            "auc": {"value": None, "low": None, "high": None},
-        }
+        failed = {"time": "inf", "status": "no signal", "reason": "no feature survived", "auc": {"value": None}}
+        models["radiomics"] = {"horizons": [failed]}
         return content
 
     blocks = section(changed("evaluation/evaluation.json", fail), "Performance")
@@ -448,12 +446,12 @@ def test_unknown_format(complete: Path, tmp_path: Path) -> None:
 
 def test_damaged_file_names_the_field(changed: Changed) -> None:
     def damage(content: dict[str, Any]) -> dict[str, Any]:
-        content["sets"]["validation"]["models"]["combined"]["auc"]["value"] = "high"
+        content["sets"]["validation"]["models"]["combined"]["horizons"][0]["auc"]["value"] = "high"
         return content
 
     with pytest.raises(ResultsError) as caught:
         load_results(changed("evaluation/evaluation.json", damage))
-    assert "sets.validation.models.combined.auc.value" in str(caught.value)
+    assert "sets.validation.models.combined.horizons[0].auc.value" in str(caught.value)
 
 
 def test_headline_set_and_main_model_follow_one_rule(changed: Changed) -> None:
@@ -464,17 +462,20 @@ def test_headline_set_and_main_model_follow_one_rule(changed: Changed) -> None:
     def with_external(found: dict[str, Any]) -> dict[str, Any]:
         for item in found["sets"].values():
             item["models"]["ResNet"] = item["models"]["clinical"]
-        return {**found, "sets": {**found["sets"], "external": {**found["sets"]["validation"], "n": 77}}}
+        sets = {**found["sets"], "external": {**found["sets"]["validation"], "n": 77}}
+        return {**found, "sets": sets, "judged": headline_set(dict.fromkeys(sets, 9))}
 
     changed(edit, with_external)
     folder = changed("modelling/models.json", lambda c: {**c, "names": [*c["names"], "ResNet"], "main": "combined"})
     results = load_results(folder)
     assert main_model(results) == "combined"
     assert judged_set(results)[0] == "external"
-    assert first_to_judge(["training", "nested", "external", "validation"]) == "external"
-    assert first_to_judge(["training", "nested"]) == "nested"
-    assert first_to_judge(["training"]) == "training"
-    auc = content["sets"]["validation"]["models"]["combined"]["auc"]["value"]
+    counted = {"training": 30, "nested": 30, "external": 0, "validation": 12}
+    assert headline_set(counted) == "validation"
+    assert headline_set(counted | {"external": 1}) == "external"
+    assert headline_set({"training": 30, "nested": 30}) == "nested"
+    assert headline_set({"training": 30}) == "training"
+    auc = content["sets"]["validation"]["models"]["combined"]["horizons"][0]["auc"]["value"]
     facts = dict(compose(results).facts)
     assert facts["AUC"].startswith(f"{auc:.3f}")
     assert facts["AUC"].endswith("combined model, external set")
@@ -512,7 +513,7 @@ def test_models_without_an_auc_get_a_whole_sentence(changed: Changed) -> None:
     def constant(content: dict[str, Any]) -> dict[str, Any]:
         for item in content["sets"].values():
             for entry in item["models"].values():
-                entry |= {"status": "constant", "reason": "every patient has the same risk"}
+                entry["horizons"][0] |= {"status": "constant", "reason": "every patient has the same risk"}
         return content
 
     folder = changed("evaluation/evaluation.json", constant)

@@ -269,7 +269,8 @@ def test_the_headline_without_a_validation_set_is_that_of_single_fits(tmp_path):
     results = run(tmp_path, table, modelling=modelling, cohort=cohort_part)
     validated = json.loads((results / "modelling" / "validation.json").read_text())["models"]["clinical"]["nested"]
     shown = json.loads((results / "evaluation" / "evaluation.json").read_text())["sets"]["nested"]
-    assert shown["models"]["clinical"]["auc"] == validated["auc"] and shown["repeats"] == 4
+    (at,) = shown["models"]["clinical"]["horizons"]
+    assert {key: at["auc"][key] for key in validated["auc"]} == validated["auc"] and shown["repeats"] == 4
     assert np.mean(validated["per_repeat"]) == pytest.approx(validated["auc"]["value"])
     text = words(results)
     headline = text[text.find("Discrimination.") :][:250]

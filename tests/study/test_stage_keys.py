@@ -76,7 +76,7 @@ def test_the_key_of_a_stage_changes_with_every_module_of_its_closure(stage, monk
 
 def test_what_decides_numbers_far_below_is_in_the_keys():
     named = {stage.module.rpartition(".")[2]: set(closure(stage.module)) for stage in STAGES}
-    for module in ("core.seeds", "evaluation.roc", "evaluation.survival_subgroups", "stats.smoothing"):
+    for module in ("core.seeds", "evaluation.roc", "evaluation.subgroups", "stats.smoothing"):
         assert f"hepacast.{module}" in named["modelling"], module
     assert "hepacast.study.mr_images" in named["preprocessing"]
     assert "hepacast.radiomics.kernels.zones" in named["radiomics"]

@@ -86,19 +86,19 @@ def finished(tmp_path_factory) -> tuple[Path, Path]:
 @pytest.mark.slow
 def test_refits_and_predictions_are_looked_into(finished) -> None:
     _, out = finished
-    found = read_json(out / "modelling" / "survival_scrutiny.json")
+    found = read_json(out / "modelling" / "scrutiny.json")
     centers = [row for row in found["centers"]["rows"] if row["model"] == "combined"]
     assert [row["center"] for row in centers] == ["1", "2", "3"]
     assert sum(row["n"] for row in centers) == 150
-    assert all(row["c_low"] < row["c"] < row["c_high"] for row in centers)
+    assert all(c["low"] < c["value"] < c["high"] for c in (row["discrimination"] for row in centers))
     # The third center's events are a third of what the models of the others expect.
-    assert centers[2]["oe_high"] < 1 < centers[0]["oe_high"]
+    assert centers[2]["observed_expected"]["high"] < 1 < centers[0]["observed_expected"]["high"]
     curve = [row for row in found["learning_curve"]["rows"] if row["model"] == "combined"]
     assert len(curve) == 4 and curve[0]["n_train"] < curve[-1]["n_train"]
     losses = {row["name"]: row["loss"] for row in found["importance"]["rows"] if row["model"] == "combined"}
     assert max(losses, key=losses.get) in ("size", "tumor:original_glcm_F0")
 
-    later = read_json(out / "evaluation" / "survival_scrutiny.json")
+    later = read_json(out / "evaluation" / "scrutiny.json")
     groups = later["subgroups"]["rows"]
     assert later["subgroups"]["set"] == "validation" and groups[0]["n"] == 50
     assert {row["level"] for row in groups if row["group"] == "sex"} == {"f", "m"}
@@ -162,7 +162,7 @@ def test_the_bundle_says_what_remains_possible(finished, tmp_path) -> None:
     _, out = finished
     bundle = Bundle.read(out / "model.hepacast")
     rows = pd.read_parquet(out / "cohort" / "clinical.parquet")
-    sets = read_json(out / "evaluation" / "survival_scrutiny.json")["conformal"]["patients"]
+    sets = read_json(out / "evaluation" / "scrutiny.json")["conformal"]["patients"]
     table = pd.read_csv(out.parent / "features.csv", index_col="id")
     for patient in list(sets)[:10]:
         labs = {"size": f"{rows.loc[patient, 'size']:g}", "sex": ["f", "m"][int(rows.loc[patient, "sex"])]}

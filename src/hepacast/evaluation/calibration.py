@@ -1,9 +1,16 @@
 """Calibration of predicted risks: slope, intercept, Hosmer-Lemeshow, smoothed curve with band, ICI, grouped points.
 
+One description for an outcome without time and for the risk of an event by a horizon. What the curve smooths is each
+patient's state, or its pseudo-value where somebody is censored; what groups have is their share with the event, or the
+Aalen-Johansen estimate. The slope is that of a logistic model of the logit of the risk, or of a Cox (or Fine-Gray)
+model of its complementary log-log.
+
 References
 ----------
 Cox DR. Biometrika 1958;45:562-5 (slope and intercept). Hosmer DW, Lemeshow S. Commun Stat 1980;9:1043-69.
 Austin PC, Steyerberg EW. Stat Med 2019;38:4051-65 (ICI, E50, E90). Van Calster B et al. BMC Med 2019;17:230.
+McLernon DJ et al. Ann Intern Med 2023;176:105 (what to report by a horizon). Austin PC, Harrell FE, van Klaveren D.
+Stat Med 2020;39:2714 (ICI by a horizon).
 """
 
 from __future__ import annotations
@@ -17,28 +24,25 @@ from numpy.typing import ArrayLike
 from scipy.special import logit
 from scipy.stats import chi2, norm
 
-from hepacast.errors import ModelError
-from hepacast.evaluation.predictions import Array, risks
-from hepacast.stats.intervals import Proportion, proportion
+from hepacast.core.estimates import Estimate, missing
+from hepacast.core.records import Record
+from hepacast.errors import HepacastError, ModelError, OutcomeError
+from hepacast.evaluation.event_by import EventBy, event
+from hepacast.evaluation.predictions import Array, probability, risks, score_array
+from hepacast.evaluation.time_dependent import brier_at
+from hepacast.stats.competing_risks import fit_fine_gray
+from hepacast.stats.cox import fit_cox
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.results import TestResult, impossible
 from hepacast.stats.smoothing import loess, loess_matrix
 
 HL_NAME = "Hosmer-Lemeshow"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate with its standard error and limits; NaN with a reason where it cannot be computed."""
-
-    estimate: float
-    se: float = float("nan")
-    ci: tuple[float, float] = (float("nan"), float("nan"))
-    reason: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"estimate": self.estimate, "se": self.se, "ci": list(self.ci), "reason": self.reason}
+#: Groups of patients by risk; follow-up needs more patients a group.
+GROUPS, GROUPS_OF_FOLLOW_UP = 10, 5
+#: Fewer patients, or of follow-up distinct risks, are not smoothed.
+_MIN_DISTINCT = 10
+_EDGE = 1e-9
+_OF_LOGIT = "not of follow-up"
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,11 @@ class HosmerLemeshow(TestResult):
 
 @dataclass(frozen=True)
 class CalibrationGroup:
-    """Patients of similar risk: how many, their mean risk, and how many had the event, with limits."""
+    """Patients of similar risk: how many, their mean risk, and the observed one, with limits."""
 
     n: int
     predicted: float
-    observed: Proportion
+    observed: Estimate
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,29 @@ class CalibrationCurve:
 
 
 @dataclass(frozen=True, repr=False)
-class Calibration:
+class Calibration(Record):
     """How predicted risks agree with what happened.
 
     Attributes
     ----------
-    slope, intercept
-        Of the logistic recalibration model logit P(y) = intercept + slope × logit(risk); ideal 1 and 0.
-    citl
-        Calibration in the large: the intercept with the slope fixed at 1; ideal 0.
-    observed_expected, observed_expected_ci
-        Events observed / sum of the risks; limits are the exact (Clopper-Pearson) ones of the observed risk over the
-        mean predicted one.
-    brier, brier_scaled, log_loss
-        Brier score, 1 - Brier / (prevalence × (1 - prevalence)), and mean negative log-likelihood.
+    n, n_events
+        Patients, and events (by the horizon).
+    observed_expected
+        Observed over mean predicted risk; limits are those of the observed risk over the mean predicted one.
+    slope
+        1 is perfect, below 1 the predictions are too extreme. Of logit P(y) = intercept + slope × logit(risk), or of
+        the complementary log-log risk in a Cox (Fine-Gray) model of the follow-up.
+    intercept, citl
+        The intercept beside the slope, and calibration in the large: the intercept with the slope fixed at 1; ideal 0.
+        Not of follow-up.
+    brier
+        Brier score; limits where they were computed.
+    brier_null, brier_scaled
+        Brier score of the observed risk for everybody; 1 - Brier / that.
+    log_loss
+        Mean negative log-likelihood; not of follow-up.
     hosmer_lemeshow
-        Groups by deciles of risk.
+        Groups by deciles of risk; None of follow-up.
     ici, e50, e90, emax
         Mean, median, 90th percentile and maximum of |risk - smoothed observed risk| (loess, span 0.75, degree 2).
     curve, groups
@@ -94,103 +105,50 @@ class Calibration:
         Confidence level of all limits.
     notes
         What could not be computed, and why.
+    y, risk
+        Outcome and risks of the patients, to be drawn; not stored.
     """
 
     n: int
     n_events: int
     slope: Estimate
-    intercept: Estimate
-    citl: Estimate
-    observed_expected: float
-    observed_expected_ci: tuple[float, float]
-    brier: float
+    observed_expected: Estimate
+    brier: Estimate
+    brier_null: float
     brier_scaled: float
-    log_loss: float
-    hosmer_lemeshow: HosmerLemeshow
-    ici: float
+    ici: Estimate
     e50: float
     e90: float
     emax: float
     curve: CalibrationCurve | None
     groups: tuple[CalibrationGroup, ...]
     level: float
-    notes: tuple[str, ...]
-    y: Array = field(repr=False)
-    risk: Array = field(repr=False)
+    notes: tuple[str, ...] = ()
+    intercept: Estimate = field(default_factory=lambda: missing(_OF_LOGIT))
+    citl: Estimate = field(default_factory=lambda: missing(_OF_LOGIT))
+    log_loss: float = float("nan")
+    hosmer_lemeshow: HosmerLemeshow | None = None
+    y: Array = field(repr=False, default_factory=lambda: np.empty(0), metadata={"stored": False})
+    risk: Array = field(repr=False, default_factory=lambda: np.empty(0), metadata={"stored": False})
 
     def to_frame(self) -> pd.DataFrame:
         """One row a measure, with limits where there are any."""
-        rows = [
-            ("Calibration slope", self.slope.estimate, *self.slope.ci),
-            ("Calibration intercept", self.intercept.estimate, *self.intercept.ci),
-            ("Calibration in the large", self.citl.estimate, *self.citl.ci),
-            ("Observed / expected", self.observed_expected, *self.observed_expected_ci),
-            *(
-                (label, value, np.nan, np.nan)
-                for label, value in (
-                    ("Brier score", self.brier),
-                    ("Scaled Brier score", self.brier_scaled),
-                    ("Log loss", self.log_loss),
-                    ("Hosmer-Lemeshow chi-square", self.hosmer_lemeshow.statistic),
-                    ("Hosmer-Lemeshow P", self.hosmer_lemeshow.p),
-                    ("ICI", self.ici),
-                    ("E50", self.e50),
-                    ("E90", self.e90),
-                    ("Emax", self.emax),
-                )
-            ),
-        ]
-        return pd.DataFrame(rows, columns=["measure", "estimate", "ci_low", "ci_high"])
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, with the curve and the groups."""
         test = self.hosmer_lemeshow
-        return {
-            "slope": self.slope.estimate,
-            "slope_ci": list(self.slope.ci),
-            "slope_se": self.slope.se,
-            "intercept": self.intercept.estimate,
-            "intercept_ci": list(self.intercept.ci),
-            "citl": self.citl.estimate,
-            "citl_ci": list(self.citl.ci),
-            "observed_expected": self.observed_expected,
-            "observed_expected_ci": list(self.observed_expected_ci),
-            "brier": self.brier,
-            "brier_scaled": self.brier_scaled,
-            "log_loss": self.log_loss,
-            "hosmer_lemeshow": {
-                "chi2": test.statistic,
-                "df": test.df,
-                "p": test.p,
-                "reason": test.reason,
-                "n": list(test.n),
-                "observed": list(test.observed),
-                "expected": list(test.expected),
-            },
-            "ici": self.ici,
-            "e50": self.e50,
-            "e90": self.e90,
-            "emax": self.emax,
-            "curve": None
-            if self.curve is None
-            else {
-                "predicted": self.curve.predicted,
-                "observed": self.curve.observed,
-                "low": self.curve.low,
-                "high": self.curve.high,
-            },
-            "groups": [
-                {
-                    "n": group.n,
-                    "predicted": group.predicted,
-                    "observed": group.observed.estimate,
-                    "low": group.observed.low,
-                    "high": group.observed.high,
-                }
-                for group in self.groups
-            ],
-            "notes": list(self.notes),
-        }
+        rows = [
+            ("Calibration slope", self.slope.value, *self.slope.ci),
+            ("Calibration intercept", self.intercept.value, *self.intercept.ci),
+            ("Calibration in the large", self.citl.value, *self.citl.ci),
+            ("Observed / expected", self.observed_expected.value, *self.observed_expected.ci),
+            ("Brier score", self.brier.value, *self.brier.ci),
+            ("Scaled Brier score", self.brier_scaled, np.nan, np.nan),
+            ("Log loss", self.log_loss, np.nan, np.nan),
+            ("Hosmer-Lemeshow chi-square", np.nan if test is None else test.statistic, np.nan, np.nan),
+            ("Hosmer-Lemeshow P", np.nan if test is None else test.p, np.nan, np.nan),
+            ("ICI", self.ici.value, *self.ici.ci),
+            *((name, value, np.nan, np.nan) for name, value in
+              (("E50", self.e50), ("E90", self.e90), ("Emax", self.emax))),
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["measure", "estimate", "ci_low", "ci_high"])
 
     def plot(self, *, title: str = "") -> Any:
         """A calibration plot (matplotlib figure)."""
@@ -200,8 +158,8 @@ class Calibration:
 
     def __repr__(self) -> str:
         return (
-            f"<Calibration slope {self.slope.estimate:.3f}, intercept {self.intercept.estimate:.3f}, "
-            f"ICI {self.ici:.3f}, Brier {self.brier:.3f}, n={self.n}, events={self.n_events}>"
+            f"<Calibration slope {self.slope.value:.3f}, intercept {self.intercept.value:.3f}, "
+            f"ICI {self.ici.value:.3f}, Brier {self.brier.value:.3f}, n={self.n}, events={self.n_events}>"
         )
 
     def _repr_html_(self) -> str:
@@ -211,66 +169,120 @@ class Calibration:
 
 
 def calibration(
-    y: ArrayLike, risk: ArrayLike, *, groups: int = 10, level: float = 0.95, external: bool = False
+    y: ArrayLike | EventBy,
+    risk: ArrayLike,
+    *,
+    groups: int | None = None,
+    level: float = 0.95,
+    external: bool = False,
 ) -> Calibration:
     """Measure the calibration of predicted risks.
 
     Parameters
     ----------
     y
-        Outcome, 0 or 1, shape (n,).
+        Outcome, 0 or 1, shape (n,); or what is known of an event by a horizon (`event_by`).
     risk
         Predicted probabilities, shape (n,).
     groups
-        Number of groups for the Hosmer-Lemeshow test and the grouped points.
+        Number of groups for the grouped points (and the Hosmer-Lemeshow test); 10, of follow-up 5.
     external
         The risks come from a model fitted to other patients: g instead of g - 2 degrees of freedom.
 
     Raises
     ------
     OutcomeError, ModelError
-        The outcome or the risks cannot be used.
+        The outcome or the risks cannot be used, or follow-up does not reach the horizon.
     """
-    outcome, p = risks(y, risk)
+    known = event(y)
+    p = probability(score_array(risk, known.n, "risk"), "risk")
+    observed = known.risk(level)
+    if not observed.known:
+        raise OutcomeError(
+            f"Calibration at {known.horizon:g} cannot be judged: nobody is followed so long.",
+            found=f"longest follow-up {known.follow_up()[0].max():g}",
+        )
     notes: list[str] = []
-    slope, intercept, citl = logistic_recalibration(outcome, p, level=level, notes=notes)
-    brier = float(np.mean((p - outcome) ** 2))
-    prevalence = float(outcome.mean())
-    smooth = smoothed_at_risks(outcome, p, notes)
-    error = np.abs(smooth - p)
-    ratio, ratio_ci = observed_over_expected(outcome, p, level=level)
+    brier, null = brier_score(known, p, level), brier_score(known, np.full(known.n, observed.value), level)
+    error = np.abs(smoothed_at_risks(known, p, notes) - p)
+    made = groups or (GROUPS if known.complete else GROUPS_OF_FOLLOW_UP)
+    own = _regressed(known, p, level, notes, made, external)
     return Calibration(
-        n=outcome.size,
-        n_events=int(outcome.sum()),
-        slope=slope,
-        intercept=intercept,
-        citl=citl,
-        observed_expected=ratio,
-        observed_expected_ci=ratio_ci,
+        n=known.n,
+        n_events=known.n_events,
+        observed_expected=observed_over_expected(observed, p),
         brier=brier,
-        brier_scaled=1.0 - brier / (prevalence * (1.0 - prevalence)),
-        log_loss=_log_loss(outcome, p, notes),
-        hosmer_lemeshow=hosmer_lemeshow(outcome, p, groups=groups, external=external),
-        ici=float(error.mean()),
+        brier_null=null.value,
+        brier_scaled=1.0 - brier.value / null.value,
+        ici=Estimate(float(error.mean()), level=level),
         e50=float(np.quantile(error, 0.5)),
         e90=float(np.quantile(error, 0.9)),
         emax=float(error.max()),
-        curve=calibration_curve(outcome, p, level=level),
-        groups=calibration_groups(outcome, p, groups=groups, level=level),
+        curve=calibration_curve(known, p, level=level),
+        groups=calibration_groups(known, p, groups=made, level=level),
         level=level,
         notes=tuple(notes),
-        y=outcome,
+        y=known.y,
         risk=p,
+        **own,
     )
 
 
-def observed_over_expected(y: Array, p: Array, *, level: float = 0.95) -> tuple[float, tuple[float, float]]:
-    """Observed events over the sum of the risks, with limits (see `Calibration`); NaN where no event is expected."""
-    expected = float(p.sum())
+def _regressed(known: EventBy, p: Array, level: float, notes: list[str], groups: int, external: bool) -> dict[str, Any]:
+    """The slope, and of an outcome without time what else the logit and the counts tell."""
+    if not known.complete:
+        slope = cloglog_slope(*known.follow_up(), p, level)
+        notes += [slope.reason] if slope.reason else []
+        return {"slope": slope}
+    slope, intercept, citl = logistic_recalibration(known.y, p, level=level, notes=notes)
+    return {
+        "slope": slope,
+        "intercept": intercept,
+        "citl": citl,
+        "log_loss": _log_loss(known.y, p, notes),
+        "hosmer_lemeshow": hosmer_lemeshow(known.y, p, groups=groups, external=external),
+    }
+
+
+def brier_score(known: EventBy, p: Array, level: float = 0.95) -> Estimate:
+    """Mean squared distance of risk and state; of follow-up weighted, with limits, where it can be estimated."""
+    if known.complete:
+        return Estimate(float(np.mean((p - known.y) ** 2)), level=level)
+    try:
+        return brier_at(*known.follow_up(), p, known.horizon).estimate(level)
+    except OutcomeError as error:
+        return missing(error.message.rstrip("."))
+
+
+def cloglog_slope(times: Array, codes: Array, risks: Array, level: float = 0.95) -> Estimate:
+    """Coefficient of the complementary log-log risk (of a Cox model: the linear predictor) in new patients.
+
+    1 is perfect, below 1 the predictions are too extreme; NaN with the reason where there is no slope.
+    """
+    inside = np.clip(risks, _EDGE, 1 - _EDGE)
+    score = np.log(-np.log1p(-inside))
+    if np.ptp(score) == 0:
+        return missing("no slope: all patients have the same risk")
+    try:
+        if (codes == 2).any():
+            fit = fit_fine_gray(score, times, codes)
+        else:
+            fit = fit_cox(score, times, (codes == 1).astype(float))
+    except (HepacastError, np.linalg.LinAlgError) as error:
+        return missing(f"no slope: {getattr(error, 'message', error)}")
+    if fit.status != "ok":
+        return missing("no slope: the risk separates the events")
+    se, value = float(fit.se[0]), float(fit.coef[0])
+    half = float(norm.ppf(0.5 + level / 2)) * se
+    return Estimate(value, value - half, value + half, level, se)
+
+
+def observed_over_expected(observed: Estimate, p: Array) -> Estimate:
+    """Observed risk over the mean predicted one, with the limits of the former; NaN where no event is expected."""
+    expected = float(p.mean())
     if not expected > 0:
-        return float("nan"), (float("nan"), float("nan"))
-    share = proportion(int(y.sum()), y.size, level=level)
-    return float(y.sum()) / expected, (share.low * y.size / expected, share.high * y.size / expected)
+        return missing("no event is expected")
+    return Estimate(observed.value / expected, observed.low / expected, observed.high / expected, observed.level)
 
 
 def logistic_recalibration(
@@ -286,24 +298,24 @@ def logistic_recalibration(
         notes.append(f"{int((~usable).sum())} risks of exactly 0 or 1 are left out of slope and intercept.")
     outcome, lp = y[usable], logit(p[usable])
     if outcome.size == 0 or outcome.min() == outcome.max():
-        nothing = Estimate(float("nan"), reason="without risks of exactly 0 or 1 only one class remains")
+        nothing = missing("without risks of exactly 0 or 1 only one class remains")
         return nothing, nothing, nothing
     z = float(norm.ppf(0.5 + level / 2.0))
     large = fit_logistic(np.empty((outcome.size, 0)), outcome, offset=lp)
     center, spread = large.intercept, float(large.se[0])
-    citl = Estimate(center, spread, (center - z * spread, center + z * spread))
+    citl = Estimate(center, center - z * spread, center + z * spread, level, spread)
     if np.ptp(lp) == 0.0:
-        nothing = Estimate(float("nan"), reason="every patient has the same risk")
+        nothing = missing("every patient has the same risk")
         notes.append("Slope and intercept: every patient has the same risk.")
         return nothing, nothing, citl
     fit = fit_logistic(lp, outcome, ["logit risk"])
     if not fit.ok:
-        nothing = Estimate(float("nan"), reason=fit.reason)
+        nothing = missing(fit.reason)
         notes.append(f"Slope and intercept: {fit.reason}.")
         return nothing, nothing, citl
     limits = fit.ci(level)
-    slope = Estimate(float(fit.coef[0]), float(fit.se[1]), (float(limits[1, 0]), float(limits[1, 1])))
-    intercept = Estimate(fit.intercept, float(fit.se[0]), (float(limits[0, 0]), float(limits[0, 1])))
+    slope = Estimate(float(fit.coef[0]), float(limits[1, 0]), float(limits[1, 1]), level, float(fit.se[1]))
+    intercept = Estimate(fit.intercept, float(limits[0, 0]), float(limits[0, 1]), level, float(fit.se[0]))
     return slope, intercept, citl
 
 
@@ -353,48 +365,67 @@ def hosmer_lemeshow(y: ArrayLike, risk: ArrayLike, *, groups: int = 10, external
     )
 
 
-def smoothed_at_risks(y: Array, p: Array, notes: list[str] | None = None, *, surface: str = "interpolate") -> Array:
-    """Loess-smoothed observed risk at every patient's predicted risk; NaN with a note for fewer than four patients."""
-    if y.size < 4:
+def smoothed_at_risks(
+    y: Array | EventBy, p: Array, notes: list[str] | None = None, *, surface: str = "interpolate"
+) -> Array:
+    """Loess-smoothed observed risk at every patient's predicted risk; NaN with a note for fewer than four patients.
+
+    As it is, as in R, also where it leaves 0 to 1: what is drawn is clipped, the distances (ICI and the others) are
+    not. Pseudo-values of few distinct risks are averaged, not smoothed.
+    """
+    known = event(y)
+    if known.n < 4:
         if notes is not None:
             notes.append("The smoothed curve needs at least four patients.")
-        return np.full(y.size, np.nan)
-    return loess(p, y, surface=surface)
+        return np.full(known.n, np.nan)
+    distinct, inverse = np.unique(p, return_inverse=True)
+    if not known.complete and len(distinct) < _MIN_DISTINCT:
+        return np.asarray((np.bincount(inverse, weights=known.states) / np.bincount(inverse))[inverse])
+    return loess(p, known.states, surface=surface)
 
 
 def calibration_curve(
-    y: ArrayLike, risk: ArrayLike, *, points: int = 101, level: float = 0.95
+    y: ArrayLike | EventBy, risk: ArrayLike, *, points: int = 101, level: float = 0.95
 ) -> CalibrationCurve | None:
-    """Loess curve of the outcome over the predicted risk, on an even grid between the extreme risks.
+    """Loess curve of the patients' states over the predicted risk, on an even grid, clipped to 0 and 1.
 
-    The band is pointwise: fit ± z sqrt(sum_i l_i² f_i (1 - f_i)), with l the smoother's weights and f the smoothed
-    risks. Curve, band and f are clipped to 0 and 1, between which every risk lies. None when the risks do not vary or
-    there are fewer than ten patients.
+    The grid runs between the extreme risks; of pseudo-values from the 2nd to the 98th percentile, beyond which a
+    handful of patients would draw the curve. The band is pointwise: fit ± z sqrt(sum_i l_i² v_i), with l the
+    smoother's weights and v the variance of a state, f_i (1 - f_i) with f the smoothed risks, or of a pseudo-value, its
+    squared residual. None when the risks do not vary or there are fewer than ten patients (of follow-up: risks).
     """
-    outcome, p = risks(y, risk)
-    if outcome.size < 10 or np.ptp(p) == 0.0:
+    known = event(y)
+    p = probability(score_array(risk, known.n, "risk"), "risk")
+    if known.n < _MIN_DISTINCT or np.ptp(p) == 0.0 or (not known.complete and len(np.unique(p)) < _MIN_DISTINCT):
         return None
-    grid = np.linspace(p.min(), p.max(), points)
+    ends = (p.min(), p.max()) if known.complete else np.quantile(p, [0.02, 0.98])
+    grid = np.linspace(float(ends[0]), float(ends[1]), points)
     weights, _ = loess_matrix(p, grid)
-    center = weights @ outcome
-    smooth = np.clip(smoothed_at_risks(outcome, p), 0.0, 1.0)
-    half = norm.ppf(0.5 + level / 2.0) * np.sqrt((weights**2) @ (smooth * (1.0 - smooth)))
+    center = weights @ known.states
+    smooth = smoothed_at_risks(known, p)
+    inside = np.clip(smooth, 0.0, 1.0)
+    variance = inside * (1.0 - inside) if known.complete else (known.states - smooth) ** 2
+    half = norm.ppf(0.5 + level / 2.0) * np.sqrt((weights**2) @ variance)
     return CalibrationCurve(grid, *(np.clip(line, 0.0, 1.0) for line in (center, center - half, center + half)))
 
 
 def calibration_groups(
-    y: ArrayLike, risk: ArrayLike, *, groups: int = 10, method: str = "wilson", level: float = 0.95
+    y: ArrayLike | EventBy, risk: ArrayLike, *, groups: int = GROUPS, method: str = "wilson", level: float = 0.95
 ) -> tuple[CalibrationGroup, ...]:
-    """Patients in groups of equal size by predicted risk (patients of equal risk stay together)."""
-    outcome, p = risks(y, risk)
+    """Patients in groups of equal size by predicted risk (patients of equal risk stay together).
+
+    Groups of which nobody is followed to the horizon are left out.
+    """
+    known = event(y)
+    p = probability(score_array(risk, known.n, "risk"), "risk")
     edges = np.unique(np.quantile(p, np.linspace(0.0, 1.0, groups + 1)))
-    if len(edges) == 1:
-        index = np.zeros(p.size, dtype=int)
-    else:
+    index = np.zeros(p.size, dtype=int)
+    if len(edges) > 1:
         index = np.clip(np.searchsorted(edges, p, side="left") - 1, 0, len(edges) - 2)
     result = []
     for group in np.unique(index):
         inside = index == group
-        share = proportion(int(outcome[inside].sum()), int(inside.sum()), method=method, level=level)
-        result.append(CalibrationGroup(int(inside.sum()), float(p[inside].mean()), share))
+        observed = known.risk(level, inside, method=method)
+        if observed.known:
+            result.append(CalibrationGroup(int(inside.sum()), float(p[inside].mean()), observed))
     return tuple(result)

@@ -1,5 +1,7 @@
 """Conformal prediction for one patient: which outcomes cannot be ruled out at a stated error rate.
 
+By a horizon, the sets say whether the event by then, or its absence, cannot be ruled out.
+
 References
 ----------
 Vovk V, Gammerman A, Shafer G. Algorithmic Learning in a Random World, 2005 (Mondrian, i.e. class-conditional form).
@@ -7,16 +9,18 @@ Vovk V, Gammerman A, Shafer G. Algorithmic Learning in a Random World, 2005 (Mon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
-from hepacast.evaluation.predictions import Array, probability, risks, score_array
-from hepacast.evaluation.survival_accuracy import state_weights
-from hepacast.stats.competing_risks import check_codes
+from hepacast.evaluation.event_by import EventBy, event
+from hepacast.evaluation.predictions import Array, probability, score_array
 
 
 @dataclass(frozen=True)
@@ -49,20 +53,9 @@ class ConformalSet:
             return "event"
         return "no event" if self.no_event_possible else "neither"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "label": self.label,
-            "p_event": self.p_event,
-            "p_no_event": self.p_no_event,
-            "event_possible": self.event_possible,
-            "no_event_possible": self.no_event_possible,
-            "level": self.level,
-        }
-
 
 @dataclass(frozen=True)
-class Conformal:
+class Conformal(Record):
     """A calibrated conformal predictor: sorted risks of calibration patients, by outcome.
 
     Made from predictions for patients that the model had not seen (out-of-fold or a held-out set); with risks of the
@@ -122,22 +115,6 @@ class Conformal:
             for a, b in zip(*self.p_values(risk))
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, enough to rebuild the predictor."""
-        values = {"events": self.events.tolist(), "others": self.others.tolist()}
-        if self.event_weights is not None and self.other_weights is not None:
-            values |= {"event_weights": self.event_weights.tolist(), "other_weights": self.other_weights.tolist()}
-        return values
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Conformal:
-        """Rebuild a predictor."""
-        weights = [
-            None if values.get(name) is None else np.asarray(values[name], dtype=float)
-            for name in ("event_weights", "other_weights")
-        ]
-        return cls(np.asarray(values["events"], dtype=float), np.asarray(values["others"], dtype=float), *weights)
-
 
 def _weights(values: Array, weights: Array | None) -> Array:
     return np.ones(values.size) if weights is None else weights
@@ -155,59 +132,117 @@ def _share(below: Any, weights: Array) -> Array:
     return np.asarray((sums[below] + own) / (sums[-1] + own), dtype=float)
 
 
-def conformal(y: ArrayLike, risk: ArrayLike) -> Conformal:
+def conformal(y: ArrayLike | EventBy, risk: ArrayLike) -> Conformal:
     """Calibrate a class-conditional conformal predictor.
 
-    Parameters
-    ----------
-    y, risk
-        Outcome and risks of calibration patients that the model had not seen.
-
-    Raises
-    ------
-    OutcomeError, ModelError
-        The outcome or the risks cannot be used.
-    """
-    outcome, p = risks(y, risk)
-    return Conformal(np.sort(p[outcome == 1.0]), np.sort(p[outcome == 0.0]))
-
-
-def conformal_at(time: ArrayLike, code: ArrayLike, risk: ArrayLike, t: float) -> Conformal:
-    """Calibrate on time to an event: is the event by `t` possible, is it possible that it has not come by then?
-
-    Patients censored before `t` belong to neither class; those whose state at `t` is known stand for them, weighted
-    with the inverse of their probability of not being censored (coverage holds as far as that probability is known).
+    Patients censored before a horizon belong to neither class; those whose state is known stand for them, weighted with
+    the inverse of their probability of not being censored (coverage holds as far as that probability is known).
 
     Parameters
     ----------
-    time, code
-        Follow-up of calibration patients; codes 0 censored, 1 event, 2 competing event.
+    y
+        Outcome, 0 or 1, or of `event_by`, of calibration patients.
     risk
-        Their risks by `t`, of models that had not seen them.
+        Their risks (by the horizon), of models that had not seen them.
 
     Raises
     ------
     OutcomeError, ModelError
-        No event by `t`, nobody observed beyond it, or a risk is no probability.
+        The outcome or the risks cannot be used; no event by the horizon, or nobody observed beyond it.
 
     References
     ----------
     Tibshirani RJ et al. Conformal prediction under covariate shift. NeurIPS 2019 (weighted form).
     """
-    times, codes = check_codes(time, code)
-    p = probability(score_array(np.asarray(risk, dtype=float), times.size, "risk"), "risk")
-    weights = state_weights(times, codes, t)
+    known = event(y)
+    p = probability(score_array(risk, known.n, "risk"), "risk")
     parts = []
-    for weight in (weights.case, weights.control):
+    for weight in (known.weights.case, known.weights.control):
         inside = np.flatnonzero(weight > 0)
         order = inside[np.argsort(p[inside], kind="stable")]
-        parts.append((p[order], weight[order]))
+        parts.append((p[order], None if known.complete else weight[order]))
     (events, event_weights), (others, other_weights) = parts
     return Conformal(events, others, event_weights, other_weights)
 
 
 @dataclass(frozen=True)
-class ConformalRule:
+class CoverageRow(Record):
+    """Conformal sets in new patients.
+
+    Attributes
+    ----------
+    n, n_events, n_others
+        Patients; those known to have the event (by the horizon), and known not to.
+    coverage_events, coverage_others
+        Share of each whose true outcome was in the set, weighted for censoring.
+    event, no_event, either, neither
+        Shares of the four answers.
+    set
+        Which patients.
+    """
+
+    n: int
+    n_events: int
+    n_others: int
+    coverage_events: float
+    coverage_others: float
+    event: float
+    no_event: float
+    either: float
+    neither: float
+    set: str = ""
+
+
+@dataclass(frozen=True)
+class ConformalInfo(Record):
+    """Conformal sets of a study: what they held in new patients, and what a frozen model needs to make them.
+
+    Attributes
+    ----------
+    level
+        Coverage promised.
+    rows
+        One a set of new patients.
+    calibration, rule
+        The predictor, and the two risks that decide; None with the reason.
+    patients
+        Each new patient's answer.
+    """
+
+    level: float
+    rows: tuple[CoverageRow, ...] = ()
+    reason: str = ""
+    calibration: Conformal | None = None
+    rule: ConformalRule | None = None
+    patients: dict[str, str] = field(default_factory=dict)
+
+
+def covered(y: ArrayLike | EventBy, sets: Sequence[ConformalSet]) -> CoverageRow:
+    """Coverage in each class, weighted for censoring, and how often each answer is given; NaN of an absent class."""
+    known = event(y)
+    weights = known.weights
+    labels = [item.label for item in sets]
+    return CoverageRow(
+        n=len(sets),
+        n_events=int((weights.case > 0).sum()),
+        n_others=int((weights.control > 0).sum()),
+        coverage_events=_covered(weights.case, [item.event_possible for item in sets]),
+        coverage_others=_covered(weights.control, [item.no_event_possible for item in sets]),
+        event=labels.count("event") / len(labels),
+        no_event=labels.count("no event") / len(labels),
+        either=labels.count("either") / len(labels),
+        neither=labels.count("neither") / len(labels),
+    )
+
+
+def _covered(weights: Array, held: Sequence[bool]) -> float:
+    """Weighted share of those who were held; the sums are exact, for a share of 1 + 2e-16 is none."""
+    total = math.fsum(weights)
+    return math.fsum(weights[np.asarray(held, dtype=bool)]) / total if total else float("nan")
+
+
+@dataclass(frozen=True)
+class ConformalRule(Record):
     """What a frozen model needs for the conformal set of one patient: two risks, and no calibration patient.
 
     Attributes

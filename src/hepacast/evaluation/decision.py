@@ -1,34 +1,40 @@
 """Decision curves: net benefit of acting on a predicted risk, with bootstrap bands. Equal to R's dcurves and rmda.
 
+By a horizon the event rate of those at or above a threshold is that of their follow-up.
+
 References
 ----------
-Vickers AJ, Elkin EB. Med Decis Making 2006;26:565-74. Vickers AJ et al. Diagn Progn Res 2019;3:18.
+Vickers AJ, Elkin EB. Med Decis Making 2006;26:565-74. Vickers AJ et al. Diagn Progn Res 2019;3:18. Vickers AJ, Cronin
+AM, Elkin EB, Gonen M. BMC Med Inform Decis Mak 2008;8:53 (by a horizon).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from hepacast.errors import ModelError
-from hepacast.evaluation.predictions import Array, risk_table, risks
+from hepacast.core.records import Record
+from hepacast.errors import ModelError, OutcomeError
+from hepacast.evaluation.event_by import EventBy, event
+from hepacast.evaluation.predictions import Array, probability, score_array
 
 DEFAULT_THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
 
 @dataclass(frozen=True)
-class NetBenefit:
+class NetBenefit(Record):
     """Net benefit of one model over threshold probabilities.
 
     Attributes
     ----------
     net_benefit
-        TP/n - FP/n × pt / (1 - pt), shape (k,).
+        TP/n - FP/n × pt / (1 - pt), shape (k,); NaN where nobody of those at or above the threshold is followed to the
+        horizon, since their event rate is then unknown.
     standardized
         Net benefit / prevalence.
     tp_rate, fp_rate
@@ -37,6 +43,8 @@ class NetBenefit:
         Patients per patient spared the intervention, against treating everybody, at no cost in true positives.
     low, high
         Percentile band over bootstrap resamples; empty without.
+    useful_range
+        Stretches of thresholds where the model beats both treating everybody and treating nobody.
     """
 
     thresholds: Array
@@ -47,6 +55,7 @@ class NetBenefit:
     interventions_avoided: Array
     low: Array = field(default_factory=lambda: np.empty(0))
     high: Array = field(default_factory=lambda: np.empty(0))
+    useful_range: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +71,7 @@ class DecisionCurves:
     models
         By name.
     prevalence
-        Share of patients with the event (or as given).
+        Risk of the event (by the horizon) in all patients, or as given.
     n_boot
         Resamples behind the bands.
     """
@@ -73,14 +82,6 @@ class DecisionCurves:
     prevalence: float
     n: int
     n_boot: int
-
-    def useful_range(self, name: str) -> tuple[tuple[float, float], ...]:
-        """Stretches of thresholds where a model beats both treating everybody and treating nobody."""
-        better = self.models[name].net_benefit > np.maximum(self.treat_all, 0.0) + 1e-12
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], better.astype(int), [0]])))
-        return tuple(
-            (float(self.thresholds[start]), float(self.thresholds[stop - 1])) for start, stop in edges.reshape(-1, 2)
-        )
 
     def to_frame(self) -> pd.DataFrame:
         """Long table: one row a strategy and threshold."""
@@ -105,31 +106,11 @@ class DecisionCurves:
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "thresholds": self.thresholds,
-            "treat_all": self.treat_all,
-            "prevalence": self.prevalence,
-            "n": self.n,
-            "n_boot": self.n_boot,
-            "models": {
-                name: {
-                    "net_benefit": curve.net_benefit,
-                    "low": curve.low if curve.low.size else None,
-                    "high": curve.high if curve.high.size else None,
-                    "interventions_avoided": curve.interventions_avoided,
-                    "useful_range": [list(stretch) for stretch in self.useful_range(name)],
-                }
-                for name, curve in self.models.items()
-            },
-        }
-
     def plot(self, *, title: str = "") -> Any:
         """The decision curves (matplotlib figure)."""
         from hepacast.evaluation.drawing import decision_figure
 
-        return decision_figure(self, title=title)
+        return decision_figure(self.models, self.thresholds, self.treat_all, self.prevalence, title=title)
 
     def __repr__(self) -> str:
         return f"<DecisionCurves {', '.join(self.models)}; prevalence {self.prevalence:.3f}, n={self.n}>"
@@ -159,45 +140,68 @@ def rates(y: Array, risk: Array, thresholds: Array, prevalence: float | None = N
     return tpr * share, fpr * (1.0 - share)
 
 
+def _tp_fp(known: EventBy, risk: Array, thresholds: Array, prevalence: float | None) -> tuple[Array, Array]:
+    """TP/n and FP/n at every threshold."""
+    if known.complete:
+        return rates(known.y, risk, thresholds, prevalence)
+    above = risk[None, :] >= thresholds[:, None]
+    share = above.mean(axis=1)
+    rate = np.where(share == 0, 0.0, known.rates(above))
+    return rate * share, (1.0 - rate) * share
+
+
 def net_benefit(
-    y: ArrayLike, risk: ArrayLike, thresholds: ArrayLike | None = None, *, prevalence: float | None = None
+    y: ArrayLike | EventBy, risk: ArrayLike, thresholds: ArrayLike | None = None, *, prevalence: float | None = None
 ) -> NetBenefit:
     """Net benefit of one model.
 
     Parameters
     ----------
     y, risk
-        Outcome (0 or 1) and predicted probabilities, shape (n,).
+        Outcome (0 or 1; or of `event_by`) and predicted probabilities, shape (n,).
     thresholds
         Threshold probabilities; 0.01, 0.02 ... 0.99 by default.
     prevalence
-        Of the target population, where the data are case-control.
+        Of the target population, where the data are case-control; not of follow-up.
 
     Raises
     ------
     OutcomeError, ModelError
-        The outcome, the risks or the thresholds cannot be used.
+        The outcome, the risks or the thresholds cannot be used; nobody is followed to the horizon.
     """
-    outcome, p = risks(y, risk)
+    known = event(y)
+    p = probability(score_array(risk, known.n, "risk"), "risk")
     pt = checked_thresholds(thresholds)
-    share = _checked_prevalence(outcome, prevalence)
-    tp, fp = rates(outcome, p, pt, prevalence)
+    share = _checked_prevalence(known, prevalence)
+    tp, fp = _tp_fp(known, p, pt, prevalence)
     odds = pt / (1.0 - pt)
     benefit = tp - fp * odds
     everybody = share - (1.0 - share) * odds
-    return NetBenefit(pt, benefit, benefit / share, tp, fp, (benefit - everybody) / odds)
+    useful = _stretches(pt, benefit > np.maximum(everybody, 0.0) + 1e-12)
+    return NetBenefit(pt, benefit, benefit / share, tp, fp, (benefit - everybody) / odds, useful_range=useful)
 
 
-def _checked_prevalence(y: Array, prevalence: float | None) -> float:
+def _stretches(pt: Array, better: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], better.astype(int), [0]])))
+    return tuple((float(pt[start]), float(pt[stop - 1])) for start, stop in edges.reshape(-1, 2))
+
+
+def _checked_prevalence(known: EventBy, prevalence: float | None) -> float:
     if prevalence is None:
-        return float(y.mean())
+        observed = known.risk().value if not known.complete else float(known.y.mean())
+        if np.isnan(observed):
+            longest = known.follow_up()[0].max()
+            raise OutcomeError(f"Nobody is followed up to {known.horizon:g}.", found=f"longest follow-up {longest:g}")
+        return observed
+    if not known.complete:
+        raise ModelError("Risks by a horizon cannot be weighted to a prevalence.", found=f"{prevalence:g}")
     if not 0.0 < prevalence < 1.0:
         raise ModelError("A prevalence lies between 0 and 1.", found=f"{prevalence:g}")
     return float(prevalence)
 
 
 def decision_curves(
-    y: ArrayLike,
+    y: ArrayLike | EventBy,
     models: Mapping[str, ArrayLike],
     thresholds: ArrayLike | None = None,
     *,
@@ -217,28 +221,36 @@ def decision_curves(
     OutcomeError, ModelError
         As `net_benefit`.
     """
-    outcome, table = risk_table(y, models)
+    if not models:
+        raise ModelError("There is no model to evaluate.", expected="risks by model name")
+    known = event(y)
     pt = checked_thresholds(thresholds)
-    share = _checked_prevalence(outcome, prevalence)
+    share = _checked_prevalence(known, prevalence)
     odds = pt / (1.0 - pt)
     resamples = [] if indices is None else [np.asarray(rows, dtype=int) for rows in indices]
     curves = {}
-    for name, p in table.items():
-        curve = net_benefit(outcome, p, pt, prevalence=prevalence)
+    for name, values in models.items():
+        what = f"risk of {name}"
+        p = probability(score_array(values, known.n, what), what)
+        curve = net_benefit(known, p, pt, prevalence=prevalence)
         if resamples:
-            low, high = _band(outcome, p, pt, resamples, prevalence, level)
-            curve = NetBenefit(**{**curve.__dict__, "low": low, "high": high})
-        curves[name] = curve
-    return DecisionCurves(pt, share - (1.0 - share) * odds, curves, share, outcome.size, len(resamples))
+            low, high = _band(known, p, pt, resamples, prevalence, level)
+            curve = replace(curve, low=low, high=high)
+        curves[str(name)] = curve
+    return DecisionCurves(pt, share - (1.0 - share) * odds, curves, share, known.n, len(resamples))
 
 
 def _band(
-    y: Array, p: Array, pt: Array, resamples: list[Array], prevalence: float | None, level: float
+    known: EventBy, p: Array, pt: Array, resamples: list[Array], prevalence: float | None, level: float
 ) -> tuple[Array, Array]:
+    """Percentiles; none where more than a tenth of the samples have no value."""
     odds = pt / (1.0 - pt)
     values = np.empty((len(resamples), pt.size))
     for row, chosen in enumerate(resamples):
-        tp, fp = rates(y[chosen], p[chosen], pt, prevalence)
+        tp, fp = _tp_fp(known.select(chosen), p[chosen], pt, prevalence)
         values[row] = tp - fp * odds
-    low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    told = np.isfinite(values).mean(axis=0) >= 0.9
+    low, high = np.full(pt.size, np.nan), np.full(pt.size, np.nan)
+    if told.any():
+        low[told], high[told] = np.nanquantile(values[:, told], [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
     return low, high

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -71,14 +69,3 @@ def probability(values: Array, what: str) -> Array:
             remedy="give risks; a score or linear predictor has a ROC curve but no calibration",
         )
     return values
-
-
-def risk_table(y: ArrayLike, models: Mapping[str, ArrayLike]) -> tuple[Array, dict[str, Array]]:
-    """Outcome and the risks of several models for the same patients."""
-    if not models:
-        raise ModelError("There is no model to evaluate.", expected="risks by model name")
-    outcome = binary_outcome(y)
-    return outcome, {
-        str(name): probability(score_array(values, outcome.size, f"risk of {name}"), f"risk of {name}")
-        for name, values in models.items()
-    }

@@ -1,14 +1,23 @@
-"""Bringing a model to a new center or a later time: how far it drifted, and how much to change.
+"""Bringing a model to a new center or a later time: how far it drifted, and the smallest change that is enough.
+
+A frozen logistic model is left as it is, gets a new intercept, a new intercept and slope of its logit, or new
+coefficients. A frozen Cox model says that a patient with linear predictor lp has the cumulative hazard H0(t) exp(lp):
+it may be left as it is; its baseline may be multiplied by one number, exp(shift); the linear predictor may be stretched
+as well, slope * lp; or the coefficients may be estimated anew. With H0's shape as it was, the numbers of events are
+Poisson with mean exp(shift + slope lp) H0(T), so that the four are nested there too and a closed test chooses among
+them. Beside them stands the baseline estimated anew (Breslow) with the slope of a Cox model: it drops the shape of H0.
 
 References
 ----------
 Steyerberg EW et al. Stat Med 2004;23:2567-86 (updating). Vergouwe Y et al. Stat Med 2017;36:4529-39 (closed test).
+Crowson CS, Atkinson EJ, Therneau TM. Stat Methods Med Res 2016;25:1692 (Poisson). van Houwelingen HC. Stat Med
+2000;19:3401.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,18 +26,31 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import chi2
 
-from hepacast.errors import ModelError
-from hepacast.evaluation.calibration import logistic_recalibration
+from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
+from hepacast.errors import HepacastError, ModelError
+from hepacast.evaluation.calibration import Calibration, logistic_recalibration
+from hepacast.evaluation.event_by import EventBy, event
 from hepacast.evaluation.predictions import Array, probability, risks, score_array
 from hepacast.evaluation.roc import auc_with_variance
+from hepacast.evaluation.time_dependent import brier_at
 from hepacast.evaluation.val_prob import fixed_fit
 from hepacast.stats.closed_test import closed_test
+from hepacast.stats.competing_risks import baseline_hazard, fit_fine_gray
+from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
 from hepacast.stats.results import TestResult, impossible
 
 METHODS = ("none", "intercept", "slope", "refit")
+#: Changes of a hazard.
+HAZARD_METHODS = ("none", "intercept", "slope", "baseline", "refit")
+#: Patients with the event, and without, that new patients need among them.
+MIN_EACH = 5
 _EDGE = 1e-12
+_MAX_STEPS = 100
+#: A rate so far from the mean one, on the log scale, is on its way to 0 or infinity.
+_MAX_LOG_RATE = 25.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,20 +98,6 @@ class Recalibration:
         values = np.asarray(risk, dtype=float).ravel()
         p = probability(score_array(values, values.size, "risk"), "risk")
         return np.asarray(expit(self.intercept + self.slope * _logit(p)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "method": self.method,
-            "intercept": self.intercept,
-            "slope": self.slope,
-            "n": self.n,
-            "n_events": self.n_events,
-            "status": self.status,
-            "reason": self.reason,
-            "p": self.p,
-            "fit": None if self.fit is None else self.fit.to_json(),
-        }
 
     def __repr__(self) -> str:
         if self.status != "ok":
@@ -164,7 +172,7 @@ def _closed_test(y: Array, lp: Array, x: ArrayLike | None, names: Sequence[str] 
     loglik = {name: tried[name][1] for name in usable}
     chosen, p = closed_test(loglik, {name: tried[name][2] for name in usable})
     found = tried[chosen][0]
-    return Recalibration(**{**found.__dict__, "p": p})
+    return replace(found, p=p)
 
 
 @dataclass(frozen=True)
@@ -182,14 +190,6 @@ class Drift:
     def to_frame(self) -> pd.DataFrame:
         """The table by group."""
         return self.table
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "groups": self.table.to_dict(orient="index"),
-            "intercepts": self.intercepts.to_json(),
-            "slopes": self.slopes.to_json(),
-        }
 
 
 def calibration_drift(y: ArrayLike, risk: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Drift:
@@ -228,10 +228,10 @@ def _drift_row(y: Array, p: Array, level: float) -> dict[str, Any]:
     slope, _, citl = logistic_recalibration(y, p, level=level, notes=notes)
     return row | {
         "auc": auc_with_variance(y, p)[0],
-        "citl": citl.estimate,
+        "citl": citl.value,
         "citl_low": citl.ci[0],
         "citl_high": citl.ci[1],
-        "slope": slope.estimate,
+        "slope": slope.value,
         "slope_low": slope.ci[0],
         "slope_high": slope.ci[1],
         "notes": " ".join(notes),
@@ -263,3 +263,289 @@ def _drift_tests(y: Array, lp: Array, text: Array, names: Sequence[str]) -> tupl
         else:
             tests.append(impossible(name, second.reason or first.reason))
     return tests[0], tests[1]
+
+
+@dataclass(frozen=True)
+class ModelUpdate(Record):
+    """One change of a frozen model in new patients; numbers that it does not have are NaN.
+
+    Attributes
+    ----------
+    method
+        ``none``, ``intercept``, ``slope``, ``baseline`` (of a hazard) or ``refit``.
+    shift, slope
+        New log odds = shift + slope × old log odds; of a hazard, log of the baseline's factor and slope of the linear
+        predictor.
+    p
+        Of the likelihood-ratio test against the largest change.
+    mean_risk, brier
+        Mean risk (by the horizon) and Brier score after the change, in the patients that it was fitted to.
+    reason
+        Why the change could not be made.
+    """
+
+    method: str
+    shift: float = float("nan")
+    slope: float = float("nan")
+    p: float = float("nan")
+    mean_risk: float = float("nan")
+    brier: float = float("nan")
+    reason: str = ""
+    risk: Array = field(repr=False, default_factory=lambda: np.empty(0), metadata={"stored": False})
+
+
+@dataclass(frozen=True)
+class Updating(Record):
+    """What new patients say of a frozen model.
+
+    Attributes
+    ----------
+    n, events
+        Patients; events (by the horizon).
+    chosen
+        The smallest change that fits no worse than the largest, by the closed test; None where there is no test.
+    methods
+        One a change, from the smallest on.
+    observed
+        Observed risk (by the horizon).
+    ratio
+        Of a hazard: events that came over those that the model expected during the follow-up (standardized incidence
+        ratio).
+    before, after
+        Calibration as it is and after the chosen change, where there is one.
+    set
+        Which patients.
+    reason
+        Why nothing could be said.
+    """
+
+    n: int
+    events: int
+    chosen: str | None = None
+    methods: tuple[ModelUpdate, ...] = ()
+    observed: Estimate | None = None
+    ratio: float = float("nan")
+    before: Calibration | None = None
+    after: Calibration | None = None
+    set: str = ""
+    reason: str = ""
+
+
+def update_risks(y: ArrayLike | EventBy, risk: ArrayLike) -> Updating:
+    """Compare the changes of a frozen model's risks in new patients; `recalibrate_hazard` does so for follow-up."""
+    outcome, p = risks(event(y).y, risk)
+    found = Updating(outcome.size, int(outcome.sum()))
+    if min(found.events, found.n - found.events) < MIN_EACH or np.ptp(p) == 0:
+        return replace(found, reason="too few patients of an outcome, or the same risk for all")
+    chosen = recalibrate(outcome, p, method="closed test")
+    methods = []
+    for method in METHODS[:-1]:
+        fit = recalibrate(outcome, p, method=method)
+        changed = fit.apply(p) if fit.status == "ok" else np.full(p.size, np.nan)
+        methods.append(
+            ModelUpdate(
+                method=method,
+                shift=fit.intercept,
+                slope=fit.slope,
+                p=chosen.p.get(method, float("nan")),
+                mean_risk=float(changed.mean()),
+                brier=float(np.mean((changed - outcome) ** 2)),
+                reason=fit.reason,
+                risk=changed,
+            )
+        )
+    return replace(found, chosen=chosen.method, methods=tuple(methods))
+
+
+def recalibrate_hazard(
+    known: EventBy,
+    linear_predictor: ArrayLike,
+    hazard: Callable[[Array], Array],
+    design: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+) -> Updating:
+    """Compare the changes of a frozen Cox (or Fine-Gray) model in new patients, with follow-up to the horizon.
+
+    Parameters
+    ----------
+    known
+        Follow-up of the new patients, by the horizon: what comes after it is not looked at.
+    linear_predictor
+        Of the frozen model, shape (n,), to which `hazard` belongs.
+    hazard
+        The frozen model's cumulative baseline hazard at times up to `t`.
+    design
+        Columns of the model's terms, shape (n, p), for the refit; None leaves it out.
+    level
+        Confidence level of the observed risk's limits.
+
+    Notes
+    -----
+    With competing events there is no Poisson likelihood of the subdistribution: shift, P and choice are left out.
+    """
+    (times, codes), t = known.follow_up(), known.horizon
+    lp = np.asarray(linear_predictor, dtype=float)
+    if lp.shape != times.shape or not np.isfinite(lp).all():
+        raise ModelError("A patient has no linear predictor.", expected=f"{len(times)} finite values")
+    inside, state = np.minimum(times, t), np.where(times <= t, codes, 0.0)
+    events, free = int((state == 1).sum()), int((times > t).sum())
+    expected = np.asarray(hazard(inside), dtype=float)
+    total = float((expected * np.exp(lp)).sum())
+    ratio = events / total if total > 0 and not (codes == 2).any() else float("nan")
+    observed = known.risk(level)
+    if min(events, free) < MIN_EACH or np.ptp(lp) == 0:
+        why = (
+            "the same risk for all" if np.ptp(lp) == 0 else f"fewer than {MIN_EACH} patients with or without the event"
+        )
+        return Updating(known.n, events, observed=observed, ratio=ratio, reason=why)
+    cohort = _Cohort(inside, state, times, codes, lp, expected, float(np.asarray(hazard(np.array([t])))[0]), t)
+    columns = None if design is None else np.asarray(design, dtype=float)
+    updates, chosen = _updates(cohort, columns)
+    return Updating(known.n, events, chosen, tuple(updates), observed, ratio)
+
+
+@dataclass(frozen=True)
+class _Cohort:
+    """Follow-up to the horizon (`time`, `code`) and whole; expected cumulative hazard of a patient with lp 0."""
+
+    time: Array
+    code: Array
+    whole_time: Array
+    whole_code: Array
+    lp: Array
+    expected: Array
+    at_horizon: float
+    horizon: float
+
+    @property
+    def competing(self) -> bool:
+        return bool((self.whole_code == 2).any())
+
+    def with_brier(self, item: ModelUpdate) -> ModelUpdate:
+        """The update with its Brier score by the horizon."""
+        try:
+            value = brier_at(self.whole_time, self.whole_code, item.risk, self.horizon).value
+        except HepacastError:
+            return replace(item, mean_risk=float(item.risk.mean()))
+        return replace(item, mean_risk=float(item.risk.mean()), brier=value)
+
+    def scaled(self, method: str, shift: float, slope: float, p: float) -> ModelUpdate:
+        """The baseline's shape as it was."""
+        risk = -np.expm1(-self.at_horizon * np.exp(shift + slope * self.lp))
+        return self.with_brier(ModelUpdate(method, shift, slope, p, risk=risk))
+
+    def anew(self, method: str, lp: Array, slope: float, p: float) -> ModelUpdate:
+        """A new baseline for these linear predictors."""
+        at, cumulative = baseline_hazard(lp, self.time, self.code)
+        index = int(np.searchsorted(at, self.horizon, side="right")) - 1
+        risk = -np.expm1(-cumulative[index] * np.exp(lp))
+        return self.with_brier(ModelUpdate(method, slope=slope, p=p, risk=risk))
+
+    def regression(self, x: Array) -> CoxFit:
+        """Cox, or Fine and Gray where there are competing events."""
+        return fit_fine_gray(x, self.time, self.code) if self.competing else fit_cox(x, self.time, self.code)
+
+
+def _updates(cohort: _Cohort, design: Array | None) -> tuple[list[ModelUpdate], str | None]:
+    chosen: str | None = None
+    p: dict[str, float] = {}
+    estimates: dict[str, tuple[float, float]] = {}
+    if not cohort.competing:
+        chosen, p, estimates = _tested(cohort, design)
+    nan = float("nan")
+    found = [cohort.scaled("none", 0.0, 1.0, p.get("none", nan))]
+    if not cohort.competing:
+        for name in ("intercept", "slope"):
+            shift, slope = estimates[name]
+            found.append(cohort.scaled(name, shift, slope, p.get(name, nan)))  # type: ignore[arg-type]
+    found.append(_fitted(cohort, "baseline", cohort.lp[:, None], nan))
+    if design is not None and design.shape[1] > 1:
+        found.append(_fitted(cohort, "refit", design, nan))
+    return found, chosen
+
+
+def _fitted(cohort: _Cohort, method: str, x: Array, p: float) -> ModelUpdate:
+    try:
+        fit = cohort.regression(x)
+    except (HepacastError, np.linalg.LinAlgError) as error:
+        return ModelUpdate(method, reason=str(getattr(error, "message", error)).rstrip("."))
+    if fit.status != "ok":
+        return ModelUpdate(method, reason="a coefficient runs to infinity")
+    slope = float(fit.coef[0]) if method == "baseline" else float("nan")
+    return cohort.anew(method, x @ fit.coef, slope, p)
+
+
+def _tested(
+    cohort: _Cohort, design: Array | None
+) -> tuple[str, dict[str, float], dict[str, tuple[float, float]]]:  # fmt: skip
+    """The closed test among changes that keep the baseline's shape, and what each estimates."""
+    event = (cohort.code == 1).astype(float)
+    ones = np.ones((len(event), 1))
+    tilted = np.column_stack([ones, cohort.lp])
+    shift, line = (
+        poisson_fit(ones, event, cohort.expected * np.exp(cohort.lp)),
+        poisson_fit(tilted, event, cohort.expected),
+    )
+    loglik = {
+        "none": _loglik(cohort.lp, event, cohort.expected),
+        "intercept": _loglik(cohort.lp + shift[0], event, cohort.expected),
+        "slope": _loglik(tilted @ line, event, cohort.expected),
+    }
+    estimated = {"none": 0, "intercept": 1, "slope": 2}
+    if design is not None and design.shape[1] > 1:
+        x = np.column_stack([ones, design - design.mean(axis=0)])
+        try:
+            loglik["refit"] = _loglik(x @ poisson_fit(x, event, cohort.expected), event, cohort.expected)
+            estimated["refit"] = x.shape[1]
+        except HepacastError:
+            # Separated or collinear in the new cohort: the slope is then the largest change that can be tested.
+            pass
+    chosen, p = closed_test(loglik, estimated)
+    return chosen, p, {"intercept": (float(shift[0]), 1.0), "slope": (float(line[0]), float(line[1]))}  # type: ignore[return-value]
+
+
+def _loglik(eta: Array, event: Array, exposure: Array) -> float:
+    """Poisson log-likelihood, without what does not depend on eta."""
+    return float(event @ eta - exposure @ np.exp(eta))
+
+
+def poisson_fit(x: Array, event: Array, exposure: Array) -> Array:
+    """Coefficients of a log-linear rate: events are Poisson with mean exposure * exp(x beta); Newton, step-halving.
+
+    Parameters
+    ----------
+    x
+        Shape (n, p), with the column of ones if there is to be one.
+    event, exposure
+        Shape (n,); exposure 0 or more.
+
+    Raises
+    ------
+    ModelError
+        There is no finite estimate.
+    """
+    total, count = float(exposure.sum()), float(event.sum())
+    if total <= 0 or count <= 0:
+        raise ModelError("A rate needs events and follow-up.", found=f"{count:g} events, exposure {total:g}")
+    beta = np.zeros(x.shape[1])
+    value = _loglik(x @ beta, event, exposure)
+    for _ in range(_MAX_STEPS):
+        mean = exposure * np.exp(x @ beta)
+        gradient, information = x.T @ (event - mean), (x * mean[:, None]).T @ x
+        try:
+            step = np.linalg.solve(information, gradient)
+        except np.linalg.LinAlgError as error:
+            raise ModelError("The columns are collinear in these patients.") from error
+        if np.abs(x @ (beta + step) - np.log(count / total)).max() > _MAX_LOG_RATE:
+            break
+        if float(np.abs(gradient @ step)) < 1e-20 * max(1.0, count) or np.abs(step).max() < 1e-11:
+            return np.asarray(beta + step)
+        for _ in range(40):
+            with np.errstate(over="ignore"):
+                new = _loglik(x @ (beta + step), event, exposure)
+            if np.isfinite(new) and new >= value - 1e-12 * abs(value):
+                break
+            step = step / 2
+        beta, value = beta + step, new
+    raise ModelError("There is no finite estimate: a column separates the events.")

@@ -13,52 +13,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
 from hepacast.evaluation.predictions import Array, risks
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(Estimate):
     """An index with its standard error, limits, z and two-sided P; NaN with a reason where there is no variance."""
 
-    estimate: float
-    se: float
-    ci: tuple[float, float]
-    z: float
-    p: float
-    reason: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "estimate": self.estimate,
-            "se": self.se,
-            "ci": list(self.ci),
-            "z": self.z,
-            "p": self.p,
-            "reason": self.reason,
-        }
+    z: float = float("nan")
+    p: float = float("nan")
 
 
-def _change(estimate: float, variance: float, level: float) -> Change:
-    nan = float("nan")
-    if estimate == 0.0 and variance == 0.0:
-        return Change(0.0, 0.0, (0.0, 0.0), 0.0, 1.0, "no patient's risk differs")
+def _change(value: float, variance: float, level: float) -> Change:
+    if value == 0.0 and variance == 0.0:
+        return Change(0.0, 0.0, 0.0, level, 0.0, "no patient's risk differs", z=0.0, p=1.0)
     if not variance > 0.0:
-        return Change(estimate, 0.0, (nan, nan), nan, nan, "no variance: all patients changed alike")
+        return Change(value, level=level, se=0.0, reason="no variance: all patients changed alike")
     se = float(np.sqrt(variance))
-    half, z = float(norm.ppf(0.5 + level / 2.0)) * se, estimate / se
-    return Change(estimate, se, (estimate - half, estimate + half), z, float(2.0 * norm.sf(abs(z))))
+    half, z = float(norm.ppf(0.5 + level / 2.0)) * se, value / se
+    return Change(value, value - half, value + half, level, se, z=z, p=float(2.0 * norm.sf(abs(z))))
 
 
 @dataclass(frozen=True)
-class Nri:
+class Nri(Record):
     """Net reclassification improvement.
 
     Attributes
@@ -86,21 +71,6 @@ class Nri:
     table_events: NDArray[np.int64] | None
     table_nonevents: NDArray[np.int64] | None
     nri_2011: Change
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            **self.nri.to_json(),
-            "events": self.events.to_json(),
-            "nonevents": self.nonevents.to_json(),
-            "up_events": self.up_events,
-            "down_events": self.down_events,
-            "up_nonevents": self.up_nonevents,
-            "down_nonevents": self.down_nonevents,
-            "cuts": list(self.cuts),
-            "table_events": self.table_events,
-            "table_nonevents": self.table_nonevents,
-        }
 
 
 def nri(
@@ -186,6 +156,5 @@ def idi(y: ArrayLike, old: ArrayLike, new: ArrayLike, *, level: float = 0.95) ->
     events, others = change[outcome == 1.0], change[outcome == 0.0]
     estimate = float(events.mean() - others.mean())
     if min(events.size, others.size) < 2:
-        nan = float("nan")
-        return Change(estimate, nan, (nan, nan), nan, nan, "fewer than two patients with or without the event")
+        return Change(estimate, level=level, reason="fewer than two patients with or without the event")
     return _change(estimate, float(events.var(ddof=1) / events.size + others.var(ddof=1) / others.size), level)

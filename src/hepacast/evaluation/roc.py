@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
+from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
 from hepacast.evaluation.delong import (
     DeLong,
@@ -26,6 +28,30 @@ from hepacast.stats.ranks import auc_covariance, auc_from_ranks
 from hepacast.stats.tests import mann_whitney
 
 __all__ = ["DeLong", "RocResult", "bootstrap_auc", "delong_test", "delong_test_unpaired", "roc"]
+
+
+@dataclass(frozen=True)
+class RocPoints(Record):
+    """Points of a ROC curve from (0, 0) to (1, 1); who has at least the threshold's score counts as positive."""
+
+    fpr: Array
+    tpr: Array
+    thresholds: Array = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def youden(self) -> dict[str, float]:
+        """The point with the largest sensitivity + specificity - 1 (of several the lowest threshold, as pROC lists)."""
+        gain = np.round(self.tpr - self.fpr, 12)
+        return self._point(len(gain) - 1 - int(np.argmax(gain[::-1])))
+
+    def _point(self, index: int) -> dict[str, float]:
+        sensitivity, specificity = float(self.tpr[index]), 1.0 - float(self.fpr[index])
+        return {
+            "threshold": float(self.thresholds[index]),
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "youden": sensitivity + specificity - 1.0,
+        }
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,6 +94,16 @@ class RocResult:
     def se(self) -> float:
         """Standard error of the area (DeLong)."""
         return float(np.sqrt(self.variance))
+
+    @property
+    def estimate(self) -> Estimate:
+        """The area with its limits alone."""
+        return Estimate(self.auc, *self.auc_ci, level=self.level, se=self.se)
+
+    @property
+    def points(self) -> RocPoints:
+        """The curve from the lower left, as figures read it."""
+        return RocPoints((1.0 - self.specificity)[::-1], self.sensitivity[::-1], self.thresholds[::-1])
 
     @property
     def youden(self) -> Mapping[str, float]:
@@ -141,7 +177,7 @@ class RocResult:
         """The curve (matplotlib figure)."""
         from hepacast.evaluation.drawing import roc_figure
 
-        return roc_figure({name: self}, title=title)
+        return roc_figure({name: (self.points, self.estimate)}, title=title)
 
     def __repr__(self) -> str:
         low, high = self.auc_ci

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
-from hepacast.evaluation.predictions import checked
+from hepacast.evaluation.event_by import EventBy
+from hepacast.evaluation.predictions import Array, checked
 from hepacast.stats.design import one_class_allowed
-from hepacast.stats.intervals import Proportion, proportion
+from hepacast.stats.intervals import Proportion, proportion, weighted_proportion
 from hepacast.stats.results import TestResult
 from hepacast.stats.tests import mcnemar
 
@@ -24,28 +26,30 @@ MEASURES = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 
 
 @dataclass(frozen=True)
-class ThresholdRow:
+class ThresholdRow(Record):
     """A cut-off in one set of patients: the four counts and the measures with their limits.
 
     A patient is called positive when the score is >= `threshold`. A measure nobody can be counted for (no positive
-    call, say) has total 0 and NaN limits.
+    call, say) has total 0 and NaN limits. By a horizon the counts are of those whose state is known, each standing for
+    the censored by its weight. `name` says where the cut-off comes from.
     """
 
     threshold: float
-    tp: int
-    fp: int
-    tn: int
-    fn: int
+    tp: float
+    fp: float
+    tn: float
+    fn: float
     sensitivity: Proportion
     specificity: Proportion
     ppv: Proportion
     npv: Proportion
     accuracy: Proportion
+    name: str = ""
 
     @property
     def youden(self) -> float:
         """Sensitivity + specificity - 1."""
-        return self.sensitivity.estimate + self.specificity.estimate - 1.0
+        return self.sensitivity.value + self.specificity.value - 1.0
 
     @property
     def f1(self) -> float:
@@ -62,32 +66,13 @@ class ThresholdRow:
     @property
     def likelihood_ratios(self) -> tuple[float, float]:
         """LR+ and LR-; infinite or NaN where a rate is 0."""
-        sensitivity, specificity = self.sensitivity.estimate, self.specificity.estimate
+        sensitivity, specificity = self.sensitivity.value, self.specificity.value
         with np.errstate(divide="ignore", invalid="ignore"):
             positive = np.divide(sensitivity, 1.0 - specificity)
             negative = np.divide(1.0 - sensitivity, specificity)
         return float(positive), float(negative)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        plus, minus = self.likelihood_ratios
-        values: dict[str, Any] = {
-            "threshold": self.threshold,
-            "tp": self.tp,
-            "fp": self.fp,
-            "tn": self.tn,
-            "fn": self.fn,
-            **{name: getattr(self, name).to_json() for name in MEASURES},
-            "youden": self.youden,
-            "f1": self.f1,
-            "mcc": self.mcc,
-            "lr_positive": plus,
-            "lr_negative": minus,
-        }
-        reasons = self._reasons()
-        return values | {f"{name}_reason": why for name, why in reasons.items() if not np.isfinite(values[name])}
-
-    def _reasons(self) -> dict[str, str]:
+    def reasons(self) -> dict[str, str]:
         """Why a measure may have no finite value."""
         one_class = "nobody has the event" if self.tp + self.fn == 0 else "everybody has the event"
         both = self.tp + self.fn > 0 and self.fp + self.tn > 0
@@ -110,44 +95,65 @@ class ThresholdRow:
 
 
 def at_threshold(
-    y: ArrayLike, score: ArrayLike, threshold: float, *, method: str = "exact", level: float = 0.95
+    y: ArrayLike | EventBy,
+    score: ArrayLike,
+    threshold: float,
+    *,
+    method: str = "exact",
+    level: float = 0.95,
+    name: str = "",
 ) -> ThresholdRow:
     """Counts and measures of calling patients with score >= `threshold` positive.
 
     Parameters
     ----------
+    y
+        Outcome, 0 or 1, or of `event_by`.
     method
-        Interval of the proportions: `exact` (Clopper-Pearson), `wilson` or `wald`.
+        Interval of the proportions: `exact` (Clopper-Pearson), `wilson` or `wald`. By a horizon `exact` at the
+        effective number of patients.
 
     Notes
     -----
     A set with one class only is allowed: the measures of the absent class are NaN with a reason.
     """
-    outcome = one_class_allowed(y)
+    known = y if isinstance(y, EventBy) else EventBy(one_class_allowed(y))
     values = np.asarray(score, dtype=float).ravel()
-    if values.size != outcome.size or np.isnan(values).any():
-        raise ModelError("The score does not fit the outcome.", expected=f"{outcome.size} numbers, none missing")
+    if values.size != known.n or np.isnan(values).any():
+        raise ModelError("The score does not fit the outcome.", expected=f"{known.n} numbers, none missing")
     if np.isnan(threshold):
         raise ModelError("The threshold is missing.", expected="a number")
-    positive, event = values >= threshold, outcome == 1.0
-    tp, fp = int((positive & event).sum()), int((positive & ~event).sum())
-    fn, tn = int((~positive & event).sum()), int((~positive & ~event).sum())
+    weights, positive = known.weights, values >= threshold
+    counts = [_sum(weights.case[positive]), _sum(weights.control[positive])]
+    counts += [_sum(weights.control[~positive]), _sum(weights.case[~positive])]
+    tp, fp, tn, fn = counts
 
-    def share(count: int, total: int) -> Proportion:
-        return proportion(count, total, method=method, level=level)
+    def share(member: NDArray[np.bool_], weight: Array) -> Proportion:
+        if known.complete:
+            return proportion(int(weight[member].sum()), int(weight.sum()), method=method, level=level)
+        return weighted_proportion(member, weight, level=level)
 
+    both = weights.case + weights.control
+    case = weights.case > 0
     return ThresholdRow(
         threshold=float(threshold),
         tp=tp,
         fp=fp,
         tn=tn,
         fn=fn,
-        sensitivity=share(tp, tp + fn),
-        specificity=share(tn, tn + fp),
-        ppv=share(tp, tp + fp),
-        npv=share(tn, tn + fn),
-        accuracy=share(tp + tn, outcome.size),
+        sensitivity=share(positive, weights.case),
+        specificity=share(~positive, weights.control),
+        ppv=share(case, np.where(positive, both, 0.0)),
+        npv=share(~case, np.where(positive, 0.0, both)),
+        accuracy=share(positive == case, both),
+        name=name,
     )
+
+
+def _sum(weights: Array) -> float:
+    """A sum of weights; an integer where they are counts."""
+    total = float(weights.sum())
+    return int(total) if total.is_integer() else total
 
 
 def youden_threshold(y: ArrayLike, score: ArrayLike) -> float:
@@ -215,7 +221,7 @@ def threshold_table(
             record |= {"tp": row.tp, "fp": row.fp, "tn": row.tn, "fn": row.fn}
             for measure in MEASURES:
                 share: Proportion = getattr(row, measure)
-                record |= {measure: share.estimate, f"{measure}_low": share.low, f"{measure}_high": share.high}
+                record |= {measure: share.value, f"{measure}_low": share.low, f"{measure}_high": share.high}
             record["youden"] = row.youden
             rows.append(record)
     return pd.DataFrame(rows)

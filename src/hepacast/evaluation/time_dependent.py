@@ -1,7 +1,8 @@
 """Discrimination and accuracy at a time horizon: cumulative/dynamic AUC(t), Brier(t) and its integral.
 
 Censored patients are accounted for by inverse probability of censoring weights; standard errors include the
-estimation of these weights.
+estimation of these weights. Patients with a competing event before the horizon count as free of the event at it
+(definition 2 of Blanche et al.), and standard errors are then the jackknife's.
 
 Sources: Blanche P, Dartigues JF, Jacqmin-Gadda H. Stat Med 2013;32:5381 (AUC). Gerds TA, Schumacher M. Biom J
 2006;48:1029 (Brier). R's timeROC, riskRegression and pec are the frozen truth of the tests.
@@ -9,17 +10,18 @@ Sources: Blanche P, Dartigues JF, Jacqmin-Gadda H. Stat Med 2013;32:5381 (AUC). 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import stats
 
+from hepacast.core.estimates import Estimate
 from hepacast.errors import OutcomeError
+from hepacast.evaluation.event_by import StateWeights, state_weights
 from hepacast.stats.censoring import CensoringModel, censoring_model, martingale_shares
-from hepacast.stats.kaplan_meier import check_follow_up, kaplan_meier
+from hepacast.stats.competing_risks import check_codes
 
 Array = npt.NDArray[np.float64]
 
@@ -36,9 +38,15 @@ class HorizonEstimate:
     n_at_risk: int
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Normal interval, cut to [0, 1]."""
+        """Normal interval, cut to [0, 1]; NaN without a standard error."""
         spread = float(stats.norm.ppf(0.5 + level / 2)) * self.se
+        if not np.isfinite(spread):
+            return float("nan"), float("nan")
         return max(0.0, self.value - spread), min(1.0, self.value + spread)
+
+    def estimate(self, level: float = 0.95) -> Estimate:
+        """Value and limits alone."""
+        return Estimate(self.value, *self.interval(level), level=level, se=self.se)
 
 
 def _check_horizon(t: float, times: Array, events: Array) -> None:
@@ -57,13 +65,13 @@ def _case_weights(model: CensoringModel, t: float, times: Array, events: Array) 
     return np.where(case, 1.0 / np.where(case, model.before(times), 1.0), 0.0)
 
 
-def auc_at(time: npt.ArrayLike, event: npt.ArrayLike, score: npt.ArrayLike, t: float) -> HorizonEstimate:
+def auc_at(time: npt.ArrayLike, code: npt.ArrayLike, score: npt.ArrayLike, t: float) -> HorizonEstimate:
     """Cumulative/dynamic AUC: patients with the event by `t` against those still free of it after `t`.
 
     Parameters
     ----------
-    time, event
-        Shape (n,).
+    time, code
+        Shape (n,); codes 0 censored, 1 event, 2 competing event.
     score
         Shape (n,); higher means an earlier event.
     t
@@ -74,20 +82,22 @@ def auc_at(time: npt.ArrayLike, event: npt.ArrayLike, score: npt.ArrayLike, t: f
     OutcomeError
         No event by `t`, nobody under observation after it, or missing scores.
     """
-    times, events = check_follow_up(time, event)
+    times, codes = check_codes(time, code)
     scores = np.asarray(score, dtype=float)
     if scores.shape != times.shape or not np.isfinite(scores).all():
         raise OutcomeError("The score is missing for some patients.", found=f"{int((~np.isfinite(scores)).sum())}")
-    _check_horizon(t, times, events)
+    _check_horizon(t, times, codes)
+    if (codes == 2).any():
+        return _jackknifed(times, codes, scores, t, _auc)
     n = len(times)
-    model = censoring_model(times, events)
-    w, control = _case_weights(model, t, times, events), (times > t).astype(float)
+    model = censoring_model(times, codes)
+    w, control = _case_weights(model, t, times, codes), (times > t).astype(float)
     wins = (scores[:, None] > scores[None, :]) + 0.5 * (scores[:, None] == scores[None, :])
     by_case, by_control = wins @ control / n, w @ wins / n
     p_case, p_control = w.mean(), control.mean()
     value = float((w * by_case).mean() / (p_case * p_control))
     leverage = w * (by_case - value * p_control)
-    shares = martingale_shares(model, times, events)
+    shares = martingale_shares(model, times, codes)
     estimated = shares[:, np.searchsorted(model.time, times)] @ leverage / n
     influence = (leverage + control * (by_control - value * p_case) + estimated) / (p_case * p_control)
     return HorizonEstimate(
@@ -111,11 +121,13 @@ def compare_auc_at(first: HorizonEstimate, second: HorizonEstimate) -> tuple[flo
     return difference, se, z, float(2 * stats.norm.sf(abs(z)))
 
 
-def brier_at(time: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, t: float) -> HorizonEstimate:
+def brier_at(time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLike, t: float) -> HorizonEstimate:
     """Brier score at a horizon: mean squared difference of event-by-`t` and its predicted risk.
 
     Parameters
     ----------
+    time, code
+        As in `auc_at`.
     risk
         Shape (n,), predicted probability of the event by `t`.
 
@@ -124,18 +136,20 @@ def brier_at(time: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, t: 
     OutcomeError
         A risk is not between 0 and 1, or the horizon cannot be estimated.
     """
-    times, events = check_follow_up(time, event)
+    times, codes = check_codes(time, code)
     risks = np.asarray(risk, dtype=float)
     if risks.shape != times.shape or not ((risks >= 0) & (risks <= 1)).all():
         raise OutcomeError("Risks must be probabilities.", expected="0 to 1 for every patient")
-    _check_horizon(t, times, events)
+    _check_horizon(t, times, codes)
+    if (codes == 2).any():
+        return _jackknifed(times, codes, risks, t, _brier)
     n = len(times)
-    model = censoring_model(times, events)
-    w_case = _case_weights(model, t, times, events)
+    model = censoring_model(times, codes)
+    w_case = _case_weights(model, t, times, codes)
     w_control = np.where(times > t, 1.0 / model.at(t), 0.0)
     loss_case, loss_control = w_case * (1 - risks) ** 2, w_control * risks**2
     value = float((loss_case + loss_control).mean())
-    shares = martingale_shares(model, times, events)
+    shares = martingale_shares(model, times, codes)
     estimated = shares[:, np.searchsorted(model.time, times)] @ loss_case / n
     # Controls are weighted by 1 / G(t): the influence up to t itself.
     after = np.searchsorted(model.time, t, side="right")
@@ -151,46 +165,69 @@ def brier_at(time: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, t: 
     )
 
 
-def null_risk(time: npt.ArrayLike, event: npt.ArrayLike, t: float) -> float:
-    """Risk of the event by `t` without any predictor (1 - Kaplan-Meier): what a useful model must beat."""
-    return float(1.0 - kaplan_meier(time, event).at([t])[0])
+def _auc(weights: StateWeights, score: Array) -> float:
+    wins = (score[:, None] > score[None, :]) + 0.5 * (score[:, None] == score[None, :])
+    return float(weights.case @ wins @ weights.control / (weights.case.sum() * weights.control.sum()))
+
+
+def _brier(weights: StateWeights, risk: Array) -> float:
+    return float((weights.case * (1 - risk) ** 2 + weights.control * risk**2).sum() / len(risk))
+
+
+def _jackknifed(
+    times: Array, codes: Array, values: Array, t: float, measure: Callable[[StateWeights, Array], float]
+) -> HorizonEstimate:
+    n = len(times)
+    weights = state_weights(times, codes, t)
+    whole = measure(weights, values)
+    without = np.empty(n)
+    for i in range(n):
+        keep = np.arange(n) != i
+        try:
+            without[i] = measure(state_weights(times[keep], codes[keep], t), values[keep])
+        except OutcomeError:
+            # The only event, or the only one observed beyond: without it there is no estimate.
+            without[i] = np.nan
+    influence = np.nan_to_num((n - 1) * (np.nanmean(without) - without))
+    se = float(np.std(influence, ddof=1) / np.sqrt(n)) if np.isfinite(without).all() else float("nan")
+    return HorizonEstimate(float(t), whole, se, influence, int((weights.case > 0).sum()), int((times > t).sum()))
 
 
 def integrated_brier(
-    time: npt.ArrayLike, event: npt.ArrayLike, risks: npt.ArrayLike, grid: Sequence[float], end: float
+    time: npt.ArrayLike, code: npt.ArrayLike, risks: npt.ArrayLike, grid: Sequence[float] | Array, end: float
 ) -> float:
     """Integral of the Brier score from 0 to `end`, divided by `end`.
 
     Parameters
     ----------
+    time, code
+        As in `auc_at`.
     risks
         Shape (n, len(grid)): predicted risk at each time of the grid.
     grid
-        Increasing times, usually 0 and all event times up to `end`; the score is constant between them.
+        Increasing times, usually all event times up to `end`; the score is constant from one to the next, and 0
+        before the first.
     """
-    times, events = check_follow_up(time, event)
+    times, codes = check_codes(time, code)
     matrix, points = np.asarray(risks, dtype=float), np.asarray(grid, dtype=float)
-    model = censoring_model(times, events)
+    model = censoring_model(times, (codes > 0).astype(float))
+    own = np.where(model.before(times) > 0, model.before(times), 1.0)
     scores = []
     for t, risk in zip(points, matrix.T, strict=True):
-        w = _case_weights(model, t, times, events)
-        scores.append(float((w * (1 - risk) ** 2 + np.where(times > t, risk**2 / model.at(t), 0.0)).mean()))
+        at = float(model.at(np.array([t]))[0])
+        case = np.where((times <= t) & (codes == 1), 1.0 / own, 0.0)
+        control = np.where((times <= t) & (codes == 2), 1.0 / own, 0.0)
+        control = np.where(times > t, 1.0 / at if at > 0 else np.nan, control)
+        scores.append(float((case * (1 - risk) ** 2 + control * risk**2).mean()))
     widths = np.diff(np.append(points, end))
     return float((np.array(scores) * widths).sum() / end)
 
 
-def time_dependent_table(
-    time: npt.ArrayLike, event: npt.ArrayLike, scores: Mapping[str, npt.ArrayLike], horizons: Sequence[float]
-) -> pd.DataFrame:
-    """AUC(t) of several scores at several horizons, with limits and the P of the difference from the first score."""
-    rows = []
-    names = list(scores)
-    for t in horizons:
-        results = {name: auc_at(time, event, scores[name], t) for name in names}
-        for name in names:
-            low, high = results[name].interval()
-            p = compare_auc_at(results[name], results[names[0]])[3] if name != names[0] else np.nan
-            item = results[name]
-            rows.append((float(t), name, item.value, item.se, low, high, p, item.n_events, item.n_at_risk))
-    columns = ["time", "score", "auc", "se", "lower", "upper", "p_vs_first", "n_events", "n_at_risk"]
-    return pd.DataFrame(rows, columns=columns)
+def roc_at(times: Array, codes: Array, score: Array, t: float) -> tuple[Array, Array]:
+    """Time-dependent ROC curve: false-positive and true-positive rates from (0, 0) to (1, 1)."""
+    weights = state_weights(times, codes, t)
+    cuts = np.unique(score)[::-1]
+    high = score[None, :] >= cuts[:, None]
+    tpr = high @ weights.case / weights.case.sum()
+    fpr = high @ weights.control / weights.control.sum()
+    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])

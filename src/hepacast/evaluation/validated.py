@@ -1,6 +1,6 @@
 """What validation showed of a model, in the few numbers that stand beside every prediction, and what speaks against it.
 
-Made from the results of a run (`evaluation.json` or `survival.json`, and `validation.json`), so that report and bundle
+Made from the results of a run (`evaluation.json` and `validation.json`), so that report and bundle
 say the same.
 """
 
@@ -13,7 +13,9 @@ from typing import Any
 
 from scipy.stats import binom, norm
 
-from hepacast.evaluation.verdicts import Known, validation_verdicts
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.results import SetResult
+from hepacast.evaluation.verdicts import validation_verdicts
 from hepacast.stats.intervals import ci_label
 
 _NAN = math.nan
@@ -75,24 +77,18 @@ class ValidatedPerformance:
         return f"{', '.join(parts)}: {self.n} patients ({self.events} with the event), {where}"
 
 
-def validated_performance(sets: Mapping[str, Any], model: str) -> list[ValidatedPerformance]:
-    """New patients first (validation set, external set), then nested cross-validation; never apparent numbers.
-
-    Parameters
-    ----------
-    sets
-        ``sets`` of the results of an evaluation, of a binary outcome or of times to an event.
-    """
+def validated_performance(sets: Mapping[str, SetResult], model: str) -> list[ValidatedPerformance]:
+    """New patients first (validation set, external set), then nested cross-validation; never apparent numbers."""
     found = []
     for name in WHERE:
-        entry = sets.get(name)
-        if entry is None or model not in entry["models"]:
+        item = sets.get(name)
+        if item is None or model not in item.models:
             continue
-        own = entry["models"][model]
-        measure = "C" if "c" in own else "AUC"
-        limits = _triple(own["c"] if "c" in own else own["auc"])
-        slope, ratio = _of_horizon(own) if "c" in own else _of_event(own)
-        found.append(ValidatedPerformance(name, int(entry["n"]), int(entry["events"]), measure, *limits, slope, ratio))
+        own, fit = item.models[model], item.models[model].main.calibration
+        limits = _triple(own.discrimination)
+        slope, ratio = (_triple(None), _triple(None)) if fit is None else (
+            _triple(fit.slope), _triple(fit.observed_expected))  # fmt: skip
+        found.append(ValidatedPerformance(name, item.n, item.events, own.measure, *limits, slope, ratio))
     return found
 
 
@@ -123,13 +119,13 @@ def performance_verdicts(
     return list(dict.fromkeys(told))
 
 
-def verdicts_of(sets: Mapping[str, Any], validated: Mapping[str, Any], level: float) -> dict[str, list[str]]:
+def verdicts_of(sets: Mapping[str, SetResult], validated: Mapping[str, Any], level: float) -> dict[str, list[str]]:
     """What speaks against each model of a run, in sentences (`performance_verdicts`).
 
     Parameters
     ----------
     sets
-        As in `validated_performance`.
+        By name.
     validated
         ``models`` of `validation.json` (or `survival_validation.json`).
     """
@@ -150,26 +146,11 @@ def coverage_is_broken(share: float, n: float, level: float) -> bool:
     return bool(binom.cdf(round(share * size), size, level) < BROKEN)
 
 
-def _known(values: tuple[float, float, float], level: float) -> Known:
+def _known(values: tuple[float, float, float], level: float) -> Estimate:
     value, low, high = values
     z = float(norm.ppf(0.5 + level / 2))
-    return Known(value, (high - low) / (2 * z), low, high)
+    return Estimate(value, low, high, level, (high - low) / (2 * z))
 
 
-def _triple(entry: Any) -> tuple[float, float, float]:
-    if not isinstance(entry, Mapping):
-        return _NAN, _NAN, _NAN
-    value, low, high = (_NAN if entry.get(key) is None else float(entry[key]) for key in ("value", "low", "high"))
-    return value, low, high
-
-
-def _of_event(own: Mapping[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    fit = own.get("calibration") or {}
-    return _triple(fit.get("slope")), _triple(fit.get("observed_expected"))
-
-
-def _of_horizon(own: Mapping[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """At the main horizon, which is the last one."""
-    rows = own.get("horizons") or []
-    fit = (rows[-1].get("calibration") or {}) if rows else {}
-    return _triple(fit.get("slope")), _triple(fit.get("observed_expected"))
+def _triple(item: Estimate | None) -> tuple[float, float, float]:
+    return (_NAN, _NAN, _NAN) if item is None else (item.value, item.low, item.high)

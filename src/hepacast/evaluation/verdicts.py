@@ -7,20 +7,8 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
+from hepacast.core.estimates import Estimate
 from hepacast.stats.intervals import ci_label
-
-
-@dataclass(frozen=True)
-class Known:
-    """A measure with its standard error (of an AUC or a C) and confidence limits (of all).
-
-    What is not known is NaN, and no verdict is passed on it; an AUC without limits gets those of its standard error.
-    """
-
-    value: float
-    se: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -42,11 +30,11 @@ class ValidationVerdict:
 
 def validation_verdicts(
     *,
-    nested: Known | None = None,
+    nested: Estimate | None = None,
     bootstrap: float = math.nan,
-    frozen: Known | None = None,
-    slope: Known | None = None,
-    observed_expected: Known | None = None,
+    frozen: Estimate | None = None,
+    slope: Estimate | None = None,
+    observed_expected: Estimate | None = None,
     model: str = "main",
     where: str = "validation set",
     measure: str = "AUC",
@@ -87,14 +75,14 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _limits(item: Known, z: float) -> tuple[float, float]:
+def _limits(item: Estimate, z: float) -> tuple[float, float]:
     if math.isfinite(item.low) and math.isfinite(item.high):
         return item.low, item.high
     return item.value - z * item.se, item.value + z * item.se
 
 
 def _against_chance(
-    nested: Known | None, frozen: Known | None, z: float, model: str, where: str, measure: str, ci: str
+    nested: Estimate | None, frozen: Estimate | None, z: float, model: str, where: str, measure: str, ci: str
 ) -> list[ValidationVerdict]:
     if frozen is None:
         return []
@@ -118,9 +106,9 @@ def _against_chance(
 
 
 def _disagreement(
-    nested: Known | None,
+    nested: Estimate | None,
     bootstrap: float,
-    frozen: Known | None,
+    frozen: Estimate | None,
     z: float,
     model: str,
     where: str,
@@ -150,11 +138,13 @@ def _disagreement(
     return found
 
 
-def _excludes_one(item: Known | None) -> bool:
+def _excludes_one(item: Estimate | None) -> bool:
     return item is not None and math.isfinite(item.low) and math.isfinite(item.high) and not item.low <= 1 <= item.high
 
 
-def _calibration(slope: Known | None, ratio: Known | None, model: str, where: str, ci: str) -> list[ValidationVerdict]:
+def _calibration(
+    slope: Estimate | None, ratio: Estimate | None, model: str, where: str, ci: str
+) -> list[ValidationVerdict]:
     found = []
     if ratio is not None and _excludes_one(ratio):
         text = (

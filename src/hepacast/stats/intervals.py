@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
+from hepacast.core.estimates import Estimate
 from hepacast.errors import ModelError
 
 METHODS = ("exact", "wilson", "wald")
@@ -24,46 +25,42 @@ def ci_label(level: float) -> str:
 
 
 @dataclass(frozen=True)
-class Proportion:
-    """A proportion with its confidence limits; NaN with a reason where nobody could be counted."""
+class Proportion(Estimate):
+    """A proportion with its confidence limits; NaN with a reason where nobody could be counted.
 
-    events: int
-    total: int
-    estimate: float
-    low: float
-    high: float
-    method: str
-    reason: str = ""
+    Attributes
+    ----------
+    events, total
+        Who counts, out of how many; sums of weights where patients stand for others.
+    method
+        Of the limits (`METHODS`).
+    """
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "events": self.events,
-            "total": self.total,
-            "estimate": self.estimate,
-            "ci": [self.low, self.high],
-            "method": self.method,
-            "reason": self.reason,
-        }
+    events: float = 0
+    total: float = 0
+    method: str = ""
 
     def __str__(self) -> str:
         if self.total == 0:
             return "–"
-        return f"{self.estimate:.3f} ({self.low:.3f}–{self.high:.3f})"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
-def proportion(events: int, total: int, *, method: str = "exact", level: float = 0.95) -> Proportion:
+def proportion(events: float, total: float, *, method: str = "exact", level: float = 0.95) -> Proportion:
     """A proportion with confidence limits.
 
     Parameters
     ----------
+    events, total
+        Counts; also real numbers, such as an effective number of patients (Korn and Graubard).
     method
         `exact` (Clopper-Pearson, R's `binom.test`), `wilson` (score without continuity correction, R's
         `prop.test(correct = FALSE)`) or `wald`.
 
     References
     ----------
-    Clopper CJ, Pearson ES. Biometrika 1934;26:404-13. Wilson EB. JASA 1927;22:209-12.
+    Clopper CJ, Pearson ES. Biometrika 1934;26:404-13. Wilson EB. JASA 1927;22:209-12. Korn EL, Graubard BI. Surv
+    Methodol 1998;24:193-201.
     """
     if method not in METHODS:
         raise ModelError("Unknown interval for a proportion.", expected=", ".join(METHODS), found=method)
@@ -72,7 +69,7 @@ def proportion(events: int, total: int, *, method: str = "exact", level: float =
             "A proportion counts some out of all.", expected="0 <= events <= total", found=f"{events}/{total}"
         )
     if total == 0:
-        return Proportion(events, total, np.nan, np.nan, np.nan, method, "no patient to count")
+        return Proportion(np.nan, level=level, reason="no patient to count", events=0, total=0, method=method)
     share = events / total
     tail = (1.0 - level) / 2.0
     z = float(norm.ppf(1.0 - tail))
@@ -86,4 +83,18 @@ def proportion(events: int, total: int, *, method: str = "exact", level: float =
     else:
         half = z * np.sqrt(share * (1 - share) / total)
         low, high = max(0.0, float(share - half)), min(1.0, float(share + half))
-    return Proportion(int(events), int(total), share, low, high, method)
+    return Proportion(share, low, high, level, events=events, total=total, method=method)
+
+
+def weighted_proportion(member: NDArray[np.bool_], weight: NDArray[np.float64], *, level: float = 0.95) -> Proportion:
+    """Share of the weight that members have; exact limits at the effective number of patients, (sum w)^2 / sum w^2.
+
+    With weights 1 this is `proportion`.
+    """
+    total = float(weight.sum())
+    if not total > 0:
+        return proportion(0, 0, level=level)
+    events = float(weight[member].sum())
+    effective = total**2 / float((weight**2).sum())
+    limits = proportion(min(events / total, 1.0) * effective, effective, level=level)
+    return Proportion(limits.value, limits.low, limits.high, level, events=events, total=total, method="exact")

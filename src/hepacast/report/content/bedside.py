@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.evaluation.risk_groups import RiskGroups
 from hepacast.figures import KmCurve, ShareBar, draw_km, draw_nomogram, draw_shares
 from hepacast.report.content.common import Omit, confidence, is_finite, main_model, set_label
 from hepacast.report.formatting import capital, number, p_sentence, percent, with_interval
-from hepacast.report.inputs import KmResult, Results
+from hepacast.report.inputs import Results
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph
 
 
@@ -58,9 +59,9 @@ def build_example(results: Results) -> list[Block]:
 
 def build_survival(results: Results) -> list[Block]:
     """Kaplan-Meier curves by risk group."""
-    if results.evaluation is None or not results.evaluation.survival:
+    if results.evaluation is None or not results.evaluation.groups:
         raise Omit("the study has no follow-up")
-    items, ci = results.evaluation.survival, confidence(results)
+    items, ci = results.evaluation.groups, confidence(results)
     texts = [f"{item.end_point}, {set_label(item.set).lower()}" for item in items]
     caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
     how = "; ".join(dict.fromkeys(f"{set_label(item.set).lower()}: {item.cutoff}" for item in items if item.cutoff))
@@ -74,11 +75,8 @@ def build_survival(results: Results) -> list[Block]:
     return [*([Paragraph(text)] if text else []), figure, *(Paragraph(_km_text(item, ci)) for item in items)]
 
 
-def _km_panel(item: KmResult, ci: str, *, narrow: bool) -> Panel:
-    curves = [
-        KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, item.at_risk.get(g.name, []))
-        for g in item.groups
-    ]
+def _km_panel(item: RiskGroups, ci: str, *, narrow: bool) -> Panel:
+    curves = [KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, g.at_risk) for g in item.groups]
     note = ""
     if item.hazard_ratio is not None:
         h = item.hazard_ratio
@@ -97,16 +95,14 @@ def _km_panel(item: KmResult, ci: str, *, narrow: bool) -> Panel:
     return Panel(draw, _km_text(item, ci))
 
 
-def _km_text(item: KmResult, ci: str) -> str:
+def _km_text(item: RiskGroups, ci: str) -> str:
     groups = []
     for g in item.groups:
         text = f"{g.name} {g.n} patients, {g.events} events"
-        known = is_finite(g.median)
-        groups.append(text + (f", median {number(g.median, 1)} {item.unit}" if known else ", median not reached"))
+        known = g.median.known
+        groups.append(text + (f", median {number(g.median.value, 1)} {item.unit}" if known else ", median not reached"))
     text = f"{capital(set_label(item.set))}, {item.end_point}: {'; '.join(groups)}; {item.test} {p_sentence(item.p)}"
     if item.hazard_ratio is not None:
         h = item.hazard_ratio
         text += f"; hazard ratio ({ci}) {with_interval(h.value, h.low, h.high, 2)}"
-    if item.concordance is not None:
-        text += f"; C ({ci}) {with_interval(item.concordance.c, item.concordance.lower, item.concordance.upper)}"
-    return text + "."
+    return f"{text}; C ({ci}) {with_interval(item.concordance.value, *item.concordance.ci)}."

@@ -213,7 +213,7 @@ def _imbalance(results: Results) -> str | None:
 
 def _output(results: Results) -> str | None:
     _, item = judged_set(results)
-    has_cut = any(found.thresholds for found in item.models.values())
+    has_cut = any(found.main.thresholds for found in item.models.values())
     return "Risk between 0 and 1; cut-offs fixed in the training set: {classification}." if has_cut else None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.results import HorizonResult, SetResult
 from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
-from hepacast.report.inputs import Estimate, ModelResult, ModelValidation, Optimism, Results, SetResult
+from hepacast.report.inputs import ModelValidation, Optimism, Results
 from hepacast.report.inputs.survival import OptimismC
 from hepacast.report.model import Block, FigureBlock, TableBlock
 from hepacast.stats.intervals import ci_label
@@ -18,8 +20,6 @@ WHICH_TO_TRUST = (
     "among many more features than there are patients fits every bootstrap sample almost without a fault, and the "
     "bootstrap then corrects too little: there nested cross-validation and patients never seen are to be believed."
 )
-#: Order in which sets are trusted to judge a model: new centers, other patients, folds, last those of the fit.
-_JUDGES = ("external", "validation", "test", "nested")
 
 
 Build = Callable[[Results], list[Block]]
@@ -84,26 +84,20 @@ def main_model(results: Results) -> str:
     return named or ("combined" if "combined" in names else names[-1])
 
 
-def first_to_judge(sets: Iterable[str]) -> str:
-    """The set that models are judged on: patients they have never seen, those from furthest away first."""
-    names = list(sets)
-    order = (*_JUDGES, *(name for name in names if name != "training"), "training")
-    return next((name for name in order if name in names), "")
-
-
 def judged_set(results: Results) -> tuple[str, SetResult]:
     """The set of the headline and what was found there."""
     if results.evaluation is None or not results.evaluation.sets:
         raise Omit("the results hold no evaluation")
-    name = first_to_judge(results.evaluation.sets)
+    name = results.evaluation.judged
     return name, results.evaluation.sets[name]
 
 
-def result_of(results: Results, set_name: str, model: str) -> ModelResult | None:
-    """One model's results on one set, if they exist."""
+def result_of(results: Results, set_name: str, model: str) -> HorizonResult | None:
+    """One model's results on one set (at the main horizon), if they exist."""
     if results.evaluation is None or set_name not in results.evaluation.sets:
         return None
-    return results.evaluation.sets[set_name].models.get(model)
+    found = results.evaluation.sets[set_name].models.get(model)
+    return None if found is None else found.main
 
 
 def validation_of(results: Results, model: str) -> ModelValidation | None:
@@ -143,5 +137,5 @@ def confidence(results: Results) -> str:
     if results.survival is not None:
         return ci_label(results.survival.models.confidence)
     if results.evaluation is not None:
-        return ci_label(results.evaluation.confidence)
+        return ci_label(results.evaluation.level)
     return ci_label(float((results.study.settings.get("evaluation") or {}).get("confidence", 0.95)))

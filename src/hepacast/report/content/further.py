@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.evaluation.further_cohorts import FurtherResult
+from hepacast.evaluation.indexes import IndexResults, IndexSet
+from hepacast.evaluation.reclassification import Change
 from hepacast.figures import KmCurve, draw_km
 from hepacast.figures.comparison import ScoreRow, draw_scores
-from hepacast.report.content.common import Omit, confidence, estimate, is_finite, set_label
+from hepacast.report.content.common import Omit, confidence, estimate, set_label
 from hepacast.report.formatting import MISSING, capital, listing, number, p_sentence, p_value, with_interval
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.comparison import FurtherResult, Improvement, IndexResults, IndexSet
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
@@ -46,16 +48,15 @@ def build_further(results: Results) -> list[Block]:
 def _km_panel(item: FurtherResult, ci: str, *, narrow: bool) -> Panel:
     assert item.groups is not None
     curves = [
-        KmCurve(capital(g["name"]), g["time"], g["survival"], g["lower"], g["upper"], g["censored"], g["at_risk"])
-        for g in item.groups["groups"]
+        KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, g.at_risk) for g in item.groups.groups
     ]
-    ratio = item.groups["hazard_ratio"]
-    note = f"Hazard ratio ({ci}) {with_interval(ratio['hr'], ratio['lower'], ratio['upper'], 2)}" if ratio else ""
+    ratio = item.groups.hazard_ratio
+    note = f"Hazard ratio ({ci}) {with_interval(ratio.value, *ratio.ci, 2)}" if ratio is not None else ""
     draw = partial(
         draw_km,
         curves,
-        at_risk_times=item.groups["at_risk_times"],
-        p=item.groups["log_rank"]["p"],
+        at_risk_times=item.groups.at_risk_times,
+        p=item.groups.p,
         note=note,
         x_label=f"Time ({item.unit})",
         y_label=f"Without event ({item.end_point})",
@@ -68,28 +69,25 @@ def _km_panel(item: FurtherResult, ci: str, *, narrow: bool) -> Panel:
 def _km_text(item: FurtherResult, ci: str) -> str:
     assert item.groups is not None
     parts = []
-    for g in item.groups["groups"]:
-        median = g["median"][0]
-        known = median is not None and is_finite(float(median))
-        shown = f", median {number(float(median), 1)} {item.unit}" if known else ", median not reached"
-        parts.append(f"{g['name']} {g['n']} patients, {g['events']} events{shown}")
-    text = f"{item.cohort}, {item.end_point}: {'; '.join(parts)}; log-rank {p_sentence(item.groups['log_rank']['p'])}"
-    ratio = item.groups["hazard_ratio"]
-    if ratio:
-        text += f"; hazard ratio ({ci}) {with_interval(ratio['hr'], ratio['lower'], ratio['upper'], 2)}"
-    c = item.groups["concordance"]
-    return f"{text}; C ({ci}) {with_interval(c['c'], c['lower'], c['upper'])}."
+    for g in item.groups.groups:
+        shown = f", median {number(g.median.value, 1)} {item.unit}" if g.median.known else ", median not reached"
+        parts.append(f"{g.name} {g.n} patients, {g.events} events{shown}")
+    text = f"{item.cohort}, {item.end_point}: {'; '.join(parts)}; log-rank {p_sentence(item.groups.p)}"
+    ratio, c = item.groups.hazard_ratio, item.groups.concordance
+    if ratio is not None:
+        text += f"; hazard ratio ({ci}) {with_interval(ratio.value, *ratio.ci, 2)}"
+    return f"{text}; C ({ci}) {with_interval(c.value, *c.ci)}."
 
 
 def _auc_table(results: Results) -> Table:
     rows: list[Row] = []
     for item in results.further:
         rows.append(Row((f"{item.cohort}, {item.end_point}",), "group"))
-        for entry in item.auc:
-            shown = with_interval(entry.value, entry.low, entry.high) if is_finite(entry.value) else MISSING
-            rows.append(Row((f"{entry.time:g} {item.unit}", shown, entry.reason or ""), "indent"))
+        for time, entry in item.auc.items():
+            shown = estimate(entry) if entry.known else MISSING
+            rows.append(Row((f"{time:g} {item.unit}", shown, entry.reason), "indent"))
     notes = ["Cumulative/dynamic AUC of the model's risk with inverse probability of censoring weights."]
-    plain = not any(entry.reason for item in results.further for entry in item.auc)
+    plain = not any(entry.reason for item in results.further for entry in item.auc.values())
     columns = ["Time", f"AUC ({confidence(results)})", *([] if plain else ["Note"])]
     rows = [Row(row.cells[: len(columns)], row.kind) for row in rows]
     return make_table("Discrimination over time in the further cohorts", columns, rows, notes)
@@ -119,11 +117,11 @@ def build_supplement(results: Results) -> list[Block]:
 def indexes_table(results: Results, item: IndexResults) -> Table:
     """One block a set."""
     rows: list[Row] = []
-    has_c = any(entry.model.c_index is not None for entry in item.sets.values())
+    has_c = any(entry.c_index is not None for entry in item.sets.values())
     for name, entry in item.sets.items():
         way = "cross-validated" if entry.kind == "nested" else "frozen"
         rows.append(Row((f"{set_label(name)} (n = {entry.n}, {entry.events} events; {item.model} {way})",), "group"))
-        own = [item.model, estimate(entry.model.auc), *([estimate(entry.model.c_index)] if has_c else [])]
+        own = [item.model, estimate(entry.auc), *([estimate(entry.c_index)] if has_c else [])]
         rows.append(Row(tuple(own), "indent"))
         for row in entry.rows:
             if row.auc is None:
@@ -146,10 +144,8 @@ def indexes_table(results: Results, item: IndexResults) -> Table:
     return make_table(f"The {item.model} model beside staging systems and indexes", columns, rows, notes)
 
 
-def _nri(change: Improvement | None) -> str:
-    if change is None or len(change.ci) != 2:
-        return MISSING
-    return with_interval(change.estimate, change.ci[0], change.ci[1], 2)
+def _nri(change: Change | None) -> str:
+    return MISSING if change is None else with_interval(change.value, *change.ci, 2)
 
 
 def _indexes_figure(results: Results, item: IndexResults) -> FigureBlock:
@@ -160,13 +156,13 @@ def _indexes_figure(results: Results, item: IndexResults) -> FigureBlock:
     caption = f"AUC of the {item.model} model (in color) and of staging systems and indexes."
     panel = Panel(
         partial(draw_scores, groups, x_label=f"AUC ({confidence(results)})"),
-        f"{set_label(judged)}: {item.model} {number(best.model.auc.value, 3)}; {alt}",
+        f"{set_label(judged)}: {item.model} {number(best.auc.value, 3)}; {alt}",
     )
     return FigureBlock("indexes-figure", caption, (panel,))
 
 
 def _score_rows(model: str, entry: IndexSet) -> list[ScoreRow]:
-    own = entry.model.auc
+    own = entry.auc
     rows = [ScoreRow(model, own.value, own.low, own.high, True)]
     for row in entry.rows:
         a = row.auc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.estimates import Estimate
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
 from hepacast.report.content.common import (
@@ -21,7 +22,7 @@ from hepacast.report.content.common import (
     without_limits,
 )
 from hepacast.report.formatting import MISSING, number, p_sentence, percent, plural, with_interval
-from hepacast.report.inputs import Estimate, ModelValidation, Results, SelectedShare, StabilityIndex
+from hepacast.report.inputs import ModelValidation, Results, SelectedShare, StabilityIndex
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 

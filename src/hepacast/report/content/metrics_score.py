@@ -264,13 +264,13 @@ def _confounders(results: Results) -> Met:
 
 def _measures(results: Results) -> Met:
     _, item = judged_set(results)
-    matrix = any(found.thresholds for found in item.models.values())
+    matrix = any(found.main.thresholds for found in item.models.values())
     return Met(matrix, "{discrimination}; counts at the cut-off in {classification}" if matrix else "{discrimination}")
 
 
 def _calibration(results: Results) -> Met:
     _, item = judged_set(results)
-    found = any(model.calibration is not None for model in item.models.values())
+    found = any(model.main.calibration is not None for model in item.models.values())
     return Met(found, "slope, intercept, curve: {performance}" if found else "no model has calibrated risks")
 
 

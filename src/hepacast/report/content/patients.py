@@ -229,7 +229,7 @@ def _validation_stage(results: Results) -> DesignStage:
         lines.append("Bootstrap optimism")
     lines.append("DeLong's test, calibration, decision curves")
     best = item.models.get(main_model(results))
-    result = f"AUC {number(best.auc.value, 3)}" if best is not None and best.status == "ok" else ""
+    result = f"AUC {number(best.main.auc.value, 3)}" if best is not None and best.main.status == "ok" else ""
     return DesignStage("Validation", lines, result)
 
 
@@ -316,9 +316,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
     if results.evaluation is not None:
         name, item = judged_set(results)
         best = item.models.get(main_model(results))
-        if best is not None and best.status == "ok":
-            text = (
-                f"{estimate(best.auc)} ({confidence(results)}), {main_model(results)} model, {set_label(name).lower()}"
-            )
+        if best is not None and best.main.status == "ok":
+            auc = f"{estimate(best.main.auc)} ({confidence(results)})"
+            text = f"{auc}, {main_model(results)} model, {set_label(name).lower()}"
             found.append(("AUC", text))
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.evaluation.reclassification import Change
+from hepacast.evaluation.results import ModelResult, SetResult
 from hepacast.figures import (
     BandCurve,
     CalibrationPoints,
@@ -29,7 +31,7 @@ from hepacast.report.content.common import (
     set_label,
 )
 from hepacast.report.formatting import MISSING, number, p_value, with_interval
-from hepacast.report.inputs import Change, ModelResult, Results, SetResult
+from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
@@ -46,7 +48,9 @@ def build(results: Results) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(f"Performance in the {set_label(name).lower()} ({item.n} patients, {item.events} events). {text}")
     ]
-    failed = [f"{model_label(m)}: {r.reason or r.status}" for m, r in item.models.items() if r.status != "ok"]
+    failed = [
+        f"{model_label(m)}: {r.main.reason or r.main.status}" for m, r in item.models.items() if r.main.status != "ok"
+    ]
     if failed:
         blocks.append(Callout("warning", "Models without numbers", "; ".join(failed) + "."))
     blocks.append(TableBlock("discrimination", discrimination_table(results)))
@@ -65,7 +69,7 @@ def build(results: Results) -> list[Block]:
 
 def ok_models(results: Results, item: SetResult) -> dict[str, ModelResult]:
     """Models with numbers, in the study's order."""
-    return {m: item.models[m] for m in model_names(results) if m in item.models and item.models[m].status == "ok"}
+    return {m: item.models[m] for m in model_names(results) if m in item.models and item.models[m].main.status == "ok"}
 
 
 def _figure(results: Results, name: str, item: SetResult, calibrated: tuple[str, ...]) -> FigureBlock | None:
@@ -94,9 +98,9 @@ def _figure(results: Results, name: str, item: SetResult, calibrated: tuple[str,
 def roc_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
     """ROC curves of all models on one set."""
     curves = [
-        RocCurve(model_label(m), r.roc.fpr, r.roc.tpr, r.auc.value, r.auc.low, r.auc.high)
+        RocCurve(model_label(m), points.fpr, points.tpr, r.main.auc.value, *r.main.auc.ci)
         for m, r in ok_models(results, item).items()
-        if r.roc is not None
+        if (points := r.main.roc) is not None
     ]
     if not curves:
         return None, ""
@@ -110,11 +114,11 @@ def decision_panel(results: Results, name: str, item: SetResult) -> tuple[Panel 
     curves = [
         DecisionCurve(model_label(m), d.thresholds, d.net_benefit, d.low, d.high)
         for m, r in ok_models(results, item).items()
-        if (d := r.decision) is not None
+        if (d := r.main.decision) is not None
     ]
-    if not curves or item.treat_all is None:
+    if not curves:
         return None, ""
-    all_treated = BandCurve(item.treat_all.thresholds, item.treat_all.net_benefit)
+    all_treated = BandCurve(item.states[-1].thresholds, item.states[-1].treat_all)
     draw = partial(draw_decision, curves, all_treated, prevalence=item.events / item.n)
     bands = " with bootstrap bands" if any(len(curve.low) for curve in curves) else ""
     alt = (
@@ -126,25 +130,25 @@ def decision_panel(results: Results, name: str, item: SetResult) -> tuple[Panel 
 def calibration_panel(results: Results, model: str, item: SetResult) -> Panel | None:
     """Calibration of one model on one set."""
     found = item.models.get(model)
-    if found is None or found.status != "ok" or found.calibration is None or not found.calibration.groups:
+    c = None if found is None or found.main.status != "ok" else found.main.calibration
+    if found is None or c is None or not c.groups:
         return None
-    c = found.calibration
     points = CalibrationPoints(
         [g.predicted for g in c.groups],
-        [g.observed for g in c.groups],
-        [g.low for g in c.groups],
-        [g.high for g in c.groups],
+        [g.observed.value for g in c.groups],
+        [g.observed.low for g in c.groups],
+        [g.observed.high for g in c.groups],
     )
-    smooth = BandCurve(c.smooth.x, c.smooth.y, c.smooth.low, c.smooth.high) if c.smooth is not None else None
-    notes = [f"Slope {estimate(c.slope, 2)}", f"Intercept {estimate(c.intercept, 2)}", f"ICI {number(c.ici, 3)}"]
+    smooth = None if c.curve is None else BandCurve(c.curve.predicted, c.curve.observed, c.curve.low, c.curve.high)
+    notes = [f"Slope {estimate(c.slope, 2)}", f"Intercept {estimate(c.citl, 2)}", f"ICI {number(c.ici.value, 3)}"]
     positive, negative = event_names(results)
     draw = partial(
         draw_calibration,
         points,
         smooth=smooth,
         notes=notes,
-        risks=found.risks,
-        outcomes=found.outcomes,
+        risks=found.main.risks,
+        outcomes=found.main.outcomes,
         event_label=positive,
         no_event_label=negative,
         ci=confidence(results),
@@ -163,13 +167,21 @@ def discrimination_table(results: Results) -> Table:
             found = item.models.get(model)
             if found is None:
                 continue
-            if found.status != "ok":
-                rows.append(Row((model_label(model), found.reason or found.status), "indent"))
+            at, c = found.main, found.main.calibration
+            if at.status != "ok":
+                rows.append(Row((model_label(model), at.reason or at.status), "indent"))
                 continue
-            c = found.calibration
-            fit = [estimate(c.slope, 2), estimate(c.intercept, 2), number(c.ici, 3)] if c is not None else [MISSING] * 3
-            test = p_value(c.hosmer_lemeshow.p) if c is not None and c.hosmer_lemeshow is not None else MISSING
-            rows.append(Row((model_label(model), estimate(found.auc), number(found.brier, 3), *fit, test), "indent"))
+            fit = [MISSING] * 5
+            if c is not None:
+                test = p_value(c.hosmer_lemeshow.p) if c.hosmer_lemeshow is not None else MISSING
+                fit = [
+                    number(c.brier.value, 3),
+                    estimate(c.slope, 2),
+                    estimate(c.citl, 2),
+                    number(c.ici.value, 3),
+                    test,
+                ]
+            rows.append(Row((model_label(model), estimate(at.auc), *fit), "indent"))
     ci = confidence(results)
     columns = ["Model", f"AUC ({ci})", "Brier", f"Slope ({ci})", f"Intercept ({ci})", "ICI", "HL P"]
     notes = [
@@ -203,9 +215,9 @@ def _cross_fitted(results: Results) -> bool:
     if models is None or models.radiomics is None or models.radiomics.radscore is None or training is None:
         return False
     slopes = [
-        found.calibration.slope.value
+        found.main.calibration.slope.value
         for name, found in training.models.items()
-        if name != "clinical" and found.calibration is not None
+        if name != "clinical" and found.main.calibration is not None
     ]
     return any(is_finite(slope) and slope > 1.005 for slope in slopes)
 
@@ -217,9 +229,9 @@ def threshold_table(results: Results) -> Table:
     for name, item in results.evaluation.sets.items():
         lines: list[Row] = []
         for model, found in ok_models(results, item).items():
-            for t in found.thresholds:
+            for t in found.main.thresholds:
                 shown = [percent_estimate(v) for v in (t.sensitivity, t.specificity, t.ppv, t.npv, t.accuracy)]
-                counts = f"{t.tp}/{t.fp}/{t.tn}/{t.fn}"
+                counts = "/".join(f"{count:.0f}" for count in (t.tp, t.fp, t.tn, t.fn))
                 lines.append(Row((model_label(model), f"{number(t.threshold, 3)}, {t.name}", *shown, counts), "indent"))
         if lines:
             rows += [Row((set_label(name),), "group"), *lines]
@@ -244,7 +256,9 @@ def delong_table(results: Results) -> Table:
         for c in item.comparisons:
             pair = f"{model_label(c.first)} against {model_word(c.second)}"
             cells = [pair, estimate(c.difference), number(c.z, 2), p_value(c.p)]
-            rows.append(Row((*cells, *((_change(c.nri), _change(c.idi)) if more else ())), "indent"))
+            if more:
+                cells += [_change(None if c.nri is None else c.nri.nri), _change(c.idi)]
+            rows.append(Row(tuple(cells), "indent"))
     ci = confidence(results)
     columns = ["Models", f"Difference in AUC ({ci})", "z", "P"]
     notes = ["P of DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
@@ -262,8 +276,7 @@ def delong_table(results: Results) -> Table:
 def _change(change: Change | None) -> str:
     if change is None:
         return MISSING
-    low, high = change.ci if len(change.ci) == 2 else (float("nan"), float("nan"))
-    return with_interval(change.estimate, low, high)
+    return with_interval(change.value, change.low, change.high)
 
 
 def build_supplement(results: Results) -> list[Block]:
@@ -297,27 +310,28 @@ def build_supplement(results: Results) -> list[Block]:
 def _risk_figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
     main = main_model(results)
     found = item.models.get(main)
-    if found is None or not found.risks:
+    if found is None or not len(found.main.risks):
         return None
+    at = found.main
     positive, negative = event_names(results)
-    cut = next((t.threshold for t in found.thresholds if is_finite(t.threshold)), None)
+    cut = next((t.threshold for t in at.thresholds if is_finite(t.threshold)), None)
     assert results.evaluation is not None
     groups = [
-        (set_label(other).removesuffix(" set"), other_item.models[main].risks, other_item.models[main].outcomes)
+        (set_label(other).removesuffix(" set"), model.main.risks, model.main.outcomes)
         for other, other_item in results.evaluation.sets.items()
-        if main in other_item.models and other_item.models[main].risks
+        if (model := other_item.models.get(main)) is not None and len(model.main.risks)
     ]
     panels = (
         Panel(
             partial(
                 draw_waterfall,
-                found.risks,
-                found.outcomes,
+                at.risks,
+                at.outcomes,
                 threshold=cut,
                 event_label=positive,
                 no_event_label=negative,
             ),
-            f"Risks of {len(found.risks)} patients in order, coloured by outcome",
+            f"Risks of {len(at.risks)} patients in order, coloured by outcome",
         ),
         Panel(
             partial(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hepacast.report.content.common import judged_set, main_model, validation_of
+from hepacast.report.content.common import judged_set, main_model, result_of, validation_of
 from hepacast.report.content.metrics_score import AUTHOR
 from hepacast.report.formatting import number, plural
 from hepacast.report.inputs import Results
@@ -218,8 +218,7 @@ def _untouched(results: Results) -> tuple[Flag, str]:
 
 
 def _all_measures(results: Results) -> tuple[Flag, str]:
-    _, item = judged_set(results)
-    found = item.models.get(main_model(results))
+    found = result_of(results, judged_set(results)[0], main_model(results))
     if found is None or found.status != "ok":
         return "unclear", "the main model could not be judged"
     if found.calibration is None or found.decision is None:
@@ -228,9 +227,8 @@ def _all_measures(results: Results) -> tuple[Flag, str]:
 
 
 def _calibrated(results: Results) -> tuple[Flag, str]:
-    _, item = judged_set(results)
-    found = item.models.get(main_model(results))
-    if found is None or found.calibration is None or found.calibration.slope is None:
+    found = result_of(results, judged_set(results)[0], main_model(results))
+    if found is None or found.calibration is None:
         return "unclear", "no slope"
     slope = found.calibration.slope
     text = f"calibration slope {number(slope.value, 2)} ({number(slope.low, 2)} to {number(slope.high, 2)})"

@@ -6,21 +6,17 @@ from functools import partial
 
 from hepacast.core.hashing import hash_value
 from hepacast.core.stages import read_mark
+from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
+from hepacast.evaluation.recalibration import Updating
+from hepacast.evaluation.scrutiny import ModelScrutiny, PredictionScrutiny
 from hepacast.evaluation.validated import coverage_is_broken
 from hepacast.figures.labels import feature_label
 from hepacast.figures.noise import NullPanel, draw_noise
 from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
-from hepacast.report.content.common import confidence, is_finite, main_model, model_label, set_label
-from hepacast.report.formatting import MISSING, number, p_sentence, p_value, percent, with_interval
+from hepacast.report.content.common import confidence, estimate, is_finite, main_model, model_label, set_label
+from hepacast.report.formatting import MISSING, number, p_sentence, p_value, percent
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.scrutiny import (
-    ConformalInfo,
-    CoverageRow,
-    ModelScrutiny,
-    NoiseControl,
-    PredictionScrutiny,
-    RecalibrationInfo,
-)
+from hepacast.report.inputs.noise import NoiseControl
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, make_table
 
@@ -56,18 +52,19 @@ def _centers(results: Results, found: ModelScrutiny, name: str) -> list[Block]:
         areas.append(AreaRow(f"{model_label(model)} model", heading=True))
         rows.append(Row((f"{model_label(model)} model",), "group"))
         for row in (item for item in found.centers.rows if item.model == model):
-            areas.append(AreaRow(f"{row.center} ({row.events}/{row.n})", row.auc, row.low, row.high))
-            cells = (row.center, f"{row.events} / {row.n}", with_interval(row.auc, row.low, row.high, 3))
-            rows.append(Row((*cells, number(row.slope, 2), number(row.intercept, 2)), "indent"))
-    main = [row for row in found.centers.rows if row.model == name and is_finite(row.auc)]
+            auc = row.discrimination
+            areas.append(AreaRow(f"{row.center} ({row.events}/{row.n})", auc.value, *auc.ci))
+            cells = (row.center, f"{row.events} / {row.n}", estimate(auc))
+            rows.append(Row((*cells, number(row.slope.value, 2), number(row.citl.value, 2)), "indent"))
+    main = [row for row in found.centers.rows if row.model == name and row.discrimination.known]
     text = (
         "Each center predicted by models that were fitted, with every selection, to the patients of the other centers"
     )
     if main:
-        worst = min(main, key=lambda row: row.auc)
+        worst, best = (pick(main, key=lambda row: row.discrimination.value) for pick in (min, max))
         text += (
-            f": the AUC of the {name} model goes from {number(worst.auc, 3)} ({worst.center}) to "
-            f"{number(max(row.auc for row in main), 3)}"
+            f": the AUC of the {name} model goes from {number(worst.discrimination.value, 3)} "
+            f"({worst.center}) to {number(best.discrimination.value, 3)}"
         )
     caption = "AUC in each center by models of the other centers (events/patients)."
     notes = ["Slope and intercept of the calibration; all analysed patients of the study take part."]
@@ -85,10 +82,10 @@ def _learning(found: ModelScrutiny) -> list[Block]:
         return left_out("Learning curve", found.learning_curve.reason)
     lines = []
     for model in dict.fromkeys(row.model for row in found.learning_curve.rows):
-        part = [row for row in found.learning_curve.rows if row.model == model and is_finite(row.auc)]
+        part = [row for row in found.learning_curve.rows if row.model == model and is_finite(row.value)]
         if part:
             sd = [row.sd if is_finite(row.sd) else 0.0 for row in part]
-            lines.append(LearningLine(model_label(model), [r.n_train for r in part], [r.auc for r in part], sd))
+            lines.append(LearningLine(model_label(model), [r.n_train for r in part], [r.value for r in part], sd))
     if not lines:
         return left_out("Learning curve", "no fit gave an AUC")
     gain = [f"{line.name} {number(line.auc[0], 3)} to {number(line.auc[-1], 3)}" for line in lines]
@@ -166,12 +163,14 @@ def _subgroups(results: Results, found: PredictionScrutiny) -> list[Block]:
         first = not any(line.label == row.group and line.heading for line in areas)
         if row.level and first:
             areas.append(AreaRow(row.group, heading=True))
-            p = f" ({p_sentence(row.p_auc)} for equal AUCs)" if is_finite(row.p_auc) else ""
+            p = f" ({p_sentence(row.p_equal)} for equal AUCs)" if is_finite(row.p_equal) else ""
             lines.append(Row((f"{row.group}{p}",), "group"))
         label = row.level or "All patients"
-        areas.append(AreaRow(f"{label} ({row.events}/{row.n})", row.auc, row.auc_low, row.auc_high))
-        auc = with_interval(row.auc, row.auc_low, row.auc_high, 3) if is_finite(row.auc) else row.reason or MISSING
-        cells = (label, f"{row.events} / {row.n}", auc, number(row.observed_expected, 2), number(row.slope, 2))
+        area = row.discrimination
+        areas.append(AreaRow(f"{label} ({row.events}/{row.n})", area.value, *area.ci))
+        auc = estimate(area) if area.known else row.reason or MISSING
+        fit = (number(row.observed_expected.value, 2), number(row.slope.value, 2))
+        cells = (label, f"{row.events} / {row.n}", auc, *fit)
         lines.append(Row(cells, "indent" if row.level else "body"))
     where = set_label(found.subgroups.set).lower()
     caption = f"The {found.model} model in subgroups, {where} (events/patients); gray line: all patients."
@@ -184,7 +183,7 @@ def _subgroups(results: Results, found: PredictionScrutiny) -> list[Block]:
     heads = ["Group", "Events / patients", f"AUC ({confidence(results)})", "O/E", "Slope"]
     table = make_table(f"Subgroups, {found.model} model, {where}", heads, lines, notes)
     alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)
-    draw = partial(draw_areas, areas, overall=rows[0].auc, ci=confidence(results))
+    draw = partial(draw_areas, areas, overall=rows[0].discrimination.value, ci=confidence(results))
     return [
         Paragraph(f"Subgroups of the {where} are in {{subgroups}}."),
         FigureBlock("subgroups-figure", caption, (Panel(draw, alt),)),
@@ -192,7 +191,7 @@ def _subgroups(results: Results, found: PredictionScrutiny) -> list[Block]:
     ]
 
 
-def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
+def _recalibration(entry: Updating, model: str) -> list[Block]:
     where = set_label(entry.set).lower()
     if entry.chosen is None:
         return left_out(f"Recalibration in the {where}", entry.reason)
@@ -200,7 +199,7 @@ def _recalibration(entry: RecalibrationInfo, model: str) -> list[Block]:
         Row(
             (
                 _METHODS[row.method] + (" (chosen)" if row.method == entry.chosen else ""),
-                number(row.intercept, 3),
+                number(row.shift, 3),
                 number(row.slope, 3),
                 p_value(row.p),
                 percent(row.mean_risk),
@@ -271,7 +270,7 @@ def _broken(row: CoverageRow, name: str, level: float) -> str:
         (row.coverage_events, row.n_events, "with the event"),
         (row.coverage_others, row.n_others, "without it"),
     ):
-        if n is not None and coverage_is_broken(coverage, n, level):
+        if coverage_is_broken(coverage, n, level):
             told += (
                 f" In the {where} they held the outcome of only {percent(coverage)} of {n} patients {who}: what they "
                 "were calibrated for was not kept there."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.results import SetResult
 from hepacast.report.content.common import (
     Omit,
     confidence,
@@ -18,7 +20,7 @@ from hepacast.report.content.common import (
     verdicts,
 )
 from hepacast.report.formatting import number, p_sentence, plural
-from hepacast.report.inputs import Estimate, Results, SetResult
+from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Bullets, Callout
 
 #: Head of what speaks against the main model; the sentences are those of `evaluation/verdicts.py`.
@@ -64,20 +66,20 @@ def _performance(results: Results) -> list[str]:
         return []
     lines = [_discrimination(results, name, item)]
     best = item.models.get(main_model(results))
-    if best is not None and best.calibration is not None:
-        c = best.calibration
+    c = best.main.calibration if best is not None else None
+    if c is not None:
         of = " (each patient's mean risk over the repeats)" if item.repeats > 1 else ""
         lines.append(
             f"**Calibration of the {main_model(results)} model{of}.** Slope {estimate(c.slope, 2)}, intercept "
-            f"{estimate(c.intercept, 2)}, integrated calibration index {number(c.ici, 3)}, Brier score "
-            f"{number(best.brier, 3)}."
+            f"{estimate(c.citl, 2)}, integrated calibration index {number(c.ici.value, 3)}, Brier score "
+            f"{number(c.brier.value, 3)}."
         )
     return lines
 
 
 def _discrimination(results: Results, name: str, item: SetResult) -> str:
     where = set_label(name).lower()
-    shown = {model: item.models[model] for model in model_names(results) if model in item.models}
+    shown = {model: item.models[model].main for model in model_names(results) if model in item.models}
     aucs = [f"{model_label(m)} {estimate(r.auc)}" for m, r in shown.items() if r.status == "ok"]
     why = [f"{model_label(m)}: {r.reason or r.status}" for m, r in shown.items() if r.status != "ok"]
     if not aucs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.evaluation.risk_groups import RiskGroups
 from hepacast.figures import KmCurve, ShareBar, draw_km, draw_nomogram, draw_shares
 from hepacast.report.content.common import Omit, is_finite
 from hepacast.report.content.survival_common import (
@@ -16,7 +17,7 @@ from hepacast.report.content.survival_common import (
     survival,
 )
 from hepacast.report.formatting import capital, number, p_sentence, p_value, percent, plural, with_interval
-from hepacast.report.inputs import KmResult, Results
+from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Survival
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph
 
@@ -83,7 +84,7 @@ def build_example(results: Results) -> list[Block]:
 def build_survival(results: Results) -> list[Block]:
     """Curves by risk group in every set."""
     item = survival(results)
-    found = results.evaluation.survival if results.evaluation is not None else []
+    found = results.evaluation.groups if results.evaluation is not None else ()
     cut = item.models.cuts.get(item.models.main)
     if not found:
         why = cut.note if cut is not None and cut.note else "the cut-off leaves all patients on one side"
@@ -115,11 +116,8 @@ def _text(item: Survival) -> str:
     return text
 
 
-def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel:
-    curves = [
-        KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, entry.at_risk.get(g.name, []))
-        for g in entry.groups
-    ]
+def _panel(item: Survival, entry: RiskGroups, text: str, *, narrow: bool) -> Panel:
+    curves = [KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, g.at_risk) for g in entry.groups]
     note = ""
     if entry.hazard_ratio is not None:
         h = entry.hazard_ratio
@@ -141,13 +139,13 @@ def _panel(item: Survival, entry: KmResult, text: str, *, narrow: bool) -> Panel
     return Panel(draw, _km_text(item, entry, text))
 
 
-def _km_text(item: Survival, entry: KmResult, name: str) -> str:
+def _km_text(item: Survival, entry: RiskGroups, name: str) -> str:
     groups = []
     for g in entry.groups:
         text = f"{g.name} {plural(g.n, 'patient')}, {plural(g.events, 'event')}"
         if entry.kind != "incidence":
-            known = is_finite(g.median)
-            text += f", median {number(g.median, 1)} {entry.unit}" if known else ", median not reached"
+            known = g.median.known
+            text += f", median {number(g.median.value, 1)} {entry.unit}" if known else ", median not reached"
         groups.append(text)
     text = f"**{name}.** {capital('; '.join(groups))}; {entry.test} {p_sentence(entry.p)}"
     if entry.hazard_ratio is not None:

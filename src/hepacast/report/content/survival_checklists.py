@@ -130,7 +130,7 @@ def _guidelines(results: Results) -> str | None:
 
 
 def _heterogeneity(results: Results) -> str | None:
-    found = survival(results).model_scrutiny
+    found = results.model_scrutiny
     if found is None or not found.centers.rows:
         return None
     count = len({row.center for row in found.centers.rows})
@@ -138,7 +138,7 @@ def _heterogeneity(results: Results) -> str | None:
 
 
 def _fairness(results: Results) -> str | None:
-    found = survival(results).prediction_scrutiny
+    found = results.prediction_scrutiny
     if found is None or len(found.subgroups.rows) < 2:
         return None
     names = list(dict.fromkeys(row.group for row in found.subgroups.rows if row.level))
@@ -146,7 +146,7 @@ def _fairness(results: Results) -> str | None:
 
 
 def _updating(results: Results) -> str | None:
-    found = survival(results).prediction_scrutiny
+    found = results.prediction_scrutiny
     told = [entry for entry in found.recalibration if entry.methods] if found is not None else []
     if not told:
         return None

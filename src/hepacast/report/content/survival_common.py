@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from hepacast.report.content.common import Omit, first_to_judge
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.results import EvaluationResults, SetResult
+from hepacast.report.content.common import Omit
 from hepacast.report.formatting import MISSING, capital, with_interval
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.survival import Measured, Survival, SurvivalResults, SurvivalSet
+from hepacast.report.inputs.survival import Survival
 from hepacast.stats.intervals import ci_label
 
 #: Order in which sets are printed; what each is called.
@@ -26,9 +28,10 @@ def survival(results: Results) -> Survival:
     return results.survival
 
 
-def judged(results: Results) -> SurvivalResults:
+def judged(results: Results) -> EvaluationResults:
     """What the evaluation found."""
-    found = survival(results).results
+    survival(results)
+    found = results.evaluation
     if found is None or not found.sets:
         raise Omit("the evaluation stage has not run")
     return found
@@ -73,33 +76,29 @@ def set_name(name: str) -> str:
     return _SETS.get(name, f"{capital(name)} set")
 
 
-def sets_in_order(found: SurvivalResults) -> dict[str, SurvivalSet]:
+def sets_in_order(found: EvaluationResults) -> dict[str, SetResult]:
     """Apparent, cross-validated, then the sets that no model saw."""
     order = ["training", "nested", "validation", "external"]
     names = [name for name in order if name in found.sets] + [name for name in found.sets if name not in order]
     return {name: found.sets[name] for name in names}
 
 
-def honest_sets(found: SurvivalResults) -> dict[str, SurvivalSet]:
+def honest_sets(found: EvaluationResults) -> dict[str, SetResult]:
     """The sets whose patients no judged model had seen."""
     return {name: item for name, item in sets_in_order(found).items() if item.kind != "apparent"}
 
 
-def judge(found: SurvivalResults) -> tuple[str, SurvivalSet]:
+def judge(found: EvaluationResults) -> tuple[str, SetResult]:
     """The set that models are judged on first."""
-    name = first_to_judge(found.sets)
-    if not name:
-        raise Omit("the evaluation holds no set")
-    return name, found.sets[name]
+    return found.judged, found.sets[found.judged]
 
 
-def c_of(item: Survival, name: str, model: str) -> Measured:
+def c_of(found: EvaluationResults, name: str, model: str) -> Estimate:
     """C of a model on a set."""
-    assert item.results is not None
-    return item.results.sets[name].models[model].c
+    return found.sets[name].models[model].discrimination
 
 
-def measured(value: Measured, digits: int = 3) -> str:
+def measured(value: Estimate, digits: int = 3) -> str:
     """A measure with its limits, or a dash."""
     return with_interval(value.value, value.low, value.high, digits) if math.isfinite(value.value) else MISSING
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepacast.evaluation.results import EvaluationResults, SetResult
 from hepacast.figures import DesignStage
 from hepacast.report.content.common import Omit
 from hepacast.report.content.patients import (
@@ -30,7 +31,7 @@ from hepacast.report.content.survival_common import (
 )
 from hepacast.report.formatting import MISSING, number, percent_with_interval, plural
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.survival import Survival, SurvivalSet
+from hepacast.report.inputs.survival import Survival
 from hepacast.report.model import Block, FigureBlock, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 from hepacast.stats.table_one import characteristics
@@ -45,8 +46,8 @@ def build(results: Results) -> list[Block]:
     lost = lost_text(results)
     if lost:
         blocks.append(Paragraph(lost))
-    if item.results is not None:
-        blocks.append(TableBlock("follow-up", follow_up_table(item)))
+    if results.evaluation is not None:
+        blocks.append(TableBlock("follow-up", follow_up_table(item, results.evaluation)))
     if item.models.binary is not None:
         blocks.append(Paragraph(_binary_text(item)))
     if results.comparisons is not None and results.comparisons.by_set is not None:
@@ -83,10 +84,8 @@ def _binary_text(item: Survival) -> str:
     )
 
 
-def follow_up_table(item: Survival) -> Table:
+def follow_up_table(item: Survival, found: EvaluationResults) -> Table:
     """Patients, events and follow-up of each set, and what is known at each horizon."""
-    found = item.results
-    assert found is not None
     shown = {name: s for name, s in sets_in_order(found).items() if name != "nested"}
     heads = [set_name(name).removesuffix(", apparent") for name in shown]
     rows: list[Row] = [
@@ -115,13 +114,13 @@ def follow_up_table(item: Survival) -> Table:
     return make_table("Patients, events and follow-up", ["", *heads], rows, notes)
 
 
-def _follow_up(item: SurvivalSet) -> str:
+def _follow_up(item: SetResult) -> str:
     f = item.follow_up
-    if f.median != f.median:
+    if f is None or not f.known:
         return MISSING
     low = number(f.low, 0) if f.low == f.low else MISSING
     high = number(f.high, 0) if f.high == f.high else "not reached"
-    return f"{number(f.median, 0)} ({low} to {high})"
+    return f"{number(f.value, 0)} ({low} to {high})"
 
 
 def _figure(results: Results, item: Survival) -> FigureBlock:
@@ -159,16 +158,17 @@ def design_stages(results: Results, item: Survival) -> list[DesignStage]:
         lines.append(text)
     nomogram = results.models is not None and results.models.nomogram is not None
     stages.append(DesignStage("Models", lines, "Nomogram" if nomogram else ""))
-    if item.results is not None:
-        name, found = judge(judged(results))
+    if results.evaluation is not None:
+        every = judged(results)
+        name, found = judge(every)
         best = found.models.get(item.models.main)
-        frozen = [key for key in ("validation", "external") if key in item.results.sets]
+        frozen = [key for key in ("validation", "external") if key in every.sets]
         lines = [f"Frozen models: {lower_first(set_name(key))}" for key in frozen]
         if item.validation.models.get(item.models.main) is not None:
             lines.append("Nested cross-validation, bootstrap")
         lines.append("C, AUC(t), calibration, decision curves, risk groups")
         result = (
-            f"C {measured(c_of(item, name, item.models.main)).split(' ')[0]}, {lower_first(set_name(name))}"
+            f"C {measured(c_of(every, name, item.models.main)).split(' ')[0]}, {lower_first(set_name(name))}"
             if best is not None
             else ""
         )

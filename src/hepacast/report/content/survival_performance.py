@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.evaluation.calibration import Calibration
+from hepacast.evaluation.results import EvaluationResults, HorizonResult, SetResult
 from hepacast.figures import (
     BandCurve,
     CalibrationPoints,
@@ -13,7 +15,7 @@ from hepacast.figures import (
     draw_decision,
     draw_roc,
 )
-from hepacast.report.content.common import estimate, is_finite
+from hepacast.report.content.common import estimate
 from hepacast.report.content.survival_common import (
     by_word,
     c_of,
@@ -29,7 +31,7 @@ from hepacast.report.content.survival_common import (
 )
 from hepacast.report.formatting import MISSING, listing, number, p_value, with_interval
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.survival import AtHorizon, Survival, SurvivalResults, SurvivalSet
+from hepacast.report.inputs.survival import Survival
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
@@ -66,7 +68,7 @@ def build_supplement(results: Results) -> list[Block]:
     return [*blocks, *([figure] if figure is not None else [])]
 
 
-def _text(item: Survival, found: SurvivalResults) -> str:
+def _text(item: Survival, found: EvaluationResults) -> str:
     kinds = {s.kind for s in found.sets.values()}
     text = "Apparent numbers, of the patients that the models were fitted on, flatter. "
     if "nested" in kinds:
@@ -77,14 +79,14 @@ def _text(item: Survival, found: SurvivalResults) -> str:
     return text + _drift(item, found)
 
 
-def _drift(item: Survival, found: SurvivalResults) -> str:
+def _drift(item: Survival, found: EvaluationResults) -> str:
     """What stands out in calibration: said, and not left to the reader of a table."""
     said = []
     for name, entry in honest_sets(found).items():
         result = entry.models.get(item.models.main)
         at = result.horizons[-1] if result is not None and result.horizons else None
-        ratio = at.calibration.observed_expected if at is not None else None
-        if at is None or ratio is None or not is_finite(ratio.low, ratio.high):
+        ratio = at.calibration.observed_expected if at is not None and at.calibration is not None else None
+        if ratio is None or not ratio.has_limits:
             continue
         if ratio.high < 1:
             said.append(f"too high in the {lower_first(set_name(name))} (observed over expected {estimate(ratio, 2)})")
@@ -99,18 +101,18 @@ def _drift(item: Survival, found: SurvivalResults) -> str:
     )
 
 
-def _missing(item: Survival, found: SurvivalResults) -> str:
+def _missing(item: Survival, found: EvaluationResults) -> str:
     reasons = []
     for name, entry in sets_in_order(found).items():
         for model, result in entry.models.items():
             for at in result.horizons:
-                why = at.auc.reason or at.calibration.reason
+                why = at.auc.reason or (at.reason if at.calibration is None else "")
                 if why:
                     reasons.append(f"{set_name(name)}, {model_name(item, model)}, {at.time:g} {found.unit}: {why}")
     return "; ".join(dict.fromkeys(reasons))
 
 
-def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
+def discrimination_table(item: Survival, found: EvaluationResults) -> Table:
     """C and AUC(t) of every model on every set."""
     rows: list[Row] = []
     for name, entry in sets_in_order(found).items():
@@ -118,7 +120,7 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
         for model, result in entry.models.items():
             aucs = {at.time: measured(at.auc) for at in result.horizons}
             cells = [aucs.get(t, MISSING) for t in found.horizons]
-            rows.append(Row((model_name(item, model), measured(c_of(item, name, model)), *cells), "indent"))
+            rows.append(Row((model_name(item, model), measured(c_of(found, name, model)), *cells), "indent"))
     ci = ci_of(item)
     heads = [f"AUC at {t:g} {found.unit} ({ci})" for t in found.horizons]
     notes = [
@@ -136,33 +138,30 @@ def discrimination_table(item: Survival, found: SurvivalResults) -> Table:
     return make_table("Discrimination", ["Model", f"C ({ci})", *heads], rows, notes)
 
 
-def calibration_table(item: Survival, found: SurvivalResults) -> Table:
+def calibration_table(item: Survival, found: EvaluationResults) -> Table:
     """Observed over expected, slope, ICI and Brier score at each horizon."""
     rows: list[Row] = []
     for name, entry in sets_in_order(found).items():
         rows.append(Row((set_name(name),), "group"))
         for model, result in entry.models.items():
             for at in result.horizons:
-                c = at.calibration
-                label = f"{model_name(item, model)}, {at.time:g} {found.unit}"
-                accuracy = f"{number(at.brier.value, 3)} ({number(at.brier_null, 3)})"
+                c, cells = at.calibration, (MISSING,) * 5
+                if c is not None:
+                    ratio, slope = (
+                        estimate(value, 2) if value.known else MISSING for value in (c.observed_expected, c.slope)
+                    )
+                    accuracy = f"{number(c.brier.value, 3)} ({number(c.brier_null, 3)})"
+                    cells = (ratio, slope, number(c.ici.value, 3), accuracy, number(c.brier_scaled, 3))
+                rows.append(Row((f"{model_name(item, model)}, {at.time:g} {found.unit}", *cells), "indent"))
+            if result.integrated_brier is not None:
+                label = f"{model_name(item, model)}, 0 to {found.horizons[-1]:g} {found.unit}"
+                accuracy = f"{number(result.integrated_brier.value, 3)} ({number(result.integrated_brier.null, 3)})"
                 rows.append(
                     Row(
-                        (
-                            label,
-                            estimate(c.observed_expected, 2),
-                            estimate(c.slope, 2),
-                            number(c.ici, 3),
-                            accuracy,
-                            number(at.brier_scaled, 3),
-                        ),
+                        (label, MISSING, MISSING, MISSING, accuracy, number(result.integrated_brier.scaled, 3)),
                         "indent",
                     )
                 )
-            if result.ibs is not None:
-                label = f"{model_name(item, model)}, 0 to {found.horizons[-1]:g} {found.unit}"
-                accuracy = f"{number(result.ibs.value, 3)} ({number(result.ibs.null, 3)})"
-                rows.append(Row((label, MISSING, MISSING, MISSING, accuracy, number(result.ibs.scaled, 3)), "indent"))
     ci = ci_of(item)
     columns = ["Model and horizon", f"O/E ({ci})", f"Slope ({ci})", "ICI", "Brier (no model)", "Scaled Brier"]
     notes = [
@@ -175,7 +174,7 @@ def calibration_table(item: Survival, found: SurvivalResults) -> Table:
     return make_table("Calibration and accuracy", columns, rows, notes)
 
 
-def comparison_table(item: Survival, found: SurvivalResults) -> Table:
+def comparison_table(item: Survival, found: EvaluationResults) -> Table:
     """Differences between models of the same patients."""
     rows: list[Row] = []
     for name, entry in honest_sets(found).items():
@@ -196,7 +195,7 @@ def comparison_table(item: Survival, found: SurvivalResults) -> Table:
     )
 
 
-def _roc_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
+def _roc_figure(item: Survival, found: EvaluationResults) -> FigureBlock | None:
     """Time-dependent ROC curves: one panel a horizon and set, or the sets in one panel where there is one model."""
     panels: list[Panel] = []
     texts: list[str] = []
@@ -223,9 +222,9 @@ def _roc_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
     return _figure("roc", "Time-dependent ROC curves", panels, texts)
 
 
-def _roc_curve(name: str, at: AtHorizon) -> RocCurve:
+def _roc_curve(name: str, at: HorizonResult) -> RocCurve:
     assert at.roc is not None
-    return RocCurve(name, at.roc.fpr, at.roc.tpr, at.auc.value, at.auc.low, at.auc.high)
+    return RocCurve(name, at.roc.fpr, at.roc.tpr, at.auc.value, *at.auc.ci)
 
 
 def _add_roc(item: Survival, panels: list[Panel], texts: list[str], curves: list[RocCurve], text: str) -> None:
@@ -235,22 +234,22 @@ def _add_roc(item: Survival, panels: list[Panel], texts: list[str], curves: list
         texts.append(f"at {text}")
 
 
-def _at(entry: SurvivalSet, model: str, time: float) -> AtHorizon | None:
+def _at(entry: SetResult, model: str, time: float) -> HorizonResult | None:
     result = entry.models.get(model)
-    return None if result is None else next((at for at in result.horizons if at.time == time), None)
+    return None if result is None else result.at(time)
 
 
-def _calibration_figure(item: Survival, found: SurvivalResults, model: str | None = None) -> FigureBlock | None:
+def _calibration_figure(item: Survival, found: EvaluationResults, model: str | None = None) -> FigureBlock | None:
     """Calibration at each horizon (columns) in each honest set (rows)."""
     name = model or item.models.main
     panels, texts = [], []
     for set_key, entry in (honest_sets(found) or sets_in_order(found)).items():
         for time in found.horizons:
             at = _at(entry, name, time)
-            if at is None or not at.calibration.groups:
+            if at is None or at.calibration is None or not at.calibration.groups:
                 continue
             text = f"{lower_first(set_name(set_key))}, {time:g} {found.unit}"
-            panels.append(_calibration_panel(item, at, text))
+            panels.append(_calibration_panel(item, at.calibration, text))
             texts.append(text)
     if not panels:
         return None
@@ -259,36 +258,39 @@ def _calibration_figure(item: Survival, found: SurvivalResults, model: str | Non
     return _figure(key, title, panels, texts)
 
 
-def _calibration_panel(item: Survival, at: AtHorizon, text: str) -> Panel:
-    c = at.calibration
+def _calibration_panel(item: Survival, c: Calibration, text: str) -> Panel:
     points = CalibrationPoints(
         [g.predicted for g in c.groups],
-        [g.observed for g in c.groups],
-        [g.low for g in c.groups],
-        [g.high for g in c.groups],
+        [g.observed.value for g in c.groups],
+        [g.observed.low for g in c.groups],
+        [g.observed.high for g in c.groups],
     )
-    smooth = BandCurve(c.smooth.x, c.smooth.y, c.smooth.low, c.smooth.high) if c.smooth is not None else None
-    notes = [f"O/E {estimate(c.observed_expected, 2)}", f"Slope {estimate(c.slope, 2)}", f"ICI {number(c.ici, 3)}"]
+    smooth = None if c.curve is None else BandCurve(c.curve.predicted, c.curve.observed, c.curve.low, c.curve.high)
+    notes = [
+        f"O/E {estimate(c.observed_expected, 2)}",
+        f"Slope {estimate(c.slope, 2)}",
+        f"ICI {number(c.ici.value, 3)}",
+    ]
     title = text[:1].upper() + text[1:]
     draw = partial(draw_calibration, points, smooth=smooth, notes=notes, ci=ci_of(item), title=title)
     return Panel(draw, f"Observed against predicted risk, {text}: {'; '.join(notes)}")
 
 
-def _decision_sets(found: SurvivalResults) -> list[str]:
+def _decision_sets(found: EvaluationResults) -> list[str]:
     """The frozen sets; the cross-validated training set where there is none."""
     honest = honest_sets(found)
     return [name for name, entry in honest.items() if entry.kind == "frozen"] or list(honest)[:1]
 
 
-def _decision_figure(item: Survival, found: SurvivalResults) -> FigureBlock | None:
+def _decision_figure(item: Survival, found: EvaluationResults) -> FigureBlock | None:
     shown = {name: found.sets[name] for name in _decision_sets(found)}
     return _decisions_of(item, shown, "decision")
 
 
-def _decisions_of(item: Survival, sets: dict[str, SurvivalSet], key: str) -> FigureBlock | None:
+def _decisions_of(item: Survival, sets: dict[str, SetResult], key: str) -> FigureBlock | None:
     panels, texts = [], []
     for name, entry in sets.items():
-        for everyone in entry.treat_all:
+        for everyone in entry.states:
             curves = []
             for model in item.models.names:
                 at = _at(entry, model, everyone.time)
@@ -298,9 +300,9 @@ def _decisions_of(item: Survival, sets: dict[str, SurvivalSet], key: str) -> Fig
             if not curves:
                 continue
             text = f"{lower_first(set_name(name))}, {everyone.time:g} {item.models.unit}"
-            treat_all = BandCurve(everyone.thresholds, everyone.net_benefit)
+            treat_all = BandCurve(everyone.thresholds, everyone.treat_all)
             draw = partial(
-                draw_decision, curves, treat_all, prevalence=everyone.rate, title=text[:1].upper() + text[1:]
+                draw_decision, curves, treat_all, prevalence=everyone.risk.value, title=text[:1].upper() + text[1:]
             )
             panels.append(Panel(draw, f"Net benefit by threshold probability, {text}"))
             texts.append(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hepacast.evaluation.results import HorizonResult
 from hepacast.report.content.common import is_finite
 from hepacast.report.content.metrics_score import EVENTS_PER_COEFFICIENT, RULES, Met
 from hepacast.report.content.probast import (
@@ -20,7 +21,7 @@ from hepacast.report.content.probast import RULES as QUESTIONS
 from hepacast.report.content.survival_common import judge, judged, lower_first, set_name, survival
 from hepacast.report.formatting import listing, number, plural
 from hepacast.report.inputs import Results
-from hepacast.report.inputs.survival import AtHorizon, ModelC
+from hepacast.report.inputs.survival import ModelC
 
 
 def _dimension(results: Results) -> Met:
@@ -37,7 +38,7 @@ def _dimension(results: Results) -> Met:
 
 
 def _measures(results: Results) -> Met:
-    has_groups = results.evaluation is not None and bool(results.evaluation.survival)
+    has_groups = results.evaluation is not None and bool(results.evaluation.groups)
     groups = "; groups at the training cut-off in {survival}" if has_groups else ""
     return Met(True, "Harrell's C and AUC at the horizons: {discrimination}; Brier scores: {calibration}" + groups)
 
@@ -50,7 +51,7 @@ def _intervals(results: Results) -> Met:
 
 def _calibration(results: Results) -> Met:
     found = any(
-        at.calibration.observed_expected is not None
+        at.calibration is not None
         for entry in judged(results).sets.values()
         for model in entry.models.values()
         for at in model.horizons
@@ -61,7 +62,7 @@ def _calibration(results: Results) -> Met:
 def _against_clinical(results: Results) -> Met:
     _, item = judge(judged(results))
     met = any("clinical" in (pair.first, pair.second) for pair in item.comparisons)
-    benefit = ", net benefit in {decision}" if item.treat_all else ""
+    benefit = ", net benefit in {decision}" if any(len(state.thresholds) for state in item.states) else ""
     return Met(met, "{comparisons}" + benefit if met else "no clinical model stands beside the radiomics model")
 
 
@@ -110,7 +111,7 @@ def _main_validation(results: Results) -> ModelC:
     return item.validation.models.get(item.models.main, ModelC())
 
 
-def _at_main(results: Results) -> tuple[str, AtHorizon | None]:
+def _at_main(results: Results) -> tuple[str, HorizonResult | None]:
     """The judged set, and the main model in it at the main horizon."""
     name, entry = judge(judged(results))
     model = entry.models.get(survival(results).models.main)
@@ -193,15 +194,15 @@ def _all_measures(results: Results) -> tuple[Flag, str]:
     _, at = _at_main(results)
     if at is None:
         return "unclear", "the main model could not be judged"
-    if at.calibration.observed_expected is None or at.decision is None:
+    if at.calibration is None or at.decision is None:
         return "high", "calibration or net benefit is missing"
     return "low", "discrimination, calibration and net benefit: {discrimination}, {calibration}, {decision}"
 
 
 def _calibrated(results: Results) -> tuple[Flag, str]:
     name, at = _at_main(results)
-    slope = at.calibration.slope if at is not None else None
-    ratio = at.calibration.observed_expected if at is not None else None
+    fit = at.calibration if at is not None else None
+    slope, ratio = (None, None) if fit is None else (fit.slope, fit.observed_expected)
     if slope is None or ratio is None or not is_finite(slope.value, ratio.value):
         return "unclear", "no slope, or no observed risk"
     text = (

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.evaluation.calibration import Calibration
+from hepacast.evaluation.recalibration import Updating
+from hepacast.evaluation.scrutiny import ModelScrutiny, PredictionScrutiny
+from hepacast.evaluation.subgroups import SubgroupRow
 from hepacast.figures import BandCurve, CalibrationPoints, draw_calibration
 from hepacast.figures.labels import feature_label
 from hepacast.figures.scrutiny import AreaRow, BarRow, LearningLine, draw_areas, draw_bars, draw_learning_curve
 from hepacast.report.content.common import estimate, is_finite
 from hepacast.report.content.scrutiny import build_noise, conformal_rows, left_out
 from hepacast.report.content.survival_common import by_word, ci_of, horizon, lower_first, model_name, set_name, survival
-from hepacast.report.formatting import MISSING, number, p_sentence, p_value, percent, with_interval
+from hepacast.report.formatting import MISSING, number, p_sentence, p_value, percent
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.survival import Survival
-from hepacast.report.inputs.survival_calibration import SurvivalCalibrationInfo
-from hepacast.report.inputs.survival_scrutiny import (
-    HazardPredictionScrutiny,
-    HazardRecalibrationInfo,
-    HazardScrutiny,
-    HazardSubgroupRow,
-)
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, make_table
 
@@ -37,11 +34,11 @@ def build(results: Results) -> list[Block]:
     """Everything that was looked at; what was left out by rule is said in one sentence each."""
     item = survival(results)
     blocks: list[Block] = []
-    if item.model_scrutiny is not None:
-        found = item.model_scrutiny
+    if results.model_scrutiny is not None:
+        found = results.model_scrutiny
         blocks += [*_centers(item, found), *_learning(item, found), *_importance(results, item, found)]
-    if item.prediction_scrutiny is not None:
-        later = item.prediction_scrutiny
+    if results.prediction_scrutiny is not None:
+        later = results.prediction_scrutiny
         blocks += _subgroups(item, later)
         for entry in later.recalibration:
             blocks += _recalibration(item, entry, later)
@@ -49,7 +46,7 @@ def build(results: Results) -> list[Block]:
     return [*blocks, *build_noise(results)]
 
 
-def _centers(item: Survival, found: HazardScrutiny) -> list[Block]:
+def _centers(item: Survival, found: ModelScrutiny) -> list[Block]:
     if not found.centers.rows:
         return left_out("Leave one center out", found.centers.reason)
     areas, rows = [], []
@@ -58,29 +55,31 @@ def _centers(item: Survival, found: HazardScrutiny) -> list[Block]:
         areas.append(AreaRow(name, heading=True))
         rows.append(Row((name,), "group"))
         for row in (entry for entry in found.centers.rows if entry.model == model):
-            areas.append(AreaRow(f"{row.center} ({row.events}/{row.n})", row.c, row.c_low, row.c_high))
-            c = with_interval(row.c, row.c_low, row.c_high, 3) if is_finite(row.c) else row.reason or MISSING
+            areas.append(
+                AreaRow(f"{row.center} ({row.events}/{row.n})", row.discrimination.value, *row.discrimination.ci)
+            )
+            c = estimate(row.discrimination) if row.discrimination.known else row.reason or MISSING
             rows.append(
                 Row(
                     (
                         row.center,
                         f"{row.events} / {row.n}",
                         c,
-                        with_interval(row.observed_expected, row.oe_low, row.oe_high, 2),
-                        with_interval(row.slope, row.slope_low, row.slope_high, 2),
+                        estimate(row.observed_expected, 2),
+                        estimate(row.slope, 2),
                     ),
                     "indent",
                 )
             )
-    main = [row for row in found.centers.rows if row.model == item.models.main and is_finite(row.c)]
+    main = [row for row in found.centers.rows if row.model == item.models.main and row.discrimination.known]
     text = (
         "Each center predicted by models that were fitted, with every selection, to the patients of the other centers"
     )
     if main:
-        worst, best = min(main, key=lambda row: row.c), max(main, key=lambda row: row.c)
+        worst, best = (pick(main, key=lambda row: row.discrimination.value) for pick in (min, max))
         text += (
-            f": the C of the {item.models.main} model goes from {number(worst.c, 3)} ({worst.center}) to "
-            f"{number(best.c, 3)} ({best.center})"
+            f": the C of the {item.models.main} model goes from {number(worst.discrimination.value, 3)} "
+            f"({worst.center}) to {number(best.discrimination.value, 3)} ({best.center})"
         )
     caption = "Harrell's C in each center by models of the other centers (events/patients)."
     at = f"{by_word(item)} {horizon(item, found.horizon)}"
@@ -98,15 +97,15 @@ def _centers(item: Survival, found: HazardScrutiny) -> list[Block]:
     ]
 
 
-def _learning(item: Survival, found: HazardScrutiny) -> list[Block]:
+def _learning(item: Survival, found: ModelScrutiny) -> list[Block]:
     if not found.learning_curve.rows:
         return left_out("Learning curve", found.learning_curve.reason)
     lines = []
     for model in dict.fromkeys(row.model for row in found.learning_curve.rows):
-        part = [row for row in found.learning_curve.rows if row.model == model and is_finite(row.c)]
+        part = [row for row in found.learning_curve.rows if row.model == model and is_finite(row.value)]
         if part:
             sd = [row.sd if is_finite(row.sd) else 0.0 for row in part]
-            lines.append(LearningLine(model_name(item, model), [r.n_train for r in part], [r.c for r in part], sd))
+            lines.append(LearningLine(model_name(item, model), [r.n_train for r in part], [r.value for r in part], sd))
     if not lines:
         return left_out("Learning curve", "no fit gave a C")
     gain = [f"{line.name} {number(line.auc[0], 3)} to {number(line.auc[-1], 3)}" for line in lines]
@@ -122,7 +121,7 @@ def _learning(item: Survival, found: HazardScrutiny) -> list[Block]:
     ]
 
 
-def _importance(results: Results, item: Survival, found: HazardScrutiny) -> list[Block]:
+def _importance(results: Results, item: Survival, found: ModelScrutiny) -> list[Block]:
     words = {column.name: column.label for column in results.columns}
     rows = [row for row in found.importance.rows if row.model == item.models.main][:_MOST]
     if not rows:
@@ -143,7 +142,7 @@ def _importance(results: Results, item: Survival, found: HazardScrutiny) -> list
     ]
 
 
-def _subgroups(item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
+def _subgroups(item: Survival, found: PredictionScrutiny) -> list[Block]:
     rows = found.subgroups.rows
     if len(rows) < 2:
         return left_out("Subgroups", found.subgroups.reason)
@@ -153,9 +152,10 @@ def _subgroups(item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
         first = not any(line.label == row.group and line.heading for line in areas)
         if row.level and first:
             areas.append(AreaRow(row.group, heading=True))
-            p = f" ({p_sentence(row.p_c)} for equal C)" if is_finite(row.p_c) else ""
+            p = f" ({p_sentence(row.p_equal)} for equal C)" if is_finite(row.p_equal) else ""
             lines.append(Row((f"{row.group}{p}",), "group"))
-        areas.append(AreaRow(f"{row.level or 'All patients'} ({row.events}/{row.n})", row.c, row.c_low, row.c_high))
+        c = row.discrimination
+        areas.append(AreaRow(f"{row.level or 'All patients'} ({row.events}/{row.n})", c.value, *c.ci))
         lines.append(_subgroup_row(row))
     where = lower_first(set_name(found.subgroups.set))
     caption = (
@@ -171,7 +171,7 @@ def _subgroups(item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
     heads = ["Group", "Events / patients", f"C ({ci})", f"O/E ({ci})", f"Slope ({ci})"]
     table = make_table(f"Subgroups, {lower_first(model_name(item, found.model))} model, {where}", heads, lines, notes)
     alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)
-    draw = partial(draw_areas, areas, overall=rows[0].c, measure="C", ci=ci)
+    draw = partial(draw_areas, areas, overall=rows[0].discrimination.value, measure="C", ci=ci)
     return [
         Paragraph(f"Subgroups of the {where} are in {{subgroups}}."),
         FigureBlock("subgroups-figure", caption, (Panel(draw, alt),)),
@@ -179,15 +179,14 @@ def _subgroups(item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
     ]
 
 
-def _subgroup_row(row: HazardSubgroupRow) -> Row:
-    c = with_interval(row.c, row.c_low, row.c_high, 3) if is_finite(row.c) else row.reason or MISSING
-    oe = with_interval(row.observed_expected, row.oe_low, row.oe_high, 2)
-    slope = with_interval(row.slope, row.slope_low, row.slope_high, 2)
+def _subgroup_row(row: SubgroupRow) -> Row:
+    c = estimate(row.discrimination) if row.discrimination.known else row.reason or MISSING
+    oe, slope = estimate(row.observed_expected, 2), estimate(row.slope, 2)
     label = row.level or "All patients"
     return Row((label, f"{row.events} / {row.n}", c, oe, slope), "indent" if row.level else "body")
 
 
-def _recalibration(item: Survival, entry: HazardRecalibrationInfo, found: HazardPredictionScrutiny) -> list[Block]:
+def _recalibration(item: Survival, entry: Updating, found: PredictionScrutiny) -> list[Block]:
     where = lower_first(set_name(entry.set))
     if not entry.methods:
         return left_out(f"Recalibration in the {where}", entry.reason)
@@ -198,7 +197,7 @@ def _recalibration(item: Survival, entry: HazardRecalibrationInfo, found: Hazard
                 number(row.shift, 3),
                 number(row.slope, 3),
                 p_value(row.p) if is_finite(row.p) else MISSING,
-                percent(row.mean_risk) if row.reason is None else row.reason,
+                row.reason or percent(row.mean_risk),
                 number(row.brier, 4),
             )
         )
@@ -233,21 +232,21 @@ def _recalibration(item: Survival, entry: HazardRecalibrationInfo, found: Hazard
     return blocks
 
 
-def _panel(item: Survival, found: SurvivalCalibrationInfo, title: str) -> Panel:
+def _panel(item: Survival, found: Calibration, title: str) -> Panel:
     points = CalibrationPoints(
         [g.predicted for g in found.groups],
-        [g.observed for g in found.groups],
-        [g.low for g in found.groups],
-        [g.high for g in found.groups],
+        [g.observed.value for g in found.groups],
+        [g.observed.low for g in found.groups],
+        [g.observed.high for g in found.groups],
     )
-    curve = found.smooth
-    smooth = BandCurve(curve.x, curve.y, curve.low, curve.high) if curve is not None else None
+    curve = found.curve
+    smooth = None if curve is None else BandCurve(curve.predicted, curve.observed, curve.low, curve.high)
     notes = [f"O/E {estimate(found.observed_expected, 2)}", f"Slope {estimate(found.slope, 2)}"]
     draw = partial(draw_calibration, points, smooth=smooth, notes=notes, ci=ci_of(item), title=title)
     return Panel(draw, f"{title}: {'; '.join(notes)}")
 
 
-def _conformal(results: Results, item: Survival, found: HazardPredictionScrutiny) -> list[Block]:
+def _conformal(results: Results, item: Survival, found: PredictionScrutiny) -> list[Block]:
     if not found.conformal.rows:
         return left_out("Conformal sets", found.conformal.reason)
     at = f"{by_word(item)} {horizon(item, found.horizon)}"

@@ -51,7 +51,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
     except Omit:
         return shown
     parts = [
-        f"{measured(c_of(item, name, item.models.main))}, {lower_first(set_name(name))}" for name in honest_sets(found)
+        f"{measured(c_of(found, name, item.models.main))}, {lower_first(set_name(name))}" for name in honest_sets(found)
     ]
     if parts:
         shown.append(("C", f"{'; '.join(parts)} ({confidence(results)}; {item.models.main} model)"))
@@ -62,7 +62,7 @@ def _discrimination(results: Results) -> list[str]:
     item, found = survival(results), judged(results)
     lines = []
     for name in item.models.names:
-        parts = [f"{lower_first(set_name(key))} {measured(c_of(item, key, name))}" for key in honest_sets(found)]
+        parts = [f"{lower_first(set_name(key))} {measured(c_of(found, key, name))}" for key in honest_sets(found)]
         lines.append(f"**{model_name(item, name)} model.** C ({confidence(results)}): {'; '.join(parts)}.")
     return lines
 
@@ -72,8 +72,8 @@ def _calibration(results: Results) -> list[str]:
     parts = []
     for key, entry in honest_sets(found).items():
         at = entry.models[item.models.main].horizons[-1:]
-        if at and at[0].calibration.observed_expected is not None:
-            c = at[0].calibration
+        c = at[0].calibration if at else None
+        if c is not None:
             parts.append(
                 f"{lower_first(set_name(key))} observed over expected {estimate(c.observed_expected, 2)}, slope "
                 f"{estimate(c.slope, 2)}"
@@ -98,7 +98,7 @@ def _comparison(results: Results) -> list[str]:
 
 
 def _groups(results: Results) -> list[str]:
-    found = results.evaluation.survival if results.evaluation is not None else []
+    found = results.evaluation.groups if results.evaluation is not None else ()
     parts = []
     for entry in found:
         if entry.hazard_ratio is not None:
@@ -118,5 +118,5 @@ def _honest(results: Results) -> list[str]:
         f"**Honest validation.** With every step repeated inside each fold, the {item.models.main} model's C is "
         f"{estimate(entry.nested.c)}"
     )
-    apparent = found.sets["training"].models[item.models.main].c.value if "training" in found.sets else float("nan")
+    apparent = c_of(found, "training", item.models.main).value if "training" in found.sets else float("nan")
     return [text + (f"; on the patients of the fit it is {number(apparent, 3)}." if is_finite(apparent) else ".")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.estimates import Estimate
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
 from hepacast.report.content.common import (
@@ -16,9 +17,9 @@ from hepacast.report.content.common import (
     without_limits,
 )
 from hepacast.report.content.honest import shuffled_text, stability_text
-from hepacast.report.content.survival_common import ci_of, judged, model_name, set_name, survival
+from hepacast.report.content.survival_common import ci_of, model_name, set_name, survival
 from hepacast.report.formatting import number, p_sentence, percent, plural
-from hepacast.report.inputs import Estimate, Results, SelectedShare
+from hepacast.report.inputs import Results, SelectedShare
 from hepacast.report.inputs.survival import ModelC, NullC, Survival
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
@@ -105,10 +106,10 @@ def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> Figu
 def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimate]:
     """C by way of validation."""
     found: dict[str, Estimate] = {}
-    sets = judged(results).sets if item.results is not None else {}
+    sets = results.evaluation.sets if results.evaluation is not None else {}
     entry = item.validation.models.get(name, ModelC())
     if "training" in sets:
-        found["apparent"] = _of(sets["training"].models[name].c)
+        found["apparent"] = sets["training"].models[name].discrimination
     if entry.usual is not None:
         found["usual"] = entry.usual
     if entry.nested is not None:
@@ -118,12 +119,8 @@ def _estimates(results: Results, item: Survival, name: str) -> dict[str, Estimat
         found["plus_632"] = plus_632(entry.bootstrap) or Estimate(float("nan"))
     for key in ("validation", "external"):
         if key in sets:
-            found[key] = _of(sets[key].models[name].c)
+            found[key] = sets[key].models[name].discrimination
     return {way: value for way, value in found.items() if is_finite(value.value)}
-
-
-def _of(value: object) -> Estimate:
-    return Estimate(value.value, value.low, value.high)  # type: ignore[attr-defined]
 
 
 def _figure(results: Results, item: Survival) -> FigureBlock:
@@ -194,12 +191,11 @@ def nothing_found(results: Results) -> str:
         f"The {item.models.main} model's C in nested cross-validation is {estimate(nested.c)}, which chance alone "
         "(0.500) explains."
     )
+    sets = results.evaluation.sets if results.evaluation is not None else {}
     held = [
         set_name(key).lower()
         for key in ("validation", "external")
-        if item.results is not None
-        and key in item.results.sets
-        and item.results.sets[key].models[item.models.main].c.low > 0.5
+        if key in sets and sets[key].models[item.models.main].discrimination.low > 0.5
     ]
     if held:
         return text + f" In the {' and the '.join(held)} it does better than chance: the two disagree."

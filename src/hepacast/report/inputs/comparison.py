@@ -1,11 +1,11 @@
-"""What the report reads of MR preprocessing, of competing networks and classifiers, further cohorts and indexes."""
+"""What the report reads of MR preprocessing and of competing networks and classifiers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from hepacast.report.inputs.modelling import Estimate
+from hepacast.core.estimates import Estimate
 
 
 @dataclass(frozen=True)
@@ -104,94 +104,3 @@ class FusionResult:
     choices: list[Choice] = field(default_factory=list)
     networks: list[TrainedVariant] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class AucAtTime:
-    """Time-dependent AUC of a score; `reason` where it does not exist."""
-
-    time: float
-    value: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class FurtherResult:
-    """One further cohort: follow-up by the frozen model's risk groups (as `RiskGroups.to_json`), AUC over time."""
-
-    cohort: str
-    end_point: str
-    unit: str
-    n: int
-    events: int
-    model: str
-    cut: float = float("nan")
-    auc: list[AucAtTime] = field(default_factory=list)
-    groups: dict[str, Any] | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class AboutScore:
-    """A staging system or index: title, source, how many patients lack it and the commonest reason."""
-
-    name: str
-    title: str
-    source: str
-    n_missing: int = 0
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Improvement:
-    """Continuous NRI of the main model over a score."""
-
-    estimate: float
-    p: float = float("nan")
-    ci: list[float] = field(default_factory=list)
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class IndexRow:
-    """One score on one set, beside the main model on the same patients."""
-
-    name: str
-    n: int
-    events: int
-    auc: Estimate | None = None
-    c_index: Estimate | None = None
-    difference: Estimate | None = None
-    p: float = float("nan")
-    nri: Improvement | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class ItselfOnSet:
-    """The main model on one set."""
-
-    auc: Estimate
-    c_index: Estimate | None = None
-
-
-@dataclass(frozen=True)
-class IndexSet:
-    """All scores on one set."""
-
-    kind: str
-    n: int
-    events: int
-    model: ItselfOnSet
-    rows: list[IndexRow]
-
-
-@dataclass(frozen=True)
-class IndexResults:
-    """`indexes/indexes.json`."""
-
-    model: str
-    scores: list[AboutScore]
-    sets: dict[str, IndexSet]

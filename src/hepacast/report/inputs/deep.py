@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from hepacast.report.inputs.modelling import Estimate
+from hepacast.core.estimates import Estimate
 
 
 @dataclass(frozen=True)

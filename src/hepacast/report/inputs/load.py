@@ -16,22 +16,23 @@ from hepacast.cohort.flow import FlowCounts
 from hepacast.cohort.outcome import OutcomeFacts
 from hepacast.core.records import ResultsError, read_record, typed
 from hepacast.core.texts import plain_cell, visible, visible_document
+from hepacast.evaluation.further_cohorts import FurtherResult
+from hepacast.evaluation.indexes import IndexResults
+from hepacast.evaluation.results import EvaluationResults
+from hepacast.evaluation.scrutiny import ModelScrutiny, PredictionScrutiny
 from hepacast.phantom.planted import PlantedTruth
-from hepacast.report.inputs.comparison import FurtherResult, FusionResult, IndexResults, Preprocessing
+from hepacast.report.inputs.comparison import FusionResult, Preprocessing
 from hepacast.report.inputs.deep import DeepResults
-from hepacast.report.inputs.evaluation import EvaluationResults
 from hepacast.report.inputs.imaging import PlausibilityInfo, RadiomicsSummary, Segmentation
 from hepacast.report.inputs.modelling import Models, Validation
+from hepacast.report.inputs.noise import Noise
 from hepacast.report.inputs.run import RunInfo, Sentence, StudyInfo
-from hepacast.report.inputs.scrutiny import ModelScrutiny, Noise, PredictionScrutiny
 from hepacast.report.inputs.survival import (
     Survival,
     SurvivalExample,
     SurvivalModelsInfo,
-    SurvivalResults,
     SurvivalValidation,
 )
-from hepacast.report.inputs.survival_scrutiny import HazardPredictionScrutiny, HazardScrutiny
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Results:
     preprocessing, fusion, deep, further, indexes
         Of studies with MR, competing networks and classifiers, cohorts with follow-up only, staging systems.
     survival
-        Models and results of a time-to-event outcome; `models` and `evaluation` then hold what it shares with others.
+        Models of a time-to-event outcome; `models` then holds what they share with others.
     sentences
         For the Methods, in the order of the stages.
     centers
@@ -199,10 +200,7 @@ def _survival(folder: Path) -> Survival | None:
     return Survival(
         models=models,
         validation=validation or SurvivalValidation({}),
-        results=_read(SurvivalResults, folder / "evaluation" / "survival.json"),
         example=None if example is None else typed(SurvivalExample, example, "example"),
-        model_scrutiny=_read(HazardScrutiny, folder / "modelling" / "survival_scrutiny.json"),
-        prediction_scrutiny=_read(HazardPredictionScrutiny, folder / "evaluation" / "survival_scrutiny.json"),
     )
 
 

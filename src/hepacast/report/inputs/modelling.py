@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hepacast.core.estimates import Estimate
+
 
 @dataclass(frozen=True)
 class ScaledRatio:
@@ -255,15 +257,6 @@ class Models:
     example: Example | None = None
     joined: dict[str, Logistic] = field(default_factory=dict)
     main: str = ""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with confidence limits."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
-"""What the report reads of a time-to-event study: `modelling/survival*.json` and `evaluation/survival.json`."""
+"""What the report reads of the models of a time-to-event study: `modelling/survival*.json`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hepacast.report.inputs.evaluation import NetBenefit, Roc
-from hepacast.report.inputs.modelling import Estimate, Share
-from hepacast.report.inputs.survival_calibration import SurvivalCalibrationInfo
-from hepacast.report.inputs.survival_scrutiny import HazardPredictionScrutiny, HazardScrutiny
+from hepacast.core.estimates import Estimate
+from hepacast.report.inputs.modelling import Share
 
 
 @dataclass(frozen=True)
@@ -188,122 +186,6 @@ class SurvivalValidation:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A measure with limits, or the reason why there is none."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class AtHorizon:
-    """One model on one set at one horizon."""
-
-    time: float
-    auc: Measured
-    brier: Measured
-    calibration: SurvivalCalibrationInfo
-    roc: Roc | None = None
-    brier_null: float = float("nan")
-    brier_scaled: float = float("nan")
-    decision: NetBenefit | None = None
-    risks: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class IntegratedBrier:
-    """Integrated Brier score of the model and of no model."""
-
-    value: float
-    null: float
-    scaled: float
-
-
-@dataclass(frozen=True)
-class SurvivalModelResult:
-    """One model on one set."""
-
-    c: Measured
-    horizons: list[AtHorizon]
-    ibs: IntegratedBrier | None = None
-
-
-@dataclass(frozen=True)
-class FollowUp:
-    """Median follow-up (reverse Kaplan-Meier) with limits."""
-
-    median: float
-    low: float = float("nan")
-    high: float = float("nan")
-
-
-@dataclass(frozen=True)
-class StatesInfo:
-    """What is known of a set at a horizon, and the observed risk by then."""
-
-    time: float
-    events: int
-    censored: int
-    free: int
-    risk: Estimate
-    competing: int = 0
-
-
-@dataclass(frozen=True)
-class SurvivalComparison:
-    """Difference of C (`time` is NaN) or of AUC at a horizon."""
-
-    first: str
-    second: str
-    measure: str
-    difference: Estimate
-    z: float
-    p: float
-    time: float = float("nan")
-
-
-@dataclass(frozen=True)
-class TreatAll:
-    """Net benefit of treating everybody, and the observed risk."""
-
-    time: float
-    thresholds: list[float]
-    net_benefit: list[float]
-    rate: float
-
-
-@dataclass(frozen=True)
-class SurvivalSet:
-    """All models on one set."""
-
-    n: int
-    events: int
-    kind: str
-    follow_up: FollowUp
-    states: list[StatesInfo]
-    models: dict[str, SurvivalModelResult]
-    competing: int = 0
-    comparisons: list[SurvivalComparison] = field(default_factory=list)
-    treat_all: list[TreatAll] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class SurvivalResults:
-    """`evaluation/survival.json`."""
-
-    end_point: str
-    event: str
-    unit: str
-    horizons: list[float]
-    sets: dict[str, SurvivalSet]
-    before_horizon: bool = False
-    competing: bool = False
-    confidence: float = 0.95
-
-
-@dataclass(frozen=True)
 class RiskBy:
     """Risk of the example patient by one horizon."""
 
@@ -325,11 +207,8 @@ class SurvivalExample:
 
 @dataclass(frozen=True)
 class Survival:
-    """Everything of a time-to-event study."""
+    """The models of a time-to-event study."""
 
     models: SurvivalModelsInfo
     validation: SurvivalValidation
-    results: SurvivalResults | None = None
     example: SurvivalExample | None = None
-    model_scrutiny: HazardScrutiny | None = None
-    prediction_scrutiny: HazardPredictionScrutiny | None = None

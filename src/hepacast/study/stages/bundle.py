@@ -25,7 +25,7 @@ from hepacast.study.analysis_set import analysis_cohort, analysis_features
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
 from hepacast.study.stage import Cost, Stage, study_parts
-from hepacast.study.stages.card import validated_card
+from hepacast.study.stages.card import conformal_card, evaluated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
 from hepacast.study.stages.fusion import read_fusion
 from hepacast.study.stages.modelling import require_frozen
@@ -153,13 +153,12 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "population": {"included": flow["included"], "sets": flow["sets"]},
         "models": described["names"],
         "cutoffs": described["cutoffs"],
-        "performance": _survival_performance(context) if survival else _performance(context),
-        **validated_card(context, described["names"], survival=survival),
+        **evaluated_card(context, described["names"]),
         "validation": {
             name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
             for name, item in validation["models"].items()
         },
-        "conformal": _conformal(context, survival=survival),
+        "conformal": conformal_card(context),
         "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
         "provenance": {
             "hepacast": __version__,
@@ -170,43 +169,6 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
                 if (mark := read_mark(out / name)) is not None
             },
         },
-    }
-
-
-def _conformal(context: Context, *, survival: bool) -> dict[str, Any]:
-    """The two risks that decide the main model's conformal set; without them the reason."""
-    path = context.out / "evaluation" / ("survival_scrutiny.json" if survival else "scrutiny.json")
-    if not path.is_file():
-        return {"reason": "the study made no conformal sets"}
-    found = read_json(path)
-    rule = found["conformal"].get("rule")
-    if rule is None:
-        return {"reason": found["conformal"]["reason"]}
-    kept = ("set", "n_events", "n_others", "coverage_events", "coverage_others")
-    coverage = [{key: row[key] for key in kept} for row in found["conformal"]["rows"]]
-    return {"model": found["model"], **rule, "coverage": coverage}
-
-
-def _performance(context: Context) -> dict[str, Any]:
-    evaluation = read_json(context.out / "evaluation" / "evaluation.json")
-    return {
-        name: {model: {"auc": item["auc"], "brier": item["brier"]} for model, item in part["models"].items()}
-        for name, part in evaluation["sets"].items()
-    }
-
-
-def _survival_performance(context: Context) -> dict[str, Any]:
-    """C, and AUC and Brier score by horizon."""
-    evaluation = read_json(context.out / "evaluation" / "survival.json")
-    return {
-        name: {
-            model: {
-                "c": item["c"],
-                "horizons": [{key: at[key] for key in ("time", "auc", "brier")} for at in item["horizons"]],
-            }
-            for model, item in part["models"].items()
-        }
-        for name, part in evaluation["sets"].items()
     }
 
 

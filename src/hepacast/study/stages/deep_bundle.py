@@ -16,7 +16,7 @@ from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
-from hepacast.study.stages.card import validated_card
+from hepacast.study.stages.card import evaluated_card
 from hepacast.study.stages.deep import horizons_of
 from hepacast.study.stages.deep_inputs import DeepData, load_data
 from hepacast.study.stages.preprocessing import LANDMARKS
@@ -97,7 +97,6 @@ def preprocessing_of(context: Context) -> dict[str, Any] | None:
 def _card(context: Context, name: str) -> dict[str, Any]:
     study, out = context.study, context.out
     outcome, flow = read_json(out / "cohort" / "outcome.json"), read_json(out / "modelling" / "flow.json")
-    evaluation = read_json(out / "evaluation" / "evaluation.json")
     return {
         "name": study.name,
         "recipe": study.recipe,
@@ -105,11 +104,11 @@ def _card(context: Context, name: str) -> dict[str, Any]:
         "notice": "Research use only. Not a medical device.",
         "outcome": {key: outcome[key] for key in ("name", "positive", "negative", "definition", "source")},
         "population": {"included": flow["included"], "sets": flow["sets"]},
-        "performance": {
-            part: {"auc": item["models"][name]["auc"], "brier": item["models"][name]["brier"]}
-            for part, item in evaluation["sets"].items()
-            if name in item["models"]
-        },
-        **validated_card(context, [name], survival=False),
+        **_of_one(evaluated_card(context, [name]), name),
         "provenance": {"hepacast": __version__, "seed": study.seed},
     }
+
+
+def _of_one(card: dict[str, Any], name: str) -> dict[str, Any]:
+    """The card of a bundle with one model: its performance by set."""
+    return card | {"performance": {part: item[name] for part, item in card["performance"].items() if name in item}}

@@ -2,339 +2,195 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from hepacast.cohort import Cohort
+from hepacast.cohort import Cohort, Outcome, SurvivalOutcome
 from hepacast.core.files import read_json, write_json
+from hepacast.core.records import write_record
 from hepacast.core.seeds import rng
 from hepacast.errors import OutcomeError
-from hepacast.evaluation.calibration import Calibration, calibration
-from hepacast.evaluation.decision import DecisionCurves, decision_curves
-from hepacast.evaluation.delong import delong_test
-from hepacast.evaluation.reclassification import idi, nri
-from hepacast.evaluation.risk_groups import risk_groups
-from hepacast.evaluation.roc import roc
-from hepacast.evaluation.thresholds import MEASURES, ThresholdRow, at_threshold
+from hepacast.evaluation.evaluate import TRAINING, Judging, evaluate_set
+from hepacast.evaluation.results import EvaluationResults, SetResult, headline_set
+from hepacast.evaluation.risk_groups import HIGH, LOW, RiskGroups, risk_groups
 from hepacast.evaluation.validated import verdicts_of
-from hepacast.modelling.predictions import Predictions
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.predictions import JudgedSet, Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
 from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
+from hepacast.study.stages.survival_modelling import load_survival
+from hepacast.study.stages.survival_sentences import horizon_text
 
-#: Names of the sets in the results, and what kind of predictions they hold.
-SETS = {"training": "apparent", "validation": "frozen", "external": "frozen", "nested": "nested"}
+FILE = "evaluation.json"
 
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
-    if context.study.outcome.definition == "survival":
-        from hepacast.study.stages import survival_evaluation
-
-        survival_evaluation.write(context, folder)
-        return
-    predictions = Predictions.read(context.out / "modelling" / "predictions.parquet").table
-    described = read_json(context.out / "modelling" / "models.json")
+    modelling = context.out / "modelling"
+    predictions = Predictions.read(modelling / "predictions.parquet")
+    described = read_json(modelling / "models.json")
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}
     names, main = list(described["names"]), str(described["main"])
-    nested = nested_of(predictions)
-    sets = {}
-    tables: dict[str, pd.DataFrame] = {}
+    cohort, nested = analysis_cohort(context), OutOfFold.of(predictions)
+    judged = predictions.judged(names)
+    sets: dict[str, SetResult] = {}
     with context.reporter.track("evaluation") as progress:
-        for done, (name, kind) in enumerate(SETS.items(), start=1):
-            table = risk_table(predictions, kind, names, name)
-            if table is not None:
-                tables[name] = table
-                sets[name] = _evaluate(context, table, names, cutoffs, name, kind, nested)
-            progress(done, len(SETS))
-    cohort = analysis_cohort(context)
-    validated = read_json(context.out / "modelling" / "validation.json")["models"]
-    content = {
-        "confidence": context.study.evaluation.confidence,
-        "sets": sets,
-        "verdicts": verdicts_of(sets, validated, context.study.evaluation.confidence),
-        "survival": _survival(context, cohort, predictions, main, cutoffs[main]),
-    }
-    write_json(folder / "evaluation.json", content)
-    write_json(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, tables, main))
-    write_json(folder / "methods.json", _sentences(context))
+        for done, (name, item) in enumerate(judged.items(), start=1):
+            _refuse_one_class(item)
+            sets[name] = evaluate_set(item, _judging(context, item, cutoffs, nested))
+            progress(done, len(judged))
+    validation = "survival_validation.json" if cohort.outcome.has_time else "validation.json"
+    level = context.study.evaluation.confidence
+    found = EvaluationResults(
+        sets=sets,
+        level=level,
+        main=main,
+        judged=headline_set({name: item.events for name, item in sets.items()}),
+        outcome=cohort.outcome.name,
+        event=cohort.outcome.positive,
+        unit=cohort.outcome.unit,
+        horizons=tuple(float(t) for t in context.study.outcome.horizons),
+        before_horizon=context.study.outcome.before_horizon,
+        competing=bool(cohort.outcome.n_competing),
+        groups=tuple(_groups(context, cohort, predictions, main, cutoffs[main])),
+        verdicts=verdicts_of(sets, read_json(modelling / validation)["models"], level),
+    )
+    write_record(folder / FILE, found)
+
+    def predictors() -> pd.DataFrame:
+        return load_survival(context).table
+
+    write_record(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, judged, main, predictors))
+    write_json(folder / "methods.json", _sentences(context, cohort.outcome, found))
     write_json(folder / "checks.json", _checks(predictions, cohort))
 
 
-def nested_of(predictions: pd.DataFrame) -> OutOfFold | None:
-    """The nested cross-validation that a table of predictions holds; None where it was not run."""
-    return OutOfFold.of(Predictions(predictions))
-
-
-def risk_table(
-    predictions: pd.DataFrame, kind: str, names: list[str], set_name: str | None = None
-) -> pd.DataFrame | None:
-    """Outcome and one risk a model by patient; nested predictions are the mean over repeats.
-
-    That mean is what curves, cut-offs and calibration are drawn of. It is the prediction of no single fit, so that AUCs
-    and their comparisons are those of the repeats (`OutOfFold.auc`, `OutOfFold.compare`).
-
-    A set that is named limits frozen predictions to its patients: a study may have two sets that no model sees.
-
-    A patient whose nested prediction failed in every repeat is left out; the validation table counts failed fits.
-    """
-    part = predictions[predictions["kind"] == kind]
-    if kind == "frozen" and set_name is not None:
-        part = part[part["set"] == set_name]
-    if part.empty:
-        return None
-    risks = part.groupby(["patient", "model"], sort=True)["risk"].mean().unstack()[names]
-    outcome = part.groupby("patient", sort=True)["outcome"].first()
-    return risks.assign(outcome=outcome).dropna()
-
-
-def _evaluate(
-    context: Context,
-    table: pd.DataFrame,
-    names: list[str],
-    cutoffs: dict[str, float],
-    name: str,
-    kind: str,
-    nested: OutOfFold | None,
-) -> dict[str, Any]:
-    options = context.study.evaluation
-    repeated = nested if kind == "nested" else None
-    y = table["outcome"].to_numpy(dtype=int)
-    risks = {model: table[model].to_numpy(dtype=float) for model in names}
-    decisions = _decisions(context, y, risks, name)
-    models = {
-        model: _model(y, risks[model], cutoffs[model], options.thresholds, options.confidence, decisions, model, kind)
-        for model in names
-    }
-    if repeated is not None:
-        for model, entry in models.items():
-            entry["auc"] = repeated.to_json(model, options.confidence)["auc"]
-    return {
-        "n": len(y),
-        "events": int(y.sum()),
-        "kind": kind,
-        "models": models,
-        "repeats": 1 if repeated is None else repeated.repeats,
-        "comparisons": [
-            _compare(y, risks, pair, options.confidence, repeated) for pair in combinations(names[::-1], 2)
-        ],
-        "treat_all": {"thresholds": decisions.thresholds, "net_benefit": decisions.treat_all},
-    }
-
-
-def _decisions(context: Context, y: np.ndarray, risks: dict[str, np.ndarray], name: str) -> DecisionCurves:
-    options = context.study.evaluation
-    if not 0 < y.sum() < len(y):
+def _refuse_one_class(item: JudgedSet) -> None:
+    if not item.has_time and not 0 < item.n_events < item.n:
         raise OutcomeError(
-            f"The {name} predictions cannot be judged: their {len(y)} patients have {int(y.sum())} events.",
+            f"The {item.name} predictions cannot be judged: their {item.n} patients have {item.n_events} events.",
             expected="patients with and without the event among those who could be predicted",
             remedy="more patients, fewer folds (modelling.validation.folds), or another split (cohort.split)",
         )
+
+
+def _judging(context: Context, item: JudgedSet, cutoffs: Mapping[str, float], nested: OutOfFold | None) -> Judging:
+    """The study's rules for one set."""
+    options, outcome = context.study.evaluation, context.study.outcome
     low, high = options.decision_range
-    thresholds = np.round(np.arange(low, high + 1e-9, 0.01), 4)
-    generator = rng(context.study.seed, "decision", name)
-    rows: list[np.ndarray] | None = None
-    if options.bootstrap:
-        rows = []
-        while len(rows) < options.bootstrap:
-            drawn = generator.integers(0, len(y), len(y))
-            if 0 < y[drawn].sum() < len(y):
-                rows.append(drawn)
-    return decision_curves(y, risks, thresholds, indices=rows, level=options.confidence)
-
-
-def _model(
-    y: np.ndarray,
-    risk: np.ndarray,
-    cutoff: float,
-    further: list[float],
-    level: float,
-    decisions: DecisionCurves,
-    name: str,
-    kind: str,
-) -> dict[str, Any]:
-    curve = roc(y, risk, level=level)
-    fit = calibration(y, risk, level=level, external=kind != "apparent")
-    thresholds = [("Youden (training)", cutoff), *((f"{value:g}", value) for value in further)]
-    benefit = decisions.models[name]
-    return {
-        "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1], "se": curve.se},
-        "status": curve.status,
-        "reason": curve.reason or None,
-        "roc": {"fpr": (1 - curve.specificity)[::-1], "tpr": curve.sensitivity[::-1]},
-        "brier": fit.brier,
-        "brier_scaled": fit.brier_scaled,
-        "calibration": _calibration(fit),
-        "thresholds": [
-            _threshold(label, at_threshold(y, risk, value, level=level))
-            for label, value in thresholds
-            if value == value
-        ],
-        "decision": {
-            "thresholds": benefit.thresholds,
-            "net_benefit": benefit.net_benefit,
-            "low": benefit.low,
-            "high": benefit.high,
-            "useful_range": decisions.useful_range(name),
-        },
-        "risks": risk,
-        "outcomes": y,
-    }
-
-
-def _calibration(fit: Calibration) -> dict[str, Any]:
-    def estimate(item: Any) -> dict[str, float]:
-        return {"value": item.estimate, "low": item.ci[0], "high": item.ci[1]}
-
-    test = fit.hosmer_lemeshow
-    return {
-        "intercept": estimate(fit.citl),
-        "slope": estimate(fit.slope),
-        "observed_expected": {
-            "value": fit.observed_expected,
-            "low": fit.observed_expected_ci[0],
-            "high": fit.observed_expected_ci[1],
-        },
-        "ici": fit.ici,
-        "e50": fit.e50,
-        "e90": fit.e90,
-        "groups": [
-            {
-                "predicted": group.predicted,
-                "observed": group.observed.estimate,
-                "low": group.observed.low,
-                "high": group.observed.high,
-                "n": group.n,
-            }
-            for group in fit.groups
-        ],
-        "smooth": None
-        if fit.curve is None
-        else {"x": fit.curve.predicted, "y": fit.curve.observed, "low": fit.curve.low, "high": fit.curve.high},
-        "hosmer_lemeshow": {"statistic": test.statistic, "df": int(test.df), "p": test.p} if test.ok else None,
-        "notes": list(fit.notes),
-    }
-
-
-def _threshold(label: str, row: ThresholdRow) -> dict[str, Any]:
-    shares = {name: getattr(row, name) for name in MEASURES}
-    return {
-        "name": label,
-        "threshold": row.threshold,
-        **{name: {"value": item.estimate, "low": item.low, "high": item.high} for name, item in shares.items()},
-        "tp": row.tp,
-        "fp": row.fp,
-        "tn": row.tn,
-        "fn": row.fn,
-    }
-
-
-def _compare(
-    y: np.ndarray, risks: dict[str, np.ndarray], pair: tuple[str, str], level: float, nested: OutOfFold | None
-) -> dict[str, Any]:
-    """Paired DeLong test, of nested predictions within folds; reclassification of the second model's patients."""
-    first, second = pair
-    if nested is None:
-        found = delong_test(y, risks[first], risks[second], level=level)
-        test = {"value": found.difference, "low": found.ci[0], "high": found.ci[1], "z": found.statistic, "p": found.p}
-    else:
-        test = nested.compare(first, second, level)
-    reclassified, improvement = (
-        nri(y, risks[second], risks[first], level=level),
-        idi(y, risks[second], risks[first], level=level),
+    own = f"{options.risk_groups} (training)" if item.has_time else TRAINING
+    further = {f"{value:g}": value for value in options.thresholds}
+    return Judging(
+        level=options.confidence,
+        cutoffs={name: {own: value, **further} for name, value in cutoffs.items()},
+        decision=np.round(np.arange(low, high + 1e-9, 0.01), 4),
+        rows=partial(_rows, context, item),
+        shown=dict(zip(outcome.times, (float(t) for t in outcome.horizons), strict=True)),
+        nested=nested if item.kind == "nested" else None,
+        risk_at=_risks_by_time(context, item),
+        external=item.kind != "apparent",
     )
-    return {
-        "first": first,
-        "second": second,
-        "difference": {key: test[key] for key in ("value", "low", "high")},
-        "z": test["z"],
-        "p": test["p"],
-        "nri": reclassified.to_json(),
-        "idi": improvement.to_json(),
-    }
 
 
-def _survival(
-    context: Context, cohort: Cohort, predictions: pd.DataFrame, model: str, cutoff: float
-) -> list[dict[str, Any]]:
-    """Kaplan-Meier by risk group of the main model, in every set of which follow-up is known.
+def _rows(context: Context, item: JudgedSet, horizon: float) -> list[NDArray[np.int64]]:
+    """Bootstrap rows of the decision curves; without time each sample has both classes."""
+    names = ("decision", item.name, f"{horizon:g}") if item.has_time else ("decision", item.name)
+    generator = rng(context.study.seed, *names)
+    rows: list[NDArray[np.int64]] = []
+    while len(rows) < context.study.evaluation.bootstrap:
+        drawn = generator.integers(0, item.n, item.n)
+        if item.has_time or 0 < item.classes[drawn].sum() < item.n:
+            rows.append(drawn)
+    return rows
 
-    Training patients are grouped by their nested predictions: by the apparent ones the groups would look too good.
+
+def _risks_by_time(context: Context, item: JudgedSet) -> dict[str, Callable[[float], Any]]:
+    """Risks by any time of the models that know it, of patients whom the frozen models predicted."""
+    if not item.has_time or item.kind == "nested":
+        return {}
+    models = scrutiny.frozen_models(context).models
+    known = {name: model for name, model in models.items() if isinstance(model, FrozenCox)}
+    return {name: partial(model.risk_of, item.scores[name]) for name, model in known.items()}
+
+
+def _groups(context: Context, cohort: Cohort, predictions: Predictions, main: str, cutoff: float) -> list[RiskGroups]:
+    """Risk groups of the main model in every set and end point; training patients by risks of fits without them.
+
+    By the apparent ones the groups would look too good.
     """
-    results: list[dict[str, Any]] = []
-    level = context.study.evaluation.confidence
-    labels = context.study.survival.groups if context.study.survival is not None else ("low risk", "high risk")
-    if cutoff != cutoff:
+    results: list[RiskGroups] = []
+    if np.isnan(cutoff):
         return results
-    for end_point, follow_up in cohort.survival.items():
-        for name, kind in (("training", "nested"), ("validation", "frozen"), ("external", "frozen")):
-            table = risk_table(predictions, kind, [model], name)
-            if table is None:
+    study, outcome = context.study, cohort.outcome
+    labels = study.survival.groups if study.survival is not None and not outcome.has_time else (LOW, HIGH)
+    followed = {outcome.name: outcome} if isinstance(outcome, SurvivalOutcome) else cohort.survival
+    for end_point, follow_up in followed.items():
+        codes = follow_up.codes
+        for name, source in (("training", "nested"), ("validation", "validation"), ("external", "external")):
+            item = predictions.judged_set(source, [main])
+            if item is None:
                 continue
-            rows = [p for p in follow_up.time.index if p in table.index]
+            risk = pd.Series(item.risks[main][max(item.risks[main])], index=item.patients)
+            rows = [patient for patient in follow_up.time.index if patient in risk.index]
             if not rows:
                 continue
             try:
-                groups = risk_groups(
+                found = risk_groups(
                     follow_up.time[rows],
-                    follow_up.event[rows],
-                    table.loc[rows, model],
+                    codes[rows],
+                    risk[rows],
                     cutoff,
                     names=labels,
-                    level=level,
+                    level=study.evaluation.confidence,
                 )
             except OutcomeError:
                 # All patients on one side of the cut-off, or no event: there is no curve to compare.
                 continue
-            results.append(_km(groups.to_json(), name, kind, end_point, follow_up.unit, model))
+            text = _cutoff_text(context, outcome, item, main, cutoff)
+            results.append(replace(found, set=name, end_point=end_point, unit=follow_up.unit, cutoff=text))
     return results
 
 
-def _km(item: dict[str, Any], name: str, kind: str, end_point: str, unit: str, model: str) -> dict[str, Any]:
-    way = "cross-validated" if kind == "nested" else "frozen"
-    ratio = item["hazard_ratio"]
-    return {
-        "set": name,
-        "end_point": end_point,
-        "unit": unit,
-        "groups": [
-            {
-                "name": group["name"],
-                "n": group["n"],
-                "events": group["events"],
-                "time": group["time"],
-                "survival": group["survival"],
-                "low": group["lower"],
-                "high": group["upper"],
-                "censored": group["censored"],
-                "median": group["median"][0],
-            }
-            for group in item["groups"]
-        ],
-        "at_risk_times": item["at_risk_times"],
-        "at_risk": {group["name"]: group["at_risk"] for group in item["groups"]},
-        "p": item["log_rank"]["p"],
-        "cutoff": f"{way} risk of the {model} model at or above {item['cut']:.3f} (Youden's index in training)",
-        "hazard_ratio": None
-        if ratio is None
-        else {"value": ratio["hr"], "low": ratio["lower"], "high": ratio["upper"]},
-        "concordance": item["concordance"],
-    }
+def _cutoff_text(context: Context, outcome: Outcome, item: JudgedSet, main: str, cutoff: float) -> str:
+    way = "cross-validated" if item.kind == "nested" else "frozen"
+    if not outcome.has_time:
+        return f"{way} risk of the {main} model at or above {cutoff:.3f} (Youden's index in training)"
+    by = f"by {context.study.outcome.horizons[-1]:g} {outcome.unit}"
+    rule = f"{context.study.evaluation.risk_groups}, fixed in training"
+    return f"{way} risk of the {main} model {by} at or above {cutoff:.3f} ({rule})"
 
 
-def _sentences(context: Context) -> list[dict[str, Any]]:
+def _sentences(context: Context, outcome: Outcome, found: EvaluationResults) -> list[dict[str, Any]]:
+    texts = _of_follow_up(context, outcome) if outcome.has_time else _without_time(context)
+    if outcome.has_time and "nested" in found.sets:
+        nested = (
+            "Training patients were grouped, and judged in the cross-validated rows of the tables, by the mean risk "
+            "over the repeats of models that had not seen them."
+        )
+        texts.append((nested, []))
+    others = [name for name in found.sets if name not in ("training", found.judged)]
+    if found.judged in ("external", "validation") and others:
+        texts.append((f"Models are judged first by the {found.judged} set, which no model had seen.", []))
+    return [{"stage": "evaluation", "text": text, "citations": keys} for text, keys in texts]
+
+
+def _without_time(context: Context) -> list[tuple[str, list[str]]]:
     options = context.study.evaluation
-    percent = level_text(options.confidence)
-    texts = [
+    return [
         (
-            f"Discrimination was measured by the AUC with DeLong's {percent} interval; AUCs of the same patients were "
+            f"Discrimination was measured by the AUC with DeLong's {level_text(options.confidence)} interval; AUCs of "
+            "the same patients were "
             "compared by DeLong's paired test [@delong]. The AUC of nested cross-validation is the mean over the "
             "repeats of the AUC within folds; its variance is DeLong's within folds [@ledell] plus that between the "
             "repeats, and models were compared by the differences within folds in the same way.",
@@ -352,16 +208,40 @@ def _sentences(context: Context) -> list[dict[str, Any]]:
             ["dca"],
         ),
     ]
-    return [{"stage": "evaluation", "text": text, "citations": keys} for text, keys in texts]
 
 
-def _checks(predictions: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
+def _of_follow_up(context: Context, outcome: Outcome) -> list[tuple[str, list[str]]]:
+    options = context.study.evaluation
+    percent, at = level_text(options.confidence), f"{horizon_text(context)} {outcome.unit}"
+    estimator = "Aalen-Johansen" if outcome.n_competing else "Kaplan-Meier"
+    compared = (
+        "cumulative incidence (Aalen-Johansen) and the subdistribution hazard ratio."
+        if outcome.n_competing
+        else "Kaplan-Meier curves, the log-rank test and the hazard ratio [@kaplan-meier]."
+    )
+    texts = [
+        f"Discrimination was measured by Harrell's C with {percent} limits by the infinitesimal jackknife "
+        f"[@harrell-c], and by the cumulative/dynamic AUC at {at}, weighted by the inverse probability of "
+        "censoring; models were compared on the same patients by their influence functions [@timeroc].",
+        "Calibration at each horizon was judged by the observed over the expected risk, by the slope of the "
+        "complementary log-log risk, and by a loess curve of pseudo-values with its integrated calibration index "
+        "[@mclernon]. Accuracy was measured by the Brier score and, from time 0 to the last horizon, by its integral "
+        "[@graf].",
+        f"Net benefit at each horizon was computed with the {estimator} "
+        f"estimate of the event rate, with percentile bands of {options.bootstrap} bootstrap samples [@survival-dca].",
+        f"Groups of risk were compared by {compared} Follow-up is the reverse Kaplan-Meier median [@schemper].",
+    ]
+    return [(text, []) for text in texts]
+
+
+def _checks(predictions: Predictions, cohort: Cohort) -> list[dict[str, Any]]:
     """What the run checks of itself."""
-    frozen = set(predictions.loc[predictions["kind"] == "frozen", "patient"])
-    training = set(predictions.loc[predictions["kind"] == "apparent", "patient"])
-    per_fold = predictions[predictions["kind"] == "nested"].groupby(["repeat", "model"])["patient"]
+    table = predictions.table
+    frozen = set(table.loc[table["kind"] == "frozen", "patient"])
+    training = set(table.loc[table["kind"] == "apparent", "patient"])
+    per_fold = table[table["kind"] == "nested"].groupby(["repeat", "model", "horizon"])["patient"]
     once = bool((per_fold.count() == per_fold.nunique()).all())
-    missing = int(predictions["risk"].isna().sum())
+    missing = int(table.loc[table["horizon"] == table["horizon"].max(), "risk"].isna().sum())
     counted = len(training | frozen) == len(cohort.patients)
     return [
         {
@@ -380,7 +260,7 @@ def _checks(predictions: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
             "message": "by models that were fitted without the patient",
         },
         {
-            "name": "No prediction is missing",
+            "name": f"No prediction{' at the main horizon' if predictions.has_time else ''} is missing",
             "passed": missing == 0,
             "message": f"{missing} missing" if missing else "none missing",
         },

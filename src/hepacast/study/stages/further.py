@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hepacast.core.estimates import Estimate, missing
 from hepacast.core.files import read_json, write_json
+from hepacast.core.records import write_record
 from hepacast.errors import HepacastError, OutcomeError
+from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.time_dependent import auc_at
 from hepacast.study.context import Context
@@ -29,58 +33,52 @@ def write(context: Context, folder: Path) -> None:
     content = []
     for item in read_further(context):
         part = risks[(risks["cohort"] == item.name) & (risks["model"] == main)].set_index("patient")
-        content.append(_one(item, part, main, cut, level))
-    write_json(folder / FILE, content)
+        content.append(_one(item, part, main, float("nan") if cut is None else float(cut), level))
+    write_record(folder / FILE, content)
     write_json(folder / "methods.json", [_sentence(main, content)])
 
 
-def _one(item: FurtherTable, part: pd.DataFrame, main: str, cut: float | None, level: float) -> dict[str, Any]:
+def _one(item: FurtherTable, part: pd.DataFrame, main: str, cut: float, level: float) -> FurtherResult:
     patients = item.table.patients
     time, event = item.outcome.time.loc[patients], item.outcome.event.loc[patients]
     score = part.loc[patients, "linear_predictor"].to_numpy(dtype=float)
-    risk = part.loc[patients, "risk"]
-    entry: dict[str, Any] = {
-        "cohort": item.name,
-        "end_point": item.rules.name,
-        "unit": item.rules.unit,
-        "n": len(patients),
-        "events": int(event.sum()),
-        "model": main,
-        "cut": cut,
-        "auc": _auc_at_times(item, time, event, score, level),
-        "groups": None,
-        "reason": None,
-    }
-    if cut is None or not np.isfinite(cut):
-        return entry | {"reason": "the model has no cut-off"}
+    entry = FurtherResult(
+        cohort=item.name,
+        end_point=item.rules.name,
+        unit=item.rules.unit,
+        n=len(patients),
+        events=int(event.sum()),
+        model=main,
+        cut=cut,
+        auc=_auc_at_times(item, time, event, score, level),
+    )
+    if not np.isfinite(cut):
+        return replace(entry, reason="the model has no cut-off")
     try:
-        entry["groups"] = risk_groups(time, event, risk, float(cut), level=level).to_json()
+        groups = risk_groups(time, event, part.loc[patients, "risk"], cut, level=level)
     except OutcomeError as problem:
-        entry["reason"] = problem.message
-    return entry
+        return replace(entry, reason=problem.message)
+    return replace(entry, groups=groups)
 
 
 def _auc_at_times(
     item: FurtherTable, time: pd.Series, event: pd.Series, score: np.ndarray, level: float
-) -> list[dict[str, Any]]:
+) -> dict[float, Estimate]:
     """AUC(t) at the study's horizons, else at the quartiles of the events' times; why not, where it does not exist."""
     horizons = list(item.rules.horizons)
     if not horizons and event.sum() > 3:
         horizons = [round(float(value), 1) for value in np.quantile(time[event == 1], (0.25, 0.5, 0.75))]
-    rows = []
+    found = {}
     for horizon in horizons:
         try:
-            found = auc_at(time, event, score, horizon)
+            found[float(horizon)] = auc_at(time, event, score, horizon).estimate(level)
         except HepacastError as problem:
-            rows.append({"time": horizon, "value": None, "low": None, "high": None, "reason": problem.message})
-            continue
-        low, high = found.interval(level)
-        rows.append({"time": horizon, "value": found.value, "low": low, "high": high, "reason": None})
-    return rows
+            found[float(horizon)] = missing(problem.message)
+    return found
 
 
-def _sentence(main: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-    names = ", ".join(f"{item['cohort']} ({item['n']} patients, {item['end_point']})" for item in content)
+def _sentence(main: str, content: list[FurtherResult]) -> dict[str, Any]:
+    names = ", ".join(f"{item.cohort} ({item.n} patients, {item.end_point})" for item in content)
     text = (
         f"The frozen {main} model was applied unchanged to cohorts that have images and follow-up but not the outcome: "
         f"{names}. Its training cut-off divided them into two groups, compared by the log-rank test and a Cox model; "

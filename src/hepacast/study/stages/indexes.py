@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pandas as pd
 from hepacast.cohort import Cohort
 from hepacast.cohort.scores import SCORES, score_table
 from hepacast.cohort.scores.table import usable
+from hepacast.core.estimates import Estimate
 from hepacast.core.files import read_json, write_json
+from hepacast.core.records import write_record
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.evaluation.delong import delong_test
-from hepacast.evaluation.reclassification import nri
+from hepacast.evaluation.evaluate import within_folds
+from hepacast.evaluation.indexes import AboutScore, IndexResults, IndexRow, IndexSet
+from hepacast.evaluation.reclassification import Change, nri
 from hepacast.evaluation.roc import roc
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictions import Predictions
@@ -24,43 +29,38 @@ from hepacast.stats.cox_checks import concordance
 from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
-from hepacast.study.stages.evaluation import nested_of
 
 FILE = "indexes.json"
 #: A score that fewer patients of a set have is not compared there.
 FEWEST = 10
 #: Scores whose value is another score's or a sum, and whose grade is what is used; from best to worst.
 GRADED = {"mALBI": ("1", "2a", "2b", "3"), "up-to-seven": ("within", "beyond")}
-#: Predictions of the main model by set: cross-validated in training, frozen elsewhere.
-_KINDS = {"training": "nested"}
 
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     cohort = analysis_cohort(context)
     names, table = _scores(context, cohort)
-    predictions = Predictions.read(context.out / "modelling" / "predictions.parquet").table
     main = str(read_json(context.out / "modelling" / "models.json")["main"])
-    level = context.study.evaluation.confidence
-    outcome = cohort.outcome.values  # type: ignore[union-attr]
-    content: dict[str, Any] = {"model": main, "scores": [_about(name, table) for name in names], "sets": {}}
+    predictions = Predictions.read(context.out / "modelling" / "predictions.parquet").select(model=main)
+    level, outcome = context.study.evaluation.confidence, cohort.outcome.events
+    sets = {}
     for set_name in dict.fromkeys(cohort.sets):
-        part = predictions[
-            (predictions["set"] == set_name)
-            & (predictions["kind"] == _KINDS.get(set_name, "frozen"))
-            & (predictions["model"] == main)
-        ]
-        risk = part.groupby("patient")["risk"].mean().dropna()
-        nested = nested_of(part)
-        rows = [_compare(name, table, cohort, outcome, set_name, risk, level, nested) for name in names]
-        content["sets"][set_name] = {
-            "kind": _KINDS.get(set_name, "frozen"),
-            "n": len(risk),
-            "events": int(outcome.loc[risk.index].sum()),
-            "model": _itself(cohort, outcome, risk, level, nested),
-            "rows": rows,
-        }
-    write_json(folder / FILE, content)
+        item = predictions.judged_set("nested" if set_name == "training" else set_name)
+        if item is None:
+            continue
+        risk = pd.Series(item.scores[main], index=item.patients)
+        nested = OutOfFold.of(predictions) if item.kind == "nested" else None
+        curve = roc(item.y, risk.to_numpy(), level=level)
+        sets[set_name] = IndexSet(
+            kind=item.kind,
+            n=item.n,
+            events=item.n_events,
+            auc=curve.estimate if nested is None else within_folds(nested, main, level),
+            c_index=_c_index(cohort, risk, level),
+            rows=tuple(_compare(name, table, cohort, outcome, risk, level, nested) for name in names),
+        )
+    write_record(folder / FILE, IndexResults(main, tuple(_about(name, table) for name in names), sets))
     write_json(folder / "methods.json", [_sentence(main, names)])
 
 
@@ -98,27 +98,14 @@ def _ordinal(name: str, scored: pd.DataFrame) -> pd.Series:
     return pd.Series(scored[name], index=scored.index, dtype=float)
 
 
-def _about(name: str, table: pd.DataFrame) -> dict[str, Any]:
+def _about(name: str, table: pd.DataFrame) -> AboutScore:
     item = SCORES[name]
     missing = table.loc[table[name].isna(), f"{name}_reason"]
-    common = missing.value_counts().index[0] if len(missing) else None
-    return {
-        "name": name, "title": item.title, "source": item.source, "n_missing": len(missing), "reason": common,
-    }  # fmt: skip
+    common = str(missing.value_counts().index[0]) if len(missing) else ""
+    return AboutScore(name, item.title, item.source, len(missing), common)
 
 
-def _itself(
-    cohort: Cohort, outcome: pd.Series, risk: pd.Series, level: float, nested: OutOfFold | None
-) -> dict[str, Any]:
-    curve = roc(outcome.loc[risk.index].to_numpy(), risk.to_numpy(), level=level)
-    own = {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]}
-    return {
-        "auc": own if nested is None else nested.to_json(nested.models[0], level)["auc"],
-        "c_index": _c_index(cohort, risk, level),
-    }
-
-
-def _c_index(cohort: Cohort, score: pd.Series, level: float) -> dict[str, float] | None:
+def _c_index(cohort: Cohort, score: pd.Series, level: float) -> Estimate | None:
     """Harrell's C of the study's follow-up, where it has one."""
     if not cohort.survival:
         return None
@@ -127,8 +114,7 @@ def _c_index(cohort: Cohort, score: pd.Series, level: float) -> dict[str, float]
     if len(rows) < FEWEST or follow_up.event[rows].sum() == 0 or score[rows].nunique() < 2:
         return None
     found = concordance(follow_up.time[rows], follow_up.event[rows], score[rows])
-    low, high = found.interval(level)
-    return {"value": found.c, "low": low, "high": high}
+    return Estimate(found.c, *found.interval(level), level=level, se=found.se)
 
 
 def _compare(
@@ -136,38 +122,36 @@ def _compare(
     table: pd.DataFrame,
     cohort: Cohort,
     outcome: pd.Series,
-    set_name: str,
     risk: pd.Series,
     level: float,
     nested: OutOfFold | None,
-) -> dict[str, Any]:
+) -> IndexRow:
     """One score against the main model, on the patients of the set who have both.
 
     Cross-validated predictions are compared within the folds of every repeat; others by DeLong's paired test.
     """
     score = table[name].reindex(risk.index).dropna()
     y = outcome.loc[score.index].to_numpy(dtype=int)
-    entry: dict[str, Any] = {"name": name, "n": len(score), "events": int(y.sum()), "reason": None}
-    empty = dict.fromkeys(("auc", "c_index", "difference", "p", "nri"))
+    entry = IndexRow(name, len(score), int(y.sum()))
     if len(score) < FEWEST or y.min() == y.max():
-        return entry | empty | {"reason": "too few patients have this score"}
+        return replace(entry, reason="too few patients have this score")
     if score.nunique() < 2:
-        return entry | empty | {"reason": "all patients have the same value"}
+        return replace(entry, reason="all patients have the same value")
     own = risk.loc[score.index].to_numpy(dtype=float)
-    curve = roc(y, score.to_numpy(dtype=float), level=level)
     if nested is None:
         test = delong_test(y, own, score.to_numpy(dtype=float), level=level)
-        difference, p = {"value": test.difference, "low": test.ci[0], "high": test.ci[1]}, test.p
+        difference, p = Estimate(test.difference, *test.ci, level=level), test.p
     else:
         found = nested.compare_with(score, level)
-        difference, p = {key: found[key] for key in ("value", "low", "high")}, found["p"]
-    return entry | {
-        "auc": {"value": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]},
-        "c_index": _c_index(cohort, score, level),
-        "difference": difference,
-        "p": p,
-        "nri": _nri(name, table, cohort, outcome, score, y, own, level),
-    }
+        difference, p = Estimate(found["value"], found["low"], found["high"], level), found["p"]
+    return replace(
+        entry,
+        auc=roc(y, score.to_numpy(dtype=float), level=level).estimate,
+        c_index=_c_index(cohort, score, level),
+        difference=difference,
+        p=p,
+        nri=_nri(name, table, cohort, outcome, score, y, own, level),
+    )
 
 
 def _nri(
@@ -179,17 +163,16 @@ def _nri(
     y: np.ndarray,
     own: np.ndarray,
     level: float,
-) -> dict[str, Any] | None:
+) -> Change | None:
     """Continuous NRI of the main model over the score, whose risk is a logistic model of the training patients."""
     training = table.loc[cohort.members("training"), [name]].dropna()
     try:
         model = LogisticModel((Predictor(name, "numeric"),)).fit(training, outcome.loc[training.index].to_numpy())
         risk = model.frozen_.risk(score.to_frame())
-        found = nri(y, risk, own, level=level).to_json()
+        return nri(y, risk, own, level=level).nri
     except HepacastError:
         # No logistic model of this score exists (it does not vary in training): there is no risk to reclassify.
         return None
-    return {key: found[key] for key in ("estimate", "p", "ci", "reason")}
 
 
 def _sentence(main: str, names: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hepacast.cohort import BinaryOutcome, Cohort
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
 from hepacast.core.p_values import p_below
+from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.bootstrap import bootstrap_optimism
@@ -158,7 +159,7 @@ def write(context: Context, folder: Path) -> None:
     validation = _validation(context, analysis, models, fitted, nested)
     validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
     write_json(folder / "validation.json", validation)
-    write_json(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
+    write_record(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
     write_json(folder / "methods.json", [*told, *_sentences(context, fitted, nested)])
 
 

@@ -6,102 +6,128 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
 from hepacast.cohort import Cohort
+from hepacast.cohort.outcome import EVER
+from hepacast.core.files import read_json
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import HepacastError
 from hepacast.evaluation.calibration import calibration
-from hepacast.evaluation.conformal import ConformalRule, conformal
-from hepacast.evaluation.recalibration import recalibrate
-from hepacast.evaluation.roc import roc
-from hepacast.evaluation.subgroups import subgroup_performance
+from hepacast.evaluation.conformal import ConformalInfo, ConformalRule, CoverageRow, conformal, covered
+from hepacast.evaluation.evaluate import events_of
+from hepacast.evaluation.event_by import EventBy, event_by
+from hepacast.evaluation.recalibration import Updating, recalibrate_hazard, update_risks
+from hepacast.evaluation.results import headline_set
+from hepacast.evaluation.scrutiny import (
+    CenterRow,
+    Centers,
+    Importance,
+    ImportanceRow,
+    Learning,
+    LearningRow,
+    ModelScrutiny,
+    PredictionScrutiny,
+    Shapley,
+    ShapleyRow,
+    Subgroups,
+)
+from hepacast.evaluation.subgroups import FEWEST_EVENTS, performance, subgroup_performance
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.importance import learning_curve, permutation_importance
+from hepacast.modelling.predictions import JudgedSet, target_of
 from hepacast.modelling.shapley import shapley_values
-from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.targets import has_time
 from hepacast.modelling.validation import leave_one_center_out
 from hepacast.study.context import Context
 
-if TYPE_CHECKING:
-    from hepacast.study.stages.modelling import Analysis
-
-#: Patients of each outcome that a center, a subgroup or a new set needs to be looked at by itself.
-MIN_EACH = 5
 #: Features whose Shapley values are computed one by one; more of them are told in groups.
 MOST_SINGLE = 40
 _EXPLAINED = 40
 _SHARES = (0.4, 0.6, 0.8, 1.0)
+_NOT_ASKED = "not asked for"
 
 
-def of_models(context: Context, analysis: Analysis, models: StudyModels, fitted: StudyModels) -> dict[str, Any]:
-    """The content of ``modelling/scrutiny.json``; what was left out says why."""
+def main_horizon(context: Context) -> float:
+    """As the study file writes it; infinite of an outcome without time."""
+    return float((context.study.outcome.horizons or [EVER])[-1])
+
+
+def of_models(context: Context, analysis: Any, models: Any, fitted: Any) -> ModelScrutiny:
+    """The content of ``modelling/scrutiny.json``.
+
+    Parameters
+    ----------
+    analysis
+        What the modelling stage fits to.
+    models, fitted
+        The estimator of the study, not fitted and fitted.
+    """
     x, y = analysis.part("training")
     rules = context.study.modelling.validation
-    return {
-        "centers": _centers(context, analysis, models) if rules.centers else _left("not asked for"),
-        "learning_curve": _learning(context, models, x, y) if rules.learning_curve else _left("not asked for"),
-        "importance": _importance(context, models, x, y) if rules.importance else _left("not asked for"),
-        "shapley": _shapley(context, fitted, x),
-    }
+    return ModelScrutiny(
+        horizon=main_horizon(context),
+        centers=_centers(context, analysis, models) if rules.centers else Centers(reason=_NOT_ASKED),
+        learning_curve=_learning(context, models, x, y) if rules.learning_curve else Learning(reason=_NOT_ASKED),
+        importance=_importance(context, models, x, y) if rules.importance else Importance(reason=_NOT_ASKED),
+        shapley=_shapley(context, fitted, x),
+    )
 
 
-def _left(reason: str) -> dict[str, Any]:
-    return {"rows": [], "reason": reason}
-
-
-def _centers(context: Context, analysis: Analysis, models: StudyModels) -> dict[str, Any]:
+def _centers(context: Context, analysis: Any, models: Any) -> Centers:
     """Each center predicted by models of the others, all analysed patients of the study together."""
+    outcome = analysis.cohort.outcome.select(analysis.table.index)
     sites = analysis.cohort.centers.reindex(analysis.table.index)
     known = sites.notna() & (sites.astype(str) != "")
-    outcome = analysis.outcome.loc[analysis.table.index]
     usable = [
         name
-        for name, part in outcome[known].groupby(sites[known])
-        if min(int(part.sum()), int((1 - part).sum())) >= MIN_EACH
+        for name, part in outcome.events[known].groupby(sites[known])
+        if int(part.sum()) >= FEWEST_EVENTS and (outcome.has_time or int((1 - part).sum()) >= FEWEST_EVENTS)
     ]
     if len(usable) < 2:
-        return _left(f"fewer than two centers with {MIN_EACH} patients of each outcome")
+        what = "events" if outcome.has_time else "patients of each outcome"
+        return Centers(reason=f"fewer than two centers with {FEWEST_EVENTS} {what}")
     if context.study.modelling.harmonize == "combat" and len(usable) < 3:
-        return _left("differences between centers cannot be removed when only one is left to train on")
+        return Centers(reason="differences between centers cannot be removed when only one is left to train on")
     rows = sites.isin(usable).to_numpy()
     with context.reporter.track("leave one center out") as progress:
         found = leave_one_center_out(
-            models,
-            analysis.table[rows],
-            outcome[rows].to_numpy(),
-            sites[rows],
-            workers=context.workers,
-            progress=progress,
+            models, analysis.table[rows], outcome.y[rows], sites[rows], workers=context.workers, progress=progress
         )
-    level = context.study.evaluation.confidence
-    table = []
-    for (model, fold), part in found.predictions.groupby(["model", "fold"], sort=False):
-        entry = {
-            "model": model,
-            "center": found.labels[int(str(fold))],
-            "n": len(part),
-            "events": int(part["outcome"].sum()),
-        }
-        table.append(entry | _performance(part["outcome"], part["risk"], level))
-    return {"rows": table, "reason": "; ".join(f"{f['fold']}: {f['reason']}" for f in found.failures)}
+    level, judged = context.study.evaluation.confidence, found.predictions
+    judged = judged[judged["horizon"] == judged["horizon"].max()]
+    table = tuple(
+        _center(part, str(model), found.labels[int(str(fold))], level)
+        for (model, fold), part in judged.groupby(["model", "fold"], sort=False)
+    )
+    return Centers(table, "; ".join(f"{f['fold']}: {f['reason']}" for f in found.failures))
 
 
-def _performance(y: pd.Series, risk: pd.Series, level: float) -> dict[str, Any]:
-    nan = float("nan")
-    empty = {"auc": nan, "low": nan, "high": nan, "slope": nan, "intercept": nan}
-    if risk.isna().any():
-        return empty | {"reason": "the models could not be fitted to the other centers"}
-    curve = roc(y.to_numpy(), risk.to_numpy(dtype=float), level=level)
-    fit = calibration(y.to_numpy(), risk.to_numpy(dtype=float), level=level, external=True)
-    values = {"auc": curve.auc, "low": curve.auc_ci[0], "high": curve.auc_ci[1]}
-    return values | {"slope": fit.slope.estimate, "intercept": fit.citl.estimate, "reason": curve.reason or None}
+def _center(part: pd.DataFrame, model: str, center: str, level: float) -> CenterRow:
+    known = _known(target_of(part), float(part["horizon"].iloc[0]))
+    risk, linear = (part[name].to_numpy(dtype=float) for name in ("risk", "linear_predictor"))
+    fewest = (0, 0) if known.complete else (FEWEST_EVENTS, 0)
+    found = performance(known, risk, risk if known.complete else linear, level=level, fewest=fewest)
+    if np.isnan(risk).any():
+        found = replace(found, reason="the models could not be fitted to the other centers")
+    return CenterRow(**found.__dict__, model=model, center=center)
 
 
-def _learning(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
+def _known(y: np.ndarray, horizon: float) -> EventBy:
+    """What came of patients by a horizon, of a center whose patients may all be of one class."""
+    if has_time(y):
+        return event_by(y[:, 0], y[:, 1], horizon)
+    return EventBy(y.astype(float))
+
+
+def _learning(context: Context, models: Any, x: pd.DataFrame, y: Any) -> Learning:
     rules = context.study.modelling.validation
     with context.reporter.track("learning curve") as progress:
         table = learning_curve(
@@ -115,10 +141,11 @@ def _learning(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Seri
             workers=context.workers,
             progress=progress,
         )
-    return {"rows": table.to_dict("records"), "reason": None}
+    rows = table.rename(columns={"auc": "value", "c": "value"}).to_dict("records")
+    return Learning(tuple(LearningRow(**{str(key): value for key, value in row.items()}) for row in rows))
 
 
-def _importance(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
+def _importance(context: Context, models: Any, x: pd.DataFrame, y: Any) -> Importance:
     rules = context.study.modelling.validation
     with context.reporter.track("importance in held-out folds") as progress:
         try:
@@ -131,20 +158,21 @@ def _importance(context: Context, models: StudyModels, x: pd.DataFrame, y: pd.Se
                 seed=derive_seed(context.study.seed, "importance"),
             )
         except HepacastError as error:
-            return _left(error.message)
+            return Importance(reason=error.message)
         progress(1, 1)
     used = table[(table["loss"] != 0) | (table["sd"] != 0)]
-    return {"rows": used.to_dict("records"), "reason": None if len(used) else "no model uses any predictor"}
+    rows = tuple(ImportanceRow(**{str(key): value for key, value in row.items()}) for row in used.to_dict("records"))
+    return Importance(rows, "" if rows else "no model uses any predictor")
 
 
-def _shapley(context: Context, fitted: StudyModels, x: pd.DataFrame) -> dict[str, Any]:
+def _shapley(context: Context, fitted: Any, x: pd.DataFrame) -> Shapley:
     """Of the radiomics score, where it has no coefficients to read."""
     if fitted.radiomics_ is None:
-        return _left("there is no radiomics model")
+        return Shapley(reason="there is no radiomics model")
     if fitted.radiomics_.status_ != "ok":
-        return _left(fitted.radiomics_.note_ or "no signal")
+        return Shapley(reason=fitted.radiomics_.note_ or "no signal")
     if fitted.frozen_.score is not None:
-        return _left("the radiomics model has coefficients")
+        return Shapley(reason="the radiomics model has coefficients")
     features = [str(name) for name in fitted.radiomics_.selected_]
     groups = {name: [name] for name in features} if len(features) <= MOST_SINGLE else feature_groups(features)
     table = fitted._radiomics_table(x)
@@ -153,13 +181,16 @@ def _shapley(context: Context, fitted: StudyModels, x: pd.DataFrame) -> dict[str
     with context.reporter.track("Shapley values") as progress:
         found = shapley_values(fitted.radiomics_.decision_function, explained, table, groups, pairs=4, seed=seed)
         progress(1, 1)
-    mean = found.importance()
     rows = [
-        {"name": str(name), "mean_absolute": float(value), "features": len(groups[str(name)])}
-        | {"direction": _direction(explained, groups[str(name)], found.values[name])}
-        for name, value in mean.items()
+        ShapleyRow(
+            str(name),
+            float(value),
+            len(groups[str(name)]),
+            _direction(explained, groups[str(name)], found.values[name]),
+        )
+        for name, value in found.importance().items()
     ]
-    return {"rows": rows, "reason": None, "patients": len(explained)}
+    return Shapley(tuple(rows), patients=len(explained))
 
 
 def _direction(table: pd.DataFrame, columns: list[str], values: pd.Series) -> float:
@@ -180,33 +211,48 @@ def feature_groups(names: list[str]) -> dict[str, list[str]]:
     return groups
 
 
-def of_predictions(context: Context, cohort: Cohort, tables: dict[str, pd.DataFrame], model: str) -> dict[str, Any]:
+def of_predictions(
+    context: Context,
+    cohort: Cohort,
+    judged: Mapping[str, JudgedSet],
+    main: str,
+    predictors: Callable[[], pd.DataFrame],
+) -> PredictionScrutiny:
     """The content of ``evaluation/scrutiny.json`` for the main model.
 
     Parameters
     ----------
-    tables
-        By set: outcome and risks by patient; ``nested`` holds the out-of-fold risks of the training patients.
+    judged
+        By set; ``nested`` holds the out-of-fold risks of the training patients.
+    predictors
+        Gives what the models read of all patients, for changes of a hazard.
     """
-    new = {name: table for name, table in tables.items() if name not in ("training", "nested")}
-    judged = next(iter(new), "nested")
-    return {
-        "model": model,
-        "subgroups": _subgroups(context, cohort, tables.get(judged), model) | {"set": judged},
-        "recalibration": [_recalibration(name, table, model) for name, table in new.items()],
-        "conformal": _conformal(context, tables.get("nested"), new, model),
-    }
+    new = {name: item for name, item in judged.items() if item.kind == "frozen"}
+    where = headline_set({name: item.n_events for name, item in judged.items() if item.kind != "apparent"})
+    return PredictionScrutiny(
+        model=main,
+        horizon=main_horizon(context),
+        subgroups=_subgroups(context, cohort, judged.get(where), main),
+        conformal=_conformal(context, judged.get("nested"), new, main),
+        recalibration=tuple(_recalibration(context, item, main, predictors) for item in new.values()),
+    )
 
 
-def _subgroups(context: Context, cohort: Cohort, table: pd.DataFrame | None, model: str) -> dict[str, Any]:
-    if table is None:
-        return _left("there are no predictions to judge")
-    labels = groupings(context, cohort, [str(name) for name in table.index])
+def _at_main(item: JudgedSet, model: str) -> tuple[EventBy, np.ndarray]:
+    """What came of the patients by the main horizon, and the model's risks of it."""
+    known = list(events_of(item).values())[-1]
+    return known, item.risks[model][known.horizon]
+
+
+def _subgroups(context: Context, cohort: Cohort, item: JudgedSet | None, model: str) -> Subgroups:
+    if item is None:
+        return Subgroups(reason="there are no predictions to judge")
+    labels = groupings(context, cohort, item.patients)
     if not labels:
-        return _left("no column with groups (evaluation.subgroups)")
+        return Subgroups(set=item.name, reason="no column with groups (evaluation.subgroups)")
     level = context.study.evaluation.confidence
-    found = subgroup_performance(table["outcome"].to_numpy(), table[model].to_numpy(), labels, level=level)
-    return {"rows": found.to_dict("records"), "reason": None}
+    known, risk = _at_main(item, model)
+    return Subgroups(subgroup_performance(known, risk, labels, item.scores[model], level=level), item.name)
 
 
 def groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str, Any]:
@@ -245,70 +291,48 @@ def groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str
     return found
 
 
-def _recalibration(name: str, table: pd.DataFrame, model: str) -> dict[str, Any]:
-    """How a new set's patients would have the model's calibration changed, by the closed test."""
-    y, risk = table["outcome"].to_numpy(dtype=int), table[model].to_numpy(dtype=float)
-    entry: dict[str, Any] = {"set": name, "n": len(y), "events": int(y.sum())}
-    if min(int(y.sum()), int((1 - y).sum())) < MIN_EACH or np.ptp(risk) == 0:
-        return entry | {
-            "chosen": None,
-            "reason": "too few patients of an outcome, or the same risk for all",
-            "methods": [],
-        }
-    chosen = recalibrate(y, risk, method="closed test")
-    methods = []
-    for method in ("none", "intercept", "slope"):
-        fit = recalibrate(y, risk, method=method)
-        changed = fit.apply(risk) if fit.status == "ok" else np.full(len(risk), np.nan)
-        methods.append(
-            {
-                "method": method,
-                "intercept": fit.intercept,
-                "slope": fit.slope,
-                "p": chosen.p.get(method, float("nan")),
-                "mean_risk": float(changed.mean()),
-                "brier": float(np.mean((changed - y) ** 2)),
-                "reason": fit.reason or None,
-            }
-        )
-    return entry | {"chosen": chosen.method, "reason": None, "methods": methods}
+def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Callable[[], pd.DataFrame]) -> Updating:
+    """How a new set's patients would have the model changed, by the closed test."""
+    known, risk = _at_main(item, model)
+    if known.complete:
+        return replace(update_risks(known, risk), set=item.name)
+    frozen = frozen_models(context)
+    found, level = frozen.model(model), context.study.evaluation.confidence
+    empty = Updating(known.n, known.n_events, set=item.name)
+    if not isinstance(found, FrozenCox):
+        return replace(empty, reason="the main model has no baseline hazard")
+    if not found.terms:
+        return replace(empty, reason="the main model has no predictor")
+    table = frozen.inputs(predictors().loc[item.patients])
+    lp, design = found.linear_predictor(table), found.design(table)
+    told = replace(recalibrate_hazard(known, lp, found.cumulative_hazard, design, level=level), set=item.name)
+    if told.chosen in (None, "none"):
+        return told
+    changed = next(update.risk for update in told.methods if update.method == told.chosen)
+    before, after = (calibration(known, values, level=level) for values in (risk, changed))
+    return replace(told, before=before, after=after)
 
 
-def _conformal(
-    context: Context, nested: pd.DataFrame | None, new: dict[str, pd.DataFrame], model: str
-) -> dict[str, Any]:
+def frozen_models(context: Context) -> FrozenModels:
+    """The models of follow-up that the study froze."""
+    return FrozenModels.from_dict(read_json(context.out / "modelling" / "frozen.json"))
+
+
+def _conformal(context: Context, nested: JudgedSet | None, new: Mapping[str, JudgedSet], model: str) -> ConformalInfo:
     """Sets calibrated on out-of-fold risks: what they hold in new patients, and the levels to apply them by."""
     level = context.study.evaluation.coverage
     if nested is None:
-        return {"level": level, "rows": [], "reason": "there are no out-of-fold risks", "calibration": None}
+        return ConformalInfo(level, reason="there are no out-of-fold risks")
+    rows: list[CoverageRow] = []
+    patients: dict[str, str] = {}
     try:
-        fitted = conformal(nested["outcome"].to_numpy(dtype=int), nested[model].to_numpy(dtype=float))
-        rows = [_covered(name, fitted.predict_all(t[model], level=level), t["outcome"]) for name, t in new.items()]
+        fitted = conformal(*_at_main(nested, model))
+        for name, item in new.items():
+            known, risk = _at_main(item, model)
+            sets = fitted.predict_all(risk, level=level)
+            rows.append(replace(covered(known, sets), set=name))
+            patients |= {patient: each.label for patient, each in zip(item.patients, sets, strict=True)}
         rule = ConformalRule.of(fitted, level)
     except HepacastError as error:
-        return {"level": level, "rows": [], "reason": error.message, "calibration": None}
-    patients = {
-        str(patient): item.label
-        for table in new.values()
-        for patient, item in zip(table.index, fitted.predict_all(table[model], level=level))
-    }
-    found = {"level": level, "rows": rows, "reason": None, "calibration": fitted.to_json(), "patients": patients}
-    return found | {"rule": rule.__dict__}
-
-
-def _covered(name: str, sets: list[Any], outcome: pd.Series) -> dict[str, Any]:
-    y = outcome.to_numpy(dtype=int)
-    held = np.array([item.event_possible if value else item.no_event_possible for item, value in zip(sets, y)])
-    labels = pd.Series([item.label for item in sets])
-    shares = {
-        label.replace(" ", "_"): float((labels == label).mean()) for label in ("event", "no event", "either", "neither")
-    }
-    return {
-        "set": name,
-        "n": len(y),
-        "n_events": int((y == 1).sum()),
-        "n_others": int((y == 0).sum()),
-        "coverage_events": float(held[y == 1].mean()) if (y == 1).any() else float("nan"),
-        "coverage_others": float(held[y == 0].mean()) if (y == 0).any() else float("nan"),
-        **shares,
-    }
+        return ConformalInfo(level, reason=error.message)
+    return ConformalInfo(level, tuple(rows), calibration=fitted, rule=rule, patients=patients)

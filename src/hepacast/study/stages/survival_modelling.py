@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from hepacast.cohort import Cohort, SurvivalOutcome
 from hepacast.cohort.outcome import check_horizons
 from hepacast.core.files import read_json, write_json
+from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import ModelError
 from hepacast.modelling.bootstrap import bootstrap_optimism
@@ -30,7 +31,7 @@ from hepacast.modelling.targets import follow_up
 from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.analysis_set import analysis_cohort, analysis_features
 from hepacast.study.context import Context
-from hepacast.study.stages import survival_scrutiny
+from hepacast.study.stages import scrutiny
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import Words
 from hepacast.study.stages.survival_describe import describe_survival, survival_example, survival_nomogram
@@ -144,7 +145,7 @@ def write(context: Context, folder: Path) -> None:
     nested = _nested(context, models, x, y)
     Predictions.join([*predictions, Predictions(nested.predictions)]).write(folder / "predictions.parquet")
     write_json(folder / "survival_validation.json", _validation(context, models, fitted, nested, x, y))
-    write_json(folder / "survival_scrutiny.json", survival_scrutiny.of_models(context, analysis, models))
+    write_record(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
     level = context.study.evaluation.confidence
     write_json(folder / "validation.json", _shared_validation(fitted, nested, len(x.columns), level))
     write_json(folder / "methods.json", [*told, *modelling_sentences(context, analysis.outcome, fitted, nested)])

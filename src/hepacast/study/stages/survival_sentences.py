@@ -8,7 +8,6 @@ from hepacast.cohort import SurvivalOutcome
 from hepacast.core.p_values import p_below
 from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.validation import OutOfFold
-from hepacast.stats.intervals import level_text
 from hepacast.study.context import Context
 
 _CUTS = {
@@ -109,34 +108,3 @@ def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) 
         "silence and not counted as free of the event: patients with a known state were weighted by the inverse of "
         "their probability of not being censored [@ipcw], and standard errors are robust."
     )
-
-
-def evaluation_sentences(context: Context, outcome: SurvivalOutcome, sets: dict[str, Any]) -> list[dict[str, Any]]:
-    """How models were judged."""
-    options = context.study.evaluation
-    percent, at = level_text(options.confidence), f"{horizon_text(context)} {outcome.unit}"
-    estimator = "Aalen-Johansen" if outcome.n_competing else "Kaplan-Meier"
-    texts = [
-        f"Discrimination was measured by Harrell's C with {percent} limits by the infinitesimal jackknife "
-        f"[@harrell-c], and by the cumulative/dynamic AUC at {at}, weighted by the inverse probability of "
-        "censoring; models were compared on the same patients by their influence functions [@timeroc].",
-        "Calibration at each horizon was judged by the observed over the expected risk, by the slope of the "
-        "complementary log-log risk, and by a loess curve of pseudo-values with its integrated calibration index "
-        "[@mclernon]. Accuracy was measured by the Brier score and, from time 0 to the last horizon, by its integral "
-        "[@graf].",
-        f"Net benefit at each horizon was computed with the {estimator} "
-        f"estimate of the event rate, with percentile bands of {options.bootstrap} bootstrap samples [@survival-dca].",
-        "Groups of risk were compared by "
-        + (
-            "cumulative incidence (Aalen-Johansen) and the subdistribution hazard ratio."
-            if outcome.n_competing
-            else "Kaplan-Meier curves, the log-rank test and the hazard ratio [@kaplan-meier]."
-        )
-        + " Follow-up is the reverse Kaplan-Meier median [@schemper].",
-    ]
-    if "nested" in sets:
-        texts.append(
-            "Training patients were grouped, and judged in the cross-validated rows of the tables, by the mean risk "
-            "over the repeats of models that had not seen them."
-        )
-    return [{"stage": "evaluation", "text": text, "citations": []} for text in texts]

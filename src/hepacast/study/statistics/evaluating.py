@@ -6,16 +6,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hepacast.core import views
+from hepacast.core.estimates import Estimate
+from hepacast.core.files import to_jsonable
 from hepacast.core.formatting import MISSING, number, p_sentence, p_value, short, with_interval
 from hepacast.core.tables import Table, make_table
 from hepacast.errors import ModelError
-from hepacast.evaluation import binary
+from hepacast.evaluation.calibration import Calibration
+from hepacast.evaluation.evaluate import TRAINING, evaluate_risks
+from hepacast.evaluation.reclassification import Change, Nri
+from hepacast.evaluation.results import HorizonResult, ModelComparison, SetResult, States
+from hepacast.evaluation.roc import RocPoints
+from hepacast.evaluation.thresholds import MEASURES, ThresholdRow
 from hepacast.stats.design import binary_outcome
 from hepacast.stats.intervals import Proportion, ci_label
 from hepacast.study.statistics.reading import load
@@ -27,16 +35,16 @@ _SAME = "Youden cut-offs come from these very patients: sensitivity and specific
 
 @dataclass(frozen=True, repr=False)
 class EvaluationResult(StatisticsResult):
-    """Evaluation of predictions; `found` is the `hepacast.evaluation.binary.Evaluation`."""
+    """Evaluation of predictions; `found` is the `hepacast.evaluation.results.SetResult`."""
 
-    found: binary.Evaluation
+    found: SetResult
     outcome: str
     flow: RowsUsed
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """`models` by name and `pairs`, as `hepacast.evaluation.binary_json` writes them, with the flow."""
-        values = self.found.to_json()
+        """`models` by name and `pairs` (`printed`), with the flow."""
+        values = printed(self.found)
         return {"outcome": self.outcome, **values, "flow": vars(self.flow), "notes": list(self.notes)}
 
     def to_frame(self) -> pd.DataFrame:
@@ -47,18 +55,19 @@ class EvaluationResult(StatisticsResult):
 @views.page.register
 def _(result: EvaluationResult) -> Sequence[str | Table]:
     found = result.found
-    head = f"Predictions of {result.outcome}: n = {found.n}, events = {found.n_events}. {result.flow.text()}"
+    head = f"Predictions of {result.outcome}: n = {found.n}, events = {found.events}. {result.flow.text()}"
     notes = list(result.notes)
-    if any(item.cutoff_source == "youden" for item in found.models.values()):
+    if any(item.main.thresholds[0].name != TRAINING for item in found.models.values()):
         notes.append(_SAME)
     for name, item in found.models.items():
-        reasons = [item.roc.reason, item.reason, *(item.calibration.notes if item.calibration else ())]
+        at = item.main
+        reasons = [at.reason, *(at.calibration.notes if at.calibration else ())]
         notes.extend(f"{name}: {reason}" for reason in reasons if reason)
-        if math.isinf(item.cutoff):
+        if math.isinf(at.thresholds[0].threshold):
             notes.append(f"{name}: Youden's index is greatest where all patients count alike: no cut-off helps.")
-        if item.roc.auc < 0.5:
+        if at.auc.value < 0.5:
             notes.append(f"{name}: the AUC is below 0.5, since higher values are taken to mean the event.")
-    return [head, views.table(result), *([_pairs(found)] if found.pairs else []), note_lines(notes)]
+    return [head, views.table(result), *([_pairs(found)] if found.comparisons else []), note_lines(notes)]
 
 
 @views.table.register
@@ -69,19 +78,19 @@ def _(result: EvaluationResult) -> Table:
     shares = [f"{name} ({ci})" for name in ("Sensitivity", "Specificity", "PPV", "NPV", "Accuracy")]
     fitted = [f"Calibration {name} ({ci})" for name in ("slope", "intercept", "in the large")]
     heads = [f"AUC ({ci}, DeLong)", "P against 0.5", "Cut-off", *shares]
-    if any(item.calibration is not None for item in found.models.values()):
+    if any(item.main.calibration is not None for item in found.models.values()):
         heads += [f"Brier score ({ci})", *fitted, "Hosmer-Lemeshow chi2 (df), P", f"ICI ({ci})", "E50 / E90"]
-    columns = [_model_cells(item) for item in found.models.values()]
+    columns = [_model_cells(item.main) for item in found.models.values()]
     rows = [(head, *cells) for head, *cells in zip(heads, *columns, strict=False)]
     return make_table("", ("", *found.models), rows)
 
 
-def _model_cells(item: binary.ModelEvaluation) -> list[str]:
-    row, fit = item.threshold, item.calibration
+def _model_cells(at: HorizonResult) -> list[str]:
+    row, fit = at.thresholds[0], at.calibration
     cells = [
-        with_interval(item.roc.auc, *item.roc.auc_ci),
-        p_value(item.roc.p),
-        _cutoff(item.cutoff, item.cutoff_source),
+        _limits(at.auc),
+        p_value(at.auc_p),
+        _cutoff(row.threshold, row.name),
         *(_share(value) for value in (row.sensitivity, row.specificity, row.ppv, row.npv, row.accuracy)),
     ]
     if fit is None:
@@ -89,26 +98,29 @@ def _model_cells(item: binary.ModelEvaluation) -> list[str]:
     test = fit.hosmer_lemeshow
     return [
         *cells,
-        with_interval(fit.brier, *item.brier_ci),
-        *(with_interval(value.estimate, *value.ci) for value in (fit.slope, fit.intercept, fit.citl)),
-        f"{number(test.statistic)} ({test.df:.0f}), {p_value(test.p)}" if test.ok else MISSING,
-        with_interval(fit.ici, *item.ici_ci),
+        *(_limits(value) for value in (fit.brier, fit.slope, fit.intercept, fit.citl)),
+        f"{number(test.statistic)} ({test.df:.0f}), {p_value(test.p)}" if test is not None and test.ok else MISSING,
+        _limits(fit.ici),
         f"{number(fit.e50, 3)} / {number(fit.e90, 3)}",
     ]
 
 
-def _pairs(found: binary.Evaluation) -> Table:
+def _limits(item: Estimate) -> str:
+    return with_interval(item.value, *item.ci)
+
+
+def _pairs(found: SetResult) -> Table:
     """Comparisons of all pairs."""
     rows = [
         (
-            f"{pair.a} - {pair.b}",
-            with_interval(pair.delong.difference, *pair.delong.ci),
-            number(pair.delong.statistic, 3),
-            p_value(pair.delong.p),
-            MISSING if pair.nri is None else f"{number(pair.nri.nri.estimate, 3)}, {p_sentence(pair.nri.nri.p)}",
-            MISSING if pair.idi is None else f"{number(pair.idi.estimate, 3)}, {p_sentence(pair.idi.p)}",
+            f"{first} - {second}",
+            with_interval(-pair.difference.value, -pair.difference.high, -pair.difference.low),
+            number(-pair.z, 3),
+            p_value(pair.p),
+            MISSING if pair.nri is None else f"{number(pair.nri.nri.value, 3)}, {p_sentence(pair.nri.nri.p)}",
+            MISSING if pair.idi is None else f"{number(pair.idi.value, 3)}, {p_sentence(pair.idi.p)}",
         )
-        for pair in found.pairs
+        for first, second, pair in _pairs_in_order(found)
     ]
     columns = ("Models", f"AUC difference ({ci_label(found.level)})", "DeLong Z", "P", "NRI", "IDI")
     return make_table("Pairs (NRI and IDI: second over first)", columns, rows)
@@ -119,10 +131,10 @@ def _(result: EvaluationResult) -> views.Drawings:
     """`roc`, `decision`, and `calibration-NAME` of each model that gives risks."""
     found = result.found
     drawn: dict[str, Callable[[], Any]] = {"roc": partial(found.plot, "roc")}
-    if found.decision is not None:
+    if len(found.states[-1].thresholds):
         drawn["decision"] = partial(found.plot, "decision")
     for name, item in found.models.items():
-        if item.calibration is not None:
+        if item.main.calibration is not None:
             drawn[f"calibration-{name}"] = partial(found.plot, "calibration", model=name)
     return drawn
 
@@ -130,14 +142,14 @@ def _(result: EvaluationResult) -> views.Drawings:
 def _cutoff(value: float, source: str) -> str:
     if math.isinf(value):
         return "all positive (Youden)" if value < 0 else "all negative (Youden)"
-    return f"{short(value)} ({'given' if source == 'given' else 'Youden'})"
+    return f"{short(value)} ({'given' if source == TRAINING else 'Youden'})"
 
 
 def _share(value: Proportion) -> str:
     """``0.812 (0.570-0.934; 13/16)``."""
     if not value.total:
         return MISSING
-    return f"{with_interval(value.estimate, value.low, value.high)[:-1]}; {value.events}/{value.total})"
+    return f"{with_interval(value.value, value.low, value.high)[:-1]}; {value.events}/{value.total})"
 
 
 def evaluate(
@@ -164,7 +176,7 @@ def evaluate(
     nri_cuts
         Limits of risk categories for the categorical NRI.
     external, n_boot, seed, level
-        As in `hepacast.evaluation.binary.evaluate`.
+        As in `hepacast.evaluation.evaluate.evaluate_risks`.
 
     Raises
     ------
@@ -179,7 +191,7 @@ def evaluate(
     risks = {name: table.numbers(name) for name in names}
     rows, flow = complete_rows({str(y.name): y, **risks})
     binary_outcome(y[rows], what=f"outcome {y.name}")
-    found = binary.evaluate(
+    found = evaluate_risks(
         y[rows].to_numpy(),
         {name: values[rows].to_numpy() for name, values in risks.items()},
         thresholds={table.column(name): value for name, value in (cutoffs or {}).items()} or None,
@@ -190,3 +202,165 @@ def evaluate(
         level=level,
     )
     return EvaluationResult(found, str(y.name), flow, tuple(table.notes))
+
+
+def _pairs_in_order(found: SetResult) -> list[tuple[str, str, ModelComparison]]:
+    """Pairs as the models were given; the comparison of each is that of the later model with the earlier one."""
+    pairs = ((a, b, found.comparison(b, a)) for a, b in combinations(found.models, 2))
+    return [(a, b, pair) for a, b, pair in pairs if pair is not None]
+
+
+def printed(found: SetResult) -> dict[str, Any]:
+    """Every number under the keys of `hepacast stats evaluate --json`; missing ones are null beside their reason."""
+    values = {
+        "n": found.n,
+        "n_events": found.events,
+        "excluded": found.excluded,
+        "confidence": found.level,
+        "bootstrap": {"n": found.n_boot, "seed": found.seed},
+        "models": {name: _printed_model(item.main, found.states[-1]) for name, item in found.models.items()},
+        "pairs": [_printed_pair(*pair) for pair in _pairs_in_order(found)],
+    }
+    content: dict[str, Any] = to_jsonable(values)
+    return content
+
+
+def _printed_model(at: HorizonResult, states: States) -> dict[str, Any]:
+    fit, row, curve = at.calibration, at.thresholds[0], at.roc
+    assert curve is not None
+    values: dict[str, Any] = {
+        "auc": at.auc.value,
+        "auc_ci": at.auc.ci,
+        "auc_se": at.auc.se,
+        "auc_p": at.auc_p,
+        "status": at.status,
+        "reason": at.reason,
+        "roc": _printed_curve(curve),
+        "youden": curve.youden,
+        "cutoff": {
+            "value": row.threshold,
+            "source": "given" if row.name == TRAINING else "youden",
+            **_printed_row(row),
+        },
+        "confusion": {name: getattr(row, name) for name in ("tp", "fp", "tn", "fn")},
+        **_printed_calibration(fit),
+    }
+    if fit is None or at.decision is None:
+        return values | {"net_benefit": None, "net_benefit_reason": "net benefit needs risks"}
+    if not (fit.brier.has_limits and fit.ici.has_limits):
+        why = "limits are those of bootstrap samples, of which there were none or too few"
+        values |= {"brier_ci_reason": why, "ici_ci_reason": why}
+    kept = ("thresholds", "net_benefit", "low", "high", "interventions_avoided", "useful_range")
+    return values | {
+        "net_benefit": {name: getattr(at.decision, name) for name in kept} | {"treat_all": states.treat_all}
+    }
+
+
+def _printed_curve(curve: RocPoints) -> dict[str, Any]:
+    return {
+        "threshold": curve.thresholds[::-1],
+        "sensitivity": curve.tpr[::-1],
+        "specificity": 1.0 - curve.fpr[::-1],
+        "threshold_reason": "an infinite threshold calls nobody positive",
+    }
+
+
+def _printed_row(row: ThresholdRow) -> dict[str, Any]:
+    plus, minus = row.likelihood_ratios
+    values: dict[str, Any] = {
+        **{name: getattr(row, name) for name in ("threshold", "tp", "fp", "tn", "fn")},
+        **{name: _printed_share(getattr(row, name)) for name in MEASURES},
+        **{name: getattr(row, name) for name in ("youden", "f1", "mcc")},
+        "lr_positive": plus,
+        "lr_negative": minus,
+    }
+    return values | {f"{name}_reason": why for name, why in row.reasons().items() if not math.isfinite(values[name])}
+
+
+def _printed_share(item: Proportion) -> dict[str, Any]:
+    kept = {name: getattr(item, name) for name in ("events", "total", "method", "reason")}
+    return kept | {"estimate": item.value, "ci": item.ci}
+
+
+def _printed_calibration(fit: Calibration | None) -> dict[str, Any]:
+    if fit is None:
+        names = ("brier", "brier_scaled", "slope", "intercept", "citl", "ici", "e50", "e90", "emax", "hosmer_lemeshow")
+        nothing = (math.nan, math.nan)
+        return dict.fromkeys(names) | {"brier_ci": nothing, "ici_ci": nothing}
+    test = fit.hosmer_lemeshow
+    values: dict[str, Any] = {
+        "slope": fit.slope.value,
+        "slope_ci": fit.slope.ci,
+        "slope_se": fit.slope.se,
+        "intercept": fit.intercept.value,
+        "intercept_ci": fit.intercept.ci,
+        "citl": fit.citl.value,
+        "citl_ci": fit.citl.ci,
+        "observed_expected": fit.observed_expected.value,
+        "observed_expected_ci": fit.observed_expected.ci,
+        "brier": fit.brier.value,
+        "ici": fit.ici.value,
+        **{name: getattr(fit, name) for name in ("brier_scaled", "log_loss", "e50", "e90", "emax")},
+    }
+    values |= {f"{name}_reason": why for name, why in _missing(values, fit).items()}
+    values |= {"brier_ci": fit.brier.ci, "ici_ci": fit.ici.ci}
+    if test is not None:
+        named = {name: getattr(test, name) for name in ("df", "p", "reason", "n", "observed", "expected")}
+        values["hosmer_lemeshow"] = {"chi2": test.statistic, **named}
+    curve = fit.curve
+    groups = [
+        {"n": group.n, "predicted": group.predicted}
+        | {"observed": group.observed.value, "low": group.observed.low, "high": group.observed.high}
+        for group in fit.groups
+    ]
+    lines = None if curve is None else {name: getattr(curve, name) for name in ("predicted", "observed", "low", "high")}
+    return values | {"calibration": {"curve": lines, "groups": groups, "notes": fit.notes}}
+
+
+def _missing(values: Mapping[str, Any], fit: Calibration) -> dict[str, str]:
+    """Reasons of numbers that are not finite: what the calibration noted."""
+    found = {}
+    for name, value in values.items():
+        if not all(math.isfinite(item) for item in (value if isinstance(value, tuple) else (value,))):
+            infinite = "infinite: a patient's risk is 0 or 1, and the outcome is the other one"
+            found[name] = infinite if name == "log_loss" else " ".join(fit.notes)
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def _printed_pair(a: str, b: str, pair: ModelComparison) -> dict[str, Any]:
+    """The earlier model's AUC minus the later one's; NRI and IDI of the later over the earlier."""
+    values: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "auc_difference": -pair.difference.value,
+        "auc_difference_ci": (-pair.difference.high, -pair.difference.low),
+        "delong_z": -pair.z,
+        "delong_p": pair.p,
+        "status": pair.status,
+        "reason": pair.difference.reason,
+        "nri": None,
+        "idi": None,
+    }
+    if pair.nri is None or pair.idi is None:
+        values["nri_reason"] = values["idi_reason"] = "NRI and IDI need the risks of both models"
+        return values
+    for name, change in (("nri", pair.nri.nri), ("idi", pair.idi)):
+        values |= {name: change.value, f"{name}_se": change.se, f"{name}_ci": change.ci, f"{name}_p": change.p}
+    values |= {"nri_events": pair.nri.events.value, "nri_nonevents": pair.nri.nonevents.value}
+    if pair.categorical_nri is not None:
+        values["categorical_nri"] = _printed_categories(pair.categorical_nri)
+    return values
+
+
+def _printed_categories(found: Nri) -> dict[str, Any]:
+    kept = ("up_events", "down_events", "up_nonevents", "down_nonevents", "cuts", "table_events", "table_nonevents")
+    return {
+        **_printed_change(found.nri),
+        "events": _printed_change(found.events),
+        "nonevents": _printed_change(found.nonevents),
+        **{name: getattr(found, name) for name in kept},
+    }
+
+
+def _printed_change(item: Change) -> dict[str, Any]:
+    return {"estimate": item.value, "ci": item.ci} | {name: getattr(item, name) for name in ("se", "z", "p", "reason")}

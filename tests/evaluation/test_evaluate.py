@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from hepacast.core.records import plain
 from hepacast.errors import ModelError, OutcomeError
-from hepacast.evaluation.binary import evaluate
+from hepacast.evaluation.evaluate import evaluate_risks as evaluate
+from hepacast.evaluation.results import SetResult
+from hepacast.study.statistics.evaluating import printed
 
 MODELS = ["p_clin", "p_lab", "p_comb"]
 
@@ -27,7 +30,8 @@ def test_numbers_are_those_of_r(golden, pima):
     found = evaluate(
         pima.type, {name: pima[name] for name in MODELS}, decision_thresholds=decision["thresholds"],
         nri_cuts=(0.2, 0.4), n_boot=0, external=True,
-    ).to_json()  # fmt: skip
+    )  # fmt: skip
+    found = printed(found)
     for name in MODELS:
         truth, model = calibration["test"][name], found["models"][name]
         assert_allclose(model["brier"], truth["brier"], rtol=1e-9)
@@ -45,7 +49,7 @@ def test_numbers_are_those_of_r(golden, pima):
 
 def test_roc_numbers_are_those_of_proc(golden):
     reference, data = golden("b_roc_asah")
-    found = evaluate(data.outcome, {"s100b": data.s100b, "wfns": data.wfns}, n_boot=0).to_json()
+    found = printed(evaluate(data.outcome, {"s100b": data.s100b, "wfns": data.wfns}, n_boot=0))
     model, truth = found["models"]["s100b"], reference["markers"]["s100b"]
     assert_allclose([model["auc"], *model["auc_ci"]], [truth["auc"], *truth["ci_delong"]], rtol=1e-9)
     assert_allclose(model["youden"]["threshold"], truth["youden"]["threshold"])
@@ -59,20 +63,20 @@ def test_roc_numbers_are_those_of_proc(golden):
 
 def test_order_of_patients_changes_nothing(pima):
     order = np.random.default_rng(1).permutation(len(pima))
-    once = evaluate(pima.type, {"m": pima.p_lab}, n_boot=60, seed=3).to_json()
+    once = printed(evaluate(pima.type, {"m": pima.p_lab}, n_boot=60, seed=3))
     shuffled = pima.iloc[order]
-    again = evaluate(shuffled.type, {"m": shuffled.p_lab}, n_boot=60, seed=3).to_json()
+    again = printed(evaluate(shuffled.type, {"m": shuffled.p_lab}, n_boot=60, seed=3))
     assert_allclose(again["models"]["m"]["ici_ci"], once["models"]["m"]["ici_ci"], rtol=1e-9)
     assert_allclose(again["models"]["m"]["net_benefit"]["low"], once["models"]["m"]["net_benefit"]["low"], atol=1e-12)
-    other = evaluate(pima.type, {"m": pima.p_lab}, n_boot=60, seed=4).to_json()
+    other = printed(evaluate(pima.type, {"m": pima.p_lab}, n_boot=60, seed=4))
     assert other["models"]["m"]["ici_ci"] != once["models"]["m"]["ici_ci"]
 
 
 def test_bootstrap_limits_hold_the_estimates(pima):
     found = evaluate(pima.type, {"m": pima.p_comb}, n_boot=200).models["m"]
-    low, high = found.brier_ci
-    assert low < found.calibration.brier < high
-    assert found.ici_ci[0] < found.ici_ci[1]
+    fit = found.main.calibration
+    assert fit.brier.low < fit.brier.value < fit.brier.high
+    assert fit.ici.low < fit.ici.high
 
 
 def test_missing_values_are_left_out_of_all_models_and_counted(pima):
@@ -82,15 +86,15 @@ def test_missing_values_are_left_out_of_all_models_and_counted(pima):
     assert found.excluded == {"outcome missing": 1, "a missing": 2, "b missing": 1}
     assert found.n == len(pima) - 3
     clean = evaluate(y[3:], {"a": a[3:], "b": b[3:]}, n_boot=0)
-    assert found.models["a"].roc.auc == clean.models["a"].roc.auc
+    assert found.models["a"].main.auc == clean.models["a"].main.auc
     assert "left out" in found._repr_html_()
 
 
 def test_cut_off_comes_from_training_or_is_marked(pima):
     found = evaluate(pima.type, {"a": pima.p_clin, "b": pima.p_comb}, thresholds={"a": 0.3}, n_boot=0)
-    assert (found.models["a"].cutoff, found.models["a"].cutoff_source) == (0.3, "given")
-    assert found.models["b"].cutoff_source == "youden"
-    names = [found.to_report()["models"][name]["thresholds"][0]["name"] for name in "ab"]
+    assert found.models["a"].main.thresholds[0].threshold == 0.3
+    assert [printed(found)["models"][name]["cutoff"]["source"] for name in "ab"] == ["given", "youden"]
+    names = [found.models[name].main.thresholds[0].name for name in "ab"]
     assert names == ["Youden (training)", "Youden (these patients)"]
     with pytest.raises(ModelError, match="no model"):
         evaluate(pima.type, {"a": pima.p_clin}, thresholds={"c": 0.3}, n_boot=0)
@@ -109,7 +113,7 @@ def test_cut_off_comes_from_training_or_is_marked(pima):
 def test_awkward_risks_give_numbers_or_reasons(name, risk):
     y = np.repeat([0, 1], 30)
     found = evaluate(y, {"m": risk, "other": np.tile([0.3, 0.5], 30)}, n_boot=20)
-    values = found.to_json()
+    values = printed(found)
     json.dumps(values, allow_nan=False)
     model = values["models"]["m"]
     assert model["auc"] is not None and model["brier"] is not None and model["ici"] is not None
@@ -124,7 +128,7 @@ def test_awkward_risks_give_numbers_or_reasons(name, risk):
 
 def test_tiny_sets():
     found = evaluate([0, 1, 1], {"a": [0.1, 0.8, 0.6], "b": [0.3, 0.2, 0.9]}, n_boot=10)
-    values = found.to_json()
+    values = printed(found)
     json.dumps(values, allow_nan=False)
     assert values["models"]["a"]["auc"] == 1.0 and values["models"]["a"]["auc_ci"] == [None, None]
     assert values["models"]["a"]["reason"]
@@ -147,14 +151,12 @@ def test_mistakes_are_explained():
         evaluate([0, np.nan], {"m": [np.nan, 0.2]})
 
 
-def test_report_form_is_what_the_report_reads(pima):
-    from hepacast.core.records import typed
-    from hepacast.report.inputs.evaluation import SetResult
-
-    values = evaluate(pima.type, {"a": pima.p_clin, "b": pima.p_comb}, n_boot=20).to_report(kind="apparent")
-    read = typed(SetResult, values)
-    assert read.kind == "apparent" and read.models["b"].calibration.slope.value == pytest.approx(0.9534, abs=1e-3)
-    assert read.comparisons[0].first == "a"
+def test_a_set_is_read_back_as_it_was_written(pima):
+    found = evaluate(pima.type, {"a": pima.p_clin, "b": pima.p_comb}, n_boot=20)
+    read = SetResult.from_json(json.loads(json.dumps(found.to_json())))
+    assert plain(read) == plain(found) and printed(read) == printed(found)
+    assert read.models["b"].main.calibration.slope.value == pytest.approx(0.9534, abs=1e-3)
+    assert (read.comparisons[0].first, read.comparisons[0].second) == ("b", "a")
 
 
 def test_figures_are_drawn(pima):
