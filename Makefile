@@ -13,7 +13,7 @@ help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
 	@echo "make demo-B     study B (tace-response), demo-C: study C (proliferative), demo-D: study D (early-recurrence);"
 	@echo "                demo-E: study A end to end beside its two steps; small networks, on the CPU"
-	@echo "make test       the tests (make test-slow: the long ones; make quick: three rooms, without the networks)"
+	@echo "make test       the tests (make test-slow: the long ones; make quick: the lowest room, without the networks)"
 	@echo "make test-oldest, make test-newest: the tests with the oldest versions that pyproject.toml allows (Python 3.11),"
 	@echo "                and the newest; without the networks"
 	@echo "make lint       style, types, import contracts; make format tidies"
@@ -61,7 +61,7 @@ test: $(VENV)/.dev
 
 # Without the networks: what a first change needs.
 quick: $(VENV)/.light
-	$(BIN)/python -m pytest tests/core tests/stats tests/test_house.py
+	$(BIN)/python -m pytest tests/core tests/test_house.py
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow --durations 20

@@ -227,7 +227,7 @@ def comparison(study: Study, labels: np.ndarray, order: list[str]) -> dict[str, 
     for name, (label, unit) in names.items():
         column = study.clinical[name]
         parts = [column[labels == group] for group in order]
-        if column.dtype == object:
+        if not pd.api.types.is_numeric_dtype(column):
             levels = sorted(column.unique())
             counts = np.array([[int((part == level).sum()) for level in levels] for part in parts])
             groups = [

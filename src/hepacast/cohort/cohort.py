@@ -105,12 +105,10 @@ def assemble_cohort(
     split
         Set by patient, or a function of the included patients' outcome (`split.split_at_random` with its seed);
         None for one undivided cohort. A patient whom it does not place is left out, with that reason.
-    centers
-        Center by patient.
+    centers, survival
+        Center by patient; further follow-up by name.
     findings
         Further findings (of the checks).
-    survival
-        Further follow-up by name.
 
     Raises
     ------
@@ -120,13 +118,7 @@ def assemble_cohort(
     flow = PatientFlow.start(table.patients)
     for reason, patients in (exclusions or {}).items():
         flow = flow.exclude(reason, patients)
-    by_reason: dict[str, list[str]] = {}
-    for patient in flow.included:
-        if patient not in outcome.patients:
-            reason = outcome.unknown.get(patient, "not recorded")
-            by_reason.setdefault(_general_reason(reason), []).append(patient)
-    for reason, patients in by_reason.items():
-        flow = flow.exclude(f"outcome unknown ({reason})", patients)
+    flow = _without_outcome(flow, outcome)
     included = outcome.select(flow.included)
     sets = split_none(flow.included) if split is None else split(included) if callable(split) else split
     unplaced = [patient for patient in flow.included if patient not in sets.index]
@@ -204,6 +196,18 @@ def read_cohort(out: str | Path) -> Cohort:
     flow = _flow_of(read_record(FlowCounts, out / "flow.json"), sets["set"], entry["patient_order"])
     table = ClinicalTable(frame, specs, findings)
     return Cohort(table, outcome, sets["set"], sets["center"], flow, findings, survival)
+
+
+def _without_outcome(flow: PatientFlow, outcome: Outcome) -> PatientFlow:
+    """Leave out whose outcome is not known, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for patient in flow.included:
+        if patient not in outcome.patients:
+            reason = outcome.unknown.get(patient, "not recorded")
+            by_reason.setdefault(_general_reason(reason), []).append(patient)
+    for reason, patients in by_reason.items():
+        flow = flow.exclude(f"outcome unknown ({reason})", patients)
+    return flow
 
 
 def _plain_texts(frame: pd.DataFrame) -> pd.DataFrame:

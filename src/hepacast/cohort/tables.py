@@ -22,7 +22,7 @@ from hepacast.cohort.numbers import CensoredPolicy, FileDecimal
 from hepacast.cohort.parsing import file_decimal_of, parse_column
 from hepacast.cohort.quantities import unit_key
 from hepacast.cohort.redcap import read_dictionary, with_dictionary
-from hepacast.cohort.sheets import read_sheets
+from hepacast.cohort.sheets import Sheet, read_sheets
 from hepacast.core.hashing import hash_file
 from hepacast.errors import StudyFileError, TableError
 
@@ -196,14 +196,15 @@ def read_table(
     absent: Literal["raise", "report"] = "raise",
     dictionary: str | Path | None = None,
 ) -> ClinicalTable:
-    """Read a clinical table from CSV, Excel or Parquet.
+    """Read a clinical table from CSV, Excel, Parquet, SPSS or Stata.
+
+    It has findings for every cell that is no value, was censored, converted or assumed. Errors among them do not raise
+    here: `hepacast.cohort.raise_on_errors` does.
 
     Parameters
     ----------
-    path
-        The file.
-    id_column
-        Header of the patient identifier.
+    path, id_column, dictionary
+        The file, the header of its patient identifier, and for an export of REDCap its data dictionary.
     columns
         The columns of the study; None recognizes them by name and content (roles ``covariate``, so that nothing
         becomes a predictor unasked).
@@ -219,14 +220,6 @@ def read_table(
     absent
         A column without a clear header: ``raise`` one error that lists all of them, or ``report`` each as an error
         finding and read the others; then remarks on cells are not put together either.
-    dictionary
-        Data dictionary of REDCap, for an export of it.
-
-    Returns
-    -------
-    ClinicalTable
-        With findings for every cell that is no value, was censored, converted or assumed. Errors among them do not
-        raise here: `hepacast.cohort.raise_on_errors` does.
 
     Raises
     ------
@@ -234,33 +227,49 @@ def read_table(
         The file, a sheet, the ID column or a column is missing, or a header is not clear or stands twice.
     """
     path = Path(path)
-    sheets = read_sheets(path, id_column=id_column, header_row=None if header_row == "auto" else header_row)
-    if dictionary is not None:
-        fields = read_dictionary(dictionary)
-        sheets = [with_dictionary(item, fields) for item in sheets]
+    sheets = _sheets(path, id_column, None if header_row == "auto" else header_row, dictionary)
     raw, findings = join_sheets(sheets, id_column=id_column, sheet=sheet)
     specs = list(columns) if columns is not None else infer_columns(raw)
     _check_names(specs)
     headers, unmatched = match_headers(specs, raw)
     if absent == "raise":
         raise_on_errors(unmatched, where=path.name)
-    findings += unmatched
-    lacking = tuple(spec.name for spec in specs if spec.name not in headers)
-    specs = [spec for spec in specs if spec.name in headers]
     file_decimal = file_decimal_of(raw.sheets, leave_out=raw.id_headers)
-    values: dict[str, pd.Series] = {}
-    resolved: list[ColumnSpec] = []
-    for spec in specs:
-        series, spec, remarks = _parse(raw, spec, headers[spec.name], decimal, file_decimal, censored)
-        values[spec.name] = series.reindex(list(raw.patients))
-        resolved.append(_labelled(spec, raw.label_of(headers[spec.name])))
-        findings += remarks
-    rows = pd.Series({patient: raw.row_of(patient) for patient in raw.patients}, dtype="Int64", name="row")
+    parsed = [
+        _parse(raw, spec, headers[spec.name], decimal, file_decimal, censored) for spec in specs if spec.name in headers
+    ]
     provenance = _provenance(path, raw, headers, decimal if decimal != "auto" else file_decimal)
-    frame = pd.DataFrame(values, index=pd.Index(list(raw.patients), name="patient", dtype=object))
-    table = ClinicalTable(frame, tuple(resolved), (), provenance, _raw_frame(raw), rows, lacking)
+    lacking = tuple(spec.name for spec in specs if spec.name not in headers)
+    findings += [*unmatched, *(remark for _, _, remarks in parsed for remark in remarks)]
     # Equal remarks on many cells are put together for a reader; who judges goes on patient by patient.
-    return table.with_findings(condense(findings) if absent == "raise" else findings)
+    findings = condense(findings) if absent == "raise" else findings
+    return _typed(raw, parsed, headers, provenance, lacking).with_findings(findings)
+
+
+def _sheets(path: Path, id_column: str, header_row: int | None, dictionary: str | Path | None) -> list[Sheet]:
+    sheets = read_sheets(path, id_column=id_column, header_row=header_row)
+    if dictionary is None:
+        return sheets
+    fields = read_dictionary(dictionary)
+    return [with_dictionary(item, fields) for item in sheets]
+
+
+def _typed(
+    raw: RawTable,
+    parsed: Sequence[tuple[pd.Series, ColumnSpec, list[Finding]]],
+    headers: Mapping[str, str],
+    provenance: TableProvenance,
+    lacking: tuple[str, ...],
+) -> ClinicalTable:
+    """The table of columns that were read, with the cells that they were read from."""
+    patients = list(raw.patients)
+    frame = pd.DataFrame(
+        {spec.name: series.reindex(patients) for series, spec, _ in parsed},
+        index=pd.Index(patients, name="patient", dtype=object),
+    )
+    specs = tuple(_labelled(spec, raw.label_of(headers[spec.name])) for _, spec, _ in parsed)
+    rows = pd.Series({patient: raw.row_of(patient) for patient in patients}, dtype="Int64", name="row")
+    return ClinicalTable(frame, specs, (), provenance, _raw_frame(raw), rows, lacking)
 
 
 def _provenance(path: Path, raw: RawTable, headers: Mapping[str, str], decimal: str) -> TableProvenance:

@@ -49,6 +49,15 @@ class _Run:
             "waited": self.waited, "history": self.history,
         }  # fmt: skip
 
+    def improves(self, loss: float) -> bool:
+        """Whether no epoch was better; one that is not is counted."""
+        better = loss < self.best_loss
+        if better:
+            self.best_loss, self.best_epoch, self.waited = loss, self.epoch, 0
+        else:
+            self.waited += 1
+        return better
+
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> _Run:
         """As it was."""
@@ -71,20 +80,14 @@ def train(
 
     Parameters
     ----------
-    crops
-        All patients' crops, (n, channels, z, y, x): an array or a `CropStore`. Only `rows` are read.
-    targets
-        All patients' targets. Only those of `rows` are looked at.
+    crops, targets
+        Those of all patients; crops (n, channels, z, y, x) as an array or a `CropStore`. Only `rows` are read.
     rows
         The training patients; they should stand in the order of their identifiers, on which the random streams build.
-    spec
-        Network and training.
-    seed
-        Fixes everything; the initial weights depend on nothing else.
-    checkpoint
-        File to go on from, and to write every few epochs.
-    key
-        Names this training; a checkpoint of another key is not used.
+    spec, seed
+        Network and training. The seed fixes everything; the initial weights depend on nothing else.
+    checkpoint, key
+        File to go on from, and to write every few epochs; one of another key (a name of this training) is not used.
     progress
         Called after each epoch.
 
@@ -99,18 +102,11 @@ def train(
     fitting, inner = inner_split(targets, rows, spec.training.inner_fraction, seed)
     learner = Learner(crops, targets, fitting, spec, device)
     network = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(device)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=spec.training.learning_rate, weight_decay=spec.training.weight_decay
-    )
-    average: State = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    best: State | None = None
-    run = _Run()
-    found = load_checkpoint(checkpoint, key, network, optimizer) if checkpoint is not None else None
-    if found is not None:
-        average, best, facts = found
-        run = _Run.from_facts(facts)
+    rules = spec.training
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rules.learning_rate, weight_decay=rules.weight_decay)
+    average, best, run = _beginning(network, optimizer, checkpoint, key)
     judge = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(device)
-    while run.epoch < spec.training.epochs and not (len(inner) and run.waited >= spec.training.patience):
+    while run.epoch < rules.epochs and not (len(inner) and run.waited >= rules.patience):
         began = time.monotonic()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "dropout", run.epoch))
@@ -120,17 +116,25 @@ def train(
         if len(inner):
             judge.load_state_dict(average)
             entry |= {f"inner_{name}": value for name, value in learner.evaluate(judge, inner).items()}
-            if entry["inner_loss"] < run.best_loss:
-                run.best_loss, run.best_epoch, run.waited = entry["inner_loss"], run.epoch, 0
+            if run.improves(entry["inner_loss"]):
                 best = {name: value.clone() for name, value in average.items()}
-            else:
-                run.waited += 1
         run.history.append(entry)
-        if checkpoint is not None and run.epoch % spec.training.checkpoint_every == 0:
+        if checkpoint is not None and run.epoch % rules.checkpoint_every == 0:
             save_checkpoint(checkpoint, network, average, best, optimizer, run.facts(key))
         if progress:
-            progress(run.epoch, spec.training.epochs)
+            progress(run.epoch, rules.epochs)
     return _finish(network, best if best is not None else average, learner, run, fitting, inner)
+
+
+def _beginning(
+    network: MultiTaskNet, optimizer: torch.optim.Optimizer, checkpoint: Path | None, key: str
+) -> tuple[State, State | None, _Run]:
+    """Running average of the weights, the best ones so far, and the state: those of the checkpoint, if it is ours."""
+    found = load_checkpoint(checkpoint, key, network, optimizer) if checkpoint is not None else None
+    if found is not None:
+        average, best, facts = found
+        return average, best, _Run.from_facts(facts)
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}, None, _Run()
 
 
 def new_network(spec: DeepSpec, channels: int, covariates: int, seed: int) -> MultiTaskNet:

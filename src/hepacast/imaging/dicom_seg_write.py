@@ -12,7 +12,7 @@ import numpy as np
 from hepacast.core.files import atomic_path
 from hepacast.errors import ImageError
 from hepacast.imaging.dicom import read_series, series_files
-from hepacast.imaging.volume import Volume
+from hepacast.imaging.volume import Geometry, Volume
 
 #: What a SEG repeats from its source images; may be empty, must be there.
 _PATIENT_AND_STUDY = (
@@ -70,9 +70,7 @@ def write_dicom_seg(
 
     folder = Path(source_series_folder)
     geometry = read_series(folder, series=series).geometry
-    for name, mask in masks.items():
-        geometry.require_same(mask.geometry, what=f"the mask {name!r}", where=str(folder))
-    stack = np.stack([mask.array.astype(bool) for mask in masks.values()], axis=-1).astype(np.uint8)
+    stack = _stacked(masks, geometry, folder)
     if not stack.any():
         raise ImageError("A DICOM SEG needs at least one voxel.", found="only empty masks", where=str(path))
     sources = _completed([pydicom.dcmread(file) for file in series_files(folder, series=series)])
@@ -97,6 +95,12 @@ def write_dicom_seg(
         )
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)
+
+
+def _stacked(masks: Mapping[str, Volume], geometry: Geometry, folder: Path) -> np.ndarray:
+    for name, mask in masks.items():
+        geometry.require_same(mask.geometry, what=f"the mask {name!r}", where=str(folder))
+    return np.stack([mask.array.astype(bool) for mask in masks.values()], axis=-1).astype(np.uint8)
 
 
 def _descriptions(names: list[str], algorithm: str, version: str) -> list[Any]:

@@ -5,7 +5,7 @@ Masks never move: a mask whose voxels are not the image's is refused with the di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -256,22 +256,10 @@ def read_labelmap(
         volume = as_labels(read, where=str(path))
     if reference is not None:
         volume = place_mask(
-            reference,
-            volume,
-            cropped=bool(own),
-            correct=rules.correct,
-            overlay_path=overlay_path,
-            where=str(path),
+            reference, volume, cropped=bool(own), correct=rules.correct, overlay_path=overlay_path, where=str(path)
         )
     present = values_of(volume.array)
-    if len(present) > (MAX_LABELS if present[:1] >= [0] else MAX_SIGNED_LABELS):
-        raise ImageError(
-            "This is an image, not a mask.",
-            expected=f"labels: at most {MAX_LABELS} different whole numbers",
-            found=f"{len(present)} different values from {present[0]} to {present[-1]}",
-            where=str(path),
-            remedy="give the mask file; image and mask may have been exchanged",
-        )
+    _require_mask(present, path)
     if labels is None:
         return LabelMap(volume, own or {f"label_{value}": value for value in present})
     notes = compare_names(own, labels, str(path))
@@ -284,6 +272,17 @@ def read_labelmap(
             remedy="correct the label numbers (labels of the study file, --labels)",
         )
     return LabelMap(volume, dict(labels), tuple(notes))
+
+
+def _require_mask(present: Sequence[int], path: Path) -> None:
+    if len(present) > (MAX_LABELS if present[:1] >= [0] else MAX_SIGNED_LABELS):
+        raise ImageError(
+            "This is an image, not a mask.",
+            expected=f"labels: at most {MAX_LABELS} different whole numbers",
+            found=f"{len(present)} different values from {present[0]} to {present[-1]}",
+            where=str(path),
+            remedy="give the mask file; image and mask may have been exchanged",
+        )
 
 
 def write_labelmap(labelmap: LabelMap, path: str | Path) -> None:
@@ -362,6 +361,11 @@ def read_mask_set(
     if rules.label is not None:
         _require_label(rules.label, labelmap.labels, where)
         return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array == rules.label)})
+    _require_one_label(labelmap, path)
+    return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array != 0)})
+
+
+def _require_one_label(labelmap: LabelMap, path: Path) -> None:
     if len(labelmap.labels) > 1:
         raise ImageError(
             "The mask file holds several labels and no names.",
@@ -370,7 +374,6 @@ def read_mask_set(
             where=str(where),
             remedy="name them (--labels liver=1,tumor=2), or say with label in the feature settings which one is meant",
         )
-    return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array != 0)})
 
 
 def _on_voxels_of(reference: Volume | None, array: npt.NDArray[Any]) -> Volume:

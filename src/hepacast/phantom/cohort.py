@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,37 +89,23 @@ def make_cohort(
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> PhantomCohort:
-    """Write a virtual cohort.
+    """Write a virtual cohort into the folder `out_dir`.
 
     Parameters
     ----------
-    out_dir
-        Folder to write into.
     n_train, n_validation
         Included patients of center 1 (training) and center 2 (external validation).
-    seed
-        Fixes everything. A patient depends on the seed and his or her identifier alone.
-    effect
-        ``planted``: outcome by the logistic truth; ``none``: outcome independent of everything.
-    n_masks
-        Patients with an expert's mask, all of center 1 where it has enough; the others must be segmented.
-    n_second_reader
-        How many of these have a second reader's mask too.
+    seed, effect
+        A patient depends on them and the identifier alone. Outcomes follow the logistic truth, or nothing (``none``).
+    n_masks, n_second_reader
+        Patients with an expert's mask, of center 1 where it has enough; how many of them have a second reader's too.
     n_reviewed
         Patients in the table altogether; those beyond the included ones carry a reason for exclusion and have no
         image. When not given, 500 for 210. 0 or the number included: nobody is excluded.
-    blemishes
-        Leave a few values out (1.2 %, never INR, albumin or the follow-up), print a low AFP as ``<2``.
-    truth_masks
-        Also write the true masks of every included patient, under ``truth_masks``.
-    size
-        ``demo``, ``full`` or ``tiny`` (see `hepacast.phantom.ct.make_ct`).
-    workers, progress
-        Processes; ``progress(done, total)`` after each image.
-
-    Returns
-    -------
-    PhantomCohort
+    blemishes, truth_masks
+        Leave values out (1.2 %, never INR, albumin, follow-up), print a low AFP as ``<2``; write all true masks too.
+    size, workers, progress
+        ``demo``, ``full`` or ``tiny`` (see `hepacast.phantom.ct.make_ct`); processes; called after each image.
 
     Raises
     ------
@@ -129,39 +115,40 @@ def make_cohort(
     folder = Path(out_dir)
     truth = coefficients_of(effect)
     _check_numbers(n_train, n_validation, n_masks, n_second_reader)
-    included = [
-        draw_patient(f"P{number:03d}", 1 if number <= n_train else 2, seed, truth)
-        for number in range(1, n_train + n_validation + 1)
-    ]
-    training = tuple(person.patient for person in included if person.center == 1)
-    validation = tuple(person.patient for person in included if person.center == 2)
-    drawn_by_expert = _chosen([*_shuffled(training, seed), *_shuffled(validation, seed)], n_masks)
-    read_twice = _chosen(drawn_by_expert, n_second_reader)
-    tasks = [
-        _PatientImages(
-            person, folder, size, person.patient in drawn_by_expert, person.patient in read_twice, truth_masks
-        )
-        for person in included
-    ]
-    measured = dict(
-        zip((person.patient for person in included), map_items(_write, tasks, workers=workers, progress=progress))
-    )
+    centers = [1] * n_train + [2] * n_validation
+    included = [draw_patient(f"P{number:03d}", center, seed, truth) for number, center in enumerate(centers, start=1)]
+    of_center = {center: tuple(p.patient for p in included if p.center == center) for center in (1, 2)}
+    drawn_by_expert = _chosen([*_shuffled(of_center[1], seed), *_shuffled(of_center[2], seed)], n_masks)
+    masks = {
+        "masks": drawn_by_expert,
+        "second_reader": _chosen(drawn_by_expert, n_second_reader),
+        "truth_masks": [person.patient for person in included] if truth_masks else [],
+    }
+    tasks = [_PatientImages(p, folder, size, *(p.patient in names for names in masks.values())) for p in included]
+    measurements = map_items(_write, tasks, workers=workers, progress=progress)
+    measured = {person.patient: item for person, item in zip(included, measurements)}
     total = round(len(included) * REVIEWED_PER_INCLUDED) if n_reviewed is None else max(n_reviewed, len(included))
     table = _table(included, total, seed, truth, blemishes)
     write_text(folder / "clinical.csv", table.to_csv(index=False, lineterminator="\n"))
     _write_workbook(folder / "clinical.xlsx", table)
     write_json(folder / "truth.json", _truth(included, truth, effect, seed, size, measured, drawn_by_expert))
+    return _written(folder, of_center, masks)
+
+
+def _written(
+    folder: Path, of_center: Mapping[int, tuple[str, ...]], masks: Mapping[str, Iterable[str]]
+) -> PhantomCohort:
+    """Where everything lies; `masks` names the patients who have masks of each kind."""
+    paths = {kind: {name: _mask_path(folder, kind, name) for name in sorted(names)} for kind, names in masks.items()}
     return PhantomCohort(
         folder=folder,
         clinical=folder / "clinical.csv",
         workbook=folder / "clinical.xlsx",
-        images={person.patient: _image_path(folder, person.patient) for person in included},
-        masks={patient: _mask_path(folder, "masks", patient) for patient in sorted(drawn_by_expert)},
-        second_reader={patient: _mask_path(folder, "second_reader", patient) for patient in sorted(read_twice)},
-        training=training,
-        validation=validation,
+        images={name: _image_path(folder, name) for names in of_center.values() for name in names},
+        training=of_center[1],
+        validation=of_center[2],
         truth=folder / "truth.json",
-        truth_masks={p.patient: _mask_path(folder, "truth_masks", p.patient) for p in included} if truth_masks else {},
+        **paths,
     )
 
 

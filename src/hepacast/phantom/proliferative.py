@@ -212,7 +212,16 @@ def make_proliferative_cohorts(
     }.items():  # fmt: skip
         rows = [_row(person) for person in people if person.group in groups]
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-    content = {
+    truths = _truth(people, truth, effect, hazard, seed)
+    write_json(folder / "truth.json", {**truths, "patients": written})
+    return folder / "truth.json"
+
+
+def _truth(
+    people: list[_ProliferativePatient], truth: ProliferationTruth, effect: str, hazard: str, seed: int
+) -> dict[str, Any]:
+    """What the cohorts were drawn from, and how well the truth itself separates these patients."""
+    return {
         "effect": effect,
         "hazard": hazard,
         "seed": seed,
@@ -224,10 +233,7 @@ def make_proliferative_cohorts(
             for g in ("training", "validation", "external")
             if (part := [p for p in people if p.group == g])
         },
-        "patients": written,
     }
-    write_json(folder / "truth.json", content)
-    return folder / "truth.json"
 
 
 def _row(person: _ProliferativePatient) -> dict[str, Any]:

@@ -92,16 +92,8 @@ def correct_bias(
     import SimpleITK as sitk
 
     array = _finite(image)
-    if array.min() < 0:
-        raise ImageError(
-            "N4 needs magnitude images.",
-            expected="intensities of 0 or more",
-            found=f"{float(array.min()):g}",
-            remedy="take the scanner's own intensities, before any normalization",
-        )
-    tissue = mask if mask is not None else body_mask(image)
-    image.geometry.require_same(tissue.geometry, what="the mask of the tissue")
-    inside = tissue.array.astype(bool) & (array > 0)
+    _require_magnitudes(array)
+    inside = _tissue(image, mask) & (array > 0)
     if int(inside.sum()) < _FEWEST_VOXELS:
         raise ImageError(
             "There is too little tissue to estimate a bias field from.",
@@ -112,24 +104,39 @@ def correct_bias(
     factors = [
         max(1, min(round(shrink_mm / step), size // 8)) for step, size in zip(image.spacing, image.geometry.size)
     ]
-    small = sitk.Shrink(full, factors)
-    small_mask = sitk.Shrink(image.with_array(inside).to_sitk(), factors)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(list(iterations))
     n4.SetBiasFieldFullWidthAtHalfMaximum(width)
     n4.SetMaskLabel(1)
     n4.SetUseMaskLabel(True)
-    n4.Execute(sitk.Cast(small, sitk.sitkFloat32), small_mask)
+    small_mask = sitk.Shrink(image.with_array(inside).to_sitk(), factors)
+    n4.Execute(sitk.Cast(sitk.Shrink(full, factors), sitk.sitkFloat32), small_mask)
     log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full)).astype(np.float64)
     # The field is known up to a factor: its mean is 1, so that intensities keep their scale.
     log_field -= np.log(np.exp(log_field[inside]).mean())
-    corrected = array / np.exp(log_field)
+    field = np.exp(log_field)
     return BiasCorrection(
-        image.with_array(corrected.astype(np.float32)),
-        image.with_array(np.exp(log_field).astype(np.float32)),
+        image.with_array((array / field).astype(np.float32)),
+        image.with_array(field.astype(np.float32)),
         float(log_field[inside].std()),
     )
+
+
+def _require_magnitudes(array: np.ndarray) -> None:
+    if array.min() < 0:
+        raise ImageError(
+            "N4 needs magnitude images.",
+            expected="intensities of 0 or more",
+            found=f"{float(array.min()):g}",
+            remedy="take the scanner's own intensities, before any normalization",
+        )
+
+
+def _tissue(image: Volume, mask: Volume | None) -> np.ndarray:
+    tissue = mask if mask is not None else body_mask(image)
+    image.geometry.require_same(tissue.geometry, what="the mask of the tissue")
+    return tissue.array.astype(bool)
 
 
 def _finite(image: Volume) -> npt.NDArray[np.float32]:

@@ -129,13 +129,7 @@ def register(
     source = moving.with_array(np.asarray(moving.array, dtype=np.float32)).to_sitk()
     before = _resampled(source, fixed, sitk.Transform(3, sitk.sitkIdentity), reference)
     covered = _covered(moving, reference) & inside
-    if covered.sum() < 0.2 * inside.sum():
-        raise ImageError(
-            "The two phases hardly overlap by their headers.",
-            expected="phases of one examination, in one frame of reference",
-            found=f"{100 * covered.sum() / max(1, inside.sum()):.0f}% of the region covered",
-            remedy="check that the files belong to the same patient and day",
-        )
+    _require_overlap(covered, inside)
     try:
         with _one_thread():
             transform = _optimize(fixed, source, kind, reference.with_array(inside).to_sitk(), iterations, covered)
@@ -158,6 +152,16 @@ def register(
         mutual_information_after=max(nmi_before, nmi_after),
         displacement_mm=_displacement(matrix, reference, inside),
     )
+
+
+def _require_overlap(covered: np.ndarray, inside: np.ndarray) -> None:
+    if covered.sum() < 0.2 * inside.sum():
+        raise ImageError(
+            "The two phases hardly overlap by their headers.",
+            expected="phases of one examination, in one frame of reference",
+            found=f"{100 * covered.sum() / max(1, inside.sum()):.0f}% of the region covered",
+            remedy="check that the files belong to the same patient and day",
+        )
 
 
 @contextmanager

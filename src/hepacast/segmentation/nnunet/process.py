@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import PIPE
 from typing import IO, Any
 
 from hepacast.core.files import write_json
@@ -54,15 +55,10 @@ def run_child(
     job_file.parent.mkdir(parents=True, exist_ok=True)
     write_json(job_file, dict(job))
     with log_file.open("w", encoding="utf-8") as log, tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        command = [sys.executable, "-m", "hepacast.segmentation.nnunet.child", task, str(job_file)]
+        environment = child_environment(work_dir, threads)
         child = subprocess.Popen(
-            [sys.executable, "-m", "hepacast.segmentation.nnunet.child", task, str(job_file)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=child_environment(work_dir, threads),
+            command, stdin=PIPE, stdout=PIPE, stderr=errors, encoding="utf-8", errors="replace", env=environment
         )
         try:
             assert child.stdout is not None
