@@ -274,13 +274,13 @@ def read_labelmap(
     return LabelMap(volume, dict(labels), tuple(notes))
 
 
-def _require_mask(present: Sequence[int], path: Path) -> None:
+def _require_mask(present: Sequence[int], where: str | Path) -> None:
     if len(present) > (MAX_LABELS if present[:1] >= [0] else MAX_SIGNED_LABELS):
         raise ImageError(
             "This is an image, not a mask.",
             expected=f"labels: at most {MAX_LABELS} different whole numbers",
             found=f"{len(present)} different values from {present[0]} to {present[-1]}",
-            where=str(path),
+            where=str(where),
             remedy="give the mask file; image and mask may have been exchanged",
         )
 
@@ -361,11 +361,11 @@ def read_mask_set(
     if rules.label is not None:
         _require_label(rules.label, labelmap.labels, where)
         return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array == rules.label)})
-    _require_one_label(labelmap, path)
+    _require_one_label(labelmap, where)
     return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array != 0)})
 
 
-def _require_one_label(labelmap: LabelMap, path: Path) -> None:
+def _require_one_label(labelmap: LabelMap, where: str | Path) -> None:
     if len(labelmap.labels) > 1:
         raise ImageError(
             "The mask file holds several labels and no names.",

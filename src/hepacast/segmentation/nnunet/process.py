@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from subprocess import PIPE
 from typing import IO, Any
 
 from hepacast.core.files import write_json
@@ -55,10 +54,15 @@ def run_child(
     job_file.parent.mkdir(parents=True, exist_ok=True)
     write_json(job_file, dict(job))
     with log_file.open("w", encoding="utf-8") as log, tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        command = [sys.executable, "-m", "hepacast.segmentation.nnunet.child", task, str(job_file)]
-        environment = child_environment(work_dir, threads)
         child = subprocess.Popen(
-            command, stdin=PIPE, stdout=PIPE, stderr=errors, encoding="utf-8", errors="replace", env=environment
+            [sys.executable, "-m", "hepacast.segmentation.nnunet.child", task, str(job_file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=child_environment(work_dir, threads),
         )
         try:
             assert child.stdout is not None
