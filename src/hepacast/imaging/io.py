@@ -5,7 +5,7 @@ Masks never move: a mask whose voxels are not the image's is refused with the di
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -238,8 +238,8 @@ def read_labelmap(
     Raises
     ------
     ImageError
-        Values are not whole numbers, or more different ones than any mask has (an image in the place of the mask);
-        none of the named values occurs although others do; the file's own names contradict `labels`.
+        Values are not whole numbers, or more different ones than any mask has (an image in the place of the mask); none
+        of the named values occurs although others do; the file's own names contradict `labels`.
     GeometryError
         The grid is not the reference's.
     """
@@ -247,8 +247,7 @@ def read_labelmap(
         volume, own, path = as_labels(path), {}, IN_MEMORY
     else:
         path = Path(path)
-        drawn = dicom_mask(path)
-        if drawn is not None:
+        if (drawn := dicom_mask(path)) is not None:
             found = _read_structures(*drawn, labels, reference)
             return replace(LabelMap.from_masks(found.masks, labels), notes=found.notes)
         own = _segments(path)
@@ -258,8 +257,7 @@ def read_labelmap(
         volume = place_mask(
             reference, volume, cropped=bool(own), correct=rules.correct, overlay_path=overlay_path, where=str(path)
         )
-    present = values_of(volume.array)
-    _require_mask(present, path)
+    present = _labels_of(volume, path)
     if labels is None:
         return LabelMap(volume, own or {f"label_{value}": value for value in present})
     notes = compare_names(own, labels, str(path))
@@ -274,7 +272,8 @@ def read_labelmap(
     return LabelMap(volume, dict(labels), tuple(notes))
 
 
-def _require_mask(present: Sequence[int], where: str | Path) -> None:
+def _labels_of(volume: Volume, where: str | Path) -> list[int]:
+    present = values_of(volume.array)
     if len(present) > (MAX_LABELS if present[:1] >= [0] else MAX_SIGNED_LABELS):
         raise ImageError(
             "This is an image, not a mask.",
@@ -283,6 +282,7 @@ def _require_mask(present: Sequence[int], where: str | Path) -> None:
             where=str(where),
             remedy="give the mask file; image and mask may have been exchanged",
         )
+    return present
 
 
 def write_labelmap(labelmap: LabelMap, path: str | Path) -> None:
@@ -351,15 +351,13 @@ def read_mask_set(
     assert not isinstance(path, Mapping)
     in_memory = isinstance(path, Volume)
     where = IN_MEMORY if isinstance(path, Volume) else Path(path)
-    drawn = None if in_memory else dicom_mask(where)
-    if drawn is not None:
+    if not in_memory and (drawn := dicom_mask(where)) is not None:
         return _read_structures(*drawn, labels, reference)
     labelmap = read_labelmap(path, labels, reference=reference, rules=rules, overlay_path=overlay_path)
+    _require_label(rules.label, labelmap.labels, where)
     if labels is not None or (not in_memory and _segments(where)):
-        _require_label(rules.label, labelmap.labels, where)
         return MaskSet(labelmap.masks(), labelmap.all_notes)
     if rules.label is not None:
-        _require_label(rules.label, labelmap.labels, where)
         return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array == rules.label)})
     _require_one_label(labelmap, where)
     return MaskSet({"mask": labelmap.volume.with_array(labelmap.volume.array != 0)})
