@@ -20,14 +20,18 @@ from hepacast._version import __version__
 if TYPE_CHECKING:
     import inspect
 
+    from hepacast.bundle.applying import open_bundle as load_model
     from hepacast.errors import HepacastError as HepacastError
     from hepacast.imaging.io import read_mask as read_mask
     from hepacast.imaging.io import read_volume as read_image
     from hepacast.imaging.volume import Volume as Volume
     from hepacast.study.check import check_study as check
+    from hepacast.study.cohort_of import cohort_of as read_cohort
     from hepacast.study.demos import run_demo_of as demo
     from hepacast.study.extract import extract as extract
     from hepacast.study.noise import run_noise as noise
+    from hepacast.study.predict import predict_patient as predict
+    from hepacast.study.run import read_results as read_results
     from hepacast.study.run import rebuild_report as report
     from hepacast.study.run import run_study as run
     from hepacast.study.segment import segment as segment
@@ -43,8 +47,10 @@ if TYPE_CHECKING:
 #: Public name -> module and name there, as the imports above say it.
 _PUBLIC = {
     # a study
+    "read_cohort": "study.cohort_of:cohort_of",
     "check": "study.check:check_study",
     "run": "study.run:run_study",
+    "read_results": "study.run:read_results",
     "report": "study.run:rebuild_report",
     "noise": "study.noise:run_noise",
     "demo": "study.demos:run_demo_of",
@@ -53,6 +59,9 @@ _PUBLIC = {
     "read_mask": "imaging.io:read_mask",
     "segment": "study.segment:segment",
     "extract": "study.extract:extract",
+    # a model
+    "load_model": "bundle.applying:open_bundle",
+    "predict": "study.predict:predict_patient",
     # a table
     "describe": "study.statistics.describing:describe",
     "logistic": "study.statistics.regression:logistic",
@@ -69,8 +78,10 @@ _PUBLIC = {
 
 __all__ = [
     "__version__",
+    "read_cohort",
     "check",
     "run",
+    "read_results",
     "report",
     "noise",
     "demo",
@@ -78,6 +89,8 @@ __all__ = [
     "read_mask",
     "segment",
     "extract",
+    "load_model",
+    "predict",
     "describe",
     "logistic",
     "survival",

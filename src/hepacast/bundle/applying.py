@@ -23,14 +23,16 @@ class AppliedBundle:
     attention: Volume | None = None
 
 
-def open_bundle(path: str | Path) -> Bundle | NetworkBundle:
-    """Open a bundle of either kind; every byte is checked.
+def open_bundle(path: str | Path | Bundle | NetworkBundle) -> Bundle | NetworkBundle:
+    """Open a bundle of either kind; every byte is checked. One that is open is given back.
 
     Raises
     ------
     BundleError
         The file is damaged, no bundle, of another format version, or holds a value that it cannot have.
     """
+    if isinstance(path, Bundle | NetworkBundle):
+        return path
     return NetworkBundle.read(path) if holds_networks(path) else Bundle.read(path)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hepacast.cohort import ColumnSpec, parse_quantity
 from hepacast.cohort.columns import level_key, level_words
 from hepacast.cohort.headers import find_by_quantity, find_header, is_unit, split_header
@@ -17,7 +19,7 @@ from hepacast.cohort.layout import CellProblem, CodedCell
 from hepacast.cohort.numbers import FileDecimal, is_missing_word, normalize_text, read_numbers
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.quantities import split_unit, unit_key
-from hepacast.cohort.sheets import read_sheets
+from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import HepacastError, TableError
 
 #: Words that say that a value is not known.
@@ -77,7 +79,7 @@ def read_labs(
     return read
 
 
-def values_of_table(path: str | Path, columns: Sequence[ColumnSpec]) -> dict[str, str]:
+def values_of_table(path: str | Path | pd.DataFrame, columns: Sequence[ColumnSpec]) -> dict[str, str]:
     """One patient's clinical values from a table with one row, read as the clinical table of a study is.
 
     Parameters
@@ -95,14 +97,15 @@ def values_of_table(path: str | Path, columns: Sequence[ColumnSpec]) -> dict[str
     TableError
         The table cannot be read, has not one row, or two headers fit a column.
     """
-    path = Path(path)
-    chosen, _ = choose_sheets(read_sheets(path), None)
+    in_memory = isinstance(path, pd.DataFrame)
+    name = "table" if in_memory else Path(path).name
+    chosen, _ = choose_sheets([frame_sheet(path, name)] if in_memory else read_sheets(path), None)
     filled = [sheet for sheet in chosen if sheet.headers and sheet.rows]
     if len(filled) != 1 or len(filled[0].rows) != 1:
         rows = ", ".join(f"{len(sheet.rows)} in {sheet.name}" for sheet in filled) or "none"
         raise TableError(
             "The values of one patient are one row.", expected="headers and one row", found=f"rows: {rows}",
-            where=path.name,
+            where=name,
         )  # fmt: skip
     (sheet,) = filled
     mark = file_decimal_of([sheet])
@@ -112,7 +115,7 @@ def values_of_table(path: str | Path, columns: Sequence[ColumnSpec]) -> dict[str
         if not found and spec.quantity:
             found = find_by_quantity(sheet.headers, spec.quantity)
         if len(found) > 1:
-            raise TableError(f"Several headers may be {spec.label!r}.", found=", ".join(found), where=path.name)
+            raise TableError(f"Several headers may be {spec.label!r}.", found=", ".join(found), where=name)
         if found:
             unit = sheet.units.get(found[0]) or split_header(found[0])[1]
             values[spec.name] = _as_typed(spec, sheet.column(found[0])[0], unit, mark)

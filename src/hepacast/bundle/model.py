@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,12 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hepacast.bundle import image_networks
 from hepacast.bundle.container import REMEDY, Container, read_container, write_container
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort import ColumnSpec
+from hepacast.core import views
 from hepacast.core.entries import Entry, require
+from hepacast.core.formatting import MISSING, number, p_value, ratio
 from hepacast.core.records import ResultsError
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.validated import ValidatedPerformance
 from hepacast.modelling.frozen_models import FrozenModels
@@ -35,8 +41,8 @@ _DOCUMENTS = frozenset(
 _NETWORK = re.compile(r"network-\d{1,4}\.safetensors")
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, repr=False)
+class Bundle(views.Shown):
     """A model bundle in memory.
 
     Parameters
@@ -101,6 +107,17 @@ class Bundle:
     def column(self, name: str) -> ColumnSpec:
         """One clinical column."""
         return next(item for item in self.columns if item.name == name)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a term of a model: coefficient (log odds or log hazard), ratio, P."""
+        rows = []
+        for name in self.names:
+            model = self.models.model(name)
+            terms = ["intercept", *(item.name for item in model.terms)]
+            for term, value, p in zip(terms, model.coefficients, model.p_values, strict=True):
+                ratio = math.nan if term == "intercept" else math.exp(value)
+                rows.append({"model": name, "term": term, "coefficient": value, "ratio": ratio, "p": p})
+        return pd.DataFrame(rows)
 
     def write(self, path: str | Path) -> str:
         """Write the bundle; the same model gives the same bytes. Returns its identity."""
@@ -171,6 +188,42 @@ class Bundle:
         axes = [] if self.nomogram is None else [axis["name"] for axis in self.nomogram["predictors"]]
         sources = self.models.model(self.main).names
         require(set(axes) <= set(sources), "nomogram", f"axes of {', '.join(sources)}", ", ".join(axes))
+
+
+@views.page.register
+def _(record: Bundle) -> list[str | Table]:
+    """Whose model it is, what it needs, its coefficients."""
+    outcome, frozen = record.card["outcome"], record.models.model(record.main)
+    needed = [f"{item.label} ({item.unit})" if item.unit else item.label for item in record.columns]
+    head = [
+        f"{record.card['name']}: model of {outcome['name']}.",
+        f"Trained on {frozen.n} patients with {frozen.n_events} events.",
+        f"Models: {', '.join(record.names)} (main: {record.main}).",
+        f"Clinical values: {', '.join(needed) or 'none'}.",
+        f"Image: {'needed' if record.needs_features(record.main) else 'not needed'} by the main model.",
+        f"Intended use: {record.card['intended_use']}",
+    ]
+    rows = [
+        [
+            row.model,
+            row.term,
+            number(row.coefficient, 3),
+            MISSING if row.ratio != row.ratio else ratio(row.ratio),
+            row.p,
+        ]
+        for row in record.to_frame().astype({"p": object}).assign(p=lambda frame: frame["p"].map(p_value)).itertuples()
+    ]
+    table = make_table("Coefficients", ["Model", "Term", "Coefficient", "Ratio", "P"], rows)
+    return ["\n".join(head), table]
+
+
+@views.drawings.register
+def _(record: Bundle) -> views.Drawings:
+    """`nomogram` of the main model, where it has one."""
+    from hepacast.figures.nomogram import draw_nomogram
+
+    spec = record.nomogram
+    return {} if spec is None else {"nomogram": lambda: draw_nomogram(spec)}
 
 
 def _known_part(name: str) -> bool:

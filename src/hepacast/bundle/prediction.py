@@ -14,8 +14,10 @@ from hepacast._version import __version__
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.unknown_values import can_draw, limits_over_unknown, unknown_columns
+from hepacast.core import views
 from hepacast.core.files import to_jsonable
 from hepacast.core.formatting import risk_text
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
 from hepacast.evaluation.validated import WHERE, ValidatedPerformance, coverage_is_broken
@@ -50,8 +52,8 @@ class HorizonRisk:
     high: float
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(views.Shown):
     """The result for one patient.
 
     Attributes
@@ -119,6 +121,16 @@ class Prediction:
         plain: dict[str, Any] = to_jsonable(asdict(self))
         return plain
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row: outcome, model, risk with limits (by every horizon), cut-off and side of it."""
+        row: dict[str, Any] = {
+            "patient": self.patient, "outcome": self.outcome, "model": self.model, "risk": self.risk,
+            "low": self.low, "high": self.high, "cutoff": self.cutoff, "group": self.group,
+            "linear_predictor": self.linear_predictor,
+        }  # fmt: skip
+        row |= {f"risk by {item.time:g} {item.unit}": item.risk for item in self.horizons}
+        return pd.DataFrame([row])
+
     def text(self) -> str:
         """For the terminal."""
         lines = [
@@ -150,6 +162,43 @@ class Prediction:
             *(f"  {horizon_text(item, self.level)}" for item in self.horizons),
             *([] if self.interval_of == COEFFICIENTS else [f"  interval: {self.interval_of}"]),
         ]
+
+
+@views.page.register
+def _(record: Prediction) -> list[str | Table]:
+    """Risk first, then what the model read, then what raises and lowers the risk; cautions above, warnings below."""
+    head = [
+        *(f"Caution: {text}" for text in record.cautions),
+        *(line.strip() for line in record._risk_lines()),
+        f"{record.group}{record._cutoff_text()}; model: {record.model}",
+    ]
+    if record.conformal is not None:
+        head.append(conformal_text(record.conformal, record.coverage))
+    head += [f"Validated: {text}" for text in record.validated]
+    read = {**record.values, **{name: f"{value:.3f}" for name, value in record.scores.items()}}
+    points = {name.split(" (")[0]: value for name, value in (record.points or {}).items()}
+    rows = [[name, value, f"{points[name]:.0f}" if name in points else ""] for name, value in read.items()]
+    if record.total_points is not None:
+        rows.append(["Total", "", f"{record.total_points:.0f}"])
+    parts: list[str | Table] = ["\n".join(head)]
+    parts.append(make_table("What the model read", ["", "Value", "Points"], rows))
+    if record.shares:
+        shares = [[item.label, item.value, f"{item.contribution:+.2f}"] for item in record.shares[:MAX_FEATURES]]
+        parts.append(
+            make_table("Largest shares", ["", "Value", "Share"], shares, ["Share: against the average patient."])
+        )
+    tail = [*(f"Warning: {text}" for text in record.warnings), f"Bundle {record.bundle[:12]}, {record.study}."]
+    return [*parts, "\n".join([*tail, record.notice])]
+
+
+@views.drawings.register
+def _(record: Prediction) -> views.Drawings:
+    """`shares`: what raises and lowers the risk."""
+    from hepacast.figures.patients import ShareBar, draw_shares
+
+    bars = [ShareBar(item.label, item.value, item.contribution) for item in record.shares[:MAX_FEATURES]]
+    label = f"Share in the {'log hazard' if record.horizons else 'log odds'}, against the average patient"
+    return {"shares": lambda: draw_shares(bars, risk=record.risk, x_label=label)} if bars else {}
 
 
 def limits_text(item: Prediction) -> str:

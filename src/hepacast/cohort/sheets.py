@@ -12,13 +12,16 @@ import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.layout import CellGrid, Sheet, arrange
 from hepacast.cohort.spss import LABELLED_SUFFIXES, read_labelled
 from hepacast.core.texts import plain_cell
 from hepacast.errors import TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TEXT, _EXCEL, _PARQUET = (
     (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),
@@ -244,6 +247,17 @@ def frame_sheet(frame: Any, name: str) -> Sheet:
     headers = tuple(str(item) for item in frame.columns)
     cells = tuple(zip(*columns)) if columns else ()
     return Sheet(name, headers, tuple(range(2, len(frame) + 2)), cells, {})
+
+
+def frame_file(frame: pd.DataFrame, folder: Path) -> Path:
+    """Write a data frame where a file is asked for: a Parquet file in a folder; a named index is its first column."""
+    kept = frame.reset_index() if frame.index.name is not None else frame.copy()
+    for name in [name for name, kind in kept.dtypes.items() if kind.kind == "O"]:
+        # Parquet knows one type a column.
+        kept[name] = kept[name].map(lambda value: value if value is None or value != value else str(value))
+    target = folder / "table.parquet"
+    kept.rename(columns=str).to_parquet(target)
+    return target
 
 
 def _plain(value: Any) -> Any:

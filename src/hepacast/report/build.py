@@ -14,6 +14,17 @@ from hepacast.report.model import Document, Report
 FORMATS = ("html", "pdf", "docx")
 
 
+def composed(results_dir: str | Path) -> Report:
+    """What the report of a results folder says, before it is pages: its tables and figures.
+
+    Raises
+    ------
+    ResultsError
+        The folder holds no results, or a file in it is damaged.
+    """
+    return compose(load_results(results_dir))
+
+
 def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, out: str | Path | None = None) -> Path:
     """Write the report of a finished run: the main report, its supplement and the audit file.
 
@@ -43,7 +54,7 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise HepacastError("This report format does not exist.", expected=", ".join(FORMATS), found=", ".join(unknown))
-    report = compose(load_results(results_dir))
+    report = composed(results_dir)
     folder = Path(out) if out is not None else Path(results_dir) / "report"
     assets = write_assets(report, folder)
     for document in report.documents:

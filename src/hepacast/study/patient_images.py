@@ -18,7 +18,7 @@ from hepacast.segmentation.base import LabelMapResult
 from hepacast.study.segment import label_values, mask_path, run_segmenter
 
 #: One image, or several: paths by sequence, or texts ``NAME=PATH``.
-Images = str | Path | Mapping[str, str | Path] | Sequence[str | Path] | None
+Images = str | Path | Volume | Mapping[str, str | Path | Volume] | Sequence[str | Path] | None
 #: DICOM series of a folder with several: one, or several by sequence or as texts ``NAME=SERIES``.
 SeriesChoice = str | int | Mapping[str, str | int] | Sequence[str] | None
 
@@ -82,14 +82,14 @@ def _read_images(given: Images, sequences: Mapping[str, str], series: SeriesChoi
         It cannot be told which sequence an image is, or one is given twice.
     """
     known = list(sequences)
-    if isinstance(given, str | Path):
+    if isinstance(given, str | Path | Volume):
         given = [given]
-    pairs: list[tuple[str, str | Path]] = []
+    pairs: list[tuple[str, str | Path | Volume]] = []
     if isinstance(given, Mapping):
         pairs = list(given.items())
     else:
         for item in given or ():
-            name, sign, rest = str(item).partition("=")
+            name, sign, rest = ("", "", "") if isinstance(item, Volume) else str(item).partition("=")
             named = bool(sign) and name.strip() in sequences
             # An image without a name is the only one.
             only = known[0] if len(known) == 1 else "image" if not known else ""

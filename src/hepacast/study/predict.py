@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from hepacast.bundle import Bundle, Prediction
 from hepacast.bundle.applying import AppliedBundle, apply_bundle, open_bundle
@@ -29,15 +32,18 @@ from hepacast.study.patient_images import (
     pairs_of,
 )
 
+#: Clinical values: by name, as texts ``name=value``, or a table with one row.
+GivenLabs = Mapping[str, Any] | pd.Series | pd.DataFrame | Sequence[str] | str | Path
+
 
 def predict_patient(
-    bundle: str | Path,
+    bundle: str | Path | Bundle | NetworkBundle,
     *,
     image: Images = None,
     series: SeriesChoice = None,
     mask: GivenMask | None = None,
-    labels: str = "",
-    labs: Sequence[str] = (),
+    labels: str | Mapping[str, int] = "",
+    labs: GivenLabs = (),
     model: str | None = None,
     segmenter: str = "builtin",
     accept_doubtful: bool = False,
@@ -61,8 +67,9 @@ def predict_patient(
     labels
         Names of the mask's values; default those of the training masks.
     labs
-        Clinical values as ``name=value``, or a table with one row (headers as those of the study, or other names of
-        the same quantities).
+        Clinical values by name (a dictionary or Series; ``"3.8 g/dL"`` or a number in the study's unit, None for one
+        that nobody knows), as ``name=value``, or a table or DataFrame with one row (headers as those of the study, or
+        other names of the same quantities).
     model
         Model of the bundle; default the main one.
     segmenter
@@ -80,6 +87,8 @@ def predict_patient(
         Anything about the bundle, the image or the values that does not fit.
     """
     say = reporter or SilentReporter()
+    if isinstance(labels, Mapping):
+        labels = ",".join(f"{name}={value}" for name, value in labels.items())
     day = date if date is not None else datetime.date.today().isoformat()
     opened = open_bundle(bundle)
     name = _named_model(opened, model)
@@ -127,7 +136,7 @@ def _named_model(bundle: Bundle | NetworkBundle, model: str | None) -> str:
     return bundle.main if model is None else model
 
 
-def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]:
+def _given(labs: GivenLabs, columns: Sequence[ColumnSpec]) -> dict[str, str]:
     """Clinical values by name, from tables and as they were typed.
 
     Raises
@@ -135,6 +144,11 @@ def _given(labs: Sequence[str], columns: Sequence[ColumnSpec]) -> dict[str, str]
     StudyFileError, TableError
         Another form, a name that is given twice, or a table that is not one patient's.
     """
+    if isinstance(labs, pd.DataFrame):
+        return values_of_table(labs, columns)
+    if isinstance(labs, Mapping | pd.Series):
+        return {str(name): "NA" if value is None or value != value else str(value) for name, value in labs.items()}
+    labs = [str(labs)] if isinstance(labs, str | Path) else labs
     tables = [item for item in labs if "=" not in item and is_table(item)]
     values = pairs_of([item for item in labs if item not in tables])
     for path in tables:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import yaml
 
 from hepacast._version import __version__
 from hepacast.cohort.findings import name_patients
+from hepacast.core import views
 from hepacast.core.executor import single_threaded
 from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
 from hepacast.core.hashing import hash_file
@@ -22,12 +26,18 @@ from hepacast.core.kept import is_kept, read_record, same_folder, write_record
 from hepacast.core.lock import discard_empty, hold_folder, sweep
 from hepacast.core.progress import Reporter, format_seconds
 from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
+from hepacast.core.tables import Table
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import STAGES, PlannedStage, StudyPlan, make_plan
 from hepacast.study.plausible_images import noted
 from hepacast.study.preflight import preflight
 from hepacast.study.stage import Stage
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hepacast.report.model import Report
 
 #: Packages whose versions decide numbers.
 PACKAGES = (
@@ -47,9 +57,9 @@ RUN = "run.json"
 RESOLVED = "study.resolved.yaml"
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """What a run did."""
+@dataclass(frozen=True, repr=False)
+class RunResult(views.Shown):
+    """What a run did, or what lies in a results folder; tables and figures are those of the report."""
 
     out: Path
     ran: tuple[str, ...]
@@ -63,6 +73,28 @@ class RunResult:
         """The finished report."""
         return self.out / "report" / "report.html"
 
+    @cached_property
+    def _composed(self) -> Report:
+        from hepacast.report.build import composed
+
+        return composed(self.out)
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """Tables of the report by their numbers: ``Table 1``, ``Table S3``."""
+        from hepacast.report.model import TableBlock, filled_table, number_blocks
+
+        places = number_blocks(self._composed)
+        return {
+            places[block.key].number: filled_table(block.table, places)
+            for block in self._composed.blocks()
+            if isinstance(block, TableBlock)
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every prediction of every model: one row a patient, model and horizon."""
+        return pd.read_parquet(self.out / "modelling" / "predictions.parquet")
+
     @property
     def bundle(self) -> Path:
         """The frozen model."""
@@ -70,13 +102,67 @@ class RunResult:
 
     def text(self) -> str:
         """Summary for the terminal."""
-        lines = [f"Done in {format_seconds(self.seconds)}."]
+        lines = [f"Done in {format_seconds(self.seconds)}."] if math.isfinite(self.seconds) else []
         if self.cached:
             lines.append(f"Kept from an earlier run: {', '.join(self.cached)}.")
         lines += [f"Warning: {text}" for text in self.warnings]
         lines += [f"Report: {self.report}"] if self.report.is_file() else []
         lines += [f"Model:  {self.bundle}"] if self.bundle.is_file() else []
         return "\n".join([*lines, "Research use only: not a medical device."])
+
+
+@views.page.register
+def _(record: RunResult) -> list[str | Table]:
+    """What was done, and the table of performance."""
+    from hepacast.report.model import TableBlock
+
+    told = record.text()
+    if not (record.out / "evaluation" / MARK).is_file():
+        return [told]
+    chosen = [
+        block.table
+        for block in record._composed.blocks()
+        if isinstance(block, TableBlock) and block.key == "discrimination"
+    ]
+    return [
+        told,
+        *chosen,
+        f"Tables: {', '.join(record.tables)} (.tables); figures: {', '.join(views.drawings(record))}.",
+    ]
+
+
+@views.drawings.register
+def _(record: RunResult) -> views.Drawings:
+    """The figures of the report by their keys, panels with a letter."""
+    from hepacast.report.model import FigureBlock
+
+    found: dict[str, Callable[[], Figure]] = {}
+    for block in record._composed.blocks():
+        if isinstance(block, FigureBlock):
+            several = len(block.panels) > 1
+            for letter, panel in zip("abcdefghijklmnopqrstuvwxyz", block.panels, strict=False):
+                found[f"{block.key}-{letter}" if several else block.key] = panel.draw
+    order = sorted(found, key=lambda name: not name.startswith("roc"))
+    return {name: found[name] for name in order}
+
+
+def read_results(folder: str | Path) -> RunResult:
+    """Results of an earlier run.
+
+    Raises
+    ------
+    HepacastError
+        The folder holds none, or a file in it is not as the run wrote it.
+    """
+    out = Path(folder)
+    if not (out / RUN).is_file():
+        raise HepacastError(
+            "There are no results here.", expected="the results folder of a finished run", where=str(out),
+            remedy="run the study first: hepacast run STUDY",
+        )  # fmt: skip
+    _require_sound(out)
+    done = tuple(stage.name for stage in STAGES if (out / stage.name).is_dir())
+    return RunResult(out, (), tuple(dict.fromkeys(done)), math.nan)
 
 
 def plan_study(

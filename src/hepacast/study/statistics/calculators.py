@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from hepacast.cohort.known_columns import id_header, id_names
 from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table
 from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
 from hepacast.cohort.scores.table import usable
-from hepacast.cohort.sheets import read_sheets
+from hepacast.cohort.sheets import frame_file, read_sheets
 from hepacast.cohort.tables import ClinicalTable, read_table
 from hepacast.core import views
 from hepacast.core.formatting import short
@@ -88,14 +89,31 @@ def _part(value: Any) -> str:
     return short(value, 6) if isinstance(value, float) else str(value)
 
 
-def score(name: str, values: Mapping[str, Any]) -> PatientScore:
-    """One score of one patient, from texts with units.
+def score(
+    name: str, source: Mapping[str, Any] | str | Path | pd.DataFrame | None = None, **more: Any
+) -> PatientScore | TableScores:
+    """A score of one patient, or scores as columns of a table.
+
+    Parameters
+    ----------
+    name
+        The score, as ``ALBI``; of a table several, separated by commas, or ``all``.
+    source
+        Inputs by name, or a table (then `more` are the options of `score_columns`).
+    more
+        Inputs by name: ``bilirubin="20 umol/L", albumin="38 g/L"``.
 
     Raises
     ------
     StudyFileError, TableError
         An unknown score or input; an input that is missing, has no unit, or is not possible.
     """
+    if isinstance(source, pd.DataFrame):
+        with tempfile.TemporaryDirectory() as scratch:
+            return score_columns(name, frame_file(source, Path(scratch)), **more)
+    if isinstance(source, str | Path):
+        return score_columns(name, source, **more)
+    values = {**(source or {}), **more}
     chosen = get_score(name)
     known = {item.name for item in chosen.inputs}
     tidy = {key if key in known else key.replace("-", "_").casefold(): value for key, value in values.items()}

@@ -10,7 +10,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from hepacast.core import views
 from hepacast.core.estimates import Estimate
@@ -153,10 +155,10 @@ def _share(value: Proportion) -> str:
 
 
 def evaluate(
-    source: str | Path | pd.DataFrame | AnalysisTable,
+    source: str | Path | pd.DataFrame | AnalysisTable | ArrayLike,
     *,
-    outcome: str,
-    models: str | Sequence[str],
+    models: str | Sequence[str] | Mapping[str, ArrayLike],
+    outcome: str = "outcome",
     positive: str | None = None,
     cutoffs: Mapping[str, float] | None = None,
     nri_cuts: Sequence[float] = (),
@@ -169,8 +171,12 @@ def evaluate(
 
     Parameters
     ----------
+    source
+        A table with the outcome and the predictions; or the outcome itself as an array, and the predictions as arrays
+        by name.
     models
-        Columns with the predictions; values outside 0 to 1 make a column a score (no calibration, no net benefit).
+        Columns with the predictions, or arrays by name; values outside 0 to 1 make a column a score (no calibration,
+        no net benefit).
     cutoffs
         Cut-offs chosen elsewhere, by column.
     nri_cuts
@@ -183,7 +189,9 @@ def evaluate(
     TableError, OutcomeError, ModelError
         An unknown column, an outcome that is not binary or of one class, a prediction that is no number.
     """
-    table = load(source)
+    if isinstance(models, Mapping):
+        source, models = pd.DataFrame({outcome: np.asarray(source), **models}), list(models)
+    table = load(source)  # type: ignore[arg-type]
     y = table.binary(outcome, positive)
     names = table.columns(models)
     if str(y.name) in names:
