@@ -15,8 +15,15 @@ from hepacast.modelling.filters import ReproducibilityFilter, SpearmanFilter, Un
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.scale import RankToNormal, ZScore
-from hepacast.modelling.selectors import ElasticNetSelector, KBest, LassoSelector, TopK
-from hepacast.modelling.selectors_more import BorutaLike, MinimumRedundancy, StabilitySelection
+from hepacast.modelling.selectors import (
+    BorutaLike,
+    ElasticNetSelector,
+    KBest,
+    LassoSelector,
+    MinimumRedundancy,
+    StabilitySelection,
+    TopK,
+)
 
 STEPS: dict[str, Any] = {
     "imputer": TypedImputer(),

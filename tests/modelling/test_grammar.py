@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from hepacast.errors import ModelError, StudyFileError
 from hepacast.modelling.chain_score import ChainScore, Searched, Stacked
-from hepacast.modelling.classifiers import Calibrated, PenalizedLogistic, PlainLogistic, make_classifier
+from hepacast.modelling.classifiers import Calibrated, PenalizedLinear, PlainLinear, make_classifier
 from hepacast.modelling.grammar import NAMED, ChainSpec, build_chain, build_radiomics_model
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.study_models import StudyModels
@@ -142,13 +142,13 @@ def test_wrong_parameters_and_weights_are_named() -> None:
 
 def test_linear_classifiers_are_the_statistics(feature_table: pd.DataFrame, cohort: Planted) -> None:
     frame = feature_table.iloc[:, [0, 4, 60]]
-    plain = PlainLogistic().fit(frame, cohort.y)
+    plain = PlainLinear().fit(frame, cohort.y)
     np.testing.assert_allclose(plain.coef_[0], fit_logistic(frame, cohort.y).coef)
-    firth = PlainLogistic("always").fit(frame, cohort.y)
+    firth = PlainLinear("always").fit(frame, cohort.y)
     np.testing.assert_allclose(firth.coef_[0], fit_firth(frame, cohort.y).coef)
-    balanced = PlainLogistic(weighting="balanced").fit(frame, cohort.y)
+    balanced = PlainLinear(weighting="balanced").fit(frame, cohort.y)
     assert balanced.predict_proba(frame)[:, 1].mean() > plain.predict_proba(frame)[:, 1].mean()
-    ridge = PenalizedLogistic(0.0).fit(frame, cohort.y)
+    ridge = PenalizedLinear(0.0).fit(frame, cohort.y)
     assert np.abs(ridge.coef_).sum() < np.abs(plain.coef_).sum()
 
 
@@ -165,13 +165,13 @@ def test_search_reports_what_it_tried(feature_table: pd.DataFrame, cohort: Plant
     search = model.chain_[-1]
     assert isinstance(search, Searched) and len(search.scores_) == 2
     assert search.scores_[search.best_] == max(search.scores_.values())
-    broken = Searched([("a", PlainLogistic())])
+    broken = Searched([("a", PlainLinear())])
     with pytest.raises(ModelError, match="No chain of the search"):
         broken.fit(feature_table.assign(word="x"), cohort.y)
 
 
 def test_stack_beats_nothing_and_names_members(feature_table: pd.DataFrame, cohort: Planted) -> None:
-    stack = Stacked([("a", PenalizedLogistic(0.0)), ("b", PenalizedLogistic(1.0))]).fit(
+    stack = Stacked([("a", PenalizedLinear(0.0)), ("b", PenalizedLinear(1.0))]).fit(
         feature_table.iloc[:100], cohort.y[:100]
     )
     assert [name for name, _ in stack.members_] == ["a", "b"]

@@ -107,11 +107,11 @@ class TestRadscore:
     def test_cross_fitted_scores_come_from_other_patients(self, feature_table: pd.DataFrame, cohort: Planted) -> None:
         model = Radscore(score="cross-fitted", seed=1).fit(feature_table, cohort.y)
         assert not np.allclose(model.train_score_, model.apparent_score_)
-        assert model.logistic_.coefficients[1] > 0
+        assert model.final_.coefficients[1] > 0
         apparent = Radscore(score="apparent", seed=1).fit(feature_table, cohort.y)
         assert model.frozen_ == apparent.frozen_
         # An apparent score is too sure of its patients: its slope is steeper.
-        assert model.logistic_.coefficients[1] < apparent.logistic_.coefficients[1]
+        assert model.final_.coefficients[1] < apparent.final_.coefficients[1]
 
     def test_harmonized_chain_equals_its_frozen_form(self, feature_table: pd.DataFrame, cohort: Planted) -> None:
         site = np.array(["A", "B", "C"] * 50)

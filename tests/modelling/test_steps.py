@@ -12,14 +12,13 @@ from scipy.stats import mannwhitneyu, shapiro, spearmanr, ttest_ind
 
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import as_frame
-from hepacast.modelling.filters import ReproducibilityFilter, SpearmanFilter, UnivariateFilter, auc_distance
+from hepacast.modelling.filters import ReproducibilityFilter, SpearmanFilter, UnivariateFilter, separation
 from hepacast.modelling.folds import bootstrap_rows, inner_fold_count, stratified_folds
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.scale import RankToNormal, ZScore
-from hepacast.modelling.selectors import LassoSelector, TopK
-from hepacast.modelling.selectors_more import MinimumRedundancy, StabilitySelection
+from hepacast.modelling.selectors import LassoSelector, MinimumRedundancy, StabilitySelection, TopK
 from hepacast.stats.penalized_cv import cv_glmnet
-from hepacast.stats.ranks import auc_from_ranks
+from hepacast.stats.ranks import auc_from_ranks, column_ranks
 
 
 def test_imputer_fills_by_type_and_counts() -> None:
@@ -90,7 +89,7 @@ def test_spearman_filter_keeps_the_better_of_a_pair(feature_table: pd.DataFrame,
 
 
 def test_auc_distance(feature_table: pd.DataFrame, cohort: Any) -> None:
-    distance = auc_distance(feature_table.to_numpy(), cohort.y)
+    distance = separation(column_ranks(feature_table.to_numpy()), cohort.y)
     for j in (0, 7, 150):
         auc = auc_from_ranks(cohort.y, feature_table.iloc[:, j])
         assert distance[j] == pytest.approx(abs(auc - 0.5), abs=1e-12)

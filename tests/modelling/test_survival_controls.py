@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.modelling.controls import REAL, ControlRunner, null_distribution
+from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.controls import REAL, ControlRunner, null_distribution, selects, usual_models, usual_way
 from hepacast.modelling.importance import learning_curve, permutation_importance
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_controls import selects, usual_survival_models, usual_survival_way
-from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.survival_selection import CoxClinicalModel
+from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import follow_up
 from hepacast.modelling.validation import nested_validation
 
@@ -28,9 +27,9 @@ def noise_table() -> tuple[pd.DataFrame, np.ndarray]:
     return table, follow_up(rng.exponential(10, n).round(1) + 0.1, rng.uniform(size=n) < 0.7)
 
 
-def models_of(table: pd.DataFrame) -> SurvivalModels:
+def models_of(table: pd.DataFrame) -> StudyModels:
     """A clinical model that chooses among 40 candidates of noise by P."""
-    return SurvivalModels([Predictor(name) for name in table.columns], horizons=(5.0,), models=("clinical",))
+    return StudyModels([Predictor(name) for name in table.columns], horizons=(5.0,), models=("clinical",))
 
 
 def test_time_and_event_stay_together(noise_table) -> None:
@@ -52,7 +51,7 @@ def test_selection_on_all_patients_is_caught_and_the_refitted_chain_is_not(noise
     table, outcome = noise_table
     models = models_of(table)
     sound = null_distribution(models, table, outcome, 8, folds=4, seed=3)
-    leaky = null_distribution(partial(usual_survival_models, models), table, outcome, 8, folds=4, seed=3)
+    leaky = null_distribution(partial(usual_models, models), table, outcome, 8, folds=4, seed=3)
     assert sound.measure == "C"
     assert sound.verdict("clinical").status == "holds"
     found = leaky.verdict("clinical")
@@ -66,11 +65,11 @@ def test_importance_and_learning_curve_of_a_planted_predictor() -> None:
     table = pd.DataFrame(rng.normal(size=(n, 3)), index=[f"P{i:03d}" for i in range(n)], columns=["a", "b", "c"])
     time = rng.exponential(np.exp(-1.5 * table["a"]) * 10)
     outcome = follow_up(np.minimum(time, 15) + 0.01, time < 15)
-    models = SurvivalModels(
+    models = StudyModels(
         [Predictor(name) for name in table.columns],
         horizons=(5.0,),
         models=("clinical",),
-        clinical=CoxClinicalModel(keep="given"),
+        clinical=ClinicalModel(keep="given"),
     )
     losses = permutation_importance(models, table, outcome, folds=3, shuffles=3, seed=1)
     assert losses["name"].iloc[0] == "a" and losses["loss"].iloc[0] > 0.2
@@ -86,7 +85,7 @@ def test_importance_and_learning_curve_of_a_planted_predictor() -> None:
 def test_the_usual_way_flatters_on_noise(noise_table) -> None:
     table, outcome = noise_table
     models = models_of(table)
-    usual = usual_survival_way(models, table, outcome, folds=4, repeats=2, seed=5).estimate("clinical")["value"]
+    usual = usual_way(models, table, outcome, folds=4, repeats=2, seed=5).estimate("clinical")["value"]
     honest = nested_validation(models, table, outcome, folds=4, repeats=2, seed=5).estimate("clinical")["value"]
     assert usual > honest + 0.05
 
@@ -95,7 +94,7 @@ def test_what_counts_as_selection(noise_table) -> None:
     table, _ = noise_table
     models = models_of(table)
     assert selects(models)
-    given = models_of(table).set_params(clinical=CoxClinicalModel(keep="given"))
+    given = models_of(table).set_params(clinical=ClinicalModel(keep="given"))
     assert not selects(given)
     assert selects(given.set_params(models=("clinical", "radiomics")))
     assert not selects(models.set_params(models=("binary",)))

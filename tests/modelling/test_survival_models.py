@@ -8,16 +8,17 @@ import pytest
 
 from hepacast.errors import ModelError, OutcomeError, StudyFileError
 from hepacast.modelling.bootstrap import bootstrap_optimism
+from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.cox_model import CoxModel
-from hepacast.modelling.cox_selectors import CoxLassoSelector, cox_filter_steps, cox_score_tests
 from hepacast.modelling.cutoffs import risk_cut
+from hepacast.modelling.filters import cox_score_tests
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_models import FrozenModels
-from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.grammar import ChainSpec, check_for_time
+from hepacast.modelling.logistic_at import LogisticAt, states_at
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.survival_logistic import LogisticAt, states_at
-from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.survival_selection import CoxClinicalModel
+from hepacast.modelling.selectors import LassoSelector
+from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import as_follow_up, follow_up
 from hepacast.modelling.validation import leave_one_center_out, nested_validation
 from hepacast.stats.kaplan_meier import log_rank
@@ -44,7 +45,7 @@ def drawn(n=150, features=20, seed=1, strength=1.0):
 
 def make(**settings):
     models = settings.pop("models", ("clinical",))
-    return SurvivalModels(PREDICTORS, (180.0, 365.0), models=models, **settings)
+    return StudyModels(PREDICTORS, horizons=(180.0, 365.0), models=models, **{"cut": "median", **settings})
 
 
 def test_cox_model_equals_survival_of_r(golden):
@@ -133,7 +134,7 @@ def test_the_order_of_patients_changes_nothing():
 def test_lasso_cox_chooses_with_glmnet_and_finds_what_was_planted():
     table, y = drawn(n=200)
     features = table.filter(like="tumor")
-    selector = CoxLassoSelector(seed=3).fit((features - features.mean()) / features.std(), y)
+    selector = LassoSelector(seed=3).fit((features - features.mean()) / features.std(), y)
     assert "tumor:f03" in selector.selected_
     path = glmnet_path(
         (features - features.mean()) / features.std(), (y[:, 0], y[:, 1]), family="cox",
@@ -160,7 +161,7 @@ def test_a_constant_feature_is_never_kept():
 
 def test_chains_without_a_form_for_time_are_refused():
     with pytest.raises(StudyFileError, match="no form for time and event"):
-        cox_filter_steps(ChainSpec.load("auto"), 0)
+        check_for_time(ChainSpec.load({"classifier": "svm", "calibration": "platt"}))
 
 
 def test_separation_is_answered_by_firth_and_said():
@@ -194,8 +195,9 @@ def test_a_constant_or_missing_predictor_is_left_out_with_a_reason():
     names = [*PREDICTORS, Predictor("same"), Predictor("empty")]
     fitted = CoxModel(names).fit(table, y)
     assert fitted.dropped_ == {"same": "does not vary", "empty": "has no value"}
-    chosen = CoxClinicalModel(names).fit(table, y)
-    assert set(chosen.choice_.reasons) == {"same", "empty"}
+    chosen = ClinicalModel(names).fit(table, y)
+    tested = chosen.univariate_.set_index("name")
+    assert set(tested.index[tested["reason"] != ""]) == {"same", "empty"}
 
 
 def test_missing_values_get_the_training_median():
@@ -209,14 +211,14 @@ def test_missing_values_get_the_training_median():
 def test_given_predictors_stay_whatever_their_p():
     table, y = drawn()
     names = [*PREDICTORS, Predictor("tumor:f00")]
-    assert "tumor:f00" in CoxClinicalModel(names, keep="given").fit(table, y).selected_
-    assert "tumor:f00" not in CoxClinicalModel(names).fit(table, y).selected_
+    assert "tumor:f00" in ClinicalModel(names, keep="given").fit(table, y).selected_
+    assert "tumor:f00" not in ClinicalModel(names).fit(table, y).selected_
 
 
 def test_without_any_signal_everybody_has_the_risk_of_the_cohort():
     table, y = drawn()
     noise = [Predictor("tumor:f00")]
-    fitted = CoxClinicalModel(noise, alpha=1e-6, horizons=(180.0,)).fit(table, y)
+    fitted = ClinicalModel(noise, alpha=1e-6, regression=CoxModel(horizons=(180.0,))).fit(table, y)
     assert fitted.status_ == "no signal"
     assert isinstance(fitted.frozen_, FrozenCox)
     risk = fitted.frozen_.risk(table, 180.0)
@@ -256,12 +258,12 @@ def test_cut_offs_separate_and_say_when_they_cannot():
     table, y = drawn(n=300)
     risk = CoxModel(PREDICTORS).fit(table, y).predict_risk(table, 365.0)
     for rule in ("median", "maxstat", "youden"):
-        cut = risk_cut(y[:, 0], y[:, 1], risk, rule, 365.0)
+        cut = risk_cut(y, risk, rule, 365.0)
         high = risk >= cut.value
         assert 20 < high.sum() < 280
         assert log_rank(y[:, 0], (y[:, 1] == 1).astype(float), high).p < 0.001
-    assert risk_cut(y[:, 0], y[:, 1], np.full(300, 0.5), "median", 365.0).note
-    assert np.isnan(risk_cut(y[:, 0], y[:, 1], risk, "youden", 1e9).value)
+    assert risk_cut(y, np.full(300, 0.5), "median", 365.0).note
+    assert np.isnan(risk_cut(y, risk, "youden", 1e9).value)
 
 
 def test_competing_events_make_a_fine_gray_model():
@@ -298,7 +300,7 @@ def test_a_refit_that_fails_has_no_prediction_and_a_reason():
     table, y = drawn(n=30, features=4)
     y[:, 1] = 0
     y[:2, 1] = 1
-    found = nested_validation(make(clinical=CoxClinicalModel(keep="given")), table, y, folds=2, repeats=1, seed=1)
+    found = nested_validation(make(clinical=ClinicalModel(keep="given")), table, y, folds=2, repeats=1, seed=1)
     assert len(found.predictions) == 30 * 2
     for entry in found.failures:
         assert entry["reason"]

@@ -8,16 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from hepacast.errors import HepacastError, ModelError
-from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, listed
-from hepacast.modelling.classifiers import PenalizedLogistic, raw_score
-from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
+from hepacast.modelling.base import Array, BinaryClassifier, as_frame, listed
+from hepacast.modelling.classifiers import PenalizedLinear, raw_score
+from hepacast.modelling.folds import Integers, stratified_folds
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.score_model import FittedScore, ScoreModel, ScoreRule, fit_counting
-from hepacast.stats.ranks import auc_from_ranks
+from hepacast.modelling.targets import as_target, event_classes, has_time, inner_folds, rank_score
 
 
 @dataclass(frozen=True)
@@ -39,36 +40,44 @@ class _PipelineScore:
 class ChainScore(ScoreModel):
     """A chain that ends in any classifier; its score is the classifier's.
 
-    `decision_function` is the score, `predict_proba` its logistic calibration. Parameters and attributes as in
-    `ScoreModel` and `Radscore`; ``score="apparent"`` makes no sense for classifiers that learn their training patients
-    by heart (forests, nearest neighbors), so cross-fitting is the default.
+    `decision_function` is the score, `predict_proba` its logistic calibration (of time and event a Cox model turns it
+    into risks). Parameters and attributes as in `ScoreModel` and `Radscore`; ``score="apparent"`` makes no sense for
+    classifiers that learn their training patients by heart (forests, nearest neighbors), so cross-fitting is the
+    default.
 
     Parameters
     ----------
     chain
         Pipeline of steps and a classifier.
-    score, n_folds, seed
+    score, n_folds, seed, regression
         As in `Radscore`.
     """
 
-    def __init__(self, chain: Pipeline, score: ScoreRule = "cross-fitted", n_folds: int = 5, seed: int = 0) -> None:
+    def __init__(
+        self,
+        chain: Pipeline,
+        score: ScoreRule = "cross-fitted",
+        n_folds: int = 5,
+        seed: int = 0,
+        regression: NamedRegression | None = None,
+    ) -> None:
         self.chain = chain
         self.score = score
         self.n_folds = n_folds
         self.seed = seed
+        self.regression = regression
 
-    def _fit_score(self, frame: pd.DataFrame, outcome: Integers) -> FittedScore:
+    def _fit_score(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> FittedScore:
         chain = clone(self.chain)
         counts = fit_counting(Pipeline(chain.steps[:-1]), frame, outcome) if len(chain.steps) > 1 else []
         table = frame
         for _, step in chain.steps[:-1]:
             table = step.transform(table)
         if not table.shape[1]:
-            rate = outcome.mean()
+            rate = event_classes(outcome).mean()
+            constant = 0.0 if has_time(outcome) else float(np.log(rate / (1 - rate)))
             note = next((item.note for item in counts if item.note), "no feature is left")
-            return FittedScore(
-                _PipelineScore(chain, float(np.log(rate / (1 - rate)))), counts, "no signal", note, chain
-            )
+            return FittedScore(_PipelineScore(chain, constant), counts, "no signal", note, chain)
         chain[-1].fit(table, outcome)
         return FittedScore(_PipelineScore(chain, None), counts, "ok", "", chain)
 
@@ -81,7 +90,7 @@ class ChainScore(ScoreModel):
 
 
 class Stacked(BinaryClassifier):
-    """Several classifiers whose cross-fitted scores are combined by a ridge logistic model.
+    """Several classifiers whose cross-fitted scores are combined by a ridge logistic (or Cox) model.
 
     Parameters
     ----------
@@ -99,10 +108,10 @@ class Stacked(BinaryClassifier):
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit members and combination."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
-        folds = inner_fold_count(outcome, self.n_folds, frame.index)
-        fold = stratified_folds(frame.index, outcome, folds, self.seed, "stack")
+        folds = inner_folds(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, event_classes(outcome), folds, self.seed, "stack")
         scores = np.empty((len(frame), len(self.members)))
         for number in range(folds):
             held = fold == number
@@ -110,7 +119,7 @@ class Stacked(BinaryClassifier):
                 fitted = clone(member).fit(frame[~held], outcome[~held])
                 scores[held, column] = raw_score(fitted, frame[held])
         self.members_ = [(name, clone(member).fit(frame, outcome)) for name, member in self.members]
-        self.combination_ = PenalizedLogistic(alpha=0.0, seed=self.seed)
+        self.combination_ = PenalizedLinear(alpha=0.0, seed=self.seed)
         self.combination_.fit(pd.DataFrame(scores, index=frame.index, columns=self._names()), outcome)
         return self
 
@@ -132,12 +141,12 @@ class Searched(BinaryClassifier):
     candidates
         (description, estimator) pairs. Equal scores: the first.
     n_folds, seed
-        Of the inner cross-validation; its measure is the mean AUC within folds.
+        Of the inner cross-validation; its measure is the mean AUC or C within folds.
 
     Attributes
     ----------
     scores_
-        Inner AUC of each candidate; NaN for one that could not be fitted (`failures_` says why).
+        Inner AUC or C of each candidate; NaN for one that could not be fitted (`failures_` says why).
     best_
         Description of the chosen one.
     estimator_
@@ -152,13 +161,13 @@ class Searched(BinaryClassifier):
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Search and fit."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
-        folds = inner_fold_count(outcome, self.n_folds, frame.index)
-        fold = stratified_folds(frame.index, outcome, folds, self.seed, "search")
+        folds = inner_folds(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, event_classes(outcome), folds, self.seed, "search")
         self.failures_: dict[str, str] = {}
         self.scores_ = {
-            name: self._inner_auc(name, candidate, frame, outcome, fold) for name, candidate in self.candidates
+            name: self._inner_score(name, candidate, frame, outcome, fold) for name, candidate in self.candidates
         }
         usable = {name: score for name, score in self.scores_.items() if np.isfinite(score)}
         if not usable:
@@ -169,17 +178,19 @@ class Searched(BinaryClassifier):
         self.estimator_ = clone(dict(self.candidates)[self.best_]).fit(frame, outcome)
         return self
 
-    def _inner_auc(self, name: str, candidate: Any, frame: pd.DataFrame, outcome: Integers, fold: Integers) -> float:
-        aucs = []
+    def _inner_score(
+        self, name: str, candidate: Any, frame: pd.DataFrame, outcome: NDArray[Any], fold: Integers
+    ) -> float:
+        found = []
         for number in np.unique(fold):
             held = fold == number
             try:
                 fitted = clone(candidate).fit(frame[~held], outcome[~held])
-                aucs.append(auc_from_ranks(outcome[held], raw_score(fitted, frame[held])))
+                found.append(rank_score(outcome[held], raw_score(fitted, frame[held])))
             except (HepacastError, np.linalg.LinAlgError) as error:
                 self.failures_[name] = str(error).split("\n")[0]
                 return float("nan")
-        return float(np.mean(aucs))
+        return float(np.mean(found))
 
     def decision_function(self, X: Any) -> Array:
         """Score of the chosen chain."""

@@ -2,6 +2,9 @@
 
 Each entry builds a scikit-learn classifier from its parameters, the class weights and a seed. Linear ones carry `coef_`
 and `intercept_`, so that their score has a formula.
+
+Of time and event the linear ones are Cox models; the others learn the event by a horizon, each patient weighted by the
+inverse probability of not being censored (`AtHorizon`), which serves any learner that takes weights.
 """
 
 from __future__ import annotations
@@ -11,12 +14,17 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import has_fit_parameter
 
 from hepacast.core.optional import require
-from hepacast.errors import ModelError
+from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks, listed, numbers_of
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
+from hepacast.modelling.targets import as_follow_up, as_target, event_classes, for_penalized, has_time, inner_folds
+from hepacast.stats.censoring import known_states
+from hepacast.stats.cox import fit_cox
+from hepacast.stats.cox_firth import fit_cox_firth
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.penalized_cv import Rule, cv_glmnet
@@ -43,8 +51,8 @@ class _Linear(BinaryClassifier):
         return np.asarray(numbers_of(as_frame(X)) @ self.coef_[0] + self.intercept_[0])
 
 
-class PlainLogistic(_Linear):
-    """Maximum likelihood, Firth's penalty when it has no maximum (or always).
+class PlainLinear(_Linear):
+    """Logistic or Cox regression by maximum likelihood, Firth's penalty when it has no maximum (or always).
 
     Parameters
     ----------
@@ -61,11 +69,15 @@ class PlainLogistic(_Linear):
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
-        weights = class_weights(outcome, self.weighting)
         matrix = numbers_of(frame)
         names = [str(name) for name in frame.columns]
+        if has_time(outcome):
+            _refuse_class_weights(self.weighting)
+            self.coef_, self.intercept_ = _cox_coefficients(matrix, outcome, names, self.firth)[None, :], np.zeros(1)
+            return self
+        weights = class_weights(outcome, self.weighting)
         fit = None if self.firth == "always" else fit_logistic(matrix, outcome, names, weights=weights)
         if fit is None or not fit.ok:
             fit = fit_firth(matrix, outcome, names, weights=weights).require()
@@ -73,8 +85,35 @@ class PlainLogistic(_Linear):
         return self
 
 
-class PenalizedLogistic(_Linear):
-    """Ridge, elastic net or LASSO with the penalty chosen by inner cross-validation (deviance), as glmnet does it.
+def _cox_coefficients(matrix: Array, outcome: NDArray[Any], names: list[str], firth: str) -> Array:
+    times, events = outcome[:, 0], (outcome[:, 1] == 1).astype(float)
+    try:
+        fit = None if firth == "always" else fit_cox(matrix, times, events, names)
+    except np.linalg.LinAlgError:
+        fit = None
+    if fit is None or fit.status != "ok":
+        try:
+            fit = fit_cox_firth(matrix, times, events, names).fit
+        except np.linalg.LinAlgError as error:
+            raise ModelError(
+                "The Cox model of the features has no estimate: one is a combination of the others, or does not vary.",
+                found=listed(names),
+            ) from error
+    return np.asarray(fit.coef, dtype=float)
+
+
+def _refuse_class_weights(weighting: Weighting) -> None:
+    if weighting != "none":
+        raise ModelError(
+            "Classes have no weights where the outcome is time and event: a censored patient is of neither class.",
+            expected="class_weights: none",
+            found=weighting,
+        )
+
+
+class PenalizedLinear(_Linear):
+    """Ridge, elastic net or LASSO, logistic or Cox, with the penalty chosen by inner cross-validation (deviance), as
+    glmnet does it.
 
     Parameters
     ----------
@@ -105,22 +144,81 @@ class PenalizedLogistic(_Linear):
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
-        folds = inner_fold_count(outcome, self.n_folds, frame.index)
+        of_time = has_time(outcome)
+        if of_time:
+            _refuse_class_weights(self.weighting)
+        folds = inner_folds(outcome, self.n_folds, frame.index)
         choice = cv_glmnet(
             numbers_of(frame),
-            outcome,
-            stratified_folds(frame.index, outcome, folds, self.seed, "penalty"),
+            foldid=stratified_folds(frame.index, event_classes(outcome), folds, self.seed, "penalty"),
+            **for_penalized(outcome),
             alpha=self.alpha,
-            weights=class_weights(outcome, self.weighting),
+            weights=None if of_time else class_weights(outcome, self.weighting),
             n_lambda=30 if self.alpha == 0 else 60,
             lambda_min_ratio=1e-4 if self.alpha == 0 else 0.01,
             shared_path=True,
         )
         intercept, coefficients = choice.coefficients(self.rule)
-        self.coef_, self.intercept_ = coefficients[None, :], np.array([intercept])
+        self.coef_, self.intercept_ = coefficients[None, :], np.array([0.0 if of_time else intercept])
         return self
+
+
+class AtHorizon(BinaryClassifier):
+    """A classifier of the event by a horizon, learned from time and event.
+
+    Patients whose state at the horizon is known stand for those who were censored before it, weighted by the inverse
+    of their probability of not being censored (Vock DM et al. J Biomed Inform 2016;61:119); a competing event before
+    the horizon means that the event never comes. A classifier that takes no weights learns from each of them alike.
+
+    Parameters
+    ----------
+    classifier
+        Any classifier of the registry.
+    horizon
+        In the unit of the follow-up.
+
+    Attributes
+    ----------
+    classifier_
+        Fitted to the patients whose state is known.
+    """
+
+    def __init__(self, classifier: Any, horizon: float = 1.0) -> None:
+        self.classifier = classifier
+        self.horizon = horizon
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit; rows are patients, ``y`` is time and event."""
+        frame = as_frame(X)
+        times, codes = as_follow_up(y, len(frame))
+        state, weight = known_states(times, codes, self.horizon)
+        known, event = weight > 0, (state == 1).astype(np.int64)
+        self.classes_ = np.array([0, 1])
+        if min(event[known].sum(), (1 - event[known]).sum()) < 1:
+            raise OutcomeError(
+                f"A classifier of the event by {self.horizon:g} cannot be fitted.",
+                expected="patients with the event by then, and patients known to be without it",
+                found=f"{int(event[known].sum())} with, {int((1 - event[known]).sum())} without",
+                remedy="choose another horizon",
+            )
+        weights = {"sample_weight": weight[known]} if takes_weights(self.classifier) else {}
+        self.classifier_ = clone(self.classifier).fit(frame[known], event[known], **weights)
+        return self
+
+    def decision_function(self, X: Any) -> Array:
+        """Score of each row."""
+        return raw_score(self.classifier_, X)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Risk of no event and of the event by the horizon, shape (n, 2)."""
+        return np.asarray(self.classifier_.predict_proba(X))
+
+
+def takes_weights(classifier: Any) -> bool:
+    """Whether each row of a classifier can have a weight of its own."""
+    return not isinstance(classifier, Quiet) and has_fit_parameter(classifier, "sample_weight")
 
 
 class Calibrated(BinaryClassifier):
@@ -148,7 +246,6 @@ class Calibrated(BinaryClassifier):
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit the classifier and its calibration."""
-        from sklearn.base import clone
         from sklearn.isotonic import IsotonicRegression
 
         frame = as_frame(X)
@@ -164,7 +261,7 @@ class Calibrated(BinaryClassifier):
         if self.method == "isotonic":
             self.map_: Any = IsotonicRegression(out_of_bounds="clip").fit(scores, outcome)
         else:
-            self.map_ = PlainLogistic()
+            self.map_ = PlainLinear()
             constant = np.ptp(scores) == 0
             self.map_.fit(np.empty((len(scores), 0)) if constant else scores[:, None], outcome)
         return self
@@ -244,7 +341,6 @@ class Quiet(ClassifierMixin, BaseEstimator):
         """Fit."""
         import warnings
 
-        from sklearn.base import clone
         from sklearn.exceptions import ConvergenceWarning
 
         with warnings.catch_warnings():
@@ -273,7 +369,7 @@ def _sk(weighting: Weighting) -> str | None:
 
 
 def _penalized(alpha: float) -> Callable[[dict[str, Any], Weighting, int], Any]:
-    return lambda parameters, weighting, seed: PenalizedLogistic(
+    return lambda parameters, weighting, seed: PenalizedLinear(
         **{"alpha": alpha, **parameters}, weighting=weighting, seed=seed
     )
 
@@ -282,8 +378,8 @@ Builder = Callable[[dict[str, Any], Weighting, int], Any]
 
 #: Classifiers by name. The first group is linear: a chain that ends in one of them has a formula.
 LINEAR: dict[str, Builder] = {
-    "logistic": lambda parameters, weighting, seed: PlainLogistic(**parameters, weighting=weighting),
-    "firth": lambda parameters, weighting, seed: PlainLogistic(firth="always", **parameters, weighting=weighting),
+    "logistic": lambda parameters, weighting, seed: PlainLinear(**parameters, weighting=weighting),
+    "firth": lambda parameters, weighting, seed: PlainLinear(firth="always", **parameters, weighting=weighting),
     "ridge": _penalized(0.0),
     "elastic_net": _penalized(0.5),
     "lasso": _penalized(1.0),
@@ -304,8 +400,15 @@ CLASSIFIERS: dict[str, Builder] = {**LINEAR, **OTHERS}
 UNWEIGHTED = frozenset({"knn", "xgboost", "mlp", "naive_bayes"})
 
 
-def make_classifier(name: str, parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
+def make_classifier(
+    name: str, parameters: dict[str, Any], weighting: Weighting, seed: int, horizon: float | None = None
+) -> Any:
     """A classifier of the registry.
+
+    Parameters
+    ----------
+    horizon
+        Of time and event: those that are no Cox models learn the event by then.
 
     Raises
     ------
@@ -320,7 +423,10 @@ def make_classifier(name: str, parameters: dict[str, Any], weighting: Weighting,
             expected=listed((item for item in CLASSIFIERS if item not in UNWEIGHTED), 20),
             remedy="set class_weights to none (a ranking by risk, and its AUC, hardly change)",
         )
+    if horizon is not None:
+        _refuse_class_weights(weighting)
     try:
-        return CLASSIFIERS[name](dict(parameters), weighting, seed)
+        made = CLASSIFIERS[name](dict(parameters), weighting, seed)
     except TypeError as error:
         raise ModelError(f"The classifier {name} does not take these parameters.", found=str(error)) from error
+    return made if horizon is None or name in LINEAR else AtHorizon(made, horizon)

@@ -1,4 +1,4 @@
-"""The clinical model: univariate tests, joint logistic model of what passes, final model of what is independent."""
+"""The clinical model: candidates tested alone, all that pass together, the final model of what is independent."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.core.p_values import p_below
-from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, as_frame, as_outcome, listed
-from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.errors import HepacastError, ModelError
+from hepacast.modelling.base import Array, as_frame, listed
+from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor, infer_predictors, level_text, numeric_values, require_columns
+from hepacast.modelling.targets import as_target, has_time
 from hepacast.stats.describe_rules import NORMALITY, categorical_test, is_normal, numeric_test
 from hepacast.stats.results import TestResult, impossible
 
-Keep = Literal["independent", "all"]
+Keep = Literal["independent", "all", "given"]
 #: For the Methods: how candidates are tested alone.
 CANDIDATES_TESTED = (
     "Each clinical candidate was tested alone in the training patients who have its value: numbers by Welch's t test "
@@ -29,18 +32,20 @@ CANDIDATES_TESTED = (
 )
 
 
-class ClinicalModel(ClassifierMixin, BaseEstimator):
+class ClinicalModel(BaseEstimator):
     """Clinical predictors chosen as papers do it, refitted wherever it is fitted.
 
-    1. Each candidate alone, by the rule of Table 1 (`hepacast.stats.describe_rules.RULE`): Welch's t test where both
-       classes are normal (Shapiro-Wilk), else Mann-Whitney; chi-square for categories, Fisher's exact test where
-       expected counts are small. Patients without the value are left out.
-    2. Candidates with P < `alpha` enter one logistic model together (missing values: training median or most frequent
-       level; Firth's penalty when the data are separated).
-    3. Independent are those with P < `alpha_joint` in it: Wald's P of a single coefficient (the penalized
-       likelihood-ratio P under Firth), the likelihood-ratio P for a predictor of several levels.
-    4. The independent ones are fitted alone: the clinical model. If none is left, the model is the intercept, with
-       status ``"no signal"``.
+    1. Each candidate alone. Of a logistic model by the rule of Table 1 (`hepacast.stats.describe_rules.RULE`): Welch's
+       t test where both classes are normal (Shapiro-Wilk), else Mann-Whitney; chi-square for categories, Fisher's exact
+       test where expected counts are small; patients without the value are left out. Of other models by a model of its
+       own (`NamedRegression.predictor_p`).
+    2. Candidates with P < `alpha` enter one model together (missing values: training median or most frequent level;
+       Firth's penalty when the data are separated).
+    3. Independent are those with P < `alpha_joint` in it (`predictor_p`): Wald's P of a single coefficient (the
+       penalized likelihood-ratio P under Firth); of a predictor of several levels the likelihood-ratio P in a logistic
+       model, else Wald's of all of them.
+    4. The independent ones are fitted alone: the clinical model. If none is left, nobody's risk differs, with status
+       ``"no signal"``.
 
     Parameters
     ----------
@@ -49,22 +54,26 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
     alpha, alpha_joint
         Levels of steps 2 and 3.
     keep
-        ``"independent"`` (step 3), or ``"all"`` (step 4 keeps what step 2 let in).
+        ``"independent"`` (step 3), ``"all"`` (step 4 keeps what step 2 let in), or ``"given"``: all candidates, chosen
+        before the data were seen; nothing is tested.
     always
         Names that stay in whatever their P.
-    firth
-        As in `LogisticModel`.
+    regression
+        What is fitted, such as ``LogisticModel()``, ``CoxModel()``, ``LogisticAt()``; its predictors are set. None: by
+        the outcome, logistic or Cox.
 
     Attributes
     ----------
     univariate_
         One row a candidate: name, label, kind, test, p, n, reason.
+    single_
+        Each candidate's own model, where these decide step 2.
     joint_
-        The fitted `LogisticModel` of step 2; None when no candidate passed.
+        The fitted model of step 2; None when no candidate passed.
     joint_p_
         P of each predictor in it.
     model_
-        The final `LogisticModel`.
+        The final model.
     selected_
         Names in the final model.
     """
@@ -76,19 +85,20 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
         alpha_joint: float = 0.05,
         keep: Keep = "independent",
         always: Sequence[str] = (),
-        firth: str = "auto",
+        regression: NamedRegression | None = None,
     ) -> None:
         self.predictors = predictors
         self.alpha = alpha
         self.alpha_joint = alpha_joint
         self.keep = keep
         self.always = always
-        self.firth = firth
+        self.regression = regression
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Choose and fit."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
+        self._of_time = has_time(outcome)
         self.classes_ = np.array([0, 1])
         candidates = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
         require_columns(frame, candidates)
@@ -99,24 +109,60 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
                 expected=listed(item.name for item in candidates),
                 found=listed(sorted(unknown)),
             )
-        self.univariate_ = univariate_table(frame, outcome, candidates)
-        passed = self._passed(candidates)
+        self.joint_: NamedRegression | None = None
         self.joint_p_ = pd.Series(dtype=float)
-        self.joint_: LogisticModel | None = None
-        chosen, why = passed, f"no clinical candidate has {p_below(self.alpha)} alone"
-        if passed:
-            self.joint_ = LogisticModel(passed, firth=self.firth).fit(frame, outcome)
-            self.joint_p_ = joint_p_values(self.joint_)
-            if self.keep == "independent":
-                chosen = [
-                    item
-                    for item in passed
-                    if item.name in self.always or self.joint_p_.get(item.name, np.nan) < self.alpha_joint
-                ]
-                why = f"no clinical candidate has {p_below(self.alpha_joint)} in the joint model"
-        self.model_ = LogisticModel(chosen, firth=self.firth, why_none=why).fit(frame, outcome)
+        self.single_: dict[str, NamedRegression] = {}
+        chosen, why = list(candidates), "no candidate was given"
+        if self.keep == "given":
+            self.univariate_ = _table([])
+        else:
+            self.univariate_ = self._tested_alone(frame, outcome, candidates)
+            chosen, why = self._passed(candidates), f"no clinical candidate has {p_below(self.alpha)} alone"
+            if chosen:
+                self.joint_ = self.of(chosen).fit(frame, outcome)
+                self.joint_p_ = pd.Series(self.joint_.predictor_p(), dtype=float)
+                chosen, why = self._independent(chosen, why)
+        self.model_: NamedRegression = self.of(chosen, why).fit(frame, outcome)
         self.selected_ = self.model_.frozen_.names
         return self
+
+    def of(self, predictors: Sequence[Predictor], why_none: str = "") -> NamedRegression:
+        """The regression of some predictors, not fitted."""
+        own = self.regression or (CoxModel() if self._of_time else LogisticModel())
+        made: NamedRegression = clone(own).set_params(predictors=tuple(predictors), why_none=why_none)
+        return made
+
+    def alone(self, X: Any, y: ArrayLike) -> tuple[dict[str, NamedRegression], dict[str, str]]:
+        """Each candidate's own model, and of those without one the reason."""
+        frame = as_frame(X)
+        single: dict[str, NamedRegression] = {}
+        reasons: dict[str, str] = {}
+        for item in infer_predictors(frame) if self.predictors is None else self.predictors:
+            try:
+                fitted = self.of([item]).fit(frame, y)
+            except (HepacastError, np.linalg.LinAlgError) as error:
+                reasons[item.name] = getattr(error, "message", str(error))
+                continue
+            if item.name in fitted.dropped_:
+                reasons[item.name] = fitted.dropped_[item.name]
+            else:
+                single[item.name] = fitted
+        return single, reasons
+
+    def _tested_alone(
+        self, frame: pd.DataFrame, outcome: NDArray[Any], candidates: Sequence[Predictor]
+    ) -> pd.DataFrame:
+        if isinstance(self.of(()), LogisticModel):
+            return univariate_table(frame, outcome, candidates)
+        self.single_, reasons = self.alone(frame, outcome)
+        rows = []
+        for item in candidates:
+            model = self.single_.get(item.name)
+            p = np.nan if model is None else model.predictor_p().get(item.name, np.nan)
+            n = len(frame) if model is not None else 0
+            test = {"test": "own model", "p": p, "n": n, "reason": reasons.get(item.name, "")}
+            rows.append({"name": item.name, "label": item.label, "kind": item.kind, **test})
+        return _table(rows)
 
     def _passed(self, candidates: Sequence[Predictor]) -> list[Predictor]:
         """Those below alpha, smallest P first, so that of two collinear ones the stronger stays."""
@@ -125,15 +171,23 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
         passing = [item for item in candidates if p[item.name] < self.alpha or item.name in self.always]
         return sorted(passing, key=lambda item: (np.nan_to_num(p[item.name], nan=1.0), rank[item.name]))
 
+    def _independent(self, passed: list[Predictor], why: str) -> tuple[list[Predictor], str]:
+        if self.keep != "independent":
+            return passed, why
+        p = self.joint_p_
+        kept = [i for i in passed if i.name in self.always or p.get(i.name, np.nan) < self.alpha_joint]
+        return kept, f"no clinical candidate has {p_below(self.alpha_joint)} in the joint model"
+
     @property
-    def frozen_(self) -> FrozenLogistic:
+    def frozen_(self) -> FrozenLinear:
         """The final model as plain numbers."""
         check_is_fitted(self, "model_")
-        return self.model_.frozen_
+        frozen: FrozenLinear = self.model_.frozen_
+        return frozen
 
     @property
     def status_(self) -> str:
-        """``"ok"``, or ``"no signal"`` for the intercept alone."""
+        """``"ok"``, or ``"no signal"`` where nobody's risk differs."""
         return self.frozen_.status
 
     @property
@@ -142,14 +196,13 @@ class ClinicalModel(ClassifierMixin, BaseEstimator):
         return [source.predictor for source in self.frozen_.sources]
 
     def decision_function(self, X: Any) -> Array:
-        """Log odds of each row."""
-        check_is_fitted(self, "model_")
-        return self.model_.decision_function(X)
+        """Log odds (log hazard) of each row."""
+        return self.frozen_.linear_predictor(as_frame(X))
 
     def predict_proba(self, X: Any) -> Array:
-        """Risk of no event and of the event, shape (n, 2)."""
-        check_is_fitted(self, "model_")
-        return self.model_.predict_proba(X)
+        """Risk of no event and of the event, shape (n, 2); of an outcome without time."""
+        risk = self.frozen_.risk(as_frame(X))
+        return np.column_stack([1 - risk, risk])
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """1 where the risk is one half or more."""
@@ -173,8 +226,12 @@ def univariate_table(frame: pd.DataFrame, outcome: ArrayLike, candidates: Sequen
             test, n = numeric_test(groups, is_normal(groups, NORMALITY), equal_var=False), int(present.sum())
         row = {"test": test.name, "p": float(test.p), "n": n, "reason": test.reason}
         rows.append({"name": item.name, "label": item.label, "kind": item.kind, **row})
+    return _table(rows)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     columns = ["name", "label", "kind", "test", "p", "n", "reason"]
-    return pd.DataFrame(rows, columns=columns).astype({"p": float})
+    return pd.DataFrame(list(rows), columns=columns).astype({"p": float})
 
 
 def _test_of_levels(text: pd.Series, y: NDArray[Any]) -> tuple[TestResult, int]:
@@ -183,18 +240,3 @@ def _test_of_levels(text: pd.Series, y: NDArray[Any]) -> tuple[TestResult, int]:
         return impossible("chi-square", "no patient has a value"), 0
     counts = pd.crosstab(text[known].to_numpy(), y[known])
     return categorical_test(counts.to_numpy(dtype=float), yates=False), int(known.sum())
-
-
-def joint_p_values(model: LogisticModel) -> pd.Series:
-    """P of each predictor in a fitted joint model: Wald (Firth: penalized LR) for one coefficient, LR for several."""
-    frozen = model.frozen_
-    columns: dict[str, list[int]] = {}
-    for index, term in enumerate(frozen.terms, start=1):
-        columns.setdefault(term.source, []).append(index)
-    result: dict[str, float] = {}
-    for name, indices in columns.items():
-        if len(indices) == 1:
-            result[name] = frozen.p_values[indices[0]]
-        elif model.fit_ is not None:
-            result[name] = model.fit_.term_p([index - 1 for index in indices])
-    return pd.Series(result, dtype=float)

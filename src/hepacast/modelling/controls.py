@@ -18,15 +18,14 @@ from hepacast.core.seeds import rng
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.folds import Integers, stratified_folds
+from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.refit import Refitter, Split, model_names
 from hepacast.modelling.scale import ZScore
-from hepacast.modelling.selectors import KBest
+from hepacast.modelling.selectors import KBest, LassoSelector
 from hepacast.modelling.study_models import StudyModels
-from hepacast.modelling.survival_models import SurvivalModels
-from hepacast.modelling.targets import event_classes, rank_measure, rank_score, sorted_patients
+from hepacast.modelling.targets import event_classes, has_time, rank_measure, rank_score, sorted_patients
 from hepacast.modelling.validation import OutOfFold, nested_validation
 
 CONTROLS = ("permuted outcome", "shuffled features", "noise features")
@@ -291,7 +290,7 @@ class ControlRunner:
 def _feature_columns(models: Any, frame: pd.DataFrame, features: Sequence[str] | None) -> list[str]:
     if features is not None:
         return list(features)
-    if isinstance(models, StudyModels | SurvivalModels):
+    if isinstance(models, StudyModels):
         return models._feature_names(frame)
     return [str(name) for name in frame.columns]
 
@@ -326,16 +325,30 @@ def usual_way(
     )
 
 
-def usual_models(models: StudyModels, frame: pd.DataFrame, outcome: Integers) -> StudyModels:
+def usual_models(models: StudyModels, frame: pd.DataFrame, outcome: NDArray[Any]) -> StudyModels:
     """The models whose features and clinical predictors were selected on all patients of the table."""
     fitted = clone(models).fit(frame, outcome)
     chosen = fitted.selections()
-    kept = [item for item in models.predictors if item.name in set(chosen.get("clinical", []))]
-    chain = Pipeline([("impute", TypedImputer(all_missing="drop")), ("scale", ZScore()), ("keep", KBest(k=10**6))])
-    return StudyModels(
-        predictors=kept,
-        radiomics=Radscore(chain, weights="refit"),
-        clinical=ClinicalModel(alpha=1.1, keep="all"),
+    kept = set(chosen.get("clinical", []))
+    seed = getattr(models.radiomics, "seed", 0)
+    # The weights of what was selected: a logistic model, or the LASSO of the Cox model again, as papers do it.
+    last = LassoSelector(seed=seed) if has_time(outcome) else KBest(k=10**6)
+    chain = Pipeline([("impute", TypedImputer(all_missing="drop")), ("scale", ZScore()), ("weights", last)])
+    radscore = Radscore(chain, score="apparent", seed=seed) if has_time(outcome) else Radscore(chain, weights="refit")
+    usual: StudyModels = clone(models).set_params(
+        predictors=tuple(item for item in models.predictors if item.name in kept),
+        radiomics=radscore,
+        clinical=ClinicalModel(keep="given"),
         features=chosen.get("radiomics", []),
-        models=models.models,
+        site_column=None,
+        # The model of the event by a horizon chooses its predictors by itself.
+        models=tuple(name for name in models.models if name != "binary"),
     )
+    return usual
+
+
+def selects(models: StudyModels) -> bool:
+    """Whether a model selects anything: with given predictors alone the usual way is the honest one."""
+    given = models.clinical is not None and models.clinical.keep == "given"
+    names = set(models.models) - {"binary"}
+    return bool({"radiomics", "combined"} & names) or bool(names and not given)

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import norm
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NamedDesign
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.competing_risks import fit_fine_gray
@@ -37,7 +36,7 @@ class _Estimate:
     note: str
 
 
-class CoxModel(NamedDesign, BaseEstimator):
+class CoxModel(NamedRegression):
     """Cox regression of a given set of predictors; ``y`` is time and event, shape (n, 2).
 
     Where a predictor separates the events, the estimate runs to infinity: then Firth's penalized likelihood stands

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
+from hepacast.modelling.targets import has_time
 from hepacast.stats.censoring import censoring_model
 from hepacast.stats.cutpoint import maxstat_cut
 
@@ -31,17 +33,22 @@ class RiskCut:
     note: str = ""
 
 
-def risk_cut(times: Array, codes: Array, risk: Array, rule: CutRule, horizon: float) -> RiskCut:
-    """A cut-off of a risk score.
+def risk_cut(y: NDArray[Any], risk: Array, rule: CutRule, horizon: float) -> RiskCut:
+    """A cut-off of a risk.
 
     Parameters
     ----------
-    times, codes, risk
-        Shape (n,); codes 0, 1, 2.
+    y
+        0 and 1, shape (n,), for which there is ``youden`` only; or time and code, shape (n, 2).
+    risk
+        Shape (n,).
     rule
         ``median`` of the risk; ``maxstat``: the cut that separates survival most, leaving 10 % on either side;
-        ``youden``: greatest sensitivity + specificity for the event by `horizon`, weighted for censoring.
+        ``youden``: greatest sensitivity + specificity (for the event by `horizon`, weighted for censoring).
     """
+    if not has_time(y):
+        return RiskCut(youden_cutoff(y, risk), "youden")
+    times, codes = y[:, 0], y[:, 1]
     values = np.unique(risk)
     if len(values) < 2:
         return RiskCut(float("nan"), rule, note="all patients have the same risk")

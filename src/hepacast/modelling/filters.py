@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
 
 from hepacast.core.p_values import p_below
 from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, ColumnFilter, as_outcome, listed, numbers_of
+from hepacast.modelling.base import Array, ColumnFilter, listed, numbers_of
+from hepacast.modelling.targets import as_target, has_time
 from hepacast.stats.adjust import p_adjust
 from hepacast.stats.correlation import find_correlation, greedy_spearman, spearman_matrix
 from hepacast.stats.ranks import column_ranks
@@ -85,7 +87,8 @@ class SpearmanFilter(ColumnFilter):
         Largest |rho| between kept features.
     prefer
         What makes a feature the better of a pair: ``"outcome"`` (its AUC for the outcome in the training rows is
-        farther from 0.5), ``"reproducibility"`` (higher ICC in `table`), ``"order"`` (it comes first in the table), or
+        farther from 0.5; of time and event its ranks have the greater score statistic in a Cox model),
+        ``"reproducibility"`` (higher ICC in `table`), ``"order"`` (it comes first in the table), or
         ``"mean_correlation"`` (caret's `findCorrelation`, the one with the smaller mean |rho| to all others). Ties go
         to the name that comes first in the alphabet.
     table
@@ -128,7 +131,7 @@ class SpearmanFilter(ColumnFilter):
         if self.prefer == "order":
             return -np.arange(ranks.shape[1], dtype=float)
         if self.prefer == "outcome":
-            return _rank_distance(ranks, as_outcome(y, len(ranks)))
+            return separation(ranks, as_target(y, len(ranks)))
         if self.prefer == "reproducibility" and self.table is not None:
             return np.array(
                 [np.nan_to_num(float(self.table.get(n, -np.inf)), nan=-1.0) for n in self.feature_names_in_]
@@ -140,26 +143,50 @@ class SpearmanFilter(ColumnFilter):
         )
 
 
-def auc_distance(values: Array, outcome: ArrayLike) -> Array:
-    """|AUC - 0.5| of each column of a complete table for a binary outcome."""
-    return _rank_distance(column_ranks(values), outcome)
+def separation(ranks: Array, outcome: NDArray[Any]) -> Array:
+    """How far each column alone tells the outcome: |AUC - 0.5|, or of time and event the Cox score statistic.
 
-
-def _rank_distance(ranks: Array, outcome: ArrayLike) -> Array:
-    events = np.asarray(outcome) == 1
+    Parameters
+    ----------
+    ranks
+        Ranks within each column of a complete table, shape (n, p).
+    """
+    if has_time(outcome):
+        return cox_score_tests(ranks, outcome[:, 0], outcome[:, 1])
+    events = outcome == 1
     n1, n0 = int(events.sum()), int((~events).sum())
     return np.abs((ranks[events].sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0) - 0.5)
 
 
+def cox_score_tests(values: Array, times: Array, codes: Array) -> Array:
+    """Chi-square (1 df) of the Cox model's score test of every column alone, shape (p,); Breslow's ties.
+
+    For a column of two values this is the log-rank test. A constant column has 0.
+    """
+    order = np.argsort(-times, kind="stable")
+    x = values[order] - values.mean(axis=0)
+    time, event = times[order], (codes[order] == 1).astype(float)
+    # Everybody with the same time is at risk together: the risk set ends at the last of them.
+    end = np.searchsorted(-time, -time, side="right") - 1
+    at_risk = (end + 1).astype(float)
+    first = np.cumsum(x, axis=0)[end] / at_risk[:, None]
+    second = np.cumsum(x**2, axis=0)[end] / at_risk[:, None]
+    score = event @ (x - first)
+    variance = event @ (second - first**2)
+    scale = values.var(axis=0)
+    usable = variance > 1e-12 * np.maximum(scale, 1e-300) * max(event.sum(), 1.0)
+    return np.where(usable, score**2 / np.where(usable, variance, 1.0), 0.0)
+
+
 class UnivariateFilter(ColumnFilter):
-    """Keeps features that differ between the classes on their own.
+    """Keeps features that differ between the classes on their own; of time and event, in a Cox model of their own.
 
     Parameters
     ----------
     alpha
         Largest P kept (P < alpha).
     test
-        ``"auto"`` (t test where Shapiro-Wilk finds both classes normal, else Mann-Whitney), ``"t"`` or
+        Of classes: ``"auto"`` (t test where Shapiro-Wilk finds both classes normal, else Mann-Whitney), ``"t"`` or
         ``"mann-whitney"``.
     adjust
         Correction for the number of tests: ``"none"`` (the paper's), ``"BH"``, ``"holm"``, ``"bonferroni"``.
@@ -169,7 +196,7 @@ class UnivariateFilter(ColumnFilter):
     Attributes
     ----------
     p_values_, tests_
-        P (after correction) and name of the test of each training feature.
+        P (after correction) and name of the test of each training feature: that of classes, or the score test.
     """
 
     def __init__(
@@ -185,22 +212,31 @@ class UnivariateFilter(ColumnFilter):
         self.equal_var = equal_var
 
     def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
+        self._of_time = has_time(outcome)
         if self.n_features_in_ == 0:
             self.p_values_, self.tests_ = pd.Series(dtype=float), pd.Series(dtype=object)
             self._keep(np.zeros(0, dtype=bool), why_none="no feature came this far")
             return
-        choose = "normality" if self.test == "auto" else self.test
-        tests = univariate_tests(numbers_of(frame), outcome, choose=choose, equal_var=self.equal_var)
-        p = tests.p if self.adjust == "none" else p_adjust(tests.p, self.adjust)
+        p, names = self._tested(numbers_of(frame), outcome)
+        p = p if self.adjust == "none" else p_adjust(p, self.adjust)
         self.p_values_ = pd.Series(p, index=self.feature_names_in_)
-        self.tests_ = pd.Series(tests.test, index=self.feature_names_in_)
+        self.tests_ = pd.Series(names, index=self.feature_names_in_)
         # A feature that cannot be tested (NaN) is not kept.
         with np.errstate(invalid="ignore", divide="ignore"):
             scores = -np.log10(p)
         self._keep(p < self.alpha, scores, why_none=f"no feature has {p_below(self.alpha)}")
 
+    def _tested(self, values: Array, outcome: NDArray[Any]) -> tuple[Array, Any]:
+        if has_time(outcome):
+            return chi2.sf(cox_score_tests(values, outcome[:, 0], outcome[:, 1]), 1), "score test"
+        choose = "normality" if self.test == "auto" else self.test
+        tests = univariate_tests(values, outcome, choose=choose, equal_var=self.equal_var)
+        return tests.p, tests.test
+
     def describe(self) -> str:
         """The rule."""
         correction = "" if self.adjust == "none" else f", {self.adjust} corrected"
+        if getattr(self, "_of_time", False):
+            return f"Univariate Cox model (score test, {p_below(self.alpha)}{correction})"
         return f"Univariate test ({p_below(self.alpha)}{correction})"

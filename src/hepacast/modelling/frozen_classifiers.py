@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
-from hepacast.modelling.classifiers import Quiet, clipped_log_odds
+from hepacast.modelling.classifiers import AtHorizon, Quiet, clipped_log_odds
 from hepacast.modelling.frozen_trees import boosted_risk, forest_risk, freeze_boosting, freeze_forest
 
 Settings = dict[str, Any]
@@ -68,7 +68,9 @@ def freeze_classifier(fitted: Any) -> FrozenClassifier:
     ModelError
         A kind, or a setting of it, that has no array form here.
     """
-    inner = fitted.classifier_ if isinstance(fitted, Quiet) else fitted
+    inner = fitted.classifier_ if isinstance(fitted, Quiet | AtHorizon) else fitted
+    if isinstance(inner, Quiet):
+        inner = inner.classifier_
     classes = [int(value) for value in inner.classes_]
     if classes != [0, 1]:
         raise ModelError("A frozen classifier tells 0 from 1.", expected="classes 0 and 1", found=str(classes))
@@ -249,8 +251,8 @@ def _calibrated_score(settings: Mapping[str, Any], arrays: Mapping[str, Any], va
 
 _Freeze = Callable[[Any], tuple[Settings, Arrays]]
 _FREEZE: dict[str, tuple[str, _Freeze]] = {
-    "PlainLogistic": ("linear", _freeze_linear),
-    "PenalizedLogistic": ("linear", _freeze_linear),
+    "PlainLinear": ("linear", _freeze_linear),
+    "PenalizedLinear": ("linear", _freeze_linear),
     "SVC": ("svm", freeze_svm),
     "KNeighborsClassifier": ("neighbors", _freeze_neighbors),
     "RandomForestClassifier": ("forest", freeze_forest),

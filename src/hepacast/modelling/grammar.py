@@ -33,8 +33,14 @@ from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.scale import RankToNormal, ZScore
 from hepacast.modelling.score_model import ScoreModel, ScoreRule
-from hepacast.modelling.selectors import KBest, LassoSelector, TopK
-from hepacast.modelling.selectors_more import BorutaLike, MinimumRedundancy, StabilitySelection
+from hepacast.modelling.selectors import (
+    BorutaLike,
+    KBest,
+    LassoSelector,
+    MinimumRedundancy,
+    StabilitySelection,
+    TopK,
+)
 
 
 class _Part(BaseModel):
@@ -192,6 +198,31 @@ class ChainSpec(_Part):
         return linear and plain and not self.stack and self.search is None
 
 
+def check_for_time(spec: ChainSpec) -> None:
+    """Refuse a chain with a part that has no form for time and event.
+
+    Raises
+    ------
+    StudyFileError
+        It calibrates or weights classes, or chooses a penalty by classes: a censored patient is of no class.
+    """
+    wrong = []
+    if spec.calibration != "none":
+        wrong.append("calibration (the Cox model of the score gives the risks)")
+    if spec.class_weights != "none":
+        wrong.append("class_weights (censored patients are weighted for)")
+    if spec.selector.kind in ("lasso", "elastic_net") and spec.selector.measure != "deviance":
+        wrong.append(f"selector.measure {spec.selector.measure} (of a Cox model it is the deviance)")
+    if wrong:
+        raise StudyFileError(
+            "This radiomics chain has a part that has no form for time and event.",
+            expected="no calibration, no class_weights, selector.measure: deviance",
+            found=f"chain {spec.name}: " + "; ".join(wrong),
+            where="modelling.chain",
+            remedy="leave it out",
+        )
+
+
 def _read_chain(path: Path) -> dict[str, Any]:
     from hepacast.core.yaml_text import read_yaml
 
@@ -308,31 +339,48 @@ def _selector(spec: ChainSpec, seed: int) -> Any:
     return selector if k is None else TopK(selector, k)
 
 
-def _classifier(spec: ChainSpec, seed: int) -> Any:
+def _classifier(spec: ChainSpec, seed: int, horizon: float | None) -> Any:
     seed = derive_seed(seed, "classifier")
     if spec.stack:
-        members = [(item.kind, _single(item, spec, derive_seed(seed, n))) for n, item in enumerate(spec.stack)]
+        members = [(item.kind, _single(item, spec, derive_seed(seed, n), horizon)) for n, item in enumerate(spec.stack)]
         return Stacked(members, seed=seed)
-    classifier = _single(spec.classifier, spec, seed)
+    classifier = _single(spec.classifier, spec, seed, horizon)
     return classifier if spec.calibration == "none" else Calibrated(classifier, spec.calibration, seed=seed)
 
 
-def _single(item: ClassifierSpec, spec: ChainSpec, seed: int) -> Any:
+def _single(item: ClassifierSpec, spec: ChainSpec, seed: int, horizon: float | None) -> Any:
     if item.kind == "auto":
         from hepacast.modelling.auto import AutoClassifier
 
         return AutoClassifier(**item.parameters, seed=seed)
     kind = "logistic" if item.kind == "selector" else item.kind
-    return make_classifier(kind, item.parameters, spec.class_weights, seed)
+    return make_classifier(kind, item.parameters, spec.class_weights, seed, horizon)
 
 
 def build_radiomics_model(
-    spec: ChainSpec | str | Mapping[str, Any], *, score: ScoreRule = "cross-fitted", seed: int = 0
+    spec: ChainSpec | str | Mapping[str, Any],
+    *,
+    score: ScoreRule = "cross-fitted",
+    seed: int = 0,
+    horizon: float | None = None,
 ) -> ScoreModel:
-    """The radiomics model of a chain: `Radscore` where it has a formula, else `ChainScore`."""
+    """The radiomics model of a chain: `Radscore` where it has a formula, else `ChainScore`.
+
+    Parameters
+    ----------
+    horizon
+        The main one of an outcome of time and event; None without time.
+
+    Raises
+    ------
+    StudyFileError
+        The chain has a part that has no form for the outcome.
+    """
     chain = ChainSpec.load(spec)
+    if horizon is not None:
+        check_for_time(chain)
     if not chain.has_formula:
-        return ChainScore(_pipeline(chain, seed), score=score, seed=seed)
+        return ChainScore(_pipeline(chain, seed, horizon), score=score, seed=seed)
     steps = filter_steps(chain, seed)
     if chain.selector.kind == "none":
         steps.append(("keep", KBest(chain.n_features or 10**9)))
@@ -340,14 +388,14 @@ def build_radiomics_model(
     if chain.classifier.kind == "logistic" and not chain.classifier.parameters and chain.class_weights == "none":
         weights = "refit"
     elif chain.classifier.kind != "selector":
-        weights = _classifier(chain, seed)
+        weights = _classifier(chain, seed, horizon)
     return Radscore(Pipeline(steps), weights=weights, score=score, seed=seed)
 
 
-def _pipeline(spec: ChainSpec, seed: int) -> Pipeline:
+def _pipeline(spec: ChainSpec, seed: int, horizon: float | None) -> Pipeline:
     if spec.search is not None:
-        return Pipeline([("search", _searched(spec, seed))])
-    return Pipeline([*filter_steps(spec, seed), ("classifier", _classifier(spec, seed))])
+        return Pipeline([("search", _searched(spec, seed, horizon))])
+    return Pipeline([*filter_steps(spec, seed), ("classifier", _classifier(spec, seed, horizon))])
 
 
 def build_chain(spec: ChainSpec | str | Mapping[str, Any], seed: int = 0) -> Pipeline:
@@ -358,7 +406,7 @@ def build_chain(spec: ChainSpec | str | Mapping[str, Any], seed: int = 0) -> Pip
     return Pipeline([("model", build_radiomics_model(spec, seed=seed))])
 
 
-def _searched(spec: ChainSpec, seed: int) -> Searched:
+def _searched(spec: ChainSpec, seed: int, horizon: float | None) -> Searched:
     assert spec.search is not None
     names = list(spec.search.over)
     grid = list(itertools.product(*(spec.search.over[name] for name in names)))
@@ -373,7 +421,7 @@ def _searched(spec: ChainSpec, seed: int) -> Searched:
             _set(content, path, value)
         label = ", ".join(f"{path}={value}" for path, value in zip(names, values))
         chain = _validated(content, f"search: {label}")
-        candidates.append((label, build_radiomics_model(chain, score="apparent", seed=seed)))
+        candidates.append((label, build_radiomics_model(chain, score="apparent", seed=seed, horizon=horizon)))
     return Searched(candidates, n_folds=spec.search.folds, seed=derive_seed(seed, "search-folds"))
 
 

@@ -8,19 +8,19 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NamedDesign
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
 
 
-class LogisticModel(NamedDesign, ClassifierMixin, BaseEstimator):
+class LogisticModel(ClassifierMixin, NamedRegression):
     """Unpenalized logistic regression of a given set of predictors.
 
     Parameters
@@ -112,6 +112,16 @@ class LogisticModel(NamedDesign, ClassifierMixin, BaseEstimator):
             n_events=events,
             references=references,
         )
+
+    def predictor_p(self) -> dict[str, float]:
+        """P of each predictor: Wald (Firth: penalized LR) for one coefficient, likelihood ratio for several."""
+        result: dict[str, float] = {}
+        for name, indices in self._places().items():
+            if len(indices) == 1:
+                result[name] = self.frozen_.p_values[indices[0]]
+            elif self.fit_ is not None:
+                result[name] = self.fit_.term_p([index - 1 for index in indices])
+        return result
 
     def decision_function(self, X: Any) -> Array:
         """Log odds of each row."""

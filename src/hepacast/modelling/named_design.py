@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+from sklearn.base import BaseEstimator
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
@@ -14,16 +18,49 @@ from hepacast.modelling.predictors import Predictor, level_text, numeric_values,
 from hepacast.stats.irls import dependent_columns
 
 
-class NamedDesign:
+class NamedRegression(BaseEstimator):
     """Base of regressions on named predictors: which can enter, their terms, and why the others cannot.
+
+    A subclass has the parameters ``predictors`` (None: every column; empty: nobody's risk differs, status ``"no
+    signal"``) and ``why_none`` (a sentence for that case), and what its own fit needs.
 
     Attributes
     ----------
+    frozen_
+        The model as plain numbers.
     dropped_
         Predictors that could not enter, with the reason.
     """
 
+    predictors: Sequence[Predictor] | None
+    why_none: str
+    frozen_: Any
     dropped_: dict[str, str]
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
+        """Fit; rows are patients."""
+        raise TypeError(f"{type(self).__name__} must define fit")
+
+    def predictor_p(self) -> dict[str, float]:
+        """P of each predictor: of its one coefficient, or of several together by Wald's test."""
+        model = self.frozen_
+        covariance, beta = np.array(model.covariance, dtype=float), np.array(model.coefficients)
+        found = {}
+        for name, indices in self._places().items():
+            if len(indices) == 1:
+                found[name] = model.p_values[indices[0]]
+                continue
+            block = covariance[np.ix_(indices, indices)]
+            statistic = float(beta[indices] @ np.linalg.solve(block, beta[indices]))
+            found[name] = float(chi2.sf(statistic, len(indices)))
+        return found
+
+    def _places(self) -> dict[str, list[int]]:
+        """Coefficients of each predictor; the first coefficient is the intercept."""
+        places: dict[str, list[int]] = {}
+        for index, term in enumerate(self.frozen_.terms, start=1):
+            places.setdefault(term.source, []).append(index)
+        return places
 
     def _columns_of(
         self, frame: pd.DataFrame, predictors: Sequence[Predictor]

@@ -7,22 +7,23 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, ColumnFilter
+from hepacast.modelling.classifiers import PlainLinear
 from hepacast.modelling.filters import SpearmanFilter, UnivariateFilter
-from hepacast.modelling.folds import Integers
 from hepacast.modelling.frozen_score import FrozenScore, ScoreFeature, SiteCorrection
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.scale import ZScore
 from hepacast.modelling.score_model import FittedScore, ScoreModel, ScoreRule, fit_counting
 from hepacast.modelling.selectors import LassoSelector, TopK
-from hepacast.stats.firth import fit_firth
-from hepacast.stats.logistic import fit_logistic
+from hepacast.modelling.targets import has_time
 from hepacast.stats.penalized_cv import PenaltyChoice
 
 
@@ -40,20 +41,21 @@ def paper_chain(seed: int = 0) -> Pipeline:
 
 
 class Radscore(ScoreModel):
-    """A signature: chain -> linear combination -> risk by a logistic model of the score alone.
+    """A signature: chain -> linear combination -> risk by a logistic or Cox model of the score alone.
 
-    `decision_function` is the Radscore itself; `predict_proba` its logistic calibration.
+    `decision_function` is the Radscore itself; `predict_proba` its logistic calibration. Of time and event the weights
+    are those of a Cox model.
 
     Parameters
     ----------
     chain
         Pipeline of `TypedImputer`, `Harmonizer`, `ZScore` and column filters, a selector last; None: `paper_chain()`.
     weights
-        ``"selector"``: the selector's coefficients (the LASSO's, as in the paper). ``"refit"``: a logistic model of the
-        selected features (Firth's when separated). ``"auto"``: the selector's where it has any, else refitted. Or a
-        linear classifier (with ``coef_`` and ``intercept_``), fitted to the selected features.
+        ``"selector"``: the selector's coefficients (the LASSO's, as in the paper). ``"refit"``: a logistic or Cox model
+        of the selected features (Firth's when separated). ``"auto"``: the selector's where it has any, else refitted.
+        Or a linear classifier (with ``coef_`` and ``intercept_``), fitted to the selected features.
     score
-        Training scores for the logistic models that build on the score: ``"cross-fitted"`` (each patient's score comes
+        Training scores for the models that build on the score: ``"cross-fitted"`` (each patient's score comes
         from a chain that did not see the patient) or ``"apparent"`` (the paper's: the same patients chose the weights,
         so the score looks better than it is, takes a part of the combined model that is not its own, and risks come
         out too extreme). Measured in simulated new patients (147 trained, 1200 features): combined AUC 0.754 against
@@ -63,6 +65,8 @@ class Radscore(ScoreModel):
         Folds of the cross-fitting.
     seed
         Of these folds, and of the LASSO's in the default chain.
+    regression
+        As in `ScoreModel`.
 
     Attributes
     ----------
@@ -79,14 +83,16 @@ class Radscore(ScoreModel):
         score: ScoreRule = "cross-fitted",
         n_folds: int = 5,
         seed: int = 0,
+        regression: NamedRegression | None = None,
     ) -> None:
         self.chain = chain
         self.weights = weights
         self.score = score
         self.n_folds = n_folds
         self.seed = seed
+        self.regression = regression
 
-    def _fit_score(self, frame: pd.DataFrame, outcome: Integers) -> FittedScore:
+    def _fit_score(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> FittedScore:
         chain = paper_chain(self.seed) if self.chain is None else clone(self.chain)
         counts = fit_counting(chain, frame, outcome)
         selected = [str(name) for name in chain[-1].get_feature_names_out()]
@@ -96,7 +102,7 @@ class Radscore(ScoreModel):
         return FittedScore(frozen, counts, frozen.status, note, chain)
 
     def _weights_of(
-        self, chain: Pipeline, frame: pd.DataFrame, selected: Sequence[str], outcome: Integers
+        self, chain: Pipeline, frame: pd.DataFrame, selected: Sequence[str], outcome: NDArray[Any]
     ) -> tuple[float, pd.Series]:
         own = getattr(chain[-1], "coef_", None) is not None
         if isinstance(self.weights, str) and self.weights == "selector" and not own:
@@ -106,22 +112,19 @@ class Radscore(ScoreModel):
                 remedy="use weights='refit'",
             )
         if not selected:
-            return float(np.log(outcome.mean() / (1 - outcome.mean()))), pd.Series(dtype=float)
+            nothing = 0.0 if has_time(outcome) else float(np.log(outcome.mean() / (1 - outcome.mean())))
+            return nothing, pd.Series(dtype=float)
         if isinstance(self.weights, str) and self.weights != "refit" and own:
             return float(chain[-1].intercept_), chain[-1].coef_.loc[list(selected)]
         table = chain.transform(frame)
-        if isinstance(self.weights, str):
-            fit = fit_logistic(table, outcome)
-            if not fit.ok:
-                fit = fit_firth(table, outcome).require()
-            return fit.intercept, pd.Series(fit.coef, index=list(selected))
-        linear = clone(self.weights).fit(table, outcome)
+        linear = PlainLinear() if isinstance(self.weights, str) else clone(self.weights)
+        linear.fit(table, outcome)
         return float(np.ravel(linear.intercept_)[0]), pd.Series(np.ravel(linear.coef_), index=list(selected))
 
     @property
     def frozen_(self) -> FrozenScore:
         """The score as plain numbers."""
-        check_is_fitted(self, "logistic_")
+        check_is_fitted(self, "final_")
         score = self._scorer
         assert isinstance(score, FrozenScore)
         return score

@@ -20,7 +20,7 @@ from hepacast.modelling.folds import Integers
 #: Risks this close to 0 or 1 have no finite log odds in float64.
 _EDGE = 1e-12
 #: Order of the models of a study; the main one is the last.
-_ORDER = ("binary", "clinical", "radiomics", "combined")
+ORDER = ("binary", "clinical", "radiomics", "combined")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def model_names(models: Any) -> list[str]:
     names = getattr(models, "models", None)
     if names is None or not hasattr(models, "predict_risk"):
         return ["model"]
-    return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
 def predicted(models: Any, frame: pd.DataFrame) -> tuple[Array, Array]:

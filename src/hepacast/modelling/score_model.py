@@ -1,4 +1,4 @@
-"""What every radiomics model shares: a score, made by a chain, and the logistic model that turns it into a risk."""
+"""What every radiomics model shares: a score, made by a chain, and the regression that turns it into a risk."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
-from hepacast.modelling.base import Array, BinaryClassifier, Step, as_frame, as_outcome, both_risks
-from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
-from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.base import Array, BinaryClassifier, Step, as_frame, both_risks
+from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.folds import inner_fold_count, stratified_folds
+from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.selectors import TopK
+from hepacast.modelling.targets import as_target, event_classes, has_time
 
 ScoreRule = Literal["apparent", "cross-fitted"]
 
@@ -71,22 +75,23 @@ class FittedScore:
 
 
 class ScoreModel(BinaryClassifier):
-    """Base of `Radscore` and `ChainScore`; subclasses fit the score, this class the logistic model of it.
+    """Base of `Radscore` and `ChainScore`; subclasses fit the score, this class the regression of it.
 
-    A subclass has the parameters ``score`` (`ScoreRule`), ``n_folds`` and ``seed``.
+    A subclass has the parameters ``score`` (`ScoreRule`), ``n_folds``, ``seed`` and ``regression`` (what turns the
+    score into a risk; None: by the outcome, `LogisticModel` or `CoxModel`).
 
     Attributes
     ----------
     train_score_
-        The score of each training patient that the logistic model was fitted to.
+        The score of each training patient that the regression was fitted to.
     apparent_score_
         The final score of each training patient.
-    logistic_
-        Logistic model of the score (`FrozenLogistic`).
+    final_
+        Regression of the score, as plain numbers.
     counts_
         Features after each step (`ChainCount`).
     status_, note_
-        ``"ok"``, or ``"no signal"`` with the reason: then every patient has the training rate as risk.
+        ``"ok"``, or ``"no signal"`` with the reason: then every patient has the same risk.
     chain_
         The fitted pipeline.
     """
@@ -94,15 +99,16 @@ class ScoreModel(BinaryClassifier):
     score: ScoreRule
     n_folds: int
     seed: int
+    regression: NamedRegression | None
 
     @abstractmethod
-    def _fit_score(self, frame: pd.DataFrame, outcome: Integers) -> FittedScore:
+    def _fit_score(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> FittedScore:
         """Fit a fresh chain."""
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
-        """Fit the chain, the score and the logistic model of the score."""
+        """Fit the chain, the score and the regression of the score."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
         if self.score not in ("apparent", "cross-fitted"):
             raise ModelError("Unknown training score.", expected="apparent or cross-fitted", found=str(self.score))
@@ -115,30 +121,39 @@ class ScoreModel(BinaryClassifier):
         self.train_score_ = self.apparent_score_
         if self.score == "cross-fitted" and self.status_ == "ok":
             self.train_score_ = self._cross_fitted(frame, outcome)
-        self._fit_logistic(outcome)
+        self._fit_regression(outcome)
         return self
 
-    def _cross_fitted(self, frame: pd.DataFrame, outcome: Integers) -> pd.Series:
-        folds = inner_fold_count(outcome, self.n_folds, frame.index)
-        fold = stratified_folds(frame.index, outcome, folds, self.seed, "cross-fit")
+    def _cross_fitted(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> pd.Series:
+        classes = event_classes(outcome)
+        # Nothing is judged within these folds: a fold without an event does no harm to a Cox model of the others.
+        folds = self.n_folds if has_time(outcome) else inner_fold_count(outcome, self.n_folds, frame.index)
+        fold = stratified_folds(frame.index, classes, folds, self.seed, "cross-fit")
         scores = np.empty(len(frame))
         for number in range(folds):
             held = fold == number
             scores[held] = self._fit_score(frame[~held], outcome[~held]).scorer.score(frame[held])
         return pd.Series(scores, index=frame.index, name=RADSCORE)
 
-    def _fit_logistic(self, outcome: Integers) -> None:
+    def _fit_regression(self, outcome: NDArray[Any]) -> None:
         table = self.train_score_.to_frame()
         if self.status_ == "ok" and table[RADSCORE].nunique() < 2:
             self.status_ = "no signal"
             self.note_ = getattr(self.chain_[-1], "note_", "") or "the score is the same for every patient"
         informative = self.status_ == "ok"
-        model = LogisticModel(score_predictor() if informative else (), why_none=self.note_)
-        self.logistic_: FrozenLogistic = model.fit(table, outcome).frozen_
-        if self.score == "cross-fitted" and informative and self.logistic_.coefficients[1] <= 0:
+        self.final_: FrozenLinear = self._regression(outcome, informative).fit(table, outcome).frozen_
+        if self.score == "cross-fitted" and informative and self.final_.coefficients[1] <= 0:
             self.status_ = "no signal"
-            self.note_ = "in patients whom the chain did not see, a higher score goes with no higher risk"
-            self.logistic_ = LogisticModel((), why_none=self.note_).fit(table, outcome).frozen_
+            rate = "hazard" if has_time(outcome) else "risk"
+            self.note_ = f"in patients whom the chain did not see, a higher score goes with no higher {rate}"
+            self.final_ = self._regression(outcome, False).fit(table, outcome).frozen_
+
+    def _regression(self, outcome: NDArray[Any], informative: bool) -> NamedRegression:
+        own = self.regression or (CoxModel() if has_time(outcome) else LogisticModel())
+        made: NamedRegression = clone(own).set_params(
+            predictors=score_predictor() if informative else (), why_none=self.note_ or "no feature is left"
+        )
+        return made
 
     def decision_function(self, X: Any) -> Array:
         """The score of each row."""
@@ -148,20 +163,20 @@ class ScoreModel(BinaryClassifier):
         """Risk of no event and of the event, shape (n, 2)."""
         frame = self._named(X)
         score = pd.DataFrame({RADSCORE: self._scorer.score(frame)}, index=frame.index)
-        risk = self.logistic_.risk(score)
+        risk = self.final_.risk(score)
         return both_risks(risk)
 
     def _named(self, X: Any) -> pd.DataFrame:
-        check_is_fitted(self, "logistic_")
+        check_is_fitted(self, "final_")
         return as_frame(X, self._columns)
 
 
 def score_predictor() -> tuple[Predictor, ...]:
-    """The score as a predictor of a logistic model."""
+    """The score as a predictor of a regression."""
     return (Predictor(RADSCORE, "numeric", label=RADSCORE),)
 
 
-def fit_counting(chain: Pipeline, frame: pd.DataFrame, outcome: Integers) -> list[ChainCount]:
+def fit_counting(chain: Pipeline, frame: pd.DataFrame, outcome: NDArray[Any]) -> list[ChainCount]:
     """Fit the transforming steps of a pipeline one after the other and count the features after each."""
     counts: list[ChainCount] = []
     table = frame

@@ -11,26 +11,31 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from hepacast.cohort.outcome import EVER
 from hepacast.errors import ModelError
-from hepacast.modelling.base import as_frame, as_outcome, listed
+from hepacast.modelling.base import as_frame, listed
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.cutoffs import youden_cutoff
-from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.cutoffs import CutRule, RiskCut, risk_cut
+from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import RADSCORE
+from hepacast.modelling.logistic_at import LogisticAt
 from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.radscore import Radscore
+from hepacast.modelling.refit import ORDER as MODELS
 from hepacast.modelling.score_model import score_predictor
-
-MODELS = ("clinical", "radiomics", "combined")
+from hepacast.modelling.targets import as_target, has_time
 
 
 class StudyModels(BaseEstimator):
-    """Clinical model, radiomics model, and both together by multivariate logistic regression.
+    """Clinical model, radiomics model, and both together: by logistic regression, or of time and event by Cox models.
 
-    The table has one row a patient (the index), clinical columns, feature columns, and a site column when features are
-    harmonized. Rows are sorted by patient before anything is fitted, so their order changes nothing.
+    ``y`` is 0 or 1, shape (n,), or time and code, shape (n, 2). The table has one row a patient (the index), clinical
+    columns, feature columns, and a site column when features are harmonized. Rows are sorted by patient before anything
+    is fitted, so their order changes nothing.
 
     Parameters
     ----------
@@ -47,17 +52,24 @@ class StudyModels(BaseEstimator):
     ignore
         Columns that no model may see (identifiers, dates).
     models
-        Which to fit, of ``clinical``, ``radiomics``, ``combined``.
+        Which to fit, of ``clinical``, ``radiomics``, ``combined``; of time and event also ``binary``: a clinical
+        logistic model of the event by the main horizon, weighted for censoring (`LogisticAt`).
+    horizons, unit
+        Of time and event: times at which risks are given, in this unit; the last is the main one.
+    cut
+        Rule of the cut-off between low and high risk; without time there is ``"youden"`` only.
+    competing
+        As in `CoxModel`.
 
     Attributes
     ----------
-    clinical_, radiomics_, combined_
-        Fitted `ClinicalModel`, radiomics model, and `LogisticModel` of Radscore and independent clinical predictors;
-        None where not asked for.
+    clinical_, radiomics_, combined_, binary_
+        Fitted `ClinicalModel`, radiomics model, regression of Radscore and independent clinical predictors, and
+        `ClinicalModel` at the main horizon; None where not asked for.
     frozen_
         All of them as plain numbers (`FrozenModels`); its `score` is None when the radiomics model has no formula.
-    cutoffs_
-        Youden's cut-off of each model's risk in training.
+    cuts_, cutoffs_
+        Cut-off of each model's risk in training (by the main horizon), with its rule, and as a number.
     status_, notes_
         By model: ``"ok"`` or ``"no signal"``, and why.
     """
@@ -70,7 +82,11 @@ class StudyModels(BaseEstimator):
         features: Sequence[str] | None = None,
         site_column: str | None = None,
         ignore: Sequence[str] = (),
-        models: Sequence[str] = MODELS,
+        models: Sequence[str] = ("clinical", "radiomics", "combined"),
+        horizons: Sequence[float] = (),
+        unit: str = "days",
+        cut: CutRule = "youden",
+        competing: str = "fine-gray",
     ) -> None:
         self.predictors = predictors
         self.radiomics = radiomics
@@ -79,6 +95,10 @@ class StudyModels(BaseEstimator):
         self.site_column = site_column
         self.ignore = ignore
         self.models = models
+        self.horizons = horizons
+        self.unit = unit
+        self.cut = cut
+        self.competing = competing
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit all models.
@@ -86,23 +106,41 @@ class StudyModels(BaseEstimator):
         Raises
         ------
         ModelError
-            Unknown model names, missing columns, patients that stand twice in a table with different outcomes.
+            Unknown model names, missing columns, time and event without a horizon.
+        OutcomeError
+            The outcome cannot be used.
         """
         frame = as_frame(X)
-        outcome = pd.Series(as_outcome(y, len(frame)), index=frame.index)
-        unknown = [name for name in self.models if name not in MODELS]
+        outcome = as_target(y, len(frame))
+        of_time = has_time(outcome)
+        legal = MODELS if of_time else MODELS[1:]
+        unknown = [name for name in self.models if name not in legal]
         if unknown or not len(self.models):
-            raise ModelError("Unknown models are asked for.", expected=listed(MODELS), found=listed(unknown))
+            raise ModelError("Unknown models are asked for.", expected=listed(legal), found=listed(unknown))
+        if of_time and not len(self.horizons):
+            raise ModelError(
+                "A model of time and event needs a horizon.", expected="one time or more, for which risks are given"
+            )
         order = np.argsort(frame.index.astype(str), kind="stable")
-        frame, outcome = frame.iloc[order], outcome.iloc[order]
+        frame, outcome = frame.iloc[order], outcome[order]
         self.feature_names_ = self._feature_names(frame)
         clinical_part = self._fit_clinical(frame, outcome)
         score_part = self._fit_radiomics(frame, outcome)
-        self.combined_: LogisticModel | None = None
+        self.combined_: NamedRegression | None = None
         if "combined" in self.models:
             self.combined_ = self._fit_combined(frame, outcome, clinical_part, score_part)
+        self.binary_: ClinicalModel | None = None
+        if "binary" in self.models:
+            base = ClinicalModel() if self.clinical is None else clone(self.clinical)
+            at = LogisticAt(horizon=float(self.horizons[-1]))
+            self.binary_ = base.set_params(predictors=tuple(self.predictors), regression=at).fit(frame, outcome)
         self._freeze(frame, outcome, score_part)
         return self
+
+    def _regression(self, outcome: NDArray[Any]) -> NamedRegression:
+        if not has_time(outcome):
+            return LogisticModel()
+        return CoxModel(horizons=tuple(self.horizons), competing=self.competing)
 
     def _feature_names(self, frame: pd.DataFrame) -> list[str]:
         if self.features is not None:
@@ -120,55 +158,63 @@ class StudyModels(BaseEstimator):
             raise ModelError("Columns of the radiomics model are missing.", found=f"no {listed(missing)}")
         return frame[[*self.feature_names_, *site]]
 
-    def _fit_clinical(self, frame: pd.DataFrame, outcome: pd.Series) -> list[Predictor]:
+    def _fit_clinical(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> list[Predictor]:
         self.clinical_: ClinicalModel | None = None
         if not {"clinical", "combined"} & set(self.models):
             return []
         base = ClinicalModel() if self.clinical is None else clone(self.clinical)
-        self.clinical_ = base.set_params(predictors=tuple(self.predictors)).fit(frame, outcome.to_numpy())
+        regression = base.regression or self._regression(outcome)
+        self.clinical_ = base.set_params(predictors=tuple(self.predictors), regression=regression).fit(frame, outcome)
         return self.clinical_.chosen_predictors_
 
-    def _fit_radiomics(self, frame: pd.DataFrame, outcome: pd.Series) -> pd.Series | None:
+    def _fit_radiomics(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> pd.Series | None:
         """The training scores; None when the radiomics model is not asked for or found nothing."""
         self.radiomics_: Any = None
         if not {"radiomics", "combined"} & set(self.models):
             return None
-        self.radiomics_ = Radscore() if self.radiomics is None else clone(self.radiomics)
-        self.radiomics_.fit(self._radiomics_table(frame), outcome.to_numpy())
+        base = Radscore() if self.radiomics is None else clone(self.radiomics)
+        self.radiomics_ = base.set_params(regression=base.regression or self._regression(outcome))
+        self.radiomics_.fit(self._radiomics_table(frame), outcome)
         return self.radiomics_.train_score_ if self.radiomics_.status_ == "ok" else None
 
     def _fit_combined(
-        self, frame: pd.DataFrame, outcome: pd.Series, clinical: list[Predictor], score: pd.Series | None
-    ) -> LogisticModel:
+        self, frame: pd.DataFrame, outcome: NDArray[Any], clinical: list[Predictor], score: pd.Series | None
+    ) -> NamedRegression:
         table = frame[[item.name for item in clinical]]
         predictors: tuple[Predictor, ...] = tuple(clinical)
         if score is not None:
             table = table.assign(**{RADSCORE: score.to_numpy()})
             predictors = (*score_predictor(), *predictors)
         why = "neither the Radscore nor a clinical candidate is related to the outcome"
-        return LogisticModel(predictors, why_none=why).fit(table, outcome.to_numpy())
+        regression = self._regression(outcome).set_params(predictors=predictors, why_none=why)
+        fitted: NamedRegression = regression.fit(table, outcome)
+        return fitted
 
-    def _freeze(self, frame: pd.DataFrame, outcome: pd.Series, train_score: pd.Series | None) -> None:
-        parts: dict[str, FrozenLogistic] = {}
-        for name in MODELS:
-            if name not in self.models:
-                continue
-            if name == "clinical" and self.clinical_ is not None:
-                parts[name] = self.clinical_.frozen_
-            elif name == "radiomics":
-                parts[name] = self.radiomics_.logistic_
-            elif self.combined_ is not None:
-                parts[name] = self.combined_.frozen_
-        self._logistic = parts
-        # Cut-offs come from the scores that the logistic models were fitted to.
+    def _freeze(self, frame: pd.DataFrame, outcome: NDArray[Any], train_score: pd.Series | None) -> None:
+        found = {
+            "binary": self.binary_ and self.binary_.frozen_,
+            "clinical": self.clinical_ and self.clinical_.frozen_,
+            "radiomics": self.radiomics_ and self.radiomics_.final_,
+            "combined": self.combined_ and self.combined_.frozen_,
+        }
+        parts: dict[str, FrozenLinear] = {
+            name: model for name, model in found.items() if name in self.models and model is not None
+        }
+        self._parts = parts
+        # Cut-offs come from the scores that the regressions were fitted to.
         table = frame if train_score is None else frame.assign(**{RADSCORE: train_score.to_numpy()})
-        self.cutoffs_ = {name: youden_cutoff(outcome.to_numpy(), model.risk(table)) for name, model in parts.items()}
+        main = float(self.horizons[-1]) if has_time(outcome) else EVER
+        self.cuts_: dict[str, RiskCut] = {
+            name: risk_cut(outcome, model.risk(table, main), self.cut, main) for name, model in parts.items()
+        }
+        self.cutoffs_ = {name: cut.value for name, cut in self.cuts_.items()}
         self.status_ = {name: model.status for name, model in parts.items()}
         self.notes_ = {name: self._note(name, model) for name, model in parts.items()}
         score = getattr(self.radiomics_, "frozen_", None)
-        self.frozen_ = FrozenModels(models=parts, score=score, cutoffs=self.cutoffs_)
+        horizons = tuple(float(t) for t in self.horizons) if has_time(outcome) else ()
+        self.frozen_ = FrozenModels(parts, score, self.cutoffs_, horizons, self.unit if horizons else "")
 
-    def _note(self, name: str, model: FrozenLogistic) -> str:
+    def _note(self, name: str, model: FrozenLinear) -> str:
         if name != "combined" or model.status != "ok" or self.radiomics_ is None or self.clinical_ is None:
             return model.note
         without = []
@@ -192,23 +238,24 @@ class StudyModels(BaseEstimator):
     def _inputs(self, X: Any) -> pd.DataFrame:
         check_is_fitted(self, "frozen_")
         frame = as_frame(X)
-        if not any(RADSCORE in model.names for model in self._logistic.values()):
+        if not any(RADSCORE in model.names for model in self._parts.values()):
             return frame
-        clinical = [name for model in self._logistic.values() for name in model.names if name != RADSCORE]
+        clinical = [name for model in self._parts.values() for name in model.names if name != RADSCORE]
         missing = [name for name in clinical if name not in frame.columns]
         if missing:
             raise ModelError("Predictors are not columns of the table.", found=f"no {listed(missing)}")
         return frame[list(dict.fromkeys(clinical))].assign(**{RADSCORE: self.radscore(frame)})
 
     def linear_predictor(self, X: Any) -> pd.DataFrame:
-        """Log odds by model; index patients, columns the models."""
+        """Log odds (log hazard) by model; index patients, columns the models."""
         table = self._inputs(X)
-        return pd.DataFrame({n: m.linear_predictor(table) for n, m in self._logistic.items()}, index=table.index)
+        return pd.DataFrame({n: m.linear_predictor(table) for n, m in self._parts.items()}, index=table.index)
 
-    def predict_risk(self, X: Any) -> pd.DataFrame:
-        """Risk by model, 0 to 1; index patients, columns the models."""
+    def predict_risk(self, X: Any, time: float | None = None) -> pd.DataFrame:
+        """Risk by model, 0 to 1 (by a time, default the main horizon); index patients, columns the models."""
         table = self._inputs(X)
-        return pd.DataFrame({name: model.risk(table) for name, model in self._logistic.items()}, index=table.index)
+        at = self.frozen_.main_horizon if time is None else float(time)
+        return pd.DataFrame({name: model.risk(table, at) for name, model in self._parts.items()}, index=table.index)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """1 where the last model's risk reaches its cut-off."""
@@ -217,20 +264,16 @@ class StudyModels(BaseEstimator):
         return (risk[name].to_numpy() >= self.cutoffs_[name]).astype(np.int64)
 
     def selections(self) -> dict[str, list[str]]:
-        """What was selected: ``radiomics`` (features) and ``clinical`` (predictors)."""
+        """What was selected: ``radiomics`` (features), ``clinical`` and ``binary`` (predictors)."""
         check_is_fitted(self, "frozen_")
-        chosen: dict[str, list[str]] = {}
-        if self.clinical_ is not None:
-            chosen["clinical"] = list(self.clinical_.selected_)
-        if self.radiomics_ is not None and hasattr(self.radiomics_, "selected_"):
-            chosen["radiomics"] = list(self.radiomics_.selected_)
-        return chosen
+        parts = {"clinical": self.clinical_, "radiomics": self.radiomics_, "binary": self.binary_}
+        return {name: list(part.selected_) for name, part in parts.items() if hasattr(part, "selected_")}
 
     @property
     def has_formula(self) -> bool:
         """Whether every model is a formula of the table's columns."""
         check_is_fitted(self, "frozen_")
-        uses_score = any(RADSCORE in model.names for model in self._logistic.values())
+        uses_score = any(RADSCORE in model.names for model in self._parts.values())
         return not uses_score or self.frozen_.score is not None
 
     def to_dict(self) -> dict[str, Any]:

@@ -96,6 +96,27 @@ def inner_folds(y: NDArray[Any], wanted: int, ids: pd.Index | None = None) -> in
     return inner_fold_count(classes, wanted, ids)
 
 
+def null_residuals(y: NDArray[Any]) -> Array:
+    """What a learner of numbers can learn of an outcome: how much more happened to each patient than to the others.
+
+    Of 0 and 1 the difference from the rate. Of time and event the martingale residual of the model without predictors,
+    the event less the cumulative hazard (Nelson-Aalen) at the patient's time: high where the event came early
+    (Therneau, Grambsch, Fleming. Biometrika 1990;77:147). Who had a competing event counts as never having the other.
+    """
+    if not has_time(y):
+        return np.asarray(y - y.mean(), dtype=float)
+    times, events = never_after_competing(y[:, 0], y[:, 1])
+    _, place = np.unique(times, return_inverse=True)
+    count, left = np.bincount(place, weights=events), np.bincount(place)
+    at_risk = len(times) - np.concatenate([[0], np.cumsum(left)[:-1]])
+    return np.asarray(events - np.cumsum(count / at_risk)[place], dtype=float)
+
+
+def for_penalized(y: NDArray[Any]) -> dict[str, Any]:
+    """An outcome as `stats.penalized` takes it: ``y`` and ``family``."""
+    return {"y": (y[:, 0], (y[:, 1] == 1).astype(float)), "family": "cox"} if has_time(y) else {"y": y}
+
+
 def sorted_patients(X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[Any]]:
     """Table and outcome in the order of the patients' identifiers.
 

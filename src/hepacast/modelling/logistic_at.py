@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 from scipy.stats import norm
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_logistic import FrozenLogisticAt, design_matrix
-from hepacast.modelling.named_design import NamedDesign
-from hepacast.modelling.predictors import Predictor, infer_predictors, require_columns
-from hepacast.modelling.survival_selection import Choice, Keep, NamedRegression, choose_predictors
+from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.censoring import known_states
 from hepacast.stats.logistic import fit_logistic
@@ -80,7 +78,7 @@ def states_at(times: Array, codes: Array, horizon: float) -> StatesAtHorizon:
     return StatesAtHorizon(event.astype(float), weight, float(horizon))
 
 
-class LogisticAt(NamedDesign, BaseEstimator):
+class LogisticAt(NamedRegression):
     """Weighted logistic regression of the event by a horizon; ``y`` is time and event, shape (n, 2).
 
     The covariance is the robust (sandwich) one, since weights are no counts of patients.
@@ -167,40 +165,3 @@ def _sandwich(design: Array, outcome: Array, weight: Array, beta: Array) -> Arra
     bread = np.linalg.inv((matrix * (weight * risk * (1 - risk))[:, None]).T @ matrix)
     score = matrix * (weight * (outcome - risk))[:, None]
     return np.asarray(bread @ (score.T @ score) @ bread)
-
-
-class LogisticAtClinical(BaseEstimator):
-    """The clinical binary model: candidates chosen as for the Cox model, each fit weighted (`LogisticAt`)."""
-
-    def __init__(
-        self,
-        predictors: Sequence[Predictor] | None = None,
-        horizon: float = 1.0,
-        alpha: float = 0.05,
-        keep: Keep = "independent",
-    ) -> None:
-        self.predictors = predictors
-        self.horizon = horizon
-        self.alpha = alpha
-        self.keep = keep
-
-    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
-        """Choose and fit."""
-        frame = as_frame(X)
-        candidates = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
-        require_columns(frame, candidates)
-
-        def make(predictors: Sequence[Predictor], why: str) -> NamedRegression:
-            return LogisticAt(predictors, self.horizon, why)
-
-        assert y is not None
-        self.choice_: Choice = choose_predictors(make, candidates, frame, y, alpha=self.alpha, keep=self.keep)
-        self.model_: LogisticAt = self.choice_.final
-        self.selected_ = self.model_.frozen_.names
-        return self
-
-    @property
-    def frozen_(self) -> FrozenLogisticAt:
-        """The final model as plain numbers."""
-        check_is_fitted(self, "model_")
-        return self.model_.frozen_
