@@ -110,7 +110,7 @@ def logistic(study: Study, model: str, names: list[str]) -> dict[str, Any]:
 
         def ratio(size: float, beta: float = beta, se: float = se) -> dict[str, float]:
             low, high = np.exp(size * (beta - 1.96 * se)), np.exp(size * (beta + 1.96 * se))
-            return {"odds_ratio": float(np.exp(size * beta)), "low": float(low), "high": float(high)}
+            return {"ratio": float(np.exp(size * beta)), "low": float(low), "high": float(high)}
 
         terms.append(
             {"name": name, "label": label, "unit": unit, "coefficient": beta, "se": se, **ratio(1.0),

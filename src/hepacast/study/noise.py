@@ -30,7 +30,6 @@ from hepacast.core.stages import read_mark
 from hepacast.errors import ModelError
 from hepacast.modelling.controls import CONTROLS, REAL, ControlRunner, NullDistribution, RoundResult
 from hepacast.modelling.study_models import StudyModels
-from hepacast.modelling.survival_models import SurvivalModels
 from hepacast.modelling.targets import rank_measure
 from hepacast.modelling.validation import nested_validation
 from hepacast.stats.resampling import corrected_resampled_t, nadeau_bengio
@@ -39,7 +38,6 @@ from hepacast.study.noise_images import IMAGE_CONTROLS, altered_features, is_sha
 from hepacast.study.noise_result import ImageControl, NoiseResult
 from hepacast.study.run import run_study
 from hepacast.study.stages.modelling import Analysis, load_analysis, load_chain, make_models
-from hepacast.study.stages.survival_modelling import SurvivalAnalysis, load_survival, make_survival_models
 
 FOLDER = "noise"
 #: Words of the command line.
@@ -108,11 +106,8 @@ def run_noise(
     return result
 
 
-def _loaded(context: Context) -> tuple[Analysis | SurvivalAnalysis, StudyModels | SurvivalModels]:
+def _loaded(context: Context) -> tuple[Analysis, StudyModels]:
     """What the models learn from, and the models, by the kind of the outcome."""
-    if context.study.outcome.definition == "survival":
-        survival = load_survival(context)
-        return survival, make_survival_models(context, survival)
     analysis = load_analysis(context)
     return analysis, make_models(context, analysis)
 
@@ -183,8 +178,8 @@ class _TableRound:
 
 def _table_control(
     context: Context,
-    analysis: Analysis | SurvivalAnalysis,
-    models: StudyModels | SurvivalModels,
+    analysis: Analysis,
+    models: StudyModels,
     control: str,
     permutations: int,
     base: int,
@@ -208,7 +203,7 @@ def _table_control(
 class _Repeat:
     """AUC (of time to an event: C) in each fold of one division of the patients."""
 
-    models: StudyModels | SurvivalModels
+    models: StudyModels
     frame: pd.DataFrame
     outcome: NDArray[Any]
     folds: int
@@ -223,8 +218,8 @@ class _Repeat:
 
 def _image_control(
     context: Context,
-    analysis: Analysis | SurvivalAnalysis,
-    models: StudyModels | SurvivalModels,
+    analysis: Analysis,
+    models: StudyModels,
     control: str,
     repeats: int,
     base: int,
@@ -236,7 +231,7 @@ def _image_control(
     changed, failed = altered_features(context, [str(name) for name in x.index], control, seed)
     features = [name for name in changed.columns if name in x.columns]
     others = [name for name in x.columns if name not in changed.columns and not is_shape(str(name))]
-    alone = cast("StudyModels | SurvivalModels", clone(models).set_params(models=("radiomics",)))
+    alone = cast(StudyModels, clone(models).set_params(models=("radiomics",)))
     values, failures = {}, 0
     for name, table in (("real", x), ("control", pd.concat([x[others], changed[features]], axis=1))):
         columns = [column for column in x.columns if column in features or column in others]

@@ -81,9 +81,9 @@ def _chain(context: Context) -> None:
 
         chain = load_chain(context)
         if context.study.outcome.definition == "survival":
-            from hepacast.modelling.cox_selectors import cox_filter_steps
+            from hepacast.modelling.grammar import check_for_time
 
-            cox_filter_steps(chain, context.study.seed)
+            check_for_time(chain)
 
 
 def _second_reader(context: Context) -> None:

@@ -120,9 +120,9 @@ def _term_rows(term: Term) -> list[Row]:
         f"{number(term.coefficient, 3)} ({number(term.se, 3)})" if is_finite(term.se) else number(term.coefficient, 3)
     )
     first = Row(
-        (term.label, unit, beta, ratio_with_interval(term.odds_ratio, term.low, term.high), p_value(term.p)), "indent"
+        (term.label, unit, beta, ratio_with_interval(term.ratio, term.low, term.high), p_value(term.p)), "indent"
     )
-    rest = [Row(("", s.label, "", ratio_with_interval(s.odds_ratio, s.low, s.high), ""), "indent") for s in term.scales]
+    rest = [Row(("", s.label, "", ratio_with_interval(s.ratio, s.low, s.high), ""), "indent") for s in term.scales]
     return [*predictor_row(term, 3), first, *rest]
 
 
@@ -140,9 +140,7 @@ def univariate_odds(terms: list[Term], ci: str) -> Table:
         scale = term.scales[-1] if term.scales else None
         change = scale.label if scale is not None else per_unit(term)
         values = scale if scale is not None else term
-        rows.append(
-            (term.label, change, ratio_with_interval(values.odds_ratio, values.low, values.high), p_value(term.p))
-        )
+        rows.append((term.label, change, ratio_with_interval(values.ratio, values.low, values.high), p_value(term.p)))
     notes = [
         "OR, odds ratio of a logistic model with this variable alone, training set, missing values replaced; P of its "
         "coefficient. The P that chose the candidates is that of the univariate analysis, of the patients with a value."
@@ -157,7 +155,7 @@ def _forest(model: Logistic, name: str, ci: str) -> FigureBlock:
         values = scale if scale is not None else term
         change = scale.label if scale is not None else per_unit(term)
         label = f"{term.label}, {change}" if change else term.label
-        rows.append(ForestRow(label, values.odds_ratio, values.low, values.high, term.p))
+        rows.append(ForestRow(label, values.ratio, values.low, values.high, term.p))
     caption = f"Odds ratios of the {name} model in the training set, numbers per the change named."
     alt = "; ".join(f"{row.label} {ratio_with_interval(row.ratio, row.low, row.high)}" for row in rows)
     return FigureBlock("forest", caption, (Panel(lambda: draw_forest(rows, ci=ci), alt),))

@@ -13,7 +13,7 @@ class ScaledRatio:
     """An odds ratio for a stated change of the variable, for example ``per 0.1`` or ``per SD (0.17)``."""
 
     label: str
-    odds_ratio: float
+    ratio: float
     low: float
     high: float
 
@@ -28,7 +28,7 @@ class Term:
         Variable, and how tables print it. A level of a categorical variable has its own term.
     coefficient, se
         Log odds per unit.
-    odds_ratio, low, high, p
+    ratio, low, high, p
         Odds ratio per unit with its confidence limits, two-sided P.
     scales
         The same for changes that mean something in the clinic.
@@ -39,7 +39,7 @@ class Term:
     name: str
     label: str
     coefficient: float
-    odds_ratio: float
+    ratio: float
     low: float
     high: float
     p: float
@@ -49,6 +49,7 @@ class Term:
     numeric: bool = False
     p_predictor: float = float("nan")
     test: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,39 @@
-"""`modelling/models.json`: the fitted models in the words and numbers that tables and figures need."""
+"""`modelling/models.json` and `survival.json`: fitted models in the words and numbers that tables and figures need."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from hepacast.cohort import ColumnSpec
+from hepacast.cohort import BinaryOutcome, ColumnSpec, Outcome
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogistic, ModelTerm
+from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogisticAt, ModelTerm
 from hepacast.modelling.frozen_models import FrozenModels
-from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.logistic_at import states_at
+from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.targets import has_time
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
+from hepacast.nomogram.build import OutputAxis
+from hepacast.study.schema import Study
 
-_METHODS = {"ml": "maximum likelihood", "firth": "Firth", "intercept only": "intercept only"}
+_METHODS = {"ml": "maximum likelihood", "firth": "Firth"}
+_LOSSES = {"deviance": "binomial deviance", "auc": "AUC", "class": "error rate"}
 #: Factor from the coefficient of a logarithm to that of the natural one.
 _LOG_BASE = {"ln": 1.0, "log2": 1 / math.log(2), "log10": 1 / math.log(10)}
+
+#: Survival probabilities marked on the lower axes of a Cox model's nomogram.
+_SURVIVAL_TICKS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,11 @@ class Words:
         return f"{predictor.label}: {self.level(term.source, term.level)} vs {reference}"
 
 
-def describe_logistic(model: FrozenLogistic, words: Words, level: float = 0.95) -> dict[str, Any]:
-    """A logistic model as the report reads it: odds ratios per unit, per round step and per SD, with Wald limits."""
+def describe_model(model: FrozenLinear, words: Words, level: float = 0.95) -> dict[str, Any]:
+    """One model: ratios (odds or hazard) per unit, per round step and per SD, with Wald limits.
+
+    A Cox model has its baseline survival at the horizons, a logistic one at a horizon that horizon.
+    """
     covariance = np.array(model.covariance, dtype=float)
     z = float(norm.ppf(0.5 + level / 2))
     terms = []
@@ -79,22 +92,32 @@ def describe_logistic(model: FrozenLogistic, words: Words, level: float = 0.95) 
                 "scales": [{"label": text, **_ratio(beta, se, z, size)} for text, size in changes(model, term, words)],
             }
         )
-    return {
-        "intercept": model.coefficients[0],
+    entry: dict[str, Any] = {
+        "kind": "cox" if isinstance(model, FrozenCox) else "logistic",
+        "method": _METHODS.get(model.method, model.method),
         "terms": terms,
         "n": model.n,
         "events": model.n_events,
-        "method": _METHODS.get(model.method, model.method),
         "status": model.status,
         "reason": model.note or None,
+        "intercept": model.coefficients[0],
     }
+    if isinstance(model, FrozenCox) and model.limits is not None:
+        times = [float(key) for key in model.limits]
+        entry["baseline"] = [
+            {"time": t, "survival": float(np.exp(-model.cumulative_hazard([min(t, model.last_time)])[0]))}
+            for t in times
+        ]
+    if isinstance(model, FrozenLogisticAt):
+        entry |= {"horizon": model.horizon, "n_censored": model.n_censored}
+    return entry
 
 
 def _ratio(beta: float, se: float, z: float, step: float) -> dict[str, float]:
     def ratio(value: float) -> float:
         return math.exp(value * step) if abs(value * step) < 700 else math.inf if value * step > 0 else 0.0
 
-    return {"odds_ratio": ratio(beta), "low": ratio(beta - z * se), "high": ratio(beta + z * se)}
+    return {"ratio": ratio(beta), "low": ratio(beta - z * se), "high": ratio(beta + z * se)}
 
 
 def three_digits(value: float) -> str:
@@ -141,33 +164,80 @@ def with_predictor_p(terms: list[dict[str, Any]], p: Mapping[str, float]) -> lis
 def describe_clinical(
     model: ClinicalModel, frame: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
 ) -> dict[str, Any]:
-    """The clinical model's three steps; each candidate alone has its odds ratio and the P of its test."""
-    tested = model.univariate_.set_index("name")
-    univariate = []
-    for predictor in model.predictors or ():
-        single = LogisticModel([predictor], firth=model.firth).fit(frame, outcome).frozen_
-        for term in describe_logistic(single, words, level)["terms"]:
-            univariate.append({**term, "test": tested.loc[predictor.name, "test"]})
-    together = None if model.joint_ is None else describe_logistic(model.joint_.frozen_, words, level)
-    if together is not None:
-        together["terms"] = with_predictor_p(together["terms"], dict(model.joint_p_))
+    """The clinical model's three steps; each candidate alone has its ratio and the P of its test."""
     return {
         "alpha": model.alpha,
         "selected": list(model.selected_),
         "tests": model.univariate_.to_dict("records"),
-        "univariate": univariate,
-        "multivariate": together,
-        "final": describe_logistic(model.frozen_, words, level),
+        "univariate": _univariate(model, frame, outcome, words, level),
+        "multivariate": _joint(model, words, level),
+        "final": describe_model(model.frozen_, words, level),
+    }
+
+
+def _univariate(
+    model: ClinicalModel, frame: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
+) -> list[dict[str, Any]]:
+    """Each candidate's own model; of those that decided nothing (all were given, or a test did) it is fitted here."""
+    tested = model.univariate_.set_index("name")
+    reasons = dict(tested["reason"])
+    single = model.single_
+    if not single and not (has_time(outcome) and len(tested)):
+        single, reasons = model.alone(frame, outcome)
+    rows: list[dict[str, Any]] = []
+    for item in model.predictors or ():
+        if item.name not in single and not has_time(outcome):
+            continue
+        if item.name not in single:
+            nothing = dict.fromkeys(("coefficient", "se", "p", "ratio", "low", "high"), float("nan"))
+            reason = reasons.get(item.name) or "no estimate"
+            rows.append({"name": item.name, "label": item.label, **nothing, "scales": [], "reason": reason})
+            continue
+        fitted = describe_model(single[item.name].frozen_, words, level)
+        if has_time(outcome):
+            terms = with_predictor_p(fitted["terms"], single[item.name].predictor_p())
+            rows += [{**term, "n": fitted["n"], "method": fitted["method"]} for term in terms]
+        else:
+            test = {"test": tested.loc[item.name, "test"]} if item.name in tested.index else {}
+            rows += [{**term, **test} for term in fitted["terms"]]
+    return rows
+
+
+def _joint(model: ClinicalModel, words: Words, level: float) -> dict[str, Any] | None:
+    if model.joint_ is None:
+        return None
+    together = _with_check(model.joint_, words, level)
+    return together | {"terms": with_predictor_p(together["terms"], dict(model.joint_p_))}
+
+
+def _with_check(model: NamedRegression, words: Words, level: float) -> dict[str, Any]:
+    """A model, of a Cox model with the test of proportional hazards by term, the whole model last."""
+    content = describe_model(model.frozen_, words, level)
+    if not isinstance(model, CoxModel):
+        return content
+    if model.proportional_ is None:
+        return content | {"zph": []}
+    labels = {term.name: words.term(model.frozen_, term) for term in model.frozen_.terms}
+    return content | {
+        "zph": [
+            {
+                "label": labels.get(str(name), "All terms together"),
+                "chi2": float(row["chi2"]),
+                "df": int(row["df"]),
+                "p": float(row["p"]),
+            }
+            for name, row in model.proportional_.iterrows()
+        ]
     }
 
 
 def describe_radiomics(model: Any, words: Words, level: float) -> dict[str, Any]:
-    """Counts by step, the LASSO path, the Radscore and the logistic model on it."""
+    """Counts by step, the LASSO path, the Radscore and the regression on it."""
     content: dict[str, Any] = {
         "steps": [step.to_json() for step in model.counts_],
         "status": model.status_,
         "reason": model.note_ or None,
-        "final": describe_logistic(model.logistic_, words, level),
+        "final": describe_model(model.final_, words, level),
     }
     frozen = getattr(model, "frozen_", None)
     if frozen is not None and frozen.features:
@@ -189,7 +259,7 @@ def describe_radiomics(model: Any, words: Words, level: float) -> dict[str, Any]
 def _lasso(model: Any, choice: Any) -> dict[str, Any]:
     path = choice.path
     selector = getattr(model.chain_[-1], "selector_", model.chain_[-1])
-    rule = getattr(selector, "rule", "min")
+    rule, of_time = getattr(selector, "rule", "min"), isinstance(model.final_, FrozenCox)
     used = np.flatnonzero((path.coefficients != 0).any(axis=0))
     return {
         "lambdas": path.lambdas,
@@ -200,15 +270,28 @@ def _lasso(model: Any, choice: Any) -> dict[str, Any]:
         "lambda_min": choice.lambda_min,
         "lambda_1se": choice.lambda_1se,
         "chosen": float(path.lambdas[choice.index(rule)]),
-        "measure": {"deviance": "binomial deviance", "auc": "AUC", "class": "error rate"}[choice.measure],
+        "measure": "partial-likelihood deviance" if of_time else _LOSSES[choice.measure],
         "folds": choice.folds,
     }
 
 
 def nomogram_of(
-    models: FrozenModels, name: str, words: Words, training: pd.DataFrame, risk_label: str
+    models: FrozenModels,
+    name: str,
+    words: Words,
+    training: pd.DataFrame,
+    outcome: Outcome,
+    shown: Sequence[float] = (),
+    *,
+    before: bool = False,
 ) -> Nomogram | None:
-    """The nomogram of a logistic model; None for an intercept alone, or a transformation it has no axis for."""
+    """The nomogram of a model, of a Cox model with one axis a horizon; None where there is no model to draw.
+
+    Parameters
+    ----------
+    shown, before
+        Horizons as the study file gives them, and whether an event at the very horizon comes too late.
+    """
     model = models.model(name)
     if model.status != "ok" or not model.terms:
         return None
@@ -228,9 +311,28 @@ def nomogram_of(
             betas = [beta * _LOG_BASE.get(item.log, 1.0) for beta in betas]
             predictors.append(_axis(source.name, item, source.minimum, source.maximum, table[source.name]))
         coefficients[source.name] = tuple(betas)
-    drawn = NomogramModel(tuple(predictors), coefficients, model.coefficients[0])
     lps = model.linear_predictor(table)
-    return build_nomogram(drawn, lp_range=(float(lps.min()), float(lps.max())), risk_label=risk_label)
+    ends = (float(lps.min()), float(lps.max()))
+    if not isinstance(model, FrozenCox):
+        drawn = NomogramModel(tuple(predictors), coefficients, model.coefficients[0])
+        label = f"Risk of {outcome.positive} by {shown[-1]:g} {outcome.unit}" if shown else outcome.risk_label
+        return build_nomogram(drawn, lp_range=ends, risk_label=label)
+    survival = np.exp(-model.cumulative_hazard(models.horizons))
+    # A horizon at which everybody or nobody is left has no axis.
+    baseline = {t: float(s) for t, s in zip(models.horizons, survival, strict=True) if 1e-6 < s < 1 - 1e-6}
+    word = "before" if before else "by"
+    labels = {
+        t: f"No {outcome.positive} {word} {h:g} {outcome.unit}" for t, h in zip(models.horizons, shown, strict=True)
+    }
+    drawn = NomogramModel(tuple(predictors), coefficients, model.coefficients[0], kind="cox", baseline=baseline)
+    made = build_nomogram(drawn, lp_range=ends, risk_ticks=_SURVIVAL_TICKS, survival_labels=labels)
+    return replace(made, outputs=tuple(_reachable(axis) for axis in made.outputs))
+
+
+def _reachable(axis: OutputAxis) -> OutputAxis:
+    """The axis without the ticks below 0 points, which no patient can have."""
+    kept = [pair for pair in zip(axis.values, axis.total_points, strict=True) if pair[1] >= 0]
+    return replace(axis, values=tuple(v for v, _ in kept), total_points=tuple(p for _, p in kept))
 
 
 def _axis(name: str, item: Any, low: float, high: float, values: pd.Series) -> Predictor:
@@ -269,8 +371,10 @@ def _undo(value: float, log: str) -> float:
     return powers[log]
 
 
-def example_patient(risks: pd.Series, outcome: pd.Series, sets: pd.Series, asked: str | None) -> str:
-    """The patient to work through: as asked, else the event of middling risk in the validation set, or in training.
+def example_patient(risks: pd.Series, events: pd.Series, sets: pd.Series, asked: str | None) -> str:
+    """The patient to work through: as asked, else the event of middling risk in the last set that no model saw.
+
+    That is the external set, else the validation set, else training.
 
     Raises
     ------
@@ -281,34 +385,48 @@ def example_patient(risks: pd.Series, outcome: pd.Series, sets: pd.Series, asked
         if asked not in risks.index:
             raise ModelError("The example patient is not in the study.", found=asked, where="report.example_patient")
         return asked
-    names = set(sets)
-    pool = sets.index[sets == ("validation" if "validation" in names else "training")]
-    events = [p for p in pool if outcome[p] == 1] or list(pool)
-    order = sorted(events, key=lambda p: (risks[p], p))
+    judged = next((name for name in ("external", "validation") if (sets == name).any()), "training")
+    pool = sets.index[sets == judged]
+    middling = [p for p in pool if events[p] == 1] or list(pool)
+    order = sorted(middling, key=lambda p: (risks[p], p))
     return str(order[len(order) // 2])
 
 
 def describe_example(
-    patient: str, models: FrozenModels, name: str, words: Words, row: pd.DataFrame, outcome: int, level: float
+    patient: str,
+    models: FrozenModels,
+    name: str,
+    words: Words,
+    row: pd.DataFrame,
+    outcome: Outcome,
+    level: float,
+    shown: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """One patient's risk and what it is made of."""
+    """One patient's risk (at each horizon), what it is made of, what was observed.
+
+    Parameters
+    ----------
+    shown
+        Horizons as the study file gives them.
+    """
     model = models.model(name)
     shares = models.contributions(row, name, features=False).iloc[0]
     table = models.inputs(row)
-    shown = []
+    terms = []
     for term in model.terms:
         value = table[term.source].iloc[0]
         text = words.level(term.source, _text(value)) if term.level is not None else f"{float(value):.4g}"
-        shown.append({"label": words.term(model, term), "value": text, "contribution": float(shares[term.name])})
-    low, high = models.interval(row, name, level)[0]
-    return {
-        "patient": patient,
-        "risk": float(models.predict_risk(row)[name].iloc[0]),
-        "low": float(low),
-        "high": float(high),
-        "outcome": int(outcome),
-        "shares": shown,
-    }
+        terms.append({"label": words.term(model, term), "value": text, "contribution": float(shares[term.name])})
+    at = []
+    for horizon, label in zip(models.horizons or (models.main_horizon,), shown or (math.nan,), strict=True):
+        low, high = models.interval(row, name, level, horizon)[0]
+        risk = float(models.predict_risk(row, horizon)[name].iloc[0])
+        at.append({"time": label, "risk": risk, "low": float(low), "high": float(high)})
+    content = {"patient": patient, **{key: at[-1][key] for key in ("risk", "low", "high")}, "shares": terms}
+    if isinstance(outcome, BinaryOutcome):
+        return content | {"outcome": int(outcome.values[patient])}
+    seen = f"{outcome.labels()[patient]} at {float(outcome.time[patient]):g} {outcome.unit}"
+    return content | {"horizons": at, "observed": seen}
 
 
 def _text(value: Any) -> str:
@@ -316,20 +434,90 @@ def _text(value: Any) -> str:
 
 
 def describe_models(
-    fitted: StudyModels, clinical: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
+    fitted: StudyModels, training: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
 ) -> dict[str, Any]:
-    """All models of a study, without nomogram and example."""
-    content: dict[str, Any] = {"names": list(fitted.frozen_.names)}
-    if fitted.clinical_ is not None:
-        content["clinical"] = describe_clinical(fitted.clinical_, clinical, outcome, words, level)
+    """All models of a study, without nomogram and example; of time and event the steps stand in `describe_steps`.
+
+    Parameters
+    ----------
+    training, outcome
+        Table and outcome of the training patients.
+    """
+    content: dict[str, Any] = {"names": list(fitted.frozen_.names), "cutoffs": fitted.cutoffs_}
     if fitted.radiomics_ is not None:
         content["radiomics"] = describe_radiomics(fitted.radiomics_, words, level)
+    if has_time(outcome):
+        content.get("radiomics", {}).pop("final", None)
+        return content
+    if fitted.clinical_ is not None:
+        candidates = training[[item.name for item in fitted.predictors]]
+        content["clinical"] = describe_clinical(fitted.clinical_, candidates, outcome, words, level)
     if fitted.combined_ is not None:
         model = fitted.combined_.frozen_
         content["combined"] = {
-            "final": describe_logistic(model, words, level),
+            "final": describe_model(model, words, level),
             "status": model.status,
             "reason": fitted.notes_["combined"] or None,
         }
-    content["cutoffs"] = fitted.cutoffs_
     return content
+
+
+def describe_steps(
+    study: Study,
+    outcome: Outcome,
+    fitted: StudyModels,
+    training: tuple[pd.DataFrame, np.ndarray],
+    words: Words,
+    level: float,
+) -> dict[str, Any]:
+    """Models of time and event: every model, its steps, its cut-off, and what competes."""
+    x, y = training
+    options, frozen = study.modelling, fitted.frozen_
+    content: dict[str, Any] = {
+        "end_point": outcome.name,
+        "event": outcome.positive,
+        "unit": outcome.unit,
+        "horizons": list(frozen.horizons),
+        "before_horizon": study.outcome.before_horizon,
+        "competing": bool(outcome.n_competing),
+        "selection": options.selection,
+        "alpha": options.alpha,
+        "confidence": level,
+        "names": list(frozen.names),
+        "main": frozen.names[-1],
+        "models": {name: describe_model(model, words, level) for name, model in frozen.models.items()},
+        "notes": fitted.notes_,
+        "cuts": {name: cut.__dict__ for name, cut in fitted.cuts_.items()},
+    }
+    clinical = fitted.clinical_
+    if clinical is not None:
+        content["univariate"] = _univariate(clinical, x, y, words, level)
+        content["multivariate"] = _joint(clinical, words, level)
+        content["models"]["clinical"] = _with_check(clinical.model_, words, level)
+        content["selected"] = list(clinical.selected_)
+    if fitted.combined_ is not None:
+        content["models"]["combined"] = _with_check(fitted.combined_, words, level)
+    if fitted.radiomics_ is not None:
+        content["radiomics"] = describe_radiomics(fitted.radiomics_, words, level)
+    if fitted.binary_ is not None:
+        content["binary"] = _binary_states(y, frozen.main_horizon) | {"selected": list(fitted.binary_.selected_)}
+    if outcome.n_competing:
+        content["cause_specific"] = None
+        if clinical is not None and clinical.chosen_predictors_:
+            # Beside Fine and Gray's model.
+            cause = CoxModel(tuple(clinical.chosen_predictors_), (), "cause-specific").fit(x, y)
+            content["cause_specific"] = _with_check(cause, words, level)
+    return content
+
+
+def _binary_states(outcome: np.ndarray, horizon: float) -> dict[str, Any]:
+    states = states_at(outcome[:, 0], outcome[:, 1], horizon)
+    known = states.weight > 0
+    return {
+        "horizon": horizon,
+        "events": states.n_events,
+        "free": states.n_free,
+        "censored": states.n_censored,
+        "largest_weight": float(states.weight.max()),
+        "sum_of_weights": float(states.weight[known].sum()),
+    }

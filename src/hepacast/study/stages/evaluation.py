@@ -29,8 +29,8 @@ from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
-from hepacast.study.stages.survival_modelling import load_survival
-from hepacast.study.stages.survival_sentences import horizon_text
+from hepacast.study.stages.model_sentences import horizon_text
+from hepacast.study.stages.modelling import load_analysis
 
 FILE = "evaluation.json"
 
@@ -69,7 +69,7 @@ def write(context: Context, folder: Path) -> None:
     write_record(folder / FILE, found)
 
     def predictors() -> pd.DataFrame:
-        return load_survival(context).table
+        return load_analysis(context).table
 
     write_record(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, judged, main, predictors))
     write_json(folder / "methods.json", _sentences(context, cohort.outcome, found))

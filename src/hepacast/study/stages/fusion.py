@@ -51,7 +51,7 @@ from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
     describe_clinical,
     describe_example,
-    describe_logistic,
+    describe_model,
     example_patient,
     nomogram_of,
     read_values,
@@ -70,7 +70,7 @@ def write(context: Context, folder: Path) -> None:
     rules = _rules(context)
     analysis = load_analysis(context)
     further = read_further(context)
-    outcome = analysis.outcome.loc[sorted(analysis.cohort.members("training"))].astype(int)
+    outcome = analysis.outcome.events.loc[sorted(analysis.cohort.members("training"))].astype(int)
     spec = _spec(context, analysis)
     folds = pd.Series(
         stratified_folds(outcome.index, outcome, rules.folds, derive_seed(context.study.seed, "fusion"), "outer"),
@@ -205,7 +205,9 @@ def _frozen(final: ViewResult, analysis: Analysis) -> list[Predictions]:
     for name in names:
         rows = analysis.cohort.members(name)
         tables.append(
-            _predicted(final.risks.loc[rows], final.linear_predictors.loc[rows], analysis.outcome, name, "frozen")
+            _predicted(
+                final.risks.loc[rows], final.linear_predictors.loc[rows], analysis.outcome.events, name, "frozen"
+            )
         )
     return tables
 
@@ -260,7 +262,7 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     content: dict[str, Any] = {"names": names, "main": main, "cutoffs": final.cutoffs, "fusion": True}
     candidates = analysis.table[[item.name for item in analysis.predictors]]
     if final.clinical is not None:
-        y = analysis.outcome.loc[rows].to_numpy(dtype=int)
+        y = analysis.outcome.select(rows).y
         content["clinical"] = describe_clinical(final.clinical, candidates.loc[rows], y, analysis.words, level)
     family, counts = next(iter(final.counts.items()), ("", []))
     single = next((name for name, parts in spec.models.items() if parts == (family,)), None)
@@ -269,22 +271,22 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
             "steps": [step.to_json() for step in counts],
             "status": "no signal" if family in final.notes else "ok",
             "reason": final.notes.get(family),
-            "final": None if single is None else describe_logistic(final.models[single], analysis.words, level),
+            "final": None if single is None else describe_model(final.models[single], analysis.words, level),
         }
     model = final.models[main]
     content["combined"] = {
-        "final": describe_logistic(model, analysis.words, level), "status": model.status, "reason": model.note or None,
+        "final": describe_model(model, analysis.words, level), "status": model.status, "reason": model.note or None,
     }  # fmt: skip
-    content["joined"] = {name: describe_logistic(item, analysis.words, level) for name, item in final.models.items()}
+    content["joined"] = {name: describe_model(item, analysis.words, level) for name, item in final.models.items()}
     frozen = FrozenModels(models=final.models, score=None, cutoffs=final.cutoffs)
     table = candidates.join(final.scores)
-    label = analysis.cohort.outcome.risk_label  # type: ignore[union-attr]
-    nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], label)
+    nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], analysis.outcome)
     risks = frozen.predict_risk(table)[main]
-    patient = example_patient(risks, analysis.outcome, analysis.cohort.sets, context.study.report.example_patient)
+    patient = example_patient(
+        risks, analysis.outcome.events, analysis.cohort.sets, context.study.report.example_patient
+    )
     row = table.loc[[patient]]
-    outcome = int(analysis.outcome[patient])
-    content["example"] = describe_example(patient, frozen, main, analysis.words, row, outcome, level)
+    content["example"] = describe_example(patient, frozen, main, analysis.words, row, analysis.outcome, level)
     reading = None if nomogram is None else read_values(nomogram, frozen, main, analysis.words, row)
     content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
     return content
@@ -320,7 +322,7 @@ def _compared(
         nested = _over_folds(outcome, [result.competitors[column] for result in outer], level)
         chosen = [c.name for r in outer for c in r.candidates if c.part == item.part and c.chosen]
         sets = {
-            name: _auc(analysis.outcome, final.competitors[column].loc[analysis.cohort.members(name)])
+            name: _auc(analysis.outcome.events, final.competitors[column].loc[analysis.cohort.members(name)])
             for name in dict.fromkeys(analysis.cohort.sets)
             if name != "training"
         }
@@ -358,7 +360,7 @@ def _choices(
     for score in final.scores.columns:
         nested = _over_folds(outcome, [r.scores.loc[list(r.risks.index), score] for r in outer], level)
         sets = {
-            name: _auc(analysis.outcome, final.scores.loc[analysis.cohort.members(name), score])
+            name: _auc(analysis.outcome.events, final.scores.loc[analysis.cohort.members(name), score])
             for name in dict.fromkeys(analysis.cohort.sets)
             if name != "training"
         }

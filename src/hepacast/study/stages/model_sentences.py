@@ -1,12 +1,14 @@
-"""Sentences about survival models for the Methods text, from the settings that the run had."""
+"""Sentences about models and their validation for the Methods text, from the settings that the run had."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hepacast.cohort import SurvivalOutcome
+from hepacast.cohort import Outcome
 from hepacast.core.p_values import p_below
-from hepacast.modelling.survival_models import SurvivalModels
+from hepacast.modelling.clinical import CANDIDATES_TESTED
+from hepacast.modelling.frozen_logistic import FrozenLogisticAt
+from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
 
@@ -30,9 +32,16 @@ def by_word(context: Context) -> str:
 
 
 def modelling_sentences(
-    context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels, nested: OutOfFold
+    context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold
 ) -> list[dict[str, Any]]:
     """Models and their validation."""
+    texts = _of_hazards(context, outcome, fitted, nested) if outcome.has_time else _of_odds(context, fitted, nested)
+    return [{"stage": "modelling", "text": text, "citations": keys} for text, keys in texts]
+
+
+def _of_hazards(
+    context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold
+) -> list[tuple[str, list[str]]]:
     options, rules = context.study.modelling, context.study.modelling.validation
     texts: list[str] = []
     if outcome.n_competing:
@@ -80,7 +89,7 @@ def modelling_sentences(
             "limits are the percentiles of the refits' apparent C, shifted to the corrected one [@noma]. The .632+ "
             "estimate [@plus-632] stands beside it."
         )
-    return [{"stage": "modelling", "text": text, "citations": []} for text in texts]
+    return [(text, []) for text in texts]
 
 
 def _clinical(selection: str, alpha: float) -> str:
@@ -98,9 +107,10 @@ def _clinical(selection: str, alpha: float) -> str:
     )
 
 
-def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) -> str:
+def _binary(context: Context, outcome: Outcome, fitted: StudyModels) -> str:
     assert fitted.binary_ is not None
     model = fitted.binary_.frozen_
+    assert isinstance(model, FrozenLogisticAt)
     horizon = context.study.outcome.horizons[-1]
     return (
         f"A binary (logistic) model of {outcome.positive} {by_word(context)} {horizon:g} {outcome.unit} was fitted as "
@@ -108,3 +118,45 @@ def _binary(context: Context, outcome: SurvivalOutcome, fitted: SurvivalModels) 
         "silence and not counted as free of the event: patients with a known state were weighted by the inverse of "
         "their probability of not being censored [@ipcw], and standard errors are robust."
     )
+
+
+def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold) -> list[tuple[str, list[str]]]:
+    options, rules = context.study.modelling, context.study.modelling.validation
+    texts: list[tuple[str, list[str]]] = []
+    if fitted.radiomics_ is not None:
+        steps = "; ".join(map(str, fitted.radiomics_.counts_))
+        way = (
+            "fitted on scores of patients outside each fit (cross-fitted)"
+            if options.radscore == "cross-fitted"
+            else "fitted on the training scores themselves (apparent)"
+        )
+        texts.append((f"The radiomics chain was: {steps}. The logistic model of the Radscore was {way}.", ["lasso"]))
+    if fitted.clinical_ is not None:
+        texts.append(
+            (
+                f"{CANDIDATES_TESTED} Those with {p_below(options.alpha)} entered a multivariate logistic model, in "
+                "which a missing value is replaced by the median or the most frequent level of the training set; those "
+                f"with {p_below(options.alpha)} in it made the clinical model, with Firth's penalty where the data "
+                "were separated [@firth].",
+                ["firth"],
+            )
+        )
+    if fitted.combined_ is not None:
+        texts.append(("The combined model is a logistic model of the Radscore and the clinical predictors.", []))
+    texts.append(
+        (
+            f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "
+            "cross-validation [@nested-cv].",
+            ["nested-cv"],
+        )
+    )
+    if rules.bootstrap:
+        texts.append(
+            (
+                f"Optimism was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]; "
+                "limits are the percentiles of the refits' apparent AUCs, shifted to the corrected one [@noma]. The "
+                ".632+ estimate [@plus-632] stands beside it.",
+                ["harrell", "noma", "plus-632"],
+            )
+        )
+    return texts
