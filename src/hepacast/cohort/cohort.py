@@ -212,7 +212,7 @@ def _without_outcome(flow: PatientFlow, outcome: Outcome) -> PatientFlow:
 
 def _plain_texts(frame: pd.DataFrame) -> pd.DataFrame:
     """Texts as plain objects with None for missing, as `read_table` has them: pandas 3 reads a type of its own."""
-    texts = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
+    texts = [str(name) for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
     plain = frame.astype(dict.fromkeys(texts, object))
     plain[texts] = plain[texts].where(plain[texts].notna(), None)
     return plain.set_axis(plain.index.astype(object))
