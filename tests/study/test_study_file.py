@@ -132,3 +132,10 @@ def test_a_sequence_has_a_name_that_can_name_a_file(name):
     with pytest.raises(ValueError, match="cannot name a sequence or VOI"):
         Images.model_validate({"sequences": {name: {"path": "{patient}.nii.gz"}}})
     assert Images.model_validate({"sequences": {"portal venous 2": {"path": "x"}}, "vois": {"动脉期": "tumor"}})
+
+
+def test_a_key_of_another_way_to_split_is_no_suggestion():
+    cohort = "cohort: {table: t.csv, id: ID, split: {by: random, validation: 0.3}}"
+    with pytest.raises(StudyFileError) as raised:
+        parse_study(f"hepacast: 1\nname: x\n{cohort}\noutcome: {{definition: binary-column}}\n")
+    assert "unknown key 'validation'; did you mean 'validation_fraction'?" in str(raised.value)

@@ -91,11 +91,11 @@ def _collect_lines(node: yaml.Node, place: _Location, lines: dict[_Location, int
 def _explain(error: ValidationError, lines: dict[_Location, int], where: str) -> StudyFileError:
     complaints = []
     for item in error.errors():
-        place = item["loc"]
+        place, branch = item["loc"], None
         if place[:2] == ("cohort", "split"):
-            place = (*place[:2], *place[3:])  # pydantic adds the name of the union's branch
+            branch, place = place[2], (*place[:2], *place[3:])  # pydantic adds the name of the union's branch
         name = ".".join(str(part) for part in place) or "study"
-        complaints.append(f"line {_line_of(place, lines)}, {name}: {_complaint(item, place)}")
+        complaints.append(f"line {_line_of(place, lines)}, {name}: {_complaint(item, place, branch)}")
     count = len(complaints)
     return StudyFileError(
         f"The study file has {count} mistake{'s' if count > 1 else ''}:\n    " + "\n    ".join(complaints),
@@ -111,10 +111,10 @@ def _line_of(place: _Location, lines: dict[_Location, int]) -> int:
     return 1
 
 
-def _complaint(item: Any, place: _Location) -> str:
+def _complaint(item: Any, place: _Location, branch: int | str | None = None) -> str:
     kind = item["type"]
     if kind == "extra_forbidden":
-        legal = _legal_keys(place[:-1])
+        legal = _legal_keys(place[:-1], branch)
         near = difflib.get_close_matches(str(place[-1]), legal, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "legal keys: " + ", ".join(sorted(legal))
         return f"unknown key {place[-1]!r}; {hint}"
@@ -126,12 +126,14 @@ def _complaint(item: Any, place: _Location) -> str:
     return f"{item['msg'][0].lower()}{item['msg'][1:]} (found {found if len(found) < 80 else found[:77] + '...'})"
 
 
-def _legal_keys(place: _Location) -> list[str]:
-    """The keys allowed at a place of the study file, over all branches of unions."""
+def _legal_keys(place: _Location, branch: int | str | None = None) -> list[str]:
+    """The keys allowed at a place of the study file: of the branch of a union that its ``by`` names, else of all."""
     kinds: list[Any] = [Study]
     for part in place:
         kinds = [inner for kind in kinds for inner in _step(kind, part)]
-    return sorted({key for kind in kinds if _is_model(kind) for key in kind.model_fields})
+    models = [kind for kind in kinds if _is_model(kind)]
+    own = [kind for kind in models if "by" in kind.model_fields and kind.model_fields["by"].default == branch]
+    return sorted({key for kind in own or models for key in kind.model_fields})
 
 
 def _step(kind: Any, part: int | str) -> list[Any]:

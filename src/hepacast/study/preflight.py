@@ -102,15 +102,23 @@ def _second_reader(context: Context) -> None:
 
 
 def _times(context: Context) -> None:
-    """Networks and fusions are judged by an event."""
+    """Of a time to an event a network learns the follow-up; a fusion is judged by an event."""
     study = context.study
-    named = [name for name, part in (("deep", study.deep), ("fusion", study.fusion)) if part is not None]
-    if study.outcome.definition == "survival" and named:
+    if study.outcome.definition != "survival":
+        return
+    if study.deep is not None and study.deep.network.outcome == "binary":
         raise StudyFileError(
-            f"The models of `{named[0]}` predict an event, not a time.",
+            "The outcome is a time to an event, and the network would learn the event alone.",
+            expected="cox or hazard",
+            found="binary",
+            where="deep.network.outcome",
+        )
+    if study.fusion is not None:
+        raise StudyFileError(
+            "The models of `fusion` predict an event, not a time.",
             expected="a binary outcome (early-recurrence), the follow-up under `survival`",
             found="outcome.definition: survival",
-            where=named[0],
+            where="fusion",
         )
 
 

@@ -27,11 +27,11 @@ from hepacast.deep import (
     train_jobs,
 )
 from hepacast.deep.cost import step_seconds, training_bytes
-from hepacast.modelling.cutoffs import risk_cut, youden_cutoff
+from hepacast.modelling.cutoffs import risk_cut
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.score_scale import ScoreScale
-from hepacast.modelling.targets import event_classes, has_time, rank_measure, rank_score
+from hepacast.modelling.targets import event_classes, rank_measure, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
 from hepacast.study.context import Context
 from hepacast.study.input_files import imaged_patients, voi_settings
@@ -201,14 +201,8 @@ def risks_of(context: Context, data: DeepData, item: Fitted, folds: np.ndarray) 
         risks[own], linear[own] = scale.risks(lp[own], horizons), scale.linear(lp[own])
     inside = folds >= 0
     alike = scales[-1].risks(item.for_new_patients(data.event)[inside], horizons)[:, -1]
-    return risks, linear, _cutoff(context, data.y[inside], alike, horizons[-1])
-
-
-def _cutoff(context: Context, y: np.ndarray, risk: np.ndarray, horizon: float) -> float:
-    """By Youden's index; of a time to an event by the study's rule for risk groups."""
-    if not has_time(y):
-        return youden_cutoff(y, risk)
-    return risk_cut(y[:, 0], y[:, 1], risk, context.study.evaluation.risk_groups, horizon).value
+    cut = risk_cut(data.y[inside], alike, context.study.evaluation.risk_groups, horizons[-1])
+    return risks, linear, cut.value
 
 
 def scale_of(data: DeepData, item: Fitted) -> ScoreScale:

@@ -113,13 +113,6 @@ def _learned(context: Context, cohort: Cohort, patients: tuple[str, ...]) -> tup
     """What the prediction pathway learns: the event, or the follow-up for Cox and discrete hazards."""
     outcome = cohort.outcome.select(patients)
     if deep_of(context).network.outcome == "binary":
-        if outcome.has_time:
-            raise StudyFileError(
-                "The outcome is a time to an event, and the network would learn the event alone.",
-                expected="cox or hazard",
-                found="binary",
-                where="deep.network.outcome",
-            )
         return outcome.events.to_numpy(dtype=float), None
     if isinstance(outcome, SurvivalOutcome):
         # A competing event ends the time in which the event could have come.
