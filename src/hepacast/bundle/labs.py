@@ -14,12 +14,11 @@ import pandas as pd
 from hepacast.cohort import ColumnSpec, parse_quantity
 from hepacast.cohort.columns import level_key, level_words
 from hepacast.cohort.headers import find_by_quantity, find_header, is_unit, split_header
-from hepacast.cohort.joining import choose_sheets
 from hepacast.cohort.layout import CellProblem, CodedCell
 from hepacast.cohort.numbers import FileDecimal, is_missing_word, normalize_text, read_numbers
+from hepacast.cohort.one_sheet import one_sheet
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.quantities import split_unit, unit_key
-from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import HepacastError, TableError
 
 #: Words that say that a value is not known.
@@ -97,17 +96,13 @@ def values_of_table(path: str | Path | pd.DataFrame, columns: Sequence[ColumnSpe
     TableError
         The table cannot be read, has not one row, or two headers fit a column.
     """
-    in_memory = isinstance(path, pd.DataFrame)
-    name = "table" if in_memory else Path(path).name
-    chosen, _ = choose_sheets([frame_sheet(path, name)] if in_memory else read_sheets(path), None)
-    filled = [sheet for sheet in chosen if sheet.headers and sheet.rows]
-    if len(filled) != 1 or len(filled[0].rows) != 1:
-        rows = ", ".join(f"{len(sheet.rows)} in {sheet.name}" for sheet in filled) or "none"
+    name = "table" if isinstance(path, pd.DataFrame) else Path(path).name
+    sheet, _ = one_sheet(path, what="table of one patient")
+    if len(sheet.rows) != 1:
         raise TableError(
-            "The values of one patient are one row.", expected="headers and one row", found=f"rows: {rows}",
-            where=name,
+            "The values of one patient are one row.", expected="headers and one row",
+            found=f"{len(sheet.rows)} rows in {sheet.name}", where=name,
         )  # fmt: skip
-    (sheet,) = filled
     mark = file_decimal_of([sheet])
     values = {}
     for spec in columns:

@@ -13,11 +13,12 @@ import pandas as pd
 
 from hepacast.cohort.findings import name_patients
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_lost_digits
+from hepacast.cohort.joining import one_header, read_ids
 from hepacast.cohort.numbers import read_numbers
+from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.patient_rows import name_rows
-from hepacast.cohort.sheets import frame_sheet, is_table, read_sheets
+from hepacast.cohort.sheets import is_table, read_sheets
 from hepacast.core import views
 from hepacast.core.executor import map_items, resolve_workers
 from hepacast.core.files import require_writable_file, write_text
@@ -427,30 +428,14 @@ def _doubts(found: Mapping[str, list[Remark]]) -> list[str]:
 
 def _read_patients(path: str | Path | Volume | pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Patients with their image and mask, all as text, and what was said about the table."""
-    if isinstance(path, pd.DataFrame):
-        sheets = [frame_sheet(path, "table")]
-    elif isinstance(path, str | Path) and is_table(path):
-        sheets = read_sheets(path, id_column="patient")
-    else:
+    if not isinstance(path, pd.DataFrame) and not (isinstance(path, str | Path) and is_table(path)):
         raise StudyFileError("A mask is needed.", expected="IMAGE MASK, or a table with columns patient, image, mask")
     where = "table" if isinstance(path, pd.DataFrame) else str(path)
-    chosen, findings = choose_sheets(sheets, None)
-    usable = [sheet for sheet in chosen if all(find_header(sheet.headers, [name]) for name in TABLE_COLUMNS)]
-    if not usable:
-        headers = (chosen or sheets)[0].headers or sheets[0].headers
-        raise TableError(
-            "The table of patients lacks columns.",
-            expected=", ".join(TABLE_COLUMNS),
-            found=", ".join(headers[:20]),
-            where=where,
-        )
-    sheet = usable[0]
-    columns = {name: sheet.column(one_header(sheet, name)) for name in TABLE_COLUMNS}
-    refuse_lost_digits(columns["patient"], sheet.rows, where)
-    frame = pd.DataFrame({name: read_ids(cells) for name, cells in columns.items()}, dtype=object)
-    double = frame.loc[frame["patient"].duplicated() & frame["patient"].notna(), "patient"].unique()
-    if len(double):
-        raise TableError("A patient stands twice in the table.", found=", ".join(double[:10]), where=where)
+    sheet, findings = one_sheet(path, *TABLE_COLUMNS, what="table of patients", several="first")
+    patients = one_row_a_patient(sheet, "patient", what="table of patients", where=where)
+    frame = pd.DataFrame({"patient": list(patients)}, dtype=object)
+    for name in TABLE_COLUMNS[1:]:
+        frame[name] = read_ids(sheet.column(one_header(sheet, name)))
     gaps = [row for row, lacks in zip(sheet.rows, frame.isna().any(axis=1)) if lacks]
     if gaps:
         raise TableError(
@@ -459,11 +444,9 @@ def _read_patients(path: str | Path | Volume | pd.DataFrame) -> tuple[pd.DataFra
             found=f"a gap in {name_rows(gaps)}",
             where=where,
         )
-    if frame.empty:
-        raise TableError("The table of patients has no rows.", where=where)
     own = find_header(sheet.headers, ["series"])
     frame["series"] = read_ids(sheet.column(own[0])) if own else None
-    return frame, [f"  {item.severity}: {item.message}" for item in (*findings, *sheet.findings)]
+    return frame, [f"  {item.severity}: {item.message}" for item in findings]
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.cohort import Finding
-from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_lost_digits
+from hepacast.cohort.joining import one_header
 from hepacast.cohort.layout import Sheet
 from hepacast.cohort.numbers import guess_decimal, read_numbers
+from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.patient_rows import name_rows
-from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import TableError
 from hepacast.study.context import Context
 
@@ -47,50 +46,14 @@ def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
     features = context.study.features
     path = table_path(context)
     name = features.id or context.study.cohort.id
-    sheet, findings = _sheet(path, name)
-    header = one_header(sheet, name)
-    refuse_lost_digits(sheet.column(header), sheet.rows, path.name)
-    patients = read_ids(sheet.column(header))
-    lacking = [row for row, patient in zip(sheet.rows, patients) if patient is None]
-    if lacking:
-        raise TableError(
-            "The feature table has rows without an identifier.", found=name_rows(lacking), where=path.name,
-            remedy="complete or delete them",
-        )  # fmt: skip
-    index = pd.Index(patients, name="patient", dtype=object)
-    double = index[index.duplicated()].unique().tolist()
-    if double:
-        raise TableError(
-            "A patient stands twice in the feature table.",
-            found=", ".join(double[:10]),
-            where=path.name,
-            remedy="keep one row a patient (for several lesions, choose one or measure their union)",
-        )
-    wide, remarks = _wide(sheet, {header, *features.ignore}, features.vois, context.study.cohort.decimal)
+    sheet, findings = one_sheet(path, name, what="feature table")
+    index = one_row_a_patient(sheet, name, what="feature table", where=path.name)
+    wide, remarks = _wide(
+        sheet, {one_header(sheet, name), *features.ignore}, features.vois, context.study.cohort.decimal
+    )
     if not wide:
         raise TableError("The feature table has no feature columns.", where=path.name, remedy="check features.vois")
     return pd.DataFrame(wide, index=index), [*findings, *remarks]
-
-
-def _sheet(path: Path, id_column: str) -> tuple[Sheet, list[Finding]]:
-    """The sheet of features, read as the clinical table is; what was said about it."""
-    chosen, findings = choose_sheets(read_sheets(path, id_column=id_column), None)
-    usable = [item for item in chosen if item.headers and find_header(item.headers, [id_column])]
-    if len(usable) != 1:
-        plain = read_sheets(path)[0].headers
-        found = (
-            f"headers {', '.join(plain[:6])}, ..."
-            if not usable
-            else "the sheets " + ", ".join(item.name for item in usable)
-        )
-        raise TableError(
-            "The feature table has no identifier column." if not usable else "Several sheets may hold the features.",
-            expected=f"one sheet with a column {id_column!r} (features.id)",
-            found=found,
-            where=path.name,
-            remedy="keep the features in one visible sheet" if usable else None,
-        )
-    return usable[0], [*findings, *usable[0].findings]
 
 
 def _wide(

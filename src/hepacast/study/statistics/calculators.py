@@ -14,6 +14,7 @@ from hepacast.cohort.columns import nearest
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.joining import choose_sheets
 from hepacast.cohort.known_columns import id_header, id_names
+from hepacast.cohort.one_sheet import refuse_repeated_headers
 from hepacast.cohort.scores import SCORES, compute_score, get_score, score_table
 from hepacast.cohort.scores.base import Score, ScoreResult, describe_input
 from hepacast.cohort.scores.table import usable
@@ -274,11 +275,7 @@ def _headers(source: str | Path, id_column: str | None, sheet: str | None) -> li
     """All headers of the sheets that are read, each once; one that stands twice in a sheet is refused."""
     sheets, _ = choose_sheets(read_sheets(source, id_column=id_column or ""), sheet)
     for item in sheets:
-        twice = sorted({name for name in item.headers if item.headers.count(name) > 1})
-        if twice:
-            raise TableError(
-                "A column name stands twice.", found=", ".join(twice), where=item.name, remedy="rename one"
-            )
+        refuse_repeated_headers(item, item.name)
     return list(dict.fromkeys(name for item in sheets for name in item.headers))
 
 

@@ -10,13 +10,13 @@ from typing import Literal
 import pandas as pd
 
 from hepacast.cohort.findings import Finding, name_patients
-from hepacast.cohort.joining import choose_sheets, read_ids
+from hepacast.cohort.joining import read_ids
 from hepacast.cohort.known_columns import id_header
 from hepacast.cohort.layout import CellProblem, Sheet
+from hepacast.cohort.one_sheet import one_sheet, refuse_repeated_headers
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.redcap import read_dictionary, with_dictionary
-from hepacast.cohort.sheets import frame_sheet, read_sheets
 from hepacast.errors import TableError
 from hepacast.study.statistics.table import AnalysisTable
 
@@ -53,22 +53,14 @@ def load(
     """
     if isinstance(source, AnalysisTable):
         return source
-    notes: list[str] = []
-    if isinstance(source, pd.DataFrame):
-        name, chosen = "table", frame_sheet(source, "table")
-    else:
-        name = Path(source).name
-        chosen, notes = _choose(read_sheets(source), sheet, name)
-        if dictionary is not None:
-            chosen = with_dictionary(chosen, read_dictionary(dictionary))
+    name = "table" if isinstance(source, pd.DataFrame) else Path(source).name
+    chosen, findings = one_sheet(source, sheet=sheet, several="first")
+    if dictionary is not None:
+        chosen = with_dictionary(chosen, read_dictionary(dictionary))
+        findings += [item for item in chosen.findings if item not in findings]
+    refuse_repeated_headers(chosen, name)
     headers = list(chosen.headers)
-    twice = sorted({header for header in headers if headers.count(header) > 1})
-    if twice:
-        raise TableError("A column name stands twice.", found=", ".join(twice), where=name, remedy="rename one")
-    if not chosen.rows:
-        raise TableError("The table has no rows.", found=name)
-    notes += [_sentence(item) for item in chosen.findings]
-    notes += _repeated_ids(chosen)
+    notes = [*(_sentence(item) for item in findings), *_repeated_ids(chosen)]
     for header in headers:
         for cell, row in zip(chosen.column(header), chosen.rows):
             if isinstance(cell, CellProblem):
@@ -84,18 +76,6 @@ def load(
         file_decimal=file_decimal_of([chosen]),
         units=chosen.units,
     )
-
-
-def _choose(sheets: Sequence[Sheet], wanted: str | None, name: str) -> tuple[Sheet, list[str]]:
-    """One sheet, and what must be said about the others."""
-    chosen, findings = choose_sheets(sheets, wanted)
-    filled = [item for item in chosen if item.headers and item.rows]
-    notes = [_sentence(item) for item in findings]
-    if not filled:
-        raise TableError("The table has no rows.", found=name, remedy=notes[0] if notes else None)
-    if len(filled) > 1:
-        notes.append(f"Sheet {filled[0].name!r} was read, the first of {len(filled)}; choose with --sheet.")
-    return filled[0], notes
 
 
 def _repeated_ids(sheet: Sheet) -> list[str]:
