@@ -30,7 +30,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.light: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e ".[ml,dev]"
+	$(PIP) -e ".[dev]"
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt

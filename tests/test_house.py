@@ -127,6 +127,15 @@ def test_no_import_circle_when_modules_are_imported():
     assert not import_circles(lazily=False)
 
 
+def test_what_only_posix_has_is_imported_where_it_is_guarded():
+    posix = {"fcntl", "grp", "posix", "pwd", "resource", "termios"}
+    for file, tree in trees().items():
+        for node in tree.body:
+            names = [item.name for item in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not posix.intersection(names), file
+
+
 # -- dependencies ------------------------------------------------------------------------------------------------------
 
 #: What a package is imported as, where that is not its name.
