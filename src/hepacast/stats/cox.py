@@ -201,20 +201,9 @@ def fit_cox(
     coef = beta / scale
     base_time, hazard = data.baseline(beta, efron=ties == "efron")
     return CoxFit(
-        labels,
-        coef,
-        covariance,
-        zero[0],
-        final[0],
-        score,
-        len(times),
-        int(events.sum()),
-        means,
-        ties,
-        status,
-        base_time,
-        hazard,
-    )
+        labels, coef, covariance, zero[0], final[0], score, len(times), int(events.sum()), means, ties, status,
+        base_time, hazard,
+    )  # fmt: skip
 
 
 def _check_design(matrix: Array, times: Array, events: Array, names: tuple[str, ...]) -> None:

@@ -61,7 +61,13 @@ def fit_logistic(
     exactly, by a linear program (`hepacast.stats.irls.separation_direction`), whenever a fitted |logit| passes 15 or
     the iteration does not converge.
     """
-    outcome, matrix, labels, case, known = prepared(x, y, names, weights, offset)
+    return _maximum_likelihood(*prepared(x, y, names, weights, offset))
+
+
+def _maximum_likelihood(
+    outcome: Array, matrix: Array, labels: tuple[str, ...], case: Array, known: Array
+) -> LogisticFit:
+    """The fit of data that were checked, or the fit without numbers that says why there is none."""
     design = np.column_stack([np.ones(len(outcome)), matrix])
     dependent = dependent_columns(design)
     if dependent:

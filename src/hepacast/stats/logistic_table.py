@@ -225,43 +225,64 @@ def logistic_table(
     known = ~np.isnan(y)
     if not predictors:
         raise TableError("There are no predictors.", expected="names of columns")
-    used = frame.loc[known]
     binary_outcome(y[known], what=f"outcome {name}")
-    notes: list[str] = []
+    fits = _Fits(frame.loc[known], y[known], references, firth, per, interval, level, [])
     single: list[TableLine] = []
     screened = list(predictors)
     if univariate or keep_p is not None:
         for predictor in predictors:
-            design = treatment_design(used, [predictor], references=references)
-            lines = _lines(_fit(design, y[known], firth, notes, predictor), design, per, interval, level)
+            lines, *_ = fits.of([predictor], predictor)
             single.extend(lines if univariate else [])
             if keep_p is not None and not (lines and lines[0].p_term < keep_p):
                 screened.remove(predictor)
-    together, several = None, []
-    excluded, inflation = 0, {}
-    if multivariate and screened:
-        design = treatment_design(used, screened, references=references)
-        excluded = int((~known).sum() + (~design.rows).sum())
-        together = _fit(design, y[known], firth, notes, "the multivariate model")
-        several = _lines(together, design, per, interval, level)
-        if together is not None:
-            inflation = {str(name): float(value) for name, value in vif(together, design.terms).items()}
-    elif multivariate:
-        notes.append("No predictor passed the univariate screen, so there is no multivariate model.")
-    notes += _unsuitable_steps(used, single or several)
-    return LogisticTable(
-        outcome=name,
-        interval=interval,
-        confidence=level,
-        univariate=tuple(single),
-        multivariate=tuple(several),
-        chosen=tuple(screened),
-        excluded=excluded,
-        vif=inflation,
-        fit=None if together is None else together.summary(level),
-        notes=tuple(notes),
-        fit_reason="there is no multivariate model" if together is None else "",
-    )
+    return fits.table(name, single, screened, len(y), multivariate)
+
+
+@dataclass
+class _Fits:
+    """Fits of one table's predictors, and what must be said of them."""
+
+    frame: pd.DataFrame
+    y: np.ndarray
+    references: Mapping[str, str] | None
+    firth: bool | str
+    per: Mapping[str, float | str] | float | str | None
+    interval: Interval
+    level: float
+    notes: list[str]
+
+    def of(self, predictors: Sequence[str], what: str) -> tuple[list[TableLine], LogisticFit | None, Design]:
+        """Lines of a model, its fit, and its columns."""
+        design = treatment_design(self.frame, predictors, references=self.references)
+        fit = _fit(design, self.y, self.firth, self.notes, what)
+        return _lines(fit, design, self.per, self.interval, self.level), fit, design
+
+    def table(
+        self, outcome: str, single: list[TableLine], chosen: list[str], n: int, multivariate: bool
+    ) -> LogisticTable:
+        """The lines of each predictor beside those of the model with the chosen ones."""
+        several: list[TableLine] = []
+        fit, excluded, inflation = None, 0, {}
+        if multivariate and chosen:
+            several, fit, design = self.of(chosen, "the multivariate model")
+            excluded = n - len(self.y) + int((~design.rows).sum())
+            if fit is not None:
+                inflation = {str(name): float(value) for name, value in vif(fit, design.terms).items()}
+        elif multivariate:
+            self.notes.append("No predictor passed the univariate screen, so there is no multivariate model.")
+        return LogisticTable(
+            outcome=outcome,
+            interval=self.interval,
+            confidence=self.level,
+            univariate=tuple(single),
+            multivariate=tuple(several),
+            chosen=tuple(chosen),
+            excluded=excluded,
+            vif=inflation,
+            fit=None if fit is None else fit.summary(self.level),
+            notes=(*self.notes, *_unsuitable_steps(self.frame, single or several)),
+            fit_reason="there is no multivariate model" if fit is None else "",
+        )
 
 
 def _outcome(frame: pd.DataFrame, outcome: str | pd.Series) -> tuple[np.ndarray, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -150,6 +150,37 @@ def glmnet_path(
     """
     from hepacast.stats import _descent
 
+    data = _standardized(X, y, family, standardize, weights)
+    n, p = len(data.outcome), len(data.scale)
+    factors = np.ones(p) if penalty_factors is None else np.asarray(penalty_factors, dtype=float)
+    ratio = lambda_min_ratio if lambda_min_ratio is not None else (1e-2 if n < p else 1e-4)
+    sequence = np.empty(0) if lambdas is None else np.sort(np.asarray(lambdas, dtype=float))[::-1].copy()
+    found = _descent.fit_path(
+        data.columns, data.outcome, data.weights, data.group, family == "cox", factors * p / factors.sum(),
+        float(alpha), sequence, int(n_lambda), max(1e-6, float(ratio)), float(thresh), int(max_sweeps),
+    )  # fmt: skip
+    if not len(found[0]):
+        raise ModelError(
+            "The penalized model does not converge at its largest penalty.",
+            expected=f"convergence within {max_sweeps} sweeps",
+            remedy="scale the predictors, or raise `max_sweeps`",
+        )
+    labels = tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(p))
+    return _path(found, data, family, float(alpha), labels, own=lambdas is None)
+
+
+class _Standardized(NamedTuple):
+    """Rows in the order in which they are fitted, the predictors centered and scaled, one row of `columns` each."""
+
+    columns: Array
+    outcome: Array
+    weights: Array
+    group: NDArray[np.int64]
+    center: Array
+    scale: Array
+
+
+def _standardized(X: ArrayLike, y: Any, family: Family, standardize: bool, weights: ArrayLike | None) -> _Standardized:
     matrix = _checked(X)
     n, p = matrix.shape
     row_weights = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
@@ -162,42 +193,28 @@ def glmnet_path(
     usable = np.ptp(matrix, axis=0) > 0 if n else np.zeros(p, dtype=bool)
     scale = np.where(usable, scale, 1.0)
     centered[:, ~usable] = 0.0
-    factors = np.ones(p) if penalty_factors is None else np.asarray(penalty_factors, dtype=float)
-    factors = factors * p / factors.sum()
-    ratio = lambda_min_ratio if lambda_min_ratio is not None else (1e-2 if n < p else 1e-4)
-    sequence = np.empty(0) if lambdas is None else np.sort(np.asarray(lambdas, dtype=float))[::-1].copy()
-    fitted, intercepts, scaled, explained, null, ending = _descent.fit_path(
-        np.ascontiguousarray((centered / scale).T),
-        outcome,
-        row_weights,
-        group,
-        family == "cox",
-        factors,
-        float(alpha),
-        sequence,
-        int(n_lambda),
-        max(1e-6, float(ratio)),
-        float(thresh),
-        int(max_sweeps),
-    )
-    if not len(fitted):
-        raise ModelError(
-            "The penalized model does not converge at its largest penalty.",
-            expected=f"convergence within {max_sweeps} sweeps",
-            remedy="scale the predictors, or raise `max_sweeps`",
-        )
-    if lambdas is None and len(fitted) > 2:
+    return _Standardized(np.ascontiguousarray((centered / scale).T), outcome, row_weights, group, center, scale)
+
+
+def _path(
+    found: Any, data: _Standardized, family: Family, alpha: float, names: tuple[str, ...], *, own: bool
+) -> PenalizedPath:
+    """What the descent found, in the units of the predictors; `own`: it chose the penalties."""
+    from hepacast.stats import _descent
+
+    fitted, intercepts, scaled, explained, null, ending = found
+    if own and len(fitted) > 2:
         fitted[0] = np.exp(2 * np.log(fitted[1]) - np.log(fitted[2]))
-    coefficients = scaled / scale
+    coefficients = scaled / data.scale
     return PenalizedPath(
         family=family,
         lambdas=fitted,
-        intercepts=intercepts - coefficients @ center if family == "binomial" else np.zeros(len(fitted)),
+        intercepts=intercepts - coefficients @ data.center if family == "binomial" else np.zeros(len(fitted)),
         coefficients=coefficients,
         explained=explained,
         null_deviance=2.0 * float(null),
-        names=tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(p)),
-        alpha=float(alpha),
+        names=names,
+        alpha=alpha,
         converged=ending != _descent.NOT_CONVERGED,
     )
 

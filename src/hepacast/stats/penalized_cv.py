@@ -122,20 +122,12 @@ def cv_glmnet(
         raise ModelError("The penalty of a Cox model is chosen by deviance.", found=str(measure))
     row_weights = np.ones(len(matrix)) if weights is None else np.asarray(weights, dtype=float)
     path = glmnet_path(matrix, y, family=family, lambdas=lambdas, weights=weights, names=names, **settings)
-    given = path.lambdas if shared_path or lambdas is not None else None
+    settings |= {"family": family, "lambdas": path.lambdas if shared_path or lambdas is not None else None}
     fits = []
     for fold in range(len(folds)):
         train = fold_of_row != fold
-        fits.append(
-            glmnet_path(
-                matrix[train],
-                _rows(y, family, train),
-                family=family,
-                lambdas=given,
-                weights=row_weights[train] if weights is not None else None,
-                **settings,
-            )
-        )
+        own = row_weights[train] if weights is not None else None
+        fits.append(glmnet_path(matrix[train], _rows(y, family, train), weights=own, **settings))
     if family == "cox":
         losses, fold_weights = _cox_losses(fits, matrix, y, row_weights, fold_of_row, path.lambdas)  # type: ignore[arg-type]
     else:
