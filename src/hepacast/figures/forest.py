@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepacast.core.p_values import p_text
+from hepacast.core.formatting import NOT_ESTIMABLE, p_text, ratio_with_interval
 from hepacast.figures.style import BLUE, DOUBLE_COLUMN_MM, GRAY, new_figure, styled
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ class ForestRow:
     low: float
     high: float
     p: float = float("nan")
-
-
-def ratio_text(value: float) -> str:
-    """An odds ratio with as many digits as it deserves."""
-    if not np.isfinite(value):
-        return "n/e"
-    if value >= 1e6:
-        return f"{value:.1e}"
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"
 
 
 @styled
@@ -75,10 +64,7 @@ def draw_forest(
                 axes.plot(high, y, ">", color=BLUE, markersize=4, clip_on=False)
             if low <= row.ratio <= high:
                 axes.plot(row.ratio, y, "s", color=BLUE, markersize=4.2)
-            text = f"{ratio_text(row.ratio)} ({ratio_text(row.low)}\N{EN DASH}{ratio_text(row.high)})"
-        else:
-            text = "not estimable"
-        _beside(axes, y, text, row.p)
+        _beside(axes, y, ratio_with_interval(row.ratio, row.low, row.high), row.p)
     for shift, text, style in ((8, f"{short} ({ci})", "normal"), (104, "P", "italic")):
         axes.annotate(
             text, (1, -0.95), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",
@@ -101,7 +87,7 @@ def _beside(axes: Axes, y: float, text: str, p: float) -> None:
     """Numbers on the right of a row: ratio with limits, then P."""
     shown = [(8, text)]
     if np.isfinite(p):
-        shown.append((104, p_text(p, "not estimable")))
+        shown.append((104, p_text(p, NOT_ESTIMABLE)))
     for shift, item in shown:
         axes.annotate(
             item, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(shift, 0), textcoords="offset points",

@@ -162,11 +162,9 @@ def glmnet_path(
     if not len(found[0]):
         raise ModelError(
             "The penalized model does not converge at its largest penalty.",
-            expected=f"convergence within {max_sweeps} sweeps",
-            remedy="scale the predictors, or raise `max_sweeps`",
-        )
-    labels = tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(p))
-    return _path(found, data, family, float(alpha), labels, own=lambdas is None)
+            expected=f"convergence within {max_sweeps} sweeps", remedy="scale the predictors, or raise `max_sweeps`",
+        )  # fmt: skip
+    return _path(found, data, family, float(alpha), names, own=lambdas is None)
 
 
 class _Standardized(NamedTuple):
@@ -197,7 +195,7 @@ def _standardized(X: ArrayLike, y: Any, family: Family, standardize: bool, weigh
 
 
 def _path(
-    found: Any, data: _Standardized, family: Family, alpha: float, names: tuple[str, ...], *, own: bool
+    found: Any, data: _Standardized, family: Family, alpha: float, names: Sequence[str] | None, *, own: bool
 ) -> PenalizedPath:
     """What the descent found, in the units of the predictors; `own`: it chose the penalties."""
     from hepacast.stats import _descent
@@ -213,7 +211,7 @@ def _path(
         coefficients=coefficients,
         explained=explained,
         null_deviance=2.0 * float(null),
-        names=names,
+        names=tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(len(data.scale))),
         alpha=alpha,
         converged=ending != _descent.NOT_CONVERGED,
     )
