@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hepacast.imaging.io import read_mask as read_mask
     from hepacast.imaging.io import read_volume as read_image
     from hepacast.imaging.volume import Volume as Volume
+    from hepacast.radiomics.explanation import explain as explain
     from hepacast.study.check import check_study as check
     from hepacast.study.cohort_of import cohort_of as read_cohort
     from hepacast.study.demos import run_demo_of as demo
@@ -59,6 +60,7 @@ _PUBLIC = {
     "read_mask": "imaging.io:read_mask",
     "segment": "study.segment:segment",
     "extract": "study.extract:extract",
+    "explain": "radiomics.explanation:explain",
     # a model
     "load_model": "bundle.applying:open_bundle",
     "predict": "study.predict:predict_patient",
@@ -89,6 +91,7 @@ __all__ = [
     "read_mask",
     "segment",
     "extract",
+    "explain",
     "load_model",
     "predict",
     "describe",

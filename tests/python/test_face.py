@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,25 @@ def test_a_table_is_that_of_a_journal_and_escapes():
     assert "median &amp; range" in page
     assert page.count("2px solid currentColor") == 2
     assert "color:#" not in page
+
+
+DOCS = SOURCE.parents[2] / "docs"
+
+
+def test_the_documentation_has_every_name():
+    """The API page documents each function under its public name, and the cheat sheet names each."""
+    page = (DOCS / "api" / "index.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r'^::: hepacast\.(\S+)\n    options: {heading: "(\w+)",', page, flags=re.MULTILINE))
+    functions = {
+        target.replace(":", "."): name
+        for name, target in hc._PUBLIC.items()
+        if inspect.isfunction(getattr(hc._load(name), "__wrapped__", hc._load(name)))
+    }
+    assert listed == functions
+    guide = (DOCS / "guide" / "python.md").read_text(encoding="utf-8")
+    assert [name for name in functions.values() if f"hc.{name}(" not in guide] == []
+
+
+def test_every_room_has_its_page():
+    rooms = {item.parent.name for item in SOURCE.parent.glob("*/__init__.py")} - {"cli"}
+    assert {path.stem for path in (DOCS / "api").glob("*.md")} == rooms | {"index", "errors"}

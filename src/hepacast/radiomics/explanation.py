@@ -7,12 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hepacast.core import views
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import StudyFileError
 from hepacast.radiomics.names import FEATURES, OPTIONAL, REMOVED, split_name
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(views.Shown):
     """What a feature is.
 
     Parameters
@@ -44,6 +46,13 @@ class Explanation:
         lines.append(f"  IBSI:    {self.ibsi or 'not in the standard'}")
         lines.append(f"  source:  {self.source}")
         return "\n".join(lines)
+
+
+@views.table.register
+def _(record: Explanation) -> Table:
+    rows = [["Formula", record.formula], ["Meaning", record.meaning], ["Source", record.source]]
+    rows.insert(2, ["IBSI", record.ibsi or "not in the standard"])
+    return make_table("", [record.name, ""], [*rows, *([["Image", record.image]] if record.image else [])], words=True)
 
 
 @lru_cache(maxsize=1)

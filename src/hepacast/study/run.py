@@ -142,7 +142,7 @@ def _(record: RunResult) -> views.Drawings:
             several = len(block.panels) > 1
             for letter, panel in zip("abcdefghijklmnopqrstuvwxyz", block.panels, strict=False):
                 found[f"{block.key}-{letter}" if several else block.key] = panel.draw
-    order = sorted(found, key=lambda name: not name.startswith("roc"))
+    order = sorted(found, key=lambda name: not name.startswith("performance"))
     return {name: found[name] for name in order}
 
 
