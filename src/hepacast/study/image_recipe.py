@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import MaskRules
+from hepacast.imaging.volume import Volume
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.settings import Settings
 from hepacast.study.context import Context
@@ -58,3 +60,10 @@ def recipe_of(context: Context) -> ImageRecipe:
         labels=images.segmentation.labels,
         backend=context.study.features.backend,
     )
+
+
+def study_vois(context: Context, masks: Mapping[str, Volume]) -> dict[str, Volume]:
+    """VOIs of one patient's structures, whatever the feature settings are: `find_problems` tells theirs, once."""
+    images = context.images
+    recipe = ImageRecipe("images", vois=images.vois, lesions=images.lesions, min_lesion_ml=images.min_lesion_ml)
+    return recipe.vois_of(masks)

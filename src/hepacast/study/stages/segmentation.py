@@ -25,7 +25,7 @@ from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
-from hepacast.study.image_recipe import mask_rules, recipe_of
+from hepacast.study.image_recipe import mask_rules, study_vois
 from hepacast.study.input_files import image_hashes, imaged_patients, present_files, typical_voxels
 from hepacast.study.mask_files import labelled_patients, mask_files, test_patients
 from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert
@@ -138,7 +138,7 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     An expert's empty mask is a mistake; a network's is a result, and so is a mask of its that is impossible.
     """
     remarks: list[str] = []
-    vois = recipe_of(context).vois_of(structures_of(labelmap))
+    vois = study_vois(context, structures_of(labelmap))
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
         if report.status == "failed":
@@ -205,7 +205,7 @@ def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None
     judged = []
     for patient in cohort.patients:
         labelmap = read_expert(context, patient) if patient in labelled else None
-        vois = recipe_of(context).vois_of(structures_of(labelmap)) if labelmap is not None else None
+        vois = study_vois(context, structures_of(labelmap)) if labelmap is not None else None
         judged.append(judge_patient(context.study, patient, volumes_of(context, patient), labelmap, vois))
     require_possible_cohort(judged)
 
