@@ -9,7 +9,8 @@ from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.report.build import build_report
-from hepacast.report.content import compose, further, fusion
+from hepacast.report.content import compose, fusion, indexes
+from hepacast.report.content import risk_groups as groups_section
 from hepacast.report.content.common import Omit
 from hepacast.report.inputs import load_results
 from hepacast.report.model import FigureBlock, TableBlock
@@ -139,7 +140,7 @@ def test_numbers_of_the_competitors_are_those_of_the_file(fused):
 
 
 def test_further_cohorts_are_told_with_their_reason(fused):
-    blocks = further.build_further(load_results(fused))
+    blocks = groups_section.build_further(load_results(fused))
     words = " ".join(block.text for block in blocks if hasattr(block, "text"))
     assert "log-rank" in words and "hazard ratio" in words
     assert "TACE: The cut-off puts all patients into one risk group" in words
@@ -151,7 +152,7 @@ def test_further_cohorts_are_told_with_their_reason(fused):
 
 def test_index_table(fused):
     results = load_results(fused)
-    text = further.indexes_table(results, results.indexes).to_csv()
+    text = indexes.indexes_table(results, results.indexes).to_csv()
     assert "combined,0.880" in text
     assert "ALBI (n = 60),0.660" in text and "0.60 (0.10 to 1.10)" in text.replace("–", " to ")
     assert "BCLC,all patients have the same value" in text
@@ -164,7 +165,7 @@ def test_preprocessing_says_what_was_kept(fused):
 
 def test_every_builder_omits_itself(complete):
     results = load_results(complete)
-    for build in (fusion.build_preprocessing, fusion.build_fusion, further.build_further, further.build_indexes):
+    for build in (fusion.build_preprocessing, fusion.build_fusion, groups_section.build_further, indexes.build):
         with pytest.raises(Omit):
             build(results)
 

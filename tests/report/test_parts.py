@@ -20,9 +20,9 @@ from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.risk_groups import RiskGroups
 from hepacast.report import formatting as fmt
-from hepacast.report.content.honest import stability_text
 from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
+from hepacast.report.content.validation import stability_text
 from hepacast.report.inputs import (
     ImageRemark,
     Models,

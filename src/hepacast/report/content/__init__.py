@@ -7,86 +7,72 @@ A section of a report is a line of one of the three lists below: a heading and a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hepacast._version import __version__
 from hepacast.report.content import (
-    bedside,
     checklists,
-    closing,
     deep,
-    further,
     fusion,
-    honest,
+    indexes,
+    limits,
+    methods,
     models,
+    nomogram,
     patients,
     performance,
+    provenance,
+    radiomics,
+    risk_groups,
     scrutiny,
     segmentation,
     summary,
-    survival_bedside,
-    survival_checklists,
-    survival_closing,
-    survival_models,
-    survival_patients,
-    survival_performance,
-    survival_scrutiny,
-    survival_summary,
-    survival_validation,
+    validation,
 )
-from hepacast.report.content.common import STATEMENT, Omit, exhibits_of, texts_of
+from hepacast.report.content.common import STATEMENT, Build, Omit, exhibits_of, texts_of
 from hepacast.report.inputs import Results
-from hepacast.report.model import Block, Document, Paragraph, Report, Section
-
-Build = Callable[[Results], list[Block]]
-
-
-def _by(other: Build, timed: Build) -> Build:
-    return lambda results: (timed if results.survival is not None else other)(results)
-
+from hepacast.report.model import Document, Paragraph, Report, Section
 
 #: What a journal prints. Tables and figures take their numbers from the order of the sections.
 MAIN: tuple[tuple[str, Build], ...] = (
-    ("Summary", _by(summary.build, survival_summary.build)),
-    ("Study design and patients", _by(patients.build, survival_patients.build)),
+    ("Summary", summary.build),
+    ("Study design and patients", patients.build),
     ("MR preprocessing", fusion.build_preprocessing),
     ("Segmentation", segmentation.build),
-    ("Models", _by(models.build_clinical, survival_models.build)),
-    ("Radiomics signature", models.build_radiomics),
+    ("Models", models.build),
+    ("Radiomics signature", radiomics.build),
     ("Networks and classifiers", fusion.build_fusion),
     ("Deep networks", deep.build),
-    ("Performance", _by(performance.build, survival_performance.build)),
-    ("Nomogram", _by(bedside.build_nomogram, survival_bedside.build_nomogram)),
-    ("Honest validation", _by(honest.build, survival_validation.build)),
-    ("Additional analyses", texts_of(_by(scrutiny.build, survival_scrutiny.build))),
-    ("Survival by risk group", _by(bedside.build_survival, survival_bedside.build_survival)),
-    ("Further cohorts", further.build_further),
-    ("Staging systems and indexes", further.build_indexes),
-    ("Limits", _by(closing.build_limits, survival_closing.build_limits)),
-    ("Methods", closing.build_methods),
+    ("Performance", performance.build),
+    ("Nomogram", nomogram.build),
+    ("Honest validation", validation.build),
+    ("Additional analyses", texts_of(scrutiny.build)),
+    ("Survival by risk group", risk_groups.build),
+    ("Further cohorts", risk_groups.build_further),
+    ("Staging systems and indexes", indexes.build),
+    ("Limits", limits.build),
+    ("Methods", methods.build),
 )
 
 #: What reviewers ask for.
 SUPPLEMENT: tuple[tuple[str, Build], ...] = (
-    ("Methods in full", closing.build_all_methods),
+    ("Methods in full", methods.build_supplement),
     ("Patients", patients.build_supplement),
     ("MR preprocessing", fusion.build_preprocessing_supplement),
     ("Segmentation", segmentation.build_supplement),
-    ("Nomogram", _by(bedside.build_example, survival_bedside.build_example)),
-    ("Models", _by(models.build_supplement, survival_models.build_supplement)),
-    ("Radiomics signature", models.build_radiomics_supplement),
+    ("Nomogram", nomogram.build_supplement),
+    ("Models", models.build_supplement),
+    ("Radiomics signature", radiomics.build_supplement),
     ("Networks and classifiers", fusion.build_supplement),
     ("Deep networks", deep.build_supplement),
-    ("Performance", _by(performance.build_supplement, survival_performance.build_supplement)),
-    ("Honest validation", _by(honest.build_supplement, survival_validation.build_supplement)),
-    ("Additional analyses", exhibits_of(_by(scrutiny.build, survival_scrutiny.build))),
-    ("Staging systems and indexes", further.build_supplement),
+    ("Performance", performance.build_supplement),
+    ("Honest validation", validation.build_supplement),
+    ("Additional analyses", exhibits_of(scrutiny.build)),
+    ("Staging systems and indexes", indexes.build_supplement),
 )
 
 #: How the numbers came about, and what can be said against them.
 AUDIT: tuple[tuple[str, Build], ...] = (
-    ("Reporting checklists", _by(checklists.build, survival_checklists.build)),
-    ("Checks and provenance", closing.build_run),
+    ("Reporting checklists", checklists.build),
+    ("Checks and provenance", provenance.build),
 )
 
 #: Sections of the main report that some studies only have: where they have nothing to show they are not missed.
@@ -116,7 +102,7 @@ def compose(results: Results) -> Report:
         last = audit.pop() if audit and audit[-1].title == AUDIT[-1][0] else Section(AUDIT[-1][0], ())
         audit.append(Section(last.title, (*last.blocks, told)))
     facts = [("Recipe", results.study.recipe), ("Intended use", results.study.intended_use)]
-    facts += (survival_summary if results.survival is not None else patients).facts(results)
+    facts += summary.facts(results)
     facts.append(("Made with", f"hepacast {results.run.version if results.run else __version__}"))
     return Report(
         title=str(title),

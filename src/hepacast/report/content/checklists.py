@@ -8,10 +8,22 @@ from typing import Any
 
 import yaml
 
-from hepacast.report.content.common import Omit, judged_set, main_model, set_label, validation_of
+from hepacast.report.content.common import (
+    Omit,
+    by_word,
+    evaluated,
+    event_word,
+    has_time,
+    horizons,
+    judged_set,
+    main_model,
+    set_word,
+    unseen_sets,
+    validation_of,
+)
 from hepacast.report.content.metrics_score import MetricsScore, metrics_score, metrics_table
 from hepacast.report.content.probast import Judgement, domains_table, judge, questions_table
-from hepacast.report.formatting import listing, percent, plural
+from hepacast.report.formatting import capital, listing, percent, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Details, Paragraph, TableBlock
 from hepacast.report.tables import Table, make_table
@@ -38,14 +50,22 @@ def build(results: Results) -> list[Block]:
             "of our own: the published lists are binding."
         )
     ]
-    lists = load_checklists()
-    for key in ("tripod_ai", "clear"):
+    lists, radiomics = load_checklists(), _has_features(results)
+    for key in ("tripod_ai", *(("clear",) if radiomics else ())):
         content = lists[key]
         table, answered = checklist_table(content, results)
         summary = f"{content['title']}: {answered} of {len(table.rows)} items answered by this run"
         blocks.append(Details(summary, (TableBlock(f"checklist-{key}", table),)))
-    score = metrics_score(lists["metrics"], results)
-    return [*blocks, metrics_block(lists["metrics"], score), probast_block(judge(results))]
+    if radiomics:
+        blocks.append(metrics_block(lists["metrics"], metrics_score(lists["metrics"], results)))
+    else:
+        blocks.append(Paragraph("CLEAR and METRICS are lists for radiomics; this study has no radiomics model."))
+    return [*blocks, probast_block(judge(results))]
+
+
+def _has_features(results: Results) -> bool:
+    """Whether lists for radiomics are filled: of follow-up only where there is a radiomics model."""
+    return not has_time(results) or (results.models is not None and results.models.radiomics is not None)
 
 
 def metrics_block(content: dict[str, Any], score: MetricsScore) -> Details:
@@ -68,10 +88,17 @@ def checklist_table(content: dict[str, Any], results: Results) -> tuple[Table, i
     """The filled list, and how many items the run has answered."""
     rows, answered = [], 0
     for item in content["items"]:
-        answer = FILLS[item["fill"]](results) if "fill" in item else None
+        answer = _answer(item["fill"], results) if "fill" in item else None
         answered += answer is not None
         rows.append((str(item["number"]), item["part"], item["item"], answer or AUTHOR))
     return make_table(content["title"], ["Item", "Part", "What is asked", "Answer"], rows, words=True), answered
+
+
+def _answer(name: str, results: Results) -> str | None:
+    try:
+        return FILLS[name](results)
+    except Omit:
+        return None
 
 
 def _intended_use(results: Results) -> str | None:
@@ -79,9 +106,12 @@ def _intended_use(results: Results) -> str | None:
 
 
 def _objectives(results: Results) -> str | None:
-    _, item = judged_set(results)
-    frozen = "development and evaluation" if item.kind == "frozen" else "development with internal validation"
-    return f"This run: {frozen} of a model that predicts {results.outcome.name}." if results.outcome else None
+    frozen = any(item.kind == "frozen" for item in evaluated(results).sets.values())
+    what = "development and evaluation" if frozen else "development with internal validation"
+    if has_time(results):
+        risks = f"risks {by_word(results)} {horizons(results)}"
+        return f"This run: {what} of a model of the time to {event_word(results)}; {risks}."
+    return f"This run: {what} of a model that predicts {results.outcome.name}." if results.outcome else None
 
 
 def _flow(results: Results) -> str | None:
@@ -108,7 +138,8 @@ def _predictors(results: Results) -> str | None:
     candidates = [column for column in results.columns if column.candidate]
     if not candidates or results.comparisons is None:
         return None
-    return f"{plural(len(candidates), 'clinical candidate')} with units and levels: {{univariate}}."
+    tables = "{sets}, {univariate}" if has_time(results) else "{univariate}"
+    return f"{plural(len(candidates), 'clinical candidate')} with units and levels: {tables}."
 
 
 def _sample_size(results: Results) -> str | None:
@@ -121,6 +152,8 @@ def _sample_size(results: Results) -> str | None:
 
 
 def _missing(results: Results) -> str | None:
+    if has_time(results):
+        return "Counted in the notes of {sets}; training median or most frequent level, refitted in every fold."
     step = _step(results, "missing")
     where = "counted in the notes of {univariate}" if results.comparisons is not None else ""
     parts = [part for part in (where, f"features: {step}, refitted in every fold" if step else "") if part]
@@ -157,6 +190,8 @@ def _reduction(results: Results) -> str | None:
 
 
 def _building(results: Results) -> str | None:
+    if has_time(results):
+        return "Methods, under Models; {multivariate}; assumption tested in {proportional}."
     return "Methods, under Models; {multivariate}." if _has_logistic(results) else None
 
 
@@ -177,21 +212,30 @@ def _tuning(results: Results) -> str | None:
 
 
 def _measures(results: Results) -> str | None:
+    if has_time(results):
+        return (
+            "Harrell's C, AUC, Brier score and calibration at the horizons, integrated Brier score, net benefit: "
+            "{discrimination}, {calibration}, {decision}."
+        )
     return "AUC, Brier score, calibration slope, intercept and curve, net benefit: {discrimination}, {performance}."
 
 
 def _testing(results: Results) -> str | None:
     item = validation_of(results, main_model(results))
-    name, judged = judged_set(results)
-    ways = [f"frozen models in the {set_label(name).lower()}"] if judged.kind == "frozen" else []
+    judged, _ = judged_set(results)
+    frozen = [n for n, s in unseen_sets(results).items() if s.kind == "frozen" and (has_time(results) or n == judged)]
+    ways = [f"frozen models in the {set_word(results, name)}" for name in frozen]
     if item is not None and item.nested is not None:
-        ways.append(f"nested cross-validation ({item.nested.folds} folds, {plural(item.nested.repeats, 'repeat')})")
+        folds = f"{plural(item.nested.folds, 'fold')}, {plural(item.nested.repeats, 'repeat')}"
+        ways.append(f"nested cross-validation ({folds})")
     if item is not None and item.bootstrap is not None:
         ways.append(f"bootstrap optimism ({plural(item.bootstrap.resamples, 'resample')})")
-    return listing(ways)[:1].upper() + listing(ways)[1:] + ": {validation}." if ways and item is not None else None
+    return f"{capital(listing(ways))}: {{validation}}." if ways and item is not None else None
 
 
 def _predictions(results: Results) -> str | None:
+    if has_time(results):
+        return "By the frozen formula and baseline in {multivariate}."
     model = results.models.radiomics if results.models is not None else None
     if model is None or model.radscore is None or not model.radscore.terms:
         return None
@@ -206,22 +250,31 @@ def _imbalance(results: Results) -> str | None:
     training = results.flow.sets.get("training") if results.flow is not None else None
     if training is None or not training.events or not training.n:
         return None
+    if has_time(results):
+        return f"{training.events} events in {training.n} training patients: {{follow-up}}."
     return (
         f"{training.events} of {training.n} training patients ({percent(training.events / training.n)}) had the event."
     )
 
 
 def _output(results: Results) -> str | None:
+    if has_time(results):
+        risk = f"Risk {by_word(results)} {horizons(results)}"
+        return f"{risk}; the cut-off of the risk groups was fixed in training: {{survival}}."
     _, item = judged_set(results)
     has_cut = any(found.main.thresholds for found in item.models.values())
     return "Risk between 0 and 1; cut-offs fixed in the training set: {classification}." if has_cut else None
 
 
 def _differences(results: Results) -> str | None:
-    return "{sets}." if results.comparisons is not None and results.comparisons.by_set is not None else None
+    several = len(results.flow.sets) > 1 if results.flow is not None else False
+    return "{sets}." if several and results.comparisons is not None and results.comparisons.by_set is not None else None
 
 
 def _baseline(results: Results) -> str | None:
+    if has_time(results):
+        has = results.comparisons is not None and results.comparisons.by_set is not None
+        return "{sets}, missing values in its notes; follow-up in {follow-up}." if has else "{follow-up}."
     return "{univariate}, missing values in its notes." if results.comparisons is not None else None
 
 
@@ -266,8 +319,7 @@ def _feature_count(results: Results) -> str | None:
 
 
 def _comparison(results: Results) -> str | None:
-    assert results.evaluation is not None
-    return "{delong}." if any(item.comparisons for item in results.evaluation.sets.values()) else None
+    return "{comparisons}." if any(item.comparisons for item in evaluated(results).sets.values()) else None
 
 
 def _explain(results: Results) -> str | None:
@@ -284,6 +336,8 @@ def _feature_statistics(results: Results) -> str | None:
 
 
 def _full_model(results: Results) -> str | None:
+    if has_time(results):
+        return "{multivariate}, with the baseline at each horizon; the frozen model in model.hepacast."
     if not _has_logistic(results):
         return None
     return "{multivariate} with intercepts; Radscore under Radiomics signature; the frozen model in model.hepacast."
@@ -321,11 +375,30 @@ def _fairness(results: Results) -> str | None:
 
 def _updating(results: Results) -> str | None:
     found = results.prediction_scrutiny
-    chosen = [entry for entry in found.recalibration if entry.chosen is not None] if found is not None else []
-    if not chosen:
+    told = [entry for entry in found.recalibration if entry.methods] if found is not None else []
+    if not told:
         return None
-    parts = [f"{entry.set} set: {{recalibration-{entry.set}}}" for entry in chosen]
-    return "Closed test between no change, a new intercept, and intercept and slope; " + "; ".join(parts) + "."
+    parts = "; ".join(f"{entry.set} set: {{recalibration-{entry.set}}}" for entry in told)
+    if has_time(results):
+        return f"No change, baseline, slope, or coefficients anew (closed test); {parts}."
+    return f"Closed test between no change, a new intercept, and intercept and slope; {parts}."
+
+
+def _events(results: Results) -> str:
+    if has_time(results):
+        return "{follow-up}, and the headings of {discrimination}."
+    return "{discrimination}, in the headings of the sets."
+
+
+def _performance(results: Results) -> str:
+    if has_time(results):
+        return "{discrimination}, {calibration}, {roc}, {calibration-curves}, {decision}."
+    return "{discrimination} and {performance}."
+
+
+def _guidelines(results: Results) -> str:
+    lists = "; CLEAR: {checklist-clear}; METRICS: {checklist-metrics}" if _has_features(results) else ""
+    return f"TRIPOD+AI: {{checklist-tripod_ai}}{lists}; PROBAST+AI: {{checklist-probast}}."
 
 
 FILLS: dict[str, Fill] = {
@@ -352,19 +425,16 @@ FILLS: dict[str, Fill] = {
     "output": _output,
     "differences": _differences,
     "baseline": _baseline,
-    "events": lambda results: "{discrimination}, in the headings of the sets.",
+    "events": _events,
     "full_model": _full_model,
-    "performance": lambda results: "{discrimination} and {performance}.",
+    "performance": _performance,
     "limits": lambda results: "Section Limits, read off the run's numbers; the author adds the rest.",
     "safeguards": lambda results: (
         "`hepacast predict` warns of missing values and of values outside the training range."
     ),
     "code": _code,
     "data_files": _data_files,
-    "guidelines": lambda results: (
-        "TRIPOD+AI: {checklist-tripod_ai}; CLEAR: {checklist-clear}; METRICS: {checklist-metrics}; "
-        "PROBAST+AI: {checklist-probast}."
-    ),
+    "guidelines": _guidelines,
     "pipeline": lambda results: "{design}.",
     "segmentation": _segmentation,
     "reliability": _reliability,

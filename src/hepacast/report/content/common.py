@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hepacast.core.estimates import Estimate
-from hepacast.evaluation.results import HorizonResult, SetResult
-from hepacast.report.formatting import MISSING, capital, percent_with_interval, with_interval
+from hepacast.evaluation.results import EvaluationResults, HorizonResult, SetResult
+from hepacast.report.formatting import MISSING, capital, listing, percent_with_interval, with_interval
 from hepacast.report.inputs import ModelValidation, Optimism, Results
-from hepacast.report.inputs.survival import OptimismC
-from hepacast.report.model import Block, FigureBlock, TableBlock
+from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
 from hepacast.stats.intervals import ci_label
 
 STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
-#: Note below the table of the ways to validate.
-WHICH_TO_TRUST = (
-    "{measure} of nested cross-validation is the mean over the repeats of that within folds. A chain that selects "
-    "among many more features than there are patients fits every bootstrap sample almost without a fault, and the "
-    "bootstrap then corrects too little: there nested cross-validation and patients never seen are to be believed."
-)
 
 
 Build = Callable[[Results], list[Block]]
@@ -39,21 +32,80 @@ class Omit(Exception):
     """Raised by a section that has nothing to show; the text says why, in one sentence."""
 
 
-def model_label(name: str) -> str:
-    """``combined`` -> ``Combined``."""
-    return capital(name.replace("_", " "))
+def has_time(results: Results) -> bool:
+    """Whether the outcome is a time to an event: then there are horizons, and C."""
+    return results.survival is not None
 
 
-def model_word(name: str) -> str:
-    """A model's name inside a sentence: ``combined``, ``DLRCR``."""
-    return name.replace("_", " ")
+def measure(results: Results) -> str:
+    """How discrimination is measured: ``C`` of follow-up, else ``AUC``."""
+    return "C" if has_time(results) else "AUC"
 
 
-def set_label(name: str) -> str:
+def model_label(results: Results, name: str) -> str:
+    """``Combined``; of follow-up with its kind: ``Clinical (Cox)``, ``Binary (24 months)``."""
+    label = capital(name.replace("_", " "))
+    if results.survival is None:
+        return label
+    found = results.survival.models
+    if name == "binary":
+        return f"{label} ({horizon(results, found.horizons[-1])})"
+    return f"{label} ({'Fine-Gray' if found.competing else 'Cox'})"
+
+
+def model_word(results: Results, name: str) -> str:
+    """A model's name inside a sentence: ``combined``, ``DLRCR``, ``combined (Cox)``."""
+    return lower_first(model_label(results, name)) if has_time(results) else name.replace("_", " ")
+
+
+#: What the sets of a study with follow-up are called where they stand beside each other.
+_SETS = {"nested": "Training set, cross-validated", "training": "Training set, apparent"}
+
+
+def set_label(results: Results, name: str) -> str:
     """``validation`` -> ``Validation set``."""
-    if name == "nested":
-        return "Nested cross-validation"
-    return f"{capital(name)} set"
+    if has_time(results) and name in _SETS:
+        return _SETS[name]
+    return "Nested cross-validation" if name == "nested" else f"{capital(name)} set"
+
+
+def set_word(results: Results, name: str) -> str:
+    """A set's name inside a sentence: ``validation set``."""
+    return lower_first(set_label(results, name))
+
+
+def lower_first(text: str) -> str:
+    """Text with a small first letter, unless the first word is an abbreviation."""
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def horizon(results: Results, time: float) -> str:
+    """``365 days``; empty of an outcome without time."""
+    return f"{time:g} {results.survival.models.unit}" if results.survival is not None else ""
+
+
+def horizons(results: Results) -> str:
+    """``180 and 365 days``."""
+    assert results.survival is not None
+    found = results.survival.models
+    return f"{listing([f'{t:g}' for t in found.horizons])} {found.unit}"
+
+
+def by_word(results: Results) -> str:
+    """``before`` where an event at the very horizon does not count, else ``by``."""
+    return "before" if results.survival is not None and results.survival.models.before_horizon else "by"
+
+
+def at_horizon(results: Results, time: float) -> str:
+    """`` by 365 days``, to be added to a sentence; empty of an outcome without time."""
+    return f" {by_word(results)} {horizon(results, time)}" if has_time(results) else ""
+
+
+def event_word(results: Results) -> str:
+    """``progression``, or ``the event`` where the study gives no name."""
+    assert results.survival is not None
+    name = results.survival.models.event
+    return "the event" if name == "event" else name
 
 
 def estimate(value: Estimate | None, digits: int = 3) -> str:
@@ -92,6 +144,49 @@ def judged_set(results: Results) -> tuple[str, SetResult]:
     return name, results.evaluation.sets[name]
 
 
+def evaluated(results: Results) -> EvaluationResults:
+    """What the evaluation found."""
+    judged_set(results)
+    assert results.evaluation is not None
+    return results.evaluation
+
+
+def sets_in_order(results: Results) -> dict[str, SetResult]:
+    """The sets as tables print them: of follow-up apparent, cross-validated, then those that no model saw."""
+    found = evaluated(results).sets
+    if not has_time(results):
+        return found
+    first = [name for name in ("training", "nested", "validation", "external") if name in found]
+    return {name: found[name] for name in [*first, *(name for name in found if name not in first)]}
+
+
+def unseen_sets(results: Results) -> dict[str, SetResult]:
+    """The sets whose patients no judged model had seen; where there are none, all."""
+    sets = sets_in_order(results)
+    return {name: item for name, item in sets.items() if item.kind != "apparent"} or sets
+
+
+def discrimination_of(results: Results, set_name: str, model: str) -> Estimate | None:
+    """C or AUC of a model on a set, where it could be measured."""
+    found = evaluated(results).sets.get(set_name) if results.evaluation is not None else None
+    entry = found.models.get(model) if found is not None else None
+    if entry is None or (entry.c is None and entry.main.status != "ok"):
+        return None
+    return entry.discrimination
+
+
+def lettered(texts: Sequence[str]) -> str:
+    """``(a) one; (b) another``; a single text has no letter."""
+    return "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
+
+
+def figure_of(key: str, title: str, panels: Sequence[Panel], texts: Sequence[str]) -> FigureBlock | None:
+    """A figure of lettered panels, two side by side; None without any."""
+    if not panels:
+        return None
+    return FigureBlock(key, f"{title}: {lettered(texts)}.", tuple(panels), columns=2 if len(panels) > 1 else 1)
+
+
 def result_of(results: Results, set_name: str, model: str) -> HorizonResult | None:
     """One model's results on one set (at the main horizon), if they exist."""
     if results.evaluation is None or set_name not in results.evaluation.sets:
@@ -105,12 +200,12 @@ def validation_of(results: Results, model: str) -> ModelValidation | None:
     return None if results.validation is None else results.validation.models.get(model)
 
 
-def plus_632(found: Optimism | OptimismC | None) -> Estimate | None:
+def plus_632(found: Optimism | None) -> Estimate | None:
     """Efron and Tibshirani's estimate; it has no limits."""
     return Estimate(found.plus_632) if found is not None and is_finite(found.plus_632) else None
 
 
-def without_limits(found: Optimism | OptimismC) -> str:
+def without_limits(found: Optimism) -> str:
     """Why a corrected estimate has no limits, to be added to its remark; empty where it has."""
     return f"; no limits: {found.reason}" if found.reason and not is_finite(found.corrected.low) else ""
 
@@ -125,6 +220,25 @@ def event_names(results: Results) -> tuple[str, str]:
     if results.outcome is None:
         return "event", "no event"
     return results.outcome.positive, results.outcome.negative
+
+
+def selected_predictors(results: Results, kind: str) -> list[str]:
+    """What the final models hold of a part of the chain: ``clinical``, ``radiomics``, ``binary``."""
+    models, timed = results.models, results.survival.models if results.survival is not None else None
+    if kind == "radiomics":
+        score = models.radiomics.radscore if models is not None and models.radiomics is not None else None
+        return [term.feature for term in score.terms] if score is not None else []
+    if kind == "binary":
+        return list(timed.binary.selected) if timed is not None and timed.binary is not None else []
+    if timed is not None:
+        return list(timed.selected)
+    return list(models.clinical.selected) if models is not None and models.clinical is not None else []
+
+
+def example_patient(results: Results) -> str:
+    """The patient worked through on the nomogram; empty where there is none."""
+    holder = results.survival if results.survival is not None else results.models
+    return holder.example.patient if holder is not None and holder.example is not None else ""
 
 
 def is_finite(*values: float) -> bool:

@@ -25,7 +25,7 @@ def build(results: Results) -> list[Block]:
         raise Omit("the study has no networks")
     blocks: list[Block] = [Paragraph(_text(item))]
     if item.dice:
-        blocks.append(TableBlock("deep-dice", _dice_table(item)))
+        blocks.append(TableBlock("deep-dice", _dice_table(results, item)))
     if item.controls:
         blocks.append(Paragraph(_control_text(item)))
     if item.explained:
@@ -33,7 +33,7 @@ def build(results: Results) -> list[Block]:
     if item.permutation is not None:
         blocks.append(_permutation(item))
     if item.adjusted:
-        blocks.append(TableBlock("deep-adjusted", _adjusted_table(item, confidence(results))))
+        blocks.append(TableBlock("deep-adjusted", _adjusted_table(results, item)))
     return blocks
 
 
@@ -97,13 +97,13 @@ def _training_figure(item: DeepResults) -> FigureBlock:
     return FigureBlock("training-curves", caption, (panel,))
 
 
-def _dice_table(item: DeepResults) -> Table:
+def _dice_table(results: Results, item: DeepResults) -> Table:
     rows: list[Row] = []
     for part in _SETS:
         own = [row for row in item.dice if row.set == part]
         if not own:
             continue
-        rows.append(Row((f"{set_label(part)}",), "group"))
+        rows.append(Row((f"{set_label(results, part)}",), "group"))
         for model in dict.fromkeys(row.model for row in own):
             values = [row.dice for row in own if row.model == model and is_finite(row.dice)]
             edges = [row.hd95_mm for row in own if row.model == model and is_finite(row.hd95_mm)]
@@ -221,15 +221,15 @@ def _permutation(item: DeepResults) -> Block:
     return Callout("note" if inside else "warning", "Permuted outcomes", text)
 
 
-def _adjusted_table(item: DeepResults, level: str) -> Table:
+def _adjusted_table(results: Results, item: DeepResults) -> Table:
     rows: list[Row] = []
     for part in dict.fromkeys(row.set for row in item.adjusted):
         own = [row for row in item.adjusted if row.set == part]
-        rows.append(Row((f"{set_label(part)} ({own[0].n} patients, {own[0].events} events)",), "group"))
+        rows.append(Row((f"{set_label(results, part)} ({own[0].n} patients, {own[0].events} events)",), "group"))
         rows += [
             Row((row.label, with_interval(row.hazard_ratio, row.low, row.high, 2), p_value(row.p)), "indent")
             for row in own
         ]
     notes = ["Cox model (Efron's ties) of the risk group and the clinical factors together."]
     title = "Survival by the main network's risk group, adjusted for clinical factors"
-    return make_table(title, ["Variable", f"Hazard ratio ({level})", "P"], rows, notes)
+    return make_table(title, ["Variable", f"Hazard ratio ({confidence(results)})", "P"], rows, notes)

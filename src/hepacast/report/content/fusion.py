@@ -9,7 +9,7 @@ from hepacast.core.names import file_name
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.figures.images import draw_picture
 from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
-from hepacast.report.content.models import logistic_table
+from hepacast.report.content.models import models_table
 from hepacast.report.formatting import MISSING, listing, number
 from hepacast.report.inputs import Results
 from hepacast.report.inputs.comparison import Competitor, FusionResult, Preprocessing
@@ -121,7 +121,7 @@ def build_supplement(results: Results) -> list[Block]:
     joined = results.models.joined if results.models is not None else {}
     fitted = [(name, joined[name]) for name in model_names(results) if name in joined and joined[name].terms]
     if fitted:
-        blocks.append(TableBlock("joined", logistic_table(fitted, confidence(results), "What each model joins")))
+        blocks.append(TableBlock("joined", models_table(results, dict(fitted), "What each model joins")))
     curves = _training_figure(item)
     return [*blocks, *([curves] if curves is not None else [])]
 
@@ -154,7 +154,12 @@ def competitors_table(results: Results, item: FusionResult) -> Table:
             rows.append(Row((name, f"{c.times_chosen}/{item.folds}", estimate(c.nested), *other(c.sets)), "indent"))
         for choice in (choice for choice in item.choices if choice.score == score):
             rows.append(Row(("As chosen in each fold", "", estimate(choice.nested), *other(choice.sets)), "indent"))
-    columns = ["Competitor", "Chosen", f"Cross-validated AUC ({confidence(results)})", *(set_label(s) for s in sets)]
+    columns = [
+        "Competitor",
+        "Chosen",
+        f"Cross-validated AUC ({confidence(results)})",
+        *(set_label(results, s) for s in sets),
+    ]
     notes = [
         "* in the final models. Chosen: outer folds in which the inner result chose it. Cross-validated AUC: mean of "
         "the outer folds (limits by Nadeau and Bengio's variance); of the best of several it flatters, that of the "
@@ -169,7 +174,7 @@ def _competitors_figure(results: Results, item: FusionResult) -> FigureBlock:
 
     groups = {"Cross-validation": [row(c) for c in item.competitors]}
     for name in dict.fromkeys(name for c in item.competitors for name in c.sets):
-        groups[set_label(name)] = [
+        groups[set_label(results, name)] = [
             ScoreRow(f"{c.name}, {c.score}", c.sets.get(name, float("nan")), marked=c.chosen) for c in item.competitors
         ]
     alt = "; ".join(f"{c.name} ({c.score}) {number(c.nested.value, 3)}" for c in item.competitors)

@@ -15,7 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hepacast.report.content.common import judged_set, main_model, validation_of
+from hepacast.report.content.common import (
+    evaluated,
+    has_time,
+    judged_set,
+    main_model,
+    validation_of,
+)
 from hepacast.report.formatting import listing, plural
 from hepacast.report.inputs import Results
 from hepacast.report.tables import Table, make_table
@@ -87,16 +93,13 @@ def score_items(items: tuple[MetricsItem, ...]) -> MetricsScore:
     return MetricsScore(items, 100 * met / total, 100 * hoped / total)
 
 
-def metrics_score(
-    content: Mapping[str, Any], results: Results, rules: Mapping[int, Callable[[Results], Met]] | None = None
-) -> MetricsScore:
-    """The score of a run; `content` is the list of items (``metrics`` in checklists.yaml), `rules` by its number."""
-    rules = RULES if rules is None else rules
+def metrics_score(content: Mapping[str, Any], results: Results) -> MetricsScore:
+    """The score of a run; `content` is the list of items (``metrics`` in checklists.yaml)."""
     holds = {name: condition(results) for name, condition in CONDITIONS.items()}
     found = []
     for entry in content["items"]:
         applies = holds[entry["condition"]] if "condition" in entry else True
-        answer = rules[int(entry["number"])](results) if int(entry["number"]) in rules else Met(None)
+        answer = RULES[int(entry["number"])](results) if int(entry["number"]) in RULES else Met(None)
         found.append(
             MetricsItem(int(entry["number"]), entry["part"], entry["item"], float(entry["weight"]), applies, answer)
         )
@@ -223,16 +226,25 @@ def _redundant(results: Results) -> Met:
     return Met(step is not None, f"{{steps}}: {step}" if step else "no such step in the chain")
 
 
+def _final_size(results: Results) -> tuple[int, int] | None:
+    """Events and coefficients of the final model."""
+    if results.survival is not None:
+        model = results.survival.models.models.get(main_model(results))
+        return (model.events, len(model.terms)) if model is not None and model.terms else None
+    models = results.models
+    fits = [models.combined, models.radiomics] if models is not None else []
+    final = next((fit.final for fit in fits if fit is not None and fit.final is not None and fit.final.terms), None)
+    return (final.events, len(final.terms)) if final is not None else None
+
+
 def _dimension(results: Results) -> Met:
     models = results.models
-    final = None
-    if models is not None:
-        fits = [models.combined, models.radiomics]
-        final = next((fit.final for fit in fits if fit is not None and fit.final is not None and fit.final.terms), None)
-    if final is None:
-        return Met(None)
-    rate = final.events / len(final.terms)
-    text = f"{final.events} events for {plural(len(final.terms), 'coefficient')} of the final model ({rate:.0f} each)"
+    size = _final_size(results)
+    if size is None:
+        return Met(None, "the main model has no predictor" if has_time(results) else "")
+    events, terms = size
+    rate = events / terms
+    text = f"{events} events for {plural(terms, 'coefficient')} of the final model ({rate:.0f} each)"
     model = models.radiomics if models is not None else None
     if model is not None and model.radscore is not None and model.radscore.terms:
         text += f"; the signature has {plural(len(model.radscore.terms), 'feature')}"
@@ -264,13 +276,18 @@ def _confounders(results: Results) -> Met:
 
 def _measures(results: Results) -> Met:
     _, item = judged_set(results)
+    if has_time(results):
+        groups = "; groups at the training cut-off in {survival}" if evaluated(results).groups else ""
+        return Met(True, "Harrell's C and AUC at the horizons: {discrimination}; Brier scores: {calibration}" + groups)
     matrix = any(found.main.thresholds for found in item.models.values())
     return Met(matrix, "{discrimination}; counts at the cut-off in {classification}" if matrix else "{discrimination}")
 
 
 def _calibration(results: Results) -> Met:
     _, item = judged_set(results)
-    found = any(model.main.calibration is not None for model in item.models.values())
+    found = any(at.calibration is not None for model in item.models.values() for at in model.horizons)
+    if has_time(results):
+        return Met(found, "observed over expected, slope, curve at each horizon: {calibration}" if found else "none")
     return Met(found, "slope, intercept, curve: {performance}" if found else "no model has calibrated risks")
 
 
@@ -289,21 +306,25 @@ def _against_clinical(results: Results) -> Met:
     joined = (results.study.settings.get("fusion") or {}).get("models") or {}
     plain = {"clinical", *(name for name, parts in joined.items() if list(parts) == ["clinical"])}
     met = any(plain & {pair.first, pair.second} for pair in item.comparisons)
-    return Met(
-        met, "{delong}, net benefit in {performance}" if met else "no clinical model stands beside the radiomics model"
-    )
+    if not met:
+        return Met(False, "no clinical model stands beside the radiomics model")
+    benefit = ", net benefit in {decision}" if any(len(state.thresholds) for state in item.states) else ""
+    return Met(True, "{comparisons}" + (benefit if has_time(results) else ", net benefit in {performance}"))
 
 
 def _against_simple(results: Results) -> Met:
     item = _against_clinical(results)
-    return Met(True, "logistic regression of clinical variables: {delong}") if item.met else item
+    kind = "Cox model" if has_time(results) else "logistic regression"
+    return Met(True, f"{kind} of clinical variables: {{comparisons}}") if item.met else item
 
 
 def _internal(results: Results) -> Met:
     split = ((results.study.settings.get("cohort") or {}).get("split") or {}).get("by")
-    _, item = judged_set(results)
-    if item.kind == "frozen" and split == "random":
-        return Met(True, f"frozen model in {item.n} patients of the same source, drawn at random")
+    sets = evaluated(results).sets
+    frozen = sets.get("validation")
+    if frozen is not None and frozen.kind == "frozen" and (split == "random" or "external" in sets):
+        how = "the same source, drawn at random" if split == "random" else "the validation set beside an external"
+        return Met(True, f"frozen model in {frozen.n} patients of {how}")
     found = validation_of(results, main_model(results))
     nested = " (nested cross-validation of the whole chain is in {validation})" if found and found.nested else ""
     return Met(False, f"no held-out patients of the same source{nested}")
@@ -313,6 +334,9 @@ def _external(results: Results) -> Met:
     training = results.centers.get("training", {})
     others = {c for name, item in results.centers.items() if name != "training" for c in item}
     if not training or not others:
+        named = evaluated(results).sets.get("external") if has_time(results) and not training else None
+        if named is not None:
+            return Met(True, f"frozen model in {named.n} patients of the set that the study file calls external")
         return Met(False, "no patients of another center were held out")
     new = sorted(others - set(training))
     n = sum(k for name, item in results.centers.items() if name != "training" for c, k in item.items() if c in new)
@@ -322,7 +346,8 @@ def _external(results: Results) -> Met:
 def _intervals(results: Results) -> Met:
     item = validation_of(results, main_model(results))
     folds = "; {validation}: corrected for overlapping folds" if item is not None and item.nested is not None else ""
-    return Met(True, "{discrimination}: DeLong's limits" + folds)
+    limits = "limits from influence functions" if has_time(results) else "DeLong's limits"
+    return Met(True, f"{{discrimination}}: {limits}{folds}")
 
 
 #: By number of the item; the others are the author's alone.

@@ -1,49 +1,86 @@
-"""Study design, patient flow, outcome, what the checks of the table found."""
+"""Patients: outcome, flow, follow-up, characteristics, who was lost."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-
 from hepacast.cohort.comparisons import LOST_EVENT, LOST_VOLUME
-from hepacast.cohort.findings import Finding
 from hepacast.cohort.flow import FlowCounts
-from hepacast.figures import DesignStage, FlowSet, draw_flow, draw_study_design
+from hepacast.evaluation.results import SetResult
+from hepacast.figures import FlowSet, draw_flow
 from hepacast.report.content.common import (
     Omit,
+    at_horizon,
+    by_word,
     confidence,
-    estimate,
+    evaluated,
     event_names,
-    judged_set,
-    main_model,
-    model_label,
-    model_names,
+    event_word,
+    has_time,
+    horizon,
+    horizons,
+    lower_first,
     set_label,
-    validation_of,
+    sets_in_order,
 )
-from hepacast.report.formatting import capital, listing, number, percent, plural, significant
+from hepacast.report.content.findings import in_one_sentence
+from hepacast.report.content.study_design import design_panel
+from hepacast.report.formatting import (
+    MISSING,
+    capital,
+    listing,
+    number,
+    percent,
+    percent_with_interval,
+    plural,
+    significant,
+)
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
-from hepacast.report.tables import make_table
+from hepacast.report.tables import Row, Table, make_table
 from hepacast.stats.table_one import NumericSummary, TableOne, characteristics
-
-_SHOWN_FINDINGS = 60
-_SHOWN_HERE = 3
-_SHOWN_PATIENTS = 12
 
 
 def build(results: Results) -> list[Block]:
-    """Figure 1, the outcome, and the findings of the data checks."""
+    """Outcome, Figure 1, who was lost, follow-up, and the findings of the data checks."""
     if results.flow is None or results.outcome is None:
         raise Omit("the cohort stage has not run")
+    blocks: list[Block] = [*_outcome(results), _figure(results)]
     lost = lost_text(results)
-    told = [Paragraph(lost)] if lost else []
-    return [*_outcome(results), _figure(results), *told, *_findings(results.findings)]
+    blocks += [Paragraph(lost)] if lost else []
+    if has_time(results):
+        blocks += _followed(results)
+    return [*blocks, Paragraph(in_one_sentence(results.findings))]
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """The patients of the network, the sets against each other, the lost beside the others."""
+    tables = results.comparisons
+    if tables is None:
+        return []
+    blocks: list[Block] = []
+    if tables.segmentation is not None:
+        title = "Patients who trained and tested the segmentation network"
+        blocks.append(TableBlock("segmentation-cohort", characteristics(tables.segmentation, title)))
+    # Of a time-to-event outcome this table stands in the main report: there are no groups by outcome.
+    if tables.by_set is not None and not has_time(results):
+        others = listing([f"{name} set" for name in tables.by_set.groups if name != "training"])
+        blocks.append(TableBlock("sets", characteristics(tables.by_set, f"Training set against {others}", smd=True)))
+    if tables.lost is not None:
+        title = "Patients who were included and could not be analyzed, beside the others"
+        blocks.append(TableBlock("lost", characteristics(tables.lost, title, smd=True)))
+    return blocks
 
 
 def _outcome(results: Results) -> list[Block]:
     outcome = results.outcome
     assert outcome is not None
+    if has_time(results):
+        text = f"The outcome is **{lower_first(outcome.name)}**: {outcome.definition.rstrip('. ')}. There were "
+        text += f"{plural(outcome.n_events, 'event')} ({outcome.positive}) in {plural(outcome.n, 'patient')}"
+        text += f"; {outcome.n_competing} had a competing event" if outcome.n_competing else ""
+        text += f". Risks are given of {event_word(results)} {by_word(results)} {horizons(results)}."
+        if by_word(results) == "before":
+            text += " An event at the very horizon does not count as one before it."
+        return [Paragraph(text)]
     text = f"The outcome is **{outcome.name}** ({outcome.positive} against {outcome.negative}): {outcome.definition}"
     text = text.rstrip(". ") + "."
     if outcome.source and outcome.source not in outcome.definition:
@@ -55,6 +92,20 @@ def _outcome(results: Results) -> list[Block]:
         several = f"; {plural(outcome.several, 'patient')} met more than one" if outcome.several else ""
         blocks.append(Paragraph(f"Conditions that were met: {fired}{several}."))
     return blocks
+
+
+def _figure(results: Results) -> FigureBlock:
+    flow, states = results.flow, results.survival.models.binary if results.survival is not None else None
+    assert flow is not None
+    caption = flow_caption(flow)
+    if states is not None and results.survival is not None:
+        found = results.survival.models
+        caption += (
+            f" {capital(at_horizon(results, found.horizons[-1]).strip())}: {states.events} training patients with "
+            f"{found.event}, {states.free} known to be without it, {states.censored} censored before and weighted for."
+        )
+    event = results.survival.models.event if results.survival is not None else event_names(results)[0]
+    return FigureBlock("design", caption, (design_panel(results), flow_panel(flow, event)))
 
 
 def flow_panel(flow: FlowCounts, event: str) -> Panel:
@@ -112,212 +163,72 @@ def _beside_the_others(table: TableOne) -> str:
     return f"Of them, {'; '.join(parts)} ({{lost}})." if parts else ""
 
 
-def build_supplement(results: Results) -> list[Block]:
-    """The patients of the network, the sets against each other, the lost beside the others."""
-    tables = results.comparisons
-    if tables is None:
-        return []
+def _followed(results: Results) -> list[Block]:
+    """Follow-up, who is known at the horizon of a binary model, characteristics by set."""
     blocks: list[Block] = []
-    if tables.segmentation is not None:
-        title = "Patients who trained and tested the segmentation network"
-        blocks.append(TableBlock("segmentation-cohort", characteristics(tables.segmentation, title)))
-    # Of a time-to-event outcome this table stands in the main report: there are no groups by outcome.
-    if tables.by_set is not None and results.survival is None:
-        others = listing([f"{name} set" for name in tables.by_set.groups if name != "training"])
-        blocks.append(TableBlock("sets", characteristics(tables.by_set, f"Training set against {others}", smd=True)))
-    if tables.lost is not None:
-        title = "Patients who were included and could not be analyzed, beside the others"
-        blocks.append(TableBlock("lost", characteristics(tables.lost, title, smd=True)))
+    if results.evaluation is not None:
+        blocks.append(TableBlock("follow-up", follow_up_table(results)))
+    text = _known_at_the_horizon(results)
+    blocks += [Paragraph(text)] if text else []
+    table = results.comparisons.by_set if results.comparisons is not None else None
+    if table is not None:
+        several = " by set" if len(table.groups) > 1 else ""
+        blocks.append(TableBlock("sets", characteristics(table, f"Characteristics of the patients{several}")))
     return blocks
 
 
-def _figure(results: Results) -> FigureBlock:
-    flow = results.flow
-    assert flow is not None
-    positive, _ = event_names(results)
-    return FigureBlock("design", flow_caption(flow), (design_panel(design_stages(results)), flow_panel(flow, positive)))
-
-
-def design_panel(stages: list[DesignStage]) -> Panel:
-    """The steps of the study, drawn and in words."""
-    alt = "Steps of the study: " + "; ".join(f"{stage.title}: {', '.join(stage.lines)}" for stage in stages)
-    return Panel(lambda: draw_study_design(stages), alt)
-
-
-def design_stages(results: Results) -> list[DesignStage]:
-    """The chain of this study, with the numbers of this run."""
-    stages = [_patients_stage(results)]
-    if results.segmentation is not None:
-        stages.append(_segmentation_stage(results))
-    if results.radiomics is not None or (results.models is not None and results.models.radiomics is not None):
-        stages.append(_radiomics_stage(results))
-    if results.fusion is not None and results.fusion.networks:
-        names = [item.name for item in results.fusion.networks]
-        trainings = sum(item.trainings for item in results.fusion.networks)
-        chosen = [item.name for item in results.fusion.competitors if item.kind == "network" and item.chosen]
-        stages.append(DesignStage("Networks", [*names, f"{trainings} trainings"], chosen[0] if chosen else ""))
-    if results.models is not None:
-        lines = []
-        if results.models.clinical is not None:
-            lines.append(f"Clinical: {', '.join(_selected_labels(results)) or 'no independent predictor'}")
-        if results.fusion is not None:
-            lines += [f"{item.score}: {item.name}" for item in results.fusion.competitors if item.chosen]
-            lines.append("Joined by logistic regression: " + ", ".join(model_names(results)))
-        elif results.models.radiomics is not None:
-            lines.append("Radiomics: Radscore")
-        if results.models.combined is not None and results.fusion is None:
-            lines.append("Combined: both, by logistic regression")
-        stages.append(DesignStage("Models", lines, "Nomogram" if results.models.nomogram else ""))
-    if results.evaluation is not None:
-        stages.append(_validation_stage(results))
-    return stages
-
-
-def _patients_stage(results: Results) -> DesignStage:
-    flow, outcome = results.flow, results.outcome
-    assert flow is not None
-    assert outcome is not None
-    lines = [f"{flow.included} patients"]
-    lines += [f"{set_label(name)}: {item.n}" for name, item in flow.sets.items()]
-    lines.append(f"Outcome: {outcome.name}")
-    return DesignStage("Patients", lines, plural(outcome.n_events, "event"))
-
-
-def _segmentation_stage(results: Results) -> DesignStage:
-    item = results.segmentation
-    assert item is not None
-    names = {"given": "Expert masks", "builtin": "Built-in network", "totalsegmentator": "TotalSegmentator"}
-    lines = [item.network.name if item.network is not None else names.get(item.source, item.source)]
-    structures = list(dict.fromkeys(row.structure for row in item.metrics if row.set != "readers"))
-    tested = [row for row in item.metrics if row.set == "test"]
-    if item.network is not None:
-        lines.append(f"Classes: {', '.join(item.network.classes)}")
-    sets = {row.set for row in item.metrics if row.set.startswith("fold")}
-    if sets:
-        lines.append(f"{len(sets)} folds" + (" and a held-out test set" if tested else ""))
-    return DesignStage("Segmentation", lines, f"Masks of {listing(structures)}" if structures else "Masks")
-
-
-def _radiomics_stage(results: Results) -> DesignStage:
-    lines = []
-    if results.radiomics is not None:
-        vois = results.radiomics.vois
-        lines.append(f"{results.radiomics.n_features:,} features of {listing(vois)}")
-    model = results.models.radiomics if results.models is not None else None
-    score = ""
-    if model is not None:
-        lines += [
-            f"{step.label}: {step.n_in:,}\u00a0→\u00a0{step.n_out:,}" for step in model.steps if step.n_in != step.n_out
-        ]
-        found = model.radscore
-        score = f"Radscore of {plural(len(found.terms), 'feature')}" if found is not None else "No signature"
-        if results.fusion is not None:
-            trained = [item for item in results.fusion.competitors if item.kind == "classifier" and item.chosen]
-            score = f"{model.steps[-1].n_out} features, {trained[0].name}" if trained and model.steps else ""
-    return DesignStage("Radiomics", lines, score)
-
-
-def _validation_stage(results: Results) -> DesignStage:
-    lines = []
-    name, item = judged_set(results)
-    if item.kind == "frozen":
-        lines.append(f"Frozen models on the {set_label(name).lower()}")
-    honest = validation_of(results, main_model(results))
-    if honest is not None and honest.nested is not None:
-        lines.append("Nested cross-validation of the whole chain")
-    if honest is not None and honest.bootstrap is not None:
-        lines.append("Bootstrap optimism")
-    lines.append("DeLong's test, calibration, decision curves")
-    best = item.models.get(main_model(results))
-    result = f"AUC {number(best.main.auc.value, 3)}" if best is not None and best.main.status == "ok" else ""
-    return DesignStage("Validation", lines, result)
-
-
-def _selected_labels(results: Results) -> list[str]:
-    labels = {column.name: column.label for column in results.columns}
-    assert results.models is not None
-    assert results.models.clinical is not None
-    return [labels.get(name, name) for name in results.models.clinical.selected]
-
-
-@dataclass(frozen=True)
-class _Grouped:
-    """One remark that was made of several patients."""
-
-    finding: Finding
-    patients: list[str]
-
-    @property
-    def where(self) -> str:
-        shown = ", ".join(self.patients[:_SHOWN_PATIENTS])
-        more = len(self.patients) - _SHOWN_PATIENTS
-        return shown + (f" and {more} more" if more > 0 else "")
-
-
-def _grouped(findings: list[Finding]) -> list[_Grouped]:
-    """Equal remarks of different patients become one line."""
-    groups: dict[tuple[str, str, str], _Grouped] = {}
-    for item in findings:
-        key = (item.severity, item.column or "", item.message)
-        group = groups.setdefault(key, _Grouped(item, []))
-        if item.patient:
-            group.patients.append(item.patient)
-    return list(groups.values())
-
-
-def _findings(findings: list[Finding]) -> list[Block]:
-    """How much the checks of the table said; the list itself stands at the end of the report."""
-    if not findings:
-        return [Paragraph("The checks of the clinical table found nothing to report.")]
-    counts = Counter(item.severity for item in findings)
-    said = listing([plural(counts[kind], kind) for kind in ("error", "warning", "note") if counts[kind]])
-    warned = [
-        item.finding.message.rstrip(".") + (f" ({plural(len(item.patients), 'patient')})" if item.patients else "")
-        for item in _grouped(findings)
-        if item.finding.severity != "note"
-    ]
-    text = f"The checks of the clinical table gave {said} ({{findings}})"
-    return [Paragraph(text + (f", among them: {'; '.join(warned[:_SHOWN_HERE])}." if warned else "."))]
-
-
-def build_findings(results: Results) -> list[Block]:
-    """Everything that the checks said; nothing is hidden, very long lists end in a pointer to the file."""
-    groups = _grouped(results.findings)
-    if not groups:
-        return []
-    rows = [
-        (
-            capital(item.finding.severity),
-            item.where,
-            str(item.finding.row or "") if len(item.patients) < 2 else "",
-            item.finding.column or "",
-            item.finding.message,
-        )
-        for item in groups[:_SHOWN_FINDINGS]
-    ]
-    more = len(groups) - len(rows)
-    table = make_table(
-        "What the checks of the clinical table found",
-        ["Kind", "Patient", "Row", "Column", "Finding"],
-        rows,
-        [f"{more} more are in cohort/findings.json." if more > 0 else "", "Row numbers are those of the sheet."],
-        words=True,
+def _known_at_the_horizon(results: Results) -> str:
+    """Who can be told to have had the event by the horizon of a binary model; empty where there is none."""
+    states = results.survival.models.binary if results.survival is not None else None
+    if results.survival is None or states is None:
+        return ""
+    at = horizon(results, results.survival.models.horizons[-1])
+    total = states.events + states.free + states.censored
+    return (
+        f"**{capital(at)} as a binary outcome.** Of {total} training patients, {states.events} had "
+        f"{event_word(results)} {by_word(results)} {at} and {states.free} were known to be without it; "
+        f"{plural(states.censored, 'patient was', 'patients were')} censored before that time, so that it cannot be "
+        "told. They were neither dropped in silence nor counted as free of the event: in the binary model and in all "
+        "estimates at a horizon, patients with a known state are weighted by the inverse of their probability of not "
+        f"being censored (largest weight {number(states.largest_weight, 2)}); the Cox model uses their time as it is."
     )
-    return [TableBlock("findings", table)]
 
 
-def facts(results: Results) -> list[tuple[str, str]]:
-    """Lines of the first page."""
-    found = []
-    if results.outcome is not None:
-        found.append(("Outcome", f"{results.outcome.name}: {results.outcome.n_events} of {results.outcome.n} patients"))
-    if results.models is not None:
-        found.append(("Models", ", ".join(model_label(name) for name in model_names(results))))
-    if results.evaluation is not None:
-        name, item = judged_set(results)
-        best = item.models.get(main_model(results))
-        if best is not None and best.main.status == "ok":
-            auc = f"{estimate(best.main.auc)} ({confidence(results)})"
-            text = f"{auc}, {main_model(results)} model, {set_label(name).lower()}"
-            found.append(("AUC", text))
-    return found
+def follow_up_table(results: Results) -> Table:
+    """Patients, events and follow-up of each set, and what is known at each horizon."""
+    found, ci = evaluated(results), confidence(results)
+    shown = {name: s for name, s in sets_in_order(results).items() if name != "nested"}
+    heads = [set_label(results, name).removesuffix(", apparent") for name in shown]
+    rows: list[Row] = [
+        Row(("Patients", *(str(s.n) for s in shown.values()))),
+        Row((f"Events ({found.event})", *(str(s.events) for s in shown.values()))),
+    ]
+    if found.competing:
+        rows.append(Row(("Competing events", *(str(s.competing) for s in shown.values()))))
+    rows.append(Row((f"Median follow-up, {found.unit} ({ci})", *(_follow_up(s) for s in shown.values()))))
+    word = "Before" if found.before_horizon else "By"
+    for place, time in enumerate(found.horizons):
+        states = [s.states[place] for s in shown.values()]
+        rows.append(Row((f"{word} {time:g} {found.unit}",), "group"))
+        rows.append(Row(("With the event", *(str(s.events) for s in states)), "indent"))
+        if found.competing:
+            rows.append(Row(("With a competing event", *(str(s.competing) for s in states)), "indent"))
+        rows.append(Row(("Censored (state not known)", *(str(s.censored) for s in states)), "indent"))
+        rows.append(Row(("Known to be without the event", *(str(s.free) for s in states)), "indent"))
+        risk = [percent_with_interval(s.risk.value, s.risk.low, s.risk.high) for s in states]
+        rows.append(Row((f"Observed risk, % ({ci})", *risk), "indent"))
+    notes = [
+        "Follow-up: reverse Kaplan-Meier median; a dash where it was not reached. Observed risk: "
+        + ("Aalen-Johansen" if found.competing else "1 minus Kaplan-Meier")
+        + ", which counts the censored for as long as they were seen.",
+    ]
+    return make_table("Patients, events and follow-up", ["", *heads], rows, notes)
+
+
+def _follow_up(item: SetResult) -> str:
+    f = item.follow_up
+    if f is None or not f.known:
+        return MISSING
+    low = number(f.low, 0) if f.low == f.low else MISSING
+    high = number(f.high, 0) if f.high == f.high else "not reached"
+    return f"{number(f.value, 0)} ({low} to {high})"

@@ -1,11 +1,13 @@
-"""How good the models are: Figure 4, discrimination and calibration, classification, comparisons."""
+"""How good the models are: discrimination, calibration, classification, net benefit, comparisons."""
 
 from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.estimates import Estimate
+from hepacast.evaluation.calibration import Calibration
 from hepacast.evaluation.reclassification import Change
-from hepacast.evaluation.results import ModelResult, SetResult
+from hepacast.evaluation.results import HorizonResult, ModelResult, SetResult
 from hepacast.figures import (
     BandCurve,
     CalibrationPoints,
@@ -18,9 +20,14 @@ from hepacast.figures import (
     draw_waterfall,
 )
 from hepacast.report.content.common import (
+    at_horizon,
     confidence,
     estimate,
+    evaluated,
     event_names,
+    figure_of,
+    has_time,
+    horizon,
     is_finite,
     judged_set,
     main_model,
@@ -29,42 +36,124 @@ from hepacast.report.content.common import (
     model_word,
     percent_estimate,
     set_label,
+    set_word,
+    sets_in_order,
+    unseen_sets,
 )
-from hepacast.report.formatting import MISSING, number, p_value, with_interval
+from hepacast.report.formatting import MISSING, capital, listing, number, p_value, with_interval
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.tables import Row, Table, make_table
 
 
 def build(results: Results) -> list[Block]:
-    """Figure 4 and the performance tables."""
-    name, item = judged_set(results)
-    assert results.evaluation is not None
-    kinds = {
-        "frozen": "These models were frozen before they saw any of these patients.",
-        "apparent": "These are the patients that the models were fitted on: the numbers flatter.",
-    }
-    text = kinds.get(item.kind, "Every prediction was made by a model that did not see the patient.")
-    blocks: list[Block] = [
-        Paragraph(f"Performance in the {set_label(name).lower()} ({item.n} patients, {item.events} events). {text}")
-    ]
-    failed = [
-        f"{model_label(m)}: {r.main.reason or r.main.status}" for m, r in item.models.items() if r.main.status != "ok"
-    ]
-    if failed:
-        blocks.append(Callout("warning", "Models without numbers", "; ".join(failed) + "."))
+    """The tables of performance; ROC, calibration and decision curves."""
+    blocks: list[Block] = [Paragraph(_text(results)), *_missing(results)]
     blocks.append(TableBlock("discrimination", discrimination_table(results)))
+    if has_time(results):
+        blocks.append(TableBlock("calibration", calibration_table(results)))
     thresholds = threshold_table(results)
     if thresholds.rows:
         blocks.append(TableBlock("classification", thresholds))
-    comparisons = delong_table(results)
+    comparisons = comparison_table(results)
     if comparisons.rows:
-        blocks.append(TableBlock("delong", comparisons))
-    figures = [_figure(results, name, item, ("training", name))]
+        blocks.append(TableBlock("comparisons", comparisons))
+    if has_time(results):
+        shown = {name: item for name, item in unseen_sets(results).items() if name in _decision_sets(results)}
+        figures = [_roc_figure(results), _calibration_figure(results), _decision_figure(results, shown, "decision")]
+        return [*blocks, *(figure for figure in figures if figure is not None)]
+    name, _ = judged_set(results)
+    figures = [_set_figure(results, name, ("training", name))]
     # A second set that no model saw (the external one beside an internal validation set) has a figure of its own.
-    others = [key for key, other in results.evaluation.sets.items() if other.kind == "frozen" and key != name]
-    figures += [_figure(results, key, results.evaluation.sets[key], (key,)) for key in others]
+    others = [key for key, other in evaluated(results).sets.items() if other.kind == "frozen" and key != name]
+    figures += [_set_figure(results, key, (key,)) for key in others]
     return [*blocks, *(figure for figure in figures if figure is not None)]
+
+
+def build_supplement(results: Results) -> list[Block]:
+    """Curves of the sets and models that the main report leaves out, risks of every patient."""
+    others = [model for model in model_names(results) if model != main_model(results)]
+    if has_time(results):
+        figures = [_calibration_figure(results, model) for model in others]
+        rest = {name: s for name, s in unseen_sets(results).items() if name not in _decision_sets(results)}
+        figures.append(_decision_figure(results, rest, "decision-nested"))
+        return [figure for figure in figures if figure is not None]
+    name, item = judged_set(results)
+    blocks: list[Block] = []
+    if "training" in evaluated(results).sets and name != "training":
+        found = [_roc_panel(results, "training"), _decision_panel(results, "training")]
+        panels = [(panel, text) for panel, text in found if panel is not None]
+        if panels:
+            of = "; the patients of the fit itself" if len(panels) > 1 else ""
+            caption = "; ".join(f"({chr(97 + i)}) {t}" if len(panels) > 1 else t for i, (_, t) in enumerate(panels))
+            blocks.append(FigureBlock("training", f"{caption}{of}.", tuple(p for p, _ in panels), columns=len(panels)))
+    drawn = [(model, panel) for model in others if (panel := _calibration_of(results, model, name)) is not None]
+    if drawn:
+        letters = [f"({chr(97 + i)}) {model_label(results, m)}" for i, (m, _) in enumerate(drawn)]
+        shown = f": {', '.join(letters)}" if len(drawn) > 1 else f" of the {drawn[0][0]} model"
+        caption = f"Calibration{shown}; {set_word(results, name)}."
+        panels_of = tuple(panel for _, panel in drawn)
+        blocks.append(FigureBlock("calibration-others", caption, panels_of, columns=min(2, len(panels_of))))
+    risks = _risk_figure(results, name, item)
+    return [*blocks, *([risks] if risks is not None else [])]
+
+
+def _text(results: Results) -> str:
+    name, item = judged_set(results)
+    if not has_time(results):
+        kinds = {
+            "frozen": "These models were frozen before they saw any of these patients.",
+            "apparent": "These are the patients that the models were fitted on: the numbers flatter.",
+        }
+        text = kinds.get(item.kind, "Every prediction was made by a model that did not see the patient.")
+        return f"Performance in the {set_word(results, name)} ({item.n} patients, {item.events} events). {text}"
+    sets = evaluated(results).sets
+    text = "Apparent numbers, of the patients that the models were fitted on, flatter. "
+    if any(entry.kind == "nested" for entry in sets.values()):
+        text += "Cross-validated ones judge each training patient's mean risk by models that did not see the patient. "
+    frozen = listing([set_word(results, key) for key, entry in sets.items() if entry.kind == "frozen"])
+    if frozen:
+        text += f"In the {frozen} the models were frozen before they saw any of the patients. "
+    return text + _drift(results)
+
+
+def _drift(results: Results) -> str:
+    """What stands out in calibration: said, and not left to the reader of a table."""
+    said, main = [], main_model(results)
+    for name, entry in unseen_sets(results).items():
+        at = entry.models[main].main if main in entry.models else None
+        ratio = at.calibration.observed_expected if at is not None and at.calibration is not None else None
+        if entry.kind == "apparent" or ratio is None or not ratio.has_limits:
+            continue
+        way = "too high" if ratio.high < 1 else "too low" if ratio.low > 1 else ""
+        if way:
+            said.append(f"{way} in the {set_word(results, name)} (observed over expected {estimate(ratio, 2)})")
+    if not said:
+        return ""
+    return (
+        f"Risks of the {main} model{at_horizon(results, evaluated(results).horizons[-1])} are {listing(said)}: before "
+        f"they are used there, the baseline must be adapted, whatever the model's C."
+    )
+
+
+def _missing(results: Results) -> list[Block]:
+    """Which numbers there are not, and why."""
+    if not has_time(results):
+        _, item = judged_set(results)
+        failed = [
+            f"{model_label(results, m)}: {r.main.reason or r.main.status}"
+            for m, r in item.models.items()
+            if r.main.status != "ok"
+        ]
+        return [Callout("warning", "Models without numbers", "; ".join(failed) + ".")] if failed else []
+    reasons = [
+        f"{set_label(results, name)}, {model_label(results, model)}, {horizon(results, at.time)}: {why}"
+        for name, entry in sets_in_order(results).items()
+        for model, result in entry.models.items()
+        for at in result.horizons
+        if (why := at.auc.reason or at.reason)
+    ]
+    return [Callout("note", "Not estimable", f"{'; '.join(dict.fromkeys(reasons))}.")] if reasons else []
 
 
 def ok_models(results: Results, item: SetResult) -> dict[str, ModelResult]:
@@ -72,76 +161,116 @@ def ok_models(results: Results, item: SetResult) -> dict[str, ModelResult]:
     return {m: item.models[m] for m in model_names(results) if m in item.models and item.models[m].main.status == "ok"}
 
 
-def _figure(results: Results, name: str, item: SetResult, calibrated: tuple[str, ...]) -> FigureBlock | None:
+def _at(results: Results, item: SetResult, time: float | None) -> dict[str, HorizonResult]:
+    """The models of a set at a horizon; None: without time."""
+    if time is None:
+        return {model: found.main for model, found in ok_models(results, item).items()}
+    found = {model: item.models[model].at(time) for model in model_names(results) if model in item.models}
+    return {model: at for model, at in found.items() if at is not None}
+
+
+def _set_figure(results: Results, name: str, calibrated: tuple[str, ...]) -> FigureBlock | None:
     """ROC and decision curves of one set, calibration of the main model in the sets named."""
-    panels, texts = [], []
-    for panel, text in (roc_panel(results, name, item), decision_panel(results, name, item)):
-        if panel is not None:
-            panels.append(panel)
-            texts.append(text)
+    found = [_roc_panel(results, name), _decision_panel(results, name)]
     main = main_model(results)
-    assert results.evaluation is not None
-    for set_name in dict.fromkeys(calibrated):
-        other = results.evaluation.sets.get(set_name)
-        panel = calibration_panel(results, main, other) if other is not None else None
-        if panel is not None:
-            panels.append(panel)
-            apparent = ", the patients of the fit itself" if other is not None and other.kind == "apparent" else ""
-            texts.append(f"calibration of the {main} model, {set_label(set_name).lower()}{apparent}")
-    if not panels:
-        return None
-    caption = "; ".join(f"({chr(97 + i)}) {text}" if len(texts) > 1 else text for i, text in enumerate(texts))
+    for key in dict.fromkeys(calibrated):
+        item = evaluated(results).sets.get(key)
+        apparent = ", the patients of the fit itself" if item is not None and item.kind == "apparent" else ""
+        text = f"calibration of the {main} model, {set_word(results, key)}{apparent}"
+        found.append((_calibration_of(results, main, key) if item is not None else None, text))
+    shown = [(panel, text) for panel, text in found if panel is not None]
     key = "performance" if len(calibrated) > 1 or name == "training" else f"performance-{name}"
-    return FigureBlock(key, f"Performance: {caption}.", tuple(panels), columns=2 if len(panels) > 1 else 1)
+    return figure_of(key, "Performance", [panel for panel, _ in shown], [text for _, text in shown])
 
 
-def roc_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
-    """ROC curves of all models on one set."""
+def _roc_panel(results: Results, name: str, time: float | None = None) -> tuple[Panel | None, str]:
+    """ROC curves of all models on one set, and what they are."""
+    item = evaluated(results).sets[name]
     curves = [
-        RocCurve(model_label(m), points.fpr, points.tpr, r.main.auc.value, *r.main.auc.ci)
-        for m, r in ok_models(results, item).items()
-        if (points := r.main.roc) is not None
+        RocCurve(model_label(results, model), at.roc.fpr, at.roc.tpr, at.auc.value, *at.auc.ci)
+        for model, at in _at(results, item, time).items()
+        if at.roc is not None
     ]
-    if not curves:
-        return None, ""
-    alt = "ROC curves: " + "; ".join(f"{c.name} AUC {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
     of = " (curves of the mean risk over the repeats, AUCs of single fits)" if item.repeats > 1 else ""
-    return Panel(partial(draw_roc, curves, ci=confidence(results)), alt), f"ROC curves, {set_label(name).lower()}{of}"
+    text = (
+        f"ROC curves, {set_word(results, name)}{of}"
+        if time is None
+        else f"at {horizon(results, time)}, {set_word(results, name)}"
+    )
+    return _drawn_roc(results, curves, text), text
 
 
-def decision_panel(results: Results, name: str, item: SetResult) -> tuple[Panel | None, str]:
-    """Decision curves of all models on one set."""
+def _drawn_roc(results: Results, curves: list[RocCurve], text: str) -> Panel | None:
+    if not curves:
+        return None
+    alt = f"{text}: " + "; ".join(f"{c.name} AUC {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
+    return Panel(partial(draw_roc, curves, ci=confidence(results)), capital(alt))
+
+
+def _roc_figure(results: Results) -> FigureBlock | None:
+    """Time-dependent ROC curves: one panel a horizon and set, or the sets in one panel where there is one model."""
+    found: list[tuple[Panel | None, str]] = []
+    sets, names = unseen_sets(results), model_names(results)
+    for time in evaluated(results).horizons:
+        if len(names) > 1:
+            found += [_roc_panel(results, name, time) for name in sets]
+            continue
+        points = {name: _at(results, entry, time).get(names[0]) for name, entry in sets.items()}
+        curves = [
+            RocCurve(set_label(results, name).replace(" set", ""), at.roc.fpr, at.roc.tpr, at.auc.value, *at.auc.ci)
+            for name, at in points.items()
+            if at is not None and at.roc is not None
+        ]
+        text = f"at {horizon(results, time)}"
+        found.append((_drawn_roc(results, curves, text), text))
+    shown = [(panel, text) for panel, text in found if panel is not None]
+    return figure_of("roc", "Time-dependent ROC curves", [panel for panel, _ in shown], [text for _, text in shown])
+
+
+def _decision_panel(results: Results, name: str, time: float | None = None) -> tuple[Panel | None, str]:
+    """Decision curves of all models on one set, and what they are."""
+    item = evaluated(results).sets[name]
     curves = [
-        DecisionCurve(model_label(m), d.thresholds, d.net_benefit, d.low, d.high)
-        for m, r in ok_models(results, item).items()
-        if (d := r.main.decision) is not None
+        DecisionCurve(model_label(results, model), d.thresholds, d.net_benefit, d.low, d.high)
+        for model, at in _at(results, item, time).items()
+        if (d := at.decision) is not None
     ]
     if not curves:
         return None, ""
-    all_treated = BandCurve(item.states[-1].thresholds, item.states[-1].treat_all)
-    draw = partial(draw_decision, curves, all_treated, prevalence=item.events / item.n)
-    bands = " with bootstrap bands" if any(len(curve.low) for curve in curves) else ""
-    alt = (
-        f"Net benefit by threshold probability of {', '.join(curve.name for curve in curves)}, treat all and treat none"
-    )
-    return Panel(draw, alt), f"decision curves{bands}, {set_label(name).lower()}"
+    state = next((state for state in item.states if state.time == time), item.states[-1])
+    draw = partial(draw_decision, curves, BandCurve(state.thresholds, state.treat_all))
+    names = ", ".join(curve.name for curve in curves)
+    alt = f"Net benefit by threshold probability of {names}, treat all and treat none"
+    if time is None:
+        bands = " with bootstrap bands" if any(len(curve.low) for curve in curves) else ""
+        text = f"decision curves{bands}, {set_word(results, name)}"
+        return Panel(partial(draw, prevalence=item.events / item.n), alt), text
+    text = f"{set_word(results, name)}, {horizon(results, time)}"
+    return Panel(partial(draw, prevalence=state.risk.value, title=capital(text)), f"{alt}, {text}"), text
 
 
-def calibration_panel(results: Results, model: str, item: SetResult) -> Panel | None:
-    """Calibration of one model on one set."""
-    found = item.models.get(model)
+def _decision_sets(results: Results) -> list[str]:
+    """The frozen sets; the cross-validated training set where there is none."""
+    unseen = unseen_sets(results)
+    return [name for name, entry in unseen.items() if entry.kind == "frozen"] or list(unseen)[:1]
+
+
+def _decision_figure(results: Results, sets: dict[str, SetResult], key: str) -> FigureBlock | None:
+    found = [_decision_panel(results, name, state.time) for name, entry in sets.items() for state in entry.states]
+    shown = [(panel, text) for panel, text in found if panel is not None]
+    title = "Decision curves with bootstrap bands"
+    return figure_of(key, title, [panel for panel, _ in shown], [text for _, text in shown])
+
+
+def _calibration_of(results: Results, model: str, name: str) -> Panel | None:
+    """Calibration of one model on one set, with the risks of its patients; without time."""
+    found = evaluated(results).sets[name].models.get(model)
     c = None if found is None or found.main.status != "ok" else found.main.calibration
     if found is None or c is None or not c.groups:
         return None
-    points = CalibrationPoints(
-        [g.predicted for g in c.groups],
-        [g.observed.value for g in c.groups],
-        [g.observed.low for g in c.groups],
-        [g.observed.high for g in c.groups],
-    )
-    smooth = None if c.curve is None else BandCurve(c.curve.predicted, c.curve.observed, c.curve.low, c.curve.high)
     notes = [f"Slope {estimate(c.slope, 2)}", f"Intercept {estimate(c.citl, 2)}", f"ICI {number(c.ici.value, 3)}"]
     positive, negative = event_names(results)
+    points, smooth = _calibration_points(c)
     draw = partial(
         draw_calibration,
         points,
@@ -156,32 +285,60 @@ def calibration_panel(results: Results, model: str, item: SetResult) -> Panel | 
     return Panel(draw, f"Observed proportion against predicted risk, {model} model: {'; '.join(notes)}")
 
 
+def calibration_panel(results: Results, c: Calibration, title: str) -> Panel:
+    """Calibration at a horizon."""
+    notes = [f"O/E {estimate(c.observed_expected, 2)}", f"Slope {estimate(c.slope, 2)}"]
+    notes += [f"ICI {number(c.ici.value, 3)}"] if c.ici.known else []
+    points, smooth = _calibration_points(c)
+    draw = partial(draw_calibration, points, smooth=smooth, notes=notes, ci=confidence(results), title=title)
+    return Panel(draw, f"Observed against predicted risk, {title}: {'; '.join(notes)}")
+
+
+def _calibration_points(c: Calibration) -> tuple[CalibrationPoints, BandCurve | None]:
+    observed = [group.observed for group in c.groups]
+    points = CalibrationPoints(
+        [group.predicted for group in c.groups],
+        [value.value for value in observed],
+        [value.low for value in observed],
+        [value.high for value in observed],
+    )
+    curve = c.curve
+    return points, None if curve is None else BandCurve(curve.predicted, curve.observed, curve.low, curve.high)
+
+
+def _calibration_figure(results: Results, model: str | None = None) -> FigureBlock | None:
+    """Calibration of a model (None: the main one): a column a horizon, a row a set of unseen patients."""
+    name = model or main_model(results)
+    panels, texts = [], []
+    for key, entry in unseen_sets(results).items():
+        for time in evaluated(results).horizons:
+            at = _at(results, entry, time).get(name)
+            if at is not None and at.calibration is not None and at.calibration.groups:
+                texts.append(f"{set_word(results, key)}, {horizon(results, time)}")
+                panels.append(calibration_panel(results, at.calibration, capital(texts[-1])))
+    key = "calibration-curves" if model is None else f"calibration-{name}"
+    return figure_of(key, f"Calibration of the {model_word(results, name)} model", panels, texts)
+
+
 def discrimination_table(results: Results) -> Table:
-    """AUC, Brier score, calibration of every model on every set."""
-    assert results.evaluation is not None
+    """AUC, Brier score and calibration of every model on every set; of follow-up C and the AUC at each horizon."""
+    if has_time(results):
+        return _discrimination_by_time(results)
     rows: list[Row] = []
-    for name, item in results.evaluation.sets.items():
+    for name, item in evaluated(results).sets.items():
         apparent = ", apparent" if item.kind == "apparent" else ""
-        rows.append(Row((f"{set_label(name)}{apparent} (n = {item.n}, {item.events} events)",), "group"))
-        for model in model_names(results):
-            found = item.models.get(model)
-            if found is None:
-                continue
-            at, c = found.main, found.main.calibration
+        rows.append(Row((f"{set_label(results, name)}{apparent} (n = {item.n}, {item.events} events)",), "group"))
+        for model in (name for name in model_names(results) if name in item.models):
+            at, c = item.models[model].main, item.models[model].main.calibration
             if at.status != "ok":
-                rows.append(Row((model_label(model), at.reason or at.status), "indent"))
+                rows.append(Row((model_label(results, model), at.reason or at.status), "indent"))
                 continue
             fit = [MISSING] * 5
             if c is not None:
                 test = p_value(c.hosmer_lemeshow.p) if c.hosmer_lemeshow is not None else MISSING
-                fit = [
-                    number(c.brier.value, 3),
-                    estimate(c.slope, 2),
-                    estimate(c.citl, 2),
-                    number(c.ici.value, 3),
-                    test,
-                ]
-            rows.append(Row((model_label(model), estimate(at.auc), *fit), "indent"))
+                fit = [number(c.brier.value, 3), estimate(c.slope, 2), estimate(c.citl, 2)]
+                fit += [number(c.ici.value, 3), test]
+            rows.append(Row((model_label(results, model), estimate(at.auc), *fit), "indent"))
     ci = confidence(results)
     columns = ["Model", f"AUC ({ci})", "Brier", f"Slope ({ci})", f"Intercept ({ci})", "ICI", "HL P"]
     notes = [
@@ -195,7 +352,7 @@ def discrimination_table(results: Results) -> Table:
             "the scores of fits without the patient, and the scores of the final fit tell these same patients apart "
             "better. It is no fault of the model; judge the slope in patients whom it has not seen."
         )
-    if any(item.kind == "nested" for item in results.evaluation.sets.values()):
+    if any(item.kind == "nested" for item in evaluated(results).sets.values()):
         notes.append(NESTED_NOTE)
     return make_table("Discrimination and calibration", columns, rows, notes)
 
@@ -222,6 +379,71 @@ def _cross_fitted(results: Results) -> bool:
     return any(is_finite(slope) and slope > 1.005 for slope in slopes)
 
 
+def _discrimination_by_time(results: Results) -> Table:
+    found = evaluated(results)
+    rows: list[Row] = []
+    for name, entry in sets_in_order(results).items():
+        rows.append(Row((f"{set_label(results, name)} (n = {entry.n}, {entry.events} events)",), "group"))
+        for model, result in entry.models.items():
+            aucs = {at.time: _known(at.auc) for at in result.horizons}
+            cells = [aucs.get(time, MISSING) for time in found.horizons]
+            rows.append(Row((model_label(results, model), _known(result.discrimination), *cells), "indent"))
+    ci = confidence(results)
+    heads = [f"AUC at {horizon(results, time)} ({ci})" for time in found.horizons]
+    notes = [
+        "C, Harrell's concordance of the linear predictor. AUC, cumulative/dynamic, weighted for censoring; .5 is "
+        "chance, 1 perfect.",
+    ]
+    if "nested" in found.sets:
+        notes.append(
+            "Cross-validated: C is the mean over the repeats of C within folds; the AUCs judge each patient's mean "
+            "risk over the repeats, all folds together. A model that finds no signal predicts the event rate of its "
+            "training folds, and its AUC over all folds falls below .5: then the C is what to read."
+        )
+    if "binary" in model_names(results) and len(found.horizons) > 1:
+        notes.append("A binary model has a risk at its own horizon only.")
+    return make_table("Discrimination", ["Model", f"C ({ci})", *heads], rows, notes)
+
+
+def _known(value: Estimate, digits: int = 3) -> str:
+    return estimate(value, digits) if value.known else MISSING
+
+
+def calibration_table(results: Results) -> Table:
+    """Observed over expected, slope, ICI and Brier score at each horizon."""
+    rows: list[Row] = []
+    for name, entry in sets_in_order(results).items():
+        rows.append(Row((set_label(results, name),), "group"))
+        for model, result in entry.models.items():
+            label = model_label(results, model)
+            for at in result.horizons:
+                c, cells = at.calibration, (MISSING,) * 5
+                if c is not None:
+                    accuracy = f"{number(c.brier.value, 3)} ({number(c.brier_null, 3)})"
+                    fit = (_known(c.observed_expected, 2), _known(c.slope, 2), number(c.ici.value, 3))
+                    cells = (*fit, accuracy, number(c.brier_scaled, 3))
+                rows.append(Row((f"{label}, {horizon(results, at.time)}", *cells), "indent"))
+            whole = result.integrated_brier
+            if whole is not None:
+                cells = (
+                    *(MISSING,) * 3,
+                    f"{number(whole.value, 3)} ({number(whole.null, 3)})",
+                    number(whole.scaled, 3),
+                )
+                last = horizon(results, evaluated(results).horizons[-1])
+                rows.append(Row((f"{label}, 0 to {last}", *cells), "indent"))
+    ci = confidence(results)
+    columns = ["Model and horizon", f"O/E ({ci})", f"Slope ({ci})", "ICI", "Brier (no model)", "Scaled Brier"]
+    notes = [
+        "O/E, observed over expected risk: 1 is perfect, below 1 the predicted risks are too high. Slope of the "
+        "complementary log-log risk: 1 is perfect, below 1 predictions are too extreme. ICI, integrated calibration "
+        "index: mean distance of smoothed observed and predicted risk. Brier score with that of the observed risk for "
+        "everybody in brackets; scaled: share of it that the model removes, below 0 it does worse. Rows from 0 on hold "
+        "the integrated Brier score."
+    ]
+    return make_table("Calibration and accuracy", columns, rows, notes)
+
+
 def threshold_table(results: Results) -> Table:
     """Sensitivity, specificity and predictive values at every cut-off."""
     assert results.evaluation is not None
@@ -232,79 +454,66 @@ def threshold_table(results: Results) -> Table:
             for t in found.main.thresholds:
                 shown = [percent_estimate(v) for v in (t.sensitivity, t.specificity, t.ppv, t.npv, t.accuracy)]
                 counts = "/".join(f"{count:.0f}" for count in (t.tp, t.fp, t.tn, t.fn))
-                lines.append(Row((model_label(model), f"{number(t.threshold, 3)}, {t.name}", *shown, counts), "indent"))
+                lines.append(
+                    Row((model_label(results, model), f"{number(t.threshold, 3)}, {t.name}", *shown, counts), "indent")
+                )
         if lines:
-            rows += [Row((set_label(name),), "group"), *lines]
+            rows += [Row((set_label(results, name),), "group"), *lines]
     columns = ["Model", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Accuracy", "TP/FP/TN/FN"]
     notes = [
         f"Percent ({confidence(results)}). A patient counts as positive at or above the cut-off, which was fixed in "
         "the training set. PPV and NPV, positive and negative predictive value; TP, true positives; FP, false "
         "positives; TN, true negatives; FN, false negatives.",
     ]
+    if has_time(results):
+        when = horizon(results, evaluated(results).horizons[-1])
+        notes.append(f"State at {when}, weighted for censoring: counts are rounded sums of weights.")
     return make_table("Classification at fixed cut-offs", columns, rows, notes)
 
 
-def delong_table(results: Results) -> Table:
-    """Paired comparisons of AUCs, and of how patients are reclassified."""
-    assert results.evaluation is not None
-    sets = results.evaluation.sets
+def comparison_table(results: Results) -> Table:
+    """Differences of discrimination between models of the same patients, and how patients are reclassified."""
+    sets = unseen_sets(results) if has_time(results) else evaluated(results).sets
     more = any(c.nri is not None or c.idi is not None for item in sets.values() for c in item.comparisons)
     rows: list[Row] = []
     for name, item in sets.items():
         if item.comparisons:
-            rows.append(Row((set_label(name),), "group"))
+            rows.append(Row((set_label(results, name),), "group"))
         for c in item.comparisons:
-            pair = f"{model_label(c.first)} against {model_word(c.second)}"
-            cells = [pair, estimate(c.difference), number(c.z, 2), p_value(c.p)]
-            if more:
-                cells += [_change(None if c.nri is None else c.nri.nri), _change(c.idi)]
+            cells = [f"{model_label(results, c.first)} against {model_word(results, c.second)}"]
+            if has_time(results):
+                cells.append("C" if c.measure == "C" else f"AUC at {horizon(results, c.time)}")
+            cells += [estimate(c.difference), number(c.z, 2), p_value(c.p)]
+            cells += [_change(None if c.nri is None else c.nri.nri), _change(c.idi)] if more else []
             rows.append(Row(tuple(cells), "indent"))
     ci = confidence(results)
-    columns = ["Models", f"Difference in AUC ({ci})", "z", "P"]
-    notes = ["P of DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
-    if any(item.kind == "nested" for item in sets.values()):
-        notes.append(
+    difference = ["Measure", f"Difference ({ci})"] if has_time(results) else [f"Difference in AUC ({ci})"]
+    columns = ["Models", *difference, "z", "P", *([f"NRI ({ci})", f"IDI ({ci})"] if more else [])]
+    return make_table("Comparison of models", columns, rows, _comparison_notes(results, more))
+
+
+def _comparison_notes(results: Results, more: bool) -> list[str]:
+    nested = any(item.kind == "nested" for item in evaluated(results).sets.values())
+    if has_time(results):
+        notes = ["P two-sided, from the influence functions of both estimates, not corrected for multiple comparisons."]
+        folds = (
+            "Cross-validated: C is compared within the folds of every repeat, AUC by each patient's mean risk over the "
+            "repeats."
+        )
+    else:
+        notes = ["P of DeLong's test for paired AUCs, two-sided, not corrected for multiple comparisons."]
+        folds = (
             "In nested cross-validation models are compared by the differences of their AUCs within the folds of every "
             "repeat; NRI and IDI are of each patient's mean risk over the repeats."
         )
+    notes += [folds] if nested else []
     if more:
-        columns += [f"NRI ({ci})", f"IDI ({ci})"]
         notes.append("NRI, continuous net reclassification improvement; IDI, integrated discrimination improvement.")
-    return make_table("Comparison of models", columns, rows, notes)
+    return notes
 
 
 def _change(change: Change | None) -> str:
-    if change is None:
-        return MISSING
-    return with_interval(change.value, change.low, change.high)
-
-
-def build_supplement(results: Results) -> list[Block]:
-    """Training-set ROC, risks of every patient, calibration of the other models."""
-    name, item = judged_set(results)
-    assert results.evaluation is not None
-    blocks: list[Block] = []
-    training = results.evaluation.sets.get("training")
-    if training is not None and name != "training":
-        panel, text = roc_panel(results, "training", training)
-        other, more = decision_panel(results, "training", training)
-        panels = tuple(p for p in (panel, other) if p is not None)
-        if panels:
-            caption = (
-                f"(a) {text}; (b) {more}; the patients of the fit itself." if len(panels) > 1 else f"{text or more}."
-            )
-            blocks.append(FigureBlock("training", caption, panels, columns=len(panels)))
-    others = [m for m in model_names(results) if m != main_model(results)]
-    drawn = [(m, p) for m in others if (p := calibration_panel(results, m, item)) is not None]
-    if drawn:
-        letters = [f"({chr(97 + i)}) {model_label(m)}" for i, (m, _) in enumerate(drawn)]
-        shown = f": {', '.join(letters)}" if len(drawn) > 1 else f" of the {drawn[0][0]} model"
-        caption = f"Calibration{shown}; {set_label(name).lower()}."
-        panels = tuple(panel for _, panel in drawn)
-        columns = min(2, len(panels))
-        blocks.append(FigureBlock("calibration-others", caption, panels, columns=columns))
-    risks = _risk_figure(results, name, item)
-    return [*blocks, *([risks] if risks is not None else [])]
+    return MISSING if change is None else with_interval(change.value, change.low, change.high)
 
 
 def _risk_figure(results: Results, name: str, item: SetResult) -> FigureBlock | None:
@@ -317,7 +526,7 @@ def _risk_figure(results: Results, name: str, item: SetResult) -> FigureBlock | 
     cut = next((t.threshold for t in at.thresholds if is_finite(t.threshold)), None)
     assert results.evaluation is not None
     groups = [
-        (set_label(other).removesuffix(" set"), model.main.risks, model.main.outcomes)
+        (set_label(results, other).removesuffix(" set"), model.main.risks, model.main.outcomes)
         for other, other_item in results.evaluation.sets.items()
         if (model := other_item.models.get(main)) is not None and len(model.main.risks)
     ]
@@ -344,6 +553,6 @@ def _risk_figure(results: Results, name: str, item: SetResult) -> FigureBlock | 
             "Predicted risk by outcome: " + ", ".join(group[0] for group in groups),
         ),
     )
-    caption = f"Predicted risk of the {main} model: (a) every patient of the {set_label(name).lower()}"
+    caption = f"Predicted risk of the {main} model: (a) every patient of the {set_word(results, name)}"
     caption += f", cut-off {number(cut, 3)}" if cut is not None else ""
     return FigureBlock("risks", f"{caption}; (b) by outcome in each set.", panels)

@@ -11,13 +11,21 @@ Moons KGM et al. PROBAST+AI. BMJ 2025;388:e082505.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from hepacast.report.content.common import judged_set, main_model, result_of, validation_of
+from hepacast.core.estimates import Estimate
+from hepacast.report.content.common import (
+    has_time,
+    judged_set,
+    main_model,
+    result_of,
+    set_word,
+    validation_of,
+)
 from hepacast.report.content.metrics_score import AUTHOR
-from hepacast.report.formatting import number, plural
+from hepacast.report.formatting import listing, number, plural
 from hepacast.report.inputs import Results
 from hepacast.report.tables import Table, make_table
 
@@ -46,12 +54,13 @@ class Judgement:
 Rule = Callable[[Results], tuple[Flag, str]]
 
 
-def judge(
-    results: Results, rules: Sequence[tuple[Part, str, str, Rule]] | None = None
-) -> list[Judgement]:  # fmt: skip
-    """All flags of a run, in the order of the tool; `rules` other than `RULES` for other outcomes."""
-    chosen = RULES if rules is None else rules
-    return [Judgement(part, domain, question, *rule(results)) for part, domain, question, rule in chosen]
+def judge(results: Results) -> list[Judgement]:
+    """All flags of a run, in the order of the tool."""
+    return [
+        Judgement(part, domain, question, *rule(results))
+        for part, domain, question, rule in RULES
+        if has_time(results) or rule is not _censoring
+    ]
 
 
 def domain_flag(found: list[Judgement], part: str, domain: str) -> Flag:
@@ -116,7 +125,7 @@ def _outcome(results: Results) -> tuple[Flag, str]:
 
 
 def _sample_size(results: Results) -> tuple[Flag, str]:
-    said = size_warnings(results)
+    said = _size_warnings(results)
     if said:
         return "high", "; ".join(said)
     candidates = sum(column.candidate for column in results.columns)
@@ -132,7 +141,7 @@ def _sample_size(results: Results) -> tuple[Flag, str]:
     return ("low" if rate >= EVENTS_PER_CANDIDATE else "high"), text
 
 
-def size_warnings(results: Results) -> list[str]:
+def _size_warnings(results: Results) -> list[str]:
     """What the checks of the data warn of; a note only says how many events there are."""
     codes = ("events-per-variable", "sample-too-small")
     return [i.message.rstrip(". ") for i in results.findings if i.code in codes and i.severity != "note"]
@@ -146,14 +155,37 @@ def _missing(results: Results) -> tuple[Flag, str]:
     step = next((s.label for s in results.models.radiomics.steps if "missing" in s.label.lower()), None) if (
         results.models is not None and results.models.radiomics is not None
     ) else None  # fmt: skip
-    text = "nobody was left out for a missing predictor; values are imputed from training patients, in every fold anew"
+    censored = " or for censoring" if has_time(results) else ""
+    text = (
+        f"nobody was left out for a missing predictor{censored}; values are imputed from training patients, in every "
+        "fold anew"
+    )
     return "low", f"{text} ({step})" if step else text
+
+
+def _chosen_by_p(results: Results) -> bool:
+    if results.survival is not None:
+        found = results.survival.models
+        return found.selection == "independent" and bool({"clinical", "combined"} & set(found.names))
+    return results.models is not None and results.models.clinical is not None
+
+
+def _censoring(results: Results) -> tuple[Flag, str]:
+    assert results.survival is not None
+    found = results.survival.models
+    broken = [t.label for t in found.models[found.main].zph[:-1] if t.p < 0.05]
+    text = "follow-up to censoring enters the likelihood; AUC and Brier score are weighted for censoring"
+    if found.competing:
+        text += "; competing events by Fine and Gray's model, Aalen-Johansen estimates"
+    if broken:
+        return "unclear", f"{text}; but hazards are not proportional ({listing(broken)}): {{proportional}}"
+    return "low", text
 
 
 def _overfitting(results: Results) -> tuple[Flag, str]:
     model = results.models.radiomics if results.models is not None else None
     univariate = [s.label for s in model.steps if "univariate" in s.label.lower()] if model is not None else []
-    clinical = results.models is not None and results.models.clinical is not None
+    clinical = _chosen_by_p(results)
     reasons = [f"features filtered by {univariate[0]}"] if univariate else []
     reasons += ["clinical candidates chosen by P"] if clinical else []
     if not reasons:
@@ -164,17 +196,14 @@ def _overfitting(results: Results) -> tuple[Flag, str]:
 
 def _optimism(results: Results) -> tuple[Flag, str]:
     item = validation_of(results, main_model(results))
-    return optimism_flag(item is not None and (item.nested is not None or item.bootstrap is not None))
-
-
-def optimism_flag(refitted: bool) -> tuple[Flag, str]:
-    """Whether the whole chain was refitted in folds or resamples."""
-    if not refitted:
+    if item is None or (item.nested is None and item.bootstrap is None):
         return "high", "the whole chain was not refitted in folds or resamples"
     return "low", "every step, selection included, is refitted in each fold and resample: {validation}"
 
 
 def _imbalance(results: Results) -> tuple[Flag, str]:
+    if has_time(results):
+        return "low", "time to an event: no classes are weighted or resampled"
     chain = (results.study.settings.get("modelling") or {}).get("chain")
     weights = chain.get("class_weights", "none") if isinstance(chain, dict) else "none"
     if weights in ("none", None):
@@ -186,11 +215,16 @@ def _seen(results: Results) -> tuple[Flag, str]:
     name, item = judged_set(results)
     if item.kind == "apparent":
         return "high", "judged on the patients of the fit only"
-    return "low", f"{name}: {item.n} patients that the models had not seen ({item.kind} predictions)"
+    kind = "out-of-fold" if item.kind == "nested" and has_time(results) else item.kind
+    where = set_word(results, name) if has_time(results) else name
+    return "low", f"{where}: {item.n} patients that the models had not seen ({kind} predictions)"
 
 
 def _evaluation_size(results: Results) -> tuple[Flag, str]:
-    _, item = judged_set(results)
+    name, item = judged_set(results)
+    if has_time(results):
+        text = f"{set_word(results, name)}: {item.events} events ({EVALUATION_EVENTS} are wanted)"
+        return ("low" if item.events >= EVALUATION_EVENTS else "high"), text
     fewest = min(item.events, item.n - item.events)
     text = f"{item.events} events and {item.n - item.events} without"
     return ("low" if fewest >= EVALUATION_EVENTS else "high"), f"{text} ({EVALUATION_EVENTS} of each are wanted)"
@@ -218,25 +252,37 @@ def _untouched(results: Results) -> tuple[Flag, str]:
 
 
 def _all_measures(results: Results) -> tuple[Flag, str]:
-    found = result_of(results, judged_set(results)[0], main_model(results))
-    if found is None or found.status != "ok":
+    name, _ = judged_set(results)
+    at = result_of(results, name, main_model(results))
+    if at is None or (at.status != "ok" and not has_time(results)):
         return "unclear", "the main model could not be judged"
-    if found.calibration is None or found.decision is None:
+    if at.calibration is None or at.decision is None:
         return "high", "calibration or net benefit is missing"
-    return "low", "discrimination, calibration and net benefit: {discrimination}, {performance}"
+    where = "{discrimination}, {calibration}, {decision}" if has_time(results) else "{discrimination}, {performance}"
+    return "low", f"discrimination, calibration and net benefit: {where}"
 
 
 def _calibrated(results: Results) -> tuple[Flag, str]:
-    found = result_of(results, judged_set(results)[0], main_model(results))
-    if found is None or found.calibration is None:
-        return "unclear", "no slope"
-    slope = found.calibration.slope
-    text = f"calibration slope {number(slope.value, 2)} ({number(slope.low, 2)} to {number(slope.high, 2)})"
-    if slope.value != slope.value:
-        return "unclear", "no slope"
-    if abs(slope.value - 1) <= SLOPE_OFF:
+    name, _ = judged_set(results)
+    at = result_of(results, name, main_model(results))
+    found = at.calibration if at is not None else None
+    if found is None or not found.slope.known:
+        return "unclear", "no slope, or no observed risk" if has_time(results) else "no slope"
+    slope = f"slope {_limits(found.slope)}"
+    judged = [found.slope]
+    text = f"calibration {slope}"
+    if has_time(results):
+        judged.append(found.observed_expected)
+        ratio = f"observed over expected {_limits(found.observed_expected)}"
+        text = f"{set_word(results, name)}: {slope}, {ratio}: {{calibration}}"
+    off = [item for item in judged if not abs(item.value - 1) <= SLOPE_OFF]
+    if not off:
         return "low", text
-    return ("unclear" if slope.low <= 1 <= slope.high else "high"), text
+    return ("unclear" if all(item.low <= 1 <= item.high for item in off) else "high"), text
+
+
+def _limits(value: Estimate) -> str:
+    return f"{number(value.value, 2)} ({number(value.low, 2)} to {number(value.high, 2)})"
 
 
 RULES: tuple[tuple[Part, str, str, Rule], ...] = (
@@ -257,6 +303,7 @@ RULES: tuple[tuple[Part, str, str, Rule], ...] = (
     ("development", "analysis", "Class imbalance", _imbalance),
     ("development", "analysis", "Selection by univariable P", _overfitting),
     ("development", "analysis", "Overfitting and optimism accounted for", _optimism),
+    ("development", "analysis", "Censoring and competing events", _censoring),
     ("evaluation", "participants and data", "Appropriate source of data", _author("kind and dates of the data")),
     ("evaluation", "participants and data", "Appropriate in- and exclusions", _eligibility),
     ("evaluation", "predictors", "Defined and measured as in development", _same_predictors),

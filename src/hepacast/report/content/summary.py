@@ -6,20 +6,25 @@ from hepacast.core.estimates import Estimate
 from hepacast.evaluation.results import SetResult
 from hepacast.report.content.common import (
     Omit,
+    at_horizon,
     confidence,
+    discrimination_of,
     estimate,
+    evaluated,
+    has_time,
     is_finite,
     judged_set,
     main_model,
+    measure,
     model_label,
     model_names,
     model_word,
-    result_of,
-    set_label,
+    set_word,
+    unseen_sets,
     validation_of,
     verdicts,
 )
-from hepacast.report.formatting import number, p_sentence, plural
+from hepacast.report.formatting import listing, number, p_sentence, plural
 from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Bullets, Callout
 
@@ -30,7 +35,8 @@ VALIDATION_FAILS = "The validation does not hold in every respect"
 def build(results: Results) -> list[Block]:
     """The summary."""
     blocks: list[Block] = []
-    lines = [*_patients(results), *_performance(results), *_honest(results), *_comparison(results)]
+    lines = [*_patients(results), *_performance(results), *_validation(results)]
+    lines += [*_comparison(results), *_groups(results)]
     if not lines:
         raise Omit("no stage has written results yet")
     found = nothing_found(results)
@@ -44,6 +50,24 @@ def build(results: Results) -> list[Block]:
     if results.truth is not None:
         blocks.append(truth_panel(results))
     return blocks
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Lines of the first page."""
+    found, outcome = [], results.outcome
+    if outcome is not None:
+        count = f"{outcome.n_events} events in" if has_time(results) else f"{outcome.n_events} of"
+        found.append(("Outcome", f"{outcome.name}: {count} {outcome.n} patients"))
+    if results.models is not None:
+        found.append(("Models", ", ".join(model_label(results, name) for name in model_names(results))))
+    if results.evaluation is None:
+        return found
+    name, main = results.evaluation.judged, main_model(results)
+    best = discrimination_of(results, name, main)
+    if best is not None and best.known:
+        text = f"{estimate(best)} ({confidence(results)}), {main} model, {set_word(results, name)}"
+        found.append((measure(results), text))
+    return found
 
 
 def _patients(results: Results) -> list[str]:
@@ -65,47 +89,64 @@ def _performance(results: Results) -> list[str]:
     except Omit:
         return []
     lines = [_discrimination(results, name, item)]
-    best = item.models.get(main_model(results))
-    c = best.main.calibration if best is not None else None
-    if c is not None:
-        of = " (each patient's mean risk over the repeats)" if item.repeats > 1 else ""
-        lines.append(
-            f"**Calibration of the {main_model(results)} model{of}.** Slope {estimate(c.slope, 2)}, intercept "
-            f"{estimate(c.citl, 2)}, integrated calibration index {number(c.ici.value, 3)}, Brier score "
-            f"{number(c.brier.value, 3)}."
-        )
-    return lines
+    main = main_model(results)
+    best = item.models[main].main.calibration if main in item.models else None
+    if best is None:
+        return lines
+    if has_time(results):
+        at = at_horizon(results, evaluated(results).horizons[-1])
+        parts = [
+            f"{set_word(results, key)} observed over expected {estimate(c.observed_expected, 2)}, slope "
+            f"{estimate(c.slope, 2)}"
+            for key, entry in unseen_sets(results).items()
+            if (c := entry.models[main].main.calibration) is not None and entry.kind != "apparent"
+        ]
+        return [*lines, f"**Calibration of the {main} model's risk{at}.** {'; '.join(parts)}."] if parts else lines
+    of = " (each patient's mean risk over the repeats)" if item.repeats > 1 else ""
+    return [
+        *lines,
+        f"**Calibration of the {main} model{of}.** Slope {estimate(best.slope, 2)}, intercept "
+        f"{estimate(best.citl, 2)}, integrated calibration index {number(best.ici.value, 3)}, Brier score "
+        f"{number(best.brier.value, 3)}.",
+    ]
 
 
 def _discrimination(results: Results, name: str, item: SetResult) -> str:
-    where = set_label(name).lower()
-    shown = {model: item.models[model].main for model in model_names(results) if model in item.models}
-    aucs = [f"{model_label(m)} {estimate(r.auc)}" for m, r in shown.items() if r.status == "ok"]
-    why = [f"{model_label(m)}: {r.reason or r.status}" for m, r in shown.items() if r.status != "ok"]
-    if not aucs:
+    where, short = set_word(results, name), measure(results)
+    shown = {model: item.models[model] for model in model_names(results) if model in item.models}
+    values = {model: discrimination_of(results, name, model) for model in shown}
+    known = [f"{model_label(results, m)} {estimate(v)}" for m, v in values.items() if v is not None]
+    why = [
+        f"{model_label(results, m)}: {shown[m].main.reason or shown[m].main.status}"
+        for m, v in values.items()
+        if v is None
+    ]
+    article = "a" if short == "C" else "an"
+    if not known:
         reasons = f" ({'; '.join(why)})" if why else ""
-        return f"**Discrimination.** No model has an AUC in the {where}{reasons}."
+        return f"**Discrimination.** No model has {article} {short} in the {where}{reasons}."
     kind = {"frozen": "frozen models, patients never seen in training", "apparent": "the patients of the fit itself"}
     what = kind.get(item.kind, "every prediction by a model that did not see the patient")
     if item.repeats > 1:
         what += f"; mean of {item.repeats} repeats"
-    text = f"**Discrimination.** AUC ({confidence(results)}) in the {where} ({what}): {'; '.join(aucs)}."
-    return text + (f" Without an AUC: {'; '.join(why)}." if why else "")
+    text = f"**Discrimination.** {short} ({confidence(results)}) in the {where} ({what}): {'; '.join(known)}."
+    return text + (f" Without {article} {short}: {'; '.join(why)}." if why else "")
 
 
-def _honest(results: Results) -> list[str]:
+def _validation(results: Results) -> list[str]:
     model = main_model(results) if results.models is not None else ""
     item = validation_of(results, model)
     if item is None or item.nested is None:
         return []
-    text = f"**Honest validation.** With every step repeated inside each fold, the {model} model's AUC is "
-    text += estimate(item.nested.auc)
+    text = f"**Honest validation.** With every step repeated inside each fold, the {model} model's {measure(results)} "
+    text += f"is {estimate(item.nested.auc)}"
     usual = []
-    apparent = item.apparent or _auc_of(results, "training", model)
-    if apparent is not None:
+    apparent = item.apparent or discrimination_of(results, "training", model)
+    if apparent is not None and apparent.known:
         usual.append(f"{number(apparent.value, 3)} on the patients of the fit")
     if item.usual is not None:
-        usual.append(f"{number(item.usual.value, 3)} the usual way, with features selected before cross-validation")
+        what = "predictors" if has_time(results) else "features"
+        usual.append(f"{number(item.usual.value, 3)} the usual way, with {what} selected before cross-validation")
     return [text + (f"; it would read {' and '.join(usual)}." if usual else ".")]
 
 
@@ -114,65 +155,89 @@ def _comparison(results: Results) -> list[str]:
         _, item = judged_set(results)
     except Omit:
         return []
-    main = main_model(results)
-    test = "differences of the AUC within folds" if item.kind == "nested" else "DeLong's test"
+    main, short = main_model(results), measure(results)
+    test = f"differences of {'C' if short == 'C' else 'the AUC'} within folds" if item.kind == "nested" else (
+        "differences of C" if short == "C" else "DeLong's test"
+    )  # fmt: skip
     parts = [
-        f"against {model_word(c.second if c.first == main else c.first)} {p_sentence(c.p)}"
+        f"against {model_word(results, c.second if c.first == main else c.first)} "
+        + (f"{estimate(c.difference)}, " if has_time(results) else "")
+        + p_sentence(c.p)
         for c in item.comparisons
-        if main in (c.first, c.second)
+        if main in (c.first, c.second) and c.measure == short
     ]
-    return [f"**Comparison.** {model_label(main)} model, {test}: {'; '.join(parts)}."] if parts else []
+    return [f"**Comparison.** {model_label(results, main)} model, {test}: {'; '.join(parts)}."] if parts else []
 
 
-def _auc_of(results: Results, set_name: str, model: str) -> Estimate | None:
-    found = result_of(results, set_name, model)
-    return found.auc if found is not None and found.status == "ok" else None
+def _groups(results: Results) -> list[str]:
+    found = results.evaluation.groups if results.evaluation is not None else ()
+    parts = []
+    for entry in found:
+        if entry.hazard_ratio is not None:
+            by = " (cross-validated risk)" if entry.set == "training" and has_time(results) else ""
+            ratio = f"hazard ratio ({confidence(results)}) {estimate(entry.hazard_ratio, 2)}"
+            end = "" if has_time(results) else f", {entry.end_point}"
+            parts.append(f"{entry.set} set{by}{end} {ratio}, {entry.test} {p_sentence(entry.p)}")
+    return [f"**High against low risk.** {'; '.join(parts)}."] if parts else []
 
 
 def nothing_found(results: Results) -> str:
     """Why the study has found nothing, in words; empty where it has found something or was not able to tell."""
     if results.models is None:
         return ""
-    main = main_model(results)
+    main, short = main_model(results), measure(results)
     item = validation_of(results, main)
     reasons = []
     if item is not None and item.nested is not None and is_finite(item.nested.auc.value, item.nested.auc.low):
         if item.nested.auc.low > 0.5:
             return ""
-        reasons.append(
-            f"its AUC in nested cross-validation is {estimate(item.nested.auc)}, which chance alone (0.500) explains"
-        )
+        nested = estimate(item.nested.auc)
+        reasons.append(f"its {short} in nested cross-validation is {nested}, which chance alone (0.500) explains")
     permutation = results.validation.permutation if results.validation is not None else None
     if permutation is not None and is_finite(permutation.p) and permutation.p >= 0.05:
-        reasons.append(f"with the outcome shuffled, the whole chain does as well ({p_sentence(permutation.p)})")
-    combined = results.models.combined
-    if combined is not None and combined.status != "ok":
-        reasons.append(f"no model could be made ({combined.reason or combined.status})")
+        what = "follow-up" if has_time(results) else "the outcome"
+        reasons.append(f"with {what} shuffled, the whole chain does as well ({p_sentence(permutation.p)})")
+    why = _not_made(results)
+    if why:
+        reasons.append(f"no model could be made ({why})")
     if not reasons:
         return ""
     if _frozen_holds(results):
         return f"The {main} model's signal does not show in the training set: {'; '.join(reasons)}."
+    outcome = results.outcome.name if results.outcome is not None else "the outcome"
     return (
-        f"The {main} model does not predict {_outcome(results)}: {'; '.join(reasons)}. "
+        f"The {main} model does not predict {outcome}: {'; '.join(reasons)}. "
         "The figures and tables below are shown for completeness; none of them is evidence of a signal."
     )
+
+
+def _not_made(results: Results) -> str:
+    """Why the main model could not be made; empty where it was."""
+    if results.survival is not None:
+        model = results.survival.models.models[main_model(results)]
+        return "" if model.status == "ok" else model.reason or model.status
+    combined = results.models.combined if results.models is not None else None
+    return "" if combined is None or combined.status == "ok" else combined.reason or combined.status
 
 
 def _frozen_holds(results: Results) -> str:
     """What to add where the frozen model does predict patients it has never seen; empty where it does not."""
     main = main_model(results)
     item = validation_of(results, main)
-    auc = (item.frozen if item is not None else None) or _auc_of(results, "validation", main)
-    if auc is None or not is_finite(auc.low) or auc.low <= 0.5:
+    found: dict[str, Estimate | None] = {
+        name: discrimination_of(results, name, main) for name in ("validation", "external")
+    }
+    if item is not None and item.frozen is not None:
+        found["validation"] = item.frozen
+    held = {name: value for name, value in found.items() if value is not None and value.low > 0.5}
+    if not held:
         return ""
+    sets = " and the ".join(set_word(results, name) for name in held)
+    values = listing([estimate(value) for value in held.values()])
     return (
-        f" In the validation set the frozen model does better than chance ({estimate(auc)}). The two disagree: "
+        f" In the {sets} the frozen model does better than chance ({values}). The two disagree: "
         "more patients are needed before either is believed."
     )
-
-
-def _outcome(results: Results) -> str:
-    return results.outcome.name if results.outcome is not None else "the outcome"
 
 
 def truth_panel(results: Results) -> Callout:
@@ -193,6 +258,6 @@ def truth_panel(results: Results) -> Callout:
     item = validation_of(results, model)
     if item is not None and item.nested is not None:
         text += f" Estimated: nested AUC of the {model} model {estimate(item.nested.auc)}"
-        frozen = item.frozen or _auc_of(results, "validation", model)
+        frozen = item.frozen or discrimination_of(results, "validation", model)
         text += f", frozen {estimate(frozen)}." if frozen is not None else "."
     return Callout("truth", "The planted truth", text)

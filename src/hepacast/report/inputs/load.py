@@ -31,7 +31,6 @@ from hepacast.report.inputs.survival import (
     Survival,
     SurvivalExample,
     SurvivalModelsInfo,
-    SurvivalValidation,
 )
 
 T = TypeVar("T")
@@ -142,7 +141,7 @@ def load_results(folder: str | Path) -> Results:
         plausibility=_read(PlausibilityInfo, folder / "segmentation" / "plausibility.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
         models=_read(Models, folder / "modelling" / "models.json"),
-        validation=_read(Validation, folder / "modelling" / "validation.json"),
+        validation=_validation(folder / "modelling"),
         evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),
         preprocessing=_read(Preprocessing, folder / "preprocessing" / "preprocessing.json"),
         deep=_read(DeepResults, folder / "deep" / "deep.json"),
@@ -190,16 +189,29 @@ def _centers(path: Path, flow: FlowCounts | None) -> dict[str, dict[str, int]]:
     return found
 
 
+def _validation(folder: Path) -> Validation | None:
+    """Of a time to an event the models' validation is a file of its own."""
+    if not (folder / "survival_validation.json").is_file():
+        return _read(Validation, folder / "validation.json")
+    shared = _read(dict[str, Any], folder / "validation.json") or {}
+    own = read_record(dict[str, Any], folder / "survival_validation.json")
+    for entry in own["models"].values():
+        if entry.get("nested") is not None:
+            entry["nested"]["auc"] = entry["nested"].pop("c")
+    null = own.get("permutation")
+    own["permutation"] = None if null is None else {"null_auc": null.pop("null"), **null}
+    found: Validation = typed(Validation, shared | own, "validation.json")
+    return found
+
+
 def _survival(folder: Path) -> Survival | None:
     models = _read(SurvivalModelsInfo, folder / "modelling" / "survival.json")
     if models is None:
         return None
-    validation = _read(SurvivalValidation, folder / "modelling" / "survival_validation.json")
     shared = read_record(dict[str, Any], folder / "modelling" / "models.json")
     example = shared.get("example")
     return Survival(
         models=models,
-        validation=validation or SurvivalValidation({}),
         example=None if example is None else typed(SurvivalExample, example, "example"),
     )
 

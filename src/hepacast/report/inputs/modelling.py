@@ -49,34 +49,66 @@ class Term:
     numeric: bool = False
     p_predictor: float = float("nan")
     test: str | None = None
+    n: int = 0
+    method: str = ""
     reason: str | None = None
 
 
 @dataclass(frozen=True)
-class Logistic:
-    """A logistic model.
+class ProportionalTest:
+    """Test of proportional hazards of one term, or of all."""
+
+    label: str
+    chi2: float
+    df: int
+    p: float
+
+
+@dataclass(frozen=True)
+class BaselineAt:
+    """Survival of a patient with the mean of every term."""
+
+    time: float
+    survival: float
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A logistic, Cox, Fine-Gray or weighted logistic model.
 
     Parameters
     ----------
-    intercept
-        Log odds.
     terms
         In the model's order.
     n, events
         Patients and events that it was fitted on.
     method
-        ``maximum likelihood`` or ``Firth``.
+        ``maximum likelihood``, ``Firth``; ``cox``, ``cox-firth``, ``fine-gray``, ``baseline only``, ``ipcw``,
+        ``intercept only``.
+    kind
+        ``logistic`` or ``cox``.
     status, reason
         ``ok``, or why the model could not be fitted.
+    intercept
+        Log odds; of a hazard minus the mean of the linear predictor.
+    zph, baseline
+        Of hazards: tests of proportionality, survival at the horizons.
+    horizon, n_censored
+        Of a logistic model at a horizon: when, and patients of weight 0.
     """
 
-    intercept: float
     terms: list[Term]
     n: int
     events: int
     method: str = "maximum likelihood"
+    kind: str = "logistic"
     status: str = "ok"
     reason: str | None = None
+    intercept: float = float("nan")
+    zph: list[ProportionalTest] = field(default_factory=list)
+    baseline: list[BaselineAt] = field(default_factory=list)
+    horizon: float = float("nan")
+    n_censored: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,8 +132,8 @@ class ClinicalModel:
     selected: list[str]
     alpha: float = 0.05
     univariate: list[Term] = field(default_factory=list)
-    multivariate: Logistic | None = None
-    final: Logistic | None = None
+    multivariate: FittedModel | None = None
+    final: FittedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -196,7 +228,7 @@ class RadiomicsModel:
     steps: list[ChainStep]
     lasso: LassoPath | None = None
     radscore: Radscore | None = None
-    final: Logistic | None = None
+    final: FittedModel | None = None
     status: str = "ok"
     reason: str | None = None
 
@@ -205,7 +237,7 @@ class RadiomicsModel:
 class CombinedModel:
     """Radscore and clinical predictors together."""
 
-    final: Logistic | None
+    final: FittedModel | None
     status: str = "ok"
     reason: str | None = None
 
@@ -256,7 +288,7 @@ class Models:
     combined: CombinedModel | None = None
     nomogram: dict[str, Any] | None = None
     example: Example | None = None
-    joined: dict[str, Logistic] = field(default_factory=dict)
+    joined: dict[str, FittedModel] = field(default_factory=dict)
     main: str = ""
 
 
