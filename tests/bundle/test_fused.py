@@ -109,14 +109,14 @@ def test_one_patient_gets_the_fitted_risk(fused, tmp_path: Path) -> None:
     features = measure_features(opened, {"any": image}, {"tumor": tumor})
     assert set(features) == set(opened.feature_names())
     prediction = predict(opened, {"age": repr(float(age))}, features)
-    assert prediction.risk == pytest.approx(result.risks["DLR"].iloc[0], abs=1e-6)
+    assert prediction.risk == pytest.approx(result.test.main["DLR"].iloc[0], abs=1e-6)
     assert prediction.scores["DLR score"] == pytest.approx(result.scores.loc[f"P{N}", "DLR score"], abs=1e-6)
     assert "DLR score" in prediction.text() and prediction.radscore is None
     assert sum(item.contribution for item in prediction.shares) == pytest.approx(
         prediction.linear_predictor - _middle(opened.models.model("DLR"))
     )
     clinical = predict(opened, {"age": repr(float(age))}, model="Clinical")
-    assert clinical.risk == pytest.approx(result.risks["Clinical"].iloc[0], abs=1e-12)
+    assert clinical.risk == pytest.approx(result.test.main["Clinical"].iloc[0], abs=1e-12)
     assert clinical.scores == {}
     with pytest.raises(BundleError, match="--model Clinical"):
         predict(opened, {"age": "60"})

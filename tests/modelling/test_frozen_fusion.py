@@ -71,9 +71,9 @@ def test_every_classifier_predicts_the_same_after_a_journey_through_json(classif
     risks = frozen.predict_risk(rows_of(view))
     tolerance = 1e-6 if classifier == "xgboost" else 1e-10
     assert list(risks.columns) == list(MODELS)
-    np.testing.assert_allclose(risks.to_numpy(), result.risks.to_numpy(), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(risks.to_numpy(), result.test.main.to_numpy(), rtol=0, atol=tolerance)
     lps = frozen.linear_predictor(rows_of(view)).to_numpy()
-    np.testing.assert_allclose(lps, result.linear_predictors.to_numpy(), rtol=0, atol=50 * tolerance)
+    np.testing.assert_allclose(lps, result.test.linear_predictors.to_numpy(), rtol=0, atol=50 * tolerance)
     assert frozen.cutoffs == result.cutoffs
 
 
@@ -133,7 +133,7 @@ def test_scores_that_no_model_reads_are_not_kept():
     frozen = result.freeze()
     assert list(frozen.parts) == ["DLR score"]
     risks = frozen.predict_risk(rows_of(view))
-    np.testing.assert_allclose(risks.to_numpy(), result.risks.to_numpy(), atol=1e-10)
+    np.testing.assert_allclose(risks.to_numpy(), result.test.main.to_numpy(), atol=1e-10)
 
 
 def test_a_chain_without_array_form_says_why():

@@ -1,13 +1,16 @@
 """Competing classifiers and networks: chosen inside, judged outside, and blind to who is predicted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hepacast.errors import ModelError
-from hepacast.modelling.fusion import CLINICAL, DL_SCORE, NETWORK, Family, FusionSpec, View, fit_view, inner_auc
+from hepacast.modelling.fusion import CLINICAL, DL_SCORE, NETWORK, Family, FusionSpec, View, fit_view, inner_rank
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.targets import rank_score
 
 CHAIN = ChainSpec.load({"univariate": 0.1, "selector": "none", "redundancy": 0.9})
 
@@ -48,7 +51,8 @@ def test_the_joined_model_uses_all_parts_and_is_at_least_as_good():
         r = risk.to_numpy()
         return (r[y == 1][:, None] > r[y == 0][None, :]).mean()
 
-    aucs = {name: auc(result.risks[name]) for name in result.risks}
+    risks = result.test.main
+    aucs = {name: auc(risks[name]) for name in risks}
     assert aucs["DLRCR"] > max(aucs["CR"], aucs["R"], aucs["DL"]) - 0.02
     assert aucs["DLRCR"] > 0.75
     names = {source.name for source in result.models["DLRCR"].sources}
@@ -63,10 +67,10 @@ def test_the_choice_is_the_best_of_the_inner_folds():
     for part in ("Radscore", NETWORK):
         rows = [c for c in result.candidates if c.part == part]
         assert sum(c.chosen for c in rows) == 1
-        assert max(rows, key=lambda c: c.inner_auc).chosen
+        assert max(rows, key=lambda c: c.inner).chosen
     for name, score in view.networks.items():
         row = next(c for c in result.candidates if c.name == name)
-        assert row.inner_auc == pytest.approx(inner_auc(view, score))
+        assert row.inner == pytest.approx(inner_rank(view, score))
 
 
 def test_predicted_patients_have_no_say():
@@ -77,7 +81,7 @@ def test_predicted_patients_have_no_say():
     altered = View(view.label, view.outcome, view.inner, view.test, view.clinical, {"Radscore": altered_features},
                    view.networks)  # fmt: skip
     first, second = fit_view(view, spec()), fit_view(altered, spec())
-    pd.testing.assert_frame_equal(first.training_risks, second.training_risks)
+    pd.testing.assert_frame_equal(first.training.main, second.training.main)
     assert first.candidates == second.candidates
     assert first.cutoffs == second.cutoffs
 
@@ -104,7 +108,7 @@ def test_order_of_patients_changes_nothing():
     outcome, inner = view.outcome.iloc[order], view.inner.iloc[order]
     shuffled = View(view.label, outcome, inner, view.test, clinical, features, view.networks)
     a, b = fit_view(view, spec()), fit_view(shuffled, spec())
-    pd.testing.assert_frame_equal(a.risks, b.risks)
+    pd.testing.assert_frame_equal(a.test.main, b.test.main)
 
 
 def test_pure_noise_gives_no_score():
@@ -116,7 +120,7 @@ def test_pure_noise_gives_no_score():
         )
         result = fit_view(view, one)
         y = outcome[list(view.test)].to_numpy()
-        r = result.risks["R"].to_numpy()
+        r = result.test.main["R"].to_numpy()
         pairs = r[y == 1][:, None] - r[y == 0][None, :]
         aucs.append(((pairs > 0) + 0.5 * (pairs == 0)).mean())
     # 12 sets of 60 patients: standard error about 0.02
@@ -140,3 +144,28 @@ def test_wrong_models_are_refused():
     bare = View(view.label, view.outcome, view.inner, view.test, view.clinical, view.features, {})
     with pytest.raises(ModelError, match="there is no network"):
         fit_view(bare, spec())
+
+
+def test_times_are_joined_by_cox_models_and_classifiers_tell_the_event_by_the_horizon():
+    view, outcome = data(n=160, n_test=80)
+    generator = np.random.default_rng(4)
+    everybody = outcome.loc[[*view.outcome.index, *view.test]]
+    event = generator.exponential(np.where(everybody == 1, 4.0, 70.0))
+    last = generator.uniform(6, 60, len(everybody))
+    times = pd.DataFrame({"time": np.minimum(event, last), "code": (event <= last).astype(float)}, everybody.index)
+    known = times.loc[view.outcome.index]
+    of_time = replace(view, outcome=known)
+    families = (Family("Radscore", CHAIN, ("logistic", "random_forest"), 24.0),)
+    names = {"R": ("Radscore",), "all": ("Radscore", NETWORK, CLINICAL)}
+    asked = FusionSpec(families, names, spec().predictors, horizons=(12.0, 24.0), unit="months", cut="median")
+    result = fit_view(of_time, asked)
+    assert list(result.test.risks) == [12.0, 24.0]
+    assert (result.test.risks[12.0] <= result.test.risks[24.0]).all(axis=None)
+    strangers = times.loc[list(view.test)].to_numpy()
+    assert rank_score(strangers, result.test.linear_predictors["all"].to_numpy()) > 0.6
+    frozen = result.freeze()
+    table = view.clinical.loc[list(view.test)].join(view.features["Radscore"]).join(result.scores[[DL_SCORE]])
+    for horizon in (12.0, 24.0):
+        again = frozen.predict_risk(table, horizon)
+        np.testing.assert_allclose(again["R"], result.test.risks[horizon]["R"], atol=1e-9)
+        np.testing.assert_allclose(again["all"], result.test.risks[horizon]["all"], atol=1e-9)

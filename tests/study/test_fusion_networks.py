@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepacast.deep import NetworkSpec
 from hepacast.study.stages.fusion_networks import NetworkScores
 
 FOLDS = 5
@@ -57,6 +58,7 @@ class _Fake:
     """A trained network that says which patients it was trained on."""
 
     history = ()
+    spec = NetworkSpec()
 
     def __init__(self, rows):
         self.weights = {}

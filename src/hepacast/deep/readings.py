@@ -12,8 +12,14 @@ from hepacast.deep.trained import Applied, TrainedNetwork
 from hepacast.errors import ModelError
 
 
-def log_odds(applied: Applied) -> np.ndarray:
-    """Log odds of binary scores, (n,); a risk of 0 or 1 counts as one in a million away from it."""
+def log_odds(applied: Applied, outcome: str = "binary") -> np.ndarray:
+    """Log odds of binary scores, (n,); a risk of 0 or 1 counts as one in a million away from it.
+
+    Of networks that learn times (`outcome` of the `NetworkSpec`) the score itself: a log hazard, or the risk by the end
+    of the follow-up.
+    """
+    if outcome != "binary":
+        return np.asarray(applied.scores, dtype=float)
     risk = np.clip(applied.scores, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(risk / (1 - risk)))
 
@@ -25,12 +31,12 @@ def feature_table(applied: Applied, index: Sequence[Any]) -> pd.DataFrame:
 
 
 def mean_readings(networks: Sequence[TrainedNetwork], crops: Any, index: Sequence[Any]) -> pd.DataFrame:
-    """Mean log odds (column ``log odds``) and mean penultimate features over networks.
+    """Mean log odds or score (column ``log odds``) and mean penultimate features over networks.
 
     Parameters
     ----------
     networks
-        Of a binary outcome, with one number of penultimate features.
+        Of one outcome, with one number of penultimate features.
     crops
         (n, channels, z, y, x).
     index
@@ -46,5 +52,6 @@ def mean_readings(networks: Sequence[TrainedNetwork], crops: Any, index: Sequenc
     applied = [network.apply(crops) for network in networks]
     features = np.mean([feature_table(item, index).to_numpy(dtype=float) for item in applied], axis=0)
     table = pd.DataFrame(features, index=list(index), columns=feature_table(applied[0], index).columns)
-    table.insert(0, "log odds", np.mean([log_odds(item) for item in applied], axis=0))
+    own = [log_odds(item, network.spec.outcome) for item, network in zip(applied, networks, strict=True)]
+    table.insert(0, "log odds", np.mean(own, axis=0))
     return table

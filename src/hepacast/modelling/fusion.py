@@ -9,25 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from hepacast.cohort.outcome import EVER
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError
 from hepacast.modelling.base import listed
 from hepacast.modelling.classifier_score import ClassifierScore
 from hepacast.modelling.clinical import ClinicalModel
-from hepacast.modelling.cutoffs import youden_cutoff
-from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.cutoffs import CutRule, risk_cut
+from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import DL_SCORE
 from hepacast.modelling.fusion_scores import Family, PartScores, View, family_scores
 from hepacast.modelling.logistic_model import LogisticModel
+from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.score_model import ChainCount
+from hepacast.modelling.targets import event_classes, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
-from hepacast.stats.ranks import auc_from_ranks
 
 CLINICAL, NETWORK = "clinical", "network"
 
@@ -48,6 +54,8 @@ class FusionSpec:
         P below which a clinical predictor stays.
     seed
         Of the classifiers.
+    horizons, unit, cut
+        Of a time to an event: times by which risks are given, the main one last; unit; rule of the cut-offs.
     """
 
     families: tuple[Family, ...]
@@ -55,6 +63,9 @@ class FusionSpec:
     predictors: tuple[Predictor, ...]
     alpha: float = 0.05
     seed: int = 0
+    horizons: tuple[float, ...] = ()
+    unit: str = ""
+    cut: CutRule = "youden"
 
     def __post_init__(self) -> None:
         known = {CLINICAL, NETWORK, *(family.name for family in self.families)}
@@ -68,12 +79,49 @@ class FusionSpec:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One competitor in one view: which score it competes for, its AUC in the inner folds, whether it was taken."""
+    """One competitor in one view: for which score, its AUC or C in the inner folds, whether it was taken."""
 
     part: str
     name: str
-    inner_auc: float
+    inner: float
     chosen: bool
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedRisks:
+    """What the joined models say of some patients: linear predictors, patients x models; risks by horizon alike."""
+
+    linear_predictors: pd.DataFrame
+    risks: dict[float, pd.DataFrame]
+
+    @classmethod
+    def by(cls, models: Mapping[str, FrozenLinear], table: pd.DataFrame, horizons: Sequence[float]) -> JoinedRisks:
+        """Of every row of a table; without horizons the risk of the event, under `EVER`."""
+        linear = pd.DataFrame({name: item.linear_predictor(table) for name, item in models.items()}, index=table.index)
+        risks = {
+            horizon: pd.DataFrame(
+                {name: item.risk(table, horizon if horizons else None) for name, item in models.items()},
+                index=table.index,
+            )
+            for horizon in horizons or (EVER,)
+        }
+        return cls(linear, risks)
+
+    @property
+    def main(self) -> pd.DataFrame:
+        """Risks by the main horizon."""
+        return list(self.risks.values())[-1]
+
+    def predictions(
+        self, patients: Sequence[str], y: NDArray[Any], set_name: str, kind: Kind, fold: int = 0
+    ) -> Predictions:
+        """The rows of some patients as a table of predictions; `y` is their outcome."""
+        models = [str(name) for name in self.linear_predictors.columns]
+        risks = np.stack([item.loc[list(patients)].to_numpy() for item in self.risks.values()], axis=2)
+        linear = self.linear_predictors.loc[list(patients)].to_numpy()
+        horizons = tuple(self.risks)
+        rules: dict[str, Any] = {"models": models, "horizons": horizons, "set": set_name, "kind": kind, "fold": fold}
+        return Predictions.make(patients, y, risks, linear, **rules)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +139,7 @@ class ViewResult:
     scores
         Chosen scores of training patients (each from a fit without the patient) and of test patients.
     models
-        Logistic model by name.
+        Logistic or Cox model by name.
     clinical
         The fitted clinical model; None when no model has a clinical part.
     counts
@@ -100,12 +148,10 @@ class ViewResult:
         Features that reached the classifier, by family.
     notes
         By score, why it was left out.
-    risks, linear_predictors
-        Test patients x models.
-    training_risks
-        Training patients x models, from the scores of fits without the patient.
+    test, training
+        Risks and linear predictors of test patients; of training patients, from the scores of fits without the patient.
     cutoffs
-        Youden's cut-off by model, from risks of the training patients with scores as noisy as those of new patients.
+        Cut-off by model, from risks of the training patients with scores as noisy as those of new patients.
     frozen, unfrozen
         Chosen classifiers with the steps before them as arrays, by score; or why there are none.
     """
@@ -114,15 +160,16 @@ class ViewResult:
     candidates: list[Candidate]
     competitors: pd.DataFrame
     scores: pd.DataFrame
-    models: dict[str, FrozenLogistic]
+    models: dict[str, FrozenLinear]
     clinical: ClinicalModel | None
     counts: dict[str, list[ChainCount]]
     selected: dict[str, list[str]]
     notes: dict[str, str]
-    risks: pd.DataFrame
-    linear_predictors: pd.DataFrame
-    training_risks: pd.DataFrame
+    test: JoinedRisks
+    training: JoinedRisks
     cutoffs: dict[str, float]
+    horizons: tuple[float, ...] = ()
+    unit: str = ""
     frozen: dict[str, ClassifierScore] = field(default_factory=dict)
     unfrozen: dict[str, str] = field(default_factory=dict)
 
@@ -138,7 +185,7 @@ class ViewResult:
         for name in sorted(used & set(self.unfrozen)):
             raise ModelError(f"The {name} cannot be put into a bundle: {self.unfrozen[name]}")
         parts = {name: item for name, item in self.frozen.items() if name in used}
-        return FrozenModels(self.models, None, self.cutoffs, parts=parts)
+        return FrozenModels(self.models, None, self.cutoffs, self.horizons, self.unit, parts)
 
 
 def fit_view(view: View, spec: FusionSpec) -> ViewResult:
@@ -165,33 +212,34 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
     table = view.clinical.loc[patients].join(chosen.loc[patients])
     train, test = table.loc[view.outcome.index], table.loc[list(view.test)]
     alike = _as_of_new_patients(train, candidates, view)
-    models = {name: _logistic(parts, clinical, notes, alike, view) for name, parts in spec.models.items()}
+    models = {name: _joined(parts, clinical, notes, alike, view, spec) for name, parts in spec.models.items()}
     frozen, unfrozen = _freeze(candidates, scored)
-    training = pd.DataFrame({name: model.risk(train) for name, model in models.items()}, index=train.index)
-    outcome = view.outcome.to_numpy(dtype=int)
+    fitted_to = JoinedRisks.by(models, alike, spec.horizons).main
+    main = spec.horizons[-1] if spec.horizons else EVER
     return ViewResult(
         label=view.label,
         candidates=candidates,
-        competitors=pd.concat(
-            [item.table.loc[list(view.test)].add_prefix(f"{part}/") for part, item in scored.items()], axis=1
-        )
-        if scored
-        else pd.DataFrame(index=list(view.test)),
+        competitors=_competitors(scored, view.test),
         scores=chosen,
         models=models,
         clinical=clinical,
         counts={part: item.counts for part, item in scored.items() if item.counts},
         selected={part: item.selected for part, item in scored.items() if part != NETWORK},
         notes=notes,
-        risks=pd.DataFrame({name: model.risk(test) for name, model in models.items()}, index=test.index),
-        linear_predictors=pd.DataFrame(
-            {name: model.linear_predictor(test) for name, model in models.items()}, index=test.index
-        ),
-        training_risks=training,
-        cutoffs={name: youden_cutoff(outcome, model.risk(alike)) for name, model in models.items()},
+        test=JoinedRisks.by(models, test, spec.horizons),
+        training=JoinedRisks.by(models, train, spec.horizons),
+        cutoffs={name: risk_cut(view.y, fitted_to[name].to_numpy(), spec.cut, main).value for name in models},
+        horizons=spec.horizons,
+        unit=spec.unit,
         frozen=frozen,
         unfrozen=unfrozen,
     )
+
+
+def _competitors(scored: Mapping[str, PartScores], test: Sequence[str]) -> pd.DataFrame:
+    """Scores of the test patients by every competitor."""
+    tables = [item.table.loc[list(test)].add_prefix(f"{part}/") for part, item in scored.items()]
+    return pd.concat(tables, axis=1) if tables else pd.DataFrame(index=list(test))
 
 
 def _freeze(
@@ -216,14 +264,15 @@ def _sorted(view: View) -> View:
     return replace(view, outcome=view.outcome.loc[order], inner=view.inner.loc[order])
 
 
-def inner_auc(view: View, score: pd.Series) -> float:
-    """Mean AUC within the inner folds of the training patients; NaN where no fold has both classes."""
-    aucs = []
+def inner_rank(view: View, score: pd.Series) -> float:
+    """Mean AUC or C within the inner folds of the training patients; NaN where no fold can be judged."""
+    values = []
     for fold in sorted(view.inner.unique()):
-        rows = view.inner.index[view.inner == fold]
-        if view.outcome[rows].nunique() == 2:
-            aucs.append(auc_from_ranks(view.outcome[rows].to_numpy(), score[rows].to_numpy(dtype=float)))
-    return float(np.mean(aucs)) if aucs else float("nan")
+        own = (view.inner == fold).to_numpy()
+        y = view.y[own]
+        if len(np.unique(event_classes(y))) == 2:
+            values.append(rank_score(y, score[view.outcome.index[own]].to_numpy(dtype=float)))
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def _choose(view: View, scored: Mapping[str, PartScores]) -> tuple[list[Candidate], pd.DataFrame, dict[str, str]]:
@@ -232,12 +281,12 @@ def _choose(view: View, scored: Mapping[str, PartScores]) -> tuple[list[Candidat
     columns: dict[str, pd.Series] = {}
     notes: dict[str, str] = {}
     for part, item in scored.items():
-        aucs = {str(name): inner_auc(view, item.table[name]) for name in item.table.columns}
-        best = max(aucs, key=lambda name: (np.nan_to_num(aucs[name], nan=0.0), -list(aucs).index(name)))
-        candidates += [Candidate(part, name, auc, name == best) for name, auc in aucs.items()]
+        inner = {str(name): inner_rank(view, item.table[name]) for name in item.table.columns}
+        best = max(inner, key=lambda name: (np.nan_to_num(inner[name], nan=0.0), -list(inner).index(name)))
+        candidates += [Candidate(part, name, value, name == best) for name, value in inner.items()]
         name = score_name(part)
         columns[name] = item.table[best].rename(name)
-        if not aucs[best] > 0.5:
+        if not inner[best] > 0.5:
             notes[name] = f"{name}: no competitor was better than chance in the inner folds"
     index = [*view.outcome.index, *view.test]
     return candidates, pd.DataFrame(columns, index=index), notes
@@ -249,8 +298,14 @@ def score_name(part: str) -> str:
 
 
 def _clinical(view: View, spec: FusionSpec) -> ClinicalModel:
-    model = ClinicalModel(predictors=spec.predictors, alpha=spec.alpha, alpha_joint=spec.alpha)
-    return model.fit(view.clinical.loc[view.outcome.index], view.outcome.to_numpy(dtype=int))
+    regression = _regression(spec)
+    model = ClinicalModel(spec.predictors, alpha=spec.alpha, alpha_joint=spec.alpha, regression=regression)
+    return model.fit(view.clinical.loc[view.outcome.index], view.y)
+
+
+def _regression(spec: FusionSpec) -> NamedRegression:
+    """What joins scores and predictors: a logistic model, or Cox's of a time to an event."""
+    return CoxModel(horizons=spec.horizons) if spec.horizons else LogisticModel()
 
 
 def _as_of_new_patients(train: pd.DataFrame, candidates: Sequence[Candidate], view: View) -> pd.DataFrame:
@@ -258,14 +313,19 @@ def _as_of_new_patients(train: pd.DataFrame, candidates: Sequence[Candidate], vi
     chosen = next((item.name for item in candidates if item.part == NETWORK and item.chosen), None)
     if chosen is None or not view.excess.get(chosen, 0.0) > 0:
         return train
-    outcome = view.outcome.to_numpy(dtype=int)
-    return train.assign(**{DL_SCORE: moment_reconstruction(train[DL_SCORE], outcome, view.excess[chosen])})
+    event = event_classes(view.y)
+    return train.assign(**{DL_SCORE: moment_reconstruction(train[DL_SCORE], event, view.excess[chosen])})
 
 
-def _logistic(
-    parts: Sequence[str], clinical: ClinicalModel | None, notes: Mapping[str, str], train: pd.DataFrame, view: View
-) -> FrozenLogistic:
-    """The logistic model of a model's parts, fitted to scores of fits without the patient."""
+def _joined(
+    parts: Sequence[str],
+    clinical: ClinicalModel | None,
+    notes: Mapping[str, str],
+    train: pd.DataFrame,
+    view: View,
+    spec: FusionSpec,
+) -> FrozenLinear:
+    """The model of a model's parts, fitted to scores of fits without the patient."""
     predictors: list[Predictor] = []
     why = []
     for part in parts:
@@ -281,6 +341,6 @@ def _logistic(
             why.append(notes[name])
         else:
             predictors.append(Predictor(name, "numeric", label=name))
-    note = "; ".join(why)
-    model = LogisticModel(tuple(predictors), why_none=note or "no predictor")
-    return model.fit(train, view.outcome.to_numpy(dtype=int)).frozen_
+    model = _regression(spec).set_params(predictors=tuple(predictors), why_none="; ".join(why) or "no predictor")
+    frozen: FrozenLinear = model.fit(train, view.y).frozen_
+    return frozen

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from hepacast.core.seeds import derive_seed
@@ -31,11 +32,14 @@ class Family:
         Its filters and selection stand before every classifier; its own classifier is not used.
     classifiers
         Names in `hepacast.modelling.classifiers.CLASSIFIERS`; of equals the first wins.
+    horizon
+        Of a time to an event: the classifiers tell the event by it (`AtHorizon`).
     """
 
     name: str
     chain: ChainSpec
     classifiers: tuple[str, ...]
+    horizon: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class View:
     label
         ``final``, or the outer fold.
     outcome
-        0 or 1 of the training patients (the index).
+        Of the training patients (the index): 0 or 1, or two columns, time and code.
     inner
         Inner fold of each training patient.
     test
@@ -65,13 +69,18 @@ class View:
     """
 
     label: str
-    outcome: pd.Series
+    outcome: pd.Series | pd.DataFrame
     inner: pd.Series
     test: tuple[str, ...]
     clinical: pd.DataFrame
     features: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     networks: Mapping[str, pd.Series] = field(default_factory=dict)
     excess: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """The outcome as estimators take it, (n,) or (n, 2)."""
+        return self.outcome.to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +121,7 @@ class FittedFamily:
 
 def family_scores(view: View, family: Family, seed: int) -> PartScores:
     """Scores by every classifier of a family: of training patients by fits on the other inner folds."""
-    features, y = view.features[family.name], view.outcome.to_numpy(dtype=int)
+    features, y = view.features[family.name], view.y
     train = features.loc[view.outcome.index]
     inner = view.inner.to_numpy()
     held_out = np.full((len(train), len(family.classifiers)), np.nan)
@@ -127,7 +136,7 @@ def family_scores(view: View, family: Family, seed: int) -> PartScores:
     return PartScores(table, final.counts, final.selected, final)
 
 
-def fit_family(train: pd.DataFrame, y: np.ndarray, family: Family, seed: int) -> FittedFamily:
+def fit_family(train: pd.DataFrame, y: NDArray[Any], family: Family, seed: int) -> FittedFamily:
     """Filters and selection once, then every classifier on what is left."""
     steps = filter_steps(family.chain, seed)
     counts = fit_counting(Pipeline(steps), train, y)
@@ -136,7 +145,9 @@ def fit_family(train: pd.DataFrame, y: np.ndarray, family: Family, seed: int) ->
         known = step.transform(known)
     classifiers = {}
     for name in family.classifiers if known.shape[1] else ():
-        classifier = make_classifier(name, _parameters(name, len(known)), "none", derive_seed(seed, name))
+        classifier = make_classifier(
+            name, _parameters(name, len(known)), "none", derive_seed(seed, name), family.horizon
+        )
         classifiers[name] = classifier.fit(known, y)
     return FittedFamily([step for _, step in steps], classifiers, train, counts, [str(name) for name in known.columns])
 

@@ -102,24 +102,22 @@ def _second_reader(context: Context) -> None:
 
 
 def _times(context: Context) -> None:
-    """Of a time to an event a network learns the follow-up; a fusion is judged by an event."""
+    """Of a time to an event networks learn the follow-up."""
     study = context.study
     if study.outcome.definition != "survival":
         return
-    if study.deep is not None and study.deep.network.outcome == "binary":
-        raise StudyFileError(
-            "The outcome is a time to an event, and the network would learn the event alone.",
-            expected="cox or hazard",
-            found="binary",
-            where="deep.network.outcome",
-        )
-    if study.fusion is not None:
-        raise StudyFileError(
-            "The models of `fusion` predict an event, not a time.",
-            expected="a binary outcome (early-recurrence), the follow-up under `survival`",
-            found="outcome.definition: survival",
-            where="fusion",
-        )
+    networks = {
+        "deep.network.outcome": None if study.deep is None else study.deep.network,
+        "fusion.deep.network.outcome": study.fusion.deep.network if study.fusion and study.fusion.networks else None,
+    }
+    for where, network in networks.items():
+        if network is not None and network.outcome == "binary":
+            raise StudyFileError(
+                "The outcome is a time to an event, and the network would learn the event alone.",
+                expected="cox or hazard",
+                found="binary",
+                where=where,
+            )
 
 
 def _centers(context: Context) -> None:

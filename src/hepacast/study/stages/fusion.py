@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hepacast.bundle.image_networks import ImageNetworks
+from hepacast.cohort.outcome import Outcome
 from hepacast.core.executor import map_items
 from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.p_values import p_below
@@ -32,14 +33,14 @@ from hepacast.modelling.fusion import (
     View,
     ViewResult,
     fit_view,
-    inner_auc,
+    inner_rank,
     score_name,
 )
 from hepacast.modelling.grammar import ChainSpec
-from hepacast.modelling.predictions import Kind, Predictions
+from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.stability import selection_stability
+from hepacast.modelling.targets import event_classes, rank_estimate, rank_score
 from hepacast.modelling.validation import OutOfFold
-from hepacast.stats.ranks import auc_covariance, auc_from_ranks
 from hepacast.stats.resampling import repeated_folds
 from hepacast.study.analysis_set import analysis_features
 from hepacast.study.context import Context
@@ -70,10 +71,10 @@ def write(context: Context, folder: Path) -> None:
     rules = _rules(context)
     analysis = load_analysis(context)
     further = read_further(context)
-    outcome = analysis.outcome.events.loc[sorted(analysis.cohort.members("training"))].astype(int)
-    spec = _spec(context, analysis)
+    outcome = _by_patient(analysis.outcome.select(sorted(analysis.cohort.members("training"))))
+    spec, classes = _spec(context, analysis), event_classes(outcome.to_numpy())
     folds = pd.Series(
-        stratified_folds(outcome.index, outcome, rules.folds, derive_seed(context.study.seed, "fusion"), "outer"),
+        stratified_folds(outcome.index, classes, rules.folds, derive_seed(context.study.seed, "fusion"), "outer"),
         index=outcome.index,
     )
     known = [patient for patient in analysis.cohort.patients if patient not in outcome.index]
@@ -90,7 +91,9 @@ def write(context: Context, folder: Path) -> None:
     told = write_analysed(context, analysis.cohort, folder)
     _write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1]))
     write_json(folder / "models.json", _models(context, analysis, final, spec))
-    tables = [_apparent(final, outcome), *_frozen(final, analysis), Predictions(nested.predictions)]
+    # Training patients: the final models, on scores of fits without the patient.
+    own = final.training.predictions(list(outcome.index), outcome.to_numpy(), "training", "apparent")
+    tables = [own, *_frozen(final, analysis), Predictions(nested.predictions)]
     Predictions.join(tables).write(folder / "predictions.parquet")
     _write_further(folder, final, further)
     level = context.study.evaluation.confidence
@@ -99,7 +102,14 @@ def write(context: Context, folder: Path) -> None:
         {"models": _validated(nested, level), **_stability(outer, features, analysis, level)},
     )
     write_json(folder / "fusion.json", _compared(rules, outer, final, outcome, analysis, networks, level))
-    write_json(folder / "methods.json", [*told, *_sentences(rules, final, nested)])
+    write_json(folder / "methods.json", [*told, *_sentences(rules, spec, final, nested)])
+
+
+def _by_patient(outcome: Outcome) -> pd.Series | pd.DataFrame:
+    """0 and 1, or time and code, by patient."""
+    if not outcome.has_time:
+        return outcome.events.astype(int)
+    return pd.DataFrame(outcome.y, index=pd.Index(outcome.patients, name="patient"), columns=["time", "code"])
 
 
 def _rules(context: Context) -> Fusion:
@@ -124,10 +134,18 @@ def _spec(context: Context, analysis: Analysis) -> FusionSpec:
         chain = str(context.base / chain)
     loaded = ChainSpec.load(chain)
     used = {part for parts in rules.models.values() for part in parts}
-    families = [Family(_PARTS[p], loaded, tuple(rules.classifiers)) for p in ("radiomics", "dlr") if p in used]
+    outcome = analysis.outcome
+    horizons = outcome.horizons if outcome.has_time else ()
+    families = [
+        Family(_PARTS[part], loaded, tuple(rules.classifiers), horizons[-1] if horizons else None)
+        for part in ("radiomics", "dlr")
+        if part in used
+    ]
     models = {name: tuple(_PARTS[part] for part in parts) for name, parts in rules.models.items()}
     seed = derive_seed(context.study.seed, "fusion-models")
-    return FusionSpec(tuple(families), models, analysis.predictors, context.study.modelling.alpha, seed)
+    cut = context.study.evaluation.risk_groups if horizons else "youden"
+    rest = (context.study.modelling.alpha, seed, horizons, outcome.unit, cut)
+    return FusionSpec(tuple(families), models, analysis.predictors, *rest)
 
 
 def _features(context: Context, analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
@@ -145,7 +163,7 @@ def _clinical(analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
 
 def _view(
     rules: Fusion,
-    outcome: pd.Series,
+    outcome: pd.Series | pd.DataFrame,
     folds: pd.Series,
     others: list[str],
     clinical: pd.DataFrame,
@@ -170,15 +188,16 @@ def _view(
 
 def _best_network(view: View) -> str:
     """The network that is best within a view: it gives its features, as it gives the networks' score."""
-    aucs = {name: np.nan_to_num(inner_auc(view, score)) for name, score in view.networks.items()}
-    return max(aucs, key=lambda name: (aucs[name], -list(aucs).index(name)))
+    inner = {name: np.nan_to_num(inner_rank(view, score)) for name, score in view.networks.items()}
+    return max(inner, key=lambda name: (inner[name], -list(inner).index(name)))
 
 
-def _nested(outer: list[ViewResult], outcome: pd.Series, folds: int) -> OutOfFold:
-    parts = [
-        _predicted(result.risks, result.linear_predictors, outcome, "training", "nested", fold)
-        for fold, result in enumerate(outer)
-    ]
+def _nested(outer: list[ViewResult], outcome: pd.Series | pd.DataFrame, folds: int) -> OutOfFold:
+    parts = []
+    for fold, result in enumerate(outer):
+        patients = list(result.test.linear_predictors.index)
+        y = outcome.loc[patients].to_numpy()
+        parts.append(result.test.predictions(patients, y, "training", "nested", fold))
     selections = []
     for result in outer:
         chosen = {} if result.clinical is None else {"clinical": list(result.clinical.selected_)}
@@ -187,51 +206,21 @@ def _nested(outer: list[ViewResult], outcome: pd.Series, folds: int) -> OutOfFol
     return OutOfFold(Predictions.join(parts).table, [], selections, folds, 1)
 
 
-def _apparent(final: ViewResult, outcome: pd.Series) -> Predictions:
-    """Training patients: the final logistic models, on scores of fits without the patient."""
-    table = final.training_risks
-    return _predicted(table, _logit(table), outcome, "training", "apparent")
-
-
-def _logit(risks: pd.DataFrame) -> pd.DataFrame:
-    inside = risks.clip(1e-12, 1 - 1e-12)
-    odds = inside / (1 - inside)
-    return odds.apply(np.log)
-
-
 def _frozen(final: ViewResult, analysis: Analysis) -> list[Predictions]:
     names = [name for name in dict.fromkeys(analysis.cohort.sets) if name != "training"]
     tables = []
     for name in names:
-        rows = analysis.cohort.members(name)
-        tables.append(
-            _predicted(
-                final.risks.loc[rows], final.linear_predictors.loc[rows], analysis.outcome.events, name, "frozen"
-            )
-        )
+        rows = list(analysis.cohort.members(name))
+        tables.append(final.test.predictions(rows, analysis.outcome.select(rows).y, name, "frozen"))
     return tables
 
 
-def _predicted(
-    risks: pd.DataFrame, logits: pd.DataFrame, outcome: pd.Series, set_name: str, kind: Kind, fold: int = 0
-) -> Predictions:
-    return Predictions.make(
-        risks.index,
-        outcome.loc[risks.index].to_numpy(),
-        risks.to_numpy(),
-        logits[risks.columns].to_numpy(),
-        models=list(risks.columns),
-        set=set_name,
-        kind=kind,
-        fold=fold,
-    )
-
-
 def _write_further(folder: Path, final: ViewResult, further: list[FurtherTable]) -> None:
-    """Frozen risks of further cohorts, one row a patient and model."""
+    """Frozen risks of further cohorts (by the main horizon), one row a patient and model."""
     rows = []
     for item in further:
-        risks, logits = final.risks.loc[item.table.patients], final.linear_predictors.loc[item.table.patients]
+        risks = final.test.main.loc[item.table.patients]
+        logits = final.test.linear_predictors.loc[item.table.patients]
         for name in risks.columns:
             rows.append(
                 pd.DataFrame(
@@ -278,7 +267,7 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
         "final": describe_model(model, analysis.words, level), "status": model.status, "reason": model.note or None,
     }  # fmt: skip
     content["joined"] = {name: describe_model(item, analysis.words, level) for name, item in final.models.items()}
-    frozen = FrozenModels(models=final.models, score=None, cutoffs=final.cutoffs)
+    frozen = FrozenModels(final.models, None, final.cutoffs, final.horizons, final.unit)
     table = candidates.join(final.scores)
     nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], analysis.outcome)
     risks = frozen.predict_risk(table)[main]
@@ -292,6 +281,12 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     return content
 
 
+#: Rules of cut-offs in words.
+_CUTS = {
+    "youden": "Youden's",
+    "median": "the medians",
+    "maxstat": "those of the greatest difference in survival",
+}
 #: Classifiers in words.
 CLASSIFIER_NAMES = {
     "logistic": "Logistic regression",
@@ -310,19 +305,19 @@ def _compared(
     rules: Fusion,
     outer: list[ViewResult],
     final: ViewResult,
-    outcome: pd.Series,
+    outcome: pd.Series | pd.DataFrame,
     analysis: Analysis,
     networks: NetworkScores | None,
     level: float,
 ) -> dict[str, Any]:
-    """Every competitor: cross-validated AUC, in how many outer folds it was chosen, AUC in other sets."""
+    """Every competitor: cross-validated AUC or C, in how many outer folds it was chosen, AUC or C in other sets."""
     rows = []
     for item in final.candidates:
         column = f"{item.part}/{item.name}"
         nested = _over_folds(outcome, [result.competitors[column] for result in outer], level)
         chosen = [c.name for r in outer for c in r.candidates if c.part == item.part and c.chosen]
         sets = {
-            name: _auc(analysis.outcome.events, final.competitors[column].loc[analysis.cohort.members(name)])
+            name: _rank(analysis, final.competitors[column].loc[analysis.cohort.members(name)])
             for name in dict.fromkeys(analysis.cohort.sets)
             if name != "training"
         }
@@ -331,7 +326,7 @@ def _compared(
                 "score": score_name(item.part),
                 "name": item.name if item.part == NETWORK else CLASSIFIER_NAMES[item.name],
                 "kind": "network" if item.part == NETWORK else "classifier",
-                "inner_auc": item.inner_auc,
+                "inner_auc": item.inner,
                 "nested": nested,
                 "sets": sets,
                 "times_chosen": chosen.count(item.name),
@@ -340,6 +335,7 @@ def _compared(
         )
     return {
         "folds": rules.folds,
+        "measure": analysis.outcome.measure,
         "competitors": rows,
         "choices": _choices(rules, outer, final, outcome, analysis, level),
         "networks": _networks(rules, networks),
@@ -351,16 +347,16 @@ def _choices(
     rules: Fusion,
     outer: list[ViewResult],
     final: ViewResult,
-    outcome: pd.Series,
+    outcome: pd.Series | pd.DataFrame,
     analysis: Analysis,
     level: float,
 ) -> list[dict[str, Any]]:
     """Every score as it was chosen within each outer fold: what the choice itself is worth."""
     rows = []
     for score in final.scores.columns:
-        nested = _over_folds(outcome, [r.scores.loc[list(r.risks.index), score] for r in outer], level)
+        nested = _over_folds(outcome, [r.scores.loc[list(r.test.linear_predictors.index), score] for r in outer], level)
         sets = {
-            name: _auc(analysis.outcome.events, final.scores.loc[analysis.cohort.members(name), score])
+            name: _rank(analysis, final.scores.loc[analysis.cohort.members(name), score])
             for name in dict.fromkeys(analysis.cohort.sets)
             if name != "training"
         }
@@ -368,20 +364,19 @@ def _choices(
     return rows
 
 
-def _over_folds(outcome: pd.Series, scores: list[pd.Series], level: float) -> dict[str, float]:
-    """Mean AUC within the outer folds with limits (see `OutOfFold.auc`)."""
-    pairs = [
-        auc_covariance(outcome.loc[score.index].to_numpy(dtype=float), [score.to_numpy(dtype=float)])
-        for score in scores
-    ]
-    found = repeated_folds([[float(aucs[0]) for aucs, _ in pairs]], [[float(v[0, 0]) for _, v in pairs]], level=level)
+def _over_folds(outcome: pd.Series | pd.DataFrame, scores: list[pd.Series], level: float) -> dict[str, float]:
+    """Mean AUC or C within the outer folds with limits (see `OutOfFold.estimate`)."""
+    pairs = [rank_estimate(outcome.loc[score.index].to_numpy(), score.to_numpy(dtype=float)) for score in scores]
+    found = repeated_folds([[value for value, _ in pairs]], [[variance for _, variance in pairs]], level=level)
     low, high = float(np.maximum(0.0, found.low)), float(np.minimum(1.0, found.high))
     return {"value": found.estimate, "low": low, "high": high}
 
 
-def _auc(outcome: pd.Series, score: pd.Series) -> float:
-    y = outcome.loc[score.index].to_numpy(dtype=int)
-    return auc_from_ranks(y, score.to_numpy(dtype=float)) if 0 < y.sum() < len(y) else float("nan")
+def _rank(analysis: Analysis, score: pd.Series) -> float:
+    """AUC or C of patients of a set; NaN where they are all alike."""
+    if not analysis.outcome.suffices(score.index):
+        return float("nan")
+    return rank_score(analysis.outcome.select(list(score.index)).y, score.to_numpy(dtype=float))
 
 
 def _networks(rules: Fusion, networks: NetworkScores | None) -> list[dict[str, Any]]:
@@ -431,14 +426,22 @@ def _stability(outer: list[ViewResult], features: pd.DataFrame, analysis: Analys
     return {"stability": shares, "nogueira": indexes, "refits": len(outer)}
 
 
-def _sentences(rules: Fusion, final: ViewResult, nested: OutOfFold) -> list[dict[str, Any]]:
+def _of_times(spec: FusionSpec) -> str:
+    if not spec.horizons:
+        return ""
+    return (
+        f", each of the event by {spec.horizons[-1]:g} {spec.unit}, patients whose state then is known weighted for "
+        "those who were censored before"
+    )
+
+
+def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOfFold) -> list[dict[str, Any]]:
     """What was done, for the Methods."""
+    model, cut = ("Cox model" if spec.horizons else "logistic model"), _CUTS[spec.cut]
     texts: list[tuple[str, list[str]]] = []
     if final.clinical is not None:
         alpha = p_below(final.clinical.alpha)
-        joint = (
-            f"Those with {alpha} entered a multivariate logistic model; those with {alpha} in it are its predictors."
-        )
+        joint = f"Those with {alpha} entered a multivariate {model}; those with {alpha} in it are its predictors."
         texts.append((f"{CANDIDATES_TESTED} {joint}", []))
     if final.counts:
         steps = next(iter(final.counts.values()))
@@ -447,7 +450,7 @@ def _sentences(rules: Fusion, final: ViewResult, nested: OutOfFold) -> list[dict
         texts.append(
             (
                 f"Features passed through: {chain}; on those left {len(rules.classifiers)} classifiers competed "
-                f"({names}).",
+                f"({names}){_of_times(spec)}.",
                 ["lasso"],
             )
         )
@@ -464,10 +467,10 @@ def _sentences(rules: Fusion, final: ViewResult, nested: OutOfFold) -> list[dict
         )
     texts.append(
         (
-            "Which classifier and which network was used was decided by the AUC in inner folds alone; "
+            f"Which classifier and which network was used was decided by the {nested.measure} in inner folds alone; "
             f"the whole procedure, that choice included, was judged in {nested.folds} outer folds [@nested-cv]. Scores "
-            "and clinical predictors were joined by logistic models that were fitted to scores of fits without the "
-            "patient; cut-offs are Youden's of these risks.",
+            f"and clinical predictors were joined by {model}s that were fitted to scores of fits without the "
+            f"patient; cut-offs are {cut} of these risks.",
             ["nested-cv"],
         )
     )

@@ -118,7 +118,9 @@ def _mean(tables: list[pd.DataFrame], rows: list[str]) -> pd.DataFrame:
     return pd.DataFrame(values, index=rows, columns=tables[0].columns)
 
 
-def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: pd.Series, others: list[str]) -> Any:
+def network_scores(
+    context: Context, rules: Fusion, outcome: pd.Series | pd.DataFrame, folds: pd.Series, others: list[str]
+) -> Any:
     """Train and apply all networks of the study.
 
     Parameters
@@ -130,7 +132,7 @@ def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: p
     """
     patients = [*outcome.index, *others]
     crops, facts = _crops(context, rules, patients)
-    targets = Targets(np.concatenate([outcome.to_numpy(dtype=float), np.full(len(others), np.nan)]))
+    targets = _targets(outcome, len(others))
     fold_of = np.concatenate([folds.to_numpy(dtype=int), np.full(len(others), -1)])
     pairs = list(combinations(sorted(folds.unique()), 2))
     jobs: list[FoldJob] = []
@@ -154,14 +156,24 @@ def network_scores(context: Context, rules: Fusion, outcome: pd.Series, folds: p
             rows = np.flatnonzero(np.isin(fold_of, pair) | (fold_of < 0))
             applied = network.apply(crops, rows=rows)
             index = [patients[row] for row in rows]
-            logits.setdefault(variant.name, {})[pair] = pd.Series(log_odds(applied), index=index)
+            logits.setdefault(variant.name, {})[pair] = pd.Series(log_odds(applied, network.spec.outcome), index=index)
             features.setdefault(variant.name, {})[pair] = feature_table(applied, index)
             networks.setdefault(variant.name, {})[pair] = network
             again = inner_split(targets, job.rows, job.spec.training.inner_fraction, job.seed)[1]
-            values = log_odds(network.apply(crops, rows=again)) if len(again) else np.zeros(0)
+            kind = network.spec.outcome
+            values = log_odds(network.apply(crops, rows=again), kind) if len(again) else np.zeros(0)
             aside.setdefault(variant.name, {})[pair] = pd.Series(values, index=[patients[row] for row in again])
     seen = ranges_of(facts[str(item)] for item in outcome.index)
     return NetworkScores(folds, logits, features, networks, seen, aside)
+
+
+def _targets(outcome: pd.Series | pd.DataFrame, strangers: int) -> Targets:
+    """What the networks learn: the event, and its time where there is one; nothing of those who are only predicted."""
+    nothing = np.full(strangers, np.nan)
+    if isinstance(outcome, pd.Series):
+        return Targets(np.concatenate([outcome.to_numpy(dtype=float), nothing]))
+    event = (outcome["code"] == 1).to_numpy(dtype=float)
+    return Targets(np.concatenate([event, nothing]), np.concatenate([outcome["time"].to_numpy(dtype=float), nothing]))
 
 
 def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
