@@ -145,7 +145,7 @@ def nomogram(
     patient: str | None = None,
     id_column: str | None = None,
     firth: bool = False,
-    n_boot: int = 0,
+    n_boot: int = 200,
     seed: int = 0,
     level: float = 0.95,
 ) -> NomogramResult:
