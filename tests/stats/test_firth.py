@@ -55,7 +55,7 @@ def test_separated_data_get_a_finite_estimate(golden):
     limits = fit.ci()
     assert limits[3, 0] > 0 and np.isfinite(limits[3, 0])
     assert fit.p_values[3] < 0.01
-    assert fit.to_json()["interval"] == "profile"
+    assert fit.summary().to_json()["interval"] == "profile"
 
 
 def test_estimates_follow_the_scale(golden):

@@ -76,7 +76,10 @@ def test_firth_criteria_are_those_of_the_fitted_risks():
     assert 0 < fit.nagelkerke_r2 < fit_logistic(x, y).nagelkerke_r2
     noise = fit_firth(np.random.default_rng(2).normal(size=(30, 1)), np.tile([0, 1, 1], 10))
     assert 0 <= noise.nagelkerke_r2 < 1
-    assert fit.to_json()["loglik"] == pytest.approx(loglik) and fit.to_json()["penalized_loglik"] == fit.loglik
+    assert (
+        fit.summary().to_json()["loglik"] == pytest.approx(loglik)
+        and fit.summary().to_json()["penalized_loglik"] == fit.loglik
+    )
 
 
 def test_the_test_of_a_whole_predictor_keeps_the_penalty_of_the_whole_design():

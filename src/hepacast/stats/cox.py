@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from hepacast.core.formatting import p_value, ratio_with_interval, short
 from hepacast.core.records import Record
+from hepacast.core.tables import make_table
 from hepacast.errors import ModelError
 from hepacast.stats.effects import ratio_of
 from hepacast.stats.kaplan_meier import check_follow_up
@@ -151,7 +153,11 @@ class CoxFit:
         return {str(name): HazardRatio(*map(float, row)) for name, row in zip(frame.index, frame.to_numpy())}
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html())
+        rows = [
+            (name, short(item.coef), short(item.se), ratio_with_interval(*item.with_limits), p_value(item.p))
+            for name, item in self.ratios().items()
+        ]
+        return make_table("", ("Term", "Coefficient", "SE", "HR (95% CI)", "P"), rows).to_html()
 
 
 def fit_cox(

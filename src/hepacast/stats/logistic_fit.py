@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,14 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 from scipy.stats import chi2, norm
 
+from hepacast.core import views
+from hepacast.core.formatting import number, p_sentence, p_value, ratio_with_interval, short
 from hepacast.core.records import Record, sparse
+from hepacast.core.tables import Table, make_table
 from hepacast.errors import ModelError
 from hepacast.stats.design import Array, finite_matrix
 from hepacast.stats.effects import ratio_of
+from hepacast.stats.intervals import ci_label
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.stats.results import ModelTest
 
@@ -37,16 +41,16 @@ class LogisticTerm(Record):
     or_high: float
 
 
-@dataclass(frozen=True)
-class LogisticSummary(Record):
+@dataclass(frozen=True, repr=False)
+class LogisticSummary(Record, views.Shown):
     """A logistic regression in numbers.
 
     Attributes
     ----------
     method, status, reason, n, n_events
         As of the `LogisticFit`.
-    interval
-        Kind of the limits.
+    interval, confidence
+        Kind and level of the limits.
     terms
         By name, the intercept first.
     loglik, penalized_loglik
@@ -72,6 +76,7 @@ class LogisticSummary(Record):
     brier: float
     c: float
     penalized_loglik: float = sparse(float("nan"))
+    confidence: float = 0.95
 
     @property
     def formula(self) -> str:
@@ -406,11 +411,8 @@ class LogisticFit:
             nagelkerke_r2=self.nagelkerke_r2,
             brier=self.brier,
             c=self.c_index,
+            confidence=level,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The `summary` as plain JSON values."""
-        return self.summary().to_json()
 
     def __repr__(self) -> str:
         if not self.ok:
@@ -418,9 +420,32 @@ class LogisticFit:
         return f"<LogisticFit n={self.n}, events={self.n_events}, {self.formula()}, AIC {self.aic:.2f}>"
 
     def _repr_html_(self) -> str:
-        if not self.ok:
-            return f"<p><b>{self.status}</b>: {self.reason}</p>"
-        return self.to_frame().to_html(float_format=lambda value: f"{value:.4g}", border=0)
+        return views.html(self.summary())
+
+
+@views.sentence.register
+def _(found: LogisticSummary) -> str:
+    """The fit in numbers; why there is none."""
+    if found.status != "ok":
+        return f"No estimate ({found.status}): {found.reason}."
+    how = "Firth" if found.method == "firth" else "maximum likelihood"
+    return (
+        f"{how}: n = {found.n}, events = {found.n_events}; likelihood ratio chi2 {number(found.lrt.chi2)} "
+        f"(df {found.lrt.df}, {p_sentence(found.lrt.p)}); AIC {number(found.aic)}; "
+        f"Nagelkerke R2 {number(found.nagelkerke_r2, 3)}; C (apparent) {number(found.c, 3)}; "
+        f"Brier (apparent) {number(found.brier, 4)}.\n{found.formula}"
+    )
+
+
+@views.table.register
+def _(found: LogisticSummary) -> Table:
+    """Coefficients, and odds ratios with their limits."""
+    rows = [
+        (name, short(item.coef), short(item.se), ratio_with_interval(item.odds_ratio, item.or_low, item.or_high),
+         p_value(item.p))
+        for name, item in found.terms.items()
+    ]  # fmt: skip
+    return make_table("", ("Term", "Coefficient", "SE", f"OR ({ci_label(found.confidence)})", "P"), rows)
 
 
 def likelihood_ratio_p(smaller: LogisticFit, larger: LogisticFit) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hepacast.core import views
-from hepacast.core.formatting import number, p_sentence, p_value, ratio_with_interval
+from hepacast.core.formatting import number, p_value, ratio_with_interval
 from hepacast.core.records import Record, sparse
 from hepacast.core.tables import Table, make_table
 from hepacast.errors import OutcomeError, TableError
@@ -118,12 +118,7 @@ def _(found: LogisticTable) -> str:
     fit = found.fit
     if fit is None or fit.status != "ok":
         return ""
-    return (
-        f"Multivariate model ({'Firth' if fit.method == 'firth' else 'maximum likelihood'}): n = {fit.n}, "
-        f"events = {fit.n_events}; likelihood ratio chi2 {number(fit.lrt.chi2)} (df {fit.lrt.df}, "
-        f"{p_sentence(fit.lrt.p)}); AIC {number(fit.aic)}; Nagelkerke R2 {number(fit.nagelkerke_r2, 3)}; "
-        f"C (apparent) {number(fit.c, 3)}; Brier (apparent) {number(fit.brier, 4)}.\n{fit.formula}"
-    )
+    return f"Multivariate model, {views.sentence(fit)}"
 
 
 @views.page.register

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+from hepacast.core import views
+from hepacast.core.formatting import p_sentence, short, with_interval
 from hepacast.core.records import Record
 
 
 @dataclass(frozen=True)
-class TestResult:
+class TestResult(Record, views.Shown):
     """One statistical test.
 
     Attributes
@@ -42,22 +43,16 @@ class TestResult:
         """Whether the test could be made."""
         return self.status == "ok"
 
-    def to_json(self) -> dict[str, Any]:
-        """The numbers as plain values; a number that the test does not have is NaN, and `reason` names it."""
-        named = {"statistic": self.statistic, "P": self.p, "df": self.df, "estimate": self.estimate}
-        named["limits"] = sum(self.ci)
-        lacking = [name for name, value in named.items() if not math.isfinite(value)]
-        reason = self.reason or (f"this test has no {', '.join(lacking)}" if lacking else "")
-        return {
-            "test": self.name,
-            "statistic": self.statistic,
-            "p": self.p,
-            "df": self.df,
-            "estimate": self.estimate,
-            "ci": list(self.ci),
-            "status": self.status,
-            "reason": reason,
-        }
+
+@views.sentence.register
+def _(found: TestResult) -> str:
+    if not found.ok:
+        return f"{found.name}: none ({found.reason})."
+    degrees = ", ".join(short(value) for value in (found.df, found.df2) if not math.isnan(value))
+    parts = [] if math.isnan(found.statistic) else [f"statistic {short(found.statistic)}"]
+    parts += [f"df {degrees}"] if degrees else []
+    parts += [] if math.isnan(found.estimate) else [f"estimate {with_interval(found.estimate, *found.ci)}"]
+    return f"{found.name}: {', '.join([*parts, p_sentence(found.p)])}."
 
 
 def impossible(name: str, reason: str) -> TestResult:
