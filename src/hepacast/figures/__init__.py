@@ -16,12 +16,12 @@ from hepacast.figures.curves import (
 from hepacast.figures.flow import DesignStage, FlowSet, draw_flow, draw_study_design
 from hepacast.figures.forest import ForestRow, draw_forest
 from hepacast.figures.images import Picture, draw_segmentation_examples
+from hepacast.figures.kaplan_meier import KmCurve, draw_km
 from hepacast.figures.lasso import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.network import draw_network
 from hepacast.figures.nomogram import draw_nomogram
 from hepacast.figures.patients import ShareBar, draw_risk_distribution, draw_shares, draw_waterfall
 from hepacast.figures.style import save_figure
-from hepacast.figures.survival import KmCurve, draw_km
 from hepacast.figures.validation import (
     AucRow,
     draw_null_distribution,

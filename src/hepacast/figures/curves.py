@@ -166,19 +166,25 @@ def draw_calibration(
     _unit_square(axes, "" if len(risks) else "Predicted risk", "Observed proportion")
     legend = axes.legend(loc="upper left", borderaxespad=0.2, frameon=True, framealpha=0.85, edgecolor="none")
     legend.set_zorder(5)
-    late = np.asarray(points.predicted, dtype=float) > 0.45
-    crowded = bool(late.any()) and float(np.nanmin(np.asarray(points.low, dtype=float)[late])) < 0.22
-    _corner_notes(axes, () if crowded else notes)
-    if crowded and notes:
-        # The data are in the corner: the notes stand above the plot.
-        text = "\n".join([notes[0], "; ".join(notes[1:])]).strip()
-        axes.annotate(
-            text, (1, 1), (0, 7), "axes fraction", textcoords="offset points", ha="right", va="bottom", fontsize=7
-        )
+    raised = _write_notes(axes, points, notes)
     if title:
         # Above the notes where they stand above the plot.
-        axes.set_title(title, loc="left", pad=30 if crowded and notes else None)
+        axes.set_title(title, loc="left", pad=30 if raised else None)
     return figure
+
+
+def _write_notes(axes: Axes, points: CalibrationPoints, notes: Sequence[str]) -> bool:
+    """Notes in the lower right corner, or above the plot (True) where the data are in the corner."""
+    late = np.asarray(points.predicted, dtype=float) > 0.45
+    crowded = bool(late.any()) and float(np.nanmin(np.asarray(points.low, dtype=float)[late])) < 0.22
+    if not (crowded and notes):
+        _corner_notes(axes, notes)
+        return False
+    text = "\n".join([notes[0], "; ".join(notes[1:])]).strip()
+    axes.annotate(
+        text, (1, 1), (0, 7), "axes fraction", textcoords="offset points", ha="right", va="bottom", fontsize=7
+    )
+    return True
 
 
 def _corner_notes(axes: Axes, notes: Sequence[str]) -> None:

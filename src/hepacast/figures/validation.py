@@ -26,6 +26,7 @@ from hepacast.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -73,21 +74,7 @@ def draw_validation_compare(
         headings.append((y, model, color))
         y += 1.0
         for row in (item for item in rows if item.model == model):
-            if np.isfinite(row.auc):
-                if np.isfinite(row.lo) and np.isfinite(row.hi):
-                    axes.plot([row.lo, row.hi], [y, y], color=color, linewidth=1.1, alpha=1 if row.honest else 0.55)
-                axes.plot(
-                    row.auc, y, "o" if row.honest else "D", markersize=4.6 if row.honest else 3.8, color=color,
-                    markerfacecolor=color if row.honest else "white",
-                )  # fmt: skip
-            axes.text(
-                1.015,
-                y,
-                interval(row.auc, row.lo, row.hi),
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=7,
-            )
+            _draw_row(axes, row, y, color)
             ticks.append(y)
             labels.append(row.way)
             y += 1.0
@@ -111,6 +98,18 @@ def draw_validation_compare(
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"{measure} ({ci}); hollow marks: ways that flatter")
     return figure
+
+
+def _draw_row(axes: Axes, row: AucRow, y: float, color: str) -> None:
+    if np.isfinite(row.auc):
+        if np.isfinite(row.lo) and np.isfinite(row.hi):
+            axes.plot([row.lo, row.hi], [y, y], color=color, linewidth=1.1, alpha=1 if row.honest else 0.55)
+        axes.plot(
+            row.auc, y, "o" if row.honest else "D", markersize=4.6 if row.honest else 3.8, color=color,
+            markerfacecolor=color if row.honest else "white",
+        )  # fmt: skip
+    text, place = interval(row.auc, row.lo, row.hi), axes.get_yaxis_transform()
+    axes.text(1.015, y, text, transform=place, va="center", fontsize=7)
 
 
 @styled

@@ -174,7 +174,7 @@ def draw_ratios(
 
 def draw_curves(curves: Mapping[str, KaplanMeier], *, p: float | None, test: str, note: str, x_label: str) -> Figure:
     """Kaplan-Meier curves with bands, marks of censoring and numbers at risk."""
-    from hepacast.figures.survival import KmCurve, draw_km
+    from hepacast.figures.kaplan_meier import KmCurve, draw_km
 
     end = max(float(curve.time[-1]) for curve in curves.values())
     times = [float(t) for t in pretty(0.0, end, 6) if t <= end]

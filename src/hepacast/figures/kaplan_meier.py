@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,26 +80,14 @@ def draw_km(
     colors = (PALETTE[0], PALETTE[1], *PALETTE[2:])
     end = max(float(np.max(curve.time)) for curve in curves)
     for i, curve in enumerate(curves):
-        if len(curve.low):
-            low, high = np.asarray(curve.low, dtype=float), np.asarray(curve.high, dtype=float)
-            axes.fill_between(curve.time, low, high, step="post", color=colors[i % 7], alpha=0.13, linewidth=0)
-        axes.step(
-            curve.time, curve.survival, where="post", color=colors[i % 7], label=curve.name, linestyle=line_style_of(i)
-        )
-        if len(curve.censored):
-            at = np.searchsorted(np.asarray(curve.time), np.asarray(curve.censored), side="right") - 1
-            heights = np.asarray(curve.survival)[np.clip(at, 0, None)]
-            axes.plot(curve.censored, heights, "|", color=colors[i % 7], markersize=5, markeredgewidth=0.8)
-    rows = len(curves) + (p is not None) + bool(note)
-    top = 1.02 if rising else _top(curves, end, rows)
-    axes.set_ylim(0, top)
+        _draw_curve(axes, curve, colors[i % 7], line_style_of(i))
+    lines = [f"{p_sentence(p)} ({test})"] if p is not None else []
+    lines += [note] if note else []
+    axes.set_ylim(0, 1.02 if rising else _top(curves, end, len(curves) + len(lines)))
     axes.set_yticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlim(0, end * 1.02)
-    axes.set_ylabel(y_label)
+    axes.set(xlabel=x_label, ylabel=y_label, title=title)
     axes.legend(loc="upper left" if rising else "upper right", borderaxespad=0.2)
-    lines = [f"{p_sentence(p)} ({test})"] if p is not None else []
-    if note:
-        lines.append(note)
     if lines:
         # Curves fall, so the space under the legend in the upper right corner is free, or has been made.
         axes.annotate(
@@ -107,14 +95,23 @@ def draw_km(
             xytext=(5 if rising else -4, -6 - 10.5 * len(curves)), textcoords="offset points",
             ha="left" if rising else "right", va="top", fontsize=7.5, linespacing=1.4,
         )  # fmt: skip
-    axes.set_xlabel(x_label)
-    if title:
-        axes.set_title(title)
     if table is not None:
         axes.set_xticks(list(at_risk_times))
         axes.tick_params(labelbottom=True)
         _at_risk_table(table, curves, at_risk_times, colors)
     return figure
+
+
+def _draw_curve(axes: Axes, curve: KmCurve, color: str, line_style: Any) -> None:
+    """Steps, band, marks of censoring."""
+    if len(curve.low):
+        low, high = np.asarray(curve.low, dtype=float), np.asarray(curve.high, dtype=float)
+        axes.fill_between(curve.time, low, high, step="post", color=color, alpha=0.13, linewidth=0)
+    axes.step(curve.time, curve.survival, where="post", color=color, label=curve.name, linestyle=line_style)
+    if len(curve.censored):
+        at = np.searchsorted(np.asarray(curve.time), np.asarray(curve.censored), side="right") - 1
+        heights = np.asarray(curve.survival)[np.clip(at, 0, None)]
+        axes.plot(curve.censored, heights, "|", color=color, markersize=5, markeredgewidth=0.8)
 
 
 def _top(curves: Sequence[KmCurve], end: float, rows: int) -> float:
