@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import is_dataclass
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from hepacast.cohort.outcome import EVER
+from hepacast.core.estimates import Estimate
 from hepacast.core.records import plain
 from hepacast.errors import ModelError, OutcomeError
+from hepacast.evaluation.evaluate import Judging, evaluate_set
 from hepacast.evaluation.evaluate import evaluate_risks as evaluate
 from hepacast.evaluation.results import SetResult
+from hepacast.modelling.predictions import JudgedSet
 from hepacast.study.statistics.evaluating import printed
 
 MODELS = ["p_clin", "p_lab", "p_comb"]
@@ -177,3 +182,39 @@ def test_forest_figure_of_a_logistic_table(golden):
     assert table.plot("forest-multivariate").axes
     with pytest.raises(ModelError, match="no such figure"):
         table.plot("forest-univariate")
+
+
+def estimates_in(value):
+    """Every estimate anywhere in a record."""
+    if isinstance(value, Estimate):
+        yield value
+    if is_dataclass(value):
+        value = list(vars(value).values())
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from estimates_in(item)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_every_limit_carries_its_level(timed):
+    """With and without time: no limits of a set of results without the level that was asked for."""
+    rng = np.random.default_rng(3)
+    lp = rng.normal(size=150)
+    times, codes = rng.exponential(20 * np.exp(-lp)) + 0.1, (rng.random(150) < 0.7).astype(int)
+    y = np.column_stack([times, codes]) if timed else (lp + rng.normal(size=150) > 0).astype(int)
+    risks = {name: 1 / (1 + np.exp(-scale * lp)) for name, scale in (("a", 0.4), ("b", 1.2))}
+    horizons = (8.0, 16.0) if timed else (EVER,)
+    judged = JudgedSet(
+        "validation", "frozen", [str(i) for i in range(150)], y,
+        {name: dict.fromkeys(horizons, risk) for name, risk in risks.items()}, risks,
+    )  # fmt: skip
+    rows = [rng.integers(0, 150, 150) for _ in range(10)]
+    cuts = {name: {"median (training)": 0.5} for name in risks}
+    found = evaluate_set(judged, Judging(level=0.8, cutoffs=cuts, rows=lambda horizon: rows))
+    limited = [item for item in estimates_in(found) if item.has_limits]
+    assert len(limited) > 20 and {item.level for item in limited} == {0.8}
+    assert [item.measure for item in found.models.values()] == ["C" if timed else "AUC"] * 2
+    assert all(len(item.main.thresholds) == 1 and item.main.decision for item in found.models.values())
+    assert SetResult.from_json(json.loads(json.dumps(found.to_json()))).to_json() == found.to_json()
