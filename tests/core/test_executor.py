@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from hepacast.core.executor import available_cores, map_items, resolve_workers
+from hepacast.core.executor import available_cores, keep_workers, map_items, resolve_workers
 from hepacast.errors import HepacastError, ImageError
 
 
@@ -87,6 +87,38 @@ def test_workers_use_one_thread_and_the_parent_keeps_its_own(monkeypatch):
 def test_a_worker_killed_by_the_system_is_told_in_words():
     with pytest.raises(HepacastError, match=r"(?s)stopped by the system.*memory.*--workers 1"):
         map_items(die, range(4), workers=2)
+
+
+def process_of(item):
+    time.sleep(0.01)
+    return os.getpid()
+
+
+class Carrying:
+    """What a map sends to its workers."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __call__(self, item):
+        return self.number * item
+
+
+def test_processes_serve_later_maps_where_they_are_kept():
+    with keep_workers():
+        first = set(map_items(process_of, range(8), workers=2))
+        with keep_workers():
+            assert map_items(Carrying(3), range(5), workers=2) == [0, 3, 6, 9, 12]
+        assert map_items(Carrying(4), range(5), workers=2) == [0, 4, 8, 12, 16]
+        assert set(map_items(process_of, range(8), workers=2)) <= first
+        with pytest.raises(ImageError):
+            map_items(refuse, range(6), workers=2)
+        later = set(map_items(process_of, range(8), workers=2))
+        with pytest.raises(HepacastError, match="stopped by the system"):
+            map_items(die, range(4), workers=2)
+        assert map_items(Carrying(5), range(3), workers=3) == [0, 5, 10]
+    assert not first & later
+    assert not any(psutil.pid_exists(number) for number in later)
 
 
 def test_number_of_workers():

@@ -2,6 +2,7 @@
 
 Worker processes are started with ``spawn`` (the same on every system, no inherited threads or random state) and
 with one thread of linear algebra each, so that neither their number nor the machine's core count changes a number.
+A process takes seconds to start; inside `keep_workers`, those that one map started serve the next.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hepacast.errors import HepacastError
@@ -95,8 +98,8 @@ def map_items(
         A worker process was stopped from outside, as a system does that runs out of memory.
     """
     todo = list(items)
-    count = min(resolve_workers(workers), max(1, len(todo)))
-    if count == 1:
+    asked = resolve_workers(workers)
+    if min(asked, len(todo)) <= 1:
         results = []
         with single_threaded():
             for done, item in enumerate(todo, start=1):
@@ -104,38 +107,94 @@ def map_items(
                 if progress:
                     progress(done, len(todo))
         return results
-    return _map_processes(function, todo, count, progress)
+    return _map_processes(function, todo, asked, progress)
+
+
+@dataclass
+class _Pool:
+    """Worker processes, as many as were asked for or as there were items."""
+
+    asked: int
+    size: int
+
+    def __post_init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        # Who waits here has been told what to do: no worker is told twice, and none is left out.
+        told = context.Barrier(self.size)
+        self.processes = ProcessPoolExecutor(self.size, context, initializer=_start_worker, initargs=(told,))
+
+    def tell(self, function: Callable[[Any], Any] | None) -> None:
+        """Send what is applied to the items (it may carry a table of features) once to every worker."""
+        for done in [self.processes.submit(_learn, function) for _ in range(self.size)]:
+            done.result()
+
+    def stop(self) -> None:
+        """What a worker is at may take minutes; finished items are on disk already where that matters."""
+        for process in list((getattr(self.processes, "_processes", None) or {}).values()):
+            process.terminate()
+        self.processes.shutdown(wait=False, cancel_futures=True)
+
+
+#: Pools that are kept: none or one in the list; None outside of `keep_workers`.
+_kept: ContextVar[list[_Pool] | None] = ContextVar("kept workers", default=None)
+
+
+@contextmanager
+def keep_workers() -> Iterator[None]:
+    """Worker processes that are started inside the block serve its later maps too, and end with it."""
+    if _kept.get() is not None:
+        yield
+        return
+    pools: list[_Pool] = []
+    token = _kept.set(pools)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        for pool in pools:
+            pool.processes.shutdown()
+
+
+def _pool_for(asked: int, size: int) -> _Pool:
+    kept = _kept.get()
+    if kept and (kept[0].asked != asked or kept[0].size < size):
+        kept.pop().processes.shutdown()
+    if kept:
+        return kept[0]
+    pool = _Pool(asked, size)
+    if kept is not None:
+        kept.append(pool)
+    return pool
 
 
 def _map_processes(
-    function: Callable[[Item], Result], todo: list[Item], count: int, progress: Progress | None
+    function: Callable[[Item], Result], todo: list[Item], asked: int, progress: Progress | None
 ) -> list[Result]:
-    # What the function carries (a table of features) is sent once to every worker, not with every item.
-    pool = ProcessPoolExecutor(
-        max_workers=count,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(function,),
-    )
-    with _children_single_threaded(), pool:
+    kept = _kept.get()
+    with _children_single_threaded():
+        pool = _pool_for(asked, min(asked, len(todo)))
         try:
-            return _collect(pool, todo, count, progress)
-        except BrokenProcessPool as error:
+            pool.tell(function)
+            results: list[Result] = _collect(pool.processes, todo, min(asked, len(todo)), progress)
+            if kept is None:
+                pool.processes.shutdown()
+            else:
+                pool.tell(None)
+            return results
+        except BaseException as error:
+            if kept:
+                kept.clear()
+            if isinstance(error, KeyboardInterrupt):
+                pool.stop()
+            pool.processes.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+            if not isinstance(error, BrokenProcessPool):
+                raise
             raise HepacastError(
                 "A worker process was stopped by the system.",
-                expected=f"{count} processes that work to the end",
+                expected=f"{pool.size} processes that work to the end",
                 found="one that ended in the middle, most often for lack of memory",
                 remedy="run the same command again with fewer processes (--workers 1): finished parts are kept",
             ) from error
-        except KeyboardInterrupt:
-            # What a worker is at may take minutes; finished items are on disk already where that matters.
-            for process in list((getattr(pool, "_processes", None) or {}).values()):
-                process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _collect(pool: ProcessPoolExecutor, todo: list[Any], count: int, progress: Progress | None) -> list[Any]:
@@ -159,8 +218,9 @@ def _collect(pool: ProcessPoolExecutor, todo: list[Any], count: int, progress: P
     return [results[index] for index in range(len(todo))]
 
 
-#: In a worker: what it applies to every item.
+#: In a worker: what it applies to every item, and where it waits until all have been told.
 _function: Callable[[Any], Any] | None = None
+_told: Any = None
 
 
 def _call(item: Any) -> Any:
@@ -168,14 +228,20 @@ def _call(item: Any) -> Any:
     return _function(item)
 
 
-def _start_worker(function: Callable[[Any], Any]) -> None:
-    """In a fresh worker: keep the function, leave Ctrl-C to the parent, and end when the parent is gone.
+def _learn(function: Callable[[Any], Any] | None) -> None:
+    global _function
+    _function = function
+    _told.wait()
+
+
+def _start_worker(told: Any) -> None:
+    """In a fresh worker: leave Ctrl-C to the parent, and end when the parent is gone.
 
     A worker waits for its next item on a pipe that it holds open itself, so without this it would outlive a killed
     parent for ever, with its memory.
     """
-    global _function
-    _function = function
+    global _told
+    _told = told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

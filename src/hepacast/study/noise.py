@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import map_items, single_threaded
+from hepacast.core.executor import keep_workers, map_items, single_threaded
 from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import is_kept, seal
@@ -51,6 +51,7 @@ WORDS = {
 }
 
 
+@keep_workers()
 def run_noise(
     study_file: str | Path,
     *,

@@ -19,7 +19,7 @@ import yaml
 from hepacast._version import __version__
 from hepacast.cohort.findings import name_patients
 from hepacast.core import views
-from hepacast.core.executor import single_threaded
+from hepacast.core.executor import keep_workers, single_threaded
 from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
 from hepacast.core.hashing import hash_file
 from hepacast.core.kept import is_kept, read_record, same_folder, write_record
@@ -172,6 +172,7 @@ def plan_study(
     return make_plan(make_context(study_file, out=out, data=data, workers=workers), STAGES)
 
 
+@keep_workers()
 def run_study(
     study_file: str | Path,
     *,
