@@ -10,9 +10,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+
+# A busy machine is no mistake: how long an example takes is not judged.
+settings.register_profile("hepacast", deadline=None)
+settings.load_profile("hepacast")
 
 
 def _data_root() -> Path:
