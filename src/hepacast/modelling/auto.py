@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 from sklearn.utils.validation import check_is_fitted
 
 from hepacast.core.seeds import derive_seed
-from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees
-from hepacast.modelling.base import Array, BinaryClassifier, as_frame, as_outcome, both_risks, numbers_of
-from hepacast.modelling.folds import Integers, inner_fold_count, stratified_folds
+from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees, tree_scores
+from hepacast.modelling.base import Array, BinaryClassifier, as_frame, both_risks, numbers_of
+from hepacast.modelling.classifiers import PlainLinear
+from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.scale import RankToNormal
-from hepacast.stats.firth import fit_firth
-from hepacast.stats.logistic import fit_logistic
-from hepacast.stats.ranks import auc_from_ranks
+from hepacast.modelling.targets import (
+    as_target,
+    event_classes,
+    has_time,
+    inner_folds,
+    rank_estimate,
+    rank_measure,
+    rank_score,
+)
 
 #: A member's weight falls by e for each so many standard errors (of an AUC of 0.5) that its inner AUC is lower.
 TEMPERATURE = 0.5
@@ -41,6 +49,9 @@ class AutoClassifier(BinaryClassifier):
     no higher than chance gives (one-sided P of .05), the risk is the training rate for everybody: no signal. The score
     (`decision_function`) still orders the rows, for those who judge the order.
 
+    Of time and event members learn in their own ways (`auto_members`) and are weighted by Harrell's C; the score has no
+    risk by itself, which a Cox model of it gives.
+
     Nothing is tuned: every constant is fixed. All choices are made inside ``fit``, so a cross-validation around it is
     nested.
 
@@ -58,7 +69,7 @@ class AutoClassifier(BinaryClassifier):
     Attributes
     ----------
     inner_auc_, weights_
-        By member.
+        By member; of time and event the inner C.
     ranks_, spread_, members_, forest_, places_
         Ranks to normal scores and their SDs; the fitted members, and the inner scores that theirs are placed among.
     slope_, intercept_
@@ -76,7 +87,7 @@ class AutoClassifier(BinaryClassifier):
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Judge the members inside, fit those that count to all rows."""
         frame = as_frame(X)
-        outcome = as_outcome(y, len(frame))
+        outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
         self.weights_: dict[str, float] = {}
         self.ranks_ = RankToNormal().fit(frame)
@@ -86,10 +97,9 @@ class AutoClassifier(BinaryClassifier):
         if not Z.shape[1]:
             return self._no_signal(outcome, "no feature varies")
         inner, forest = self._inner_scores(frame.index, Z, outcome)
-        self.inner_auc_ = {
-            name: float(np.mean([auc_from_ranks(outcome, row) for row in inner[name]])) for name in NAMES
-        }
-        self.weights_ = member_weights(self.inner_auc_, TEMPERATURE * auc_standard_error(outcome))
+        self.inner_auc_ = {name: float(np.mean([rank_score(outcome, row) for row in inner[name]])) for name in NAMES}
+        error = standard_error(outcome, [row for rows in inner.values() for row in rows])
+        self.weights_ = member_weights(self.inner_auc_, TEMPERATURE * error)
         self.places_ = {name: np.sort(inner[name], axis=None) for name in self.weights_}
         self.members_: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
         self.forest_: Any = forest if TREES in self.weights_ else None
@@ -98,12 +108,12 @@ class AutoClassifier(BinaryClassifier):
             combined += weight * np.mean([_own_places(row) for row in inner[name]], axis=0)
         return self._calibrate(combined, outcome)
 
-    def _inner_scores(self, index: pd.Index, Z: Array, outcome: Integers) -> tuple[dict[str, Array], Any]:
+    def _inner_scores(self, index: pd.Index, Z: Array, outcome: NDArray[Any]) -> tuple[dict[str, Array], Any]:
         """Scores of the training rows by members that did not see them, (repeats, n) each; and the forest."""
-        folds = inner_fold_count(outcome, self.n_folds, index)
+        folds, classes = inner_folds(outcome, self.n_folds, index), event_classes(outcome)
         inner = {name: np.empty((self.n_repeats, len(Z))) for name in NAMES if name != TREES}
         for repeat in range(self.n_repeats):
-            fold = stratified_folds(index, outcome, folds, self.seed, "auto", repeat)
+            fold = stratified_folds(index, classes, folds, self.seed, "auto", repeat)
             for number in range(folds):
                 held = fold == number
                 for name, member in fit_members(Z[~held], outcome[~held]).items():
@@ -111,19 +121,19 @@ class AutoClassifier(BinaryClassifier):
         forest, risk = fit_trees(Z, outcome, self.n_trees, derive_seed(self.seed, "auto-trees"))
         return {**inner, TREES: risk[None, :]}, forest
 
-    def _calibrate(self, combined: Array, outcome: Integers) -> Self:
-        fit = fit_logistic(combined[:, None], outcome, ["score"])
-        if not fit.ok:
-            fit = fit_firth(combined[:, None], outcome, ["score"]).require()
-        self.slope_, self.intercept_ = float(fit.coef[0]), fit.intercept
+    def _calibrate(self, combined: Array, outcome: NDArray[Any]) -> Self:
+        line = PlainLinear().fit(pd.DataFrame({"score": combined}), outcome)
+        self.slope_, self.intercept_ = float(line.coef_[0, 0]), float(line.intercept_[0])
         self.status_, self.note_ = "ok", ""
-        found = auc_from_ranks(outcome, combined)
-        if self.slope_ <= 0 or found < 0.5 + SIGNAL * auc_standard_error(outcome):
-            return self._no_signal(outcome, f"the AUC inside the training rows, {found:.2f}, is what chance gives")
+        found, measure = rank_score(outcome, combined), rank_measure(outcome)
+        if self.slope_ <= 0 or found < 0.5 + SIGNAL * standard_error(outcome, [combined]):
+            return self._no_signal(
+                outcome, f"the {measure} inside the training rows, {found:.2f}, is what chance gives"
+            )
         return self
 
-    def _no_signal(self, outcome: Integers, note: str) -> Self:
-        rate = float(outcome.mean())
+    def _no_signal(self, outcome: NDArray[Any], note: str) -> Self:
+        rate = 0.5 if has_time(outcome) else float(outcome.mean())
         self.slope_, self.intercept_ = 0.0, float(np.log(rate / (1 - rate)))
         self.status_, self.note_ = "no signal", note
         return self
@@ -133,7 +143,7 @@ class AutoClassifier(BinaryClassifier):
         total = np.zeros(len(frame))
         for name, weight in self.weights_.items():
             if name == TREES:
-                scores = np.asarray(self.forest_.predict_proba(Z))[:, 1]
+                scores = tree_scores(self.forest_, Z)
             else:
                 scores = self.members_[name].score(Z)
             total += weight * places_among(scores, self.places_[name])
@@ -154,8 +164,10 @@ class AutoClassifier(BinaryClassifier):
         return both_risks(risk)
 
 
-def auc_standard_error(outcome: Integers) -> float:
-    """Standard error of the AUC of a score that holds nothing (Mann-Whitney)."""
+def standard_error(outcome: NDArray[Any], scores: Sequence[Array]) -> float:
+    """Standard error of the AUC of a score that holds nothing (Mann-Whitney); of C the mean of the scores' own."""
+    if has_time(outcome):
+        return float(np.nanmean([np.sqrt(rank_estimate(outcome, score)[1]) for score in scores]))
     events = int(outcome.sum())
     return float(np.sqrt((len(outcome) + 1) / (12 * events * (len(outcome) - events))))
 

@@ -2,6 +2,10 @@
 
 All work on rank-to-normal features Z (n x p, variance 1) and on one vector of univariate t statistics. Most end in a
 vector of coefficients; so a member is fitted in milliseconds, and can be judged by an inner cross-validation.
+
+Of time and event the t statistics are the signed roots of the Cox model's score tests, the LASSO's models are Cox
+models, and what learns numbers (ridge, support vectors, trees) learns the martingale residuals of the model without
+predictors (`targets.null_residuals`).
 """
 
 from __future__ import annotations
@@ -12,8 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from hepacast.modelling.base import Array
+from hepacast.modelling.filters import cox_score_z
+from hepacast.modelling.targets import for_penalized, has_time, null_residuals
 from hepacast.stats.penalized import glmnet_path
 
 #: t statistics beyond this all count as overwhelming.
@@ -61,14 +68,15 @@ class Machine:
     columns: NDArray[np.int64]
 
     def score(self, Z: Array) -> Array:
-        """Its decision function."""
-        return np.asarray(self.estimator.decision_function(Z[:, self.columns]))
+        """Its decision function, or the number it has learned to tell."""
+        tell = getattr(self.estimator, "decision_function", None) or self.estimator.predict
+        return np.asarray(tell(Z[:, self.columns]))
 
 
-def fit_members(Z: Array, y: NDArray[np.int64], wanted: Mapping[str, float] | None = None) -> dict[str, Member]:
+def fit_members(Z: Array, y: NDArray[Any], wanted: Mapping[str, float] | None = None) -> dict[str, Member]:
     """Fit the members (all but the trees), or those that are wanted."""
     t = univariate_t(Z, y)
-    target = balanced_target(y)
+    target = told_as_number(y)
     fitted: dict[str, Member] = {}
     for name, fit in _MEMBERS.items():
         if wanted is None or wanted.get(name, 0.0) > 0.0:
@@ -76,8 +84,10 @@ def fit_members(Z: Array, y: NDArray[np.int64], wanted: Mapping[str, float] | No
     return fitted
 
 
-def univariate_t(Z: Array, y: NDArray[np.int64]) -> Array:
-    """Student's t of each column, 0 for one that does not vary."""
+def univariate_t(Z: Array, y: NDArray[Any]) -> Array:
+    """Student's t of each column (of time and event, the root of the Cox score test); 0 for one that does not vary."""
+    if has_time(y):
+        return np.clip(cox_score_z(Z, y[:, 0], y[:, 1]), -_T_MAX, _T_MAX)
     a, b = Z[y == 1], Z[y == 0]
     n1, n0 = len(a), len(b)
     spread = (a.var(axis=0) * n1 + b.var(axis=0) * n0) / max(n1 + n0 - 2, 1)
@@ -86,10 +96,13 @@ def univariate_t(Z: Array, y: NDArray[np.int64]) -> Array:
     return np.clip(t, -_T_MAX, _T_MAX)
 
 
-def balanced_target(y: NDArray[np.int64]) -> Array:
-    """Targets of a least-squares fit that weights the classes alike, mean square 1."""
-    share = y.mean()
-    target = np.where(y == 1, 1 / share, -1 / (1 - share))
+def told_as_number(y: NDArray[Any]) -> Array:
+    """Targets of a least-squares fit, mean square 1: classes weighted alike, or martingale residuals."""
+    if has_time(y):
+        target = null_residuals(y)
+    else:
+        share = y.mean()
+        target = np.where(y == 1, 1 / share, -1 / (1 - share))
     return target / np.sqrt((target**2).mean())
 
 
@@ -131,15 +144,17 @@ def _radial_ridge(Z: Array, y: Array, target: Array, t: Array) -> Member:
 
 def _lasso_average(Z: Array, y: Array, target: Array, t: Array) -> Member:
     """Mean of the LASSO's models from the first feature down to 0.15 of the largest penalty."""
-    path = glmnet_path(Z, y, n_lambda=15, lambda_min_ratio=0.15, thresh=1e-4)
+    path = glmnet_path(Z, **for_penalized(y), n_lambda=15, lambda_min_ratio=0.15, thresh=1e-4)
     return Linear(path.coefficients.mean(axis=0))
 
 
 def _machine(Z: Array, y: Array, target: Array, t: Array) -> Member:
     """Radial support-vector machine on the 16 features of the largest |t|."""
-    from sklearn.svm import SVC
+    from sklearn.svm import SVC, SVR
 
     columns = np.argsort(-np.abs(t), kind="stable")[:16].astype(np.int64)
+    if has_time(y):
+        return Machine(SVR(C=1.0).fit(Z[:, columns], target), columns)
     return Machine(SVC(C=1.0, class_weight="balanced").fit(Z[:, columns], y), columns)
 
 
@@ -157,15 +172,20 @@ TREES = "extra trees"
 NAMES = (*_MEMBERS, TREES)
 
 
-def fit_trees(Z: Array, y: NDArray[np.int64], n_trees: int, seed: int) -> tuple[Any, Array]:
+def fit_trees(Z: Array, y: NDArray[Any], n_trees: int, seed: int) -> tuple[Any, Array]:
     """Extremely randomized trees and each training row's out-of-bag risk.
+
+    Of time and event they tell the place of the martingale residual, between 0 and 1.
 
     Without class weights: recent scikit-learn draws bootstrap samples by them, and rows of a rare class would then
     stand in nearly every sample and have no out-of-bag risk.
     """
-    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    forest = ExtraTreesClassifier(
+    of_time = has_time(y)
+    told = (rankdata(null_residuals(y)) - 0.5) / len(y) if of_time else y
+    grown = ExtraTreesRegressor if of_time else ExtraTreesClassifier
+    forest = grown(
         n_estimators=n_trees,
         max_features=max(1, Z.shape[1] // 10),
         min_samples_leaf=3,
@@ -173,8 +193,15 @@ def fit_trees(Z: Array, y: NDArray[np.int64], n_trees: int, seed: int) -> tuple[
         oob_score=True,
         random_state=seed,
         n_jobs=1,
-    ).fit(Z, y)
-    return forest, np.asarray(forest.oob_decision_function_)[:, 1]
+    ).fit(Z, told)
+    inside = forest.oob_prediction_ if of_time else forest.oob_decision_function_[:, 1]
+    return forest, np.asarray(inside, dtype=float)
+
+
+def tree_scores(forest: Any, Z: Array) -> Array:
+    """What the trees tell of other rows, between 0 and 1."""
+    told = forest.predict_proba(Z)[:, 1] if hasattr(forest, "predict_proba") else forest.predict(Z)
+    return np.asarray(told, dtype=float)
 
 
 def squared_distances(a: Array, b: Array) -> Array:

@@ -163,6 +163,18 @@ def cox_score_tests(values: Array, times: Array, codes: Array) -> Array:
 
     For a column of two values this is the log-rank test. A constant column has 0.
     """
+    score, variance = _cox_score(values, times, codes)
+    return np.where(variance > 0, score**2 / np.where(variance > 0, variance, 1.0), 0.0)
+
+
+def cox_score_z(values: Array, times: Array, codes: Array) -> Array:
+    """Square root of `cox_score_tests`, with the sign of the effect: above 0 where high values go with early events."""
+    score, variance = _cox_score(values, times, codes)
+    return np.where(variance > 0, score / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+
+
+def _cox_score(values: Array, times: Array, codes: Array) -> tuple[Array, Array]:
+    """Score and its variance at a coefficient of 0; variance 0 for a column that does not vary among those at risk."""
     order = np.argsort(-times, kind="stable")
     x = values[order] - values.mean(axis=0)
     time, event = times[order], (codes[order] == 1).astype(float)
@@ -175,7 +187,7 @@ def cox_score_tests(values: Array, times: Array, codes: Array) -> Array:
     variance = event @ (second - first**2)
     scale = values.var(axis=0)
     usable = variance > 1e-12 * np.maximum(scale, 1e-300) * max(event.sum(), 1.0)
-    return np.where(usable, score**2 / np.where(usable, variance, 1.0), 0.0)
+    return score, np.where(usable, variance, 0.0)
 
 
 class UnivariateFilter(ColumnFilter):

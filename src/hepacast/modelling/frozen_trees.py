@@ -20,19 +20,20 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def freeze_forest(fitted: Any) -> tuple[dict[str, Any], Arrays]:
-    """A random forest or extra trees; a leaf's value is its share of events."""
+    """A random forest or extra trees; a leaf's value is its share of events, or of a regression its mean."""
     parts, start = [], 0
     for item in fitted.estimators_:
         tree = item.tree_
         inner = tree.children_left >= 0
-        shares = tree.value[:, 0, :]
+        told = tree.value[:, 0, :]
+        value = told[:, 1] / told.sum(axis=1) if told.shape[1] > 1 else told[:, 0]
         parts.append(
             {
                 "feature": np.where(inner, tree.feature, -1).astype(np.int32),
                 "threshold": np.where(inner, tree.threshold, 0.0),
                 "left": np.where(inner, tree.children_left + start, 0).astype(np.int32),
                 "right": np.where(inner, tree.children_right + start, 0).astype(np.int32),
-                "value": np.where(inner, 0.0, shares[:, 1] / shares.sum(axis=1)),
+                "value": np.where(inner, 0.0, value),
                 "starts": np.array([start], dtype=np.int32),
             }
         )

@@ -27,6 +27,7 @@ from hepacast.study.image_recipe import recipe_of
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.card import conformal_card, evaluated_card
 from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
+from hepacast.study.stages.frozen_files import read_frozen
 from hepacast.study.stages.fusion import read_fusion
 from hepacast.study.stages.modelling import require_frozen
 
@@ -98,7 +99,7 @@ def make_bundle(context: Context) -> Bundle:
     if "parts" in entry:
         models, networks = read_fusion(context.out / "modelling")
     else:
-        models = FrozenModels.from_dict(entry)
+        models = read_frozen(context.out / "modelling")
     cohort = read_cohort(context.out / "cohort")
     wanted = {name for model in models.models.values() for name in model.names} - set(models.score_names)
     described = read_json(context.out / "modelling" / "models.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hepacast.core.files import atomic_path
+from hepacast.core.files import atomic_path, read_json
 from hepacast.modelling.frozen_models import FrozenModels
 
 MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
@@ -20,3 +20,13 @@ def write_arrays(folder: Path, models: FrozenModels) -> None:
 
     with atomic_path(folder / CLASSIFIERS) as temporary:
         save_file({name: np.ascontiguousarray(item) for name, item in models.arrays().items()}, temporary)
+
+
+def read_frozen(folder: Path) -> FrozenModels:
+    """The final models as a stage has written them, with the arrays of their classifiers."""
+    arrays = folder / CLASSIFIERS
+    if not arrays.is_file():
+        return FrozenModels.from_dict(read_json(folder / MODELS))
+    from safetensors.numpy import load_file
+
+    return FrozenModels.from_dict(read_json(folder / MODELS), load_file(arrays))

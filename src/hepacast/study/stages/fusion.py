@@ -57,7 +57,7 @@ from hepacast.study.stages.describe_models import (
     nomogram_of,
     read_values,
 )
-from hepacast.study.stages.frozen_files import CLASSIFIERS, MODELS, NETWORKS, write_arrays
+from hepacast.study.stages.frozen_files import MODELS, NETWORKS, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
 from hepacast.study.stages.modelling import Analysis, chain_settings, load_analysis, refits_cost
 from hepacast.study.stages.radiomics import measure
@@ -510,11 +510,8 @@ def _write_frozen(
 
 def read_fusion(folder: Path) -> tuple[FrozenModels, ImageNetworks | None]:
     """The final models as the stage wrote them, and the networks that they read."""
-    from safetensors.numpy import load_file
-
     entry = read_json(folder / MODELS)
-    arrays = folder / CLASSIFIERS
-    models = FrozenModels.from_dict(entry, load_file(arrays) if arrays.is_file() else None)
+    models = read_frozen(folder)
     used = entry["networks"]
     if used is None:
         return models, None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hepacast.cohort import Outcome
 from hepacast.core.p_values import p_below
+from hepacast.modelling.auto import AutoClassifier
+from hepacast.modelling.chain_score import Searched, Stacked
+from hepacast.modelling.classifiers import AtHorizon
 from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.frozen_logistic import FrozenLogisticAt
 from hepacast.modelling.study_models import StudyModels
@@ -56,10 +60,8 @@ def _of_hazards(
             if options.radscore == "cross-fitted"
             else "the training scores themselves (apparent)"
         )
-        texts.append(
-            f"The radiomics chain was: {steps}. The Radscore is the linear predictor of the penalized Cox model "
-            f"[@lasso-cox]; the Cox models that use it were fitted on {way}."
-        )
+        made = _score_of_time(context, fitted, outcome.unit)
+        texts.append(f"The radiomics chain was: {steps}. {made}; the Cox models that use it were fitted on {way}.")
     if fitted.clinical_ is not None:
         texts.append(_clinical(options.selection, options.alpha))
     if fitted.combined_ is not None:
@@ -90,6 +92,38 @@ def _of_hazards(
             "estimate [@plus-632] stands beside it."
         )
     return [(text, []) for text in texts]
+
+
+def _score_of_time(context: Context, fitted: StudyModels, unit: str) -> str:
+    """What the score of a chain is, where the outcome is a time."""
+    assert fitted.radiomics_ is not None
+    if getattr(fitted.radiomics_, "choice_", None) is not None:
+        return "The Radscore is the linear predictor of the penalized Cox model [@lasso-cox]"
+    parts = list(walked(fitted.radiomics_.chain_[-1]))
+    if fitted.frozen_.score is not None:
+        return "The Radscore is the linear predictor of a Cox model of the features that are left"
+    told = "Its score is that of the last step"
+    if any(isinstance(part, AutoClassifier) for part in parts):
+        told = (
+            "Its score is the average of several learners, weighted by their C in inner folds: Cox models by the "
+            "LASSO, and ridge regression, support vectors and trees of martingale residuals"
+        )
+    if any(isinstance(part, AtHorizon) for part in parts):
+        horizon = context.study.outcome.horizons[-1]
+        told += (
+            f"; classifiers learned the event {by_word(context)} {horizon:g} {unit} from the patients whose state is "
+            "known then, weighted by the inverse of their probability of not being censored [@ipcw]"
+        )
+    return told
+
+
+def walked(estimator: Any) -> Iterator[Any]:
+    """A fitted classifier and those inside it: members of a stack, the chain that a search chose."""
+    yield estimator
+    for _, member in estimator.members_ if isinstance(estimator, Stacked) else ():
+        yield from walked(member)
+    if isinstance(estimator, Searched):
+        yield from walked(estimator.estimator_.chain_[-1])
 
 
 def _clinical(selection: str, alpha: float) -> str:

@@ -16,7 +16,6 @@ from sklearn.base import clone
 
 from hepacast.cohort import Cohort
 from hepacast.cohort.outcome import EVER
-from hepacast.core.files import read_json
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import HepacastError
 from hepacast.evaluation.calibration import calibration
@@ -47,6 +46,7 @@ from hepacast.modelling.shapley import shapley_values
 from hepacast.modelling.targets import has_time
 from hepacast.modelling.validation import leave_one_center_out
 from hepacast.study.context import Context
+from hepacast.study.stages.frozen_files import read_frozen
 
 #: Features whose Shapley values are computed one by one; more of them are told in groups.
 MOST_SINGLE = 40
@@ -315,7 +315,7 @@ def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Ca
 
 def frozen_models(context: Context) -> FrozenModels:
     """The models of follow-up that the study froze."""
-    return FrozenModels.from_dict(read_json(context.out / "modelling" / "frozen.json"))
+    return read_frozen(context.out / "modelling")
 
 
 def _conformal(context: Context, nested: JudgedSet | None, new: Mapping[str, JudgedSet], model: str) -> ConformalInfo:
