@@ -154,10 +154,10 @@ class TestClinical:
         table.loc[::9, "marker"] = np.nan
         table.loc[5:7, "stage"] = None
         chosen = univariate_table(table, y, infer_predictors(table)).set_index("name")
-        printed = {row.spec.name: row for row in describe(table, pd.Series(y)).rows}
+        printed = describe(table, pd.Series(y)).variables
         for name in table:
-            assert chosen.loc[name, "p"] == printed[name].test.p
-            assert chosen.loc[name, "test"] == printed[name].test.name
+            assert chosen.loc[name, "p"] == printed[name].p
+            assert chosen.loc[name, "test"] == printed[name].test
             assert chosen.loc[name, "n"] == len(table) - printed[name].missing
 
     def test_joint_p_of_levels_is_a_likelihood_ratio(self, cohort: Planted) -> None:

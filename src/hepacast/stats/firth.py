@@ -24,7 +24,7 @@ from hepacast.stats.design import Array
 from hepacast.stats.irls import dependent_columns, log_likelihood
 from hepacast.stats.logistic import null_loglik, prepared, singular_reason
 from hepacast.stats.logistic_fit import Interval, LogisticFit
-from hepacast.stats.profile import Centered, RestrictedPath, limits_along
+from hepacast.stats.profile import Centered, RestrictedPath
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,11 @@ class FirthFit(LogisticFit):
 
     def ci(self, level: float = 0.95, *, method: Interval | None = None) -> Array:
         """Penalized profile limits by default, or `wald`; shape (p + 1, 2)."""
-        return super().ci(level, method=method or "profile")
+        return super().ci(level, method="wald" if method == "wald" else "exact")
+
+    def path(self, index: int) -> RestrictedPath:
+        """Along one coefficient of the penalized likelihood."""
+        return _PenalizedPath(self, index)
 
     @cached_property
     def p_values(self) -> Array:  # type: ignore[override]
@@ -194,11 +198,6 @@ def fit_firth(
         weights=case,
         offset=known,
     )
-
-
-def firth_profile_interval(fit: LogisticFit, level: float = 0.95) -> Array:
-    """Limits of the penalized profile likelihood, shape (p + 1, 2); infinite on a side that never falls that far."""
-    return limits_along(_PenalizedPath, fit, level)
 
 
 class _PenalizedPath(RestrictedPath):

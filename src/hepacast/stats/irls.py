@@ -183,3 +183,14 @@ def separation_direction(design: Array, y: Array) -> Array | None:
         return None
     direction[np.abs(direction) < 1e-7] = 0.0
     return direction
+
+
+def maximize(design: Array, y: Array, weights: Array, offset: Array) -> tuple[Irls, Array | None]:
+    """Fit, and give the direction of separation where there is one instead of a finite maximum."""
+    fit = irls(design, y, weights=weights, offset=offset, stop_at_logit=SUSPECT_LOGIT + float(np.abs(offset).max()))
+    if fit.converged and fit.largest_logit <= SUSPECT_LOGIT:
+        return fit, None
+    direction = separation_direction(design, y)
+    if direction is None:
+        fit = irls(design, y, weights=weights, offset=offset, max_iter=200)
+    return fit, direction

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from hepacast.errors import ModelError
 from hepacast.stats.design import Array, binary_outcome, finite_matrix
-from hepacast.stats.irls import SUSPECT_LOGIT, Irls, dependent_columns, irls, separation_direction
+from hepacast.stats.irls import dependent_columns, irls, maximize
 from hepacast.stats.logistic_fit import LogisticFit
 
 __all__ = ["LogisticFit", "fit_logistic", "univariate_logistic"]
@@ -105,17 +105,6 @@ def null_loglik(y: Array, weights: Array, offset: Array) -> float:
         return irls(np.ones((len(y), 1)), y, weights=weights, offset=offset).loglik
     total, events = float(weights.sum()), float(weights @ y)
     return events * np.log(events / total) + (total - events) * np.log1p(-events / total)
-
-
-def maximize(design: Array, y: Array, weights: Array, offset: Array) -> tuple[Irls, Array | None]:
-    """Fit, and give the direction of separation where there is one instead of a finite maximum."""
-    fit = irls(design, y, weights=weights, offset=offset, stop_at_logit=SUSPECT_LOGIT + float(np.abs(offset).max()))
-    if fit.converged and fit.largest_logit <= SUSPECT_LOGIT:
-        return fit, None
-    direction = separation_direction(design, y)
-    if direction is None:
-        fit = irls(design, y, weights=weights, offset=offset, max_iter=200)
-    return fit, direction
 
 
 def prepared(

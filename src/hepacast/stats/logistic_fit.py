@@ -20,6 +20,8 @@ from hepacast.errors import ModelError
 from hepacast.stats.design import Array, finite_matrix
 from hepacast.stats.effects import ratio_of
 from hepacast.stats.intervals import ci_label
+from hepacast.stats.irls import maximize
+from hepacast.stats.profile import LikelihoodPath, RestrictedPath, profile_interval, profile_interval_r
 from hepacast.stats.ranks import auc_from_ranks
 from hepacast.stats.results import ModelTest
 
@@ -247,16 +249,20 @@ class LogisticFit:
 
     def term_p(self, columns: Sequence[int]) -> float:
         """P of a predictor with several columns (indices without the intercept): likelihood ratio; of one: Wald."""
-        from hepacast.stats.logistic import fit_logistic
-
         if not self.ok:
             return float("nan")
         if len(columns) == 1:
             return float(self.p_values[columns[0] + 1])
         keep = [j for j in range(len(self.names)) if j not in columns]
-        names = [self.names[j] for j in keep]
-        smaller = fit_logistic(self.x[:, keep], self.y, names, weights=self.weights, offset=self.offset)
-        return likelihood_ratio_p(smaller, self) if smaller.ok else float("nan")
+        design = np.column_stack([np.ones(self.n), self.x[:, keep]])
+        smaller, direction = maximize(design, self.y, self.weights, self.offset)
+        if direction is not None or not smaller.converged:
+            return float("nan")
+        return float(chi2.sf(2.0 * (self.loglik - smaller.loglik), len(columns)))
+
+    def path(self, index: int) -> RestrictedPath:
+        """Restricted fits along one coefficient (0: the intercept)."""
+        return LikelihoodPath(self, index)
 
     @property
     def fitted(self) -> Array:
@@ -286,8 +292,6 @@ class LogisticFit:
         if not self.ok:
             return np.full((len(self.beta), 2), np.nan)
         if method not in (None, "wald"):
-            from hepacast.stats.profile import profile_interval, profile_interval_r
-
             return (profile_interval if method == "exact" else profile_interval_r)(self, level)
         width = norm.ppf(0.5 + level / 2.0) * self.se
         return np.column_stack([self.beta - width, self.beta + width])

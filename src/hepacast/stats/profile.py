@@ -6,7 +6,6 @@ The penalized likelihood of Firth's fit is followed along its coefficients in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,7 +92,7 @@ class RestrictedPath(ABC):
         return float(np.sign(value - self.estimate) * np.sqrt(np.maximum(difference, 0.0)))
 
 
-class _Profile(RestrictedPath):
+class LikelihoodPath(RestrictedPath):
     """Along one coefficient of the likelihood itself."""
 
     def restricted(self, value: float, start: Array) -> tuple[float, Array, bool]:
@@ -108,25 +107,16 @@ class _Profile(RestrictedPath):
         return found.loglik, found.beta, found.converged
 
 
-def limits_along(path: Callable[[LogisticFit, int], RestrictedPath], fit: LogisticFit, level: float) -> Array:
-    """Limits of every coefficient by root-finding along its path, shape (p + 1, 2)."""
+def profile_interval(fit: LogisticFit, level: float = 0.95) -> Array:
+    """Exact limits of every coefficient by root-finding along its path (`fit.path`), shape (p + 1, 2).
+
+    A limit is the value at which twice the (penalized) log-likelihood lost equals the chi-square quantile. A side on
+    which the likelihood never falls that far (quasi-separation at the limit) has an infinite limit.
+    """
     cutoff = float(np.sqrt(chi2.ppf(level, 1)))
     return np.array(
-        [[root_outwards(path(fit, index), sign, cutoff) for sign in (-1.0, 1.0)] for index in range(len(fit.beta))]
+        [[root_outwards(fit.path(index), sign, cutoff) for sign in (-1.0, 1.0)] for index in range(len(fit.beta))]
     )
-
-
-def profile_interval(fit: LogisticFit, level: float = 0.95) -> Array:
-    """Exact profile-likelihood limits of every coefficient, shape (p + 1, 2).
-
-    A limit is the value at which twice the log-likelihood lost equals the chi-square quantile. A side on which the
-    likelihood never falls that far (quasi-separation at the limit) has an infinite limit.
-    """
-    if fit.method == "firth":
-        from hepacast.stats.firth import firth_profile_interval
-
-        return firth_profile_interval(fit, level)
-    return limits_along(_Profile, fit, level)
 
 
 def root_outwards(profile: RestrictedPath, sign: float, cutoff: float) -> float:
@@ -162,15 +152,13 @@ def profile_interval_r(fit: LogisticFit, level: float = 0.95) -> Array:
     spline through them, evaluates it at three times as many points and interpolates linearly. The limits differ
     from the exact ones in about the fourth digit; they are here so that published tables can be reproduced.
     """
-    if fit.method == "firth":
-        return profile_interval(fit, level)
     zmax = float(np.sqrt(chi2.ppf(1.0 - (1.0 - level) / 4.0, 1)))
     cutoffs = norm.ppf([(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     limits = np.empty((len(fit.beta), 2))
     for index in range(len(fit.beta)):
         values, roots = [float(fit.beta[index])], [0.0]
         for sign in (-1.0, 1.0):
-            profile = _Profile(fit, index)
+            profile = fit.path(index)
             for step in range(1, 10):
                 value = profile.estimate + sign * step * zmax / 5.0 * profile.se
                 values.append(value)
