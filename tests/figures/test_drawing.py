@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hepacast import figures as f
+from hepacast.core.estimates import Estimate
 from hepacast.figures.check import text_problems
 
 G = np.random.default_rng(3)
@@ -64,14 +66,18 @@ def nomogram_spec(example: bool = False) -> dict[str, Any]:
 
 def roc() -> Figure:
     names = ("Clinical", "Radiomics", "Combined")
-    return f.draw_roc([f.RocCurve(n, [0, 0.2, 1], [0, 0.7, 1], 0.7, 0.6, 0.8) for n in names], title="Validation")
+    line = SimpleNamespace(fpr=[0, 0.2, 1], tpr=[0, 0.7, 1])
+    return f.draw_roc({n: (line, Estimate(0.7, 0.6, 0.8)) for n in names}, title="Validation")
 
 
 def calibration() -> Figure:
     risks = G.beta(1, 3, 60)
     return f.draw_calibration(
-        f.CalibrationPoints([0.1, 0.5], [0.08, 0.55], [0.0, 0.3], [0.3, 0.8]),
-        smooth=f.BandCurve([0.1, 0.9], [0.1, 0.8], [0.0, 0.6], [0.3, 1.2]),
+        [
+            SimpleNamespace(predicted=0.1, observed=Estimate(0.08, 0.0, 0.3)),
+            SimpleNamespace(predicted=0.5, observed=Estimate(0.55, 0.3, 0.8)),
+        ],
+        smooth=SimpleNamespace(predicted=[0.1, 0.9], observed=[0.1, 0.8], low=[0.0, 0.6], high=[0.3, 1.2]),
         notes=["Slope 0.90 (0.50–1.30)", "Intercept 0.10 (−0.40–0.60)", "ICI 0.050"],
         risks=risks,
         outcomes=(G.random(60) < risks).astype(int),
@@ -81,8 +87,12 @@ def calibration() -> Figure:
 def decision() -> Figure:
     curve = 0.25 - 0.2 * TICKS
     return f.draw_decision(
-        [f.DecisionCurve(n, TICKS, curve * s, curve * s - 0.05, curve * s + 0.05) for n, s in (("A", 1), ("B", 0.8))],
-        f.BandCurve(TICKS, 0.25 - 0.75 * TICKS / (1 - TICKS)),
+        {
+            n: SimpleNamespace(thresholds=TICKS, net_benefit=curve * s, low=curve * s - 0.05, high=curve * s + 0.05)
+            for n, s in (("A", 1), ("B", 0.8))
+        },
+        TICKS,
+        0.25 - 0.75 * TICKS / (1 - TICKS),
         prevalence=0.25,
     )
 
@@ -239,7 +249,8 @@ def test_printed_size_and_resolution(tmp_path: Any) -> None:
 def test_drawing_leaves_matplotlib_alone() -> None:
     code = (
         "import sys, matplotlib as m; m.rcParams['font.size'] = 4; family = str(m.rcParams['font.family']);"
-        "import hepacast.figures as f; f.draw_roc([f.RocCurve('a', [0, 1], [0, 1], 0.5)]);"
+        "import hepacast.figures as f; from hepacast.core.estimates import Estimate;"
+        "from types import SimpleNamespace as S; f.draw_roc({'a': (S(fpr=[0, 1], tpr=[0, 1]), Estimate(0.5))});"
         "assert m.rcParams['font.size'] == 4; assert str(m.rcParams['font.family']) == family;"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

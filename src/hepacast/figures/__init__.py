@@ -5,10 +5,6 @@ What may not: any computing of statistics; a figure is a view of numbers that ex
 """
 
 from hepacast.figures.curves import (
-    BandCurve,
-    CalibrationPoints,
-    DecisionCurve,
-    RocCurve,
     draw_calibration,
     draw_decision,
     draw_roc,
@@ -31,15 +27,11 @@ from hepacast.figures.validation import (
 
 __all__ = [
     "AucRow",
-    "BandCurve",
-    "CalibrationPoints",
-    "DecisionCurve",
     "DesignStage",
     "FlowSet",
     "ForestRow",
     "KmCurve",
     "Picture",
-    "RocCurve",
     "ShareBar",
     "draw_calibration",
     "draw_decision",

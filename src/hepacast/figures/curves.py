@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hepacast.core.estimates import Estimate
 from hepacast.figures.labels import interval
 from hepacast.figures.style import (
     BLACK,
@@ -31,61 +31,80 @@ if TYPE_CHECKING:
 Numbers = Sequence[float] | np.ndarray
 
 
-@dataclass(frozen=True)
-class RocCurve:
-    """One ROC curve with its AUC and confidence limits (NaN limits are left out of the legend)."""
+class RocLine(Protocol):
+    """What is drawn of a ROC curve: points from (0, 0) to (1, 1)."""
 
-    name: str
-    fpr: Numbers
-    tpr: Numbers
-    auc: float
-    lo: float = float("nan")
-    hi: float = float("nan")
+    @property
+    def fpr(self) -> Numbers: ...
+
+    @property
+    def tpr(self) -> Numbers: ...
 
 
-@dataclass(frozen=True)
-class CalibrationPoints:
-    """Groups of patients: mean predicted risk, observed share with limits."""
+class ObservedGroup(Protocol):
+    """What is drawn of patients of similar risk: mean predicted risk, observed one with limits."""
 
-    predicted: Numbers
-    observed: Numbers
-    low: Numbers
-    high: Numbers
+    @property
+    def predicted(self) -> float: ...
 
-
-@dataclass(frozen=True)
-class BandCurve:
-    """A curve with an optional band (empty: none)."""
-
-    x: Numbers
-    y: Numbers
-    low: Numbers = ()
-    high: Numbers = ()
+    @property
+    def observed(self) -> Estimate: ...
 
 
-@dataclass(frozen=True)
-class DecisionCurve:
-    """Net benefit of one model by threshold probability, with an optional band."""
+class SmoothLine(Protocol):
+    """What is drawn of a smoothed calibration: a curve with its band."""
 
-    name: str
-    thresholds: Numbers
-    net_benefit: Numbers
-    low: Numbers = field(default=())
-    high: Numbers = field(default=())
+    @property
+    def predicted(self) -> Numbers: ...
+
+    @property
+    def observed(self) -> Numbers: ...
+
+    @property
+    def low(self) -> Numbers: ...
+
+    @property
+    def high(self) -> Numbers: ...
+
+
+class BenefitLine(Protocol):
+    """What is drawn of a decision curve: net benefit by threshold probability, with its band (empty: none)."""
+
+    @property
+    def thresholds(self) -> Numbers: ...
+
+    @property
+    def net_benefit(self) -> Numbers: ...
+
+    @property
+    def low(self) -> Numbers: ...
+
+    @property
+    def high(self) -> Numbers: ...
 
 
 @styled
 def draw_roc(
-    curves: Sequence[RocCurve], *, ci: str = "CI", title: str = "", size_mm: float = SINGLE_COLUMN_MM
+    curves: Mapping[str, tuple[RocLine, Estimate]],
+    *,
+    ci: str = "CI",
+    title: str = "",
+    size_mm: float = SINGLE_COLUMN_MM,
 ) -> Figure:
-    """ROC curves of one or more models on one set, AUC with its limits in the legend; `ci` as ``95% CI``."""
-    below = _meets_legend(curves)
+    """ROC curves by name, each with its AUC, whose limits stand in the legend where there are some.
+
+    Parameters
+    ----------
+    ci
+        The limits and their level, as ``95% CI``.
+    """
+    below = _meets_legend([line for line, _ in curves.values()])
     figure = new_figure(size_mm, size_mm + (3.4 * (len(curves) + 1) if below else 0))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=0.8, zorder=1)
-    colors = colors_of([curve.name for curve in curves])
-    for i, curve in enumerate(curves):
-        text = f"{curve.name}: {interval(curve.auc, curve.lo, curve.hi)}"
+    colors = colors_of(list(curves))
+    for i, (name, (curve, auc)) in enumerate(curves.items()):
+        text = f"{name}: {interval(auc.value, *auc.ci)}"
         axes.plot(curve.fpr, curve.tpr, color=colors[i], linestyle=line_style_of(i), label=text, clip_on=False)
     _unit_square(axes, "1 \N{MINUS SIGN} specificity", "Sensitivity")
     place = {"loc": "outside lower center"} if below else {"loc": "lower right", "borderaxespad": 0.3}
@@ -96,7 +115,7 @@ def draw_roc(
     return figure
 
 
-def _meets_legend(curves: Sequence[RocCurve]) -> bool:
+def _meets_legend(curves: Sequence[RocLine]) -> bool:
     """Whether a curve runs through the lower right corner, where the legend stands as a rule."""
     height = 0.06 + 0.05 * (len(curves) + 1)
     for curve in curves:
@@ -115,9 +134,9 @@ def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
 
 @styled
 def draw_calibration(
-    points: CalibrationPoints,
+    groups: Sequence[ObservedGroup],
     *,
-    smooth: BandCurve | None = None,
+    smooth: SmoothLine | None = None,
     notes: Sequence[str] = (),
     risks: Numbers = (),
     outcomes: Numbers = (),
@@ -131,8 +150,8 @@ def draw_calibration(
 
     Parameters
     ----------
-    points
-        Groups with confidence limits.
+    groups
+        Patients of similar risk.
     smooth
         Smoothed curve with band.
     notes
@@ -154,29 +173,36 @@ def draw_calibration(
     if smooth is not None:
         if len(smooth.low):
             axes.fill_between(
-                smooth.x, np.clip(smooth.low, 0, 1), np.clip(smooth.high, 0, 1), color=BLUE, alpha=0.15, linewidth=0
+                smooth.predicted,
+                np.clip(smooth.low, 0, 1),
+                np.clip(smooth.high, 0, 1),
+                color=BLUE,
+                alpha=0.15,
+                linewidth=0,
             )
-        axes.plot(smooth.x, smooth.y, color=BLUE, label="Smoothed")
-    observed = np.asarray(points.observed, dtype=float)
-    errors = np.vstack([observed - np.asarray(points.low), np.asarray(points.high) - observed]).clip(0)
+        axes.plot(smooth.predicted, smooth.observed, color=BLUE, label="Smoothed")
+    predicted = np.array([group.predicted for group in groups], dtype=float)
+    limits = [(group.observed.value, *group.observed.ci) for group in groups]
+    observed, low, high = np.array(limits, dtype=float).T
+    errors = np.vstack([observed - low, high - observed]).clip(0)
     axes.errorbar(
-        points.predicted, observed, yerr=errors, fmt="o", color=VERMILION, markersize=4, elinewidth=0.8, capsize=1.5,
+        predicted, observed, yerr=errors, fmt="o", color=VERMILION, markersize=4, elinewidth=0.8, capsize=1.5,
         label=f"Groups ({ci})", clip_on=False, zorder=4,
     )  # fmt: skip
     _unit_square(axes, "" if len(risks) else "Predicted risk", "Observed proportion")
     legend = axes.legend(loc="upper left", borderaxespad=0.2, frameon=True, framealpha=0.85, edgecolor="none")
     legend.set_zorder(5)
-    raised = _write_notes(axes, points, notes)
+    raised = _write_notes(axes, predicted, low, notes)
     if title:
         # Above the notes where they stand above the plot.
         axes.set_title(title, loc="left", pad=30 if raised else None)
     return figure
 
 
-def _write_notes(axes: Axes, points: CalibrationPoints, notes: Sequence[str]) -> bool:
+def _write_notes(axes: Axes, predicted: np.ndarray, low: np.ndarray, notes: Sequence[str]) -> bool:
     """Notes in the lower right corner, or above the plot (True) where the data are in the corner."""
-    late = np.asarray(points.predicted, dtype=float) > 0.45
-    crowded = bool(late.any()) and float(np.nanmin(np.asarray(points.low, dtype=float)[late])) < 0.22
+    late = predicted > 0.45
+    crowded = bool(late.any()) and float(np.nanmin(low[late])) < 0.22
     if not (crowded and notes):
         _corner_notes(axes, notes)
         return False
@@ -219,8 +245,9 @@ def _risk_histogram(axes: Axes, risks: np.ndarray, outcomes: np.ndarray, event: 
 
 @styled
 def draw_decision(
-    curves: Sequence[DecisionCurve],
-    treat_all: BandCurve,
+    curves: Mapping[str, BenefitLine],
+    thresholds: Numbers,
+    treat_all: Numbers,
     *,
     prevalence: float,
     title: str = "",
@@ -231,33 +258,32 @@ def draw_decision(
     Parameters
     ----------
     curves
-        One a model.
-    treat_all
-        Net benefit of treating everyone.
+        By name of the model.
+    thresholds, treat_all
+        Net benefit of treating everyone, by threshold probability.
     prevalence
         Share with the event: the largest net benefit that can be had; it sets the upper limit of the axis.
     """
     figure = new_figure(*size_mm)
     axes = figure.add_subplot()
     axes.axhline(0, color=BLACK, linewidth=0.9, label="Treat none", zorder=1)
-    axes.plot(treat_all.x, treat_all.y, color=GRAY, linewidth=0.9, linestyle=(0, (2, 1.5)), label="Treat all", zorder=1)
-    colors = colors_of([curve.name for curve in curves])
-    for i, curve in enumerate(curves):
+    axes.plot(thresholds, treat_all, color=GRAY, linewidth=0.9, linestyle=(0, (2, 1.5)), label="Treat all", zorder=1)
+    colors = colors_of(list(curves))
+    for i, (name, curve) in enumerate(curves.items()):
         color = colors[i]
         if len(curve.low):
             axes.fill_between(curve.thresholds, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
-        axes.plot(curve.thresholds, curve.net_benefit, color=color, linestyle=line_style_of(i), label=curve.name)
+        axes.plot(curve.thresholds, curve.net_benefit, color=color, linestyle=line_style_of(i), label=name)
     # Treat-all falls without bound: a little below zero is all that a reader needs of it.
-    highest = max([prevalence, *(float(np.nanmax(curve.net_benefit)) for curve in curves)])
-    top = max([1.12 * highest, *(1.02 * float(np.nanmax(curve.high)) for curve in curves if len(curve.high))])
+    highest = max([prevalence, *(float(np.nanmax(curve.net_benefit)) for curve in curves.values())])
+    top = max([1.12 * highest, *(1.02 * float(np.nanmax(curve.high)) for curve in curves.values() if len(curve.high))])
     axes.set_ylim(-0.35 * highest, top)
-    thresholds = np.asarray(treat_all.x, dtype=float)
     axes.set_xlim(max(0.0, float(np.nanmin(thresholds))), min(1.0, float(np.nanmax(thresholds))))
     axes.set(xlabel="Threshold probability", ylabel="Net benefit")
     handles, labels = axes.get_legend_handles_labels()
     order = [*range(2, len(labels)), 1, 0]
     shown = [handles[i] for i in order], [labels[i] for i in order]
-    lines = [(treat_all.x, treat_all.y), *((curve.thresholds, curve.net_benefit) for curve in curves)]
+    lines = [(thresholds, treat_all), *((curve.thresholds, curve.net_benefit) for curve in curves.values())]
     if _meets_upper_right(axes, lines, len(labels)):
         columns = 2
         figure.set_size_inches(size_mm[0] / MM_PER_INCH, (size_mm[1] + 3.6 * -(-len(labels) // columns)) / MM_PER_INCH)

@@ -8,11 +8,8 @@ from hepacast.core.estimates import Estimate
 from hepacast.evaluation.calibration import Calibration
 from hepacast.evaluation.reclassification import Change
 from hepacast.evaluation.results import HorizonResult, ModelResult, SetResult
+from hepacast.evaluation.roc import RocPoints
 from hepacast.figures import (
-    BandCurve,
-    CalibrationPoints,
-    DecisionCurve,
-    RocCurve,
     draw_calibration,
     draw_decision,
     draw_risk_distribution,
@@ -186,11 +183,11 @@ def _set_figure(results: Results, name: str, calibrated: tuple[str, ...]) -> Fig
 def _roc_panel(results: Results, name: str, time: float | None = None) -> tuple[Panel | None, str]:
     """ROC curves of all models on one set, and what they are."""
     item = evaluated(results).sets[name]
-    curves = [
-        RocCurve(model_label(results, model), at.roc.fpr, at.roc.tpr, at.auc.value, *at.auc.ci)
+    curves = {
+        model_label(results, model): (at.roc, at.auc)
         for model, at in _at(results, item, time).items()
         if at.roc is not None
-    ]
+    }
     of = " (curves of the mean risk over the repeats, AUCs of single fits)" if item.repeats > 1 else ""
     text = (
         f"ROC curves, {set_word(results, name)}{of}"
@@ -200,10 +197,10 @@ def _roc_panel(results: Results, name: str, time: float | None = None) -> tuple[
     return _drawn_roc(results, curves, text), text
 
 
-def _drawn_roc(results: Results, curves: list[RocCurve], text: str) -> Panel | None:
+def _drawn_roc(results: Results, curves: dict[str, tuple[RocPoints, Estimate]], text: str) -> Panel | None:
     if not curves:
         return None
-    alt = f"{text}: " + "; ".join(f"{c.name} AUC {with_interval(c.auc, c.lo, c.hi)}" for c in curves)
+    alt = f"{text}: " + "; ".join(f"{name} AUC {estimate(auc)}" for name, (_, auc) in curves.items())
     return Panel(partial(draw_roc, curves, ci=confidence(results)), capital(alt))
 
 
@@ -216,11 +213,11 @@ def _roc_figure(results: Results) -> FigureBlock | None:
             found += [_roc_panel(results, name, time) for name in sets]
             continue
         points = {name: _at(results, entry, time).get(names[0]) for name, entry in sets.items()}
-        curves = [
-            RocCurve(set_label(results, name).replace(" set", ""), at.roc.fpr, at.roc.tpr, at.auc.value, *at.auc.ci)
+        curves = {
+            set_label(results, name).replace(" set", ""): (at.roc, at.auc)
             for name, at in points.items()
             if at is not None and at.roc is not None
-        ]
+        }
         text = f"at {horizon(results, time)}"
         found.append((_drawn_roc(results, curves, text), text))
     shown = [(panel, text) for panel, text in found if panel is not None]
@@ -230,19 +227,19 @@ def _roc_figure(results: Results) -> FigureBlock | None:
 def _decision_panel(results: Results, name: str, time: float | None = None) -> tuple[Panel | None, str]:
     """Decision curves of all models on one set, and what they are."""
     item = evaluated(results).sets[name]
-    curves = [
-        DecisionCurve(model_label(results, model), d.thresholds, d.net_benefit, d.low, d.high)
+    curves = {
+        model_label(results, model): at.decision
         for model, at in _at(results, item, time).items()
-        if (d := at.decision) is not None
-    ]
+        if at.decision is not None
+    }
     if not curves:
         return None, ""
     state = next((state for state in item.states if state.time == time), item.states[-1])
-    draw = partial(draw_decision, curves, BandCurve(state.thresholds, state.treat_all))
-    names = ", ".join(curve.name for curve in curves)
+    draw = partial(draw_decision, curves, state.thresholds, state.treat_all)
+    names = ", ".join(curves)
     alt = f"Net benefit by threshold probability of {names}, treat all and treat none"
     if time is None:
-        bands = " with bootstrap bands" if any(len(curve.low) for curve in curves) else ""
+        bands = " with bootstrap bands" if any(len(curve.low) for curve in curves.values()) else ""
         text = f"decision curves{bands}, {set_word(results, name)}"
         return Panel(partial(draw, prevalence=item.events / item.n), alt), text
     text = f"{set_word(results, name)}, {horizon(results, time)}"
@@ -270,11 +267,10 @@ def _calibration_of(results: Results, model: str, name: str) -> Panel | None:
         return None
     notes = [f"Slope {estimate(c.slope, 2)}", f"Intercept {estimate(c.citl, 2)}", f"ICI {number(c.ici.value, 3)}"]
     positive, negative = event_names(results)
-    points, smooth = _calibration_points(c)
     draw = partial(
         draw_calibration,
-        points,
-        smooth=smooth,
+        c.groups,
+        smooth=c.curve,
         notes=notes,
         risks=found.main.risks,
         outcomes=found.main.outcomes,
@@ -289,21 +285,8 @@ def calibration_panel(results: Results, c: Calibration, title: str) -> Panel:
     """Calibration at a horizon."""
     notes = [f"O/E {estimate(c.observed_expected, 2)}", f"Slope {estimate(c.slope, 2)}"]
     notes += [f"ICI {number(c.ici.value, 3)}"] if c.ici.known else []
-    points, smooth = _calibration_points(c)
-    draw = partial(draw_calibration, points, smooth=smooth, notes=notes, ci=confidence(results), title=title)
+    draw = partial(draw_calibration, c.groups, smooth=c.curve, notes=notes, ci=confidence(results), title=title)
     return Panel(draw, f"Observed against predicted risk, {title}: {'; '.join(notes)}")
-
-
-def _calibration_points(c: Calibration) -> tuple[CalibrationPoints, BandCurve | None]:
-    observed = [group.observed for group in c.groups]
-    points = CalibrationPoints(
-        [group.predicted for group in c.groups],
-        [value.value for value in observed],
-        [value.low for value in observed],
-        [value.high for value in observed],
-    )
-    curve = c.curve
-    return points, None if curve is None else BandCurve(curve.predicted, curve.observed, curve.low, curve.high)
 
 
 def _calibration_figure(results: Results, model: str | None = None) -> FigureBlock | None:
