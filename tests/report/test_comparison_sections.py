@@ -87,7 +87,7 @@ FURTHER = [
 
 def index_row(name, auc):
     return {
-        "name": name, "n": 60, "events": 20, "auc": estimate(auc), "c_index": estimate(auc - 0.02),
+        "name": name, "n": 60, "events": 20, "discrimination": estimate(auc), "c_index": estimate(auc - 0.02),
         "difference": {"value": 0.2, "low": 0.05, "high": 0.35}, "p": 0.01,
         "nri": {"value": 0.6, "low": 0.1, "high": 1.1, "p": 0.02},
     }  # fmt: skip
@@ -101,10 +101,10 @@ INDEXES = {
     ],
     "sets": {
         "validation": {
-            "kind": "frozen", "n": 63, "events": 20, "auc": estimate(0.88), "c_index": estimate(0.8),
+            "kind": "frozen", "n": 63, "events": 20, "discrimination": estimate(0.88), "c_index": estimate(0.8),
             "rows": [index_row("ALBI", 0.66), {
-                "name": "BCLC", "n": 63, "events": 20, "auc": None, "c_index": None, "difference": None, "p": None,
-                "nri": None, "reason": "all patients have the same value",
+                "name": "BCLC", "n": 63, "events": 20, "discrimination": None, "c_index": None, "difference": None,
+                "p": None, "nri": None, "reason": "all patients have the same value",
             }],
         }
     },

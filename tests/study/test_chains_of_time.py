@@ -22,6 +22,8 @@ cohort:
   id: id
   columns:
     size: {column: size, quantity: none}
+    bilirubin: {column: tb, quantity: bilirubin, unit: umol/L}
+    albumin: {column: alb, quantity: albumin, unit: g/L}
     time: {column: time, quantity: none, after_event: true}
     event: {column: event, quantity: none, after_event: true}
   split: {by: column, column: set, training: [1], validation: [2]}
@@ -32,6 +34,7 @@ modelling:
   models: [clinical, radiomics, combined]
   chain: CHAIN
   validation: {folds: 3, repeats: 1, bootstrap: 0, permutations: 1, learning_curve: 0}
+indexes: {scores: [ALBI]}
 evaluation: {bootstrap: 5}
 report: {formats: [html]}
 """
@@ -46,6 +49,7 @@ def write_study(folder: Path, chain: str, n: int = 120) -> Path:
     censored = rng.uniform(8, 60, n)
     time, happened = np.minimum(event, censored).round(2) + 0.01, (event <= censored).astype(int)
     table = {"id": ids, "set": np.where(np.arange(n) % 3 == 0, 2, 1), "size": size, "time": time, "event": happened}
+    table |= {"tb": rng.normal(15, 4, n).clip(4).round(1), "alb": rng.normal(40, 4, n).round(1)}
     pd.DataFrame(table).to_csv(folder / "table.csv", index=False)
     features = pd.DataFrame(rng.normal(size=(n, 8)), columns=[f"tumor:original_glcm_F{j}" for j in range(8)])
     features["tumor:original_glcm_F0"] = signal + 0.2 * rng.normal(size=n)
@@ -78,5 +82,10 @@ def test_a_chain_goes_to_report_and_bundle(tmp_path: Path, chain: str, said: str
     html = " ".join(path.read_text(encoding="utf-8") for path in (out / "report").glob("*.html"))
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert "Harrell" in text and not re.search(r"\b(nan|None|inf)\b", text)
+    found = json.loads((out / "indexes" / "indexes.json").read_text(encoding="utf-8"))
+    assert found["measure"] == "C" and set(found["sets"]) == {"training", "validation"}
+    row = found["sets"]["validation"]["rows"][0]
+    assert row["name"] == "ALBI" and 0 <= row["p"] <= 1 and row["nri"] is None
+    assert found["sets"]["validation"]["discrimination"]["value"] > row["discrimination"]["value"]
     # The run compared the bundle's risks with its own (they are the same); here that they can be opened.
     assert Bundle.read(out / "model.hepacast").models.horizons == (10.0, 20.0)

@@ -27,12 +27,15 @@ class IndexRow(Record):
 
     Attributes
     ----------
-    auc, c_index
-        Of the score; C of the study's follow-up, where it has one.
+    discrimination
+        AUC of the score, or C where the outcome is a time (`IndexResults.measure`).
+    c_index
+        C of the study's further follow-up, where it has one.
     difference, p
-        AUC of the model minus that of the score.
+        Discrimination of the model minus that of the score.
     nri
-        Continuous net reclassification improvement of the model over a logistic model of the score.
+        Continuous net reclassification improvement of the model over a logistic model of the score; None where the
+        outcome is a time, of which a score alone has no risk.
     reason
         Why the score is not compared.
     """
@@ -40,7 +43,7 @@ class IndexRow(Record):
     name: str
     n: int
     events: int
-    auc: Estimate | None = None
+    discrimination: Estimate | None = None
     c_index: Estimate | None = None
     difference: Estimate | None = None
     p: float = math.nan
@@ -50,12 +53,12 @@ class IndexRow(Record):
 
 @dataclass(frozen=True)
 class IndexSet(Record):
-    """All scores on one set, and the main model's AUC and C there."""
+    """All scores on one set, and the main model's AUC or C there."""
 
     kind: str
     n: int
     events: int
-    auc: Estimate
+    discrimination: Estimate
     c_index: Estimate | None
     rows: tuple[IndexRow, ...]
 
@@ -67,3 +70,4 @@ class IndexResults(Record):
     model: str
     scores: tuple[AboutScore, ...]
     sets: dict[str, IndexSet]
+    measure: str = "AUC"

@@ -15,7 +15,7 @@ from hepacast.report.tables import Row, Table, make_table
 
 
 def build(results: Results) -> list[Block]:
-    """AUC, DeLong, C and NRI of every staging system and index."""
+    """Discrimination of every staging system and index, and its difference from that of the main model."""
     item = results.indexes
     if item is None:
         raise Omit("the study compares no staging systems or indexes")
@@ -38,29 +38,37 @@ def build_supplement(results: Results) -> list[Block]:
 def indexes_table(results: Results, item: IndexResults) -> Table:
     """One block a set."""
     rows: list[Row] = []
+    has_nri = item.measure == "AUC"
     has_c = any(entry.c_index is not None for entry in item.sets.values())
     for name, entry in item.sets.items():
         way = "cross-validated" if entry.kind == "nested" else "frozen"
         rows.append(
             Row((f"{set_label(results, name)} (n = {entry.n}, {entry.events} events; {item.model} {way})",), "group")
         )
-        own = [item.model, estimate(entry.auc), *([estimate(entry.c_index)] if has_c else [])]
+        own = [item.model, estimate(entry.discrimination), *([estimate(entry.c_index)] if has_c else [])]
         rows.append(Row(tuple(own), "indent"))
         for row in entry.rows:
-            if row.auc is None:
+            if row.discrimination is None:
                 rows.append(Row((row.name, row.reason or MISSING), "indent"))
                 continue
-            cells = [row.name if row.n == entry.n else f"{row.name} (n = {row.n})", estimate(row.auc)]
+            cells = [row.name if row.n == entry.n else f"{row.name} (n = {row.n})", estimate(row.discrimination)]
             cells += [estimate(row.c_index)] if has_c else []
-            cells += [estimate(row.difference), p_value(row.p), _nri(row.nri)]
+            cells += [estimate(row.difference), p_value(row.p), *([_nri(row.nri)] if has_nri else [])]
             rows.append(Row(tuple(cells), "indent"))
     ci = confidence(results)
-    columns = ["Score", f"AUC ({ci})", *([f"C ({ci})"] if has_c else []), f"Difference ({ci})", "P", f"NRI ({ci})"]
+    columns = ["Score", f"{item.measure} ({ci})", *([f"C ({ci})"] if has_c else []), f"Difference ({ci})", "P"]
+    columns += [f"NRI ({ci})"] if has_nri else []
+    test = "DeLong's test" if has_nri else "its influence functions"
     notes = [
-        f"Difference: AUC of the {item.model} model minus that of the score, P of DeLong's test for the same patients "
-        "(cross-validated: of the differences within the folds of every repeat), not corrected for multiple "
-        "comparisons. NRI: continuous net reclassification improvement of the model over a "
-        "logistic model of the score (fitted in the training set).",
+        f"Difference: {item.measure} of the {item.model} model minus that of the score, P of {test} for the same "
+        "patients (cross-validated: of the differences within the folds of every repeat), not corrected for multiple "
+        "comparisons."
+        + (
+            " NRI: continuous net reclassification improvement of the model over a logistic model of the score (fitted "
+            "in the training set)."
+            if has_nri
+            else " C: Harrell's concordance."
+        ),
     ]
     if has_c:
         notes.append("C: Harrell's concordance with the follow-up.")
@@ -75,20 +83,21 @@ def _indexes_figure(results: Results, item: IndexResults) -> FigureBlock:
     groups = {set_label(results, name): _score_rows(item.model, entry) for name, entry in item.sets.items()}
     judged = list(item.sets)[-1]
     best = item.sets[judged]
-    alt = "; ".join(f"{row.name} {number(row.auc.value, 3)}" for row in best.rows if row.auc is not None)
-    caption = f"AUC of the {item.model} model (in color) and of staging systems and indexes."
+    told = ((row.name, row.discrimination) for row in best.rows)
+    alt = "; ".join(f"{name} {number(found.value, 3)}" for name, found in told if found is not None)
+    caption = f"{item.measure} of the {item.model} model (in color) and of staging systems and indexes."
     panel = Panel(
-        partial(draw_scores, groups, x_label=f"AUC ({confidence(results)})"),
-        f"{set_label(results, judged)}: {item.model} {number(best.auc.value, 3)}; {alt}",
+        partial(draw_scores, groups, x_label=f"{item.measure} ({confidence(results)})"),
+        f"{set_label(results, judged)}: {item.model} {number(best.discrimination.value, 3)}; {alt}",
     )
     return FigureBlock("indexes-figure", caption, (panel,))
 
 
 def _score_rows(model: str, entry: IndexSet) -> list[ScoreRow]:
-    own = entry.auc
+    own = entry.discrimination
     rows = [ScoreRow(model, own.value, own.low, own.high, True)]
     for row in entry.rows:
-        a = row.auc
+        a = row.discrimination
         rows.append(ScoreRow(row.name, float("nan")) if a is None else ScoreRow(row.name, a.value, a.low, a.high))
     return rows
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
 
-from hepacast.cohort import Cohort
+from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.scores import SCORES, score_table
 from hepacast.cohort.scores.table import usable
 from hepacast.core.estimates import Estimate
@@ -24,6 +26,7 @@ from hepacast.evaluation.roc import roc
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.targets import has_time, rank_difference, rank_estimate
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.cox_checks import concordance
 from hepacast.study.analysis_set import analysis_cohort
@@ -43,7 +46,7 @@ def write(context: Context, folder: Path) -> None:
     names, table = _scores(context, cohort)
     main = str(read_json(context.out / "modelling" / "models.json")["main"])
     predictions = Predictions.read(context.out / "modelling" / "predictions.parquet").select(model=main)
-    level, outcome = context.study.evaluation.confidence, cohort.outcome.events
+    level, outcome = context.study.evaluation.confidence, cohort.outcome
     sets = {}
     for set_name in dict.fromkeys(cohort.sets):
         item = predictions.judged_set("nested" if set_name == "training" else set_name)
@@ -51,17 +54,17 @@ def write(context: Context, folder: Path) -> None:
             continue
         risk = pd.Series(item.scores[main], index=item.patients)
         nested = OutOfFold.of(predictions) if item.kind == "nested" else None
-        curve = roc(item.y, risk.to_numpy(), level=level)
         sets[set_name] = IndexSet(
             kind=item.kind,
             n=item.n,
             events=item.n_events,
-            auc=curve.estimate if nested is None else within_folds(nested, main, level),
+            discrimination=within_folds(nested, main, level) if nested else _discrimination(item.y, risk, level),
             c_index=_c_index(cohort, risk, level),
             rows=tuple(_compare(name, table, cohort, outcome, risk, level, nested) for name in names),
         )
-    write_record(folder / FILE, IndexResults(main, tuple(_about(name, table) for name in names), sets))
-    write_json(folder / "methods.json", [_sentence(main, names)])
+    about = tuple(_about(name, table) for name in names)
+    write_record(folder / FILE, IndexResults(main, about, sets, outcome.measure))
+    write_json(folder / "methods.json", [_sentence(main, names, outcome)])
 
 
 def _scores(context: Context, cohort: Cohort) -> tuple[list[str], pd.DataFrame]:
@@ -105,6 +108,20 @@ def _about(name: str, table: pd.DataFrame) -> AboutScore:
     return AboutScore(name, item.title, item.source, len(missing), common)
 
 
+def _discrimination(y: NDArray[Any], score: pd.Series, level: float) -> Estimate:
+    """AUC with DeLong's limits, or Harrell's C with those of the infinitesimal jackknife."""
+    values = score.to_numpy(dtype=float)
+    if not has_time(y):
+        return roc(y, values, level=level).estimate
+    value, variance = rank_estimate(y, values)
+    return _with_limits(value, variance, level)
+
+
+def _with_limits(value: float, variance: float, level: float) -> Estimate:
+    half = float(norm.ppf(0.5 + level / 2) * np.sqrt(variance))
+    return Estimate(value, value - half, value + half, level, float(np.sqrt(variance)))
+
+
 def _c_index(cohort: Cohort, score: pd.Series, level: float) -> Estimate | None:
     """Harrell's C of the study's follow-up, where it has one."""
     if not cohort.survival:
@@ -121,24 +138,27 @@ def _compare(
     name: str,
     table: pd.DataFrame,
     cohort: Cohort,
-    outcome: pd.Series,
+    outcome: Outcome,
     risk: pd.Series,
     level: float,
     nested: OutOfFold | None,
 ) -> IndexRow:
     """One score against the main model, on the patients of the set who have both.
 
-    Cross-validated predictions are compared within the folds of every repeat; others by DeLong's paired test.
+    Cross-validated predictions are compared within the folds of every repeat; others by DeLong's paired test, or by the
+    influence functions of C.
     """
     score = table[name].reindex(risk.index).dropna()
-    y = outcome.loc[score.index].to_numpy(dtype=int)
-    entry = IndexRow(name, len(score), int(y.sum()))
-    if len(score) < FEWEST or y.min() == y.max():
+    entry = IndexRow(name, len(score), int(outcome.events.loc[score.index].sum()))
+    if len(score) < FEWEST or not outcome.suffices(score.index):
         return replace(entry, reason="too few patients have this score")
     if score.nunique() < 2:
         return replace(entry, reason="all patients have the same value")
-    own = risk.loc[score.index].to_numpy(dtype=float)
-    if nested is None:
+    own, y = risk.loc[score.index].to_numpy(dtype=float), outcome.select(score.index).y
+    if nested is None and has_time(y):
+        difference = _with_limits(*rank_difference(y, own, score.to_numpy(dtype=float)), level)
+        p = float(2 * norm.sf(abs(difference.value / difference.se))) if difference.se > 0 else 1.0
+    elif nested is None:
         test = delong_test(y, own, score.to_numpy(dtype=float), level=level)
         difference, p = Estimate(test.difference, *test.ci, level=level), test.p
     else:
@@ -146,11 +166,11 @@ def _compare(
         difference, p = Estimate(found["value"], found["low"], found["high"], level), found["p"]
     return replace(
         entry,
-        auc=roc(y, score.to_numpy(dtype=float), level=level).estimate,
+        discrimination=_discrimination(y, score, level),
         c_index=_c_index(cohort, score, level),
         difference=difference,
         p=p,
-        nri=_nri(name, table, cohort, outcome, score, y, own, level),
+        nri=None if has_time(y) else _nri(name, table, cohort, score, y, own, level),
     )
 
 
@@ -158,7 +178,6 @@ def _nri(
     name: str,
     table: pd.DataFrame,
     cohort: Cohort,
-    outcome: pd.Series,
     score: pd.Series,
     y: np.ndarray,
     own: np.ndarray,
@@ -167,7 +186,7 @@ def _nri(
     """Continuous NRI of the main model over the score, whose risk is a logistic model of the training patients."""
     training = table.loc[cohort.members("training"), [name]].dropna()
     try:
-        model = LogisticModel((Predictor(name, "numeric"),)).fit(training, outcome.loc[training.index].to_numpy())
+        model = LogisticModel((Predictor(name, "numeric"),)).fit(training, cohort.outcome.select(training.index).y)
         risk = model.frozen_.risk(score.to_frame())
         return nri(y, risk, own, level=level).nri
     except HepacastError:
@@ -175,7 +194,14 @@ def _nri(
         return None
 
 
-def _sentence(main: str, names: list[str]) -> dict[str, Any]:
+def _sentence(main: str, names: list[str], outcome: Outcome) -> dict[str, Any]:
+    if outcome.has_time:
+        text = (
+            f"The {main} model was compared with {len(names)} staging systems and indexes calculated from the clinical "
+            f"table ({', '.join(names)}): Harrell's C, its difference tested by influence functions on the patients "
+            "who have both (in the training set within the folds of nested cross-validation)."
+        )
+        return {"stage": "indexes", "text": text, "citations": []}
     text = (
         f"The {main} model was compared with {len(names)} staging systems and indexes calculated from the clinical "
         f"table ({', '.join(names)}): AUC with DeLong's test on the patients who have both (in the training set within "
