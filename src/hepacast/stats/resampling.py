@@ -212,7 +212,7 @@ def location_shifted(
 
 
 @dataclass(frozen=True)
-class Optimism:
+class OptimismCorrection:
     """Harrell's correction: apparent value, optimism (mean of training - test over the samples), corrected value."""
 
     apparent: float
@@ -223,7 +223,7 @@ class Optimism:
     level: float = 0.95
 
 
-def optimism(apparent: float, training: ArrayLike, test: ArrayLike) -> Optimism:
+def optimism(apparent: float, training: ArrayLike, test: ArrayLike) -> OptimismCorrection:
     """Correct an apparent performance for optimism.
 
     Parameters
@@ -234,4 +234,4 @@ def optimism(apparent: float, training: ArrayLike, test: ArrayLike) -> Optimism:
     gap = np.asarray(training, dtype=float) - np.asarray(test, dtype=float)
     kept = gap[~np.isnan(gap)]
     mean = float(kept.mean()) if kept.size else float("nan")
-    return Optimism(apparent, mean, apparent - mean, int(kept.size), int(gap.size - kept.size))
+    return OptimismCorrection(apparent, mean, apparent - mean, int(kept.size), int(gap.size - kept.size))
