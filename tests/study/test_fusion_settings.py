@@ -77,7 +77,7 @@ def test_the_recipes_have_the_published_comparisons():
 
 
 def test_study_d_has_3111_features():
-    from hepacast.study.image_recipe import study_settings
+    from hepacast.study.feature_settings import study_settings
 
     study = Study.model_validate(study_d())
     assert len(study_settings(study).feature_names()) * len(study.images.sequences) * len(study.images.vois) == 3111

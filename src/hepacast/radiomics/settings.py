@@ -19,6 +19,7 @@ from hepacast.core.hashing import hash_value
 from hepacast.errors import StudyFileError
 from hepacast.imaging.io import MaskRules
 from hepacast.radiomics import names
+from hepacast.radiomics.ibsi.names import ibsi_feature_names
 from hepacast.radiomics.ibsi.parameters import INTERPOLATORS, UNDERSTOOD, IbsiParameters
 from hepacast.radiomics.parameters import FILTER_SETTINGS, GLOBAL_ONLY, NOT_HASHED, VOXEL_SETTINGS, Parameters
 
@@ -190,9 +191,7 @@ class Settings:
     def feature_names(self) -> list[str]:
         """Every feature of a VOI, in PyRadiomics' order: shape first, then image by image."""
         if self.mode == "ibsi":
-            from hepacast.radiomics.ibsi.extraction import ibsi_feature_names
-
-            return ibsi_feature_names(self)
+            return ibsi_feature_names(self.ibsi)
         result = []
         for name in names.SHAPE_CLASSES:
             if name in self.feature_classes:

@@ -187,7 +187,7 @@ def _check_settings(context: Context, result: CheckResult) -> None:
         result.add_error("settings", problem)
     images = context.study.images
     if images is not None and not problems:
-        from hepacast.study.image_recipe import load_settings
+        from hepacast.study.feature_settings import load_settings
 
         n = len(load_settings(context).feature_names()) * len(images.vois) * len(images.sequences)
         result.facts.append(f"{n} radiomics features a patient")
@@ -227,7 +227,7 @@ def _further(context: Context) -> list[str]:
 def _add_plausibility(context: Context, judged: list[JudgedPatient], result: CheckResult) -> None:
     """What is not plausible about images and masks, and who is far from the cohort."""
     from hepacast.segmentation.plausibility import outlier_text, outliers
-    from hepacast.study.image_recipe import load_settings
+    from hepacast.study.feature_settings import load_settings
     from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, mixed_minima, noted, summed_up
 
     result.volumes = [row for item in judged for row in item.rows]

@@ -18,7 +18,7 @@ from hepacast.imaging.io import read_labelmap, write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import structures_of
 from hepacast.study.context import Context
-from hepacast.study.image_recipe import mask_rules
+from hepacast.study.feature_settings import mask_rules
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import judge_patient, require_possible_cohort
 from hepacast.study.sequences import SequenceImage, measured_image, measured_images, raw_image, volumes_of

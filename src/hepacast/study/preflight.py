@@ -51,7 +51,7 @@ def _features(context: Context) -> None:
     images = context.study.images
     if images is None:
         return
-    from hepacast.study.image_recipe import load_settings
+    from hepacast.study.feature_settings import load_settings
 
     label, options = load_settings(context).mask_rules.label, images.segmentation
     if label is not None and not isinstance(options.masks, dict) and label not in options.labels.values():

@@ -10,31 +10,16 @@ import numpy as np
 from hepacast.imaging import Volume
 from hepacast.radiomics.ibsi import intensity
 from hepacast.radiomics.ibsi.filters import response
-from hepacast.radiomics.ibsi.morphology import NAMES as MORPHOLOGY
 from hepacast.radiomics.ibsi.morphology import morphology
+from hepacast.radiomics.ibsi.names import ibsi_feature_names
 from hepacast.radiomics.ibsi.parameters import IbsiParameters
 from hepacast.radiomics.ibsi.process import process
-from hepacast.radiomics.ibsi.texture import feature_tags, textures
+from hepacast.radiomics.ibsi.texture import textures
 from hepacast.radiomics.parameters import Parameters
 
 if TYPE_CHECKING:
     from hepacast.radiomics.settings import Settings
     from hepacast.radiomics.table import ExtractionResult
-
-
-def ibsi_feature_names(settings: Settings) -> list[str]:
-    """The tags of all features, in the order of IBSI's tables; statistics only where a filter is set."""
-    if settings.ibsi.filter is not None:
-        return [f"stat_{name}" for name in intensity.STATISTICS]
-    return [
-        *(f"morph_{name}" for name in MORPHOLOGY),
-        "loc_peak_loc",
-        "loc_peak_glob",
-        *(f"stat_{name}" for name in intensity.STATISTICS),
-        *(f"ih_{name}" for name in intensity.HISTOGRAM),
-        *(f"ivh_{name}" for name in intensity.VOLUME_HISTOGRAM),
-        *feature_tags(settings.ibsi.aggregation),
-    ]
 
 
 def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings) -> ExtractionResult:
@@ -43,7 +28,7 @@ def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings)
     from hepacast.radiomics.preprocess import UnmeasurableVoiError, check_voi, mask_on_grid
     from hepacast.radiomics.table import ExtractionResult, VoiResult
 
-    expected = ibsi_feature_names(settings)
+    expected = ibsi_feature_names(settings.ibsi)
     results: dict[str, VoiResult] = {}
     for name, voi in vois.items():
         try:

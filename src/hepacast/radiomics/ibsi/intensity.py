@@ -5,56 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.radiomics.ibsi.names import HISTOGRAM
 from hepacast.radiomics.ibsi.parameters import IbsiParameters
 from hepacast.radiomics.ibsi.process import Array, IbsiVoi
 from hepacast.radiomics.parameters import Parameters
-
-STATISTICS = [
-    "mean",
-    "var",
-    "skew",
-    "kurt",
-    "median",
-    "min",
-    "p10",
-    "p90",
-    "max",
-    "iqr",
-    "range",
-    "mad",
-    "rmad",
-    "medad",
-    "cov",
-    "qcod",
-    "energy",
-    "rms",
-]
-HISTOGRAM = [
-    "mean",
-    "var",
-    "skew",
-    "kurt",
-    "median",
-    "min",
-    "p10",
-    "p90",
-    "max",
-    "mode",
-    "iqr",
-    "range",
-    "mad",
-    "rmad",
-    "medad",
-    "cov",
-    "qcod",
-    "entropy",
-    "uniformity",
-    "max_grad",
-    "max_grad_g",
-    "min_grad",
-    "min_grad_g",
-]
-VOLUME_HISTOGRAM = ["v10", "v90", "i10", "i90", "diff_v10_v90", "diff_i10_i90"]
 
 #: Radius of a sphere of 1 cm^3, mm.
 PEAK_RADIUS_MM = (3 / (4 * np.pi)) ** (1 / 3) * 10

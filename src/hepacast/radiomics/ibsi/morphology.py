@@ -5,35 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hepacast.radiomics.core import shape_features
+from hepacast.radiomics.ibsi.names import MORPHOLOGY
 from hepacast.radiomics.ibsi.process import Array, IbsiVoi
-
-NAMES = [
-    "volume",
-    "vol_approx",
-    "area_mesh",
-    "av",
-    "comp_1",
-    "comp_2",
-    "sph_dispr",
-    "sphericity",
-    "asphericity",
-    "com",
-    "diam",
-    "pca_maj_axis",
-    "pca_min_axis",
-    "pca_least_axis",
-    "pca_elongation",
-    "pca_flatness",
-    "vol_dens_aabb",
-    "area_dens_aabb",
-    "vol_dens_aee",
-    "area_dens_aee",
-    "vol_dens_conv_hull",
-    "area_dens_conv_hull",
-    "integ_int",
-    "moran_i",
-    "geary_c",
-]
 
 
 def morphology(voi: IbsiVoi) -> dict[str, float]:
@@ -77,7 +50,7 @@ def morphology(voi: IbsiVoi) -> dict[str, float]:
         "integ_int": float(voi.image[voi.intensity].mean()) * volume,
     }
     result.update(_autocorrelation(voi))
-    return {name: float(result[name]) for name in NAMES}
+    return {name: float(result[name]) for name in MORPHOLOGY}
 
 
 def _center_shift(voi: IbsiVoi) -> float:

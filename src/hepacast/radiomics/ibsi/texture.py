@@ -10,67 +10,10 @@ import numpy.typing as npt
 
 from hepacast.radiomics.ibsi import matrices
 from hepacast.radiomics.ibsi.matrices import Entries, Ints
+from hepacast.radiomics.ibsi.names import SHARED, dimension_of
 from hepacast.radiomics.ibsi.process import IbsiVoi
 
 Array = npt.NDArray[np.float64]
-
-COOCCURRENCE = [
-    "joint_max",
-    "joint_avg",
-    "joint_var",
-    "joint_entr",
-    "diff_avg",
-    "diff_var",
-    "diff_entr",
-    "sum_avg",
-    "sum_var",
-    "sum_entr",
-    "energy",
-    "contrast",
-    "dissimilarity",
-    "inv_diff",
-    "inv_diff_norm",
-    "inv_diff_mom",
-    "inv_diff_mom_norm",
-    "inv_var",
-    "corr",
-    "auto_corr",
-    "clust_tend",
-    "clust_shade",
-    "clust_prom",
-    "info_corr1",
-    "info_corr2",
-]
-
-#: Names of the families that share their formulas: small and large j with low and high gray level i.
-_SHARED: dict[str, str] = {
-    "rlm": "sre lre lgre hgre srlge srhge lrlge lrhge glnu glnu_norm rlnu rlnu_norm r_perc gl_var rl_var rl_entr",
-    "szm": "sze lze lgze hgze szlge szhge lzlge lzhge glnu glnu_norm zsnu zsnu_norm z_perc gl_var zs_var zs_entr",
-    "dzm": "sde lde lgze hgze sdlge sdhge ldlge ldhge glnu glnu_norm zdnu zdnu_norm z_perc gl_var zd_var zd_entr",
-    "ngl": (
-        "lde hde lgce hgce ldlge ldhge hdlge hdhge glnu glnu_norm dcnu dcnu_norm dc_perc gl_var dc_var dc_entr "
-        "dc_energy"
-    ),
-}
-TONE_DIFFERENCE = ["coarseness", "contrast", "busyness", "complexity", "strength"]
-
-_DIMENSIONS = ("2D", "2_5D", "3D")
-
-
-def feature_tags(aggregations: Iterable[str]) -> list[str]:
-    """Names of all texture features, in the order of IBSI's tables."""
-    chosen = list(aggregations)
-    tags = [f"cm_{name}_{how}" for how in chosen for name in COOCCURRENCE]
-    tags += [f"rlm_{name}_{how}" for how in chosen for name in _SHARED["rlm"].split()]
-    dimensions = [dimension for dimension in _DIMENSIONS if any(_dimension(how) == dimension for how in chosen)]
-    for family in ("szm", "dzm"):
-        tags += [f"{family}_{name}_{dim}" for dim in dimensions for name in _SHARED[family].split()]
-    tags += [f"ngt_{name}_{dim}" for dim in dimensions for name in TONE_DIFFERENCE]
-    return tags + [f"ngl_{name}_{dim}" for dim in dimensions for name in _SHARED["ngl"].split()]
-
-
-def _dimension(aggregation: str) -> str:
-    return aggregation.rsplit("_", 1)[0]
 
 
 def textures(voi: IbsiVoi, aggregations: Iterable[str], alpha: int) -> dict[str, float]:
@@ -114,7 +57,7 @@ def _without_direction(
     near = matrices.dependences(levels, flat, alpha)
     tones = matrices.tone_differences(levels, flat)
     result: dict[str, float] = {}
-    for dimension in dict.fromkeys(_dimension(how) for how in wanted):
+    for dimension in dict.fromkeys(dimension_of(how) for how in wanted):
         merged = dimension == "2_5D"
         for family, entries in (("szm", sizes), ("dzm", distances), ("ngl", near)):
             group = np.zeros(len(entries.voxels), dtype=np.int64) if merged else np.arange(len(entries.voxels))
@@ -234,7 +177,7 @@ def shared_features(family: str, i: Ints, j: Ints, count: Array, voxels: float) 
         _entropy(p),
         (p**2).sum(),
     ]
-    return {name: float(value) for name, value in zip(_SHARED[family].split(), values)}
+    return {name: float(value) for name, value in zip(SHARED[family].split(), values)}
 
 
 def tone_difference_features(level: Ints, gap: Array, n_levels: int) -> dict[str, float]:

@@ -24,7 +24,8 @@ from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
 from hepacast.study.analysis_set import FEATURES
 from hepacast.study.context import Context
-from hepacast.study.image_recipe import load_settings, recipe_of
+from hepacast.study.feature_settings import load_settings
+from hepacast.study.image_recipe import recipe_of
 from hepacast.study.input_files import imaged_patients, typical_voxels, voi_settings
 from hepacast.study.mask_files import labelled_patients, mask_files
 from hepacast.study.patient_masks import (

@@ -25,7 +25,8 @@ from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.study.context import Context
-from hepacast.study.image_recipe import mask_rules, study_vois
+from hepacast.study.feature_settings import mask_rules
+from hepacast.study.image_recipe import study_vois
 from hepacast.study.input_files import image_hashes, imaged_patients, present_files, typical_voxels
 from hepacast.study.mask_files import labelled_patients, mask_files, test_patients
 from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert
