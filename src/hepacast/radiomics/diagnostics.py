@@ -92,3 +92,8 @@ def mask_entries(image: Volume | None, mask: Volume, prefix: str) -> dict[str, A
             entries["Minimum"] = float(values.min())
             entries["Maximum"] = float(values.max())
     return {f"{PREFIX}Mask-{prefix}_{key}": value for key, value in entries.items()}
+
+
+def engine_name() -> str:
+    """Name and version of our engine, as it is written into tables."""
+    return f"hepacast {package_version()}"

@@ -17,6 +17,7 @@ from hepacast.imaging import Volume
 from hepacast.radiomics import diagnostics, names
 from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
+from hepacast.radiomics.diagnostics import engine_name
 from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import OUTSIDE, VoxelBox, filtered_images
 from hepacast.radiomics.filters.source import Scratch, SourceImage
@@ -98,11 +99,6 @@ def _extract(volume: Volume, named: dict[str, Volume], chosen: Settings, threads
             results[voi.name] = VoiResult.of(voi.name, expected, values, reasons, diagnostics=notes)
     ordered = {name: results[name] for name in named}
     return ExtractionResult(ordered, chosen.hash, engine_name())
-
-
-def engine_name() -> str:
-    """Name and version of our engine, as it is written into tables."""
-    return f"hepacast {diagnostics.package_version()}"
 
 
 def feature_settings(parameters: Parameters) -> FeatureSettings:

@@ -100,7 +100,7 @@ class ControlMeasurement:
 
 def _measure(job: Job[ControlMeasurement]) -> None:
     """In a worker: every VOI by itself, as a voxel may belong to several."""
-    from hepacast.radiomics.extraction import engine_name
+    from hepacast.radiomics.diagnostics import engine_name
 
     task, recipe = job.task, job.task.recipe
     expected = recipe.loaded_settings.feature_names()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hepacast.imaging import Volume
+from hepacast.radiomics.diagnostics import engine_name
 from hepacast.radiomics.ibsi import intensity
 from hepacast.radiomics.ibsi.filters import response
 from hepacast.radiomics.ibsi.morphology import morphology
@@ -16,18 +16,13 @@ from hepacast.radiomics.ibsi.parameters import IbsiParameters
 from hepacast.radiomics.ibsi.process import process
 from hepacast.radiomics.ibsi.texture import textures
 from hepacast.radiomics.parameters import Parameters
-
-if TYPE_CHECKING:
-    from hepacast.radiomics.settings import Settings
-    from hepacast.radiomics.table import ExtractionResult
+from hepacast.radiomics.preprocess import UnmeasurableVoiError, check_voi, mask_on_grid, require_finite
+from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.table import ExtractionResult, VoiResult
 
 
 def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings) -> ExtractionResult:
     """IBSI's features of every VOI; see `hepacast.radiomics.extract`."""
-    from hepacast.radiomics.extraction import engine_name
-    from hepacast.radiomics.preprocess import UnmeasurableVoiError, check_voi, mask_on_grid
-    from hepacast.radiomics.table import ExtractionResult, VoiResult
-
     expected = ibsi_feature_names(settings.ibsi)
     results: dict[str, VoiResult] = {}
     for name, voi in vois.items():
@@ -46,8 +41,6 @@ def measure_ibsi(
     volume: Volume, mask: np.ndarray, parameters: Parameters, ibsi: IbsiParameters
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Features and diagnostics of one VOI, both under IBSI's tags."""
-    from hepacast.radiomics.preprocess import require_finite
-
     voi = process(volume, mask, parameters, ibsi)
     if ibsi.filter is not None:
         inside = response(voi.image, voi.spacing, ibsi.filter)[voi.intensity]

@@ -55,7 +55,7 @@ class FeatureTask:
 
 def _measure(job: Job[FeatureTask]) -> None:
     """In a worker: measure one patient. What cannot be measured becomes rows with a status and a reason."""
-    from hepacast.radiomics.extraction import engine_name
+    from hepacast.radiomics.diagnostics import engine_name
 
     task, parts, engine = job.task, [], engine_name()
     for image in task.files.images:
