@@ -83,6 +83,29 @@ def test_what_decides_numbers_far_below_is_in_the_keys():
     assert "hepacast.evaluation.delong" in named["evaluation"]
 
 
+#: Of `deep/` every stage reads the part of the study file.
+SPEC = {"hepacast.deep", "hepacast.deep.spec"}
+STRANGERS = {
+    "cohort": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),
+    "preprocessing": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),
+    "segmentation": ("deep", "modelling", "evaluation", "bundle", "report"),
+    "radiomics": ("deep", "modelling", "evaluation", "bundle", "report"),
+    "deep": ("radiomics.filters", "radiomics.kernels", "bundle", "report"),
+    "modelling": ("deep", "segmentation", "radiomics.filters", "radiomics.kernels", "bundle", "report"),
+    "evaluation": ("deep", "segmentation", "radiomics.filters", "radiomics.kernels", "bundle", "report"),
+    "further": ("deep", "segmentation", "radiomics", "modelling", "bundle", "report"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_stage_is_not_made_again_for_a_change_in_a_room_that_it_does_not_use(name):
+    """Hours of networks and of features are kept when the report or a model changes."""
+    (stage,) = [stage for stage in STAGES if stage.module == f"hepacast.study.stages.{name}"]
+    rooms = tuple(f"hepacast.{room}" for room in STRANGERS[name])
+    strange = {module for module in closure(stage.module) if f"{module}.".startswith(tuple(f"{r}." for r in rooms))}
+    assert strange <= SPEC
+
+
 RUN = """
 import json, sys
 from pathlib import Path
