@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,35 @@ import pandas as pd
 
 from hepacast._version import __version__
 from hepacast.bundle import Bundle
+from hepacast.bundle.networks import SCORE, NetworkBundle
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.cohort.outcome import EVER
+from hepacast.core.estimates import Estimate
 from hepacast.core.files import read_json, write_text
+from hepacast.core.records import read_record
 from hepacast.core.stages import read_mark
+from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
+from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.errors import BundleError
+from hepacast.evaluation.results import EvaluationResults, ModelResult
+from hepacast.evaluation.scrutiny import PredictionScrutiny
+from hepacast.evaluation.validated import validated_performance
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.predictions import Predictions
+from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.analysis_set import analysis_cohort, analysis_features
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
 from hepacast.study.stage import Cost, Stage, study_parts
-from hepacast.study.stages.card import conformal_card, evaluated_card
-from hepacast.study.stages.deep_bundle import preprocessing_of, write_network_bundle
+from hepacast.study.stages.deep import DeepData, horizons_of, load_data
 from hepacast.study.stages.frozen_files import read_frozen
 from hepacast.study.stages.fusion import read_fusion
 from hepacast.study.stages.modelling import require_frozen
+from hepacast.study.stages.preprocessing import LANDMARKS
 
-FILE = "model.hepacast"
+FILE, NETWORKS_FILE = "model.hepacast", "networks.hepacast"
 #: Largest difference of a risk that is read back: classifiers compute in single precision.
 _SAME_RISK = 1e-6
 
@@ -140,11 +149,10 @@ def _recipe(context: Context) -> ImageRecipe:
     return ImageRecipe("table", settings_hash=summary["settings_hash"])
 
 
-def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dict[str, Any]:
+def _study_card(context: Context) -> dict[str, Any]:
+    """What every card says of the study."""
     study, out = context.study, context.out
     outcome, flow = read_json(out / "cohort" / "outcome.json"), read_json(out / "modelling" / "flow.json")
-    validation = read_json(out / "modelling" / f"{'survival_' if survival else ''}validation.json")
-    segmentation = out / "segmentation" / "segmentation.json"
     return {
         "name": study.name,
         "recipe": study.recipe,
@@ -152,6 +160,15 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "notice": "Research use only. Not a medical device.",
         "outcome": {key: outcome[key] for key in ("name", "positive", "negative", "definition", "source")},
         "population": {"included": flow["included"], "sets": flow["sets"]},
+    }
+
+
+def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dict[str, Any]:
+    study, out = context.study, context.out
+    validation = read_json(out / "modelling" / f"{'survival_' if survival else ''}validation.json")
+    segmentation = out / "segmentation" / "segmentation.json"
+    return {
+        **_study_card(context),
         "models": described["names"],
         "cutoffs": described["cutoffs"],
         **evaluated_card(context, described["names"]),
@@ -171,6 +188,138 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
             },
         },
     }
+
+
+def evaluated_card(context: Context, names: list[str]) -> dict[str, Any]:
+    """Of each model its performance by set, what validation showed, and what speaks against it."""
+    found = read_record(EvaluationResults, context.out / "evaluation" / "evaluation.json")
+    rows = {name: [row.to_json() for row in validated_performance(found.sets, name)] for name in names}
+    return {
+        "performance": {
+            set_name: {model: _performance(item) for model, item in entry.models.items() if model in names}
+            for set_name, entry in found.sets.items()
+        },
+        "validated": {"level": found.level, "models": rows},
+        "verdicts": {name: list(found.verdicts.get(name, ())) for name in names},
+    }
+
+
+def _performance(item: ModelResult) -> dict[str, Any]:
+    """AUC and Brier score; of follow-up C, and these by horizon."""
+    if item.c is None:
+        fit = item.main.calibration
+        return {"auc": _limits(item.main.auc), "brier": None if fit is None else fit.brier.value}
+    horizons = [
+        {
+            "time": at.time,
+            "auc": _limits(at.auc),
+            "brier": None if at.calibration is None else _limits(at.calibration.brier),
+        }
+        for at in item.horizons
+    ]
+    return {"c": _limits(item.c), "horizons": horizons}
+
+
+def _limits(item: Estimate) -> dict[str, Any]:
+    content = item.to_json()
+    return {key: content[key] for key in ("value", "low", "high", "se", "reason") if content[key] != ""}
+
+
+def conformal_card(context: Context) -> dict[str, Any]:
+    """The two risks that decide the main model's conformal set; without them the reason."""
+    path = context.out / "evaluation" / "scrutiny.json"
+    if not path.is_file():
+        return {"reason": "the study made no conformal sets"}
+    found = read_record(PredictionScrutiny, path)
+    rule = found.conformal.rule
+    if rule is None:
+        return {"reason": found.conformal.reason}
+    kept = ("set", "n_events", "n_others", "coverage_events", "coverage_others")
+    coverage = [{key: row.to_json()[key] for key in kept} for row in found.conformal.rows]
+    return {"model": found.model, **rule.to_json(), "coverage": coverage}
+
+
+def write_network_bundle(context: Context, folder: Path) -> None:
+    """Write ``networks.hepacast`` of the main network."""
+    results = context.out / "deep"
+    if context.study.deep is None or not (results / "deep.json").is_file() or context.study.images is None:
+        return
+    content = read_json(results / "deep.json")
+    if not content["models"]:
+        return
+    images = context.study.images
+    name = list(content["models"])[-1]
+    entry = content["models"][name]
+    files = sorted((results / "networks").glob(f"{entry['kind']}-*.safetensors"))
+    named: dict[str, Any] = content["crop"]
+    crop = CropSpec.model_validate(named | {"channels": named["channels"] or list(images.sequences)})
+    sequences = {key: item.modality for key, item in images.sequences.items()}
+    data = load_data(context)
+    wanted = context.study.deep.network.covariates
+    specs = {spec.name: spec for spec in data.cohort.table.specs}
+    NetworkBundle(
+        name=name,
+        crop=crop,
+        recipe=ImageRecipe(
+            "images", sequences=sequences, labels=images.segmentation.labels, preprocessing=preprocessing_of(context)
+        ),
+        scale=ScoreScale.from_json(entry["calibration"]),
+        horizons=horizons_of(context, data) if data.cohort.outcome.has_time else (),
+        unit=data.cohort.outcome.unit,
+        cutoff=float("nan") if entry["cutoff"] is None else float(entry["cutoff"]),
+        networks=tuple(TrainedNetwork.load(file) for file in files),
+        card=_network_card(context, name),
+        structure=context.study.deep.structure,
+        columns=tuple(specs[item] for item in wanted),
+        seen=_seen(context, data, crop, sequences, entry["kind"]),
+    ).write(folder / NETWORKS_FILE)
+
+
+def _seen(
+    context: Context, data: DeepData, crop: CropSpec, sequences: Mapping[str, str], kind: str
+) -> dict[str, tuple[float, float]]:
+    """What the training patients look like: of their crops, of their clinical numbers, of the networks' score."""
+    assert context.study.deep is not None
+    rows, options = data.rows("training"), context.study.deep
+    facts = [
+        crop_facts(data.crops[row], data.drawn[row], data.spacing[row], crop, options.structure, sequences)
+        for row in rows
+    ]
+    found = ranges_of(facts)
+    patients = [data.patients[row] for row in rows]
+    for spec in data.cohort.table.specs:
+        if spec.name in options.network.covariates and spec.kind == "numeric":
+            values = data.cohort.table.frame[spec.name].reindex(patients)
+            found |= ranges_of({spec.label: float(value)} for value in values.astype(float))
+    scores = pd.read_parquet(context.out / "deep" / "features.parquet")[f"{kind}:score"].reindex(patients)
+    lps = averaged_scale(scores.to_numpy(dtype=float), options.network)
+    return found | ranges_of({SCORE: float(value)} for value in lps)
+
+
+def preprocessing_of(context: Context) -> dict[str, Any] | None:
+    """What is done to a new patient's MR images; of the training patients, Nyul's landmarks are means."""
+    images = context.study.images
+    if images is None or images.preprocessing is None:
+        return None
+    landmarks = context.out / "preprocessing" / LANDMARKS
+    return {
+        "reference": images.reference,
+        "rules": images.preprocessing.model_dump(mode="json"),
+        "landmarks": read_json(landmarks) if landmarks.is_file() else None,
+    }
+
+
+def _network_card(context: Context, name: str) -> dict[str, Any]:
+    return {
+        **_study_card(context),
+        **_of_one(evaluated_card(context, [name]), name),
+        "provenance": {"hepacast": __version__, "seed": context.study.seed},
+    }
+
+
+def _of_one(card: dict[str, Any], name: str) -> dict[str, Any]:
+    """The card of a bundle with one model: its performance by set."""
+    return card | {"performance": {part: item[name] for part, item in card["performance"].items() if name in item}}
 
 
 STAGE = Stage(

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepacast.cohort import Cohort, SurvivalOutcome
+from hepacast.cohort.columns import numeric_columns
 from hepacast.cohort.outcome import EVER
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.seeds import derive_seed, rng
 from hepacast.deep import (
+    CropStore,
     CrossFit,
     DeepSpec,
     NetworkSpec,
@@ -27,18 +30,24 @@ from hepacast.deep import (
     train_jobs,
 )
 from hepacast.deep.cost import step_seconds, training_bytes
+from hepacast.errors import StudyFileError
+from hepacast.imaging import Geometry
 from hepacast.modelling.cutoffs import risk_cut
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.score_scale import ScoreScale
 from hepacast.modelling.targets import event_classes, rank_measure, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
+from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
+from hepacast.study.crops import DrawnMask, crop_patients
 from hepacast.study.input_files import imaged_patients, voi_settings
+from hepacast.study.mask_files import MaskFiles, mask_files
+from hepacast.study.patient_masks import mask_of
+from hepacast.study.schema import Deep
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.clinical import load_table
-from hepacast.study.stages.deep_inputs import DeepData, deep_of, load_data, spec_of
-from hepacast.study.stages.deep_results import adjusted_survival, control_rows, dice_rows, explained, paired_dice
+from hepacast.study.stages.network_results import adjusted_survival, control_rows, dice_rows, explained, paired_dice
 
 #: Models with a prediction pathway are judged under these names, the main one last.
 NAMES = {"classifier": "single-task network", "multi-task": "multi-task network", "segmenter": "single-task segmenter"}
@@ -94,11 +103,12 @@ def write(context: Context, folder: Path) -> None:
     fitted = _train(context, data, folds)
     predictions, judged, features = [], {}, []
     adjusted: list[dict[str, Any]] = []
+    factors = covariate_table(data.cohort, options.adjust) if data.cohort.survival else None
     for item in fitted:
         _save_networks(folder, item)
         if item.spec.predicts:
             risks, linear, cutoff = risks_of(context, data, item, folds)
-            adjusted = adjusted_survival(context, data, risks[:, -1], cutoff)
+            adjusted = adjusted_survival(context, data, risks[:, -1], cutoff, factors)
             scale = scale_of(data, item)
             judged[NAMES[item.kind]] = {"cutoff": cutoff, "kind": item.kind, "calibration": scale.to_json()}
             predictions.append(_predictions(context, data, item, folds, risks, linear))
@@ -135,6 +145,150 @@ def write(context: Context, folder: Path) -> None:
             content["permutation"] = _permuted(context, data, folds, main)
     write_json(folder / "deep.json", content)
     write_json(folder / "methods.json", _sentences(context, data, content))
+
+
+@dataclass(frozen=True)
+class DeepData:
+    """All analysed patients as the networks see them.
+
+    Parameters
+    ----------
+    cohort
+        Who is analysed.
+    patients
+        Identifiers, sorted; the order of every array.
+    crops
+        (n, channels, z, y, x).
+    targets
+        Outcomes, masks, covariates.
+    drawn
+        Masks of the study's segmentation (a network's, where one was trained) on the crops' grids.
+    y
+        The study's outcome, (n,) or (n, 2): `Outcome.y`.
+    spacing
+        Voxel size of each crop (x, y, z), mm, (n, 3).
+    """
+
+    cohort: Cohort
+    patients: tuple[str, ...]
+    crops: CropStore
+    targets: Targets
+    drawn: CropStore
+    y: np.ndarray
+    spacing: np.ndarray
+
+    @property
+    def event(self) -> np.ndarray:
+        """1 for patients with the event, (n,)."""
+        return event_classes(self.y)
+
+    def rows(self, name: str) -> np.ndarray:
+        """Row numbers of one set."""
+        sets = self.cohort.sets
+        return np.flatnonzero([sets[patient] == name for patient in self.patients])
+
+    def geometry(self, row: int) -> Geometry:
+        """A crop's grid up to its place: enough for distances and volumes."""
+        x, y, z = (float(value) for value in self.spacing[row])
+        shape = self.drawn[row].shape
+        return Geometry((shape[2], shape[1], shape[0]), (x, y, z))
+
+
+def deep_of(context: Context) -> Deep:
+    """The study's networks (the stage is only run where there are some)."""
+    assert context.study.deep is not None
+    return context.study.deep
+
+
+def spec_of(context: Context) -> DeepSpec:
+    """Crop, network and training, with the file of pretrained weights found beside the study file."""
+    spec = deep_of(context).spec
+    if spec.network.pretrained is None:
+        return spec
+    found = str(context.path(spec.network.pretrained))
+    return spec.model_copy(update={"network": spec.network.model_copy(update={"pretrained": found})})
+
+
+def load_data(context: Context) -> DeepData:
+    """Make or find all crops.
+
+    Raises
+    ------
+    HepacastError
+        A patient's image or mask cannot be cropped.
+    """
+    cohort = analysis_cohort(context)
+    patients = tuple(sorted(cohort.patients))
+    rules = deep_of(context)
+    learned = {patient: _mask_to_learn_from(context, patient) for patient in patients}
+    cropped = crop_patients(context, patients, rules.crop, rules.structure, learned)
+    event, time = _learned(context, cohort, patients)
+    covariates = covariate_table(cohort, rules.network.covariates)
+    targets = Targets(
+        outcome=event,
+        time=time,
+        masks=cropped.learned,
+        has_mask=cropped.has_mask,
+        covariates=None if covariates is None else covariates.loc[list(patients)].to_numpy(dtype=float),
+    )
+    y = cohort.outcome.select(patients).y
+    return DeepData(cohort, patients, cropped.crops, targets, cropped.drawn, y, cropped.spacing)
+
+
+def _learned(context: Context, cohort: Cohort, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """What the prediction pathway learns: the event, or the follow-up for Cox and discrete hazards."""
+    outcome = cohort.outcome.select(patients)
+    if deep_of(context).network.outcome == "binary":
+        return outcome.events.to_numpy(dtype=float), None
+    if isinstance(outcome, SurvivalOutcome):
+        # A competing event ends the time in which the event could have come.
+        return outcome.event.to_numpy(dtype=float), outcome.time.to_numpy(dtype=float)
+    if not cohort.survival:
+        raise StudyFileError(
+            "A network of times to an event needs the follow-up.",
+            expected="survival: {time: ..., event: ...}",
+            where="deep.network.outcome",
+        )
+    follow_up = next(iter(cohort.survival.values()))
+    return (
+        follow_up.event.astype(float).reindex(list(patients)).to_numpy(),
+        follow_up.time.astype(float).reindex(list(patients)).to_numpy(),
+    )
+
+
+def covariate_table(cohort: Cohort, names: list[str]) -> pd.DataFrame | None:
+    """Clinical values as numbers: levels of a categorical column become 0/1 columns, without the first.
+
+    Raises
+    ------
+    StudyFileError
+        A name is no candidate column.
+    """
+    if not names:
+        return None
+    specs = {spec.name: spec for spec in cohort.table.specs}
+    parts = []
+    for name in names:
+        spec = specs.get(name)
+        if spec is None or spec.after_event or spec.kind == "date":
+            raise StudyFileError(
+                f"The covariate {name!r} of the network cannot be used.",
+                expected="a numeric, binary or categorical column that is known before the event",
+                where="deep.network.covariates",
+            )
+        parts.append(numeric_columns(cohort.table.frame[name], spec))
+    return pd.concat(parts, axis=1)
+
+
+def _mask_to_learn_from(context: Context, patient: str) -> DrawnMask | None:
+    """Of the pattern given, an expert's where a network made the study's, else the study's; None without one."""
+    options, rules = context.images.segmentation, deep_of(context)
+    pattern = rules.masks or (options.masks if options.source != "given" else None)
+    if pattern is None:
+        mask, labels = mask_of(context, patient)
+        return DrawnMask(MaskFiles((("", mask),)), tuple(labels.items()))
+    files = mask_files(context, pattern, patient)
+    return DrawnMask(files, tuple(options.labels.items())) if files.exists() else None
 
 
 def fold_numbers(context: Context, data: DeepData) -> np.ndarray:

@@ -19,7 +19,7 @@ from hepacast.stats.tests import wilcoxon_signed_rank
 from hepacast.study.context import Context
 
 if TYPE_CHECKING:
-    from hepacast.study.stages.deep_inputs import DeepData
+    from hepacast.study.stages.deep import DeepData
 
 #: Sources of the study's masks that are a network's and can be compared with the deep networks.
 _PREDICTED = {"nnunet": "nnU-Net"}
@@ -165,17 +165,16 @@ def _examples(data: DeepData, scores: np.ndarray, count: int) -> list[int]:
     return [int(row) for row in turns[:count]]
 
 
-def adjusted_survival(context: Context, data: DeepData, risks: np.ndarray, cutoff: float) -> list[dict[str, Any]]:
+def adjusted_survival(
+    context: Context, data: DeepData, risks: np.ndarray, cutoff: float, factors: pd.DataFrame | None
+) -> list[dict[str, Any]]:
     """Cox model of the risk group and clinical factors, in every set with follow-up of both groups.
 
     Patients without a factor are left out of the model; a set in which it cannot be fitted has no rows.
     """
-    from hepacast.study.stages.deep_inputs import covariate_table, deep_of
-
     if not data.cohort.survival or not np.isfinite(cutoff) or context.study.survival is None:
         return []
     follow_up = next(iter(data.cohort.survival.values()))
-    factors = covariate_table(data.cohort, deep_of(context).adjust)
     label = f"{context.study.survival.groups[1]} against {context.study.survival.groups[0]}"
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(data.cohort.sets):
