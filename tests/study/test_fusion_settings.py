@@ -57,10 +57,12 @@ def test_a_region_needs_given_masks():
         Study.model_validate(study)
 
 
-def test_further_cohorts_need_a_fusion():
+def test_further_cohorts_need_measurable_images_of_known_centers():
     study = study_c()
     del study["fusion"]
-    with pytest.raises(ValidationError, match="divided by the main model of `fusion`"):
+    Study.model_validate(study)
+    study["modelling"] |= {"harmonize": "combat"}
+    with pytest.raises(ValidationError, match=r"centers that `modelling\.harmonize` does not know"):
         Study.model_validate(study)
 
 

@@ -253,3 +253,26 @@ def test_a_bundle_that_says_something_else_than_the_study_is_refused(mi12, data_
     table.to_parquet(path)
     with pytest.raises(BundleError, match=r"up to 0\.0001 apart in 1 patients"):
         require_same_predictions(context, bundle)
+
+
+@pytest.mark.slow
+def test_a_further_cohort_is_divided_by_the_frozen_cox_model(tmp_path):
+    rng = np.random.default_rng(1)
+    study = small(tmp_path)
+    others = {"id": [f"R{i:02d}" for i in range(30)], "age": rng.normal(60, 8, 30).round(1)}
+    others |= {"months": rng.exponential(20, 30).round(1) + 0.1, "relapse": rng.integers(0, 2, 30)}
+    pd.DataFrame(others).to_csv(tmp_path / "rfa.csv", index=False)
+    text = study.read_text(encoding="utf-8").replace(
+        "report:", "further: {RFA: {table: rfa.csv, time: months, event: relapse, horizons: [12]}}\nreport:"
+    )
+    study.write_text(text, encoding="utf-8")
+    out = tmp_path / "results"
+    run_study(study, out=out, workers=1)
+    (found,) = results(out, "further/further.json")
+    assert (found["cohort"], found["n"], found["model"]) == ("RFA", 30, "clinical")
+    assert list(found["auc"]) == ["12.0"]
+    rows = pd.read_parquet(out / "modelling" / "further.parquet")
+    model = Bundle.read(out / "model.hepacast").models
+    table = pd.DataFrame({"age": others["age"]}, index=others["id"])
+    np.testing.assert_allclose(rows.set_index("patient")["risk"], model.predict_risk(table)["clinical"], rtol=1e-10)
+    assert "RFA" in words(out)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
 
 from hepacast.cohort import ColumnSpec, SurvivalOutcome, derive_outcome, read_table
 from hepacast.cohort.checks import blank_impossible, check_values
@@ -11,11 +14,14 @@ from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.hashing import hash_value
 from hepacast.errors import StudyFileError, TableError
 from hepacast.imaging.io import image_files
+from hepacast.modelling.predictions import Predictions
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.schema import FurtherCohort
 from hepacast.study.stages.clinical import column_specs
 
+#: Predictions of further cohorts, in the folder of the stage that makes the models.
+PREDICTIONS = "further.parquet"
 TIME, EVENT = "follow_up_time", "follow_up_event"
 
 
@@ -108,13 +114,45 @@ def further_patients(context: Context) -> list[str]:
     return [patient for item in read_further(context) for patient in item.table.patients]
 
 
+def further_predictions(
+    further: Sequence[FurtherTable],
+    predict: Callable[[FurtherTable], tuple[ArrayLike, ArrayLike]],
+    models: Sequence[str],
+    horizons: Sequence[float],
+) -> Predictions:
+    """Frozen predictions of every further cohort (its name is that of the set), beside its follow-up.
+
+    Parameters
+    ----------
+    predict
+        Gives the risks (n, models, horizons) and the linear predictors (n, models) of a cohort.
+    """
+    parts = []
+    for item in further:
+        risk, linear = predict(item)
+        parts.append(
+            Predictions.make(
+                item.table.patients,
+                item.outcome.select(item.table.patients).y,
+                risk,
+                linear,
+                models=models,
+                horizons=horizons,
+                set=item.name,
+                kind="frozen",
+            )
+        )
+    return Predictions.join(parts)
+
+
 def further_inputs(context: Context) -> dict[str, str]:
     """Content hashes of tables, images and masks of further cohorts."""
     if not context.study.further:
         return {}
     prints, images = context.fingerprints, context.study.images
     found = {f"table {name}": prints.of(context.path(item.table)) for name, item in context.study.further.items()}
-    assert images is not None
+    if images is None:
+        return found
     patterns: list[MaskPattern] = [item.path for item in images.sequences.values()]
     patterns += [images.segmentation.masks] if images.segmentation.masks else []
     patients = further_patients(context)

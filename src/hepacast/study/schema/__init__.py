@@ -72,7 +72,7 @@ class Study(Part):
     fusion: Fusion | None = option(None, "networks and classifiers compared, and models that join them")
     further: dict[str, FurtherCohort] = option(
         dict,
-        "cohorts without the outcome but with follow-up, which the frozen main model divides by risk (fusion only)",
+        "cohorts without the outcome but with follow-up, which the frozen main model divides by risk",
     )
     indexes: Indexes | None = option(None, "staging systems and indexes to compare the main model with")
     evaluation: EvaluationOptions = option(EvaluationOptions, "how they are judged")
@@ -93,6 +93,8 @@ class Study(Part):
             raise ValueError("give either `images` or `features.table`, not both")
         if self.fusion is not None and self.images is None:
             raise ValueError("`fusion` needs `images`")
-        if self.further and self.fusion is None:
-            raise ValueError("`further` cohorts are divided by the main model of `fusion`")
+        if self.further and self.features.table is not None:
+            raise ValueError("`further` cohorts are measured from images; a table has the study's own features")
+        if self.further and self.modelling.harmonize != "none":
+            raise ValueError("`further` cohorts come from centers that `modelling.harmonize` does not know")
         return self

@@ -16,8 +16,9 @@ from hepacast.errors import HepacastError, OutcomeError
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.evaluation.time_dependent import auc_at
+from hepacast.modelling.predictions import Predictions
 from hepacast.study.context import Context
-from hepacast.study.further_cohorts import FurtherTable, further_inputs, read_further
+from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
 from hepacast.study.stage import Cost, Stage, study_parts
 
 FILE = "further.json"
@@ -25,14 +26,14 @@ FILE = "further.json"
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage: risk groups by the frozen cut-off, Kaplan-Meier, hazard ratio, time-dependent AUC."""
-    risks = pd.read_parquet(context.out / "modelling" / "further.parquet")
+    predictions = Predictions.read(context.out / "modelling" / PREDICTIONS)
     described = read_json(context.out / "modelling" / "models.json")
     main = str(described["main"])
     cut = described["cutoffs"][main]
     level = context.study.evaluation.confidence
     content = []
     for item in read_further(context):
-        part = risks[(risks["cohort"] == item.name) & (risks["model"] == main)].set_index("patient")
+        part = predictions.of(item.name).select(model=main, horizon=predictions.horizons[-1]).table.set_index("patient")
         content.append(_one(item, part, main, float("nan") if cut is None else float(cut), level))
     write_record(folder / FILE, content)
     write_json(folder / "methods.json", [_sentence(main, content)])

@@ -16,7 +16,7 @@ import pandas as pd
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort.outcome import Outcome
 from hepacast.core.executor import map_items
-from hepacast.core.files import atomic_path, read_json, write_json
+from hepacast.core.files import read_json, write_json
 from hepacast.core.p_values import p_below
 from hepacast.core.seeds import derive_seed
 from hepacast.deep import CropSpec, TrainedNetwork
@@ -45,7 +45,7 @@ from hepacast.stats.resampling import repeated_folds
 from hepacast.study.analysis_set import analysis_features
 from hepacast.study.context import Context
 from hepacast.study.crops import with_channels
-from hepacast.study.further_cohorts import FurtherTable, further_inputs, read_further
+from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, further_predictions, read_further
 from hepacast.study.schema import Fusion
 from hepacast.study.stage import Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
@@ -95,7 +95,15 @@ def write(context: Context, folder: Path) -> None:
     own = final.training.predictions(list(outcome.index), outcome.to_numpy(), "training", "apparent")
     tables = [own, *_frozen(final, analysis), Predictions(nested.predictions)]
     Predictions.join(tables).write(folder / "predictions.parquet")
-    _write_further(folder, final, further)
+    if further:
+
+        def predict(item: FurtherTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+            patients = item.table.patients
+            return final.test.main.loc[patients], final.test.linear_predictors.loc[patients]
+
+        main = analysis.outcome.horizons[-1:]
+        made = further_predictions(further, predict, list(final.test.main.columns), main)
+        made.write(folder / PREDICTIONS)
     level = context.study.evaluation.confidence
     write_json(
         folder / "validation.json",
@@ -213,29 +221,6 @@ def _frozen(final: ViewResult, analysis: Analysis) -> list[Predictions]:
         rows = list(analysis.cohort.members(name))
         tables.append(final.test.predictions(rows, analysis.outcome.select(rows).y, name, "frozen"))
     return tables
-
-
-def _write_further(folder: Path, final: ViewResult, further: list[FurtherTable]) -> None:
-    """Frozen risks of further cohorts (by the main horizon), one row a patient and model."""
-    rows = []
-    for item in further:
-        risks = final.test.main.loc[item.table.patients]
-        logits = final.test.linear_predictors.loc[item.table.patients]
-        for name in risks.columns:
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "patient": risks.index.astype(str),
-                        "cohort": item.name,
-                        "model": name,
-                        "risk": risks[name].to_numpy(),
-                        "linear_predictor": logits[name].to_numpy(),
-                    }
-                )
-            )
-    if rows:
-        with atomic_path(folder / "further.parquet") as temporary:
-            pd.concat(rows, ignore_index=True).to_parquet(temporary)
 
 
 def _validated(nested: OutOfFold, level: float) -> dict[str, Any]:

@@ -21,13 +21,20 @@ from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.frozen_chain import freeze_study_models
 from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
-from hepacast.modelling.predictions import Predictions
+from hepacast.modelling.predictions import Predictions, horizons_of
 from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.refit import model_names, predicted
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.analysis_set import analysis_cohort, analysis_features, reproducibility_table
 from hepacast.study.context import Context
-from hepacast.study.further_cohorts import further_inputs
+from hepacast.study.further_cohorts import (
+    PREDICTIONS,
+    FurtherTable,
+    further_inputs,
+    further_predictions,
+    read_further,
+)
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
 from hepacast.study.stages.chain_validation import validate_chain
@@ -43,6 +50,7 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, write_arrays
 from hepacast.study.stages.model_sentences import modelling_sentences
+from hepacast.study.stages.radiomics import measure
 
 CENTER = "center"
 
@@ -155,6 +163,8 @@ def write(context: Context, folder: Path) -> None:
     nested = _nested(context, models, x, y)
     predictions += [Predictions(nested.predictions), *network_predictions(context, nested)]
     Predictions.join(predictions).write(folder / "predictions.parquet")
+    if context.study.further:
+        _predict_further(context, analysis, fitted, folder)
     validation = validate_chain(context, analysis.part("training"), models, fitted, nested)
     if analysis.outcome.has_time:
         own = {key: validation.pop(key) for key in ("models", "permutation") if key in validation}
@@ -203,6 +213,19 @@ def _write_described(context: Context, analysis: Analysis, fitted: StudyModels, 
         steps = describe_steps(context.study, outcome, fitted, (x, y), analysis.words, level)
         write_json(folder / "survival.json", steps)
     write_json(folder / "models.json", with_networks(context, content))
+
+
+def _predict_further(context: Context, analysis: Analysis, fitted: StudyModels, folder: Path) -> None:
+    """Risks of further cohorts by the frozen models; features are measured as those of the study's own patients."""
+
+    def predict(item: FurtherTable) -> tuple[NDArray[Any], NDArray[Any]]:
+        table = item.table.frame[[predictor.name for predictor in analysis.predictors]]
+        if fitted.radiomics_ is not None:
+            table = table.join(measure(context, item.table.patients)[fitted.feature_names_])
+        return predicted(fitted, table)
+
+    made = further_predictions(read_further(context), predict, model_names(fitted), horizons_of(fitted))
+    made.write(folder / PREDICTIONS)
 
 
 def _nested(context: Context, models: StudyModels, x: pd.DataFrame, y: NDArray[Any]) -> OutOfFold:
@@ -305,7 +328,7 @@ STAGE = Stage(
     title="clinical, radiomics and combined model, validated",
     module=__name__,
     run=write,
-    settings=chain_settings,
+    settings=lambda context: chain_settings(context) | study_parts(context, "further"),
     cost=refits_cost,
     needs=("cohort", "segmentation", "radiomics", "deep"),
     inputs=further_inputs,
