@@ -12,19 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.errors import HepacastError, OutcomeError
+from hepacast.evaluation.val_prob import gini_mean_difference
 from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.cox_checks import concordance
 from hepacast.stats.kaplan_meier import check_follow_up, kaplan_meier
 
 Array = npt.NDArray[np.float64]
 INDEXES = ("Dxy", "R2", "Slope", "D", "U", "Q", "g")
-
-
-def gini_mean_difference(values: npt.ArrayLike) -> float:
-    """Mean absolute difference of two values."""
-    x = np.sort(np.asarray(values, dtype=float))
-    n = len(x)
-    return float(2 * ((2 * np.arange(1, n + 1) - n - 1) * x).sum() / (n * (n - 1)))
 
 
 def cox_indexes(

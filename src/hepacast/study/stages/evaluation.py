@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def write(context: Context, folder: Path) -> None:
     )
     write_record(folder / FILE, found)
 
+    @cache
     def predictors() -> pd.DataFrame:
         return load_analysis(context).table
 
