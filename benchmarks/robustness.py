@@ -131,7 +131,7 @@ def _predicted(bundle: Path) -> str:
 
 def fuzz_results(seed: int, trials: int, scratch: Path, *, run_every: int = 25) -> Tally:
     """Turned bits in all files of a results folder; every `run_every`-th trial runs the study to its end again."""
-    from hepacast.report.inputs.load import load_results
+    from hepacast.report.results import load_results
     from hepacast.study import run as running
 
     tally, r = Tally("results"), np.random.default_rng([seed, 1])

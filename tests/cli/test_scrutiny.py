@@ -69,7 +69,7 @@ def test_everything_is_reached_and_reported(hepacast, small):
 
     page = "".join(file.read_text(encoding="utf-8") for file in sorted((small.out / "report").glob("*.html")))
     from hepacast.report.content.checklists import FILLS
-    from hepacast.report.inputs import load_results
+    from hepacast.report.results import load_results
 
     results = load_results(small.out)
     assert "3 centers" in FILLS["heterogeneity"](results)

@@ -21,8 +21,8 @@ from hepacast.report.content.metrics_score import (
     score_items,
 )
 from hepacast.report.content.probast import DOMAINS, Judgement, domain_flag, judge
-from hepacast.report.inputs import load_results
 from hepacast.report.model import TableBlock, number_blocks
+from hepacast.report.results import load_results
 
 Changed = Callable[..., Path]
 

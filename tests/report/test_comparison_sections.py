@@ -12,8 +12,8 @@ from hepacast.report.build import build_report
 from hepacast.report.content import compose, fusion, indexes
 from hepacast.report.content import risk_groups as groups_section
 from hepacast.report.content.common import Omit
-from hepacast.report.inputs import load_results
 from hepacast.report.model import FigureBlock, TableBlock
+from hepacast.report.results import load_results
 
 HEADINGS = ["MR preprocessing", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"]
 

@@ -16,22 +16,15 @@ from hypothesis import strategies as st
 
 from hepacast.cohort.comparisons import Comparisons
 from hepacast.core.records import ResultsError, typed
+from hepacast.core.sentences import Sentence
 from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.risk_groups import RiskGroups
+from hepacast.modelling.described import DescribedModels, SelectedShare, StabilityIndex, Validation
 from hepacast.report import formatting as fmt
 from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
 from hepacast.report.content.validation import stability_text
-from hepacast.report.inputs import (
-    ImageRemark,
-    Models,
-    PlausibilityInfo,
-    SelectedShare,
-    Sentence,
-    StabilityIndex,
-    Validation,
-)
 from hepacast.report.methods import Numbering, load_bibliography, write_methods
 from hepacast.report.model import (
     Details,
@@ -46,6 +39,7 @@ from hepacast.report.model import (
     spans,
 )
 from hepacast.report.tables import Row, make_table
+from hepacast.segmentation.results import ImageRemark, PlausibilityInfo
 
 NAN = float("nan")
 
@@ -185,7 +179,7 @@ class Outer:
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "report.md"
 EXAMPLES = {
     "modelling/comparisons.json": Comparisons,
-    "modelling/models.json": Models,
+    "modelling/models.json": DescribedModels,
     "modelling/validation.json": Validation,
     "evaluation/evaluation.json": EvaluationResults,
 }

@@ -22,9 +22,9 @@ from hepacast.report.assets import write_assets
 from hepacast.report.column_widths import text_width
 from hepacast.report.content import compose
 from hepacast.report.content.common import judged_set, main_model
-from hepacast.report.inputs import load_results
 from hepacast.report.model import Bullets, Callout, FigureBlock, Paragraph, TableBlock, number_blocks
 from hepacast.report.pdf import write_pdf
+from hepacast.report.results import load_results
 
 Changed = Callable[..., Path]
 NAMES = ("report", "supplement", "audit")

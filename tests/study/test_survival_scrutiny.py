@@ -18,8 +18,8 @@ from hepacast.report.content.checklists import load_checklists
 from hepacast.report.content.metrics_score import metrics_score
 from hepacast.report.content.probast import RULES as QUESTIONS
 from hepacast.report.content.probast import judge
-from hepacast.report.inputs import load_results
 from hepacast.report.model import TableBlock, number_blocks
+from hepacast.report.results import load_results
 from hepacast.study.noise import run_noise
 from hepacast.study.run import run_study
 

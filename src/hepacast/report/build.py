@@ -8,8 +8,8 @@ from pathlib import Path
 from hepacast.errors import HepacastError
 from hepacast.report.assets import Assets, write_assets
 from hepacast.report.content import compose
-from hepacast.report.inputs import load_results
 from hepacast.report.model import Document, Report
+from hepacast.report.results import load_results
 
 FORMATS = ("html", "pdf", "docx")
 

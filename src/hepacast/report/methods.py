@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from hepacast.report.inputs import STAGES, Sentence
+from hepacast.core.sentences import Sentence
+from hepacast.report.results import STAGES
 
 _MARK = re.compile(r"\s*\[@([\w:.-]+(?:\s*[;,]\s*@?[\w:.-]+)*)\]")
 

@@ -28,8 +28,8 @@ from hepacast.report.content import (
     validation,
 )
 from hepacast.report.content.common import STATEMENT, Build, Omit, exhibits_of, texts_of
-from hepacast.report.inputs import Results
 from hepacast.report.model import Document, Paragraph, Report, Section
+from hepacast.report.results import Results
 
 #: What a journal prints. Tables and figures take their numbers from the order of the sections.
 MAIN: tuple[tuple[str, Build], ...] = (

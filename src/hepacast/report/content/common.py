@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from hepacast.core.estimates import Estimate
 from hepacast.evaluation.results import EvaluationResults, HorizonResult, SetResult
+from hepacast.modelling.described import ChainOptimism, ModelValidation
 from hepacast.report.formatting import MISSING, capital, listing, percent_with_interval, with_interval
-from hepacast.report.inputs import ModelValidation, Optimism, Results
 from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
+from hepacast.report.results import Results
 from hepacast.stats.intervals import ci_label
 
 STATEMENT = "Research use only. Not a medical device; not for decisions about patients."
@@ -34,7 +35,7 @@ class Omit(Exception):
 
 def has_time(results: Results) -> bool:
     """Whether the outcome is a time to an event: then there are horizons, and C."""
-    return results.survival is not None
+    return results.timed is not None
 
 
 def measure(results: Results) -> str:
@@ -45,9 +46,9 @@ def measure(results: Results) -> str:
 def model_label(results: Results, name: str) -> str:
     """``Combined``; of follow-up with its kind: ``Clinical (Cox)``, ``Binary (24 months)``."""
     label = capital(name.replace("_", " "))
-    if results.survival is None:
+    if results.timed is None:
         return label
-    found = results.survival.models
+    found = results.timed
     if name == "binary":
         return f"{label} ({horizon(results, found.horizons[-1])})"
     return f"{label} ({'Fine-Gray' if found.competing else 'Cox'})"
@@ -81,19 +82,19 @@ def lower_first(text: str) -> str:
 
 def horizon(results: Results, time: float) -> str:
     """``365 days``; empty of an outcome without time."""
-    return f"{time:g} {results.survival.models.unit}" if results.survival is not None else ""
+    return f"{time:g} {results.timed.unit}" if results.timed is not None else ""
 
 
 def horizons(results: Results) -> str:
     """``180 and 365 days``."""
-    assert results.survival is not None
-    found = results.survival.models
+    assert results.timed is not None
+    found = results.timed
     return f"{listing([f'{t:g}' for t in found.horizons])} {found.unit}"
 
 
 def by_word(results: Results) -> str:
     """``before`` where an event at the very horizon does not count, else ``by``."""
-    return "before" if results.survival is not None and results.survival.models.before_horizon else "by"
+    return "before" if results.timed is not None and results.timed.before_horizon else "by"
 
 
 def at_horizon(results: Results, time: float) -> str:
@@ -103,8 +104,8 @@ def at_horizon(results: Results, time: float) -> str:
 
 def event_word(results: Results) -> str:
     """``progression``, or ``the event`` where the study gives no name."""
-    assert results.survival is not None
-    name = results.survival.models.event
+    assert results.timed is not None
+    name = results.timed.event
     return "the event" if name == "event" else name
 
 
@@ -200,12 +201,12 @@ def validation_of(results: Results, model: str) -> ModelValidation | None:
     return None if results.validation is None else results.validation.models.get(model)
 
 
-def plus_632(found: Optimism | None) -> Estimate | None:
+def plus_632(found: ChainOptimism | None) -> Estimate | None:
     """Efron and Tibshirani's estimate; it has no limits."""
     return Estimate(found.plus_632) if found is not None and is_finite(found.plus_632) else None
 
 
-def without_limits(found: Optimism) -> str:
+def without_limits(found: ChainOptimism) -> str:
     """Why a corrected estimate has no limits, to be added to its remark; empty where it has."""
     return f"; no limits: {found.reason}" if found.reason and not is_finite(found.corrected.low) else ""
 
@@ -224,7 +225,7 @@ def event_names(results: Results) -> tuple[str, str]:
 
 def selected_predictors(results: Results, kind: str) -> list[str]:
     """What the final models hold of a part of the chain: ``clinical``, ``radiomics``, ``binary``."""
-    models, timed = results.models, results.survival.models if results.survival is not None else None
+    models, timed = results.models, results.timed if results.timed is not None else None
     if kind == "radiomics":
         score = models.radiomics.radscore if models is not None and models.radiomics is not None else None
         return [term.feature for term in score.terms] if score is not None else []
@@ -237,8 +238,8 @@ def selected_predictors(results: Results, kind: str) -> list[str]:
 
 def example_patient(results: Results) -> str:
     """The patient worked through on the nomogram; empty where there is none."""
-    holder = results.survival if results.survival is not None else results.models
-    return holder.example.patient if holder is not None and holder.example is not None else ""
+    example = results.models.example if results.models is not None else None
+    return "" if example is None else example.patient
 
 
 def is_finite(*values: float) -> bool:
@@ -248,8 +249,8 @@ def is_finite(*values: float) -> bool:
 
 def confidence(results: Results) -> str:
     """``95% CI``: what every interval of these results is called, by the level that the study asked for."""
-    if results.survival is not None:
-        return ci_label(results.survival.models.confidence)
+    if results.timed is not None:
+        return ci_label(results.timed.confidence)
     if results.evaluation is not None:
         return ci_label(results.evaluation.level)
     return ci_label(float((results.study.settings.get("evaluation") or {}).get("confidence", 0.95)))

@@ -17,8 +17,8 @@ from hepacast.report.content.common import (
 )
 from hepacast.report.content.patients import lost_text
 from hepacast.report.formatting import listing, number, plural
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Bullets, Callout
+from hepacast.report.results import Results
 
 #: Fewer events than this in a validation set leave its estimates uncertain (Collins 2016, Stat Med 35:214).
 _VALIDATION_EVENTS = 100
@@ -110,7 +110,7 @@ def _of_images(results: Results) -> list[str]:
 
 def _of_models(results: Results) -> list[str]:
     """What the fitted models stand on."""
-    if results.survival is not None:
+    if results.timed is not None:
         return _of_hazards(results)
     models, found = results.models, []
     if models is None:
@@ -125,8 +125,8 @@ def _of_models(results: Results) -> list[str]:
 
 
 def _of_hazards(results: Results) -> list[str]:
-    assert results.survival is not None
-    found, limits = results.survival.models, []
+    assert results.timed is not None
+    found, limits = results.timed, []
     for name in found.names:
         model = found.models[name]
         broken = [t.label for t in model.zph[:-1] if t.p < 0.05]

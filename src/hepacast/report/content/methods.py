@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hepacast._version import __version__
+from hepacast.core.sentences import Sentence
 from hepacast.report.content.common import Omit
-from hepacast.report.inputs import Results, Sentence
 from hepacast.report.methods import write_methods
 from hepacast.report.model import Block, Paragraph
+from hepacast.report.results import Results
 
 
 def build(results: Results) -> list[Block]:

@@ -23,7 +23,7 @@ from hepacast.report.content.common import (
     validation_of,
 )
 from hepacast.report.formatting import listing, plural
-from hepacast.report.inputs import Results
+from hepacast.report.results import Results
 from hepacast.report.tables import Table, make_table
 
 AUTHOR = "Author to fill"
@@ -228,8 +228,8 @@ def _redundant(results: Results) -> Met:
 
 def _final_size(results: Results) -> tuple[int, int] | None:
     """Events and coefficients of the final model."""
-    if results.survival is not None:
-        model = results.survival.models.models.get(main_model(results))
+    if results.timed is not None:
+        model = results.timed.models.get(main_model(results))
         return (model.events, len(model.terms)) if model is not None and model.terms else None
     models = results.models
     fits = [models.combined, models.radiomics] if models is not None else []

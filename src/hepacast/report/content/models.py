@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hepacast.core.p_values import p_below
 from hepacast.figures import ForestRow, draw_forest
+from hepacast.modelling.described import FittedModel, Term
 from hepacast.report.content.common import (
     Omit,
     at_horizon,
@@ -16,8 +17,8 @@ from hepacast.report.content.common import (
     selected_predictors,
 )
 from hepacast.report.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
-from hepacast.report.inputs import FittedModel, Results, Term
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, Table, make_table
 from hepacast.stats.table_one import characteristics
 
@@ -44,11 +45,11 @@ def build(results: Results) -> list[Block]:
             raise Omit("the study compares no clinical model")
         return blocks
     blocks.append(Paragraph(_choice_text(results)))
-    if results.survival is not None and results.survival.models.univariate:
+    if results.timed is not None and results.timed.univariate:
         blocks.append(TableBlock("univariate", candidates_table(results)))
     shown = {name: model for name, model in fitted.items() if model.terms}
     if shown:
-        title = "The models" if results.survival is not None else "Multivariate logistic regression"
+        title = "The models" if results.timed is not None else "Multivariate logistic regression"
         blocks.append(TableBlock("multivariate", models_table(results, shown, title)))
     for name, model in fitted.items():
         if not model.terms and model.reason:
@@ -68,7 +69,7 @@ def build_supplement(results: Results) -> list[Block]:
     tested = {name: model for name, model in _fitted(results).items() if model.zph and model.terms}
     if tested:
         blocks.append(TableBlock("proportional", proportional_table(tested)))
-    cause = results.survival.models.cause_specific if results.survival is not None else None
+    cause = results.timed.cause_specific if results.timed is not None else None
     if cause is not None and cause.terms:
         title = "Cause-specific hazards, competing events censored"
         blocks.append(TableBlock("cause-specific", models_table(results, {"Cause-specific Cox model": cause}, title)))
@@ -78,8 +79,8 @@ def build_supplement(results: Results) -> list[Block]:
 
 def _fitted(results: Results) -> dict[str, FittedModel]:
     """The fitted models as tables call them."""
-    if results.survival is not None:
-        found = results.survival.models
+    if results.timed is not None:
+        found = results.timed
         return {model_label(results, name): found.models[name] for name in found.names}
     models = results.models
     if models is None or models.clinical is None:
@@ -95,8 +96,8 @@ def _fitted(results: Results) -> dict[str, FittedModel]:
 def _final(results: Results) -> tuple[str, FittedModel | None]:
     """Name of the final model and what it is."""
     main, models = main_model(results), results.models
-    if results.survival is not None:
-        return main, results.survival.models.models[main]
+    if results.timed is not None:
+        return main, results.timed.models[main]
     if models is not None and models.combined is not None:
         return main, models.combined.final
     return "clinical", models.clinical.final if models is not None and models.clinical is not None else None
@@ -104,9 +105,9 @@ def _final(results: Results) -> tuple[str, FittedModel | None]:
 
 def _note(results: Results, label: str) -> str:
     """What the fit of a model of follow-up had to say."""
-    if results.survival is None:
+    if results.timed is None:
         return ""
-    found = results.survival.models
+    found = results.timed
     return next((note for name, note in found.notes.items() if note and model_label(results, name) == label), "")
 
 
@@ -117,7 +118,7 @@ def _choice_text(results: Results) -> str:
         return listing([labels.get(name, name) for name in names])
 
     chosen = selected_predictors(results, "clinical")
-    timed = results.survival.models if results.survival is not None else None
+    timed = results.timed if results.timed is not None else None
     if timed is not None and timed.selection == "given":
         return (
             f"The predictors ({named(chosen)}) were chosen before these data were analyzed; none was selected by its P "
@@ -156,7 +157,7 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
             at = at_horizon(results, entry.time)
             rows.append(Row((f"Baseline: no event{at}", "", number(entry.survival, 4)), "indent"))
     ci = confidence(results)
-    if results.survival is None:
+    if results.timed is None:
         notes = [f"OR, odds ratio; CI, confidence interval; {_BETA}, log odds per unit."]
         notes.append(
             "The odds ratio per unit of a variable that varies by much less than a unit is of no use; those below it "
@@ -214,8 +215,8 @@ def _per_change(term: Term) -> tuple[str, tuple[float, float, float]]:
 
 def candidates_table(results: Results) -> Table:
     """Each candidate alone and all that entered together, per SD or against the reference."""
-    assert results.survival is not None
-    found = results.survival.models
+    assert results.timed is not None
+    found = results.timed
     joint = found.multivariate
     if joint is None and found.selection == "given":
         joint = found.models.get("clinical")

@@ -16,8 +16,8 @@ from hepacast.report.content.common import (
     model_word,
 )
 from hepacast.report.formatting import number, percent
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph
+from hepacast.report.results import Results
 
 
 def build(results: Results) -> list[Block]:
@@ -28,7 +28,7 @@ def build(results: Results) -> list[Block]:
     plain = {**spec, "example": None}
     names = ", ".join(item["label"] for item in spec["predictors"])
     text = "Read the points of each predictor on the upper axis, add them, and read the risk below the total."
-    if results.survival is not None and results.survival.models.models[main_model(results)].kind == "cox":
+    if results.timed is not None and results.timed.models[main_model(results)].kind == "cox":
         text = (
             "Read the points of each predictor on the upper axis, add them, and read below the total the probability "
             f"of being without {event_word(results)} at each horizon."
@@ -49,7 +49,7 @@ def build_supplement(results: Results) -> list[Block]:
         f"{name} {v['label']}: {float(v['points']):.1f} points" for name, v in spec["example"]["values"].items()
     )
     panels = [Panel(partial(draw_nomogram, spec), f"{steps}; total {float(spec['example']['total']):.1f} points")]
-    example = results.survival.example if results.survival is not None else results.models.example
+    example = results.models.example
     caption = f"The nomogram worked for {f'patient {example.patient}' if example is not None else 'one patient'}"
     if example is not None:
         caption += _risks(results)
@@ -75,12 +75,11 @@ def _risks(results: Results) -> str:
         limits = f" ({ci} {percent(low)} to {percent(high)})" if is_finite(low, high) else ""
         return f"{percent(risk)}{limits}"
 
-    if results.survival is not None and results.survival.example is not None:
-        found = results.survival.example
-        risks = [f"{at_horizon(results, r.time).strip()} {shown(r.risk, r.low, r.high)}" for r in found.horizons]
-        return f": risk of {event_word(results)} {'; '.join(risks)}; observed: {found.observed}"
     example = results.models.example if results.models is not None else None
     assert example is not None
+    if results.timed is not None:
+        risks = [f"{at_horizon(results, r.time).strip()} {shown(r.risk, r.low, r.high)}" for r in example.horizons]
+        return f": risk of {event_word(results)} {'; '.join(risks)}; observed: {example.observed}"
     text = f": risk {shown(example.risk, example.low, example.high)}"
     if example.outcome is not None and results.outcome is not None:
         text += f"; observed: {results.outcome.positive if example.outcome else results.outcome.negative}"

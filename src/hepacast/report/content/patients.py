@@ -33,8 +33,8 @@ from hepacast.report.formatting import (
     plural,
     significant,
 )
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, Table, make_table
 from hepacast.stats.table_one import NumericSummary, TableOne, characteristics
 
@@ -95,16 +95,16 @@ def _outcome(results: Results) -> list[Block]:
 
 
 def _figure(results: Results) -> FigureBlock:
-    flow, states = results.flow, results.survival.models.binary if results.survival is not None else None
+    flow, states = results.flow, results.timed.binary if results.timed is not None else None
     assert flow is not None
     caption = flow_caption(flow)
-    if states is not None and results.survival is not None:
-        found = results.survival.models
+    if states is not None and results.timed is not None:
+        found = results.timed
         caption += (
             f" {capital(at_horizon(results, found.horizons[-1]).strip())}: {states.events} training patients with "
             f"{found.event}, {states.free} known to be without it, {states.censored} censored before and weighted for."
         )
-    event = results.survival.models.event if results.survival is not None else event_names(results)[0]
+    event = results.timed.event if results.timed is not None else event_names(results)[0]
     return FigureBlock("design", caption, (design_panel(results), flow_panel(flow, event)))
 
 
@@ -179,10 +179,10 @@ def _followed(results: Results) -> list[Block]:
 
 def _known_at_the_horizon(results: Results) -> str:
     """Who can be told to have had the event by the horizon of a binary model; empty where there is none."""
-    states = results.survival.models.binary if results.survival is not None else None
-    if results.survival is None or states is None:
+    states = results.timed.binary if results.timed is not None else None
+    if results.timed is None or states is None:
         return ""
-    at = horizon(results, results.survival.models.horizons[-1])
+    at = horizon(results, results.timed.horizons[-1])
     total = states.events + states.free + states.censored
     return (
         f"**{capital(at)} as a binary outcome.** Of {total} training patients, {states.events} had "

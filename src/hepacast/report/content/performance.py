@@ -38,8 +38,8 @@ from hepacast.report.content.common import (
     unseen_sets,
 )
 from hepacast.report.formatting import MISSING, capital, listing, number, p_value, with_interval
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, Table, make_table
 
 

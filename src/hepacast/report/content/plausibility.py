@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from hepacast.report.formatting import capital, number, plural
-from hepacast.report.inputs import ImageRemark, PlausibilityInfo, Results, VoiSize
 from hepacast.report.model import Block, Bullets, Callout, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, Table, make_table
 from hepacast.segmentation.plausibility import Remark, group_remarks
+from hepacast.segmentation.results import ImageRemark, PlausibilityInfo, VoiSize
 
 #: Patients of one VOI that are printed one by one; of more patients those who are far from the cohort.
 PRINTED = 40

@@ -26,7 +26,7 @@ from hepacast.report.content.common import (
 )
 from hepacast.report.content.metrics_score import AUTHOR
 from hepacast.report.formatting import listing, number, plural
-from hepacast.report.inputs import Results
+from hepacast.report.results import Results
 from hepacast.report.tables import Table, make_table
 
 Flag = Literal["low", "high", "unclear"]
@@ -164,15 +164,15 @@ def _missing(results: Results) -> tuple[Flag, str]:
 
 
 def _chosen_by_p(results: Results) -> bool:
-    if results.survival is not None:
-        found = results.survival.models
+    if results.timed is not None:
+        found = results.timed
         return found.selection == "independent" and bool({"clinical", "combined"} & set(found.names))
     return results.models is not None and results.models.clinical is not None
 
 
 def _censoring(results: Results) -> tuple[Flag, str]:
-    assert results.survival is not None
-    found = results.survival.models
+    assert results.timed is not None
+    found = results.timed
     broken = [t.label for t in found.models[found.main].zph[:-1] if t.p < 0.05]
     text = "follow-up to censoring enters the likelihood; AUC and Brier score are weighted for censoring"
     if found.competing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hepacast.report.content import findings
 from hepacast.report.content.common import Omit
 from hepacast.report.formatting import MISSING, plural
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Callout, Details, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import make_table
 
 

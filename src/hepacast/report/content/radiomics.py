@@ -6,10 +6,11 @@ from functools import partial
 
 from hepacast.figures import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
+from hepacast.modelling.described import ChainStep, DescribedRadiomics, LassoPath, RadscoreFormula
 from hepacast.report.content.common import Omit
 from hepacast.report.formatting import MINUS, MISSING, listing, number, plural, significant
-from hepacast.report.inputs import ChainStep, LassoPath, RadiomicsModel, Radscore, Results
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Table, make_table
 
 _ABBREVIATIONS = {
@@ -54,7 +55,7 @@ def build_supplement(results: Results) -> list[Block]:
     return blocks
 
 
-def _features_text(results: Results, model: RadiomicsModel) -> str:
+def _features_text(results: Results, model: DescribedRadiomics) -> str:
     item = results.radiomics
     if item is None:
         return "The features' own settings are not known: they were computed elsewhere."
@@ -77,7 +78,7 @@ def _features_text(results: Results, model: RadiomicsModel) -> str:
     return text + (" How many were left after each of its steps is in {steps}." if model.steps else "")
 
 
-def _steps_table(model: RadiomicsModel) -> Table:
+def _steps_table(model: DescribedRadiomics) -> Table:
     rows = [
         (step.label, f"{step.n_in:,}", f"{step.n_in - step.n_out:,}", f"{step.n_out:,}", _why_left(step))
         for step in model.steps
@@ -93,7 +94,7 @@ def _why_left(step: ChainStep) -> str:
     return "; ".join(f"{n:,} {reason}" for reason, n in step.reasons.items()) or "not kept by this rule"
 
 
-def _signature_figure(model: RadiomicsModel) -> FigureBlock | None:
+def _signature_figure(model: DescribedRadiomics) -> FigureBlock | None:
     panels, texts = [], []
     lasso = model.lasso
     if lasso is not None and lasso.lambdas and lasso.coefficients:
@@ -139,7 +140,7 @@ def _cv_panel(lasso: LassoPath) -> Panel:
     return Panel(draw, f"Cross-validated {lasso.measure}, least at lambda {significant(lasso.lambda_min)}")
 
 
-def radscore_formula(score: Radscore) -> str:
+def radscore_formula(score: RadscoreFormula) -> str:
     """The formula with one line a feature."""
     lines = [f"Radscore = {number(score.intercept, 4)}"]
     for term in score.terms:
@@ -148,7 +149,7 @@ def radscore_formula(score: Radscore) -> str:
     return "\n".join(lines)
 
 
-def _radscore_table(score: Radscore) -> Table:
+def _radscore_table(score: RadscoreFormula) -> Table:
     rows = [
         (term.feature, number(term.weight, 4), significant(term.mean, 5), significant(term.sd, 5))
         for term in score.terms

@@ -20,8 +20,8 @@ from hepacast.report.content.common import (
     set_label,
 )
 from hepacast.report.formatting import MISSING, capital, listing, number, p_sentence, p_value, plural
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, Table, make_table
 
 #: How a cut-off was found.
@@ -71,9 +71,9 @@ def build_further(results: Results) -> list[Block]:
 
 
 def _why_none(results: Results) -> str:
-    if results.survival is None:
+    if results.timed is None:
         return "the study has no follow-up"
-    cut = results.survival.models.cuts.get(main_model(results))
+    cut = results.timed.cuts.get(main_model(results))
     why = cut.note if cut is not None and cut.note else "the cut-off leaves all patients on one side"
     return f"there are no risk groups: {why}"
 
@@ -87,14 +87,14 @@ def _name(results: Results, item: RiskGroups) -> str:
 def _cut_text(results: Results) -> str:
     """How the patients were divided."""
     assert results.evaluation is not None
-    if results.survival is None:
+    if results.timed is None:
         cuts = [f"{lower_first(set_label(results, g.set))}: {g.cutoff}" for g in results.evaluation.groups if g.cutoff]
         how = "; ".join(dict.fromkeys(cuts))
         return f"Patients were divided into two groups of risk at a cut-off that was fixed in training ({how})." if (
             how
         ) else ""  # fmt: skip
     main = main_model(results)
-    cut = results.survival.models.cuts[main]
+    cut = results.timed.cuts[main]
     text = (
         f"Patients are at high risk when the {main} model's risk{at_horizon(results, results.evaluation.horizons[-1])} "
         f"is {number(cut.value, 3)} or more. This cut-off was fixed in the training set "

@@ -7,6 +7,7 @@ from functools import partial
 from hepacast.core.hashing import hash_value
 from hepacast.core.stages import read_mark
 from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
+from hepacast.evaluation.negative_controls import NoiseControl
 from hepacast.evaluation.recalibration import Updating
 from hepacast.evaluation.scrutiny import ModelScrutiny, PredictionScrutiny
 from hepacast.evaluation.subgroups import Performance
@@ -31,9 +32,8 @@ from hepacast.report.content.common import (
 )
 from hepacast.report.content.performance import calibration_panel
 from hepacast.report.formatting import MISSING, capital, number, p_sentence, p_value, percent
-from hepacast.report.inputs import Results
-from hepacast.report.inputs.noise import NoiseControl
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, make_table
 
 _MOST = 15

@@ -17,8 +17,8 @@ from hepacast.report.content.common import (
     validation_of,
 )
 from hepacast.report.formatting import listing, number, plural
-from hepacast.report.inputs import Results
 from hepacast.report.model import Panel
+from hepacast.report.results import Results
 
 
 def design_panel(results: Results) -> Panel:

@@ -25,8 +25,8 @@ from hepacast.report.content.common import (
     verdicts,
 )
 from hepacast.report.formatting import listing, number, p_sentence, plural
-from hepacast.report.inputs import Results
 from hepacast.report.model import Block, Bullets, Callout
+from hepacast.report.results import Results
 
 #: Head of what speaks against the main model; the sentences are those of `evaluation/verdicts.py`.
 VALIDATION_FAILS = "The validation does not hold in every respect"
@@ -213,8 +213,8 @@ def nothing_found(results: Results) -> str:
 
 def _not_made(results: Results) -> str:
     """Why the main model could not be made; empty where it was."""
-    if results.survival is not None:
-        model = results.survival.models.models[main_model(results)]
+    if results.timed is not None:
+        model = results.timed.models[main_model(results)]
         return "" if model.status == "ok" else model.reason or model.status
     combined = results.models.combined if results.models is not None else None
     return "" if combined is None or combined.status == "ok" else combined.reason or combined.status

@@ -7,6 +7,7 @@ from functools import partial
 from hepacast.core.estimates import Estimate
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
+from hepacast.modelling.described import ModelValidation, Permutation, SelectedShare, StabilityIndex
 from hepacast.report.content.common import (
     Omit,
     confidence,
@@ -24,8 +25,8 @@ from hepacast.report.content.common import (
     without_limits,
 )
 from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
-from hepacast.report.inputs import ModelValidation, Permutation, Results, SelectedShare, StabilityIndex
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
+from hepacast.report.results import Results
 from hepacast.report.tables import Row, Table, make_table
 
 _FLATTERS = ("apparent", "usual")
@@ -138,8 +139,8 @@ def _text(results: Results) -> str:
         "combination, baseline hazard) is repeated inside every fold and resample; frozen models meet patients whom "
         "they have never seen."
     )
-    assert results.survival is not None
-    if results.survival.models.selection == "given" and "radiomics" not in model_names(results):
+    assert results.timed is not None
+    if results.timed.selection == "given" and "radiomics" not in model_names(results):
         text += " With predictors that were given and not selected, little optimism is to be expected."
     if "usual" in found and gap > 0:
         text += (

@@ -1,4 +1,4 @@
-"""What the report reads from `modelling/`: the fitted models and how the whole chain was validated."""
+"""The fitted models in the words and numbers that tables and figures need, and how the chain was validated."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
 
 
 @dataclass(frozen=True)
-class ScaledRatio:
+class ScaledRatio(Record):
     """An odds ratio for a stated change of the variable, for example ``per 0.1`` or ``per SD (0.17)``."""
 
     label: str
@@ -19,7 +20,7 @@ class ScaledRatio:
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(Record):
     """One term of a logistic model.
 
     Parameters
@@ -55,7 +56,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class ProportionalTest:
+class ProportionalTest(Record):
     """Test of proportional hazards of one term, or of all."""
 
     label: str
@@ -65,7 +66,7 @@ class ProportionalTest:
 
 
 @dataclass(frozen=True)
-class BaselineAt:
+class BaselineAt(Record):
     """Survival of a patient with the mean of every term."""
 
     time: float
@@ -73,7 +74,7 @@ class BaselineAt:
 
 
 @dataclass(frozen=True)
-class FittedModel:
+class FittedModel(Record):
     """A logistic, Cox, Fine-Gray or weighted logistic model.
 
     Parameters
@@ -112,7 +113,7 @@ class FittedModel:
 
 
 @dataclass(frozen=True)
-class ClinicalModel:
+class DescribedClinical(Record):
     """The clinical model: single-variable fits, the joint fit of those below alpha, the final model.
 
     Parameters
@@ -137,7 +138,7 @@ class ClinicalModel:
 
 
 @dataclass(frozen=True)
-class ChainStep:
+class ChainStep(Record):
     """One step of the radiomics chain: how many features came in and went out.
 
     Parameters
@@ -158,7 +159,7 @@ class ChainStep:
 
 
 @dataclass(frozen=True)
-class LassoPath:
+class LassoPath(Record):
     """The LASSO of the training set.
 
     Parameters
@@ -192,7 +193,7 @@ class LassoPath:
 
 
 @dataclass(frozen=True)
-class RadscoreTerm:
+class RadscoreTerm(Record):
     """One feature of the Radscore: weight of the Z-scored feature, and the training mean and SD of the Z-score."""
 
     feature: str
@@ -202,7 +203,7 @@ class RadscoreTerm:
 
 
 @dataclass(frozen=True)
-class Radscore:
+class RadscoreFormula(Record):
     """Radscore = intercept + sum of weight x (feature - mean) / sd."""
 
     intercept: float
@@ -210,7 +211,7 @@ class Radscore:
 
 
 @dataclass(frozen=True)
-class RadiomicsModel:
+class DescribedRadiomics(Record):
     """The radiomics model.
 
     Parameters
@@ -227,14 +228,14 @@ class RadiomicsModel:
 
     steps: list[ChainStep]
     lasso: LassoPath | None = None
-    radscore: Radscore | None = None
+    radscore: RadscoreFormula | None = None
     final: FittedModel | None = None
     status: str = "ok"
     reason: str | None = None
 
 
 @dataclass(frozen=True)
-class CombinedModel:
+class DescribedCombined(Record):
     """Radscore and clinical predictors together."""
 
     final: FittedModel | None
@@ -243,7 +244,7 @@ class CombinedModel:
 
 
 @dataclass(frozen=True)
-class Share:
+class RiskShare(Record):
     """One feature's share in one patient's linear predictor, against the training mean."""
 
     label: str
@@ -252,20 +253,54 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A patient worked through: predicted risk and what it is made of."""
+class BinaryStates(Record):
+    """Who is known at the binary model's horizon: events, free of it, censored before (weight 0)."""
 
-    patient: str
-    risk: float
-    low: float = float("nan")
-    high: float = float("nan")
-    outcome: int | None = None
-    shares: list[Share] = field(default_factory=list)
+    horizon: float
+    events: int
+    free: int
+    censored: int
+    largest_weight: float = float("nan")
+    selected: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Models:
-    """`modelling/models.json`.
+class Cut(Record):
+    """Cut-off of the risk groups."""
+
+    value: float
+    rule: str
+    p: float = float("nan")
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RiskBy(Record):
+    """Risk of the example patient by one horizon."""
+
+    time: float
+    risk: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Example(Record):
+    """A patient worked through: predicted risk (at each horizon), what came, and what the risk is made of."""
+
+    patient: str
+    risk: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    outcome: int | None = None
+    horizons: list[RiskBy] = field(default_factory=list)
+    observed: str = ""
+    shares: list[RiskShare] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DescribedModels(Record):
+    """`modelling/models.json` (of a time to an event with `modelling/survival.json`).
 
     Parameters
     ----------
@@ -280,20 +315,49 @@ class Models:
     main
         The model that the study is about: the last of its own models. Nomogram, example, risk groups and the comparison
         with indexes are its.
+    event, unit, horizons, before_horizon, competing
+        Of a time to an event: its name, the unit of time, the horizons, whether an event at the very horizon comes too
+        late, whether other events compete.
+    models
+        Of a time to an event: the fitted models by name; what their fits had to say is in `notes`.
+    cuts
+        Cut-offs of the risk groups.
+    selection, alpha, univariate, multivariate, selected
+        How clinical predictors were chosen.
+    binary
+        Who is known at the horizon of a binary model.
+    cause_specific
+        Beside a model of competing events.
     """
 
     names: list[str]
-    clinical: ClinicalModel | None = None
-    radiomics: RadiomicsModel | None = None
-    combined: CombinedModel | None = None
+    clinical: DescribedClinical | None = None
+    radiomics: DescribedRadiomics | None = None
+    combined: DescribedCombined | None = None
     nomogram: dict[str, Any] | None = None
     example: Example | None = None
     joined: dict[str, FittedModel] = field(default_factory=dict)
     main: str = ""
+    event: str = ""
+    unit: str = ""
+    horizons: tuple[float, ...] = ()
+    before_horizon: bool = False
+    competing: bool = False
+    confidence: float = 0.95
+    models: dict[str, FittedModel] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    selection: str = "independent"
+    alpha: float = 0.05
+    univariate: list[Term] = field(default_factory=list)
+    multivariate: FittedModel | None = None
+    selected: list[str] = field(default_factory=list)
+    binary: BinaryStates | None = None
+    cause_specific: FittedModel | None = None
 
 
 @dataclass(frozen=True)
-class Nested:
+class Nested(Record):
     """Nested cross-validation of the whole chain.
 
     Parameters
@@ -316,7 +380,7 @@ class Nested:
 
 
 @dataclass(frozen=True)
-class Optimism:
+class ChainOptimism(Record):
     """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism; `slope` of the calibration.
 
     `plus_632` is Efron and Tibshirani's .632+ estimate; `reason` says why the corrected estimate has no limits.
@@ -333,7 +397,7 @@ class Optimism:
 
 
 @dataclass(frozen=True)
-class ModelValidation:
+class ModelValidation(Record):
     """How one model was validated; what was not asked for is None.
 
     Parameters
@@ -351,12 +415,12 @@ class ModelValidation:
     apparent: Estimate | None = None
     usual: Estimate | None = None
     nested: Nested | None = None
-    bootstrap: Optimism | None = None
+    bootstrap: ChainOptimism | None = None
     frozen: Estimate | None = None
 
 
 @dataclass(frozen=True)
-class SelectedShare:
+class SelectedShare(Record):
     """In how many of the resamples a variable was selected, 0 to 1."""
 
     name: str
@@ -365,7 +429,7 @@ class SelectedShare:
 
 
 @dataclass(frozen=True)
-class StabilityIndex:
+class StabilityIndex(Record):
     """Nogueira's index of the selection's stability (1: always the same, 0: as by chance), with limits."""
 
     index: float
@@ -374,7 +438,7 @@ class StabilityIndex:
 
 
 @dataclass(frozen=True)
-class Permutation:
+class Permutation(Record):
     """AUCs of the whole chain under permuted outcome, the observed one, and P = (1 + n >= observed) / (1 + n)."""
 
     null_auc: list[float]
@@ -384,7 +448,7 @@ class Permutation:
 
 
 @dataclass(frozen=True)
-class Validation:
+class Validation(Record):
     """`modelling/validation.json`.
 
     Parameters

@@ -1,12 +1,14 @@
-"""What the report reads of the negative controls (`noise/noise.json`)."""
+"""Negative controls: what the whole chain finds where there is nothing to find."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hepacast.core.records import Record
+
 
 @dataclass(frozen=True)
-class NoiseModel:
+class NoiseModel(Record):
     """AUCs (of time to an event: C) of one model where there is nothing to find."""
 
     null: list[float]
@@ -22,7 +24,7 @@ class NoiseModel:
 
 
 @dataclass(frozen=True)
-class NoiseControl:
+class NoiseControl(Record):
     """One control of the table."""
 
     control: str
@@ -31,7 +33,7 @@ class NoiseControl:
 
 
 @dataclass(frozen=True)
-class NoiseImages:
+class NoiseImages(Record):
     """One control with images."""
 
     control: str
@@ -45,7 +47,7 @@ class NoiseImages:
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Record):
     """`noise/noise.json`."""
 
     folds: int

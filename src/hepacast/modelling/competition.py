@@ -1,53 +1,15 @@
-"""What the report reads of MR preprocessing and of competing networks and classifiers."""
+"""Classifiers and networks that competed for a score, and what was chosen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
 
 
 @dataclass(frozen=True)
-class RegistrationSummary:
-    """Registration of one sequence over the patients: medians, the largest displacement, how many were kept."""
-
-    mutual_information_before: float
-    mutual_information_after: float
-    displacement_mm: float
-    largest_displacement_mm: float
-    n: int
-    n_kept: int
-
-
-@dataclass(frozen=True)
-class PreprocessingSummary:
-    """By sequence: median spread of the bias field's logarithm, and the registration."""
-
-    bias_spread: dict[str, float] = field(default_factory=dict)
-    registration: dict[str, RegistrationSummary] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CheckPicture:
-    """A picture of one patient's registration, in the stage's folder."""
-
-    patient: str
-    file: str
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """`preprocessing/preprocessing.json`."""
-
-    reference: str
-    summary: PreprocessingSummary
-    pictures: list[CheckPicture] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Competitor:
+class Competitor(Record):
     """One classifier or network that competed for a score.
 
     Parameters
@@ -75,7 +37,7 @@ class Competitor:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Record):
     """A score as it was chosen within each outer fold: AUC of the choice itself, and of the final choice elsewhere."""
 
     score: str
@@ -84,7 +46,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class TrainedVariant:
+class TrainedVariant(Record):
     """One network: how many trainings, its size, epochs of each, seconds in all, losses by epoch."""
 
     name: str
@@ -96,7 +58,7 @@ class TrainedVariant:
 
 
 @dataclass(frozen=True)
-class FusionResult:
+class FusionResult(Record):
     """`modelling/fusion.json`."""
 
     folds: int

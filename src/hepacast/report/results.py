@@ -15,23 +15,21 @@ from hepacast.cohort.findings import Finding
 from hepacast.cohort.flow import FlowCounts
 from hepacast.cohort.outcome import OutcomeFacts
 from hepacast.core.records import ResultsError, read_record, typed
+from hepacast.core.run_record import RunInfo
+from hepacast.core.sentences import Sentence
 from hepacast.core.texts import plain_cell, visible, visible_document
+from hepacast.deep.results import DeepResults
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.indexes import IndexResults
+from hepacast.evaluation.negative_controls import Noise
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.scrutiny import ModelScrutiny, PredictionScrutiny
+from hepacast.imaging.mr.summary import Preprocessing
+from hepacast.modelling.competition import FusionResult
+from hepacast.modelling.described import DescribedModels, Validation
 from hepacast.phantom.planted import PlantedTruth
-from hepacast.report.inputs.comparison import FusionResult, Preprocessing
-from hepacast.report.inputs.deep import DeepResults
-from hepacast.report.inputs.imaging import PlausibilityInfo, RadiomicsSummary, Segmentation
-from hepacast.report.inputs.modelling import Models, Validation
-from hepacast.report.inputs.noise import Noise
-from hepacast.report.inputs.run import RunInfo, Sentence, StudyInfo
-from hepacast.report.inputs.survival import (
-    Survival,
-    SurvivalExample,
-    SurvivalModelsInfo,
-)
+from hepacast.radiomics.summary import RadiomicsSummary
+from hepacast.segmentation.results import PlausibilityInfo, Segmentation
 
 T = TypeVar("T")
 
@@ -46,6 +44,17 @@ STAGES = (
     "further",
     "indexes",
 )
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """The parts of `study.resolved.yaml` that the report prints; `settings` is the whole file."""
+
+    name: str
+    recipe: str = ""
+    seed: int = 0
+    intended_use: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Results:
     segmentation: Segmentation | None = None
     plausibility: PlausibilityInfo | None = None
     radiomics: RadiomicsSummary | None = None
-    models: Models | None = None
+    models: DescribedModels | None = None
     validation: Validation | None = None
     evaluation: EvaluationResults | None = None
     preprocessing: Preprocessing | None = None
@@ -96,12 +105,16 @@ class Results:
     deep: DeepResults | None = None
     further: list[FurtherResult] = field(default_factory=list)
     indexes: IndexResults | None = None
-    survival: Survival | None = None
     sentences: list[Sentence] = field(default_factory=list)
     centers: dict[str, dict[str, int]] = field(default_factory=dict)
     model_scrutiny: ModelScrutiny | None = None
     prediction_scrutiny: PredictionScrutiny | None = None
     noise: Noise | None = None
+
+    @property
+    def timed(self) -> DescribedModels | None:
+        """The models, where they predict the time to an event."""
+        return self.models if self.models is not None and self.models.horizons else None
 
 
 def load_results(folder: str | Path) -> Results:
@@ -140,7 +153,7 @@ def load_results(folder: str | Path) -> Results:
         segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
         plausibility=_read(PlausibilityInfo, folder / "segmentation" / "plausibility.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
-        models=_read(Models, folder / "modelling" / "models.json"),
+        models=_models(folder / "modelling"),
         validation=_validation(folder / "modelling"),
         evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),
         preprocessing=_read(Preprocessing, folder / "preprocessing" / "preprocessing.json"),
@@ -148,7 +161,6 @@ def load_results(folder: str | Path) -> Results:
         fusion=_read(FusionResult, folder / "modelling" / "fusion.json"),
         further=_read(list[FurtherResult], folder / "further" / "further.json") or [],
         indexes=_read(IndexResults, folder / "indexes" / "indexes.json"),
-        survival=_survival(folder),
         sentences=sentences,
         centers=_centers(folder / "cohort" / "sets.csv", flow),
         model_scrutiny=_read(ModelScrutiny, folder / "modelling" / "scrutiny.json"),
@@ -204,16 +216,10 @@ def _validation(folder: Path) -> Validation | None:
     return found
 
 
-def _survival(folder: Path) -> Survival | None:
-    models = _read(SurvivalModelsInfo, folder / "modelling" / "survival.json")
-    if models is None:
-        return None
-    shared = read_record(dict[str, Any], folder / "modelling" / "models.json")
-    example = shared.get("example")
-    return Survival(
-        models=models,
-        example=None if example is None else typed(SurvivalExample, example, "example"),
-    )
+def _models(folder: Path) -> DescribedModels | None:
+    """Of a time to an event the fitted models are a file of their own."""
+    found, timed = _read(dict[str, Any], folder / "models.json"), _read(dict[str, Any], folder / "survival.json")
+    return None if found is None else typed(DescribedModels, (timed or {}) | found, "models.json")
 
 
 def _read(kind: type[T], path: Path) -> T | None:

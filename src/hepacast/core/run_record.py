@@ -1,13 +1,14 @@
-"""What the report reads about the run itself: study file, versions, stages, sentences for the Methods."""
+"""`run.json`: how a run went, and what made its numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from hepacast.core.records import Record
 
 
 @dataclass(frozen=True)
-class StageRecord:
+class StageRecord(Record):
     """One stage of the run: its content hash, its time, whether it was kept from an earlier run."""
 
     name: str
@@ -17,7 +18,7 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
-class InputRecord:
+class InputRecord(Record):
     """A file that the run read, and its SHA-256."""
 
     path: str
@@ -25,7 +26,7 @@ class InputRecord:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Record):
     """A check that the run made of itself: name, whether it passed, what was found."""
 
     name: str
@@ -34,7 +35,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class RunInfo:
+class RunInfo(Record):
     """`run.json`.
 
     Parameters
@@ -62,39 +63,3 @@ class RunInfo:
     inputs: list[InputRecord] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     started: str = ""
-
-
-@dataclass(frozen=True)
-class StudyInfo:
-    """The parts of `study.resolved.yaml` that the report prints; `settings` is the whole file."""
-
-    name: str
-    recipe: str = ""
-    seed: int = 0
-    intended_use: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence (or a few) for the Methods, written by the stage that ran.
-
-    Every `<stage>/methods.json` is a list of these.
-
-    Parameters
-    ----------
-    stage
-        ``cohort``, ``segmentation``, ``radiomics``, ``modelling`` or ``evaluation``.
-    text
-        True of this run: settings and versions as used. ``[@key]`` marks where a reference goes; without a mark the
-        references go to the end.
-    citations
-        Keys of the report's bibliography (`hepacast.report.methods.BIBLIOGRAPHY`), or full references as text.
-    detail
-        A journal would print it in the supplement only.
-    """
-
-    stage: str
-    text: str
-    citations: list[str] = field(default_factory=list)
-    detail: bool = False

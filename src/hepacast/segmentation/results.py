@@ -1,13 +1,15 @@
-"""What the report reads from `segmentation/` and `radiomics/`."""
+"""What the segmentation of a study gave: metrics, masks, pictures; sizes of VOIs and what is not plausible."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from hepacast.core.records import Record
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Record):
     """The network as configured (Figure 2).
 
     Parameters
@@ -39,7 +41,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class CaseMetrics:
+class CaseMetrics(Record):
     """One patient, set (``fold 0`` ..., ``test``) and structure; shares between 0 and 1, distances in mm."""
 
     patient: str
@@ -57,7 +59,7 @@ class CaseMetrics:
 
 
 @dataclass(frozen=True)
-class Overlay:
+class Overlay(Record):
     """A picture: `file` is relative to `segmentation/`."""
 
     patient: str
@@ -66,7 +68,7 @@ class Overlay:
 
 
 @dataclass(frozen=True)
-class CaseStatus:
+class CaseStatus(Record):
     """What became of one patient's mask."""
 
     patient: str
@@ -75,7 +77,7 @@ class CaseStatus:
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(Record):
     """`segmentation/segmentation.json`.
 
     Parameters
@@ -107,7 +109,7 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
-class VoiSize:
+class VoiSize(Record):
     """Volume (mL) and intensities of one VOI of one patient in one sequence."""
 
     patient: str
@@ -123,7 +125,7 @@ class VoiSize:
 
 
 @dataclass(frozen=True)
-class ImageRemark:
+class ImageRemark(Record):
     """What is not plausible about a patient's image and mask (`hepacast.segmentation.plausibility.Remark`)."""
 
     patient: str
@@ -135,7 +137,7 @@ class ImageRemark:
 
 
 @dataclass(frozen=True)
-class FarFromCohort:
+class FarFromCohort(Record):
     """A volume or a median that lies far from the cohort's."""
 
     patient: str
@@ -147,49 +149,10 @@ class FarFromCohort:
 
 
 @dataclass(frozen=True)
-class PlausibilityInfo:
+class PlausibilityInfo(Record):
     """`segmentation/plausibility.json`; `refused`: patients whose mask, made by a network, is impossible."""
 
     rows: list[VoiSize] = field(default_factory=list)
     remarks: list[ImageRemark] = field(default_factory=list)
     outliers: list[FarFromCohort] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RadiomicsSummary:
-    """`radiomics/summary.json`.
-
-    Parameters
-    ----------
-    engine
-        Name and version of what computed the values, or ``feature table``.
-    settings, settings_hash
-        All settings, and their SHA-256.
-    vois
-        Names of the volumes of interest.
-    features_per_voi, n_features
-        Features of each, and in all.
-    status_counts
-        Values by status (``ok``, ``failed``...).
-    failed_patients
-        Patients of whom a volume of interest could not be measured.
-    undefined
-        Values of the other patients that their formula does not define: ``values``, ``features``, ``patients``.
-    image_types
-        ``original``, ``wavelet`` ...
-    gray_levels
-        VOIs with too few or too many gray levels at the settings' bin width.
-    """
-
-    engine: str
-    n_features: int
-    vois: list[str]
-    features_per_voi: dict[str, int] | int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    settings_hash: str = ""
-    status_counts: dict[str, int] = field(default_factory=dict)
-    failed_patients: int = 0
-    undefined: dict[str, int] = field(default_factory=dict)
-    image_types: list[str] | dict[str, Any] | None = None
-    gray_levels: list[ImageRemark] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the report reads from `deep/`: the study's networks and what was found out about them."""
+"""What a study's networks are and what was found out about them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
 
 
 @dataclass(frozen=True)
-class NetworkFacts:
+class NetworkFacts(Record):
     """One network as trained; lists have one entry a fold."""
 
     kind: str
@@ -27,7 +28,7 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True)
-class DiceRow:
+class DiceRow(Record):
     """Agreement of one patient's predicted mask with the expert's."""
 
     patient: str
@@ -39,7 +40,7 @@ class DiceRow:
 
 
 @dataclass(frozen=True)
-class DiceTest:
+class DiceTest(Record):
     """Wilcoxon's signed-rank test of two networks' Dice in one set."""
 
     set: str
@@ -53,7 +54,7 @@ class DiceTest:
 
 
 @dataclass(frozen=True)
-class ControlRow:
+class ControlRow(Record):
     """AUC on altered images."""
 
     control: str
@@ -64,7 +65,7 @@ class ControlRow:
 
 
 @dataclass(frozen=True)
-class ExplainedPatient:
+class ExplainedPatient(Record):
     """Maps of one patient, two-dimensional arrays of one slice."""
 
     patient: str
@@ -79,7 +80,7 @@ class ExplainedPatient:
 
 
 @dataclass(frozen=True)
-class PermutedNetwork:
+class PermutedNetwork(Record):
     """AUCs of the main network when it was trained on permuted outcomes."""
 
     model: str
@@ -89,7 +90,7 @@ class PermutedNetwork:
 
 
 @dataclass(frozen=True)
-class AdjustedRow:
+class AdjustedRow(Record):
     """One term of a Cox model of the risk group and clinical factors."""
 
     set: str
@@ -103,7 +104,7 @@ class AdjustedRow:
 
 
 @dataclass(frozen=True)
-class DeepResults:
+class DeepResults(Record):
     """`deep/deep.json`."""
 
     folds: int
