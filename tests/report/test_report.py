@@ -454,6 +454,19 @@ def test_damaged_file_names_the_field(changed: Changed) -> None:
     assert "sets.validation.models.combined.horizons[0].auc.value" in str(caught.value)
 
 
+def test_results_of_another_version_are_opened_or_the_version_is_named(changed: Changed) -> None:
+    folder = changed("run.json", lambda content: content | {"version": "0.0.9"})
+    assert load_results(folder).run.version == "0.0.9"  # the files still mean the same
+
+    def other(content: dict[str, Any]) -> dict[str, Any]:
+        return {"groups": content["sets"]}
+
+    changed("evaluation/evaluation.json", other)
+    with pytest.raises(ResultsError, match=r"made by hepacast 0\.0\.9") as caught:
+        load_results(folder)
+    assert "pip install hepacast==0.0.9" in str(caught.value) and "hepacast run" in str(caught.value)
+
+
 def test_headline_set_and_main_model_follow_one_rule(changed: Changed) -> None:
     """An external set judges before a validation set; a network listed last is not what the study is about."""
     edit = "evaluation/evaluation.json"

@@ -50,6 +50,8 @@ class RunInfo(Record):
         Versions of the packages that computed numbers.
     stages, inputs, checks
         In the order of the run.
+    resolved
+        SHA-256 of the study file with every default.
     started
         ISO 8601; printed in the provenance only.
     """
@@ -62,4 +64,5 @@ class RunInfo(Record):
     stages: list[StageRecord] = field(default_factory=list)
     inputs: list[InputRecord] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    resolved: str = ""
     started: str = ""

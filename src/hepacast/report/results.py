@@ -1,4 +1,7 @@
-"""Open a results folder: every file there is, typed; and why the others are not there."""
+"""Open a results folder: every file there is, as the record of the room that computed it.
+
+What lives here: reading. What may not: formatting, drawing, computing.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,19 @@ from typing import Any, TypeVar
 
 import yaml
 
+from hepacast._version import __version__
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.comparisons import Comparisons
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.flow import FlowCounts
 from hepacast.cohort.outcome import OutcomeFacts
+from hepacast.core.files import read_json
 from hepacast.core.records import ResultsError, read_record, typed
 from hepacast.core.run_record import RunInfo
 from hepacast.core.sentences import Sentence
 from hepacast.core.texts import plain_cell, visible, visible_document
 from hepacast.deep.results import DeepResults
+from hepacast.errors import HepacastError
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.indexes import IndexResults
 from hepacast.evaluation.negative_controls import Noise
@@ -118,14 +124,40 @@ class Results:
 
 
 def load_results(folder: str | Path) -> Results:
-    """Read a results folder.
+    """Read a results folder, of an earlier version too where its files still mean the same.
 
     Raises
     ------
     ResultsError
-        The folder holds no results, or a file in it is damaged.
+        The folder holds no results, a file in it is damaged, or another version made it and reads it; the error names
+        that version.
     """
-    folder = Path(folder)
+    try:
+        return _load(Path(folder))
+    except ResultsError as error:
+        raise named_version(Path(folder), error) from error
+
+
+def named_version(folder: Path, error: HepacastError) -> HepacastError:
+    """What was wrong with a results folder, with the version that made it where that is not this one."""
+    try:
+        found = read_json(folder / "run.json")
+    except (OSError, ValueError, HepacastError):
+        return error
+    version = visible(str(found.get("version", ""))) if isinstance(found, dict) else ""
+    if version in ("", __version__):
+        return error
+    return ResultsError(
+        f"These results were made by hepacast {version}; hepacast {__version__} does not read them.",
+        expected=f"results of hepacast {__version__}, or of a version that writes them alike",
+        found=str(error).splitlines()[0],
+        where=str(folder),
+        remedy=f"read them with the version that made them (pip install hepacast=={version}; hepacast report "
+        f"{folder}), or make them anew with this one (hepacast run STUDY)",
+    )
+
+
+def _load(folder: Path) -> Results:
     if not (folder / "cohort").is_dir():
         raise ResultsError(
             "This is not a results folder.",

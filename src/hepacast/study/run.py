@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
@@ -25,6 +25,8 @@ from hepacast.core.hashing import hash_file
 from hepacast.core.kept import is_kept, read_record, same_folder, write_record
 from hepacast.core.lock import discard_empty, hold_folder, sweep
 from hepacast.core.progress import Reporter, format_seconds
+from hepacast.core.records import read_record as read_typed
+from hepacast.core.run_record import Check, InputRecord, RunInfo, StageRecord
 from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
 from hepacast.core.tables import Table
 from hepacast.errors import HepacastError, StudyFileError
@@ -296,46 +298,37 @@ def _say_cost(context: Context, item: PlannedStage) -> None:
 def _write_run(context: Context, plan: StudyPlan, ran: tuple[str, ...], began: str) -> None:
     """`run.json` and the study file with every default: what the stages in the folder were made by."""
     write_text(context.out / RESOLVED, _resolved(context))
-    stages: list[dict[str, Any]] = []
-    checks: list[dict[str, Any]] = []
+    stages: list[StageRecord] = []
+    checks: list[Check] = []
     for item in plan.stages:
         record = read_mark(context.out / item.name)
         if record is None:
             continue
-        stages.append(
-            {
-                "name": item.name,
-                "key": record["key"],
-                "seconds": record["seconds"],
-                "cached": item.name not in ran,
-            }
-        )
+        stages.append(StageRecord(item.name, record["key"], record["seconds"], item.name not in ran))
         checks += _checks_of(context, item.name)
     earlier, older_inputs = _later_stages(context, plan)
     for entry in earlier:
-        stages.append({**entry, "cached": True})
-        checks += _checks_of(context, entry["name"])
+        stages.append(replace(entry, cached=True))
+        checks += _checks_of(context, entry.name)
     inputs = older_inputs | {
         name: digest
         for item in plan.stages
         for name, digest in item.run.inputs.items()
         if not name.startswith("stage:")
     }
-    write_record(
-        context.out / RUN,
-        {
-            "version": __version__,
-            "seed": context.study.seed,
-            "python": platform.python_version(),
-            "platform": f"{platform.system()} {platform.machine()}",
-            "packages": _versions(),
-            "stages": stages,
-            "inputs": [{"path": name, "sha256": digest} for name, digest in sorted(inputs.items())],
-            "checks": checks,
-            "resolved": hash_file(context.out / RESOLVED),
-            "started": began,
-        },
+    run = RunInfo(
+        version=__version__,
+        seed=context.study.seed,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages=_versions(),
+        stages=stages,
+        inputs=[InputRecord(name, digest) for name, digest in sorted(inputs.items())],
+        checks=checks,
+        resolved=hash_file(context.out / RESOLVED),
+        started=began,
     )
+    write_record(context.out / RUN, run.to_json())
 
 
 def _resolved(context: Context) -> str:
@@ -352,26 +345,23 @@ def _is_told(context: Context) -> bool:
     return path.read_text(encoding="utf-8") == _resolved(context)
 
 
-def _checks_of(context: Context, stage: str) -> list[dict[str, Any]]:
+def _checks_of(context: Context, stage: str) -> list[Check]:
     file = context.out / stage / "checks.json"
-    return list(read_json(file)) if file.is_file() else []
+    return read_typed(list[Check], file) if file.is_file() else []
 
 
-def _later_stages(context: Context, plan: StudyPlan) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _later_stages(context: Context, plan: StudyPlan) -> tuple[list[StageRecord], dict[str, str]]:
     """Stages of an earlier run that this one stops before, and whose results still stand; and its inputs.
 
     Without them a run that stops early (`--until`, the negative controls) would leave a report without its checks.
     """
-    old = read_record(context.out / RUN)
-    if old is None:
+    record = read_record(context.out / RUN)
+    if record is None:
         return [], {}
+    old = RunInfo.from_json(record, RUN)
     planned = {item.name for item in plan.stages}
-    kept = [
-        entry
-        for entry in old.get("stages", [])
-        if entry["name"] not in planned and is_cached(context.out, entry["name"], entry["key"])
-    ]
-    return kept, {entry["path"]: entry["sha256"] for entry in old.get("inputs", [])} if kept else {}
+    kept = [e for e in old.stages if e.name not in planned and is_cached(context.out, e.name, e.key)]
+    return kept, {entry.path: entry.sha256 for entry in old.inputs} if kept else {}
 
 
 def _versions() -> dict[str, str]:
@@ -393,6 +383,7 @@ def rebuild_report(results: str | Path, formats: Sequence[str] = ("html", "pdf",
         The folder holds no results.
     """
     from hepacast.report import build_report
+    from hepacast.report.results import named_version
 
     folder = Path(results)
     if not (folder / "evaluation" / "evaluation.json").is_file():
@@ -402,7 +393,10 @@ def rebuild_report(results: str | Path, formats: Sequence[str] = ("html", "pdf",
             where=str(folder),
             remedy="run the study first: hepacast run STUDY",
         )
-    _require_sound(folder)
+    try:
+        _require_sound(folder)
+    except HepacastError as error:
+        raise named_version(folder, error) from error
     return build_report(folder, formats=formats)
 
 

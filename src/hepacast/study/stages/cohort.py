@@ -10,6 +10,7 @@ from hepacast.cohort.comparisons import Comparisons
 from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
 from hepacast.study.context import Context
 from hepacast.study.input_files import present_files
 from hepacast.study.schema import SplitByList
@@ -25,20 +26,18 @@ def write(context: Context, folder: Path) -> None:
     write_cohort(cohort, folder)
     tables = comparisons(context, cohort)
     write_record(folder / "comparisons.json", tables)
-    write_json(folder / "methods.json", _sentences(cohort, tables))
+    write_record(folder / "methods.json", _sentences(cohort, tables))
     if context.study.cohort.truth is not None:
         write_json(folder / "truth.json", read_json(context.path(context.study.cohort.truth)))
 
 
-def _sentences(cohort: Cohort, tables: Comparisons) -> list[dict[str, Any]]:
+def _sentences(cohort: Cohort, tables: Comparisons) -> list[Sentence]:
     sizes = {name: len(patients) for name, patients in cohort.flow.sets}
     parts = ", ".join(f"{n} in the {name} set" for name, n in sizes.items())
     who = f"Of {len(cohort.flow.reviewed)} patients reviewed, {len(cohort.patients)} were included ({parts})."
     outcome = f"The outcome was {cohort.outcome.name}: {cohort.outcome.source}."
-    texts = [who, outcome]
-    if tables.by_outcome is not None:
-        texts.append(tables.by_outcome.rule)
-    return [{"stage": "cohort", "text": text, "citations": []} for text in texts]
+    rule = [] if tables.by_outcome is None else [Sentence("cohort", tables.by_outcome.rule, detail=True)]
+    return [Sentence("cohort", who), Sentence("cohort", outcome), *rule]
 
 
 def _settings(context: Context) -> dict[str, Any]:

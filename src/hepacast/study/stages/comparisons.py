@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,6 +12,7 @@ from hepacast.cohort import Cohort, ColumnSpec, Finding, read_cohort
 from hepacast.cohort.comparisons import LOST_EVENT, LOST_VOLUME, Comparisons
 from hepacast.core.files import read_json
 from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
 from hepacast.stats.describe import describe
 from hepacast.stats.table_one import TableOne
 from hepacast.study.context import Context
@@ -120,7 +120,7 @@ def _comparison(frame: pd.DataFrame, labels: pd.Series, order: list[str], specs:
     return replace(table, groups=tuple(order)) if set(order) == set(table.groups) else table
 
 
-def write_analysed(context: Context, analysed: Cohort, folder: Path) -> list[dict[str, Any]]:
+def write_analysed(context: Context, analysed: Cohort, folder: Path) -> list[Sentence]:
     """Write `flow.json`, `outcome.json`, `comparisons.json` and `findings.json`; the sentences for the Methods."""
     write_record(folder / "flow.json", analysed.flow.counts())
     write_record(folder / "outcome.json", analysed.outcome.facts())
@@ -150,7 +150,7 @@ def _volumes(context: Context) -> dict[str, dict[str, float]]:
     return found
 
 
-def _sentence(cohort: Cohort) -> dict[str, Any]:
+def _sentence(cohort: Cohort) -> Sentence:
     flow = cohort.flow
     why = "; ".join(f"{step.reason} in {len(step.patients)}" for step in flow.excluded if step.after_inclusion)
     events = dict(flow.events)
@@ -159,4 +159,4 @@ def _sentence(cohort: Cohort) -> dict[str, Any]:
         f"{len(flow.lost)} of the included patients could not be analyzed ({why}); models and results are of the "
         f"other {len(flow.included)} ({sets})."
     )
-    return {"stage": "modelling", "text": text, "citations": []}
+    return Sentence("modelling", text)

@@ -15,7 +15,9 @@ from hepacast.cohort.outcome import EVER
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, write_json
 from hepacast.core.hashing import hash_value
+from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed, rng
+from hepacast.core.sentences import Sentence
 from hepacast.deep import (
     CropStore,
     CrossFit,
@@ -144,7 +146,7 @@ def write(context: Context, folder: Path) -> None:
         if options.permutations:
             content["permutation"] = _permuted(context, data, folds, main)
     write_json(folder / "deep.json", content)
-    write_json(folder / "methods.json", _sentences(context, data, content))
+    write_record(folder / "methods.json", _sentences(context, data, content))
 
 
 @dataclass(frozen=True)
@@ -457,7 +459,7 @@ def _error_without_signal(y: np.ndarray) -> float:
     return float(np.sqrt((events + others + 1) / (12.0 * events * others))) if events and others else float("nan")
 
 
-def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> list[dict[str, Any]]:
+def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> list[Sentence]:
     options = deep_of(context)
     network, crop, training = options.network, options.crop, options.training
     size = " x ".join(str(side) for side in reversed(crop.size))
@@ -484,7 +486,7 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
             "networks is not accounted for."
         )
     )
-    return [{"stage": "deep", "text": text, "citations": ["resnet", "unet", "momentreconstruction"]}]
+    return [Sentence("deep", text, ["resnet", "unet", "momentreconstruction"])]
 
 
 def _by_what(data: DeepData) -> str:

@@ -16,6 +16,7 @@ from hepacast.cohort import Cohort, Outcome, SurvivalOutcome
 from hepacast.core.files import read_json, write_json
 from hepacast.core.records import write_record
 from hepacast.core.seeds import rng
+from hepacast.core.sentences import Sentence
 from hepacast.errors import OutcomeError
 from hepacast.evaluation.evaluate import TRAINING, Judging, evaluate_set
 from hepacast.evaluation.results import EvaluationResults, SetResult, headline_set
@@ -73,7 +74,7 @@ def write(context: Context, folder: Path) -> None:
         return load_analysis(context).table
 
     write_record(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, judged, main, predictors))
-    write_json(folder / "methods.json", _sentences(context, cohort.outcome, found))
+    write_record(folder / "methods.json", _sentences(context, cohort.outcome, found))
     write_json(folder / "checks.json", _checks(predictions, cohort))
 
 
@@ -172,18 +173,19 @@ def _cutoff_text(context: Context, outcome: Outcome, item: JudgedSet, main: str,
     return f"{way} risk of the {main} model {by} at or above {cutoff:.3f} ({rule})"
 
 
-def _sentences(context: Context, outcome: Outcome, found: EvaluationResults) -> list[dict[str, Any]]:
+def _sentences(context: Context, outcome: Outcome, found: EvaluationResults) -> list[Sentence]:
     texts = _of_follow_up(context, outcome) if outcome.has_time else _without_time(context)
+    others = [name for name in found.sets if name not in ("training", found.judged)]
+    if found.judged in ("external", "validation") and others:
+        texts.append((f"Models are judged first by the {found.judged} set, which no model had seen.", []))
+    sentences = [Sentence("evaluation", text, keys) for text, keys in texts]
     if outcome.has_time and "nested" in found.sets:
         nested = (
             "Training patients were grouped, and judged in the cross-validated rows of the tables, by the mean risk "
             "over the repeats of models that had not seen them."
         )
-        texts.append((nested, []))
-    others = [name for name in found.sets if name not in ("training", found.judged)]
-    if found.judged in ("external", "validation") and others:
-        texts.append((f"Models are judged first by the {found.judged} set, which no model had seen.", []))
-    return [{"stage": "evaluation", "text": text, "citations": keys} for text, keys in texts]
+        sentences.append(Sentence("evaluation", nested, detail=True))
+    return sentences
 
 
 def _without_time(context: Context) -> list[tuple[str, list[str]]]:

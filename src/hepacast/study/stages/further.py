@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hepacast.core.estimates import Estimate, missing
-from hepacast.core.files import read_json, write_json
+from hepacast.core.files import read_json
 from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError, OutcomeError
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
@@ -36,7 +36,7 @@ def write(context: Context, folder: Path) -> None:
         part = predictions.of(item.name).select(model=main, horizon=predictions.horizons[-1]).table.set_index("patient")
         content.append(_one(item, part, main, float("nan") if cut is None else float(cut), level))
     write_record(folder / FILE, content)
-    write_json(folder / "methods.json", [_sentence(main, content)])
+    write_record(folder / "methods.json", [_sentence(main, content)])
 
 
 def _one(item: FurtherTable, part: pd.DataFrame, main: str, cut: float, level: float) -> FurtherResult:
@@ -78,7 +78,7 @@ def _auc_at_times(
     return found
 
 
-def _sentence(main: str, content: list[FurtherResult]) -> dict[str, Any]:
+def _sentence(main: str, content: list[FurtherResult]) -> Sentence:
     names = ", ".join(f"{item.cohort} ({item.n} patients, {item.end_point})" for item in content)
     text = (
         f"The frozen {main} model was applied unchanged to cohorts that have images and follow-up but not the outcome: "
@@ -86,7 +86,7 @@ def _sentence(main: str, content: list[FurtherResult]) -> dict[str, Any]:
         "discrimination over time was measured by the time-dependent AUC with inverse probability of censoring "
         "weights [@timeroc]."
     )
-    return {"stage": "further", "text": text, "citations": ["timeroc"]}
+    return Sentence("further", text, ["timeroc"])
 
 
 STAGE = Stage(

@@ -18,7 +18,9 @@ from hepacast.cohort.outcome import Outcome
 from hepacast.core.executor import map_items
 from hepacast.core.files import read_json, write_json
 from hepacast.core.p_values import p_below
+from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
+from hepacast.core.sentences import Sentence
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import CANDIDATES_TESTED
@@ -110,7 +112,7 @@ def write(context: Context, folder: Path) -> None:
         {"models": _validated(nested, level), **_stability(outer, features, analysis, level)},
     )
     write_json(folder / "fusion.json", _compared(rules, outer, final, outcome, analysis, networks, level))
-    write_json(folder / "methods.json", [*told, *_sentences(rules, spec, final, nested)])
+    write_record(folder / "methods.json", [*told, *_sentences(rules, spec, final, nested)])
 
 
 def _by_patient(outcome: Outcome) -> pd.Series | pd.DataFrame:
@@ -420,7 +422,7 @@ def _of_times(spec: FusionSpec) -> str:
     )
 
 
-def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOfFold) -> list[dict[str, Any]]:
+def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOfFold) -> list[Sentence]:
     """What was done, for the Methods."""
     model, cut = ("Cox model" if spec.horizons else "logistic model"), _CUTS[spec.cut]
     texts: list[tuple[str, list[str]]] = []
@@ -459,7 +461,7 @@ def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOf
             ["nested-cv"],
         )
     )
-    return [{"stage": "modelling", "text": text, "citations": keys} for text, keys in texts]
+    return [Sentence("modelling", text, keys) for text, keys in texts]
 
 
 def _write_frozen(

@@ -15,8 +15,9 @@ from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.scores import SCORES, score_table
 from hepacast.cohort.scores.table import usable
 from hepacast.core.estimates import Estimate
-from hepacast.core.files import read_json, write_json
+from hepacast.core.files import read_json
 from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError, StudyFileError
 from hepacast.evaluation.delong import delong_test
 from hepacast.evaluation.evaluate import within_folds
@@ -64,7 +65,7 @@ def write(context: Context, folder: Path) -> None:
         )
     about = tuple(_about(name, table) for name in names)
     write_record(folder / FILE, IndexResults(main, about, sets, outcome.measure))
-    write_json(folder / "methods.json", [_sentence(main, names, outcome)])
+    write_record(folder / "methods.json", [_sentence(main, names, outcome)])
 
 
 def _scores(context: Context, cohort: Cohort) -> tuple[list[str], pd.DataFrame]:
@@ -194,21 +195,21 @@ def _nri(
         return None
 
 
-def _sentence(main: str, names: list[str], outcome: Outcome) -> dict[str, Any]:
+def _sentence(main: str, names: list[str], outcome: Outcome) -> Sentence:
     if outcome.has_time:
         text = (
             f"The {main} model was compared with {len(names)} staging systems and indexes calculated from the clinical "
             f"table ({', '.join(names)}): Harrell's C, its difference tested by influence functions on the patients "
             "who have both (in the training set within the folds of nested cross-validation)."
         )
-        return {"stage": "indexes", "text": text, "citations": []}
+        return Sentence("indexes", text)
     text = (
         f"The {main} model was compared with {len(names)} staging systems and indexes calculated from the clinical "
         f"table ({', '.join(names)}): AUC with DeLong's test on the patients who have both (in the training set within "
         "the folds of nested cross-validation), Harrell's C, and the continuous net reclassification improvement over "
         "a logistic model of the score fitted in the training set [@nri]."
     )
-    return {"stage": "indexes", "text": text, "citations": ["nri"]}
+    return Sentence("indexes", text, ["nri"])
 
 
 STAGE = Stage(

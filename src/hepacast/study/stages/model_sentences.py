@@ -7,6 +7,7 @@ from typing import Any
 
 from hepacast.cohort import Outcome
 from hepacast.core.p_values import p_below
+from hepacast.core.sentences import Sentence
 from hepacast.modelling.auto import AutoClassifier
 from hepacast.modelling.chain_score import Searched, Stacked
 from hepacast.modelling.classifiers import AtHorizon
@@ -35,12 +36,10 @@ def by_word(context: Context) -> str:
     return "before" if context.study.outcome.before_horizon else "by"
 
 
-def modelling_sentences(
-    context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold
-) -> list[dict[str, Any]]:
+def modelling_sentences(context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold) -> list[Sentence]:
     """Models and their validation."""
     texts = _of_hazards(context, outcome, fitted, nested) if outcome.has_time else _of_odds(context, fitted, nested)
-    return [{"stage": "modelling", "text": text, "citations": keys} for text, keys in texts]
+    return [Sentence("modelling", text, keys) for text, keys in texts]
 
 
 def _of_hazards(

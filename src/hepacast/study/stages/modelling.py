@@ -174,7 +174,7 @@ def write(context: Context, folder: Path) -> None:
         validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
     write_record(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
     write_json(folder / "validation.json", validation)
-    write_json(folder / "methods.json", [*told, *modelling_sentences(context, analysis.outcome, fitted, nested)])
+    write_record(folder / "methods.json", [*told, *modelling_sentences(context, analysis.outcome, fitted, nested)])
 
 
 def _frozen(fitted: StudyModels, x: pd.DataFrame, folder: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from hepacast.core.files import read_json, write_json
 from hepacast.core.jobs import Job, try_each
 from hepacast.core.kept import is_kept, keep, seal
 from hepacast.core.names import file_name
+from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import read_mask, read_volume, write_volume
 from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png
@@ -99,7 +101,7 @@ def write(context: Context, folder: Path) -> None:
         "patients": rows,
     }
     write_json(folder / REPORT, content)
-    write_json(folder / "methods.json", [_sentence(rules, content)])
+    write_record(folder / "methods.json", [_sentence(rules, content)])
 
 
 def _refuse_failed(problems: dict[str, HepacastError]) -> None:
@@ -238,7 +240,7 @@ _SCALES = {
 }
 
 
-def _sentence(rules: PreprocessingOptions, content: dict[str, Any]) -> dict[str, Any]:
+def _sentence(rules: PreprocessingOptions, content: dict[str, Any]) -> Sentence:
     """The Methods sentence."""
     parts, keys = [], []
     if rules.bias_correction == "n4":
@@ -256,7 +258,7 @@ def _sentence(rules: PreprocessingOptions, content: dict[str, Any]) -> dict[str,
         parts.append("intensities were " + _SCALES[rules.normalization].format(**rules.model_dump()))
         keys += {"nyul": ["nyul"], "white-stripe": ["whitestripe"]}.get(rules.normalization, [])
     text = "MR images: " + "; ".join(parts) + "." if parts else "MR images were used as they were."
-    return {"stage": "preprocessing", "text": text, "citations": keys}
+    return Sentence("preprocessing", text, keys)
 
 
 def _settings(context: Context) -> Any:

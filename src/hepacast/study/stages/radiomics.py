@@ -16,6 +16,8 @@ from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.hashing import hash_file
 from hepacast.core.jobs import Job, make_missing
 from hepacast.core.names import file_name
+from hepacast.core.records import read_record, write_record
+from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging.io import write_labelmap
 from hepacast.radiomics.recipe import ImageRecipe
@@ -144,8 +146,8 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
         f"{len(both)} patients were outlined by two readers; the intraclass correlation (two-way random, absolute "
         f"agreement, single reader [@icc]) was 0.75 or more for {good} of {len(table)} features."
     )
-    known = read_json(folder / "methods.json")
-    write_json(folder / "methods.json", [*known, {"stage": "radiomics", "text": text, "citations": ["icc"]}])
+    known = read_record(list[Sentence], folder / "methods.json")
+    write_record(folder / "methods.json", [*known, Sentence("radiomics", text, ["icc"])])
 
 
 def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Settings) -> None:
@@ -179,7 +181,7 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
         f"extracted with {engine} under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; "
         f"{bins}; settings hash {settings.hash[:12]}), {per_voi * sequences * len(vois)} in all."
     )
-    write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": ["pyradiomics"]}])
+    write_record(folder / "methods.json", [Sentence("radiomics", text, ["pyradiomics"])])
 
 
 def _voi_words(vois: Sequence[str]) -> str:
@@ -253,7 +255,7 @@ def _from_table(context: Context, folder: Path) -> None:
     text = (
         f"{len(wide.columns)} radiomics features of {', '.join(vois)} were taken from a table made elsewhere ({name})."
     )
-    write_json(folder / "methods.json", [{"stage": "radiomics", "text": text, "citations": []}])
+    write_record(folder / "methods.json", [Sentence("radiomics", text)])
     write_json(folder / "excluded.json", [])
 
 

@@ -18,6 +18,8 @@ from hepacast.core.files import read_json, write_json
 from hepacast.core.jobs import Job, make_missing
 from hepacast.core.kept import discard, is_kept, seal
 from hepacast.core.names import file_name
+from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
@@ -86,8 +88,8 @@ def write(context: Context, folder: Path) -> None:
     ]
     content["metrics"] = [*content.get("metrics", []), *_second_reader(context, cohort)]
     write_json(folder / "segmentation.json", content)
-    sentence = {"stage": "segmentation", "text": content["description"], "citations": content.pop("citations", [])}
-    write_json(folder / "methods.json", [sentence])
+    sentence = Sentence("segmentation", content["description"], content.pop("citations", []))
+    write_record(folder / "methods.json", [sentence])
 
 
 def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
