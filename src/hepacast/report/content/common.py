@@ -236,6 +236,13 @@ def selected_predictors(results: Results, kind: str) -> list[str]:
     return list(models.clinical.selected) if models is not None and models.clinical is not None else []
 
 
+def predictors_given(results: Results) -> bool:
+    """Whether the clinical predictors were chosen before the data were analyzed."""
+    if results.timed is not None:
+        return results.timed.selection == "given"
+    return (results.study.settings.get("modelling") or {}).get("selection") == "given"
+
+
 def example_patient(results: Results) -> str:
     """The patient worked through on the nomogram; empty where there is none."""
     example = results.models.example if results.models is not None else None

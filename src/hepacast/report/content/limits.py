@@ -11,6 +11,7 @@ from hepacast.report.content.common import (
     main_model,
     model_names,
     model_word,
+    predictors_given,
     set_word,
     validation_of,
     verdicts,
@@ -121,7 +122,9 @@ def _of_models(results: Results) -> list[str]:
             "A predictor separates the groups (almost) completely; the model was fitted by Firth's method, and its "
             "odds ratios are shrunken."
         )
-    return [*found, *([_chosen_by_p(models.clinical.alpha, "odds")] if models.clinical is not None else [])]
+    chosen = models.clinical is not None and not predictors_given(results)
+    alpha = models.clinical.alpha if models.clinical is not None else 0.0
+    return [*found, *([_chosen_by_p(alpha, "odds")] if chosen else [])]
 
 
 def _of_hazards(results: Results) -> list[str]:

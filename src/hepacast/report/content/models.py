@@ -14,6 +14,7 @@ from hepacast.report.content.common import (
     is_finite,
     main_model,
     model_label,
+    predictors_given,
     selected_predictors,
 )
 from hepacast.report.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
@@ -119,7 +120,7 @@ def _choice_text(results: Results) -> str:
 
     chosen = selected_predictors(results, "clinical")
     timed = results.timed if results.timed is not None else None
-    if timed is not None and timed.selection == "given":
+    if predictors_given(results):
         return (
             f"The predictors ({named(chosen)}) were chosen before these data were analyzed; none was selected by its P "
             "value ({multivariate})."

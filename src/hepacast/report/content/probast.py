@@ -20,6 +20,7 @@ from hepacast.report.content.common import (
     has_time,
     judged_set,
     main_model,
+    predictors_given,
     result_of,
     set_word,
     validation_of,
@@ -167,7 +168,8 @@ def _chosen_by_p(results: Results) -> bool:
     if results.timed is not None:
         found = results.timed
         return found.selection == "independent" and bool({"clinical", "combined"} & set(found.names))
-    return results.models is not None and results.models.clinical is not None
+    clinical = results.models is not None and results.models.clinical is not None
+    return clinical and not predictors_given(results)
 
 
 def _censoring(results: Results) -> tuple[Flag, str]:
