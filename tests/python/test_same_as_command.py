@@ -90,6 +90,29 @@ def test_evaluate(hepacast, table):
             assert values.loc[name, "brier"] == said["models"][name]["brier"]
 
 
+def test_predicted_risks_of_a_follow_up(hepacast, golden):
+    """AUC(5 years) is that of R's timeROC; file, frame and arrays give the same."""
+    truth = golden("f2_timeroc_pbc")[0]["timeROC"]["lp_full"]["AUC"][2]
+    frame = golden("f5_dca_surv_pbc")[1]
+    path = Path(__file__).resolve().parents[1] / "golden" / "f5_dca_surv_pbc" / "data.csv"
+    words = ("--outcome", "dead", "--time", "years", "--at", "5", "--models", "risk5_full,risk5_small")
+    said = json.loads(hepacast("stats", "evaluate", path, *words, "--bootstrap", "0", "--json").out)
+    assert said["models"]["risk5_full"]["horizons"][0]["auc"]["value"] == pytest.approx(truth, abs=1e-6)
+    models = ["risk5_full", "risk5_small"]
+    one = hc.evaluate(frame, outcome="dead", time="years", at=5, models=models, n_boot=0)
+    other = hc.evaluate(
+        frame["dead"], time=frame["years"], at=5, models={name: frame[name] for name in models}, n_boot=0
+    )
+    for found in (one, other):
+        values = found.to_frame()
+        for name in models:
+            assert values.loc[name, "auc"] == said["models"][name]["horizons"][0]["auc"]["value"]
+            assert values.loc[name, "c"] == said["models"][name]["c"]["value"]
+    assert "Harrell" in one._repr_html_() and one.plot("calibration-risk5_full")
+    with pytest.raises(hc.HepacastError, match="a horizon"):
+        hc.evaluate(frame, outcome="dead", time="years", models=models)
+
+
 def test_scores(hepacast, table):
     path, frame = table
     said = json.loads(hepacast("score", "ALBI", "albumin=38 g/L", "bilirubin=20 umol/L", "--json").out)

@@ -131,6 +131,11 @@ def evaluate(
         str,
         typer.Option(help="Columns of predicted risks or scores, separated by commas.", autocompletion=several_columns),
     ],
+    time: Annotated[
+        str | None,
+        typer.Option(help="Follow-up: then the outcome is its event (1, 0).", autocompletion=one_column),
+    ] = None,
+    at: Annotated[float | None, typer.Option(help="Follow-up: time by which the risks are predicted.")] = None,
     positive: Positive = None,
     cutoff: Annotated[
         list[str] | None, typer.Option(metavar="MODEL=CUT", help="Cut-off from training: MODEL=0.3; repeat.")
@@ -158,6 +163,8 @@ def evaluate(
         load_table(table, sheet, "", None, decimal, dictionary),
         outcome=outcome,
         models=models,
+        time=time,
+        at=at,
         positive=positive,
         cutoffs=cutoffs,
         nri_cuts=parse_numbers(nri_cuts, what="Limits"),

@@ -55,6 +55,8 @@ NOT_A_RISK = "not a probability: values outside 0 to 1"
 #: Names of cut-offs by where they come from.
 TRAINING, SAME_PATIENTS = "Youden (training)", "Youden (these patients)"
 Rows = list[NDArray[np.int64]]
+#: Name of the follow-up beside those of models.
+_TIMES = "follow-up"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def evaluate_risks(
     n_boot: int = 1000,
     level: float = 0.95,
     external: bool = False,
+    times: ArrayLike | None = None,
+    horizon: float = EVER,
 ) -> SetResult:
     """Evaluate the predictions of one or more models for the same patients.
 
@@ -119,11 +123,9 @@ def evaluate_risks(
         Outcome, 0 or 1, shape (n,); NaN where it is not known.
     models
         Predicted risks (or scores) by model name, each of shape (n,); NaN where there is no prediction. Patients
-        with anything missing are left out of all models, so that models are compared on the same patients, and
-        counted in `excluded`.
+        with anything missing are left out of all models, and counted in `excluded`.
     thresholds
-        Cut-offs chosen in the training patients, by model name (or one for all). A model without one is judged at
-        the Youden cut-off of these very patients, and the result says so.
+        Cut-offs chosen in training, by model name (or one for all); without one, Youden's of these very patients.
     decision_thresholds
         Threshold probabilities of the decision curves; 0.01 to 0.99 by default.
     nri_cuts
@@ -132,6 +134,8 @@ def evaluate_risks(
         Of the bootstrap bands and limits (0: none). They do not depend on the order of the patients.
     external
         The risks come from models fitted to other patients (degrees of freedom of the Hosmer-Lemeshow test).
+    times, horizon
+        Of a follow-up: its length, while `y` tells events from censored patients; and the time by which the risks are.
 
     Raises
     ------
@@ -140,18 +144,20 @@ def evaluate_risks(
     ModelError
         No model, lengths that differ, a cut-off for an unknown model.
     """
-    outcome, table, excluded = _complete(y, models)
+    outcome, table, excluded = _complete(y, models if times is None else {**models, _TIMES: times})
+    followed = table.pop(_TIMES, None)
     rows = _resamples(outcome, table, seed, n_boot)
-    risks = {name: {EVER: values} for name, values in table.items()}
+    risks = {name: {horizon: values} for name, values in table.items()}
     patients = [str(row) for row in range(outcome.size)]
-    judged = JudgedSet("", "frozen" if external else "apparent", patients, outcome, risks, table)
+    happened = outcome if followed is None else np.column_stack([followed, outcome])
+    judged = JudgedSet("", "frozen" if external else "apparent", patients, happened, risks, table)
     judging = Judging(
         level=check_level(level),
         cutoffs={name: {TRAINING: value} for name, value in _cutoffs(thresholds, table).items()},
         decision=decision_thresholds,
         rows=lambda horizon: rows,
         nri_cuts=nri_cuts or (),
-        limits=True,
+        limits=followed is None,
         external=external,
     )
     return replace(evaluate_set(judged, judging), excluded=excluded, n_boot=len(rows), seed=seed)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from hepacast.cohort.outcome import EVER
 from hepacast.core import views
 from hepacast.core.estimates import Estimate
 from hepacast.core.files import to_jsonable
@@ -46,7 +47,7 @@ class EvaluationResult(StatisticsResult):
 
     def to_json(self) -> dict[str, Any]:
         """`models` by name and `pairs` (`printed`), with the flow."""
-        values = printed(self.found)
+        values = printed(self.found) if self.found.follow_up is None else self.found.to_json()
         return {"outcome": self.outcome, **values, "flow": vars(self.flow), "notes": list(self.notes)}
 
     def to_frame(self) -> pd.DataFrame:
@@ -59,6 +60,11 @@ def _(result: EvaluationResult) -> Sequence[str | Table]:
     found = result.found
     head = f"Predictions of {result.outcome}: n = {found.n}, events = {found.events}. {result.flow.text()}"
     notes = list(result.notes)
+    if found.follow_up is not None:
+        notes += [f"{name}: {item.main.reason}" for name, item in found.models.items() if item.main.reason]
+        head += f" Median follow-up {short(found.follow_up.value)} (reverse Kaplan-Meier)."
+        parts = [views.table(result), *([_ranked_pairs(found)] if found.comparisons else [])]
+        return [head, *parts, note_lines(notes)]
     if any(item.main.thresholds[0].name != TRAINING for item in found.models.values()):
         notes.append(_SAME)
     for name, item in found.models.items():
@@ -76,6 +82,8 @@ def _(result: EvaluationResult) -> Sequence[str | Table]:
 def _(result: EvaluationResult) -> Table:
     """Discrimination, cut-off, calibration: one column a model."""
     found = result.found
+    if found.follow_up is not None:
+        return _followed(found)
     ci = ci_label(found.level)
     shares = [f"{name} ({ci})" for name in ("Sensitivity", "Specificity", "PPV", "NPV", "Accuracy")]
     fitted = [f"Calibration {name} ({ci})" for name in ("slope", "intercept", "in the large")]
@@ -105,6 +113,35 @@ def _model_cells(at: HorizonResult) -> list[str]:
         _limits(fit.ici),
         f"{number(fit.e50, 3)} / {number(fit.e90, 3)}",
     ]
+
+
+def _followed(found: SetResult) -> Table:
+    """Of a follow-up: how well patients are ranked, and how well the risks by the horizon agree with what happened."""
+    ci = ci_label(found.level)
+    by = short(next(iter(found.models.values())).main.time)
+    heads = [f"Harrell's C ({ci})", f"AUC by {by} ({ci})", "Brier score", "Scaled Brier score", "ICI"]
+    heads += [f"{name} ({ci})" for name in ("Observed / expected", "Calibration slope")]
+    columns = []
+    for item in found.models.values():
+        fit = item.main.calibration
+        cells = [MISSING if item.c is None else _limits(item.c), _limits(item.main.auc)]
+        if fit is None:
+            cells += [MISSING] * 5
+        else:
+            cells += [number(value, 3) for value in (fit.brier.value, fit.brier_scaled, fit.ici.value)]
+            cells += [_limits(value) for value in (fit.observed_expected, fit.slope)]
+        columns.append(cells)
+    rows = [(head, *cells) for head, *cells in zip(heads, *columns, strict=True)]
+    weighted = f"At {by}: weighted for censoring (1 over the probability of still being followed)."
+    return make_table("", ("", *found.models), rows, [weighted])
+
+
+def _ranked_pairs(found: SetResult) -> Table:
+    rows = [
+        (f"{pair.first} - {pair.second}", pair.measure, _limits(pair.difference), p_value(pair.p))
+        for pair in found.comparisons
+    ]
+    return make_table("Pairs", ("Models", "Measure", f"Difference ({ci_label(found.level)})", "P"), rows)
 
 
 def _limits(item: Estimate) -> str:
@@ -159,6 +196,8 @@ def evaluate(
     *,
     models: str | Sequence[str] | Mapping[str, ArrayLike],
     outcome: str = "outcome",
+    time: str | ArrayLike | None = None,
+    at: float | None = None,
     positive: str | None = None,
     cutoffs: Mapping[str, float] | None = None,
     nri_cuts: Sequence[float] = (),
@@ -172,15 +211,15 @@ def evaluate(
     Parameters
     ----------
     source
-        A table with the outcome and the predictions; or the outcome itself as an array, and the predictions as arrays
-        by name.
+        A table, or the outcome itself as an array.
     models
-        Columns with the predictions, or arrays by name; values outside 0 to 1 make a column a score (no calibration,
-        no net benefit).
-    cutoffs
-        Cut-offs chosen elsewhere, by column.
-    nri_cuts
-        Limits of risk categories for the categorical NRI.
+        Columns with the predictions, or arrays by name; values outside 0 to 1 make a score (no calibration).
+    outcome, positive
+        Column of the outcome, and its value that is the event.
+    time, at
+        Of a follow-up that `outcome` ended: its column or array, and the time by which the risks are predicted.
+    cutoffs, nri_cuts
+        Cut-offs chosen elsewhere, by column; limits of risk categories for the categorical NRI.
     external, n_boot, seed, level
         As in `hepacast.evaluation.evaluate.evaluate_risks`.
 
@@ -190,26 +229,38 @@ def evaluate(
         An unknown column, an outcome that is not binary or of one class, a prediction that is no number.
     """
     if isinstance(models, Mapping):
-        source, models = pd.DataFrame({outcome: np.asarray(source), **models}), list(models)
+        source, models, time = _columns(source, models, outcome, time)
+    if (time is None) is not (at is None):
+        raise ModelError("A follow-up has a time and a horizon.", expected="time and at, or neither of them")
     table = load(source)  # type: ignore[arg-type]
     y = table.binary(outcome, positive)
-    names = table.columns(models)
-    if str(y.name) in names:
+    risks = {name: table.numbers(name) for name in table.columns(models)}
+    if str(y.name) in risks:
         raise ModelError("The outcome itself is named as a model.", found=str(y.name))
-    risks = {name: table.numbers(name) for name in names}
-    rows, flow = complete_rows({str(y.name): y, **risks})
+    followed = {} if time is None else {"follow-up": table.numbers(str(time))}
+    rows, flow = complete_rows({str(y.name): y, **risks, **followed})
     binary_outcome(y[rows], what=f"outcome {y.name}")
+    how: dict[str, Any] = {"external": external, "n_boot": n_boot, "seed": seed, "level": level}
     found = evaluate_risks(
         y[rows].to_numpy(),
         {name: values[rows].to_numpy() for name, values in risks.items()},
         thresholds={table.column(name): value for name, value in (cutoffs or {}).items()} or None,
         nri_cuts=tuple(nri_cuts) or None,
-        external=external,
-        n_boot=n_boot,
-        seed=seed,
-        level=level,
+        times=followed["follow-up"][rows].to_numpy() if followed else None,
+        horizon=EVER if at is None else float(at),
+        **how,
     )
     return EvaluationResult(found, str(y.name), flow, tuple(table.notes))
+
+
+def _columns(
+    y: Any, models: Mapping[str, ArrayLike], outcome: str, time: str | ArrayLike | None
+) -> tuple[pd.DataFrame, list[str], str | None]:
+    """Arrays as a table, the names of its models, and that of its follow-up."""
+    frame = pd.DataFrame({outcome: np.asarray(y), **{name: np.asarray(values) for name, values in models.items()}})
+    if time is not None:
+        frame["time"] = np.asarray(time)
+    return frame, list(models), None if time is None else "time"
 
 
 def _pairs_in_order(found: SetResult) -> list[tuple[str, str, ModelComparison]]:
