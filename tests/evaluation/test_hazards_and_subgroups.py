@@ -11,10 +11,11 @@ from hepacast.errors import ModelError, OutcomeError
 from hepacast.evaluation.calibration import cloglog_slope
 from hepacast.evaluation.conformal import Conformal, ConformalRule, conformal
 from hepacast.evaluation.event_by import event_by
-from hepacast.evaluation.recalibration import HAZARD_METHODS, poisson_fit, recalibrate_hazard
+from hepacast.evaluation.recalibration import HAZARD_METHODS, recalibrate_hazard
 from hepacast.evaluation.subgroups import performance, subgroup_performance
 from hepacast.stats.cox import fit_cox
 from hepacast.stats.cox_checks import concordance
+from hepacast.stats.poisson import poisson_fit
 
 
 def drawn(n=400, seed=0, rate=0.05, slope=1.0, competing=False):

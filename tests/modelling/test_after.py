@@ -9,6 +9,7 @@ import statsmodels.api as sm
 from scipy.special import expit
 
 from hepacast.errors import ModelError
+from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.importance import learning_curve, permutation_importance
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
@@ -52,6 +53,38 @@ def test_the_smallest_sufficient_update_is_chosen(
     expected_line = line.iloc[0] + line.iloc[1] * old
     np.testing.assert_allclose(update.models["slope"].linear_predictor(table), expected_line, atol=1e-8)
     assert rows["loglik"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    ("shift", "slope", "other", "expected"),
+    [(0.0, 1.0, 0.0, "none"), (0.7, 1.0, 0.0, "intercept"), (0.0, 0.3, 0.0, "slope"), (0.0, 1.0, 0.9, "refit")],
+)
+def test_a_cox_model_keeps_its_baseline_and_takes_the_smallest_sufficient_update(
+    shift: float, slope: float, other: float, expected: str
+) -> None:
+    def drawn(n: int, seed: int, shift: float, slope: float, other: float) -> tuple[pd.DataFrame, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        table = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
+        lp = shift + slope * (0.8 * table["a"] - 0.5 * table["b"]) + other * table["b"]
+        times, censored = rng.exponential(10 * np.exp(-lp)), rng.uniform(0, 20, n)
+        return table, np.column_stack([np.minimum(times, censored), times <= censored])
+
+    cox = CoxModel((Predictor("a"), Predictor("b")), (5.0,)).fit(*drawn(4000, 0, 0.0, 1.0, 0.0)).frozen_
+    table, y = drawn(1500, 1, shift, slope, other)
+    update = update_model(cox, table, y)
+    assert update.chosen == expected
+    changed = update.models[expected]
+    risk = changed.risk(table, 5.0)
+    truth = cox.risk_of(cox.linear_predictor(table), 5.0) if expected == "none" else risk
+    np.testing.assert_allclose(risk, truth)
+    # As many events as the updated model expects.
+    if expected != "none":
+        hazard = cox.cumulative_hazard(np.minimum(y[:, 0], cox.last_time))
+        expected_events = (hazard * np.exp(changed.linear_predictor(table))).sum()
+        assert expected_events == pytest.approx(update.n_events, rel=1e-6)
+    codes = np.where(np.arange(len(y)) == 0, 2, y[:, 1])
+    with pytest.raises(ModelError, match="competing risks"):
+        update_model(cox, table, np.column_stack([y[:, 0], codes]))
 
 
 def test_a_model_without_predictors_is_not_updated() -> None:

@@ -40,6 +40,7 @@ from hepacast.stats.competing_risks import baseline_hazard, fit_fine_gray
 from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.logistic_fit import LogisticFit
+from hepacast.stats.poisson import poisson_fit, poisson_loglik
 from hepacast.stats.results import TestResult, impossible
 
 METHODS = ("none", "intercept", "slope", "refit")
@@ -48,9 +49,6 @@ HAZARD_METHODS = ("none", "intercept", "slope", "baseline", "refit")
 #: Patients with the event, and without, that new patients need among them.
 MIN_EACH = 5
 _EDGE = 1e-12
-_MAX_STEPS = 100
-#: A rate so far from the mean one, on the log scale, is on its way to 0 or infinity.
-_MAX_LOG_RATE = 25.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -488,64 +486,18 @@ def _tested(
         poisson_fit(tilted, event, cohort.expected),
     )
     loglik = {
-        "none": _loglik(cohort.lp, event, cohort.expected),
-        "intercept": _loglik(cohort.lp + shift[0], event, cohort.expected),
-        "slope": _loglik(tilted @ line, event, cohort.expected),
+        "none": poisson_loglik(cohort.lp, event, cohort.expected),
+        "intercept": poisson_loglik(cohort.lp + shift[0], event, cohort.expected),
+        "slope": poisson_loglik(tilted @ line, event, cohort.expected),
     }
     estimated = {"none": 0, "intercept": 1, "slope": 2}
     if design is not None and design.shape[1] > 1:
         x = np.column_stack([ones, design - design.mean(axis=0)])
         try:
-            loglik["refit"] = _loglik(x @ poisson_fit(x, event, cohort.expected), event, cohort.expected)
+            loglik["refit"] = poisson_loglik(x @ poisson_fit(x, event, cohort.expected), event, cohort.expected)
             estimated["refit"] = x.shape[1]
         except HepacastError:
             # Separated or collinear in the new cohort: the slope is then the largest change that can be tested.
             pass
     chosen, p = closed_test(loglik, estimated)
     return chosen, p, {"intercept": (float(shift[0]), 1.0), "slope": (float(line[0]), float(line[1]))}  # type: ignore[return-value]
-
-
-def _loglik(eta: Array, event: Array, exposure: Array) -> float:
-    """Poisson log-likelihood, without what does not depend on eta."""
-    return float(event @ eta - exposure @ np.exp(eta))
-
-
-def poisson_fit(x: Array, event: Array, exposure: Array) -> Array:
-    """Coefficients of a log-linear rate: events are Poisson with mean exposure * exp(x beta); Newton, step-halving.
-
-    Parameters
-    ----------
-    x
-        Shape (n, p), with the column of ones if there is to be one.
-    event, exposure
-        Shape (n,); exposure 0 or more.
-
-    Raises
-    ------
-    ModelError
-        There is no finite estimate.
-    """
-    total, count = float(exposure.sum()), float(event.sum())
-    if total <= 0 or count <= 0:
-        raise ModelError("A rate needs events and follow-up.", found=f"{count:g} events, exposure {total:g}")
-    beta = np.zeros(x.shape[1])
-    value = _loglik(x @ beta, event, exposure)
-    for _ in range(_MAX_STEPS):
-        mean = exposure * np.exp(x @ beta)
-        gradient, information = x.T @ (event - mean), (x * mean[:, None]).T @ x
-        try:
-            step = np.linalg.solve(information, gradient)
-        except np.linalg.LinAlgError as error:
-            raise ModelError("The columns are collinear in these patients.") from error
-        if np.abs(x @ (beta + step) - np.log(count / total)).max() > _MAX_LOG_RATE:
-            break
-        if float(np.abs(gradient @ step)) < 1e-20 * max(1.0, count) or np.abs(step).max() < 1e-11:
-            return np.asarray(beta + step)
-        for _ in range(40):
-            with np.errstate(over="ignore"):
-                new = _loglik(x @ (beta + step), event, exposure)
-            if np.isfinite(new) and new >= value - 1e-12 * abs(value):
-                break
-            step = step / 2
-        beta, value = beta + step, new
-    raise ModelError("There is no finite estimate: a column separates the events.")

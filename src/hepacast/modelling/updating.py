@@ -1,24 +1,33 @@
 """Taking a model to a new center: how far its calibration has drifted, and the smallest correction that is enough.
 
+A logistic model is judged by the likelihood of the new outcomes. A Cox model keeps the shape of its baseline hazard H0:
+the event of a patient followed to T is then Poisson with mean exp(intercept + slope lp) H0(T) (Crowson, Atkinson,
+Therneau. Stat Methods Med Res 2016;25:1692), so that the methods are nested there too.
+
 Source: Vergouwe et al. Stat Med 2017;36:4529-4539 (closed testing of update methods); Steyerberg, Clinical Prediction
 Models, 2nd ed., chapter 20.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
 from hepacast.errors import ModelError
-from hepacast.modelling.base import as_outcome
-from hepacast.modelling.frozen_logistic import FrozenLogistic
+from hepacast.modelling.base import Array, as_outcome
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.frozen_logistic import FrozenLinear
+from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.closed_test import closed_test
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.poisson import poisson_fit, poisson_loglik
 
 Method = Literal["none", "intercept", "slope", "refit"]
 METHODS: tuple[Method, ...] = ("none", "intercept", "slope", "refit")
@@ -42,13 +51,71 @@ class Update:
 
     table: pd.DataFrame
     chosen: Method
-    models: dict[str, FrozenLogistic]
+    models: dict[str, FrozenLinear]
     n: int
     n_events: int
 
 
-def recalibrated(model: FrozenLogistic, intercept: float, slope: float, note: str) -> FrozenLogistic:
-    """The model whose log odds are intercept + slope x the old log odds."""
+@dataclass(frozen=True)
+class _Fit:
+    """Intercept first, then slopes."""
+
+    beta: Array
+    covariance: Array
+    p_values: Array
+    method: str
+
+
+class _Odds:
+    """What 0 and 1 of new patients tell of log odds."""
+
+    def __init__(self, model: FrozenLinear, y: ArrayLike, n: int) -> None:
+        self.outcome = as_outcome(y, n)
+        self.events = int(self.outcome.sum())
+
+    def fit(self, design: Array, names: Sequence[str], offset: Array | None = None) -> _Fit:
+        """Logistic regression; Firth's where the events are separated."""
+        fit = fit_logistic(design, self.outcome, names, offset=offset)
+        if not fit.ok and offset is None:
+            fit = fit_firth(design, self.outcome, names)
+        found = fit.require()
+        return _Fit(found.beta, found.covariance, found.p_values, found.method)
+
+    def loglik(self, lp: Array) -> float:
+        """Log-likelihood."""
+        return -float(np.logaddexp(0.0, np.where(self.outcome == 1, -lp, lp)).sum())
+
+
+class _Rates:
+    """What follow-up of new patients tells of the log hazard beside a baseline that is given."""
+
+    def __init__(self, model: FrozenCox, y: ArrayLike, n: int) -> None:
+        times, codes = as_follow_up(y, n)
+        if (codes == 2).any():
+            raise ModelError(
+                "A model of competing risks is not updated: the subdistribution has no likelihood of this kind.",
+                found=f"{int((codes == 2).sum())} competing events",
+            )
+        self.exposure = model.cumulative_hazard(np.minimum(times, model.last_time))
+        self.event = ((codes == 1) & (times <= model.last_time)).astype(float)
+        self.events = int(self.event.sum())
+
+    def fit(self, design: Array, names: Sequence[str], offset: Array | None = None) -> _Fit:
+        """Poisson regression with the baseline's cumulative hazard as exposure."""
+        x = np.column_stack([np.ones(len(self.event)), design])
+        exposure = self.exposure if offset is None else self.exposure * np.exp(offset)
+        beta = poisson_fit(x, self.event, exposure)
+        covariance = np.linalg.inv((x * (exposure * np.exp(x @ beta))[:, None]).T @ x)
+        p = 2 * norm.sf(np.abs(beta) / np.sqrt(np.diag(covariance)))
+        return _Fit(beta, covariance, np.asarray(p), "poisson")
+
+    def loglik(self, lp: Array) -> float:
+        """Log-likelihood, without what does not depend on the linear predictor."""
+        return poisson_loglik(lp, self.event, self.exposure)
+
+
+def recalibrated(model: FrozenLinear, intercept: float, slope: float, note: str) -> FrozenLinear:
+    """The model whose linear predictor is intercept + slope x the old one."""
     old = np.array(model.coefficients)
     new = slope * old
     new[0] += intercept
@@ -61,7 +128,7 @@ def recalibrated(model: FrozenLogistic, intercept: float, slope: float, note: st
     )
 
 
-def update_model(model: FrozenLogistic, frame: pd.DataFrame, y: ArrayLike, alpha: float = 0.05) -> Update:
+def update_model(model: FrozenLinear, frame: pd.DataFrame, y: ArrayLike, alpha: float = 0.05) -> Update:
     """Compare leaving a model as it is, a new intercept, intercept and slope, and new coefficients, in new patients.
 
     The test is closed: each method is compared with the refit by its likelihood ratio, from the simplest on, and the
@@ -72,24 +139,36 @@ def update_model(model: FrozenLogistic, frame: pd.DataFrame, y: ArrayLike, alpha
     model
         The frozen model; `frame` holds its columns (a Radscore as the column ``Radscore``).
     y
-        Outcome of the new patients.
+        Outcome of the new patients: 0 and 1, or of a Cox model time and event, shape (n, 2).
 
     Raises
     ------
     ModelError
-        The model has no predictor.
+        The model has no predictor, or risks compete.
     """
-    outcome = as_outcome(y, len(frame))
+    n = len(frame)
+    new = _Rates(model, y, n) if isinstance(model, FrozenCox) else _Odds(model, y, n)
     if not model.terms:
         raise ModelError("A model without predictors can only take a new rate.", found=model.note)
     old = model.linear_predictor(frame)
-    fits = {"none": (0.0, 1.0), "intercept": (_shift(old, outcome), 1.0), "slope": _line(old, outcome)}
+    shift, line = new.fit(np.empty((n, 0)), [], old).beta, new.fit(old[:, None], ["old model"]).beta
+    fits = {"none": (0.0, 1.0), "intercept": (float(shift[0]), 1.0), "slope": (float(line[0]), float(line[1]))}
     models = {
-        name: model if name == "none" else recalibrated(model, a, b, f"updated in {len(outcome)} patients: {name}")
+        name: model if name == "none" else recalibrated(model, a, b, f"updated in {n} patients: {name}")
         for name, (a, b) in fits.items()
     }
-    models["refit"] = _refit(model, frame, outcome)
-    loglik = {name: _loglik(item.linear_predictor(frame), outcome) for name, item in models.items()}
+    refit = new.fit(model.design(frame), [term.name for term in model.terms])
+    models["refit"] = replace(
+        model,
+        coefficients=tuple(float(value) for value in refit.beta),
+        covariance=tuple(tuple(float(value) for value in row) for row in refit.covariance),
+        p_values=tuple(float(value) for value in refit.p_values),
+        method=refit.method,
+        note=f"refitted in {n} patients",
+        n=n,
+        n_events=new.events,
+    )
+    loglik = {name: new.loglik(item.linear_predictor(frame)) for name, item in models.items()}
     estimated = {"none": 0, "intercept": 1, "slope": 2, "refit": len(model.coefficients)}
     chosen, p = closed_test({name: loglik[name] for name in METHODS}, estimated, alpha=alpha)
     nan = float("nan")
@@ -104,37 +183,4 @@ def update_model(model: FrozenLogistic, frame: pd.DataFrame, y: ArrayLike, alpha
             "p": p.get(name, nan),
         }
         rows.append({"method": name, **found, "intercept": a, "slope": b})
-    return Update(pd.DataFrame(rows), chosen, models, len(outcome), int(outcome.sum()))  # type: ignore[arg-type]
-
-
-def _shift(old: np.ndarray, outcome: np.ndarray) -> float:
-    return fit_logistic(np.empty((len(outcome), 0)), outcome, offset=old).require().intercept
-
-
-def _line(old: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
-    fit = fit_logistic(old[:, None], outcome, ["log odds"])
-    if not fit.ok:
-        fit = fit_firth(old[:, None], outcome, ["log odds"]).require()
-    return fit.intercept, float(fit.coef[0])
-
-
-def _refit(model: FrozenLogistic, frame: pd.DataFrame, outcome: np.ndarray) -> FrozenLogistic:
-    design = model.design(frame)
-    names = [term.name for term in model.terms]
-    fit = fit_logistic(design, outcome, names)
-    if not fit.ok:
-        fit = fit_firth(design, outcome, names).require()
-    return replace(
-        model,
-        coefficients=tuple(float(value) for value in fit.beta),
-        covariance=tuple(tuple(float(value) for value in row) for row in fit.covariance),
-        p_values=tuple(float(value) for value in fit.p_values),
-        method=fit.method,
-        note=f"refitted in {len(outcome)} patients",
-        n=len(outcome),
-        n_events=int(outcome.sum()),
-    )
-
-
-def _loglik(linear_predictor: np.ndarray, outcome: np.ndarray) -> float:
-    return -float(np.logaddexp(0.0, np.where(outcome == 1, -linear_predictor, linear_predictor)).sum())
+    return Update(pd.DataFrame(rows), chosen, models, n, new.events)  # type: ignore[arg-type]
