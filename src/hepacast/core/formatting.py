@@ -59,16 +59,16 @@ def p_value(p: float) -> str:
     return p_text(p, MISSING)
 
 
-def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
-    """``0.878 (0.761-0.994)`` with an en dash; without limits, the value alone.
+def with_interval(value: float, low: float, high: float, digits: int = 3, *, words: bool = False) -> str:
+    """``0.878 (0.761-0.994)`` with an en dash, as tables have it; without limits, the value alone.
 
-    Limits that can be negative are joined by "to", so that no minus is taken for the dash.
+    `words`: joined by "to", as in running text. So are limits that can be negative, lest a minus be taken for the dash.
     """
     if not math.isfinite(value):
         return NOT_ESTIMABLE
     if not (math.isfinite(low) and math.isfinite(high)):
         return number(value, digits)
-    join = " to " if low < 0 or high < 0 else EN_DASH
+    join = " to " if words or low < 0 or high < 0 else EN_DASH
     return f"{number(value, digits)} ({number(low, digits)}{join}{number(high, digits)})"
 
 
@@ -116,13 +116,13 @@ def ratio(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else significant(value, 2)
 
 
-def ratio_with_interval(value: float, low: float, high: float) -> str:
-    """An odds or hazard ratio with its limits, or why there is none."""
+def ratio_with_interval(value: float, low: float, high: float, *, words: bool = False) -> str:
+    """An odds or hazard ratio with its limits, or why there is none; `words` as in `with_interval`."""
     if math.isnan(value):
         return NOT_ESTIMABLE
     if math.isnan(low) or math.isnan(high):
         return ratio(value)
-    join = EN_DASH if math.isfinite(high) else " to "
+    join = " to " if words or not math.isfinite(high) else EN_DASH
     return f"{ratio(value)} ({ratio(low)}{join}{ratio(high)})"
 
 

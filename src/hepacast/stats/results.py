@@ -51,7 +51,7 @@ def _(found: TestResult) -> str:
     degrees = ", ".join(short(value) for value in (found.df, found.df2) if not math.isnan(value))
     parts = [] if math.isnan(found.statistic) else [f"statistic {short(found.statistic)}"]
     parts += [f"df {degrees}"] if degrees else []
-    parts += [] if math.isnan(found.estimate) else [f"estimate {with_interval(found.estimate, *found.ci)}"]
+    parts += [] if math.isnan(found.estimate) else [f"estimate {with_interval(found.estimate, *found.ci, words=True)}"]
     return f"{found.name}: {', '.join([*parts, p_sentence(found.p)])}."
 
 

@@ -105,7 +105,7 @@ class HazardRatioEstimate(Record):
 
     def text(self) -> str:
         """The ratio with its limits."""
-        return ratio_with_interval(self.hr, self.lower, self.upper)
+        return ratio_with_interval(self.hr, self.lower, self.upper, words=True)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _(found: ScoreOverTime) -> str:
     ci = ci_label(found.confidence)
     lines = [f"Score {found.name} (higher: earlier event)"]
     if not np.isnan(found.c):
-        lines[0] += f": Harrell's C ({ci}) {with_interval(found.c, *found.c_ci)}"
+        lines[0] += f": Harrell's C ({ci}) {with_interval(found.c, *found.c_ci, words=True)}"
         lines[0] += "." if np.isnan(found.uno_c) else f", Uno's C {number(found.uno_c, 3)}."
     ratio, per_sd = found.hazard_ratio, found.hazard_ratio_per_sd
     if ratio is not None and per_sd is not None:

@@ -68,7 +68,7 @@ def _(found: NomogramResult) -> Table:
 @views.sentence.register
 def _(found: NomogramResult) -> str:
     test = found.likelihood_ratio
-    c = f"C ({ci_label(found.confidence)}) {with_interval(found.c, *found.c_ci)} (apparent)"
+    c = f"C ({ci_label(found.confidence)}) {with_interval(found.c, *found.c_ci, words=True)} (apparent)"
     if found.bootstrap_samples:
         c += f", {number(found.c_corrected, 3)} corrected for optimism, {number(found.c_632_plus, 3)} by .632+"
         c += f"; calibration slope corrected {number(found.slope_corrected, 3)}"

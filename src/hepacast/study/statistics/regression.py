@@ -198,7 +198,7 @@ def _(found: CoxModels) -> str:
         return f"Multivariate model: no estimate ({found.reason})."
     line = f"Multivariate: {found.flow.text()} n = {found.n}, events = {found.n_events}; "
     line += f"likelihood ratio chi2 {number(test.chi2, 3)} (df {test.df}, {p_sentence(test.p)}); "
-    line += f"AIC {number(found.aic)}; Harrell's C {with_interval(found.c, *found.c_ci)} (apparent)."
+    line += f"AIC {number(found.aic)}; Harrell's C {with_interval(found.c, *found.c_ci, words=True)} (apparent)."
     if found.zph:
         check = found.zph["GLOBAL"]
         line += f"\nProportional hazards, all terms: chi2 {number(check.chi2, 3)}, df {check.df}, "
