@@ -152,10 +152,14 @@ def _all_uses(root: Path, name: str, file: Path) -> tuple[_Use, ...]:
 def _faces(root: Path, package: str, file: Path) -> dict[str, tuple[_Use, ...]]:
     """Where the names come from that a package passes on: of its statements, and of a table of what is loaded later."""
     text = file.read_text(encoding="utf-8")
-    found = {name: (use,) for node in statements(text) for name, use in _uses(root, package, file, node)}
+    found: dict[str, tuple[_Use, ...]] = {
+        name: (use,) for node in statements(text) for name, use in _uses(root, package, file, node)
+    }
     if "import_module(" in text:
         for name, word in _PAIR.findall(text):
-            places = [(full, None) for full in (word, f"{package}.{word}") if _file_of(root, full) is not None]
+            places: list[_Use] = [
+                (full, None) for full in (word, f"{package}.{word}") if _file_of(root, full) is not None
+            ]
             if places:
                 found.setdefault(name, tuple(places))
     return {name: uses for name, uses in found.items() if all(_file_of(root, use[0]) is not None for use in uses)}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hepacast.core.closure import code_hash
 from hepacast.core.files import atomic_path
 from hepacast.core.hashing import hash_value
-from hepacast.core.jobs import Job, make_missing
+from hepacast.core.jobs import Job, JobFiles, make_missing
 from hepacast.deep import CropSpec, CropStore, crop_geometry, crop_mask, crop_patient
 from hepacast.errors import HepacastError
 from hepacast.imaging.structures import structure_mask
@@ -96,7 +96,7 @@ def crop_patients(
     for patient in patients:
         files, mask = masked_images(context, patient), (learned or {}).get(patient)
         files = replace(files, images=tuple(item for item in files.images if item.exists()))
-        sources = [files, *([] if mask is None else [mask.files])]
+        sources: list[JobFiles] = [files, *([] if mask is None else [mask.files])]
         own = [content, None if mask is None else dict(mask.labels)]
         task = CropTask(files, crop, structure, mask)
         jobs.append(Job.of(patient, task, folder, ".npz", sources, context.fingerprints, own))
