@@ -203,15 +203,16 @@ def _(record: Bundle) -> list[str | Table]:
         f"Image: {'needed' if record.needs_features(record.main) else 'not needed'} by the main model.",
         f"Intended use: {record.card['intended_use']}",
     ]
+    terms: list[dict[str, Any]] = record.to_frame().to_dict("records")  # type: ignore[assignment]
     rows = [
         [
-            row.model,
-            row.term,
-            number(row.coefficient, 3),
-            MISSING if row.ratio != row.ratio else ratio(row.ratio),
-            row.p,
+            item["model"],
+            item["term"],
+            number(item["coefficient"], 3),
+            MISSING if math.isnan(item["ratio"]) else ratio(item["ratio"]),
+            p_value(item["p"]),
         ]
-        for row in record.to_frame().astype({"p": object}).assign(p=lambda frame: frame["p"].map(p_value)).itertuples()
+        for item in terms
     ]
     table = make_table("Coefficients", ["Model", "Term", "Coefficient", "Ratio", "P"], rows)
     return ["\n".join(head), table]

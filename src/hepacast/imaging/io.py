@@ -341,7 +341,7 @@ def read_mask_set(
     ImageError, GeometryError
         As `read_labelmap`; several values and no names; a name that the file does not hold.
     """
-    if isinstance(path, np.ndarray):
+    if not isinstance(path, str | Path | Volume | Mapping):
         path = _on_voxels_of(reference, path)
     files = path if isinstance(path, Mapping) else None if isinstance(path, Volume) else _structure_files(Path(path))
     if files is not None and not isinstance(path, Mapping) and _is_label_map(files, labels):
@@ -395,7 +395,7 @@ def _structure_files(path: Path) -> dict[str, Path] | None:
     return {item.name[: -len(end)]: item for item, end in files.items() if end in _NIFTI + _ITK} or None
 
 
-def _is_label_map(files: Mapping[str, str | Path], labels: Mapping[str, int] | None) -> bool:
+def _is_label_map(files: Mapping[str, Any], labels: Mapping[str, int] | None) -> bool:
     """Whether a folder holds no structure by name, but one file whose values `labels` names."""
     (name, *more) = files
     return labels is not None and not more and name not in labels and kind_of(name) is None

@@ -143,7 +143,9 @@ def _draw_feature(long: pd.DataFrame, name: str) -> Figure:
     from hepacast.figures.patients import draw_values
 
     values = long[long["feature"] == name]
-    return draw_values({str(voi): part["value"] for voi, part in values.groupby("voi")}, label=feature_label(name))
+    return draw_values(
+        {str(voi): part["value"].to_numpy() for voi, part in values.groupby("voi")}, label=feature_label(name)
+    )
 
 
 def extract(
@@ -473,7 +475,7 @@ class _Job:
     def structures(self, reference: Volume) -> MaskSet:
         """The masks of the row: a file, a folder, or ``NAME=PATH; NAME=PATH``."""
         given = mask_path([part.strip() for part in str(self.row["mask"]).split(";") if part.strip()])
-        files = {n: self.base / f for n, f in given.items()} if isinstance(given, Mapping) else self.base / given
+        files = {n: self.base / str(f) for n, f in given.items()} if isinstance(given, Mapping) else self.base / given
         rules = self.recipe.loaded_settings.mask_rules
         return read_mask_set(files, dict(self.recipe.labels) or None, reference=reference, rules=rules)
 

@@ -83,7 +83,7 @@ def _read_images(given: Images, sequences: Mapping[str, str], series: SeriesChoi
     """
     known = list(sequences)
     if isinstance(given, str | Path | Volume):
-        given = [given]
+        given = [given]  # type: ignore[list-item]
     pairs: list[tuple[str, str | Path | Volume]] = []
     if isinstance(given, Mapping):
         pairs = list(given.items())
