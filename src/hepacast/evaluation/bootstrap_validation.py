@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.evaluation.val_prob import emax_of_line, fixed_fit, gini_mean_difference
@@ -76,7 +76,7 @@ def logistic_bootstrap(x: ArrayLike, y: ArrayLike, rows: Iterable[ArrayLike]) ->
 
 
 @dataclass(frozen=True, repr=False)
-class CorrectedCalibration:
+class CorrectedCalibration(Record):
     """Calibration curve corrected for optimism.
 
     Attributes
@@ -109,20 +109,6 @@ class CorrectedCalibration:
                 "optimism": self.optimism,
             }
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "predicted": self.predicted.tolist(),
-            "apparent": self.apparent.tolist(),
-            "corrected": self.corrected.tolist(),
-            "optimism": self.optimism.tolist(),
-            "mean_abs_error": self.mean_abs_error,
-            "mean_sq_error": self.mean_sq_error,
-            "q90_abs_error": self.q90_abs_error,
-            "n_samples": self.n_samples,
-            "failed": list(self.failed),
-        }
 
 
 def calibrate(fits: BootstrapFits, *, points: int = 50) -> CorrectedCalibration:

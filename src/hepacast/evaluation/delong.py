@@ -10,13 +10,13 @@ Obuchowski NA, McClish DK. Stat Med 1997;16:1529-42 (unpaired comparison; degree
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from hepacast.core.records import Record
 from hepacast.errors import ModelError
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.stats.ranks import auc_covariance
@@ -29,7 +29,7 @@ def delong_covariance(y: ArrayLike, scores: list[ArrayLike]) -> tuple[Array, Arr
 
 
 @dataclass(frozen=True)
-class DeLong:
+class DeLong(Record):
     """A comparison of two areas under the ROC curve.
 
     Attributes
@@ -51,19 +51,6 @@ class DeLong:
     p: float
     status: str = "ok"
     reason: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "auc_1": self.auc1,
-            "auc_2": self.auc2,
-            "difference": self.difference,
-            "ci": list(self.ci),
-            "z": self.statistic,
-            "p": self.p,
-            "status": self.status,
-            "reason": self.reason,
-        }
 
 
 def delong_test(y: ArrayLike, score1: ArrayLike, score2: ArrayLike, *, level: float = 0.95) -> DeLong:

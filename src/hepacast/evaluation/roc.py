@@ -55,7 +55,7 @@ class RocPoints(Record):
 
 
 @dataclass(frozen=True, repr=False)
-class RocResult:
+class RocResult(Record):
     """A ROC curve.
 
     Attributes
@@ -87,8 +87,8 @@ class RocResult:
     level: float
     status: str
     reason: str
-    y: Array = field(repr=False)
-    score: Array = field(repr=False)
+    y: Array = field(repr=False, default_factory=lambda: np.empty(0), metadata={"stored": False})
+    score: Array = field(repr=False, default_factory=lambda: np.empty(0), metadata={"stored": False})
 
     @property
     def se(self) -> float:
@@ -151,27 +151,6 @@ class RocResult:
         return pd.DataFrame(
             {"threshold": self.thresholds, "sensitivity": self.sensitivity, "specificity": self.specificity}
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, with the curve."""
-        return {
-            "auc": self.auc,
-            "auc_ci": list(self.auc_ci),
-            "auc_se": self.se,
-            "p": self.p,
-            "n": self.n,
-            "n_events": self.n_events,
-            "direction": self.direction,
-            "status": self.status,
-            "reason": self.reason,
-            "youden": dict(self.youden),
-            "closest_topleft": dict(self.closest_topleft),
-            "curve": {
-                "threshold": self.thresholds,
-                "sensitivity": self.sensitivity,
-                "specificity": self.specificity,
-            },
-        }
 
     def plot(self, *, name: str = "Model", title: str = "") -> Any:
         """The curve (matplotlib figure)."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import binom, norm
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.records import Record
 from hepacast.evaluation.results import SetResult
 from hepacast.evaluation.verdicts import validation_verdicts
 from hepacast.stats.intervals import ci_label
@@ -30,7 +31,7 @@ BROKEN = 0.05
 
 
 @dataclass(frozen=True)
-class ValidatedPerformance:
+class ValidatedPerformance(Record):
     """A model in one set that it was not fitted to; NaN where something could not be estimated.
 
     Attributes
@@ -57,10 +58,6 @@ class ValidatedPerformance:
     high: float
     slope: tuple[float, float, float] = (_NAN, _NAN, _NAN)
     observed_expected: tuple[float, float, float] = (_NAN, _NAN, _NAN)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
     def text(self, level: float) -> str:
         """``AUC 0.71 (95% CI 0.60 to 0.81), calibration slope 0.90, ...: 64 patients (20 events), validation set``."""
