@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepacast.cohort.comparisons import Comparisons
+from hepacast.core import formatting as fmt
 from hepacast.core.records import ResultsError, typed
 from hepacast.core.sentences import Sentence
+from hepacast.core.tables import Row, make_table
 from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.risk_groups import RiskGroups
 from hepacast.modelling.described import DescribedModels, SelectedShare, StabilityIndex, Validation
-from hepacast.report import formatting as fmt
 from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
 from hepacast.report.content.validation import stability_text
@@ -38,7 +39,6 @@ from hepacast.report.model import (
     number_blocks,
     spans,
 )
-from hepacast.report.tables import Row, make_table
 from hepacast.segmentation.results import ImageRemark, PlausibilityInfo
 
 NAN = float("nan")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hepacast.report.formatting import p_value
+from hepacast.core.formatting import p_value
 from hepacast.study.run import run_study
 from hepacast.study.stages.describe_models import resolution_of
 

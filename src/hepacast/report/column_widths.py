@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import math
 
-from hepacast.report.tables import INDENT, Table
+from hepacast.core.tables import Table
+
+#: What an indented first cell is moved by, in points.
+INDENT = 8.0
 
 
 def column_widths(table: Table, room: float, size: float, padding: float) -> list[float]:

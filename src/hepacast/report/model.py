@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from hepacast.report.tables import Table
+from hepacast.core.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

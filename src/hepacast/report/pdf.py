@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from hepacast.core.files import atomic_path
+from hepacast.core.tables import Table
 from hepacast.report.assets import panel_rows
 from hepacast.report.column_widths import column_widths
 from hepacast.report.model import (
@@ -26,7 +27,6 @@ from hepacast.report.model import (
 )
 from hepacast.report.pdf_floats import floating, is_floating, let_text_pass
 from hepacast.report.pdf_style import FONT_FAMILY, markup, register_fonts, safe, text_styles
-from hepacast.report.tables import Table
 
 if TYPE_CHECKING:
     from hepacast.report.assets import Assets

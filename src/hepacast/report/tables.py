@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepacast.core.files import write_text
-from hepacast.core.tables import Row as Row
-from hepacast.core.tables import Table as Table
-from hepacast.core.tables import make_table as make_table
+from hepacast.core.tables import Table
 from hepacast.core.texts import cell
 
 if TYPE_CHECKING:
     from docx.document import Document
 
-#: What an indented first cell is moved by, and what a cell of Word needs beside its text, in points.
-INDENT, _CELL_PADDING = 8.0, 12.0
+#: What a cell of Word needs beside its text, in points.
+_CELL_PADDING = 12.0
 
 
 def write_csv(table: Table, path: Path) -> None:
@@ -33,6 +31,8 @@ def add_docx_table(document: Document, table: Table, heading: str) -> Any:
     """
     from docx.enum.text import WD_ALIGN_PARAGRAPH
     from docx.shared import Pt
+
+    from hepacast.report.column_widths import INDENT
 
     title = document.add_paragraph()
     title.paragraph_format.keep_with_next = True

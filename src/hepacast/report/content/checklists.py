@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from hepacast.core.formatting import capital, listing, percent, plural
+from hepacast.core.tables import Table, make_table
 from hepacast.report.content.common import (
     Omit,
     by_word,
@@ -23,10 +25,8 @@ from hepacast.report.content.common import (
 )
 from hepacast.report.content.metrics_score import MetricsScore, metrics_score, metrics_table
 from hepacast.report.content.probast import Judgement, domains_table, judge, questions_table
-from hepacast.report.formatting import capital, listing, percent, plural
 from hepacast.report.model import Block, Details, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Table, make_table
 
 AUTHOR = "Author to fill"
 _FILE = Path(__file__).parents[1] / "checklists.yaml"

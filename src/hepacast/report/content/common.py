@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.formatting import MISSING, capital, listing, percent_with_interval, with_interval
 from hepacast.evaluation.results import EvaluationResults, HorizonResult, SetResult
 from hepacast.modelling.described import ChainOptimism, ModelValidation
-from hepacast.report.formatting import MISSING, capital, listing, percent_with_interval, with_interval
 from hepacast.report.model import Block, FigureBlock, Panel, TableBlock
 from hepacast.report.results import Results
 from hepacast.stats.intervals import ci_label

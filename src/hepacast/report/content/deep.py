@@ -7,13 +7,13 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from hepacast.core.formatting import MISSING, capital, number, p_value, plural, with_interval
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.deep.results import DeepResults, ExplainedPatient
 from hepacast.figures.deep import MapRow, draw_maps, draw_training
 from hepacast.report.content.common import Omit, confidence, estimate, event_names, is_finite, set_label
-from hepacast.report.formatting import MISSING, capital, number, p_value, plural, with_interval
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 
 _SETS = ("training", "validation", "external")
 

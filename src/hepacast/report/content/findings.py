@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hepacast.cohort.findings import Finding
-from hepacast.report.formatting import capital, listing, plural
+from hepacast.core.formatting import capital, listing, plural
+from hepacast.core.tables import make_table
 from hepacast.report.model import Block, TableBlock
-from hepacast.report.tables import make_table
 
 _SHOWN_FINDINGS = 60
 _SHOWN_HERE = 3

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hepacast.core.formatting import MISSING, listing, number
 from hepacast.core.names import file_name
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.figures.images import draw_picture
 from hepacast.imaging.mr.summary import Preprocessing
 from hepacast.modelling.competition import Competitor, FusionResult
 from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
 from hepacast.report.content.models import models_table
-from hepacast.report.formatting import MISSING, listing, number
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

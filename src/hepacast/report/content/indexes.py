@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.formatting import MISSING, number, p_value, with_interval
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.indexes import IndexResults, IndexSet
 from hepacast.evaluation.reclassification import Change
 from hepacast.figures.comparison import ScoreRow, draw_scores
 from hepacast.report.content.common import Omit, confidence, estimate, set_label
-from hepacast.report.formatting import MISSING, number, p_value, with_interval
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 
 
 def build(results: Results) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepacast.core.formatting import listing, number, plural
 from hepacast.core.p_values import p_below
 from hepacast.report.content.common import (
     STATEMENT,
@@ -17,7 +18,6 @@ from hepacast.report.content.common import (
     verdicts,
 )
 from hepacast.report.content.patients import lost_text
-from hepacast.report.formatting import listing, number, plural
 from hepacast.report.model import Block, Bullets, Callout
 from hepacast.report.results import Results
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hepacast.core.formatting import listing, plural
+from hepacast.core.tables import Table, make_table
 from hepacast.report.content.common import (
     evaluated,
     has_time,
@@ -22,9 +24,7 @@ from hepacast.report.content.common import (
     main_model,
     validation_of,
 )
-from hepacast.report.formatting import listing, plural
 from hepacast.report.results import Results
-from hepacast.report.tables import Table, make_table
 
 AUTHOR = "Author to fill"
 _GRADES = ((80.0, "excellent"), (60.0, "good"), (40.0, "moderate"), (20.0, "low"), (0.0, "very low"))

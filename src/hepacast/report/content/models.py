@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from hepacast.core.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.core.p_values import p_below
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.figures import ForestRow, draw_forest
 from hepacast.modelling.described import FittedModel, Term
 from hepacast.report.content.common import (
@@ -17,10 +19,8 @@ from hepacast.report.content.common import (
     predictors_given,
     selected_predictors,
 )
-from hepacast.report.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 from hepacast.stats.table_one import characteristics
 
 _SINGULAR = {"years": "year", "months": "month", "weeks": "week", "days": "day", "points": "point"}

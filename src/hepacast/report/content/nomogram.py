@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.formatting import number, percent
 from hepacast.figures import ShareBar, draw_nomogram, draw_shares
 from hepacast.report.content.common import (
     Omit,
@@ -15,7 +16,6 @@ from hepacast.report.content.common import (
     main_model,
     model_word,
 )
-from hepacast.report.formatting import number, percent
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph
 from hepacast.report.results import Results
 

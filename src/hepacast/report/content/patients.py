@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from hepacast.cohort.comparisons import LOST_EVENT, LOST_VOLUME
 from hepacast.cohort.flow import FlowCounts
+from hepacast.core.formatting import (
+    MISSING,
+    capital,
+    listing,
+    number,
+    percent,
+    percent_with_interval,
+    plural,
+    significant,
+)
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.results import SetResult
 from hepacast.figures import FlowSet, draw_flow
 from hepacast.report.content.common import (
@@ -23,19 +34,8 @@ from hepacast.report.content.common import (
 )
 from hepacast.report.content.findings import in_one_sentence
 from hepacast.report.content.study_design import design_panel
-from hepacast.report.formatting import (
-    MISSING,
-    capital,
-    listing,
-    number,
-    percent,
-    percent_with_interval,
-    plural,
-    significant,
-)
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 from hepacast.stats.table_one import NumericSummary, TableOne, characteristics
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.formatting import MISSING, capital, listing, number, p_value, with_interval
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.calibration import Calibration
 from hepacast.evaluation.reclassification import Change
 from hepacast.evaluation.results import HorizonResult, ModelResult, SetResult
@@ -37,10 +39,8 @@ from hepacast.report.content.common import (
     sets_in_order,
     unseen_sets,
 )
-from hepacast.report.formatting import MISSING, capital, listing, number, p_value, with_interval
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 
 
 def build(results: Results) -> list[Block]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hepacast.report.formatting import capital, number, plural
+from hepacast.core.formatting import capital, number, plural
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.report.model import Block, Bullets, Callout, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 from hepacast.segmentation.plausibility import Remark, group_remarks
 from hepacast.segmentation.results import ImageRemark, PlausibilityInfo, VoiSize
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.formatting import listing, number, plural
+from hepacast.core.tables import Table, make_table
 from hepacast.report.content.common import (
     has_time,
     judged_set,
@@ -26,9 +28,7 @@ from hepacast.report.content.common import (
     validation_of,
 )
 from hepacast.report.content.metrics_score import AUTHOR
-from hepacast.report.formatting import listing, number, plural
 from hepacast.report.results import Results
-from hepacast.report.tables import Table, make_table
 
 Flag = Literal["low", "high", "unclear"]
 Part = Literal["development", "evaluation"]

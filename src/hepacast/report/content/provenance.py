@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from hepacast.core.formatting import MISSING, plural
+from hepacast.core.tables import make_table
 from hepacast.report.content import findings
 from hepacast.report.content.common import Omit
-from hepacast.report.formatting import MISSING, plural
 from hepacast.report.model import Block, Callout, Details, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import make_table
 
 
 def build(results: Results) -> list[Block]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.formatting import MINUS, MISSING, listing, number, plural, significant
+from hepacast.core.tables import Table, make_table
 from hepacast.figures import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
 from hepacast.modelling.described import ChainStep, DescribedRadiomics, LassoPath, RadscoreFormula
 from hepacast.report.content.common import Omit
-from hepacast.report.formatting import MINUS, MISSING, listing, number, plural, significant
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Table, make_table
 
 _ABBREVIATIONS = {
     "GLCM": "gray level co-occurrence matrix",

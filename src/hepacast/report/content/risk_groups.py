@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.formatting import MISSING, capital, listing, number, p_sentence, p_value, plural
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.risk_groups import RiskGroups
 from hepacast.figures import KmCurve, draw_km
 from hepacast.report.content.common import (
@@ -19,10 +21,8 @@ from hepacast.report.content.common import (
     main_model,
     set_label,
 )
-from hepacast.report.formatting import MISSING, capital, listing, number, p_sentence, p_value, plural
 from hepacast.report.model import Block, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 
 #: How a cut-off was found.
 _RULES = {

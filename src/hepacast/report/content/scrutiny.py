@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from hepacast.core.formatting import MISSING, capital, number, p_sentence, p_value, percent
 from hepacast.core.hashing import hash_value
 from hepacast.core.stages import read_mark
+from hepacast.core.tables import Row, make_table
 from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
 from hepacast.evaluation.negative_controls import NoiseControl
 from hepacast.evaluation.recalibration import Updating
@@ -31,10 +33,8 @@ from hepacast.report.content.common import (
     set_word,
 )
 from hepacast.report.content.performance import calibration_panel
-from hepacast.report.formatting import MISSING, capital, number, p_sentence, p_value, percent
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, make_table
 
 _MOST = 15
 #: What each change of a model is called: of the log odds, and of a hazard.

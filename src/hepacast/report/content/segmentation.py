@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hepacast.core.formatting import capital, listing, number, plural
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.figures import Picture, draw_network, draw_segmentation_examples
 from hepacast.report.content import plausibility
 from hepacast.report.content.common import Omit
-from hepacast.report.formatting import capital, listing, number, plural
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 from hepacast.segmentation.results import CaseMetrics, Network, Overlay, Segmentation
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepacast.core.formatting import listing, number, plural
 from hepacast.figures import DesignStage, draw_study_design
 from hepacast.report.content.common import (
     discrimination_of,
@@ -16,7 +17,6 @@ from hepacast.report.content.common import (
     set_word,
     validation_of,
 )
-from hepacast.report.formatting import listing, number, plural
 from hepacast.report.model import Panel
 from hepacast.report.results import Results
 

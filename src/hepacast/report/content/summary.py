@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.formatting import listing, number, p_sentence, plural
 from hepacast.evaluation.results import SetResult
 from hepacast.report.content.common import (
     Omit,
@@ -24,7 +25,6 @@ from hepacast.report.content.common import (
     validation_of,
     verdicts,
 )
-from hepacast.report.formatting import listing, number, p_sentence, plural
 from hepacast.report.model import Block, Bullets, Callout
 from hepacast.report.results import Results
 

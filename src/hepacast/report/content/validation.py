@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from hepacast.core.estimates import Estimate
+from hepacast.core.formatting import number, p_sentence, percent, plural, with_interval
+from hepacast.core.tables import Row, Table, make_table
 from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
 from hepacast.modelling.described import ModelValidation, Permutation, SelectedShare, StabilityIndex
@@ -24,10 +26,8 @@ from hepacast.report.content.common import (
     validation_of,
     without_limits,
 )
-from hepacast.report.formatting import number, p_sentence, percent, plural, with_interval
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
-from hepacast.report.tables import Row, Table, make_table
 
 _FLATTERS = ("apparent", "usual")
 _WAYS = {
