@@ -199,7 +199,7 @@ def validation(study: Study) -> dict[str, Any]:
             "apparent": apparent,
             "usual": {"value": apparent["value"] - 0.01, "low": apparent["low"] - 0.01,
              "high": apparent["high"] - 0.01},
-            "nested": {"auc": {"value": mean, "low": mean - 0.09, "high": mean + 0.08}, "folds": 5, "repeats": 3,
+            "nested": {"estimate": {"value": mean, "low": mean - 0.09, "high": mean + 0.08}, "folds": 5, "repeats": 3,
                        "per_repeat": nested, "n_failed": 0},
             "bootstrap": {"apparent": apparent["value"], "optimism": apparent["value"] - mean - 0.01,
                           "corrected": {"value": mean + 0.01, "low": mean - 0.08, "high": mean + 0.09},
@@ -208,14 +208,14 @@ def validation(study: Study) -> dict[str, Any]:
         }  # fmt: skip
     shares = [{"name": FEATURES[j], "frequency": 0.95 - 0.14 * i} for i, j in enumerate(study.order)]
     null = np.random.default_rng(0).normal(0.5, 0.05, 100)
-    best = found["combined"]["nested"]["auc"]["value"]
+    best = found["combined"]["nested"]["estimate"]["value"]
     return {
         "models": found,
         "stability": {"radiomics": shares, "clinical": [{"name": "inr", "label": "INR", "frequency": 1.0},
                                                         {"name": "alb", "label": "ALB", "frequency": 0.87}]},
         "nogueira": {"radiomics": {"index": 0.62, "low": 0.55, "high": 0.69}},
         "refits": 15,
-        "permutation": {"model": "combined", "null_auc": null, "observed": best,
+        "permutation": {"model": "combined", "null": null, "observed": best,
                         "p": float((1 + (null >= best).sum()) / 101)},
     }  # fmt: skip
 

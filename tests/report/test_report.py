@@ -316,7 +316,7 @@ def test_words_of_word_tables_are_not_broken(written: Path) -> None:
 
 def test_nothing_found_is_said_first(changed: Changed) -> None:
     def no_signal(content: dict[str, Any]) -> dict[str, Any]:
-        content["models"]["combined"]["nested"]["auc"] = {"value": 0.51, "low": 0.42, "high": 0.6}
+        content["models"]["combined"]["nested"]["estimate"] = {"value": 0.51, "low": 0.42, "high": 0.6}
         content["models"]["combined"]["frozen"] = {"value": 0.55, "low": 0.4, "high": 0.7}
         content["permutation"]["p"] = 0.44
         return content
@@ -330,7 +330,7 @@ def test_nothing_found_is_said_first(changed: Changed) -> None:
 
 def test_disagreement_of_nested_and_frozen_is_not_called_nothing(changed: Changed) -> None:
     def divided(content: dict[str, Any]) -> dict[str, Any]:
-        content["models"]["combined"]["nested"]["auc"] = {"value": 0.56, "low": 0.45, "high": 0.67}
+        content["models"]["combined"]["nested"]["estimate"] = {"value": 0.56, "low": 0.45, "high": 0.67}
         content["models"]["combined"]["frozen"] = {"value": 0.75, "low": 0.62, "high": 0.88}
         return content
 

@@ -93,7 +93,7 @@ def test_networks_stand_beside_the_other_models(results: Path) -> None:
         assert set(NETWORKS) <= set(part["models"])
         assert len(part["comparisons"]) == 3
     nested = read_json(results / "modelling" / "validation.json")["models"]
-    assert all(math.isfinite(nested[name]["nested"]["auc"]["value"]) for name in NETWORKS)
+    assert all(math.isfinite(nested[name]["nested"]["estimate"]["value"]) for name in NETWORKS)
 
 
 @pytest.mark.slow

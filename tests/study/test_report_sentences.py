@@ -270,8 +270,8 @@ def test_the_headline_without_a_validation_set_is_that_of_single_fits(tmp_path):
     validated = json.loads((results / "modelling" / "validation.json").read_text())["models"]["clinical"]["nested"]
     shown = json.loads((results / "evaluation" / "evaluation.json").read_text())["sets"]["nested"]
     (at,) = shown["models"]["clinical"]["horizons"]
-    assert {key: at["auc"][key] for key in validated["auc"]} == validated["auc"] and shown["repeats"] == 4
-    assert np.mean(validated["per_repeat"]) == pytest.approx(validated["auc"]["value"])
+    assert {key: at["auc"][key] for key in validated["estimate"]} == validated["estimate"] and shown["repeats"] == 4
+    assert np.mean(validated["per_repeat"]) == pytest.approx(validated["estimate"]["value"])
     text = words(results)
     headline = text[text.find("Discrimination.") :][:250]
-    assert "mean of 4 repeats" in headline and f"{validated['auc']['value']:.3f}" in headline
+    assert "mean of 4 repeats" in headline and f"{validated['estimate']['value']:.3f}" in headline

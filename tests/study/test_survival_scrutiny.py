@@ -114,8 +114,8 @@ def test_refits_and_predictions_are_looked_into(finished) -> None:
     (covered,) = later["conformal"]["rows"]
     assert covered["event"] + covered["no_event"] + covered["either"] + covered["neither"] == pytest.approx(1)
 
-    ways = read_json(out / "modelling" / "survival_validation.json")["models"]["radiomics"]
-    assert 0.4 < ways["usual"]["value"] < 1 and 0.4 < ways["nested"]["c"]["value"] < 1
+    ways = read_json(out / "modelling" / "validation.json")["models"]["radiomics"]
+    assert 0.4 < ways["usual"]["value"] < 1 and 0.4 < ways["nested"]["estimate"]["value"] < 1
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def test_early_recurrence_counts_the_censored(data_root, tmp_path):
     study = shortened(EXAMPLES / "asaur-resection" / "study.yaml", tmp_path)
     run_study(study, out=tmp_path / "results", data=data_root, workers=1)
     out = tmp_path / "results"
-    models = results(out, "modelling/survival.json")
+    models = results(out, "modelling/models.json")
     # Recurrence before 24 months in 123, known to be free of it 96, censored before 8: of 227, nobody is dropped.
     states = models["binary"]
     assert (states["events"], states["free"], states["censored"]) == (123, 96, 8)
@@ -225,7 +225,7 @@ def test_competing_events_go_through_the_whole_run(tmp_path):
     study = small(tmp_path, events=events, extra=", event_values: [1], competing_values: [2]")
     run_study(study, out=tmp_path / "results", workers=1)
     out = tmp_path / "results"
-    models = results(out, "modelling/survival.json")
+    models = results(out, "modelling/models.json")
     assert models["competing"] is True
     assert models["models"]["clinical"]["method"] == "fine-gray"
     assert models["cause_specific"]["method"] == "cox"

@@ -128,6 +128,8 @@ class DescribedClinical(Record):
         The variables that stayed, fitted alone.
     selected
         Their names.
+    tests
+        Of each candidate alone: name, test, P, n, reason.
     """
 
     selected: list[str]
@@ -135,6 +137,7 @@ class DescribedClinical(Record):
     univariate: list[Term] = field(default_factory=list)
     multivariate: FittedModel | None = None
     final: FittedModel | None = None
+    tests: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -204,10 +207,12 @@ class RadscoreTerm(Record):
 
 @dataclass(frozen=True)
 class RadscoreFormula(Record):
-    """Radscore = intercept + sum of weight x (feature - mean) / sd."""
+    """Radscore = intercept + sum of weight x (feature - mean) / sd; the same as text, of Z-scores and in own units."""
 
     intercept: float
     terms: list[RadscoreTerm]
+    formula: str = ""
+    formula_original_units: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,6 +266,7 @@ class BinaryStates(Record):
     free: int
     censored: int
     largest_weight: float = float("nan")
+    sum_of_weights: float = float("nan")
     selected: list[str] = field(default_factory=list)
 
 
@@ -300,7 +306,7 @@ class Example(Record):
 
 @dataclass(frozen=True)
 class DescribedModels(Record):
-    """`modelling/models.json` (of a time to an event with `modelling/survival.json`).
+    """`modelling/models.json`.
 
     Parameters
     ----------
@@ -320,8 +326,10 @@ class DescribedModels(Record):
         late, whether other events compete.
     models
         Of a time to an event: the fitted models by name; what their fits had to say is in `notes`.
-    cuts
-        Cut-offs of the risk groups.
+    cutoffs, cuts
+        Cut-offs of the risk by model; of a time to an event those of the risk groups with their rule.
+    fusion
+        Whether the models join scores of classifiers and networks.
     selection, alpha, univariate, multivariate, selected
         How clinical predictors were chosen.
     binary
@@ -338,6 +346,8 @@ class DescribedModels(Record):
     example: Example | None = None
     joined: dict[str, FittedModel] = field(default_factory=dict)
     main: str = ""
+    cutoffs: dict[str, float] = field(default_factory=dict)
+    fusion: bool = False
     event: str = ""
     unit: str = ""
     horizons: tuple[float, ...] = ()
@@ -362,21 +372,25 @@ class Nested(Record):
 
     Parameters
     ----------
-    auc
-        Mean over repeats of the AUC within folds, with limits.
-    per_repeat
-        AUC of each repeat.
+    estimate
+        Mean over repeats of the AUC (of a time to an event: C) within folds, with limits.
     folds, repeats
         As run.
-    n_failed
-        Fits that failed (their patients have no prediction; nothing was filled in).
+    per_repeat
+        AUC or C of each repeat.
+    n_failed, failures
+        Fits that failed (their patients have no prediction; nothing was filled in): repeat, fold, reason.
+    pooled
+        Of all patients together, which compares risks of different fits.
     """
 
-    auc: Estimate
+    estimate: Estimate
     folds: int
     repeats: int
     per_repeat: list[float] = field(default_factory=list)
     n_failed: int = 0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    pooled: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -439,9 +453,9 @@ class StabilityIndex(Record):
 
 @dataclass(frozen=True)
 class Permutation(Record):
-    """AUCs of the whole chain under permuted outcome, the observed one, and P = (1 + n >= observed) / (1 + n)."""
+    """AUCs or Cs of the whole chain under permuted outcome, the observed one, P = (1 + n >= observed) / (1 + n)."""
 
-    null_auc: list[float]
+    null: list[float]
     observed: float
     p: float
     model: str = "combined"

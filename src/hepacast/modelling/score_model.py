@@ -46,11 +46,6 @@ class ChainCount:
     note: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """For the report's table of steps."""
-        shown = ("name", "label", "n_in", "n_out", "reasons")
-        return {name: getattr(self, name) for name in shown}
-
     def __str__(self) -> str:
         why = "".join(f"; {n:,} {reason}" for reason, n in self.reasons.items())
         return f"{self.label} ({self.n_in:,} to {self.n_out:,} features{why})"

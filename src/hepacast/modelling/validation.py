@@ -16,9 +16,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from hepacast.core.estimates import Estimate
 from hepacast.core.executor import Progress
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
+from hepacast.modelling.described import Nested
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.predictions import Predictions, horizons_of, target_of
 from hepacast.modelling.refit import Refit, Split, model_names, refit_all
@@ -129,18 +131,18 @@ class OutOfFold:
         values = self.repeat_values(model, "pooled")
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
-    def to_json(self, model: str, level: float) -> dict[str, Any]:
-        """How one model was validated, as the results folder holds it."""
+    def told(self, model: str, level: float) -> Nested:
+        """How one model was validated."""
         found = self.estimate(model, level)
-        content: dict[str, Any] = {self.measure.lower(): {key: found[key] for key in ("value", "low", "high", "se")}}
-        return content | {
-            f"{self.measure.lower()}_pooled": self.pooled(model),
-            "folds": self.folds,
-            "repeats": self.repeats,
-            "per_repeat": self.repeat_values(model),
-            "n_failed": len(self.failures),
-            "failures": self.failures,
-        }
+        return Nested(
+            estimate=Estimate(found["value"], found["low"], found["high"], level, found["se"]),
+            folds=self.folds,
+            repeats=self.repeats,
+            per_repeat=[float(value) for value in self.repeat_values(model)],
+            n_failed=len(self.failures),
+            failures=self.failures,
+            pooled=self.pooled(model),
+        )
 
     def compare(self, first: str, second: str, level: float = 0.95) -> dict[str, float]:
         """Difference of two models' AUCs or Cs within the folds that both judged: value, low, high, z, two-sided P.

@@ -19,7 +19,7 @@ from hepacast.cohort.findings import Finding
 from hepacast.cohort.flow import FlowCounts
 from hepacast.cohort.outcome import OutcomeFacts
 from hepacast.core.files import read_json
-from hepacast.core.records import ResultsError, read_record, typed
+from hepacast.core.records import ResultsError, read_record
 from hepacast.core.run_record import RunInfo
 from hepacast.core.sentences import Sentence
 from hepacast.core.texts import plain_cell, visible, visible_document
@@ -185,8 +185,8 @@ def _load(folder: Path) -> Results:
         segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
         plausibility=_read(PlausibilityInfo, folder / "segmentation" / "plausibility.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
-        models=_models(folder / "modelling"),
-        validation=_validation(folder / "modelling"),
+        models=_read(DescribedModels, folder / "modelling" / "models.json"),
+        validation=_read(Validation, folder / "modelling" / "validation.json"),
         evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),
         preprocessing=_read(Preprocessing, folder / "preprocessing" / "preprocessing.json"),
         deep=_read(DeepResults, folder / "deep" / "deep.json"),
@@ -231,27 +231,6 @@ def _centers(path: Path, flow: FlowCounts | None) -> dict[str, dict[str, int]]:
                 counts = found.setdefault(row.get("set") or "", {})
                 counts[row["center"]] = counts.get(row["center"], 0) + 1
     return found
-
-
-def _validation(folder: Path) -> Validation | None:
-    """Of a time to an event the models' validation is a file of its own."""
-    if not (folder / "survival_validation.json").is_file():
-        return _read(Validation, folder / "validation.json")
-    shared = _read(dict[str, Any], folder / "validation.json") or {}
-    own = read_record(dict[str, Any], folder / "survival_validation.json")
-    for entry in own["models"].values():
-        if entry.get("nested") is not None:
-            entry["nested"]["auc"] = entry["nested"].pop("c")
-    null = own.get("permutation")
-    own["permutation"] = None if null is None else {"null_auc": null.pop("null"), **null}
-    found: Validation = typed(Validation, shared | own, "validation.json")
-    return found
-
-
-def _models(folder: Path) -> DescribedModels | None:
-    """Of a time to an event the fitted models are a file of their own."""
-    found, timed = _read(dict[str, Any], folder / "models.json"), _read(dict[str, Any], folder / "survival.json")
-    return None if found is None else typed(DescribedModels, (timed or {}) | found, "models.json")
 
 
 def _read(kind: type[T], path: Path) -> T | None:

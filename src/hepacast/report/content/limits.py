@@ -158,7 +158,7 @@ def _of_validation(results: Results) -> list[str]:
     found, models = [], results.models
     item = validation_of(results, main_model(results)) if models is not None else None
     if item is not None and item.nested is not None and item.usual is not None:
-        gap = item.usual.value - item.nested.auc.value
+        gap = item.usual.value - item.nested.estimate.value
         if is_finite(gap) and gap > 0:
             found.append(
                 f"Validated the usual way, the {main_model(results)} model's {'C' if has_time(results) else 'AUC'} "

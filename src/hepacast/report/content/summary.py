@@ -139,7 +139,7 @@ def _validation(results: Results) -> list[str]:
     if item is None or item.nested is None:
         return []
     text = f"**Honest validation.** With every step repeated inside each fold, the {model} model's {measure(results)} "
-    text += f"is {estimate(item.nested.auc)}"
+    text += f"is {estimate(item.nested.estimate)}"
     usual = []
     apparent = item.apparent or discrimination_of(results, "training", model)
     if apparent is not None and apparent.known:
@@ -188,10 +188,10 @@ def nothing_found(results: Results) -> str:
     main, short = main_model(results), measure(results)
     item = validation_of(results, main)
     reasons = []
-    if item is not None and item.nested is not None and is_finite(item.nested.auc.value, item.nested.auc.low):
-        if item.nested.auc.low > 0.5:
+    if item is not None and item.nested is not None and is_finite(item.nested.estimate.value, item.nested.estimate.low):
+        if item.nested.estimate.low > 0.5:
             return ""
-        nested = estimate(item.nested.auc)
+        nested = estimate(item.nested.estimate)
         reasons.append(f"its {short} in nested cross-validation is {nested}, which chance alone (0.500) explains")
     permutation = results.validation.permutation if results.validation is not None else None
     if permutation is not None and is_finite(permutation.p) and permutation.p >= 0.05:
@@ -257,7 +257,7 @@ def truth_panel(results: Results) -> Callout:
     model = main_model(results) if results.models is not None else ""
     item = validation_of(results, model)
     if item is not None and item.nested is not None:
-        text += f" Estimated: nested AUC of the {model} model {estimate(item.nested.auc)}"
+        text += f" Estimated: nested AUC of the {model} model {estimate(item.nested.estimate)}"
         frozen = item.frozen or discrimination_of(results, "validation", model)
         text += f", frozen {estimate(frozen)}." if frozen is not None else "."
     return Callout("truth", "The planted truth", text)

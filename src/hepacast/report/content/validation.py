@@ -60,7 +60,7 @@ def build(results: Results) -> list[Block]:
         if shares:
             what, index = _kind_words(results, kind)[0], validation.nogueira.get(kind)
             blocks.append(Paragraph(stability_text(kind, what, shares, index, confidence(results))))
-    if validation.permutation is not None and validation.permutation.null_auc:
+    if validation.permutation is not None and validation.permutation.null:
         what, p = "follow-up" if has_time(results) else "outcome", validation.permutation.p
         reached = f"With shuffled {what} the whole chain reaches the observed {measure(results)}"
         blocks.append(Paragraph(f"{reached} with {p_sentence(p)} ({{null}})."))
@@ -73,7 +73,7 @@ def build_supplement(results: Results) -> list[Block]:
     if validation is None or not models:
         return []
     blocks: list[Block] = [TableBlock("validation", _table(results, models))]
-    if validation.permutation is not None and validation.permutation.null_auc:
+    if validation.permutation is not None and validation.permutation.null:
         blocks.append(_null(results, validation.permutation))
     shown = [(kind, shares) for kind, shares in validation.stability.items() if shares]
     return [*blocks, *(_stability(results, kind, shares) for kind, shares in shown)]
@@ -111,7 +111,7 @@ def ways(results: Results, model: str) -> dict[str, Estimate]:
     found = {
         "apparent": item.apparent or discrimination_of(results, "training", model),
         "usual": item.usual,
-        "nested": item.nested.auc if item.nested is not None else None,
+        "nested": item.nested.estimate if item.nested is not None else None,
         "bootstrap": item.bootstrap.corrected if item.bootstrap is not None else None,
         "plus_632": plus_632(item.bootstrap),
         "validation": item.frozen or discrimination_of(results, "validation", model),
@@ -236,9 +236,9 @@ def _stability(results: Results, kind: str, shares: list[SelectedShare]) -> Figu
 def _null(results: Results, found: Permutation) -> FigureBlock:
     what = "follow-up that was dealt to the patients at random" if has_time(results) else "shuffled outcomes"
     caption = (
-        f"The whole chain on {what} ({len(found.null_auc)} times), {found.model} model: the observed "
+        f"The whole chain on {what} ({len(found.null)} times), {found.model} model: the observed "
         f"{measure(results)} is {number(found.observed, 3)} ({p_sentence(found.p)})."
     )
-    alt = f"Histogram of {len(found.null_auc)} values with shuffled outcome; observed {number(found.observed, 3)}"
-    draw = partial(draw_null_distribution, found.null_auc, found.observed, found.p, measure=measure(results))
+    alt = f"Histogram of {len(found.null)} values with shuffled outcome; observed {number(found.observed, 3)}"
+    draw = partial(draw_null_distribution, found.null, found.observed, found.p, measure=measure(results))
     return FigureBlock("null", caption, (Panel(draw, alt),))

@@ -165,7 +165,7 @@ def _study_card(context: Context) -> dict[str, Any]:
 
 def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dict[str, Any]:
     study, out = context.study, context.out
-    validation = read_json(out / "modelling" / f"{'survival_' if survival else ''}validation.json")
+    validation = read_json(out / "modelling" / "validation.json")
     segmentation = out / "segmentation" / "segmentation.json"
     return {
         **_study_card(context),
@@ -173,7 +173,7 @@ def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dic
         "cutoffs": described["cutoffs"],
         **evaluated_card(context, described["names"]),
         "validation": {
-            name: {key: item[key] for key in ("nested", "bootstrap") if key in item}
+            name: {key: item[key] for key in ("nested", "bootstrap") if item[key] is not None}
             for name, item in validation["models"].items()
         },
         "conformal": conformal_card(context),

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
 
+from hepacast.core.estimates import Estimate
 from hepacast.core.seeds import derive_seed
 from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.controls import null_distribution, selects, usual_way
+from hepacast.modelling.described import (
+    ChainOptimism,
+    ModelValidation,
+    Permutation,
+    SelectedShare,
+    StabilityIndex,
+    Validation,
+)
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import has_time
@@ -22,27 +32,29 @@ _Data = tuple[pd.DataFrame, NDArray[Any]]
 
 def validate_chain(
     context: Context, data: _Data, models: StudyModels, fitted: StudyModels, nested: OutOfFold
-) -> dict[str, Any]:
+) -> Validation:
     """AUC or C of each model by way of validation, stability of the selection, and the null distribution."""
     rules, level = context.study.modelling.validation, context.study.evaluation.confidence
-    by_model: dict[str, dict[str, Any]] = {
-        name: {"nested": nested.to_json(name, level)} for name in fitted.frozen_.names
-    }
+    by_model = {name: ModelValidation(nested=nested.told(name, level)) for name in fitted.frozen_.names}
     # Where nothing but clinical predictors of a logistic model is chosen, the usual way is not shown.
     flatters = selects(models) if has_time(data[1]) else fitted.radiomics_ is not None
     if rules.usual_way and flatters:
-        _add_usual(context, by_model, models, data, level)
+        by_model = _with_usual(context, by_model, models, data, level)
     if rules.bootstrap > 0:
-        _add_bootstrap(context, by_model, models, data, level)
-    content: dict[str, Any] = {"models": by_model, **_stability(fitted, nested, len(data[0].columns), level)}
-    if rules.permutations > 0:
-        content["permutation"] = _permutation(context, models, data)
-    return content
+        by_model = _with_bootstrap(context, by_model, models, data, level)
+    stability, indexes = _stability(fitted, nested, len(data[0].columns), level)
+    return Validation(
+        models=by_model,
+        stability=stability,
+        nogueira=indexes,
+        refits=len(nested.selections),
+        permutation=_permutation(context, models, data) if rules.permutations > 0 else None,
+    )
 
 
-def _add_usual(
-    context: Context, content: dict[str, dict[str, Any]], models: StudyModels, data: _Data, level: float
-) -> None:
+def _with_usual(
+    context: Context, by_model: dict[str, ModelValidation], models: StudyModels, data: _Data, level: float
+) -> dict[str, ModelValidation]:
     """The flattering estimate, of logistic models on fewer repeats: it is shown for comparison only."""
     rules = context.study.modelling.validation
     with context.reporter.track("the usual way, for comparison") as progress:
@@ -55,15 +67,15 @@ def _add_usual(
             workers=context.workers,
             progress=progress,
         )
-    for name, entry in content.items():
-        if name in usual.models:
-            found = usual.estimate(name, level)
-            entry["usual"] = {key: found[key] for key in ("value", "low", "high")}
+    return {
+        name: replace(entry, usual=usual.told(name, level).estimate) if name in usual.models else entry
+        for name, entry in by_model.items()
+    }
 
 
-def _add_bootstrap(
-    context: Context, content: dict[str, dict[str, Any]], models: StudyModels, data: _Data, level: float
-) -> None:
+def _with_bootstrap(
+    context: Context, by_model: dict[str, ModelValidation], models: StudyModels, data: _Data, level: float
+) -> dict[str, ModelValidation]:
     rules = context.study.modelling.validation
     with context.reporter.track("bootstrap of the whole chain") as progress:
         result = bootstrap_optimism(
@@ -75,43 +87,47 @@ def _add_bootstrap(
             workers=context.workers,
             progress=progress,
         )
-    for name, entry in content.items():
+    told = {}
+    for name, entry in by_model.items():
         rank, slope = result.value(name), result.value(name, "slope")
-        entry["bootstrap"] = {
-            "apparent": rank["apparent"],
-            "optimism": rank["optimism"],
-            "corrected": {"value": rank["corrected"], "low": rank["ci_low"], "high": rank["ci_high"]},
-            "reason": result.reason(name) or None,
-            "plus_632": rank["plus_632"],
+        found = ChainOptimism(
+            apparent=rank["apparent"],
+            optimism=rank["optimism"],
+            corrected=Estimate(rank["corrected"], rank["ci_low"], rank["ci_high"], level),
+            resamples=rules.bootstrap,
+            n_failed=len(result.failures),
             # Log odds at a horizon have no slope of 1 in a Cox model.
-            "slope": slope["corrected"] if name != "binary" else float("nan"),
-            "resamples": rules.bootstrap,
-            "n_failed": len(result.failures),
-        }
+            slope=slope["corrected"] if name != "binary" else float("nan"),
+            plus_632=rank["plus_632"],
+            reason=result.reason(name) or None,
+        )
+        told[name] = replace(entry, bootstrap=found)
+    return told
 
 
-def _stability(fitted: StudyModels, nested: OutOfFold, n_columns: int, level: float) -> dict[str, Any]:
+def _stability(
+    fitted: StudyModels, nested: OutOfFold, n_columns: int, level: float
+) -> tuple[dict[str, list[SelectedShare]], dict[str, StabilityIndex]]:
     """How often each variable was selected over the refits of the cross-validation; of given ones nothing is told."""
     n_clinical = len(fitted.predictors)
     sizes = {"radiomics": n_columns - n_clinical, "clinical": n_clinical, "binary": n_clinical}
     labels = {item.name: item.label for item in fitted.predictors}
     given = fitted.clinical is not None and fitted.clinical.keep == "given"
-    shares: dict[str, list[dict[str, Any]]] = {}
-    indexes: dict[str, Any] = {}
+    shares: dict[str, list[SelectedShare]] = {}
+    indexes: dict[str, StabilityIndex] = {}
     for part, size in sizes.items():
         chosen = [item[part] for item in nested.selections if part in item]
         if not chosen or (given and part != "radiomics"):
             continue
         result = selection_stability(chosen, size, level)
         shares[part] = [
-            {"name": str(name), "label": labels.get(str(name)), "frequency": float(share)}
-            for name, share in result.frequency.items()
+            SelectedShare(str(name), float(share), labels.get(str(name))) for name, share in result.frequency.items()
         ]
-        indexes[part] = {"index": result.index, "low": result.ci_low, "high": result.ci_high}
-    return {"stability": shares, "nogueira": indexes, "refits": len(nested.selections)}
+        indexes[part] = StabilityIndex(result.index, result.ci_low, result.ci_high)
+    return shares, indexes
 
 
-def _permutation(context: Context, models: StudyModels, data: _Data) -> dict[str, Any]:
+def _permutation(context: Context, models: StudyModels, data: _Data) -> Permutation:
     rules = context.study.modelling.validation
     with context.reporter.track("permuted outcome") as progress:
         result = null_distribution(
@@ -124,5 +140,5 @@ def _permutation(context: Context, models: StudyModels, data: _Data) -> dict[str
             progress=progress,
         )
     name = list(result.values)[-1]
-    null = "null" if has_time(data[1]) else "null_auc"
-    return {"model": name, null: result.values[name], "observed": result.observed[name], "p": result.p[name]}
+    null = [float(value) for value in result.values[name]]
+    return Permutation(null, result.observed[name], result.p[name], name)

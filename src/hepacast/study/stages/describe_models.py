@@ -1,4 +1,4 @@
-"""`modelling/models.json` and `survival.json`: fitted models in the words and numbers that tables and figures need."""
+"""`modelling/models.json`: fitted models in the words and numbers that tables and figures need (`DescribedModels`)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,37 @@ from hepacast.cohort.tables import ClinicalTable
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.described import (
+    BaselineAt,
+    BinaryStates,
+    ChainStep,
+    Cut,
+    DescribedClinical,
+    DescribedCombined,
+    DescribedModels,
+    DescribedRadiomics,
+    Example,
+    FittedModel,
+    LassoPath,
+    ProportionalTest,
+    RadscoreFormula,
+    RadscoreTerm,
+    RiskBy,
+    RiskShare,
+    ScaledRatio,
+    Term,
+)
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogisticAt, ModelTerm
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.logistic_at import states_at
 from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.score_model import ChainCount
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import has_time
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
 from hepacast.nomogram.build import OutputAxis
+from hepacast.stats.penalized_cv import PenaltyChoice
 from hepacast.study.schema import Study
 
 _METHODS = {"ml": "maximum likelihood", "firth": "Firth"}
@@ -68,49 +90,46 @@ class Words:
         return f"{predictor.label}: {self.level(term.source, term.level)} vs {reference}"
 
 
-def describe_model(model: FrozenLinear, words: Words, level: float = 0.95) -> dict[str, Any]:
+def describe_model(model: FrozenLinear, words: Words, level: float = 0.95) -> FittedModel:
     """One model: ratios (odds or hazard) per unit, per round step and per SD, with Wald limits.
 
     A Cox model has its baseline survival at the horizons, a logistic one at a horizon that horizon.
     """
-    covariance = np.array(model.covariance, dtype=float)
-    z = float(norm.ppf(0.5 + level / 2))
-    terms = []
-    for index, term in enumerate(model.terms, start=1):
-        beta, se = model.coefficients[index], float(math.sqrt(max(covariance[index, index], 0.0)))
-        unit = next(source.predictor.unit for source in model.sources if source.name == term.source)
-        terms.append(
-            {
-                "name": term.name,
-                "label": words.term(model, term),
-                "unit": unit or None,
-                "coefficient": beta,
-                "se": se,
-                "p": model.p_values[index],
-                **_ratio(beta, se, z, 1.0),
-                "numeric": term.level is None,
-                "scales": [{"label": text, **_ratio(beta, se, z, size)} for text, size in changes(model, term, words)],
-            }
-        )
-    entry: dict[str, Any] = {
-        "kind": "cox" if isinstance(model, FrozenCox) else "logistic",
-        "method": _METHODS.get(model.method, model.method),
-        "terms": terms,
-        "n": model.n,
-        "events": model.n_events,
-        "status": model.status,
-        "reason": model.note or None,
-        "intercept": model.coefficients[0],
-    }
-    if isinstance(model, FrozenCox) and model.limits is not None:
-        times = [float(key) for key in model.limits]
-        entry["baseline"] = [
-            {"time": t, "survival": float(np.exp(-model.cumulative_hazard([min(t, model.last_time)])[0]))}
-            for t in times
-        ]
+    found = FittedModel(
+        terms=[_term(model, index, words, level) for index in range(len(model.terms))],
+        n=model.n,
+        events=model.n_events,
+        method=_METHODS.get(model.method, model.method),
+        kind="cox" if isinstance(model, FrozenCox) else "logistic",
+        status=model.status,
+        reason=model.note or None,
+        intercept=model.coefficients[0],
+    )
     if isinstance(model, FrozenLogisticAt):
-        entry |= {"horizon": model.horizon, "n_censored": model.n_censored}
-    return entry
+        return replace(found, horizon=model.horizon, n_censored=model.n_censored)
+    if not isinstance(model, FrozenCox) or model.limits is None:
+        return found
+    times = [float(key) for key in model.limits]
+    survival = np.exp(-model.cumulative_hazard([min(t, model.last_time) for t in times]))
+    return replace(found, baseline=[BaselineAt(t, float(left)) for t, left in zip(times, survival, strict=True)])
+
+
+def _term(model: FrozenLinear, index: int, words: Words, level: float) -> Term:
+    term, beta = model.terms[index], model.coefficients[index + 1]
+    se = math.sqrt(max(float(model.covariance[index + 1][index + 1]), 0.0))
+    z = float(norm.ppf(0.5 + level / 2))
+    unit = next(source.predictor.unit for source in model.sources if source.name == term.source)
+    return Term(
+        name=term.name,
+        label=words.term(model, term),
+        coefficient=beta,
+        **_ratio(beta, se, z, 1.0),
+        p=model.p_values[index + 1],
+        se=se,
+        unit=unit or None,
+        scales=[ScaledRatio(text, **_ratio(beta, se, z, size)) for text, size in changes(model, term, words)],
+        numeric=term.level is None,
+    )
 
 
 def _ratio(beta: float, se: float, z: float, step: float) -> dict[str, float]:
@@ -150,11 +169,11 @@ def changes(model: FrozenLinear, term: ModelTerm, words: Words) -> list[tuple[st
     return found + ([(f"per SD ({three_digits(term.sd)}{shown})", term.sd)] if term.sd >= finest else [])
 
 
-def with_predictor_p(terms: list[dict[str, Any]], p: Mapping[str, float]) -> list[dict[str, Any]]:
+def with_predictor_p(terms: Sequence[Term], p: Mapping[str, float]) -> list[Term]:
     """Terms of which the first of each predictor of several levels has the P of all of them: the P that chooses."""
-    sources = [str(term["name"]).split("=")[0] for term in terms]
+    sources = [term.name.split("=")[0] for term in terms]
     return [
-        {**term, "p_predictor": float(p.get(source, np.nan))}
+        replace(term, p_predictor=float(p.get(source, np.nan)))
         if sources.count(source) > 1 and sources.index(source) == place
         else term
         for place, (term, source) in enumerate(zip(terms, sources, strict=True))
@@ -163,116 +182,105 @@ def with_predictor_p(terms: list[dict[str, Any]], p: Mapping[str, float]) -> lis
 
 def describe_clinical(
     model: ClinicalModel, frame: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
-) -> dict[str, Any]:
+) -> DescribedClinical:
     """The clinical model's three steps; each candidate alone has its ratio and the P of its test."""
-    return {
-        "alpha": model.alpha,
-        "selected": list(model.selected_),
-        "tests": model.univariate_.to_dict("records"),
-        "univariate": _univariate(model, frame, outcome, words, level),
-        "multivariate": _joint(model, words, level),
-        "final": describe_model(model.frozen_, words, level),
-    }
+    return DescribedClinical(
+        selected=list(model.selected_),
+        alpha=model.alpha,
+        univariate=_univariate(model, frame, outcome, words, level),
+        multivariate=_joint(model, words, level),
+        final=describe_model(model.frozen_, words, level),
+        tests=model.univariate_.to_dict("records"),
+    )
 
 
 def _univariate(
     model: ClinicalModel, frame: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
-) -> list[dict[str, Any]]:
+) -> list[Term]:
     """Each candidate's own model; of those that decided nothing (all were given, or a test did) it is fitted here."""
     tested = model.univariate_.set_index("name")
     reasons = dict(tested["reason"])
     single = model.single_
     if not single and not (has_time(outcome) and len(tested)):
         single, reasons = model.alone(frame, outcome)
-    rows: list[dict[str, Any]] = []
+    nan, rows = float("nan"), list[Term]()
     for item in model.predictors or ():
-        if item.name not in single and not has_time(outcome):
-            continue
         if item.name not in single:
-            nothing = dict.fromkeys(("coefficient", "se", "p", "ratio", "low", "high"), float("nan"))
-            reason = reasons.get(item.name) or "no estimate"
-            rows.append({"name": item.name, "label": item.label, **nothing, "scales": [], "reason": reason})
+            if has_time(outcome):
+                reason = str(reasons.get(item.name) or "no estimate")
+                rows.append(Term(item.name, item.label, nan, nan, nan, nan, nan, reason=reason))
             continue
         fitted = describe_model(single[item.name].frozen_, words, level)
         if has_time(outcome):
-            terms = with_predictor_p(fitted["terms"], single[item.name].predictor_p())
-            rows += [{**term, "n": fitted["n"], "method": fitted["method"]} for term in terms]
+            terms = with_predictor_p(fitted.terms, single[item.name].predictor_p())
+            rows += [replace(term, n=fitted.n, method=fitted.method) for term in terms]
         else:
-            test = {"test": tested.loc[item.name, "test"]} if item.name in tested.index else {}
-            rows += [{**term, **test} for term in fitted["terms"]]
+            test = str(tested.loc[item.name, "test"]) if item.name in tested.index else None
+            rows += [replace(term, test=test) for term in fitted.terms]
     return rows
 
 
-def _joint(model: ClinicalModel, words: Words, level: float) -> dict[str, Any] | None:
+def _joint(model: ClinicalModel, words: Words, level: float) -> FittedModel | None:
     if model.joint_ is None:
         return None
     together = _with_check(model.joint_, words, level)
-    return together | {"terms": with_predictor_p(together["terms"], dict(model.joint_p_))}
+    return replace(together, terms=with_predictor_p(together.terms, dict(model.joint_p_)))
 
 
-def _with_check(model: NamedRegression, words: Words, level: float) -> dict[str, Any]:
+def _with_check(model: NamedRegression, words: Words, level: float) -> FittedModel:
     """A model, of a Cox model with the test of proportional hazards by term, the whole model last."""
-    content = describe_model(model.frozen_, words, level)
-    if not isinstance(model, CoxModel):
-        return content
-    if model.proportional_ is None:
-        return content | {"zph": []}
+    found = describe_model(model.frozen_, words, level)
+    if not isinstance(model, CoxModel) or model.proportional_ is None:
+        return found
     labels = {term.name: words.term(model.frozen_, term) for term in model.frozen_.terms}
-    return content | {
-        "zph": [
-            {
-                "label": labels.get(str(name), "All terms together"),
-                "chi2": float(row["chi2"]),
-                "df": int(row["df"]),
-                "p": float(row["p"]),
-            }
-            for name, row in model.proportional_.iterrows()
-        ]
-    }
+    tests = [
+        ProportionalTest(
+            labels.get(str(name), "All terms together"), float(row["chi2"]), int(row["df"]), float(row["p"])
+        )
+        for name, row in model.proportional_.iterrows()
+    ]
+    return replace(found, zph=tests)
 
 
-def describe_radiomics(model: Any, words: Words, level: float) -> dict[str, Any]:
+def chain_steps(counts: Sequence[ChainCount]) -> list[ChainStep]:
+    """The steps of a fitted chain as tables show them."""
+    return [ChainStep(step.name, step.label, step.n_in, step.n_out, dict(step.reasons)) for step in counts]
+
+
+def describe_radiomics(model: Any, words: Words, level: float) -> DescribedRadiomics:
     """Counts by step, the LASSO path, the Radscore and the regression on it."""
-    content: dict[str, Any] = {
-        "steps": [step.to_json() for step in model.counts_],
-        "status": model.status_,
-        "reason": model.note_ or None,
-        "final": describe_model(model.final_, words, level),
-    }
-    frozen = getattr(model, "frozen_", None)
+    frozen, choice = getattr(model, "frozen_", None), getattr(model, "choice_", None)
+    radscore = None
     if frozen is not None and frozen.features:
-        content["radscore"] = {
-            "intercept": frozen.intercept,
-            "terms": [
-                {"feature": item.name, "weight": item.weight, "mean": item.mean, "sd": item.sd}
-                for item in frozen.features
-            ],
-            "formula": frozen.formula("z"),
-            "formula_original_units": frozen.formula("original"),
-        }
-    choice = getattr(model, "choice_", None)
-    if choice is not None:
-        content["lasso"] = _lasso(model, choice)
-    return content
+        terms = [RadscoreTerm(item.name, item.weight, item.mean, item.sd) for item in frozen.features]
+        radscore = RadscoreFormula(frozen.intercept, terms, frozen.formula("z"), frozen.formula("original"))
+    return DescribedRadiomics(
+        steps=chain_steps(model.counts_),
+        lasso=None if choice is None else _lasso(model, choice),
+        radscore=radscore,
+        final=describe_model(model.final_, words, level),
+        status=model.status_,
+        reason=model.note_ or None,
+    )
 
 
-def _lasso(model: Any, choice: Any) -> dict[str, Any]:
+def _lasso(model: Any, choice: PenaltyChoice) -> LassoPath:
     path = choice.path
     selector = getattr(model.chain_[-1], "selector_", model.chain_[-1])
-    rule, of_time = getattr(selector, "rule", "min"), isinstance(model.final_, FrozenCox)
+    rule = getattr(selector, "rule", "min")
     used = np.flatnonzero((path.coefficients != 0).any(axis=0))
-    return {
-        "lambdas": path.lambdas,
-        "coefficients": {str(path.names[j]): path.coefficients[:, j] for j in used},
-        "n_nonzero": path.n_nonzero,
-        "cv_mean": choice.mean,
-        "cv_se": choice.se,
-        "lambda_min": choice.lambda_min,
-        "lambda_1se": choice.lambda_1se,
-        "chosen": float(path.lambdas[choice.index(rule)]),
-        "measure": "partial-likelihood deviance" if of_time else _LOSSES[choice.measure],
-        "folds": choice.folds,
-    }
+    return LassoPath(
+        lambdas=[float(value) for value in path.lambdas],
+        coefficients={str(path.names[j]): [float(value) for value in path.coefficients[:, j]] for j in used},
+        n_nonzero=[int(count) for count in path.n_nonzero],
+        chosen=float(path.lambdas[choice.index(rule)]),
+        lambda_min=float(choice.lambda_min),
+        lambda_1se=float(choice.lambda_1se),
+        cv_mean=[float(value) for value in choice.mean],
+        cv_se=[float(value) for value in choice.se],
+        measure="partial-likelihood deviance" if isinstance(model.final_, FrozenCox) else _LOSSES[choice.measure],
+        folds=choice.folds,
+    )
 
 
 def nomogram_of(
@@ -401,7 +409,7 @@ def describe_example(
     outcome: Outcome,
     level: float,
     shown: Sequence[float] = (),
-) -> dict[str, Any]:
+) -> Example:
     """One patient's risk (at each horizon), what it is made of, what was observed.
 
     Parameters
@@ -412,21 +420,21 @@ def describe_example(
     model = models.model(name)
     shares = models.contributions(row, name, features=False).iloc[0]
     table = models.inputs(row)
-    terms = []
+    parts = []
     for term in model.terms:
         value = table[term.source].iloc[0]
         text = words.level(term.source, _text(value)) if term.level is not None else f"{float(value):.4g}"
-        terms.append({"label": words.term(model, term), "value": text, "contribution": float(shares[term.name])})
+        parts.append(RiskShare(words.term(model, term), text, float(shares[term.name])))
     at = []
     for horizon, label in zip(models.horizons or (models.main_horizon,), shown or (math.nan,), strict=True):
         low, high = models.interval(row, name, level, horizon)[0]
-        risk = float(models.predict_risk(row, horizon)[name].iloc[0])
-        at.append({"time": label, "risk": risk, "low": float(low), "high": float(high)})
-    content = {"patient": patient, **{key: at[-1][key] for key in ("risk", "low", "high")}, "shares": terms}
+        at.append(RiskBy(label, float(models.predict_risk(row, horizon)[name].iloc[0]), float(low), float(high)))
+    last = at[-1]
+    found = Example(patient, last.risk, last.low, last.high, shares=parts)
     if isinstance(outcome, BinaryOutcome):
-        return content | {"outcome": int(outcome.values[patient])}
+        return replace(found, outcome=int(outcome.values[patient]))
     seen = f"{outcome.labels()[patient]} at {float(outcome.time[patient]):g} {outcome.unit}"
-    return content | {"horizons": at, "observed": seen}
+    return replace(found, horizons=at, observed=seen)
 
 
 def _text(value: Any) -> str:
@@ -434,90 +442,95 @@ def _text(value: Any) -> str:
 
 
 def describe_models(
-    fitted: StudyModels, training: pd.DataFrame, outcome: np.ndarray, words: Words, level: float
-) -> dict[str, Any]:
-    """All models of a study, without nomogram and example; of time and event the steps stand in `describe_steps`.
-
-    Parameters
-    ----------
-    training, outcome
-        Table and outcome of the training patients.
-    """
-    content: dict[str, Any] = {"names": list(fitted.frozen_.names), "cutoffs": fitted.cutoffs_}
-    if fitted.radiomics_ is not None:
-        content["radiomics"] = describe_radiomics(fitted.radiomics_, words, level)
-    if has_time(outcome):
-        content.get("radiomics", {}).pop("final", None)
-        return content
-    if fitted.clinical_ is not None:
-        candidates = training[[item.name for item in fitted.predictors]]
-        content["clinical"] = describe_clinical(fitted.clinical_, candidates, outcome, words, level)
-    if fitted.combined_ is not None:
-        model = fitted.combined_.frozen_
-        content["combined"] = {
-            "final": describe_model(model, words, level),
-            "status": model.status,
-            "reason": fitted.notes_["combined"] or None,
-        }
-    return content
-
-
-def describe_steps(
     study: Study,
     outcome: Outcome,
     fitted: StudyModels,
     training: tuple[pd.DataFrame, np.ndarray],
     words: Words,
     level: float,
-) -> dict[str, Any]:
-    """Models of time and event: every model, its steps, its cut-off, and what competes."""
+) -> DescribedModels:
+    """All models of a study, without nomogram and example.
+
+    Parameters
+    ----------
+    training
+        Table and outcome of the training patients.
+    """
     x, y = training
-    options, frozen = study.modelling, fitted.frozen_
-    content: dict[str, Any] = {
-        "end_point": outcome.name,
-        "event": outcome.positive,
-        "unit": outcome.unit,
-        "horizons": list(frozen.horizons),
-        "before_horizon": study.outcome.before_horizon,
-        "competing": bool(outcome.n_competing),
-        "selection": options.selection,
-        "alpha": options.alpha,
-        "confidence": level,
-        "names": list(frozen.names),
-        "main": frozen.names[-1],
-        "models": {name: describe_model(model, words, level) for name, model in frozen.models.items()},
-        "notes": fitted.notes_,
-        "cuts": {name: cut.__dict__ for name, cut in fitted.cuts_.items()},
-    }
-    clinical = fitted.clinical_
-    if clinical is not None:
-        content["univariate"] = _univariate(clinical, x, y, words, level)
-        content["multivariate"] = _joint(clinical, words, level)
-        content["models"]["clinical"] = _with_check(clinical.model_, words, level)
-        content["selected"] = list(clinical.selected_)
-    if fitted.combined_ is not None:
-        content["models"]["combined"] = _with_check(fitted.combined_, words, level)
+    frozen, radiomics = fitted.frozen_, None
     if fitted.radiomics_ is not None:
-        content["radiomics"] = describe_radiomics(fitted.radiomics_, words, level)
-    if fitted.binary_ is not None:
-        content["binary"] = _binary_states(y, frozen.main_horizon) | {"selected": list(fitted.binary_.selected_)}
-    if outcome.n_competing:
-        content["cause_specific"] = None
-        if clinical is not None and clinical.chosen_predictors_:
+        radiomics = describe_radiomics(fitted.radiomics_, words, level)
+    found = DescribedModels(
+        names=list(frozen.names),
+        main=frozen.names[-1],
+        cutoffs=dict(fitted.cutoffs_),
+        confidence=level,
+        radiomics=radiomics if not outcome.has_time or radiomics is None else replace(radiomics, final=None),
+        selection=study.modelling.selection,
+        alpha=study.modelling.alpha,
+    )
+    if outcome.has_time:
+        return _of_hazards(found, study, outcome, fitted, training, words)
+    clinical, combined = None, None
+    if fitted.clinical_ is not None:
+        candidates = x[[item.name for item in fitted.predictors]]
+        clinical = describe_clinical(fitted.clinical_, candidates, y, words, level)
+    if fitted.combined_ is not None:
+        model = fitted.combined_.frozen_
+        reason = fitted.notes_["combined"] or None
+        combined = DescribedCombined(describe_model(model, words, level), model.status, reason)
+    return replace(found, clinical=clinical, combined=combined)
+
+
+def _of_hazards(
+    found: DescribedModels,
+    study: Study,
+    outcome: Outcome,
+    fitted: StudyModels,
+    training: tuple[pd.DataFrame, np.ndarray],
+    words: Words,
+) -> DescribedModels:
+    """With every model of time and event, its steps, its cut-off, and what competes."""
+    (x, y), level = training, found.confidence
+    frozen, clinical = fitted.frozen_, fitted.clinical_
+    models = {name: describe_model(model, words, level) for name, model in frozen.models.items()}
+    steps: dict[str, Any] = {}
+    if clinical is not None:
+        models["clinical"] = _with_check(clinical.model_, words, level)
+        steps["univariate"] = _univariate(clinical, x, y, words, level)
+        steps["multivariate"] = _joint(clinical, words, level)
+        steps["selected"] = list(clinical.selected_)
+        if outcome.n_competing and clinical.chosen_predictors_:
             # Beside Fine and Gray's model.
             cause = CoxModel(tuple(clinical.chosen_predictors_), (), "cause-specific").fit(x, y)
-            content["cause_specific"] = _with_check(cause, words, level)
-    return content
+            steps["cause_specific"] = _with_check(cause, words, level)
+    if fitted.combined_ is not None:
+        models["combined"] = _with_check(fitted.combined_, words, level)
+    if fitted.binary_ is not None:
+        steps["binary"] = _binary_states(y, frozen.main_horizon, fitted.binary_.selected_)
+    return replace(
+        found,
+        event=outcome.positive,
+        unit=outcome.unit,
+        horizons=frozen.horizons,
+        before_horizon=study.outcome.before_horizon,
+        competing=bool(outcome.n_competing),
+        models=models,
+        notes=dict(fitted.notes_),
+        cuts={name: Cut(cut.value, cut.rule, cut.p, cut.note) for name, cut in fitted.cuts_.items()},
+        **steps,
+    )
 
 
-def _binary_states(outcome: np.ndarray, horizon: float) -> dict[str, Any]:
+def _binary_states(outcome: np.ndarray, horizon: float, selected: Sequence[str]) -> BinaryStates:
     states = states_at(outcome[:, 0], outcome[:, 1], horizon)
     known = states.weight > 0
-    return {
-        "horizon": horizon,
-        "events": states.n_events,
-        "free": states.n_free,
-        "censored": states.n_censored,
-        "largest_weight": float(states.weight.max()),
-        "sum_of_weights": float(states.weight[known].sum()),
-    }
+    return BinaryStates(
+        horizon=horizon,
+        events=states.n_events,
+        free=states.n_free,
+        censored=states.n_censored,
+        largest_weight=float(states.weight.max()),
+        sum_of_weights=float(states.weight[known].sum()),
+        selected=list(selected),
+    )

@@ -51,7 +51,6 @@ def write(context: Context, folder: Path) -> None:
             _refuse_one_class(item)
             sets[name] = evaluate_set(item, _judging(context, item, cutoffs, nested))
             progress(done, len(judged))
-    validation = "survival_validation.json" if cohort.outcome.has_time else "validation.json"
     level = context.study.evaluation.confidence
     found = EvaluationResults(
         sets=sets,
@@ -65,7 +64,7 @@ def write(context: Context, folder: Path) -> None:
         before_horizon=context.study.outcome.before_horizon,
         competing=bool(cohort.outcome.n_competing),
         groups=tuple(_groups(context, cohort, predictions, main, cutoffs[main])),
-        verdicts=verdicts_of(sets, read_json(modelling / validation)["models"], level),
+        verdicts=verdicts_of(sets, read_json(modelling / "validation.json")["models"], level),
     )
     write_record(folder / FILE, found)
 

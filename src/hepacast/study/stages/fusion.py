@@ -24,6 +24,7 @@ from hepacast.core.sentences import Sentence
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import CANDIDATES_TESTED
+from hepacast.modelling.described import ModelValidation
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import learned_by_networks
@@ -52,6 +53,7 @@ from hepacast.study.schema import Fusion
 from hepacast.study.stage import Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
+    chain_steps,
     describe_clinical,
     describe_example,
     describe_model,
@@ -92,7 +94,7 @@ def write(context: Context, folder: Path) -> None:
     nested = _nested(outer, outcome, rules.folds)
     told = write_analysed(context, analysis.cohort, folder)
     _write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1]))
-    write_json(folder / "models.json", _models(context, analysis, final, spec))
+    write_record(folder / "models.json", _models(context, analysis, final, spec))
     # Training patients: the final models, on scores of fits without the patient.
     own = final.training.predictions(list(outcome.index), outcome.to_numpy(), "training", "apparent")
     tables = [own, *_frozen(final, analysis), Predictions(nested.predictions)]
@@ -107,7 +109,7 @@ def write(context: Context, folder: Path) -> None:
         made = further_predictions(further, predict, list(final.test.main.columns), main)
         made.write(folder / PREDICTIONS)
     level = context.study.evaluation.confidence
-    write_json(
+    write_record(
         folder / "validation.json",
         {"models": _validated(nested, level), **_stability(outer, features, analysis, level)},
     )
@@ -225,8 +227,8 @@ def _frozen(final: ViewResult, analysis: Analysis) -> list[Predictions]:
     return tables
 
 
-def _validated(nested: OutOfFold, level: float) -> dict[str, Any]:
-    return {name: {"nested": nested.to_json(name, level)} for name in nested.models}
+def _validated(nested: OutOfFold, level: float) -> dict[str, ModelValidation]:
+    return {name: ModelValidation(nested=nested.told(name, level)) for name in nested.models}
 
 
 def _models(context: Context, analysis: Analysis, final: ViewResult, spec: FusionSpec) -> dict[str, Any]:
@@ -244,7 +246,7 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     single = next((name for name, parts in spec.models.items() if parts == (family,)), None)
     if counts:
         content["radiomics"] = {
-            "steps": [step.to_json() for step in counts],
+            "steps": chain_steps(counts),
             "status": "no signal" if family in final.notes else "ok",
             "reason": final.notes.get(family),
             "final": None if single is None else describe_model(final.models[single], analysis.words, level),

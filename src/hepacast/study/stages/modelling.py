@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.described import DescribedModels, ModelValidation
 from hepacast.modelling.frozen_chain import freeze_study_models
 from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
@@ -43,7 +44,6 @@ from hepacast.study.stages.describe_models import (
     Words,
     describe_example,
     describe_models,
-    describe_steps,
     example_patient,
     nomogram_of,
     read_values,
@@ -166,14 +166,10 @@ def write(context: Context, folder: Path) -> None:
     if context.study.further:
         _predict_further(context, analysis, fitted, folder)
     validation = validate_chain(context, analysis.part("training"), models, fitted, nested)
-    if analysis.outcome.has_time:
-        own = {key: validation.pop(key) for key in ("models", "permutation") if key in validation}
-        write_json(folder / "survival_validation.json", own)
-        validation["models"] = {}
-    else:
-        validation["models"] |= network_validation(context, nested, context.study.evaluation.confidence)
+    networks = network_validation(context, nested, context.study.evaluation.confidence)
+    validation = replace(validation, models=validation.models | networks)
     write_record(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
-    write_json(folder / "validation.json", validation)
+    write_record(folder / "validation.json", validation)
     write_record(folder / "methods.json", [*told, *modelling_sentences(context, analysis.outcome, fitted, nested)])
 
 
@@ -193,7 +189,7 @@ def _write_described(context: Context, analysis: Analysis, fitted: StudyModels, 
     """`models.json`: the models in words and numbers, the nomogram, one patient worked through."""
     level, outcome = context.study.evaluation.confidence, analysis.outcome
     x, y = analysis.part("training")
-    content = describe_models(fitted, x, y, analysis.words, level)
+    content = describe_models(context.study, outcome, fitted, (x, y), analysis.words, level)
     frozen, name, times = fitted.frozen_, fitted.frozen_.names[-1], context.study.outcome
     table = analysis.table
     if fitted.radiomics_ is not None and frozen.score is None:
@@ -207,12 +203,8 @@ def _write_described(context: Context, analysis: Analysis, fitted: StudyModels, 
     row = table.loc[[patient]]
     example = describe_example(patient, frozen, name, analysis.words, row, outcome, level, times.horizons)
     reading = None if nomogram is None else read_values(nomogram, frozen, name, analysis.words, row)
-    content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
-    content |= {"main": name, "example": example}
-    if outcome.has_time:
-        steps = describe_steps(context.study, outcome, fitted, (x, y), analysis.words, level)
-        write_json(folder / "survival.json", steps)
-    write_json(folder / "models.json", with_networks(context, content))
+    content = replace(content, nomogram=None if nomogram is None else nomogram.to_spec(reading), example=example)
+    write_record(folder / "models.json", with_networks(context, content))
 
 
 def _predict_further(context: Context, analysis: Analysis, fitted: StudyModels, folder: Path) -> None:
@@ -286,23 +278,20 @@ def network_predictions(context: Context, nested: OutOfFold) -> list[Predictions
     return [Predictions(table.assign(fold=0 if fold.isna().any() else fold.astype(int)))]
 
 
-def with_networks(context: Context, described: dict[str, Any]) -> dict[str, Any]:
-    """`models.json` with the networks' names and cut-offs after those of the other models."""
+def with_networks(context: Context, described: DescribedModels) -> DescribedModels:
+    """The description with the networks' names and cut-offs after those of the other models."""
     own = network_models(context)
-    return described | {
-        "names": [*described["names"], *own],
-        "cutoffs": {**described["cutoffs"], **own},
-    }
+    return replace(described, names=[*described.names, *own], cutoffs={**described.cutoffs, **own})
 
 
-def network_validation(context: Context, nested: OutOfFold, level: float) -> dict[str, Any]:
-    """The out-of-fold AUC of each network, as the nested validation of other models (`nested`) is told."""
-    content: dict[str, Any] = {}
+def network_validation(context: Context, nested: OutOfFold, level: float) -> dict[str, ModelValidation]:
+    """How each network was validated, as the other models (`nested`) were."""
+    found: dict[str, ModelValidation] = {}
     for predictions in network_predictions(context, nested):
         result = OutOfFold.of(predictions)
         assert result is not None
-        content |= {name: {"nested": result.to_json(name, level)} for name in result.models}
-    return content
+        found |= {name: ModelValidation(nested=result.told(name, level)) for name in result.models}
+    return found
 
 
 #: Seconds that one refit of the whole chain takes, with evaluation of what was left out (measured, one core).
