@@ -124,7 +124,7 @@ def verdicts_of(sets: Mapping[str, SetResult], validated: Mapping[str, Any], lev
     sets
         By name.
     validated
-        ``models`` of `validation.json` (or `survival_validation.json`).
+        ``models`` of `validation.json` .
     """
     return {
         model: performance_verdicts(validated_performance(sets, model), entry, model, level)

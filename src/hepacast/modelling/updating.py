@@ -57,7 +57,7 @@ class Update:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class _Line:
     """Intercept first, then slopes."""
 
     beta: Array
@@ -73,13 +73,13 @@ class _Odds:
         self.outcome = as_outcome(y, n)
         self.events = int(self.outcome.sum())
 
-    def fit(self, design: Array, names: Sequence[str], offset: Array | None = None) -> _Fit:
+    def fit(self, design: Array, names: Sequence[str], offset: Array | None = None) -> _Line:
         """Logistic regression; Firth's where the events are separated."""
         fit = fit_logistic(design, self.outcome, names, offset=offset)
         if not fit.ok and offset is None:
             fit = fit_firth(design, self.outcome, names)
         found = fit.require()
-        return _Fit(found.beta, found.covariance, found.p_values, found.method)
+        return _Line(found.beta, found.covariance, found.p_values, found.method)
 
     def loglik(self, lp: Array) -> float:
         """Log-likelihood."""
@@ -100,14 +100,14 @@ class _Rates:
         self.event = ((codes == 1) & (times <= model.last_time)).astype(float)
         self.events = int(self.event.sum())
 
-    def fit(self, design: Array, names: Sequence[str], offset: Array | None = None) -> _Fit:
+    def fit(self, design: Array, names: Sequence[str], offset: Array | None = None) -> _Line:
         """Poisson regression with the baseline's cumulative hazard as exposure."""
         x = np.column_stack([np.ones(len(self.event)), design])
         exposure = self.exposure if offset is None else self.exposure * np.exp(offset)
         beta = poisson_fit(x, self.event, exposure)
         covariance = np.linalg.inv((x * (exposure * np.exp(x @ beta))[:, None]).T @ x)
         p = 2 * norm.sf(np.abs(beta) / np.sqrt(np.diag(covariance)))
-        return _Fit(beta, covariance, np.asarray(p), "poisson")
+        return _Line(beta, covariance, np.asarray(p), "poisson")
 
     def loglik(self, lp: Array) -> float:
         """Log-likelihood, without what does not depend on the linear predictor."""
