@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +50,26 @@ def golden() -> Callable[[str], tuple[dict[str, Any], pd.DataFrame]]:
         return reference, pd.read_csv(folder / "data.csv")
 
     return load
+
+
+@pytest.fixture
+def figures_as_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports that this process makes have whole figures as SVG alone: for tests of what a report says.
+
+    PDF and PNG take two thirds of a report's time; that they are right, tests of the program and of `figures` see.
+    """
+    from PIL import Image
+
+    from hepacast.figures.style import save_figure
+    from hepacast.report import assets
+
+    def svg_alone(figure: Any, stem: str | Path, formats: Sequence[str], dpi: int = 300) -> list[Path]:
+        save_figure(figure, stem, ("svg",), dpi)
+        for form in set(formats) - {"svg"}:
+            if form == "png":
+                Image.new("RGB", (2, 2), "white").save(f"{stem}.png")
+            else:
+                Path(f"{stem}.{form}").write_bytes(b"%PDF-1.4\n")
+        return [Path(f"{stem}.{form}") for form in formats]
+
+    monkeypatch.setattr(assets, "save_figure", svg_alone)

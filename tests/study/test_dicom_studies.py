@@ -25,7 +25,7 @@ from dicom_files import write_slice
 from rtstruct_files import rectangle, write_rtstruct
 
 SHAPE, SPACING, ORIGIN = (9, 26, 28), (3.0, 3.0, 5.0), (-40.0, -38.0, 20.0)
-PATIENTS = [f"D{n:02d}" for n in range(1, 13)]
+PATIENTS = [f"D{n:02d}" for n in range(1, 7)]
 FEATURES = "imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean], shape: [VoxelVolume]}\n"
 
 
@@ -58,7 +58,7 @@ def write_study(folder: Path, masks: str = "masks/{patient}.nii.gz", **sequence:
         write_phase(place, voxels(n, 40), f"1.2.{n}.2", SeriesDescription="late portal", SeriesNumber=5)
         image = read_volume(place, series="late")
         write_volume(image.with_array(labels(n)), folder / "masks" / f"{patient}.nii.gz")
-    table = {"id": PATIENTS, "alb": np.arange(30, 42), "ptlf": ["yes", "no"] * 6, "center": ["a"] * 8 + ["b"] * 4}
+    table = {"id": PATIENTS, "alb": np.arange(30, 36), "ptlf": ["yes", "no"] * 3, "center": ["a"] * 4 + ["b"] * 2}
     pd.DataFrame(table).to_csv(folder / "clinical.csv", index=False)
     (folder / "features.yaml").write_text(FEATURES)
     write_study_file(folder, masks, **sequence)
@@ -226,7 +226,7 @@ def test_two_mr_sequences_of_one_folder_with_contours_are_preprocessed(tmp_path:
         found = labels(n)
         rois = {"Tumor": outlines(found == 2), "Parenchyma": outlines(found == 1)}
         write_rtstruct(folder / "masks" / f"{patient}.dcm", rois)
-    table = {"id": PATIENTS, "alb": np.arange(30, 42), "ptlf": ["yes", "no"] * 6, "center": ["a"] * 8 + ["b"] * 4}
+    table = {"id": PATIENTS, "alb": np.arange(30, 36), "ptlf": ["yes", "no"] * 3, "center": ["a"] * 4 + ["b"] * 2}
     pd.DataFrame(table).to_csv(folder / "clinical.csv", index=False)
     (folder / "features.yaml").write_text(FEATURES)
     write_study_file(folder, "masks/{patient}.dcm")
