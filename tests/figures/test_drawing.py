@@ -133,18 +133,17 @@ def network() -> Figure:
 
 
 def km() -> Figure:
-    curves = [
-        f.KmCurve(
-            n,
-            [0, 100, 300, 500],
-            [1, 0.8, s, s / 2],
-            [1, 0.7, s - 0.1, 0],
-            [1, 0.9, s + 0.1, 0.5],
-            [200, 400],
-            [40, 20, 5],
+    curves = {
+        n: SimpleNamespace(
+            time=[0, 100, 300, 500],
+            survival=[1, 0.8, s, s / 2],
+            low=[1, 0.7, s - 0.1, 0],
+            high=[1, 0.9, s + 0.1, 0.5],
+            censored=[200, 400],
+            at_risk=[40, 20, 5],
         )
         for n, s in (("Low risk", 0.6), ("High risk", 0.3))
-    ]
+    }
     return f.draw_km(curves, at_risk_times=[0, 200, 400], p=0.0004, note="Hazard ratio 2.31 (1.42–3.76)")
 
 

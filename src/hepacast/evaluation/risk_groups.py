@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +22,7 @@ from hepacast.stats.competing_risks import (
 )
 from hepacast.stats.cox import CoxFit, fit_cox
 from hepacast.stats.cox_checks import concordance
-from hepacast.stats.kaplan_meier import kaplan_meier, log_rank
+from hepacast.stats.kaplan_meier import KaplanMeier, kaplan_meier, log_rank
 from hepacast.stats.ticks import pretty
 
 Array = npt.NDArray[np.float64]
@@ -172,7 +174,11 @@ def _from_start(first: float, line: Array) -> Array:
 
 
 def _kaplan_meier(name: str, times: Array, codes: Array, ticks: list[float], level: float) -> RiskGroupCurve:
-    curve = kaplan_meier(times, codes, level=level)
+    return group_curve(name, kaplan_meier(times, codes, level=level), ticks, level)
+
+
+def group_curve(name: str, curve: KaplanMeier, ticks: Sequence[float], level: float = math.nan) -> RiskGroupCurve:
+    """A Kaplan-Meier estimate as a group's curve from time 0 on, with numbers at risk at the ticks."""
     median, low, high = curve.median
     return RiskGroupCurve(
         name=name,

@@ -12,7 +12,7 @@ from hepacast.figures.curves import (
 from hepacast.figures.flow import DesignStage, FlowSet, draw_flow, draw_study_design
 from hepacast.figures.forest import ForestRow, draw_forest
 from hepacast.figures.images import Picture, draw_segmentation_examples
-from hepacast.figures.kaplan_meier import KmCurve, draw_km
+from hepacast.figures.kaplan_meier import draw_km
 from hepacast.figures.lasso import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.network import draw_network
 from hepacast.figures.nomogram import draw_nomogram
@@ -30,7 +30,6 @@ __all__ = [
     "DesignStage",
     "FlowSet",
     "ForestRow",
-    "KmCurve",
     "Picture",
     "ShareBar",
     "draw_calibration",

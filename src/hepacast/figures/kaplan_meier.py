@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,36 +17,31 @@ if TYPE_CHECKING:
 Numbers = Sequence[float] | np.ndarray
 
 
-@dataclass(frozen=True)
-class KmCurve:
-    """One Kaplan-Meier curve.
+class GroupLine(Protocol):
+    """What is drawn of a group: steps from time 0 on, band (empty: none), times of censoring, numbers at risk."""
 
-    Parameters
-    ----------
-    name
-        Of the group.
-    time, survival
-        Steps, starting at (0, 1).
-    low, high
-        Confidence limits at the same times; empty: no band.
-    censored
-        Times of censoring.
-    at_risk
-        Patients at risk at the figure's `at_risk_times`.
-    """
+    @property
+    def time(self) -> Numbers: ...
 
-    name: str
-    time: Numbers
-    survival: Numbers
-    low: Numbers = ()
-    high: Numbers = ()
-    censored: Numbers = ()
-    at_risk: Sequence[int] = ()
+    @property
+    def survival(self) -> Numbers: ...
+
+    @property
+    def low(self) -> Numbers: ...
+
+    @property
+    def high(self) -> Numbers: ...
+
+    @property
+    def censored(self) -> Numbers: ...
+
+    @property
+    def at_risk(self) -> Sequence[int]: ...
 
 
 @styled
 def draw_km(
-    curves: Sequence[KmCurve],
+    curves: Mapping[str, GroupLine],
     *,
     at_risk_times: Numbers = (),
     p: float | None = None,
@@ -63,6 +57,8 @@ def draw_km(
 
     Parameters
     ----------
+    curves
+        By name of the group.
     at_risk_times
         Columns of the table below; the curves' `at_risk` belong to them.
     p, test
@@ -78,12 +74,12 @@ def draw_km(
     else:
         axes, table = figure.add_subplot(), None
     colors = (PALETTE[0], PALETTE[1], *PALETTE[2:])
-    end = max(float(np.max(curve.time)) for curve in curves)
-    for i, curve in enumerate(curves):
-        _draw_curve(axes, curve, colors[i % 7], line_style_of(i))
+    end = max(float(np.max(curve.time)) for curve in curves.values())
+    for i, (name, curve) in enumerate(curves.items()):
+        _draw_curve(axes, name, curve, colors[i % 7], line_style_of(i))
     lines = [f"{p_sentence(p)} ({test})"] if p is not None else []
     lines += [note] if note else []
-    axes.set_ylim(0, 1.02 if rising else _top(curves, end, len(curves) + len(lines)))
+    axes.set_ylim(0, 1.02 if rising else _top(list(curves.values()), end, len(curves) + len(lines)))
     axes.set_yticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlim(0, end * 1.02)
     axes.set(xlabel=x_label, ylabel=y_label, title=title)
@@ -102,19 +98,19 @@ def draw_km(
     return figure
 
 
-def _draw_curve(axes: Axes, curve: KmCurve, color: str, line_style: Any) -> None:
+def _draw_curve(axes: Axes, name: str, curve: GroupLine, color: str, line_style: Any) -> None:
     """Steps, band, marks of censoring."""
     if len(curve.low):
         low, high = np.asarray(curve.low, dtype=float), np.asarray(curve.high, dtype=float)
         axes.fill_between(curve.time, low, high, step="post", color=color, alpha=0.13, linewidth=0)
-    axes.step(curve.time, curve.survival, where="post", color=color, label=curve.name, linestyle=line_style)
+    axes.step(curve.time, curve.survival, where="post", color=color, label=name, linestyle=line_style)
     if len(curve.censored):
         at = np.searchsorted(np.asarray(curve.time), np.asarray(curve.censored), side="right") - 1
         heights = np.asarray(curve.survival)[np.clip(at, 0, None)]
         axes.plot(curve.censored, heights, "|", color=color, markersize=5, markeredgewidth=0.8)
 
 
-def _top(curves: Sequence[KmCurve], end: float, rows: int) -> float:
+def _top(curves: Sequence[GroupLine], end: float, rows: int) -> float:
     """End of the vertical axis: with room for legend and notes above the curves where these stay high."""
     needed = 0.1 * rows + 0.05
     for curve in curves:
@@ -127,14 +123,14 @@ def _top(curves: Sequence[KmCurve], end: float, rows: int) -> float:
     return 1.02
 
 
-def _at_risk_table(axes: Axes, curves: Sequence[KmCurve], times: Numbers, colors: Sequence[str]) -> None:
+def _at_risk_table(axes: Axes, curves: Mapping[str, GroupLine], times: Numbers, colors: Sequence[str]) -> None:
     """Numbers at risk, one row a curve, under the times of the plot above."""
     axes.set_ylim(len(curves) - 0.4, -0.6)
     axes.set_title("Number at risk", fontsize=7, fontweight="normal", pad=2)
-    for i, curve in enumerate(curves):
+    for i, curve in enumerate(curves.values()):
         for time, number in zip(times, curve.at_risk, strict=False):
             axes.text(float(time), i, str(number), ha="center", va="center", fontsize=7, color=INK)
-    axes.set_yticks(range(len(curves)), [curve.name for curve in curves])
+    axes.set_yticks(range(len(curves)), list(curves))
     for label, color in zip(axes.get_yticklabels(), colors, strict=False):
         label.set_color(color)
     axes.tick_params(axis="y", length=0, pad=9)

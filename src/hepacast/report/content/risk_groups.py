@@ -7,7 +7,7 @@ from functools import partial
 from hepacast.core.formatting import MISSING, capital, listing, number, p_sentence, p_value, plural
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.risk_groups import RiskGroups
-from hepacast.figures import KmCurve, draw_km
+from hepacast.figures import draw_km
 from hepacast.report.content.common import (
     Omit,
     at_horizon,
@@ -104,7 +104,7 @@ def _cut_text(results: Results) -> str:
 
 
 def _panel(results: Results, item: RiskGroups, name: str, *, narrow: bool) -> Panel:
-    curves = [KmCurve(capital(g.name), g.time, g.survival, g.low, g.high, g.censored, g.at_risk) for g in item.groups]
+    curves = {capital(group.name): group for group in item.groups}
     ratio, rising = item.hazard_ratio, item.kind == "incidence"
     if has_time(results):
         y_label = f"{'Cumulative incidence of' if rising else 'Without'} {event_word(results)}"

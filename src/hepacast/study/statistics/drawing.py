@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -174,20 +175,15 @@ def draw_ratios(
 
 def draw_curves(curves: Mapping[str, KaplanMeier], *, p: float | None, test: str, note: str, x_label: str) -> Figure:
     """Kaplan-Meier curves with bands, marks of censoring and numbers at risk."""
-    from hepacast.figures.kaplan_meier import KmCurve, draw_km
+    from hepacast.evaluation.risk_groups import group_curve
+    from hepacast.figures.kaplan_meier import draw_km
 
     end = max(float(curve.time[-1]) for curve in curves.values())
     times = [float(t) for t in pretty(0.0, end, 6) if t <= end]
-    drawn = [
-        KmCurve(
-            name=name,
-            time=[0.0, *curve.time],
-            survival=[1.0, *curve.survival],
-            low=[1.0, *np.nan_to_num(curve.lower)],
-            high=[1.0, *np.where(np.isnan(curve.upper), curve.survival, curve.upper)],
-            censored=np.repeat(curve.time, curve.n_censor.astype(int)),
-            at_risk=curve.at_risk(times).tolist(),
-        )
-        for name, curve in curves.items()
-    ]
+    drawn = {}
+    for name, curve in curves.items():
+        line = group_curve(name, curve, times)
+        # A curve that ends at 0 has no limits there.
+        high = np.where(np.isnan(line.high), line.survival, line.high)
+        drawn[name] = replace(line, low=np.nan_to_num(line.low), high=high)
     return draw_km(drawn, at_risk_times=times, p=p, test=test, note=note, x_label=x_label)
