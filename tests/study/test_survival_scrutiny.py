@@ -13,12 +13,14 @@ import pytest
 from hepacast.bundle import Bundle, predict
 from hepacast.bundle.page import write_page
 from hepacast.core.files import read_json
+from hepacast.report.assets import write_assets
 from hepacast.report.content import compose
 from hepacast.report.content.checklists import load_checklists
 from hepacast.report.content.metrics_score import metrics_score
 from hepacast.report.content.probast import RULES as QUESTIONS
 from hepacast.report.content.probast import judge
 from hepacast.report.model import TableBlock, number_blocks
+from hepacast.report.pdf import write_pdf
 from hepacast.report.results import load_results
 from hepacast.study.noise import run_noise
 from hepacast.study.run import run_study
@@ -119,10 +121,14 @@ def test_refits_and_predictions_are_looked_into(finished) -> None:
 
 
 @pytest.mark.slow
-def test_the_report_shows_it_and_fills_every_checklist(finished) -> None:
+def test_the_report_shows_it_and_fills_every_checklist(finished, tmp_path) -> None:
     _, out = finished
     results = load_results(out)
     report = compose(results)
+    assets = write_assets(report, tmp_path)
+    for document in report.documents:
+        used = write_pdf(report, document, assets, tmp_path / f"{document.name}.pdf")
+        assert min(used[:-1]) > 0.55, f"a page of the {document.name} is half empty: {used}"
     numbers = number_blocks(report)
     tables = {block.key: block.table for block in report.blocks() if isinstance(block, TableBlock)}
     for key in ("checklist-tripod_ai", "checklist-clear", "checklist-metrics", "checklist-probast", "probast-domains"):

@@ -58,8 +58,8 @@ class _Writer:
 
         match block:
             case Paragraph(text=text):
-                heading = re.fullmatch(r"\*\*[^*]+\*\*", text)
-                return [Text(self.marked(text), self.styles["lead" if heading else "body"])]
+                leads = text.endswith(":") or re.fullmatch(r"\*\*[^*]+\*\*", text)
+                return [Text(self.marked(text), self.styles["lead" if leads else "body"])]
             case Bullets(items=items):
                 return [Text(self.marked(item), self.styles["bullet"], bulletText="•") for item in items]
             case Formula(text=text):

@@ -49,16 +49,10 @@ def build(results: Results) -> list[Block]:
     blocks.append(TableBlock("discrimination", discrimination_table(results)))
     if has_time(results):
         blocks.append(TableBlock("calibration", calibration_table(results)))
-    thresholds = threshold_table(results)
-    if thresholds.rows:
-        blocks.append(TableBlock("classification", thresholds))
-    comparisons = comparison_table(results)
-    if comparisons.rows:
-        blocks.append(TableBlock("comparisons", comparisons))
-    if has_time(results):
         shown = {name: item for name, item in unseen_sets(results).items() if name in _decision_sets(results)}
         figures = [_roc_figure(results), _calibration_figure(results), _decision_figure(results, shown, "decision")]
         return [*blocks, *(figure for figure in figures if figure is not None)]
+    blocks += _more_tables(results)
     name, _ = judged_set(results)
     figures = [_set_figure(results, name, ("training", name))]
     # A second set that no model saw (the external one beside an internal validation set) has a figure of its own.
@@ -71,12 +65,13 @@ def build_supplement(results: Results) -> list[Block]:
     """Curves of the sets and models that the main report leaves out, risks of every patient."""
     others = [model for model in model_names(results) if model != main_model(results)]
     if has_time(results):
+        blocks = _more_tables(results)
         figures = [_calibration_figure(results, model) for model in others]
         rest = {name: s for name, s in unseen_sets(results).items() if name not in _decision_sets(results)}
         figures.append(_decision_figure(results, rest, "decision-nested"))
-        return [figure for figure in figures if figure is not None]
+        return [*blocks, *(figure for figure in figures if figure is not None)]
     name, item = judged_set(results)
-    blocks: list[Block] = []
+    blocks = []
     if "training" in evaluated(results).sets and name != "training":
         found = [_roc_panel(results, "training"), _decision_panel(results, "training")]
         panels = [(panel, text) for panel, text in found if panel is not None]
@@ -93,6 +88,12 @@ def build_supplement(results: Results) -> list[Block]:
         blocks.append(FigureBlock("calibration-others", caption, panels_of, columns=min(2, len(panels_of))))
     risks = _risk_figure(results, name, item)
     return [*blocks, *([risks] if risks is not None else [])]
+
+
+def _more_tables(results: Results) -> list[Block]:
+    """Classification and comparisons, which grow with the horizons: of follow-up they stand in the supplement."""
+    tables = {"classification": threshold_table(results), "comparisons": comparison_table(results)}
+    return [TableBlock(key, table) for key, table in tables.items() if table.rows]
 
 
 def _text(results: Results) -> str:

@@ -48,14 +48,14 @@ _WHICH_TO_TRUST = (
 
 
 def build(results: Results) -> list[Block]:
-    """Figure, stability and permutation test."""
+    """The ways to validate in numbers, stability and permutation test."""
     validation = results.validation
     if validation is None:
         raise Omit("the modelling stage has written no validation")
     models = _validated(results)
     if not models:
         raise Omit("the modelling stage has validated no model")
-    blocks: list[Block] = [Paragraph(_text(results)), _figure(results, models)]
+    blocks: list[Block] = [Paragraph(_text(results)), TableBlock("validation", _table(results, models))]
     for kind, shares in validation.stability.items():
         if shares:
             what, index = _kind_words(results, kind)[0], validation.nogueira.get(kind)
@@ -68,11 +68,11 @@ def build(results: Results) -> list[Block]:
 
 
 def build_supplement(results: Results) -> list[Block]:
-    """The ways to validate in numbers, the null distribution, how stable the selection is."""
+    """The ways to validate drawn, the null distribution, how stable the selection is."""
     validation, models = results.validation, _validated(results)
     if validation is None or not models:
         return []
-    blocks: list[Block] = [TableBlock("validation", _table(results, models))]
+    blocks: list[Block] = [_figure(results, models)]
     if validation.permutation is not None and validation.permutation.null:
         blocks.append(_null(results, validation.permutation))
     shown = [(kind, shares) for kind, shares in validation.stability.items() if shares]
