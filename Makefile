@@ -57,7 +57,7 @@ demo-E: $(VENV)/.run
 	$(BIN)/hepacast demo --study ptlf-end-to-end --out $(OUT)-E
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # Without the networks: what a first change needs.
 quick: $(VENV)/.light
@@ -79,7 +79,7 @@ $(VENV)-newest/.done: pyproject.toml
 	@touch $@
 
 test-oldest test-newest: test-%: $(VENV)-%/.done
-	$(VENV)-$*/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
+	$(VENV)-$*/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 lint: $(VENV)/.light
 	$(BIN)/ruff check .

@@ -19,6 +19,27 @@ GOLDEN = Path(__file__).parent / "golden"
 settings.register_profile("hepacast", deadline=None)
 settings.load_profile("hepacast")
 
+#: Files of tests that take longest, longest first: processes that share the tests begin with them.
+LONG = (
+    "cli/test_end_to_end.py",
+    "study/test_report_sentences.py",
+    "study/test_dicom_studies.py",
+    "cli/test_bad_input.py",
+    "cli/statistics/test_robust.py",
+    "cli/test_bundled_chains.py",
+    "study/test_stage_keys.py",
+    "golden_runs/test_golden_runs.py",
+    "cli/test_lost_patients.py",
+    "cli/test_masks_of_a_study.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first."""
+    here = Path(__file__).parent
+    place = {here / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
 
 def _data_root() -> Path:
     return Path(os.environ.get("HEPACAST_DATA") or ROOT.parent / "shared" / "data")
