@@ -91,9 +91,9 @@ STRANGERS = {
     "segmentation": ("deep", "modelling", "evaluation", "bundle", "report"),
     "radiomics": ("deep", "modelling", "evaluation", "bundle", "report"),
     "deep": ("radiomics.filters", "radiomics.kernels", "bundle", "report"),
-    "modelling": ("deep", "segmentation", "radiomics.filters", "radiomics.kernels", "bundle", "report"),
-    "evaluation": ("deep", "segmentation", "radiomics.filters", "radiomics.kernels", "bundle", "report"),
-    "further": ("deep", "segmentation", "radiomics", "modelling", "bundle", "report"),
+    "modelling": ("deep", "segmentation.nnunet", "bundle", "report"),
+    "evaluation": ("deep", "segmentation.nnunet", "bundle", "report"),
+    "further": ("deep", "segmentation", "radiomics", "bundle", "report"),
 }
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from numpy.typing import ArrayLike
 
 from hepacast.cohort import ColumnSpec, SurvivalOutcome, derive_outcome, read_table
 from hepacast.cohort.checks import blank_impossible, check_values
@@ -14,7 +11,6 @@ from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.hashing import hash_value
 from hepacast.errors import StudyFileError, TableError
 from hepacast.imaging.io import image_files
-from hepacast.modelling.predictions import Predictions
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.schema import FurtherCohort
@@ -112,37 +108,6 @@ def read_further_cohort(context: Context, name: str) -> FurtherTable:
 def further_patients(context: Context) -> list[str]:
     """Patients of all further cohorts."""
     return [patient for item in read_further(context) for patient in item.table.patients]
-
-
-def further_predictions(
-    further: Sequence[FurtherTable],
-    predict: Callable[[FurtherTable], tuple[ArrayLike, ArrayLike]],
-    models: Sequence[str],
-    horizons: Sequence[float],
-) -> Predictions:
-    """Frozen predictions of every further cohort (its name is that of the set), beside its follow-up.
-
-    Parameters
-    ----------
-    predict
-        Gives the risks (n, models, horizons) and the linear predictors (n, models) of a cohort.
-    """
-    parts = []
-    for item in further:
-        risk, linear = predict(item)
-        parts.append(
-            Predictions.make(
-                item.table.patients,
-                item.outcome.select(item.table.patients).y,
-                risk,
-                linear,
-                models=models,
-                horizons=horizons,
-                set=item.name,
-                kind="frozen",
-            )
-        )
-    return Predictions.join(parts)
 
 
 def further_inputs(context: Context) -> dict[str, str]:

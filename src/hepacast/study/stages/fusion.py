@@ -48,7 +48,7 @@ from hepacast.stats.resampling import repeated_folds
 from hepacast.study.analysis_set import analysis_features
 from hepacast.study.context import Context
 from hepacast.study.crops import with_channels
-from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, further_predictions, read_further
+from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
 from hepacast.study.schema import Fusion
 from hepacast.study.stage import Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
@@ -63,7 +63,7 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
-from hepacast.study.stages.modelling import Analysis, chain_settings, load_analysis, refits_cost
+from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis, refits_cost
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, DLR = "Radscore", "DLR score"

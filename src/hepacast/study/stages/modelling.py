@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.outcome import check_horizons
@@ -29,13 +30,7 @@ from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.analysis_set import analysis_cohort, analysis_features, reproducibility_table
 from hepacast.study.context import Context
-from hepacast.study.further_cohorts import (
-    PREDICTIONS,
-    FurtherTable,
-    further_inputs,
-    further_predictions,
-    read_further,
-)
+from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
 from hepacast.study.stages.chain_validation import validate_chain
@@ -292,6 +287,37 @@ def network_validation(context: Context, nested: OutOfFold, level: float) -> dic
         assert result is not None
         found |= {name: ModelValidation(nested=result.told(name, level)) for name in result.models}
     return found
+
+
+def further_predictions(
+    further: Sequence[FurtherTable],
+    predict: Callable[[FurtherTable], tuple[ArrayLike, ArrayLike]],
+    models: Sequence[str],
+    horizons: Sequence[float],
+) -> Predictions:
+    """Frozen predictions of every further cohort (its name is that of the set), beside its follow-up.
+
+    Parameters
+    ----------
+    predict
+        Gives the risks (n, models, horizons) and the linear predictors (n, models) of a cohort.
+    """
+    parts = []
+    for item in further:
+        risk, linear = predict(item)
+        parts.append(
+            Predictions.make(
+                item.table.patients,
+                item.outcome.select(item.table.patients).y,
+                risk,
+                linear,
+                models=models,
+                horizons=horizons,
+                set=item.name,
+                kind="frozen",
+            )
+        )
+    return Predictions.join(parts)
 
 
 #: Seconds that one refit of the whole chain takes, with evaluation of what was left out (measured, one core).
