@@ -181,14 +181,7 @@ def draw_calibration(
                 linewidth=0,
             )
         axes.plot(smooth.predicted, smooth.observed, color=BLUE, label="Smoothed")
-    predicted = np.array([group.predicted for group in groups], dtype=float)
-    limits = [(group.observed.value, *group.observed.ci) for group in groups]
-    observed, low, high = np.array(limits, dtype=float).T
-    errors = np.vstack([observed - low, high - observed]).clip(0)
-    axes.errorbar(
-        predicted, observed, yerr=errors, fmt="o", color=VERMILION, markersize=4, elinewidth=0.8, capsize=1.5,
-        label=f"Groups ({ci})", clip_on=False, zorder=4,
-    )  # fmt: skip
+    predicted, low = _observed_groups(axes, groups, f"Groups ({ci})")
     _unit_square(axes, "" if len(risks) else "Predicted risk", "Observed proportion")
     legend = axes.legend(loc="upper left", borderaxespad=0.2, frameon=True, framealpha=0.85, edgecolor="none")
     legend.set_zorder(5)
@@ -197,6 +190,19 @@ def draw_calibration(
         # Above the notes where they stand above the plot.
         axes.set_title(title, loc="left", pad=30 if raised else None)
     return figure
+
+
+def _observed_groups(axes: Axes, groups: Sequence[ObservedGroup], label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Groups as points with their limits; their predicted risks and lower limits."""
+    predicted = np.array([group.predicted for group in groups], dtype=float)
+    limits = [(group.observed.value, *group.observed.ci) for group in groups]
+    observed, low, high = np.array(limits, dtype=float).T
+    errors = np.vstack([observed - low, high - observed]).clip(0)
+    axes.errorbar(
+        predicted, observed, yerr=errors, fmt="o", color=VERMILION, markersize=4, elinewidth=0.8, capsize=1.5,
+        label=label, clip_on=False, zorder=4,
+    )  # fmt: skip
+    return predicted, low
 
 
 def _write_notes(axes: Axes, predicted: np.ndarray, low: np.ndarray, notes: Sequence[str]) -> bool:
