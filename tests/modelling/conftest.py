@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,15 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from hepacast.core.executor import keep_workers
 from hepacast.modelling.predictors import Predictor
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_workers() -> Iterator[None]:
+    """The tests of a file share the processes that one of them starts."""
+    with keep_workers():
+        yield
 
 
 @dataclass(frozen=True)
