@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from hepacast.bundle import Bundle
 from hepacast.core.files import read_json
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Geometry, Volume
@@ -43,9 +44,11 @@ def write_study(folder: Path, n: int = 48) -> Path:
             Volume((liver + tumor.astype(np.uint8)).astype(np.uint8), GRID), folder / "masks" / f"{name}.nii.gz"
         )
     table = {"ID": names, "Age": age, "Months": np.minimum(time, last), "Event": (time <= last).astype(int)}
+    table["ALB (g/L)"] = generator.normal(39, 5, n).round(1)
+    table["TB (umol/L)"] = generator.normal(18, 6, n).clip(4).round(1)
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False)
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(content()))
+    path.write_text(yaml.safe_dump(content(), sort_keys=False))
     return path
 
 
@@ -62,6 +65,8 @@ def content() -> dict:
             "id": "ID",
             "columns": {
                 "age": {"column": "Age", "unit": "years"},
+                "albumin": {"column": "ALB (g/L)", "unit": "g/L", "quantity": "albumin"},
+                "bilirubin": {"column": "TB (umol/L)", "unit": "umol/L", "quantity": "bilirubin"},
                 "months": {"column": "Months", **after},
                 "event": {"column": "Event", **after},
             },
@@ -144,3 +149,61 @@ def test_an_event_alone_is_not_learned_where_the_outcome_has_times(folder: Path)
     study.write_text(yaml.safe_dump(other))
     with pytest.raises(StudyFileError, match="would learn the event alone"):
         run_study(study, out=folder / "refused", workers=1)
+
+
+def joined() -> dict:
+    """Classifiers, a network and a clinical predictor joined for the same follow-up."""
+    study = content()
+    crop = {"voi": "tumor", "size": [8, 12, 12], "size_mm": [64.0, 96.0, 96.0]}
+    network = {"tasks": "classifier", "width": 4, "stages": 2, "features": 8, "outcome": "cox"}
+    training = {"epochs": 6, "batch": 16, "warmup_epochs": 0.5, "patience": 3}
+    del study["deep"]
+    study["fusion"] = {
+        "folds": 3,
+        "classifiers": ["logistic", "random_forest"],
+        "chain": {"univariate": None, "selector": "none"},
+        "networks": [{"encoder": "resnet10", "dimensions": "3d"}],
+        "deep": {"crop": crop, "network": network, "training": training},
+        "models": {"Clinical": ["clinical"], "R": ["radiomics"], "All": ["network", "radiomics", "clinical"]},
+    }
+    study["indexes"] = {"scores": ["ALBI"]}
+    return study
+
+
+@pytest.fixture(scope="module")
+def fused(folder: Path) -> Path:
+    study = folder / "fusion.yaml"
+    study.write_text(yaml.safe_dump(joined(), sort_keys=False))
+    run_study(study, out=folder / "fused", workers=1)
+    return folder / "fused"
+
+
+def test_a_fusion_is_judged_by_time_and_told_in_the_report(fused: Path) -> None:
+    predictions = Predictions.read(fused / "modelling" / "predictions.parquet")
+    assert {*predictions.models} == {"Clinical", "R", "All"} and predictions.horizons == (6.0, 12.0)
+    content = read_json(fused / "modelling" / "fusion.json")
+    assert content["measure"] == "C"
+    assert {row["name"] for row in content["competitors"]} >= {"Random forest", "ResNet-10 3D"}
+    text = " ".join(item["text"] for item in read_json(fused / "modelling" / "methods.json"))
+    assert "joined by Cox models" in text and "of the event by 12 months" in text and "decided by the C" in text
+    evaluation = read_json(fused / "evaluation" / "evaluation.json")
+    assert evaluation["main"] == "All" and len(evaluation["sets"]["nested"]["models"]["All"]["horizons"]) == 2
+    report = (fused / "report" / "report.html").read_text() + (fused / "report" / "supplement.html").read_text()
+    assert "Random forest" in report and "ResNet-10 3D" in report
+
+
+def test_the_bundle_of_a_fusion_gives_the_risk_by_every_horizon(folder: Path, fused: Path) -> None:
+    table = Predictions.read(fused / "modelling" / "predictions.parquet").table
+    own = table[(table["model"] == "All") & (table["kind"] == "frozen")]
+    patient = own["patient"].iloc[0]
+    expected = own[own["patient"] == patient].set_index("horizon")["risk"]
+    age = pd.read_csv(folder / "t.csv").set_index("ID").loc[patient, "Age"]
+    opened = Bundle.read(fused / "bundle" / "model.hepacast")
+    found = predict_patient(
+        fused / "bundle" / "model.hepacast",
+        image=folder / "images" / f"{patient}.nii.gz",
+        mask=folder / "masks" / f"{patient}.nii.gz",
+        labs=[f"{name}={age:g}" for name in opened.clinical_names("All")],
+        accept_doubtful=True,
+    )
+    assert {item.time: item.risk for item in found.horizons} == pytest.approx(dict(expected), abs=1e-5)

@@ -130,8 +130,7 @@ def _of_models(results: Results) -> list[str]:
 def _of_hazards(results: Results) -> list[str]:
     assert results.timed is not None
     found, limits = results.timed, []
-    for name in found.names:
-        model = found.models[name]
+    for name, model in found.models.items():
         broken = [t.label for t in model.zph[:-1] if t.p < 0.05]
         if broken:
             limits.append(

@@ -82,7 +82,7 @@ def _fitted(results: Results) -> dict[str, FittedModel]:
     """The fitted models as tables call them."""
     if results.timed is not None:
         found = results.timed
-        return {model_label(results, name): found.models[name] for name in found.names}
+        return {model_label(results, name): found.models[name] for name in found.names if name in found.models}
     models = results.models
     if models is None or models.clinical is None:
         return {}

@@ -497,29 +497,37 @@ def _of_hazards(
     steps: dict[str, Any] = {}
     if clinical is not None:
         models["clinical"] = _with_check(clinical.model_, words, level)
-        steps["univariate"] = _univariate(clinical, x, y, words, level)
-        steps["multivariate"] = _joint(clinical, words, level)
-        steps["selected"] = list(clinical.selected_)
-        if outcome.n_competing and clinical.chosen_predictors_:
-            # Beside Fine and Gray's model.
-            cause = CoxModel(tuple(clinical.chosen_predictors_), (), "cause-specific").fit(x, y)
-            steps["cause_specific"] = _with_check(cause, words, level)
+        steps |= hazard_steps(clinical, x, y, words, level)
     if fitted.combined_ is not None:
         models["combined"] = _with_check(fitted.combined_, words, level)
     if fitted.binary_ is not None:
         steps["binary"] = _binary_states(y, frozen.main_horizon, fitted.binary_.selected_)
-    return replace(
-        found,
-        event=outcome.positive,
-        unit=outcome.unit,
-        horizons=frozen.horizons,
-        before_horizon=study.outcome.before_horizon,
-        competing=bool(outcome.n_competing),
-        models=models,
-        notes=dict(fitted.notes_),
-        cuts={name: Cut(cut.value, cut.rule, cut.p, cut.note) for name, cut in fitted.cuts_.items()},
-        **steps,
-    )
+    cuts = {name: Cut(cut.value, cut.rule, cut.p, cut.note) for name, cut in fitted.cuts_.items()}
+    return replace(found, **timed_facts(study, outcome), models=models, notes=dict(fitted.notes_), cuts=cuts, **steps)
+
+
+def timed_facts(study: Study, outcome: Outcome) -> dict[str, Any]:
+    """Of a time to an event: what is predicted, by when."""
+    return {
+        "event": outcome.positive,
+        "unit": outcome.unit,
+        "horizons": outcome.horizons,
+        "before_horizon": study.outcome.before_horizon,
+        "competing": bool(outcome.n_competing),
+    }
+
+
+def hazard_steps(clinical: ClinicalModel, x: pd.DataFrame, y: np.ndarray, words: Words, level: float) -> dict[str, Any]:
+    """How the clinical predictors of a hazard were chosen; beside Fine and Gray's model the cause-specific one."""
+    steps: dict[str, Any] = {
+        "univariate": _univariate(clinical, x, y, words, level),
+        "multivariate": _joint(clinical, words, level),
+        "selected": list(clinical.selected_),
+    }
+    if (np.asarray(y)[:, 1] == 2).any() and clinical.chosen_predictors_:
+        cause = CoxModel(tuple(clinical.chosen_predictors_), (), "cause-specific").fit(x, y)
+        steps["cause_specific"] = _with_check(cause, words, level)
+    return steps
 
 
 def _binary_states(outcome: np.ndarray, horizon: float, selected: Sequence[str]) -> BinaryStates:

@@ -30,6 +30,7 @@ from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
+from hepacast.study.stages.fusion import SCORES
 from hepacast.study.stages.model_sentences import horizon_text
 from hepacast.study.stages.modelling import load_analysis
 
@@ -70,7 +71,10 @@ def write(context: Context, folder: Path) -> None:
 
     @cache
     def predictors() -> pd.DataFrame:
-        return load_analysis(context).table
+        table = load_analysis(context).table
+        if context.study.fusion is not None:
+            return table[context.study.modelling.candidates].join(pd.read_parquet(modelling / SCORES))
+        return scrutiny.frozen_models(context).inputs(table)
 
     write_record(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, judged, main, predictors))
     write_record(folder / "methods.json", _sentences(context, cohort.outcome, found))

@@ -16,7 +16,7 @@ import pandas as pd
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort.outcome import Outcome
 from hepacast.core.executor import map_items
-from hepacast.core.files import read_json, write_json
+from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.p_values import p_below
 from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
@@ -24,7 +24,7 @@ from hepacast.core.sentences import Sentence
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.clinical import CANDIDATES_TESTED
-from hepacast.modelling.described import ModelValidation
+from hepacast.modelling.described import Cut, ModelValidation
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import learned_by_networks
@@ -58,8 +58,10 @@ from hepacast.study.stages.describe_models import (
     describe_example,
     describe_model,
     example_patient,
+    hazard_steps,
     nomogram_of,
     read_values,
+    timed_facts,
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
@@ -67,6 +69,8 @@ from hepacast.study.stages.modelling import Analysis, chain_settings, further_pr
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, DLR = "Radscore", "DLR score"
+#: Scores that the models join, of every patient; of training patients by fits without them.
+SCORES = "scores.parquet"
 _PARTS = {"clinical": CLINICAL, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}
 
 
@@ -99,6 +103,8 @@ def write(context: Context, folder: Path) -> None:
     own = final.training.predictions(list(outcome.index), outcome.to_numpy(), "training", "apparent")
     tables = [own, *_frozen(final, analysis), Predictions(nested.predictions)]
     Predictions.join(tables).write(folder / "predictions.parquet")
+    with atomic_path(folder / SCORES) as temporary:
+        final.scores.to_parquet(temporary)
     if further:
 
         def predict(item: FurtherTable) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -256,15 +262,22 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
         "final": describe_model(model, analysis.words, level), "status": model.status, "reason": model.note or None,
     }  # fmt: skip
     content["joined"] = {name: describe_model(item, analysis.words, level) for name, item in final.models.items()}
+    if spec.horizons:
+        x, y = analysis.part("training")
+        content |= timed_facts(context.study, analysis.outcome) | {"models": content["joined"]}
+        content["cuts"] = {name: Cut(value, spec.cut) for name, value in final.cutoffs.items()}
+        content |= {} if final.clinical is None else hazard_steps(final.clinical, x, y, analysis.words, level)
     frozen = FrozenModels(final.models, None, final.cutoffs, final.horizons, final.unit)
     table = candidates.join(final.scores)
-    nomogram = nomogram_of(frozen, main, analysis.words, table.loc[rows], analysis.outcome)
+    times, outcome = context.study.outcome, analysis.outcome
+    known = table.loc[rows]
+    nomogram = nomogram_of(frozen, main, analysis.words, known, outcome, times.horizons, before=times.before_horizon)
     risks = frozen.predict_risk(table)[main]
     patient = example_patient(
         risks, analysis.outcome.events, analysis.cohort.sets, context.study.report.example_patient
     )
     row = table.loc[[patient]]
-    content["example"] = describe_example(patient, frozen, main, analysis.words, row, analysis.outcome, level)
+    content["example"] = describe_example(patient, frozen, main, analysis.words, row, outcome, level, times.horizons)
     reading = None if nomogram is None else read_values(nomogram, frozen, main, analysis.words, row)
     content["nomogram"] = None if nomogram is None else nomogram.to_spec(reading)
     return content

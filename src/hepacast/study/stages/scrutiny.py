@@ -225,7 +225,7 @@ def of_predictions(
     judged
         By set; ``nested`` holds the out-of-fold risks of the training patients.
     predictors
-        Gives what the models read of all patients, for changes of a hazard.
+        Gives the predictors of the models (scores beside clinical columns) of all patients, for changes of a hazard.
     """
     new = {name: item for name, item in judged.items() if item.kind == "frozen"}
     where = headline_set({name: item.n_events for name, item in judged.items() if item.kind != "apparent"})
@@ -303,7 +303,7 @@ def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Ca
         return replace(empty, reason="the main model has no baseline hazard")
     if not found.terms:
         return replace(empty, reason="the main model has no predictor")
-    table = frozen.inputs(predictors().loc[item.patients])
+    table = predictors().loc[item.patients]
     lp, design = found.linear_predictor(table), found.design(table)
     told = replace(recalibrate_hazard(known, lp, found.cumulative_hazard, design, level=level), set=item.name)
     if told.chosen in (None, "none"):
