@@ -262,7 +262,9 @@ class Predictions:
         """Mean over the repeats: index patients, columns (risk or linear predictor, model, horizon)."""
         keys = ["model", "horizon", "patient"]
         mean = self.table.groupby(keys, sort=True)[["risk", "linear_predictor"]].mean()
-        return mean.unstack(["model", "horizon"])
+        wide = mean.unstack(["model", "horizon"])
+        assert isinstance(wide, pd.DataFrame)
+        return wide
 
     def judged(self, models: Sequence[str] | None = None) -> dict[str, JudgedSet]:
         """The sets that have predictions, in the order of `JUDGED`."""

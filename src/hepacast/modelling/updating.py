@@ -105,7 +105,8 @@ class _Rates:
         x = np.column_stack([np.ones(len(self.event)), design])
         exposure = self.exposure if offset is None else self.exposure * np.exp(offset)
         beta = poisson_fit(x, self.event, exposure)
-        covariance = np.linalg.inv((x * (exposure * np.exp(x @ beta))[:, None]).T @ x)
+        information = (x * (exposure * np.exp(x @ beta))[:, None]).T @ x
+        covariance = np.asarray(np.linalg.inv(information), dtype=float)
         p = 2 * norm.sf(np.abs(beta) / np.sqrt(np.diag(covariance)))
         return _Line(beta, covariance, np.asarray(p), "poisson")
 

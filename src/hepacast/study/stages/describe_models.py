@@ -46,7 +46,7 @@ from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import has_time
 from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
 from hepacast.nomogram.build import OutputAxis
-from hepacast.stats.penalized_cv import PenaltyChoice
+from hepacast.stats.penalized_cv import PenaltyChoice, Rule
 from hepacast.study.schema import Study
 
 _METHODS = {"ml": "maximum likelihood", "firth": "Firth"}
@@ -120,23 +120,25 @@ def _term(model: FrozenLinear, index: int, words: Words, level: float) -> Term:
     z = float(norm.ppf(0.5 + level / 2))
     unit = next(source.predictor.unit for source in model.sources if source.name == term.source)
     return Term(
-        name=term.name,
-        label=words.term(model, term),
-        coefficient=beta,
-        **_ratio(beta, se, z, 1.0),
+        term.name,
+        words.term(model, term),
+        beta,
+        *_ratio(beta, se, z, 1.0),
         p=model.p_values[index + 1],
         se=se,
         unit=unit or None,
-        scales=[ScaledRatio(text, **_ratio(beta, se, z, size)) for text, size in changes(model, term, words)],
+        scales=[ScaledRatio(text, *_ratio(beta, se, z, size)) for text, size in changes(model, term, words)],
         numeric=term.level is None,
     )
 
 
-def _ratio(beta: float, se: float, z: float, step: float) -> dict[str, float]:
+def _ratio(beta: float, se: float, z: float, step: float) -> tuple[float, float, float]:
+    """For a change of a step: ratio, lower and upper limit."""
+
     def ratio(value: float) -> float:
         return math.exp(value * step) if abs(value * step) < 700 else math.inf if value * step > 0 else 0.0
 
-    return {"ratio": ratio(beta), "low": ratio(beta - z * se), "high": ratio(beta + z * se)}
+    return ratio(beta), ratio(beta - z * se), ratio(beta + z * se)
 
 
 def three_digits(value: float) -> str:
@@ -190,7 +192,7 @@ def describe_clinical(
         univariate=_univariate(model, frame, outcome, words, level),
         multivariate=_joint(model, words, level),
         final=describe_model(model.frozen_, words, level),
-        tests=model.univariate_.to_dict("records"),
+        tests=[{str(key): value for key, value in row.items()} for row in model.univariate_.to_dict("records")],
     )
 
 
@@ -267,7 +269,7 @@ def describe_radiomics(model: Any, words: Words, level: float) -> DescribedRadio
 def _lasso(model: Any, choice: PenaltyChoice) -> LassoPath:
     path = choice.path
     selector = getattr(model.chain_[-1], "selector_", model.chain_[-1])
-    rule = getattr(selector, "rule", "min")
+    rule: Rule = getattr(selector, "rule", "min")
     used = np.flatnonzero((path.coefficients != 0).any(axis=0))
     return LassoPath(
         lambdas=[float(value) for value in path.lambdas],
