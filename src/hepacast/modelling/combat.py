@@ -95,15 +95,7 @@ def fit_combat(
     sites, number = np.unique(site.astype(str), return_inverse=True)
     if reference is not None and reference not in sites:
         raise ModelError("The reference site has no training row.", expected=listed(sites), found=str(reference))
-    counts = np.bincount(number)
-    dummies = np.eye(len(sites))[number]
-    design = np.column_stack([dummies, covariates])
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        raise ModelError(
-            "The covariates of the harmonization cannot be told from the sites.",
-            found=f"{len(sites)} sites, {covariates.shape[1]} covariates, rank {np.linalg.matrix_rank(design)}",
-            remedy="leave the confounded covariate out",
-        )
+    counts, design = np.bincount(number), _design(sites, number, covariates)
     adjusted = np.ones(values.shape[1], dtype=bool)
     for s in range(len(sites)):
         if counts[s] > 1:
@@ -128,6 +120,19 @@ def fit_combat(
     full.covariate_effects[:, adjusted] = effects
     full.shift[:, adjusted], full.scale[:, adjusted] = shift, scale
     return full
+
+
+def _design(sites: NDArray[np.str_], number: NDArray[np.int64], covariates: Array) -> Array:
+    """One column a site, then the covariates, which must be told from the sites."""
+    design = np.column_stack([np.eye(len(sites))[number], covariates])
+    rank = np.linalg.matrix_rank(design)
+    if rank < design.shape[1]:
+        raise ModelError(
+            "The covariates of the harmonization cannot be told from the sites.",
+            found=f"{len(sites)} sites, {covariates.shape[1]} covariates, rank {rank}",
+            remedy="leave the confounded covariate out",
+        )
+    return design
 
 
 def _standardize(
