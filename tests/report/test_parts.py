@@ -22,6 +22,7 @@ from hepacast.core.tables import Row, make_table
 from hepacast.evaluation.conformal import ConformalInfo, CoverageRow
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.risk_groups import RiskGroups
+from hepacast.imaging.remarks import ImageRemark
 from hepacast.modelling.described import DescribedModels, SelectedShare, StabilityIndex, Validation
 from hepacast.report.content.plausibility import doubts, doubts_by_patient
 from hepacast.report.content.scrutiny import conformal_rows
@@ -39,7 +40,7 @@ from hepacast.report.model import (
     number_blocks,
     spans,
 )
-from hepacast.segmentation.results import ImageRemark, PlausibilityInfo
+from hepacast.segmentation.results import PlausibilityInfo
 
 NAN = float("nan")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hepacast.core.records import Record
-from hepacast.segmentation.results import ImageRemark
+from hepacast.imaging.remarks import ImageRemark
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RadiomicsSummary(Record):
     vois
         Names of the volumes of interest.
     features_per_voi, n_features
-        Features of each, and in all.
+        Features of each (by name, of a table), and in all.
     status_counts
         Values by status (``ok``, ``failed``...).
     failed_patients

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from hepacast.core.records import Record
+from hepacast.imaging.remarks import ImageRemark
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,6 @@ class VoiSize(Record):
     p95: float = float("nan")
     minimum: float = float("nan")
     maximum: float = float("nan")
-
-
-@dataclass(frozen=True)
-class ImageRemark(Record):
-    """What is not plausible about a patient's image and mask (`hepacast.segmentation.plausibility.Remark`)."""
-
-    patient: str
-    severity: Literal["doubtful", "impossible"]
-    code: str
-    structure: str
-    problem: str
-    detail: str = ""
 
 
 @dataclass(frozen=True)

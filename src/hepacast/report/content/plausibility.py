@@ -8,10 +8,11 @@ import numpy as np
 
 from hepacast.core.formatting import capital, number, plural
 from hepacast.core.tables import Row, Table, make_table
+from hepacast.imaging.remarks import ImageRemark
 from hepacast.report.model import Block, Bullets, Callout, TableBlock
 from hepacast.report.results import Results
 from hepacast.segmentation.plausibility import Remark, group_remarks
-from hepacast.segmentation.results import ImageRemark, PlausibilityInfo, VoiSize
+from hepacast.segmentation.results import PlausibilityInfo, VoiSize
 
 #: Patients of one VOI that are printed one by one; of more patients those who are far from the cohort.
 PRINTED = 40

@@ -20,9 +20,11 @@ from hepacast.core.records import read_record, write_record
 from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging.io import write_labelmap
+from hepacast.imaging.remarks import ImageRemark
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.summary import RadiomicsSummary
 from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
 from hepacast.study.analysis_set import FEATURES
 from hepacast.study.context import Context
@@ -155,25 +157,22 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
     per_voi = len(settings.feature_names())
     sequences = len(context.images.sequences)
     engine = str(table.attrs["engine"])
-    write_json(
-        folder / "summary.json",
-        {
-            "engine": engine,
-            "settings": settings.canonical(),
-            "settings_hash": settings.hash,
-            "vois": vois,
-            "features_per_voi": per_voi * sequences,
-            "n_features": per_voi * sequences * len(vois),
-            "status_counts": table["status"].value_counts().to_dict(),
-            **_without_values(table),
-            "image_types": {name: dict(own) for name, own in settings.image_types.items()},
-            "gray_levels": [
-                {"patient": patient, **asdict(item)}
-                for patient, items in gray_level_remarks(voi_values(context), bin_width(settings)).items()
-                for item in items
-            ],
-        },
+    failed, undefined = _without_values(table)
+    levels = gray_level_remarks(voi_values(context), bin_width(settings))
+    summary = RadiomicsSummary(
+        engine=engine,
+        settings=settings.canonical(),
+        settings_hash=settings.hash,
+        vois=vois,
+        features_per_voi=per_voi * sequences,
+        n_features=per_voi * sequences * len(vois),
+        status_counts=table["status"].value_counts().to_dict(),
+        failed_patients=failed,
+        undefined=undefined,
+        image_types={name: dict(own) for name, own in settings.image_types.items()},
+        gray_levels=[ImageRemark(patient, **asdict(item)) for patient, items in levels.items() for item in items],
     )
+    write_record(folder / "summary.json", summary)
     binning = settings.parameters
     bins = f"{binning.binCount} bins" if binning.binCount else f"a bin width of {binning.binWidth:g}"
     text = (
@@ -199,18 +198,12 @@ def _analysed(cohort: Cohort, table: pd.DataFrame, folder: Path) -> None:
     write_json(folder / "excluded.json", [{"reason": k, "patients": v} for k, v in reasons.items()])
 
 
-def _without_values(table: pd.DataFrame) -> dict[str, Any]:
-    """Who could not be measured, and what has no value in those who could."""
+def _without_values(table: pd.DataFrame) -> tuple[int, dict[str, int]]:
+    """How many could not be measured, and what has no value in those who could."""
     failed = set(table.loc[table["status"] == "failed", "patient"])
     rest = table[(table["status"] == "undefined") & ~table["patient"].isin(failed)]
-    return {
-        "failed_patients": len(failed),
-        "undefined": {
-            "values": len(rest),
-            "features": len(rest[["sequence", "voi", "feature"]].drop_duplicates()),
-            "patients": rest["patient"].nunique(),
-        },
-    }
+    features = len(rest[["sequence", "voi", "feature"]].drop_duplicates())
+    return len(failed), {"values": len(rest), "features": features, "patients": rest["patient"].nunique()}
 
 
 #: What the reader of a flow chart is told, by what the reason says.
@@ -238,20 +231,15 @@ def _from_table(context: Context, folder: Path) -> None:
     vois = list(dict.fromkeys(name.split(":")[0] for name in wide.columns))
     counts = {voi: sum(name.startswith(f"{voi}:") for name in wide.columns) for voi in vois}
     name = table_path(context).name
-    write_json(
-        folder / "summary.json",
-        {
-            "engine": f"feature table {name}",
-            "settings": {},
-            "settings_hash": hash_file(table_path(context)),
-            "vois": vois,
-            "features_per_voi": next(iter(counts.values())) if len(set(counts.values())) == 1 else None,
-            "features_by_voi": counts,
-            "n_features": len(wide.columns),
-            "status_counts": {"ok": int(wide.notna().sum().sum()), "missing": int(wide.isna().sum().sum())},
-            "image_types": None,
-        },
+    summary = RadiomicsSummary(
+        engine=f"feature table {name}",
+        settings_hash=hash_file(table_path(context)),
+        vois=vois,
+        features_per_voi=counts,
+        n_features=len(wide.columns),
+        status_counts={"ok": int(wide.notna().sum().sum()), "missing": int(wide.isna().sum().sum())},
     )
+    write_record(folder / "summary.json", summary)
     text = (
         f"{len(wide.columns)} radiomics features of {', '.join(vois)} were taken from a table made elsewhere ({name})."
     )

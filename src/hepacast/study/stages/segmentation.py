@@ -24,8 +24,10 @@ from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
+from hepacast.imaging.remarks import ImageRemark
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
 from hepacast.segmentation.plausibility import Remark, outliers
+from hepacast.segmentation.results import FarFromCohort, PlausibilityInfo, VoiSize
 from hepacast.study.context import Context
 from hepacast.study.feature_settings import mask_rules
 from hepacast.study.image_recipe import study_vois
@@ -196,10 +198,13 @@ def _write_plausibility(folder: Path, outcomes: list[MaskOutcome]) -> None:
     """`plausibility.json`: size and intensities of all VOIs, what is not plausible, who is far from the cohort."""
     judged = [item.judged for item in outcomes if item.judged is not None]
     rows = [row for item in judged for row in item.rows]
-    remarks = [{"patient": item.patient, **asdict(remark)} for item in judged for remark in item.remarks]
-    refused = {item.patient: item.reason for item in outcomes if item.status == "failed" and item.judged is not None}
-    content = {"rows": rows, "remarks": remarks, "outliers": outliers(rows), "refused": refused}
-    write_json(folder / PLAUSIBILITY, content)
+    found = PlausibilityInfo(
+        rows=[VoiSize(**row) for row in rows],
+        remarks=[ImageRemark(item.patient, **asdict(remark)) for item in judged for remark in item.remarks],
+        outliers=[FarFromCohort(**row) for row in outliers(rows)],
+        refused={i.patient: i.reason or "" for i in outcomes if i.status == "failed" and i.judged is not None},
+    )
+    write_record(folder / PLAUSIBILITY, found)
     write_volumes(folder / VOLUMES, rows)
 
 
