@@ -54,7 +54,7 @@ def test_words_are_offered(offers, line, expected):
 
 
 def test_names_that_are_written_down_are_those_of_the_registries():
-    assert tuple(dict.fromkeys(stage.name for stage in STAGES)) == completion.STAGES
+    assert list(dict.fromkeys(stage.name for stage in STAGES)) == completion.stages("")
     assert set(completion.CONTROLS) == set(WORDS)
     assert set(completion.recipes("")) == set(RECIPES) == set(DEMOS)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hepacast.errors import ModelError
-from hepacast.modelling.frozen_arrays import read_classifier
+from hepacast.modelling.frozen_classifiers import read_classifier
 
 #: Root 0 (feature 1), leaves 1 and 2; root 3 is a leaf.
 FOREST = {

@@ -1,6 +1,7 @@
 """What the study file may say of fusions, further cohorts, MR preprocessing; and how their tables are read."""
 
 import copy
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from hepacast.core.files import write_text
 from hepacast.errors import OutcomeError, StudyFileError, TableError
+from hepacast.modelling.classifiers import CLASSIFIERS, COMPETING
 from hepacast.phantom.early_recurrence import PLANTED, draw_patient
 from hepacast.phantom.resection import printed
 from hepacast.study import demo_early_recurrence, demo_proliferative
@@ -15,6 +17,7 @@ from hepacast.study.context import make_context
 from hepacast.study.demos import DEMOS, run_demo_of
 from hepacast.study.further_cohorts import further_patients, read_further
 from hepacast.study.schema import Study
+from hepacast.study.schema.fusion import Classifier
 from hepacast.study.template import render_study
 
 
@@ -133,3 +136,8 @@ def test_every_demo_is_found_and_a_stranger_is_not():
         assert callable(importlib.import_module(module).run_demo)
     with pytest.raises(StudyFileError, match="no demo of this study"):
         run_demo_of("appendicitis", "nowhere")
+
+
+def test_the_classifiers_of_a_study_file_are_those_of_the_registry():
+    assert get_args(Classifier) == COMPETING
+    assert all(CLASSIFIERS[name].label for name in COMPETING)

@@ -83,8 +83,8 @@ def test_what_decides_numbers_far_below_is_in_the_keys():
     assert "hepacast.evaluation.delong" in named["evaluation"]
 
 
-#: Of `deep/` every stage reads the part of the study file.
-SPEC = {"hepacast.deep", "hepacast.deep.spec"}
+#: Of `deep/` and `report/` every stage reads what the study file may say.
+SPEC = {"hepacast.deep", "hepacast.deep.spec", "hepacast.report", "hepacast.report.formats"}
 STRANGERS = {
     "cohort": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),
     "preprocessing": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),

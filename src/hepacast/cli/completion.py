@@ -6,17 +6,14 @@ Names come from where they are defined; what would take a second to load is read
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer
 
 _ROOT = Path(__file__).parents[1]
-#: The stages of a study in order, and the controls of `noise`; their modules take a second to load.
-STAGES = (
-    "cohort", "preprocessing", "segmentation", "radiomics", "deep", "modelling", "evaluation", "further", "indexes",
-    "bundle", "report",
-)  # fmt: skip
+#: The controls of `noise`, whose modules take a second to load.
 CONTROLS = ("outcome", "features", "noise-features", "voxels", "noise-voxels", "region")
 SEGMENTERS = ("builtin", "builtin:openvino", "nnunet:", "totalsegmentator")
 
@@ -36,6 +33,15 @@ def several_of(*names: str) -> Complete:
 def recipes(incomplete: str) -> list[str]:
     """Names of recipes, which are those of the demos too."""
     return _beginning(_files("study/recipes"), incomplete)
+
+
+def stages(incomplete: str) -> list[str]:
+    """Names of a study's stages, in the order of the plan."""
+    plan = (_ROOT / "study" / "plan.py").read_text(encoding="utf-8")
+    modules = re.findall(r"^    (\w+)\.STAGE,$", plan, re.MULTILINE)
+    texts = [(_ROOT / "study" / "stages" / f"{module}.py").read_text(encoding="utf-8") for module in modules]
+    named = [re.search(r'^STAGE = Stage\(\s+name="(\w+)"', text, re.MULTILINE) for text in texts]
+    return _beginning(dict.fromkeys(match[1] for match in named if match), incomplete)
 
 
 def settings(incomplete: str) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 
 from hepacast.cli import completion
 from hepacast.cli.common import Quiet, Workers, make_reporter, say
+from hepacast.report.formats import FORMATS
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Results folder [default: results beside the study].")]
@@ -78,9 +79,7 @@ def run(
     data: Data = None,
     workers: Workers = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
-    until: Annotated[
-        str | None, typer.Option(help="Stop after this stage.", autocompletion=completion.one_of(*completion.STAGES))
-    ] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.", autocompletion=completion.stages)] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the study from table and images to the finished report and the model bundle."""
@@ -111,8 +110,8 @@ def report(
     results: Annotated[Path, typer.Argument(help="Results folder of a run.")],
     formats: Annotated[
         str,
-        typer.Option(help="Formats, separated by commas.", autocompletion=completion.several_of("html", "pdf", "docx")),
-    ] = "html,pdf,docx",
+        typer.Option(help="Formats, separated by commas.", autocompletion=completion.several_of(*FORMATS)),
+    ] = ",".join(FORMATS),
 ) -> None:
     """Write the report again from the results of a run."""
     from hepacast.study.run import rebuild_report

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from hepacast.core.entries import Entry
 from hepacast.modelling.base import Array
-from hepacast.modelling.frozen_arrays import read_classifier
-from hepacast.modelling.frozen_classifiers import FrozenClassifier
+from hepacast.modelling.frozen_classifiers import FrozenClassifier, read_classifier
 from hepacast.modelling.frozen_score import FrozenScore
 
 

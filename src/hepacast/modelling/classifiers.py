@@ -10,7 +10,7 @@ inverse probability of not being censored (`AtHorizon`), which serves any learne
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -376,28 +376,38 @@ def _penalized(alpha: float) -> Callable[[dict[str, Any], Weighting, int], Any]:
 
 Builder = Callable[[dict[str, Any], Weighting, int], Any]
 
+
+class Registered(NamedTuple):
+    """A classifier of the registry: its name in texts, what makes it, and whether it can weight the classes."""
+
+    label: str
+    build: Builder
+    weights_classes: bool = True
+
+
 #: Classifiers by name. The first group is linear: a chain that ends in one of them has a formula.
-LINEAR: dict[str, Builder] = {
-    "logistic": lambda parameters, weighting, seed: PlainLinear(**parameters, weighting=weighting),
-    "firth": lambda parameters, weighting, seed: PlainLinear(firth="always", **parameters, weighting=weighting),
-    "ridge": _penalized(0.0),
-    "elastic_net": _penalized(0.5),
-    "lasso": _penalized(1.0),
+LINEAR: dict[str, Registered] = {
+    "logistic": Registered("Logistic regression", lambda p, weighting, seed: PlainLinear(**p, weighting=weighting)),
+    "firth": Registered(
+        "Firth's logistic regression", lambda p, weighting, seed: PlainLinear(firth="always", **p, weighting=weighting)
+    ),
+    "ridge": Registered("Ridge logistic regression", _penalized(0.0)),
+    "elastic_net": Registered("Elastic net logistic regression", _penalized(0.5)),
+    "lasso": Registered("LASSO logistic regression", _penalized(1.0)),
 }
-OTHERS: dict[str, Builder] = {
-    "svm": _svm,
-    "knn": _knn,
-    "random_forest": _random_forest,
-    "extra_trees": _extra_trees,
-    "xgboost": _xgboost,
-    "mlp": _mlp,
-    "naive_bayes": _naive_bayes,
+OTHERS: dict[str, Registered] = {
+    "svm": Registered("Support vector machine", _svm),
+    "knn": Registered("k nearest neighbors", _knn, weights_classes=False),
+    "random_forest": Registered("Random forest", _random_forest),
+    "extra_trees": Registered("Extra trees", _extra_trees),
+    "xgboost": Registered("XGBoost", _xgboost, weights_classes=False),
+    "mlp": Registered("Multilayer perceptron", _mlp, weights_classes=False),
+    "naive_bayes": Registered("Naive Bayes", _naive_bayes, weights_classes=False),
 }
-CLASSIFIERS: dict[str, Builder] = {**LINEAR, **OTHERS}
+CLASSIFIERS: dict[str, Registered] = {**LINEAR, **OTHERS}
 
-
-#: Classifiers that cannot weight the classes.
-UNWEIGHTED = frozenset({"knn", "xgboost", "mlp", "naive_bayes"})
+#: Those that a fusion lets compete on features that a chain has selected.
+COMPETING = ("logistic", "ridge", *OTHERS)
 
 
 def make_classifier(
@@ -417,16 +427,16 @@ def make_classifier(
     """
     if name not in CLASSIFIERS:
         raise ModelError("Unknown classifier.", expected=listed(CLASSIFIERS, 20), found=name)
-    if weighting != "none" and name in UNWEIGHTED:
+    if weighting != "none" and not CLASSIFIERS[name].weights_classes:
         raise ModelError(
             f"The classifier {name} takes no class weights.",
-            expected=listed((item for item in CLASSIFIERS if item not in UNWEIGHTED), 20),
+            expected=listed((item for item in CLASSIFIERS if CLASSIFIERS[item].weights_classes), 20),
             remedy="set class_weights to none (a ranking by risk, and its AUC, hardly change)",
         )
     if horizon is not None:
         _refuse_class_weights(weighting)
     try:
-        made = CLASSIFIERS[name](dict(parameters), weighting, seed)
+        made = CLASSIFIERS[name].build(dict(parameters), weighting, seed)
     except TypeError as error:
         raise ModelError(f"The classifier {name} does not take these parameters.", found=str(error)) from error
     return made if horizon is None or name in LINEAR else AtHorizon(made, horizon)

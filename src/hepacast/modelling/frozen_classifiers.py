@@ -2,29 +2,33 @@
 
 What a bundle keeps of a support vector machine, of nearest neighbors, of a forest: numbers that cannot run code. The
 scores are those of `hepacast.modelling.classifiers.raw_score`, to the last digits (XGBoost computes in single
-precision, and so do we).
+precision, and so do we). What is read from a file is checked before it counts: shapes fit one another and the number of
+features, every number is finite, and no tree leads in a circle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from hepacast.core.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.auto import AutoClassifier, places_among
 from hepacast.modelling.auto_members import TREES, Linear, Machine, Radial, squared_distances
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.chain_score import Stacked
 from hepacast.modelling.classifiers import AtHorizon, Calibrated, Quiet, clipped_log_odds
+from hepacast.modelling.frozen_arrays import ArrayForm, Arrays, NamedArrays, Settings
 from hepacast.modelling.frozen_trees import boosted_risk, forest_risk, freeze_boosting, freeze_forest
 
-Settings = dict[str, Any]
-Arrays = dict[str, NDArray[Any]]
+#: Deepest nesting of classifiers in stacks and calibrations.
+_MAX_DEPTH = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +38,7 @@ class FrozenClassifier:
     Parameters
     ----------
     kind
-        ``linear``, ``svm``, ``neighbors``, ``forest``, ``boosting``, ``perceptron``, ``naive-bayes``, ``auto``,
-        ``stack`` or ``calibrated``.
+        One of `FORMS`.
     settings
         What is not an array (kernel, number of neighbors, activation); JSON-able.
     arrays
@@ -48,8 +51,8 @@ class FrozenClassifier:
     arrays: Mapping[str, NDArray[Any]]
 
     def __post_init__(self) -> None:
-        if self.kind not in _SCORES:
-            raise ModelError("Unknown kind of classifier.", expected=listed(_SCORES, 20), found=self.kind)
+        if self.kind not in FORMS:
+            raise ModelError("Unknown kind of classifier.", expected=listed(FORMS, 20), found=self.kind)
 
     def score(self, values: Array) -> Array:
         """The score of each row, shape (n,): log odds, or what the classifier has in their place.
@@ -60,7 +63,7 @@ class FrozenClassifier:
             (n, features), scaled as in training, without gaps.
         """
         matrix = np.asarray(values, dtype=float)
-        return np.asarray(_SCORES[self.kind](self.settings, self.arrays, matrix), dtype=float)
+        return np.asarray(FORMS[self.kind].score(self.settings, self.arrays, matrix), dtype=float)
 
 
 def freeze_classifier(fitted: Any) -> FrozenClassifier:
@@ -78,10 +81,10 @@ def freeze_classifier(fitted: Any) -> FrozenClassifier:
     if classes != [0, 1]:
         raise ModelError("A frozen classifier tells 0 from 1.", expected="classes 0 and 1", found=str(classes))
     name = type(inner).__name__
-    if name not in _FREEZE:
-        raise ModelError("This classifier cannot be written as arrays.", expected=listed(_FREEZE, 20), found=name)
-    kind, freeze = _FREEZE[name]
-    settings, arrays = freeze(inner)
+    if name not in _KIND_OF:
+        raise ModelError("This classifier cannot be written as arrays.", expected=listed(_KIND_OF, 20), found=name)
+    kind = _KIND_OF[name]
+    settings, arrays = FORMS[kind].freeze(inner)
     return FrozenClassifier(kind, settings, arrays)
 
 
@@ -322,30 +325,201 @@ def stack_score(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]],
     return parts[-1].score(np.column_stack([part.score(values) for part in parts[:-1]]))
 
 
-_Freeze = Callable[[Any], tuple[Settings, Arrays]]
-_FREEZE: dict[str, tuple[str, _Freeze]] = {
-    "PlainLinear": ("linear", _freeze_linear),
-    "PenalizedLinear": ("linear", _freeze_linear),
-    "SVC": ("svm", freeze_svm),
-    "KNeighborsClassifier": ("neighbors", _freeze_neighbors),
-    "RandomForestClassifier": ("forest", freeze_forest),
-    "ExtraTreesClassifier": ("forest", freeze_forest),
-    "XGBClassifier": ("boosting", freeze_boosting),
-    "MLPClassifier": ("perceptron", _freeze_perceptron),
-    "GaussianNB": ("naive-bayes", _freeze_naive_bayes),
-    "AutoClassifier": ("auto", freeze_auto),
-    "Stacked": ("stack", freeze_stack),
-    "Calibrated": ("calibrated", freeze_calibrated),
+# -- what is read from a file is checked before it counts ------------------------------------------------------------
+
+
+def read_classifier(
+    kind: str, settings: Any, arrays: Mapping[str, NDArray[Any]], features: int, place: str
+) -> FrozenClassifier:
+    """A classifier from its kind, settings and arrays.
+
+    Parameters
+    ----------
+    features
+        Number of columns of what it is applied to.
+    place
+        For messages.
+
+    Raises
+    ------
+    ModelError
+        An unknown kind, a setting or an array that is missing or impossible.
+    """
+    made = FrozenClassifier(kind, settings, dict(arrays))
+    for name, array in arrays.items():
+        numeric = np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+        require(numeric and bool(np.isfinite(array).all()), f"{place}: {name}", "finite numbers", array.dtype)
+    _check(made, features, place, 0)
+    return made
+
+
+def _check(made: FrozenClassifier, features: int, place: str, depth: int) -> None:
+    require(depth <= _MAX_DEPTH, place, f"classifiers at most {_MAX_DEPTH} deep in one another", depth)
+    nested = {"stack": _check_stack, "calibrated": _check_calibrated}.get(made.kind)
+    if nested is not None:
+        nested(made, features, place, depth)
+    else:
+        FORMS[made.kind].check(Entry(made.settings, place), NamedArrays(made.arrays, place), features)
+
+
+def _check_linear(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    arrays.of("coefficients", features)
+    arrays.of("intercept", 1)
+
+
+def _check_svm(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    settings.text("kernel", tuple(KERNELS))
+    settings.number("gamma", low=0.0)
+    settings.whole("degree")
+    settings.number("coef0")
+    arrays.of("vectors", len(arrays.of("weights", -1)), features)
+    arrays.of("intercept", 1)
+
+
+def _check_neighbors(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    settings.number("power", low=1.0)
+    settings.text("weights", ("uniform", "distance"))
+    rows = len(arrays.of("labels", -1))
+    require(1 <= settings.whole("neighbors") <= rows, settings.at("neighbors"), f"1 to {rows}", "another number")
+    arrays.of("points", rows, features)
+    known = bool(np.isin(arrays.of("labels", rows), (0, 1)).all())
+    require(known, f"{arrays.place}: labels", "0 and 1", "another value")
+
+
+def _check_trees(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    """Every path from a root ends in a leaf."""
+    feature = arrays.of("feature", -1)
+    count = len(feature)
+    inner = feature >= 0
+    good = np.issubdtype(feature.dtype, np.integer) and bool((feature < features).all())
+    require(good, f"{arrays.place}: feature", f"numbers below {features}", feature.dtype)
+    for name in ("threshold", "value"):
+        arrays.of(name, count)
+    left, right = arrays.indices("left", max(count, 1), count), arrays.indices("right", max(count, 1), count)
+    nodes = arrays.indices("starts", max(count, 1), -1).astype(np.int64)
+    require(len(nodes) > 0, f"{arrays.place}: starts", "at least one tree", "none")
+    reached = len(nodes)
+    while nodes.size and reached <= count:
+        asked = nodes[inner[nodes]]
+        nodes = np.concatenate([left[asked], right[asked]]).astype(np.int64)
+        reached += len(nodes)
+    require(reached <= count, f"{arrays.place}: left", "trees whose every path ends", "nodes in a circle")
+
+
+def _check_forest(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    _check_trees(settings, arrays, features)
+    value = arrays.of("value", -1)
+    good = bool(((value >= 0) & (value <= 1)).all())
+    require(good, f"{arrays.place}: value", "shares of events, 0 to 1", "another value")
+
+
+def _check_boosting(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    _check_trees(settings, arrays, features)
+    arrays.of("base", 1)
+
+
+def _check_perceptron(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    settings.text("activation", tuple(ACTIVATIONS))
+    layers, width = settings.whole("layers", low=1), features
+    for layer in range(layers):
+        weights = arrays.of(f"weights-{layer}", width, -1)
+        width = weights.shape[1]
+        arrays.of(f"bias-{layer}", width)
+    require(width == 1, f"{arrays.place}: weights-{layers - 1}", "one output", width)
+
+
+def _check_naive_bayes(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    arrays.of("means", 2, features)
+    for name, shape in (("variances", (2, features)), ("priors", (2,))):
+        require(bool((arrays.of(name, *shape) > 0).all()), f"{arrays.place}: {name}", "above 0", "another value")
+
+
+def _check_auto(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    kept = arrays.indices("kept", max(features, 1), -1)
+    values = arrays.of("values", -1)
+    starts = arrays.indices("starts", len(values) + 1, len(kept) + 1)
+    arrays.of("scores", len(values))
+    good = bool((np.diff(starts) > 0).all()) and starts[0] == 0 and starts[-1] == len(values)
+    require(good, f"{arrays.place}: starts", f"increasing numbers from 0 to {len(values)}", "others")
+    rising = all(bool((np.diff(values[a:b]) > 0).all()) for a, b in pairwise(starts))
+    require(rising, f"{arrays.place}: values", "increasing values of every feature", "others")
+    require(bool((arrays.of("spread", len(kept)) > 0).all()), f"{arrays.place}: spread", "above 0", "another value")
+    for number, member in enumerate(settings.entries("members")):
+        own = arrays.within(f"{number}-")
+        member.number("weight", low=0.0, high=1.0 + 1e-9)
+        known = own.of("known", -1)
+        sorted_ = bool(len(known)) and bool((np.diff(known) >= 0).all())
+        require(sorted_, f"{own.place}: known", "sorted scores", "others")
+        _MEMBERS[member.text("kind", tuple(_MEMBERS))](member, own, len(kept))
+
+
+def _member_linear(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    arrays.of("coefficients", features)
+
+
+def _member_radial(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    width = settings.number("width", low=0.0)
+    require(width > 0, settings.at("width"), "above 0", width)
+    used = int((arrays.of("root", features) > 0).sum())
+    arrays.of("train", len(arrays.of("alpha", -1)), used)
+
+
+def _member_svm(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    columns = arrays.indices("columns", features, -1)
+    _check_svm(settings.entry("svm"), arrays, len(columns))
+
+
+def _part(settings: Any, arrays: Mapping[str, NDArray[Any]], number: int, place: str) -> FrozenClassifier:
+    entry, prefix = Entry(settings, place), f"{number}-"
+    own = {key.removeprefix(prefix): item for key, item in arrays.items() if key.startswith(prefix)}
+    return FrozenClassifier(entry.text("kind"), entry.raw("settings"), own)
+
+
+def _check_stack(made: FrozenClassifier, features: int, place: str, depth: int) -> None:
+    parts = Entry(made.settings, place).entries("parts")
+    require(len(parts) >= 2, f"{place}: parts", "members and their combination", len(parts))
+    for number, item in enumerate(parts):
+        part = _part({key: item.raw(key) for key in item}, made.arrays, number, item.place)
+        _check(part, features if number < len(parts) - 1 else len(parts) - 1, item.place, depth + 1)
+
+
+def _check_calibrated(made: FrozenClassifier, features: int, place: str, depth: int) -> None:
+    settings, arrays = Entry(made.settings, place), NamedArrays(made.arrays, place)
+    _check(_part(made.settings, made.arrays, 0, place), features, place, depth + 1)
+    if settings.text("method", ("isotonic", "platt")) == "platt":
+        arrays.of("map", 2)
+        return
+    x = arrays.of("x", -1)
+    y = arrays.of("y", len(x))
+    rising = bool((np.diff(x) >= 0).all()) and bool((np.diff(y) >= 0).all())
+    good = bool(len(x)) and rising and bool(((y >= 0) & (y <= 1)).all())
+    require(good, f"{place}: y", "risks that rise with the score", "others")
+
+
+def _never(settings: Entry, arrays: NamedArrays, features: int) -> None:
+    """Classifiers that hold others are checked with their depth, by `_check`."""
+    raise AssertionError(settings.place)
+
+
+_MEMBERS: dict[str, Callable[[Entry, NamedArrays, int], None]] = {
+    "linear": _member_linear,
+    "radial": _member_radial,
+    "svm": _member_svm,
+    "forest": _check_forest,
 }
-_SCORES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Array], Array]] = {
-    "linear": _linear_score,
-    "svm": svm_score,
-    "neighbors": _neighbors_score,
-    "forest": _forest_score,
-    "boosting": _boosting_score,
-    "perceptron": _perceptron_score,
-    "naive-bayes": _naive_bayes_score,
-    "auto": auto_score,
-    "stack": stack_score,
-    "calibrated": calibrated_score,
+#: Every kind of frozen classifier; a new one is a line here and one in `hepacast.modelling.classifiers`.
+FORMS: dict[str, ArrayForm] = {
+    "linear": ArrayForm(("PlainLinear", "PenalizedLinear"), _freeze_linear, _linear_score, _check_linear),
+    "svm": ArrayForm(("SVC",), freeze_svm, svm_score, _check_svm),
+    "neighbors": ArrayForm(("KNeighborsClassifier",), _freeze_neighbors, _neighbors_score, _check_neighbors),
+    "forest": ArrayForm(
+        ("RandomForestClassifier", "ExtraTreesClassifier"), freeze_forest, _forest_score, _check_forest
+    ),
+    "boosting": ArrayForm(("XGBClassifier",), freeze_boosting, _boosting_score, _check_boosting),
+    "perceptron": ArrayForm(("MLPClassifier",), _freeze_perceptron, _perceptron_score, _check_perceptron),
+    "naive-bayes": ArrayForm(("GaussianNB",), _freeze_naive_bayes, _naive_bayes_score, _check_naive_bayes),
+    "auto": ArrayForm(("AutoClassifier",), freeze_auto, auto_score, _check_auto),
+    "stack": ArrayForm(("Stacked",), freeze_stack, stack_score, _never),
+    "calibrated": ArrayForm(("Calibrated",), freeze_calibrated, calibrated_score, _never),
 }
+_KIND_OF = {name: kind for kind, form in FORMS.items() for name in form.classes}

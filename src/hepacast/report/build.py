@@ -8,10 +8,9 @@ from pathlib import Path
 from hepacast.errors import HepacastError
 from hepacast.report.assets import Assets, write_assets
 from hepacast.report.content import compose
+from hepacast.report.formats import FORMATS, Format
 from hepacast.report.model import Document, Report
 from hepacast.report.results import load_results
-
-FORMATS = ("html", "pdf", "docx")
 
 
 def composed(results_dir: str | Path) -> Report:
@@ -33,7 +32,7 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     results_dir
         The results folder, as `hepacast run` writes it.
     formats
-        Any of ``html``, ``pdf``, ``docx``. Figures and tables are always written as files too.
+        Any of `hepacast.report.formats.FORMATS`. Figures and tables are always written as files too.
     out
         Where to write; by default ``report/`` in the results folder.
 
@@ -54,16 +53,17 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise HepacastError("This report format does not exist.", expected=", ".join(FORMATS), found=", ".join(unknown))
+    chosen: list[Format] = [name for name in FORMATS if name in formats]
     report = composed(results_dir)
     folder = Path(out) if out is not None else Path(results_dir) / "report"
     assets = write_assets(report, folder)
     for document in report.documents:
-        for name in formats:
+        for name in chosen:
             _writer(name)(report, document, assets, folder / f"{document.name}.{name}")
     return folder / f"report.{'html' if 'html' in formats else formats[0]}"
 
 
-def _writer(name: str) -> Callable[[Report, Document, Assets, Path], object]:
+def _writer(name: Format) -> Callable[[Report, Document, Assets, Path], object]:
     """What writes a document in a format."""
     if name == "html":
         from hepacast.report.html import write_html

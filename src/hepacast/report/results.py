@@ -39,6 +39,7 @@ from hepacast.segmentation.results import PlausibilityInfo, Segmentation
 
 T = TypeVar("T")
 
+#: The stages that a report shows, in the order of its Methods; the stage `report` needs these.
 STAGES = (
     "cohort",
     "preprocessing",
@@ -81,8 +82,6 @@ class Results:
         The models and how good they are.
     preprocessing, fusion, deep, further, indexes
         Of studies with MR, competing networks and classifiers, cohorts with follow-up only, staging systems.
-    survival
-        Models of a time-to-event outcome; `models` then holds what they share with others.
     sentences
         For the Methods, in the order of the stages.
     centers

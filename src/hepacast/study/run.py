@@ -30,6 +30,7 @@ from hepacast.core.run_record import Check, InputRecord, RunInfo, StageRecord
 from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
 from hepacast.core.tables import Table
 from hepacast.errors import HepacastError, StudyFileError
+from hepacast.report.formats import FORMATS
 from hepacast.study.context import Context, make_context
 from hepacast.study.plan import STAGES, PlannedStage, StudyPlan, make_plan
 from hepacast.study.plausible_images import noted
@@ -374,7 +375,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def rebuild_report(results: str | Path, formats: Sequence[str] = ("html", "pdf", "docx")) -> Path:
+def rebuild_report(results: str | Path, formats: Sequence[str] = FORMATS) -> Path:
     """Write the report again from a results folder; the HTML file, or the first of the formats.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from hepacast.report.formats import FORMATS, Format
 from hepacast.study.schema.base import Part, option
 
 
@@ -73,7 +74,5 @@ class ReportOptions(Part):
     """What is written."""
 
     title: str | None = option(None, "title of the report")
-    formats: list[Literal["html", "pdf", "docx"]] = option(
-        lambda: ["html", "pdf", "docx"], "formats of the report, its supplement and its audit file"
-    )
+    formats: list[Format] = option(lambda: list(FORMATS), "formats of the report, its supplement and its audit file")
     example_patient: str | None = option(None, "patient worked through on the nomogram; chosen by rule if left out")

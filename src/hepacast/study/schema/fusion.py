@@ -9,6 +9,8 @@ from pydantic import model_validator
 from hepacast.deep.spec import DeepSpec
 from hepacast.study.schema.base import Part, option
 
+#: Those of `hepacast.modelling.classifiers.COMPETING`, written down: every stage reads this schema, and no stage but
+#: those that fit classifiers is made again when one of them changes.
 Classifier = Literal["logistic", "ridge", "svm", "knn", "random_forest", "extra_trees", "xgboost", "mlp", "naive_bayes"]
 
 

@@ -23,6 +23,7 @@ from hepacast.core.seeds import derive_seed
 from hepacast.core.sentences import Sentence
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
+from hepacast.modelling.classifiers import CLASSIFIERS
 from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.described import Cut, ModelValidation
 from hepacast.modelling.folds import stratified_folds
@@ -289,18 +290,6 @@ _CUTS = {
     "median": "the medians",
     "maxstat": "those of the greatest difference in survival",
 }
-#: Classifiers in words.
-CLASSIFIER_NAMES = {
-    "logistic": "Logistic regression",
-    "ridge": "Ridge logistic regression",
-    "svm": "Support vector machine",
-    "knn": "k nearest neighbors",
-    "random_forest": "Random forest",
-    "extra_trees": "Extra trees",
-    "xgboost": "XGBoost",
-    "mlp": "Multilayer perceptron",
-    "naive_bayes": "Naive Bayes",
-}
 
 
 def _compared(
@@ -326,7 +315,7 @@ def _compared(
         rows.append(
             {
                 "score": score_name(item.part),
-                "name": item.name if item.part == NETWORK else CLASSIFIER_NAMES[item.name],
+                "name": item.name if item.part == NETWORK else CLASSIFIERS[item.name].label,
                 "kind": "network" if item.part == NETWORK else "classifier",
                 "inner_auc": item.inner,
                 "nested": nested,
@@ -447,7 +436,7 @@ def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOf
         texts.append((f"{CANDIDATES_TESTED} {joint}", []))
     if final.counts:
         steps = next(iter(final.counts.values()))
-        names = ", ".join(CLASSIFIER_NAMES[name].lower().replace("xgboost", "XGBoost") for name in rules.classifiers)
+        names = ", ".join(CLASSIFIERS[name].label.lower().replace("xgboost", "XGBoost") for name in rules.classifiers)
         chain = "; ".join(map(str, steps))
         texts.append(
             (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hepacast.report import build_report
+from hepacast.report.results import STAGES as READ
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 
@@ -21,15 +22,5 @@ STAGE = Stage(
     run=write,
     settings=lambda context: study_parts(context, "name", "report", "intended_use"),
     cost=lambda context: Cost(40.0, 6e8),
-    needs=(
-        "cohort",
-        "preprocessing",
-        "segmentation",
-        "radiomics",
-        "deep",
-        "modelling",
-        "evaluation",
-        "further",
-        "indexes",
-    ),
+    needs=READ,
 )
