@@ -56,16 +56,16 @@ def one_sheet(
         where, sheets = Path(source).name, read_sheets(source, id_column=id_column or next(iter(columns), ""))
     chosen, findings = choose_sheets(sheets, sheet)
     filled = [item for item in chosen if item.headers and item.rows]
-    if not filled:
-        remedy = findings[0].message if findings else None
-        raise TableError(f"The {what} has no rows.", found=where, remedy=remedy)
     usable = [item for item in filled if all(find_header(item.headers, [name]) for name in columns)]
     if not usable:
         # Without the name of a column the row of headers is found as in any table.
-        plain = filled[0] if isinstance(source, pd.DataFrame) else read_sheets(source)[0]
+        plain = sheets[0] if isinstance(source, pd.DataFrame) else read_sheets(source)[0]
+        if not filled and (findings or not (plain.headers and plain.rows and columns)):
+            remedy = findings[0].message if findings else None
+            raise TableError(f"The {what} has no rows.", found=where, remedy=remedy)
         raise TableError(
             f"The {what} lacks columns.",
-            expected="one sheet with " + ", ".join(map(repr, columns)),
+            expected="one sheet with " + ", ".join(columns),
             found="headers " + ", ".join(plain.headers[:12]) + (", ..." if len(plain.headers) > 12 else ""),
             where=where,
         )
