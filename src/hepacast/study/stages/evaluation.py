@@ -30,7 +30,7 @@ from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
-from hepacast.study.stages.fusion import SCORES
+from hepacast.study.stages.frozen_files import SCORES
 from hepacast.study.stages.model_sentences import horizon_text
 from hepacast.study.stages.modelling import load_analysis
 

@@ -10,6 +10,8 @@ from hepacast.core.files import atomic_path, read_json
 from hepacast.modelling.frozen_models import FrozenModels
 
 MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
+#: Scores that the models of a fusion join, of every patient; of training patients by fits without them.
+SCORES = "scores.parquet"
 
 
 def write_arrays(folder: Path, models: FrozenModels) -> None:

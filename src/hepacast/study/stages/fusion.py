@@ -64,14 +64,12 @@ from hepacast.study.stages.describe_models import (
     read_values,
     timed_facts,
 )
-from hepacast.study.stages.frozen_files import MODELS, NETWORKS, read_frozen, write_arrays
+from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis, refits_cost
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, DLR = "Radscore", "DLR score"
-#: Scores that the models join, of every patient; of training patients by fits without them.
-SCORES = "scores.parquet"
 _PARTS = {"clinical": CLINICAL, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}
 
 
