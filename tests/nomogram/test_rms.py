@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hepacast.errors import ModelError
-from hepacast.nomogram import Interaction, NomogramModel, Predictor, build_nomogram
+from hepacast.nomogram import Interaction, NomogramModel, NomogramPredictor, build_nomogram
 from hepacast.stats.ticks import pretty
 
 R_TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -22,11 +22,11 @@ LEVELS = {
 
 def _predictor(name, frame, *, knots=None, **options):
     if name in LEVELS:
-        return Predictor(name, levels=LEVELS[name])
+        return NomogramPredictor(name, levels=LEVELS[name])
     distinct = np.unique(frame[name])
     values = tuple(distinct) if len(distinct) <= 10 else None
     low, high = float(distinct.min()), float(distinct.max())
-    return Predictor(name, low=low, high=high, values=values, knots=knots, **options)
+    return NomogramPredictor(name, low=low, high=high, values=values, knots=knots, **options)
 
 
 def _coefficients(coef, predictors):
@@ -143,7 +143,7 @@ def test_pretty_is_r():
 
 def test_a_patient_out_of_the_model_is_refused():
     model = NomogramModel(
-        (Predictor("inr", low=0.8, high=2.0), Predictor("sex", levels=("f", "m"))),
+        (NomogramPredictor("inr", low=0.8, high=2.0), NomogramPredictor("sex", levels=("f", "m"))),
         {"inr": (3.0,), "sex": (0.5,)},
         -4.0,
     )
@@ -157,8 +157,8 @@ def test_a_patient_out_of_the_model_is_refused():
 
 
 def test_a_model_without_effects_has_no_nomogram():
-    model = NomogramModel((Predictor("x", low=0, high=1),), {"x": (0.0,)}, -1.0)
+    model = NomogramModel((NomogramPredictor("x", low=0, high=1),), {"x": (0.0,)}, -1.0)
     with pytest.raises(ModelError, match="empty"):
         build_nomogram(model, lp_range=(-2, 2))
     with pytest.raises(ModelError, match="no length"):
-        Predictor("x", low=1, high=1)
+        NomogramPredictor("x", low=1, high=1)

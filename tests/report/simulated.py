@@ -123,7 +123,7 @@ def logistic(study: Study, model: str, names: list[str]) -> dict[str, Any]:
 
 
 def nomogram(study: Study) -> tuple[dict[str, Any], dict[str, Any]]:
-    from hepacast.nomogram import NomogramModel, Predictor, build_nomogram
+    from hepacast.nomogram import NomogramModel, NomogramPredictor, build_nomogram
 
     fit, train = study.fits["combined"], study.train
     values = {
@@ -133,7 +133,7 @@ def nomogram(study: Study) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     labels = {"inr": ("INR", ""), "alb": ("ALB", "g/L"), "radscore": ("Radscore", "")}
     predictors = tuple(
-        Predictor(n, labels[n][0], unit=labels[n][1], low=float(v[train].min()), high=float(v[train].max()))
+        NomogramPredictor(n, labels[n][0], unit=labels[n][1], low=float(v[train].min()), high=float(v[train].max()))
         for n, v in values.items()
     )
     model = NomogramModel(

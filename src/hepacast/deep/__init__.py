@@ -28,10 +28,11 @@ from hepacast.deep.crossfit import (
     gather,
     train_jobs,
 )
+from hepacast.deep.readings import Applied
 from hepacast.deep.spec import Augmentation, CropSpec, DeepSpec, NetworkSpec, TrainingSpec
 from hepacast.deep.store import CropStore
 from hepacast.deep.targets import Targets
-from hepacast.deep.trained import Applied, TrainedNetwork
+from hepacast.deep.trained import TrainedNetwork
 
 __all__ = [
     "Applied",

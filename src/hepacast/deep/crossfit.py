@@ -15,10 +15,11 @@ from hepacast.core.closure import code_hash
 from hepacast.core.executor import Progress, map_items, resolve_workers
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import discard, is_kept, seal
+from hepacast.deep.readings import Applied
 from hepacast.deep.spec import DeepSpec, NetworkSpec
 from hepacast.deep.store import CropStore, hash_rows
 from hepacast.deep.targets import Targets, inner_split
-from hepacast.deep.trained import Applied, TrainedNetwork
+from hepacast.deep.trained import TrainedNetwork
 from hepacast.errors import ModelError
 
 Floats = npt.NDArray[Any]

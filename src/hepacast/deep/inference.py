@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hepacast.deep.losses import hazard_risk
-from hepacast.deep.trained import Applied
+from hepacast.deep.readings import Applied
 from hepacast.errors import ModelError
 
 if TYPE_CHECKING:

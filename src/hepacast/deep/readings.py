@@ -1,15 +1,39 @@
-"""What several networks say of patients whom none of them has seen, as columns of a table."""
+"""What networks say of patients, as arrays and as columns of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from hepacast.deep.trained import Applied, TrainedNetwork
 from hepacast.errors import ModelError
+
+if TYPE_CHECKING:
+    from hepacast.deep.trained import TrainedNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """What a network (or several) says of n patients.
+
+    Parameters
+    ----------
+    scores
+        (n,): risk of the event, 0 to 1 (binary); log hazard ratio (Cox); share of the follow-up not lived (hazards).
+        NaN without a prediction pathway.
+    features
+        Penultimate features in SDs of the training patients, (n, d); empty (n, 0) without a prediction pathway.
+    masks
+        Probability of tumor, float16, (n, z, y, x); None without a segmentation pathway.
+    """
+
+    scores: npt.NDArray[Any]
+    features: npt.NDArray[Any]
+    masks: npt.NDArray[np.float16] | None
 
 
 def log_odds(applied: Applied, outcome: str = "binary") -> np.ndarray:

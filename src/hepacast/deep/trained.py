@@ -13,31 +13,12 @@ import numpy.typing as npt
 
 from hepacast.core.entries import Entry, require, validated
 from hepacast.core.files import atomic_path, to_jsonable
+from hepacast.deep.readings import Applied
 from hepacast.deep.spec import NetworkSpec
 from hepacast.errors import ModelError
 
 SCHEMA = 2
 Floats = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Applied:
-    """What a network (or several) says of n patients.
-
-    Parameters
-    ----------
-    scores
-        (n,): risk of the event, 0 to 1 (binary); log hazard ratio (Cox); share of the follow-up not lived (hazards).
-        NaN without a prediction pathway.
-    features
-        Penultimate features in SDs of the training patients, (n, d); empty (n, 0) without a prediction pathway.
-    masks
-        Probability of tumor, float16, (n, z, y, x); None without a segmentation pathway.
-    """
-
-    scores: Floats
-    features: Floats
-    masks: npt.NDArray[np.float16] | None
 
 
 @dataclass(frozen=True, eq=False)

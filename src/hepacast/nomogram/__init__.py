@@ -5,6 +5,15 @@ What may not: the fitting of those models, and the drawing (hepacast.figures).
 """
 
 from hepacast.nomogram.build import Axis, Nomogram, OutputAxis, Reading, build_nomogram
-from hepacast.nomogram.model import Interaction, NomogramModel, Predictor
+from hepacast.nomogram.model import Interaction, NomogramModel, NomogramPredictor
 
-__all__ = ["Axis", "Interaction", "Nomogram", "NomogramModel", "OutputAxis", "Predictor", "Reading", "build_nomogram"]
+__all__ = [
+    "Axis",
+    "Interaction",
+    "Nomogram",
+    "NomogramModel",
+    "OutputAxis",
+    "NomogramPredictor",
+    "Reading",
+    "build_nomogram",
+]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hepacast.errors import ModelError
-from hepacast.nomogram.model import Interaction, NomogramModel, Predictor, Value
+from hepacast.nomogram.model import Interaction, NomogramModel, NomogramPredictor, Value
 from hepacast.stats.ticks import pretty, tick_label
 
 MAX_POINTS = 100.0
@@ -231,7 +231,7 @@ def _group_effect(model: NomogramModel, group: Sequence[str], values: Mapping[st
     return total
 
 
-def _axis_values(item: Predictor) -> tuple[Value, ...]:
+def _axis_values(item: NomogramPredictor) -> tuple[Value, ...]:
     if item.levels is not None:
         return item.levels
     if item.ticks is not None:
@@ -242,7 +242,7 @@ def _axis_values(item: Predictor) -> tuple[Value, ...]:
     return tuple(float(v) for v in ticks if not item.log or v > 0)
 
 
-def _held_values(item: Predictor, interact: Mapping[str, Sequence[float]]) -> tuple[Value, ...]:
+def _held_values(item: NomogramPredictor, interact: Mapping[str, Sequence[float]]) -> tuple[Value, ...]:
     if item.levels is not None:
         return item.levels
     if item.name in interact:

@@ -16,7 +16,7 @@ Value = float | str
 
 
 @dataclass(frozen=True)
-class Predictor:
+class NomogramPredictor:
     """One predictor of the model.
 
     Parameters
@@ -121,7 +121,7 @@ class NomogramModel:
         Cox: S0(t) by time.
     """
 
-    predictors: tuple[Predictor, ...]
+    predictors: tuple[NomogramPredictor, ...]
     coefficients: Mapping[str, tuple[float, ...]]
     intercept: float
     interactions: tuple[Interaction, ...] = ()
@@ -138,7 +138,7 @@ class NomogramModel:
                     found=str(count),
                 )
 
-    def predictor(self, name: str) -> Predictor:
+    def predictor(self, name: str) -> NomogramPredictor:
         """The predictor of that name."""
         for item in self.predictors:
             if item.name == name:

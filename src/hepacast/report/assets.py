@@ -19,7 +19,7 @@ TEXT_WIDTH_MM = 170.0
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnPanel:
     """One drawn panel: files and printed size."""
 
     letter: str
@@ -30,9 +30,9 @@ class Picture:
     alt: str
 
 
-def panel_rows(pictures: Sequence[Picture], columns: int) -> list[list[Picture]]:
+def panel_rows(pictures: Sequence[DrawnPanel], columns: int) -> list[list[DrawnPanel]]:
     """Panels by row: so many side by side, a panel that is wider than its share alone."""
-    rows: list[list[Picture]] = []
+    rows: list[list[DrawnPanel]] = []
     full = True
     for picture in pictures:
         wide = columns > 1 and picture.width_mm > TEXT_WIDTH_MM / columns + 5
@@ -48,7 +48,7 @@ class Assets:
     """Where tables and figures stand, and the drawn panels of each figure, by key."""
 
     places: Mapping[str, Place]
-    pictures: Mapping[str, tuple[Picture, ...]]
+    pictures: Mapping[str, tuple[DrawnPanel, ...]]
 
 
 def write_assets(report: Report, folder: Path) -> Assets:
@@ -61,7 +61,7 @@ def write_assets(report: Report, folder: Path) -> Assets:
         and that this one does not write are removed.
     """
     places = number_blocks(report)
-    pictures: dict[str, tuple[Picture, ...]] = {}
+    pictures: dict[str, tuple[DrawnPanel, ...]] = {}
     stems = set()
     for block in report.blocks():
         if isinstance(block, FigureBlock):
@@ -77,14 +77,14 @@ def write_assets(report: Report, folder: Path) -> Assets:
     return Assets(places, pictures)
 
 
-def _draw(block: FigureBlock, stem: Path) -> tuple[Picture, ...]:
+def _draw(block: FigureBlock, stem: Path) -> tuple[DrawnPanel, ...]:
     drawn = []
     for number, panel in enumerate(block.panels):
         letter = chr(97 + number) if len(block.panels) > 1 else ""
         figure = panel.draw()
         width, height = figure.get_size_inches() * MM_PER_INCH
         _, svg, png = save_figure(figure, f"{stem}{letter}", ("pdf", "svg", "png"), DPI)
-        drawn.append(Picture(letter, svg, png, float(width), float(height), panel.alt))
+        drawn.append(DrawnPanel(letter, svg, png, float(width), float(height), panel.alt))
     return tuple(drawn)
 
 

@@ -17,7 +17,7 @@ from hepacast.report.model import Document, Places, Report, Span, reference_span
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from hepacast.report.assets import Assets, Picture
+    from hepacast.report.assets import Assets, DrawnPanel
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Above this size a vector figure is shown by its pixels.
@@ -82,7 +82,7 @@ def inline(runs: Sequence[Span], link: Callable[[str], str]) -> Markup:
     return Markup("").join(parts)
 
 
-def data_uri(picture: Picture) -> str:
+def data_uri(picture: DrawnPanel) -> str:
     """A figure as a ``data:`` address: vector where that is small enough."""
     vector = picture.svg.stat().st_size <= _LARGEST_SVG
     kind, path = ("svg+xml", picture.svg) if vector else ("png", picture.png)

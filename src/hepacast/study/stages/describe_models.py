@@ -44,7 +44,7 @@ from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.score_model import ChainCount
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import has_time
-from hepacast.nomogram import Nomogram, NomogramModel, Predictor, build_nomogram
+from hepacast.nomogram import Nomogram, NomogramModel, NomogramPredictor, build_nomogram
 from hepacast.nomogram.build import OutputAxis
 from hepacast.stats.penalized_cv import PenaltyChoice, Rule
 from hepacast.study.schema import Study
@@ -314,7 +314,7 @@ def nomogram_of(
         ]
         if item.is_level:
             levels = tuple(words.level(source.name, level) for level in source.known_levels)
-            predictors.append(Predictor(source.name, item.label, levels=levels))
+            predictors.append(NomogramPredictor(source.name, item.label, levels=levels))
         else:
             if item.log and item.log not in _LOG_BASE:
                 return None
@@ -345,7 +345,7 @@ def _reachable(axis: OutputAxis) -> OutputAxis:
     return replace(axis, values=tuple(v for v, _ in kept), total_points=tuple(p for _, p in kept))
 
 
-def _axis(name: str, item: Any, low: float, high: float, values: pd.Series) -> Predictor:
+def _axis(name: str, item: Any, low: float, high: float, values: pd.Series) -> NomogramPredictor:
     distinct = np.unique(values.dropna().to_numpy(dtype=float))
     few = tuple(float(v) for v in distinct) if len(distinct) <= 10 else None
     ticks = None
@@ -354,7 +354,9 @@ def _axis(name: str, item: Any, low: float, high: float, values: pd.Series) -> P
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         grid = [m * 10.0**d for d in decades for m in (1, 2, 5)]
         ticks = tuple(v for v in grid if low / 1.5 <= v <= high * 1.5)
-    return Predictor(name, item.label, unit=item.unit, low=low, high=high, values=few, log=bool(item.log), ticks=ticks)
+    return NomogramPredictor(
+        name, item.label, unit=item.unit, low=low, high=high, values=few, log=bool(item.log), ticks=ticks
+    )
 
 
 def read_values(nomogram: Nomogram, models: FrozenModels, name: str, words: Words, patient: pd.DataFrame) -> Any:

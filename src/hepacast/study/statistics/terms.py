@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.errors import ModelError, TableError
-from hepacast.nomogram import Interaction, Predictor
+from hepacast.nomogram import Interaction, NomogramPredictor
 from hepacast.stats.splines import default_knots
 
 Array = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class Terms:
         Of the columns, as rms names them: ``age``, ``age'``, ``race=black``, ``race=black * smoke=yes``.
     """
 
-    predictors: tuple[Predictor, ...]
+    predictors: tuple[NomogramPredictor, ...]
     pairs: tuple[tuple[str, str], ...]
     matrix: Array
     names: tuple[str, ...]
@@ -101,7 +101,7 @@ def build_terms(
 
 def _predictor(
     column: pd.Series, spline: int | Sequence[float] | None, log: bool, ticks: Sequence[float] | None
-) -> Predictor:
+) -> NomogramPredictor:
     name = str(column.name)
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = tuple(str(level) for level in column.cat.categories if (column == level).any())
@@ -109,7 +109,7 @@ def _predictor(
             raise ModelError(f"The predictor {name!r} is constant.", found=", ".join(levels), remedy="leave it out")
         if spline is not None or log:
             raise ModelError(f"{name!r} is a category: it has no spline and no logarithm.", found=", ".join(levels))
-        return Predictor(name, levels=levels)
+        return NomogramPredictor(name, levels=levels)
     values = column.to_numpy(dtype=float)
     distinct = np.unique(values)
     if len(distinct) < 2:
@@ -122,7 +122,7 @@ def _predictor(
     few = tuple(float(v) for v in distinct) if len(distinct) <= _FEW_VALUES else None
     low, high = float(distinct[0]), float(distinct[-1])
     shown = tuple(float(v) for v in ticks) if ticks else _log_ticks(low, high) if log else None
-    return Predictor(name, low=low, high=high, values=few, knots=knots, log=log, ticks=shown)
+    return NomogramPredictor(name, low=low, high=high, values=few, knots=knots, log=log, ticks=shown)
 
 
 def _knots(name: str, values: Array, spline: int | Sequence[float]) -> tuple[float, ...]:
@@ -148,14 +148,14 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(steps[first : last + 1])
 
 
-def _block(item: Predictor, column: pd.Series) -> Array:
+def _block(item: NomogramPredictor, column: pd.Series) -> Array:
     if item.levels is not None:
         text = column.astype(str).to_numpy()
         return np.column_stack([(text == level).astype(float) for level in item.levels[1:]])
     return np.vstack([item.columns(float(value)) for value in column])
 
 
-def _names(item: Predictor) -> list[str]:
+def _names(item: NomogramPredictor) -> list[str]:
     if item.levels is not None:
         return [f"{item.name}={level}" for level in item.levels[1:]]
     if item.log:
