@@ -21,6 +21,8 @@ from hepacast.figures.nomogram import place_labels
         ("portal:tumor:original_glcm_Imc1", "Portal, Tumor, GLCM Imc1"),
         ("portal_vein:original_shape_Maximum2DDiameterSlice", "Portal vein, shape maximum 2D diameter slice"),
         ("Mass_Volume", "Mass Volume"),
+        ("serum_afp_Value", "serum afp Value"),
+        ("liver:original_ngldm_Busyness", "Liver, NGLDM busyness"),
     ],
 )
 def test_feature_labels(name: str, label: str) -> None:

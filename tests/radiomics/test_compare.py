@@ -10,6 +10,7 @@ from hepacast.errors import StudyFileError, TableError
 from hepacast.imaging import Geometry, Volume
 from hepacast.radiomics import Settings, compare_features, explain, extract, read_other_table
 from hepacast.radiomics.compare import relative_difference
+from hepacast.radiomics.explanation import abbreviations
 from hepacast.radiomics.names import FEATURES, OPTIONAL
 
 CLASSES = {"shape": None, "firstorder": None, "glcm": None}
@@ -85,6 +86,16 @@ def test_relative_difference() -> None:
     first = np.array([1.0, 0.0, np.nan, 1.0, np.nan, 0.0])
     second = np.array([1.1, 0.0, np.nan, np.nan, 1.0, 1e-30])
     np.testing.assert_allclose(relative_difference(first, second), [0.1 / 1.1, 0, 0, np.inf, np.inf, 0])
+
+
+def test_abbreviations_of_classes_are_told() -> None:
+    assert abbreviations() == {
+        "GLCM": "gray level co-occurrence matrix",
+        "GLDM": "gray level dependence matrix",
+        "GLRLM": "gray level run length matrix",
+        "GLSZM": "gray level size zone matrix",
+        "NGTDM": "neighboring gray tone difference matrix",
+    }
 
 
 def test_every_feature_is_explained() -> None:

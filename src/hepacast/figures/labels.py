@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 import re
 
-_CLASSES = {
-    "firstorder": "first order",
-    "shape": "shape",
-    "glcm": "GLCM",
-    "glrlm": "GLRLM",
-    "glszm": "GLSZM",
-    "gldm": "GLDM",
-    "ngtdm": "NGTDM",
-}
+#: Classes of features that are words; the others are abbreviations, and stand in capitals.
+_CLASSES = {"firstorder": "first order", "shape": "shape", "shape2D": "2D shape"}
+_FEATURE_OF = re.compile(
+    r"(.+:)?(original|wavelet|log-sigma|square|logarithm|exponential|gradient|lbp-[23]D)\S*_[A-Za-z0-9]+_[A-Z0-9]\w*"
+)
 _IMAGES = {"original": "", "squareroot": "square root", "lbp-3D": "LBP 3D"}
 
 
@@ -29,11 +25,11 @@ def feature_label(name: str) -> str:
     """
     *place, feature = name.split(":")
     parts = feature.split("_")
-    if len(parts) < 3 or parts[-2] not in _CLASSES:
+    if not _FEATURE_OF.fullmatch(name):
         text = feature.replace("_", " ")
         return ", ".join([*(_title(item) for item in place), text]) if place else text
     image = "_".join(parts[:-2])
-    text = f"{_CLASSES[parts[-2]]} {_words(parts[-1])}"
+    text = f"{_CLASSES.get(parts[-2], parts[-2].upper())} {_words(parts[-1])}"
     shown = _image(image)
     if shown:
         text += f" ({shown})"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hepacast.errors import TableError
-from hepacast.radiomics.names import split_name
+from hepacast.radiomics.names import SHAPE_CLASSES, split_name
 from hepacast.radiomics.parameters import NOT_HASHED, VOXEL_SETTINGS, Parameters
 from hepacast.radiomics.settings import Settings
 
@@ -195,7 +195,7 @@ def _patterns(frame: pd.DataFrame) -> list[str]:
     shape = classes == "shape"
     leveled = np.isin(features, ("Entropy", "Uniformity")) & (classes == "firstorder")
     plain = (classes == "firstorder") & ~leveled
-    texture = np.isin(classes, ("glcm", "gldm", "glrlm", "glszm", "ngtdm"))
+    texture = ~np.isin(classes, ("firstorder", *SHAPE_CLASSES))
     original = images == "original"
     shifted = plain & np.isin(features, ("Energy", "TotalEnergy", "RootMeanSquared"))
     if all_bad(shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,19 @@ def _(record: Explanation) -> Table:
     return make_table("", [record.name, ""], [*rows, *([["Image", record.image]] if record.image else [])], words=True)
 
 
-@lru_cache(maxsize=1)
-def _content() -> dict[str, Any]:
+@cache
+def _content(name: str) -> dict[str, Any]:
+    """What is written of a feature class, or of ``images``."""
     import yaml
 
-    content = yaml.safe_load((Path(__file__).parent / "formulas.yaml").read_text(encoding="utf-8"))
-    return dict(content)
+    path = Path(__file__).parent / "formulas" / f"{name}.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def abbreviations() -> dict[str, str]:
+    """Feature classes that are called by an abbreviation, in capitals, and what it stands for."""
+    texts = {name.upper(): str(_content(name).get("abbreviation", "")) for name in FEATURES}
+    return {name: text for name, text in texts.items() if text}
 
 
 def explain(name: str) -> Explanation:
@@ -82,7 +89,7 @@ def explain(name: str) -> Explanation:
     if parts is None:
         parts = ("", *_class_and_feature(bare))
     image, feature_class, feature = parts
-    entry = _content()[feature_class].get(feature)
+    entry = _content(feature_class)["features"].get(feature)
     if entry is None:
         raise _unknown(name, feature_class, feature)
     code, formula, meaning = (str(item) for item in entry)
@@ -92,7 +99,7 @@ def explain(name: str) -> Explanation:
         formula=formula,
         meaning=meaning,
         ibsi=None if code == "-" else code,
-        source=str(_content()["sources"][feature_class]),
+        source=str(_content(feature_class)["source"]),
     )
 
 
@@ -132,7 +139,7 @@ def _close(name: str) -> str | None:
 
 
 def _image_text(image: str) -> str:
-    texts: dict[str, str] = _content()["images"]
+    texts: dict[str, str] = _content("images")
     if not image:
         return ""
     for prefix in sorted(texts, key=len, reverse=True):

@@ -9,19 +9,12 @@ from hepacast.core.tables import Table, make_table
 from hepacast.figures import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
 from hepacast.modelling.described import ChainStep, DescribedRadiomics, LassoPath, RadscoreFormula
+from hepacast.radiomics.explanation import abbreviations
 from hepacast.report.content.common import Omit
 from hepacast.report.model import Block, Callout, FigureBlock, Formula, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
 
-_ABBREVIATIONS = {
-    "GLCM": "gray level co-occurrence matrix",
-    "GLRLM": "gray level run length matrix",
-    "GLSZM": "gray level size zone matrix",
-    "GLDM": "gray level dependence matrix",
-    "NGTDM": "neighboring gray tone difference matrix",
-    "LoG": "Laplacian of Gaussian",
-    "LBP": "local binary pattern",
-}
+_OF_FILTERS = {"LoG": "Laplacian of Gaussian", "LBP": "local binary pattern"}
 
 
 def build(results: Results) -> list[Block]:
@@ -114,9 +107,10 @@ def _signature_figure(model: DescribedRadiomics) -> FigureBlock | None:
     caption = "The radiomics signature: " + caption + "."
     if lasso is not None and lasso.lambdas and lasso.coefficients:
         caption += " The dashed line marks the penalty that was used."
-    used = [short for short in _ABBREVIATIONS if any(short in panel.alt for panel in panels)]
+    known = {**abbreviations(), **_OF_FILTERS}
+    used = [short for short in known if any(short in panel.alt for panel in panels)]
     if used:
-        caption += " " + "; ".join(f"{short}, {_ABBREVIATIONS[short]}" for short in used) + "."
+        caption += " " + "; ".join(f"{short}, {known[short]}" for short in used) + "."
     return FigureBlock("signature", caption, tuple(panels), columns=2 if len(panels) > 1 else 1)
 
 
