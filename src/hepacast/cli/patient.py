@@ -18,6 +18,24 @@ def register(app: typer.Typer) -> None:
     app.command(cls=JsonCommand)(predict)
 
 
+MaskFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]PATH",
+        help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH, once for each; made by "
+        "--segmenter if left out.",
+    ),
+]
+SeriesOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]SERIES",
+        help="DICOM series of a folder with several: number, UID, or words of the description; of several "
+        "sequences NAME=SERIES, once for each.",
+    ),
+]
+
+
 def predict(
     bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
     more: Annotated[
@@ -30,22 +48,8 @@ def predict(
             help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each.",
         ),
     ] = None,
-    series: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]SERIES",
-            help="DICOM series of a folder with several: number, UID, or words of the description; of several "
-            "sequences NAME=SERIES, once for each.",
-        ),
-    ] = None,
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]PATH",
-            help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH, once for each; made by "
-            "--segmenter if left out.",
-        ),
-    ] = None,
+    series: SeriesOf = None,
+    mask: MaskFiles = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
     labs: Annotated[
         list[str] | None,
@@ -71,19 +75,15 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF."""
-    import re
-
     from hepacast.study.predict import predict_patient
 
-    # A comma separates values only where another name=value follows: "inr=1,2" is a decimal comma.
-    values = [part for item in [*(labs or []), *(more or [])] for part in re.split(r",(?=[^,=]+=)", item)]
     result = predict_patient(
         bundle,
         image=image or None,
         series=series or None,
         mask=mask or None,
         labels=labels,
-        labs=values,
+        labs=_values_of([*(labs or []), *(more or [])]),
         model=model,
         segmenter=segmenter,
         accept_doubtful=accept_doubtful,
@@ -92,3 +92,10 @@ def predict(
         reporter=make_reporter(quiet),
     )
     show(result, as_json, None)
+
+
+def _values_of(given: list[str]) -> list[str]:
+    """A comma separates values only where another name=value follows: "inr=1,2" is a decimal comma."""
+    import re
+
+    return [part for item in given for part in re.split(r",(?=[^,=]+=)", item)]

@@ -59,27 +59,22 @@ def predict_patient(
     bundle
         ``model.hepacast``, or ``networks.hepacast``: networks are applied to the image itself.
     image, mask
-        The image, and its mask where there is one; else the segmenter makes it. Of several sequences: paths by name,
-        or texts ``NAME=PATH``; the mask is that of the first, or of the reference that MR images are brought to.
+        The image, and its mask where there is one (of the first sequence, or of the reference that MR images are
+        brought to); else the segmenter makes it. Of several sequences: paths by name, or texts ``NAME=PATH``.
     series
-        Of DICOM folders with several: number, UID, or words of the description; of several sequences by name, or
-        texts ``NAME=SERIES``.
+        Of DICOM folders with several: number, UID, words of the description; by sequence also as ``NAME=SERIES``.
     labels
         Names of the mask's values; default those of the training masks.
     labs
-        Clinical values by name (a dictionary or Series; ``"3.8 g/dL"`` or a number in the study's unit, None for one
-        that nobody knows), as ``name=value``, or a table or DataFrame with one row (headers as those of the study, or
-        other names of the same quantities).
-    model
-        Model of the bundle; default the main one.
-    segmenter
-        ``builtin``, ``nnunet:DIR`` or ``totalsegmentator``.
+        Clinical values by name (``"3.8 g/dL"``, or a number in the study's unit; None: nobody knows it), as
+        ``name=value``, or a table or DataFrame with one row (headers of the study or of the same quantities).
+    model, segmenter
+        Of the bundle (default the main one); ``builtin``, ``nnunet:DIR`` or ``totalsegmentator``.
     accept_doubtful
         Predict although image and mask look impossible (HU, labels, volume).
-    out
-        Folder for ``prediction.json``, ``prediction.pdf`` and, with an image, ``mask.nii.gz`` and ``overlay.png``.
-    patient, date
-        Study code (no name) and day (ISO; default today) for the page.
+    out, patient, date
+        Folder for ``prediction.json``, ``prediction.pdf``, with an image ``mask.nii.gz`` and ``overlay.png``; study
+        code (no name) and day (ISO; default today) for the page.
 
     Raises
     ------
@@ -87,8 +82,6 @@ def predict_patient(
         Anything about the bundle, the image or the values that does not fit.
     """
     say = reporter or SilentReporter()
-    if isinstance(labels, Mapping):
-        labels = ",".join(f"{name}={value}" for name, value in labels.items())
     day = date if date is not None else datetime.date.today().isoformat()
     opened = open_bundle(bundle)
     name = _named_model(opened, model)
@@ -97,16 +90,19 @@ def predict_patient(
     read_labs(values, opened.columns, opened.clinical_names(name))
     if out is not None:
         require_writable(out)
-    outlined: Outlined | None = None
-    doubts: tuple[str, ...] = ()
+    outlined, doubts = None, ()
     if image is not None and opened.needs_features(name):
-        outlined = outlined_images(opened.recipe, image, mask, labels, segmenter, say, series)
+        outlined = outlined_images(opened.recipe, image, mask, _text_of(labels), segmenter, say, series)
         doubts = _doubts(outlined, opened.recipe.sequences, accept_doubtful)
         say.say("measuring features" if isinstance(opened, Bundle) else "applying the networks")
     applied = _applied(opened, name, values, outlined, doubts, patient, day)
     if out is not None:
         _write(opened, applied, outlined, Path(out))
     return applied.prediction
+
+
+def _text_of(labels: str | Mapping[str, int]) -> str:
+    return labels if isinstance(labels, str) else ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def _applied(
