@@ -242,15 +242,16 @@ class Span:
 
 def reference_spans(text: str, places: Places, style: Span | None = None) -> list[Span]:
     """Text without other marks, divided at its references; a key that is nowhere stays as it is written."""
-    style, runs, done = style or Span(""), [], 0
+    style, done = style or Span(""), 0
+    runs: list[Span] = []
     for match in _REFERENCE.finditer(text):
         place = places.get(match.group(1))
         if place is None:
             continue
-        runs += [text[done : match.start()], replace(style, text=place.number, target=match.group(1))]
+        before = replace(style, text=text[done : match.start()])
+        runs += [before, replace(style, text=place.number, target=match.group(1))]
         done = match.end()
-    pieces = [piece if isinstance(piece, Span) else replace(style, text=piece) for piece in [*runs, text[done:]]]
-    return [piece for piece in pieces if piece.text]
+    return [run for run in [*runs, replace(style, text=text[done:])] if run.text]
 
 
 _MARK = re.compile(r"(\*\*.+?\*\*|(?<![\w*])\*[^*\s][^*]*?\*(?!\w)|\^[^^\s]+\^)")

@@ -155,7 +155,9 @@ def _beside_the_others(table: TableOne) -> str:
         if name == LOST_EVENT:
             cells = [f"{(g.counts or {}).get('yes', 0)} of {sum((g.counts or {}).values())}" for g in (lost, kept)]
             parts.append(f"{cells[0]} had the event against {cells[1]} of the others")
-        elif name.startswith(LOST_VOLUME) and isinstance(lost, NumericSummary) and lost.n and kept.n:
+        elif name.startswith(LOST_VOLUME) and lost.n and kept.n:
+            if not isinstance(lost, NumericSummary) or not isinstance(kept, NumericSummary):
+                continue
             parts.append(
                 f"their median {item.label[:1].lower()}{item.label[1:]} was {significant(lost.median, 2)} mL against "
                 f"{significant(kept.median, 2)} mL"
