@@ -1,6 +1,7 @@
 """Staging systems and indexes of hepatocellular carcinoma as code, each with formula, source and units.
 
-`SCORES` is the one registry; `compute_score` works on one patient, `score_table` on a table.
+What lives here: one module a group of scores; `SCORES` is the one registry, `compute_score` works on one patient,
+`score_table` on a table. What may not: files, models.
 """
 
 from hepacast.cohort.scores import blood, liver_function, staging, staging_points, tumor  # noqa: F401  (they register)

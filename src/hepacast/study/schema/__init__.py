@@ -1,4 +1,8 @@
-"""The study file: one pydantic model is its only definition."""
+"""The study file: one pydantic model, `Study`, is its only definition.
+
+What lives here: keys, types, limits, help texts. What may not: reading of files, or code that decides numbers (every
+stage reads the schema, and is made again when what it imports changes).
+"""
 
 from __future__ import annotations
 
