@@ -92,7 +92,7 @@ def _explain(error: ValidationError, lines: dict[_Location, int], where: str) ->
     complaints = []
     for item in error.errors():
         place, branch = item["loc"], None
-        if place[:2] == ("cohort", "split"):
+        if place[:2] == ("cohort", "split") and len(place) > 2:
             branch, place = place[2], (*place[:2], *place[3:])  # pydantic adds the name of the union's branch
         name = ".".join(str(part) for part in place) or "study"
         complaints.append(f"line {_line_of(place, lines)}, {name}: {_complaint(item, place, branch)}")
