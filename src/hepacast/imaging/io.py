@@ -345,7 +345,7 @@ def read_mask_set(
         path = _on_voxels_of(reference, path)
     files = path if isinstance(path, Mapping) else None if isinstance(path, Volume) else _structure_files(Path(path))
     if files is not None and not isinstance(path, Mapping) and _is_label_map(files, labels):
-        path, files = next(iter(files.values())), None
+        path, files = str(next(iter(files.values()))), None
     if files is not None:
         return _one_file_each(files, reference, rules, overlay_path)
     assert not isinstance(path, Mapping)

@@ -475,7 +475,9 @@ class _Job:
     def structures(self, reference: Volume) -> MaskSet:
         """The masks of the row: a file, a folder, or ``NAME=PATH; NAME=PATH``."""
         given = mask_path([part.strip() for part in str(self.row["mask"]).split(";") if part.strip()])
-        files = {n: self.base / str(f) for n, f in given.items()} if isinstance(given, Mapping) else self.base / given
+        files = (
+            {n: self.base / str(f) for n, f in given.items()} if isinstance(given, Mapping) else self.base / str(given)
+        )
         rules = self.recipe.loaded_settings.mask_rules
         return read_mask_set(files, dict(self.recipe.labels) or None, reference=reference, rules=rules)
 

@@ -90,7 +90,8 @@ def predict_patient(
     read_labs(values, opened.columns, opened.clinical_names(name))
     if out is not None:
         require_writable(out)
-    outlined, doubts = None, ()
+    outlined: Outlined | None = None
+    doubts: tuple[str, ...] = ()
     if image is not None and opened.needs_features(name):
         outlined = outlined_images(opened.recipe, image, mask, _text_of(labels), segmenter, say, series)
         doubts = _doubts(outlined, opened.recipe.sequences, accept_doubtful)

@@ -166,7 +166,7 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
         vois=vois,
         features_per_voi=per_voi * sequences,
         n_features=per_voi * sequences * len(vois),
-        status_counts=table["status"].value_counts().to_dict(),
+        status_counts={str(status): int(n) for status, n in table["status"].value_counts().items()},
         failed_patients=failed,
         undefined=undefined,
         image_types={name: dict(own) for name, own in settings.image_types.items()},
