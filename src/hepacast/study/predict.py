@@ -82,7 +82,6 @@ def predict_patient(
         Anything about the bundle, the image or the values that does not fit.
     """
     say = reporter or SilentReporter()
-    day = date if date is not None else datetime.date.today().isoformat()
     opened = open_bundle(bundle)
     name = _named_model(opened, model)
     values = _given(labs, opened.columns)
@@ -96,7 +95,7 @@ def predict_patient(
         outlined = outlined_images(opened.recipe, image, mask, _text_of(labels), segmenter, say, series)
         doubts = _doubts(outlined, opened.recipe.sequences, accept_doubtful)
         say.say("measuring features" if isinstance(opened, Bundle) else "applying the networks")
-    applied = _applied(opened, name, values, outlined, doubts, patient, day)
+    applied = _applied(opened, name, values, outlined, doubts, patient, date)
     if out is not None:
         _write(opened, applied, outlined, Path(out))
     return applied.prediction
@@ -113,11 +112,12 @@ def _applied(
     outlined: Outlined | None,
     doubts: tuple[str, ...],
     patient: str,
-    date: str,
+    date: str | None,
 ) -> AppliedBundle:
     seen = (None, None) if outlined is None else (outlined.volumes, outlined.masks)
     notes = () if outlined is None else outlined.notes
-    return apply_bundle(bundle, values, *seen, model=model, notes=notes, doubts=doubts, patient=patient, date=date)
+    day = date if date is not None else datetime.date.today().isoformat()
+    return apply_bundle(bundle, values, *seen, model=model, notes=notes, doubts=doubts, patient=patient, date=day)
 
 
 def _named_model(bundle: Bundle | NetworkBundle, model: str | None) -> str:
