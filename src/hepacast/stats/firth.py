@@ -83,7 +83,10 @@ def _maximize(
         step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
         for _ in range(40):
             new, new_score, new_r = _state(scaled, beta + step, y, weights, offset)
-            if new >= loglik - 1e-13 * (abs(loglik) + 1.0):
+            # A row that alone determines a coefficient has leverage 1: its step is twice Newton's, to the mirror
+            # image of where it began, as likely and no nearer to the maximum.
+            mirrored = float(new_score @ step) < -0.9 * float(score @ step)
+            if new >= loglik - 1e-13 * (abs(loglik) + 1.0) and not mirrored:
                 break
             step /= 2.0
         else:
