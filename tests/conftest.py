@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -94,3 +96,23 @@ def figures_as_svg(monkeypatch: pytest.MonkeyPatch) -> None:
         return [Path(f"{stem}.{form}") for form in formats]
 
     monkeypatch.setattr(assets, "save_figure", svg_alone)
+
+
+@pytest.fixture
+def hepacast(capsys, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`hepacast("run", study)`: the program in this process, with its exit code."""
+
+    def call(*words: Any) -> SimpleNamespace:
+        from hepacast.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["hepacast", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return SimpleNamespace(code=code, out=said.out, err=said.err)
+
+    return call

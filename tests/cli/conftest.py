@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from hepacast.cli.main import main
 from hepacast.core.files import read_json, write_json
 from hepacast.core.stages import MARK
 from hepacast.imaging.io import write_volume
@@ -32,24 +31,6 @@ class Answer:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture
-def hepacast(capsys, monkeypatch) -> Callable[..., Answer]:
-    """`hepacast("run", study)`: the program in this process, with its exit code."""
-
-    def call(*words: Any) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["hepacast", *map(str, words)])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -120,7 +120,7 @@ def test_networks_stand_beside_the_other_models(folder: Path) -> None:
     methods = read_json(results / "deep" / "methods.json")[0]["text"]
     assert "(Cox model)" in methods
     report = (results / "report" / "report.html").read_text() + (results / "report" / "supplement.html").read_text()
-    assert NETWORK in report
+    assert NETWORK in report and "reaches a C of" in report and "DeLong" not in report
 
 
 def test_the_bundle_gives_the_risk_of_the_study_by_every_horizon(folder: Path) -> None:
@@ -190,6 +190,8 @@ def test_a_fusion_is_judged_by_time_and_told_in_the_report(fused: Path) -> None:
     assert evaluation["main"] == "All" and len(evaluation["sets"]["nested"]["models"]["All"]["horizons"]) == 2
     report = (fused / "report" / "report.html").read_text() + (fused / "report" / "supplement.html").read_text()
     assert "Random forest" in report and "ResNet-10 3D" in report
+    assert "Cross-validated C" in report and "Cross-validated AUC" not in report
+    assert "odds ratio of a logistic model" not in report
 
 
 def test_the_bundle_of_a_fusion_gives_the_risk_by_every_horizon(folder: Path, fused: Path) -> None:

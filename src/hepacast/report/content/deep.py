@@ -11,7 +11,16 @@ from hepacast.core.formatting import MISSING, capital, number, p_value, plural, 
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.deep.results import DeepResults, ExplainedPatient
 from hepacast.figures.deep import MapRow, draw_maps, draw_training
-from hepacast.report.content.common import Omit, confidence, estimate, event_names, is_finite, set_label
+from hepacast.report.content.common import (
+    Omit,
+    confidence,
+    estimate,
+    event_names,
+    has_time,
+    is_finite,
+    measure,
+    set_label,
+)
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
 
@@ -27,11 +36,11 @@ def build(results: Results) -> list[Block]:
     if item.dice:
         blocks.append(TableBlock("deep-dice", _dice_table(results, item)))
     if item.controls:
-        blocks.append(Paragraph(_control_text(item)))
+        blocks.append(Paragraph(_control_text(results, item)))
     if item.explained:
         blocks.append(_maps_figure(item, results))
     if item.permutation is not None:
-        blocks.append(_permutation(item))
+        blocks.append(_permutation(results, item))
     if item.adjusted:
         blocks.append(TableBlock("deep-adjusted", _adjusted_table(results, item)))
     return blocks
@@ -46,7 +55,7 @@ def build_supplement(results: Results) -> list[Block]:
     if item.histories:
         blocks.append(_training_figure(item))
     if item.controls:
-        blocks.append(TableBlock("deep-controls", _control_table(item, confidence(results))))
+        blocks.append(TableBlock("deep-controls", _control_table(results, item)))
     return blocks
 
 
@@ -142,7 +151,9 @@ def _dice_table(results: Results, item: DeepResults) -> Table:
     )
 
 
-def _control_table(item: DeepResults, level: str) -> Table:
+def _control_table(results: Results, item: DeepResults) -> Table:
+    word = measure(results)
+    test = "" if has_time(results) else " (DeLong)"
     rows = [
         (
             capital(_of(item, row.control)),
@@ -153,11 +164,11 @@ def _control_table(item: DeepResults, level: str) -> Table:
         for row in item.controls
     ]
     notes = [
-        f"Out-of-fold scores of the {item.controls[0].n} training patients; P against the images as they are (DeLong). "
-        f"A network that reads the {item.seen}'s pattern loses its AUC where the {item.seen} is shuffled or removed, "
-        "and keeps it where only the surroundings are."
+        f"Out-of-fold scores of the {item.controls[0].n} training patients; P against the images as they are{test}. "
+        f"A network that reads the {item.seen}'s pattern loses its {word} where the {item.seen} is shuffled or "
+        "removed, and keeps it where only the surroundings are."
     ]
-    columns = ["Images", "What is done", f"AUC ({level})", "P"]
+    columns = ["Images", "What is done", f"{word} ({confidence(results)})", "P"]
     return make_table(f"Does the network read the {item.seen}? Altered images", columns, rows, notes)
 
 
@@ -166,7 +177,8 @@ def _of(item: DeepResults, words: str) -> str:
     return words.replace("tumor", item.seen)
 
 
-def _control_text(item: DeepResults) -> str:
+def _control_text(results: Results, item: DeepResults) -> str:
+    word = measure(results)
     aucs = {row.control: row.auc.value for row in item.controls}
     whole, without = aucs.get("as it is", float("nan")), aucs.get("tumor removed", float("nan"))
     if not is_finite(whole, without):
@@ -176,12 +188,12 @@ def _control_text(item: DeepResults) -> str:
         return "The network does not tell the groups apart, so the controls say nothing."
     if lost > 0.5 * (whole - 0.5):
         return (
-            f"Without the {item.seen} the AUC falls from {whole:.3f} to {without:.3f}: the network reads the "
+            f"Without the {item.seen} the {word} falls from {whole:.3f} to {without:.3f}: the network reads the "
             f"{item.seen} and not its surroundings."
         )
     return (
-        f"Without the {item.seen} the AUC is still {without:.3f} (of {whole:.3f}): much of what the network reads is "
-        f"not in the {item.seen}. Look at {{maps}} before using it."
+        f"Without the {item.seen} the {word} is still {without:.3f} (of {whole:.3f}): much of what the network reads "
+        f"is not in the {item.seen}. Look at {{maps}} before using it."
     )
 
 
@@ -208,15 +220,16 @@ def _map_row(patient: ExplainedPatient, label: str) -> MapRow:
     )
 
 
-def _permutation(item: DeepResults) -> Block:
+def _permutation(results: Results, item: DeepResults) -> Block:
     found = item.permutation
     assert found is not None
     error = found.standard_error / np.sqrt(len(found.aucs))
     inside = abs(found.mean - 0.5) <= 2 * error
+    article = "a C" if has_time(results) else "an AUC"
     verdict = "as it must be" if inside else "which it must not be: look for leakage"
     text = (
-        f"Trained on permuted outcomes the {found.model} reaches an AUC of {found.mean:.3f} in patients left out (mean "
-        f"of {plural(len(found.aucs), 'round')}; 0.500 is expected, standard error {error:.3f}), {verdict}."
+        f"Trained on permuted outcomes the {found.model} reaches {article} of {found.mean:.3f} in patients left out "
+        f"(mean of {plural(len(found.aucs), 'round')}; 0.500 is expected, standard error {error:.3f}), {verdict}."
     )
     return Callout("note" if inside else "warning", "Permuted outcomes", text)
 

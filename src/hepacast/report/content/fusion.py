@@ -12,7 +12,7 @@ from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.figures.images import draw_picture
 from hepacast.imaging.mr.summary import Preprocessing
 from hepacast.modelling.competition import Competitor, FusionResult
-from hepacast.report.content.common import Omit, confidence, estimate, model_names, set_label
+from hepacast.report.content.common import Omit, confidence, estimate, measure, model_names, set_label
 from hepacast.report.content.models import models_table
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
@@ -108,7 +108,7 @@ def build_fusion(results: Results) -> list[Block]:
     item = results.fusion
     if item is None:
         raise Omit("no classifiers or networks competed")
-    return [Paragraph(_text(item)), TableBlock("competitors", competitors_table(results, item))]
+    return [Paragraph(_text(results, item)), TableBlock("competitors", competitors_table(results, item))]
 
 
 def build_supplement(results: Results) -> list[Block]:
@@ -127,14 +127,15 @@ def build_supplement(results: Results) -> list[Block]:
     return [*blocks, *([curves] if curves is not None else [])]
 
 
-def _text(item: FusionResult) -> str:
+def _text(results: Results, item: FusionResult) -> str:
     winners = [
         f"{c.name} ({c.score}, in {c.times_chosen} of {item.folds} outer folds)" for c in item.competitors if c.chosen
     ]
+    word = measure(results)
     text = (
-        f"{len(item.competitors)} classifiers and networks competed ({{competitors}}). Within each outer fold the AUC "
-        "in the inner folds alone decided which one makes a score, so the outer fold's patients had no say. The best "
-        "of several looks better than it is; the AUC of the choice itself says by how much. "
+        f"{len(item.competitors)} classifiers and networks competed ({{competitors}}). Within each outer fold the "
+        f"{word} in the inner folds alone decided which one makes a score, so the outer fold's patients had no say. "
+        f"The best of several looks better than it is; the {word} of the choice itself says by how much. "
         f"In the final models: {listing(winners)}."
     )
     return text + "".join(f" {note}." for note in item.notes.values())
@@ -158,13 +159,13 @@ def competitors_table(results: Results, item: FusionResult) -> Table:
     columns = [
         "Competitor",
         "Chosen",
-        f"Cross-validated AUC ({confidence(results)})",
+        f"Cross-validated {measure(results)} ({confidence(results)})",
         *(set_label(results, s) for s in sets),
     ]
     notes = [
-        "* in the final models. Chosen: outer folds in which the inner result chose it. Cross-validated AUC: mean of "
+        "* in the final models. Chosen: outer folds in which the inner result chose it. Cross-validated: mean of "
         "the outer folds (limits by Nadeau and Bengio's variance); of the best of several it flatters, that of the "
-        "choice does not. Other columns: AUC of the frozen score.",
+        f"choice does not. Other columns: {measure(results)} of the frozen score.",
     ]
     return make_table("Classifiers and networks", columns, rows, notes)
 
@@ -179,8 +180,9 @@ def _competitors_figure(results: Results, item: FusionResult) -> FigureBlock:
             ScoreRow(f"{c.name}, {c.score}", c.sets.get(name, float("nan")), marked=c.chosen) for c in item.competitors
         ]
     alt = "; ".join(f"{c.name} ({c.score}) {number(c.nested.value, 3)}" for c in item.competitors)
-    caption = "AUC of all competitors; those in the final models in color, chosen without a look at these numbers."
-    panel = Panel(partial(draw_scores, groups, x_label=f"AUC ({confidence(results)})"), f"Cross-validated AUC: {alt}")
+    word = measure(results)
+    caption = f"{word} of all competitors; those in the final models in color, chosen without a look at these numbers."
+    panel = Panel(partial(draw_scores, groups, x_label=f"{word} ({confidence(results)})"), alt)
     return FigureBlock("competitors-figure", caption, (panel,))
 
 

@@ -102,13 +102,11 @@ def _analysed_table(context: Context, columns: Sequence[str], patients: list[str
 
 def make_bundle(context: Context) -> Bundle:
     """The bundle of a finished run."""
-    entry = require_frozen(context)
-    models: FrozenModels
-    networks = None
-    if "parts" in entry:
-        models, networks = read_fusion(context.out / "modelling")
+    folder, networks = context.out / "modelling", None
+    if "parts" in require_frozen(context):
+        models, networks = read_fusion(folder)
     else:
-        models = read_frozen(context.out / "modelling")
+        models = read_frozen(folder)
     cohort = read_cohort(context.out / "cohort")
     wanted = {name for model in models.models.values() for name in model.names} - set(models.score_names)
     described = read_json(context.out / "modelling" / "models.json")
@@ -117,7 +115,7 @@ def make_bundle(context: Context) -> Bundle:
         columns=tuple(spec for spec in cohort.table.specs if spec.name in wanted),
         recipe=_recipe(context),
         nomogram=_without_example(described.get("nomogram")),
-        card=_card(context, described, survival=bool(models.horizons)),
+        card=_card(context, described),
         networks=networks,
         training=_training(context, models, cohort),
     )
@@ -163,7 +161,7 @@ def _study_card(context: Context) -> dict[str, Any]:
     }
 
 
-def _card(context: Context, described: dict[str, Any], *, survival: bool) -> dict[str, Any]:
+def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
     study, out = context.study, context.out
     validation = read_json(out / "modelling" / "validation.json")
     segmentation = out / "segmentation" / "segmentation.json"

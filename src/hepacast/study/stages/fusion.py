@@ -244,7 +244,7 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     rows = sorted(analysis.cohort.members("training"))
     content: dict[str, Any] = {"names": names, "main": main, "cutoffs": final.cutoffs, "fusion": True}
     candidates = analysis.table[[item.name for item in analysis.predictors]]
-    if final.clinical is not None:
+    if final.clinical is not None and not spec.horizons:
         y = analysis.outcome.select(rows).y
         content["clinical"] = describe_clinical(final.clinical, candidates.loc[rows], y, analysis.words, level)
     family, counts = next(iter(final.counts.items()), ("", []))

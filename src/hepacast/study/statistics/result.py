@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from hepacast.core.records import Record
 from hepacast.core.views import Shown, drawings
 
 
-class StatisticsResult(Record, Shown):
+class StatisticsResult(Record, Shown, ABC):
     """A result: a record of numbers (`to_json`), with views (`text()`, a notebook's page, `figures()`)."""
 
+    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """The main table as numbers."""
-        raise NotImplementedError
 
     def save_figures(self, folder: str | Path, formats: Sequence[str] = ("pdf", "svg", "png")) -> list[Path]:
         """Write every figure into a folder; the files, in order."""
