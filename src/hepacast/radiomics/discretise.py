@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.features.base import FeatureSettings, UndefinedError
-from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.voi import PaddedVoi, Voi
 
 #: More bins than this are a bin width that does not fit the image's unit; the edges alone would fill the memory.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.discretise import LevelImage
 from hepacast.radiomics.features.base import UndefinedError
-from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.neighbours import Neighbourhoods
 
 

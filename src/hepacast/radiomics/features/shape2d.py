@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.imaging.mesh import widest_in_plane
 from hepacast.radiomics.features.base import FeatureSettings, UndefinedError
 from hepacast.radiomics.features.shape3d import axis_features, principal_variances
-from hepacast.radiomics.kernels.mesh import widest_in_plane
 from hepacast.radiomics.kernels.voi import Voi
 
 #: Corners (row, column) of a square of four pixels, in turn; edge e joins corner e and the next.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.imaging.mesh import measure_mesh
 from hepacast.radiomics.features.base import UndefinedError
-from hepacast.radiomics.kernels.mesh import measure_mesh
 from hepacast.radiomics.kernels.voi import Voi
 
 #: PyRadiomics takes eigenvalues this little below 0 for rounding.
@@ -26,7 +26,7 @@ def shape3d(voi: Voi, spacing_kji: Sequence[float], names: Sequence[str]) -> dic
     spacing_kji
         mm; lengths are in mm, areas in mm^2, volumes in mm^3.
     """
-    mesh = measure_mesh(voi, spacing_kji)
+    mesh = measure_mesh(voi.padded(1).filled(), spacing_kji)
     volume, area = mesh.volume, mesh.area
     ball = (36 * math.pi * volume**2) ** (1 / 3)
     same_k, same_j, same_i, anywhere = mesh.diameters

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.filters.source import SourceImage, VoxelBox
-from hepacast.radiomics.kernels.jit import jit
 
 
 def gradient(source: SourceImage, box: VoxelBox, *, use_spacing: bool) -> npt.NDArray[np.float32]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.filters.source import SourceImage, VoxelBox
-from hepacast.radiomics.kernels.jit import jit
 
 METHODS = ("default", "ror", "uniform", "var")
 

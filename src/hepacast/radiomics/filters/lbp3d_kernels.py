@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.filters.fma import fma
-from hepacast.radiomics.kernels.jit import jit
 
 LANES = 64
 

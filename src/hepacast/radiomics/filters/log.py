@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.filters.source import Scratch, SourceImage, VoxelBox
-from hepacast.radiomics.kernels.jit import jit
 
 Float32 = npt.NDArray[np.float32]
 

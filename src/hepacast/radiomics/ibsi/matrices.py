@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.kernels.jit import jit
+from hepacast.core.jit import jit
 
 Levels = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int64]

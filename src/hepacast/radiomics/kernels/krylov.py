@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.kernels.jit import jit
+from hepacast.core.jit import jit
 
 _STEPS_BETWEEN_LOOKS = 10
 _MOST_STEPS = 240

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.discretise import LevelImage
-from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.offsets import flat_offsets
 
 

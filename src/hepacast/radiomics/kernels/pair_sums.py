@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from hepacast.radiomics.kernels.jit import jit
+from hepacast.core.jit import jit
 
 _EPS = 2.220446049250313e-16
 

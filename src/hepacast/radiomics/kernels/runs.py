@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.discretise import LevelImage
 from hepacast.radiomics.kernels.cells import CellCounts
 from hepacast.radiomics.kernels.cooccurrence import count_in_turn, table_copies
-from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.offsets import flat_offsets
 from hepacast.radiomics.kernels.voi import Voi
 

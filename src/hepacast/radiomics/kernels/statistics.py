@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.kernels.jit import jit
+from hepacast.core.jit import jit
 
 _BUCKETS = 1 << 16
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.kernels.jit import jit
+from hepacast.core.jit import jit
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +104,12 @@ class PaddedVoi:
         """Number of voxels of the padded box."""
         return self.shape[0] * self.shape[1] * self.shape[2]
 
+    def filled(self) -> npt.NDArray[np.uint8]:
+        """The padded box, 1 in the VOI and 0 outside."""
+        inside = np.zeros(self.size, dtype=np.uint8)
+        _fill(inside, self.starts, self.lengths)
+        return inside.reshape(self.shape)
+
 
 def gather(image: npt.NDArray[Any], voi: Voi) -> npt.NDArray[Any]:
     """The image's values in the VOI, in the order of memory; float32 stays, everything else becomes float64."""
@@ -145,6 +151,12 @@ def _segments(mask, rows, count):  # type: ignore[no-untyped-def]
                     found[last, 3] += 1
                 before = inside
     return found
+
+
+@jit
+def _fill(inside, starts, lengths):  # type: ignore[no-untyped-def]
+    for s in range(starts.size):
+        inside[starts[s] : starts[s] + lengths[s]] = 1
 
 
 @jit

@@ -12,9 +12,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.jit import jit
 from hepacast.radiomics.discretise import LevelImage
 from hepacast.radiomics.kernels.cells import CellCounts
-from hepacast.radiomics.kernels.jit import jit
 from hepacast.radiomics.kernels.offsets import flat_offsets, half_offsets
 
 #: Zones up to this size, nearly all, are counted in a table; the others are listed.

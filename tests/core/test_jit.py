@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import pytest
 
-from hepacast.radiomics.kernels import jit as module
+from hepacast.core import jit as module
 
 
 def double(x: float) -> float:

@@ -15,9 +15,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.kernels.jit import jit
-from hepacast.radiomics.kernels.mesh_table import triangles
-from hepacast.radiomics.kernels.voi import Voi
+from hepacast.core.jit import jit
+from hepacast.imaging.mesh_table import triangles
 
 _NONE = np.iinfo(np.int32).max
 
@@ -41,27 +40,24 @@ class Mesh:
     diameters: tuple[float, float, float, float]
 
 
-def measure_mesh(voi: Voi, spacing_kji: Sequence[float]) -> Mesh:
+def measure_mesh(padded: npt.NDArray[np.uint8], spacing_kji: Sequence[float]) -> Mesh:
     """Area, volume and diameters of the mesh, equal to PyRadiomics' ``cShape.calculate_coefficients``.
 
     Parameters
     ----------
-    voi
-        At least one voxel.
+    padded
+        1 inside and 0 outside, with at least one voxel inside, and none on the array's faces.
     spacing_kji
         Voxel size along each axis, mm.
     """
-    box = voi.padded(1)
-    inside = np.zeros(box.size, dtype=np.uint8)
-    _fill(inside, box.starts, box.lengths)
-    nk, nj, ni = box.shape
+    nk, nj, ni = padded.shape
     patterns = np.zeros((256, 4), dtype=np.int64)
     # Vertices in half voxels; extremes of i by (k, j), and of j by (i, k)
     by_kj = np.empty((2 * nk, 2 * nj, 2), dtype=np.int32)
     by_ik = np.empty((2 * ni, 2 * nk, 2), dtype=np.int32)
     for extremes in (by_kj, by_ik):
         extremes[..., 0], extremes[..., 1] = _NONE, -1
-    _scan_cubes(inside.reshape(box.shape), patterns, by_kj, by_ik)
+    _scan_cubes(padded, patterns, by_kj, by_ik)
     steps = np.asarray(spacing_kji, dtype=np.float64)
     area, volume = _area_and_volume(patterns, steps)
     return Mesh(volume, area, _diameters(by_kj, by_ik, steps / 2))
@@ -105,12 +101,6 @@ def widest_in_plane(
     extremes = np.stack([low, high], axis=-1)[None].astype(np.int32)
     widest, _ = _widest_planes(extremes, row_step, column_step)
     return float(np.sqrt(widest))
-
-
-@jit
-def _fill(inside, starts, lengths):  # type: ignore[no-untyped-def]
-    for s in range(starts.size):
-        inside[starts[s] : starts[s] + lengths[s]] = 1
 
 
 @jit
