@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ import pandas as pd
 from hepacast.core.files import atomic_path
 from hepacast.core.texts import cells
 from hepacast.errors import TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LONG_COLUMNS = ("patient", "sequence", "voi", "feature", "value", "status", "reason")
 
@@ -148,14 +151,27 @@ def write_long(table: pd.DataFrame, target: str | Path) -> None:
         if target.suffix.lower() == ".csv":
             cells(table).to_csv(temporary, index=False)
             return
-        schema = pa.schema(
-            [(name, pa.float64() if name == "value" else pa.string()) for name in LONG_COLUMNS],
-            metadata={
-                HASH_KEY: str(table.attrs.get("settings_hash", "")),
-                ENGINE_KEY: str(table.attrs.get("engine", "")),
-            },
-        )
-        pq.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False), temporary)
+        schema = long_schema(table.attrs.get("settings_hash", ""), table.attrs.get("engine", ""))
+        content = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
+        pq.write_table(content, temporary, **PARQUET)  # type: ignore[arg-type]
+
+
+#: Texts as codes (each stands once in a group of rows), numbers byte by byte: a fifth smaller than without.
+PARQUET = {
+    "compression": "zstd",
+    "use_dictionary": [name for name in LONG_COLUMNS if name != "value"],
+    "use_byte_stream_split": ["value"],
+}
+
+
+def long_schema(settings_hash: str, engine: str) -> pa.Schema:
+    """Columns of a long table as Parquet, with what the values were made by."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [(name, pa.float64() if name == "value" else pa.string()) for name in LONG_COLUMNS],
+        metadata={HASH_KEY: str(settings_hash), ENGINE_KEY: str(engine)},
+    )
 
 
 def read_long(source: str | Path) -> pd.DataFrame:

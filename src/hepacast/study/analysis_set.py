@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from hepacast.cohort import Cohort, PatientFlow, read_cohort
 from hepacast.core.files import read_json
-from hepacast.radiomics.table import read_long, to_wide
+from hepacast.core.hashing import hash_value
+from hepacast.core.mapped import MappedTable
+from hepacast.radiomics.pieces import PiecesTold, put_together
 from hepacast.study.context import Context
 
-FEATURES = "features.parquet"
+#: Features of a study: the long table, and the wide one that models read (`MappedTable`).
+FEATURES, WIDE = "features.parquet", "features.feather"
 
 
 def analysis_cohort(context: Context) -> Cohort:
@@ -49,12 +54,18 @@ def restrict(cohort: Cohort, flow: PatientFlow) -> Cohort:
 
 
 def analysis_features(context: Context, patients: list[str]) -> pd.DataFrame:
-    """Wide features of the analysed patients, in their order. Undefined values stay missing (the chain imputes)."""
-    folder = context.out / "radiomics"
-    wide = pd.read_parquet(folder / "wide.parquet") if (folder / "wide.parquet").is_file() else None
-    if wide is None:
-        wide = to_wide(read_long(folder / FEATURES))
-    return wide.loc[patients]
+    """Wide features of the analysed patients, in their order. Undefined values stay missing (the chain imputes).
+
+    Of all analysed patients nothing is read before it is used: the table lies on the disk.
+    """
+    return MappedTable.open(context.out / "radiomics" / WIDE).frame(patients)
+
+
+def wide_features(context: Context, pieces: Sequence[Path]) -> tuple[pd.DataFrame, PiecesTold]:
+    """Wide features of patients beside the study's own table, from the long table of each; and what was found."""
+    path = context.cache / "tables" / f"{hash_value([item.name for item in pieces])[:24]}.feather"
+    told = put_together(pieces, path)
+    return MappedTable.open(path).frame(), told
 
 
 def reproducibility_table(context: Context) -> dict[str, float] | None:

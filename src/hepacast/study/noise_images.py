@@ -19,7 +19,8 @@ from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
 from hepacast.radiomics.recipe import ImageRecipe
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
+from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, write_long
+from hepacast.study.analysis_set import wide_features
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of
 from hepacast.study.patient_masks import MaskedImages, masked_images
@@ -149,14 +150,12 @@ def altered_features(context: Context, patients: list[str], control: str, seed: 
         content = [recipe.to_json(), control, seed, code_hash(__name__)]
         jobs.append(Job.of(patient, task, context.cache / "noise" / "features", ".parquet", [files], prints, content))
     made = make_missing(_measure, jobs, f"features, {control}", reporter=context.reporter, workers=context.workers)
-    tables = [read_long(path) for path in made]
-    table = concat_long(tables, settings_hash=recipe.settings_hash, engine=tables[0].attrs["engine"])
-    failed = len(table[table["status"] == "failed"].drop_duplicates(["patient", "sequence", "voi"]))
-    wide = to_wide(table).loc[patients]
+    wide, told = wide_features(context, made)
+    wide = wide.loc[patients]
     kept = [name for name in wide.columns if not is_shape(str(name))]
     if not kept:
         raise ModelError("Nothing but shape features are measured, which no control of the voxels changes.")
-    return wide[kept], failed
+    return wide[kept], len(told.failed)
 
 
 def is_shape(name: str) -> bool:

@@ -15,6 +15,7 @@ from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.outcome import check_horizons
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
+from hepacast.core.mapped import side_by_side
 from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError
@@ -89,7 +90,7 @@ def load_analysis(context: Context) -> Analysis:
         parts.append(cohort.centers.rename(CENTER).to_frame())
     for problem in check_horizons(cohort.outcome.select(cohort.members("training")), cohort.outcome.horizons):
         raise problem
-    return Analysis(cohort, pd.concat(parts, axis=1), predictors, Words.of(cohort.table))
+    return Analysis(cohort, side_by_side(parts), predictors, Words.of(cohort.table))
 
 
 def make_models(context: Context, analysis: Analysis) -> StudyModels:

@@ -15,18 +15,20 @@ from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.hashing import hash_file
 from hepacast.core.jobs import Job, make_missing
+from hepacast.core.mapped import write_mapped
 from hepacast.core.names import file_name
 from hepacast.core.records import read_record, write_record
 from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.remarks import ImageRemark
+from hepacast.radiomics.pieces import PiecesTold, put_together
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.robustness import icc_features
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.summary import RadiomicsSummary
-from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
-from hepacast.study.analysis_set import FEATURES
+from hepacast.radiomics.table import concat_long, write_long
+from hepacast.study.analysis_set import FEATURES, WIDE, wide_features
 from hepacast.study.context import Context
 from hepacast.study.feature_settings import load_settings
 from hepacast.study.image_recipe import recipe_of
@@ -75,8 +77,8 @@ def _measure(job: Job[FeatureTask]) -> None:
     write_long(concat_long(parts, settings_hash=task.recipe.settings_hash, engine=engine), job.kept)
 
 
-def _measured(context: Context, patients: Mapping[str, MaskedImages], label: str) -> list[pd.DataFrame]:
-    """The long table of each patient; what was measured before under the same key is read."""
+def _measured(context: Context, patients: Mapping[str, MaskedImages], label: str) -> list[Path]:
+    """File of the long table of each patient; what was measured before under the same key is there."""
     recipe, prints, refused = recipe_of(context), context.fingerprints, refused_masks(context)
     jobs = [
         Job.of(
@@ -91,15 +93,13 @@ def _measured(context: Context, patients: Mapping[str, MaskedImages], label: str
         for patient, files in patients.items()
         for why in [refused.get(patient)]
     ]
-    made = make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
-    return [read_long(path) for path in made]
+    return make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
 
 
 def measure(context: Context, patients: list[str]) -> pd.DataFrame:
     """Wide features of patients who are not in the study's own table (a further cohort)."""
     files = {patient: masked_images(context, patient) for patient in patients}
-    tables = _measured(context, files, "features of further cohorts")
-    return to_wide(concat_long(tables, settings_hash="", engine="")).loc[patients]
+    return wide_features(context, _measured(context, files, "features of further cohorts"))[0].loc[patients]
 
 
 def write(context: Context, folder: Path) -> None:
@@ -111,12 +111,13 @@ def write(context: Context, folder: Path) -> None:
         _from_table(context, folder)
         return
     cohort = read_cohort(context.out / "cohort")
-    tables = _measured(context, {p: masked_images(context, p) for p in cohort.patients}, "features")
+    pieces = _measured(context, {p: masked_images(context, p) for p in cohort.patients}, "features")
     settings = load_settings(context)
-    table = concat_long(tables, settings_hash=settings.hash, engine=tables[0].attrs["engine"])
-    write_long(table, folder / FEATURES)
-    _summary(context, folder, table, settings)
-    _analysed(cohort, table, folder)
+    with context.reporter.track("table of features") as progress:
+        told = put_together(pieces, folder / WIDE, folder / FEATURES, settings_hash=settings.hash)
+        progress(1, 1)
+    _summary(context, folder, told, settings)
+    _write_excluded(told, folder)
     if context.images.segmentation.second_reader is not None:
         _reproducibility(context, cohort, folder)
 
@@ -139,7 +140,7 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
             write_labelmap(mask, kept)
             files[patient] = with_mask(context, patient, kept, mask.labels)
         measured = _measured(context, files, f"features of reader {reader}")
-        tables.append(to_wide(concat_long(measured, settings_hash="", engine="")))
+        tables.append(wide_features(context, measured)[0])
     table = icc_features(tables)["icc2"].rename("icc").reset_index()
     with atomic_path(folder / "icc.parquet") as temporary:
         table.to_parquet(temporary)
@@ -152,22 +153,25 @@ def _reproducibility(context: Context, cohort: Cohort, folder: Path) -> None:
     write_record(folder / "methods.json", [*known, Sentence("radiomics", text, ["icc"])])
 
 
-def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Settings) -> None:
+def _summary(context: Context, folder: Path, told: PiecesTold, settings: Settings) -> None:
     vois = list(context.images.vois)
     per_voi = len(settings.feature_names())
     sequences = len(context.images.sequences)
-    engine = str(table.attrs["engine"])
-    failed, undefined = _without_values(table)
+    undefined = {
+        "values": sum(told.undefined.values()),
+        "features": len(told.undefined_features),
+        "patients": len(told.undefined),
+    }
     levels = gray_level_remarks(voi_values(context), bin_width(settings))
     summary = RadiomicsSummary(
-        engine=engine,
+        engine=told.engine,
         settings=settings.canonical(),
         settings_hash=settings.hash,
         vois=vois,
         features_per_voi=per_voi * sequences,
         n_features=per_voi * sequences * len(vois),
-        status_counts={str(status): int(n) for status, n in table["status"].value_counts().items()},
-        failed_patients=failed,
+        status_counts=dict(told.counts.most_common()),
+        failed_patients=len(told.failed_patients),
         undefined=undefined,
         image_types={name: dict(own) for name, own in settings.image_types.items()},
         gray_levels=[ImageRemark(patient, **asdict(item)) for patient, items in levels.items() for item in items],
@@ -176,8 +180,8 @@ def _summary(context: Context, folder: Path, table: pd.DataFrame, settings: Sett
     binning = settings.parameters
     bins = f"{binning.binCount} bins" if binning.binCount else f"a bin width of {binning.binWidth:g}"
     text = (
-        f"From {_voi_words(vois)} {per_voi * sequences} features were "
-        f"extracted with {engine} under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; "
+        f"From {_voi_words(vois)} {per_voi * sequences} features were extracted with {told.engine} "
+        f"under PyRadiomics' definitions [@pyradiomics] ({', '.join(settings.image_types)}; "
         f"{bins}; settings hash {settings.hash[:12]}), {per_voi * sequences * len(vois)} in all."
     )
     write_record(folder / "methods.json", [Sentence("radiomics", text, ["pyradiomics"])])
@@ -189,21 +193,15 @@ def _voi_words(vois: Sequence[str]) -> str:
     return f"each of {len(vois)} volumes of interest ({', '.join(vois)})"
 
 
-def _analysed(cohort: Cohort, table: pd.DataFrame, folder: Path) -> None:
+def _write_excluded(told: PiecesTold, folder: Path) -> None:
     """Who can be analysed: patients with a VOI that could not be measured leave the study here, with the reason."""
-    failed = table[table["status"] == "failed"].drop_duplicates(["patient", "voi"])
+    first: dict[tuple[str, str], str] = {}
+    for (patient, _, voi), reason in told.failed.items():
+        first.setdefault((patient, voi), reason)
     reasons: dict[str, list[str]] = {}
-    for row in failed.itertuples():
-        reasons.setdefault(why_lost(str(row.voi), str(row.reason)), []).append(str(row.patient))
+    for (patient, voi), reason in first.items():
+        reasons.setdefault(why_lost(voi, reason), []).append(patient)
     write_json(folder / "excluded.json", [{"reason": k, "patients": v} for k, v in reasons.items()])
-
-
-def _without_values(table: pd.DataFrame) -> tuple[int, dict[str, int]]:
-    """How many could not be measured, and what has no value in those who could."""
-    failed = set(table.loc[table["status"] == "failed", "patient"])
-    rest = table[(table["status"] == "undefined") & ~table["patient"].isin(failed)]
-    features = len(rest[["sequence", "voi", "feature"]].drop_duplicates())
-    return len(failed), {"values": len(rest), "features": features, "patients": rest["patient"].nunique()}
 
 
 #: What the reader of a flow chart is told, by what the reason says.
@@ -227,7 +225,9 @@ def _from_table(context: Context, folder: Path) -> None:
     cohort = read_cohort(context.out / "cohort")
     wide, _ = read_feature_table(context)
     wide = wide.loc[cohort.patients]
-    wide.to_parquet(folder / "wide.parquet")
+    names = [str(name) for name in wide.columns]
+    wide.to_parquet(folder / "wide.parquet", compression="zstd", use_dictionary=False, use_byte_stream_split=names)
+    write_mapped(folder / WIDE, wide.to_numpy(), wide.index, wide.columns)
     vois = list(dict.fromkeys(name.split(":")[0] for name in wide.columns))
     counts = {voi: sum(name.startswith(f"{voi}:") for name in wide.columns) for voi in vois}
     name = table_path(context).name
