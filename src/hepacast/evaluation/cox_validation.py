@@ -50,10 +50,10 @@ def cox_indexes(
 
 
 def _loglik_at_one(lp: Array, time: npt.ArrayLike, event: npt.ArrayLike) -> float:
-    from hepacast.stats.cox import _Sorted
+    from hepacast.stats.cox import SortedFollowUp
 
     times, events = check_follow_up(time, event)
-    return _Sorted(lp[:, None], times, events).partial(np.ones(1), efron=True)[0]
+    return SortedFollowUp(lp[:, None], times, events).partial(np.ones(1), efron=True)[0]
 
 
 def validate_cox(

@@ -1,4 +1,4 @@
-"""The clinical model: candidates tested alone, all that pass together, the final model of what is independent."""
+"""The clinical model: which candidates it holds, chosen as papers do it or better, and its regression."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from hepacast.core.p_values import p_below
 from hepacast.errors import HepacastError, ModelError
 from hepacast.modelling.base import Array, as_frame, listed
 from hepacast.modelling.cox_model import CoxModel
-from hepacast.modelling.frozen_logistic import FrozenLinear
+from hepacast.modelling.frozen_logistic import FrozenLinear, design_matrix
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor, infer_predictors, level_text, numeric_values, require_columns
+from hepacast.modelling.selectors import LassoSelector
 from hepacast.modelling.targets import as_target, has_time
 from hepacast.stats.describe_rules import NORMALITY, categorical_test, is_normal, numeric_test
 from hepacast.stats.results import TestResult, impossible
 
-Keep = Literal["independent", "all", "given"]
+#: How a clinical model is chosen; see `ClinicalModel`.
+Keep = Literal["independent", "all", "backward", "aic", "lasso", "given", "penalised"]
 #: For the Methods: how candidates are tested alone.
 CANDIDATES_TESTED = (
     "Each clinical candidate was tested alone in the training patients who have its value: numbers by Welch's t test "
@@ -47,6 +49,8 @@ class ClinicalModel(BaseEstimator):
     4. The independent ones are fitted alone: the clinical model. If none is left, nobody's risk differs, with status
        ``"no signal"``.
 
+    This one-shot choice loses both of two collinear predictors; other choices (`keep`) do not.
+
     Parameters
     ----------
     predictors
@@ -54,13 +58,19 @@ class ClinicalModel(BaseEstimator):
     alpha, alpha_joint
         Levels of steps 2 and 3.
     keep
-        ``"independent"`` (step 3), ``"all"`` (step 4 keeps what step 2 let in), or ``"given"``: all candidates, chosen
-        before the data were seen; nothing is tested.
+        ``"independent"`` (step 3), ``"all"`` (step 4 keeps what step 2 let in);
+        ``"backward"``: all candidates in one model, the one of largest P leaves until all have P < `alpha_joint`;
+        ``"aic"``: the one leaves without which Akaike's criterion is smallest, until none makes it smaller;
+        ``"lasso"``: those with a coefficient in a LASSO model, the penalty of smallest cross-validated deviance;
+        ``"given"``: all candidates, chosen before the data were seen; nothing is tested;
+        ``"penalised"``: all candidates, coefficients shrunk by ridge regression (`hepacast.stats.ridge`).
     always
         Names that stay in whatever their P.
     regression
         What is fitted, such as ``LogisticModel()``, ``CoxModel()``, ``LogisticAt()``; its predictors are set. None: by
         the outcome, logistic or Cox.
+    seed
+        Of the folds of the LASSO's penalty.
 
     Attributes
     ----------
@@ -69,7 +79,7 @@ class ClinicalModel(BaseEstimator):
     single_
         Each candidate's own model, where these decide step 2.
     joint_
-        The fitted model of step 2; None when no candidate passed.
+        The fitted model of step 2, or of all candidates before any leaves; None when no candidate passed.
     joint_p_
         P of each predictor in it.
     model_
@@ -86,6 +96,7 @@ class ClinicalModel(BaseEstimator):
         keep: Keep = "independent",
         always: Sequence[str] = (),
         regression: NamedRegression | None = None,
+        seed: int = 0,
     ) -> None:
         self.predictors = predictors
         self.alpha = alpha
@@ -93,6 +104,7 @@ class ClinicalModel(BaseEstimator):
         self.keep = keep
         self.always = always
         self.regression = regression
+        self.seed = seed
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Choose and fit."""
@@ -112,25 +124,73 @@ class ClinicalModel(BaseEstimator):
         self.joint_: NamedRegression | None = None
         self.joint_p_ = pd.Series(dtype=float)
         self.single_: dict[str, NamedRegression] = {}
-        chosen, why = list(candidates), "no candidate was given"
-        if self.keep == "given":
-            self.univariate_ = _table([])
-        else:
-            self.univariate_ = self._tested_alone(frame, outcome, candidates)
-            chosen, why = self._passed(candidates), f"no clinical candidate has {p_below(self.alpha)} alone"
-            if chosen:
-                self.joint_ = self.of(chosen).fit(frame, outcome)
-                self.joint_p_ = pd.Series(self.joint_.predictor_p(), dtype=float)
-                chosen, why = self._independent(chosen, why)
+        self.univariate_ = _table([])
+        chosen, why = self._chosen(frame, outcome, list(candidates))
         self.model_: NamedRegression = self.of(chosen, why).fit(frame, outcome)
         self.selected_ = self.model_.frozen_.names
         return self
+
+    def _chosen(
+        self, frame: pd.DataFrame, outcome: NDArray[Any], candidates: list[Predictor]
+    ) -> tuple[list[Predictor], str]:
+        """Predictors of the final model, and why there are none where there are none."""
+        if not candidates or self.keep in ("given", "penalised"):
+            return candidates, "no candidate was given"
+        if self.keep == "lasso":
+            return self._by_lasso(frame, outcome, candidates)
+        chosen, why = candidates, ""
+        if self.keep in ("independent", "all"):
+            self.univariate_ = self._tested_alone(frame, outcome, candidates)
+            chosen, why = self._passed(candidates), f"no clinical candidate has {p_below(self.alpha)} alone"
+        if chosen:
+            self.joint_ = self.of(chosen).fit(frame, outcome)
+            self.joint_p_ = pd.Series(self.joint_.predictor_p(), dtype=float)
+            if self.keep == "independent":
+                chosen, why = self._independent(chosen)
+            elif self.keep != "all":
+                chosen, why = self._eliminated(frame, outcome, chosen)
+        return chosen, why
+
+    def _eliminated(
+        self, frame: pd.DataFrame, outcome: NDArray[Any], chosen: list[Predictor]
+    ) -> tuple[list[Predictor], str]:
+        """Backward elimination by P or by Akaike's criterion, one predictor at a time."""
+        assert self.joint_ is not None
+        model = self.joint_
+        chosen = [item for item in chosen if item.name not in model.dropped_]
+        while removable := [item for item in chosen if item.name not in self.always]:
+            rest = {item.name: [other for other in chosen if other is not item] for item in removable}
+            if self.keep == "backward":
+                p = {item.name: np.nan_to_num(model.predictor_p()[item.name], nan=1.0) for item in removable}
+                worst = max(p, key=lambda name: p[name])
+                if p[worst] < self.alpha_joint:
+                    break
+                model = self.of(rest[worst]).fit(frame, outcome)
+            else:
+                smaller = {name: self.of(others).fit(frame, outcome) for name, others in rest.items()}
+                worst = min(smaller, key=lambda name: smaller[name].aic_)
+                if smaller[worst].aic_ >= model.aic_ - 1e-7:
+                    break
+                model = smaller[worst]
+            chosen = rest[worst]
+        by = p_below(self.alpha_joint) if self.keep == "backward" else "a place by Akaike's criterion"
+        return chosen, f"no clinical candidate has {by} in backward elimination"
+
+    def _by_lasso(
+        self, frame: pd.DataFrame, outcome: NDArray[Any], candidates: list[Predictor]
+    ) -> tuple[list[Predictor], str]:
+        sources, terms, _ = self.of(candidates).columns_of(frame, candidates)
+        names = [term.name for term in terms]
+        design = pd.DataFrame(design_matrix(sources, terms, frame), index=frame.index, columns=names)
+        selector = LassoSelector(seed=self.seed).fit(design, outcome)
+        kept = {term.source for term in terms if selector.coef_[term.name] != 0} | set(self.always)
+        return [item for item in candidates if item.name in kept], "the LASSO keeps no clinical candidate"
 
     def of(self, predictors: Sequence[Predictor], why_none: str = "") -> NamedRegression:
         """The regression of some predictors, not fitted."""
         own = self.regression or (CoxModel() if self._of_time else LogisticModel())
         made: NamedRegression = clone(own).set_params(predictors=tuple(predictors), why_none=why_none)
-        return made
+        return made.set_params(penalty="ridge") if self.keep == "penalised" else made
 
     def alone(self, X: Any, y: ArrayLike) -> tuple[dict[str, NamedRegression], dict[str, str]]:
         """Each candidate's own model, and of those without one the reason."""
@@ -139,7 +199,8 @@ class ClinicalModel(BaseEstimator):
         reasons: dict[str, str] = {}
         for item in infer_predictors(frame) if self.predictors is None else self.predictors:
             try:
-                fitted = self.of([item]).fit(frame, y)
+                # Unpenalized: a ratio with its P, whatever the final model's.
+                fitted = self.of([item]).set_params(penalty="none").fit(frame, y)
             except (HepacastError, np.linalg.LinAlgError) as error:
                 reasons[item.name] = getattr(error, "message", str(error))
                 continue
@@ -171,9 +232,7 @@ class ClinicalModel(BaseEstimator):
         passing = [item for item in candidates if p[item.name] < self.alpha or item.name in self.always]
         return sorted(passing, key=lambda item: (np.nan_to_num(p[item.name], nan=1.0), rank[item.name]))
 
-    def _independent(self, passed: list[Predictor], why: str) -> tuple[list[Predictor], str]:
-        if self.keep != "independent":
-            return passed, why
+    def _independent(self, passed: list[Predictor]) -> tuple[list[Predictor], str]:
         p = self.joint_p_
         kept = [i for i in passed if i.name in self.always or p.get(i.name, np.nan) < self.alpha_joint]
         return kept, f"no clinical candidate has {p_below(self.alpha_joint)} in the joint model"

@@ -16,24 +16,33 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
-from hepacast.stats.competing_risks import fit_fine_gray
-from hepacast.stats.cox import CoxFit, fit_cox
+from hepacast.stats.competing_risks import Subdistribution, baseline_hazard, fit_fine_gray
+from hepacast.stats.cox import CoxFit, SortedFollowUp, fit_cox
 from hepacast.stats.cox_checks import proportional_hazards
 from hepacast.stats.cox_firth import fit_cox_firth
 from hepacast.stats.kaplan_meier import kaplan_meier
+from hepacast.stats.ridge import ridge_cox
 
 
 @dataclass(frozen=True)
 class _Estimate:
     """What a fit gives, whatever the method."""
 
-    fit: CoxFit
+    coef: Array
+    covariance: Array
+    baseline: tuple[Array, Array]
     p_values: Array
     method: str
     note: str
+    fit: CoxFit | None = None
+
+    @classmethod
+    def of(cls, fit: CoxFit, p_values: Array, method: str, note: str = "") -> _Estimate:
+        """Of an unpenalized (or Firth's) fit."""
+        return cls(fit.coef, fit.covariance, (fit.baseline_time, fit.mean_hazard), p_values, method, note, fit)
 
 
 class CoxModel(NamedRegression):
@@ -54,6 +63,9 @@ class CoxModel(NamedRegression):
         ``"fine-gray"`` or ``"cause-specific"``.
     why_none
         Sentence for the note when there is no predictor.
+    penalty
+        ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood
+        (`hepacast.stats.ridge`); they have no P.
 
     Attributes
     ----------
@@ -73,11 +85,13 @@ class CoxModel(NamedRegression):
         horizons: Sequence[float] = (),
         competing: str = "fine-gray",
         why_none: str = "no predictor",
+        penalty: Penalty = "none",
     ) -> None:
         self.predictors = predictors
         self.horizons = horizons
         self.competing = competing
         self.why_none = why_none
+        self.penalty = penalty
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -92,22 +106,46 @@ class CoxModel(NamedRegression):
         frame = as_frame(X)
         times, codes = as_follow_up(y, len(frame))
         predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
-        sources, terms, references = self._columns_of(frame, predictors)
+        sources, terms, references = self.columns_of(frame, predictors)
         self.proportional_: pd.DataFrame | None = None
         self.fit_: CoxFit | None = None
+        self.aic_ = float("nan")
         if not terms:
-            self.frozen_ = self._baseline_only(times, codes)
+            self.aic_ = -2.0 * self._loglik_of_none(times, codes)
+            self.frozen_ = self._baseline_only(times, codes, self.why_none)
             return self
         design = design_matrix(sources, terms, frame)
-        estimate = self._estimate(design, times, codes, terms)
+        estimate = self._shrunk(design, times, codes) if self.penalty == "ridge" else None
+        if estimate is None and self.penalty == "ridge":
+            self.frozen_ = self._baseline_only(times, codes, NOTHING_BY_RIDGE)
+            return self
+        estimate = estimate or self._estimate(design, times, codes, terms)
         self.fit_ = estimate.fit
-        if estimate.method == "cox":
+        if estimate.fit is not None:
+            self.aic_ = estimate.fit.aic
+        if estimate.fit is not None and estimate.method == "cox":
             try:
                 self.proportional_ = proportional_hazards(estimate.fit, design, times, (codes == 1).astype(float))
             except np.linalg.LinAlgError:
                 self.proportional_ = None
         self.frozen_ = self._freeze(design, times, codes, sources, terms, references, estimate)
         return self
+
+    def _loglik_of_none(self, times: Array, codes: Array) -> float:
+        nothing = np.zeros((len(times), 1))
+        if self.competing == "fine-gray" and (codes == 2).any():
+            return Subdistribution(nothing, times, codes).likelihood(np.zeros(1))[0]
+        return SortedFollowUp(nothing, times, (codes == 1).astype(float)).partial(np.zeros(1), efron=True)[0]
+
+    def _shrunk(self, design: Array, times: Array, codes: Array) -> _Estimate | None:
+        """Of a ridge regression; None where it finds nothing."""
+        known = codes if self.competing == "fine-gray" else (codes == 1).astype(float)
+        fit = ridge_cox(design, times, known)
+        if not fit.found:
+            return None
+        baseline = baseline_hazard((design - design.mean(axis=0)) @ fit.coef, times, known)
+        p_values = np.full(len(fit.coef), np.nan)
+        return _Estimate(fit.coef, fit.covariance[1:, 1:], baseline, p_values, "ridge", fit.note)
 
     def _estimate(self, design: Array, times: Array, codes: Array, terms: Sequence[ModelTerm]) -> _Estimate:
         names = [term.name for term in terms]
@@ -119,7 +157,7 @@ class CoxModel(NamedRegression):
             fit = None
         if fit is not None and fit.status == "ok":
             z = np.abs(fit.coef / fit.se)
-            return _Estimate(fit, 2 * norm.sf(z), "fine-gray" if fine_gray else "cox", "")
+            return _Estimate.of(fit, 2 * norm.sf(z), "fine-gray" if fine_gray else "cox")
         if fine_gray:
             raise ModelError(
                 "The Fine-Gray model has no finite estimate: a predictor separates the events.",
@@ -134,7 +172,7 @@ class CoxModel(NamedRegression):
                 found=", ".join(names),
             ) from error
         note = "separated events: Firth's penalized likelihood, P by its likelihood-ratio test"
-        return _Estimate(penalized.fit, penalized.p_values, "cox-firth", note)
+        return _Estimate.of(penalized.fit, penalized.p_values, "cox-firth", note)
 
     def _freeze(
         self,
@@ -146,18 +184,18 @@ class CoxModel(NamedRegression):
         references: dict[str, str],
         estimate: _Estimate,
     ) -> FrozenCox:
-        fit = estimate.fit
+        coef, (baseline_time, hazard) = estimate.coef, estimate.baseline
         means = design.mean(axis=0)
-        center = float(means @ fit.coef)
+        center = float(means @ coef)
         size = len(terms) + 1
         covariance = np.zeros((size, size))
-        covariance[1:, 1:] = fit.covariance
-        risk = np.exp((design - means) @ fit.coef)
+        covariance[1:, 1:] = estimate.covariance
+        risk = np.exp((design - means) @ coef)
         own = codes == 1
         return FrozenCox(
             sources=tuple(sources),
             terms=tuple(terms),
-            coefficients=(-center, *(float(value) for value in fit.coef)),
+            coefficients=(-center, *(float(value) for value in coef)),
             covariance=tuple(tuple(float(value) for value in row) for row in covariance),
             p_values=(float("nan"), *(float(value) for value in estimate.p_values)),
             method=estimate.method,
@@ -166,13 +204,13 @@ class CoxModel(NamedRegression):
             n=len(times),
             n_events=int(own.sum()),
             references=references,
-            baseline_time=tuple(float(t) for t in fit.baseline_time),
-            baseline_hazard=tuple(float(h) for h in fit.mean_hazard),
+            baseline_time=tuple(float(t) for t in baseline_time),
+            baseline_hazard=tuple(float(h) for h in hazard),
             last_time=float(times.max()),
             limits={f"{t:g}": _limits(design - means, risk, times, own, t) for t in self.horizons},
         )
 
-    def _baseline_only(self, times: Array, codes: Array) -> FrozenCox:
+    def _baseline_only(self, times: Array, codes: Array, why: str) -> FrozenCox:
         """Nelson-Aalen's hazard for everybody (of the subdistribution where risks compete)."""
         own = codes == 1
         if self.competing == "fine-gray" and (codes == 2).any():
@@ -193,7 +231,7 @@ class CoxModel(NamedRegression):
             p_values=(float("nan"),),
             method="baseline only",
             status="no signal",
-            note=self.why_none,
+            note=why,
             n=len(times),
             n_events=int(own.sum()),
             baseline_time=tuple(float(t) for t in steps[moved]),

@@ -20,7 +20,7 @@ from hepacast.core.seeds import derive_seed
 from hepacast.errors import ModelError
 from hepacast.modelling.base import listed
 from hepacast.modelling.classifier_score import ClassifierScore
-from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.clinical import ClinicalModel, Keep
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cutoffs import CutRule, risk_cut
 from hepacast.modelling.frozen_logistic import FrozenLinear
@@ -56,6 +56,8 @@ class FusionSpec:
         Of the classifiers.
     horizons, unit, cut
         Of a time to an event: times by which risks are given, the main one last; unit; rule of the cut-offs.
+    selection
+        How clinical predictors are chosen (`ClinicalModel`); with ``"penalised"`` the joined models are shrunk too.
     """
 
     families: tuple[Family, ...]
@@ -66,6 +68,7 @@ class FusionSpec:
     horizons: tuple[float, ...] = ()
     unit: str = ""
     cut: CutRule = "youden"
+    selection: Keep = "independent"
 
     def __post_init__(self) -> None:
         known = {CLINICAL, NETWORK, *(family.name for family in self.families)}
@@ -299,7 +302,9 @@ def score_name(part: str) -> str:
 
 def _clinical(view: View, spec: FusionSpec) -> ClinicalModel:
     regression = _regression(spec)
-    model = ClinicalModel(spec.predictors, alpha=spec.alpha, alpha_joint=spec.alpha, regression=regression)
+    model = ClinicalModel(
+        spec.predictors, spec.alpha, spec.alpha, spec.selection, regression=regression, seed=spec.seed
+    )
     return model.fit(view.clinical.loc[view.outcome.index], view.y)
 
 
@@ -342,5 +347,7 @@ def _joined(
         else:
             predictors.append(Predictor(name, "numeric", label=name))
     model = _regression(spec).set_params(predictors=tuple(predictors), why_none="; ".join(why) or "no predictor")
+    if spec.selection == "penalised" and CLINICAL in parts:
+        model.set_params(penalty="ridge")
     frozen: FrozenLinear = model.fit(train, view.y).frozen_
     return frozen

@@ -22,12 +22,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
-from hepacast.modelling.frozen_logistic import FrozenLogisticAt, design_matrix
-from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.frozen_logistic import FrozenLogisticAt, ModelTerm, design_matrix
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.censoring import known_states
 from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.ridge import ridge_logistic
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class LogisticAt(NamedRegression):
         What enters; empty: the weighted rate alone, status ``"no signal"``.
     horizon
         In the unit of the follow-up.
+    penalty
+        ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood, given the
+        weights (`hepacast.stats.ridge`); they have no P.
 
     Attributes
     ----------
@@ -97,11 +101,16 @@ class LogisticAt(NamedRegression):
     """
 
     def __init__(
-        self, predictors: Sequence[Predictor] | None = None, horizon: float = 1.0, why_none: str = "no predictor"
+        self,
+        predictors: Sequence[Predictor] | None = None,
+        horizon: float = 1.0,
+        why_none: str = "no predictor",
+        penalty: Penalty = "none",
     ) -> None:
         self.predictors = predictors
         self.horizon = horizon
         self.why_none = why_none
+        self.penalty = penalty
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -118,13 +127,49 @@ class LogisticAt(NamedRegression):
         states = states_at(times, codes, self.horizon)
         predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
         known = states.weight > 0
-        sources, terms, references = self._columns_of(frame[known], predictors)
+        sources, terms, references = self.columns_of(frame[known], predictors)
         outcome, weight = states.event[known], states.weight[known]
+        shrunk, design = None, design_matrix(sources, terms, frame[known])
+        if terms and self.penalty == "ridge":
+            shrunk = ridge_logistic(design, outcome, weights=weight * len(weight) / weight.sum())
+            if not shrunk.found:
+                sources, terms, references, shrunk, design = [], [], {}, None, design[:, :0]
+        if shrunk is not None:
+            beta, covariance, note = shrunk.beta, shrunk.covariance, shrunk.note
+            p_values = np.full(len(beta), np.nan)
+        else:
+            beta, covariance = self._likeliest(design, outcome, weight, terms)
+            p_values = 2 * norm.sf(np.abs(beta) / np.sqrt(np.diag(covariance)))
+            nothing = NOTHING_BY_RIDGE if self.penalty == "ridge" and predictors else self.why_none
+            note = "" if terms else nothing
+        # Weights that sum to the patients, so that one more coefficient costs what it costs without weights.
+        risk = expit(np.column_stack([np.ones(len(outcome)), design]) @ beta)
+        loglik = float(weight @ np.log(np.where(outcome == 1, risk, 1 - risk))) * len(weight) / float(weight.sum())
+        self.aic_ = float("nan") if shrunk is not None else 2.0 * len(beta) - 2.0 * loglik
+        self.frozen_ = FrozenLogisticAt(
+            sources=tuple(sources),
+            terms=tuple(terms),
+            coefficients=tuple(float(value) for value in beta),
+            covariance=tuple(tuple(float(value) for value in row) for row in covariance),
+            p_values=tuple(float(value) for value in p_values),
+            method="ridge" if shrunk is not None else "ipcw" if terms else "intercept only",
+            status="ok" if terms else "no signal",
+            note=note,
+            n=len(frame),
+            n_events=states.n_events,
+            references=references,
+            horizon=float(self.horizon),
+            n_censored=states.n_censored,
+        )
+        return self
+
+    def _likeliest(
+        self, design: Array, outcome: Array, weight: Array, terms: Sequence[ModelTerm]
+    ) -> tuple[Array, Array]:
+        """Coefficients of the largest weighted likelihood, intercept first, and their robust covariance."""
         rate = float(weight @ outcome / weight.sum())
         beta = np.array([np.log(rate / (1 - rate))])
-        design = np.empty((int(known.sum()), 0))
         if terms:
-            design = design_matrix(sources, terms, frame[known])
             fit = fit_logistic(design, outcome, [term.name for term in terms], weights=weight)
             if not fit.ok:
                 raise ModelError(
@@ -134,24 +179,7 @@ class LogisticAt(NamedRegression):
                     remedy="join the levels of the predictor that does, or leave it out",
                 )
             beta = np.array([fit.intercept, *fit.coef])
-        covariance = _sandwich(design, outcome, weight, beta)
-        z = np.abs(beta) / np.sqrt(np.diag(covariance))
-        self.frozen_ = FrozenLogisticAt(
-            sources=tuple(sources),
-            terms=tuple(terms),
-            coefficients=tuple(float(value) for value in beta),
-            covariance=tuple(tuple(float(value) for value in row) for row in covariance),
-            p_values=tuple(float(value) for value in 2 * norm.sf(z)),
-            method="ipcw" if terms else "intercept only",
-            status="ok" if terms else "no signal",
-            note="" if terms else self.why_none,
-            n=len(frame),
-            n_events=states.n_events,
-            references=references,
-            horizon=float(self.horizon),
-            n_censored=states.n_censored,
-        )
-        return self
+        return beta, _sandwich(design, outcome, weight, beta)
 
     def linear_predictor(self, X: Any) -> Array:
         """Log odds of each row."""

@@ -13,15 +13,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.stats.firth import fit_firth
-from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.logistic import fit_logistic, null_loglik
 from hepacast.stats.logistic_fit import LogisticFit
+from hepacast.stats.ridge import RidgeFit, ridge_logistic
 
 
 class LogisticModel(ClassifierMixin, NamedRegression):
-    """Unpenalized logistic regression of a given set of predictors.
+    """Logistic regression of a given set of predictors.
 
     Parameters
     ----------
@@ -33,23 +34,31 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         error).
     why_none
         Sentence for the note when there is no predictor.
+    penalty
+        ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood
+        (`hepacast.stats.ridge`); they have no P.
 
     Attributes
     ----------
     frozen_
         The model as plain numbers (`FrozenLogistic`).
     fit_
-        The statistical fit (`LogisticFit` or `FirthFit`); None for the intercept alone.
+        The statistical fit (`LogisticFit`, `FirthFit` or `RidgeFit`); None for the intercept alone.
     dropped_
         Predictors that could not enter, with the reason.
     """
 
     def __init__(
-        self, predictors: Sequence[Predictor] | None = None, firth: str = "auto", why_none: str = "no predictor"
+        self,
+        predictors: Sequence[Predictor] | None = None,
+        firth: str = "auto",
+        why_none: str = "no predictor",
+        penalty: Penalty = "none",
     ) -> None:
         self.predictors = predictors
         self.firth = firth
         self.why_none = why_none
+        self.penalty = penalty
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -63,17 +72,24 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         outcome = as_outcome(y, len(frame))
         self.classes_ = np.array([0, 1])
         predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
-        sources, terms, references = self._columns_of(frame, predictors)
+        sources, terms, references = self.columns_of(frame, predictors)
         self.fit_ = self._estimate(frame, outcome, sources, terms)
-        self.frozen_ = self._freeze(outcome, sources, terms, references)
+        self.aic_ = float("nan")
+        if self.penalty == "none":
+            self.aic_ = 2.0 - 2.0 * _loglik_of_none(outcome) if self.fit_ is None else self.fit_.aic
+        nothing = NOTHING_BY_RIDGE if terms and self.fit_ is None else self.why_none
+        self.frozen_ = self._freeze(outcome, sources, terms, references, nothing)
         return self
 
     def _estimate(
         self, frame: pd.DataFrame, outcome: NDArray[np.int64], sources: list[Source], terms: list[ModelTerm]
-    ) -> LogisticFit | None:
+    ) -> LogisticFit | RidgeFit | None:
         if not terms:
             return None
         design = design_matrix(sources, terms, frame)
+        if self.penalty == "ridge":
+            shrunk = ridge_logistic(design, outcome)
+            return shrunk if shrunk.found else None
         names = [term.name for term in terms]
         if self.firth == "always":
             return fit_firth(design, outcome, names).require()
@@ -83,7 +99,12 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         return fit_firth(design, outcome, names).require()
 
     def _freeze(
-        self, outcome: NDArray[np.int64], sources: list[Source], terms: list[ModelTerm], references: dict[str, str]
+        self,
+        outcome: NDArray[np.int64],
+        sources: list[Source],
+        terms: list[ModelTerm],
+        references: dict[str, str],
+        nothing: str,
     ) -> FrozenLogistic:
         n, events = len(outcome), int(outcome.sum())
         if self.fit_ is None:
@@ -96,9 +117,21 @@ class LogisticModel(ClassifierMixin, NamedRegression):
                 p_values=(float("nan"),),
                 method="intercept only",
                 status="no signal",
-                note=self.why_none,
+                note=nothing,
                 n=n,
                 n_events=events,
+            )
+        if isinstance(self.fit_, RidgeFit):
+            return _frozen(
+                sources,
+                terms,
+                self.fit_.beta,
+                covariance=self.fit_.covariance,
+                method="ridge",
+                note=self.fit_.note,
+                n=n,
+                n_events=events,
+                references=references,
             )
         return _frozen(
             sources,
@@ -117,7 +150,7 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         """P of each predictor: Wald (Firth: penalized LR) for one coefficient, likelihood ratio for several."""
         result: dict[str, float] = {}
         for name, indices in self._places().items():
-            if len(indices) == 1:
+            if len(indices) == 1 or isinstance(self.fit_, RidgeFit):
                 result[name] = self.frozen_.p_values[indices[0]]
             elif self.fit_ is not None:
                 result[name] = self.fit_.term_p([index - 1 for index in indices])
@@ -137,6 +170,10 @@ class LogisticModel(ClassifierMixin, NamedRegression):
     def predict(self, X: Any) -> NDArray[np.int64]:
         """1 where the risk is one half or more."""
         return (self.decision_function(X) >= 0).astype(np.int64)
+
+
+def _loglik_of_none(outcome: NDArray[np.int64]) -> float:
+    return null_loglik(outcome.astype(float), np.ones(len(outcome)), np.zeros(len(outcome)))
 
 
 def _frozen(

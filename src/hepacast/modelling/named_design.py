@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -17,24 +17,34 @@ from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
 from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
 from hepacast.stats.irls import dependent_columns
 
+#: How coefficients are estimated: as likely as can be, or shrunk (`hepacast.stats.ridge`).
+Penalty = Literal["none", "ridge"]
+NOTHING_BY_RIDGE = "a ridge regression of all predictors is no more probable than none"
+
 
 class NamedRegression(BaseEstimator):
     """Base of regressions on named predictors: which can enter, their terms, and why the others cannot.
 
     A subclass has the parameters ``predictors`` (None: every column; empty: nobody's risk differs, status ``"no
-    signal"``) and ``why_none`` (a sentence for that case), and what its own fit needs.
+    signal"``), ``why_none`` (a sentence for that case), ``penalty`` (`Penalty`; shrunk coefficients have no P), and
+    what its own fit needs.
 
     Attributes
     ----------
     frozen_
         The model as plain numbers.
+    aic_
+        Akaike's criterion, with the intercept counted; of Cox models that of the partial likelihood, of weighted ones
+        that of the weighted likelihood. NaN of a shrunk model.
     dropped_
         Predictors that could not enter, with the reason.
     """
 
     predictors: Sequence[Predictor] | None
     why_none: str
+    penalty: Penalty
     frozen_: Any
+    aic_: float
     dropped_: dict[str, str]
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
@@ -42,8 +52,10 @@ class NamedRegression(BaseEstimator):
         raise TypeError(f"{type(self).__name__} must define fit")
 
     def predictor_p(self) -> dict[str, float]:
-        """P of each predictor: of its one coefficient, or of several together by Wald's test."""
+        """P of each predictor: of its one coefficient, or of several together by Wald's test; none if shrunk."""
         model = self.frozen_
+        if self.penalty == "ridge":
+            return dict.fromkeys(self._places(), float("nan"))
         covariance, beta = np.array(model.covariance, dtype=float), np.array(model.coefficients)
         found = {}
         for name, indices in self._places().items():
@@ -62,7 +74,7 @@ class NamedRegression(BaseEstimator):
             places.setdefault(term.source, []).append(index)
         return places
 
-    def _columns_of(
+    def columns_of(
         self, frame: pd.DataFrame, predictors: Sequence[Predictor]
     ) -> tuple[list[Source], list[ModelTerm], dict[str, str]]:
         """Sources, terms, and the reference level of each categorical source."""

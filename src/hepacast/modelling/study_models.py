@@ -187,6 +187,8 @@ class StudyModels(BaseEstimator):
             predictors = (*score_predictor(), *predictors)
         why = "neither the Radscore nor a clinical candidate is related to the outcome"
         regression = self._regression(outcome).set_params(predictors=predictors, why_none=why)
+        if self.clinical_ is not None and self.clinical_.keep == "penalised":
+            regression.set_params(penalty="ridge")
         fitted: NamedRegression = regression.fit(table, outcome)
         return fitted
 

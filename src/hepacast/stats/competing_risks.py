@@ -177,7 +177,7 @@ def fit_fine_gray(
         raise ModelError("Predictors and follow-up differ in length.", found=f"{len(matrix)} and {len(times)}")
     _check_design(matrix, times, (codes == 1).astype(float), labels)
     means, scale = matrix.mean(axis=0), matrix.std(axis=0)
-    data = _Subdistribution((matrix - means) / scale, times, codes)
+    data = Subdistribution((matrix - means) / scale, times, codes)
     zero = data.likelihood(np.zeros(matrix.shape[1]))
     beta, final, status = _newton(data.likelihood, matrix.shape[1], np.zeros(matrix.shape[1]))
     inverse = np.linalg.inv(final[2])
@@ -200,7 +200,7 @@ def fit_fine_gray(
     )
 
 
-class _Subdistribution:
+class Subdistribution:
     """Weights of every patient at every event time."""
 
     def __init__(self, x: Array, time: Array, code: Array) -> None:
@@ -301,5 +301,5 @@ def baseline_hazard(
         raise ModelError(
             "A baseline needs a linear predictor of every patient.", expected=f"{len(times)} finite values"
         )
-    data = _Subdistribution(lp[:, None], times, codes)
+    data = Subdistribution(lp[:, None], times, codes)
     return data.deaths, np.asarray(np.cumsum(data.jumps(np.ones(1))))

@@ -197,7 +197,7 @@ def fit_cox(
     means = matrix.mean(axis=0)
     scale = matrix.std(axis=0)
     # Newton works on standardized columns; the estimate is carried back, so that units do not matter.
-    data = _Sorted((matrix - means) / scale, times, events)
+    data = SortedFollowUp((matrix - means) / scale, times, events)
     likelihood = data.exact if ties == "exact" else lambda beta: data.partial(beta, efron=ties == "efron")
     zero = likelihood(np.zeros(matrix.shape[1]))
     beta, final, status = _newton(likelihood, matrix.shape[1], ridge / scale**2)
@@ -267,7 +267,7 @@ class _DeathTerms:
             return np.asarray((self.second / self.a0[:, None, None]).sum(axis=0) - self.mean.T @ self.mean)
 
 
-class _Sorted:
+class SortedFollowUp:
     """The data by falling time, with the tied deaths of every event time."""
 
     def __init__(self, x: Array, time: Array, event: Array) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from hepacast.errors import OutcomeError
-from hepacast.stats.cox import CoxFit, _Sorted
+from hepacast.stats.cox import CoxFit, SortedFollowUp
 from hepacast.stats.kaplan_meier import check_follow_up, kaplan_meier
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def proportional_hazards(
     matrix = np.asarray(x, dtype=float)
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
     scale = matrix.std(axis=0)
-    data = _Sorted((matrix - matrix.mean(axis=0)) / scale, times, events)
+    data = SortedFollowUp((matrix - matrix.mean(axis=0)) / scale, times, events)
     moments = data.event_moments(fit.coef * scale, efron=fit.ties == "efron")
     deaths = np.array([item[0] for item in moments])
     counts = np.array([((times == t) & (events == 1)).sum() for t in deaths])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from hepacast.errors import ModelError
-from hepacast.stats.cox import CoxFit, _check_design, _Sorted
+from hepacast.stats.cox import CoxFit, SortedFollowUp, _check_design
 from hepacast.stats.kaplan_meier import check_follow_up
 
 Array = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ def fit_cox_firth(
     labels = tuple(names) if names is not None else tuple(f"x{j + 1}" for j in range(matrix.shape[1]))
     _check_design(matrix, times, events, labels)
     means, scale = matrix.mean(axis=0), matrix.std(axis=0)
-    data = _Sorted((matrix - means) / scale, times, events)
+    data = SortedFollowUp((matrix - means) / scale, times, events)
     p = matrix.shape[1]
     beta, value, information, converged = _maximize(data, np.ones(p, dtype=bool))
     if not converged:
@@ -94,14 +94,14 @@ def fit_cox_firth(
     return FirthCox(fit, tests)
 
 
-def _penalized(data: _Sorted, beta: Array) -> tuple[float, Array, Array]:
+def _penalized(data: SortedFollowUp, beta: Array) -> tuple[float, Array, Array]:
     """Penalized log likelihood, unpenalized gradient, information."""
     value, gradient, information = data.partial(beta, efron=False)
     sign, determinant = np.linalg.slogdet(information)
     return (value + 0.5 * determinant if sign > 0 else -np.inf), gradient, information
 
 
-def _maximize(data: _Sorted, free: npt.NDArray[np.bool_]) -> tuple[Array, float, Array, bool]:
+def _maximize(data: SortedFollowUp, free: npt.NDArray[np.bool_]) -> tuple[Array, float, Array, bool]:
     """Newton's method on the free coefficients: estimate, penalized log likelihood, information, converged.
 
     The penalty's gradient comes from central differences of the information, so the decrement (the squared step in
@@ -133,7 +133,7 @@ def _maximize(data: _Sorted, free: npt.NDArray[np.bool_]) -> tuple[Array, float,
     return beta, value, information, bool(decrement < 1e-6)
 
 
-def _penalty_slope(data: _Sorted, beta: Array, j: int) -> float:
+def _penalty_slope(data: SortedFollowUp, beta: Array, j: int) -> float:
     ahead, behind = beta.copy(), beta.copy()
     ahead[j] += _STEP
     behind[j] -= _STEP

@@ -236,11 +236,11 @@ def selected_predictors(results: Results, kind: str) -> list[str]:
     return list(models.clinical.selected) if models is not None and models.clinical is not None else []
 
 
-def predictors_given(results: Results) -> bool:
-    """Whether the clinical predictors were chosen before the data were analyzed."""
-    if results.timed is not None:
-        return results.timed.selection == "given"
-    return (results.study.settings.get("modelling") or {}).get("selection") == "given"
+def selection(results: Results) -> str:
+    """How the clinical predictors were chosen (`modelling.selection`)."""
+    if results.models is not None:
+        return str(results.models.selection)
+    return str((results.study.settings.get("modelling") or {}).get("selection") or "independent")
 
 
 def example_patient(results: Results) -> str:

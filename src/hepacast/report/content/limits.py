@@ -12,7 +12,7 @@ from hepacast.report.content.common import (
     main_model,
     model_names,
     model_word,
-    predictors_given,
+    selection,
     set_word,
     validation_of,
     verdicts,
@@ -100,6 +100,10 @@ def _of_patients(results: Results) -> list[str]:
     return found
 
 
+#: Choices of clinical predictors that stand on P values.
+_BY_P = ("independent", "backward")
+
+
 def _of_images(results: Results) -> list[str]:
     if results.segmentation is not None:
         made = results.segmentation.source != "given"
@@ -122,7 +126,7 @@ def _of_models(results: Results) -> list[str]:
             "A predictor separates the groups (almost) completely; the model was fitted by Firth's method, and its "
             "odds ratios are shrunken."
         )
-    chosen = models.clinical is not None and not predictors_given(results)
+    chosen = models.clinical is not None and selection(results) in _BY_P
     alpha = models.clinical.alpha if models.clinical is not None else 0.0
     return [*found, *([_chosen_by_p(alpha, "odds")] if chosen else [])]
 
@@ -142,7 +146,7 @@ def _of_hazards(results: Results) -> list[str]:
                 f"A predictor of the {model_word(results, name)} model separates the events; it was fitted by Firth's "
                 "method, and its ratios are shrunken."
             )
-    chosen = found.selection == "independent" and "clinical" in model_names(results)
+    chosen = selection(results) in _BY_P and "clinical" in model_names(results)
     return [*limits, *([_chosen_by_p(found.alpha, "hazard")] if chosen else [])]
 
 

@@ -16,8 +16,8 @@ from hepacast.report.content.common import (
     is_finite,
     main_model,
     model_label,
-    predictors_given,
     selected_predictors,
+    selection,
 )
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
@@ -30,6 +30,13 @@ _METHODS = {
     "cox-firth": "; Firth's penalized likelihood, as a predictor separates the events",
     "fine-gray": "; subdistribution hazard",
     "ipcw": "; logistic, weighted for censoring",
+    "ridge": "; shrunk by ridge regression",
+}
+
+_STAYED = {
+    "backward": "backward elimination by P",
+    "aic": "backward elimination by Akaike's criterion",
+    "lasso": "the LASSO",
 }
 
 
@@ -120,7 +127,15 @@ def _choice_text(results: Results) -> str:
 
     chosen = selected_predictors(results, "clinical")
     timed = results.timed if results.timed is not None else None
-    if predictors_given(results):
+    way = selection(results)
+    if way == "penalised" and not chosen:
+        return "All clinical candidates together, by ridge regression, tell no more than none in the training set."
+    if way == "penalised":
+        return (
+            f"The clinical model holds all {plural(len(chosen), 'candidate')}, their coefficients shrunk by ridge "
+            "regression; none was selected by its P value ({multivariate})."
+        )
+    if way == "given":
         return (
             f"The predictors ({named(chosen)}) were chosen before these data were analyzed; none was selected by its P "
             "value ({multivariate})."
@@ -132,6 +147,12 @@ def _choice_text(results: Results) -> str:
         if timed is not None:
             return f"Of {plural(candidates, 'candidate')}, none was an independent predictor in the training set."
         return "No clinical candidate was an independent predictor in the training set."
+    if way in _STAYED:
+        verb = "was" if len(chosen) == 1 else "were"
+        return (
+            f"Of {plural(candidates, 'candidate')}, {named(chosen)} {verb} kept by {_STAYED[way]} in the training set "
+            "({multivariate})."
+        )
     verb = "was an independent predictor" if len(chosen) == 1 else "were independent predictors"
     text = f"Of {plural(candidates, 'candidate')}, {named(chosen)} {verb} in the training set ({{multivariate}})."
     if timed is not None and timed.binary is not None:
@@ -164,6 +185,7 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
             "The odds ratio per unit of a variable that varies by much less than a unit is of no use; those below it "
             "are."
         )
+        notes += _of_shrunk(models)
         return make_table(title, ["Variable", "Change", f"{_BETA} (SE)", f"OR ({ci})", "P"], rows, notes)
     notes = [
         f"HR, hazard ratio (OR, odds ratio, in a binary model); CI, confidence interval; {_BETA}, log ratio per unit."
@@ -173,7 +195,14 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
             f"Risk of a patient by a horizon: 1 \N{MINUS SIGN} S^exp(LP)^, with the baseline S above and LP the sum of "
             f"{_BETA} x variable less its mean."
         )
+    notes += _of_shrunk(models)
     return make_table(title, ["Variable", "Change", f"{_BETA} (SE)", f"HR or OR ({ci})", "P"], rows, notes)
+
+
+def _of_shrunk(models: dict[str, FittedModel]) -> list[str]:
+    if not any(model.method == "ridge" for model in models.values()):
+        return []
+    return ["Coefficients shrunk by ridge regression have no P; their intervals are those given the penalty."]
 
 
 def _per_unit(term: Term) -> str:
@@ -219,7 +248,7 @@ def candidates_table(results: Results) -> Table:
     assert results.timed is not None
     found = results.timed
     joint = found.multivariate
-    if joint is None and found.selection == "given":
+    if joint is None:
         joint = found.models.get("clinical")
     together = {term.name: term for term in joint.terms} if joint is not None else {}
     rows = []

@@ -22,8 +22,8 @@ from hepacast.report.content.common import (
     has_time,
     judged_set,
     main_model,
-    predictors_given,
     result_of,
+    selection,
     set_word,
     validation_of,
 )
@@ -165,11 +165,12 @@ def _missing(results: Results) -> tuple[Flag, str]:
 
 
 def _chosen_by_p(results: Results) -> bool:
+    """Whether candidates were chosen by their P alone (univariable)."""
+    if selection(results) != "independent":
+        return False
     if results.timed is not None:
-        found = results.timed
-        return found.selection == "independent" and bool({"clinical", "combined"} & set(found.names))
-    clinical = results.models is not None and results.models.clinical is not None
-    return clinical and not predictors_given(results)
+        return bool({"clinical", "combined"} & set(results.timed.names))
+    return results.models is not None and results.models.clinical is not None
 
 
 def _censoring(results: Results) -> tuple[Flag, str]:

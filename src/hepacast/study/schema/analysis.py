@@ -35,10 +35,11 @@ class Modelling(Part):
         "models to compare; binary, for time to an event only: a logistic model of the event by the main horizon, in "
         "which patients censored before it are weighted for (IPCW)",
     )
-    selection: Literal["independent", "given"] = option(
+    selection: Literal["independent", "backward", "aic", "lasso", "given", "penalised"] = option(
         "independent",
-        "for time to an event: clinical predictors by P (alone, then together), or given: all candidates enter, as "
-        "they were chosen before these data were seen",
+        "clinical predictors: independent (P alone, then P together, as published), backward (elimination by P), aic "
+        "(elimination by Akaike's criterion), lasso, given (all candidates, chosen before these data were seen), or "
+        "penalised (all candidates, shrunk by ridge regression; the combined model too)",
     )
     alpha: float = option(0.05, "P below which a variable stays", gt=0, lt=1)
     radscore: Literal["cross-fitted", "apparent"] = option(

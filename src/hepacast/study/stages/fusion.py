@@ -17,14 +17,12 @@ from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort.outcome import Outcome
 from hepacast.core.executor import map_items
 from hepacast.core.files import atomic_path, read_json, write_json
-from hepacast.core.p_values import p_below
 from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
 from hepacast.core.sentences import Sentence
 from hepacast.deep import CropSpec, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.modelling.classifiers import CLASSIFIERS
-from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.described import Cut, ModelValidation
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import FrozenModels
@@ -51,6 +49,7 @@ from hepacast.study.context import Context
 from hepacast.study.crops import with_channels
 from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
 from hepacast.study.schema import Fusion
+from hepacast.study.schema.analysis import Modelling
 from hepacast.study.stage import Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
@@ -66,6 +65,7 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
+from hepacast.study.stages.model_sentences import clinical_sentence, shrunk_clause
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis, refits_cost
 from hepacast.study.stages.radiomics import measure
 
@@ -119,7 +119,7 @@ def write(context: Context, folder: Path) -> None:
         {"models": _validated(nested, level), **_stability(outer, features, analysis, level)},
     )
     write_json(folder / "fusion.json", _compared(rules, outer, final, outcome, analysis, networks, level))
-    write_record(folder / "methods.json", [*told, *_sentences(rules, spec, final, nested)])
+    write_record(folder / "methods.json", [*told, *_sentences(rules, context.study.modelling, spec, final, nested)])
 
 
 def _by_patient(outcome: Outcome) -> pd.Series | pd.DataFrame:
@@ -162,7 +162,8 @@ def _spec(context: Context, analysis: Analysis) -> FusionSpec:
     seed = derive_seed(context.study.seed, "fusion-models")
     cut = context.study.evaluation.risk_groups if horizons else "youden"
     rest = (context.study.modelling.alpha, seed, horizons, outcome.unit, cut)
-    return FusionSpec(tuple(families), models, analysis.predictors, *rest)
+    selection = context.study.modelling.selection
+    return FusionSpec(tuple(families), models, analysis.predictors, *rest, selection=selection)
 
 
 def _features(context: Context, analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
@@ -424,14 +425,14 @@ def _of_times(spec: FusionSpec) -> str:
     )
 
 
-def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOfFold) -> list[Sentence]:
+def _sentences(
+    rules: Fusion, options: Modelling, spec: FusionSpec, final: ViewResult, nested: OutOfFold
+) -> list[Sentence]:
     """What was done, for the Methods."""
     model, cut = ("Cox model" if spec.horizons else "logistic model"), _CUTS[spec.cut]
     texts: list[tuple[str, list[str]]] = []
     if final.clinical is not None:
-        alpha = p_below(final.clinical.alpha)
-        joint = f"Those with {alpha} entered a multivariate {model}; those with {alpha} in it are its predictors."
-        texts.append((f"{CANDIDATES_TESTED} {joint}", []))
+        texts.append(clinical_sentence(options, bool(spec.horizons)))
     if final.counts:
         steps = next(iter(final.counts.values()))
         names = ", ".join(CLASSIFIERS[name].label.lower().replace("xgboost", "XGBoost") for name in rules.classifiers)
@@ -458,8 +459,8 @@ def _sentences(rules: Fusion, spec: FusionSpec, final: ViewResult, nested: OutOf
         (
             f"Which classifier and which network was used was decided by the {nested.measure} in inner folds alone; "
             f"the whole procedure, that choice included, was judged in {nested.folds} outer folds [@nested-cv]. Scores "
-            f"and clinical predictors were joined by {model}s that were fitted to scores of fits without the "
-            f"patient; cut-offs are {cut} of these risks.",
+            f"and clinical predictors were joined by {model}s that were fitted to scores of fits without the patient"
+            f"{shrunk_clause(options)}; cut-offs are {cut} of these risks.",
             ["nested-cv"],
         )
     )

@@ -16,6 +16,7 @@ from hepacast.modelling.frozen_logistic import FrozenLogisticAt
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
+from hepacast.study.schema.analysis import Modelling
 
 _CUTS = {
     "median": "the median of the predicted risk",
@@ -62,9 +63,11 @@ def _of_hazards(
         made = _score_of_time(context, fitted, outcome.unit)
         texts.append(f"The radiomics chain was: {steps}. {made}; the Cox models that use it were fitted on {way}.")
     if fitted.clinical_ is not None:
-        texts.append(_clinical(options.selection, options.alpha))
+        texts.append(clinical_sentence(options, True)[0])
     if fitted.combined_ is not None:
-        texts.append("The combined model is a Cox model of the Radscore and the clinical predictors.")
+        texts.append(
+            f"The combined model is a Cox model of the Radscore and the clinical predictors{shrunk_clause(options)}."
+        )
     if fitted.clinical_ is not None or fitted.combined_ is not None:
         texts.append(
             "Ties were handled by Efron's method; proportional hazards were tested by scaled Schoenfeld residuals "
@@ -125,19 +128,62 @@ def walked(estimator: Any) -> Iterator[Any]:
         yield from walked(estimator.estimator_.chain_[-1])
 
 
-def _clinical(selection: str, alpha: float) -> str:
-    if selection == "given":
-        return (
-            "The clinical Cox model [@cox] holds all candidates, which were chosen before the data were analyzed; no "
-            "variable was selected by its P value."
-        )
-    return (
-        "Each clinical candidate was tested alone in a Cox model of the training patients [@cox] (Wald's test; of a "
-        "category of several levels, that of all of them together); those with "
-        f"{p_below(alpha)} entered a multivariate Cox model, and those with {p_below(alpha)} in it made the clinical "
-        "model. A "
-        "missing value is replaced by the median or the most frequent level of the training set."
-    )
+_SHRUNK = (
+    "whose coefficients were shrunk by ridge regression [@le-cessie], the penalty that of the largest marginal "
+    "likelihood [@wood-reml]; no variable was selected by its P value"
+)
+
+
+def clinical_sentence(options: Modelling, has_time: bool) -> tuple[str, list[str]]:
+    """How the clinical model was chosen, and what is cited."""
+    kind, below = "Cox" if has_time else "logistic", p_below(options.alpha)
+    cite = " [@cox]" if has_time else ""
+    firth = "" if has_time else ", with Firth's penalty where the data were separated [@firth]"
+    fill = "A missing value is replaced by the median or the most frequent level of the training set."
+    together = f"All clinical candidates entered one multivariate {kind} model{cite}"
+    keys = [] if has_time else ["firth"]
+    match options.selection:
+        case "given":
+            chosen = "which were chosen before the data were analyzed; no variable was selected by its P value"
+            text = f"The clinical {kind} model{cite} holds all candidates, {chosen}{firth}. {fill}"
+        case "penalised":
+            text, keys = f"The clinical {kind} model{cite} holds all candidates, {_SHRUNK}. {fill}", []
+        case "backward":
+            text = (
+                f"{together}; the one with the largest P value left, and the model was fitted again, until all had "
+                f"{below} (backward elimination){firth}. {fill}"
+            )
+        case "aic":
+            text = (
+                f"{together}; the one without which Akaike's criterion was smallest left, until none made it smaller "
+                f"(backward elimination){firth}. {fill}"
+            )
+        case "lasso":
+            text = (
+                "The clinical candidates were those with a coefficient in a LASSO model whose penalty had the smallest "
+                f"deviance in ten-fold cross-validation [@lasso]; they made the clinical {kind} model{cite}, fitted "
+                f"without a penalty{firth}. {fill}"
+            )
+            keys = [*keys, "lasso"]
+        case _:
+            alone = (
+                "Each clinical candidate was tested alone in a Cox model of the training patients [@cox] (Wald's test; "
+                f"of a category of several levels, that of all of them together); those with {below} entered a "
+                f"multivariate Cox model, and those with {below} in it made the clinical model. {fill}"
+            )
+            text = (
+                alone
+                if has_time
+                else f"{CANDIDATES_TESTED} Those with {below} entered a multivariate logistic model, in which a "
+                "missing value is replaced by the median or the most frequent level of the training set; those with "
+                f"{below} in it made the clinical model{firth}."
+            )
+    return text, keys
+
+
+def shrunk_clause(options: Modelling) -> str:
+    """What is said of joined models with `penalised` predictors."""
+    return f", {_SHRUNK}" if options.selection == "penalised" else ""
 
 
 def _binary(context: Context, outcome: Outcome, fitted: StudyModels) -> str:
@@ -165,17 +211,10 @@ def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold) -> list[t
         )
         texts.append((f"The radiomics chain was: {steps}. The logistic model of the Radscore was {way}.", ["lasso"]))
     if fitted.clinical_ is not None:
-        texts.append(
-            (
-                f"{CANDIDATES_TESTED} Those with {p_below(options.alpha)} entered a multivariate logistic model, in "
-                "which a missing value is replaced by the median or the most frequent level of the training set; those "
-                f"with {p_below(options.alpha)} in it made the clinical model, with Firth's penalty where the data "
-                "were separated [@firth].",
-                ["firth"],
-            )
-        )
+        texts.append(clinical_sentence(options, False))
     if fitted.combined_ is not None:
-        texts.append(("The combined model is a logistic model of the Radscore and the clinical predictors.", []))
+        joined = f"a logistic model of the Radscore and the clinical predictors{shrunk_clause(options)}"
+        texts.append((f"The combined model is {joined}.", []))
     texts.append(
         (
             f"The whole chain, every selection included, was refitted in {rules.repeats} x {nested.folds}-fold nested "

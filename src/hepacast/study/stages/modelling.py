@@ -101,7 +101,7 @@ def make_models(context: Context, analysis: Analysis) -> StudyModels:
     return StudyModels(
         predictors=analysis.predictors,
         radiomics=_radiomics_model(context, seed) if radiomics else None,
-        clinical=ClinicalModel(alpha=options.alpha, alpha_joint=options.alpha, keep=options.selection),
+        clinical=ClinicalModel(alpha=options.alpha, alpha_joint=options.alpha, keep=options.selection, seed=seed),
         site_column=CENTER if options.harmonize == "combat" else None,
         models=tuple(options.models),
         horizons=outcome.horizons if outcome.has_time else (),

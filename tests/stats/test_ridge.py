@@ -1,0 +1,110 @@
+"""Ridge regression: against plain optimization, against glmnet's path, and where nothing is to be found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from hepacast.errors import ModelError
+from hepacast.stats.cox import fit_cox
+from hepacast.stats.logistic import fit_logistic
+from hepacast.stats.penalized import glmnet_path
+from hepacast.stats.ridge import PENALTIES, ridge_cox, ridge_logistic
+
+
+def planted(n: int = 150, p: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, p)) * rng.uniform(0.1, 50, p) + 5
+    z = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
+    return x, z, rng
+
+
+def test_estimate_is_glmnets_at_the_same_penalty() -> None:
+    x, z, rng = planted()
+    y = (rng.random(150) < expit(z)).astype(int)
+    fit = ridge_logistic(x, y)
+    path = glmnet_path(x, y, lambdas=[fit.penalty / 150], alpha=0.0, thresh=1e-16)
+    assert fit.coef == pytest.approx(path.coefficients[0], rel=1e-5)
+    assert fit.intercept == pytest.approx(path.intercepts[0], rel=1e-5)
+
+
+def test_penalty_has_the_largest_marginal_likelihood() -> None:
+    x, z, rng = planted(n=120, p=3, seed=4)
+    y = (rng.random(120) < expit(z)).astype(int)
+    fit = ridge_logistic(x, y)
+    standard = np.column_stack([np.ones(120), (x - x.mean(axis=0)) / x.std(axis=0)])
+
+    def evidence(penalty: float) -> float:
+        prior = np.array([0.0, penalty, penalty, penalty])
+
+        def cost(beta: np.ndarray) -> float:
+            eta = standard @ beta
+            return float(np.logaddexp(0, eta).sum() - y @ eta + 0.5 * prior @ beta**2)
+
+        best = minimize(cost, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
+        risk = expit(standard @ best.x)
+        curvature = (standard * (risk * (1 - risk))[:, None]).T @ standard + np.diag(prior)
+        return float(-best.fun + 1.5 * np.log(penalty) - 0.5 * np.linalg.slogdet(curvature)[1])
+
+    assert PENALTIES[np.argmax([evidence(penalty) for penalty in PENALTIES])] == pytest.approx(fit.penalty)
+
+
+def test_strong_predictors_are_hardly_shrunk_and_limits_hold_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4000, 2))
+    y = (rng.random(4000) < expit(x @ [1.0, -1.0])).astype(int)
+    fit, plain = ridge_logistic(x, y), fit_logistic(x, y)
+    assert fit.coef == pytest.approx(plain.coef, rel=0.01)
+    assert np.sqrt(np.diag(fit.covariance)) == pytest.approx(np.sqrt(np.diag(plain.covariance)), rel=0.01)
+    assert fit.df == pytest.approx(2.0, abs=0.02)
+
+
+def test_separated_data_have_an_estimate() -> None:
+    x = np.arange(20.0)[:, None]
+    fit = ridge_logistic(x, (x[:, 0] > 9).astype(int))
+    assert fit.found and 0 < fit.coef[0] < 5
+
+
+def test_units_and_order_of_columns_do_not_matter() -> None:
+    x, z, rng = planted(seed=3)
+    y = (rng.random(150) < expit(z)).astype(int)
+    fit, other = ridge_logistic(x, y), ridge_logistic(x[:, ::-1] * 1000 - 7, y)
+    assert other.coef[::-1] * 1000 == pytest.approx(fit.coef, rel=1e-8)
+
+
+def test_noise_is_shrunk_to_nothing_or_nearly() -> None:
+    rng = np.random.default_rng(2)
+    spread = []
+    for _ in range(40):
+        x, y = rng.normal(size=(100, 10)), (rng.random(100) < 0.3).astype(int)
+        fit = ridge_logistic(x, y)
+        spread.append(float(np.std(x @ fit.coef)))
+        assert fit.found or not fit.coef.any()
+    assert np.median(spread) < 0.1
+
+
+def test_cox_follows_the_plain_fit_where_data_decide() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(1500, 2))
+    time, event = rng.exponential(np.exp(-x @ [0.8, 0.0])), rng.random(1500) < 0.7
+    fit, plain = ridge_cox(x, time, event), fit_cox(x, time, event.astype(float))
+    assert fit.coef == pytest.approx(plain.coef, abs=0.01)
+    assert fit.loglik <= plain.loglik + 1e-9
+
+
+def test_competing_events_are_heeded() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(800, 1))
+    own, other = rng.exponential(np.exp(-x[:, 0])), rng.exponential(np.exp(-2 * x[:, 0]))
+    code = np.where(own < other, 1, 2)
+    hazard = ridge_cox(x, np.minimum(own, other), (code == 1).astype(int))
+    cumulative = ridge_cox(x, np.minimum(own, other), code)
+    # The cause-specific hazard rises with x, the share of patients who ever have the event falls.
+    assert hazard.coef[0] > 0.5 and cumulative.coef[0] < 0.1
+
+
+def test_constant_columns_are_refused() -> None:
+    with pytest.raises(ModelError, match="1 constant"):
+        ridge_logistic(np.ones((10, 1)), [0, 1] * 5)
