@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from hepacast.core.files import to_jsonable
 from hepacast.modelling.clinical import ClinicalModel, Keep
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.logistic_at import LogisticAt
@@ -103,7 +104,7 @@ def test_combined_model_of_penalised_predictors_is_shrunk_too(table: pd.DataFram
     fitted = models.fit(pd.concat([table, features], axis=1), y)
     assert fitted.frozen_.models["combined"].method == "ridge"
     assert "Radscore" in fitted.frozen_.models["combined"].names
-    again = StudyModels.from_dict(fitted.to_dict())
+    again = StudyModels.from_dict(to_jsonable(fitted.to_dict()))
     both = pd.concat([table, features], axis=1)
     score = both.assign(Radscore=fitted.radscore(both))
     at = 1.0 if kind == "time" else None

@@ -75,8 +75,10 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         sources, terms, references = self.columns_of(frame, predictors)
         self.fit_ = self._estimate(frame, outcome, sources, terms)
         self.aic_ = float("nan")
-        if self.penalty == "none":
-            self.aic_ = 2.0 - 2.0 * _loglik_of_none(outcome) if self.fit_ is None else self.fit_.aic
+        if self.fit_ is None:
+            self.aic_ = 2.0 - 2.0 * _loglik_of_none(outcome)
+        elif isinstance(self.fit_, LogisticFit):
+            self.aic_ = self.fit_.aic
         nothing = NOTHING_BY_RIDGE if terms and self.fit_ is None else self.why_none
         self.frozen_ = self._freeze(outcome, sources, terms, references, nothing)
         return self
