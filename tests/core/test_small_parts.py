@@ -42,15 +42,26 @@ def test_plain_lines_are_few_and_tell_the_time_left(monkeypatch):
     ]
 
 
-def test_live_bars_and_silence():
+def test_what_cannot_be_counted_is_told_in_percent(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with LineReporter(stream, every_seconds=10).track("training", counted=False) as update:
+        now[0] = 20.0
+        update(250, 1000)
+    assert stream.getvalue() == "  training: 25%, about 60 s left\n"
+
+
+@pytest.mark.parametrize(("counted", "shown"), [(True, "3/8"), (False, "38%")])
+def test_live_bars_and_silence(counted, shown):
     from rich.console import Console
 
     stream = io.StringIO()
     reporter = RichReporter(Console(file=stream, force_terminal=True, width=100))
     reporter.say("cohort [not markup]")
-    with reporter.track("features") as update:
-        update(3, 7)
-    assert "features" in stream.getvalue()
+    with reporter.track("features", counted=counted) as update:
+        update(3, 8)
+    assert "features" in stream.getvalue() and shown in stream.getvalue()
     silent = SilentReporter()
     silent.say("nothing")
     with silent.track("x") as update:

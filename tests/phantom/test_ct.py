@@ -161,3 +161,15 @@ def test_random_fields_are_standardised_and_smooth() -> None:
     lag = float((field[:, :, 1:] * field[:, :, :-1]).mean())
     # Two points d apart in white noise blurred with sigma correlate with exp(-d^2 / (4 sigma^2)).
     assert lag == pytest.approx(np.exp(-(3.6**2) / (4 * 8.0**2)), abs=0.03)
+
+
+def test_an_organ_that_is_drawn_in_its_box_is_whole():
+    from hepacast.phantom.anatomy import _reach, _spans
+    from hepacast.phantom.shapes import warped
+
+    grid = make_grid("tiny")
+    where = warped(grid, np.random.default_rng(4), amplitude=6.0)
+    for centre, radii in (((20.0, -30.0, 40.0), (30.0, 15.0, 22.0)), ((-170.0, 120.0, 75.0), (12.0, 40.0, 9.0))):
+        box = _reach(_spans(where), centre, radii)
+        inside = ellipsoid(*where, centre, radii) > 0
+        assert inside.any() and inside[box].sum() == inside.sum() and inside[box].size < 0.2 * inside.size

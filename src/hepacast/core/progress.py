@@ -17,8 +17,17 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """One line for the user."""
 
-    def track(self, label: str) -> AbstractContextManager[Progress]:
-        """A bar for one job; use as a context manager that gives a `Progress` callback."""
+    def track(self, label: str, *, counted: bool = True) -> AbstractContextManager[Progress]:
+        """A bar for one job; use as a context manager that gives a `Progress` callback.
+
+        Parameters
+        ----------
+        label
+            What is done.
+        counted
+            Whether what is done and the total are things that can be counted (patients); else they are shown as
+            percent.
+        """
 
 
 class SilentReporter:
@@ -28,7 +37,7 @@ class SilentReporter:
         """Drop the line."""
 
     @contextmanager
-    def track(self, label: str) -> Iterator[Progress]:
+    def track(self, label: str, *, counted: bool = True) -> Iterator[Progress]:
         """A callback that does nothing."""
         yield lambda done, total: None
 
@@ -46,7 +55,7 @@ class LineReporter:
         self._stream.flush()
 
     @contextmanager
-    def track(self, label: str) -> Iterator[Progress]:
+    def track(self, label: str, *, counted: bool = True) -> Iterator[Progress]:
         """Lines such as ``features: 40 of 210, about 2 min left``."""
         start = last = time.monotonic()
 
@@ -56,7 +65,8 @@ class LineReporter:
             if now - last >= self._every:
                 last = now
                 left = (now - start) / max(done, 1) * (total - done)
-                self.say(f"  {label}: {done} of {total}, about {format_seconds(left)} left")
+                how_far = f"{done} of {total}" if counted else f"{done / total:.0%}"
+                self.say(f"  {label}: {how_far}, about {format_seconds(left)} left")
 
         yield update
 
@@ -74,15 +84,22 @@ class RichReporter:
         self._console.print(visible(text), highlight=False, markup=False)
 
     @contextmanager
-    def track(self, label: str) -> Iterator[Progress]:
-        """A bar with count, time used and time left."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    def track(self, label: str, *, counted: bool = True) -> Iterator[Progress]:
+        """A bar with count or percent, time used and time left."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
         from rich.progress import TimeRemainingColumn as Left
 
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            MofNCompleteColumn() if counted else TaskProgressColumn(),
             TimeElapsedColumn(),
             Left(),
         )

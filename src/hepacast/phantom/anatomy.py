@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hepacast.phantom.shapes import Field, Grid, Mask, ellipsoid, random_field, warped
+from hepacast.phantom.shapes import Field, Grid, Mask, Point, ellipsoid, random_field, warped
 from hepacast.phantom.spec import PatientSpec
 
 #: Mean attenuation in the portal-venous phase, HU.
@@ -124,19 +124,40 @@ def _diaphragm(cavity: Field, x: Field, generator: np.random.Generator) -> Field
 
 def _bowel(image: Field, cavity: Field, where: tuple[Field, Field, Field], generator: np.random.Generator) -> None:
     """Loops of bowel in the front and on the left, below the stomach."""
-    x, y, z = where
+    spans = _spans(where)
     for _ in range(22):
         low = float(generator.uniform(-30, 72))
         centre = (float(generator.uniform(-40, 105)), float(generator.uniform(-72, 22)), low)
         radius = float(generator.uniform(10, 19))
         stretch = float(generator.uniform(1.0, 2.0))
-        loop = ellipsoid(x, y, z, centre, (radius * stretch, radius, radius * float(generator.uniform(1.0, 1.8))))
-        inside = (loop > 0) & (cavity > 3)
-        image[inside] = HU["bowel_wall"]
+        radii = (radius * stretch, radius, radius * float(generator.uniform(1.0, 1.8)))
+        box = _reach(spans, centre, radii)
+        part, (x, y, z) = image[box], (axis[box] for axis in where)
+        loop = ellipsoid(x, y, z, centre, radii)
+        inside = (loop > 0) & (cavity[box] > 3)
+        part[inside] = HU["bowel_wall"]
         content = HU["bowel"] + float(generator.normal(0, 14))
-        image[(loop > 3.2) & inside] = content
+        part[(loop > 3.2) & inside] = content
         if generator.random() < 0.4:
-            image[(loop > 3.2) & inside & (y < centre[1] - 0.25 * radius)] = HU["gas"]
+            part[(loop > 3.2) & inside & (y < centre[1] - 0.25 * radius)] = HU["gas"]
+
+
+def _spans(where: tuple[Field, Field, Field]) -> list[tuple[Field, Field]]:
+    """Least and largest x of every column of voxels, y of every row and z of every slice."""
+    return [
+        (axis.min(axis=others), axis.max(axis=others))
+        for axis, others in zip(where, ((0, 1), (0, 2), (1, 2)), strict=True)
+    ]
+
+
+def _reach(spans: list[tuple[Field, Field]], centre: Point, radii: Point) -> tuple[slice, ...]:
+    """The part of the image (slices, rows, columns) outside of which no voxel can lie in the ellipsoid."""
+    box = []
+    for (least, largest), middle, radius in zip(spans, centre, radii, strict=True):
+        reach = radius + 0.01  # single precision does not hide a voxel of the surface
+        near = np.flatnonzero((least <= middle + reach) & (largest >= middle - reach))
+        box.append(slice(int(near[0]), int(near[-1]) + 1) if len(near) else slice(0, 0))
+    return tuple(reversed(box))
 
 
 def _retroperitoneum(

@@ -186,11 +186,21 @@ def labels_on_grid(
                 plane[None], size=(height, width), mode="bilinear", align_corners=False
             )[0]
         if regions is None:
-            result[index] = plane.argmax(0).numpy()
+            result[index] = _largest(plane.numpy())
         else:
             for output, label in enumerate(regions):
                 result[index][(plane[output] > 0).numpy()] = label
     return result
+
+
+def _largest(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Index of the largest output of each pixel, the first of equals; a few outputs go faster one by one."""
+    best, labels = outputs[0].copy(), np.zeros(outputs.shape[1:], dtype=np.uint8)
+    for index, output in enumerate(outputs[1:], start=1):
+        larger = output > best
+        labels[larger] = index
+        np.maximum(best, output, out=best)
+    return labels
 
 
 def _slice_at(logits: torch.Tensor, center: float, nearest: bool) -> torch.Tensor:

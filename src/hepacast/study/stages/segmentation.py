@@ -290,7 +290,7 @@ def _train(context: Context, labelled: list[str], held_out: set[str]) -> Trained
     }
     modality = images.sequences[images.reference].modality
     plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds, modality=modality)
-    with context.reporter.track("nnU-Net") as bar:
+    with context.reporter.track("training nnU-Net", counted=False) as bar:
         return train(
             plan,
             [cases[p] for p in labelled if p not in held_out],
