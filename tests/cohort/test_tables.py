@@ -323,8 +323,9 @@ def test_two_headers_for_one_column(tmp_path):
         read_table(path, id_column="ID", columns=[ColumnSpec("albumin")])
 
 
-def test_a_compressed_table_and_a_damaged_one(tmp_path):
-    path = tmp_path / "t.csv.gz"
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.gz"])
+def test_a_compressed_table_and_a_damaged_one(tmp_path, name):
+    path = tmp_path / name
     packed = gzip.compress(b"ID;age\n01;44,5\n02;51\n")
     path.write_bytes(packed)
     assert read_table(path, id_column="ID", columns=[ColumnSpec("age")]).frame["age"].to_dict() == {
@@ -335,6 +336,13 @@ def test_a_compressed_table_and_a_damaged_one(tmp_path):
         path.write_bytes(content)
         with pytest.raises(TableError, match="unpacked"):
             read_table(path, id_column="ID")
+
+
+def test_a_compressed_file_of_another_kind_is_no_table(tmp_path):
+    path = tmp_path / "t.nii.gz"
+    path.write_bytes(gzip.compress(b"ID;age\n01;44,5\n"))
+    with pytest.raises(TableError, match="not read as tables"):
+        read_table(path, id_column="ID")
 
 
 def test_missing_id_column(tmp_path):

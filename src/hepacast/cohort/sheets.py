@@ -67,8 +67,8 @@ def read_sheets(
     path = Path(path)
     if not path.is_file():
         raise TableError("The table was not found.", expected="a CSV, Excel, Parquet or SPSS file", found=str(path))
-    kind, name = path.suffix.casefold(), path.name.casefold()
-    if name.endswith(_TEXT):
+    kind = path.suffix.casefold()
+    if _is_text(path):
         return [_read_text(path, id_column, header_row, patients)]
     if kind in _EXCEL:
         from hepacast.cohort.workbooks import read_workbook
@@ -117,7 +117,13 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
 
 def is_table(path: str | Path) -> bool:
     """Whether a file is one that `read_sheets` reads, by its name (``.nii.gz`` is none)."""
-    return Path(path).name.casefold().endswith(TABLE_SUFFIXES)
+    return _is_text(Path(path)) or Path(path).name.casefold().endswith(TABLE_SUFFIXES)
+
+
+def _is_text(path: Path) -> bool:
+    """``.csv`` and its kind, packed or not; also ``NAME.gz``, which tells no other kind."""
+    name = path.name.casefold()
+    return name.endswith(_TEXT) or (name.endswith(".gz") and "." not in name.removesuffix(".gz"))
 
 
 def _content(path: Path) -> bytes:
