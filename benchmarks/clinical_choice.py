@@ -40,7 +40,7 @@ def discrimination(score: np.ndarray, y: np.ndarray) -> float:
     """AUC or Harrell's C; one half where all scores are the same."""
     if has_time(y):
         return float(concordance(y[:, 0], (y[:, 1] == 1).astype(float), score).c) if np.ptp(score) else 0.5
-    return float(auc_from_ranks(score, y))
+    return float(auc_from_ranks(y, score))
 
 
 def slope(score: np.ndarray, y: np.ndarray) -> float:
@@ -78,7 +78,7 @@ def rows_of(study: Path, data: Path, repeats: int) -> list[dict[str, Any]]:
         plain.pop("images", None)
         own = Path(folder) / "study.yaml"
         own.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
-        run_study(own, data=data, until="cohort", reporter=SilentReporter())
+        run_study(own, data=data, until="radiomics", reporter=SilentReporter())
         analysis = load_analysis(make_context(own, data=data))
     x, y = analysis.part("training")
     name = f"{study.parent.name}/{study.stem}"
