@@ -12,9 +12,24 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hepacast import figures as f
 from hepacast.core.estimates import Estimate
 from hepacast.figures.check import text_problems
+from hepacast.figures.curves import draw_calibration, draw_decision, draw_roc
+from hepacast.figures.flow import DesignStage, FlowSet, draw_flow, draw_study_design
+from hepacast.figures.forest import ForestRow, draw_forest
+from hepacast.figures.images import Picture, draw_segmentation_examples
+from hepacast.figures.kaplan_meier import draw_km
+from hepacast.figures.lasso import draw_lasso_cv, draw_lasso_path, draw_weights
+from hepacast.figures.network import draw_network
+from hepacast.figures.nomogram import draw_nomogram
+from hepacast.figures.patients import ShareBar, draw_risk_distribution, draw_shares, draw_waterfall
+from hepacast.figures.style import save_figure
+from hepacast.figures.validation import (
+    AucRow,
+    draw_null_distribution,
+    draw_selection_frequency,
+    draw_validation_compare,
+)
 
 G = np.random.default_rng(3)
 FEATURES = (
@@ -67,12 +82,12 @@ def nomogram_spec(example: bool = False) -> dict[str, Any]:
 def roc() -> Figure:
     names = ("Clinical", "Radiomics", "Combined")
     line = SimpleNamespace(fpr=[0, 0.2, 1], tpr=[0, 0.7, 1])
-    return f.draw_roc({n: (line, Estimate(0.7, 0.6, 0.8)) for n in names}, title="Validation")
+    return draw_roc({n: (line, Estimate(0.7, 0.6, 0.8)) for n in names}, title="Validation")
 
 
 def calibration() -> Figure:
     risks = G.beta(1, 3, 60)
-    return f.draw_calibration(
+    return draw_calibration(
         [
             SimpleNamespace(predicted=0.1, observed=Estimate(0.08, 0.0, 0.3)),
             SimpleNamespace(predicted=0.5, observed=Estimate(0.55, 0.3, 0.8)),
@@ -86,7 +101,7 @@ def calibration() -> Figure:
 
 def decision() -> Figure:
     curve = 0.25 - 0.2 * TICKS
-    return f.draw_decision(
+    return draw_decision(
         {
             n: SimpleNamespace(thresholds=TICKS, net_benefit=curve * s, low=curve * s - 0.05, high=curve * s + 0.05)
             for n, s in (("A", 1), ("B", 0.8))
@@ -100,33 +115,31 @@ def decision() -> Figure:
 def lasso_path() -> Figure:
     lambdas = np.exp(np.linspace(-1, -5, 30))
     coefficients = {f"t:f{i}": np.clip(np.linspace(-1, i / 9, 30), 0, None) for i in range(1, 9)}
-    return f.draw_lasso_path(lambdas, coefficients, n_nonzero=list(range(30)), chosen=lambdas[20])
+    return draw_lasso_path(lambdas, coefficients, n_nonzero=list(range(30)), chosen=lambdas[20])
 
 
 def lasso_cv() -> Figure:
     lambdas = np.exp(np.linspace(-1, -5, 30))
     mean = 1 + (np.linspace(-1, 1, 30)) ** 2
-    return f.draw_lasso_cv(
+    return draw_lasso_cv(
         lambdas, mean, np.full(30, 0.1), n_nonzero=list(range(30)), lambda_min=lambdas[15], lambda_1se=lambdas[10]
     )
 
 
 def flow() -> Figure:
     excluded = [("extrahepatic metastases", 120), ("a reason that is much longer than the box is wide, twice over", 31)]
-    sets = [f.FlowSet("training", 147, 36), f.FlowSet("validation", 63, 16)]
-    return f.draw_flow(361, excluded, 210, sets, event_label="PTLF")
+    sets = [FlowSet("training", 147, 36), FlowSet("validation", 63, 16)]
+    return draw_flow(361, excluded, 210, sets, event_label="PTLF")
 
 
 def design() -> Figure:
-    stages = [
-        f.DesignStage(f"Stage {i}", ["A line of text that has to be wrapped", "Short"], "Result") for i in range(5)
-    ]
-    return f.draw_study_design(stages)
+    stages = [DesignStage(f"Stage {i}", ["A line of text that has to be wrapped", "Short"], "Result") for i in range(5)]
+    return draw_study_design(stages)
 
 
 def network() -> Figure:
     strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2], [1, 2, 2]]
-    return f.draw_network(
+    return draw_network(
         [32, 64, 128, 256, 320, 320], strides, [[3, 3, 3]] * 6, [28, 256, 256], ["parenchyma", "tumor"],
         blocks_per_stage=[2] * 6, spacing_mm=[5, 0.74, 0.74],
     )  # fmt: skip
@@ -144,33 +157,33 @@ def km() -> Figure:
         )
         for n, s in (("Low risk", 0.6), ("High risk", 0.3))
     }
-    return f.draw_km(curves, at_risk_times=[0, 200, 400], p=0.0004, note="Hazard ratio 2.31 (1.42–3.76)")
+    return draw_km(curves, at_risk_times=[0, 200, 400], p=0.0004, note="Hazard ratio 2.31 (1.42–3.76)")
 
 
 def forest() -> Figure:
     nan = float("nan")
-    return f.draw_forest(
+    return draw_forest(
         [
-            f.ForestRow("INR, per 0.1", 2.14, 1.46, 3.1, 0.0001),
-            f.ForestRow("INR, per unit", 1992.2, 46.6, 85113.6, 0.0004),
-            f.ForestRow("Sex: male", 0.9, 0.001, 20, 0.62),
-            f.ForestRow("Separated", nan, nan, nan),
+            ForestRow("INR, per 0.1", 2.14, 1.46, 3.1, 0.0001),
+            ForestRow("INR, per unit", 1992.2, 46.6, 85113.6, 0.0004),
+            ForestRow("Sex: male", 0.9, 0.001, 20, 0.62),
+            ForestRow("Separated", nan, nan, nan),
         ]
     )
 
 
 def validation() -> Figure:
     rows = [
-        f.AucRow(m, w, a, a - 0.08, a + 0.08, h)
+        AucRow(m, w, a, a - 0.08, a + 0.08, h)
         for m in ("clinical", "combined")
         for w, a, h in (("Apparent", 0.88, False), ("Nested cross-validation", 0.74, True))
     ]
-    return f.draw_validation_compare(rows, bayes_auc=0.8)
+    return draw_validation_compare(rows, bayes_auc=0.8)
 
 
 def shares() -> Figure:
-    bars = [f.ShareBar("INR", "1.31", 0.9), f.ShareBar("ALB (g/L)", "33.5", -0.4)]
-    return f.draw_shares(bars, risk=0.5, baseline_risk=0.2)
+    bars = [ShareBar("INR", "1.31", 0.9), ShareBar("ALB (g/L)", "33.5", -0.4)]
+    return draw_shares(bars, risk=0.5, baseline_risk=0.2)
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -179,23 +192,23 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "decision": decision,
     "lasso_path": lasso_path,
     "lasso_cv": lasso_cv,
-    "weights": lambda: f.draw_weights(dict(zip(FEATURES, (0.5, 0.3, -0.2, -0.01), strict=True))),
+    "weights": lambda: draw_weights(dict(zip(FEATURES, (0.5, 0.3, -0.2, -0.01), strict=True))),
     "flow": flow,
-    "flow_nobody_excluded": lambda: f.draw_flow(84, [], 84, [f.FlowSet("training", 84, 40)]),
+    "flow_nobody_excluded": lambda: draw_flow(84, [], 84, [FlowSet("training", 84, 40)]),
     "design": design,
     "network": network,
     "km": km,
     "forest": forest,
     "validation": validation,
-    "null": lambda: f.draw_null_distribution(G.normal(0.5, 0.05, 200), 0.78, 0.005),
-    "frequency": lambda: f.draw_selection_frequency([(n, 0.5) for n in FEATURES], selected=FEATURES[:1], refits=50),
-    "nomogram": lambda: f.draw_nomogram(nomogram_spec()),
-    "nomogram_example": lambda: f.draw_nomogram(nomogram_spec(example=True), title="Patient P017"),
-    "waterfall": lambda: f.draw_waterfall(np.linspace(0.05, 0.9, 30), [0, 1] * 15, threshold=0.3),
-    "distribution": lambda: f.draw_risk_distribution([("Training", np.linspace(0, 1, 20), [0, 1] * 10)]),
+    "null": lambda: draw_null_distribution(G.normal(0.5, 0.05, 200), 0.78, 0.005),
+    "frequency": lambda: draw_selection_frequency([(n, 0.5) for n in FEATURES], selected=FEATURES[:1], refits=50),
+    "nomogram": lambda: draw_nomogram(nomogram_spec()),
+    "nomogram_example": lambda: draw_nomogram(nomogram_spec(example=True), title="Patient P017"),
+    "waterfall": lambda: draw_waterfall(np.linspace(0.05, 0.9, 30), [0, 1] * 15, threshold=0.3),
+    "distribution": lambda: draw_risk_distribution([("Training", np.linspace(0, 1, 20), [0, 1] * 10)]),
     "shares": shares,
-    "pictures": lambda: f.draw_segmentation_examples(
-        [f.Picture(np.zeros((40, 50)), f"P{i}") for i in range(4)], legend={"Tumor": "#D55E00"}
+    "pictures": lambda: draw_segmentation_examples(
+        [Picture(np.zeros((40, 50)), f"P{i}") for i in range(4)], legend={"Tumor": "#D55E00"}
     ),
 }
 
@@ -217,8 +230,8 @@ def test_the_check_sees_an_overlap_and_a_cut() -> None:
 
 
 def test_files_are_the_same_when_drawn_again(tmp_path: Any) -> None:
-    first = f.save_figure(roc(), tmp_path / "a" / "roc")
-    second = f.save_figure(roc(), tmp_path / "b" / "roc")
+    first = save_figure(roc(), tmp_path / "a" / "roc")
+    second = save_figure(roc(), tmp_path / "b" / "roc")
     assert [path.suffix for path in first] == [".pdf", ".svg", ".png"]
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes(), one.suffix
@@ -226,7 +239,7 @@ def test_files_are_the_same_when_drawn_again(tmp_path: Any) -> None:
 
 def test_pdf_embeds_the_shipped_font_as_truetype(tmp_path: Any) -> None:
     pypdf = pytest.importorskip("pypdf")
-    (path,) = f.save_figure(roc(), tmp_path / "roc", formats=("pdf",))
+    (path,) = save_figure(roc(), tmp_path / "roc", formats=("pdf",))
     fonts = pypdf.PdfReader(path).pages[0]["/Resources"]["/Font"]
     names = []
     for reference in fonts.values():
@@ -240,7 +253,7 @@ def test_pdf_embeds_the_shipped_font_as_truetype(tmp_path: Any) -> None:
 def test_printed_size_and_resolution(tmp_path: Any) -> None:
     from PIL import Image
 
-    (path,) = f.save_figure(roc(), tmp_path / "roc", formats=("png",), dpi=300)
+    (path,) = save_figure(roc(), tmp_path / "roc", formats=("png",), dpi=300)
     with Image.open(path) as image:
         assert abs(image.width - 85 / 25.4 * 300) <= 1
 
@@ -248,8 +261,8 @@ def test_printed_size_and_resolution(tmp_path: Any) -> None:
 def test_drawing_leaves_matplotlib_alone() -> None:
     code = (
         "import sys, matplotlib as m; m.rcParams['font.size'] = 4; family = str(m.rcParams['font.family']);"
-        "import hepacast.figures as f; from hepacast.core.estimates import Estimate;"
-        "from types import SimpleNamespace as S; f.draw_roc({'a': (S(fpr=[0, 1], tpr=[0, 1]), Estimate(0.5))});"
+        "from hepacast.figures.curves import draw_roc; from hepacast.core.estimates import Estimate;"
+        "from types import SimpleNamespace as S; draw_roc({'a': (S(fpr=[0, 1], tpr=[0, 1]), Estimate(0.5))});"
         "assert m.rcParams['font.size'] == 4; assert str(m.rcParams['font.family']) == family;"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
@@ -292,7 +305,7 @@ def test_decision_axis_does_not_follow_treat_all_down() -> None:
 
 def test_nomogram_ticks_stand_at_their_points() -> None:
     """The tick of Radscore 0 has 50 points: it stands under the 50 of the points axis."""
-    figure = f.draw_nomogram(nomogram_spec())
+    figure = draw_nomogram(nomogram_spec())
     place = {}
     from matplotlib.text import Text
 

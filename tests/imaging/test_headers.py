@@ -7,12 +7,15 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from hepacast.errors import ImageError
 from hepacast.imaging import Geometry, Volume, read_volume, write_volume
+from hepacast.imaging.nifti import NiftiHeader
 
 GRID = Geometry(size=(11, 8, 6), spacing=(0.6, 0.7, 2.5), origin=(3.0, -9.0, 40.0))
 VALUES = np.random.default_rng(5).integers(-900, 900, GRID.shape).astype(np.int16)
@@ -170,3 +173,49 @@ def test_a_header_without_orientation_is_told(tmp_path: Path) -> None:
     for only in (252, 254):
         found = read_volume(nifti(tmp_path / "o.nii", (only, "h", 0)))
         assert found.notes == () and found.geometry.is_same(GRID)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_files_are_read_as_nibabel_reads_them(version: int, order: str, tmp_path: Path) -> None:
+    generator, kinds = np.random.default_rng(version), ("u1", "i2", "i4", "f4", "f8", "i1", "u2", "u4", "i8", "u8")
+    for turn in range(40):
+        values = generator.integers(0, 100, (5, 4, 3)).astype(kinds[turn % 10])
+        image = (nib.Nifti1Image if version == 1 else nib.Nifti2Image)(values, None, dtype=values.dtype)
+        header = image.header.as_byteswapped(order)
+        matrix = Rotation.random(random_state=turn).as_matrix() if turn % 5 else np.diag([1.0, -1.0, -1.0])
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = matrix * generator.uniform(0.5, 3, 3), generator.uniform(-200, 200, 3)
+        if turn % 3 == 2:
+            header.set_zooms((0.7, 0.8, 2.5))
+        else:
+            header.set_qform(affine, code=int(turn % 3 == 0) or 2)
+            header["pixdim"][0] = 0 if turn % 7 == 0 else header["pixdim"][0]
+        if turn % 3 == 1:
+            header.set_sform(affine, code=4)
+        if turn % 4 == 1:
+            header.set_slope_inter(0.7, -3)
+        elif turn % 4 == 2:
+            header.set_slope_inter(1, -1024)
+        path = tmp_path / f"{turn}.nii"
+        shift = header["vox_offset"] = 352 if version == 1 else 544
+        path.write_bytes(
+            header.binaryblock
+            + bytes(int(shift) - len(header.binaryblock))
+            + values.astype(values.dtype.newbyteorder(order)).tobytes(order="F")
+        )
+        theirs, ours = nib.load(path), read_volume(path)
+        assert np.array_equal(ours.array.T, np.asanyarray(theirs.dataobj).astype(ours.array.dtype)), turn
+        assert NiftiHeader.read(path.read_bytes()).affine().tolist() == theirs.affine.tolist(), turn
+        assert ours.array.flags.writeable
+
+
+def test_a_packed_file_may_have_parts(tmp_path: Path) -> None:
+    raw = nifti(tmp_path / "whole.nii").read_bytes()
+    path = tmp_path / "parts.nii.gz"
+    path.write_bytes(gzip.compress(raw[:400]) + gzip.compress(raw[400:]) + bytes(100))
+    assert np.array_equal(read_volume(path).array, VALUES)
+    for wrong in (gzip.compress(raw)[:-4], gzip.compress(raw) + b"more", gzip.compress(raw)[:-8] + bytes(8)):
+        path.write_bytes(wrong)
+        with pytest.raises(ImageError, match="damaged"):
+            read_volume(path)

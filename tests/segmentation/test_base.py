@@ -11,8 +11,9 @@ from hepacast.errors import GeometryError, ImageError, MissingPackageError, Stud
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.morphology import largest
 from hepacast.imaging.structures import structure_mask
-from hepacast.segmentation import GivenSegmenter, Segmenter, keep_largest, make_segmenter
+from hepacast.segmentation import GivenSegmenter, Segmenter, make_segmenter
 from hepacast.segmentation.axes import turn
 from hepacast.segmentation.base import parenchyma_tumor_map
 from hepacast.segmentation.builtin import BuiltinSegmenter
@@ -97,7 +98,7 @@ def test_totalsegmentator_says_how_to_get_it(monkeypatch):
 def test_the_largest_piece_is_kept():
     array = ball().array.copy()
     array[8:10, 8:11, 9:12] = True
-    np.testing.assert_array_equal(keep_largest(volume(array)).array, ball().array)
+    np.testing.assert_array_equal(largest(volume(array)).array, ball().array)
 
 
 def _directions():

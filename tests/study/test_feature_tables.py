@@ -10,7 +10,7 @@ from hepacast.core.files import write_text
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.check import check_study
 from hepacast.study.context import make_context
-from hepacast.study.extract import _read_patients
+from hepacast.study.extract_patients import _read_patients
 from hepacast.study.stages.feature_table import read_feature_table
 
 STUDY = """hepacast: 1

@@ -133,7 +133,7 @@ def unnamed_note(values: Sequence[int]) -> tuple[str, ...]:
 
 def values_of(array: npt.NDArray[np.integer]) -> list[int]:
     """The whole numbers other than 0 that occur, in order."""
-    return [int(value) for value in np.unique(array) if value != 0]
+    return [int(value) for value in np.unique(array[array != 0])]
 
 
 def smallest_label_type(values: Iterable[int]) -> np.dtype:

@@ -13,8 +13,8 @@ from typing import Any
 _PUBLIC = {
     "Settings": "settings",
     "extract": "extraction",
-    "ExtractionResult": "table",
-    "VoiResult": "table",
+    "ExtractionResult": "results",
+    "VoiResult": "results",
     "read_long": "table",
     "write_long": "table",
     "join_long": "table",

@@ -10,8 +10,8 @@ from hepacast.core.optional import require
 from hepacast.errors import MissingPackageError
 from hepacast.imaging import Volume
 from hepacast.radiomics.preprocess import UnmeasurableVoiError, mask_on_grid
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult
 
 
 def extract_with_pyradiomics(volume: Volume, vois: Mapping[str, Volume], settings: Settings) -> ExtractionResult:

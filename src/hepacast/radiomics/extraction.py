@@ -14,17 +14,17 @@ import numpy.typing as npt
 
 from hepacast.errors import HepacastError, ImageError
 from hepacast.imaging import Volume
-from hepacast.radiomics import diagnostics, names
+from hepacast.radiomics import names
 from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
-from hepacast.radiomics.diagnostics import engine_name
+from hepacast.radiomics.diagnostics import engine_name, general_entries
 from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import OUTSIDE, VoxelBox, filtered_images
 from hepacast.radiomics.filters.source import Scratch, SourceImage
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.preprocess import PreparedVoi, VoiGroup, outside_reason, prepare
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult
 
 Backend = Literal["hepacast", "pyradiomics"]
 
@@ -39,6 +39,7 @@ def extract(
     *,
     backend: Backend = "hepacast",
     threads: int = 1,
+    diagnostics: bool = True,
 ) -> ExtractionResult:
     """All features of every VOI of one image.
 
@@ -56,6 +57,8 @@ def extract(
     threads
         Image types measured at the same time by our engine; each takes memory of its own. The values do not depend
         on it.
+    diagnostics
+        Also PyRadiomics' ``diagnostics_*`` entries (hashes, boxes, versions), unless the settings leave them out.
 
     Returns
     -------
@@ -85,13 +88,14 @@ def extract(
         from hepacast.radiomics.ibsi.extraction import extract_ibsi
 
         return extract_ibsi(volume, named, chosen)
-    return _extract(volume, named, chosen, threads)
+    noted = diagnostics and chosen.parameters.additionalInfo
+    return _extract(volume, named, chosen, threads, noted)
 
 
-def _extract(volume: Volume, named: dict[str, Volume], chosen: Settings, threads: int) -> ExtractionResult:
-    prepared = prepare(volume, named, chosen.parameters)
+def _extract(volume: Volume, named: dict[str, Volume], chosen: Settings, threads: int, noted: bool) -> ExtractionResult:
+    prepared = prepare(volume, named, chosen.parameters, noted)
     expected = chosen.feature_names()
-    general = diagnostics.general_entries(chosen) if chosen.parameters.additionalInfo else {}
+    general = general_entries(chosen) if noted else {}
     results = {name: VoiResult.failed(name, expected, reason) for name, reason in prepared.failures.items()}
     for group in prepared.groups:
         for voi, values, reasons in measure(group, chosen, threads):

@@ -23,8 +23,9 @@ from hepacast.imaging import Volume, read_labelmap, read_mask, read_volume
 from hepacast.imaging.io import MaskRules, dicom_mask
 from hepacast.imaging.placing import place_mask
 from hepacast.radiomics.parameters import Parameters
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, write_long
+from hepacast.radiomics.table import concat_long, read_long, write_long
 
 #: Where an image or a mask comes from: in memory, a file or DICOM folder, or a function that makes it in the worker.
 VolumeSource = Volume | str | Path | Callable[[], Volume]
@@ -190,7 +191,7 @@ def _extract(task: _SequenceTask) -> ExtractionResult:
     results = {name: VoiResult.failed(name, expected, reason) for name, reason in failures.items()}
     engine = ""
     if masks:
-        found = extract(volume, masks, task.settings, backend=task.backend)
+        found = extract(volume, masks, task.settings, backend=task.backend, diagnostics=False)
         results.update(found.vois)
         engine = found.engine
     return ExtractionResult({name: results[name] for name in task.vois}, task.settings.hash, engine)

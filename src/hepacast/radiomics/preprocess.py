@@ -71,17 +71,18 @@ class PreparedVois:
     failures: dict[str, str]
 
 
-def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) -> PreparedVois:
+def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters, noted: bool = False) -> PreparedVois:
     """Preprocess `volume` and all `vois`.
 
-    A VOI that cannot be measured (empty, one voxel, too small) is told in `failures`.
+    A VOI that cannot be measured (empty, one voxel, too small) is told in `failures`. Where it is `noted`, each VOI has
+    its ``diagnostics_*`` entries.
 
     Raises
     ------
     GeometryError
         A VOI lies on another grid than the image and correctMask is not set.
     """
-    header = diagnostics.image_entries(volume) if parameters.additionalInfo else {}
+    header = diagnostics.image_entries(volume) if noted else {}
     failures: dict[str, str] = {}
     masks: dict[str, Mask] = {}
     entries: dict[str, dict[str, Any]] = {}
@@ -92,7 +93,7 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
             failures[name] = str(error)
             continue
         masks[name] = mask
-        own = diagnostics.mask_entries(None, volume.with_array(mask), "original") if parameters.additionalInfo else {}
+        own = diagnostics.mask_entries(None, volume.with_array(mask), "original") if noted else {}
         entries[name] = {**header, **own}
     image = normalize(volume, parameters) if parameters.normalize else volume
     groups: list[VoiGroup] = []
@@ -102,11 +103,11 @@ def prepare(volume: Volume, vois: Mapping[str, Volume], parameters: Parameters) 
         alone = parameters.resampledPixelSpacing is not None or parameters.preCrop
         grid, own_mask = _own_grid(image, mask, parameters) if alone else (image, mask)
         group = VoiGroup(SourceImage(grid.array, grid.spacing), []) if alone else shared
-        if parameters.additionalInfo and parameters.resampledPixelSpacing is not None:
+        if noted and parameters.resampledPixelSpacing is not None:
             entries[name].update(diagnostics.image_entries(grid, "interpolated"))
             entries[name].update(diagnostics.mask_entries(grid, grid.with_array(own_mask), "interpolated"))
         try:
-            found = _voi(name, grid, own_mask, parameters, entries[name])
+            found = _voi(name, grid, own_mask, parameters, entries[name] if noted else None)
         except UnmeasurableVoiError as error:
             failures[name] = str(error) + resampled_words(mask, parameters)
             continue
@@ -230,14 +231,14 @@ def resegment(values: npt.NDArray[Any], mask: Mask, parameters: Parameters) -> M
     return result
 
 
-def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: dict[str, Any]) -> PreparedVoi:
+def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: dict[str, Any] | None) -> PreparedVoi:
     box = check_voi(mask, parameters)
     shape_mask = mask
     if parameters.resegmentRange is not None:
         mask = resegment(grid.array, mask, parameters)
         # PyRadiomics crops the shape's mask, too, to the box of what is left.
         box = check_voi(mask, parameters)
-        if parameters.additionalInfo:
+        if entries is not None:
             entries = {**entries, **diagnostics.mask_entries(grid, grid.with_array(mask), "resegmented")}
         if parameters.resegmentShape:
             shape_mask = mask
@@ -246,7 +247,7 @@ def _voi(name: str, grid: Volume, mask: Mask, parameters: Parameters, entries: d
         box=box,
         mask=np.ascontiguousarray(mask[box.slices]),
         shape_mask=np.ascontiguousarray(shape_mask[box.slices]),
-        diagnostics=entries,
+        diagnostics=entries or {},
     )
 
 

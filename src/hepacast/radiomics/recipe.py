@@ -13,8 +13,8 @@ from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.structures import evaluate_vois, with_unions
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult
 
 Source = Literal["images", "table", "none"]
 
@@ -158,7 +158,7 @@ class ImageRecipe(Record):
         from hepacast.radiomics.extraction import extract
 
         backend = cast(Literal["hepacast", "pyradiomics"], self.backend)
-        return extract(image, vois, self.loaded_settings, backend=backend, threads=threads)
+        return extract(image, vois, self.loaded_settings, backend=backend, threads=threads, diagnostics=False)
 
     def failed(self, error: HepacastError, engine: str) -> ExtractionResult:
         """What stands in the table for an image that could not be measured: every VOI with the reason."""

@@ -14,8 +14,9 @@ from hepacast.core.executor import Progress, map_items
 from hepacast.errors import HepacastError, TableError
 from hepacast.radiomics.patients import Case, VolumeSource, load_case
 from hepacast.radiomics.perturb import DEFAULT, Perturbation, perturb_image
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, to_wide
+from hepacast.radiomics.table import concat_long, to_wide
 from hepacast.stats.agreement import icc_values
 
 #: Least number of patients whose values are complete, for an ICC to be told.

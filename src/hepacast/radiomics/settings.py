@@ -181,6 +181,12 @@ class Settings:
             correct=self.parameters.correctMask,
         )
 
+    @property
+    def bin_width(self) -> float | None:
+        """The width of gray levels in the image's own unit; None where levels are counted or intensities rescaled."""
+        own = self.parameters
+        return None if own.binCount or own.normalize else float(own.binWidth)
+
     def image_names(self) -> list[str]:
         """The images that features are calculated on, in order: ``original``, ``wavelet-LLH`` ..."""
         result = []

@@ -4,32 +4,34 @@ What lives here: one interface for all sources (`Segmenter`), metrics of masks, 
 What may not: features, outcomes, figures.
 """
 
-from hepacast.imaging.morphology import largest as keep_largest
-from hepacast.imaging.structures import available_structures, structure_mask
-from hepacast.segmentation.base import LabelMapResult, SegmentationCost, Segmenter
-from hepacast.segmentation.choose import SEGMENTERS, make_segmenter
-from hepacast.segmentation.evaluation import EvaluationCase, evaluate_cases, reader_agreement, summary_table
-from hepacast.segmentation.given import GivenSegmenter
-from hepacast.segmentation.metrics import METRICS, SegmentationMetrics, segmentation_metrics
-from hepacast.segmentation.plausibility import Remark, judge
+from __future__ import annotations
 
-__all__ = [
-    "METRICS",
-    "SEGMENTERS",
-    "SegmentationCost",
-    "EvaluationCase",
-    "GivenSegmenter",
-    "LabelMapResult",
-    "Remark",
-    "SegmentationMetrics",
-    "Segmenter",
-    "available_structures",
-    "evaluate_cases",
-    "keep_largest",
-    "judge",
-    "make_segmenter",
-    "reader_agreement",
-    "segmentation_metrics",
-    "structure_mask",
-    "summary_table",
-]
+from importlib import import_module
+from typing import Any
+
+#: Public name -> module. Loaded on first use, so that judging a mask does not load what makes masks.
+_PUBLIC = {
+    "METRICS": "metrics",
+    "SEGMENTERS": "choose",
+    "SegmentationCost": "base",
+    "EvaluationCase": "evaluation",
+    "GivenSegmenter": "given",
+    "LabelMapResult": "base",
+    "Remark": "plausibility",
+    "SegmentationMetrics": "metrics",
+    "Segmenter": "base",
+    "evaluate_cases": "evaluation",
+    "judge": "plausibility",
+    "make_segmenter": "choose",
+    "reader_agreement": "evaluation",
+    "segmentation_metrics": "metrics",
+    "summary_table": "evaluation",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

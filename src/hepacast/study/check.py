@@ -228,7 +228,7 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
     """What is not plausible about images and masks, and who is far from the cohort."""
     from hepacast.segmentation.plausibility import outlier_text, outliers
     from hepacast.study.feature_settings import load_settings
-    from hepacast.study.plausible_images import SWITCH, bin_width, gray_level_remarks, mixed_minima, noted, summed_up
+    from hepacast.study.plausible_images import SWITCH, gray_level_remarks, mixed_minima, noted, summed_up
 
     result.volumes = [row for item in judged for row in item.rows]
     for note, patients in noted({item.patient: item.notes for item in judged}):
@@ -237,7 +237,7 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
         result.findings.append(("images", Finding("warning", "image-note", text, alone)))
     told = summed_up({item.patient: item.remarks for item in judged})
     with contextlib.suppress(HepacastError):  # settings that cannot be read are told among the settings
-        told += summed_up(gray_level_remarks(result.volumes, bin_width(load_settings(context))))
+        told += summed_up(gray_level_remarks(result.volumes, load_settings(context).bin_width))
     for severity, text, patient in told:
         way = f"; if it is right as it is: {SWITCH}" if severity == "error" else ""
         finding = Finding("error" if severity == "error" else "warning", "implausible", text + way, patient)

@@ -19,7 +19,8 @@ from hepacast.core.seeds import rng
 from hepacast.errors import HepacastError, ModelError
 from hepacast.imaging import Volume
 from hepacast.radiomics.recipe import ImageRecipe
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, write_long
+from hepacast.radiomics.results import ExtractionResult, VoiResult
+from hepacast.radiomics.table import concat_long, write_long
 from hepacast.study.analysis_set import wide_features
 from hepacast.study.context import Context
 from hepacast.study.image_recipe import recipe_of

@@ -16,7 +16,6 @@ from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import available_structures, structure_mask
-from hepacast.radiomics.settings import Settings
 from hepacast.segmentation.plausibility import (
     Modality,
     Remark,
@@ -138,14 +137,6 @@ def noted(found: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
         for note in dict.fromkeys(notes):
             patients.setdefault(note, []).append(patient)
     return list(patients.items())
-
-
-def bin_width(settings: Settings) -> float | None:
-    """The width of gray levels in the image's own unit; None where levels are counted or intensities rescaled."""
-    parameters = settings.parameters
-    if parameters.binCount or parameters.normalize:
-        return None
-    return float(parameters.binWidth)
 
 
 def gray_level_remarks(rows: Sequence[Mapping[str, Any]], width: float | None) -> dict[str, list[Remark]]:

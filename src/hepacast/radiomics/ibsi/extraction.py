@@ -17,8 +17,8 @@ from hepacast.radiomics.ibsi.process import process
 from hepacast.radiomics.ibsi.texture import textures
 from hepacast.radiomics.parameters import Parameters
 from hepacast.radiomics.preprocess import UnmeasurableVoiError, check_voi, mask_on_grid, require_finite
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult
 
 
 def extract_ibsi(volume: Volume, vois: Mapping[str, Volume], settings: Settings) -> ExtractionResult:

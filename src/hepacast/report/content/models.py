@@ -5,7 +5,7 @@ from __future__ import annotations
 from hepacast.core.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.core.p_values import p_below
 from hepacast.core.tables import Row, Table, make_table
-from hepacast.figures import ForestRow, draw_forest
+from hepacast.figures.forest import ForestRow, draw_forest
 from hepacast.modelling.described import FittedModel, Term
 from hepacast.report.content.common import (
     Omit,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from hepacast.core.formatting import number, percent
-from hepacast.figures import ShareBar, draw_nomogram, draw_shares
+from hepacast.figures.nomogram import draw_nomogram
+from hepacast.figures.patients import ShareBar, draw_shares
 from hepacast.report.content.common import (
     Omit,
     at_horizon,

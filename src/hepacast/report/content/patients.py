@@ -16,7 +16,7 @@ from hepacast.core.formatting import (
 )
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.results import SetResult
-from hepacast.figures import FlowSet, draw_flow
+from hepacast.figures.flow import FlowSet, draw_flow
 from hepacast.report.content.common import (
     Omit,
     at_horizon,

@@ -11,13 +11,8 @@ from hepacast.evaluation.calibration import Calibration
 from hepacast.evaluation.reclassification import Change
 from hepacast.evaluation.results import HorizonResult, ModelResult, SetResult
 from hepacast.evaluation.roc import RocPoints
-from hepacast.figures import (
-    draw_calibration,
-    draw_decision,
-    draw_risk_distribution,
-    draw_roc,
-    draw_waterfall,
-)
+from hepacast.figures.curves import draw_calibration, draw_decision, draw_roc
+from hepacast.figures.patients import draw_risk_distribution, draw_waterfall
 from hepacast.report.content.common import (
     at_horizon,
     confidence,

@@ -6,8 +6,8 @@ from functools import partial
 
 from hepacast.core.formatting import MINUS, MISSING, listing, number, plural, significant
 from hepacast.core.tables import Table, make_table
-from hepacast.figures import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.labels import feature_label
+from hepacast.figures.lasso import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.modelling.described import ChainStep, DescribedRadiomics, LassoPath, RadscoreFormula
 from hepacast.radiomics.explanation import abbreviations
 from hepacast.report.content.common import Omit

@@ -7,7 +7,7 @@ from functools import partial
 from hepacast.core.formatting import MISSING, capital, listing, number, p_sentence, p_value, plural
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.risk_groups import RiskGroups
-from hepacast.figures import draw_km
+from hepacast.figures.kaplan_meier import draw_km
 from hepacast.report.content.common import (
     Omit,
     at_horizon,

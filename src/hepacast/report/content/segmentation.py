@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hepacast.core.formatting import capital, listing, number, plural
 from hepacast.core.tables import Row, Table, make_table
-from hepacast.figures import Picture, draw_network, draw_segmentation_examples
+from hepacast.figures.images import Picture, draw_segmentation_examples
+from hepacast.figures.network import draw_network
 from hepacast.report.content import plausibility
 from hepacast.report.content.common import Omit
 from hepacast.report.model import Block, FigureBlock, Panel, Paragraph, TableBlock

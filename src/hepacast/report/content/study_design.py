@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hepacast.core.formatting import listing, number, plural
-from hepacast.figures import DesignStage, draw_study_design
+from hepacast.figures.flow import DesignStage, draw_study_design
 from hepacast.report.content.common import (
     discrimination_of,
     has_time,

@@ -7,8 +7,13 @@ from functools import partial
 from hepacast.core.estimates import Estimate
 from hepacast.core.formatting import number, p_sentence, percent, plural, with_interval
 from hepacast.core.tables import Row, Table, make_table
-from hepacast.figures import AucRow, draw_null_distribution, draw_selection_frequency, draw_validation_compare
 from hepacast.figures.labels import feature_label
+from hepacast.figures.validation import (
+    AucRow,
+    draw_null_distribution,
+    draw_selection_frequency,
+    draw_validation_compare,
+)
 from hepacast.modelling.described import ModelValidation, Permutation, SelectedShare, StabilityIndex
 from hepacast.report.content.common import (
     Omit,

@@ -42,7 +42,7 @@ from hepacast.study.patient_masks import (
     voi_values,
     with_mask,
 )
-from hepacast.study.plausible_images import bin_width, gray_level_remarks
+from hepacast.study.plausible_images import gray_level_remarks
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.feature_table import read_feature_table, table_path
 
@@ -162,7 +162,7 @@ def _summary(context: Context, folder: Path, told: PiecesTold, settings: Setting
         "features": len(told.undefined_features),
         "patients": len(told.undefined),
     }
-    levels = gray_level_remarks(voi_values(context), bin_width(settings))
+    levels = gray_level_remarks(voi_values(context), settings.bin_width)
     summary = RadiomicsSummary(
         engine=told.engine,
         settings=settings.canonical(),
