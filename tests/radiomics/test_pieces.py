@@ -9,7 +9,8 @@ from hepacast.core.mapped import MappedTable
 from hepacast.errors import TableError
 from hepacast.radiomics import pieces as pieces_module
 from hepacast.radiomics.pieces import put_together
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
+from hepacast.radiomics.results import ExtractionResult, VoiResult
+from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
 
 NAMES = [f"f{j}" for j in range(4)]
 
