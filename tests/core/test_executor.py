@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -179,3 +180,29 @@ def test_libraries_loaded_later_have_one_thread_too():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{1}"
+
+
+class TableSum:
+    """Carries a table, as a refit does."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __call__(self, number):
+        mapped = self.table
+        while isinstance(mapped.base, np.ndarray):
+            mapped = mapped.base
+        before = float(self.table[number].sum())
+        self.table[number] = 0.0
+        return before, isinstance(mapped.base, memoryview)
+
+
+def test_a_large_table_is_mapped_by_the_workers_and_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    table = np.asfortranarray(np.random.default_rng(0).normal(size=(8, 40_000)))
+    before = table.copy()
+    found = map_items(TableSum(table), range(8), workers=2)
+    assert [value for value, _ in found] == [float(row.sum()) for row in before]
+    assert all(mapped for _, mapped in found)
+    np.testing.assert_array_equal(table, before)
+    assert not list(tmp_path.iterdir())

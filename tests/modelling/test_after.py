@@ -9,10 +9,12 @@ import statsmodels.api as sm
 from scipy.special import expit
 
 from hepacast.errors import ModelError
+from hepacast.modelling import importance
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.importance import learning_curve, permutation_importance
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.refit import predicted
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.updating import update_model
 
@@ -101,6 +103,22 @@ def test_importance_finds_what_matters(cohort: Planted) -> None:
     together = permutation_importance(models, cohort.table.iloc[:, :5], cohort.y, groups, shuffles=5).set_index("name")
     assert together.loc["laboratory", "loss"] > table["loss"][0]
     assert together.loc["age", "loss"] == pytest.approx(0.0, abs=0.02)
+    again = permutation_importance(models, cohort.table.iloc[::-1, :5], cohort.y[::-1], shuffles=5, workers=2)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_importance_copies_the_columns_that_the_models_read_and_no_others(cohort: Planted, monkeypatch) -> None:
+    seen: list[int] = []
+
+    def told(models: StudyModels, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(frame.shape[1])
+        return predicted(models, frame)
+
+    models = StudyModels(cohort.predictors, models=("clinical", "radiomics"))
+    expected = permutation_importance(models, cohort.table, cohort.y, folds=2, shuffles=2)
+    monkeypatch.setattr(importance, "predicted", told)
+    pd.testing.assert_frame_equal(permutation_importance(models, cohort.table, cohort.y, folds=2, shuffles=2), expected)
+    assert max(seen) <= 10 + len(cohort.predictors) < cohort.table.shape[1]
 
 
 def test_learning_curve(cohort: Planted) -> None:

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from hepacast.errors import ModelError
-from hepacast.modelling.bootstrap import bootstrap_optimism, performance
+from hepacast.modelling.bootstrap import FEWEST, PRECISION, STEP, bootstrap_optimism, enough, performance
 from hepacast.modelling.controls import null_distribution, usual_way
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.predictions import Predictions
@@ -19,6 +19,7 @@ from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import leave_one_center_out, nested_validation
+from hepacast.stats.resampling import MonteCarloError
 
 from .conftest import Planted, planted
 
@@ -242,3 +243,41 @@ def test_refits_that_overfit_leave_no_interval() -> None:
     assert auc["apparent"] > 0.9 and np.isnan(auc["ci_low"]) and np.isnan(auc["ci_high"])
     assert "overfitting" in found.reason("model") or "without a fault" in found.reason("model")
     assert 0.5 <= auc["plus_632"] < auc["corrected"]
+
+
+def large_cohort(n: int) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(8)
+    table = pd.DataFrame(rng.normal(size=(n, 3)), columns=["a", "b", "c"], index=[f"P{i:05d}" for i in range(n)])
+    return table, (table["a"] + rng.logistic(size=n) > 0).astype(int).to_numpy()
+
+
+def test_a_large_cohort_is_resampled_until_it_is_enough() -> None:
+    table, y = large_cohort(1200)
+    found = bootstrap_optimism(LogisticRegression(), table, y, 200, seed=3)
+    assert FEWEST <= found.n < 200 and (found.n - FEWEST) % STEP == 0
+    assert found.samples["sample"].nunique() == found.n
+    assert enough(found.samples)
+    # It stopped at the first look that said so, and draws the samples that a longer run begins with.
+    earlier = [stop for stop in range(FEWEST, found.n, STEP) if enough(found.samples[found.samples["sample"] < stop])]
+    assert earlier == []
+    errors = found.value("model")
+    own = found.samples.pivot(index="sample", columns="part", values="auc")
+    assert errors["mc_se"] == pytest.approx((own["sample"] - own["all"]).std(ddof=1) / np.sqrt(found.n))
+    assert errors["mc_se"] <= max(PRECISION["optimism"], PRECISION["share"] * own["sample"].std(ddof=1))
+    again = bootstrap_optimism(LogisticRegression(), table.iloc[::-1], y[::-1], 200, seed=3, workers=2)
+    pd.testing.assert_frame_equal(again.samples, found.samples)
+
+
+def test_few_patients_get_all_the_samples_that_are_asked_for() -> None:
+    table, y = large_cohort(999)
+    assert bootstrap_optimism(LogisticRegression(), table, y, 70, seed=3).n == 70
+
+
+def test_monte_carlo_error_is_that_of_repeated_bootstraps() -> None:
+    rng = np.random.default_rng(9)
+    inside, gap = rng.normal(0.8, 0.02, size=(4000, 60)), rng.normal(0.01, 0.015, size=(4000, 60))
+    errors = MonteCarloError.of(inside[0], inside[0] - gap[0])
+    assert errors.optimism == pytest.approx(gap.mean(axis=1).std(), rel=0.25)
+    assert errors.limits == pytest.approx(np.quantile(inside, 0.025, axis=1).std(), rel=0.35)
+    assert errors.sampling == pytest.approx(0.02, rel=0.25)
+    assert np.isnan(MonteCarloError.of([0.8], [0.7]).optimism)

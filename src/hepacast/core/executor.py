@@ -7,17 +7,21 @@ A process takes seconds to start; inside `keep_workers`, those that one map star
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
 from hepacast.errors import HepacastError
 
@@ -26,6 +30,9 @@ Result = TypeVar("Result")
 
 #: Called as ``progress(done, total)`` after every finished item.
 Progress = Callable[[int, int], None]
+
+#: Arrays of so many bytes go to the workers in a file that all of them map; each begins at a multiple of the latter.
+_LARGE, _ALIGNED = 2**20, 64
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -125,14 +132,64 @@ class _Pool:
 
     def tell(self, function: Callable[[Any], Any] | None) -> None:
         """Send what is applied to the items (it may carry a table of features) once to every worker."""
-        for done in [self.processes.submit(_learn, function) for _ in range(self.size)]:
-            done.result()
+        with _sent(function) as message:
+            for done in [self.processes.submit(_learn, message) for _ in range(self.size)]:
+                done.result()
 
     def stop(self) -> None:
         """What a worker is at may take minutes; finished items are on disk already where that matters."""
         for process in list((getattr(self.processes, "_processes", None) or {}).values()):
             process.terminate()
         self.processes.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """An object whose large arrays lie in a file, which all workers map: one copy in memory, however many they are."""
+
+    pickled: bytes
+    path: str
+    places: tuple[tuple[int, int], ...]
+
+    def load(self) -> Any:
+        """The object; a worker that writes into an array of it changes its own copy."""
+        with Path(self.path).open("rb") as file:
+            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        return pickle.loads(self.pickled, buffers=[mapped[start:end] for start, end in self.places])
+
+
+@contextmanager
+def _sent(function: Callable[[Any], Any] | None) -> Iterator[Any]:
+    """What is sent to the workers: the function, or it and the file of its large arrays, which then may go."""
+    large: list[pickle.PickleBuffer] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        small = buffer.raw().nbytes < _LARGE
+        if not small:
+            large.append(buffer)
+        return small
+
+    pickled = pickle.dumps(function, protocol=5, buffer_callback=is_small)
+    if not large:
+        yield function
+        return
+    handle, path = tempfile.mkstemp(prefix="hepacast-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            places = tuple(_appended(file, buffer) for buffer in large)
+        yield _Shared(pickled, path, places)
+    finally:
+        # Where a mapped file cannot go (Windows), it goes with the folder of temporary files.
+        with suppress(PermissionError):
+            Path(path).unlink()
+
+
+def _appended(file: IO[bytes], buffer: pickle.PickleBuffer) -> tuple[int, int]:
+    """Where a buffer begins and ends in the file that it is written to."""
+    file.write(bytes(-file.tell() % _ALIGNED))
+    start = file.tell()
+    file.write(buffer.raw())
+    return start, file.tell()
 
 
 #: Pools that are kept: none or one in the list; None outside of `keep_workers`.
@@ -228,10 +285,12 @@ def _call(item: Any) -> Any:
     return _function(item)
 
 
-def _learn(function: Callable[[Any], Any] | None) -> None:
+def _learn(message: Any) -> None:
     global _function
-    _function = function
-    _told.wait()
+    try:
+        _function = message.load() if isinstance(message, _Shared) else message
+    finally:
+        _told.wait()
 
 
 def _start_worker(told: Any) -> None:

@@ -15,16 +15,31 @@ from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
 from hepacast.modelling.folds import bootstrap_rows
 from hepacast.modelling.refit import Refit, Split, model_names, refit_all
+from hepacast.modelling.table_order import known_order, order_of
 from hepacast.modelling.targets import event_classes, has_time, rank_score, sorted_patients
 from hepacast.stats.competing_risks import never_after_competing
 from hepacast.stats.cox import fit_cox
 from hepacast.stats.logistic import fit_logistic
-from hepacast.stats.resampling import MAX_OVERFITTING, location_shifted, optimism, overfitting_rate, plus_632
+from hepacast.stats.resampling import (
+    MAX_OVERFITTING,
+    MonteCarloError,
+    location_shifted,
+    optimism,
+    overfitting_rate,
+    plus_632,
+)
 
 #: Best value of each measure, and that of a model that knows nothing; see `corrected_table`.
 _Bounds = dict[str, tuple[float | None, float | None] | None]
 _BOUNDS: _Bounds = {"auc": (1.0, 0.5), "brier": (0.0, None), "slope": None, "intercept": None}
 _BOUNDS_OF_TIME: _Bounds = {"c": (1.0, 0.5), "slope": None}
+
+#: Patients from which on samples are drawn only until they are enough; how many are drawn first, and then at a time.
+LARGE_COHORT, FEWEST, STEP = 1000, 40, 20
+#: Samples are enough when, in every model, the Monte-Carlo standard error of the optimism of AUC or C is 0.001, or an
+#: eighth of the sampling standard error (which it then lengthens by less than 1 %), that of a limit 0.005 and that of
+#: the optimism of the calibration slope 0.02.
+PRECISION = {"optimism": 0.001, "share": 1 / 8, "limits": 0.005, "slope": 0.02}
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,8 @@ class Optimism:
         One row a model and measure (``auc``, ``brier``, ``slope``, ``intercept``; of time and event ``c`` and
         ``slope``): model, measure, apparent, optimism, corrected, ci_low, ci_high (of bounded measures: see
         `hepacast.stats.resampling.location_shifted`), oob (mean in the patients left out of each sample), plus_632
-        (AUC and C only), reason (why there are no limits).
+        (AUC and C only), mc_se (standard error of the optimism by the number of samples: `MonteCarloError`), reason
+        (why there are no limits).
     samples
         One row a sample and model: what each refit gave (apparent in its sample, in all patients, out of bag).
     failures
@@ -45,7 +61,7 @@ class Optimism:
     selections
         As in `OutOfFold`.
     n
-        Bootstrap samples asked for.
+        Bootstrap samples drawn.
     """
 
     table: pd.DataFrame
@@ -92,27 +108,69 @@ def bootstrap_optimism(
     models, X, y, seed, workers, progress
         As in `nested_validation`.
     n
-        Number of samples.
+        Most samples. In a large cohort (`LARGE_COHORT` patients or more) samples are drawn `STEP` at a time until they
+        are enough (`PRECISION`), which depends on the samples alone and not on the workers.
     """
     frame, outcome = sorted_patients(X, y)
     everyone, classes = np.arange(len(frame)), event_classes(outcome)
-    bounds = _BOUNDS_OF_TIME if has_time(outcome) else _BOUNDS
-    splits = [Split((-1,), everyone, everyone)]
-    splits += [Split((b,), bootstrap_rows(classes, seed, "optimism", b), everyone) for b in range(n)]
-    refits = refit_all(models, frame, outcome, splits, workers=workers, progress=progress)
-    names = model_names(models)
-    samples = pd.DataFrame(
-        [row for split, refit in zip(splits[1:], refits[1:]) for row in _sample_rows(split, refit, outcome, names)],
-        columns=["sample", "model", "part", *bounds],
-    )
+    bounds, names = _BOUNDS_OF_TIME if has_time(outcome) else _BOUNDS, model_names(models)
+    refits: list[Refit] = []
+    rows: list[dict[str, Any]] = []
+    with known_order(order_of(frame)):
+        for first, last in _stretches(n, len(frame)):
+            splits = [Split((b,), bootstrap_rows(classes, seed, "optimism", b), everyone) for b in range(first, last)]
+            if not refits:
+                splits = [Split((-1,), everyone, everyone), *splits]
+            told = None if progress is None else _From(progress, len(refits), n + 1)
+            found = refit_all(models, frame, outcome, splits, workers=workers, progress=told)
+            for split, refit in zip(splits, found):
+                rows += _sample_rows(split, refit, outcome, names) if split.label != (-1,) else []
+            refits += found
+            if last < n and enough(pd.DataFrame(rows), level):
+                break
+    samples = pd.DataFrame(rows, columns=["sample", "model", "part", *bounds])
     apparent = {name: _performance(outcome, refits[0], column, everyone) for column, name in enumerate(names)}
     return Optimism(
         table=corrected_table(names, apparent, samples, level, bounds),
         samples=samples,
         failures=[{"sample": r.label[0], "reason": r.failure} for r in refits if r.failure],
         selections=[r.selections for r in refits[1:] if not r.failure],
-        n=n,
+        n=len(refits) - 1,
     )
+
+
+@dataclass(frozen=True)
+class _From:
+    """Progress of a part of the samples."""
+
+    progress: Progress
+    before: int
+    total: int
+
+    def __call__(self, done: int, total: int) -> None:
+        self.progress(self.before + done, self.total)
+
+
+def _stretches(n: int, patients: int) -> list[tuple[int, int]]:
+    """Samples that are drawn before it is asked whether they are enough: all at once in a small cohort."""
+    stops = [n] if patients < LARGE_COHORT else [*range(FEWEST, n, STEP), n]
+    return list(zip([0, *stops[:-1]], stops))
+
+
+def enough(samples: pd.DataFrame, level: float = 0.95) -> bool:
+    """Whether more bootstrap samples (as `Optimism.samples`) would change little: see `PRECISION`."""
+    rank = "auc" if "auc" in samples.columns else "c"
+    for _, own in samples.groupby("model", sort=False):
+        inside, everyone = (own[own["part"] == part] for part in ("sample", "all"))
+        found, slope = (
+            MonteCarloError.of(inside[name].to_numpy(), everyone[name].to_numpy(), level=level)
+            for name in (rank, "slope")
+        )
+        asked = max(PRECISION["optimism"], PRECISION["share"] * found.sampling)
+        # What no sample has (NaN) hinders nothing: more samples would not have it either.
+        if found.optimism > asked or found.limits > PRECISION["limits"] or slope.optimism > PRECISION["slope"]:
+            return False
+    return True
 
 
 def _sample_rows(split: Split, refit: Refit, outcome: NDArray[Any], names: list[str]) -> list[dict[str, Any]]:
@@ -218,6 +276,7 @@ def corrected_table(
                     "ci_high": high,
                     "oob": outside,
                     "plus_632": plus,
+                    "mc_se": MonteCarloError.of(inside.to_numpy(), parts["all"][measure].to_numpy()).optimism,
                     "reason": reason,
                 }
             )

@@ -397,7 +397,8 @@ class Nested(Record):
 class ChainOptimism(Record):
     """Bootstrap optimism of the whole chain (Harrell): corrected = apparent - optimism; `slope` of the calibration.
 
-    `plus_632` is Efron and Tibshirani's .632+ estimate; `reason` says why the corrected estimate has no limits.
+    `plus_632` is Efron and Tibshirani's .632+ estimate; `reason` says why the corrected estimate has no limits;
+    `monte_carlo_se` is the part of the corrected estimate's standard error that more than `resamples` would lessen.
     """
 
     apparent: float
@@ -408,6 +409,7 @@ class ChainOptimism(Record):
     slope: float = float("nan")
     plus_632: float = float("nan")
     reason: str | None = None
+    monte_carlo_se: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from scipy.stats import chi2
 from hepacast.core.p_values import p_below
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, ColumnFilter, listed, numbers_of
+from hepacast.modelling.table_order import ranks_of
 from hepacast.modelling.targets import as_target, has_time
 from hepacast.stats.adjust import p_adjust
 from hepacast.stats.correlation import find_correlation, greedy_spearman, spearman_matrix
-from hepacast.stats.ranks import column_ranks
 from hepacast.stats.tests_columns import univariate_tests
 
 Preference = Literal["outcome", "order", "reproducibility", "mean_correlation"]
@@ -116,7 +116,7 @@ class SpearmanFilter(ColumnFilter):
                 support[np.flatnonzero(varying)[removed]] = False
             self._keep(support)
             return
-        ranks = column_ranks(values)
+        ranks = ranks_of(frame)
         wanted = self._wanted(ranks, y)
         # Rounded, so that equal features are tied whatever the order of summation.
         order = np.lexsort((self.feature_names_in_.astype(str), -np.round(wanted, 12)))
@@ -155,7 +155,8 @@ def separation(ranks: Array, outcome: NDArray[Any]) -> Array:
         return cox_score_tests(ranks, outcome[:, 0], outcome[:, 1])
     events = outcome == 1
     n1, n0 = int(events.sum()), int((~events).sum())
-    return np.abs((ranks[events].sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0) - 0.5)
+    # Ranks are whole or half numbers: their sum is exact in any order.
+    return np.abs((events.astype(float) @ ranks - n1 * (n1 + 1) / 2) / (n1 * n0) - 0.5)
 
 
 def cox_score_tests(values: Array, times: Array, codes: Array) -> Array:

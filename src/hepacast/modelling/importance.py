@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from hepacast.core.executor import Progress
+from hepacast.core.executor import Progress, map_items
 from hepacast.core.seeds import rng
-from hepacast.modelling.folds import shuffle_key, stratified_folds
+from hepacast.modelling.folds import Integers, shuffle_key, stratified_folds
 from hepacast.modelling.refit import Split, model_names, predicted, refit_all
+from hepacast.modelling.table_order import TableOrder, known_order, order_of
 from hepacast.modelling.targets import event_classes, rank_measure, rank_score, sorted_patients
 
 
@@ -26,12 +28,14 @@ def permutation_importance(
     folds: int = 5,
     shuffles: int = 10,
     seed: int = 0,
+    workers: int | None = 1,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Loss of AUC (or C) when a column (or a group of columns together) is shuffled in the held-out fold.
 
     Parameters
     ----------
-    models, X, y, folds, seed
+    models, X, y, folds, seed, workers, progress
         As in `nested_validation`; one division of the patients.
     groups
         Name -> columns that are shuffled together (all features of one VOI, say); None: each selected or clinical
@@ -45,34 +49,55 @@ def permutation_importance(
     """
     frame, outcome = sorted_patients(X, y)
     fold = stratified_folds(frame.index, event_classes(outcome), folds, seed, "importance")
-    names = model_names(models)
-    rows: list[dict[str, Any]] = []
-    for number in range(folds):
-        held = fold == number
-        fitted = clone(models).fit(frame[~held], outcome[~held])
-        test, truth = frame[held], outcome[held]
-        base = [rank_score(truth, column) for column in predicted(fitted, test)[1].T]
-        # One copy of the table for all shuffles: it may have thousands of columns, of which a shuffle changes a few.
-        changed = test.copy()
-        for name, group in (groups or _used_columns(fitted, frame)).items():
-            columns = list(group)
-            generator = rng(seed, "importance", number, name)
-            losses = np.zeros((shuffles, len(names)))
-            for shuffle in range(shuffles):
-                changed[columns] = test[columns].to_numpy()[generator.permutation(len(test))]
-                scores = predicted(fitted, changed)[1]
-                losses[shuffle] = np.array(base) - [rank_score(truth, column) for column in scores.T]
-            changed[columns] = test[columns]
-            rows += [
-                {"model": model, "name": name, "fold": number, "loss": float(value)}
-                for model, value in zip(names, losses.mean(axis=0))
-            ]
-    table = pd.DataFrame(rows, columns=["model", "name", "fold", "loss"])
+    judge = _FoldLosses(models, frame, outcome, order_of(frame), fold, groups, shuffles, seed)
+    found = map_items(judge, range(folds), workers=workers, progress=progress)
+    table = pd.DataFrame([row for rows in found for row in rows], columns=["model", "name", "fold", "loss"])
     # A column that a fold's model does not use loses nothing there.
     wide = table.pivot_table(index=["model", "name"], columns="fold", values="loss", sort=False)
     wide = wide.reindex(columns=range(folds)).fillna(0.0)
     result = pd.DataFrame({"loss": wide.mean(axis=1), "sd": wide.std(axis=1, ddof=1)}).reset_index()
     return result.sort_values(["model", "loss", "name"], ascending=[True, False, True], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _FoldLosses:
+    """Callable that fits the models without one fold and shuffles columns in it."""
+
+    models: Any
+    frame: pd.DataFrame
+    outcome: NDArray[Any]
+    order: TableOrder
+    fold: Integers
+    groups: Mapping[str, Sequence[str]] | None
+    shuffles: int
+    seed: int
+
+    def __call__(self, number: int) -> list[dict[str, Any]]:
+        held = self.fold == number
+        with known_order(self.order):
+            fitted = clone(self.models).fit(self.frame[~held], self.outcome[~held])
+        groups, truth, names = self.groups or _used_columns(fitted, self.frame), self.outcome[held], model_names(fitted)
+        # Of thousands of columns the models read a few: only those are copied and changed.
+        read = self.frame.columns
+        if getattr(fitted, "has_formula", False):
+            read = read[read.isin(fitted.frozen_.columns())]
+        test = self.frame.loc[held, read]
+        base = np.array([rank_score(truth, column) for column in predicted(fitted, test)[1].T])
+        changed, rows = test.copy(), []
+        for name, group in groups.items():
+            columns = [column for column in group if column in read]
+            generator = rng(self.seed, "importance", number, name)
+            losses = np.zeros((self.shuffles, len(names)))
+            for shuffle in range(self.shuffles if columns else 0):
+                changed[columns] = test[columns].to_numpy()[generator.permutation(len(test))]
+                scores = predicted(fitted, changed)[1]
+                losses[shuffle] = base - [rank_score(truth, column) for column in scores.T]
+            changed[columns] = test[columns]
+            rows += [
+                {"model": model, "name": name, "fold": number, "loss": float(value)}
+                for model, value in zip(names, losses.mean(axis=0))
+            ]
+        return rows
 
 
 def _used_columns(fitted: Any, frame: pd.DataFrame) -> dict[str, list[str]]:

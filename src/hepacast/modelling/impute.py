@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Step, listed
+from hepacast.modelling.table_order import medians_of
 from hepacast.stats.design import is_categorical
 
 
@@ -73,9 +74,10 @@ class TypedImputer(Step):
             )
         self._kept = ~empty
         fills: dict[str, Any] = {}
-        with_values = numbers[:, ~empty[self.is_numeric_]]
-        for name, value in zip(self.feature_names_in_[self.is_numeric_ & ~empty], self._center(with_values)):
-            fills[str(name)] = float(value)
+        centers = self._center(frame if self.is_numeric_.all() else frame.loc[:, self.is_numeric_], numbers)
+        for name, value, nothing in zip(self.feature_names_in_[self.is_numeric_], centers, empty[self.is_numeric_]):
+            if not nothing:
+                fills[str(name)] = float(value)
         for name in self.feature_names_in_[~self.is_numeric_ & ~empty]:
             fills[str(name)] = _most_frequent(frame[name])
         self.values_ = {str(name): fills[str(name)] for name in self.feature_names_in_[self._kept]}
@@ -92,15 +94,15 @@ class TypedImputer(Step):
             numbers = np.where(np.isinf(numbers), np.nan, numbers)
         return numbers
 
-    def _center(self, numbers: np.ndarray) -> np.ndarray:
-        """Median or mean of each column; the slow, NaN-aware way only where something is missing."""
-        plain, aware = (np.median, np.nanmedian) if self.numeric == "median" else (np.mean, np.nanmean)
-        holes = np.isnan(numbers).any(axis=0)
-        center = np.empty(numbers.shape[1])
-        if not holes.all():
-            center[~holes] = plain(numbers if not holes.any() else numbers[:, ~holes], axis=0)
-        if holes.any():
-            center[holes] = aware(numbers[:, holes], axis=0)
+    def _center(self, frame: pd.DataFrame, numbers: np.ndarray) -> np.ndarray:
+        """Median or mean of each column's values; NaN of a column without one."""
+        if self.numeric == "median":
+            return medians_of(frame, numbers)
+        missing = np.isnan(numbers)
+        holes, empty = missing.any(axis=0), missing.all(axis=0)
+        center = np.full(numbers.shape[1], np.nan)
+        center[~holes] = numbers[:, ~holes].mean(axis=0)
+        center[holes & ~empty] = np.nanmean(numbers[:, holes & ~empty], axis=0)
         return center
 
     def _transform(self, frame: pd.DataFrame) -> pd.DataFrame:

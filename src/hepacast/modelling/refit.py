@@ -16,6 +16,7 @@ from hepacast.core.executor import Progress, map_items, resolve_workers
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
 from hepacast.modelling.folds import Integers
+from hepacast.modelling.table_order import TableOrder, known_order, order_of
 
 #: Risks this close to 0 or 1 have no finite log odds in float64.
 _EDGE = 1e-12
@@ -82,16 +83,24 @@ def predicted(models: Any, frame: pd.DataFrame) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Refitter:
-    """Callable that does one `Split`; holds the data, so that a worker process gets them with the task."""
+    """Callable that does one `Split`; holds the data, so that a worker process gets them once.
+
+    Parameters
+    ----------
+    order
+        That of the table's columns, from which ranks and medians of each split follow; None: each split sorts.
+    """
 
     models: Any
     frame: pd.DataFrame
     outcome: NDArray[Any]
+    order: TableOrder | None = None
 
     def __call__(self, split: Split) -> Refit:
         """Fit a clone on the split's training rows and predict its test rows."""
         try:
-            fitted = clone(self.models).fit(self.frame.iloc[split.train], self.outcome[split.train])
+            with known_order(self.order):
+                fitted = clone(self.models).fit(self.frame.iloc[split.train], self.outcome[split.train])
             risk, linear = predicted(fitted, self.frame.iloc[split.test])
         except (HepacastError, np.linalg.LinAlgError) as error:
             # A refit that cannot be made has no prediction: never a substitute.
@@ -113,7 +122,7 @@ def refit_all(
     todo = list(splits)
     if resolve_workers(workers) > 1 and len(todo) > 1:
         compile_once()
-    return map_items(Refitter(models, frame, outcome), todo, workers=workers, progress=progress)
+    return map_items(Refitter(models, frame, outcome, order_of(frame)), todo, workers=workers, progress=progress)
 
 
 def compile_once() -> None:

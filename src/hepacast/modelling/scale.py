@@ -13,6 +13,8 @@ from hepacast.modelling.base import Array, Step, numbers_of
 
 #: A spread below this share of the column's size is rounding, not variation.
 _ROUNDING = 1e-12
+#: Columns that are looked at together.
+_COLUMNS = 64
 _SAME = "the same value in all training patients"
 
 
@@ -45,13 +47,18 @@ class ZScore(Step):
 
     def _fit(self, frame: pd.DataFrame, y: ArrayLike | None) -> None:
         values = numbers_of(frame)
-        center, spread = self._center_and_spread(values)
-        size = np.abs(values).max(axis=0) if len(values) else np.zeros(values.shape[1])
-        flat = ~(spread > _ROUNDING * size)
+        center, spread, low, high = np.empty((4, values.shape[1]))
+        # Some columns at a time: what is computed on the way stays small, whatever the number of patients.
+        for start in range(0, values.shape[1], _COLUMNS):
+            some = slice(start, start + _COLUMNS)
+            part = values[:, some]
+            center[some], spread[some] = self._center_and_spread(part)
+            low[some], high[some] = part.min(axis=0), part.max(axis=0)
+        flat = ~(spread > _ROUNDING * np.maximum(np.abs(low), np.abs(high)))
         self.center_ = pd.Series(center, index=self.feature_names_in_)
         self.spread_ = pd.Series(np.where(flat, 1.0, spread), index=self.feature_names_in_)
-        self.minimum_ = pd.Series(values.min(axis=0), index=self.feature_names_in_)
-        self.maximum_ = pd.Series(values.max(axis=0), index=self.feature_names_in_)
+        self.minimum_ = pd.Series(low, index=self.feature_names_in_)
+        self.maximum_ = pd.Series(high, index=self.feature_names_in_)
         self.constant_ = [str(name) for name in self.feature_names_in_[flat]]
         self._flat = flat
 
@@ -64,7 +71,8 @@ class ZScore(Step):
         return middle, np.where(high > low, (high - low) / 1.349, deviation)
 
     def _transform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        scaled = (numbers_of(frame) - self.center_.to_numpy()) / self.spread_.to_numpy()
+        scaled = numbers_of(frame) - self.center_.to_numpy()
+        scaled /= self.spread_.to_numpy()
         if self._flat.any():
             if self.constant == "drop":
                 return pd.DataFrame(

@@ -27,7 +27,7 @@ from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.refit import ORDER as MODELS
 from hepacast.modelling.score_model import score_predictor
-from hepacast.modelling.targets import as_target, has_time
+from hepacast.modelling.targets import as_target, by_patient, has_time
 
 
 class StudyModels(BaseEstimator):
@@ -121,8 +121,7 @@ class StudyModels(BaseEstimator):
             raise ModelError(
                 "A model of time and event needs a horizon.", expected="one time or more, for which risks are given"
             )
-        order = np.argsort(frame.index.astype(str), kind="stable")
-        frame, outcome = frame.iloc[order], outcome[order]
+        frame, outcome = by_patient(frame, outcome)
         self.feature_names_ = self._feature_names(frame)
         clinical_part = self._fit_clinical(frame, outcome)
         score_part = self._fit_radiomics(frame, outcome)
@@ -156,7 +155,11 @@ class StudyModels(BaseEstimator):
         missing = [name for name in (*self.feature_names_, *site) if name not in frame.columns]
         if missing:
             raise ModelError("Columns of the radiomics model are missing.", found=f"no {listed(missing)}")
-        return frame[[*self.feature_names_, *site]]
+        names = [*self.feature_names_, *site]
+        first = int(frame.columns.get_loc(names[0])) if names and frame.columns.is_unique else 0
+        together = frame.iloc[:, first : first + len(names)]
+        # Columns that stand together, as those of a study do, are looked at where they are instead of copied.
+        return together if list(together.columns) == names else frame[names]
 
     def _fit_clinical(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> list[Predictor]:
         self.clinical_: ClinicalModel | None = None

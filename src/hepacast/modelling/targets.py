@@ -132,7 +132,14 @@ def sorted_patients(X: Any, y: ArrayLike) -> tuple[pd.DataFrame, NDArray[Any]]:
         raise ModelError(
             "A patient stands in the table twice.", expected="one row a patient", found=f"patients {listed(twice)}"
         )
+    return by_patient(frame, outcome)
+
+
+def by_patient(frame: pd.DataFrame, outcome: NDArray[Any]) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Rows in the order of their names, those of one name as they stand; not copied where they are."""
     order = np.argsort(frame.index.astype(str), kind="stable")
+    if (order == np.arange(len(order))).all():
+        return frame, outcome
     return frame.iloc[order], outcome[order]
 
 

@@ -38,6 +38,10 @@ def standardized_ranks(X: ArrayLike) -> Array:
     ModelError
         A value is missing.
     """
+    return standardized(column_ranks(_complete(X)))
+
+
+def _complete(X: ArrayLike) -> Array:
     matrix = np.asarray(X, dtype=float)
     if matrix.ndim != 2 or np.isnan(matrix).any():
         raise ModelError(
@@ -45,14 +49,15 @@ def standardized_ranks(X: ArrayLike) -> Array:
             found="missing values" if matrix.ndim == 2 else f"{matrix.ndim} dimensions",
             remedy="impute the missing values first",
         )
-    return standardized(column_ranks(matrix))
+    return matrix
 
 
 def standardized(ranks: Array) -> Array:
     """Ranks of columns (`column_ranks`), centered and scaled to length 1."""
     centered = ranks - (len(ranks) + 1) / 2
     length = np.sqrt(np.einsum("ij,ij->j", centered, centered))
-    return np.asarray(centered / np.where(length > 0, length, 1.0))
+    centered /= np.where(length > 0, length, 1.0)
+    return centered
 
 
 def spearman_matrix(X: ArrayLike) -> Array:
@@ -143,9 +148,12 @@ def greedy_spearman(
     -------
     Kept columns, in ascending order.
     """
-    ranks = standardized_ranks(X) if ranks is None else standardized(ranks)
+    ranks = column_ranks(_complete(X)) if ranks is None else ranks
     waiting = np.arange(ranks.shape[1]) if order is None else np.asarray(order, dtype=np.int64)
-    columns = np.ascontiguousarray(ranks.T[waiting])
+    columns = np.empty((len(waiting), len(ranks)))
+    for start in range(0, len(waiting), _BLOCK):
+        columns[start : start + _BLOCK] = standardized(ranks[:, waiting[start : start + _BLOCK]]).T
+    del ranks
     kept: list[int] = []
     dropped = np.zeros(len(waiting), dtype=bool)
     block = _GREEDY_BLOCK

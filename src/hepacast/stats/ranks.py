@@ -80,16 +80,91 @@ def auc_binned(y: ArrayLike, risk: ArrayLike, bins: int = 5000) -> float:
 def column_ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mid-ranks of every column of a matrix (n, p) without missing values, in one sort and one pass."""
     columns = np.ascontiguousarray(x.T)
-    ranks: NDArray[np.float64] = _compiled_mid_ranks()(columns, np.argsort(columns, axis=1))
+    ranks: NDArray[np.float64] = _compiled(_mid_ranks)(columns, np.argsort(columns, axis=1))
     return ranks.T
 
 
+@dataclass(frozen=True)
+class ColumnOrder:
+    """In what order the values of every column of a table rise, from which ranks and medians of its rows follow.
+
+    The rows of a fold or of a bootstrap sample stand in the order of the whole table, so that nothing is sorted again:
+    what is found equals `column_ranks` and the median of these rows to the last bit. It is a hint and no more: values
+    that do not rise in this order (the table was changed since) are sorted.
+
+    Attributes
+    ----------
+    order
+        Rows of each column by rising value, missing and infinite ones last, shape (p, n).
+    present
+        Finite values of each column, shape (p,).
+    """
+
+    order: NDArray[Any]
+    present: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float64], block: int = 128) -> ColumnOrder:
+        """Sort the columns of a table (n, p), some at a time."""
+        n, p = x.shape
+        order = np.empty((p, n), dtype=np.uint16 if n <= np.iinfo(np.uint16).max else np.uint32)
+        present = np.empty(p, dtype=np.int64)
+        for start in range(0, p, block):
+            columns = np.ascontiguousarray(x[:, start : start + block].T)
+            finite = np.isfinite(columns)
+            order[start : start + block] = np.argsort(np.where(finite, columns, np.nan), axis=1)
+            present[start : start + block] = finite.sum(axis=1)
+        return cls(order, present)
+
+    def ranks(self, x: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`column_ranks` of a complete table (n, p).
+
+        Parameters
+        ----------
+        x
+            Values that rise with those of the whole table, as scaled ones do; those that are missing there are filled.
+        rows
+            Row of the whole table that each row is, shape (n,); one may stand there several times.
+        columns
+            Column of the whole table that each column is, shape (p,).
+        """
+        values = np.ascontiguousarray(x.T)
+        ranks = np.empty(values.shape)
+        unsorted = _compiled(_ranks_in_order)(
+            values, self.order, self.present, columns, rows, *self._members(rows), ranks
+        )
+        again = np.flatnonzero(unsorted)
+        if again.size:
+            ranks[again] = column_ranks(values[again].T).T
+        return ranks.T
+
+    def medians(
+        self, x: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Median of the present values of each column of a table, shape (p,); parameters as of `ranks`.
+
+        NaN stands for a column that does not have the order of the whole table, or no value.
+        """
+        values = np.ascontiguousarray(x.T)
+        found: NDArray[np.float64] = _compiled(_medians_in_order)(
+            values, self.order, self.present, columns, *self._members(rows)
+        )
+        return found
+
+    def _members(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """How often each row of the whole table stands among `rows`, and one of its places there."""
+        n = self.order.shape[1]
+        one = np.zeros(n, dtype=np.int32)
+        one[rows] = np.arange(len(rows))
+        return np.bincount(rows, minlength=n).astype(np.int32), one
+
+
 @cache
-def _compiled_mid_ranks() -> Any:
+def _compiled(kernel: Any) -> Any:
     """Compiled when it is first needed: most commands that read this module rank no matrix."""
     from numba import njit
 
-    return njit(cache=True, nogil=True)(_mid_ranks)
+    return njit(cache=True, nogil=True)(kernel)
 
 
 def _mid_ranks(rows: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -106,6 +181,94 @@ def _mid_ranks(rows: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[n
                 ranks[row, order[row, place]] = 0.5 * (start + 1 + end)
             start = end
     return ranks
+
+
+def _ranks_in_order(  # type: ignore[no-untyped-def]
+    values, order, present, columns, rows, counts, one, ranks
+) -> NDArray[np.bool_]:
+    """Mid-ranks of every row of `values` into `ranks`; says which rows do not rise in the order of the whole table."""
+    p, n = values.shape
+    unsorted = np.zeros(p, dtype=np.bool_)
+    members, holes = np.empty(counts.size + 1, dtype=np.int32), np.empty(counts.size + 1, dtype=np.int32)
+    rank_of, rising = np.empty(counts.size), np.empty(counts.size + 1)
+    for row in range(p):
+        column = columns[row]
+        known = filled = 0
+        # Written whether it counts or not, and overwritten by the next: no branch that cannot be foreseen.
+        for place in range(present[column]):
+            members[known] = order[column, place]
+            known += counts[order[column, place]] > 0
+        for place in range(present[column], counts.size):
+            holes[filled] = order[column, place]
+            filled += counts[order[column, place]] > 0
+        if filled:
+            # All that were missing have one value now: they stand together, where it belongs.
+            value, below = values[row, one[holes[0]]], known
+            while below > 0 and values[row, one[members[below - 1]]] > value:
+                members[below - 1 + filled] = members[below - 1]
+                below -= 1
+            members[below : below + filled] = holes[:filled]
+        distinct, start, before = known + filled, 0, 0
+        for place in range(distinct):
+            rising[place] = values[row, one[members[place]]]
+        while start < distinct:
+            value, end, after = rising[start], start + 1, before + counts[members[start]]
+            while end < distinct and rising[end] == value:
+                after += counts[members[end]]
+                end += 1
+            if end < distinct and not rising[end] > value:
+                unsorted[row] = True
+                break
+            for place in range(start, end):
+                rank_of[members[place]] = 0.5 * (before + 1 + after)
+            start, before = end, after
+        for place in range(n):
+            ranks[row, place] = rank_of[rows[place]]
+        if distinct < n:
+            other = False
+            for place in range(n):
+                other |= values[row, place] != values[row, one[rows[place]]]
+            unsorted[row] |= other
+    return unsorted
+
+
+def _medians_in_order(  # type: ignore[no-untyped-def]
+    values, order, present, columns, counts, one
+) -> NDArray[np.float64]:
+    """Median of the finite values of every row of `values`, NaN where the order of the whole table does not hold."""
+    p, n = values.shape
+    medians = np.full(p, np.nan)
+    for row in range(p):
+        column = columns[row]
+        there = 0
+        for place in range(present[column]):
+            there += counts[order[column, place]]
+        if there == 0:
+            continue
+        low_place, high_place = (there - 1) // 2, there // 2
+        low = high = np.nan
+        walked = 0
+        for place in range(present[column]):
+            member = order[column, place]
+            before = walked
+            walked += counts[member]
+            if before <= low_place < walked:
+                low = values[row, one[member]]
+            if before <= high_place < walked:
+                high = values[row, one[member]]
+                break
+        below_low = to_low = below_high = to_high = finite = 0
+        for place in range(n):
+            value = values[row, place]
+            finite += np.isfinite(value)
+            below_low += value < low
+            to_low += value <= low
+            below_high += value < high
+            to_high += value <= high
+        fits = below_low <= low_place < to_low and below_high <= high_place < to_high
+        if finite == there and fits:
+            medians[row] = low if low_place == high_place else (low + high) / 2.0
+    return medians
 
 
 def rank_sum_exact_p(w: NDArray[np.float64], n_a: int, n_b: int) -> NDArray[np.float64]:

@@ -223,6 +223,37 @@ class OptimismCorrection:
     level: float = 0.95
 
 
+@dataclass(frozen=True)
+class MonteCarloError:
+    """Standard errors that come from the number of bootstrap samples alone, and vanish with more of them.
+
+    Attributes
+    ----------
+    optimism
+        Of the optimism, and so of the corrected estimate.
+    limits
+        Of each of its limits: that of a percentile of as many normal values.
+    sampling
+        Standard error of the measure itself, which only more patients lessen: its spread over the samples.
+    """
+
+    optimism: float
+    limits: float
+    sampling: float
+
+    @classmethod
+    def of(cls, training: ArrayLike, test: ArrayLike, *, level: float = 0.95) -> MonteCarloError:
+        """From the samples of `optimism`; NaN of fewer than two."""
+        inside = np.asarray(training, dtype=float)
+        gap = inside - np.asarray(test, dtype=float)
+        gap, inside = gap[~np.isnan(gap)], inside[~np.isnan(inside)]
+        if gap.size < 2:
+            return cls(float("nan"), float("nan"), float("nan"))
+        tail, sampling = (1.0 - level) / 2.0, float(inside.std(ddof=1))
+        of_percentile = np.sqrt(tail * (1.0 - tail) / inside.size) / norm.pdf(norm.ppf(tail))
+        return cls(float(gap.std(ddof=1) / np.sqrt(gap.size)), sampling * float(of_percentile), sampling)
+
+
 def optimism(apparent: float, training: ArrayLike, test: ArrayLike) -> OptimismCorrection:
     """Correct an apparent performance for optimism.
 

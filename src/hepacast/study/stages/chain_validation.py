@@ -94,12 +94,13 @@ def _with_bootstrap(
             apparent=rank["apparent"],
             optimism=rank["optimism"],
             corrected=Estimate(rank["corrected"], rank["ci_low"], rank["ci_high"], level),
-            resamples=rules.bootstrap,
+            resamples=result.n,
             n_failed=len(result.failures),
             # Log odds at a horizon have no slope of 1 in a Cox model.
             slope=slope["corrected"] if name != "binary" else float("nan"),
             plus_632=rank["plus_632"],
             reason=result.reason(name) or None,
+            monte_carlo_se=rank["mc_se"],
         )
         told[name] = replace(entry, bootstrap=found)
     return told

@@ -9,6 +9,7 @@ from hepacast.cohort import Outcome
 from hepacast.core.p_values import p_below
 from hepacast.core.sentences import Sentence
 from hepacast.modelling.auto import AutoClassifier
+from hepacast.modelling.bootstrap import FEWEST, PRECISION, STEP
 from hepacast.modelling.chain_score import Searched, Stacked
 from hepacast.modelling.classifiers import AtHorizon
 from hepacast.modelling.clinical import CANDIDATES_TESTED
@@ -37,14 +38,25 @@ def by_word(context: Context) -> str:
     return "before" if context.study.outcome.before_horizon else "by"
 
 
-def modelling_sentences(context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold) -> list[Sentence]:
-    """Models and their validation."""
-    texts = _of_hazards(context, outcome, fitted, nested) if outcome.has_time else _of_odds(context, fitted, nested)
+def modelling_sentences(
+    context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold, samples: int
+) -> list[Sentence]:
+    """Models and their validation.
+
+    Parameters
+    ----------
+    samples
+        Bootstrap samples of the chain that were drawn.
+    """
+    if outcome.has_time:
+        texts = _of_hazards(context, outcome, fitted, nested, samples)
+    else:
+        texts = _of_odds(context, fitted, nested, samples)
     return [Sentence("modelling", text, keys) for text, keys in texts]
 
 
 def _of_hazards(
-    context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold
+    context: Context, outcome: Outcome, fitted: StudyModels, nested: OutOfFold, samples: int
 ) -> list[tuple[str, list[str]]]:
     options, rules = context.study.modelling, context.study.modelling.validation
     texts: list[str] = []
@@ -89,11 +101,23 @@ def _of_hazards(
     )
     if rules.bootstrap:
         texts.append(
-            f"Optimism of C was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]; "
+            f"Optimism of C was estimated by refitting the chain in {samples} bootstrap samples [@harrell]; "
             "limits are the percentiles of the refits' apparent C, shifted to the corrected one [@noma]. The .632+ "
-            "estimate [@plus-632] stands beside it."
+            f"estimate [@plus-632] stands beside it.{_why_fewer(samples, rules.bootstrap, 'C')}"
         )
     return [(text, []) for text in texts]
+
+
+def _why_fewer(samples: int, most: int, measure: str) -> str:
+    """By which rule a large cohort has fewer bootstrap samples than were asked for; empty where it has not."""
+    if samples >= most:
+        return ""
+    return (
+        f" Of at most {most} samples, as the cohort is large, {samples} were drawn: from {FEWEST} on, {STEP} at a time "
+        f"until in every model the Monte-Carlo standard error of the optimism was {PRECISION['optimism']:g} of the "
+        f"{measure} or an eighth of the {measure}'s own standard error (which it lengthens by less than 1%), that of "
+        f"the limits {PRECISION['limits']:g}, and that of the calibration slope's optimism {PRECISION['slope']:g}."
+    )
 
 
 def _score_of_time(context: Context, fitted: StudyModels, unit: str) -> str:
@@ -199,7 +223,7 @@ def _binary(context: Context, outcome: Outcome, fitted: StudyModels) -> str:
     )
 
 
-def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold) -> list[tuple[str, list[str]]]:
+def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold, samples: int) -> list[tuple[str, list[str]]]:
     options, rules = context.study.modelling, context.study.modelling.validation
     texts: list[tuple[str, list[str]]] = []
     if fitted.radiomics_ is not None:
@@ -225,9 +249,9 @@ def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold) -> list[t
     if rules.bootstrap:
         texts.append(
             (
-                f"Optimism was estimated by refitting the chain in {rules.bootstrap} bootstrap samples [@harrell]; "
+                f"Optimism was estimated by refitting the chain in {samples} bootstrap samples [@harrell]; "
                 "limits are the percentiles of the refits' apparent AUCs, shifted to the corrected one [@noma]. The "
-                ".632+ estimate [@plus-632] stands beside it.",
+                f".632+ estimate [@plus-632] stands beside it.{_why_fewer(samples, rules.bootstrap, 'AUC')}",
                 ["harrell", "noma", "plus-632"],
             )
         )

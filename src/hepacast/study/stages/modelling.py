@@ -28,6 +28,8 @@ from hepacast.modelling.predictions import Predictions, horizons_of
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.refit import model_names, predicted
 from hepacast.modelling.study_models import StudyModels
+from hepacast.modelling.table_order import TableOrder, known_order
+from hepacast.modelling.targets import by_patient
 from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.analysis_set import analysis_cohort, analysis_features, reproducibility_table
 from hepacast.study.context import Context
@@ -147,8 +149,14 @@ def _radiomics_model(context: Context, seed: int) -> Any:
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     analysis = load_analysis(context)
+    x, y = by_patient(*analysis.part("training"))
+    with known_order(TableOrder.of(x)):
+        _write(context, folder, analysis, (x, y))
+
+
+def _write(context: Context, folder: Path, analysis: Analysis, training: tuple[pd.DataFrame, NDArray[Any]]) -> None:
+    x, y = training
     models = make_models(context, analysis)
-    x, y = analysis.part("training")
     with context.reporter.track("fitting") as progress:
         fitted = models.fit(x, y)
         progress(1, 1)
@@ -161,12 +169,14 @@ def write(context: Context, folder: Path) -> None:
     Predictions.join(predictions).write(folder / "predictions.parquet")
     if context.study.further:
         _predict_further(context, analysis, fitted, folder)
-    validation = validate_chain(context, analysis.part("training"), models, fitted, nested)
+    validation = validate_chain(context, training, models, fitted, nested)
     networks = network_validation(context, nested, context.study.evaluation.confidence)
     validation = replace(validation, models=validation.models | networks)
     write_record(folder / "scrutiny.json", scrutiny.of_models(context, analysis, models, fitted))
     write_record(folder / "validation.json", validation)
-    write_record(folder / "methods.json", [*told, *modelling_sentences(context, analysis.outcome, fitted, nested)])
+    drawn = max((item.bootstrap.resamples for item in validation.models.values() if item.bootstrap), default=0)
+    sentences = modelling_sentences(context, analysis.outcome, fitted, nested, drawn)
+    write_record(folder / "methods.json", [*told, *sentences])
 
 
 def _frozen(fitted: StudyModels, x: pd.DataFrame, folder: Path) -> dict[str, Any]:

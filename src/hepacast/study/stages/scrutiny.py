@@ -156,10 +156,11 @@ def _importance(context: Context, models: Any, x: pd.DataFrame, y: Any) -> Impor
                 folds=rules.folds,
                 shuffles=rules.importance,
                 seed=derive_seed(context.study.seed, "importance"),
+                workers=context.workers,
+                progress=progress,
             )
         except HepacastError as error:
             return Importance(reason=error.message)
-        progress(1, 1)
     used = table[(table["loss"] != 0) | (table["sd"] != 0)]
     rows = tuple(ImportanceRow(**{str(key): value for key, value in row.items()}) for row in used.to_dict("records"))
     return Importance(rows, "" if rows else "no model uses any predictor")
