@@ -197,6 +197,7 @@ def whole(n: int, p: int, of_time: bool, workers: int, scratch: Path | None) -> 
         meter.close()
         validation = json.loads((folder / "results" / "modelling" / "validation.json").read_text(encoding="utf-8"))
         last = list(validation["models"].values())[-1]
+        told = ("optimism", "corrected", "resamples", "monte_carlo_se")
         return {
             "promised_s": round(promised.seconds, 1),
             "promised_gb": round(promised.memory / 1e9, 2),
