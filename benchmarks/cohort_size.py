@@ -205,9 +205,7 @@ def whole(n: int, p: int, of_time: bool, workers: int, scratch: Path | None) -> 
             "peak_gb": round(meter.peak_of_all / 1e9, 2),
             "cpu_s": round(meter.cpu(), 1),
             "nested": last["nested"]["estimate"],
-            "bootstrap": {
-                key: last["bootstrap"][key] for key in ("optimism", "corrected", "resamples", "monte_carlo_se")
-            },
+            "bootstrap": {key: last["bootstrap"][key] for key in told},
         }
     finally:
         shutil.rmtree(folder)
