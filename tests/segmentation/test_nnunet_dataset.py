@@ -21,6 +21,7 @@ from hepacast.segmentation.nnunet.dataset import (
     prepare_dataset,
 )
 from hepacast.segmentation.nnunet.plan import (
+    PLANNERS,
     NnunetPlan,
     estimate_training,
     forward_seconds,
@@ -55,19 +56,41 @@ def test_the_folder_is_what_nnunet_expects(tmp_path):
     assert index["cases"]["A"]["counts"] == {"parenchyma": 112, "tumor": 8}
 
 
-def test_mr_is_not_scaled_as_ct(tmp_path):
-    """nnU-Net takes the name CT, and no other, for Hounsfield units."""
+def test_each_channel_is_scaled_by_its_modality(tmp_path):
+    """nnU-Net takes the name CT, and no other, for Hounsfield units; sequences may be called anything."""
     pytest.importorskip("nnunetv2")
     from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
 
-    found = {}
-    for modality in ("CT", "MR"):
-        index = prepare_dataset([case("a", 1)], tmp_path / modality, modality=modality)
-        content = json.loads((tmp_path / modality / DATASET / "dataset.json").read_text())
-        found[modality] = (index["hash"], get_normalization_scheme(content["channel_names"]["0"]).__name__)
-    assert found["CT"][1] == "CTNormalization" and found["MR"][1] == "ZScoreNormalization"
-    assert found["CT"][0] != found["MR"][0]
-    assert "own mean and SD" in nnunet_plan("fast", modality="MR").sentence()
+    first = case("A", 1)
+    images = {"portal": first.image, "ct": first.image.with_array(first.image.array * 2), "unused": first.image}
+    both = TrainingCase("A", images, first.masks)
+    index = prepare_dataset([both], tmp_path, channels={"ct": "MR", "portal": "CT"})
+    root = tmp_path / DATASET
+    content = json.loads((root / "dataset.json").read_text())
+    schemes = [get_normalization_scheme(content["channel_names"][str(n)]).__name__ for n in range(2)]
+    assert schemes == ["ZScoreNormalization", "CTNormalization"]
+    assert content["sequences"] == {"0": "ct", "1": "portal"}
+    assert sorted(path.name for path in (root / "imagesTr").iterdir()) == ["A_0000.nii.gz", "A_0001.nii.gz"]
+    np.testing.assert_array_equal(read_volume(root / "imagesTr" / "A_0000.nii.gz").array, first.image.array * 2)
+    other = prepare_dataset([both], tmp_path, channels={"portal": "CT"})
+    assert other["hash"] != index["hash"]
+    assert not (root / "imagesTr" / "A_0001.nii.gz").exists()
+    assert "own mean and SD" in nnunet_plan("fast", channels={"portal": "MR"}).sentence()
+    assert "channels ct, portal" in nnunet_plan("fast", channels={"ct": "MR", "portal": "CT"}).sentence()
+
+
+def test_a_channel_that_is_missing_or_lies_elsewhere_is_refused_by_name(tmp_path):
+    first = case("a", 1)
+    with pytest.raises(ImageError, match=r"(?s)lacks an image.*arterial.*patient a"):
+        prepare_dataset([TrainingCase("a", {"portal": first.image}, first.masks)], tmp_path, channels=TWO)
+    moved = Volume(first.image.array, Geometry(GRID.size, GRID.spacing, origin=(0.0, 3.0, 0.0)))
+    with pytest.raises(GeometryError, match=r"(?s)'arterial' lies up to 3\.00 mm.*register the images"):
+        prepare_dataset(
+            [TrainingCase("a", {"portal": first.image, "arterial": moved}, first.masks)], tmp_path, channels=TWO
+        )
+
+
+TWO = {"portal": "CT", "arterial": "CT"}
 
 
 def test_content_decides_what_is_written_again(tmp_path):
@@ -148,6 +171,34 @@ def test_presets_and_their_changes():
         nnunet_plan("quick")
     with pytest.raises(StudyFileError, match="too small"):
         nnunet_plan("demo", folds=1)
+    for changes in ({"planner": "resenc-l"}, {"configurations": ("2d",)}):
+        with pytest.raises(StudyFileError, match="network of its own"):
+            nnunet_plan("demo", **changes)
+    with pytest.raises(StudyFileError, match="'planner' is not known"):
+        nnunet_plan("standard", planner="resenc-s")
+
+
+def test_the_study_file_reaches_nnunets_planners_and_stages():
+    plan = nnunet_plan("standard", planner="resenc-xl", configurations=("3d_cascade_fullres", "2d"))
+    assert plan.trained == ("2d", "3d_lowres", "3d_cascade_fullres")
+    assert "preset XL" in plan.sentence() and "3d_cascade_fullres, 2d" in plan.sentence()
+    assert plan.postprocessing and not nnunet_plan("demo").postprocessing
+    assert NnunetPlan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
+    small, large = (
+        estimate_training(nnunet_plan("standard", planner=name), cases=80, voxels_per_case=3e7, cores=2).seconds
+        for name in ("default", "resenc-xl")
+    )
+    assert large > 2 * small
+
+
+@pytest.mark.parametrize("name", list(PLANNERS))
+def test_planners_are_nnunets_own(name):
+    pytest.importorskip("nnunetv2")
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+    from nnunetv2.experiment_planning.experiment_planners.residual_unets import residual_encoder_unet_planners
+
+    found = getattr(residual_encoder_unet_planners, PLANNERS[name])
+    assert issubclass(found, ExperimentPlanner)
 
 
 def test_costs_count_every_convolution():

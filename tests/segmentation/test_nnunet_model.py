@@ -7,8 +7,9 @@ import os
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from hepacast.errors import HepacastError, ModelError
+from hepacast.errors import GeometryError, HepacastError, ImageError, ModelError
 from hepacast.imaging import Geometry, Volume
 
 torch = pytest.importorskip("torch")
@@ -16,7 +17,8 @@ pytest.importorskip("nnunetv2")
 
 from tiny_model import plans, write_model  # noqa: E402
 
-from hepacast.segmentation.nnunet import NnunetSegmenter, open_model  # noqa: E402
+from hepacast.segmentation.nnunet import NnunetSegmenter, loaded, open_model  # noqa: E402
+from hepacast.segmentation.nnunet.air import tiles_with_body  # noqa: E402
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint  # noqa: E402
 from hepacast.segmentation.nnunet.inference import (  # noqa: E402
     count_tiles,
@@ -35,7 +37,7 @@ def image(shape=(14, 30, 26), spacing=(1.7, 1.5, 5.0), direction=None):
     return Volume(array.astype(np.int16), Geometry(shape[::-1], spacing, **settings))
 
 
-def stock_labels(root, volume, mirror):
+def stock_labels(root, volume, mirror, *others):
     """The same through nnU-Net's own predictor."""
     from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -44,7 +46,7 @@ def stock_labels(root, volume, mirror):
     predictor.initialize_from_trained_model_folder(str(root), None)
     preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
     data, _, properties = preprocessor.run_case_npy(
-        volume.array[None].astype(np.float32),
+        np.stack([item.array for item in (volume, *others)]).astype(np.float32),
         None,
         {"spacing": list(volume.spacing[::-1])},
         predictor.plans_manager,
@@ -159,9 +161,7 @@ def test_folders_that_cannot_be_used_are_refused_with_a_reason(tmp_path):
     root = write_model(tmp_path / "one")
     with pytest.raises(ModelError, match="fold_7"):
         open_model(root, folds=[7])
-    two = write_model(tmp_path / "two", channel_names={"0": "T1", "1": "T2"})
-    with pytest.raises(ModelError, match="2 images at once"):
-        open_model(two)
+    write_model(tmp_path / "two")
     with pytest.raises(HepacastError, match="several nnU-Net models"):
         open_model(tmp_path)
     other = plans()
@@ -192,3 +192,164 @@ def test_regions_end_up_with_the_label_of_the_last_one_that_holds():
     logits[1, :, 1, 1] = 1.0
     labels = labels_on_grid(logits, (2, 3, 3), separate_slices=False, regions=[1, 2])
     assert labels[0].tolist() == [[0, 0, 0], [1, 2, 1], [0, 0, 0]]
+
+
+def test_several_channels_are_taken_by_name_and_equal_the_stock_predictor(tmp_path):
+    plan = plans()
+    plan["configurations"]["3d_fullres"] |= {
+        "normalization_schemes": ["CTNormalization", "ZScoreNormalization"],
+        "use_mask_for_norm": [False, False],
+    }
+    scale = plan["foreground_intensity_properties_per_channel"]
+    scale["1"] = scale["0"]
+    root = write_model(tmp_path, folds=(0,), plan=plan, channel_names={"0": "CT", "1": "MRI"}, sequences=PHASES)
+    first = image()
+    second = first.with_array(np.ascontiguousarray(first.array[:, ::-1] * 3))
+    segmenter = NnunetSegmenter(root, threads=1)
+    assert segmenter.channels == ("portal", "hepatobiliary")
+    ours = segmenter.segment({"hepatobiliary": second, "portal": first}).volume.array
+    theirs = stock_labels(root, first, False, second)
+    assert (ours != theirs).mean() < 5e-3
+    assert (ours != stock_labels(root, second, False, first)).mean() > 0.02, "the order of the channels is seen"
+    renamed = NnunetSegmenter(root, threads=1, channels=["venous", "late"])
+    np.testing.assert_array_equal(renamed.segment({"late": second, "venous": first}).volume.array, ours)
+    assert renamed.identity != segmenter.identity
+    with pytest.raises(ImageError, match=r"(?s)not all there.*portal, hepatobiliary"):
+        segmenter.segment({"portal": first})
+    shifted = Volume(second.array, Geometry(second.geometry.size, second.spacing, origin=(4.0, 0.0, 0.0)))
+    with pytest.raises(GeometryError, match=r"(?s)'hepatobiliary' lies up to 4.*register"):
+        segmenter.segment({"portal": first, "hepatobiliary": shifted})
+    with pytest.raises(ModelError, match="another number of input channels"):
+        NnunetSegmenter(root, channels=["portal"])
+
+
+PHASES = {"0": "portal", "1": "hepatobiliary"}
+
+
+def in_air(radius=9):
+    """A patient with a lung in a wide field of air."""
+    inner = image(shape=(6, 90, 92))
+    _, j, i = np.indices(inner.array.shape)
+    body = (j - 40) ** 2 + (i - 43) ** 2 < radius**2
+    lung = (j - 40) ** 2 + (i - 40) ** 2 < (radius / 3) ** 2
+    noise = np.random.default_rng(1).normal(-1000, 40, inner.array.shape)
+    array = np.where(body & ~lung, inner.array, np.where(lung, noise + 100, noise))
+    return inner.with_array(array.astype(np.int16)), body
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_air_is_skipped_and_the_body_keeps_every_label(tmp_path, monkeypatch, mirror):
+    root = write_model(tmp_path)
+    volume, body = in_air()
+    seen = []
+    stock = loaded.sliding_logits
+
+    def counted(network, *arguments, **options):
+        def watched(batch):
+            seen.append(len(batch))
+            return network(batch)
+
+        return stock(watched, *arguments, **options)
+
+    monkeypatch.setattr(loaded, "sliding_logits", counted)
+    labels, tiles = {}, {}
+    for skip in (False, True):
+        seen.clear()
+        segmenter = NnunetSegmenter(root, threads=1, skip_air=skip, mirror=mirror)
+        labels[skip], tiles[skip] = segmenter.segment(volume).volume.array, sum(seen)
+    np.testing.assert_array_equal(labels[True][body], labels[False][body])
+    assert np.bincount(labels[True][body], minlength=3)[1:].max() > 100
+    assert tiles[True] < 0.4 * tiles[False]
+    assert labels[False][:, -15:, -15:].any() and not labels[True][:, -15:, -15:].any()
+
+
+def test_a_gantry_of_air_around_nothing_is_not_skipped():
+    empty = np.full((10, 10, 10), -1000.0)
+    assert tiles_with_body(empty, (10, 10, 10)) is None, "no body is found: every tile is computed"
+    assert tiles_with_body(empty + 1000, (10, 10, 10)) is None
+    empty[4:6, 4:6, 4:6] = 0
+    touches = tiles_with_body(empty, (20, 20, 20))
+    assert touches((0, 0, 0), (12, 12, 12)) and not touches((0, 0, 14), (20, 20, 20))
+    assert not touches((-8, -8, -8), (0, 0, 0))
+
+
+def test_half_precision_is_said_and_part_of_the_identity(tmp_path):
+    root = write_model(tmp_path, folds=(0,))
+    single, half = (NnunetSegmenter(root, threads=1, precision=name) for name in ("float32", "bfloat16"))
+    assert single.identity != half.identity
+    assert "bfloat16" in half.describe()["sentence"] and "float" not in single.describe()["sentence"]
+    one, two = (item.segment(image()).volume.array for item in (single, half))
+    assert 0 < (one != two).mean() < 0.05
+    with pytest.raises(ModelError, match="for a GPU"):
+        NnunetSegmenter(root, precision="float16")
+    with pytest.raises(ModelError, match="not known"):
+        NnunetSegmenter(root, precision="int8")
+    # What no machine here can run: the choice alone.
+    assert NnunetSegmenter(root, device="cuda")._precision == "float16"
+
+
+def test_plans_that_name_anything_but_layers_are_refused(tmp_path):
+    for number, (key, value) in enumerate([("nonlin", "os.system"), ("norm_op", "torch.nn.functional.os")]):
+        plan = plans()
+        root = write_model(tmp_path / str(number), folds=(0,), plan=plan)
+        plan["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"][key] = value
+        (root / "plans.json").write_text(json.dumps(plan))
+        with pytest.raises(ModelError, match=r"(?s)no network and no layer.*" + value.replace(".", r"\.")):
+            open_model(root)
+
+
+def choice(tmp_path, postprocessing=True):
+    """Two models of one dataset and nnU-Net's choice of their mean, with its postprocessing."""
+    data = tmp_path / "Dataset001_tiny"
+    one = write_model(data, folds=(0,))
+    two = write_model(tmp_path / "other", folds=(1,))
+    (two / "fold_1").rename(two / "fold_0")
+    second = plans()
+    second["configurations"] = {"3d_lowres": second["configurations"]["3d_fullres"]}
+    (two / "plans.json").write_text(json.dumps(second))
+    two = two.rename(data / "nnUNetTrainer__nnUNetPlans__3d_lowres")
+    ensemble = data / "ensembles" / "ensemble___a___b___0"
+    ensemble.mkdir(parents=True)
+    steps = {
+        "postprocessing_fns": ["remove_all_but_largest_component_from_segmentation"] * 2,
+        "postprocessing_kwargs": [{"labels_or_regions": [1, 2]}, {"labels_or_regions": 2}],
+    }
+    (ensemble / "postprocessing.json").write_text(json.dumps(steps))
+    (ensemble / "postprocessing.pkl").write_bytes(b"never opened")
+    named = [
+        {"trainer": "nnUNetTrainer", "plans_identifier": "nnUNetPlans", "configuration": name}
+        for name in ("3d_fullres", "3d_lowres")
+    ]
+    file = f"/another/computer/Dataset001_tiny/ensembles/{ensemble.name}/postprocessing.pkl"
+    best = {"selected_model_or_models": named, "postprocessing_file": file if postprocessing else None}
+    (data / "inference_information.json").write_text(json.dumps({"best_model_or_ensemble": best}))
+    return data, one, two
+
+
+def test_nnunets_own_choice_is_applied_mean_and_postprocessing(tmp_path):
+    data, one, two = choice(tmp_path)
+    volume = image()
+    segmenter = NnunetSegmenter(data, threads=1)
+    assert segmenter.applied.largest == ((1, 2), (2,))
+    assert "mean of 3d_fullres and 3d_lowres" in segmenter.describe()["sentence"]
+    found = segmenter.segment(volume).volume.array
+    pieces = [ndimage.label(mask, np.ones((3, 3, 3)))[1] for mask in (found > 0, found == 2)]
+    assert pieces == [1, 1]
+    plain = NnunetSegmenter(choice(tmp_path / "plain", postprocessing=False)[0], threads=1)
+    assert plain.identity != segmenter.identity
+    mean = plain.segment(volume).volume.array
+    assert ndimage.label(mean > 0, np.ones((3, 3, 3)))[1] > 1
+    shares = []
+    for root in (one, two):
+        (part,) = NnunetSegmenter(root, threads=1).loaded()
+        logits, properties = part.logits(volume.array[None], volume.spacing[::-1], lambda share, message: None)
+        shares.append(torch.stack([torch.softmax(plane, 0) for plane in part.planes(logits, properties)]))
+    np.testing.assert_array_equal(mean, (shares[0] + shares[1]).argmax(1).numpy())
+
+
+def test_models_that_do_not_fit_together_are_not_averaged(tmp_path):
+    data, _, two = choice(tmp_path)
+    content = json.loads((two / "dataset.json").read_text())
+    (two / "dataset.json").write_text(json.dumps({**content, "labels": {"background": 0, "tumor": 1, "liver": 2}}))
+    with pytest.raises(ModelError, match="do not fit together"):
+        NnunetSegmenter(data)

@@ -84,7 +84,7 @@ def write_model(folder: Path, folds=(0, 1), plan: dict[str, Any] | None = None, 
             architecture["network_class_name"],
             architecture["arch_kwargs"],
             architecture["_kw_requires_import"],
-            1,
+            len(changes.get("channel_names", "1")),
             3,
             deep_supervision=True,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hepacast.errors import GeometryError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
@@ -110,6 +111,65 @@ class Segmenter(Protocol):
             Called with the share done and a message.
         """
         ...
+
+
+@runtime_checkable
+class ChannelSegmenter(Protocol):
+    """A segmenter that looks at several images of a patient at once.
+
+    Attributes
+    ----------
+    channels
+        Names of the images that it needs.
+    """
+
+    channels: tuple[str, ...]
+
+    def segment(
+        self,
+        volume: Volume | Mapping[str, Volume],
+        *,
+        liver: Volume | None = None,
+        progress: Progress | None = None,
+    ) -> LabelMapResult:
+        """Segment images that lie on one grid."""
+        ...
+
+
+def segment_patient(
+    segmenter: Segmenter,
+    images: Mapping[str, Volume],
+    *,
+    liver: Volume | None = None,
+    progress: Progress | None = None,
+) -> LabelMapResult:
+    """Segment one patient's images by name; a segmenter of one image is given the first.
+
+    Raises
+    ------
+    HepacastError
+        As the segmenter's; an image that it needs is missing or lies on another grid.
+    """
+    if isinstance(segmenter, ChannelSegmenter):
+        return segmenter.segment(images, liver=liver, progress=progress)
+    return segmenter.segment(next(iter(images.values())), liver=liver, progress=progress)
+
+
+def require_one_grid(images: Mapping[str, Volume], where: str | None = None) -> None:
+    """Refuse images of one patient that do not lie on the first one's grid.
+
+    Raises
+    ------
+    GeometryError
+    """
+    first = next(iter(images.values()))
+    for name, image in images.items():
+        try:
+            first.geometry.require_same(image.geometry, what=f"the image {name!r}", where=where)
+        except GeometryError as error:
+            error.remedy = "register the images to one of them (images.preprocessing), or use one channel"
+            error.args = (str(error),)
+            raise
 
 
 def parenchyma_tumor_map(liver: Volume, tumor: Volume) -> LabelMap:

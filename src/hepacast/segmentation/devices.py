@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,15 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def visible_gpus() -> list[str]:
+    """Each GPU of this process as ``CUDA_VISIBLE_DEVICES`` names it; empty without one."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [item.strip() for item in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if item.strip()]
+    return named[:count] if len(named) >= count > 0 else [str(number) for number in range(count)]
 
 
 @contextmanager

@@ -194,12 +194,12 @@ def _outline(
     segmenter: str,
     say: Reporter,
 ) -> Outlined:
-    """The masks: given, or made by the segmenter from the first image."""
+    """The masks: given, or made by the segmenter from the first image, or from several registered ones."""
     volume = next(iter(volumes.values()))
     if mask is not None:
         found = _given_masks(mask, labels, recipe, volume)
         return Outlined(volumes, with_unions(found.masks), found.notes)
-    result = run_segmenter(volume, segmenter, reporter=say)
+    result = run_segmenter(volumes, segmenter, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
     if not any(result.mask(name).array.any() for name in result.structures):
         raise ImageError("The segmenter found nothing in this image.", remedy="give a mask with --mask")

@@ -39,7 +39,7 @@ _TOLD = frozenset({"level-not-in-training", "horizon-beyond-set"})
 def find_problems(context: Context) -> list[HepacastError]:
     """Everything that is wrong with the settings."""
     problems = []
-    for part in (_features, _vois, _chain, _second_reader, _times, _centers, _packages):
+    for part in (_features, _vois, _chain, _second_reader, _times, _centers, _packages, _networks):
         try:
             part(context)
         except HepacastError as error:
@@ -138,3 +138,13 @@ def _packages(context: Context) -> None:
         require_openvino()
     elif images is not None and images.segmentation.source.startswith(("nnunet", "builtin")):
         require("torch", purpose="Segmentation", extra="seg")
+
+
+def _networks(context: Context) -> None:
+    if context.study.images is None:
+        return
+    from hepacast.study.nnunet import nnunet_plan_of, require_network_files
+
+    require_network_files(context)
+    if context.study.images.segmentation.source == "nnunet":
+        nnunet_plan_of(context)

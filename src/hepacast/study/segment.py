@@ -21,7 +21,7 @@ from hepacast.imaging.lesions import VoiReport, describe_voi
 from hepacast.imaging.overlay import overlay_figure, overlay_png
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import LabelMapResult
+from hepacast.segmentation.base import LabelMapResult, segment_patient
 from hepacast.segmentation.plausibility import Modality, Remark, judge, judge_image, modality_of, require_possible
 
 if TYPE_CHECKING:
@@ -29,14 +29,19 @@ if TYPE_CHECKING:
 
 
 def run_segmenter(
-    volume: Volume,
+    images: Mapping[str, Volume],
     model: str,
     *,
     liver: Volume | None = None,
     weights: Path | None = None,
     reporter: Reporter,
 ) -> LabelMapResult:
-    """Segment a volume with a named segmenter; time and memory are told first.
+    """Segment one patient's images with a named segmenter; time and memory are told first.
+
+    Parameters
+    ----------
+    images
+        By name, on one grid; most segmenters look at the first alone.
 
     Raises
     ------
@@ -47,10 +52,10 @@ def run_segmenter(
 
     options = {"weights": str(weights)} if weights is not None else {}
     segmenter = make_segmenter(model, **options)
-    estimate = segmenter.estimate(volume)
+    estimate = segmenter.estimate(next(iter(images.values())))
     reporter.say(f"segmenting: about {format_seconds(estimate.seconds)}, {format_bytes(estimate.bytes)} of memory")
     with reporter.track("segmenting") as bar:
-        return segmenter.segment(volume, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
+        return segment_patient(segmenter, images, liver=liver, progress=lambda share, _: bar(round(1000 * share), 1000))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -178,7 +183,9 @@ def segment(
         found = read_mask_set(liver, reference=volume)
         given, told = _liver_of(found.masks, "liver mask"), (*told, *found.notes)
     chosen = None if weights is None else Path(weights)
-    result = run_segmenter(volume, segmenter, liver=given, weights=chosen, reporter=reporter or SilentReporter())
+    result = run_segmenter(
+        {"image": volume}, segmenter, liver=given, weights=chosen, reporter=reporter or SilentReporter()
+    )
     # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
     remarks = judge({"image": volume}, result.masks(), {"image": modality})
     return SegmentedImage(volume, result, (*told, *result.notes), tuple(remarks))

@@ -49,6 +49,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def plain_weights(weights: dict[str, Any]) -> dict[str, Any]:
+    """The weights under the network's own names, without what parallel training and compiling put before them."""
+    return {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in weights.items()}
+
+
 def _allowed() -> list[Any]:
     import numpy as np
     from numpy._core import multiarray

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,8 +25,9 @@ from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import COMPOSITES, structure_mask
-from hepacast.segmentation.base import PARENCHYMA_TUMOR
+from hepacast.segmentation.base import PARENCHYMA_TUMOR, require_one_grid
 from hepacast.segmentation.given import GivenSegmenter
+from hepacast.segmentation.nnunet.model import SEQUENCES
 
 DATASET = "Dataset001_hepacast"
 FILE_ENDING = ".nii.gz"
@@ -38,6 +40,9 @@ class Readable(Protocol):
         """The image."""
 
 
+Image = str | Path | Volume | Readable
+
+
 @dataclass(frozen=True)
 class TrainingCase:
     """One labelled patient.
@@ -47,7 +52,8 @@ class TrainingCase:
     patient
         Study identifier.
     image
-        CT file or volume (HU), or an object that reads it.
+        CT file or volume (HU), or an object that reads it; of several channels each by its name, on one grid, the
+        first being the one that the masks are drawn on.
     masks
         Label map, one mask file, or files or boolean volumes by structure (``parenchyma`` and ``tumor``, or
         ``liver`` and ``tumor``).
@@ -58,20 +64,34 @@ class TrainingCase:
     """
 
     patient: str
-    image: str | Path | Volume | Readable
+    image: Image | Mapping[str, Image]
     masks: LabelMap | str | Path | Mapping[str, str | Path | Volume]
     labels: Mapping[str, int] | None = None
     rules: MaskRules | None = None
 
-    def read_image(self) -> Volume:
-        """The image."""
-        if isinstance(self.image, Volume):
-            return self.image
-        if not isinstance(self.image, str | Path):
-            return self.image.read()
-        from hepacast.imaging.io import read_volume
+    def read_images(self, names: Sequence[str] = ("image",)) -> dict[str, Volume]:
+        """The image of each channel, the one that masks are drawn on first.
 
-        return read_volume(self.image)
+        Raises
+        ------
+        ImageError
+            One is missing.
+        GeometryError
+            They do not lie on one grid.
+        """
+        given = self.image if isinstance(self.image, Mapping) else dict.fromkeys(names[:1], self.image)
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise ImageError(
+                "A labelled patient lacks an image that the network learns from.",
+                expected=", ".join(names),
+                found=", ".join(given),
+                where=f"patient {self.patient}",
+                remedy="give it, name fewer channels, or leave this patient out of the labelled ones",
+            )
+        images = {name: _read(given[name]) for name in dict.fromkeys([next(iter(given)), *names])}
+        require_one_grid(images, where=f"patient {self.patient}")
+        return images
 
     def read_labels(self, image: Volume) -> LabelMap:
         """The label map on the image's grid."""
@@ -79,6 +99,16 @@ class TrainingCase:
             image.geometry.require_same(self.masks.volume.geometry, where=f"patient {self.patient}")
             return self.masks
         return GivenSegmenter(self.masks, self.labels, rules=self.rules or MaskRules()).segment(image).labelmap
+
+
+def _read(image: Image) -> Volume:
+    if isinstance(image, Volume):
+        return image
+    if not isinstance(image, str | Path):
+        return image.read()
+    from hepacast.imaging.io import read_volume
+
+    return read_volume(image)
 
 
 def check_cases(cases: Sequence[TrainingCase], test_cases: Sequence[TrainingCase], folds: int) -> list[TrainingCase]:
@@ -131,7 +161,7 @@ def prepare_dataset(
     cases: Sequence[TrainingCase],
     folder: str | Path,
     labels: Mapping[str, int] = PARENCHYMA_TUMOR,
-    modality: str = "CT",
+    channels: Mapping[str, str] = MappingProxyType({"image": "CT"}),
 ) -> dict[str, Any]:
     """Write nnU-Net's raw dataset folder.
 
@@ -143,8 +173,9 @@ def prepare_dataset(
         Parent of ``Dataset001_hepacast`` (nnU-Net's ``nnUNet_raw``).
     labels
         Structures to learn and their values, 1, 2, ... without a gap.
-    modality
-        ``CT`` or ``MR``.
+    channels
+        Modality (``CT``, ``MR``) of each channel by its name: nnU-Net scales CT by the cohort's HU, other images by
+        their own mean and SD.
 
     Returns
     -------
@@ -172,12 +203,12 @@ def prepare_dataset(
     known = (read_record(index_file) or {}).get("cases", {})
     entries: dict[str, dict[str, Any]] = {}
     for case in sorted(cases, key=lambda item: item.patient):
-        entries[case.patient] = _write_case(case, root, labels, known.get(case.patient))
+        entries[case.patient] = _write_case(case, root, labels, list(channels), known.get(case.patient))
     _require_every_structure(entries, labels)
-    _drop_strangers(root, {entry["id"] for entry in entries.values()})
-    write_json(root / "dataset.json", _dataset_json([entry["id"] for entry in entries.values()], labels, modality))
+    _drop_strangers(root, {file for entry in entries.values() for file in entry["files"]})
+    write_json(root / "dataset.json", _dataset_json([entry["id"] for entry in entries.values()], labels, channels))
     content = {patient: entry["hash"] for patient, entry in entries.items()}
-    index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels), modality])}
+    index = {"cases": entries, "labels": dict(labels), "hash": hash_value([content, dict(labels), *channels.items()])}
     write_record(index_file, index)
     return index
 
@@ -186,44 +217,61 @@ def prepare_dataset(
 _CHANNELS = {"CT": "CT", "MR": "MRI"}
 
 
-def _dataset_json(identifiers: Sequence[str], labels: Mapping[str, int], modality: str) -> dict[str, Any]:
+def _image_name(identifier: str, channel: int) -> str:
+    return f"{identifier}_{channel:04d}{FILE_ENDING}"
+
+
+def _dataset_json(identifiers: Sequence[str], labels: Mapping[str, int], channels: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "channel_names": {"0": _CHANNELS[modality]},
+        "channel_names": {str(n): _CHANNELS[modality] for n, modality in enumerate(channels.values())},
+        SEQUENCES: {str(n): name for n, name in enumerate(channels)},
         "labels": {"background": 0, **labels},
         "numTraining": len(identifiers),
         "file_ending": FILE_ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         # With the files listed, nnU-Net need not search for them with a pool of forked processes.
         "dataset": {
-            name: {"images": [f"imagesTr/{name}_0000{FILE_ENDING}"], "label": f"labelsTr/{name}{FILE_ENDING}"}
+            name: {
+                "images": [f"imagesTr/{_image_name(name, n)}" for n in range(len(channels))],
+                "label": f"labelsTr/{name}{FILE_ENDING}",
+            }
             for name in identifiers
         },
     }
 
 
 def _write_case(
-    case: TrainingCase, root: Path, labels: Mapping[str, int], known: dict[str, Any] | None
+    case: TrainingCase,
+    root: Path,
+    labels: Mapping[str, int],
+    channels: Sequence[str],
+    known: dict[str, Any] | None,
 ) -> dict[str, Any]:
     from hepacast.imaging.io import write_volume
 
-    image = case.read_image()
-    array = _training_labels(case.read_labels(image), labels, case.patient)
+    images = case.read_images(channels)
+    first = next(iter(images.values()))
+    array = _training_labels(case.read_labels(first), labels, case.patient)
     counts = {name: int((array == value).sum()) for name, value in labels.items()}
     identifier = file_name(case.patient)
-    image_file = root / "imagesTr" / f"{identifier}_0000{FILE_ENDING}"
+    chosen = [images[name] for name in channels]
     label_file = root / "labelsTr" / f"{identifier}{FILE_ENDING}"
     entry = {
         "id": identifier,
-        "hash": _content_hash(image, array),
-        "voxels": int(image.array.size),
+        "hash": _content_hash(chosen, array),
+        "voxels": int(first.array.size),
         "counts": counts,
     }
     same = known is not None and {**known, "files": None} == {**entry, "files": None}
     if same and known is not None and same_folder(root, dict(known["files"])) is None:
         return known
-    write_volume(image, image_file)
-    write_volume(image.with_array(array), label_file)
-    hashes = {item.relative_to(root).as_posix(): hash_file(item) for item in (image_file, label_file)}
+    files = [label_file]
+    write_volume(first.with_array(array), label_file)
+    for number, image in enumerate(chosen):
+        files.append(root / "imagesTr" / _image_name(identifier, number))
+        # With one header: nnU-Net compares their digits.
+        write_volume(first.with_array(image.array), files[-1])
+    hashes = {item.relative_to(root).as_posix(): hash_file(item) for item in files}
     return entry | {"files": hashes}
 
 
@@ -253,12 +301,12 @@ def _training_labels(labelmap: LabelMap, labels: Mapping[str, int], patient: str
     return array
 
 
-def _content_hash(image: Volume, labels: np.ndarray) -> str:
+def _content_hash(images: Sequence[Volume], labels: np.ndarray) -> str:
     digest = hashlib.sha256()
-    for array in (np.ascontiguousarray(image.array), labels):
+    for array in (*(np.ascontiguousarray(image.array) for image in images), labels):
         digest.update(str(array.dtype).encode("ascii"))
         digest.update(array.tobytes())
-    geometry = image.geometry
+    geometry = images[0].geometry
     digest.update(repr((geometry.size, geometry.spacing, geometry.origin, geometry.direction)).encode("ascii"))
     return digest.hexdigest()
 
@@ -273,9 +321,9 @@ def _require_every_structure(entries: Mapping[str, Mapping[str, Any]], labels: M
             )
 
 
-def _drop_strangers(root: Path, identifiers: set[str]) -> None:
+def _drop_strangers(root: Path, files: set[str]) -> None:
     """Remove files of cases that no longer belong to the dataset: nnU-Net trains on whatever lies there."""
-    for folder, ending in (("imagesTr", f"_0000{FILE_ENDING}"), ("labelsTr", FILE_ENDING)):
-        for path in (root / folder).glob(f"*{ending}"):
-            if path.name[: -len(ending)] not in identifiers:
+    for folder in ("imagesTr", "labelsTr"):
+        for path in (root / folder).glob(f"*{FILE_ENDING}"):
+            if path.relative_to(root).as_posix() not in files:
                 path.unlink()

@@ -7,7 +7,8 @@ and reduced to labels slice by slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,23 @@ _HALF_ABOVE = 1 << 30
 
 #: Tiles a forward pass on a CPU. PyTorch uses its fast convolution for small inputs only when several come at once.
 _TILES_AT_ONCE = 4
+#: And on a GPU, whose memory nnU-Net plans for training with two.
+_TILES_AT_ONCE_GPU = 2
+
+#: Logit of the background where no tile was computed, and (negative) of everything else.
+_CERTAIN = 20.0
+
+#: Arithmetic of the networks.
+PRECISIONS = ("float32", "float16", "bfloat16")
+
+
+def arithmetic(device_type: str, precision: str) -> AbstractContextManager[Any]:
+    """Where networks run in the given precision: PyTorch's autocast, as nnU-Net does on a GPU."""
+    import torch
+
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device_type, dtype=getattr(torch, precision))
 
 
 def tile_starts(size: Sequence[int], patch: Sequence[int], step: float) -> list[list[int]]:
@@ -44,28 +62,28 @@ def sliding_logits(
     device: Any,
     step: float = 0.5,
     mirror_axes: Sequence[int] = (),
+    precision: str = "float32",
+    wanted: Callable[[Sequence[int], Sequence[int]], bool] | None = None,
+    regions: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> torch.Tensor:
     """Logits (class, slice, row, column) of a whole preprocessed image, averaged over overlapping tiles.
 
     Parameters
     ----------
-    network
-        Maps (batch, channel, *patch) to (batch, class, *patch).
+    network, device, classes
+        Maps (batch, channel, *patch) to (batch, class, *patch); where it is; its outputs.
     data
         Shape (channel, slice, row, column), normalized.
-    patch
-        Two sides for a 2-D network (applied slice by slice), three for a 3-D one.
-    classes
-        Outputs of the network.
-    device
-        Where the network is.
-    step
-        Distance of tiles as a share of the patch.
-    mirror_axes
-        Axes of the patch to mirror for test-time averaging.
-    report
-        Called with tiles done and all tiles.
+    patch, step
+        Two sides for a 2-D network (applied slice by slice), three for a 3-D one; distance of tiles as a share of it.
+    mirror_axes, precision
+        Axes of the patch to mirror for test-time averaging; one of `PRECISIONS`.
+    wanted
+        Tells by its first voxel and the one after its last which tile is computed; None: all. Where none is, the
+        logits say background.
+    regions, report
+        Whether outputs are regions of their own, not labels of which the first is the background; told of each tile.
     """
     import torch
 
@@ -74,25 +92,54 @@ def sliding_logits(
     padded, crop = _pad(data, patch3)
     size = padded.shape[1:]
     corners = _corners(size, patch3, step, flat)
-    kind = torch.float16 if classes * padded[0].numel() * 4 > _HALF_ABOVE else torch.float32
-    total = torch.zeros((classes, *size), dtype=kind)
-    weight_sum = torch.zeros(size, dtype=kind)
-    weight = gaussian_weights(tuple(patch)).reshape(patch3).to(kind)
-    at_once = 1 if device.type == "cuda" else _TILES_AT_ONCE
+    if wanted is not None:
+        corners = [corner for corner in corners if wanted(*_without_padding(corner, patch3, crop))]
+    total, weight_sum = _sums(device, classes, size)
+    weight = gaussian_weights(tuple(patch)).reshape(patch3).to(total)
+    at_once = _TILES_AT_ONCE_GPU if device.type == "cuda" else _TILES_AT_ONCE
     for first in range(0, len(corners), at_once):
         group = corners[first : first + at_once]
         boxes = [tuple(slice(a, a + n) for a, n in zip(corner, patch3, strict=True)) for corner in group]
-        batch = torch.stack([padded[(slice(None), *box)] for box in boxes])
-        if flat:
-            batch = batch[:, :, 0]
-        outputs = _mirrored(network, batch.to(device), mirror_axes).to("cpu", kind)
+        batch = torch.stack([padded[(slice(None), *box)] for box in boxes]).to(device)
+        with arithmetic(device.type, precision):
+            outputs = _mirrored(network, batch[:, :, 0] if flat else batch, mirror_axes).to(total)
         for box, output in zip(boxes, outputs, strict=True):
             total[(slice(None), *box)] += (output.unsqueeze(1) if flat else output) * weight
             weight_sum[box] += weight
         if report is not None:
             report(min(first + at_once, len(corners)), len(corners))
+    if wanted is not None:
+        _say_background(total, weight_sum, regions)
     total /= weight_sum
-    return total[(slice(None), *crop)]
+    return total[(slice(None), *crop)].to("cpu")
+
+
+def _without_padding(corner: Sequence[int], patch: Sequence[int], crop: Sequence[slice]) -> tuple[list[int], list[int]]:
+    """First voxel of a tile and the one after its last, counted in the image before it was padded."""
+    first = [a - part.start for a, part in zip(corner, crop, strict=True)]
+    return first, [a + n for a, n in zip(first, patch, strict=True)]
+
+
+def _say_background(total: torch.Tensor, weight_sum: torch.Tensor, regions: bool) -> None:
+    """In place, where no tile was computed."""
+    nowhere = weight_sum == 0
+    weight_sum[nowhere] = 1.0
+    total[:, nowhere] = -_CERTAIN
+    if not regions:
+        total[0, nowhere] = _CERTAIN
+
+
+def _sums(device: Any, classes: int, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums of logits and of weights over tiles, on the GPU if half of its free memory is enough."""
+    import torch
+
+    voxels = int(np.prod(size))
+    kind = torch.float16 if classes * voxels * 4 > _HALF_ABOVE else torch.float32
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        on_gpu = 2 * (classes + 1) * voxels * kind.itemsize <= torch.cuda.mem_get_info(device)[0]
+    store = device if on_gpu else torch.device("cpu")
+    return torch.zeros((classes, *size), dtype=kind, device=store), torch.zeros(tuple(size), dtype=kind, device=store)
 
 
 def _corners(size: Sequence[int], patch: Sequence[int], step: float, flat: bool) -> list[tuple[int, int, int]]:
@@ -172,10 +219,14 @@ def labels_on_grid(
     regions
         For models trained on overlapping regions: the label of each output, in order; otherwise argmax.
     """
+    return labels_of([planes_on_grid(logits, shape, separate_slices=separate_slices)], shape, regions)
+
+
+def planes_on_grid(logits: torch.Tensor, shape: Sequence[int], *, separate_slices: bool) -> Iterator[torch.Tensor]:
+    """Logits (class, row, column) of each slice of the image's grid."""
     import torch
 
     slices, height, width = (int(n) for n in shape)
-    result = np.zeros((slices, height, width), dtype=np.uint8)
     scale = logits.shape[1] / slices
     same_plane = tuple(logits.shape[2:]) == (height, width)
     for index in range(slices):
@@ -185,6 +236,30 @@ def labels_on_grid(
             plane = torch.nn.functional.interpolate(
                 plane[None], size=(height, width), mode="bilinear", align_corners=False
             )[0]
+        yield plane
+
+
+def labels_of(
+    models: Sequence[Iterator[torch.Tensor]], shape: Sequence[int], regions: Sequence[int] | None
+) -> npt.NDArray[np.uint8]:
+    """Labels (slice, row, column) from the planes of logits of one model, or the mean probability of several.
+
+    Parameters
+    ----------
+    models
+        For each model the planes of `planes_on_grid`.
+    regions
+        As in `labels_on_grid`.
+    """
+    import torch
+
+    result = np.zeros([int(n) for n in shape], dtype=np.uint8)
+    for index, planes in enumerate(zip(*models, strict=True)):
+        plane = planes[0]
+        if len(planes) > 1 and regions is None:
+            plane = torch.stack([torch.softmax(item, 0) for item in planes]).mean(0)
+        elif len(planes) > 1:
+            plane = torch.stack([torch.sigmoid(item) for item in planes]).mean(0) - 0.5
         if regions is None:
             result[index] = _largest(plane.numpy())
         else:

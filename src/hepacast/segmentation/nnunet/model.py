@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,17 @@ from hepacast.errors import ModelError, StudyFileError
 #: Readers that hand nnU-Net the array as it is stored, and the one that turns it first.
 _AS_STORED = ("SimpleITKIO", "NibabelIO")
 _TURNED = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
+
+#: What nnU-Net writes beside its models when it has chosen among them, and the only postprocessing that it knows.
+CHOICE = "inference_information.json"
+LARGEST_PIECE = "remove_all_but_largest_component_from_segmentation"
+
+#: Entry of dataset.json: the sequence of each channel, as this package's trainings name them.
+SEQUENCES = "sequences"
+
+#: Names in plans.json are imported by nnU-Net, whatever they are: networks and layers only.
+_NETWORK = re.compile(r"dynamic_network_architectures\.(\w+\.)*\w+")
+_LAYER = re.compile(r"torch\.nn\.(modules\.\w+\.)?[A-Z]\w*")
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,31 @@ class NnunetModel:
         order = self.dataset.get("regions_class_order")
         return [int(value) for value in order] if order else None
 
+    @cached_property
+    def channels(self) -> tuple[str, ...]:
+        """Name of each input: the sequences that this package trained on, else nnU-Net's own names."""
+        names = self.dataset.get(SEQUENCES) or self.dataset.get("channel_names") or self.dataset.get("modality") or {}
+        return tuple(str(names[key]) for key in sorted(names, key=int)) or ("image",)
+
+    @property
+    def in_hounsfield(self) -> tuple[bool, ...]:
+        """Which inputs are CT in HU."""
+        return tuple(scheme == "CTNormalization" for scheme in self.configuration["normalization_schemes"])
+
+    @cached_property
+    def previous(self) -> NnunetModel | None:
+        """The first stage of a cascade, in the folder beside this one; None for other configurations.
+
+        Raises
+        ------
+        ModelError
+            It is not there, or lacks a fold.
+        """
+        stage = self.configuration.get("previous_stage")
+        if stage is None:
+            return None
+        return open_model(self.folder.parent / f"{self.folder.name.rpartition('__')[0]}__{stage}", self.folds)
+
     @property
     def turned(self) -> bool:
         """Whether the images are to be turned to RAS first."""
@@ -104,7 +141,8 @@ class NnunetModel:
     def identity(self) -> str:
         """SHA-256 over the checkpoints, plans and labels: two equal identities give equal masks."""
         weights = [hash_file(path) for path in self.files]
-        return hash_value([weights, self.plans, self.dataset["labels"], self.configuration_name])
+        before = None if self.previous is None else self.previous.identity
+        return hash_value([weights, self.plans, self.dataset["labels"], self.channels, self.configuration_name, before])
 
     def network(self) -> dict[str, Any]:
         """Facts of the network for the architecture figure."""
@@ -123,6 +161,7 @@ class NnunetModel:
             "spacing_mm": [float(value) for value in configuration["spacing"]],
             "normalization": list(configuration["normalization_schemes"]),
             "classes": self.labels,
+            "channels": list(self.channels),
             "folds": list(self.folds),
         }
 
@@ -143,7 +182,7 @@ def open_model(
     ------
     ModelError
         It is not such a folder, a checkpoint is missing, or the model needs something that is not supported here
-        (several input channels, a cascade, an unknown reader).
+        (an unknown reader, a network of another package).
     """
     root = _locate(Path(folder))
     chosen = tuple(folds) if folds is not None else _find_folds(root, checkpoint)
@@ -164,7 +203,9 @@ def open_model(
 def _locate(folder: Path) -> Path:
     if (folder / "plans.json").is_file():
         return folder
-    found = sorted(path.parent for path in folder.rglob("plans.json")) if folder.is_dir() else []
+    # Folders of results and of ensembles hold a copy of the plans too.
+    plans = folder.rglob("plans.json") if folder.is_dir() else ()
+    found = sorted(path.parent for path in plans if any(path.parent.glob("fold_*")))
     if len(found) == 1:
         return found[0]
     if found:
@@ -194,15 +235,100 @@ def _require_supported(model: NnunetModel) -> None:
     def refuse(what: str, remedy: str) -> ModelError:
         return ModelError(f"This nnU-Net model {what}.", where=str(model.folder), remedy=remedy)
 
-    channels = model.dataset.get("channel_names") or model.dataset.get("modality") or {}
-    if len(channels) > 1:
-        raise refuse(
-            f"needs {len(channels)} images at once ({', '.join(channels.values())})",
-            "give a model that was trained on one image",
-        )
     reader = model.plans.get("image_reader_writer", "SimpleITKIO")
     if reader not in (*_AS_STORED, *_TURNED):
         raise refuse(f"was trained with the reader {reader}", f"known readers: {', '.join((*_AS_STORED, *_TURNED))}")
-    plan = model.plans["configurations"].get(model.configuration_name, {})
-    if plan.get("previous_stage"):
-        raise refuse("is the second stage of a cascade", "give the folder of its 3d_fullres or 3d_lowres configuration")
+    require_known_parts(model.plans, str(model.folder))
+
+
+def require_known_parts(plans: Any, where: str) -> None:
+    """Refuse plans that name anything but networks and layers: nnU-Net imports, and calls, what they name.
+
+    Raises
+    ------
+    ModelError
+        A name is none of ``dynamic_network_architectures`` or ``torch.nn``.
+    """
+    for configuration in plans["configurations"].values():
+        architecture = configuration.get("architecture")
+        if architecture is None:
+            continue
+        names = [(_NETWORK, architecture["network_class_name"])]
+        arguments = architecture["arch_kwargs"]
+        names += [(_LAYER, arguments.get(key)) for key in architecture["_kw_requires_import"]]
+        for pattern, name in names:
+            if name is not None and not pattern.fullmatch(str(name)):
+                raise ModelError(
+                    "The plans of this nnU-Net model name something that is no network and no layer.",
+                    expected="names of dynamic_network_architectures and torch.nn",
+                    found=str(name)[:100],
+                    where=where,
+                    remedy="nothing but networks is imported from a model's files; ask who made it",
+                )
+
+
+@dataclass(frozen=True)
+class AppliedModels:
+    """What is applied together: one model, or the mean of two, and the postprocessing.
+
+    Parameters
+    ----------
+    models
+        Their probabilities are averaged.
+    largest
+        Groups of label values of which only the largest piece is kept, one after the other.
+    """
+
+    models: tuple[NnunetModel, ...]
+    largest: tuple[tuple[int, ...], ...] = ()
+
+
+def open_models(
+    folder: str | Path, folds: Sequence[int | str] | None = None, checkpoint: str = "checkpoint_final.pth"
+) -> AppliedModels:
+    """Find what is to be applied: one model's folder, or a dataset's folder whose choice nnU-Net has made.
+
+    Parameters
+    ----------
+    folder
+        As in `open_model`; or the folder above several models with ``inference_information.json``, which
+        ``nnUNetv2_find_best_configuration`` and the trainings of this package write.
+
+    Raises
+    ------
+    ModelError
+        As `open_model`; or the chosen models cannot be averaged.
+    """
+    root = Path(folder)
+    if not (root / CHOICE).is_file():
+        return AppliedModels((open_model(root, folds, checkpoint),))
+    best = read_json(root / CHOICE)["best_model_or_ensemble"]
+    chosen = [
+        f"{m['trainer']}__{m['plans_identifier']}__{m['configuration']}" for m in best["selected_model_or_models"]
+    ]
+    models = tuple(open_model(root / name, folds, checkpoint) for name in chosen)
+    first = models[0]
+    for other in models[1:]:
+        same = (first.labels, first.regions, first.channels, first.turned, first.plans["transpose_forward"])
+        if same != (other.labels, other.regions, other.channels, other.turned, other.plans["transpose_forward"]):
+            raise ModelError(
+                "The two models of this ensemble do not fit together.",
+                expected="the same structures, channels and orientation",
+                found=", ".join(chosen),
+                where=str(root),
+            )
+    return AppliedModels(models, tuple(_largest_pieces(root, best.get("postprocessing_file"))))
+
+
+def _largest_pieces(root: Path, file: str | None) -> Iterator[tuple[int, ...]]:
+    """nnU-Net's postprocessing, from the JSON beside its pickle (which is not opened)."""
+    if not file:
+        return
+    parts = file.replace("\\", "/").split("/")
+    steps = read_json(root.joinpath(*parts[-3:-1], "postprocessing.json"))
+    for name, options in zip(steps["postprocessing_fns"], steps["postprocessing_kwargs"], strict=True):
+        if name != LARGEST_PIECE:
+            raise ModelError("This postprocessing is not known.", expected=LARGEST_PIECE, found=name, where=str(root))
+        values = options["labels_or_regions"]
+        nested = values if isinstance(values, list) else [values]
+        yield tuple(sorted({int(v) for item in nested for v in (item if isinstance(item, list) else [item])}))

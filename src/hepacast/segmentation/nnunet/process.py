@@ -27,6 +27,7 @@ def run_child(
     work_dir: Path,
     *,
     threads: int | None,
+    gpu: str | None = None,
     on_message: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Run one task of `hepacast.segmentation.nnunet.child` and wait for it.
@@ -34,13 +35,13 @@ def run_child(
     Parameters
     ----------
     task
-        ``plan`` or ``folds``.
+        ``plan``, ``folds`` or ``choose``.
     job
         Its settings, JSON.
     work_dir
         Folder of the training; the log goes to ``logs`` in it.
-    threads
-        Threads of the numerical libraries.
+    threads, gpu
+        Threads of the numerical libraries; the only GPU that the child sees (None: all).
     on_message
         Receives the child's progress.
 
@@ -62,7 +63,7 @@ def run_child(
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=child_environment(work_dir, threads),
+            env=child_environment(work_dir, threads, gpu),
         )
         try:
             assert child.stdout is not None
@@ -82,7 +83,7 @@ def run_child(
         )
 
 
-def child_environment(work_dir: Path, threads: int | None) -> dict[str, str]:
+def child_environment(work_dir: Path, threads: int | None, gpu: str | None = None) -> dict[str, str]:
     """nnU-Net's folders and limits, for the child alone; the user's own environment stays as it is."""
     environment = dict(os.environ)
     environment.update(
@@ -94,6 +95,8 @@ def child_environment(work_dir: Path, threads: int | None) -> dict[str, str]:
         PYTHONUNBUFFERED="1",
     )
     environment.pop("nnUNet_extTrainer", None)
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = str(threads)

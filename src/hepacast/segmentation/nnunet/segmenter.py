@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.errors import ModelError
+from hepacast.core.hashing import hash_value
+from hepacast.errors import ImageError, ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import structure_names
 from hepacast.segmentation.axes import turn
-from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCost
+from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCost, require_one_grid
 from hepacast.segmentation.devices import default_device, torch_threads
-from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
-from hepacast.segmentation.nnunet.inference import count_tiles, labels_on_grid, sliding_logits
-from hepacast.segmentation.nnunet.model import open_model
+from hepacast.segmentation.nnunet.inference import PRECISIONS, count_tiles
+from hepacast.segmentation.nnunet.loaded import LoadedModel, labels_by
+from hepacast.segmentation.nnunet.model import NnunetModel, open_models
 from hepacast.segmentation.nnunet.plan import NNUNET_VERSION, forward_seconds, network_cost
 
 CITATION = (
@@ -36,7 +37,8 @@ class NnunetSegmenter:
     Parameters
     ----------
     folder
-        Model folder (trained here, or by stock nnU-Net v2).
+        Model folder (trained here, or by stock nnU-Net v2); or a dataset's folder whose choice of configuration and
+        postprocessing nnU-Net has made (``inference_information.json``).
     folds
         Folds whose logits are averaged; by default all that are there.
     mirror
@@ -47,6 +49,19 @@ class NnunetSegmenter:
         PyTorch's threads while segmenting; None leaves PyTorch's own number.
     device
         ``cpu``, ``cuda``; by default the GPU if there is one.
+    channels
+        Of a model with several input channels: the name of the image that each is, in the model's order. By default
+        the names of the training here, or nnU-Net's own.
+    precision
+        ``float32``, ``float16`` or ``bfloat16``; by default half precision on a GPU, as nnU-Net does, and single
+        precision on a CPU.
+    skip_air
+        Leave out tiles of a CT that hold air alone; labels within the body do not depend on it.
+
+    Raises
+    ------
+    ModelError
+        The folder cannot be used, or the precision is not one of this device.
 
     Notes
     -----
@@ -67,64 +82,124 @@ class NnunetSegmenter:
         device: str | None = None,
         checkpoint: str = "checkpoint_final.pth",
         sentence: str | None = None,
+        channels: Sequence[str] | None = None,
+        precision: str | None = None,
+        skip_air: bool = True,
     ) -> None:
-        self.model = open_model(folder, folds, checkpoint)
+        self.applied = open_models(folder, folds, checkpoint)
+        self.model = self.applied.models[0]
         self.structures = structure_names(self.model.labels)
-        self._mirror, self._step, self._threads, self._device_name = mirror, step, threads, device
+        self.channels = self._named_channels(channels)
+        self._device = device or default_device()
+        self._precision = _usable(precision, self._device)
+        self._mirror, self._step, self._threads, self._skip_air = mirror, step, threads, skip_air
         self._sentence = sentence
-        self._loaded: _Loaded | None = None
+        self._loaded: list[LoadedModel] = []
+
+    def _named_channels(self, given: Sequence[str] | None) -> tuple[str, ...]:
+        names = self.model.channels
+        if given and len(given) != len(names):
+            raise ModelError(
+                "The model has another number of input channels.",
+                expected=f"{len(names)} images: {', '.join(names)}",
+                found=", ".join(given),
+                where=str(self.model.folder),
+            )
+        return tuple(given) if given else names
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over models, postprocessing and arithmetic: equal identities give equal masks of equal images."""
+        models = [model.identity for model in self.applied.models]
+        how = [self.channels, self._mirror, self._step, self._precision, self._skip_air]
+        return hash_value([models, self.applied.largest, how])
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report, the network's configuration among them."""
         plural = "s" if len(self.model.folds) > 1 else ""
+        names = " and ".join(model.configuration_name for model in self.applied.models)
+        several = f"mean of {names}" if len(self.applied.models) > 1 else names
+        inputs = f", channels {', '.join(self.channels)}" if len(self.channels) > 1 else ""
         sentence = self._sentence or (
-            f"Images were segmented by a trained nnU-Net v2 ({self.model.configuration_name}, "
-            f"{len(self.model.folds)} fold{plural}, identity {self.model.identity[:12]})."
+            f"Images were segmented by a trained nnU-Net v2 ({several}, {len(self.model.folds)} fold{plural}{inputs}, "
+            f"identity {self.identity[:12]})."
         )
+        half = "" if self._precision == "float32" else f" Networks ran in {self._precision}."
         return {
             "source": self.name,
             "version": NNUNET_VERSION,
-            "identity": self.model.identity,
+            "identity": self.identity,
             "structures": list(self.structures),
-            "sentence": sentence,
+            "sentence": sentence + half,
             "citations": [CITATION],
             "network": self.model.network(),
         }
 
     def estimate(self, volume: Volume) -> SegmentationCost:
         """Time on this machine's CPU cores and peak memory, from tile counts; a GPU is many times faster."""
-        configuration = self.model.configuration
-        shape = self._resampled_shape(volume)
+        costs = [self._estimate_of(model, volume) for model in self._stages()]
+        return SegmentationCost(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs))
+
+    def _stages(self) -> list[NnunetModel]:
+        """Every model that runs, first stages of cascades among them."""
+        return [item for model in self.applied.models for item in (model, model.previous) if item is not None]
+
+    def _estimate_of(self, model: NnunetModel, volume: Volume) -> SegmentationCost:
+        configuration = model.configuration
+        shape = _resampled_shape(model, volume)
         patch = configuration["patch_size"]
         architecture = configuration["architecture"]["arch_kwargs"]
-        classes = len(self.model.labels) + 1
+        classes = len(model.labels) + 1
         cores = self._threads or os.cpu_count() or 1
         forward = forward_seconds(architecture, patch, classes, cores)
         copies = 8 if self._mirror else 1
         tiles = count_tiles([max(a, b) for a, b in zip(shape, _patch3(patch), strict=True)], patch, self._step)
-        seconds = tiles * copies * len(self.model.folds) * forward + volume.array.size * 3e-7
-        logits = classes * math.prod(shape) * 4 * (2 if len(self.model.folds) > 1 else 1)
+        seconds = tiles * copies * len(model.folds) * forward + volume.array.size * 3e-7
+        logits = classes * math.prod(shape) * 4 * (2 if len(model.folds) > 1 else 1)
         _, values = network_cost(architecture, patch, classes)
         return SegmentationCost(seconds, int(logits + values * 4 * 2 + volume.array.size * 12))
 
-    def _resampled_shape(self, volume: Volume) -> list[int]:
-        shape, spacing = volume.geometry.shape, volume.spacing[::-1]
-        order = self.model.plans["transpose_forward"]
-        target = self.model.configuration["spacing"]
-        sides = [(shape[axis], spacing[axis]) for axis in order]
-        if len(target) == 2:
-            target = [sides[0][1], *target]
-        return [max(1, round(n * mm / new)) for (n, mm), new in zip(sides, target, strict=True)]
+    def images_of(self, images: Volume | Mapping[str, Volume]) -> list[Volume]:
+        """The image of each channel, in the model's order.
+
+        Raises
+        ------
+        ImageError
+            One is missing.
+        GeometryError
+            They do not lie on one grid.
+        """
+        if isinstance(images, Volume):
+            images = {"image": images}
+        grid = next(iter(images.values()))
+        named = images if len(self.channels) > 1 else {self.channels[0]: images.get(self.channels[0], grid)}
+        missing = [name for name in self.channels if name not in named]
+        if missing:
+            raise ImageError(
+                "The model needs images at once that are not all there.",
+                expected=", ".join(self.channels),
+                found=", ".join(images),
+                remedy="give each under its name, on one grid (registered to one of them); where the names differ, say "
+                "which image each channel is (segmentation.nnunet.channels)",
+            )
+        chosen = {name: named[name] for name in self.channels}
+        require_one_grid({"first": grid} | chosen)
+        return list(chosen.values())
 
     def segment(
-        self, volume: Volume, *, liver: Volume | None = None, progress: Progress | None = None
+        self,
+        volume: Volume | Mapping[str, Volume],
+        *,
+        liver: Volume | None = None,
+        progress: Progress | None = None,
     ) -> LabelMapResult:
-        """Segment one image.
+        """Segment one patient.
 
         Parameters
         ----------
         volume
-            CT (HU) or whatever the model was trained on.
+            CT (HU) or whatever the model was trained on. Several images by name: those of the channels, on one grid;
+            a model of one channel takes the one of its name, else the first.
         liver
             Not used: the model's own structures are given back.
 
@@ -132,149 +207,91 @@ class NnunetSegmenter:
         ------
         ModelError
             The checkpoint does not fit the plans.
+        ImageError, GeometryError
+            A channel is missing or lies on another grid.
         """
         start = time.perf_counter()
+        chosen = self.images_of(volume)
         with torch_threads(self._threads):
-            if self._loaded is None:
-                self._loaded = _Loaded(self)
-            array, spacing, back = _oriented(volume, self.model.turned)
-            labels = self._loaded.labels(array, spacing, self._step, self._mirror, progress)
-        result = LabelMap(volume.with_array(back(labels)), self.model.labels)
+            array, spacing, back = _oriented(chosen, self.model.turned)
+            labels = labels_by(self.loaded(), array, spacing, progress or (lambda share, message: None))
+        for group in self.applied.largest:
+            labels = keep_largest(labels, group)
+        result = LabelMap(chosen[0].with_array(back(labels)), self.model.labels)
         empty = [name for name, value in self.model.labels.items() if not (labels == value).any()]
         notes = (f"no voxel of {', '.join(empty)} was found",) if empty else ()
         return LabelMapResult(result, self.name, time.perf_counter() - start, notes)
+
+    def loaded(self) -> list[LoadedModel]:
+        """The models in memory; read at the first call."""
+        if not self._loaded:
+            import torch
+
+            self._loaded = [
+                LoadedModel(
+                    model,
+                    torch.device(self._device),
+                    precision=self._precision,
+                    mirror=self._mirror,
+                    step=self._step,
+                    skip_air=self._skip_air,
+                )
+                for model in self.applied.models
+            ]
+        return self._loaded
+
+
+def keep_largest(labels: npt.NDArray[np.uint8], group: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Only the largest piece of some labels together, by nnU-Net's own function."""
+    from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+
+    return np.asarray(remove_all_but_largest_component_from_segmentation(labels, list(group)), dtype=np.uint8)
+
+
+def _usable(precision: str | None, device: str) -> str:
+    """The precision of the arithmetic on a device.
+
+    Raises
+    ------
+    ModelError
+        It is not known, or the device has none of it.
+    """
+    on_gpu = device.startswith("cuda")
+    if precision is None:
+        return "float16" if on_gpu else "float32"
+    if precision not in PRECISIONS:
+        raise ModelError("This precision is not known.", expected=", ".join(PRECISIONS), found=precision)
+    if on_gpu and precision == "bfloat16":
+        import torch
+
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise ModelError("This GPU has no bfloat16.", expected="float16 or float32", found=precision)
+    if not on_gpu and precision == "float16":
+        raise ModelError("float16 is for a GPU.", expected="float32 or bfloat16 on a CPU", found=precision)
+    return precision
+
+
+def _resampled_shape(model: NnunetModel, volume: Volume) -> list[int]:
+    shape, spacing = volume.geometry.shape, volume.spacing[::-1]
+    target = model.configuration["spacing"]
+    sides = [(shape[axis], spacing[axis]) for axis in model.plans["transpose_forward"]]
+    if len(target) == 2:
+        target = [sides[0][1], *target]
+    return [max(1, round(n * mm / new)) for (n, mm), new in zip(sides, target, strict=True)]
 
 
 def _patch3(patch: Sequence[int]) -> list[int]:
     return [1, *patch] if len(patch) == 2 else list(patch)
 
 
-def _oriented(volume: Volume, turned: bool) -> tuple[npt.NDArray[Any], list[float], Any]:
-    """The array as nnU-Net's reader would give it, its spacing in the same order, and the way back."""
+def _oriented(images: Sequence[Volume], turned: bool) -> tuple[npt.NDArray[Any], list[float], Any]:
+    """The channels as nnU-Net's reader would give them, their spacing in the same order, and the way back."""
     if not turned:
-        return volume.array, list(volume.spacing[::-1]), lambda labels: labels
-    frame = turn(volume, "RAS")
+        return np.stack([image.array for image in images]), list(images[0].spacing[::-1]), lambda labels: labels
+    frames = [turn(image, "RAS") for image in images]
     # nnU-Net's turning reader hands over (z, y, x).
     return (
-        frame.array.transpose(2, 1, 0),
-        list(frame.spacing[::-1]),
-        lambda labels: frame.back(labels.transpose(2, 1, 0)),
+        np.stack([frame.array.transpose(2, 1, 0) for frame in frames]),
+        list(frames[0].spacing[::-1]),
+        lambda labels: frames[0].back(labels.transpose(2, 1, 0)),
     )
-
-
-class _Loaded:
-    """The networks in memory, and nnU-Net's own preprocessing."""
-
-    def __init__(self, segmenter: NnunetSegmenter) -> None:
-        import torch
-        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-        self.model = segmenter.model
-        self.device = torch.device(segmenter._device_name or default_device())
-        self.plans = PlansManager(self.model.plans)
-        self.configuration = self.plans.get_configuration(self.model.configuration_name)
-        self.label_manager = self.plans.get_label_manager(self.model.dataset)
-        self.preprocessor = self.configuration.preprocessor_class(verbose=False)
-        self.networks = []
-        self.mirror_axes: tuple[int, ...] = ()
-        for path in self.model.files:
-            checkpoint = load_checkpoint(path)
-            self.mirror_axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
-            self.networks.append(self._network(checkpoint["network_weights"], path))
-
-    def _network(self, weights: dict[str, Any], path: Path) -> Any:
-        from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-
-        network = get_network_from_plans(
-            self.configuration.network_arch_class_name,
-            self.configuration.network_arch_init_kwargs,
-            self.configuration.network_arch_init_kwargs_req_import,
-            1,
-            self.label_manager.num_segmentation_heads,
-            allow_init=False,
-            deep_supervision=False,
-        )
-        plain = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in weights.items()}
-        try:
-            network.load_state_dict(plain)
-        except RuntimeError as error:
-            raise ModelError(
-                "The checkpoint does not fit the network that plans.json describes.",
-                found=str(error).strip().splitlines()[-1].strip()[:300],
-                where=str(path),
-                remedy="models whose trainer changes the network itself cannot be applied here",
-            ) from error
-        return network.to(self.device).eval()
-
-    def labels(
-        self,
-        array: npt.NDArray[Any],
-        spacing: list[float],
-        step: float,
-        mirror: bool,
-        progress: Progress | None,
-    ) -> npt.NDArray[np.uint8]:
-        """Label array of an image array (slice, row, column)."""
-        import torch
-
-        properties: dict[str, Any] = {"spacing": spacing}
-        data, _, properties = self.preprocessor.run_case_npy(
-            array[None].astype(np.float32, copy=False),
-            None,
-            properties,
-            self.plans,
-            self.configuration,
-            self.model.dataset,
-        )
-        tensor = torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))
-        logits: torch.Tensor | None = None
-        with torch.inference_mode():
-            for number, network in enumerate(self.networks):
-
-                def report(done: int, tiles: int, fold: int = number) -> None:
-                    if progress is not None:
-                        progress((fold + done / tiles) / len(self.networks), f"fold {fold + 1}, tile {done}/{tiles}")
-
-                part = sliding_logits(
-                    network,
-                    tensor,
-                    self.configuration.patch_size,
-                    self.label_manager.num_segmentation_heads,
-                    device=self.device,
-                    step=step,
-                    mirror_axes=self.mirror_axes if mirror else (),
-                    report=report,
-                )
-                logits = part if logits is None else logits.add_(part)
-            assert logits is not None
-            logits /= len(self.networks)
-            return self._to_grid(logits, properties)
-
-    def _to_grid(self, logits: Any, properties: dict[str, Any]) -> npt.NDArray[np.uint8]:
-        """Labels on the grid that the image came in: resampled, un-cropped, un-transposed."""
-        shape = properties["shape_after_cropping_and_before_resampling"]
-        order = self.plans.transpose_forward
-        spacing = [properties["spacing"][axis] for axis in order]
-        current = list(self.configuration.spacing)
-        if len(current) == 2:
-            current = [spacing[0], *current]
-        whole = np.zeros(properties["shape_before_cropping"], dtype=np.uint8)
-        box = tuple(slice(a, b) for a, b in properties["bbox_used_for_cropping"])
-        whole[box] = self._resampled_labels(logits, shape, current, spacing)
-        return np.ascontiguousarray(whole.transpose(self.plans.transpose_backward))
-
-    def _resampled_labels(
-        self, logits: Any, shape: Sequence[int], current: list[float], wanted: list[float]
-    ) -> npt.NDArray[np.uint8]:
-        from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
-
-        settings = self.configuration.configuration
-        usual = settings.get("resampling_fn_probabilities") == "resample_data_or_seg_to_shape"
-        options = settings.get("resampling_fn_probabilities_kwargs", {})
-        separate, axis = determine_do_sep_z_and_axis(options.get("force_separate_z"), current, wanted)
-        linear = options.get("order", 1) == 1 and options.get("order_z", 0) == 0
-        if usual and linear and (not separate or axis == 0):
-            return labels_on_grid(logits, shape, separate_slices=bool(separate), regions=self.model.regions)
-        # A model with a resampling of its own: nnU-Net's function, with all logits in memory.
-        resampled = self.configuration.resampling_fn_probabilities(logits.float(), shape, current, wanted)
-        return np.asarray(self.label_manager.convert_logits_to_segmentation(resampled), dtype=np.uint8)

@@ -23,6 +23,7 @@ from hepacast.core.seeds import derive_seed
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint
 from hepacast.segmentation.nnunet.plan import NnunetPlan
 from hepacast.segmentation.nnunet.process import send
+from hepacast.segmentation.nnunet.start import load_start
 
 
 def seed_everything(seed: int) -> None:
@@ -55,6 +56,11 @@ def trainer_class(plan: NnunetPlan, seed: int) -> type[nnUNetTrainer]:
         def plot_network_architecture(self) -> None:
             """Leave out a drawing that needs a package which no longer works."""
 
+        def initialize(self) -> None:
+            super().initialize()
+            if plan.start is not None:
+                load_start(getattr(self.network, "_orig_mod", self.network), plan.start)
+
         def on_epoch_start(self) -> None:
             seed_everything(derive_seed(seed, "nnunet-epoch", self.fold, self.current_epoch))
             super().on_epoch_start()
@@ -74,23 +80,26 @@ def trainer_class(plan: NnunetPlan, seed: int) -> type[nnUNetTrainer]:
                 super().save_checkpoint(str(temporary))
 
         def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
-            # nnU-Net's version unpickles the file; the checkpoints are ours, but need not be trusted for that.
             if not self.was_initialized:
                 self.initialize()
-            checkpoint = load_checkpoint(filename_or_checkpoint)
-            self.current_epoch = checkpoint["current_epoch"]
-            self.logger.load_checkpoint(checkpoint["logging"])
-            self._best_ema = checkpoint["_best_ema"]
-            self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
-            network: Any = getattr(self.network, "_orig_mod", self.network)
-            network.load_state_dict(checkpoint["network_weights"])
-            self.optimizer.load_state_dict(checkpoint["optimizer_state"])
-            if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
-                self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
+            _restore(self, load_checkpoint(filename_or_checkpoint))
 
     kind = demo_trainer(Accountable, plan) if plan.preset == "demo" else Accountable
     kind.__name__ = kind.__qualname__ = plan.trainer_name
     return kind
+
+
+def _restore(trainer: Any, checkpoint: dict[str, Any]) -> None:
+    """Go on where a checkpoint was written. nnU-Net's version unpickles the file; ours need not be trusted for that."""
+    trainer.current_epoch = checkpoint["current_epoch"]
+    trainer.logger.load_checkpoint(checkpoint["logging"])
+    trainer._best_ema = checkpoint["_best_ema"]
+    trainer.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
+    network: Any = getattr(trainer.network, "_orig_mod", trainer.network)
+    network.load_state_dict(checkpoint["network_weights"])
+    trainer.optimizer.load_state_dict(checkpoint["optimizer_state"])
+    if trainer.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
+        trainer.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
 
 
 class InnerPatches(nnUNetDataLoader):

@@ -26,7 +26,7 @@ from hepacast.study.schema.cohort import (
 )
 from hepacast.study.schema.deep import Deep
 from hepacast.study.schema.fusion import FurtherCohort, Fusion, Indexes
-from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, SegmentationOptions
+from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, NnunetStart, SegmentationOptions
 
 __all__ = [
     "CohortOptions",
@@ -42,6 +42,7 @@ __all__ = [
     "Indexes",
     "Modelling",
     "NnunetOptions",
+    "NnunetStart",
     "NoSplit",
     "Outcome",
     "Part",

@@ -25,12 +25,46 @@ class Image(Part):
     )
 
 
+class NnunetStart(Part):
+    """Weights of another nnU-Net that the training begins with."""
+
+    file: str = option(
+        ..., "checkpoint (.pth) of nnU-Net v2; nothing in it is executed", example="other/checkpoint.pth"
+    )
+    sha256: str = option(..., "of that file", pattern="^[0-9a-fA-F]{64}$")
+
+
 class NnunetOptions(Part):
     """Training of nnU-Net v2 on the patients who have an expert mask."""
 
     preset: Literal["standard", "fast", "demo"] = option(
         "standard",
         "standard: nnU-Net unmodified (needs a GPU); fast: fewer epochs; demo: a small network for CPUs",
+    )
+    planner: Literal["default", "resenc-m", "resenc-l", "resenc-xl"] = option(
+        "default",
+        "what plans the network: nnU-Net's default, or its residual encoder presets for about 10, 24 and 40 GB of GPU "
+        "memory",
+    )
+    gpu_memory_gb: float | None = option(None, "memory to plan for; the planner's own if left out", unit="GB", gt=0)
+    configurations: list[Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"]] = option(
+        lambda: ["3d_fullres"],
+        "networks to train; of several, and of the means of two, the best by cross-validation is taken",
+        min_length=1,
+    )
+    postprocessing: Literal["none", "cross-validation"] | None = option(
+        None,
+        "cross-validation: keep only the largest piece of a structure where that raises the Dice of held-out patients, "
+        "as nnU-Net does; left out: so for standard and fast, none for demo",
+    )
+    channels: list[str] = option(
+        list,
+        "sequences that the network sees together, on one grid; left out: all where `preprocessing` registers them, "
+        "else the one that masks are drawn on. For nnunet:DIR: which sequence each channel of the model is",
+    )
+    start: NnunetStart | None = option(None, "weights of another task or center to begin with, and its plan")
+    precision: Literal["float32", "float16", "bfloat16"] | None = option(
+        None, "arithmetic when segmenting; left out: float16 on a GPU, as nnU-Net, float32 on a CPU"
     )
     folds: int = option(5, "folds of the cross-validation", ge=2, le=10)
     apply_folds: int | None = option(
@@ -96,6 +130,14 @@ class Images(Part):
         return self
 
     @model_validator(mode="after")
+    def _channels_fit(self) -> Images:
+        named = self.segmentation.nnunet.channels
+        strange = [name for name in named if name not in self.sequences]
+        if strange or len(set(named)) < len(named):
+            raise ValueError(f"segmentation.nnunet.channels: {named} are not different ones of {list(self.sequences)}")
+        return self
+
+    @model_validator(mode="after")
     def _preprocessing_fits(self) -> Images:
         rules = self.preprocessing
         if rules is None:
@@ -113,6 +155,12 @@ class Images(Part):
             if name not in (masks if isinstance(masks, dict) else self.segmentation.labels):
                 raise ValueError(f"the structure {name!r} of the normalization is not among the named masks or labels")
         return self
+
+    @property
+    def channels(self) -> list[str]:
+        """Sequences that a network trained here sees together."""
+        registered = list(self.sequences) if self.preprocessing is not None else [self.reference]
+        return self.segmentation.nnunet.channels or registered
 
     @property
     def reference(self) -> str:

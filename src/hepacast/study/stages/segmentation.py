@@ -20,12 +20,13 @@ from hepacast.core.kept import discard, is_kept, seal
 from hepacast.core.names import file_name
 from hepacast.core.records import write_record
 from hepacast.core.sentences import Sentence
-from hepacast.errors import ImageError, StudyFileError
+from hepacast.errors import ImageError
 from hepacast.imaging.io import write_labelmap
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.remarks import ImageRemark
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
+from hepacast.segmentation.base import ChannelSegmenter, segment_patient
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.segmentation.results import FarFromCohort, PlausibilityInfo, VoiSize
 from hepacast.study.context import Context
@@ -33,6 +34,15 @@ from hepacast.study.feature_settings import mask_rules
 from hepacast.study.image_recipe import study_vois
 from hepacast.study.input_files import image_hashes, imaged_patients, present_files, typical_voxels
 from hepacast.study.mask_files import labelled_patients, mask_files, test_patients
+from hepacast.study.nnunet import (
+    model_hashes,
+    network_inputs,
+    nnunet_plan_of,
+    ready_options,
+    ready_source,
+    require_enough,
+    train_nnunet,
+)
 from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
 from hepacast.study.sequences import SequenceImage, measured_image, volumes_of
@@ -225,8 +235,8 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     labelled = labelled_patients(context, cohort.patients)
     _judge_inputs(context, cohort, labelled)
     held_out = set(test_patients(context, cohort, labelled))
-    _require_enough(context, len(labelled), len(held_out))
-    trained = _train(context, labelled, held_out)
+    require_enough(context, len(labelled), len(held_out))
+    trained = train_nnunet(context, labelled, held_out)
     plan = trained.plan
     applied = min(context.images.segmentation.nnunet.apply_folds or plan.folds, plan.folds)
     segmenter = trained.segmenter(range(applied))
@@ -238,13 +248,14 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
         elif source == _EXPERT:
             _save(folder, patient, read_expert(context, patient))
     settings = {
-        "folder": str(trained.folder),
+        "folder": str(trained.applied_folder),
         "folds": tuple(range(applied)),
         "mirror": plan.mirror_at_test,
         "threads": plan.threads,
+        "precision": plan.precision,
     }
     todo = [p for p, (source, file) in sources.items() if file is None and source != _EXPERT]
-    _apply(context, folder, todo, {"kind": "nnunet", "identity": segmenter.model.identity, **settings})
+    _apply(context, folder, todo, {"kind": "nnunet", "identity": network["identity"], **settings}, segmenter.channels)
     outcomes = [
         judge(context, p, read_labelmap(mask_file(folder / MASKS, p), plan.labels), sources[p][0], strict=False)
         for p in cohort.patients
@@ -264,44 +275,6 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     return content, outcomes
 
 
-def _require_enough(context: Context, labelled: int, held_out: int) -> None:
-    options = context.images.segmentation
-    if labelled - held_out < options.nnunet.folds * 2:
-        raise StudyFileError(
-            "Too few patients of the training set have an expert mask to train a network.",
-            expected=f"at least {options.nnunet.folds * 2}, without the test patients",
-            found=f"{labelled - held_out} of {labelled} masks at {options.masks}",
-            remedy="outline more patients, or use another source of masks",
-        )
-
-
-def _train(context: Context, labelled: list[str], held_out: set[str]) -> TrainedNnunet:
-    """nnU-Net trained in cross-validation on the labelled patients, and judged on those held out."""
-    from hepacast.segmentation.nnunet import TrainingCase, nnunet_plan, train
-
-    images, rules = context.images, mask_rules(context)
-    options = images.segmentation
-    assert options.masks is not None
-    cases = {
-        p: TrainingCase(
-            p, measured_image(context, p), mask_files(context, options.masks, p).given, options.labels, rules
-        )
-        for p in labelled
-    }
-    modality = images.sequences[images.reference].modality
-    plan = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds, modality=modality)
-    with context.reporter.track("training nnU-Net", counted=False) as bar:
-        return train(
-            plan,
-            [cases[p] for p in labelled if p not in held_out],
-            [cases[p] for p in labelled if p in held_out],
-            context.cache / "nnunet",
-            context.study.seed,
-            workers=context.workers or None,
-            progress=lambda share, message: bar(round(1000 * share), 1000),
-        )
-
-
 def _mask_sources(
     context: Context, patients: Sequence[str], labelled: list[str], trained: TrainedNnunet, applied: int
 ) -> dict[str, tuple[str, Path | None]]:
@@ -313,8 +286,8 @@ def _mask_sources(
         if patient in labelled and expert_first:
             found[patient] = (_EXPERT, None)
         elif patient in fold_of:
-            file = trained.folder / f"fold_{fold_of[patient]}" / "validation" / f"{file_name(patient)}.nii.gz"
-            found[patient] = (f"nnU-Net, fold {fold_of[patient]} (patient not in its training)", file)
+            source = f"nnU-Net, fold {fold_of[patient]} (patient not in its training)"
+            found[patient] = (source, trained.out_of_fold(patient))
         else:
             found[patient] = (f"nnU-Net, mean of {applied} of {trained.plan.folds} folds", None)
     return found
@@ -346,12 +319,14 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     from hepacast.imaging.io import read_labelmap
     from hepacast.segmentation import make_segmenter
 
-    weights = context.images.segmentation.weights
-    options = {"weights": str(context.path(weights))} if weights else {}
-    facts = make_segmenter(source, **options).describe()
+    options = ready_options(context)
+    segmenter = make_segmenter(ready_source(context), **options)
+    facts = segmenter.describe()
+    channels = segmenter.channels if isinstance(segmenter, ChannelSegmenter) else ()
     _judge_inputs(context, cohort, [])
-    job = {"kind": source, "identity": facts.get("identity") or facts.get("version") or source, **options}
-    _apply(context, folder, list(cohort.patients), job, workers=1)
+    identity = facts.get("identity") or facts.get("version") or source
+    job = {"kind": ready_source(context), "identity": identity, **options}
+    _apply(context, folder, list(cohort.patients), job, channels, workers=1)
     labels = _labels(folder)
     outcomes = [
         judge(context, p, read_labelmap(mask_file(folder / MASKS, p), labels), facts["source"], strict=False)
@@ -373,9 +348,9 @@ def _labels(folder: Path) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Segmenting:
-    """One image to segment, and by what (kind, identity of the model, options)."""
+    """One patient's images to segment, and by what (kind, identity of the model, options)."""
 
-    image: SequenceImage
+    images: tuple[SequenceImage, ...]
     segmenter: tuple[tuple[str, Any], ...]
 
 
@@ -385,16 +360,21 @@ def _names_of(kept: Path) -> Path:
 
 
 def _apply(
-    context: Context, folder: Path, patients: list[str], segmenter: dict[str, Any], workers: int | None = None
+    context: Context,
+    folder: Path,
+    patients: list[str],
+    segmenter: dict[str, Any],
+    channels: Sequence[str] = (),
+    workers: int | None = None,
 ) -> None:
     """Segment patients, several at once; masks made before with the same model are kept."""
     jobs = []
     model = {name: value for name, value in segmenter.items() if name != "folder"}
     code = code_hash("hepacast.segmentation", "hepacast.imaging.io", alone=(__name__, "hepacast.study.sequences"))
     for patient in patients:
-        image = measured_image(context, patient)
-        task, place = Segmenting(image, tuple(segmenter.items())), context.cache / "masks"
-        job = Job.of(patient, task, place, ".nii.gz", [image], context.fingerprints, model, code)
+        images = network_inputs(context, patient, channels)
+        task, place = Segmenting(tuple(images), tuple(segmenter.items())), context.cache / "masks"
+        job = Job.of(patient, task, place, ".nii.gz", images, context.fingerprints, model, code)
         if not is_kept(_names_of(job.kept)):
             discard(job.kept)
         jobs.append(job)
@@ -428,7 +408,8 @@ def _segment(job: Job[Segmenting]) -> None:
             NnunetSegmenter(options.pop("folder"), **options) if kind == "nnunet" else make_segmenter(kind, **options)
         )
         _SEGMENTERS[wanted] = made
-    result = _SEGMENTERS[wanted].segment(job.task.image.read())
+    images = {image.name: image.read() for image in job.task.images}
+    result = segment_patient(_SEGMENTERS[wanted], images)
     write_json(_names_of(job.kept), result.names)
     seal(_names_of(job.kept))
     write_labelmap(result.labelmap, job.kept)
@@ -516,9 +497,9 @@ def _cost(context: Context) -> Cost:
         return Cost(0.1 * patients, 1e9)
     if options.source != "nnunet":
         return Cost(120.0 * patients, 4e9)
-    from hepacast.segmentation.nnunet.plan import apply_seconds, estimate_training, nnunet_plan
+    from hepacast.segmentation.nnunet.plan import apply_seconds, estimate_training
 
-    plan, cores = nnunet_plan(options.nnunet.preset, folds=options.nnunet.folds), resolve_workers(context.workers)
+    plan, cores = nnunet_plan_of(context), resolve_workers(context.workers)
     masks = sum(kind == "expert masks" for kind, _, _ in present_files(context))
     voxels = typical_voxels(context)
     labelled = max(1, round(masks * (1 - options.nnunet.test_fraction)))
@@ -536,6 +517,6 @@ STAGE = Stage(
     settings=_settings,
     cost=_cost,
     needs=("cohort", "preprocessing"),
-    inputs=image_hashes,
+    inputs=lambda context: image_hashes(context) | model_hashes(context),
     wanted=lambda context: context.study.images is not None,
 )
