@@ -263,3 +263,27 @@ def test_a_ct_without_air_and_an_mr_with_the_air_of_a_ct() -> None:
     assert codes(scan(), masks(), "MR") == {"not-mr": "doubtful"}
     phase = np.random.default_rng(3).uniform(-4096, 4095, GRID.shape)
     assert codes(phase, {}, "MR") == {}
+
+
+def made_codes(liver: np.ndarray, image: np.ndarray | None = None) -> dict[str, str]:
+    """What is said of a network's mask of a liver alone."""
+    remarks = judge({"ct": at(scan() if image is None else image)}, {"liver": at(liver)}, {"ct": "CT"}, made=True)
+    return {item.code: item.severity for item in remarks if item.code in ("liver-volume", "liver-place")}
+
+
+def test_a_networks_mask_that_is_hardly_a_liver_is_impossible():
+    assert made_codes(LIVER) == {}
+    # The bladder, and a liver on the left of a mirrored image.
+    middle = np.roll(LIVER, 8, axis=2)
+    assert made_codes(middle) == {"liver-place": "impossible"}
+    assert made_codes(LIVER[:, :, ::-1], scan()[:, :, ::-1]) == {"liver-place": "impossible"}
+    small = ((Z - 116) / 40) ** 2 + ((Y - 170) / 40) ** 2 + ((X - 110) / 40) ** 2 <= 1
+    assert made_codes(small) == {"liver-volume": "impossible"}
+    # Of a liver that the scan cuts, too little is there, which is no wonder.
+    assert made_codes(np.roll(small, -14, axis=0)) == {"liver-volume": "doubtful"}
+    # A person has drawn it: he is asked.
+    said = judge({"ct": at(scan())}, {"liver": at(small)}, {"ct": "CT"})
+    assert [item.severity for item in said if item.code == "liver-volume"] == ["doubtful"]
+    turned = Geometry(GRID.size, GRID.spacing, direction=((-1, 0, 0), (0, -1, 0), (0, 0, 1)))
+    own = {"ct": Volume(scan()[:, ::-1, ::-1].copy(), turned)}
+    assert judge(own, {"liver": Volume(LIVER[:, ::-1, ::-1].copy(), turned)}, {"ct": "CT"}, made=True) == []

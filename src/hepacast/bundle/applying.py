@@ -56,7 +56,7 @@ def apply_bundle(
     labs
         Clinical values as text by name.
     images, masks
-        By sequence and by structure, on one grid, preprocessed where the bundle says so; None where there is no image.
+        By sequence and by structure, on one grid, preprocessed where the bundle says so; none where there is no image.
     model
         Name of the model; default the main one.
     level
@@ -72,13 +72,13 @@ def apply_bundle(
         An image or a clinical value is missing, unknown or impossible.
     """
     if isinstance(bundle, NetworkBundle):
-        if images is None:
+        if not images:
             raise BundleError("Networks are applied to an image.", expected="--image and, if there is one, --mask")
         told = (*notes, *doubts)
         found = predict_networks(bundle, images, masks or {}, labs, level=level, notes=told, patient=patient, date=date)
         return AppliedBundle(found.prediction, found.tumor, found.attention)
     features = None
-    if images is not None:
+    if images:
         features = measure_features(bundle, images, masks or {}, model=model)
         notes = (*image_notes(bundle, images, masks or {}, model=model), *notes)
     return AppliedBundle(

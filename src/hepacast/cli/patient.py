@@ -60,12 +60,13 @@ def predict(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
     segmenter: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator.",
+            help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator [default: that of the training masks, if "
+            "built in; else builtin].",
             autocompletion=completion.one_of(*completion.SEGMENTERS),
         ),
-    ] = "builtin",
+    ] = None,
     accept_doubtful: AcceptDoubtful = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")

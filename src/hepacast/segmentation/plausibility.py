@@ -30,6 +30,8 @@ Modality = Literal["CT", "MR"]
 
 #: Volume of an adult's liver, mL: normal ones 1000 to 2200; cirrhosis, resection and large tumors reach further.
 LIVER_ML = (500.0, 5000.0)
+#: How far to the right of the body's middle a liver's middle lies, at least (mm); in the middle lie bladder and heart.
+RIGHT_MM = 15.0
 #: No liver is larger than this (mL), polycystic ones included.
 LARGEST_LIVER_ML = 15000.0
 #: Median HU of the liver in any phase; outside the second range it is no liver, or the values are no HU.
@@ -184,7 +186,11 @@ def _voxel_size(volume: Volume) -> list[Remark]:
 
 
 def judge(
-    volumes: Mapping[str, Volume], masks: Mapping[str, Volume], modalities: Mapping[str, Modality | None]
+    volumes: Mapping[str, Volume],
+    masks: Mapping[str, Volume],
+    modalities: Mapping[str, Modality | None],
+    *,
+    made: bool = False,
 ) -> list[Remark]:
     """Everything that is not plausible about one patient's images and structures.
 
@@ -198,9 +204,14 @@ def judge(
         measure it.
     modalities
         ``CT`` or ``MR`` by sequence; None (not known): a CT where the image holds air.
+    made
+        The masks were made by a network, so nobody has said that there is a liver in the image: what is hardly one is
+        impossible then.
     """
     masks = known_structures(masks)
     found = judge_masks(masks)
+    if made:
+        found = _hardly_a_liver(found, masks, next(iter(volumes.values())))
     for sequence, volume in volumes.items():
         modality = modalities.get(sequence)
         own = judge_image(volume, modality)
@@ -222,6 +233,38 @@ def judge_masks(masks: Mapping[str, Volume]) -> list[Remark]:
         *_labels(small),
         *(Remark("doubtful", "cut-off", name, problem) for name in ends if name in ("liver", "tumor")),
     ]
+
+
+def _hardly_a_liver(found: list[Remark], masks: Mapping[str, Volume], volume: Volume) -> list[Remark]:
+    """The remarks on a network's masks: a liver of no liver's volume, though the scan shows all of it, is none."""
+    organ = next((name for name in _ORGAN if name in masks and masks[name].array.any()), None)
+    if organ is None or not volume.geometry.is_same(masks[organ].geometry):
+        return found
+    ends = masks[organ].array[[0, -1]].any()
+    raised = [
+        replace(item, severity="impossible", problem=f"this is hardly a liver: {item.problem}")
+        if item.code == "liver-volume" and not ends
+        else item
+        for item in found
+    ]
+    right = _right_of_the_middle(volume, masks[organ])
+    shown = f"its middle {abs(right):.0f} mm to the {'right' if right > 0 else 'left'} of the body's"
+    if right >= RIGHT_MM:
+        return raised
+    problem = "this is hardly a liver: it lies in the middle of the body"
+    if right <= -RIGHT_MM:
+        problem = "it lies on the patient's left: no liver, situs inversus, or left and right exchanged in the header"
+    return [*raised, Remark("impossible", "liver-place", organ, problem, shown)]
+
+
+def _right_of_the_middle(volume: Volume, mask: Volume) -> float:
+    """From the middle of all that is denser than air to the mask's, toward the patient's right (mm)."""
+    slices = np.flatnonzero(mask.array.any(axis=(1, 2)))[:: max(1, round(5.0 / volume.spacing[2]))]
+    tissue, inside = (
+        np.argwhere(array[slices]).mean(axis=0) for array in (volume.array > AIR_HU, mask.array.astype(bool))
+    )
+    steps = (inside - tissue)[::-1] * np.array(volume.spacing)
+    return -float((np.array(volume.geometry.direction, dtype=float) @ steps)[0])
 
 
 def judge_intensities(masks: Mapping[str, Volume], volume: Volume, modality: Modality | None) -> list[Remark]:
@@ -286,7 +329,7 @@ def require_possible(remarks: Iterable[Remark], *, accept: bool = False, where: 
             expected="HU (CT) and the masks of this patient's liver and tumor",
             found="; ".join(wrong),
             where=where,
-            remedy="correct the file or the labels; if it is right as it is: --accept-doubtful",
+            remedy="correct the file, the labels or the mask; if it is right as it is: --accept-doubtful",
         )
     return items
 

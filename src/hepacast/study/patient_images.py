@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume
 from hepacast.imaging.structures import with_unions
 from hepacast.radiomics.recipe import ImageRecipe
-from hepacast.segmentation.base import LabelMapResult
-from hepacast.study.segment import label_values, mask_path, run_segmenter
+from hepacast.segmentation.base import LabelMapResult, Segmenter
+from hepacast.study.segment import label_values, mask_path, prepared_segmenter, run_segmenter
 
 #: One image, or several: paths by sequence, or texts ``NAME=PATH``.
 Images = str | Path | Volume | Mapping[str, str | Path | Volume] | Sequence[str | Path] | None
@@ -28,12 +29,16 @@ GivenMask = MaskPath | Sequence[str | Path]
 
 @dataclass(frozen=True)
 class Outlined:
-    """The images with their masks, which lie on the first one's grid; `labelmap` only where a segmenter made it."""
+    """The images with their masks, which lie on the first one's grid; `labelmap` only where a segmenter made it.
+
+    `notes` are for the reader; `doubts` are what is not plausible about images and masks.
+    """
 
     volumes: dict[str, Volume]
     masks: dict[str, Volume]
     notes: tuple[str, ...] = ()
     labelmap: LabelMapResult | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def volume(self) -> Volume:
@@ -62,14 +67,18 @@ def outlined_images(
     HepacastError
         An image is missing, cannot be read or preprocessed, or nothing is found in it.
     """
-    volumes = _read_images(images, recipe.sequences, series)
+    # The networks are loaded while the images are read.
+    with ThreadPoolExecutor(1) as other:
+        loading = None if mask is not None else other.submit(prepared_segmenter, segmenter)
+        volumes = _read_images(images, recipe.sequences, series)
+    networks = None if loading is None else loading.result()
     notes = [
         f"{name}: {note}" if len(volumes) > 1 else note for name, volume in volumes.items() for note in volume.notes
     ]
     if recipe.preprocessing is None:
-        found = _outline(recipe, volumes, mask, labels, segmenter, say)
+        found = _outline(recipe, volumes, mask, labels, networks, say)
     else:
-        found = _preprocessed(recipe, recipe.preprocessing, volumes, mask, labels, segmenter, say)
+        found = _preprocessed(recipe, recipe.preprocessing, volumes, mask, labels, networks, say)
     return replace(found, notes=(*notes, *found.notes))
 
 
@@ -156,7 +165,7 @@ def _preprocessed(
     volumes: dict[str, Volume],
     mask: GivenMask | None,
     labels: str,
-    segmenter: str,
+    networks: Segmenter | None,
     say: Reporter,
 ) -> Outlined:
     """MR images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
@@ -177,7 +186,7 @@ def _preprocessed(
     finished = {reference: finished[reference]} | finished
     if mask is not None:
         return Outlined(finished, with_unions(masks), drawn.notes)
-    return _outline(recipe, finished, None, labels, segmenter, say)
+    return _outline(recipe, finished, None, labels, networks, say)
 
 
 def _given_masks(mask: GivenMask, labels: str, recipe: ImageRecipe, volume: Volume) -> MaskSet:
@@ -191,7 +200,7 @@ def _outline(
     volumes: dict[str, Volume],
     mask: GivenMask | None,
     labels: str,
-    segmenter: str,
+    networks: Segmenter | None,
     say: Reporter,
 ) -> Outlined:
     """The masks: given, or made by the segmenter from the first image, or from several registered ones."""
@@ -199,7 +208,8 @@ def _outline(
     if mask is not None:
         found = _given_masks(mask, labels, recipe, volume)
         return Outlined(volumes, with_unions(found.masks), found.notes)
-    result = run_segmenter(volumes, segmenter, reporter=say)
+    assert networks is not None
+    result = run_segmenter(volumes, networks, reporter=say)
     note = f"the masks were made by the {result.source} segmenter and not checked by a reader: look at them"
     if not any(result.mask(name).array.any() for name in result.structures):
         raise ImageError("The segmenter found nothing in this image.", remedy="give a mask with --mask")

@@ -68,6 +68,8 @@ def judge_patient(
     volumes: Mapping[str, Volume],
     labelmap: LabelMap | None = None,
     vois: Mapping[str, Volume] | None = None,
+    *,
+    made: bool = False,
 ) -> JudgedPatient:
     """Judge one patient's images, and structures and VOIs where there is a mask.
 
@@ -77,13 +79,15 @@ def judge_patient(
         By sequence, the one that masks are drawn on first.
     labelmap, vois
         Structures as stored, and the study's VOIs of them.
+    made
+        A network made them.
     """
     images = study.images
     assert images is not None
     kinds: dict[str, Modality | None] = {name: item.modality for name, item in images.sequences.items()}
     names = available_structures(labelmap) if labelmap is not None else ()
     structures = {name: structure_mask(labelmap, name) for name in names if labelmap is not None}
-    remarks = judge(volumes, structures, kinds)
+    remarks = judge(volumes, structures, kinds, made=made)
     rows = []
     for sequence, volume in volumes.items():
         for name, mask in (vois or {}).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def predict_patient(
     labels: str | Mapping[str, int] = "",
     labs: GivenLabs = (),
     model: str | None = None,
-    segmenter: str = "builtin",
+    segmenter: str | None = None,
     accept_doubtful: bool = False,
     out: str | Path | None = None,
     patient: str = "",
@@ -58,18 +59,17 @@ def predict_patient(
     ----------
     bundle
         ``model.hepacast``, or ``networks.hepacast``: networks are applied to the image itself.
-    image, mask
+    image, mask, labels
         The image, and its mask where there is one (of the first sequence, or of the reference that MR images are
-        brought to); else the segmenter makes it. Of several sequences: paths by name, or texts ``NAME=PATH``.
+        brought to) with names of its values (default those of the training masks); else the segmenter makes it. Of
+        several sequences: paths by name, or texts ``NAME=PATH``.
     series
         Of DICOM folders with several: number, UID, words of the description; by sequence also as ``NAME=SERIES``.
-    labels
-        Names of the mask's values; default those of the training masks.
     labs
         Clinical values by name (``"3.8 g/dL"``, or a number in the study's unit; None: nobody knows it), as
         ``name=value``, or a table or DataFrame with one row (headers of the study or of the same quantities).
     model, segmenter
-        Of the bundle (default the main one); ``builtin``, ``nnunet:DIR`` or ``totalsegmentator``.
+        Of the bundle (default the main one); as of `segment` (default that of the training masks, else ``builtin``).
     accept_doubtful
         Predict although image and mask look impossible (HU, labels, volume).
     out, patient, date
@@ -83,41 +83,41 @@ def predict_patient(
     """
     say = reporter or SilentReporter()
     opened = open_bundle(bundle)
-    name = _named_model(opened, model)
-    values = _given(labs, opened.columns)
+    name, values = _named_model(opened, model), _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
     read_labs(values, opened.columns, opened.clinical_names(name))
     if out is not None:
         require_writable(out)
-    outlined: Outlined | None = None
-    doubts: tuple[str, ...] = ()
+    seen = Outlined({}, {})
     if image is not None and opened.needs_features(name):
-        outlined = outlined_images(opened.recipe, image, mask, _text_of(labels), segmenter, say, series)
-        doubts = _doubts(outlined, opened.recipe.sequences, accept_doubtful)
-        say.say("measuring features" if isinstance(opened, Bundle) else "applying the networks")
-    applied = _applied(opened, name, values, outlined, doubts, patient, date)
+        seen = _outlined(opened, image, mask, labels, segmenter, series, accept_doubtful, say)
+    told, day = (values, seen.volumes, seen.masks), datetime.date.today().isoformat() if date is None else date
+    applied = apply_bundle(opened, *told, model=name, notes=seen.notes, doubts=seen.doubts, patient=patient, date=day)
     if out is not None:
-        _write(opened, applied, outlined, Path(out))
+        _write(opened, applied, seen, Path(out))
     return applied.prediction
+
+
+def _outlined(
+    bundle: Bundle | NetworkBundle,
+    image: Images,
+    mask: GivenMask | None,
+    labels: str | Mapping[str, int],
+    segmenter: str | None,
+    series: SeriesChoice,
+    accept: bool,
+    say: Reporter,
+) -> Outlined:
+    """Images and masks as the bundle wants them, judged."""
+    made_by = segmenter or str(bundle.card.get("segmenter", "builtin"))
+    seen = outlined_images(bundle.recipe, image, mask, _text_of(labels), made_by, say, series)
+    doubts = _doubts(seen, bundle.recipe.sequences, accept)
+    say.say("measuring features" if isinstance(bundle, Bundle) else "applying the networks")
+    return replace(seen, doubts=doubts)
 
 
 def _text_of(labels: str | Mapping[str, int]) -> str:
     return labels if isinstance(labels, str) else ",".join(f"{name}={value}" for name, value in labels.items())
-
-
-def _applied(
-    bundle: Bundle | NetworkBundle,
-    model: str,
-    values: Mapping[str, str],
-    outlined: Outlined | None,
-    doubts: tuple[str, ...],
-    patient: str,
-    date: str | None,
-) -> AppliedBundle:
-    seen = (None, None) if outlined is None else (outlined.volumes, outlined.masks)
-    notes = () if outlined is None else outlined.notes
-    day = date if date is not None else datetime.date.today().isoformat()
-    return apply_bundle(bundle, values, *seen, model=model, notes=notes, doubts=doubts, patient=patient, date=day)
 
 
 def _named_model(bundle: Bundle | NetworkBundle, model: str | None) -> str:
@@ -157,7 +157,7 @@ def _given(labs: GivenLabs, columns: Sequence[ColumnSpec]) -> dict[str, str]:
 
 
 def _doubts(outlined: Outlined, sequences: Mapping[str, str], accept: bool) -> tuple[str, ...]:
-    """What is doubtful about image and masks.
+    """What is doubtful about image and masks; of masks that a network made, what is hardly a liver is impossible.
 
     Raises
     ------
@@ -167,15 +167,16 @@ def _doubts(outlined: Outlined, sequences: Mapping[str, str], accept: bool) -> t
     kinds: dict[str, Modality | None] = {name: "MR" if kind == "MR" else "CT" for name, kind in sequences.items()}
     only = next(iter(kinds.values())) if len(kinds) == 1 else None
     modalities = {name: kinds.get(name, only) for name in outlined.volumes}
-    remarks = require_possible(judge(outlined.volumes, outlined.masks, modalities), accept=accept)
+    found = judge(outlined.volumes, outlined.masks, modalities, made=outlined.labelmap is not None)
+    remarks = require_possible(found, accept=accept)
     return tuple(str(item) for item in remarks if item.casts_doubt)
 
 
-def _write(bundle: Bundle | NetworkBundle, applied: AppliedBundle, outlined: Outlined | None, out: Path) -> None:
+def _write(bundle: Bundle | NetworkBundle, applied: AppliedBundle, outlined: Outlined, out: Path) -> None:
     """All files of the prediction, or none."""
     with atomic_folder(out) as folder:
         overlay: Path | None = None
-        if outlined is not None:
+        if outlined.volumes:
             shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
             if applied.tumor is not None:
                 shown = {**shown, "tumor by the networks": applied.tumor}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +22,34 @@ from hepacast.imaging.lesions import VoiReport, describe_voi
 from hepacast.imaging.overlay import overlay_figure, overlay_png
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.voi import VoiExpression
-from hepacast.segmentation.base import LabelMapResult, segment_patient
+from hepacast.segmentation.base import LabelMapResult, Segmenter, segment_patient
 from hepacast.segmentation.plausibility import Modality, Remark, judge, judge_image, modality_of, require_possible
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+def prepared_segmenter(model: str, weights: Path | None = None) -> Segmenter:
+    """A named segmenter with its networks loaded, where it can load them before it sees an image.
+
+    Raises
+    ------
+    HepacastError
+        The segmenter is not known or not installed.
+    """
+    from hepacast.segmentation import make_segmenter
+
+    segmenter = make_segmenter(model, **({"weights": str(weights)} if weights is not None else {}))
+    prepare = getattr(segmenter, "prepare", None)
+    if prepare is not None:
+        prepare()
+    return segmenter
+
+
 def run_segmenter(
-    images: Mapping[str, Volume],
-    model: str,
-    *,
-    liver: Volume | None = None,
-    weights: Path | None = None,
-    reporter: Reporter,
+    images: Mapping[str, Volume], segmenter: Segmenter, *, liver: Volume | None = None, reporter: Reporter
 ) -> LabelMapResult:
-    """Segment one patient's images with a named segmenter; time and memory are told first.
+    """Segment one patient's images; time and memory are told first.
 
     Parameters
     ----------
@@ -46,12 +59,8 @@ def run_segmenter(
     Raises
     ------
     HepacastError
-        The segmenter is not known, not installed, or cannot use the image.
+        The segmenter cannot use the images.
     """
-    from hepacast.segmentation import make_segmenter
-
-    options = {"weights": str(weights)} if weights is not None else {}
-    segmenter = make_segmenter(model, **options)
     estimate = segmenter.estimate(next(iter(images.values())))
     reporter.say(f"segmenting: about {format_seconds(estimate.seconds)}, {format_bytes(estimate.bytes)} of memory")
     with reporter.track("segmenting") as bar:
@@ -174,7 +183,11 @@ def segment(
         The image or the segmenter cannot be used.
     """
     modality: Modality | None = "CT" if segmenter.partition(":")[0] == "builtin" else None
-    volume = read_volume(image, series=series, modality=modality)
+    chosen = None if weights is None else Path(weights)
+    # The networks are loaded while the image is read.
+    with ThreadPoolExecutor(1) as other:
+        loading = other.submit(prepared_segmenter, segmenter, chosen)
+        volume = read_volume(image, series=series, modality=modality)
     modality = modality or modality_of(volume)
     where = str(image) if isinstance(image, str | Path) else "image"
     require_possible(judge_image(volume, modality), accept=accept_doubtful, where=where)
@@ -182,12 +195,9 @@ def segment(
     if liver is not None:
         found = read_mask_set(liver, reference=volume)
         given, told = _liver_of(found.masks, "liver mask"), (*told, *found.notes)
-    chosen = None if weights is None else Path(weights)
-    result = run_segmenter(
-        {"image": volume}, segmenter, liver=given, weights=chosen, reporter=reporter or SilentReporter()
-    )
+    result = run_segmenter({"image": volume}, loading.result(), liver=given, reporter=reporter or SilentReporter())
     # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
-    remarks = judge({"image": volume}, result.masks(), {"image": modality})
+    remarks = judge({"image": volume}, result.masks(), {"image": modality}, made=liver is None)
     return SegmentedImage(volume, result, (*told, *result.notes), tuple(remarks))
 
 

@@ -176,6 +176,7 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
         },
         "conformal": conformal_card(context),
         "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
+        **_segmenter_card(context),
         "provenance": {
             "hepacast": __version__,
             "seed": study.seed,
@@ -186,6 +187,12 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _segmenter_card(context: Context) -> dict[str, str]:
+    """The segmenter of the training masks, where it is one that everybody can have."""
+    source = "" if context.study.images is None else context.images.segmentation.source
+    return {"segmenter": source} if source.partition(":")[0] in ("builtin", "totalsegmentator") else {}
 
 
 def evaluated_card(context: Context, names: list[str]) -> dict[str, Any]:

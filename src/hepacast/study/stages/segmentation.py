@@ -167,7 +167,8 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
             return MaskOutcome(patient, source, "failed", f"{name}: {report.reason}")
         if report.status == "warning":
             remarks.append(f"{name}: {report.reason}")
-    judged = judge_patient(context.study, patient, volumes_of(context, patient), labelmap, vois)
+    volumes, made = volumes_of(context, patient), source not in ("given", _EXPERT)
+    judged = judge_patient(context.study, patient, volumes, labelmap, vois, made=made)
     if judged.impossible and not strict:
         reason = "; ".join(str(item) for item in judged.impossible)
         return MaskOutcome(patient, source, "failed", f"{reason}; if it is right as it is: {SWITCH}", judged)
