@@ -41,7 +41,7 @@ STAGES = {
 }
 
 
-# ------------------------------------------------------------------------------------------------------- what is needed
+# ------------------------------------------------------------------------------------------------------ what is needed
 
 
 def dicom_folder(image: Path, folder: Path) -> Path:
@@ -101,7 +101,7 @@ def bundle_of_phantoms(folder: Path) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------------------- one prediction
+# ------------------------------------------------------------------------------------------------------ one prediction
 
 
 def child(arguments: list[str], where: Path) -> None:
@@ -172,13 +172,10 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     image, expert = (given.data / CT, given.data / MASK) if given.data.is_dir() else (given.data, None)
     scan, bundle = dicom_folder(image, given.work / "dicom"), bundle_of_phantoms(given.work / "study")
-    unknown = json.loads(
-        subprocess.run(
-            [sys.executable, "-c", "import sys, json; from hepacast.bundle import Bundle; b = Bundle.read(sys.argv[1]); "
-             "print(json.dumps(b.clinical_names(b.main)))", str(bundle)],
-            capture_output=True, text=True, check=True,
-        ).stdout
-    )  # fmt: skip
+    code = "import sys, json; from hepacast.bundle import Bundle; b = Bundle.read(sys.argv[1]); "
+    code += "print(json.dumps(b.clinical_names(b.main)))"
+    command = [sys.executable, "-c", code, str(bundle)]
+    unknown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     results: dict[str, Any] = {}
     for engine in given.engines.split(","):
         out = given.work / f"out-{engine}"

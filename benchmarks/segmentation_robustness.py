@@ -2,11 +2,11 @@
 
     python benchmarks/segmentation_robustness.py IMAGE MASK --labels 1,2 [--json FILE] [--only cut] [--engine openvino]
 
-Every change of the scan is segmented anew and compared, by Dice, with the given liver inside what remains of the scan;
-beside it the Dice of the unchanged scan's result inside the same part. The script says where the difference is more
-than 0.02 although at least 120 mm of the scan remain, and what the judge of masks says. Scans without a liver come last:
-there an error or a mask that is called impossible is right. Results are kept in the file, so that a stopped run goes
-on. Without MASK (``-``) the unchanged scan's own result stands in for it.
+Every change of the scan is segmented anew and compared, by Dice, with the given liver inside what remains of the
+scan; beside it the Dice of the unchanged scan's result inside the same part. The script says where the difference is
+more than 0.02 although at least 120 mm of the scan remain, and what the judge of masks says. Scans without a liver
+come last: there an error or a mask that is called impossible is right. Results are kept in the file, so that a stopped
+run goes on. Without MASK (``-``) the unchanged scan's own result stands in for it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Scan(NamedTuple):
 Change = Callable[[Scan], Scan]
 
 
-# ---------------------------------------------------------------------------------------------------- what is cut, where
+# -------------------------------------------------------------------------------------------------- what is cut, where
 
 
 def cut(top: float = 0.0, bottom: float = 0.0) -> Change:
@@ -65,16 +65,16 @@ def _part(scan: Scan, top: float, bottom: float) -> slice:
     return slice(round(bottom / scan.mm[2]), scan.image.shape[2] - round(top / scan.mm[2]))
 
 
-def cuts(scan: Scan) -> Iterator[tuple[float, float]]:
-    """Every 20 mm from the top, from the bottom, and from both, as long as 120 mm remain."""
+def cuts(scan: Scan, every: float) -> Iterator[tuple[float, float]]:
+    """So many mm from the top, from the bottom, and from both, as long as 120 mm remain."""
     height = scan.image.shape[2] * scan.mm[2]
-    steps = np.arange(20.0, height - LEAST_MM + 1e-6, 20.0)
+    steps = np.arange(every, height - LEAST_MM + 1e-6, every)
     yield from ((step, 0.0) for step in steps)
     yield from ((0.0, step) for step in steps)
     yield from ((step, step) for step in steps if height - 2 * step >= LEAST_MM)
 
 
-# -------------------------------------------------------------------------------------------------------- other geometry
+# ------------------------------------------------------------------------------------------------------ other geometry
 
 
 def slices(thick: float) -> Change:
@@ -155,7 +155,7 @@ def upside_down(scan: Scan) -> Scan:
     return Scan(scan.image[:, :, ::-1], scan.liver[:, :, ::-1], scan.mm)
 
 
-# ------------------------------------------------------------------------------------------------------ other intensities
+# --------------------------------------------------------------------------------------------------- other intensities
 
 
 def values(function: Callable[[Array, Scan], Array]) -> Change:
@@ -213,7 +213,7 @@ def circle(value: float) -> Change:
     return values(change)
 
 
-# ------------------------------------------------------------------------------------------------------ what lies in view
+# --------------------------------------------------------------------------------------------------- what lies in view
 
 
 def body_of(scan: Scan) -> tuple[slice, slice]:
@@ -309,8 +309,9 @@ def _upper_body(scan: Scan, x: slice, y: slice, n: int) -> Array:
         if mm < 300:
             r = 1.0 if mm < 230 else 1.0 - (mm - 230) / 140
             for shape, hu in (
-                ((0.5, 0.5, 0.5, 0.5), FAT), ((0.5, 0.5, 0.46, 0.45), TISSUE), ((0.25, 0.52, 0.18 * r, 0.34 * r), -850.0),
-                ((0.75, 0.52, 0.18 * r, 0.34 * r), -850.0), ((0.54, 0.4, 0.13, 0.2), 110.0), ((0.5, 0.85, 0.06, 0.08), 350.0),
+                ((0.5, 0.5, 0.5, 0.5), FAT), ((0.5, 0.5, 0.46, 0.45), TISSUE),
+                ((0.25, 0.52, 0.18 * r, 0.34 * r), -850.0), ((0.75, 0.52, 0.18 * r, 0.34 * r), -850.0),
+                ((0.54, 0.4, 0.13, 0.2), 110.0), ((0.5, 0.85, 0.06, 0.08), 350.0),
             ):  # fmt: skip
                 image[disc(*shape), k] = hu
         elif mm < 520:
@@ -349,7 +350,7 @@ def _lower_body(scan: Scan, x: slice, y: slice, n: int) -> Array:
     return image
 
 
-# --------------------------------------------------------------------------------------------------- scans without a liver
+# ----------------------------------------------------------------------------------------------- scans without a liver
 
 
 def without_liver(scan: Scan) -> Iterator[tuple[str, Scan]]:
@@ -371,20 +372,18 @@ def _bottle(scan: Scan, x: slice, y: slice) -> Array:
     return image + 8 * np.random.default_rng(7).standard_normal(image.shape, dtype=np.float32)
 
 
-# --------------------------------------------------------------------------------------------------------------- the runs
+# ------------------------------------------------------------------------------------------------------------ the runs
 
 
-def changes(scan: Scan) -> Iterator[tuple[str, Change, slice]]:
+def changes(scan: Scan, step: float) -> Iterator[tuple[str, Change, slice]]:
     """Name, change, and which slices of the original remain."""
     whole = slice(0, scan.image.shape[2])
-    for top, bottom in cuts(scan):
+    for top, bottom in cuts(scan, step):
         name = " and ".join(f"{mm:.0f} mm {end}" for mm, end in ((top, "top"), (bottom, "bottom")) if mm)
         yield f"cut {name}", cut(top, bottom), _part(scan, top, bottom)
     named: dict[str, Change] = {f"slices of {mm:g} mm": slices(mm) for mm in (0.6, 3.0, 5.0, 7.5, 10.0)}
     named |= {f"turned by {a} degrees": affine(rotation(2, a)) for a in (-30, -15, 15, 30)}
-    named |= {
-        f"tilted {w} by {a} degrees": affine(rotation(n, a)) for n, w, a in ((0, "forward", 12), (1, "aside", 12))
-    }
+    named |= {f"tilted {way} by 12 degrees": affine(rotation(axis, 12)) for axis, way in ((0, "forward"), (1, "aside"))}
     named |= {"gantry tilt of 15 degrees": affine(shear(np.tan(np.deg2rad(15))))}
     named |= {f"patient {f:g} times as large": scaled(f, f, f) for f in (0.8, 0.9, 1.1, 1.2)}
     named |= {"wider by 15 %": scaled(1.15, 1, 1), "deeper by 15 %": scaled(1, 1.15, 1)}
@@ -405,15 +404,9 @@ def changes(scan: Scan) -> Iterator[tuple[str, Change, slice]]:
     named |= {"with chest": in_a_body(300, 0), "with pelvis": in_a_body(0, 260), "trunk": in_a_body(300, 260)}
     named |= {"whole body": in_a_body(540, 600), "trunk from the liver down": lambda s: in_a_body(0, 400)(cut(40)(s))}
     named |= {"mirrored": mirrored, "upside down": upside_down}
+    tops = {"gas, cut 20 mm top": 20, "gas, cut 40 mm top": 40, "trunk from the liver down": 40}
     for name, change in named.items():
-        top = (
-            20
-            if name == "gas, cut 20 mm top"
-            else 40
-            if name in ("gas, cut 40 mm top", "trunk from the liver down")
-            else 0
-        )
-        yield name, change, _part(scan, top, 0) if top else whole
+        yield name, change, _part(scan, tops[name], 0) if name in tops else whole
 
 
 class Found(NamedTuple):
@@ -434,7 +427,8 @@ def segmented(scan: Scan, segmenter: Segmenter) -> Found:
     except HepacastError as error:
         return Found(np.zeros(size, bool), [f"refused: {error.message}"], time.process_time() - start)
     cpu = time.process_time() - start
-    remarks = [f"{item.severity}: {item.code}" for item in judge({"ct": volume}, result.masks(), {"ct": "CT"})]
+    judged = judge({"ct": volume}, result.masks(), {"ct": "CT"}, made=True)
+    remarks = [f"{item.severity}: {item.code}" for item in judged]
     notes = [note for note in result.notes if "lesion" not in note]
     return Found(np.asarray(result.mask("liver").array).transpose(2, 1, 0), [*notes, *remarks], cpu)
 
@@ -452,6 +446,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="changes whose name begins so")
     parser.add_argument("--engine", default="openvino", help="torch, openvino, openvino-bf16")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--step", type=float, default=20.0, help="mm between cuts")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     turned = turn(read_volume(given.image), "LPS")
@@ -468,7 +463,7 @@ def main() -> None:
         f"{'unchanged':30} Dice {dice(base.liver, liver):.3f}, {base.cpu:.1f} CPU s; {'; '.join(base.remarks)}",
         flush=True,
     )
-    for name, change, part in changes(scan):
+    for name, change, part in changes(scan, given.step):
         if not name.startswith(given.only):
             continue
         if name not in kept:
