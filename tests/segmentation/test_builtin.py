@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hepacast.errors import GeometryError, ImageError, ModelError, StudyFileError
+from hepacast.errors import GeometryError, ImageError, MissingPackageError, ModelError, StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_labelmap, read_volume
 from hepacast.segmentation.builtin import BuiltinSegmenter, weight_files
@@ -116,6 +116,25 @@ def test_openvino_computes_the_same_network(name, precision, apart):
     assert np.abs(found - expected).max() < apart
 
 
+@pytest.mark.parametrize("name", ["liver", "lesion"])
+def test_torch_in_bfloat16_computes_the_same_network(name):
+    weights = random_weights(SMALL[name])
+    image = np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[name].input_size).astype(np.float32)
+    expected = networks.PretrainedUNet(SMALL[name], weights)(image)
+    found = networks.PretrainedUNet(SMALL[name], weights, precision="bf16")(image)
+    assert found.dtype == np.float32 and 0 < np.abs(found - expected).max() < 0.15
+
+
+def test_a_computer_without_the_engine_refuses_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    with pytest.raises(ModelError, match="bfloat16") as refused:
+        BuiltinSegmenter(engine="torch-bf16").prepare()
+    assert "builtin:openvino" in str(refused.value)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingPackageError, match="hepacast\\[speed\\]"):
+        BuiltinSegmenter(engine="openvino").prepare()
+
+
 def test_openvino_calls_nobody(tmp_path):
     """Without CI in the environment: no name is looked up, nothing is written to the home folder."""
     pytest.importorskip("openvino")
@@ -139,8 +158,9 @@ openvino_telemetry.Telemetry(app_name="x").send_event("a", "b", "c")
 def test_an_engine_is_a_part_of_the_identity_and_a_wrong_one_is_refused():
     from hepacast.segmentation import make_segmenter
 
-    told = {name: make_segmenter(name).describe() for name in ("builtin", "builtin:openvino", "builtin:openvino-bf16")}
-    assert len({item["identity"] for item in told.values()}) == 3
+    names = ("builtin", "builtin:torch-bf16", "builtin:openvino", "builtin:openvino-bf16")
+    told = {name: make_segmenter(name).describe() for name in names}
+    assert len({item["identity"] for item in told.values()}) == 4
     assert "bfloat16" in told["builtin:openvino-bf16"]["sentence"]
     with pytest.raises(StudyFileError, match="no engine"):
         make_segmenter("builtin:tensorrt")

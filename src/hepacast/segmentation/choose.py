@@ -11,7 +11,8 @@ from hepacast.segmentation.base import Segmenter
 #: Names that `make_segmenter` understands, and what they are.
 SEGMENTERS = {
     "builtin": "pretrained liver and lesion networks, no training",
-    "builtin:openvino": "the same by OpenVINO, in half the time on a CPU (openvino-bf16: a quarter, where the CPU can)",
+    "builtin:openvino": "the same by OpenVINO, in half the time on a CPU (openvino-bf16: a quarter, where the CPU can; "
+    "torch-bf16: PyTorch in bfloat16)",
     "nnunet:DIR": "any trained nnU-Net v2 folder",
     "totalsegmentator": "TotalSegmentator (liver, liver_lesions), if installed",
     "given:FILE": "a mask file",
@@ -24,8 +25,8 @@ def make_segmenter(spec: str, **options: Any) -> Segmenter:
     Parameters
     ----------
     spec
-        ``builtin`` (``builtin:openvino``, ``builtin:openvino-bf16``), ``nnunet:DIR``, ``totalsegmentator`` or
-        ``given:FILE``.
+        ``builtin`` (``builtin:ENGINE`` with openvino, openvino-bf16, torch-bf16), ``nnunet:DIR``,
+        ``totalsegmentator`` or ``given:FILE``.
     **options
         Passed to the segmenter, e.g. ``weights`` for ``builtin``, ``folds`` for ``nnunet``.
 

@@ -132,11 +132,12 @@ def _centers(context: Context) -> None:
 
 def _packages(context: Context) -> None:
     images = context.study.images
-    if images is not None and images.segmentation.source.startswith("builtin:openvino"):
-        from hepacast.segmentation.builtin.openvino import require_openvino
+    kind, _, argument = ("", "", "") if images is None else images.segmentation.source.partition(":")
+    if kind == "builtin":
+        from hepacast.segmentation.builtin.segmenter import require_engine
 
-        require_openvino()
-    elif images is not None and images.segmentation.source.startswith(("nnunet", "builtin")):
+        require_engine(argument or "torch")
+    elif kind == "nnunet":
         require("torch", purpose="Segmentation", extra="seg")
 
 

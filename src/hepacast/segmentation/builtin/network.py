@@ -171,6 +171,8 @@ class PretrainedUNet:
         From `read_weights`.
     device
         ``cpu`` or ``cuda``.
+    precision
+        ``f32`` or ``bf16``: in which values are kept and multiplied; means and deviations are of single precision.
     """
 
     def __init__(
@@ -178,23 +180,31 @@ class PretrainedUNet:
         architecture: Architecture,
         weights: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
         device: str = "cpu",
+        precision: str = "f32",
     ) -> None:
         import torch
 
         self.architecture = architecture
         self.device = torch.device(device)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._layers = [
-            (torch.from_numpy(np.ascontiguousarray(k)).to(self.device), torch.from_numpy(b).to(self.device))
-            for k, b in weights
+            tuple(self._placed(torch.from_numpy(np.ascontiguousarray(array))) for array in layer) for layer in weights
         ]
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+        """On the device and of the network's type; the channels of a voxel side by side, as convolutions read them."""
+        import torch
+
+        layout = torch.channels_last_3d if tensor.dim() == 5 else torch.contiguous_format
+        return tensor.to(self.device, self.dtype, memory_format=layout)
 
     def __call__(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability map of one normalized input (x, y, z); smaller by the margin on each side."""
         import torch
 
         with torch.inference_mode():
-            tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(self.device)
-            return self._forward(tensor[None, None])[0, 0].cpu().numpy()
+            tensor = self._placed(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None])
+            return self._forward(tensor)[0, 0].float().cpu().numpy()
 
     def _forward(self, path: torch.Tensor) -> torch.Tensor:
         import torch
@@ -256,12 +266,13 @@ def _convolve(
     import torch
 
     kernel, bias = layer
-    statistics = [torch.var_mean(part, dim=(2, 3, 4), unbiased=False, keepdim=True) for part in parts]
+    statistics = [torch.var_mean(part.float(), dim=(2, 3, 4), unbiased=False, keepdim=True) for part in parts]
     half = kernel.shape[2] // 2
     pads = [side // 2 if padded else 0 for side in kernel.shape[2:]]
     length, height, width = parts[0].shape[2:]
     size = [n + 2 * p - k + 1 for n, p, k in zip((length, height, width), pads, kernel.shape[2:], strict=True)]
-    result = torch.empty((1, kernel.shape[0], *size), device=parts[0].device)
+    layout = torch.channels_last_3d
+    result = torch.empty((1, kernel.shape[0], *size), dtype=kernel.dtype, device=kernel.device, memory_format=layout)
     shift = half - pads[0]
     for first in range(0, size[0], _SLAB):
         last = min(first + _SLAB, size[0])
@@ -272,6 +283,7 @@ def _convolve(
             slab = part[:, :, inside]
             if normalize:
                 slab = torch.nn.functional.leaky_relu_((slab - mean) / (variance.sqrt() + EPSILON), SLOPE)
+                slab = slab.to(kernel.dtype)
             slabs.append(slab)
         joined = torch.cat(slabs, 1) if len(slabs) > 1 else slabs[0]
         edges = (0, 0, 0, 0, max(0, -low), max(0, high - length))

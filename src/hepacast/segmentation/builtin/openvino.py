@@ -50,15 +50,8 @@ class OpenvinoUNet:
     def __init__(
         self, architecture: Architecture, weights: Weights, precision: str, threads: int | None = None
     ) -> None:
-        openvino = require_openvino()
+        core = openvino_core(precision)
         self.architecture = architecture
-        core = openvino.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ModelError(
-                "This processor does not compute in bfloat16.",
-                expected="a CPU with AVX512_BF16 or AMX, as the study or the model was made with",
-                remedy="use builtin:openvino (single precision) or builtin; the masks are another segmenter's then",
-            )
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -68,6 +61,31 @@ class OpenvinoUNet:
         """Probability map of one normalized input (x, y, z); smaller by the margin on each side."""
         tensor = np.ascontiguousarray(image, dtype=np.float32)[None, None]
         return np.array(self._compiled(tensor)[0][0, 0], dtype=np.float32)
+
+
+def openvino_core(precision: str) -> Any:
+    """OpenVINO's entry, where it is installed and the processor computes in the precision (``f32`` or ``bf16``).
+
+    Raises
+    ------
+    MissingPackageError
+        OpenVINO is not installed.
+    ModelError
+        The processor does not compute in bfloat16.
+    """
+    core = require_openvino().Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise no_bfloat16()
+    return core
+
+
+def no_bfloat16() -> ModelError:
+    """The processor lacks what a study or a model was made with."""
+    return ModelError(
+        "This processor does not compute in bfloat16.",
+        expected="a CPU with AVX512_BF16 or AMX, as the study or the model was made with",
+        remedy="use builtin:openvino (single precision) or builtin; the masks are another segmenter's then",
+    )
 
 
 def require_openvino() -> Any:

@@ -21,7 +21,7 @@ from hepacast.segmentation.base import LabelMapResult, Progress, SegmentationCos
 from hepacast.segmentation.builtin.lesion import find_lesions
 from hepacast.segmentation.builtin.liver import find_liver
 from hepacast.segmentation.builtin.network import LESION, LIVER, Architecture, PretrainedUNet, read_weights
-from hepacast.segmentation.builtin.openvino import PRECISIONS, OpenvinoUNet
+from hepacast.segmentation.builtin.openvino import PRECISIONS, OpenvinoUNet, no_bfloat16, openvino_core
 from hepacast.segmentation.builtin.weights import MEMBERS, PACKAGE, VERSION, weight_files
 from hepacast.segmentation.devices import default_device, torch_threads
 
@@ -36,10 +36,14 @@ CITATIONS = (
 #: 3: a second look from nearby, the most plausible liver is taken, mirrored and turned scans).
 METHOD = 3
 
-_ENGINE_WORDS = {"openvino": "OpenVINO in single precision", "openvino-bf16": "OpenVINO in bfloat16"}
+_ENGINE_WORDS = {
+    "torch-bf16": "PyTorch in bfloat16",
+    "openvino": "OpenVINO in single precision",
+    "openvino-bf16": "OpenVINO in bfloat16",
+}
 
 #: What computes the networks.
-ENGINES = ("torch", *PRECISIONS)
+ENGINES = ("torch", "torch-bf16", *PRECISIONS)
 
 # Measured on two cores of an AMD EPYC 7003: core-seconds of the liver network, of a tile of the lesion network.
 _LIVER_CORE_SECONDS = 35.0
@@ -62,8 +66,8 @@ class BuiltinSegmenter:
     device
         ``cpu`` or ``cuda``; by default the GPU if there is one.
     engine
-        ``torch``, ``openvino`` (single precision) or ``openvino-bf16``. A part of the segmenter's identity: masks of
-        two engines differ in single voxels.
+        ``torch``, ``openvino`` (both in single precision), ``torch-bf16`` or ``openvino-bf16``. A part of the
+        segmenter's identity: masks of two engines differ in single voxels.
 
     Notes
     -----
@@ -83,10 +87,7 @@ class BuiltinSegmenter:
         device: str | None = None,
         engine: str = "torch",
     ) -> None:
-        if engine not in ENGINES:
-            raise StudyFileError(
-                f"The built-in networks have no engine {engine!r}.", expected=", ".join(ENGINES), found=engine
-            )
+        _require_known(engine)
         self._engine = engine
         self._lesions = lesions
         self._weights, self._cache = weights, cache
@@ -119,12 +120,13 @@ class BuiltinSegmenter:
         sides = zip((220.0, 200.0, 180.0), extent, LESION.output_size, LESION.voxel_mm, strict=True)
         tiles = np.prod([np.ceil(min(most, size) / (out * mm)) for most, size, out, mm in sides])
         seconds = _LIVER_CORE_SECONDS + (float(tiles) * _TILE_CORE_SECONDS if self._lesions else 0.0)
-        seconds *= {"torch": 1.0, "openvino": 0.53, "openvino-bf16": 0.25}[self._engine]
+        seconds *= {"torch": 1.0, "torch-bf16": 0.55, "openvino": 0.53, "openvino-bf16": 0.25}[self._engine]
         seconds += volume.array.size * 4e-7
         return SegmentationCost(seconds / cores, int(2.4e9 + volume.array.size * 14))
 
     def prepare(self) -> None:
-        """Load both networks, which may be done while an image is read."""
+        """Load both networks, which may be done while an image is read; raises what `segment` does of them."""
+        require_engine(self._engine)
         for name, architecture in {"liver": LIVER, **({"lesion": LESION} if self._lesions else {})}.items():
             self._network(name, architecture)
 
@@ -153,11 +155,10 @@ class BuiltinSegmenter:
         MissingPackageError
             PyTorch or h5py is not installed.
         """
-        if self._engine == "torch":
-            require("torch", purpose="The built-in segmenter", extra="seg")
+        require_engine(self._engine)
         start = time.perf_counter()
         report = progress or (lambda share, message: None)
-        with torch_threads(self._threads) if self._engine == "torch" else nullcontext():
+        with nullcontext() if self._engine in PRECISIONS else torch_threads(self._threads):
             mask, notes = self._liver(volume, liver, report)
             if not self._lesions:
                 labelmap = LabelMap(mask.with_array(mask.array.astype(np.uint8)), {"liver": 1})
@@ -208,8 +209,44 @@ class BuiltinSegmenter:
         if name not in self._networks:
             path = weight_files(self._weights, self._cache)[name]
             weights = read_weights(path, architecture)
-            if self._engine == "torch":
-                self._networks[name] = PretrainedUNet(architecture, weights, self._device or default_device())
-            else:
+            if self._engine in PRECISIONS:
                 self._networks[name] = OpenvinoUNet(architecture, weights, PRECISIONS[self._engine], self._threads)
+            else:
+                precision = "bf16" if self._engine == "torch-bf16" else "f32"
+                self._networks[name] = PretrainedUNet(
+                    architecture, weights, self._device or default_device(), precision
+                )
         return self._networks[name]
+
+
+def _require_known(engine: str) -> None:
+    if engine not in ENGINES:
+        raise StudyFileError(
+            f"The built-in networks have no engine {engine!r}.", expected=", ".join(ENGINES), found=engine
+        )
+
+
+def require_engine(engine: str) -> None:
+    """Whether this computer has an engine of `ENGINES`, in its precision.
+
+    Raises
+    ------
+    StudyFileError
+        There is no such engine.
+    MissingPackageError
+        Its package is not installed.
+    ModelError
+        The processor does not compute in bfloat16.
+    """
+    _require_known(engine)
+    if engine in PRECISIONS:
+        openvino_core(PRECISIONS[engine])
+        return
+    torch = require("torch", purpose="The built-in segmenter", extra="seg")
+    # Emulated it would be slower than single precision, and of other digits.
+    if default_device() == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    if engine == "torch-bf16" and not native:
+        raise no_bfloat16()

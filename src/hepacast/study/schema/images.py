@@ -79,7 +79,7 @@ class SegmentationOptions(Part):
     source: str = option(
         "given",
         "given: every patient has a mask; nnunet: trained on those who have one and applied to the rest; "
-        "builtin: pretrained liver and lesion networks (builtin:openvino, builtin:openvino-bf16: computed by OpenVINO, "
+        "builtin: pretrained liver and lesion networks (builtin:openvino, builtin:openvino-bf16, builtin:torch-bf16: "
         "faster on CPUs); nnunet:DIR: a trained nnU-Net folder; totalsegmentator",
     )
     masks: str | dict[str, str] | None = option(
