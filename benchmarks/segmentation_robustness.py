@@ -443,7 +443,8 @@ def main() -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("mask", help="file, or - for the unchanged scan's result")
     parser.add_argument("--labels", default="1", help="label values of the liver, by commas")
-    parser.add_argument("--only", default="", help="changes whose name begins so")
+    parser.add_argument("--only", default="", help="changes whose names begin so, by commas")
+    parser.add_argument("--half", action="store_true", help="slices of half as many rows and columns, means of four")
     parser.add_argument("--engine", default="openvino", help="torch, openvino, openvino-bf16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--step", type=float, default=20.0, help="mm between cuts")
@@ -451,20 +452,26 @@ def main() -> None:
     given = parser.parse_args()
     turned = turn(read_volume(given.image), "LPS")
     segmenter = make_segmenter(f"builtin:{given.engine}", lesions=False, threads=given.threads)
-    image = turned.array.astype(np.float32)
-    base = segmented(Scan(image, np.zeros(image.shape, bool), turned.spacing), segmenter)
-    liver = base.liver
+    image, mm, liver = turned.array.astype(np.float32), turned.spacing, np.zeros(turned.array.shape, bool)
     if given.mask != "-":
         labels = [int(word) for word in given.labels.split(",")]
         liver = np.isin(np.rint(turn(read_volume(given.mask), "LPS").array).astype(int), labels)
-    scan = Scan(image, liver, turned.spacing)
+    if given.half:
+        even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        image = np.mean([even[a::2, b::2] for a in (0, 1) for b in (0, 1)], axis=0)
+        liver, mm = liver[: even.shape[0] : 2, : even.shape[1] : 2], (mm[0] * 2, mm[1] * 2, mm[2])
+    base = segmented(Scan(image, liver, mm), segmenter)
+    if given.mask == "-":
+        liver = base.liver
+    scan = Scan(image, liver, mm)
     kept = json.loads(given.json.read_text()) if given.json and given.json.is_file() else {}
     print(
         f"{'unchanged':30} Dice {dice(base.liver, liver):.3f}, {base.cpu:.1f} CPU s; {'; '.join(base.remarks)}",
         flush=True,
     )
+    wanted = tuple(given.only.split(","))
     for name, change, part in changes(scan, given.step):
-        if not name.startswith(given.only):
+        if not name.startswith(wanted):
             continue
         if name not in kept:
             other = change(scan)
@@ -482,7 +489,7 @@ def main() -> None:
             flush=True,
         )
     for name, other in without_liver(scan):
-        if name.startswith(given.only):
+        if name.startswith(wanted):
             found = segmented(other, segmenter)
             volume = float(found.liver.sum() * np.prod(other.mm)) / 1000
             print(f"{name:30} {volume:.0f} mL found; {'; '.join(found.remarks)}", flush=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -15,9 +17,12 @@ from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
 from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileError
 from hepacast.imaging import Geometry, Volume, read_volume
 from hepacast.imaging.io import write_volume
+from hepacast.imaging.labels import LabelMap
 from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
+from hepacast.segmentation.base import PARENCHYMA_TUMOR, LabelMapResult, SegmentationCost
 from hepacast.study.predict import predict_patient
+from hepacast.study.stages.bundle import _segmenter_card
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from dicom_files import write_slice
@@ -108,3 +113,53 @@ def test_a_dicom_patient_is_predicted_from_the_series_that_is_named(files: Path,
         header.save_as(path)
     with pytest.raises(ImageError, match="another modality: MR"):
         predict_patient(bundle, image=tmp_path / "scan", mask=contours, series=4)
+
+
+class _Painter:
+    """A segmenter that gives the masks of a file."""
+
+    name, structures = "painter", ("parenchyma", "tumor", "liver")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def estimate(self, volume: Volume) -> SegmentationCost:
+        return SegmentationCost(0.0, 0)
+
+    def segment(self, volume: Volume, **_: object) -> LabelMapResult:
+        labels = read_volume(self.path)
+        return LabelMapResult(LabelMap(labels.with_array(labels.array.astype(np.uint8)), PARENCHYMA_TUMOR), self.name)
+
+
+def test_a_made_mask_that_is_hardly_a_liver_is_refused_unless_accepted(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The liver of these files has 188 mL and lies in the middle of the image."""
+    asked = []
+
+    def prepared(model: str) -> _Painter:
+        asked.append(model)
+        return _Painter(files / "mask.nii.gz")
+
+    monkeypatch.setattr("hepacast.study.patient_images.prepared_segmenter", prepared)
+    with pytest.raises(ImageError, match=r"(?s)hardly a liver.*accept-doubtful"):
+        predict_patient(files / "n.hepacast", image=files / "ct.nii.gz")
+    found = predict_patient(files / "n.hepacast", image=files / "ct.nii.gz", accept_doubtful=True)
+    assert any("hardly a liver" in warning and "accepted" in warning for warning in found.warnings)
+    # A person who has drawn this mask is believed.
+    predict_patient(files / "n.hepacast", image=files / "ct.nii.gz", mask=files / "mask.nii.gz")
+    # The masks are made as those of the training were, where the bundle says so.
+    opened = NetworkBundle.read(files / "n.hepacast")
+    opened = replace(opened, card={**opened.card, "segmenter": "builtin:openvino"})
+    predict_patient(opened, image=files / "ct.nii.gz", accept_doubtful=True)
+    predict_patient(opened, image=files / "ct.nii.gz", segmenter="totalsegmentator", accept_doubtful=True)
+    assert asked == ["builtin", "builtin", "builtin:openvino", "totalsegmentator"]
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [("builtin:openvino-bf16", {"segmenter": "builtin:openvino-bf16"}), ("given", {}), ("nnunet:/home/x", {})],
+)
+def test_a_bundle_says_how_the_training_masks_were_made(source: str, kept: dict[str, str]) -> None:
+    images = SimpleNamespace(segmentation=SimpleNamespace(source=source))
+    assert _segmenter_card(SimpleNamespace(images=images, study=SimpleNamespace(images=images))) == kept  # type: ignore[arg-type]

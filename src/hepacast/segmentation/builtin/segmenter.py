@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hepacast.core.hashing import hash_value
 from hepacast.core.optional import require
@@ -181,7 +182,7 @@ class BuiltinSegmenter:
         share = 0.4 if self._lesions else 1.0
         found, notes = find_liver(
             self._network("liver", LIVER),
-            turned.array.astype(np.float32),
+            _measured(turned.array),
             turned.spacing,
             lambda done, message: report(done * share, message),
         )
@@ -196,7 +197,7 @@ class BuiltinSegmenter:
         turned = turn(volume, "LPS")
         found = find_lesions(
             self._network("lesion", LESION),
-            turned.array.astype(np.float32),
+            _measured(turned.array),
             turned.like(liver.array),
             turned.spacing,
             lambda done, message: report(before + done * (1 - before), message),
@@ -217,6 +218,11 @@ class BuiltinSegmenter:
                     architecture, weights, self._device or default_device(), precision
                 )
         return self._networks[name]
+
+
+def _measured(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """HU in single precision; what was not measured (NaN outside the field of view) is air."""
+    return np.nan_to_num(array.astype(np.float32), copy=False, nan=-1024.0, posinf=3071.0, neginf=-1024.0)
 
 
 def _require_known(engine: str) -> None:
