@@ -19,6 +19,9 @@ from hepacast.stats.adjust import p_adjust
 from hepacast.stats.correlation import find_correlation, greedy_spearman, spearman_matrix
 from hepacast.stats.tests_columns import univariate_tests
 
+#: Columns that are tested together.
+_COLUMNS = 256
+
 Preference = Literal["outcome", "order", "reproducibility", "mean_correlation"]
 
 
@@ -177,18 +180,23 @@ def cox_score_z(values: Array, times: Array, codes: Array) -> Array:
 def _cox_score(values: Array, times: Array, codes: Array) -> tuple[Array, Array]:
     """Score and its variance at a coefficient of 0; variance 0 for a column that does not vary among those at risk."""
     order = np.argsort(-times, kind="stable")
-    x = values[order] - values.mean(axis=0)
     time, event = times[order], (codes[order] == 1).astype(float)
     # Everybody with the same time is at risk together: the risk set ends at the last of them.
     end = np.searchsorted(-time, -time, side="right") - 1
-    at_risk = (end + 1).astype(float)
-    first = np.cumsum(x, axis=0)[end] / at_risk[:, None]
-    second = np.cumsum(x**2, axis=0)[end] / at_risk[:, None]
-    score = event @ (x - first)
-    variance = event @ (second - first**2)
-    scale = values.var(axis=0)
-    usable = variance > 1e-12 * np.maximum(scale, 1e-300) * max(event.sum(), 1.0)
-    return score, np.where(usable, variance, 0.0)
+    at_risk = (end + 1).astype(float)[:, None]
+    score, variance = np.empty((2, values.shape[1]))
+    # Some columns at a time: what is computed on the way stays small, whatever the number of patients.
+    for start in range(0, values.shape[1], _COLUMNS):
+        some = slice(start, start + _COLUMNS)
+        part = values[:, some]
+        x = part[order] - part.mean(axis=0)
+        first = np.cumsum(x, axis=0)[end] / at_risk
+        second = np.cumsum(x**2, axis=0)[end] / at_risk
+        score[some] = event @ (x - first)
+        found = event @ (second - first**2)
+        usable = found > 1e-12 * np.maximum(part.var(axis=0), 1e-300) * max(event.sum(), 1.0)
+        variance[some] = np.where(usable, found, 0.0)
+    return score, variance
 
 
 class UnivariateFilter(ColumnFilter):

@@ -51,6 +51,7 @@ from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_in
 from hepacast.study.schema import Fusion
 from hepacast.study.schema.analysis import Modelling
 from hepacast.study.stage import Stage, study_parts
+from hepacast.study.stages.chain_cost import refits_cost
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
     chain_steps,
@@ -66,7 +67,7 @@ from hepacast.study.stages.describe_models import (
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
 from hepacast.study.stages.model_sentences import clinical_sentence, shrunk_clause
-from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis, refits_cost
+from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, DLR = "Radscore", "DLR score"

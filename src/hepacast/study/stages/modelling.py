@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.outcome import check_horizons
-from hepacast.core.executor import resolve_workers
 from hepacast.core.files import read_json, write_json
 from hepacast.core.mapped import side_by_side
 from hepacast.core.records import write_record
@@ -34,8 +33,9 @@ from hepacast.modelling.validation import OutOfFold, nested_validation
 from hepacast.study.analysis_set import analysis_cohort, analysis_features, reproducibility_table
 from hepacast.study.context import Context
 from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
-from hepacast.study.stage import Cost, Stage, study_parts
+from hepacast.study.stage import Stage, study_parts
 from hepacast.study.stages import scrutiny
+from hepacast.study.stages.chain_cost import refits_cost
 from hepacast.study.stages.chain_validation import validate_chain
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
@@ -331,22 +331,11 @@ def further_predictions(
     return Predictions.join(parts)
 
 
-#: Seconds that one refit of the whole chain takes, with evaluation of what was left out (measured, one core).
-_REFIT_SECONDS = 1.0
-
-
 def chain_settings(context: Context) -> dict[str, Any]:
     """What of the study file decides the models; the chain by its content, as it may be a file."""
     rules = study_parts(context, "seed", "modelling", "evaluation")
     chain = load_chain(context).model_dump(mode="json")
     return rules | {"example": context.study.report.example_patient, "chain": chain}
-
-
-def refits_cost(context: Context) -> Cost:
-    """Of fitting the chain and refitting it in its validation."""
-    rules, workers = context.study.modelling.validation, resolve_workers(context.workers)
-    refits = 1 + rules.folds * rules.repeats + rules.bootstrap + rules.folds * rules.permutations
-    return Cost(_REFIT_SECONDS * refits / workers, 6e8 * workers)
 
 
 STAGE = Stage(

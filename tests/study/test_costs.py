@@ -1,0 +1,89 @@
+"""What `--dry-run` promises of the models grows with patients, features and what is asked for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepacast.core.files import write_text
+from hepacast.study.context import make_context
+from hepacast.study.run import run_study
+from hepacast.study.stages.modelling import STAGE
+
+STUDY = """hepacast: 1
+name: costs
+cohort:
+  table: clinical.csv
+  id: patient
+  columns:
+    age: {{column: age, unit: years}}
+    event: {{column: event, kind: binary, after_event: true}}
+outcome: {{definition: binary-column, column: event}}
+features: {{table: {table}, id: patient}}
+modelling: {{candidates: [age], validation: {{{validation}}}}}
+"""
+
+
+@pytest.fixture
+def cost(tmp_path):
+    """Seconds and bytes for n patients and p features."""
+
+    def of(n, p, validation="repeats: 10", table="features.csv"):
+        folder = tmp_path / f"{n} {p} {abs(hash((validation, table)))}"
+        folder.mkdir(exist_ok=True)
+        ids = [f"P{i:05d}" for i in range(n)]
+        ages = 40 + np.arange(n) % 41
+        pd.DataFrame({"patient": ids, "age": ages, "event": np.arange(n) % 3 == 0}).astype({"event": int}).to_csv(
+            folder / "clinical.csv", index=False
+        )
+        columns = ["patient", *(f"t:f{j}" for j in range(p))]
+        if table.endswith("csv"):
+            write_text(folder / table, ",".join(columns) + "\n")
+        else:
+            pd.DataFrame(columns=columns).to_parquet(folder / table)
+        write_text(folder / "study.yaml", STUDY.format(table=table, validation=validation))
+        return STAGE.cost(make_context(folder, workers=2))
+
+    return of
+
+
+def test_measured_times_are_promised(cost):
+    """CPU seconds of one core that the modelling stage took (`benchmarks/cohort_size.py`), within a factor of two."""
+    for n, p, measured in MEASURED:
+        promised = 2 * cost(n, p).seconds
+        assert measured / 2 <= promised <= measured * 2, (n, p, promised)
+
+
+#: Patients, features, CPU seconds of the modelling stage.
+MEASURED = [(2000, 3748, 600)]
+
+
+def test_it_grows_with_what_is_asked_for(cost):
+    base = "repeats: 2, bootstrap: 0, learning_curve: 0, importance: 0, usual_way: false"
+    least = cost(150, 1000, base).seconds
+    for more in ("repeats: 4, bootstrap: 0", base.replace("bootstrap: 0", "bootstrap: 50")):
+        assert cost(150, 1000, more).seconds > least
+    for name in ("learning_curve", "importance"):
+        assert cost(150, 1000, base.replace(f"{name}: 0", f"{name}: 5")).seconds > least
+    assert cost(150, 1000, base + ", permutations: 20").seconds > least
+    assert cost(300, 1000, base).seconds > least
+    assert cost(150, 2000, base).seconds > least
+    assert cost(150, 1000, base, table="features.parquet").seconds == least
+    # A large cohort draws its bootstrap samples until they are enough.
+    assert cost(1000, 1000, base.replace("bootstrap: 0", "bootstrap: 2000")).seconds < cost(
+        999, 1000, base.replace("bootstrap: 0", "bootstrap: 2000")
+    ).seconds
+    assert cost(4000, 1000, base).memory > cost(2000, 1000, base).memory
+
+
+def test_what_was_measured_counts_more_than_the_table(tmp_path):
+    r = np.random.default_rng(1)
+    ids = [f"P{i:03d}" for i in range(40)]
+    table = pd.DataFrame({"patient": ids, "age": r.integers(40, 80, 40), "event": np.arange(40) % 2})
+    table.to_csv(tmp_path / "clinical.csv", index=False)
+    features = pd.DataFrame(r.normal(size=(40, 30)), columns=[f"t:f{j}" for j in range(30)])
+    features.assign(patient=ids, **{"t:empty": np.nan}).to_csv(tmp_path / "features.csv", index=False)
+    write_text(tmp_path / "study.yaml", STUDY.format(table="features.csv", validation="repeats: 1"))
+    before = STAGE.cost(make_context(tmp_path, workers=1)).seconds
+    run_study(tmp_path, workers=1, until="radiomics")
+    after = STAGE.cost(make_context(tmp_path, workers=1)).seconds
+    assert 0.9 * before < after < before
