@@ -131,6 +131,40 @@ def test_concordance(cox_data):
     np.testing.assert_allclose([uno.c, uno.se], [expected["uno_n_G2"], expected["uno_se"]], rtol=1e-9)
 
 
+def _pair_by_pair(time, event, score):
+    """C, and each patient's pairs as (comparable, concordant + half of the ties)."""
+    pairs, right = np.zeros(len(time)), np.zeros(len(time))
+    for i in range(len(time)):
+        for j in range(len(time)):
+            if event[i] and (time[j] > time[i] or (time[j] == time[i] and not event[j])):
+                found = 1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0
+                pairs[[i, j]] += 1.0
+                right[[i, j]] += found
+    return right.sum() / pairs.sum(), pairs, right
+
+
+def test_concordance_is_that_of_all_pairs():
+    r = np.random.default_rng(3)
+    for _ in range(20):
+        time, event, score = r.integers(1, 8, 30), r.integers(0, 2, 30), r.integers(0, 5, 30).astype(float)
+        c, pairs, right = _pair_by_pair(time, event, score)
+        result = concordance(time, event, score)
+        assert result.c == c
+        np.testing.assert_allclose(result.influence, (right - c * pairs) / (pairs.sum() / 2), atol=1e-14)
+
+
+def test_concordance_of_many_patients_needs_no_table_of_pairs():
+    import tracemalloc
+
+    r = np.random.default_rng(4)
+    time, event, score = r.exponential(size=3000), r.integers(0, 2, 3000), r.normal(size=3000)
+    tracemalloc.start()
+    concordance(time, event, score)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6  # all pairs as booleans alone take 9 MB
+
+
 def test_univariate_cox(lung):
     reference, frame = lung
     for name, expected in reference["cox_univariate"].items():

@@ -69,9 +69,10 @@ def test_it_grows_with_what_is_asked_for(cost):
     assert cost(150, 2000, base).seconds > least
     assert cost(150, 1000, base, table="features.parquet").seconds == least
     # A large cohort draws its bootstrap samples until they are enough.
-    assert cost(1000, 1000, base.replace("bootstrap: 0", "bootstrap: 2000")).seconds < cost(
-        999, 1000, base.replace("bootstrap: 0", "bootstrap: 2000")
-    ).seconds
+    assert (
+        cost(1000, 1000, base.replace("bootstrap: 0", "bootstrap: 2000")).seconds
+        < cost(999, 1000, base.replace("bootstrap: 0", "bootstrap: 2000")).seconds
+    )
     assert cost(4000, 1000, base).memory > cost(2000, 1000, base).memory
 
 

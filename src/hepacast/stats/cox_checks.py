@@ -121,25 +121,39 @@ def concordance(
     if not np.isfinite(scores).all():
         raise OutcomeError("The score has missing values.", found=f"{int((~np.isfinite(scores)).sum())} patients")
     weight = _censoring_weight(times, events) if weights == "uno" else np.ones(len(times))
-    # Pair (i, j): i has the event, j lives longer, or is censored at the same time.
-    later = (times[None, :] > times[:, None]) | ((times[None, :] == times[:, None]) & (events[None, :] == 0))
-    pairs = np.where((events[:, None] == 1) & later, weight[:, None], 0.0)
-    difference = scores[:, None] - scores[None, :]
-    concordant, tied = pairs * (difference > 0), pairs * (difference == 0)
-    total = float(pairs.sum())
+    pairs, concordant, tied = _pairs_of_patients(times, events, scores, weight)
+    # Each pair stands in the row of the one and the column of the other.
+    total, above, same = (float(part[0].sum()) for part in (pairs, concordant, tied))
     if total == 0:
         raise OutcomeError("No two patients can be compared.", expected="an event before another's end of follow-up")
-    value = float(concordant.sum() + 0.5 * tied.sum()) / total
-    share = concordant + 0.5 * tied - value * pairs
-    influence = (share.sum(axis=0) + share.sum(axis=1)) / total
-    return Concordance(
-        value,
-        float(np.sqrt((influence**2).sum())),
-        float(concordant.sum()),
-        total - float(concordant.sum()) - float(tied.sum()),
-        float(tied.sum()),
-        influence,
-    )
+    value = (above + 0.5 * same) / total
+    influence = (concordant + 0.5 * tied - value * pairs).sum(axis=0) / total
+    return Concordance(value, float(np.sqrt((influence**2).sum())), above, total - above - same, same, influence)
+
+
+def _pairs_of_patients(times: Array, events: Array, scores: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """Weights of each patient's pairs, of the concordant and of those with equal scores, each of shape (2, n).
+
+    First of the pairs in which the patient has the event, then of those in which he lives longer than one with the
+    event, or is censored at that time. Memory grows with n, not with the pairs.
+    """
+    order = np.lexsort((-events, times))
+    time, event, score, own = times[order], events[order], scores[order], weight[order]
+    # Whoever dies with the patient is not compared; those who are censored then come after.
+    died = np.add.reduceat(event, first := np.flatnonzero(np.r_[True, np.diff(time) > 0]))
+    later = np.repeat(first + died.astype(np.int64), np.diff(np.r_[first, len(time)]))
+    pairs, concordant, tied = np.zeros((3, 2, len(time)))
+    for row in np.flatnonzero((event == 1) & (own > 0)):
+        start = later[row]
+        below, same = score[start:] < score[row], score[start:] == score[row]
+        pairs[0, row], concordant[0, row], tied[0, row] = own[row] * np.array(
+            [len(below), np.count_nonzero(below), np.count_nonzero(same)]
+        )
+        pairs[1, start:] += own[row]
+        concordant[1, start:] += own[row] * below
+        tied[1, start:] += own[row] * same
+    back = np.argsort(order)
+    return pairs[:, back], concordant[:, back], tied[:, back]
 
 
 def compare_concordance(first: Concordance, second: Concordance) -> tuple[float, float, float, float]:
