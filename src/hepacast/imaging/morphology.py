@@ -71,8 +71,14 @@ def components(mask: Volume) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int6
     """Connected parts (26 neighbors): label of each voxel (0 outside), and the number of voxels of parts 1, 2, ..."""
     from scipy import ndimage
 
-    labels, number = ndimage.label(mask.array.astype(bool), structure=_CUBE)
-    return labels.astype(np.int32), np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    array = mask.array.astype(bool, copy=False)
+    labels = np.zeros(array.shape, dtype=np.int32)
+    box = bounding_box(array)
+    if box is None:
+        return labels, np.zeros(0, dtype=np.int64)
+    found, number = ndimage.label(array[box], structure=_CUBE)
+    labels[box] = found
+    return labels, np.bincount(found.ravel(), minlength=number + 1)[1:]
 
 
 def bounding_box(array: npt.NDArray[Any]) -> tuple[slice, slice, slice] | None:

@@ -4,7 +4,14 @@ What lives here: one module a group of scores; `SCORES` is the one registry, `co
 `score_table` on a table. What may not: files, models.
 """
 
-from hepacast.cohort.scores import blood, liver_function, staging, staging_points, tumor  # noqa: F401  (they register)
+from hepacast.cohort.scores import (  # they register
+    blood,  # noqa: F401
+    li_rads,  # noqa: F401
+    liver_function,  # noqa: F401
+    staging,  # noqa: F401
+    staging_points,  # noqa: F401
+    tumor,  # noqa: F401
+)
 from hepacast.cohort.scores.base import (
     SCORES,
     Score,

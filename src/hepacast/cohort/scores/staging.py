@@ -46,7 +46,8 @@ def _cnlc(v: Mapping[str, Any]) -> Computed:
     return _stage("Ia", "one tumor of 5 cm or less") if diameter <= 5 else _stage("Ib", "one tumor above 5 cm")
 
 
-def _t_category(v: Mapping[str, Any]) -> str:
+def t_category(v: Mapping[str, Any]) -> str:
+    """T of the 8th edition, from parsed inputs of AJCC TNM 8 (diameter in cm)."""
     diameter, single = v["tumor_diameter"], v["tumor_number"] == 1
     if v["major_branch"] or v["adjacent_organ"]:
         return "T4"
@@ -60,7 +61,7 @@ def _t_category(v: Mapping[str, Any]) -> str:
 
 
 def _ajcc(v: Mapping[str, Any]) -> Computed:
-    t = _t_category(v)
+    t = t_category(v)
     parts = {"T": t, "N": "N1" if v["nodes"] else "N0", "M": "M1" if v["metastasis"] else "M0"}
     if v["metastasis"]:
         return Computed(0, "IVB", parts)

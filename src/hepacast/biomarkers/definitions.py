@@ -1,0 +1,58 @@
+"""What a biomarker is: name, label, unit, definition, source; and a value that is missing, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Every name begins so, in tables and in models: ``biomarker/portal/tumor_minus_liver``.
+FAMILY = "biomarker"
+#: Groups of numbers that belong to no single phase.
+SHAPE, BETWEEN, STAGE = "shape", "phases", "stage"
+#: Stands for the unit of intensities: HU in CT, robust standard deviations of the liver in MR.
+INTENSITY = "intensity"
+UNITS = {"CT": "HU", "MR": "SD of the liver"}
+#: Smallest difference to the liver that counts as seen, in the unit of intensities.
+VISIBLE = {"CT": 10.0, "MR": 1.0}
+
+#: The same of a single place, in words: noise must not be taken for tissue.
+SEEN = "at least 10 HU (MR: 1 SD) and 2 robust SD of the liver, smoothed alike,"
+
+LI_RADS = "Chernyak V et al., Radiology 2018;289:816-830 (LI-RADS v2018)"
+MRECIST = "Lencioni R, Llovet JM, Semin Liver Dis 2010;30:52-60 (mRECIST)"
+HETEROGENEITY = "Ganeshan B, Miles KA, Cancer Imaging 2013;13:140-149 (filtration and histogram)"
+BURDEN = "Chapiro J et al., Radiology 2015;275:438-447"
+OWN = "defined here"
+
+
+class Missing(str):
+    """Why a number could not be measured."""
+
+
+Number = float | Missing
+Numbers = Mapping[str, Number]
+
+
+@dataclass(frozen=True)
+class Biomarker:
+    """One number.
+
+    Parameters
+    ----------
+    name
+        Short name; within its group.
+    label
+        As it stands in tables and on a nomogram.
+    unit
+        Unit, "" for a share or a count; `INTENSITY` where it is that of the image.
+    definition
+        How it is measured, in words that a reader can check.
+    source
+        Where the definition, or the use of the number, is published.
+    """
+
+    name: str
+    label: str
+    unit: str
+    definition: str
+    source: str = OWN
