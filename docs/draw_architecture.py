@@ -20,7 +20,13 @@ PACKAGE = "hepacast"
 WITHOUT_ARROWS = ("core", "errors")
 WIDTH, BOX, HEIGHT, STEP, TOP = 960, 148, 50, 104, 64
 #: Where the boxes of a layer stand, by their number, as parts of the width; layers of one box alternate.
-PLACES = {1: ((0.36,), (0.64,)), 2: ((0.24, 0.76),), 3: ((0.2, 0.5, 0.8),), 4: ((0.12, 0.37, 0.63, 0.88),)}
+PLACES = {
+    1: ((0.36,), (0.64,)),
+    2: ((0.24, 0.76),),
+    3: ((0.2, 0.5, 0.8),),
+    4: ((0.12, 0.37, 0.63, 0.88),),
+    5: ((0.1, 0.3, 0.5, 0.7, 0.9),),
+}
 COLORS = ("#1b6ca8", "#b3541e", "#3b7a57", "#7a3b69", "#8a6d1d", "#34616b", "#a03a3a", "#4f5d95")
 
 

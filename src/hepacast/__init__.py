@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hepacast.imaging.io import read_volume as read_image
     from hepacast.imaging.volume import Volume as Volume
     from hepacast.radiomics.explanation import explain as explain
+    from hepacast.study.biomarkers import biomarkers as biomarkers
     from hepacast.study.check import check_study as check
     from hepacast.study.cohort_of import cohort_of as read_cohort
     from hepacast.study.demos import run_demo_of as demo
@@ -60,6 +61,7 @@ _PUBLIC = {
     "read_mask": "imaging.io:read_mask",
     "segment": "study.segment:segment",
     "extract": "study.extract:extract",
+    "biomarkers": "study.biomarkers:biomarkers",
     "explain": "radiomics.explanation:explain",
     # a model
     "load_model": "bundle.applying:open_bundle",
@@ -91,6 +93,7 @@ __all__ = [
     "read_mask",
     "segment",
     "extract",
+    "biomarkers",
     "explain",
     "load_model",
     "predict",

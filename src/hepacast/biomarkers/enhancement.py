@@ -394,10 +394,12 @@ def _of_tumor(found: _Reading) -> dict[str, Number]:
 
 def capsule_of(rim: Values | Missing, core: Values | Missing, around: Values | Missing) -> Number:
     """How much brighter the rim is than both what it encloses and what lies around it."""
-    for part in (rim, core, around):
-        if isinstance(part, Missing):
-            return part
-    return float(np.mean(rim) - max(float(np.mean(core)), float(np.mean(around))))
+    parts = (rim, core, around)
+    lacking = [part for part in parts if isinstance(part, Missing)]
+    if lacking:
+        return lacking[0]
+    shell, inside, outside = (float(np.mean(part)) for part in parts if not isinstance(part, Missing))
+    return shell - max(inside, outside)
 
 
 def _ratio(found: _Reading, one: Values | Missing, other: Values | Missing, name: str) -> Number:

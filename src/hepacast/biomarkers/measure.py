@@ -134,7 +134,7 @@ def definitions_of(sequences: Mapping[str, str | None], modality: str = "CT") ->
 
 
 @dataclass
-class _Collected:
+class _Numbers:
     """Numbers as they come in, by full name."""
 
     numbers: dict[str, Number] = field(default_factory=dict)
@@ -194,20 +194,13 @@ def measure_biomarkers(
         No image, a phase that two images claim, another modality; neither liver nor tumor is outlined; or images and
         masks lie on different grids.
     """
-    if not images or modality not in UNITS:
-        raise HepacastError(
-            "Biomarkers need an image of a known modality.",
-            expected=" or ".join(UNITS),
-            found=modality if images else "",
-        )
-    given = phases or {}
-    by_phase = phases_of({name: given.get(name, "") for name in images})
+    by_phase = _phases_of(images, phases or {}, modality)
     regions = Regions.of(masks, lesions=lesions, min_lesion_ml=min_lesion_ml)
     grid = next(iter(masks.values())).geometry
     for name, image in images.items():
         image.geometry.require_same(grid, what="the masks", where=name)
     known = facts or PatientFacts()
-    found = _Collected()
+    found = _Numbers()
     scaled = {name: PhaseImage.of(image, regions.box, regions.parenchyma, modality) for name, image in images.items()}
     seen = {phase: scaled[name] for name, phase in by_phase.items() if phase is not None}
     measured, main = _in_phases(scaled, by_phase, regions, found)
@@ -223,11 +216,21 @@ def measure_biomarkers(
     return found.result(definitions_of(by_phase, modality))
 
 
+def _phases_of(images: Mapping[str, Volume], given: Mapping[str, str], modality: str) -> dict[str, str | None]:
+    if not images or modality not in UNITS:
+        raise HepacastError(
+            "Biomarkers need an image of a known modality.",
+            expected=" or ".join(UNITS),
+            found=modality if images else "no image",
+        )
+    return phases_of({name: given.get(name, "") for name in images})
+
+
 def _in_phases(
     scaled: Mapping[str, PhaseImage | Missing],
     by_phase: Mapping[str, str | None],
     regions: Regions,
-    found: _Collected,
+    found: _Numbers,
 ) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
     """Numbers by phase, of the tumors that are measured and of the largest; all of them are collected."""
     measured: dict[str, Numbers] = {}

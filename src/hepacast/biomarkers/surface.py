@@ -104,8 +104,8 @@ def _from_line(
     Weighted least squares of the outward offset on 1 and the squared distance, point by point; the intercept is where
     the line passes the point.
     """
-    sums = [np.bincount(one, weight * term, count) for term in (1.0, squared, squared**2, outward, outward * squared)]
-    s0, s2, s4, t0, t2 = sums
+    terms = (np.ones_like(weight), squared, squared**2, outward, outward * squared)
+    s0, s2, s4, t0, t2 = (np.bincount(one, weight * term, count).astype(np.float64) for term in terms)
     s0 = s0 + 1.0  # the point itself, offset 0
     determinant = s0 * s4 - s2**2
     good = determinant > 1e-9 * np.maximum(s0 * s4, 1e-12)

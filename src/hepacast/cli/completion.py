@@ -56,6 +56,13 @@ def features(incomplete: str) -> list[str]:
     return _beginning((f"{group}_{name}" for group, names in FEATURES.items() for name in names), incomplete)
 
 
+def phases(incomplete: str) -> list[str]:
+    """Phases after contrast."""
+    from hepacast.biomarkers.phases import PHASES
+
+    return _beginning(PHASES, incomplete)
+
+
 def scores(incomplete: str) -> list[str]:
     """Names of clinical scores."""
     from hepacast.cohort.scores import SCORES

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hepacast.cli import completion
 from hepacast.cli.common import AcceptDoubtful, Command, Quiet, Series, Workers, make_reporter, parse_pairs, say
 
+#: What `extract --biomarkers` can be told.
+Biomarkers = Annotated[
+    bool, typer.Option("--biomarkers", help="Measure biomarkers of liver and tumor instead of radiomics features.")
+]
+PhaseGiven = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="With --biomarkers: phase of the image (portal), or a further image (arterial=PATH); repeatable.",
+        autocompletion=completion.phases,
+    ),
+]
+Modality = Annotated[
+    str | None,
+    typer.Option(
+        help="With --biomarkers: CT or MR, where the file does not say; CT otherwise.",
+        autocompletion=completion.one_of("CT", "MR"),
+    ),
+]
+Hematocrit = Annotated[
+    float | None, typer.Option(help="With --biomarkers: share of the blood (0.40), for the extracellular volume.")
+]
+Invasion = Annotated[
+    bool | None, typer.Option(help="With --biomarkers: whether a vessel is invaded, for T and up-to-seven.")
+]
+Picture = Annotated[
+    Path | None, typer.Option(help="With --biomarkers: also write a picture (PNG) of what was measured.")
+]
+Maps = Annotated[Path | None, typer.Option(help="Also write voxel-wise feature maps into this folder.")]
+Compare = Annotated[Path | None, typer.Option(help="Table made elsewhere, to compare with.")]
+Perturb = Annotated[
+    Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
+]
+Explain = Annotated[str | None, typer.Option(help="Explain one feature and stop.", autocompletion=completion.features)]
 ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
 
 
@@ -76,20 +110,22 @@ def extract(
     backend: Annotated[
         str, typer.Option(help="hepacast or pyradiomics.", autocompletion=completion.one_of("hepacast", "pyradiomics"))
     ] = "hepacast",
-    maps: Annotated[Path | None, typer.Option(help="Also write voxel-wise feature maps into this folder.")] = None,
-    compare: Annotated[Path | None, typer.Option(help="Table made elsewhere, to compare with.")] = None,
-    perturb: Annotated[
-        Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
-    ] = None,
-    explain: Annotated[
-        str | None, typer.Option(help="Explain one feature and stop.", autocompletion=completion.features)
-    ] = None,
+    maps: Maps = None,
+    compare: Compare = None,
+    perturb: Perturb = None,
+    biomarkers: Biomarkers = False,
+    phase: PhaseGiven = None,
+    modality: Modality = None,
+    hematocrit: Hematocrit = None,
+    vascular_invasion: Invasion = None,
+    picture: Picture = None,
+    explain: Explain = None,
     series: Series = None,
     accept_doubtful: AcceptDoubtful = False,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Measure radiomics features of one image, or of a table of patients."""
+    """Measure radiomics features, or biomarkers, of one image or of a table of patients."""
     from hepacast.study.extract import explain_feature, extract_image
 
     if explain is not None:
@@ -97,20 +133,24 @@ def extract(
         return
     if image is None:
         raise typer.BadParameter("an image, or a table of patients, is needed")
-    text = extract_image(
-        image,
-        mask or None,
-        output,
-        labels=parse_pairs([item for item in labels.split(",") if item], what="A label"),
-        vois=vois,
-        settings=settings,
-        backend=backend,
-        maps=maps,
-        compare=compare,
-        perturb=perturb,
-        series=series,
-        accept_doubtful=accept_doubtful,
-        workers=workers,
-        reporter=make_reporter(quiet),
-    )
-    say(text)
+    named = parse_pairs([item for item in labels.split(",") if item], what="A label")
+    work: Callable[..., str]
+    own: dict[str, Any]
+    if biomarkers:
+        facts = {"hematocrit": hematocrit, "vascular_invasion": vascular_invasion}
+        work, own = _biomarkers, {"phases": phase or (), "modality": modality, "picture": picture, **facts}
+    else:
+        work, own = extract_image, {"vois": vois, "settings": settings, "backend": backend}
+        own |= {"maps": maps, "compare": compare}
+    named = parse_pairs([item for item in labels.split(",") if item], what="A label")
+    how: dict[str, Any] = {"labels": named, "perturb": perturb, "series": series, "accept_doubtful": accept_doubtful}
+    say(work(image, mask or None, output, workers=workers, reporter=make_reporter(quiet), **how, **own))
+
+
+def _biomarkers(*where: Any, modality: str | None, **options: Any) -> str:
+    from hepacast.study.biomarkers import extract_biomarkers
+
+    kind = modality.upper() if modality else None
+    if kind not in (None, "CT", "MR"):
+        raise typer.BadParameter("--modality is CT or MR")
+    return extract_biomarkers(*where, modality=kind, **options)
