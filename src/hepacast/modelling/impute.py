@@ -114,7 +114,8 @@ class TypedImputer(Step):
                 return frame if kept.all() else frame.loc[:, kept]
             fill = np.array([self.values_.get(str(name), np.nan) for name in self.feature_names_in_])
             filled = np.where(holes, fill, numbers)
-            return pd.DataFrame(filled[:, kept], index=frame.index, columns=frame.columns[kept])
+            filled = filled if kept.all() else filled[:, kept]
+            return pd.DataFrame(filled, index=frame.index, columns=frame.columns[kept], copy=False)
         return self._mixed(frame, numbers, holes)
 
     def _mixed(self, frame: pd.DataFrame, numbers: np.ndarray, holes: np.ndarray) -> pd.DataFrame:

@@ -79,7 +79,7 @@ class ZScore(Step):
                     scaled[:, ~self._flat], index=frame.index, columns=self.feature_names_in_[~self._flat]
                 )
             scaled[:, self._flat] = 0.0
-        return pd.DataFrame(scaled, index=frame.index, columns=self.feature_names_in_)
+        return pd.DataFrame(scaled, index=frame.index, columns=self.feature_names_in_, copy=False)
 
     def left_out(self) -> dict[str, int]:
         """Constant columns, and those that differ by rounding only."""
