@@ -13,7 +13,11 @@ class ValidationOptions(Part):
 
     folds: int = option(5, "outer folds of the nested cross-validation", ge=2, le=20)
     repeats: int = option(10, "times that it is repeated with other folds", ge=1)
-    bootstrap: int = option(200, "bootstrap resamples for the optimism of the whole chain; 0 to leave out", ge=0)
+    bootstrap: int = option(
+        200,
+        "bootstrap resamples for the optimism of the whole chain (of 1,000 patients or more: at most); 0 to leave out",
+        ge=0,
+    )
     usual_way: bool = option(True, "also show the usual, flattering way (selection on all, then cross-validation)")
     permutations: int = option(0, "refits with permuted outcome, for a null distribution", ge=0)
     centers: bool = option(True, "leave one center out, where two or more centers have both outcomes")

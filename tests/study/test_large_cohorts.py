@@ -1,4 +1,6 @@
-"""What `--dry-run` promises of the models grows with patients, features and what is asked for."""
+"""Large cohorts: `--dry-run` promises what patients will cost, bootstrap samples are drawn until they are enough."""
+
+import json
 
 import numpy as np
 import pandas as pd
@@ -88,3 +90,33 @@ def test_what_was_measured_counts_more_than_the_table(tmp_path):
     run_study(tmp_path, workers=1, until="radiomics")
     after = STAGE.cost(make_context(tmp_path, workers=1)).seconds
     assert 0.9 * before < after < before
+
+
+@pytest.mark.parametrize("of_time", [False, True])
+def test_methods_and_record_say_how_many_samples_were_enough(tmp_path, of_time):
+    r = np.random.default_rng(2)
+    n = 1050
+    age = r.normal(60, 9, n).round(1)
+    strength = (age - 60) / 6
+    event = (strength + r.logistic(size=n) > 0).astype(int)
+    weeks = r.exponential(50 * np.exp(-strength)).round(1) + 0.1
+    table = pd.DataFrame({"patient": [f"P{i:04d}" for i in range(n)], "age": age, "event": event, "weeks": weeks})
+    table.to_csv(tmp_path / "clinical.csv", index=False)
+    study = STUDY.replace("features: {{table: {table}, id: patient}}\n", "").format(
+        validation="repeats: 1, folds: 3, bootstrap: 90, learning_curve: 0, importance: 0"
+    )
+    study = study.replace("candidates: [age]", "candidates: [age], models: [clinical]")
+    if of_time:
+        study = study.replace(
+            "    event: {", "    weeks: {column: weeks, unit: weeks, after_event: true}\n    event: {", 1
+        ).replace(
+            "{definition: binary-column, column: event}",
+            "{definition: survival, columns: {time: weeks, event: event}, unit: weeks, horizons: [20]}",
+        )
+    write_text(tmp_path / "study.yaml", study)
+    out = run_study(tmp_path, workers=1, until="modelling").out / "modelling"
+    found = json.loads((out / "validation.json").read_text(encoding="utf-8"))["models"]["clinical"]["bootstrap"]
+    assert found["resamples"] in (40, 60, 80) and 0 < found["monte_carlo_se"] < 0.003
+    methods = " ".join(item["text"] for item in json.loads((out / "methods.json").read_text(encoding="utf-8")))
+    assert f"the chain in {found['resamples']} bootstrap samples" in methods
+    assert f"Of at most 90 samples, as the cohort is large, {found['resamples']} were drawn" in methods
