@@ -17,6 +17,8 @@ pytest.importorskip("nnunetv2")
 
 from tiny_model import plans, write_model  # noqa: E402
 
+from hepacast.imaging.io import write_volume  # noqa: E402
+from hepacast.segmentation.base import segment_patient  # noqa: E402
 from hepacast.segmentation.nnunet import NnunetSegmenter, loaded, open_model  # noqa: E402
 from hepacast.segmentation.nnunet.air import tiles_with_body  # noqa: E402
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint  # noqa: E402
@@ -26,6 +28,7 @@ from hepacast.segmentation.nnunet.inference import (  # noqa: E402
     labels_on_grid,
     sliding_logits,
 )
+from hepacast.study.segment import named_images, segment  # noqa: E402
 
 
 def image(shape=(14, 30, 26), spacing=(1.7, 1.5, 5.0), direction=None):
@@ -214,6 +217,13 @@ def test_several_channels_are_taken_by_name_and_equal_the_stock_predictor(tmp_pa
     renamed = NnunetSegmenter(root, threads=1, channels=["venous", "late"])
     np.testing.assert_array_equal(renamed.segment({"late": second, "venous": first}).volume.array, ours)
     assert renamed.identity != segmenter.identity
+    both = {"late phase": first, "portal": first, "hepatobiliary": second}
+    np.testing.assert_array_equal(segment_patient(segmenter, both).volume.array, ours)
+    for name, volume in both.items():
+        write_volume(volume, tmp_path / f"{name}.nii.gz")
+    paths = named_images([f"{name}={tmp_path / name}.nii.gz" for name in ("hepatobiliary", "portal")])
+    found = segment(paths, segmenter=f"nnunet:{root}", accept_doubtful=True).found.volume
+    np.testing.assert_array_equal(found.array, ours)
     with pytest.raises(ImageError, match=r"(?s)not all there.*portal, hepatobiliary"):
         segmenter.segment({"portal": first})
     shifted = Volume(second.array, Geometry(second.geometry.size, second.spacing, origin=(4.0, 0.0, 0.0)))
@@ -353,3 +363,11 @@ def test_models_that_do_not_fit_together_are_not_averaged(tmp_path):
     (two / "dataset.json").write_text(json.dumps({**content, "labels": {"background": 0, "tumor": 1, "liver": 2}}))
     with pytest.raises(ModelError, match="do not fit together"):
         NnunetSegmenter(data)
+
+
+def test_images_of_several_channels_are_named():
+    assert named_images(["a.nii.gz"]) == "a.nii.gz"
+    assert named_images(["a=x.nii.gz", "b = y.nii.gz"]) == {"a": "x.nii.gz", "b": "y.nii.gz"}
+    for wrong in (["a.nii.gz", "b.nii.gz"], ["a=x", "a=y"], ["=x", "b=y"]):
+        with pytest.raises(HepacastError, match="needs the name"):
+            named_images(wrong)

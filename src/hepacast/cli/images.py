@@ -44,7 +44,13 @@ Perturb = Annotated[
     Path | None, typer.Option(help="With a table: each feature's ICC under perturbations, into this CSV.")
 ]
 Explain = Annotated[str | None, typer.Option(help="Explain one feature and stop.", autocompletion=completion.features)]
-ImagePath = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA file, or a DICOM folder.")]
+ImagePaths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]PATH",
+        help="NIfTI, NRRD or MHA file, or a DICOM folder; for an nnU-Net of several channels NAME=PATH for each.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +60,7 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
-    image: ImagePath,
+    image: ImagePaths,
     output: Annotated[Path, typer.Option("--output", "-o", help="Mask to write (.nii.gz, .nrrd, .mha).")],
     segmenter: Annotated[
         str,
@@ -73,10 +79,10 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Outline liver and tumors on one image."""
-    from hepacast.study.segment import segment_image
+    from hepacast.study.segment import named_images, segment_image
 
     result = segment_image(
-        image,
+        named_images(image),
         output,
         segmenter=segmenter,
         liver=liver,

@@ -148,7 +148,7 @@ def _(record: SegmentedImage) -> views.Drawings:
 
 
 def segment(
-    image: str | Path | Volume,
+    image: str | Path | Volume | Mapping[str, str | Path | Volume],
     *,
     segmenter: str = "builtin",
     liver: MaskPath | None = None,
@@ -157,12 +157,13 @@ def segment(
     accept_doubtful: bool = False,
     reporter: Reporter | None = None,
 ) -> SegmentedImage:
-    """Outline liver and tumors on one image.
+    """Outline liver and tumors on one image, or on several registered ones together.
 
     Parameters
     ----------
     image
-        NIfTI, NRRD or MHA file, a DICOM folder, or a `Volume`.
+        NIfTI, NRRD or MHA file, a DICOM folder, or a `Volume`. For an nnU-Net of several channels each by its name, on
+        one grid, the first being that of the mask.
     segmenter
         ``builtin``, ``builtin:openvino``, ``nnunet:DIR`` or ``totalsegmentator``. The built-in networks read CT in HU:
         an image that cannot be one is refused unless `accept_doubtful`.
@@ -171,7 +172,7 @@ def segment(
     weights
         File with the built-in networks' weights.
     series
-        Of a DICOM folder with several: its number, UID, or words of its description.
+        Of a DICOM folder with several: its number, UID, or words of its description; of a single image.
     accept_doubtful
         Go on although the image cannot be what the segmenter reads.
     reporter
@@ -182,26 +183,60 @@ def segment(
     HepacastError
         The image or the segmenter cannot be used.
     """
-    modality: Modality | None = "CT" if segmenter.partition(":")[0] == "builtin" else None
+    named = dict(image) if isinstance(image, Mapping) else {"image": image}
+    if series is not None and len(named) > 1:
+        raise StudyFileError("A series is chosen of a single image; name the file of each.", found=str(series))
+    wanted: Modality | None = "CT" if segmenter.partition(":")[0] == "builtin" else None
     chosen = None if weights is None else Path(weights)
-    # The networks are loaded while the image is read.
+    # The networks are loaded while the images are read.
     with ThreadPoolExecutor(1) as other:
         loading = other.submit(prepared_segmenter, segmenter, chosen)
-        volume = read_volume(image, series=series, modality=modality)
-    modality = modality or modality_of(volume)
-    where = str(image) if isinstance(image, str | Path) else "image"
-    require_possible(judge_image(volume, modality), accept=accept_doubtful, where=where)
+        volumes = {name: read_volume(item, series=series, modality=wanted) for name, item in named.items()}
+    modalities = {name: wanted or modality_of(item) for name, item in volumes.items()}
+    for name, item in named.items():
+        where = str(item) if isinstance(item, str | Path) else name
+        require_possible(judge_image(volumes[name], modalities[name]), accept=accept_doubtful, where=where)
+    volume = next(iter(volumes.values()))
     given, told = None, volume.notes
     if liver is not None:
         found = read_mask_set(liver, reference=volume)
         given, told = _liver_of(found.masks, "liver mask"), (*told, *found.notes)
-    result = run_segmenter({"image": volume}, loading.result(), liver=given, reporter=reporter or SilentReporter())
+    result = run_segmenter(volumes, loading.result(), liver=given, reporter=reporter or SilentReporter())
     # The mask is what was asked for: what is impossible about it is said, and nothing is measured in it here.
-    remarks = judge({"image": volume}, result.masks(), {"image": modality}, made=liver is None)
+    remarks = judge(volumes, result.masks(), modalities, made=liver is None)
     return SegmentedImage(volume, result, (*told, *result.notes), tuple(remarks))
 
 
-def segment_image(image: str | Path, output: str | Path, *, overlay: str | Path | None = None, **options: Any) -> str:
+def named_images(items: Sequence[str]) -> str | dict[str, str]:
+    """One path, or paths by name from texts ``NAME=PATH``.
+
+    Raises
+    ------
+    StudyFileError
+        Several images without a name, or two of one.
+    """
+    if len(items) == 1 and ("=" not in items[0] or Path(items[0]).exists()):
+        return items[0]
+    found: dict[str, str] = {}
+    for item in items:
+        name, sign, path = item.partition("=")
+        if not sign or not name.strip() or not path.strip() or name.strip() in found:
+            raise StudyFileError(
+                "Of several images each needs the name of its channel.",
+                expected="NAME=PATH, for example arterial=a.nii.gz portal=p.nii.gz",
+                found=item,
+            )
+        found[name.strip()] = path.strip()
+    return found
+
+
+def segment_image(
+    image: str | Path | Mapping[str, str | Path],
+    output: str | Path,
+    *,
+    overlay: str | Path | None = None,
+    **options: Any,
+) -> str:
     """`segment` (with its options), the label map written, and a summary.
 
     Raises
