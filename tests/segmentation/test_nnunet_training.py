@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hepacast.imaging import Geometry, Volume
+from hepacast.imaging import Geometry, Volume, read_volume
 from hepacast.imaging.labels import LabelMap
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
-from hepacast.segmentation.nnunet import SmallNetwork, TrainingCase, nnunet_plan, train  # noqa: E402
+from hepacast.core.hashing import hash_file  # noqa: E402
+from hepacast.segmentation.nnunet import NnunetSegmenter, SmallNetwork, TrainingCase, nnunet_plan, train  # noqa: E402
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint  # noqa: E402
+from hepacast.segmentation.nnunet.start import read_start  # noqa: E402
 
 GRID = Geometry((40, 36, 16), (4.0, 4.0, 5.0))
 
@@ -53,15 +57,13 @@ class Stopped(Exception):
 
 def contents(trained):
     """Weights and validation masks of every fold."""
-    from hepacast.imaging.io import read_volume
-
     result = {}
     for fold, split in enumerate(trained.splits):
         folder = trained.folder / f"fold_{fold}"
         for key, tensor in load_checkpoint(folder / "checkpoint_final.pth")["network_weights"].items():
             result[fold, key] = tensor.numpy()
         for name in split["val"]:
-            result[fold, name] = read_volume(folder / "validation" / f"{name}.nii.gz").array
+            result[fold, name] = read_volume(trained.out_of_fold(name)).array
     return result
 
 
@@ -120,3 +122,66 @@ def test_stock_nnunet_can_apply_what_was_trained_here(tmp_path):
     logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
     ours = trained.segmenter().segment(image).volume.array
     assert (logits.argmax(0).numpy() != ours).mean() < 1e-2  # it adds tiles in half precision
+
+
+def two_phases(number):
+    case = patient(number)
+    return replace(case, image={"portal": case.image, "late": case.image.with_array(case.image.array * 2)})
+
+
+def briefly(*configurations, **changes):
+    """nnU-Net as it plans itself, for one step."""
+    brief = {"epochs": 1, "iterations": 1, "validation_iterations": 1, "folds": 2, "mirror_at_test": False}
+    return nnunet_plan("fast", **brief, threads=1, configurations=configurations, **changes)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_nnunet_itself_chooses_configuration_and_postprocessing(tmp_path):
+    plan = briefly("2d", "3d_fullres", channels={"portal": "CT", "late": "MR"}, gpu_memory_gb=1)
+    cases = [two_phases(n) for n in range(4)]
+    trained = train(plan, cases, [], tmp_path, 3, workers=2)
+    choice = trained.choice
+    assert list(choice.dice) == ["2d", "3d_fullres", "mean of 2d and 3d_fullres"]
+    best = max(choice.dice, key=lambda name: choice.dice[name])
+    assert " and ".join(choice.configurations) == best.removeprefix("mean of ")
+    # What a folder that is carried to another computer gives is the choice, and what a fold said of its patients.
+    segmenter = NnunetSegmenter(trained.applied_folder, threads=1, folds=[0])
+    first = trained.splits[0]["val"][0]
+    case = next(item for item in cases if item.patient == first)
+    again = segmenter.segment(case.image).volume.array
+    assert (again != read_volume(trained.out_of_fold(first)).array).mean() < 2e-3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_cascade_learns_from_the_first_stages_masks(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "GRID", Geometry((72, 64, 32), (4.0, 4.0, 5.0)))
+    plan = briefly("3d_cascade_fullres", postprocessing=False, gpu_memory_gb=0.02)
+    cases = [patient(n) for n in range(4)]
+    trained = train(plan, cases, [], tmp_path, 3, workers=2)
+    segmenter = NnunetSegmenter(trained.folder, threads=1, folds=[0])
+    assert segmenter.model.previous.configuration_name == "3d_lowres"
+    first = trained.splits[0]["val"][0]
+    case = next(item for item in cases if item.patient == first)
+    again = segmenter.segment(case.image).volume.array
+    np.testing.assert_array_equal(again, read_volume(trained.out_of_fold(first)).array)
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_the_weights_of_another(tmp_path):
+    cases = [patient(n) for n in range(4)]
+    source = train(small_plan(epochs=1, iterations=8), cases, [], tmp_path / "source", 3)
+    file = source.folder / "fold_0" / "checkpoint_final.pth"
+    plan = small_plan(epochs=1, iterations=1, learning_rate=1e-9, channels={"portal": "CT", "late": "MR"})
+    plan = replace(plan, start=read_start(file, hash_file(file), plan))
+    trained = train(plan, [two_phases(n) for n in range(4)], [], tmp_path / "own", 3)
+    theirs, ours = (
+        load_checkpoint(folder / "fold_0" / "checkpoint_final.pth")["network_weights"]
+        for folder in (source.folder, trained.folder)
+    )
+    changed = [key for key in theirs if theirs[key].shape != ours[key].shape]
+    assert changed and all(ours[key].shape[1] == 2 for key in changed)
+    for key in set(theirs) - set(changed):
+        torch.testing.assert_close(ours[key], theirs[key], atol=1e-6, rtol=1e-5)
+    assert "began with the weights" in trained.segmenter().describe()["sentence"]
