@@ -55,7 +55,7 @@ ImagePaths = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    app.command()(segment)
+    app.command(cls=Command)(segment)
     app.command(cls=Command)(extract)
 
 

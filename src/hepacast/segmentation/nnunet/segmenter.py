@@ -222,6 +222,10 @@ class NnunetSegmenter:
         notes = (f"no voxel of {', '.join(empty)} was found",) if empty else ()
         return LabelMapResult(result, self.name, time.perf_counter() - start, notes)
 
+    def prepare(self) -> None:
+        """Read the networks, before there is an image."""
+        self.loaded()
+
     def loaded(self) -> list[LoadedModel]:
         """The models in memory; read at the first call."""
         if not self._loaded:
