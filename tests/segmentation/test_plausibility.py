@@ -287,3 +287,11 @@ def test_a_networks_mask_that_is_hardly_a_liver_is_impossible():
     turned = Geometry(GRID.size, GRID.spacing, direction=((-1, 0, 0), (0, -1, 0), (0, 0, 1)))
     own = {"ct": Volume(scan()[:, ::-1, ::-1].copy(), turned)}
     assert judge(own, {"liver": Volume(LIVER[:, ::-1, ::-1].copy(), turned)}, {"ct": "CT"}, made=True) == []
+
+
+@pytest.mark.parametrize(("voxels", "told"), [(2, False), (40, True)])
+def test_an_image_is_called_none_only_by_more_than_a_few_equal_voxels(voxels: int, told: bool) -> None:
+    image, tumor = scan(), np.zeros_like(TUMOR, dtype=bool)
+    tumor.ravel()[np.flatnonzero(TUMOR)[:voxels]] = True
+    image[tumor] = 64
+    assert ("constant" in codes(image, masks(tumor=tumor))) == told

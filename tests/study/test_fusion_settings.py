@@ -14,7 +14,7 @@ from hepacast.phantom.early_recurrence import PLANTED, draw_patient
 from hepacast.phantom.resection import printed
 from hepacast.study import demo_early_recurrence, demo_proliferative
 from hepacast.study.context import make_context
-from hepacast.study.demos import DEMOS, run_demo_of
+from hepacast.study.demos import DEMOS, MINUTES, run_demo_of
 from hepacast.study.further_cohorts import further_patients, read_further
 from hepacast.study.schema import Study
 from hepacast.study.schema.fusion import Classifier
@@ -132,6 +132,7 @@ def test_an_unknown_follow_up_is_refused_by_name(tmp_path):
 def test_every_demo_is_found_and_a_stranger_is_not():
     import importlib
 
+    assert list(MINUTES) == list(DEMOS)
     for module in DEMOS.values():
         assert callable(importlib.import_module(module).run_demo)
     with pytest.raises(StudyFileError, match="no demo of this study"):

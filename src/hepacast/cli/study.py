@@ -154,7 +154,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run a study on virtual patients whose truth is known, to the finished report."""
-    from hepacast.study.demos import run_demo_of
+    from hepacast.study.demos import run_demo_of, told
 
     result = run_demo_of(
         study,
@@ -169,6 +169,7 @@ def demo(
     )
     if not quiet:
         say(result.text())
+        say(told(result))
 
 
 def recipes(

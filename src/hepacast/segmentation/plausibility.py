@@ -46,6 +46,8 @@ AIR_OF_CT = (-1100.0, -900.0)
 AIR_SHARE, AIR_SHARE_OF_OTHERS = 0.05, 0.3
 #: Largest and smallest plausible spread of HU in a liver: (P95 - P5) / 3.29, a standard deviation without its tails.
 SPREAD_HU = (0.5, 60.0)
+#: So few voxels may be alike in any image.
+ALIKE_BY_CHANCE = 10
 #: Lower values (HU) are no measurement, but padding outside the field of view.
 PADDING_HU = -1500.0
 #: Gray levels of a VOI at the settings' bin width: with fewer texture says nothing, with more each level is rare.
@@ -546,7 +548,7 @@ def _mixture(name: str, values: npt.NDArray[np.float64], shown: str) -> list[Rem
         return [Remark("doubtful", "air", name, "the mask holds air or lung", f"{air:.0%} of its voxels")]
     p5, p95 = np.percentile(values, [5, 95])
     spread = float(p95 - p5) / 3.29
-    if spread < SPREAD_HU[0]:
+    if spread < SPREAD_HU[0] and values.size >= ALIKE_BY_CHANCE:
         return [Remark("doubtful", "constant", name, "the intensities hardly differ: this is no measured image", shown)]
     if name in _ORGAN and spread > SPREAD_HU[1]:
         return [Remark("doubtful", "mixture", name, "the intensities differ more than in one organ", shown)]

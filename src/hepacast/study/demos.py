@@ -6,9 +6,11 @@ Each module has ``run_demo(out, *, effect, seed, workers, changes, reporter, **s
 from __future__ import annotations
 
 import importlib
+import textwrap
 from pathlib import Path
 from typing import Any
 
+from hepacast.core.progress import SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.study.run import RunResult
 
@@ -20,6 +22,17 @@ DEMOS: dict[str, str] = {
     "early-recurrence": "hepacast.study.demo_early_recurrence",  # demo-D
     "ptlf-end-to-end": "hepacast.study.demo_end_to_end",  # demo-E
 }
+
+#: Minutes on two quiet cores, as the measurements in the guide (deep learning, what the demos show) have them.
+MINUTES: dict[str, int] = {
+    "ptlf": 4,
+    "tace-response": 10,
+    "proliferative": 5,
+    "early-recurrence": 20,
+    "ptlf-end-to-end": 13,
+}
+
+_WIDTH = 110
 
 
 def run_demo_of(study: str, out: str | Path, **options: Any) -> RunResult:
@@ -33,5 +46,39 @@ def run_demo_of(study: str, out: str | Path, **options: Any) -> RunResult:
     if study not in DEMOS:
         raise StudyFileError("There is no demo of this study.", expected=", ".join(DEMOS), found=study)
     module = importlib.import_module(DEMOS[study])
-    result: RunResult = module.run_demo(out, **{name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    given.get("reporter", SilentReporter()).say(
+        f"Demo {study}: a whole study on virtual patients, from their images to the report, in about {MINUTES[study]} "
+        f"minutes on two cores. It may be stopped; the same command goes on where it was. Results go to {out}."
+    )
+    result: RunResult = module.run_demo(out, **given)
     return result
+
+
+def told(result: RunResult) -> str:
+    """What was found, beside what was planted (the report's summary), and what to do next; for a terminal."""
+    from hepacast.report.content import summary
+    from hepacast.report.model import Bullets, Callout
+    from hepacast.report.results import load_results
+
+    found: list[str] = []
+    for block in summary.build(load_results(result.out)):
+        if isinstance(block, Bullets):
+            found += block.items
+        elif isinstance(block, Callout):
+            found.append(f"{block.title}. {block.text}")
+    lines = [
+        textwrap.fill(text.replace("**", ""), _WIDTH, initial_indent="  - ", subsequent_indent="    ") for text in found
+    ]
+    return "\n".join(
+        [
+            "",
+            "What was found",
+            *lines,
+            "",
+            "What to do next",
+            f"  - Open {result.report} in a browser; it also lies there as PDF and DOCX, with supplement and audit.",
+            f"  - One patient: hepacast predict {result.bundle} --help",
+            "  - A study of your own: hepacast init my-study --table my.xlsx",
+        ]
+    )
