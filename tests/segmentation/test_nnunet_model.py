@@ -19,7 +19,7 @@ from tiny_model import plans, write_model  # noqa: E402
 
 from hepacast.imaging.io import write_volume  # noqa: E402
 from hepacast.segmentation.base import segment_patient  # noqa: E402
-from hepacast.segmentation.nnunet import NnunetSegmenter, loaded, open_model  # noqa: E402
+from hepacast.segmentation.nnunet import NnunetSegmenter, export_segmenter, loaded, open_model  # noqa: E402
 from hepacast.segmentation.nnunet.air import tiles_with_body  # noqa: E402
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint  # noqa: E402
 from hepacast.segmentation.nnunet.inference import (  # noqa: E402
@@ -371,3 +371,18 @@ def test_images_of_several_channels_are_named():
     for wrong in (["a.nii.gz", "b.nii.gz"], ["a=x", "a=y"], ["=x", "b=y"]):
         with pytest.raises(HepacastError, match="needs the name"):
             named_images(wrong)
+
+
+def test_what_is_exported_is_applied_in_the_same_way(tmp_path):
+    data, one, _ = choice(tmp_path)
+    volume = image()
+    segmenter = NnunetSegmenter(data, threads=1, mirror=True, precision="bfloat16")
+    export_segmenter(segmenter, tmp_path / "own")
+    again = NnunetSegmenter(tmp_path / "own", threads=1)
+    assert again.identity == segmenter.identity and again.applied.largest == segmenter.applied.largest
+    found = again.segment(volume)
+    assert found.identity == segmenter.identity
+    np.testing.assert_array_equal(found.volume.array, segmenter.segment(volume).volume.array)
+    export_segmenter(NnunetSegmenter(one, channels=["venous"]), tmp_path / "single")
+    assert NnunetSegmenter(tmp_path / "single").channels == ("venous",)
+    assert NnunetSegmenter(tmp_path / "single", mirror=True).identity != NnunetSegmenter(tmp_path / "single").identity

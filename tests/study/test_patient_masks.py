@@ -75,3 +75,19 @@ def test_the_models_settings_say_what_becomes_of_another_grid(folder: Path) -> N
     assert sizes(outlined(folder, folder / "part.nii.gz", rules={"correctMask": True})) == EXPECTED
     # Structures are chosen by name: a label of the settings is that of files of one structure.
     assert sizes(outlined(folder, folder / "m.nii.gz", rules={"label": 3})) == EXPECTED
+
+
+def test_a_mask_by_another_segmenter_than_the_training_masks_is_told() -> None:
+    from hepacast.imaging.labels import LabelMap
+    from hepacast.segmentation.base import LabelMapResult
+    from hepacast.study.predict import _other_segmenter
+
+    image = Volume(np.zeros(GRID.shape, np.int16), GRID)
+    made = LabelMapResult(LabelMap(Volume(LABELS, GRID), {"parenchyma": 1, "tumor": 2}), "nnunet", identity="abc")
+    card = {"made_by": {"name": "nnunet", "identity": "abc", "channels": ["ct"]}}
+    assert _other_segmenter(card, Outlined({"ct": image}, {}, (), made)) == ()
+    assert _other_segmenter(card, Outlined({"ct": image}, {})) == (), "a mask that was given is the reader's"
+    assert _other_segmenter({}, Outlined({"ct": image}, {}, (), made)) == ()
+    other = LabelMapResult(made.labelmap, "builtin")
+    (note,) = _other_segmenter(card, Outlined({"ct": image}, {}, (), other))
+    assert "nnU-Net (identity abc) and this one by builtin" in note

@@ -39,12 +39,15 @@ class LabelMapResult:
         Wall time.
     notes
         What a reader should know (in plain words), e.g. that no tumor was found.
+    identity
+        Of the segmenter as it was applied, where that is known.
     """
 
     labelmap: LabelMap
     source: str
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default_factory=tuple)
+    identity: str | None = None
 
     @property
     def volume(self) -> Volume:

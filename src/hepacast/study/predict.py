@@ -113,7 +113,22 @@ def _outlined(
     seen = outlined_images(bundle.recipe, image, mask, _text_of(labels), made_by, say, series)
     doubts = _doubts(seen, bundle.recipe.sequences, accept)
     say.say("measuring features" if isinstance(bundle, Bundle) else "applying the networks")
-    return replace(seen, doubts=doubts)
+    return replace(seen, doubts=doubts, notes=(*seen.notes, *_other_segmenter(bundle.card, seen)))
+
+
+def _other_segmenter(card: Mapping[str, Any], seen: Outlined) -> tuple[str, ...]:
+    """A note where an nnU-Net made the training masks, and another segmenter this one."""
+    made_by = card.get("made_by")
+    if not isinstance(made_by, Mapping) or made_by.get("name") != "nnunet" or seen.labelmap is None:
+        return ()
+    identity = str(made_by.get("identity"))
+    if seen.labelmap.identity == identity:
+        return ()
+    return (
+        f"the training masks were made by an nnU-Net (identity {identity[:12]}) and this one by "
+        f"{seen.labelmap.source}, so features may differ; that nnU-Net lies in the study's results (--segmenter "
+        "nnunet:RESULTS/segmentation/nnunet)",
+    )
 
 
 def _text_of(labels: str | Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ What may not: changes to nnU-Net's method outside the preset that says so (`demo
 """
 
 from hepacast.segmentation.nnunet.dataset import TrainingCase, prepare_dataset
+from hepacast.segmentation.nnunet.export import export_segmenter
 from hepacast.segmentation.nnunet.model import NnunetModel, open_model
 from hepacast.segmentation.nnunet.plan import NnunetPlan, SmallNetwork, estimate_training, nnunet_plan
 from hepacast.segmentation.nnunet.segmenter import NnunetSegmenter
@@ -18,6 +19,7 @@ __all__ = [
     "TrainedNnunet",
     "TrainingCase",
     "estimate_training",
+    "export_segmenter",
     "nnunet_plan",
     "open_model",
     "prepare_dataset",

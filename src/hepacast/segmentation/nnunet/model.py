@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ _TURNED = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 #: What nnU-Net writes beside its models when it has chosen among them, and the only postprocessing that it knows.
 CHOICE = "inference_information.json"
 LARGEST_PIECE = "remove_all_but_largest_component_from_segmentation"
+
+#: Entry of that file: how this package applies the models.
+HOW = "hepacast"
 
 #: Entry of dataset.json: the sequence of each channel, as this package's trainings name them.
 SEQUENCES = "sequences"
@@ -277,10 +280,13 @@ class AppliedModels:
         Their probabilities are averaged.
     largest
         Groups of label values of which only the largest piece is kept, one after the other.
+    how
+        Options of the segmenter that are stored beside the models.
     """
 
     models: tuple[NnunetModel, ...]
     largest: tuple[tuple[int, ...], ...] = ()
+    how: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_models(
@@ -302,7 +308,8 @@ def open_models(
     root = Path(folder)
     if not (root / CHOICE).is_file():
         return AppliedModels((open_model(root, folds, checkpoint),))
-    best = read_json(root / CHOICE)["best_model_or_ensemble"]
+    content = read_json(root / CHOICE)
+    best = content["best_model_or_ensemble"]
     chosen = [
         f"{m['trainer']}__{m['plans_identifier']}__{m['configuration']}" for m in best["selected_model_or_models"]
     ]
@@ -317,7 +324,7 @@ def open_models(
                 found=", ".join(chosen),
                 where=str(root),
             )
-    return AppliedModels(models, tuple(_largest_pieces(root, best.get("postprocessing_file"))))
+    return AppliedModels(models, tuple(_largest_pieces(root, best.get("postprocessing_file"))), content.get(HOW, {}))
 
 
 def _largest_pieces(root: Path, file: str | None) -> Iterator[tuple[int, ...]]:

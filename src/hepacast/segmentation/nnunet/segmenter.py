@@ -42,7 +42,8 @@ class NnunetSegmenter:
     folds
         Folds whose logits are averaged; by default all that are there.
     mirror
-        Average over mirrored copies if the model was trained for it (eight times the cost).
+        Average over mirrored copies if the model was trained for it (eight times the cost); by default as the folder
+        says, else not.
     step
         Distance of tiles as a share of the patch.
     threads
@@ -53,8 +54,8 @@ class NnunetSegmenter:
         Of a model with several input channels: the name of the image that each is, in the model's order. By default
         the names of the training here, or nnU-Net's own.
     precision
-        ``float32``, ``float16`` or ``bfloat16``; by default half precision on a GPU, as nnU-Net does, and single
-        precision on a CPU.
+        ``float32``, ``float16`` or ``bfloat16``; by default as the folder says, else half precision on a GPU, as
+        nnU-Net does, and single precision on a CPU.
     skip_air
         Leave out tiles of a CT that hold air alone; labels within the body do not depend on it.
 
@@ -76,7 +77,7 @@ class NnunetSegmenter:
         folder: str | Path,
         folds: Sequence[int | str] | None = None,
         *,
-        mirror: bool = False,
+        mirror: bool | None = None,
         step: float = 0.5,
         threads: int | None = None,
         device: str | None = None,
@@ -89,10 +90,13 @@ class NnunetSegmenter:
         self.applied = open_models(folder, folds, checkpoint)
         self.model = self.applied.models[0]
         self.structures = structure_names(self.model.labels)
-        self.channels = self._named_channels(channels)
+        how = self.applied.how
+        self.channels = self._named_channels(channels or how.get("channels"))
         self._device = device or default_device()
-        self._precision = _usable(precision, self._device)
-        self._mirror, self._step, self._threads, self._skip_air = mirror, step, threads, skip_air
+        self._asked = precision or how.get("precision")
+        self._precision = _usable(self._asked, self._device)
+        self._mirror = bool(how.get("mirror")) if mirror is None else mirror
+        self._step, self._threads, self._skip_air = step, threads, skip_air
         self._sentence = sentence
         self._loaded: list[LoadedModel] = []
 
@@ -106,6 +110,10 @@ class NnunetSegmenter:
                 where=str(self.model.folder),
             )
         return tuple(given) if given else names
+
+    def how(self) -> dict[str, Any]:
+        """Options to store beside the models; a precision that the device decides is none."""
+        return {"mirror": self._mirror, "precision": self._asked, "channels": list(self.channels)}
 
     @property
     def identity(self) -> str:
@@ -130,6 +138,7 @@ class NnunetSegmenter:
             "version": NNUNET_VERSION,
             "identity": self.identity,
             "structures": list(self.structures),
+            "channels": list(self.channels),
             "sentence": sentence + half,
             "citations": [CITATION],
             "network": self.model.network(),
@@ -137,10 +146,10 @@ class NnunetSegmenter:
 
     def estimate(self, volume: Volume) -> SegmentationCost:
         """Time on this machine's CPU cores and peak memory, from tile counts; a GPU is many times faster."""
-        costs = [self._estimate_of(model, volume) for model in self._stages()]
+        costs = [self._estimate_of(model, volume) for model in self.stages()]
         return SegmentationCost(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs))
 
-    def _stages(self) -> list[NnunetModel]:
+    def stages(self) -> list[NnunetModel]:
         """Every model that runs, first stages of cascades among them."""
         return [item for model in self.applied.models for item in (model, model.previous) if item is not None]
 
@@ -220,7 +229,7 @@ class NnunetSegmenter:
         result = LabelMap(chosen[0].with_array(back(labels)), self.model.labels)
         empty = [name for name, value in self.model.labels.items() if not (labels == value).any()]
         notes = (f"no voxel of {', '.join(empty)} was found",) if empty else ()
-        return LabelMapResult(result, self.name, time.perf_counter() - start, notes)
+        return LabelMapResult(result, self.name, time.perf_counter() - start, notes, self.identity)
 
     def prepare(self) -> None:
         """Read the networks, before there is an image."""

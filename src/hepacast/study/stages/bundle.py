@@ -176,7 +176,7 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
         },
         "conformal": conformal_card(context),
         "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
-        **_segmenter_card(context),
+        **_segmenter_card(context, read_json(segmentation) if segmentation.is_file() else {}),
         "provenance": {
             "hepacast": __version__,
             "seed": study.seed,
@@ -189,10 +189,12 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _segmenter_card(context: Context) -> dict[str, str]:
-    """The segmenter of the training masks, where it is one that everybody can have."""
+def _segmenter_card(context: Context, segmentation: Mapping[str, Any]) -> dict[str, Any]:
+    """The segmenter of the training masks: its name, where it is one that everybody can have, and its identity."""
     source = "" if context.study.images is None else context.images.segmentation.source
-    return {"segmenter": source} if source.partition(":")[0] in ("builtin", "totalsegmentator") else {}
+    named = {"segmenter": source} if source.partition(":")[0] in ("builtin", "totalsegmentator") else {}
+    made_by = segmentation.get("segmenter")
+    return named if made_by is None else {**named, "made_by": made_by}
 
 
 def evaluated_card(context: Context, names: list[str]) -> dict[str, Any]:

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from hepacast.segmentation.nnunet import TrainedNnunet
 
 VOLUMES = "volumes.csv"
+#: The nnU-Net that was trained: what `hepacast predict --segmenter nnunet:...` is given.
+MODEL = "nnunet"
 N_EXAMPLES = 2
 #: Pictures of patients whose image or mask is not plausible; the table names all.
 MAX_DOUBTFUL = 12
@@ -232,6 +234,7 @@ def _judge_inputs(context: Context, cohort: Cohort, labelled: list[str]) -> None
 def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
     """Train nnU-Net on the labelled part, take out-of-fold masks for it, segment the rest with all folds."""
     from hepacast.imaging.io import read_labelmap
+    from hepacast.segmentation.nnunet import export_segmenter
 
     labelled = labelled_patients(context, cohort.patients)
     _judge_inputs(context, cohort, labelled)
@@ -242,6 +245,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     applied = min(context.images.segmentation.nnunet.apply_folds or plan.folds, plan.folds)
     segmenter = trained.segmenter(range(applied))
     network = segmenter.describe()
+    export_segmenter(segmenter, folder / MODEL)
     sources = _mask_sources(context, cohort.patients, labelled, trained, applied)
     for patient, (source, file) in sources.items():
         if file is not None:
@@ -267,6 +271,7 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
         "description": f"{network['sentence']}{_who(cohort, labelled)} Patients of the training had masks of the fold "
         f"that had not seen them; the others had the mean of {applied} of {plan.folds} folds.",
         "citations": network["citations"],
+        "segmenter": _made_by(network),
         "network": _network(network["network"], plan.preset),
         "metrics": trained.rows,
         "n_labelled": len(labelled),
@@ -299,6 +304,11 @@ def _who(cohort: Cohort, labelled: list[str]) -> str:
     if all(cohort.sets[patient] == "training" for patient in labelled):
         return ""
     return " Only patients of the training set trained it; expert masks of the others tested it."
+
+
+def _made_by(facts: dict[str, Any]) -> dict[str, Any]:
+    """By what a bundle knows the segmenter again."""
+    return {"name": facts["source"], "identity": facts["identity"], "channels": facts.get("channels", [])}
 
 
 def _network(facts: dict[str, Any], preset: str) -> dict[str, Any]:
@@ -338,6 +348,7 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
         "source": facts["source"],
         "description": facts["sentence"],
         "citations": facts["citations"],
+        "segmenter": _made_by(facts),
         "network": _network(network, "") if network else None,
     }
     return content, outcomes
