@@ -107,9 +107,8 @@ def write_study(folder: Path, n: int, p: int, of_time: bool, short: bool) -> Non
         columns = "    months: {column: months, unit: months, after_event: true}\n"
         columns += "    dead: {column: dead, kind: binary, after_event: true}"
         outcome = "{definition: survival, columns: {time: months, event: dead}, unit: months, horizons: [12, 24]}"
-    (folder / "study.yaml").write_text(
-        STUDY.format(n=n, columns=columns, outcome=outcome, validation=SHORT if short else ""), encoding="utf-8"
-    )
+    study = STUDY.format(n=n, columns=columns, outcome=outcome, validation=SHORT if short else "")
+    (folder / "study.yaml").write_text(study, encoding="utf-8")
 
 
 class Meter:
