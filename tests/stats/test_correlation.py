@@ -77,3 +77,19 @@ def test_refusals() -> None:
         spearman_matrix([[1.0, np.nan], [2.0, 3.0]])
     with pytest.raises(ModelError, match="cannot be found"):
         find_correlation([[1.0, np.nan], [np.nan, 1.0]])
+
+
+@pytest.mark.parametrize("side", [-1e-9, 1e-9])
+def test_many_rows_are_compared_as_exactly_as_few(side):
+    """Products of single precision err by 1e-7: a threshold nearer than that to one pair's rho must still part it."""
+    r = np.random.default_rng(7)
+    base = r.normal(size=(700, 6))
+    x = np.repeat(base, 5, axis=1) + 0.5 * r.normal(size=(700, 30))
+    rho = np.abs(spearman_matrix(x))
+    for pair in ((0, 1), (6, 8), (13, 11), (29, 25)):
+        threshold = rho[pair] + side
+        expected = greedy_filter(correlated_pairs(x, threshold))
+        np.testing.assert_array_equal(greedy_spearman(x, threshold), expected)
+        order = r.permutation(30)
+        expected = greedy_filter(correlated_pairs(x, threshold), order)
+        np.testing.assert_array_equal(greedy_spearman(x, threshold, order), expected)

@@ -23,6 +23,8 @@ Bool = NDArray[np.bool_]
 #: Rows of the correlation matrix that are computed at once.
 _BLOCK = 512
 _GREEDY_BLOCK = 16
+#: Rows from which on single precision is worth its check.
+_MANY_ROWS = 500
 
 
 def standardized_ranks(X: ArrayLike) -> Array:
@@ -142,7 +144,8 @@ def greedy_spearman(
 
     Only the kept columns are ever compared, each with those that are still in question: at 147 x 3748 features
     of radiomics a tenth of the products, and memory for one block. `ranks` are the columns' (`column_ranks`) where the
-    caller has them already.
+    caller has them already. Of many rows the products are made in single precision, and those that lie so near to the
+    threshold that their rounding could decide are made again in double precision: the same columns are kept.
 
     Returns
     -------
@@ -150,10 +153,12 @@ def greedy_spearman(
     """
     ranks = column_ranks(_complete(X)) if ranks is None else ranks
     waiting = np.arange(ranks.shape[1]) if order is None else np.asarray(order, dtype=np.int64)
-    columns = np.empty((len(waiting), len(ranks)))
+    single = len(ranks) >= _MANY_ROWS
+    columns = np.empty((len(waiting), len(ranks)), dtype=np.float32 if single else np.float64)
     for start in range(0, len(waiting), _BLOCK):
         columns[start : start + _BLOCK] = standardized(ranks[:, waiting[start : start + _BLOCK]]).T
-    del ranks
+    # Bound of the rounding of a product of two columns of length 1.
+    doubt = (len(ranks) + 4) * float(np.finfo(np.float32).eps) if single else 0.0
     kept: list[int] = []
     dropped = np.zeros(len(waiting), dtype=bool)
     block = _GREEDY_BLOCK
@@ -162,12 +167,17 @@ def greedy_spearman(
             waiting, columns = waiting[~dropped], columns[~dropped]
             dropped = np.zeros(len(waiting), dtype=bool)
         candidates = np.flatnonzero(~dropped)[:block]
-        redundant = np.abs(columns[candidates] @ columns.T) > threshold
+        products = np.abs(columns[candidates] @ columns.T)
+        redundant = products > threshold + doubt
         before = len(kept)
         for row, column in enumerate(candidates):
             if not dropped[column]:
                 kept.append(int(waiting[column]))
                 dropped |= redundant[row]
+                near = np.flatnonzero(~dropped & (products[row] > threshold - doubt)) if single else ()
+                if len(near):
+                    exact = standardized(ranks[:, [kept[-1], *waiting[near]]])
+                    dropped[near] |= np.abs(exact[:, 0] @ exact[:, 1:]) > threshold
         dropped[candidates] = True
         # Little redundancy: large products cost less than many small ones. Much of it: most of a block is dropped.
         block = min(2 * block, _BLOCK) if len(kept) - before > block // 2 else max(block // 2, 2)
