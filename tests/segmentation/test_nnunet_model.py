@@ -342,6 +342,7 @@ def test_nnunets_own_choice_is_applied_mean_and_postprocessing(tmp_path):
     segmenter = NnunetSegmenter(data, threads=1)
     assert segmenter.applied.largest == ((1, 2), (2,))
     assert "mean of 3d_fullres and 3d_lowres" in segmenter.describe()["sentence"]
+    assert segmenter.describe()["network"]["averaged_with"] == "3d_lowres"
     found = segmenter.segment(volume).volume.array
     pieces = [ndimage.label(mask, np.ones((3, 3, 3)))[1] for mask in (found > 0, found == 2)]
     assert pieces == [1, 1]

@@ -28,6 +28,8 @@ class Network(Record):
         Convolution blocks of each encoder stage.
     name
         For example ``nnU-Net v2, 3d_fullres``.
+    input_channels
+        Images of a patient that it sees together.
     """
 
     features_per_stage: list[int]
@@ -38,6 +40,7 @@ class Network(Record):
     spacing_mm: list[float] | None = None
     blocks_per_stage: list[int] | None = None
     name: str = "U-Net"
+    input_channels: int = 1
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ def _network_figure(network: Network) -> FigureBlock:
                     network.classes,
                     blocks_per_stage=network.blocks_per_stage,
                     spacing_mm=network.spacing_mm,
+                    input_channels=network.input_channels,
                 ),
                 f"U-shaped network with {len(network.features_per_stage)} stages of {channels} channels and skip "
                 f"connections, classes {', '.join(network.classes)}",

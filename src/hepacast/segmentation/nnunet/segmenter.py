@@ -141,7 +141,8 @@ class NnunetSegmenter:
             "channels": list(self.channels),
             "sentence": sentence + half,
             "citations": [CITATION],
-            "network": self.model.network(),
+            "network": self.model.network()
+            | {"averaged_with": ", ".join(model.configuration_name for model in self.applied.models[1:])},
         }
 
     def estimate(self, volume: Volume) -> SegmentationCost:

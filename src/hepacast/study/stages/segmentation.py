@@ -313,6 +313,8 @@ def _made_by(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _network(facts: dict[str, Any], preset: str) -> dict[str, Any]:
     name = f"nnU-Net v2, {facts['configuration']}" + (", demo preset" if preset == "demo" else "")
+    if facts.get("averaged_with"):
+        name += f"; its mean with {facts['averaged_with']} is applied"
     return {
         "name": name,
         "features_per_stage": facts["features_per_stage"],
@@ -322,6 +324,7 @@ def _network(facts: dict[str, Any], preset: str) -> dict[str, Any]:
         "spacing_mm": facts["spacing_mm"],
         "blocks_per_stage": facts["convs_per_stage"],
         "classes": list(facts["classes"]),
+        "input_channels": len(facts.get("channels", [""])),
     }
 
 
