@@ -86,10 +86,11 @@ def test_what_decides_numbers_far_below_is_in_the_keys():
 #: Of `deep/` and `report/` every stage reads what the study file may say.
 SPEC = {"hepacast.deep", "hepacast.deep.spec", "hepacast.report", "hepacast.report.formats"}
 STRANGERS = {
-    "cohort": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),
+    "cohort": ("deep", "segmentation", "radiomics", "biomarkers", "modelling", "evaluation", "bundle", "report"),
     "preprocessing": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),
     "segmentation": ("deep", "modelling", "evaluation", "bundle", "report"),
     "radiomics": ("deep", "modelling", "evaluation", "bundle", "report"),
+    "biomarkers": ("deep", "modelling", "evaluation", "bundle", "report"),
     "deep": ("radiomics.filters", "radiomics.kernels", "bundle", "report"),
     "modelling": ("deep", "segmentation.nnunet", "bundle", "report"),
     "evaluation": ("deep", "segmentation.nnunet", "bundle", "report"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,20 @@ from hepacast.biomarkers.regions import Regions
 from hepacast.biomarkers.staging import PatientFacts
 from hepacast.errors import HepacastError
 from hepacast.imaging.volume import Volume
+
+#: Candidates where nobody names others, by pattern: few, stable, each with a meaning of its own.
+RECOMMENDED = (
+    *(
+        f"*/{name}"
+        for name in (
+            "tumor_minus_liver", "tumor_sd", "tumor_p10_minus_liver", "tumor_p90_minus_liver", "rim_minus_liver",
+            "core_minus_liver", "rim_minus_core", "core_sd", "core_fine_1_5", "core_coarse_1_5", "around_minus_liver",
+            "liver_mean", "liver_p10", "liver_p90", "liver_sd", "liver_fine_*", "liver_coarse_*",
+        )
+    ),
+    "phases/wash_in", "phases/wash_out_*",
+    "shape/ln_tumor_volume", "shape/ln_liver_volume", "shape/longest_diameter", "shape/tumor_number",
+)  # fmt: skip
 
 #: Columns of `PatientBiomarkers.to_frame`.
 COLUMNS = ("biomarker", "label", "value", "unit", "grade", "status", "reason", "definition", "source")
@@ -251,3 +266,57 @@ def _of_main(image: PhaseImage | Missing, regions: Regions) -> Numbers:
     if isinstance(image, Missing):
         return {item.name: image for item in enhancement.BIOMARKERS}
     return enhancement.measure_parts(image, regions, regions.main)
+
+
+class MeasuringRecipe(Protocol):
+    """What an image recipe says of biomarkers."""
+
+    @property
+    def sequences(self) -> Mapping[str, str]:
+        """Modality by sequence."""
+
+    @property
+    def phases(self) -> Mapping[str, str] | None:
+        """Phase of a sequence whose name does not tell it."""
+
+    @property
+    def lesions(self) -> str:
+        """Whose intensities are measured: ``union`` or ``largest``."""
+
+    @property
+    def min_lesion_ml(self) -> float:
+        """From which volume a tumor counts."""
+
+    def by_sequence(self, images: Mapping[str, Volume]) -> dict[str, Volume]:
+        """Images in the recipe's order."""
+
+
+def measure_by_recipe(
+    recipe: MeasuringRecipe, images: Mapping[str, Volume], masks: Mapping[str, Volume]
+) -> PatientBiomarkers:
+    """Biomarkers of one patient, in a study as in a prediction.
+
+    Raises
+    ------
+    HepacastError
+        As `measure_biomarkers`; a sequence is missing.
+    """
+    return measure_biomarkers(
+        recipe.by_sequence(images),
+        masks,
+        phases=recipe.phases,
+        modality=modality_of_recipe(recipe),
+        lesions=recipe.lesions,
+        min_lesion_ml=recipe.min_lesion_ml,
+    )
+
+
+def definitions_of_recipe(recipe: MeasuringRecipe) -> dict[str, Biomarker]:
+    """Every biomarker of the recipe's sequences."""
+    phases = phases_of({name: (recipe.phases or {}).get(name, "") for name in recipe.sequences})
+    return definitions_of(phases, modality_of_recipe(recipe))
+
+
+def modality_of_recipe(recipe: MeasuringRecipe) -> str:
+    """``MR`` where any sequence is MR, else ``CT``."""
+    return "MR" if "MR" in recipe.sequences.values() else "CT"

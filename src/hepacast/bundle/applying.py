@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hepacast.bundle.measure import image_notes, measure_features
+from hepacast.bundle.measure import image_notes, measure_features, measured_labs
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle, holds_networks, predict_networks
 from hepacast.bundle.prediction import Prediction, predict
@@ -81,6 +81,10 @@ def apply_bundle(
     if images:
         features = measure_features(bundle, images, masks or {}, model=model)
         notes = (*image_notes(bundle, images, masks or {}, model=model), *notes)
+        # What somebody has read off the image and told goes before what is measured.
+        own = measured_labs(bundle, images, masks or {}, model=model)
+        told_by = {name.casefold() for name in labs}
+        labs = {n: text for n, text in own.items() if not {n, bundle.column(n).label.casefold()} & told_by} | dict(labs)
     return AppliedBundle(
         predict(
             bundle, labs, features, model=model, level=level, notes=notes, doubts=doubts, patient=patient, date=date

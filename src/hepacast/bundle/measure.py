@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+from hepacast.biomarkers.definitions import FAMILY
+from hepacast.biomarkers.measure import measure_by_recipe
 from hepacast.bundle.model import Bundle
 from hepacast.core.executor import available_cores
 from hepacast.errors import BundleError, ImageError
@@ -56,6 +59,22 @@ def measure_features(
             raise BundleError("The models read networks, and the bundle holds none.")
         values |= bundle.networks.columns(named, masks, recipe.sequences)
     return {name: values[name] for name in wanted}
+
+
+def biomarkers_read(bundle: Bundle, model: str | None = None) -> list[str]:
+    """Names of the biomarkers that one model reads (default the main one)."""
+    return [name for name in bundle.clinical_names(model or bundle.main) if name.startswith(f"{FAMILY}/")]
+
+
+def measured_labs(
+    bundle: Bundle, images: Mapping[str, Volume], masks: Mapping[str, Volume], *, model: str | None = None
+) -> dict[str, str]:
+    """The biomarkers that a model reads, as clinical values are told; one that cannot be measured is not known."""
+    wanted = biomarkers_read(bundle, model)
+    if not wanted or not images:
+        return {}
+    found = measure_by_recipe(bundle.recipe, images, masks).values
+    return {name: f"{found[name]:.12f}" if math.isfinite(found.get(name, math.nan)) else "NA" for name in wanted}
 
 
 def image_notes(

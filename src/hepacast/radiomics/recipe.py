@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from hepacast.core.records import Record
+from hepacast.core.records import Record, sparse
 from hepacast.errors import BundleError, HepacastError, ModelError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskRules
@@ -45,6 +45,8 @@ class ImageRecipe(Record):
     preprocessing
         Of MR images before anything is measured: ``reference`` (sequence), ``rules`` (as in the study file) and
         ``landmarks`` (Nyul's, by sequence); None where images are taken as they are.
+    phases
+        Of biomarkers: phase of a sequence whose name does not tell it; None where models read no biomarkers.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class ImageRecipe(Record):
     labels: Mapping[str, int] = field(default_factory=dict)
     backend: str = "hepacast"
     preprocessing: Mapping[str, Any] | None = field(default=None, metadata={"stored": False})
+    phases: Mapping[str, str] | None = sparse(None)
 
     def __post_init__(self) -> None:
         if not self.min_lesion_ml >= 0:

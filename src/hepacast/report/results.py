@@ -45,6 +45,7 @@ STAGES = (
     "preprocessing",
     "segmentation",
     "radiomics",
+    "biomarkers",
     "deep",
     "modelling",
     "evaluation",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hepacast.cohort import Cohort, PatientFlow, read_cohort
+from hepacast.cohort import Cohort, ColumnSpec, PatientFlow, read_cohort
+from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.files import read_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.mapped import MappedTable
@@ -17,17 +18,42 @@ from hepacast.study.context import Context
 
 #: Features of a study: the long table, and the wide one that models read (`MappedTable`).
 FEATURES, WIDE = "features.parquet", "features.feather"
+#: Folder of the biomarkers' stage.
+BIOMARKERS = "biomarkers"
 
 
 def analysis_cohort(context: Context) -> Cohort:
     """The cohort without the patients whose VOIs could not be measured; the flow counts them with the reason."""
-    cohort = read_cohort(context.out / "cohort")
+    cohort = measured_cohort(context)
     left_out = read_json(context.out / "radiomics" / "excluded.json")
     flow = replace(cohort.flow, sets=(), events=())
     for step in left_out:
         patients = [p for p in step["patients"] if p in flow.included]
         flow = flow.exclude(step["reason"], patients, after_inclusion=True)
     return restrict(cohort, flow)
+
+
+def measured_cohort(context: Context) -> Cohort:
+    """The included patients; biomarkers, where the study has some, are columns of their table."""
+    cohort = read_cohort(context.out / "cohort")
+    specs = _biomarker_columns(context)
+    if not specs:
+        return cohort
+    values = pd.read_parquet(context.out / BIOMARKERS / "values.parquet")
+    frame = cohort.table.frame.join(values[[spec.name for spec in specs]])
+    return replace(cohort, table=replace(cohort.table, frame=frame, specs=(*cohort.table.specs, *specs)))
+
+
+def _biomarker_columns(context: Context) -> tuple[ColumnSpec, ...]:
+    if context.study.biomarkers is None:
+        return ()
+    return tuple(ColumnSpec.from_json(entry) for entry in read_json(context.out / BIOMARKERS / "columns.json"))
+
+
+def candidate_specs(context: Context, table: ClinicalTable) -> list[ColumnSpec]:
+    """The candidates of the clinical model: those of the study file, then biomarkers."""
+    names = [*context.study.modelling.candidates, *(spec.name for spec in _biomarker_columns(context))]
+    return [table.spec(name) for name in names]
 
 
 def restrict(cohort: Cohort, flow: PatientFlow) -> Cohort:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hepacast.imaging.volume import Volume
 from hepacast.radiomics.recipe import ImageRecipe
@@ -22,6 +23,12 @@ def recipe_of(context: Context) -> ImageRecipe:
         labels=images.segmentation.labels,
         backend=context.study.features.backend,
     )
+
+
+def biomarker_recipe(context: Context) -> ImageRecipe:
+    """`recipe_of` with the phases that biomarkers are measured in; features do not depend on them."""
+    options = context.study.biomarkers
+    return replace(recipe_of(context), phases=None if options is None else options.phases)
 
 
 def study_vois(context: Context, masks: Mapping[str, Volume]) -> dict[str, Volume]:

@@ -11,6 +11,7 @@ from hepacast.core.stages import StageRun, is_cached
 from hepacast.study.context import Context
 from hepacast.study.stage import Stage
 from hepacast.study.stages import (
+    biomarkers,
     bundle,
     cohort,
     deep,
@@ -31,6 +32,7 @@ STAGES: tuple[Stage, ...] = (
     preprocessing.STAGE,
     segmentation.STAGE,
     radiomics.STAGE,
+    biomarkers.STAGE,
     deep.STAGE,
     modelling.STAGE,
     fusion.STAGE,

@@ -13,6 +13,7 @@ import pandas as pd
 from hepacast.bundle import Bundle, Prediction
 from hepacast.bundle.applying import AppliedBundle, apply_bundle, open_bundle
 from hepacast.bundle.labs import read_labs, values_of_table
+from hepacast.bundle.measure import biomarkers_read
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.page import write_page
 from hepacast.cohort.columns import ColumnSpec
@@ -85,11 +86,12 @@ def predict_patient(
     opened = open_bundle(bundle)
     name, values = _named_model(opened, model), _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
-    read_labs(values, opened.columns, opened.clinical_names(name))
+    measured = biomarkers_read(opened, name) if isinstance(opened, Bundle) and image is not None else []
+    read_labs(values, opened.columns, [item for item in opened.clinical_names(name) if item not in measured])
     if out is not None:
         require_writable(out)
     seen = Outlined({}, {})
-    if image is not None and opened.needs_features(name):
+    if image is not None and (measured or opened.needs_features(name)):
         seen = _outlined(opened, image, mask, labels, segmenter, series, accept_doubtful, say)
     told, day = (values, seen.volumes, seen.masks), datetime.date.today().isoformat() if date is None else date
     applied = apply_bundle(opened, *told, model=name, notes=seen.notes, doubts=seen.doubts, patient=patient, date=day)

@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from hepacast.study.schema.analysis import EvaluationOptions, Modelling, ReportOptions, ValidationOptions
 from hepacast.study.schema.base import Part, option
+from hepacast.study.schema.biomarkers import BiomarkerOptions
 from hepacast.study.schema.cohort import (
     CohortOptions,
     Column,
@@ -29,6 +30,7 @@ from hepacast.study.schema.fusion import FurtherCohort, Fusion, Indexes
 from hepacast.study.schema.images import Features, Image, Images, NnunetOptions, NnunetStart, SegmentationOptions
 
 __all__ = [
+    "BiomarkerOptions",
     "CohortOptions",
     "Column",
     "Deep",
@@ -72,6 +74,9 @@ class Study(Part):
     survival: SurvivalOptions | None = option(None, "follow-up, for curves by risk group")
     images: Images | None = option(None, "images, masks and VOIs; left out when features are given as a table")
     features: Features = option(Features, "radiomics features")
+    biomarkers: BiomarkerOptions | None = option(
+        None, "numbers of liver and tumor as candidates of the clinical model; none if left out"
+    )
     modelling: Modelling = option(..., "models that are compared")
     deep: Deep | None = option(None, "deep networks that are compared with the other models")
     fusion: Fusion | None = option(None, "networks and classifiers compared, and models that join them")
@@ -96,6 +101,12 @@ class Study(Part):
             raise ValueError("the outcome is the follow-up itself: leave `survival` out")
         if self.images is not None and self.features.table is not None:
             raise ValueError("give either `images` or `features.table`, not both")
+        if self.biomarkers is not None:
+            if self.images is None:
+                raise ValueError("`biomarkers` are measured in `images`")
+            unknown = [name for name in self.biomarkers.phases if name not in self.images.sequences]
+            if unknown:
+                raise ValueError(f"biomarkers.phases names {unknown}, which are no sequences of `images`")
         if self.fusion is not None and self.images is None:
             raise ValueError("`fusion` needs `images`")
         if self.further and self.features.table is not None:

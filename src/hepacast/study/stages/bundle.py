@@ -13,7 +13,7 @@ import pandas as pd
 from hepacast._version import __version__
 from hepacast.bundle import Bundle
 from hepacast.bundle.networks import SCORE, NetworkBundle
-from hepacast.cohort import Cohort, read_cohort
+from hepacast.cohort import Cohort
 from hepacast.cohort.outcome import EVER
 from hepacast.core.estimates import Estimate
 from hepacast.core.files import read_json, write_text
@@ -30,9 +30,9 @@ from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.score_scale import ScoreScale
 from hepacast.radiomics.recipe import ImageRecipe
-from hepacast.study.analysis_set import analysis_cohort, analysis_features
+from hepacast.study.analysis_set import analysis_cohort, analysis_features, measured_cohort
 from hepacast.study.context import Context
-from hepacast.study.image_recipe import recipe_of
+from hepacast.study.image_recipe import biomarker_recipe
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.deep import DeepData, horizons_of, load_data
 from hepacast.study.stages.frozen_files import read_frozen
@@ -91,7 +91,7 @@ def require_same_predictions(context: Context, path: Path) -> None:
 
 def _analysed_table(context: Context, columns: Sequence[str], patients: list[str]) -> pd.DataFrame:
     """The analyzed values of some columns; what is in no table (what networks read) is missing."""
-    frame = read_cohort(context.out / "cohort").table.frame.reindex(patients)
+    frame = measured_cohort(context).table.frame.reindex(patients)
     clinical = [name for name in columns if name in frame.columns]
     table = frame[clinical]
     if set(columns) - set(clinical):
@@ -107,7 +107,7 @@ def make_bundle(context: Context) -> Bundle:
         models, networks = read_fusion(folder)
     else:
         models = read_frozen(folder)
-    cohort = read_cohort(context.out / "cohort")
+    cohort = measured_cohort(context)
     wanted = {name for model in models.models.values() for name in model.names} - set(models.score_names)
     described = read_json(context.out / "modelling" / "models.json")
     return Bundle(
@@ -140,7 +140,7 @@ def _without_example(spec: dict[str, Any] | None) -> dict[str, Any] | None:
 def _recipe(context: Context) -> ImageRecipe:
     study = context.study
     if study.images is not None and study.features.table is None:
-        return replace(recipe_of(context), preprocessing=preprocessing_of(context))
+        return replace(biomarker_recipe(context), preprocessing=preprocessing_of(context))
     if study.features.table is None:
         return ImageRecipe("none")
     summary = read_json(context.out / "radiomics" / "summary.json")
@@ -182,7 +182,7 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
             "seed": study.seed,
             "stages": {
                 name: mark["key"]
-                for name in ("cohort", "segmentation", "radiomics", "modelling")
+                for name in ("cohort", "segmentation", "radiomics", "biomarkers", "modelling")
                 if (mark := read_mark(out / name)) is not None
             },
         },

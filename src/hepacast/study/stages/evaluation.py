@@ -26,7 +26,7 @@ from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.predictions import JudgedSet, Predictions
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.intervals import level_text
-from hepacast.study.analysis_set import analysis_cohort
+from hepacast.study.analysis_set import analysis_cohort, candidate_specs
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
@@ -73,7 +73,8 @@ def write(context: Context, folder: Path) -> None:
     def predictors() -> pd.DataFrame:
         table = load_analysis(context).table
         if context.study.fusion is not None:
-            return table[context.study.modelling.candidates].join(pd.read_parquet(modelling / SCORES))
+            names = [spec.name for spec in candidate_specs(context, cohort.table)]
+            return table[names].join(pd.read_parquet(modelling / SCORES))
         return scrutiny.frozen_models(context).inputs(table)
 
     write_record(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, judged, main, predictors))

@@ -527,7 +527,7 @@ STAGE = Stage(
     run=write,
     settings=_settings,
     cost=refits_cost,
-    needs=("cohort", "segmentation", "radiomics", "deep"),
+    needs=("cohort", "segmentation", "radiomics", "biomarkers", "deep"),
     inputs=further_inputs,
     wanted=lambda context: context.study.fusion is not None,
 )

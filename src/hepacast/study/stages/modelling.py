@@ -30,11 +30,16 @@ from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.table_order import TableOrder, known_order
 from hepacast.modelling.targets import by_patient
 from hepacast.modelling.validation import OutOfFold, nested_validation
-from hepacast.study.analysis_set import analysis_cohort, analysis_features, reproducibility_table
+from hepacast.study.analysis_set import (
+    analysis_cohort,
+    analysis_features,
+    candidate_specs,
+    reproducibility_table,
+)
 from hepacast.study.context import Context
 from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
 from hepacast.study.stage import Stage, study_parts
-from hepacast.study.stages import scrutiny
+from hepacast.study.stages import biomarkers, scrutiny
 from hepacast.study.stages.chain_cost import refits_cost
 from hepacast.study.stages.chain_validation import validate_chain
 from hepacast.study.stages.comparisons import write_analysed
@@ -82,10 +87,9 @@ def load_analysis(context: Context) -> Analysis:
         A horizon lies beyond the follow-up of the training patients, or before their first event.
     """
     cohort = analysis_cohort(context)
-    candidates = context.study.modelling.candidates
-    entries = {entry["name"]: entry for entry in read_json(context.out / "cohort" / "columns.json")}
-    predictors = tuple(Predictor.from_column(entries[name]) for name in candidates)
-    parts = [cohort.table.frame[candidates]]
+    specs = candidate_specs(context, cohort.table)
+    predictors = tuple(Predictor.from_column(spec.to_json()) for spec in specs)
+    parts = [cohort.table.frame[[spec.name for spec in specs]]]
     if set(context.study.modelling.models) & {"radiomics", "combined"}:
         parts.append(analysis_features(context, cohort.patients))
     if context.study.modelling.harmonize == "combat":
@@ -217,7 +221,8 @@ def _predict_further(context: Context, analysis: Analysis, fitted: StudyModels, 
     """Risks of further cohorts by the frozen models; features are measured as those of the study's own patients."""
 
     def predict(item: FurtherTable) -> tuple[NDArray[Any], NDArray[Any]]:
-        table = item.table.frame[[predictor.name for predictor in analysis.predictors]]
+        table = biomarkers.with_biomarkers(context, item.table.frame)
+        table = table[[predictor.name for predictor in analysis.predictors]]
         if fitted.radiomics_ is not None:
             table = table.join(measure(context, item.table.patients)[fitted.feature_names_])
         return predicted(fitted, table)
@@ -345,7 +350,7 @@ STAGE = Stage(
     run=write,
     settings=lambda context: chain_settings(context) | study_parts(context, "further"),
     cost=refits_cost,
-    needs=("cohort", "segmentation", "radiomics", "deep"),
+    needs=("cohort", "segmentation", "radiomics", "biomarkers", "deep"),
     inputs=further_inputs,
     wanted=lambda context: context.study.fusion is None,
 )

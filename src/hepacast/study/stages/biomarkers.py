@@ -1,0 +1,193 @@
+"""Biomarkers: numbers of named structures and phases of every patient, measured as a new patient's are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hepacast.biomarkers.definitions import FAMILY, Biomarker
+from hepacast.biomarkers.measure import (
+    RECOMMENDED,
+    PatientBiomarkers,
+    definitions_of_recipe,
+    measure_by_recipe,
+    modality_of_recipe,
+)
+from hepacast.cohort import Cohort, ColumnSpec, read_cohort
+from hepacast.core.closure import code_hash
+from hepacast.core.executor import resolve_workers
+from hepacast.core.files import atomic_path, write_json
+from hepacast.core.jobs import Job, make_missing
+from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
+from hepacast.errors import HepacastError, ImageError, StudyFileError
+from hepacast.radiomics.recipe import ImageRecipe
+from hepacast.study.analysis_set import BIOMARKERS
+from hepacast.study.context import Context
+from hepacast.study.image_recipe import biomarker_recipe
+from hepacast.study.input_files import imaged_patients, voi_settings
+from hepacast.study.patient_masks import MaskedImages, masked_images, refused_masks
+from hepacast.study.stage import Cost, Stage, study_parts
+
+#: A biomarker that more of the training patients lack is no candidate.
+MOST_MISSING = 0.5
+_SECONDS_PER_PATIENT = 1.0
+
+
+@dataclass(frozen=True)
+class BiomarkerTask:
+    """What is measured of one patient; `refused`: why it is not, where the mask is impossible."""
+
+    files: MaskedImages
+    recipe: ImageRecipe
+    refused: str | None = None
+
+
+def _measure(job: Job[BiomarkerTask]) -> None:
+    """In a worker: measure one patient. Where it cannot be done, every number is missing with the reason."""
+    task = job.task
+    try:
+        if task.refused is not None:
+            raise ImageError(task.refused)
+        images = {image.name: image.read() for image in task.files.images}
+        found = measure_by_recipe(task.recipe, images, task.files.structures(next(iter(images.values()))))
+        failed = False
+    except HepacastError as error:
+        found, failed = PatientBiomarkers.failed(definitions_of_recipe(task.recipe), error.message), True
+    frame = found.to_frame()[["biomarker", "value", "grade", "status", "reason"]]
+    frame.insert(0, "patient", job.patient)
+    with atomic_path(job.kept) as temporary:
+        (frame.assign(status="failed") if failed else frame).to_parquet(temporary)
+
+
+def measured(context: Context, patients: list[str], label: str = "biomarkers") -> pd.DataFrame:
+    """The long table of patients, of the study or of a further cohort; what was measured before is read."""
+    recipe, prints, refused = biomarker_recipe(context), context.fingerprints, refused_masks(context)
+    jobs = []
+    for patient in patients:
+        files, why = masked_images(context, patient), refused.get(patient)
+        more = [recipe.to_json(), why, code_hash(__name__)]
+        task = BiomarkerTask(files, recipe, why)
+        jobs.append(Job.of(patient, task, context.cache / BIOMARKERS, ".parquet", [files], prints, more))
+    made = make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
+    return pd.concat([pd.read_parquet(path) for path in made], ignore_index=True)
+
+
+def wide(long: pd.DataFrame, patients: list[str]) -> pd.DataFrame:
+    """One row a patient, one column a biomarker."""
+    return long.pivot(index="patient", columns="biomarker", values="value").rename_axis(columns=None).loc[patients]
+
+
+def with_biomarkers(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
+    """The clinical values of a further cohort, and its biomarkers where the study has some."""
+    if context.study.biomarkers is None:
+        return frame
+    patients = [str(patient) for patient in frame.index]
+    return frame.join(wide(measured(context, patients, "biomarkers of further cohorts"), patients))
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    cohort = read_cohort(context.out / "cohort")
+    recipe = biomarker_recipe(context)
+    definitions = definitions_of_recipe(recipe)
+    wanted = chosen_names(context, definitions)
+    long = measured(context, cohort.patients)
+    values = wide(long, cohort.patients)
+    kept, left_out = _usable(values.loc[cohort.members("training"), wanted])
+    with atomic_path(folder / "biomarkers.parquet") as temporary:
+        long.to_parquet(temporary)
+    with atomic_path(folder / "values.parquet") as temporary:
+        values[kept].to_parquet(temporary)
+    write_json(folder / "columns.json", [_column(name, definitions[name]).to_json() for name in kept])
+    write_json(folder / "left_out.json", left_out)
+    write_record(folder / "methods.json", [_sentence(cohort, recipe, long, kept, left_out)])
+
+
+def chosen_names(context: Context, definitions: Mapping[str, Biomarker]) -> list[str]:
+    """The biomarkers that the study file asks for.
+
+    Raises
+    ------
+    StudyFileError
+        A name or pattern that fits none of these images.
+    """
+    options = context.study.biomarkers
+    assert options is not None
+    chosen: set[str] = set()
+    for text in options.use:
+        patterns = {"recommended": RECOMMENDED, "all": ("*",)}.get(text, (text.removeprefix(f"{FAMILY}/"),))
+        found = {
+            name for name in definitions for item in patterns if fnmatchcase(name.removeprefix(f"{FAMILY}/"), item)
+        }
+        if not found:
+            raise StudyFileError(
+                f"No biomarker of these images is called {text!r}.",
+                expected="recommended, all, or a name such as portal/tumor_minus_liver, in which * stands for anything",
+                found=", ".join(name.removeprefix(f"{FAMILY}/") for name in list(definitions)[:5]) + ", ...",
+                where="biomarkers.use",
+            )
+        chosen |= found
+    return [name for name in definitions if name in chosen]
+
+
+def _usable(training: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
+    """The biomarkers that most training patients have and that differ between them, and why the others are none."""
+    kept, left_out = [], {}
+    for name, column in training.items():
+        known = column.dropna()
+        if len(known) < (1.0 - MOST_MISSING) * len(column):
+            left_out[str(name)] = f"missing in {len(column) - len(known)} of {len(column)} training patients"
+        elif np.ptp(known.to_numpy()) == 0:
+            left_out[str(name)] = "the same in all training patients"
+        else:
+            kept.append(str(name))
+    return kept, left_out
+
+
+def _column(name: str, item: Biomarker) -> ColumnSpec:
+    """A biomarker as a column of the cohort."""
+    return ColumnSpec(name, (name,), label=item.label, unit=item.unit, quantity="none", role="candidate")
+
+
+def _sentence(
+    cohort: Cohort, recipe: ImageRecipe, long: pd.DataFrame, kept: list[str], left_out: Mapping[str, str]
+) -> Sentence:
+    failed = long.loc[long["status"] == "failed", "patient"].nunique()
+    scale = (
+        "in robust standard deviations of the liver of the same patient and image, from its median"
+        if modality_of_recipe(recipe) == "MR"
+        else "in HU"
+    )
+    text = (
+        f"{len(kept)} biomarkers of liver and tumor (enhancement of tumor, rim and core relative to the liver of the "
+        f"same patient, fine and coarse structure, geometry; intensities {scale}) were candidates of the clinical model"
+    )
+    if left_out:
+        text += f"; {len(left_out)} others could not be (missing in most training patients, or the same in all)"
+    if failed:
+        text += f"; {failed} of {len(cohort.patients)} patients could not be measured"
+    return Sentence(BIOMARKERS, f"{text}.")
+
+
+STAGE = Stage(
+    name=BIOMARKERS,
+    title="numbers of liver and tumor by phase",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(context, "biomarkers") | {"images": voi_settings(context)},
+    cost=lambda context: Cost(
+        _SECONDS_PER_PATIENT
+        * len(context.images.sequences)
+        * imaged_patients(context)
+        / resolve_workers(context.workers),
+        1e9 * resolve_workers(context.workers),
+    ),
+    needs=("cohort", "preprocessing", "segmentation"),
+    wanted=lambda context: context.study.biomarkers is not None,
+)

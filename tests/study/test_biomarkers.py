@@ -1,0 +1,149 @@
+"""A study whose biomarkers are candidates: from images to the bundle, and one new patient."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hepacast as hc
+from hepacast.core.files import read_json
+from hepacast.errors import HepacastError, StudyFileError
+from hepacast.imaging import LabelMap, write_labelmap, write_volume
+from hepacast.study.run import run_study
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "biomarkers"))
+
+from ball_phantom import CENTER, Patient
+
+NAME = "biomarker/portal/tumor_minus_liver"
+STUDY = """
+name: Wash-out
+cohort:
+  table: patients.csv
+  id: patient
+  columns:
+    age: {kind: numeric, label: Age, unit: years, quantity: none}
+  split: {by: random, validation_fraction: 0.3}
+outcome: {column: event, positive: [1], negative: [0]}
+images:
+  sequences: {pv: {path: "{patient}.nii.gz", modality: CT}}
+  segmentation:
+    {source: given, masks: "{patient}_mask.nii.gz", labels: {liver: 1, tumor: 2}, accept_doubtful: [PATIENTS]}
+  vois: {tumor: tumor}
+features: {settings: s.yaml}
+biomarkers:
+  use: ["portal/tumor_minus_liver", "shape/longest_diameter", "portal/spleen_minus_liver"]
+  phases: {pv: portal}
+modelling:
+  candidates: [age]
+  models: [clinical]
+  validation: {folds: 3, repeats: 1, bootstrap: 0, usual_way: false, centers: false, learning_curve: 0, importance: 0}
+evaluation: {bootstrap: 0}
+report: {formats: [html]}
+"""
+
+
+def draw(folder: Path, name: str, difference: float, radius: float, seed: int) -> None:
+    """A patient whose tumor differs by so many HU from the liver."""
+    places = np.random.default_rng(seed)
+    center = (CENTER[0] + places.uniform(-9, 9), CENTER[1] + places.uniform(-9, 9), CENTER[2] + places.uniform(-9, 9))
+    patient = Patient(((center, radius),), spacing=(4.0, 4.0, 5.0))
+    image = patient.image(110, 110 + difference, 110 + difference)
+    noise = places.normal(0, 5, image.array.shape)
+    write_volume(image.with_array(np.rint(image.array + noise).astype(np.int16)), folder / f"{name}.nii.gz")
+    labels = np.where(patient.tumor, 2, np.where(patient.liver, 1, 0)).astype(np.uint8)
+    write_labelmap(LabelMap(image.with_array(labels), {"liver": 1, "tumor": 2}), folder / f"{name}_mask.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """60 patients whose event follows the difference of tumor and liver."""
+    folder = tmp_path_factory.mktemp("biomarkers")
+    generator = np.random.default_rng(4)
+    rows = []
+    for number in range(60):
+        difference, radius = float(generator.normal(-15, 12)), float(generator.uniform(12, 24))
+        draw(folder, f"P{number:02d}", difference, radius, number)
+        event = generator.random() < 1 / (1 + np.exp((difference + 15) / 5))
+        rows.append({"patient": f"P{number:02d}", "age": round(float(generator.normal(60, 9))), "event": int(event)})
+    pd.DataFrame(rows).to_csv(folder / "patients.csv", index=False)
+    (folder / "s.yaml").write_text("imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean]}\n")
+    names = ", ".join(row["patient"] for row in rows)
+    (folder / "study.yaml").write_text(STUDY.replace("PATIENTS", names))
+    run_study(folder / "study.yaml", workers=1)
+    return folder
+
+
+def test_biomarkers_are_measured_and_those_without_a_structure_are_no_candidates(finished):
+    out = finished / "results" / "biomarkers"
+    long = pd.read_parquet(out / "biomarkers.parquet")
+    assert long["patient"].nunique() == 60
+    assert [entry["name"] for entry in read_json(out / "columns.json")] == [NAME, "biomarker/shape/longest_diameter"]
+    assert read_json(out / "left_out.json")["biomarker/portal/spleen_minus_liver"].startswith("missing in")
+    one = hc.biomarkers({"portal": finished / "P03.nii.gz"}, finished / "P03_mask.nii.gz",
+                        labels={"liver": 1, "tumor": 2}, accept_doubtful=True).to_frame().iloc[0]  # fmt: skip
+    values = pd.read_parquet(out / "values.parquet").loc["P03"]
+    assert values.to_dict() == pytest.approx(one[values.index].to_dict())
+
+
+def test_the_model_finds_the_biomarker_with_its_unit_and_shows_it(finished):
+    out = finished / "results"
+    models = read_json(out / "modelling" / "models.json")
+    assert NAME in str(models["clinical"])
+    assert "Tumor minus liver (portal)" in str(models["nomogram"])
+    sentence = read_json(out / "biomarkers" / "methods.json")[0]["text"]
+    assert sentence.startswith("2 biomarkers of liver and tumor")
+    page = (out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Tumor minus liver (portal)" in page and "2 biomarkers of liver and tumor" in page
+
+
+def test_one_new_patient_by_image_or_by_what_was_read_off_it(finished):
+    model = next((finished / "results").rglob("model.hepacast"))
+    frozen = pd.read_parquet(finished / "results" / "modelling" / "predictions.parquet")
+    own = frozen[(frozen["patient"] == "P05") & frozen["kind"].isin(["apparent", "frozen"])]
+    labs = {"age": str(pd.read_csv(finished / "patients.csv").set_index("patient").loc["P05", "age"])}
+    needed = {column.name for column in hc.load_model(model).columns}
+    how = {
+        "labs": {name: text for name, text in labs.items() if name in needed},
+        "accept_doubtful": True,
+        "labels": {"liver": 1, "tumor": 2},
+    }
+    found = hc.predict(model, image=finished / "P05.nii.gz", mask=finished / "P05_mask.nii.gz", **how)
+    assert found.risk == pytest.approx(float(own["risk"].iloc[0]), abs=1e-6)
+    assert "Tumor minus liver (portal)" in found.values
+    value = pd.read_parquet(finished / "results" / "biomarkers" / "values.parquet").loc["P05", NAME]
+    told = {name: f"{value:.8f}" if name == NAME else labs["age"] for name in ("age", NAME)}
+    typed = hc.predict(model, labs={name: text for name, text in told.items() if name in needed})
+    assert typed.risk == pytest.approx(found.risk, abs=1e-5)
+    far = hc.predict(
+        model, labs={name: "400" if name == NAME else text for name, text in told.items() if name in needed}
+    )
+    assert any("Tumor minus liver" in warning for warning in far.warnings)
+    with pytest.raises(HepacastError, match="Clinical values are missing"):
+        hc.predict(model, labs={"age": "60"} if "age" in needed else {})
+
+
+def test_a_name_that_is_no_biomarker_is_refused(finished):
+    from hepacast.study.context import make_context
+    from hepacast.study.stages.biomarkers import chosen_names
+
+    text = (finished / "study.yaml").read_text().replace("portal/tumor_minus_liver", "portal/tumour")
+    (finished / "wrong.yaml").write_text(text)
+    context = make_context(finished / "wrong.yaml")
+    from hepacast.biomarkers import definitions_of
+
+    with pytest.raises(StudyFileError, match="No biomarker of these images"):
+        chosen_names(context, definitions_of({"pv": "portal"}))
+
+
+def test_the_study_file_knows_the_phases_that_are_measured():
+    from typing import get_args
+
+    from hepacast.biomarkers.phases import PHASES
+    from hepacast.study.schema.biomarkers import Phase
+
+    assert get_args(Phase) == PHASES
