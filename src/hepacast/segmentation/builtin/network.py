@@ -187,14 +187,13 @@ class PretrainedUNet:
         self.architecture = architecture
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._layers = [
-            tuple(self._placed(torch.from_numpy(np.ascontiguousarray(array))) for array in layer) for layer in weights
-        ]
+        self._layers = [(self._placed(kernel), self._placed(bias)) for kernel, bias in weights]
 
-    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _placed(self, array: npt.NDArray[Any]) -> torch.Tensor:
         """On the device and of the network's type; the channels of a voxel side by side, as convolutions read them."""
         import torch
 
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         layout = torch.channels_last_3d if tensor.dim() == 5 else torch.contiguous_format
         return tensor.to(self.device, self.dtype, memory_format=layout)
 
@@ -203,8 +202,7 @@ class PretrainedUNet:
         import torch
 
         with torch.inference_mode():
-            tensor = self._placed(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None])
-            return self._forward(tensor)[0, 0].float().cpu().numpy()
+            return self._forward(self._placed(image[None, None]))[0, 0].float().cpu().numpy()
 
     def _forward(self, path: torch.Tensor) -> torch.Tensor:
         import torch
