@@ -1,6 +1,6 @@
 """`hepacast predict` of one patient, whole: from a DICOM folder, masks by the built-in networks, to the risk.
 
-    python benchmarks/predict.py DIR [--engines torch,openvino,openvino-bf16] [--threads 2] [--json FILE]
+    python benchmarks/predict.py DIR [--engines torch,openvino] [--threads 2] [--json FILE]
 
 `DIR` holds the CT `ct/ircadb17`, or is a NIfTI file of another CT. It is written as a DICOM folder, and a small study
 on virtual patients makes a bundle whose model reads 1874 features (two VOIs); both are kept (`--work`) for the next
@@ -26,13 +26,18 @@ from typing import Any
 
 import numpy as np
 
-ENGINES = {"torch": "builtin", "openvino": "builtin:openvino", "openvino-bf16": "builtin:openvino-bf16"}
+ENGINES = {
+    "openvino-bf16": "builtin:openvino-bf16",
+    "openvino": "builtin:openvino",
+    "torch-bf16": "builtin:torch-bf16",
+    "torch": "builtin",
+}
 CT, MASK = "ct/ircadb17/ircadb17_ct.nii.gz", "ct/ircadb17/ircadb17_seg_1liver_2tumour.nii.gz"
 
 #: Stage: module and function whose time it is, in the order of `predict`.
 STAGES = {
     "opening the bundle": ("hepacast.study.predict", "open_bundle"),
-    "reading the image": ("hepacast.study.patient_images", "read_volume"),
+    "reading the image, loading networks": ("hepacast.study.patient_images", "read_volume"),
     "liver network and its grids": ("hepacast.segmentation.builtin.segmenter", "find_liver"),
     "lesion network and its grids": ("hepacast.segmentation.builtin.segmenter", "find_lesions"),
     "judging the masks": ("hepacast.study.predict", "judge"),
@@ -187,8 +192,8 @@ def main() -> None:
         for stage in STAGES:
             cpu, wall = result["stages"].get(stage, [0.0, 0.0])
             rest = [rest[0] - cpu, rest[1] - wall]
-            print(f"  {stage:32} {cpu:6.1f} CPU s {wall:6.1f} s")
-        print(f"  {'start, imports, loading networks':32} {rest[0]:6.1f} CPU s {rest[1]:6.1f} s")
+            print(f"  {stage:36} {cpu:6.1f} CPU s {wall:6.1f} s")
+        print(f"  {'start, imports, rest':36} {rest[0]:6.1f} CPU s {rest[1]:6.1f} s")
         if expert is not None:
             result["dice"] = dice(out / "mask.nii.gz", expert)
             print("  Dice " + ", ".join(f"{name} {value:.4f}" for name, value in result["dice"].items()), flush=True)

@@ -281,6 +281,12 @@ def test_a_networks_mask_that_is_hardly_a_liver_is_impossible():
     assert made_codes(small) == {"liver-volume": "impossible"}
     # Of a liver that the scan cuts, too little is there, which is no wonder.
     assert made_codes(np.roll(small, -14, axis=0)) == {"liver-volume": "doubtful"}
+    # An image cropped to the liver, or an MR, has no middle of the body.
+    part = (slice(None), slice(18, 40), slice(10, 34))
+    cut = Geometry((24, 22, 30), GRID.spacing)
+    own = {"ct": Volume(np.ascontiguousarray(scan()[part]), cut)}
+    found = judge(own, {"liver": Volume(np.ascontiguousarray(LIVER[part]), cut)}, {"ct": "CT"}, made=True)
+    assert "liver-place" not in {item.code for item in found}
     # A person has drawn it: he is asked.
     said = judge({"ct": at(scan())}, {"liver": at(small)}, {"ct": "CT"})
     assert [item.severity for item in said if item.code == "liver-volume"] == ["doubtful"]

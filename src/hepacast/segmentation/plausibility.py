@@ -32,6 +32,8 @@ Modality = Literal["CT", "MR"]
 LIVER_ML = (500.0, 5000.0)
 #: How far to the right of the body's middle a liver's middle lies, at least (mm); in the middle lie bladder and heart.
 RIGHT_MM = 15.0
+#: Share of air at the four sides of the slices from which the body's outline is in view.
+OUTLINE = 0.3
 #: No liver is larger than this (mL), polycystic ones included.
 LARGEST_LIVER_ML = 15000.0
 #: Median HU of the liver in any phase; outside the second range it is no liver, or the values are no HU.
@@ -251,7 +253,7 @@ def _hardly_a_liver(found: list[Remark], masks: Mapping[str, Volume], volume: Vo
     ]
     right = _right_of_the_middle(volume, masks[organ])
     shown = f"its middle {abs(right):.0f} mm to the {'right' if right > 0 else 'left'} of the body's"
-    if right >= RIGHT_MM:
+    if not right < RIGHT_MM:
         return raised
     problem = "this is hardly a liver: it lies in the middle of the body"
     if right <= -RIGHT_MM:
@@ -260,11 +262,16 @@ def _hardly_a_liver(found: list[Remark], masks: Mapping[str, Volume], volume: Vo
 
 
 def _right_of_the_middle(volume: Volume, mask: Volume) -> float:
-    """From the middle of all that is denser than air to the mask's, toward the patient's right (mm)."""
+    """From the middle of all that is denser than air to the mask's, toward the patient's right (mm).
+
+    NaN where the body's outline is not in view: an image cropped to the liver, or an MR.
+    """
     slices = np.flatnonzero(mask.array.any(axis=(1, 2)))[:: max(1, round(5.0 / volume.spacing[2]))]
-    tissue, inside = (
-        np.argwhere(array[slices]).mean(axis=0) for array in (volume.array > AIR_HU, mask.array.astype(bool))
-    )
+    dense = volume.array[slices] > AIR_HU
+    border = np.concatenate([dense[:, end].ravel() for end in (0, -1)] + [dense[:, :, end].ravel() for end in (0, -1)])
+    if border.mean() > 1 - OUTLINE:
+        return float("nan")
+    tissue, inside = (np.argwhere(array).mean(axis=0) for array in (dense, mask.array[slices].astype(bool)))
     steps = (inside - tissue)[::-1] * np.array(volume.spacing)
     return -float((np.array(volume.geometry.direction, dtype=float) @ steps)[0])
 
