@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from hepacast.segmentation.builtin import liver as liver_module
 from hepacast.segmentation.builtin import network as networks
 from hepacast.segmentation.builtin import weights as weight_store
 from hepacast.segmentation.builtin.abdomen import FIELD_MM, abdomen_box, abdomen_boxes
-from hepacast.segmentation.builtin.lesion import _apply, _tiles
+from hepacast.segmentation.builtin.lesion import _apply, _tiles, find_lesions
 from hepacast.segmentation.builtin.resample import axis_matrix, onto_grid, rescale
 from hepacast.segmentation.metrics import segmentation_metrics
 
@@ -109,7 +110,7 @@ def test_openvino_computes_the_same_network(name, precision, apart):
     image = np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[name].input_size).astype(np.float32)
     expected = networks.PretrainedUNet(SMALL[name], weights)(image)
     try:
-        found = OpenvinoUNet(SMALL[name], weights, precision, threads=1)(image)
+        found = OpenvinoUNet(SMALL[name], weights, precision)(image)
     except ModelError as error:
         assert "bfloat16" in str(error)
         pytest.skip("this processor has no bfloat16")
@@ -133,6 +134,31 @@ def test_a_computer_without_the_engine_refuses_with_a_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingPackageError, match="hepacast\\[speed\\]"):
         BuiltinSegmenter(engine="openvino").prepare()
+
+
+def test_openvino_gives_the_same_numbers_side_by_side():
+    pytest.importorskip("openvino")
+    from hepacast.segmentation.builtin.openvino import OpenvinoUNet
+
+    weights = random_weights(SMALL["lesion"])
+    generator = np.random.default_rng(2)
+    images = [generator.uniform(-0.5, 0.5, SMALL["lesion"].input_size).astype(np.float32) for _ in range(3)]
+    alone = OpenvinoUNet(SMALL["lesion"], weights, "f32")
+    with ThreadPoolExecutor(3) as pool:
+        for own, other in zip(map(alone, images), pool.map(OpenvinoUNet(SMALL["lesion"], weights, "f32", 3), images)):
+            np.testing.assert_array_equal(own, other)
+
+
+def test_tiles_side_by_side_are_put_where_they_belong():
+    def echo(field):
+        return 0.5 + field[tuple(slice(m, -m) for m in networks.LESION.margin)]
+
+    array = np.random.default_rng(0).normal(0, 60, (150, 130, 60))
+    liver = np.zeros(array.shape, dtype=bool)
+    liver[10:140, 10:120, 5:55] = True
+    one, two = (find_lesions(echo, array, liver, (1.0, 1.0, 3.0), lambda *_: None, side_by_side=n) for n in (1, 3))
+    assert one.any()
+    np.testing.assert_array_equal(one, two)
 
 
 def test_openvino_calls_nobody(tmp_path):

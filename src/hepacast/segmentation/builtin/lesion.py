@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ def find_lesions(
     liver: Mask,
     spacing: Sequence[float],
     report: Callable[[float, str], None],
+    *,
+    side_by_side: int = 1,
 ) -> Mask:
     """Lesions inside a liver.
 
@@ -39,6 +42,8 @@ def find_lesions(
         mm along the axes.
     report
         Progress.
+    side_by_side
+        Tiles that the network may be given at once.
     """
     from scipy import ndimage
 
@@ -54,12 +59,13 @@ def find_lesions(
     image, needed = image[box][::-1, ::-1], inner[box][::-1, ::-1]
     probability = np.zeros(image.shape, dtype=np.float32)
     tiles = [tile for tile in _tiles(image.shape) if needed[tile].any()]
-    for number, tile in enumerate(tiles):
-        report(number / len(tiles), f"lesion network, tile {number + 1} of {len(tiles)}")
-        probability[tile] = _apply(network, image, tile)
-    found = np.zeros(inner.shape, dtype=bool)
-    found[box] = (probability > 0.5)[::-1, ::-1]
-    return onto_grid(found, LESION.voxel_mm, array.shape, spacing, threshold=LESION_THRESHOLD)
+    with ThreadPoolExecutor(side_by_side) as pool:
+        for number, (tile, found) in enumerate(zip(tiles, pool.map(lambda tile: _apply(network, image, tile), tiles))):
+            report(number / len(tiles), f"lesion network, tile {number + 1} of {len(tiles)}")
+            probability[tile] = found
+    whole = np.zeros(inner.shape, dtype=bool)
+    whole[box] = (probability > 0.5)[::-1, ::-1]
+    return onto_grid(whole, LESION.voxel_mm, array.shape, spacing, threshold=LESION_THRESHOLD)
 
 
 #: The original takes every voxel that the interpolated mask touches at all.

@@ -185,6 +185,8 @@ class PretrainedUNet:
         import torch
 
         self.architecture = architecture
+        #: PyTorch shares one image among its threads.
+        self.side_by_side = 1
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._layers = [(self._placed(kernel), self._placed(bias)) for kernel, bias in weights]

@@ -1,13 +1,16 @@
 """The two pretrained U-Nets computed by OpenVINO (optional): half the time on a CPU, a quarter in bfloat16.
 
 OpenVINO's normalization (MVN) sums naively in single precision, which is 0.2 % off over the millions of voxels of the
-liver network: it is done twice in a row, so that the second corrects what the first left. Masks are those of the
-PyTorch networks but for single voxels; engine and precision are part of the segmenter's identity all the same.
+liver network: it is done twice in a row, so that the second corrects what the first left. Its sums also depend on how
+many threads share one image: one thread computes one image here, and several images are computed side by side. Masks
+are those of the PyTorch networks but for single voxels; engine and precision are part of the segmenter's identity all
+the same.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -36,8 +39,8 @@ class OpenvinoUNet:
         From `read_weights`.
     precision
         ``f32`` or ``bf16``.
-    threads
-        Of OpenVINO; None leaves its own number.
+    side_by_side
+        Images that may be computed at once (from as many threads of the caller); the numbers do not depend on it.
 
     Raises
     ------
@@ -47,20 +50,25 @@ class OpenvinoUNet:
         The processor does not compute in bfloat16.
     """
 
-    def __init__(
-        self, architecture: Architecture, weights: Weights, precision: str, threads: int | None = None
-    ) -> None:
+    def __init__(self, architecture: Architecture, weights: Weights, precision: str, side_by_side: int = 1) -> None:
         core = openvino_core(precision)
         self.architecture = architecture
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        self.side_by_side = side_by_side
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": side_by_side,
+            "INFERENCE_NUM_THREADS": side_by_side,
+            "ENABLE_CPU_PINNING": False,
+        }
         self._compiled = core.compile_model(_Graph(architecture, weights).model(), "CPU", settings)
+        self._own = threading.local()
 
     def __call__(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability map of one normalized input (x, y, z); smaller by the margin on each side."""
         tensor = np.ascontiguousarray(image, dtype=np.float32)[None, None]
-        return np.array(self._compiled(tensor)[0][0, 0], dtype=np.float32)
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        return np.array(self._own.request.infer([tensor])[0][0, 0], dtype=np.float32)
 
 
 def openvino_core(precision: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hepacast.core.executor import available_cores
 from hepacast.core.hashing import hash_value
 from hepacast.core.optional import require
 from hepacast.errors import ImageError, StudyFileError
@@ -46,6 +47,9 @@ _ENGINE_WORDS = {
 #: What computes the networks.
 ENGINES = ("torch", "torch-bf16", *PRECISIONS)
 
+#: Tiles of the lesion network that are computed side by side, at most: each takes about a gigabyte.
+_MOST_TILES = 4
+
 # Measured on two cores of an AMD EPYC 7003: core-seconds of the liver network, of a tile of the lesion network.
 _LIVER_CORE_SECONDS = 35.0
 _TILE_CORE_SECONDS = 13.0
@@ -63,7 +67,7 @@ class BuiltinSegmenter:
     cache
         Where weights are kept.
     threads
-        PyTorch's threads; None leaves PyTorch's own number.
+        PyTorch's threads, or tiles that OpenVINO computes side by side; None takes what the computer has.
     device
         ``cpu`` or ``cuda``; by default the GPU if there is one.
     engine
@@ -195,12 +199,14 @@ class BuiltinSegmenter:
             return parenchyma_tumor_map(liver, liver), ()
         before = 0.0 if given else 0.4
         turned = turn(volume, "LPS")
+        network = self._network("lesion", LESION)
         found = find_lesions(
-            self._network("lesion", LESION),
+            network,
             _measured(turned.array),
             turned.like(liver.array),
             turned.spacing,
             lambda done, message: report(before + done * (1 - before), message),
+            side_by_side=network.side_by_side,
         )
         tumor = volume.with_array(turned.back(found) & liver.array)
         notes = () if tumor.array.any() else ("no lesion was found in the liver",)
@@ -211,7 +217,8 @@ class BuiltinSegmenter:
             path = weight_files(self._weights, self._cache)[name]
             weights = read_weights(path, architecture)
             if self._engine in PRECISIONS:
-                self._networks[name] = OpenvinoUNet(architecture, weights, PRECISIONS[self._engine], self._threads)
+                tiles = 1 if architecture is LIVER else min(_MOST_TILES, self._threads or available_cores())
+                self._networks[name] = OpenvinoUNet(architecture, weights, PRECISIONS[self._engine], tiles)
             else:
                 precision = "bf16" if self._engine == "torch-bf16" else "f32"
                 self._networks[name] = PretrainedUNet(
