@@ -345,7 +345,7 @@ def _bright(seen, *, least_hu=60.0, only_right=False):
 
     def network(field):
         seen.append(int((field != 0).any(axis=(0, 1)).sum()))
-        probability = np.clip(0.5 + (400.0 * field - least_hu) / 70.0, 0.0, 0.95)
+        probability = np.clip(0.5 + (400.0 * field - least_hu) / 30.0, 0.0, 0.95)
         if only_right:
             probability[: field.shape[0] // 2] = 0.0
         return probability[tuple(slice(m, -m) for m in networks.LIVER.margin)]

@@ -44,6 +44,8 @@ _SURE = 0.89
 #: What a liver loses of its plausibility for each thing that a liver is not.
 _UNLIKE = 0.3
 
+_UNSURE = "the network is not sure that this is a whole liver: look at the mask"
+
 #: Less plausible is nothing at all (two things that a liver is not).
 _LEAST = 0.45
 
@@ -131,7 +133,7 @@ def find_liver(
     liver, box, turned = best
     part = np.flip(whole, turned)[box]
     part[...] = onto_grid(liver.mask[::-1, ::-1], LIVER.voxel_mm, part.shape, spacing)
-    return whole, tuple(filter(None, [_TURNS[turned]]))
+    return whole, tuple(filter(None, [_TURNS[turned], _UNSURE if liver.plausibility < _SURE else ""]))
 
 
 def _hypotheses(array: Array, spacing: Sequence[float]) -> Iterator[tuple[tuple[int, ...], Box]]:
