@@ -57,7 +57,7 @@ def measure_mesh(padded: npt.NDArray[np.uint8], spacing_kji: Sequence[float]) ->
     by_ik = np.empty((2 * ni, 2 * nk, 2), dtype=np.int32)
     for extremes in (by_kj, by_ik):
         extremes[..., 0], extremes[..., 1] = _NONE, -1
-    _scan_cubes(padded, patterns, by_kj, by_ik)
+    _scan_cubes(padded, np.empty(padded.shape[2], dtype=np.uint8), patterns, by_kj, by_ik)
     steps = np.asarray(spacing_kji, dtype=np.float64)
     area, volume = _area_and_volume(patterns, steps)
     return Mesh(volume, area, _diameters(by_kj, by_ik, steps / 2))
@@ -84,9 +84,9 @@ def _area_and_volume(patterns: npt.NDArray[np.int64], steps: npt.NDArray[np.floa
 def _diameters(
     by_kj: npt.NDArray[np.int32], by_ik: npt.NDArray[np.int32], half: npt.NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    same_k, hulls = _widest_planes(by_kj, half[1], half[2])
-    same_j, _ = _widest_planes(np.ascontiguousarray(by_kj.transpose(1, 0, 2)), half[0], half[2])
-    same_i, _ = _widest_planes(by_ik, half[0], half[1])
+    same_k, hulls = _widest_corners(by_kj, half[1], half[2])
+    same_j, _ = _widest_corners(np.ascontiguousarray(by_kj.transpose(1, 0, 2)), half[0], half[2])
+    same_i, _ = _widest_corners(by_ik, half[0], half[1])
     corners = hulls * half
     distance = np.linalg.norm(corners - corners.mean(axis=0), axis=1)
     order = np.argsort(-distance, kind="stable")
@@ -94,12 +94,22 @@ def _diameters(
     return (float(np.sqrt(same_k)), float(np.sqrt(same_j)), float(np.sqrt(same_i)), float(np.sqrt(largest)))
 
 
+def _widest_corners(
+    extremes: npt.NDArray[np.int32], row_step: float, column_step: float
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Largest squared distance within any plane, and the corners (plane, row, column) of all planes' hulls."""
+    planes, height = extremes.shape[:2]
+    hull = np.empty((2 * planes * height, 3))
+    widest, corners = _widest_planes(extremes, row_step, column_step, hull, np.empty(height, dtype=np.int64))
+    return widest, hull[:corners]
+
+
 def widest_in_plane(
     low: npt.NDArray[np.integer], high: npt.NDArray[np.integer], row_step: float, column_step: float
 ) -> float:
     """Largest distance between points of one plane, given each row's first and last column (`_NONE`: no point)."""
     extremes = np.stack([low, high], axis=-1)[None].astype(np.int32)
-    widest, _ = _widest_planes(extremes, row_step, column_step)
+    widest, _ = _widest_corners(extremes, row_step, column_step)
     return float(np.sqrt(widest))
 
 
@@ -110,10 +120,9 @@ def _extend(extremes, value):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _scan_cubes(inside, patterns, by_kj, by_ik):  # type: ignore[no-untyped-def]
+def _scan_cubes(inside, left, patterns, by_kj, by_ik):  # type: ignore[no-untyped-def]
     """Count the patterns of the cubes on the surface, sum their places, and note the extreme vertices."""
     nk, nj, ni = inside.shape
-    left = np.empty(ni, dtype=np.uint8)
     for k in range(nk - 1):
         for j in range(nj - 1):
             a, b, c, d = inside[k, j], inside[k, j + 1], inside[k + 1, j], inside[k + 1, j + 1]
@@ -161,11 +170,9 @@ def _chain(extremes, side, rows):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _widest_planes(extremes, row_step, column_step):  # type: ignore[no-untyped-def]
-    """Largest squared distance within any plane, and the corners (plane, row, column) of all planes' hulls."""
-    planes, height, _ = extremes.shape
-    hull = np.empty((2 * planes * height, 3))
-    rows = np.empty(height, dtype=np.int64)
+def _widest_planes(extremes, row_step, column_step, hull, rows):  # type: ignore[no-untyped-def]
+    """Largest squared distance within any plane, and how many corners there are in `hull`; `rows` is work space."""
+    planes = extremes.shape[0]
     widest = 0.0
     total = 0
     for p in range(planes):
@@ -182,7 +189,7 @@ def _widest_planes(extremes, row_step, column_step):  # type: ignore[no-untyped-
                 dr = (hull[a, 1] - hull[b, 1]) * row_step
                 dc = (hull[a, 2] - hull[b, 2]) * column_step
                 widest = max(widest, dr * dr + dc * dc)
-    return widest, hull[:total].copy()
+    return widest, total
 
 
 @jit

@@ -171,6 +171,7 @@ class _Work:
         self.settings = settings
         self._image = image
         self._values: npt.NDArray[Any] | None = None
+        self._ends: tuple[Any, Any] = (np.nan, np.nan)
         self._levels: Levels | UndefinedError | None = levels
         self._level_image: LevelImage | None = None
         self._neighbours: Neighbourhoods | None = None
@@ -185,17 +186,23 @@ class _Work:
             _empty()
         if self._values is None:
             self._values = gather(self._image, self.voi)
-        if not (np.isfinite(self._values.min()) and np.isfinite(self._values.max())):
+            self._ends = self._values.min(), self._values.max()
+        if not (np.isfinite(self._ends[0]) and np.isfinite(self._ends[1])):
             bad = int(np.count_nonzero(~np.isfinite(self._values)))
             raise UndefinedError(f"{bad} of {self.voi.n_voxels} voxels of the VOI have no finite value")
         return self._values
+
+    def ends(self) -> tuple[Any, Any]:
+        """Smallest and largest intensity, in the image's number type."""
+        self.values()
+        return self._ends
 
     def levels(self) -> Levels:
         """The voxels' grey levels."""
         if self._levels is None:
             values = self.values()
             try:
-                self._levels = discretise(values, self.settings)
+                self._levels = discretise(values, self.settings, self._ends)
             except UndefinedError as error:
                 self._levels = error
         if isinstance(self._levels, UndefinedError):
@@ -234,7 +241,7 @@ def _firstorder(work: _Work, features: Sequence[str]) -> Values:
             undefined = dict.fromkeys(needs_levels, error)
     volume = float(np.prod(work.spacing))
     doubles = values.astype(np.float64, copy=False)
-    return {**undefined, **firstorder(doubles, levels, volume, work.settings, features)}
+    return {**undefined, **firstorder(doubles, work.ends(), levels, volume, work.settings, features)}
 
 
 def _glcm(work: _Work, features: Sequence[str]) -> Values:

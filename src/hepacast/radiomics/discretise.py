@@ -125,20 +125,22 @@ def bin_edges(low: Any, high: Any, settings: FeatureSettings) -> npt.NDArray[np.
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
 
 
-def discretise(values: npt.NDArray[Any], settings: FeatureSettings) -> Levels:
+def discretise(values: npt.NDArray[Any], settings: FeatureSettings, ends: tuple[Any, Any] | None = None) -> Levels:
     """Grey level of each value.
 
     Parameters
     ----------
     values
         Finite values of the VOI's voxels, float64 or float32, at least one.
+    ends
+        The smallest and the largest of them, where they are known.
 
     Raises
     ------
     UndefinedError
         The bin width asks for too many bins.
     """
-    edges = bin_edges(values.min(), values.max(), settings)
+    edges = bin_edges(*(ends or (values.min(), values.max())), settings)
     level = np.empty(values.size, dtype=np.int32)
     counts = np.zeros(len(edges) + 1, dtype=np.int64)
     _digitise(values, edges, level, counts)

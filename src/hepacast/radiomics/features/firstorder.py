@@ -15,6 +15,7 @@ from hepacast.radiomics.kernels import statistics
 
 def firstorder(
     values: npt.NDArray[np.float64],
+    ends: tuple[float, float],
     levels: Levels | None,
     voxel_volume: float,
     settings: FeatureSettings,
@@ -26,6 +27,8 @@ def firstorder(
     ----------
     values
         Finite intensities of the voxels, at least one.
+    ends
+        The smallest and the largest of them.
     levels
         The same voxels' grey levels; needed for Entropy and Uniformity only.
     voxel_volume
@@ -39,11 +42,11 @@ def firstorder(
         Value, or the reason why there is none, by name.
     """
     n = values.size
-    low, high = float(values.min()), float(values.max())
+    low, high = float(ends[0]), float(ends[1])
     total, energy = statistics.sums(values, float(settings.voxel_array_shift))
     flat = low == high
     mean = low if flat else total / n
-    p10, p25, median, p75, p90 = statistics.percentiles(values, (10, 25, 50, 75, 90))
+    p10, p25, median, p75, p90 = statistics.percentiles(values, (10, 25, 50, 75, 90), (low, high))
     absolute, second, third, fourth = (moment / n for moment in statistics.central_sums(values, mean))
     result: dict[str, float | UndefinedError] = {
         "10Percentile": p10,

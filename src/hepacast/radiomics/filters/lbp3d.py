@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.radiomics.filters.lbp3d_kernels import DOUBLE, INTEGER, SINGLE, patterns
+from hepacast.radiomics.filters.lbp3d_kernels import DOUBLE, INTEGER, SINGLE, patterns, work_space
 from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.filters.sphere import harmonics, icosphere
 
@@ -54,6 +54,7 @@ def local_binary_patterns_3d(
     # Samples carry errors of some last digits; in single precision also those of the cast.
     scale = max(float(source.absolute_maximum), 1e-300)
     tolerance = scale * (1e-6 if kind == SINGLE else 1e-12)
+    sphere = _sphere(vertices)
     values = np.empty((levels + 1, int(np.count_nonzero(mask))))  # by voxel of the mask
     patterns(
         coefficients,
@@ -62,13 +63,13 @@ def local_binary_patterns_3d(
         source.doubles(box, "b"),
         mask,
         np.array(box.low),
-        _sphere(vertices),
+        sphere,
         kind,
         limits,
         tolerance,
-        np.ascontiguousarray(terms.real),
-        np.ascontiguousarray(terms.imag),
+        _harmonics(terms),
         _length_by_count(terms[:, 0]),
+        work_space(len(vertices), len(sphere[2]), 2 * levels - 1, sphere[-1]),
         values,
     )
     for level in range(levels + 1):
@@ -83,6 +84,13 @@ def _spline_coefficients(block: npt.NDArray[Any], out: Array) -> Array:
 
     spline_filter(block, order=3, output=out, mode="mirror")
     return out
+
+
+def _harmonics(terms: npt.NDArray[np.complex128]) -> tuple[Array, Array, int]:
+    """Harmonics at the vertices as real and imaginary parts; 1 where those of level 1 are each other's mirror images
+    to the last bit (SciPy makes them so)."""
+    mirrored = terms.shape[1] > 3 and np.array_equal(terms[:, 1], -terms[:, 3].conj()) and not terms[:, 2].imag.any()
+    return np.ascontiguousarray(terms.real), np.ascontiguousarray(terms.imag), int(mirrored)
 
 
 def _length_by_count(terms: npt.NDArray[np.complex128]) -> Array:

@@ -7,8 +7,10 @@ processor's vector registers hold different voxels and each voxel's sums keep th
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hepacast.core.jit import jit
 from hepacast.radiomics.filters.fma import fma
@@ -20,11 +22,9 @@ INTEGER, SINGLE, DOUBLE = 0, 1, 2
 
 
 @jit
-def exact_sample(coefficients, low, shape, k, j, i, vertex):  # type: ignore[no-untyped-def]
+def exact_sample(coefficients, low, shape, k, j, i, vertex, index, weight):  # type: ignore[no-untyped-def]
     """SciPy's ``map_coordinates`` at one point, in its order of arithmetic; 0 outside the image."""
     position = (k + vertex[0], j + vertex[1], i + vertex[2])
-    index = np.empty((3, 4), dtype=np.int64)
-    weight = np.empty((3, 4))
     for axis in range(3):
         last = shape[axis] - 1
         if position[axis] < 0 or position[axis] > last:
@@ -51,79 +51,61 @@ def exact_sample(coefficients, low, shape, k, j, i, vertex):  # type: ignore[no-
     return total
 
 
+def work_space(vertices: int, pairs: int, terms: int, reach: int) -> tuple[npt.NDArray[Any], ...]:
+    """Arrays for `patterns`: what one chunk of voxels needs, small enough for the processor's first cache."""
+    return (
+        np.empty((pairs, LANES + 2 * reach)),
+        np.zeros((vertices, LANES)),
+        np.empty((vertices, LANES)),
+        np.empty((vertices, LANES), dtype=np.float32),
+        np.empty((20, LANES)),
+        np.empty((20, LANES), dtype=np.float32),
+        np.empty((2, LANES)),
+        np.empty((2 * terms + 4, LANES)),
+        np.empty((3, 4), dtype=np.int64),
+        np.empty((3, 4)),
+    )
+
+
 @jit
 def patterns(  # type: ignore[no-untyped-def]
-    coefficients, low, shape, centers, mask, box_low, sphere, kind, limits, tolerance, harmonics_re, harmonics_im,
-    by_count, values,
+    coefficients, low, shape, centers, mask, box_low, sphere, kind, limits, tolerance, harmonics, by_count, work,
+    values,
 ):  # fmt: skip
     """Fill `values` (levels + 1, n): lengths and kurtosis of the n voxels of `mask`, in the order of memory.
 
     `low` is the first voxel of `coefficients` in the image, `box_low` that of `centers` and `mask`.
     """
-    vertices, pair, pair_start, pair_weight, last_start, last_weight, reach = sphere
-    n_vertices = vertices.shape[0]
-    n0, n1, n2 = centers.shape
-    row = np.empty((pair_start.shape[0], LANES + 2 * reach))
-    samples = np.zeros((n_vertices, LANES))
-    bits = np.empty((n_vertices, LANES))
-    count = np.empty(LANES)
-    work = np.empty((12, LANES))
-    single = np.empty((n_vertices, LANES), dtype=np.float32)
-    work_single = np.empty((12, LANES), dtype=np.float32)
-    kurtosis = np.empty(LANES)
-    parts = np.empty((2 * harmonics_re.shape[1] + 4, LANES))
+    y_re, y_im, mirrored = harmonics
+    bits, count, kurtosis, parts = work[2], work[6][0], work[6][1], work[7]
+    last = values.shape[0] - 1
     done = 0
-    for k in range(n0):
-        gk = k + box_low[0]
-        for j in range(n1):
-            gj = j + box_low[1]
+    for k in range(centers.shape[0]):
+        for j in range(centers.shape[1]):
             first = 0
-            while first < n2:
+            while first < centers.shape[2]:
                 if not mask[k, j, first]:
                     first += 1
                     continue
-                n = min(LANES, n2 - first)
+                n = min(LANES, centers.shape[2] - first)
                 while not mask[k, j, first + n - 1]:
                     n -= 1
                 center = centers[k, j, first : first + n]
-                inside = (
-                    reach <= gk < shape[0] - reach
-                    and reach <= gj < shape[1] - reach
-                    and reach <= first + box_low[2]
-                    and first + n + box_low[2] <= shape[2] - reach
-                )
-                if inside:
-                    _sample(
-                        coefficients, gk - low[0], gj - low[1], first + box_low[2] - low[2] - reach, n, reach,
-                        pair, pair_start, pair_weight, last_start, last_weight, row, samples,
-                    )  # fmt: skip
-                if not inside or _any_near(samples, center, n, kind, tolerance):
-                    for v in range(n_vertices):
-                        for i in range(n):
-                            value = samples[v, i]
-                            distance = value - math.floor(value) - 0.5 if kind == INTEGER else value - center[i]
-                            if not inside or abs(distance) < tolerance:
-                                gi = first + i + box_low[2]
-                                samples[v, i] = exact_sample(coefficients, low, shape, gk, gj, gi, vertices[v])
-                if kind == INTEGER:
-                    _round(samples, n, limits)
-                if kind == SINGLE:
-                    for v in range(n_vertices):
-                        for i in range(n):
-                            single[v, i] = samples[v, i]
-                            samples[v, i] = single[v, i]
-                    _kurtosis(single, n, work_single, np.float32(1.1920929e-07), kurtosis)
-                else:
-                    _kurtosis(samples, n, work, 2.220446049250313e-16, kurtosis)
-                _signs(samples, center, n, bits, count)
+                at = (k + box_low[0], j + box_low[1], first + box_low[2])
+                _fill_samples(coefficients, low, shape, center, at, sphere, kind, tolerance, work)
+                _fill_kurtosis(n, kind, limits, work)
+                _signs(work[1], center, n, bits, count)
                 voxel = done
                 for i in range(n):
                     if mask[k, j, first + i]:
-                        values[values.shape[0] - 1, voxel] = kurtosis[i]
+                        values[last, voxel] = kurtosis[i]
                         values[0, voxel] = by_count[int(count[i])]
                         voxel += 1
-                for level in range(1, values.shape[0] - 1):
-                    _lengths(bits, n, level, harmonics_re, harmonics_im, parts)
+                for level in range(1, last):
+                    if level == 1 and mirrored:
+                        _lengths_of_vectors(bits, n, y_re, y_im, parts)
+                    else:
+                        _lengths(bits, n, level, y_re, y_im, parts)
                     voxel = done
                     for i in range(n):
                         if mask[k, j, first + i]:
@@ -134,10 +116,46 @@ def patterns(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _sample(  # type: ignore[no-untyped-def]
-    coefficients, ck, cj, begin, n, reach, pair, pair_start, pair_weight, last_start, last_weight, row, samples,
-):  # fmt: skip
+def _fill_samples(coefficients, low, shape, center, at, sphere, kind, tolerance, work):  # type: ignore[no-untyped-def]
+    """All vertices' samples of the voxels from `at` on, those near a decision in SciPy's order of arithmetic."""
+    vertices, reach, n = sphere[0], sphere[6], center.size
+    row, samples, index, weight = work[0], work[1], work[8], work[9]
+    gk, gj, gi = at
+    inside = (
+        reach <= gk < shape[0] - reach and reach <= gj < shape[1] - reach and reach <= gi and gi + n <= shape[2] - reach
+    )
+    if inside:
+        _sample(coefficients, gk - low[0], gj - low[1], gi - low[2] - reach, n, sphere, row, samples)
+        if not _any_near(samples, center, n, kind, tolerance):
+            return
+    for v in range(vertices.shape[0]):
+        for i in range(n):
+            value = samples[v, i]
+            distance = value - math.floor(value) - 0.5 if kind == INTEGER else value - center[i]
+            if not inside or abs(distance) < tolerance:
+                samples[v, i] = exact_sample(coefficients, low, shape, gk, gj, gi + i, vertices[v], index, weight)
+
+
+@jit
+def _fill_kurtosis(n, kind, limits, work):  # type: ignore[no-untyped-def]
+    """Kurtosis of the samples, which become numbers of the image's type before."""
+    samples, single, kurtosis = work[1], work[3], work[6][1]
+    if kind == INTEGER:
+        _round(samples, n, limits)
+    if kind == SINGLE:
+        for v in range(samples.shape[0]):
+            for i in range(n):
+                single[v, i] = samples[v, i]
+                samples[v, i] = single[v, i]
+        _kurtosis(single, n, work[5], np.float32(1.1920929e-07), kurtosis)
+    else:
+        _kurtosis(samples, n, work[4], 2.220446049250313e-16, kurtosis)
+
+
+@jit
+def _sample(coefficients, ck, cj, begin, n, sphere, row, samples):  # type: ignore[no-untyped-def]
     """All vertices' samples of `n` voxels of one row that starts `reach` voxels after `begin`."""
+    _, pair, pair_start, pair_weight, last_start, last_weight, reach = sphere
     width = n + 2 * reach
     for p in range(pair_start.shape[0]):
         out = row[p]
@@ -205,57 +223,58 @@ def _signs(samples, center, n, bits, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _mean(values, n, power, mean, lanes, out):  # type: ignore[no-untyped-def]
-    """NumPy's mean over the first axis of ``(values - mean) ** power`` (power 0: of the values themselves).
-
-    NumPy adds up to 128 numbers in eight lanes, then the lanes in pairs, then what is left over.
-    """
-    total = values.shape[0]
-    whole = total - total % 8 if total >= 8 else 0
-    for v in range(total):
-        if v < whole:
-            target = lanes[v % 8]
-            fresh = v < 8
-        else:
-            target = out
-            fresh = v == 0
-        if v == whole and whole:
-            for i in range(n):
-                left = (lanes[0, i] + lanes[1, i]) + (lanes[2, i] + lanes[3, i])
-                out[i] = left + ((lanes[4, i] + lanes[5, i]) + (lanes[6, i] + lanes[7, i]))
-        for i in range(n):
-            value = values[v, i]
-            if power > 0:
-                value = value - mean[i]
-                value = value * value
-            if power > 2:
-                value = value * value
-            target[i] = value if fresh else target[i] + value
-    if whole == total:
-        for i in range(n):
-            left = (lanes[0, i] + lanes[1, i]) + (lanes[2, i] + lanes[3, i])
-            out[i] = left + ((lanes[4, i] + lanes[5, i]) + (lanes[6, i] + lanes[7, i]))
-    divisor = values.dtype.type(total)
+def _join(lanes, at, n, out):  # type: ignore[no-untyped-def]
+    """The sum of eight lanes, in pairs."""
     for i in range(n):
-        out[i] = out[i] / divisor
+        left = (lanes[at, i] + lanes[at + 1, i]) + (lanes[at + 2, i] + lanes[at + 3, i])
+        out[i] = left + ((lanes[at + 4, i] + lanes[at + 5, i]) + (lanes[at + 6, i] + lanes[at + 7, i]))
 
 
 @jit
 def _kurtosis(values, n, work, epsilon, kurtosis):  # type: ignore[no-untyped-def]
-    """SciPy's excess kurtosis over the first axis; NaN where the values are all (nearly) the same."""
-    lanes, mean, second, fourth = work[:8], work[8], work[9], work[10]
-    _mean(values, n, 0, mean, lanes, mean)
-    _mean(values, n, 2, mean, lanes, second)
-    _mean(values, n, 4, mean, lanes, fourth)
+    """SciPy's excess kurtosis over the first axis; NaN where the values are all (nearly) the same.
+
+    NumPy's means add up to 128 numbers in eight lanes, then the lanes in pairs, then what is left over; so do these.
+    """
+    mean, second, fourth = work[16], work[17], work[18]
+    total = values.shape[0]
+    whole = total - total % 8 if total >= 8 else 0
+    divisor = values.dtype.type(total)
+    for v in range(total):
+        target = work[v % 8] if v < whole else mean
+        if v == whole and whole:
+            _join(work, 0, n, mean)
+        fresh = v < 8 if v < whole else v == 0
+        for i in range(n):
+            target[i] = values[v, i] if fresh else target[i] + values[v, i]
+    if whole == total:
+        _join(work, 0, n, mean)
+    for i in range(n):
+        mean[i] = mean[i] / divisor
+    for v in range(total):
+        squares, fourths = (work[v % 8], work[8 + v % 8]) if v < whole else (second, fourth)
+        if v == whole and whole:
+            _join(work, 0, n, second)
+            _join(work, 8, n, fourth)
+        fresh = v < 8 if v < whole else v == 0
+        for i in range(n):
+            apart = values[v, i] - mean[i]
+            square = apart * apart
+            squares[i] = square if fresh else squares[i] + square
+            fourths[i] = square * square if fresh else fourths[i] + square * square
+    if whole == total:
+        _join(work, 0, n, second)
+        _join(work, 8, n, fourth)
     three = values.dtype.type(3)
     for i in range(n):
+        second[i] = second[i] / divisor
+        fourth[i] = fourth[i] / divisor
         limit = (epsilon * mean[i]) * (epsilon * mean[i])
-        square = second[i] * second[i]
-        kurtosis[i] = np.nan if second[i] <= limit else fourth[i] / square - three
+        kurtosis[i] = np.nan if second[i] <= limit else fourth[i] / (second[i] * second[i]) - three
 
 
 @jit
-def _lengths(bits, n, level, harmonics_re, harmonics_im, parts):  # type: ignore[no-untyped-def]
+def _lengths(bits, n, level, y_re, y_im, parts):  # type: ignore[no-untyped-def]
     """sum_v (sum_m c_m Y_m(v))^2 of one level into parts[0] + i parts[1], with c_m = sum_v bit_v Y_m(v).
 
     Summed in PyRadiomics' order: patterns that are turned into each other have equal lengths up to rounding, and
@@ -268,22 +287,52 @@ def _lengths(bits, n, level, harmonics_re, harmonics_im, parts):  # type: ignore
             parts[t, i] = 0.0
     for v in range(bits.shape[0]):
         for t in range(terms):
-            y_re, y_im = harmonics_re[v, first + t], harmonics_im[v, first + t]
             c_re, c_im = parts[4 + 2 * t], parts[5 + 2 * t]
             for i in range(n):
-                c_re[i] += y_re * bits[v, i]
-                c_im[i] += y_im * bits[v, i]
+                c_re[i] += y_re[v, first + t] * bits[v, i]
+                c_im[i] += y_im[v, first + t] * bits[v, i]
     total_re, total_im, re, im = parts[0], parts[1], parts[2], parts[3]
     for v in range(bits.shape[0]):
         for t in range(terms):
-            y_re, y_im = harmonics_re[v, first + t], harmonics_im[v, first + t]
+            f_re, f_im = y_re[v, first + t], y_im[v, first + t]
             c_re, c_im = parts[4 + 2 * t], parts[5 + 2 * t]
             for i in range(n):
-                a, b = c_re[i], c_im[i]
-                add_re = fma(a, y_re, -(b * y_im))
-                add_im = fma(a, y_im, b * y_re)
+                add_re = fma(c_re[i], f_re, -(c_im[i] * f_im))
+                add_im = fma(c_re[i], f_im, c_im[i] * f_re)
                 re[i] = add_re if t == 0 else re[i] + add_re
                 im[i] = add_im if t == 0 else im[i] + add_im
         for i in range(n):
             total_re[i] += fma(re[i], re[i], -(im[i] * im[i]))
             total_im[i] += fma(re[i], im[i], im[i] * re[i])
+
+
+@jit
+def _lengths_of_vectors(bits, n, y_re, y_im, parts):  # type: ignore[no-untyped-def]
+    """Level 1 of `_lengths`, to the last bit, where Y_-1 is -conj(Y_1) and Y_0 real, to the last bit.
+
+    Then c_-1 Y_-1 is the conjugate of c_1 Y_1, and the sum over m real.
+    """
+    total, c_0, c_re, c_im = parts[0], parts[2], parts[3], parts[4]
+    for i in range(n):
+        total[i] = parts[1, i] = c_0[i] = c_re[i] = c_im[i] = 0.0
+    whole = bits.shape[0] - bits.shape[0] % 3
+    for v in range(0, whole, 3):
+        b0, b1, b2 = bits[v], bits[v + 1], bits[v + 2]
+        y0, y1, y2 = y_re[v, 2], y_re[v + 1, 2], y_re[v + 2, 2]
+        r0, r1, r2 = y_re[v, 3], y_re[v + 1, 3], y_re[v + 2, 3]
+        i0, i1, i2 = y_im[v, 3], y_im[v + 1, 3], y_im[v + 2, 3]
+        for i in range(n):
+            c_0[i] = ((c_0[i] + y0 * b0[i]) + y1 * b1[i]) + y2 * b2[i]
+            c_re[i] = ((c_re[i] + r0 * b0[i]) + r1 * b1[i]) + r2 * b2[i]
+            c_im[i] = ((c_im[i] + i0 * b0[i]) + i1 * b1[i]) + i2 * b2[i]
+    for v in range(whole, bits.shape[0]):
+        for i in range(n):
+            c_0[i] += y_re[v, 2] * bits[v, i]
+            c_re[i] += y_re[v, 3] * bits[v, i]
+            c_im[i] += y_im[v, 3] * bits[v, i]
+    for v in range(bits.shape[0]):
+        f_0, f_re, f_im = y_re[v, 2], y_re[v, 3], y_im[v, 3]
+        for i in range(n):
+            one = fma(c_re[i], f_re, -(c_im[i] * f_im))
+            both = (one + c_0[i] * f_0) + one
+            total[i] += both * both

@@ -193,7 +193,9 @@ def _recurse(
 
     `slab` says along which other axis how many slices are taken, from which of `block`, to which of `result`.
     """
-    (_along_first, _along_second, _along_last)[axis](block, result, start, slab, c.n, c.m, c.d, c.bn, c.bm)
+    along = (_along_first, _along_second, _along_last)[axis]
+    lines = np.zeros((2, block.shape[axis] * LANES)), np.zeros(4 * LANES)
+    along(block, result, start, slab, lines, (c.n, c.m, c.d, c.bn, c.bm))
 
 
 # Lines are filtered `LANES` at a time, in scratch arrays [position, lane] that stay in the cache.
@@ -206,44 +208,44 @@ def _copy(source, target):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _along_first(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+def _along_first(block, result, start, slab, lines, coefficients):  # type: ignore[no-untyped-def]
     """Along k; the slab lies along j, or along i when all of it is taken."""
     size, columns = block.shape[0], block.shape[2]
-    x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    x, y, ring = lines[0][0], lines[0][1], lines[1]
     axis, count, of, to = slab
     for j in range(count if axis == 1 else block.shape[1]):
         for left in range(0, columns, LANES):
             lanes = min(LANES, columns - left)
             for p in range(size):
                 _copy(block[p, of + j, left : left + lanes], x[p * LANES : p * LANES + lanes])
-            _filter_lanes(x, y, ring, start, start + result.shape[0], n, m, d, bn, bm)
+            _filter_lanes(x, y, ring, start, start + result.shape[0], coefficients)
             for p in range(result.shape[0]):
                 at = (start + p) * LANES
                 _copy(y[at : at + lanes], result[p, to + j, left : left + lanes])
 
 
 @jit
-def _along_second(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+def _along_second(block, result, start, slab, lines, coefficients):  # type: ignore[no-untyped-def]
     """Along j; the slab lies along k, or along i when all of it is taken."""
     size, columns = block.shape[1], block.shape[2]
-    x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    x, y, ring = lines[0][0], lines[0][1], lines[1]
     axis, count, of, to = slab
     for k in range(count if axis == 0 else block.shape[0]):
         for left in range(0, columns, LANES):
             lanes = min(LANES, columns - left)
             for p in range(size):
                 _copy(block[of + k, p, left : left + lanes], x[p * LANES : p * LANES + lanes])
-            _filter_lanes(x, y, ring, start, start + result.shape[1], n, m, d, bn, bm)
+            _filter_lanes(x, y, ring, start, start + result.shape[1], coefficients)
             for p in range(result.shape[1]):
                 at = (start + p) * LANES
                 _copy(y[at : at + lanes], result[to + k, p, left : left + lanes])
 
 
 @jit
-def _along_last(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+def _along_last(block, result, start, slab, lines, coefficients):  # type: ignore[no-untyped-def]
     """Along i; the slab lies along k or j."""
     slices, rows, size = block.shape
-    x, y, ring = np.zeros(size * LANES), np.zeros(size * LANES), np.zeros(4 * LANES)
+    x, y, ring = lines[0][0], lines[0][1], lines[1]
     axis, count, of, to = slab
     of_k, to_k, of_j, to_j = (of, to, 0, 0) if axis == 0 else (0, 0, of, to)
     if axis == 0:
@@ -259,7 +261,7 @@ def _along_last(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no
                 for i in range(lanes):
                     for p in range(square, end):
                         x[p * LANES + i] = block[of_k + k, of_j + top + i, p]
-            _filter_lanes(x, y, ring, start, start + result.shape[2], n, m, d, bn, bm)
+            _filter_lanes(x, y, ring, start, start + result.shape[2], coefficients)
             for square in range(0, result.shape[2], 8):
                 end = min(square + 8, result.shape[2])
                 for i in range(lanes):
@@ -268,10 +270,17 @@ def _along_last(block, result, start, slab, n, m, d, bn, bm):  # type: ignore[no
 
 
 @jit
-def _filter_lanes(x, y, ring, start, stop, n, m, d, bn, bm):  # type: ignore[no-untyped-def]
+def _filter_lanes(x, y, ring, start, stop, coefficients):  # type: ignore[no-untyped-def]
     """Filter the columns of `x` (position, lane); the answer at positions `start` to `stop` is left in `y`."""
+    n, m, d, bn, bm = coefficients
+    _forwards(x, y, stop, n, d, bn)
+    _backwards(x, y, ring, start, stop, m, d, bm)
+
+
+@jit
+def _forwards(x, y, stop, n, d, bn):  # type: ignore[no-untyped-def]
+    """Before the line its first value is repeated; at rest the answer to it is bn / d times that value."""
     length = x.size // LANES
-    # Forwards. Before the line its first value is repeated; at rest the answer to it is bn / d times that value.
     for p in range(min(4, length)):
         a, b, c = max(p - 1, 0), max(p - 2, 0), max(p - 3, 0)
         for i in range(LANES):
@@ -304,8 +313,12 @@ def _filter_lanes(x, y, ring, start, stop, n, m, d, bn, bm):  # type: ignore[no-
                 + y[(p - 4) * LANES + i] * d4
             )
         p += 1
-    # Backwards; the ring holds the answers of the four positions after p, the nearest first.
-    last = length - 1
+
+
+@jit
+def _backwards(x, y, ring, start, stop, m, d, bm):  # type: ignore[no-untyped-def]
+    """The ring holds the answers of the four positions after p, the nearest first."""
+    last = x.size // LANES - 1
     for p in range(last, max(last - 4, start - 1), -1):
         after = last - p
         a, b, c = min(p + 1, last), min(p + 2, last), min(p + 3, last)

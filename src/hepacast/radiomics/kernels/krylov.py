@@ -16,7 +16,7 @@ _TOLERANCE = 1e-13
 
 
 @jit
-def extend_basis(row, column, p, scaled, basis, hessenberg, start, stop):  # type: ignore[no-untyped-def]
+def extend_basis(row, column, p, scaled, basis, hessenberg, start, stop, middle, image):  # type: ignore[no-untyped-def]
     """Arnoldi steps `start` to `stop` for the matrix ``L R``, L(i, k) = scaled and R(k, j) = p of the cell (j, k).
 
     Parameters
@@ -27,6 +27,8 @@ def extend_basis(row, column, p, scaled, basis, hessenberg, start, stop):  # typ
         Orthonormal vectors, one a row; `start` + 1 of them are there.
     hessenberg
         Written: the matrix in this basis.
+    middle, image
+        Work space of n numbers each.
 
     Returns
     -------
@@ -34,8 +36,6 @@ def extend_basis(row, column, p, scaled, basis, hessenberg, start, stop):  # typ
         Steps done; fewer than asked when the basis spans an invariant space.
     """
     n = basis.shape[1]
-    middle = np.empty(n)
-    image = np.empty(n)
     for step in range(start, stop):
         middle[:] = 0.0
         image[:] = 0.0
@@ -87,10 +87,11 @@ def second_largest(
     hessenberg = np.zeros((most + 1, most))
     first = np.cos(np.arange(n))  # any fixed vector but the constant one, which is an eigenvector
     basis[0] = first / np.sqrt(np.sum(first * first))
+    work = (np.empty(n), np.empty(n))
     done = 0
     while done < most:
         wanted = min(done + _STEPS_BETWEEN_LOOKS, most)
-        reached = extend_basis(row, column, p, scaled, basis, hessenberg, done, wanted)
+        reached = extend_basis(row, column, p, scaled, basis, hessenberg, done, wanted, *work)
         values, vectors = np.linalg.eig(hessenberg[:reached, :reached])
         if reached >= 2:
             second = int(np.argsort(values.real, kind="stable")[-2])

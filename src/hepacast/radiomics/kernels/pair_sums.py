@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from hepacast.core.jit import jit
 
@@ -65,6 +66,8 @@ def _moments(level, row, column, p, ux, uy, out):  # type: ignore[no-untyped-def
     sx2 = 0.0
     sy2 = 0.0
     both = 0.0
+    one_row = True
+    one_column = True
     for c in range(p.size):
         i = level[row[c]]
         j = level[column[c]]
@@ -83,9 +86,10 @@ def _moments(level, row, column, p, ux, uy, out):  # type: ignore[no-untyped-def
         out[7] += q**2
         entropy -= q * math.log2(q + _EPS)
         out[9] = max(out[9], q)
+        one_row = one_row and row[c] == row[0]
+        one_column = one_column and column[c] == column[0]
     # One level only on either side: no spread, whatever rounding left of it. PyRadiomics' correlation is 1 then
-    constant = row.min() == row.max() or column.min() == column.max()
-    spread = 0.0 if constant else math.sqrt(sx2) * math.sqrt(sy2)
+    spread = 0.0 if one_row or one_column else math.sqrt(sx2) * math.sqrt(sy2)
     out[5] = both / (spread + _EPS) if spread != 0 else 1.0
     out[8] = entropy
     out[10] = sx2
@@ -143,16 +147,21 @@ def _difference_features(difference, out):  # type: ignore[no-untyped-def]
         out[15] += difference[k] * (k - out[13]) ** 2
 
 
-@jit
-def level_products(p, px, py):  # type: ignore[no-untyped-def]
+def level_products(
+    p: npt.NDArray[np.float64], px: npt.NDArray[np.float64], py: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Q(i, j) = sum_k p(i, k) p(j, k) / (px(i) py(k) + eps), added in the order of k."""
+    q = np.zeros_like(p)
+    _add_products(np.ascontiguousarray(p.T), px, py, q)
+    return q
+
+
+@jit
+def _add_products(across, px, py, q):  # type: ignore[no-untyped-def]
     n = px.size
-    q = np.zeros((n, n))
-    across = np.ascontiguousarray(p.T)
     for k in range(n):
         for i in range(n):
             if across[k, i] != 0:
                 divisor = px[i] * py[k] + _EPS
                 for j in range(n):
                     q[i, j] += across[k, i] * across[k, j] / divisor
-    return q

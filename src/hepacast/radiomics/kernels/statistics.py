@@ -12,7 +12,9 @@ from hepacast.core.jit import jit
 _BUCKETS = 1 << 16
 
 
-def percentiles(values: npt.NDArray[np.float64], at: Sequence[float]) -> list[float]:
+def percentiles(
+    values: npt.NDArray[np.float64], at: Sequence[float], ends: tuple[float, float] | None = None
+) -> list[float]:
     """Percentiles with NumPy's linear interpolation, equal to ``numpy.percentile`` to the last bit.
 
     Values are counted into narrow buckets of equal width; only the buckets that hold a wanted rank are looked at
@@ -24,11 +26,13 @@ def percentiles(values: npt.NDArray[np.float64], at: Sequence[float]) -> list[fl
         Finite, at least one.
     at
         Per cent, 0 to 100.
+    ends
+        Smallest and largest value, where they are known.
     """
     last = values.size - 1
     positions = [percent / 100 * last for percent in at]
     wanted = sorted({min(int(p) + step, last) for p in positions for step in (0, 1)})
-    by_rank = dict(zip(wanted, _order_statistics(values, wanted), strict=True))
+    by_rank = dict(zip(wanted, _order_statistics(values, wanted, ends), strict=True))
     return [_interpolate(by_rank[int(p)], by_rank[min(int(p) + 1, last)], p - int(p)) for p in positions]
 
 
@@ -38,8 +42,10 @@ def _interpolate(low: float, high: float, fraction: float) -> float:
     return high - step * (1 - fraction) if fraction >= 0.5 else low + step * fraction
 
 
-def _order_statistics(values: npt.NDArray[np.float64], ranks: list[int]) -> list[float]:
-    low, high = float(values.min()), float(values.max())
+def _order_statistics(
+    values: npt.NDArray[np.float64], ranks: list[int], ends: tuple[float, float] | None
+) -> list[float]:
+    low, high = ends or (float(values.min()), float(values.max()))
     width = high - low
     if width == 0 or not np.isfinite(_BUCKETS / width) or not np.isfinite(width):
         return [float(v) for v in np.sort(values)[ranks]]

@@ -45,7 +45,8 @@ class Voi:
             return cls(shape, (0, 0, 0), (-1, -1, -1), np.zeros((0, 4), dtype=np.int64), 0)
         box = inside[ks[0] : ks[-1] + 1, js[0] : js[-1] + 1]
         columns = np.flatnonzero(box.any(axis=(0, 1)))
-        segments = _segments(inside, rows, _count_segments(inside, rows))
+        segments = np.empty((_count_segments(inside, rows), 4), dtype=np.int64)
+        _find_segments(inside, rows, segments)
         low = (int(ks[0]), int(js[0]), int(columns[0]))
         high = (int(ks[-1]), int(js[-1]), int(columns[-1]))
         return cls(shape, low, high, segments, int(segments[:, 3].sum()))
@@ -134,8 +135,7 @@ def _count_segments(mask, rows):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _segments(mask, rows, count):  # type: ignore[no-untyped-def]
-    found = np.empty((count, 4), dtype=np.int64)
+def _find_segments(mask, rows, found):  # type: ignore[no-untyped-def]
     last = -1
     for k in range(mask.shape[0]):
         for j in range(mask.shape[1]):
@@ -150,7 +150,6 @@ def _segments(mask, rows, count):  # type: ignore[no-untyped-def]
                 if inside:
                     found[last, 3] += 1
                 before = inside
-    return found
 
 
 @jit
@@ -163,6 +162,6 @@ def _fill(inside, starts, lengths):  # type: ignore[no-untyped-def]
 def _gather(flat, starts, lengths, values):  # type: ignore[no-untyped-def]
     at = 0
     for s in range(starts.size):
-        n = lengths[s]
-        values[at : at + n] = flat[starts[s] : starts[s] + n]
-        at += n
+        for i in range(starts[s], starts[s] + lengths[s]):
+            values[at] = flat[i]
+            at += 1

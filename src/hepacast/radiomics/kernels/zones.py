@@ -30,23 +30,32 @@ def count_zones(image: LevelImage, flat_axis: int | None) -> CellCounts:
     box = image.box
     _, height, width = box.shape
     planar = offsets[:, 1] * width + offsets[:, 2]
-    code, size = _find_zones(
+    total, plane = int(box.lengths.sum()), height * width
+    code, size = np.empty(total, dtype=image.codes.dtype), np.empty(total, dtype=np.int32)
+    zones = _find_zones(
         image.codes,
         box.starts,
         box.lengths,
         box.slices,
-        height * width,
+        plane,
         flat_offsets(offsets, box.shape),
         planar,
         offsets[:, 0],
         *_representatives(flat_axis),
+        np.zeros(2 * plane, dtype=np.int32),
+        np.empty(total, dtype=np.int32),
+        np.empty(int(box.lengths.max(initial=1)), dtype=np.uint16),
+        code,
+        size,
     )
+    code, size = code[:zones], size[:zones]
     if image.n_codes >= 1 << 16:
         table = np.zeros((0, 0), dtype=np.int64)
         large_code, large_size = code.astype(np.int64), size.astype(np.int64)
     else:
         table = np.zeros((image.n_codes + 1, _SMALL + 1), dtype=np.int64)
-        large = _count_small(code, size, table)
+        large = np.flatnonzero(size > _SMALL)
+        _count_small(code, size, table)
         large_code, large_size = code[large].astype(np.int64), size[large].astype(np.int64)
     small = CellCounts.of_table(table)
     span = int(large_size.max(initial=0)) + 1
@@ -110,18 +119,11 @@ def _equal_neighbours(codes, start, n, offsets, equal):  # type: ignore[no-untyp
 
 
 @jit
-def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, representatives, lowest):  # type: ignore[no-untyped-def]
-    """Level code and size of every zone. Labels are kept for two slices only."""
-    total = 0
-    longest = 1
-    for s in range(starts.size):
-        total += lengths[s]
-        longest = max(longest, lengths[s])
-    labels = np.zeros(2 * plane, dtype=np.int32)
-    parent = np.empty(total, dtype=np.int32)
-    size = np.empty(total, dtype=np.int32)
-    code = np.empty(total, dtype=codes.dtype)
-    equal = np.empty(longest, dtype=np.uint16)
+def _find_zones(  # type: ignore[no-untyped-def]
+    codes, starts, lengths, slices, plane, offsets, planar, steps, representatives, lowest, labels, parent, equal, code,
+    size,
+):  # fmt: skip
+    """Level code and size of every zone, as many as are returned. Labels are kept for two slices only."""
     n_labels = 0
     for s in range(starts.size):
         n = lengths[s]
@@ -157,22 +159,12 @@ def _find_zones(codes, starts, lengths, slices, plane, offsets, planar, steps, r
         if parent[label] == label:
             code[zones], size[zones] = code[label], size[label]
             zones += 1
-    return code[:zones].copy(), size[:zones].copy()
+    return zones
 
 
 @jit
 def _count_small(code, size, table):  # type: ignore[no-untyped-def]
-    """Count the zones that fit the table; places of the others."""
-    largest = table.shape[1] - 1
-    rest = 0
+    """Count the zones that fit the table."""
     for z in range(code.size):
-        rest += size[z] > largest
-    large = np.empty(rest, dtype=np.int64)
-    rest = 0
-    for z in range(code.size):
-        if size[z] <= largest:
+        if size[z] < table.shape[1]:
             table[code[z], size[z]] += 1
-        else:
-            large[rest] = z
-            rest += 1
-    return large
