@@ -1,6 +1,8 @@
 """The documentation's page of the engine's speed, from the JSON files that `radiomics.py` writes.
 
-python benchmarks/tools/speed_page.py docs/radiomics-speed.md RESULT.json [PEERS.json]
+python benchmarks/tools/speed_page.py docs/radiomics-speed.md RESULT.json [WHOLE.json] [PEERS.json]
+
+`WHOLE.json` is what `whole_process.py` writes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ def main() -> None:
     text = INTRODUCTION.format(cores=result["machine"]["cores"], python=result["machine"]["python"])
     text += _cases(result) + _stages(result) + _growth(result)
     for file in files[1:]:
-        text += _peers(json.loads(file.read_text(encoding="utf-8")))
+        more = json.loads(file.read_text(encoding="utf-8"))
+        text += whole_processes(more) if "1 cores" in more else _peers(more)
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
@@ -55,6 +58,24 @@ def _cases(result: dict[str, Any]) -> str:
         f"Compilation, once after installation: {once[0]:.0f} s. Loading the compiled code: {once[1]:.1f} s a process."
     )
     return "\n".join(rows) + f"\n\n{tail}\n\n"
+
+
+def whole_processes(result: dict[str, Any]) -> str:
+    """The section on processes from their start to their end."""
+    rows = ["| cores | | CPU seconds | wall-clock seconds | peak memory |", "|---|---|---|---|---|"]
+    for name in (key for key in result if key.endswith(" cores")):
+        for what, label in (("hepacast", "hepacast"), ("pyradiomics", "PyRadiomics")):
+            item = result[name][what]
+            rows.append(f"| {name[:-6]} | {label} | {item['cpu']:.2f} | {item['wall']:.1f} | {item['mb']:,.0f} MB |")
+        ratio = result[name]["ratio"]
+        rows.append(f"| {name[:-6]} | ratio | **{ratio['cpu']:.1f}** | {ratio['wall']:.1f} | {ratio['mb']:.1f} |")
+    told = (
+        "Made by `benchmarks/whole_process.py`: `hepacast extract IMAGE MASK -o TABLE.csv` beside PyRadiomics' own "
+        f"command, start and reading of packed NIfTI included; a liver of {result['voxels']:,} voxels, "
+        f"{result['values']} features, largest relative difference {result['largest difference']:.1e}. The load "
+        f"average was {result['load']:.0f}: CPU seconds count, wall-clock seconds only beside each other."
+    )
+    return f"## Whole processes\n\n{told}\n\n" + "\n".join(rows) + "\n\n"
 
 
 def _stages(result: dict[str, Any]) -> str:

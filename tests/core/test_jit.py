@@ -1,4 +1,4 @@
-"""Compiled code is cached where that is possible, and compiling never fails where it is not."""
+"""Compiled code is kept where that is possible, never stale, and loaded without numba."""
 
 from __future__ import annotations
 
@@ -7,67 +7,115 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numba
+import numpy as np
 import pytest
 
 from hepacast.core import jit as module
+from hepacast.core.jit import jit
+
+SOURCE = """
+import sys
+import numpy as np
+from hepacast.core.jit import jit
+
+FACTOR = {factor}
 
 
-def double(x: float) -> float:
-    return 2 * x
+@jit
+def scaled(x):
+    return x * FACTOR
 
 
-class TestWithoutAPlaceForTheCache:
-    """Numba's answer on a read-only installation with no home: "cannot cache function: no locator available"."""
+@jit
+def total(parts, shift, out):
+    sum = 0.0
+    for i in range(parts[0].size):
+        sum += scaled(parts[0][i]) + parts[1][i]
+        out[i] = sum
+    return sum + shift, parts[0].size, sum > shift
+
+
+@jit
+def doubled(x):
+    found = np.empty(x.size)
+    for i in range(x.size):
+        found[i] = 2 * x[i]
+    return found
+
+
+fixed = np.arange(4.0)
+fixed.flags.writeable = False
+out = np.zeros(4)
+print(total((fixed, np.arange(8)[::2]), 1, out), out[-1], "numba" in sys.modules)
+if len(sys.argv) > 1:
+    print(doubled(fixed))
+"""
+
+
+class TestWhatIsKept:
+    """Each run is a process of its own."""
 
     @pytest.fixture(autouse=True)
-    def refuse(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        real = numba.njit
+    def folder(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
 
-        def refusing(*arguments: Any, cache: bool = False, **options: Any) -> Any:
-            config: Any = numba.config
-            if cache and not config.CACHE_DIR:
-                raise RuntimeError("cannot cache function 'double': no locator available")
-            return real(*arguments, cache=cache, **options)
+    def run(self, factor: float = 2.0, *arguments: str) -> str:
+        script = self.tmp_path / "script.py"
+        script.write_text(SOURCE.format(factor=factor), encoding="utf-8")
+        own = {**os.environ, "NUMBA_CACHE_DIR": str(self.tmp_path / "kept")}
+        command = [sys.executable, str(script), *arguments]
+        return subprocess.run(command, env=own, check=True, capture_output=True, text=True).stdout
 
-        monkeypatch.setattr(numba, "njit", refusing)
-        monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    def test_is_loaded_without_numba_and_never_stale(self) -> None:
+        assert self.run() == "(25.0, 4, True) 24.0 True\n"
+        assert self.run() == "(25.0, 4, True) 24.0 False\n"
+        assert self.run(3.0) == "(31.0, 4, True) 30.0 True\n"  # the constant of a function that it calls
+        kept = [path for path in (self.tmp_path / "kept").iterdir() if path.name.startswith("__main__.total")]
+        assert len(kept) == 1  # what was made from the older source is gone
+        kept[0].write_bytes(kept[0].read_bytes()[:-9] + bytes(9))
+        assert self.run(3.0) == "(31.0, 4, True) 30.0 True\n"  # damaged: made again
+        assert self.run(3.0) == "(31.0, 4, True) 30.0 False\n"
 
-    def test_a_private_folder_is_used(self, tmp_path: Path) -> None:
-        assert module.jit(double)(4.0) == 8.0
-        (folder,) = tmp_path.iterdir()
-        assert os.name == "nt" or stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert list(folder.rglob("*.nbi"))
-        config: Any = numba.config
-        assert not config.CACHE_DIR  # other users of numba see no change
+    def test_what_makes_arrays_is_run_by_numba(self) -> None:
+        for _ in range(2):
+            assert self.run(2.0, "more").splitlines()[1] == "[0. 2. 4. 6.]"
 
-    @pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners are POSIX")
-    def test_a_folder_that_others_can_write_is_not_trusted(self, tmp_path: Path) -> None:
-        folder = tmp_path / f"hepacast-numba-{os.getuid()}"
-        folder.mkdir()
+
+def test_a_private_folder_is_trusted_only_if_nobody_else_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    *_, folder = module._folders("/proc/none/source.py")
+    assert folder.parent == tmp_path
+    assert os.name == "nt" or stat.S_IMODE(folder.stat().st_mode) == 0o700
+    if hasattr(os, "getuid"):
         folder.chmod(0o777)
-        assert module.jit(double)(4.0) == 8.0
-        assert not list(folder.rglob("*"))
-
-    def test_without_any_folder_it_still_compiles(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-        assert module.jit(double)(4.0) == 8.0
+        assert folder not in module._folders("/proc/none/source.py")
 
 
-def test_importing_changes_no_environment() -> None:
+def test_without_any_folder_it_still_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_folders", lambda source: iter(()))
+
+    @jit
+    def double(x):  # type: ignore[no-untyped-def]
+        return 2 * x
+
+    assert double(4.0) == 8.0
+    assert double(True) == 2  # a kind of argument that is left to numba
+
+
+def test_importing_changes_no_environment_and_loads_no_numba() -> None:
     code = (
-        "import os; before = dict(os.environ); import numba; folder = numba.config.CACHE_DIR;"
-        "import hepacast.radiomics.core; assert dict(os.environ) == before; assert numba.config.CACHE_DIR == folder"
+        "import os, sys; before = dict(os.environ); import hepacast.radiomics.core;"
+        "assert dict(os.environ) == before; assert 'numba' not in sys.modules and 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_reassociated_sums_keep_infinities() -> None:
-    import numpy as np
-
     from hepacast.radiomics.kernels.statistics import sums
 
     assert sums(np.array([1.0, np.inf]), 0.0)[0] == np.inf

@@ -17,6 +17,7 @@ from hepacast.imaging import Volume
 from hepacast.radiomics import names
 from hepacast.radiomics.backend_pyradiomics import extract_with_pyradiomics
 from hepacast.radiomics.core import FeatureSettings, FeatureWarnings, Voi, image_features, shape_features
+from hepacast.radiomics.cost import longest_first
 from hepacast.radiomics.diagnostics import engine_name, general_entries
 from hepacast.radiomics.discretise import Levels, bin_edges
 from hepacast.radiomics.filters import OUTSIDE, VoxelBox, filtered_images
@@ -258,7 +259,7 @@ def _measure_cluster(group: VoiGroup, vois: list[PreparedVoi], settings: Setting
             measure_type(image_type)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(measure_type, settings.image_types))
+            list(pool.map(measure_type, longest_first(settings)))
     for item in collected:
         yield item.voi, item.values, item.reasons
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from hepacast.core.executor import resolve_workers
@@ -162,6 +164,7 @@ def _of_image(
     say: Reporter,
 ) -> MeasuredFeatures:
     settings = recipe.loaded_settings
+    Thread(target=_load_engine).start()  # while the image is unpacked, which leaves Python free
     volume = read_volume(image, series=series)
     values = dict(recipe.labels) or None
     found = read_mask_set(_mask_of(mask, values), values, reference=volume, rules=settings.mask_rules)
@@ -176,6 +179,11 @@ def _of_image(
     lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
     return MeasuredFeatures(tuple(lines), settings, result, volume, named)
+
+
+def _load_engine() -> None:
+    for name in ("hepacast.radiomics.extraction", "scipy.ndimage", "scipy.special", "pywt"):
+        import_module(name)
 
 
 def _mask_of(mask: MaskGiven, values: Mapping[str, int] | None) -> MaskPath:

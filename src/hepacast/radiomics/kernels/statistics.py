@@ -43,9 +43,9 @@ def _interpolate(low: float, high: float, fraction: float) -> float:
 
 
 def _order_statistics(
-    values: npt.NDArray[np.float64], ranks: list[int], ends: tuple[float, float] | None
+    values: npt.NDArray[np.float64], ranks: list[int], known: tuple[float, float] | None
 ) -> list[float]:
-    low, high = ends or (float(values.min()), float(values.max()))
+    low, high = known or (float(values.min()), float(values.max()))
     width = high - low
     if width == 0 or not np.isfinite(_BUCKETS / width) or not np.isfinite(width):
         return [float(v) for v in np.sort(values)[ranks]]
