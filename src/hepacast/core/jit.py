@@ -115,7 +115,7 @@ class Kernel:
             return self._by_numba()
         own = self._function
         place = hashlib.sha256(f"{kinds} {_machine()}".encode()).hexdigest()[:16]
-        kept = _Kept(f"{own.__module__.rpartition('.')[2]}.{own.__name__}-{place}", self.digest()[:16])
+        kept = _ObjectFile(f"{own.__module__.rpartition('.')[2]}.{own.__name__}-{place}", self.digest()[:16])
         made = kept.read(own.__code__.co_filename)
         if made is None:
             made = self._compile(arguments)
@@ -285,7 +285,7 @@ def _private_folder() -> Path | None:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _ObjectFile:
     """The file of one function, kinds of arguments and machine (`place`), made from what `digest` stands for."""
 
     place: str
