@@ -17,6 +17,7 @@ from hepacast.study.context import Context, make_context
 from hepacast.study.nnunet import model_hashes, nnunet_plan_of, ready_options, ready_source, train_nnunet
 from hepacast.study.preflight import find_problems
 from hepacast.study.stages import segmentation as stage
+from hepacast.study.stages.judging import judge_cohort
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "segmentation"))
 from tiny_model import plans, write_model
@@ -43,7 +44,7 @@ def context(folder: Path, nnunet: dict[str, Any], source: str = "nnunet", **imag
     study = {
         "name": "Two phases",
         "cohort": {"table": "table.csv", "id": "id", "columns": {}},
-        "outcome": {"definition": "column", "column": "death", "positive": ["1"]},
+        "outcome": {"definition": "binary-column", "column": "death", "positive": ["1"]},
         "images": {"sequences": TWO, "segmentation": segmentation, **images},
         "modelling": {"models": ["radiomics"], "candidates": []},
     }
@@ -139,3 +140,9 @@ def test_a_trained_folder_is_found_beside_the_study_and_sees_its_channels(tmp_pa
     (root / "fold_0" / "checkpoint_final.pth").write_bytes(b"retrained")
     assert model_hashes(study) != before, "masks are made anew with another model in the same folder"
     assert model_hashes(context(tmp_path, {})) == {}
+
+
+def test_a_patient_without_a_channel_leaves_with_that_reason(tmp_path: Path) -> None:
+    study = context(tmp_path, {"channels": ["portal", "arterial"]})
+    (tmp_path / "images" / "P2-portal.nii.gz").unlink()
+    assert judge_cohort(study).left_out == {"P2": "no portal image"}
