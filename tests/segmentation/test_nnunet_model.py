@@ -387,3 +387,17 @@ def test_what_is_exported_is_applied_in_the_same_way(tmp_path):
     export_segmenter(NnunetSegmenter(one, channels=["venous"]), tmp_path / "single")
     assert NnunetSegmenter(tmp_path / "single").channels == ("venous",)
     assert NnunetSegmenter(tmp_path / "single", mirror=True).identity != NnunetSegmenter(tmp_path / "single").identity
+
+
+def test_a_residual_encoder_is_applied_and_described(tmp_path):
+    plan = plans()
+    architecture = plan["configurations"]["3d_fullres"]["architecture"]
+    architecture["network_class_name"] = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+    architecture["arch_kwargs"]["n_blocks_per_stage"] = [1, 2]
+    del architecture["arch_kwargs"]["n_conv_per_stage"]
+    segmenter = NnunetSegmenter(write_model(tmp_path, folds=(0,), plan=plan), threads=1)
+    assert segmenter.describe()["network"]["convs_per_stage"] == [1, 2]
+    assert segmenter.estimate(image()).seconds > 0
+    found = segmenter.segment(image()).volume.array
+    theirs = stock_labels(segmenter.model.folder, image(), False)
+    assert (found != theirs).mean() < 5e-3
