@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hepacast.cohort.numbers import (
     is_missing_word,
     missing_codes,
     parse_number,
+    plain_numbers,
     read_numbers,
 )
 
@@ -167,3 +169,36 @@ def test_codes_for_missing_that_were_read_as_numbers():
     assert missing_codes([-12, -9, 3, 5, 7]) == []
     assert missing_codes([400, 650, 999, 1200]) == []
     assert missing_codes([99, 98, 97, 60]) == []
+
+
+@pytest.mark.parametrize("file_decimal", [".", ",", "", "mixed", "unknown"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1.25", "", "3", "+4.5e-3"],
+        ["1.234", "2.345"],
+        ["1.234", "0.5"],
+        ["12", "7", None],
+        [".5", "1.", "2.25"],
+        ["1,25", "3"],
+        ["1.234.567", "2"],
+        ["1e400", "2.25"],
+        ["nan", "1.25"],
+        ["1_000", "1.25"],
+        ["１.25", "1.25"],
+        [1.5, 2, None, float("inf"), float("nan")],
+        [True, 1.5],
+        ["1.25", 2.0],
+        ["<0.8", "1.25"],
+        [" 1.25", "2.5"],
+    ],
+)
+def test_the_quick_way_reads_what_the_careful_one_reads(cells, file_decimal):
+    """A column is read quickly only if nothing would be said about it, and then as the rule reads it."""
+    quick = plain_numbers(cells, file_decimal)
+    careful = read_numbers(cells, file_decimal)
+    if quick is not None:
+        assert all(item.status in ("ok", "missing") and not item.remark for item in careful)
+        assert np.array_equal(quick, [item.value for item in careful], equal_nan=True)
+    if cells == ["1.25", "", "3", "+4.5e-3"]:
+        assert quick is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
@@ -117,8 +118,12 @@ class Sheet:
 
     def column(self, header: str) -> list[Any]:
         """All cells beneath one header."""
-        position = self.headers.index(header)
-        return [row[position] for row in self.cells]
+        return list(self.columns[self.headers.index(header)])
+
+    @cached_property
+    def columns(self) -> tuple[tuple[Any, ...], ...]:
+        """The cells beneath each header, in the order of `headers`."""
+        return tuple(zip(*self.cells, strict=True)) or ((),) * len(self.headers)
 
 
 def arrange(grid: CellGrid, id_column: str, header_row: int | None = None, *, patients: bool = True) -> Sheet:
@@ -280,13 +285,15 @@ def _is_unit_row(below: Sequence[Any], key: int | None) -> bool:
 
 
 def _pick(row: Sequence[Any], columns: Sequence[int]) -> tuple[Any, ...]:
+    if len(columns) == len(row) and columns[-1:] == [len(row) - 1]:
+        return tuple(row)
     return tuple(row[index] if index < len(row) else None for index in columns)
 
 
 def _filled(grid: CellGrid, start: int, titles: Sequence[str]) -> tuple[list[tuple[int, list[Any]]], list[Finding]]:
     """The rows beneath the header; the value of a merged cell counts for all its rows."""
     header = grid.rows[start][0]
-    body = [(number, list(row)) for number, row in grid.rows[start + 1 :]]
+    body = [(number, list(row) if grid.merged else row) for number, row in grid.rows[start + 1 :]]
     by_number = dict(body)
     tall: dict[str, int] = {}
     wide: list[int] = []

@@ -19,6 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 CensoredPolicy = Literal["half", "limit", "missing"]
 Decimal = Literal[".", ","]
 #: The mark that all columns of a file prove together: one, both (``mixed``), none (empty), or none in a file whose
@@ -148,17 +151,55 @@ def guess_decimal(texts: Iterable[object]) -> Literal[".", ",", "", "mixed"]:
     (``0,512``) or by points before it (``1.234,5``); a point likewise.
     """
     listed = [text for text in texts if isinstance(text, str)]
-    if is_plain(listed):
-        return "." if _POINT_PROVEN.search("\n".join(listed)) else ""
+    plain = plain_mark(listed)
+    if plain is not None:
+        return plain
     marks = {_proof(normalize_text(text)) for text in listed} - {""}
     if len(marks) > 1:
         return "mixed"
     return marks.pop() if marks else ""  # type: ignore[return-value]
 
 
-def is_plain(texts: Sequence[str]) -> bool:
-    """Whether all cells are numbers of digits with at most one point, or blank: the quick way for feature tables."""
-    return bool(_PLAIN_COLUMN.fullmatch("\n".join(texts) + "\n"))
+def plain_mark(texts: Sequence[str]) -> Literal[".", ""] | None:
+    """The mark that cells prove which are all digits with at most one point, or blank; None where one is not.
+
+    The quick way for feature tables.
+    """
+    joined = "\n".join(texts)
+    if not _only_digits(joined) or not _PLAIN_COLUMN.fullmatch(joined + "\n"):
+        return None
+    return "." if _POINT_PROVEN.search(joined) else ""
+
+
+def _only_digits(joined: str) -> bool:
+    """Whether nothing but what plain numbers are made of stands in cells."""
+    return joined.isascii() and not joined.encode().translate(None, b"0123456789.+-eE\n")
+
+
+def plain_numbers(cells: Sequence[Any], file_decimal: FileDecimal) -> NDArray[np.float64] | None:
+    """The values of a column in which nothing has to be interpreted; None of all others.
+
+    All cells are numbers, blank, or digits with at most one point that is proven decimal. Then they are, missing ones
+    NaN, the values that `read_numbers` gives with the status ``ok`` or ``missing`` and without remarks, a hundred times
+    as fast.
+    """
+    kinds = set(map(type, cells))
+    try:
+        if kinds <= {float, int, type(None)}:
+            values = np.array(cells, dtype=float)
+            return np.where(np.isfinite(values), values, np.nan)
+        if not kinds <= {str, type(None)}:
+            return None
+        texts = [cell or "" for cell in cells]
+        joined = "\n".join(texts)
+        if not _only_digits(joined):
+            return None
+        if file_decimal != "." and "." in joined and not _POINT_PROVEN.search(joined):
+            return None
+        values = np.array([text or "nan" for text in texts], dtype=float)
+    except (ValueError, OverflowError):
+        return None
+    return None if np.isinf(values).any() else values
 
 
 def is_lone_group(text: str, mark: str = ",") -> bool:
@@ -205,7 +246,7 @@ def read_numbers(
         The mark, where it was said.
     """
     own = guess_decimal(cells) if decimal == "auto" else decimal
-    if own == "." and is_plain([cell for cell in cells if isinstance(cell, str)]):
+    if own == "." and plain_mark([cell for cell in cells if isinstance(cell, str)]) is not None:
         values = [float(cell) if isinstance(cell, str) and cell else math.nan for cell in cells]
         return [
             ParsedNumber(value, "ok") if math.isfinite(value) else parse_number(cell)

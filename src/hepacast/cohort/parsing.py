@@ -32,10 +32,10 @@ from hepacast.cohort.numbers import (
     guess_decimal,
     is_lone_group,
     is_missing_word,
-    is_plain,
     missing_codes,
     normalize_text,
     parse_number,
+    plain_mark,
 )
 from hepacast.cohort.quantities import (
     convert,
@@ -322,14 +322,18 @@ def file_decimal_of(sheets: Sequence[Sheet], *, leave_out: Sequence[str] = ()) -
     """
     marks: set[str] = set()
     for sheet in sheets:
-        for position, header in enumerate(sheet.headers):
-            if header in leave_out:
+        for header, cells in zip(sheet.headers, sheet.columns, strict=True):
+            kinds = set(map(type, cells))
+            if header in leave_out or kinds <= {float, int, type(None)}:
                 continue
-            cells = (row[position] for row in sheet.cells)
-            texts = [cell for cell in cells if isinstance(cell, str) and not isinstance(cell, CodedCell)]
-            plain = is_plain(texts)
-            texts = texts if plain else [split_unit(text)[0] for text in texts]
-            mark = guess_decimal(texts)
+            texts: Sequence[str] = cells
+            if kinds != {str}:
+                texts = [cell for cell in cells if isinstance(cell, str) and not isinstance(cell, CodedCell)]
+            mark: str | None = plain_mark(texts)
+            plain = mark is not None
+            if not plain:
+                texts = [split_unit(text)[0] for text in texts]
+                mark = guess_decimal(texts)
             if mark and (plain or _mostly_numbers(texts)):
                 marks |= {".", ","} if mark == "mixed" else {mark}
     if len(marks) == 2:

@@ -100,7 +100,8 @@ def patient_rows(
 
 def is_blank(cell: Any) -> bool:
     """Whether nothing stands in a cell."""
-    return cell is None or (isinstance(cell, str) and not normalize_text(cell))
+    # Most cells begin with a letter or a digit: those need no closer look.
+    return cell is None or (isinstance(cell, str) and not cell[:1].isalnum() and not normalize_text(cell))
 
 
 def name_rows(rows: Iterable[int]) -> str:
@@ -134,8 +135,13 @@ def _first(row: Sequence[Any]) -> Any:
 
 def _is_header(row: Sequence[Any], headers: Sequence[str]) -> bool:
     """Whether a row repeats the headers, as tables that were printed on several pages do."""
-    same = [normalize_text(cell) == head for cell, head in zip(row, headers) if not is_blank(cell)]
-    return len(same) > 1 and all(same)
+    filled = 0
+    for cell, head in zip(row, headers):
+        if not is_blank(cell):
+            if normalize_text(cell) != head:
+                return False
+            filled += 1
+    return filled > 1
 
 
 def _totals_and_notes(rows: Sequence[Row], key: int | None) -> tuple[list[bool], list[bool]]:

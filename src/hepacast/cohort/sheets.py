@@ -98,7 +98,7 @@ def _read_text(path: Path, id_column: str, header_row: int | None, patients: boo
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         # A quoted cell may hold line breaks; Excel still counts one row for the record.
-        rows = [(number, list(row)) for number, row in enumerate(reader, start=1)]
+        rows = list(enumerate(reader, start=1))
         if "'" in text or '="' in text:
             # `="001"` is how programs keep Excel from reading a text as a number.
             rows = [(number, [_CONSTANT.sub(r"\1", plain_cell(item)) for item in row]) for number, row in rows]

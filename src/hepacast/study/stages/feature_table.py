@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +14,11 @@ import pandas as pd
 from hepacast.cohort import Finding
 from hepacast.cohort.joining import one_header
 from hepacast.cohort.layout import Sheet
-from hepacast.cohort.numbers import guess_decimal, read_numbers
+from hepacast.cohort.numbers import FileDecimal, guess_decimal, plain_numbers, read_numbers
 from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.patient_rows import name_rows
+from hepacast.core.kept import State, state_of
 from hepacast.errors import TableError
 from hepacast.study.context import Context
 
@@ -38,22 +41,41 @@ def table_path(context: Context) -> Path:
 def read_feature_table(context: Context) -> tuple[pd.DataFrame, list[Finding]]:
     """Read the table as wide features, columns ``voi:feature``, and say what was left out.
 
+    Two stages ask for it: the last one is remembered until `forget_feature_table`, or until its file changes.
+
     Raises
     ------
     TableError
         The identifier is missing or not unique, or no column is a feature.
     """
-    features = context.study.features
-    path = table_path(context)
+    features, path = context.study.features, table_path(context)
     name = features.id or context.study.cohort.id
+    prefixes, decimal = tuple(features.vois.items()), context.study.cohort.decimal
+    wide, findings = _read(path, state_of(path), name, tuple(features.ignore), prefixes, decimal)
+    return wide, list(findings)
+
+
+def forget_feature_table() -> None:
+    """Give back the memory of the table that was read last."""
+    _read.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _read(
+    path: Path,
+    state: State,
+    name: str,
+    ignored: tuple[str, ...],
+    prefixes: tuple[tuple[str, str], ...],
+    decimal: Literal["auto", ".", ","],
+) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
     sheet, findings = one_sheet(path, name, what="feature table")
     index = one_row_a_patient(sheet, name, what="feature table", where=path.name)
-    wide, remarks = _wide(
-        sheet, {one_header(sheet, name), *features.ignore}, features.vois, context.study.cohort.decimal
-    )
+    wide, remarks = _wide(sheet, {one_header(sheet, name), *ignored}, dict(prefixes), decimal)
     if not wide:
         raise TableError("The feature table has no feature columns.", where=path.name, remedy="check features.vois")
-    return pd.DataFrame(wide, index=index), [*findings, *remarks]
+    values = np.array(list(wide.values())).T
+    return pd.DataFrame(values, index=index, columns=list(wide), copy=False), (*findings, *remarks)
 
 
 def _wide(
@@ -65,18 +87,13 @@ def _wide(
     proven = file_decimal_of([sheet])
     # Features come from another program than the clinical table: its mark helps where theirs is not proven.
     file_decimal = decimal if decimal != "auto" and proven in ("", "unknown") else proven
-    for position, header in enumerate(sheet.headers):
+    for header, cells in zip(sheet.headers, sheet.columns, strict=True):
         if header in ignored:
             continue
         column = _feature_name(header, prefixes)
-        cells = [row[position] for row in sheet.cells]
-        parsed = read_numbers(cells, file_decimal)
-        values = np.array([item.value for item in parsed], dtype=float)
-        two_ways = [row for row, item in zip(sheet.rows, parsed) if item.status == "ambiguous"]
-        if column is not None and two_ways:
-            message = f"{name_rows(two_ways)} hold numbers that can be read in two ways; say which mark is decimal "
-            message += "with cohort.decimal"
-            findings.append(Finding("error", "ambiguous-number", f"features: {message}", column=header))
+        values, remarks = _values(header, cells, sheet.rows, file_decimal)
+        # Of a column that is no feature nobody has to know how it is read.
+        findings += [item for item in remarks if item.severity == "error" and column is not None]
         if column is None or np.isnan(values).all():
             why = "its name begins with no VOI prefix" if column is None else "it holds no numbers"
             findings.append(Finding("note", "not-a-feature", f"column {header!r} is no feature: {why}"))
@@ -87,22 +104,39 @@ def _wide(
             why = "it numbers the patients (where they are sorted by outcome, the number gives it away)"
             findings.append(Finding("warning", "not-a-feature", f"column {header!r} is left out: {why}"))
             continue
-        if guess_decimal(cells) == "mixed":
-            message = f"some cells of {header!r} have a decimal comma, others a decimal point; each is read as it is"
-            findings.append(Finding("warning", "mixed-decimal", message))
-        grouped = [(cell, item) for cell, item in zip(cells, parsed) if item.status == "ok" and item.remark]
-        if grouped:
-            message = f"{len(grouped)} cells of {header!r} such as {grouped[0][0]!r}: {grouped[0][1].remark}"
-            findings.append(Finding("warning", "thousands-mark", message))
-        text = sum(item.status == "text" for item in parsed)
-        if text:
-            findings.append(Finding("warning", "not-a-number", f"{text} cells of {header!r} are no numbers: missing"))
-        limits = sum(item.status == "censored" for item in parsed)
-        if limits:
-            message = f"{limits} cells of {header!r} are beyond a limit (such as <0.8): half of a lower limit was taken"
-            findings.append(Finding("note", "censored-value", message))
+        findings += [item for item in remarks if item.severity != "error"]
         wide[column] = values
     return wide, findings
+
+
+def _values(
+    header: str, cells: Sequence[Any], rows: Sequence[int], file_decimal: FileDecimal
+) -> tuple[npt.NDArray[np.float64], list[Finding]]:
+    """The numbers of one column, and what was said about reading them."""
+    plain = plain_numbers(cells, file_decimal)
+    if plain is not None:
+        return plain, []
+    parsed, findings = read_numbers(cells, file_decimal), []
+    two_ways = [row for row, item in zip(rows, parsed) if item.status == "ambiguous"]
+    if two_ways:
+        message = f"{name_rows(two_ways)} hold numbers that can be read in two ways; say which mark is decimal "
+        message += "with cohort.decimal"
+        findings.append(Finding("error", "ambiguous-number", f"features: {message}", column=header))
+    if guess_decimal(cells) == "mixed":
+        message = f"some cells of {header!r} have a decimal comma, others a decimal point; each is read as it is"
+        findings.append(Finding("warning", "mixed-decimal", message))
+    grouped = [(cell, item) for cell, item in zip(cells, parsed) if item.status == "ok" and item.remark]
+    if grouped:
+        message = f"{len(grouped)} cells of {header!r} such as {grouped[0][0]!r}: {grouped[0][1].remark}"
+        findings.append(Finding("warning", "thousands-mark", message))
+    text = sum(item.status == "text" for item in parsed)
+    if text:
+        findings.append(Finding("warning", "not-a-number", f"{text} cells of {header!r} are no numbers: missing"))
+    limits = sum(item.status == "censored" for item in parsed)
+    if limits:
+        message = f"{limits} cells of {header!r} are beyond a limit (such as <0.8): half of a lower limit was taken"
+        findings.append(Finding("note", "censored-value", message))
+    return np.array([item.value for item in parsed], dtype=float), findings
 
 
 def _counts_rows(values: npt.NDArray[np.float64]) -> bool:

@@ -44,7 +44,7 @@ from hepacast.study.patient_masks import (
 )
 from hepacast.study.plausible_images import gray_level_remarks
 from hepacast.study.stage import Cost, Stage, study_parts
-from hepacast.study.stages.feature_table import read_feature_table, table_path
+from hepacast.study.stages.feature_table import forget_feature_table, read_feature_table, table_path
 
 #: Fewer patients than this say nothing about agreement.
 MIN_READ_TWICE = 5
@@ -225,6 +225,7 @@ def _from_table(context: Context, folder: Path) -> None:
     cohort = read_cohort(context.out / "cohort")
     wide, _ = read_feature_table(context)
     wide = wide.loc[cohort.patients]
+    forget_feature_table()
     names = [str(name) for name in wide.columns]
     wide.to_parquet(folder / "wide.parquet", compression="zstd", use_dictionary=False, use_byte_stream_split=names)
     write_mapped(folder / WIDE, wide.to_numpy(), wide.index, wide.columns)
