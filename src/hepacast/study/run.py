@@ -210,7 +210,8 @@ def run_study(
     context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
     stages = _stages_until(until)
     start = time.monotonic()
-    preflight(context)
+    if not _is_finished(context, stages):
+        preflight(context)
     new = not context.out.exists()
     prepare_output(context)
     try:
@@ -221,6 +222,16 @@ def run_study(
         raise
     kept = tuple(item.name for item in plan.stages if item.name not in ran)
     return RunResult(context.out, ran, kept, time.monotonic() - start, _image_warnings(context))
+
+
+def _is_finished(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Whether all stages are there as their keys say: then the study was judged when they were made."""
+    if not (context.out / RUN).is_file():
+        return False
+    try:
+        return all(item.cached for item in make_plan(context, stages).stages)
+    except HepacastError:  # the judgement says this and all else that is wrong
+        return False
 
 
 def _image_warnings(context: Context) -> tuple[str, ...]:
@@ -252,7 +263,7 @@ def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
         if item.name == "report" and not item.cached:
             # The report prints how the run was made.
             _write_run(context, plan, tuple(ran), began)
-        if run_stage(context.out, item.run):
+        if not item.cached and run_stage(context.out, item.run):
             ran.append(item.name)
     if ran or not _is_told(context):
         _write_run(context, plan, tuple(ran), began)
