@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hepacast.errors import GeometryError, ImageError
 from hepacast.imaging import Geometry, Volume, read_labelmap, read_volume
 from hepacast.imaging.lesions import describe_voi, lesions
-from hepacast.imaging.overlay import choose_slices, mask_colors, overlay_png
+from hepacast.imaging.overlay import choose_slices, mask_colors, overlay_figure, overlay_png
 from hepacast.imaging.resample import resample_image, resample_mask, resampled_geometry, to_lps_axes
 from hepacast.imaging.window import LIVER_CT, Window, window_for
 
@@ -197,6 +197,20 @@ def test_overlay_of_a_real_scan(data_dir, tmp_path: Path) -> None:
     assert blue > 300
     again = overlay_png(image, {"liver": liver}, tmp_path / "p.png", slices=3, dpi=100, fill=True, title="Liver")
     assert path.read_bytes() == again.read_bytes()
+
+
+def test_a_white_contour_is_seen_in_the_legend() -> None:
+    """An expert's contour is white; so is the paper."""
+    geometry = Geometry((40, 40, 4), (2.0, 2.0, 5.0))
+    image = Volume(np.zeros(geometry.shape, np.int16), geometry)
+    mask = np.zeros(geometry.shape, bool)
+    mask[1:3, 10:30, 10:30] = True
+    figure = overlay_figure(image, {"liver": Volume(mask, geometry)}, slices=1, styles={"liver": "#FFFFFF"})
+    figure.canvas.draw()
+    box = figure.legends[0].legend_handles[0].get_window_extent().padded(2)
+    pixels = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3]
+    shown = pixels[int(box.y0) : int(box.y1) + 1, int(box.x0) : int(box.x1) + 1]
+    assert shown.min() < 60
 
 
 def test_overlay_refuses_other_grids_and_formats(tmp_path: Path) -> None:

@@ -296,11 +296,14 @@ def _annotate(axes: Any, size: tuple[float, float], place: str, *, first: bool) 
 
 def _legend(figure: Any, colors: Mapping[str, str], height: float) -> None:
     from matplotlib.lines import Line2D
+    from matplotlib.patheffects import withStroke
 
     if not colors:
         return
+    # With a dark edge as on the image: an expert's contour is white.
+    look: dict[str, Any] = {"linewidth": 2, "path_effects": [withStroke(linewidth=2.8, foreground="black")]}
     handles = [
-        Line2D([], [], color=color, linewidth=2, linestyle=_STYLES[order % len(_STYLES)], label=name.replace("_", " "))
+        Line2D([], [], color=color, linestyle=_STYLES[order % len(_STYLES)], label=name.replace("_", " "), **look)
         for order, (name, color) in enumerate(colors.items())
     ]
     figure.legend(
