@@ -30,6 +30,8 @@ Values = npt.NDArray[np.float64]
 LIVER_MM, CORE_MM = (1.0, 2.0, 4.0), 1.5
 #: Shares of a tumor are told from an image smoothed within it by this much, mm: noise is no tissue.
 SHARE_MM = 2.0
+#: No liver tissue has an attenuation beyond these in CT.
+LIVER_HU = (-100.0, 400.0)
 #: Tumor below this many HU after contrast has not taken any up.
 NECROTIC_HU = 30.0
 #: From a median absolute deviation to the standard deviation of a normal distribution.
@@ -59,7 +61,13 @@ def _structure(region: str, label: str, mm: float) -> tuple[Biomarker, Biomarker
 
 
 BIOMARKERS = (
-    Biomarker("liver_mean", "Liver, mean", INTENSITY, "mean of the liver without tumor (CT alone)", HETEROGENEITY),
+    Biomarker(
+        "liver_mean",
+        "Liver, mean",
+        INTENSITY,
+        "mean of the liver without tumor (CT alone), as all of it within -100 to 400 HU",
+        HETEROGENEITY,
+    ),
     Biomarker("liver_p10", "Liver, 10th percentile", INTENSITY, "10th percentile of the liver without tumor"),
     Biomarker("liver_p90", "Liver, 90th percentile", INTENSITY, "90th percentile of the liver without tumor"),
     Biomarker("liver_sd", "Liver, SD", INTENSITY, "SD of the liver without tumor", HETEROGENEITY),
@@ -158,7 +166,7 @@ class PhaseImage:
     modality
         ``CT`` or ``MR``.
     liver
-        The liver without tumor.
+        The liver without tumor, in CT between -100 and 400 HU.
     """
 
     image: Volume
@@ -182,6 +190,8 @@ class PhaseImage:
             if not scale > 0:
                 return Missing("the liver has one intensity only" if scale == 0 else "the image has gaps in the liver")
             crop = (crop - np.float32(offset)) / np.float32(scale)
+        elif not isinstance(liver, Missing):
+            liver = _tissue(crop, liver)
         return cls(image, crop, offset, scale, modality, liver)
 
     @property
@@ -235,6 +245,19 @@ class PhaseImage:
         return bool(np.isfinite(self.values(region)).all())
 
 
+def _tissue(crop: npt.NDArray[np.float32], liver: Region) -> Region | Missing:
+    """The liver without what is none in CT: lung, gas and metal at an edge that is drawn too wide."""
+    values = crop.reshape(-1)[liver.index]
+    outside = (values < LIVER_HU[0]) | (values > LIVER_HU[1])
+    if not outside.any():
+        return liver
+    if outside.all():
+        return Missing(f"no voxel of the liver lies between {LIVER_HU[0]:g} and {LIVER_HU[1]:g} HU")
+    mask = liver.mask.array.copy()
+    mask.reshape(-1)[liver.index[outside]] = False
+    return Region(liver.mask.with_array(mask))
+
+
 @dataclass(frozen=True, eq=False)
 class _Reading:
     """One image with one tumor's regions: means, each computed once."""
@@ -245,7 +268,7 @@ class _Reading:
 
     @cached_property
     def liver_values(self) -> Values | Missing:
-        return self._of(self.regions.parenchyma)
+        return self._of(self.phase.liver)
 
     @cached_property
     def liver_spread(self) -> Values | Missing:
@@ -363,7 +386,7 @@ def _of_liver(found: _Reading) -> dict[str, Number]:
         "liver_sd": _single(liver, lambda v: float(v.std())),
     }
     for mm in LIVER_MM:
-        fine, coarse = found.structure(found.regions.parenchyma, liver, mm)
+        fine, coarse = found.structure(found.phase.liver, liver, mm)
         numbers |= {f"liver_fine_{mm:g}": fine, f"liver_coarse_{mm:g}": coarse}
     return numbers
 

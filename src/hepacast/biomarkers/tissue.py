@@ -99,7 +99,10 @@ def _ecv(
     assert isinstance(before, PhaseImage) and isinstance(after, PhaseImage)
     assert isinstance(aorta, Region) and isinstance(region, Region)
     blood = float(after.elsewhere(aorta).mean() - before.elsewhere(aorta).mean())
-    gain = float(after.values(region).mean() - before.values(region).mean())
+    whole = region is regions.parenchyma
+    pair = [(image, image.liver if whole else region) for image in (before, after)]
+    means = [float(image.values(part).mean()) for image, part in pair if not isinstance(part, Missing)]
+    gain = means[1] - means[0] if len(means) == 2 else np.nan
     if not blood > 0 or not np.isfinite(gain):
         return Missing("the aorta is no brighter in the delayed phase than unenhanced")
     return 100.0 * (1.0 - hematocrit) * gain / blood
@@ -107,11 +110,11 @@ def _ecv(
 
 def _fat(phases: Mapping[str, PhaseImage | Missing], regions: Regions, *, ratio: bool) -> Number:
     image, spleen = _image(phases, UNENHANCED), regions.other("spleen")
-    for item in (image, spleen, regions.parenchyma):
-        if isinstance(item, Missing):
-            return item
-    assert isinstance(image, PhaseImage) and isinstance(spleen, Region) and isinstance(regions.parenchyma, Region)
-    liver, other = float(image.values(regions.parenchyma).mean()), float(image.elsewhere(spleen).mean())
+    if isinstance(image, Missing) or isinstance(spleen, Missing):
+        return image if isinstance(image, Missing) else Missing(str(spleen))
+    if isinstance(image.liver, Missing):
+        return image.liver
+    liver, other = float(image.values(image.liver).mean()), float(image.elsewhere(spleen).mean())
     if not np.isfinite(liver - other) or (ratio and other <= 0):
         return Missing("the unenhanced image tells no attenuation of liver and spleen")
     return liver / other if ratio else liver - other
