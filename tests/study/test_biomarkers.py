@@ -40,7 +40,7 @@ biomarkers:
   phases: {pv: portal}
 modelling:
   candidates: [age]
-  models: [clinical]
+  models: [clinical, biomarkers, radiomics, combined]
   validation: {folds: 3, repeats: 1, bootstrap: 0, usual_way: false, centers: false, learning_curve: 0, importance: 0}
 evaluation: {bootstrap: 0}
 report: {formats: [html]}
@@ -93,10 +93,17 @@ def test_biomarkers_are_measured_and_those_without_a_structure_are_no_candidates
 def test_the_model_finds_the_biomarker_with_its_unit_and_shows_it(finished):
     out = finished / "results"
     models = read_json(out / "modelling" / "models.json")
-    assert NAME in str(models["clinical"])
+    assert models["names"] == ["clinical", "biomarkers", "radiomics", "combined"]
+    assert NAME in models["biomarkers"]["selected"] and NAME not in str(models["clinical"])
+    term = next(item for item in models["biomarkers"]["final"]["terms"] if item["name"] == NAME)
+    assert (term["label"], term["unit"]) == ("Tumor minus liver (portal)", "HU")
+    assert NAME in str(models["combined"])
     assert "Tumor minus liver (portal)" in str(models["nomogram"])
     sentence = read_json(out / "biomarkers" / "methods.json")[0]["text"]
     assert sentence.startswith("2 biomarkers of liver and tumor")
+    combined = hc.predict(next(out.rglob("model.hepacast")), image=finished / "P07.nii.gz", accept_doubtful=True,
+                          mask=finished / "P07_mask.nii.gz", labels={"liver": 1, "tumor": 2}, labs={})  # fmt: skip
+    assert "Tumor minus liver (portal)" in combined.values
     page = (out / "report" / "report.html").read_text(encoding="utf-8")
     assert "Tumor minus liver (portal)" in page and "2 biomarkers of liver and tumor" in page
 
@@ -104,27 +111,28 @@ def test_the_model_finds_the_biomarker_with_its_unit_and_shows_it(finished):
 def test_one_new_patient_by_image_or_by_what_was_read_off_it(finished):
     model = next((finished / "results").rglob("model.hepacast"))
     frozen = pd.read_parquet(finished / "results" / "modelling" / "predictions.parquet")
-    own = frozen[(frozen["patient"] == "P05") & frozen["kind"].isin(["apparent", "frozen"])]
+    frozen = frozen[frozen["kind"].isin(["apparent", "frozen"]) & (frozen["model"] == "biomarkers")]
+    own = frozen[frozen["patient"] == "P05"]
     labs = {"age": str(pd.read_csv(finished / "patients.csv").set_index("patient").loc["P05", "age"])}
-    needed = {column.name for column in hc.load_model(model).columns}
+    needed = set(hc.load_model(model).clinical_names("biomarkers"))
     how = {
         "labs": {name: text for name, text in labs.items() if name in needed},
         "accept_doubtful": True,
         "labels": {"liver": 1, "tumor": 2},
+        "model": "biomarkers",
     }
     found = hc.predict(model, image=finished / "P05.nii.gz", mask=finished / "P05_mask.nii.gz", **how)
     assert found.risk == pytest.approx(float(own["risk"].iloc[0]), abs=1e-6)
     assert "Tumor minus liver (portal)" in found.values
     value = pd.read_parquet(finished / "results" / "biomarkers" / "values.parquet").loc["P05", NAME]
     told = {name: f"{value:.8f}" if name == NAME else labs["age"] for name in ("age", NAME)}
-    typed = hc.predict(model, labs={name: text for name, text in told.items() if name in needed})
+    typed = hc.predict(model, model="biomarkers", labs={name: text for name, text in told.items() if name in needed})
     assert typed.risk == pytest.approx(found.risk, abs=1e-5)
-    far = hc.predict(
-        model, labs={name: "400" if name == NAME else text for name, text in told.items() if name in needed}
-    )
+    away = {name: "400" if name == NAME else text for name, text in told.items() if name in needed}
+    far = hc.predict(model, model="biomarkers", labs=away)
     assert any("Tumor minus liver" in warning for warning in far.warnings)
     with pytest.raises(HepacastError, match="Clinical values are missing"):
-        hc.predict(model, labs={"age": "60"} if "age" in needed else {})
+        hc.predict(model, model="biomarkers")
 
 
 def test_a_name_that_is_no_biomarker_is_refused(finished):

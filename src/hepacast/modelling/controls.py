@@ -329,7 +329,7 @@ def usual_models(models: StudyModels, frame: pd.DataFrame, outcome: NDArray[Any]
     """The models whose features and clinical predictors were selected on all patients of the table."""
     fitted = clone(models).fit(frame, outcome)
     chosen = fitted.selections()
-    kept = set(chosen.get("clinical", []))
+    kept = {*chosen.get("clinical", []), *chosen.get("biomarkers", [])}
     seed = getattr(models.radiomics, "seed", 0)
     # The weights of what was selected: a logistic model, or the LASSO of the Cox model again, as papers do it.
     last = LassoSelector(seed=seed) if has_time(outcome) else KBest(k=10**6)

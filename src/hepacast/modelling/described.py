@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hepacast.core.estimates import Estimate
-from hepacast.core.records import Record
+from hepacast.core.records import Record, sparse
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,9 @@ class DescribedModels(Record):
     Parameters
     ----------
     names
-        The models that were compared: ``clinical, radiomics, combined``, then networks.
+        The models that were compared: ``clinical, biomarkers, radiomics, combined``, then networks.
+    clinical, biomarkers, radiomics, combined
+        Those of a binary outcome: what entered, and the fitted model.
     nomogram
         `hepacast.nomogram.Nomogram.to_spec()` of the main model, with the example patient; None if it has no nomogram.
     example
@@ -340,6 +342,7 @@ class DescribedModels(Record):
 
     names: list[str]
     clinical: DescribedClinical | None = None
+    biomarkers: DescribedClinical | None = sparse(None)
     radiomics: DescribedRadiomics | None = None
     combined: DescribedCombined | None = None
     nomogram: dict[str, Any] | None = None

@@ -104,7 +104,7 @@ def _used_columns(fitted: Any, frame: pd.DataFrame) -> dict[str, list[str]]:
     if not hasattr(fitted, "selections"):
         return {str(name): [str(name)] for name in frame.columns}
     chosen = fitted.selections()
-    return {name: [name] for part in ("clinical", "binary", "radiomics") for name in chosen.get(part, [])}
+    return {name: [name] for part in ("clinical", "biomarkers", "binary", "radiomics") for name in chosen.get(part, [])}
 
 
 def learning_curve(

@@ -21,7 +21,7 @@ from hepacast.modelling.table_order import TableOrder, known_order, order_of
 #: Risks this close to 0 or 1 have no finite log odds in float64.
 _EDGE = 1e-12
 #: Order of the models of a study; the main one is the last.
-ORDER = ("binary", "clinical", "radiomics", "combined")
+ORDER = ("binary", "clinical", "biomarkers", "radiomics", "combined")
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,12 @@ class StudyModels(BaseEstimator):
         Column that the chain's `Harmonizer` reads; None without harmonization.
     ignore
         Columns that no model may see (identifiers, dates).
+    biomarkers
+        Predictors that are biomarkers: where the model ``biomarkers`` is asked for, it chooses among them, the clinical
+        model among the others, and the combined model holds what both chose; else they are clinical candidates.
     models
-        Which to fit, of ``clinical``, ``radiomics``, ``combined``; of time and event also ``binary``: a clinical
-        logistic model of the event by the main horizon, weighted for censoring (`LogisticAt`).
+        Which to fit, of ``clinical``, ``biomarkers``, ``radiomics``, ``combined``; of time and event also ``binary``: a
+        clinical logistic model of the event by the main horizon, weighted for censoring (`LogisticAt`).
     horizons, unit
         Of time and event: times at which risks are given, in this unit; the last is the main one.
     cut
@@ -63,9 +66,9 @@ class StudyModels(BaseEstimator):
 
     Attributes
     ----------
-    clinical_, radiomics_, combined_, binary_
-        Fitted `ClinicalModel`, radiomics model, regression of Radscore and independent clinical predictors, and
-        `ClinicalModel` at the main horizon; None where not asked for.
+    clinical_, biomarkers_, radiomics_, combined_, binary_
+        Fitted `ClinicalModel` of clinical predictors and of biomarkers, radiomics model, regression of Radscore and
+        what the first two chose, and `ClinicalModel` at the main horizon; None where not asked for.
     frozen_
         All of them as plain numbers (`FrozenModels`); its `score` is None when the radiomics model has no formula.
     cuts_, cutoffs_
@@ -87,6 +90,7 @@ class StudyModels(BaseEstimator):
         unit: str = "days",
         cut: CutRule = "youden",
         competing: str = "fine-gray",
+        biomarkers: Sequence[str] = (),
     ) -> None:
         self.predictors = predictors
         self.radiomics = radiomics
@@ -99,6 +103,7 @@ class StudyModels(BaseEstimator):
         self.unit = unit
         self.cut = cut
         self.competing = competing
+        self.biomarkers = biomarkers
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit all models.
@@ -162,13 +167,25 @@ class StudyModels(BaseEstimator):
         return together if list(together.columns) == names else frame[names]
 
     def _fit_clinical(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> list[Predictor]:
+        """The clinical model and that of the biomarkers; what they chose."""
         self.clinical_: ClinicalModel | None = None
-        if not {"clinical", "combined"} & set(self.models):
-            return []
+        self.biomarkers_: ClinicalModel | None = None
+        measured = set(self.biomarkers) if "biomarkers" in self.models else set()
+        if {"clinical", "combined"} & set(self.models):
+            own = tuple(item for item in self.predictors if item.name not in measured)
+            self.clinical_ = self._fit_choice(own, frame, outcome)
+        if measured:
+            read = tuple(item for item in self.predictors if item.name in measured)
+            self.biomarkers_ = self._fit_choice(read, frame, outcome)
+        fitted = [model for model in (self.clinical_, self.biomarkers_) if model is not None]
+        return [item for model in fitted for item in model.chosen_predictors_]
+
+    def _fit_choice(
+        self, predictors: tuple[Predictor, ...], frame: pd.DataFrame, outcome: NDArray[Any]
+    ) -> ClinicalModel:
         base = ClinicalModel() if self.clinical is None else clone(self.clinical)
         regression = base.regression or self._regression(outcome)
-        self.clinical_ = base.set_params(predictors=tuple(self.predictors), regression=regression).fit(frame, outcome)
-        return self.clinical_.chosen_predictors_
+        return base.set_params(predictors=predictors, regression=regression).fit(frame, outcome)
 
     def _fit_radiomics(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> pd.Series | None:
         """The training scores; None when the radiomics model is not asked for or found nothing."""
@@ -199,6 +216,7 @@ class StudyModels(BaseEstimator):
         found = {
             "binary": self.binary_ and self.binary_.frozen_,
             "clinical": self.clinical_ and self.clinical_.frozen_,
+            "biomarkers": self.biomarkers_ and self.biomarkers_.frozen_,
             "radiomics": self.radiomics_ and self.radiomics_.final_,
             "combined": self.combined_ and self.combined_.frozen_,
         }
@@ -269,9 +287,14 @@ class StudyModels(BaseEstimator):
         return (risk[name].to_numpy() >= self.cutoffs_[name]).astype(np.int64)
 
     def selections(self) -> dict[str, list[str]]:
-        """What was selected: ``radiomics`` (features), ``clinical`` and ``binary`` (predictors)."""
+        """What was selected: ``radiomics`` (features), ``clinical``, ``biomarkers`` and ``binary`` (predictors)."""
         check_is_fitted(self, "frozen_")
-        parts = {"clinical": self.clinical_, "radiomics": self.radiomics_, "binary": self.binary_}
+        parts = {
+            "clinical": self.clinical_,
+            "biomarkers": self.biomarkers_,
+            "radiomics": self.radiomics_,
+            "binary": self.binary_,
+        }
         return {name: list(part.selected_) for name, part in parts.items() if hasattr(part, "selected_")}
 
     @property

@@ -74,6 +74,10 @@ def build_supplement(results: Results) -> list[Block]:
     clinical = results.models.clinical if results.models is not None else None
     if clinical is not None and clinical.univariate:
         blocks.append(TableBlock("odds", univariate_odds(clinical.univariate, confidence(results))))
+    measured = results.models.biomarkers if results.models is not None else None
+    if measured is not None and measured.univariate:
+        title = "Each biomarker alone"
+        blocks.append(TableBlock("odds-biomarkers", univariate_odds(measured.univariate, confidence(results), title)))
     tested = {name: model for name, model in _fitted(results).items() if model.zph and model.terms}
     if tested:
         blocks.append(TableBlock("proportional", proportional_table(tested)))
@@ -94,6 +98,8 @@ def _fitted(results: Results) -> dict[str, FittedModel]:
     if models is None or models.clinical is None:
         return {}
     named = {"Clinical candidates together": models.clinical.multivariate, "Clinical model": models.clinical.final}
+    if models.biomarkers is not None:
+        named |= {"Biomarkers together": models.biomarkers.multivariate, "Biomarker model": models.biomarkers.final}
     if models.radiomics is not None:
         named["Radiomics model"] = models.radiomics.final
     if models.combined is not None:
@@ -222,7 +228,7 @@ def _term_rows(term: Term) -> list[Row]:
     return [*([Row(whole, "indent")] if is_finite(term.p_predictor) else []), first, *rest]
 
 
-def univariate_odds(terms: list[Term], ci: str) -> Table:
+def univariate_odds(terms: list[Term], ci: str, title: str = "Each clinical candidate alone") -> Table:
     """Every candidate alone: its odds ratio per SD (or against the reference)."""
     rows = []
     for term in terms:
@@ -232,7 +238,7 @@ def univariate_odds(terms: list[Term], ci: str) -> Table:
         "OR, odds ratio of a logistic model with this variable alone, training set, missing values replaced; P of its "
         "coefficient. The P that chose the candidates is that of the univariate analysis, of the patients with a value."
     ]
-    return make_table("Each clinical candidate alone", ["Variable", "Change", f"OR ({ci})", "P"], rows, notes)
+    return make_table(title, ["Variable", "Change", f"OR ({ci})", "P"], rows, notes)
 
 
 def _per_change(term: Term) -> tuple[str, tuple[float, float, float]]:

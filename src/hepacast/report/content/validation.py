@@ -92,6 +92,8 @@ def _kind_words(results: Results, kind: str) -> tuple[str, str]:
     """What is selected in a part of the chain: one, and all of them."""
     if kind == "radiomics":
         return "radiomics feature", "features of the radiomics signature"
+    if kind == "biomarkers":
+        return "biomarker", "biomarkers"
     of = {"clinical": "Cox", "binary": "binary"}.get(kind) if has_time(results) else None
     return (f"predictor of the {of} model", f"predictors of the {of} model") if of else (
         f"{kind} predictor", f"{kind} predictors"

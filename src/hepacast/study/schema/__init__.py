@@ -95,6 +95,8 @@ class Study(Part):
             needs = {"radiomics", "combined"} & set(self.modelling.models)
             if needs:
                 raise ValueError(f"the models {sorted(needs)} need `images`, or `features.table`")
+        if "biomarkers" in self.modelling.models and self.biomarkers is None:
+            raise ValueError("the model `biomarkers` needs the part `biomarkers`, which says which are measured")
         if "binary" in self.modelling.models and self.outcome.definition != "survival":
             raise ValueError("the model `binary` belongs to `outcome.definition: survival`")
         if self.outcome.definition == "survival" and self.survival is not None:

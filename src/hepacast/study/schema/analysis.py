@@ -34,10 +34,11 @@ class Modelling(Part):
 
     candidates: list[str] = option(..., "the study's columns that may enter the clinical model")
     chain: str | dict[str, Any] = option("ptlf", "radiomics chain: ptlf (as published), auto, or a grammar")
-    models: list[Literal["clinical", "radiomics", "combined", "binary"]] = option(
+    models: list[Literal["clinical", "biomarkers", "radiomics", "combined", "binary"]] = option(
         lambda: ["clinical", "radiomics", "combined"],
-        "models to compare; binary, for time to an event only: a logistic model of the event by the main horizon, in "
-        "which patients censored before it are weighted for (IPCW)",
+        "models to compare; biomarkers: of the biomarkers alone, which then leave the clinical model to the others "
+        "(the combined model holds both); binary, for time to an event only: a logistic model of the event by the main "
+        "horizon, in which patients censored before it are weighted for (IPCW)",
     )
     selection: Literal["independent", "backward", "aic", "lasso", "given", "penalised"] = option(
         "independent",

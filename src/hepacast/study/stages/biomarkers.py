@@ -100,6 +100,15 @@ def write(context: Context, folder: Path) -> None:
     long = measured(context, cohort.patients)
     values = wide(long, cohort.patients)
     kept, left_out = _usable(values.loc[cohort.members("training"), wanted])
+    if not kept:
+        why = next(iter(left_out.items()), ("", "no patient was measured"))
+        raise StudyFileError(
+            "No biomarker can be a candidate.",
+            expected="masks of liver and tumor, and images of the phases that are asked for",
+            found=f"{why[0].removeprefix(f'{FAMILY}/')} {why[1]}".strip(),
+            where="biomarkers",
+            remedy="see biomarkers.use, and names and phases of the sequences",
+        )
     with atomic_path(folder / "biomarkers.parquet") as temporary:
         long.to_parquet(temporary)
     with atomic_path(folder / "values.parquet") as temporary:
@@ -166,7 +175,7 @@ def _sentence(
     )
     text = (
         f"{len(kept)} biomarkers of liver and tumor (enhancement of tumor, rim and core relative to the liver of the "
-        f"same patient, fine and coarse structure, geometry; intensities {scale}) were candidates of the clinical model"
+        f"same patient, fine and coarse structure, geometry; intensities {scale}) were candidates of the models"
     )
     if left_out:
         text += f"; {len(left_out)} others could not be (missing in most training patients, or the same in all)"

@@ -110,8 +110,9 @@ def _stability(
     fitted: StudyModels, nested: OutOfFold, n_columns: int, level: float
 ) -> tuple[dict[str, list[SelectedShare]], dict[str, StabilityIndex]]:
     """How often each variable was selected over the refits of the cross-validation; of given ones nothing is told."""
-    n_clinical = len(fitted.predictors)
-    sizes = {"radiomics": n_columns - n_clinical, "clinical": n_clinical, "binary": n_clinical}
+    n_all = len(fitted.predictors)
+    n_measured = len(fitted.biomarkers) if fitted.biomarkers_ is not None else 0
+    sizes = {"radiomics": n_columns - n_all, "clinical": n_all - n_measured, "biomarkers": n_measured, "binary": n_all}
     labels = {item.name: item.label for item in fitted.predictors}
     given = fitted.clinical is not None and fitted.clinical.keep == "given"
     shares: dict[str, list[SelectedShare]] = {}

@@ -475,15 +475,17 @@ def describe_models(
     )
     if outcome.has_time:
         return _of_hazards(found, study, outcome, fitted, training, words)
-    clinical, combined = None, None
-    if fitted.clinical_ is not None:
-        candidates = x[[item.name for item in fitted.predictors]]
-        clinical = describe_clinical(fitted.clinical_, candidates, y, words, level)
+    combined = None
+    candidates = x[[item.name for item in fitted.predictors]]
+    clinical, measured = (
+        None if model is None else describe_clinical(model, candidates, y, words, level)
+        for model in (fitted.clinical_, fitted.biomarkers_)
+    )
     if fitted.combined_ is not None:
         model = fitted.combined_.frozen_
         reason = fitted.notes_["combined"] or None
         combined = DescribedCombined(describe_model(model, words, level), model.status, reason)
-    return replace(found, clinical=clinical, combined=combined)
+    return replace(found, clinical=clinical, biomarkers=measured, combined=combined)
 
 
 def _of_hazards(
@@ -502,6 +504,8 @@ def _of_hazards(
     if clinical is not None:
         models["clinical"] = _with_check(clinical.model_, words, level)
         steps |= hazard_steps(clinical, x, y, words, level)
+    if fitted.biomarkers_ is not None:
+        models["biomarkers"] = _with_check(fitted.biomarkers_.model_, words, level)
     if fitted.combined_ is not None:
         models["combined"] = _with_check(fitted.combined_, words, level)
     if fitted.binary_ is not None:

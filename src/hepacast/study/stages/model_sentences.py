@@ -76,10 +76,9 @@ def _of_hazards(
         texts.append(f"The radiomics chain was: {steps}. {made}; the Cox models that use it were fitted on {way}.")
     if fitted.clinical_ is not None:
         texts.append(clinical_sentence(options, True)[0])
+    texts += _of_biomarkers(fitted)
     if fitted.combined_ is not None:
-        texts.append(
-            f"The combined model is a Cox model of the Radscore and the clinical predictors{shrunk_clause(options)}."
-        )
+        texts.append(f"The combined model is a Cox model of {_joined_words(fitted)}{shrunk_clause(options)}.")
     if fitted.clinical_ is not None or fitted.combined_ is not None:
         texts.append(
             "Ties were handled by Efron's method; proportional hazards were tested by scaled Schoenfeld residuals "
@@ -156,6 +155,21 @@ _SHRUNK = (
     "whose coefficients were shrunk by ridge regression [@le-cessie], the penalty that of the largest marginal "
     "likelihood [@wood-reml]; no variable was selected by its P value"
 )
+
+
+def _of_biomarkers(fitted: StudyModels) -> list[str]:
+    """The model of the biomarkers alone."""
+    if fitted.biomarkers_ is None:
+        return []
+    n = len(fitted.biomarkers_.predictors or ())
+    return [f"The biomarker model was made of the {n} biomarkers in the same way as the clinical model of the others."]
+
+
+def _joined_words(fitted: StudyModels) -> str:
+    """What the combined model joins."""
+    if fitted.biomarkers_ is None:
+        return "the Radscore and the clinical predictors"
+    return "the Radscore, the clinical predictors and the biomarkers"
 
 
 def clinical_sentence(options: Modelling, has_time: bool) -> tuple[str, list[str]]:
@@ -236,8 +250,9 @@ def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold, samples: 
         texts.append((f"The radiomics chain was: {steps}. The logistic model of the Radscore was {way}.", ["lasso"]))
     if fitted.clinical_ is not None:
         texts.append(clinical_sentence(options, False))
+    texts += [(text, []) for text in _of_biomarkers(fitted)]
     if fitted.combined_ is not None:
-        joined = f"a logistic model of the Radscore and the clinical predictors{shrunk_clause(options)}"
+        joined = f"a logistic model of {_joined_words(fitted)}{shrunk_clause(options)}"
         texts.append((f"The combined model is {joined}.", []))
     texts.append(
         (

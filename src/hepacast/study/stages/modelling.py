@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from hepacast.biomarkers.definitions import FAMILY
 from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.outcome import check_horizons
 from hepacast.core.files import read_json, write_json
@@ -113,6 +114,7 @@ def make_models(context: Context, analysis: Analysis) -> StudyModels:
         horizons=outcome.horizons if outcome.has_time else (),
         unit=outcome.unit,
         cut=context.study.evaluation.risk_groups if outcome.has_time else "youden",
+        biomarkers=tuple(item.name for item in analysis.predictors if item.name.startswith(f"{FAMILY}/")),
     )
 
 
