@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -160,6 +161,9 @@ def test_a_made_mask_that_is_hardly_a_liver_is_refused_unless_accepted(
     ("source", "kept"),
     [("builtin:openvino-bf16", {"segmenter": "builtin:openvino-bf16"}), ("given", {}), ("nnunet:/home/x", {})],
 )
-def test_a_bundle_says_how_the_training_masks_were_made(source: str, kept: dict[str, str]) -> None:
+def test_a_bundle_says_how_the_training_masks_were_made(source: str, kept: dict[str, Any]) -> None:
     images = SimpleNamespace(segmentation=SimpleNamespace(source=source))
-    assert _segmenter_card(SimpleNamespace(images=images, study=SimpleNamespace(images=images))) == kept  # type: ignore[arg-type]
+    context: Any = SimpleNamespace(images=images, study=SimpleNamespace(images=images))
+    assert _segmenter_card(context, {}) == kept
+    made_by = {"name": "nnunet", "identity": "abc", "channels": ["ct"]}
+    assert _segmenter_card(context, {"segmenter": made_by}) == kept | {"made_by": made_by}
