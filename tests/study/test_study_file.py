@@ -11,13 +11,21 @@ from hypothesis import strategies as st
 from hepacast.errors import HepacastError, StorageError, StudyFileError
 from hepacast.study.load import load_study, parse_study
 from hepacast.study.schema import Study
-from hepacast.study.template import RECIPES, init_study, recipe_values, reference_markdown, render_study, schema_json
+from hepacast.study.template import (
+    RECIPES,
+    init_study,
+    proposed_values,
+    recipe_values,
+    reference_markdown,
+    render_study,
+    schema_json,
+)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_new_study_says_what_its_recipe_says(tmp_path, recipe):
     study_file, table = init_study(tmp_path / "new", recipe)
-    values = recipe_values(recipe)
+    values, _ = proposed_values(recipe)
     values["cohort"]["table"] = "clinical.xlsx"
     assert load_study(study_file) == Study.model_validate(values)
     assert load_study(tmp_path / "new").recipe == recipe
@@ -139,3 +147,12 @@ def test_a_key_of_another_way_to_split_is_no_suggestion():
     with pytest.raises(StudyFileError) as raised:
         parse_study(f"hepacast: 1\nname: x\n{cohort}\noutcome: {{definition: binary-column}}\n")
     assert "unknown key 'validation'; did you mean 'validation_fraction'?" in str(raised.value)
+
+
+def test_a_new_study_has_biomarkers_beside_what_was_published():
+    values, notes = proposed_values("ptlf")
+    assert values["biomarkers"] == {"use": ["recommended"]}
+    assert values["modelling"]["models"] == ["clinical", "biomarkers", "radiomics", "combined"]
+    assert "published" in notes["biomarkers"][0]
+    assert "biomarkers" not in recipe_values("ptlf")
+    assert "biomarkers" not in proposed_values("early-recurrence")[0]  # a fusion of classifiers and networks

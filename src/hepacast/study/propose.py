@@ -24,7 +24,7 @@ from hepacast.study.context import Context
 from hepacast.study.schema import Column, Study
 from hepacast.study.stages.clinical import column_spec
 from hepacast.study.stages.judging import judge_cohort
-from hepacast.study.template import recipe_values, render_study
+from hepacast.study.template import proposed_values, render_study
 
 _TRAINING = ("training", "train", "development", "derivation", "训练集", "训练", "训练组", "Training", "Trainingsset")
 _VALIDATION = (
@@ -331,8 +331,8 @@ def _outcome_line(item: ProposedColumn) -> str:
 
 
 def _of_recipe(found: TableProposal, recipe: str) -> Proposed:
-    values = recipe_values(recipe)
-    proposed = Proposed(values)
+    values, notes = proposed_values(recipe)
+    proposed = Proposed(values, notes)
     cohort = values["cohort"]
     cohort["id"] = found.id_header
     wanted = {name: Column.model_validate(entry) for name, entry in cohort["columns"].items()}

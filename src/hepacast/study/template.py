@@ -52,6 +52,27 @@ def recipe_values(recipe: str) -> dict[str, Any]:
     return values if base is None else recipe_values(base) | values
 
 
+def proposed_values(recipe: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What a new study by a recipe is proposed to set, and comments by key: the recipe, and biomarkers beside it.
+
+    A fusion joins scores of classifiers and networks and is left as it is.
+    """
+    values = recipe_values(recipe)
+    if "images" not in values or "fusion" in values:
+        return values, {}
+    modelling = values["modelling"]
+    models = list(modelling.get("models", ["clinical", "radiomics", "combined"]))
+    place = models.index("clinical") + 1
+    modelling["models"] = [*models[:place], "biomarkers", *models[place:]]
+    modelling["selection"] = "penalised"
+    values["biomarkers"] = {"use": ["recommended"]}
+    notes = {
+        "biomarkers": ["The published study has none: without them, take this part and the model of this name out."],
+        "modelling.selection": ["The published study: independent. Many candidates at once are shrunk, not chosen."],
+    }
+    return values, notes
+
+
 def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False) -> list[Path]:
     """Write ``study.yaml`` and ``clinical-template.xlsx`` (see `write_table_template`) into a folder.
 
@@ -61,7 +82,7 @@ def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False)
         A study is there already and `force` is not set.
     """
     folder = Path(folder)
-    values = recipe_values(recipe)
+    values, notes = proposed_values(recipe)
     values["cohort"]["table"] = "clinical.xlsx"
     study, table = folder / "study.yaml", folder / "clinical-template.xlsx"
     if study.exists() and not force:
@@ -71,7 +92,7 @@ def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False)
             remedy="choose another folder, or --force",
         )
     with atomic_folder(folder) as scratch:
-        write_text(scratch / study.name, render_study(values))
+        write_text(scratch / study.name, render_study(values, notes))
         write_table_template(scratch / table.name, values)
     return [study, table]
 
