@@ -380,6 +380,10 @@ def test_what_is_exported_is_applied_in_the_same_way(tmp_path):
     segmenter = NnunetSegmenter(data, threads=1, mirror=True, precision="bfloat16")
     export_segmenter(segmenter, tmp_path / "own")
     again = NnunetSegmenter(tmp_path / "own", threads=1)
+    for name in ("plans.json", "dataset.json"):
+        with (one / name).open("a") as file:  # as nnU-Net does when it trains again
+            file.write(" ")
+        assert (tmp_path / "own" / one.name / name).read_text() != (one / name).read_text()
     assert again.identity == segmenter.identity and again.applied.largest == segmenter.applied.largest
     found = again.segment(volume)
     assert found.identity == segmenter.identity

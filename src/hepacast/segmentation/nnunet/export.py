@@ -55,10 +55,14 @@ def export_segmenter(segmenter: NnunetSegmenter, folder: str | Path) -> None:
 
 
 def _copy(model: NnunetModel, target: Path) -> None:
-    """Plans and networks; as links where the file system has them, since networks are large."""
-    for file in (model.folder / "plans.json", model.folder / "dataset.json", *model.files):
+    """Plans and networks; networks, which are large, as links where the file system has them."""
+    target.mkdir(parents=True)
+    for name in ("plans.json", "dataset.json"):
+        # nnU-Net writes these again in place, and would change what is linked.
+        shutil.copyfile(model.folder / name, target / name)
+    for file in model.files:
         copy = target / file.relative_to(model.folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.parent.mkdir()
         try:
             os.link(file, copy)
         except OSError:
