@@ -258,3 +258,15 @@ def test_conformal_sets_that_did_not_keep_their_level_are_said_to() -> None:
     text = conformal_rows(item, names, "combined", "Sets.", "")[0].text
     assert "In the validation set they held the outcome of only 22.0% of 50 patients with the event" in text
     assert text.count("not kept there") == 1
+
+
+def test_masks_of_one_fault_are_named_together_and_those_that_cannot_be_measured_first():
+    from hepacast.report.content.segmentation import _status
+    from hepacast.segmentation.results import CaseStatus, Segmentation
+
+    empty, flat = "tumor: the mask is empty", "tumor: the mask lies in one slice"
+    status = [CaseStatus("P1", "warning", flat), CaseStatus("P2", "failed", empty), CaseStatus("P3", "warning")]
+    item = Segmentation("nnunet", status=[*status, CaseStatus("P4", "failed", empty)])
+    expected = f"Masks that cannot be measured (2): {empty} (P2, P4). Masks to look at (1): {flat} (P1)."
+    assert _status(item) == expected
+    assert _status(Segmentation("nnunet", status=status[:1])) == f"Masks to look at (1): {flat} (P1)."

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hepacast.cohort.findings import name_patients
 from hepacast.core.formatting import capital, listing, number, plural
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.figures.images import Picture, draw_segmentation_examples
@@ -81,10 +82,18 @@ def _text(item: Segmentation) -> str:
 
 
 def _status(item: Segmentation) -> str:
-    cases = [case for case in item.status if case.reason]
-    parts = "; ".join(f"{case.patient}: {case.status}, {case.reason}" for case in cases[:20])
-    more = len(cases) - 20
-    return f"Masks that need a look ({len(cases)}): {parts}{f'; and {more} more' if more > 0 else ''}."
+    """What is wrong or remarkable about masks, with the patients; who cannot be measured comes first."""
+    found: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    for case in item.status:
+        if case.reason:
+            found[case.status != "failed", case.reason].append(case.patient)
+    sentences = []
+    for fine, heads in ((False, "Masks that cannot be measured"), (True, "Masks to look at")):
+        reasons = {reason: patients for (kind, reason), patients in found.items() if kind == fine}
+        if reasons:
+            told = "; ".join(f"{reason} ({name_patients(patients)})" for reason, patients in reasons.items())
+            sentences.append(f"{heads} ({sum(map(len, reasons.values()))}): {told}.")
+    return " ".join(sentences)
 
 
 def metrics_table(rows: list[CaseMetrics], title: str = "Automatic segmentation, mean over patients") -> Table:
