@@ -11,6 +11,7 @@ from hepacast.errors import StudyFileError, TableError
 from hepacast.study.check import check_study
 from hepacast.study.context import make_context
 from hepacast.study.extract_patients import _read_patients
+from hepacast.study.stages import radiomics
 from hepacast.study.stages.feature_table import read_feature_table
 
 STUDY = """hepacast: 1
@@ -176,3 +177,27 @@ def test_points_that_group_thousands_in_a_file_of_decimal_commas_are_told(tmp_pa
     wide, findings = read_feature_table(make_context(study(table_part("f.csv"), IDS)))
     assert wide.iloc[0].tolist() == [400.5, 1140]
     assert ["24 cells of 't_b' such as '1.140'" in item.message for item in findings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("voxels", "vois", "seconds", "gigabytes"),
+    [(36_864, 2, 0.23, 0.33), (31_195_136, 2, 5.05, 0.94)],
+    ids=["phantom", "CT of the liver, 512 x 512 x 119"],
+)
+def test_the_time_of_measuring_is_foreseen_within_a_factor_of_one_and_a_half(
+    tmp_path, study, monkeypatch, voxels, vois, seconds, gigabytes
+):
+    """Seconds of one patient and memory of the process were measured with recipe ptlf on one core."""
+    monkeypatch.setattr(radiomics, "typical_voxels", lambda context: float(voxels))
+    monkeypatch.setattr(radiomics, "imaged_patients", lambda context: 10)
+    named = ", ".join(f"v{number}: tumor" for number in range(vois))
+    part = (
+        "images: {sequences: {ct: {path: 'img/{patient}-ct.nii.gz'}}, "
+        "segmentation: {source: given, masks: 'img/{patient}-ct.nii.gz', labels: {tumor: 1}}, "
+        f"vois: {{{named}}}}}"
+    )
+    context = make_context(study(part, IDS), workers=1)
+    cost = radiomics.STAGE.cost(context)
+    assert 10 * seconds / 1.5 < cost.seconds < 10 * seconds * 1.5
+    assert gigabytes / 1.5 < cost.memory / 1e9 < gigabytes * 1.5
+    assert radiomics.STAGE.cost(make_context(tmp_path, workers=2)).seconds == pytest.approx(cost.seconds / 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hepacast.figures.style import INK, MM_PER_INCH
@@ -47,6 +48,7 @@ class Box:
         return self.y + self.height
 
 
+@lru_cache(maxsize=4096)
 def text_width_mm(text: str, size: float = 7.5, bold: bool = False) -> float:
     """Width of one line of text in the shipped font, in mm."""
     from matplotlib.font_manager import FontProperties
