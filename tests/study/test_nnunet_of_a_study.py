@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from hepacast.core.hashing import hash_file
+from hepacast.core.progress import SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Geometry, Volume, read_volume, write_volume
 from hepacast.study.context import Context, make_context
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "segmentation"))
 from tiny_model import plans, write_model
 
 GRID = Geometry((16, 14, 8), (4.0, 4.0, 6.0))
-PATIENTS = ["P1", "P2", "P3", "P4"]
+PATIENTS = ["P1", "P2", "P3", "P4", "P5"]
 TWO = {
     "arterial": {"path": "images/{patient}-arterial.nii.gz"},
     "portal": {"path": "images/{patient}-portal.nii.gz"},
@@ -31,14 +32,14 @@ TWO = {
 
 
 def context(folder: Path, nnunet: dict[str, Any], source: str = "nnunet", **images: Any) -> Context:
-    """A study of four patients with two phases on one grid, and masks."""
+    """A study of five patients with two phases on one grid, and masks."""
     (folder / "table.csv").write_text("id,death\n" + "".join(f"{p},{n % 2}\n" for n, p in enumerate(PATIENTS)))
     for number, patient in enumerate(PATIENTS):
         draw = np.random.default_rng(number).normal(60, 40, (2, *GRID.shape))
         for phase, array in zip(TWO, draw, strict=True):
             write_volume(Volume(array.astype(np.int16), GRID), folder / "images" / f"{patient}-{phase}.nii.gz")
         labels = np.ones(GRID.shape, np.uint8)
-        labels[3:5, 4:9, 5:9] = 2
+        labels[3:5, 4:9, 4 : 7 + number] = 2
         write_volume(Volume(labels, GRID), folder / "masks" / f"{patient}.nii.gz")
     segmentation = {"source": source, "masks": "masks/{patient}.nii.gz", "nnunet": nnunet}
     study = {
@@ -96,7 +97,7 @@ def test_cases_carry_every_channel_and_the_start_is_checked(tmp_path: Path, monk
     torch.save(content, path)
     start = {"file": str(path.relative_to(tmp_path)), "sha256": hash_file(path)}
     study = context(tmp_path, {"channels": ["portal", "arterial"], "start": start})
-    train_nnunet(study, PATIENTS, {"P4"})
+    train_nnunet(study, PATIENTS[:4], {"P4"})
     plan, cases, tests = given[0][:3]
     assert [case.patient for case in cases] == PATIENTS[:3] and [case.patient for case in tests] == ["P4"]
     images = cases[0].read_images(list(plan.channels))
@@ -146,3 +147,42 @@ def test_a_patient_without_a_channel_leaves_with_that_reason(tmp_path: Path) -> 
     study = context(tmp_path, {"channels": ["portal", "arterial"]})
     (tmp_path / "images" / "P2-portal.nii.gz").unlink()
     assert judge_cohort(study).left_out == {"P2": "no portal image"}
+
+
+@pytest.mark.slow
+def test_a_new_patient_is_outlined_as_the_study_did_from_the_scanners_mr(tmp_path: Path) -> None:
+    """Trained on two registered sequences; `predict` registers a new patient's and gives the study's very mask."""
+    pytest.importorskip("nnunetv2")
+    from hepacast.core.files import read_json
+    from hepacast.radiomics import Settings
+    from hepacast.radiomics.recipe import ImageRecipe
+    from hepacast.study.patient_images import outlined_images
+    from hepacast.study.run import run_study
+
+    study = mr(tmp_path, {"preset": "demo", "folds": 2, "test_fraction": 0.0, "apply_folds": 1})
+    for patient in PATIENTS:
+        labels = read_volume(tmp_path / "masks" / f"{patient}.nii.gz").array
+        for number, phase in enumerate(TWO, start=1):
+            path = tmp_path / "images" / f"{patient}-{phase}.nii.gz"
+            image = read_volume(path)
+            array = 200 + np.abs(image.array) + 300 * number * (labels == 2)
+            array[:, [0, -1]] = array[:, :, [0, -1]] = 5
+            write_volume(image.with_array(array.astype(np.int16)), path)
+    (tmp_path / "masks" / "P5.nii.gz").unlink()
+    run_study(tmp_path / "study.yaml", until="segmentation", workers=2)
+    found = read_json(study.out / "segmentation" / "segmentation.json")
+    assert found["segmenter"]["channels"] == ["arterial", "portal"] and found["network"]["input_channels"] == 2
+    rules = study.images.preprocessing
+    assert rules is not None
+    recipe = ImageRecipe.of_settings(
+        Settings.load({"setting": {}}),
+        sequences=dict.fromkeys(TWO, "MR"),
+        preprocessing={"reference": "portal", "rules": rules.model_dump(mode="json"), "landmarks": None},
+    )
+    paths = {name: tmp_path / "images" / f"P5-{name}.nii.gz" for name in TWO}
+    model = f"nnunet:{study.out / 'segmentation' / 'nnunet'}"
+    made = outlined_images(recipe, paths, None, "", model, SilentReporter()).labelmap
+    assert made is not None and made.identity == found["segmenter"]["identity"]
+    expected = read_volume(study.out / "segmentation" / "masks" / "P5.nii.gz").array
+    assert (expected == 2).any()
+    np.testing.assert_array_equal(made.volume.array, expected)
