@@ -135,17 +135,15 @@ def test_one_new_patient_by_image_or_by_what_was_read_off_it(finished):
         hc.predict(model, model="biomarkers")
 
 
-def test_a_name_that_is_no_biomarker_is_refused(finished):
+def test_a_name_that_is_no_biomarker_is_told_before_anything_runs(finished):
     from hepacast.study.context import make_context
-    from hepacast.study.stages.biomarkers import chosen_names
+    from hepacast.study.preflight import find_problems
 
-    text = (finished / "study.yaml").read_text().replace("portal/tumor_minus_liver", "portal/tumour")
-    (finished / "wrong.yaml").write_text(text)
-    context = make_context(finished / "wrong.yaml")
-    from hepacast.biomarkers import definitions_of
-
-    with pytest.raises(StudyFileError, match="No biomarker of these images"):
-        chosen_names(context, definitions_of({"pv": "portal"}))
+    text = (finished / "study.yaml").read_text()
+    (finished / "wrong.yaml").write_text(text.replace("portal/tumor_minus_liver", "portal/tumour"))
+    assert not find_problems(make_context(finished / "study.yaml"))
+    (problem,) = find_problems(make_context(finished / "wrong.yaml"))
+    assert isinstance(problem, StudyFileError) and "No biomarker of these images" in problem.message
 
 
 def test_the_study_file_knows_the_phases_that_are_measured():

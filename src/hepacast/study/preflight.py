@@ -39,7 +39,7 @@ _TOLD = frozenset({"level-not-in-training", "horizon-beyond-set"})
 def find_problems(context: Context) -> list[HepacastError]:
     """Everything that is wrong with the settings."""
     problems = []
-    for part in (_features, _vois, _chain, _second_reader, _times, _centers, _packages, _networks):
+    for part in (_features, _vois, _biomarkers, _chain, _second_reader, _times, _centers, _packages, _networks):
         try:
             part(context)
         except HepacastError as error:
@@ -73,6 +73,14 @@ def _vois(context: Context) -> None:
     names = structure_names(options.masks if isinstance(options.masks, dict) else options.labels)
     for text in context.study.images.vois.values():
         VoiExpression.parse(text).check_names(names)
+
+
+def _biomarkers(context: Context) -> None:
+    """The biomarkers that are asked for exist, and no two images are of one phase."""
+    if context.study.biomarkers is not None:
+        from hepacast.study.stages.biomarkers import require_names
+
+        require_names(context)
 
 
 def _chain(context: Context) -> None:

@@ -118,6 +118,23 @@ def write(context: Context, folder: Path) -> None:
     write_record(folder / "methods.json", [_sentence(cohort, recipe, long, kept, left_out)])
 
 
+def require_names(context: Context) -> None:
+    """Look at phases and names before anything is measured.
+
+    Raises
+    ------
+    HepacastError
+        Two sequences are of one phase, or no biomarker has a name that is asked for.
+    """
+    images = context.images
+    recipe = ImageRecipe(
+        "images",
+        sequences={name: item.modality for name, item in images.sequences.items()},
+        phases=context.study.biomarkers.phases if context.study.biomarkers is not None else None,
+    )
+    chosen_names(context, definitions_of_recipe(recipe))
+
+
 def chosen_names(context: Context, definitions: Mapping[str, Biomarker]) -> list[str]:
     """The biomarkers that the study file asks for.
 
