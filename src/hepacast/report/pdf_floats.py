@@ -63,7 +63,9 @@ def let_text_pass(flowables: list[Any], frame: Any, canvas: Any) -> None:
     room = frame._y - frame._y1p
     if _style(flowables[0]) in _HEADINGS and len(flowables) > 1 and is_floating(flowables[1]):
         # A heading stays with its float, which is made to fit below it, or both begin the next page.
-        below = room - _height(flowables[0], frame, canvas)
+        # The larger of the heading's space after it and the float's before it parts them.
+        more = max(0.0, flowables[0].getSpaceAfter() - flowables[1].getSpaceBefore())
+        below = room - _height(flowables[0], frame, canvas) - more
         if _height(flowables[1], frame, canvas) > below and not _made_fit(flowables, 1, below, frame, canvas):
             flowables.insert(0, CondPageBreak(room + 1))
         return
