@@ -96,7 +96,7 @@ def largest_difference(folder: Path) -> tuple[int, float]:
     with (folder / "pyradiomics.csv").open(newline="") as file:
         theirs = next(csv.DictReader(file))
     shared = [name for name in ours if name in theirs and "_" in name]
-    return len(shared), max(relative_difference(float(ours[name]), float(theirs[name])) for name in shared)
+    return len(shared), max(float(relative_difference(float(ours[name]), float(theirs[name]))) for name in shared)
 
 
 def main() -> None:

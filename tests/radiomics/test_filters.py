@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import spline_filter
 
 from hepacast.radiomics import Settings
 from hepacast.radiomics.filters import SourceImage, VoxelBox, filtered_images
+from hepacast.radiomics.filters.spline import spline_coefficients
 
 imageoperations = pytest.importorskip("radiomics.imageoperations")
 
@@ -135,3 +137,10 @@ def test_point_filters_scale_by_the_whole_image() -> None:
         "Square", SourceImage(image, SPACING), box, np.ones(box.shape, bool), settings.parameters
     )
     assert values[1, 1, 1] == pytest.approx(100**2 / 400)
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 25), (1, 40, 7), (2, 3, 150), (80, 5, 5)])
+def test_splines_are_scipys_to_the_last_bit(shape: tuple[int, int, int]) -> None:
+    block = np.random.default_rng(1).integers(-1000, 1000, shape).astype(np.int16)
+    found = spline_coefficients(block, np.empty(shape))
+    np.testing.assert_array_equal(found, spline_filter(block, order=3, output=np.float64, mode="mirror"))

@@ -133,6 +133,9 @@ def unnamed_note(values: Sequence[int]) -> tuple[str, ...]:
 
 def values_of(array: npt.NDArray[np.integer]) -> list[int]:
     """The whole numbers other than 0 that occur, in order."""
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if high - low <= 1:  # a mask of one structure: nothing has to be sorted
+        return [value for value in sorted({low, high}) if value != 0]
     return [int(value) for value in np.unique(array[array != 0])]
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from hepacast.radiomics.filters.lbp3d_kernels import DOUBLE, INTEGER, SINGLE, patterns, work_space
 from hepacast.radiomics.filters.source import SourceImage, VoxelBox
 from hepacast.radiomics.filters.sphere import harmonics, icosphere
+from hepacast.radiomics.filters.spline import spline_coefficients
 
 Array = npt.NDArray[np.float64]
 
@@ -46,7 +47,7 @@ def local_binary_patterns_3d(
     """
     vertices = icosphere(subdivisions, float(radius))
     outer = box.grown(SPLINE_MARGIN + math.ceil(radius), source.shape)
-    coefficients = _spline_coefficients(source.crop(outer), source.scratch.array("a", outer.shape, np.float64))
+    coefficients = spline_coefficients(source.crop(outer), source.scratch.array("a", outer.shape, np.float64))
     terms = harmonics(vertices, float(radius), levels)
     whole = source.array.dtype.kind in "iu"
     kind = INTEGER if whole else SINGLE if source.array.dtype == np.float32 else DOUBLE
@@ -77,13 +78,6 @@ def local_binary_patterns_3d(
         image.fill(0.0)
         image[mask] = values[level]
         yield f"lbp-3D-m{level + 1}" if level < levels else "lbp-3D-k", image
-
-
-def _spline_coefficients(block: npt.NDArray[Any], out: Array) -> Array:
-    from scipy.ndimage import spline_filter
-
-    spline_filter(block, order=3, output=out, mode="mirror")
-    return out
 
 
 def _harmonics(terms: npt.NDArray[np.complex128]) -> tuple[Array, Array, int]:
