@@ -98,10 +98,11 @@ def test_a_private_folder_is_trusted_only_if_nobody_else_can_write(
 
 def test_without_any_folder_it_still_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_folders", lambda source: iter(()))
+    factor = 2
 
     @jit
     def double(x):  # type: ignore[no-untyped-def]
-        return 2 * x
+        return factor * x
 
     assert double(4.0) == 8.0
     assert double(True) == 2  # a kind of argument that is left to numba

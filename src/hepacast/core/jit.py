@@ -91,12 +91,15 @@ class Kernel:
         """Hash of all that the machine code depends on but processor and kinds of arguments."""
         code = self._function.__code__
         parts: list[Any] = [code.co_code.hex(), code.co_consts, code.co_varnames, str(self._options)]
+        parts += [item.cell_contents for item in self._function.__closure__ or ()]
         for name in code.co_names:
             value = self._function.__globals__.get(name)
             if isinstance(value, Kernel):
                 parts.append((name, value.digest()))
             elif hasattr(value, "for_numba"):
                 parts.append((name, type(value).for_numba.__code__.co_code.hex()))
+            elif isinstance(value, np.ndarray):
+                parts.append((name, value.dtype.str, value.shape, value.tobytes().hex()))
             else:
                 parts.append((name, value if isinstance(value, bool | int | float | str | tuple) else None))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -108,7 +111,7 @@ class Kernel:
         for name in own.__code__.co_names:
             if hasattr(names.get(name), "for_numba"):
                 names[name] = names[name].for_numba()
-        return FunctionType(own.__code__, names, own.__name__, own.__defaults__)
+        return FunctionType(own.__code__, names, own.__name__, own.__defaults__, own.__closure__)
 
     def _prepare(self, kinds: Any, arguments: tuple[Any, ...]) -> _Call:
         if "NUMBA_DISABLE_JIT" in os.environ or not _are_plain(kinds):
