@@ -15,8 +15,8 @@ from hepacast.radiomics.kernels.offsets import flat_offsets
 #: Up to this many bytes a table of all level pairs of one direction is kept; beyond it pairs are sorted.
 _TABLE_BYTES = 1 << 26
 
-#: Tables of up to so many cells are kept four times.
-_COPIED_CELLS = 4096
+#: Tables of up to so many cells are kept eight times.
+_COPIED_CELLS = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +97,9 @@ def table_copies(cells: int) -> int:
     """How many tables the voxels are counted in, in turn.
 
     With few gray levels neighbouring voxels count in the same cell, and each count would wait for the one before to
-    be written. Tables that leave the first cache would cost more than that.
+    be written. Tables that leave the cache would cost more than that; of middling ones only a few cells are hot.
     """
-    return 4 if cells <= _COPIED_CELLS else 1
+    return 8 if cells <= _COPIED_CELLS else 1
 
 
 @jit
@@ -109,16 +109,21 @@ def count_in_turn(row, column, at, beside, n, width, step, table):  # type: igno
     `at` and `beside` are where the voxels begin in `row` and `column`. Indices are unsigned: nothing has to ask
     whether they are counted from the end.
     """
-    wide, one, two, three = np.uint64(width), np.uint64(step), np.uint64(2 * step), np.uint64(3 * step)
-    a, b, u1, u2, u3 = np.uint64(at), np.uint64(beside), np.uint64(1), np.uint64(2), np.uint64(3)
-    for _ in range(n // 4):
+    wide, a, b, u1 = np.uint64(width), np.uint64(at), np.uint64(beside), np.uint64(1)
+    one, two, three, half = np.uint64(step), np.uint64(2 * step), np.uint64(3 * step), np.uint64(4 * step)
+    u2, u3, u4, u5, u6, u7 = np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(5), np.uint64(6), np.uint64(7)
+    for _ in range(n // 8):
         table[np.uint64(row[a]) * wide + np.uint64(column[b])] += 1
         table[np.uint64(row[a + u1]) * wide + np.uint64(column[b + u1]) + one] += 1
         table[np.uint64(row[a + u2]) * wide + np.uint64(column[b + u2]) + two] += 1
         table[np.uint64(row[a + u3]) * wide + np.uint64(column[b + u3]) + three] += 1
-        a += np.uint64(4)
-        b += np.uint64(4)
-    for _ in range(n % 4):
+        table[np.uint64(row[a + u4]) * wide + np.uint64(column[b + u4]) + half] += 1
+        table[np.uint64(row[a + u5]) * wide + np.uint64(column[b + u5]) + half + one] += 1
+        table[np.uint64(row[a + u6]) * wide + np.uint64(column[b + u6]) + half + two] += 1
+        table[np.uint64(row[a + u7]) * wide + np.uint64(column[b + u7]) + half + three] += 1
+        a += np.uint64(8)
+        b += np.uint64(8)
+    for _ in range(n % 8):
         table[np.uint64(row[a]) * wide + np.uint64(column[b])] += 1
         a += u1
         b += u1
