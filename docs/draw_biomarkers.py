@@ -112,7 +112,7 @@ def definitions() -> str:
             if name.split("/")[1] == group:
                 both = item.unit == "HU" and group != "shape" and not name.endswith("liver_minus_spleen")
                 unit = "HU; MR: SD of the liver" if both else item.unit
-                label = item.label.removesuffix(" (portal)").removeprefix("LI-RADS: ")
+                label = item.label.removesuffix(", portal").removesuffix(", measured").removeprefix("LI-RADS: ")
                 lines.append(f"| `{name.split('/')[2]}`: {label} | {unit} | {item.definition} | {item.source} |")
         lines.append("")
     return "\n".join(lines)

@@ -462,6 +462,8 @@ def test_the_numbers_that_were_written_down_once_are_there():
     assert len(IN_A_PHASE) == len({item.name for item in IN_A_PHASE})
     for item in found.definitions.values():
         assert item.label and item.definition and item.source
+    labels = [item.label for item in found.definitions.values()]
+    assert len(labels) == len(set(labels))  # what a model reads is told by its label
 
 
 # -- the real CT -------------------------------------------------------------------------------------------------------

@@ -96,16 +96,16 @@ def test_the_model_finds_the_biomarker_with_its_unit_and_shows_it(finished):
     assert models["names"] == ["clinical", "biomarkers", "radiomics", "combined"]
     assert NAME in models["biomarkers"]["selected"] and NAME not in str(models["clinical"])
     term = next(item for item in models["biomarkers"]["final"]["terms"] if item["name"] == NAME)
-    assert (term["label"], term["unit"]) == ("Tumor minus liver (portal)", "HU")
+    assert (term["label"], term["unit"]) == ("Tumor minus liver, portal", "HU")
     assert NAME in str(models["combined"])
-    assert "Tumor minus liver (portal)" in str(models["nomogram"])
+    assert "Tumor minus liver, portal" in str(models["nomogram"])
     sentence = read_json(out / "biomarkers" / "methods.json")[0]["text"]
     assert sentence.startswith("2 biomarkers of liver and tumor")
     combined = hc.predict(next(out.rglob("model.hepacast")), image=finished / "P07.nii.gz", accept_doubtful=True,
                           mask=finished / "P07_mask.nii.gz", labels={"liver": 1, "tumor": 2}, labs={})  # fmt: skip
-    assert "Tumor minus liver (portal)" in combined.values
+    assert "Tumor minus liver, portal" in combined.values
     page = (out / "report" / "report.html").read_text(encoding="utf-8")
-    assert "Tumor minus liver (portal)" in page and "2 biomarkers of liver and tumor" in page
+    assert "Tumor minus liver, portal" in page and "2 biomarkers of liver and tumor" in page
 
 
 def test_one_new_patient_by_image_or_by_what_was_read_off_it(finished):
@@ -123,7 +123,7 @@ def test_one_new_patient_by_image_or_by_what_was_read_off_it(finished):
     }
     found = hc.predict(model, image=finished / "P05.nii.gz", mask=finished / "P05_mask.nii.gz", **how)
     assert found.risk == pytest.approx(float(own["risk"].iloc[0]), abs=1e-6)
-    assert "Tumor minus liver (portal)" in found.values
+    assert "Tumor minus liver, portal" in found.values
     value = pd.read_parquet(finished / "results" / "biomarkers" / "values.parquet").loc["P05", NAME]
     told = {name: f"{value:.8f}" if name == NAME else labs["age"] for name in ("age", NAME)}
     typed = hc.predict(model, model="biomarkers", labs={name: text for name, text in told.items() if name in needed})

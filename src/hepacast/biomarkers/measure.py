@@ -135,16 +135,17 @@ def definitions_of(sequences: Mapping[str, str | None], modality: str = "CT") ->
 
     def add(group: str, items: tuple[Biomarker, ...], where: str = "") -> None:
         for item in items:
-            label = f"{item.label} ({where})" if where else item.label
+            label = f"{item.label}, {where}" if where else item.label
             own = unit if item.unit == INTENSITY else item.unit
             found[f"{FAMILY}/{group}/{item.name}"] = replace(item, label=label, unit=own)
 
     for name, phase in sequences.items():
         add(phase or name, enhancement.BIOMARKERS, phase or name)
     add(BETWEEN, (*timing.BIOMARKERS, *tissue.BIOMARKERS))
-    add(SHAPE, (*geometry.BIOMARKERS, *geometry.VIABLE))
+    # Clinical tables have sizes, numbers and stages too: a label is of one of them.
+    add(SHAPE, (*geometry.BIOMARKERS, *geometry.VIABLE), "measured")
     add("li-rads", staging.FEATURES)
-    add(STAGE, staging.STAGES)
+    add(STAGE, staging.STAGES, "measured")
     return found
 
 
