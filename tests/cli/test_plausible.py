@@ -107,6 +107,7 @@ def test_segment_says_what_is_impossible_and_refuses_an_image_that_is_no_ct(smal
 def test_masks_of_a_network_that_are_impossible_are_not_measured(small, hepacast, monkeypatch):
     """The patient leaves with the reason; nobody vanishes, and the others go on."""
     from hepacast import segmentation
+    from hepacast.segmentation import plausibility
     from hepacast.study.stages import segmentation as stage
 
     class Network(segmentation.GivenSegmenter):
@@ -123,6 +124,8 @@ def test_masks_of_a_network_that_are_impossible_are_not_measured(small, hepacast
 
     monkeypatch.setattr(segmentation, "make_segmenter", lambda *_args, **_named: Network({}, {}))
     monkeypatch.setattr(stage, "_SEGMENTERS", {})
+    # These livers are spheres of 24 to 45 mL, which nobody asks a person who has drawn them, but a network.
+    monkeypatch.setattr(plausibility, "LIVER_ML", (20.0, 5000.0))
     swapped = ["S04", "S11"]
     for patient in small.table["patient"]:
         change_image(small, patient, lambda hu, p=patient: _mark(hu, p in swapped))
