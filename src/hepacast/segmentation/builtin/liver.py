@@ -41,6 +41,9 @@ _RIGHT_MM = 15.0
 #: of one upside down.
 _SURE = 0.89
 
+#: The same of a patient who lies otherwise than the file says: bowel turned over reached 0.898, true livers 0.914.
+_SURE_OF_TURNED = 0.9
+
 #: What a liver loses of its plausibility for each thing that a liver is not.
 _UNLIKE = 0.3
 
@@ -121,7 +124,7 @@ def find_liver(
         report(0.05 + 0.9 * number / (number + 2), "liver network")
         found = _look(network, np.flip(array, turned)[box], spacing, _ends(box, array.shape[2]))
         # A patient who lies otherwise than the file says has to be sure: bowel upside down may look like a liver.
-        if found is None or found.plausibility < (_SURE if turned else _LEAST):
+        if found is None or found.plausibility < (_SURE_OF_TURNED if turned else _LEAST):
             continue
         if best is None or found.plausibility > best[0].plausibility:
             best = found, box, turned
