@@ -3,7 +3,7 @@
     python benchmarks/cohort_size.py growth.json                          # 150 to 2,000 patients, 3,748 features
     python benchmarks/cohort_size.py growth.json --patients 5000 10000    # goes on in the same file
     python benchmarks/cohort_size.py growth.json --patients 2000 --of-time
-    python benchmarks/cohort_size.py growth.json --patients 10000 --short # few refits: seconds of one, and memory
+    python benchmarks/cohort_size.py growth.json --patients 10000 --parts # few refits: seconds of one, and memory
     python benchmarks/cohort_size.py growth.json --patients 150 1000 --equal --peer   # the exact chain, and the peer
 
 A study is made for each number of patients: features in correlated groups (as filtered copies of one texture are),
@@ -38,13 +38,17 @@ import pandas as pd
 import psutil
 from chain import as_papers_do
 
-from hepacast.core.executor import Progress, single_threaded
+from hepacast.core.executor import Progress, keep_workers, single_threaded
+from hepacast.core.mapped import side_by_side
+from hepacast.modelling.bootstrap import bootstrap_optimism
 from hepacast.modelling.folds import bootstrap_rows, stratified_folds
+from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.refit import Refitter, Split
 from hepacast.modelling.study_models import StudyModels
-from hepacast.modelling.table_order import TableOrder
+from hepacast.modelling.table_order import TableOrder, known_order
 from hepacast.modelling.targets import event_classes
+from hepacast.modelling.validation import nested_validation
 from hepacast.study.context import make_context
 from hepacast.study.run import run_study
 from hepacast.study.stages.modelling import STAGE
@@ -62,7 +66,7 @@ cohort:
 {columns}
 outcome: {outcome}
 features: {{table: features.parquet, id: patient}}
-modelling: {{candidates: [afp, age], validation: {{{validation}}}}}
+modelling: {{candidates: [afp, age]}}
 """
 
 
@@ -92,11 +96,7 @@ def made(n: int, p: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(values, index=index, columns=[f"voi:f{j}" for j in range(p)]), clinical
 
 
-#: What is asked for instead of the defaults where only the seconds of one refit and the memory are wanted.
-SHORT = "repeats: 1, bootstrap: 4, learning_curve: 0, importance: 1"
-
-
-def write_study(folder: Path, n: int, p: int, of_time: bool, short: bool) -> None:
+def write_study(folder: Path, n: int, p: int, of_time: bool) -> None:
     """The study's files."""
     features, clinical = made(n, p)
     clinical.to_csv(folder / "clinical.csv")
@@ -107,7 +107,7 @@ def write_study(folder: Path, n: int, p: int, of_time: bool, short: bool) -> Non
         columns = "    months: {column: months, unit: months, after_event: true}\n"
         columns += "    dead: {column: dead, kind: binary, after_event: true}"
         outcome = "{definition: survival, columns: {time: months, event: dead}, unit: months, horizons: [12, 24]}"
-    study = STUDY.format(n=n, columns=columns, outcome=outcome, validation=SHORT if short else "")
+    study = STUDY.format(n=n, columns=columns, outcome=outcome)
     (folder / "study.yaml").write_text(study, encoding="utf-8")
 
 
@@ -192,11 +192,11 @@ def _memory() -> float:
     return total
 
 
-def whole(n: int, p: int, of_time: bool, short: bool, workers: int, scratch: Path | None) -> dict[str, Any]:
-    """One whole study, or one with a few refits."""
+def whole(n: int, p: int, of_time: bool, workers: int, scratch: Path | None) -> dict[str, Any]:
+    """One whole study."""
     folder = Path(tempfile.mkdtemp(prefix=f"cohort-{n}-", dir=scratch))
     try:
-        write_study(folder, n, p, of_time, short)
+        write_study(folder, n, p, of_time)
         promised = STAGE.cost(make_context(folder, workers=workers))
         meter = Meter()
         run_study(folder, workers=workers, until="bundle", reporter=meter)
@@ -215,6 +215,26 @@ def whole(n: int, p: int, of_time: bool, short: bool, workers: int, scratch: Pat
         }
     finally:
         shutil.rmtree(folder)
+
+
+def parts(n: int, p: int, of_time: bool, workers: int) -> dict[str, Any]:
+    """Five refits of the cross-validation and four of the bootstrap: seconds of one, and memory."""
+    features, clinical = made(n, p)
+    y = clinical[["months", "dead"] if of_time else "event"].to_numpy()
+    table = side_by_side([clinical[["afp", "age"]], features])
+    predictors = (Predictor("afp", "numeric"), Predictor("age", "numeric"))
+    models = StudyModels(predictors, Radscore(), horizons=(12.0, 24.0) if of_time else ())
+    meter = Meter()
+    with single_threaded(), keep_workers():
+        with meter.track("order"):
+            order = TableOrder.of(table)
+        with known_order(order):
+            with meter.track("nested cross-validation") as progress:
+                nested_validation(models, table, y, repeats=1, workers=workers, progress=progress)
+            with meter.track("bootstrap of the whole chain") as progress:
+                bootstrap_optimism(models, table, y, 3, workers=workers, progress=progress)
+    meter.close()
+    return {"parts": meter.parts, "peak_gb": round(meter.peak_of_all / 1e9, 2)}
 
 
 def equal(n: int, p: int) -> dict[str, Any]:
@@ -261,18 +281,20 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=3748)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--of-time", action="store_true", help="time to an event instead of 0 and 1")
-    parser.add_argument("--short", action="store_true", help=f"a study with a few refits ({SHORT})")
+    parser.add_argument("--parts", action="store_true", help="only some refits: seconds of one, and memory")
     parser.add_argument("--equal", action="store_true", help="only compare with the exact chain")
     parser.add_argument("--peer", action="store_true", help="only time one refit, ours and that of pandas and sklearn")
     parser.add_argument("--scratch", type=Path, help="where the studies are made")
     options = parser.parse_args()
     result: dict[str, Any] = json.loads(options.file.read_text()) if options.file.is_file() else {}
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
-    kinds = [name for name, asked in (("equal", options.equal), ("peer", options.peer)) if asked]
-    study = ("of_time" if options.of_time else "binary") + (" short" if options.short else "")
+    kinds = [
+        name for name, asked in (("equal", options.equal), ("peer", options.peer), ("parts", options.parts)) if asked
+    ]
+    study = "of_time" if options.of_time else "binary"
     for kind in kinds or [study]:
         for n in options.patients:
-            key = f"{kind} {n} x {options.features}"
+            key = f"{kind} {n} x {options.features}" if kind != "parts" else f"parts {study} {n} x {options.features}"
             if key in result:
                 continue
             print(key, flush=True)
@@ -282,10 +304,10 @@ def main() -> None:
             elif kind == "peer":
                 with single_threaded():
                     result[key] = peer(n, options.features)
+            elif kind == "parts":
+                result[key] = parts(n, options.features, options.of_time, options.workers)
             else:
-                result[key] = whole(
-                    n, options.features, options.of_time, options.short, options.workers, options.scratch
-                )
+                result[key] = whole(n, options.features, options.of_time, options.workers, options.scratch)
             result[key]["load"] = round(os.getloadavg()[0], 1)
             options.file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             print(json.dumps(result[key], indent=1), flush=True)
