@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hepacast.core.executor import resolve_workers
-from hepacast.modelling.bootstrap import LARGE_COHORT
+from hepacast.modelling.bootstrap import FEWEST, LARGE_COHORT
 from hepacast.study.analysis_set import WIDE
 from hepacast.study.context import Context
 from hepacast.study.feature_settings import load_settings
@@ -22,8 +22,8 @@ from hepacast.study.stages.clinical import load_table
 _REFIT, _FEATURE, _CELL, _BOOTSTRAP = 0.1, 4e-5, 4.2e-7, 1.25
 #: Seconds of a refit of what was selected once, of a model of clinical columns, and of one shuffle of a column.
 _SELECTED, _CLINICAL, _SHUFFLE = 0.05, 0.03, 0.005
-#: Columns that the models read, about; samples that a large cohort needs, about; training sizes of a learning curve.
-_READ, _ENOUGH, _SIZES = 12, 70, 4
+#: Columns that the models read, about; training sizes of a learning curve.
+_READ, _SIZES = 12, 4
 #: Memory: of the program, of a worker, and tables that a process holds at once (the chain's steps make their own).
 _PROGRAM, _WORKER, _TABLES = 4e8, 2.5e8, 5.0
 #: Features of a table that tells its columns only when it is read.
@@ -35,7 +35,7 @@ def refits_cost(context: Context) -> Cost:
     rules, workers = context.study.modelling.validation, resolve_workers(context.workers)
     n, p = _patients(context), _features(context)
     train = n * (1 - 1 / rules.folds)
-    few = rules.bootstrap if n < LARGE_COHORT else min(rules.bootstrap, _ENOUGH)
+    few = rules.bootstrap if n < LARGE_COHORT else min(rules.bootstrap, _samples_enough(n))
     seconds = rules.folds * rules.repeats * _refit(context, train, p)
     seconds += few * _BOOTSTRAP * _refit(context, n, p)
     seconds += rules.folds * rules.permutations * _refit(context, train, p)
@@ -47,6 +47,11 @@ def refits_cost(context: Context) -> Cost:
     # Fitting is not divided among the workers; nor is their start.
     alone = _refit(context, n, p) + 3.0
     return Cost(alone + seconds / workers, _PROGRAM + 8.0 * n * p * 3 + workers * (_WORKER + 8.0 * n * p * _TABLES))
+
+
+def _samples_enough(patients: int) -> float:
+    """Bootstrap samples that a large cohort needs, about: 80, and fewer where 0.001 of the AUC is enough."""
+    return max(FEWEST, min(2 * FEWEST, 3e5 / patients))
 
 
 def _refit(context: Context, patients: float, features: int) -> float:
