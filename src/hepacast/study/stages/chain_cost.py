@@ -20,8 +20,9 @@ from hepacast.study.stages.clinical import load_table
 #: Seconds of one refit with a cross-fitted Radscore (six fits of the chain): in all, a feature, and a feature and
 #: patient; a bootstrap sample, whose copies of patients make for more features that matter, takes so many times longer.
 _REFIT, _FEATURE, _CELL, _BOOTSTRAP = 0.1, 4e-5, 4.2e-7, 1.25
-#: Seconds of a refit of what was selected once, of a model of clinical columns, and of one shuffle of a column.
-_SELECTED, _CLINICAL, _SHUFFLE = 0.05, 0.03, 0.005
+#: Seconds of a refit of what was selected once, of a model of clinical columns in all and a patient, and of one shuffle
+#: of a column.
+_SELECTED, _CLINICAL, _PATIENT, _SHUFFLE = 0.05, 0.03, 8e-5, 0.005
 #: Columns that the models read, about; training sizes of a learning curve.
 _READ, _SIZES = 12, 4
 #: Memory: of the program, of a worker, and tables that a process holds at once (the chain's steps make their own).
@@ -57,7 +58,7 @@ def _samples_enough(patients: int) -> float:
 def _refit(context: Context, patients: float, features: int) -> float:
     """Seconds of one fit of all models to so many patients."""
     if not features:
-        return _CLINICAL
+        return _CLINICAL + _PATIENT * patients
     crossed = _REFIT + _FEATURE * features + _CELL * patients * features
     return crossed if context.study.modelling.radscore == "cross-fitted" else crossed / 5 + _CLINICAL
 
