@@ -533,3 +533,13 @@ def test_models_without_an_auc_get_a_whole_sentence(changed: Changed) -> None:
     bullets = next(block for block in section(folder, "Summary") if isinstance(block, Bullets))
     line = next(item for item in bullets.items if "Discrimination" in item)
     assert "No model has an AUC in the" in line and "every patient has the same risk" in line and ": ." not in line
+
+
+def test_a_demo_ends_with_what_was_found_and_what_to_do_next(complete: Path) -> None:
+    from hepacast.study.demos import told
+    from hepacast.study.run import RunResult
+
+    text = told(RunResult(complete, (), (), 60.0))
+    assert "Honest validation. With every step repeated inside each fold" in text and "The planted truth." in text
+    assert "**" not in text and f"{complete}/report/report.html" in text
+    assert max(map(len, text.split("What to do next")[0].splitlines())) <= 110
