@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from hepacast.core import executor
 from hepacast.core.executor import available_cores, keep_workers, map_items, resolve_workers
 from hepacast.errors import HepacastError, ImageError
 
@@ -206,3 +207,15 @@ def test_a_large_table_is_mapped_by_the_workers_and_left_as_it_is(tmp_path, monk
     assert all(mapped for _, mapped in found)
     np.testing.assert_array_equal(table, before)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_room_for_the_file_the_table_is_sent(tmp_path, monkeypatch):
+    def full(file, buffer):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(executor, "_appended", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    table = np.random.default_rng(0).normal(size=(8, 40_000))
+    found = map_items(TableSum(table), range(8), workers=2)
+    assert [value for value, _ in found] == [float(row.sum()) for row in table]
+    assert not any(mapped for _, mapped in found) and not list(tmp_path.iterdir())

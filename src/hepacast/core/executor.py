@@ -174,10 +174,14 @@ def _sent(function: Callable[[Any], Any] | None) -> Iterator[Any]:
         yield function
         return
     handle, path = tempfile.mkstemp(prefix="hepacast-")
+    message: Any = function
     try:
-        with os.fdopen(handle, "wb") as file:
-            places = tuple(_appended(file, buffer) for buffer in large)
-        yield _Shared(pickled, path, places)
+        # Without room for the file each worker gets a copy of its own.
+        with suppress(OSError):
+            with os.fdopen(handle, "wb") as file:
+                places = tuple(_appended(file, buffer) for buffer in large)
+            message = _Shared(pickled, path, places)
+        yield message
     finally:
         # Where a mapped file cannot go (Windows), it goes with the folder of temporary files.
         with suppress(PermissionError):
