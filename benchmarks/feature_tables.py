@@ -24,8 +24,9 @@ import numpy as np
 
 from hepacast.core.mapped import MappedTable
 from hepacast.radiomics.pieces import put_together
+from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
-from hepacast.radiomics.table import ExtractionResult, VoiResult, concat_long, read_long, to_wide, write_long
+from hepacast.radiomics.table import concat_long, read_long, to_wide, write_long
 
 VOIS = ("parenchyma", "tumor")
 

@@ -8,9 +8,13 @@ import pytest
 from hepacast.cohort.split import read_patient_list, split_by_list
 from hepacast.core.files import write_text
 from hepacast.errors import StudyFileError, TableError
+from hepacast.radiomics.results import ExtractionResult, VoiResult
+from hepacast.radiomics.settings import Settings
+from hepacast.radiomics.table import concat_long, to_wide
 from hepacast.study.check import check_study
 from hepacast.study.context import make_context
 from hepacast.study.extract_patients import _read_patients
+from hepacast.study.measured_features import MeasuredFeatures
 from hepacast.study.stages import radiomics
 from hepacast.study.stages.feature_table import read_feature_table
 
@@ -201,3 +205,33 @@ def test_the_time_of_measuring_is_foreseen_within_a_factor_of_one_and_a_half(
     assert 10 * seconds / 1.5 < cost.seconds < 10 * seconds * 1.5
     assert gigabytes / 1.5 < cost.memory / 1e9 < gigabytes * 1.5
     assert radiomics.STAGE.cost(make_context(tmp_path, workers=2)).seconds == pytest.approx(cost.seconds / 2)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+@pytest.mark.parametrize("vois", [("tumor",), ("liver", "tumor")], ids=["one VOI", "two VOIs"])
+def test_what_extract_wrote_is_a_feature_table(tmp_path, study, ending, vois):
+    """One row a value (Parquet) or one row a patient and VOI (CSV): both are one row a patient of the study."""
+    random = np.random.default_rng(1)
+    results = {
+        patient: {voi: VoiResult.of(voi, ["a", "b"], dict(zip("ab", random.normal(size=2))), {}) for voi in vois}
+        for patient in IDS
+    }
+    results["003"]["tumor"] = VoiResult.failed("tumor", ["a", "b"], "The VOI is empty.")
+    parts = [ExtractionResult(own, "h", "E").to_long(patient) for patient, own in results.items()]
+    long = concat_long(parts, settings_hash="h", engine="E")
+    MeasuredFeatures((), Settings.load("ptlf"), patients=long).write(tmp_path / f"f.{ending}")
+    part = f"features: {{table: f.{ending}, id: patient}}"
+    wide, _ = read_feature_table(make_context(study(part, IDS)))
+    expected = to_wide(long)
+    if ending == "csv" and len(vois) == 1:
+        # One row a patient is a wide table whatever it was before.
+        expected.columns = [name.replace("tumor:", "voi:") for name in expected.columns]
+    pd.testing.assert_frame_equal(wide[list(expected.columns)], expected, check_exact=True, check_names=False)
+    assert wide.shape == expected.shape
+
+
+def test_a_value_that_stands_twice_in_a_long_table_is_refused(tmp_path, study):
+    long = pd.DataFrame({"patient": ["001", "001"], "voi": "t", "feature": "a", "value": [1.0, 2.0]})
+    long.to_parquet(tmp_path / "f.parquet")
+    with pytest.raises(TableError, match="stands twice"):
+        read_feature_table(make_context(study("features: {table: f.parquet, id: patient}", IDS)))

@@ -176,7 +176,9 @@ class Features(Part):
     options: dict[str, Any] = option(dict, "changes to the settings", example={"binWidth": 25})
     backend: Literal["hepacast", "pyradiomics"] = option("hepacast", "engine that measures")
     table: str | None = option(
-        None, "a table of features made elsewhere (CSV, Excel, Parquet, SPSS), one row a patient"
+        None,
+        "a table of features made elsewhere (CSV, Excel, Parquet, SPSS), one row a patient, or as "
+        "`hepacast extract -o` writes it",
     )
     id: str | None = option(None, "header of the patient identifier in that table")
     vois: dict[str, str] = option(

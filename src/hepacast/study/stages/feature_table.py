@@ -1,8 +1,9 @@
-"""Features made elsewhere, given as a table with one row a patient."""
+"""Features made elsewhere, given as a table with one row a patient, or as `hepacast extract` writes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -70,12 +71,46 @@ def _read(
     decimal: Literal["auto", ".", ","],
 ) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
     sheet, findings = one_sheet(path, name, what="feature table")
+    sheet = _one_row_a_patient(sheet, one_header(sheet, name), path.name)
     index = one_row_a_patient(sheet, name, what="feature table", where=path.name)
     wide, remarks = _wide(sheet, {one_header(sheet, name), *ignored}, dict(prefixes), decimal)
     if not wide:
         raise TableError("The feature table has no feature columns.", where=path.name, remedy="check features.vois")
     values = np.array(list(wide.values())).T
     return pd.DataFrame(values, index=index, columns=list(wide), copy=False), (*findings, *remarks)
+
+
+def _one_row_a_patient(sheet: Sheet, identifier: str, where: str) -> Sheet:
+    """The sheet itself, or what `hepacast extract -o` wrote of several VOIs: by value (Parquet), or by VOI (CSV).
+
+    Raises
+    ------
+    TableError
+        A feature stands twice for a patient.
+    """
+    by_value = {"voi", "feature", "value"} <= set(sheet.headers)
+    if not by_value and not ("voi" in sheet.headers and len(set(sheet.column(identifier))) < len(sheet.rows)):
+        return sheet
+    known = {identifier, "voi", "sequence", "feature", "value", "status", "reason"}
+    features = [head for head in sheet.headers if head not in known]
+    sequences = sheet.column("sequence") if "sequence" in sheet.headers else [None] * len(sheet.rows)
+    several = len(set(sequences)) > 1
+    found: dict[Any, dict[str, Any]] = {}
+    rows: dict[Any, int] = {}
+    for number, patient, sequence, voi, cells in zip(
+        sheet.rows, sheet.column(identifier), sequences, sheet.column("voi"), sheet.cells, strict=True
+    ):
+        row = dict(zip(sheet.headers, cells, strict=True))
+        own = {row["feature"]: row["value"]} if by_value else {head: row[head] for head in features}
+        kept, prefix = found.setdefault(patient, {}), f"{sequence}:{voi}" if several else str(voi)
+        rows.setdefault(patient, number)
+        for feature, value in own.items():
+            if f"{prefix}:{feature}" in kept:
+                raise TableError("A feature stands twice for a patient.", found=f"{prefix}:{feature}", where=where)
+            kept[f"{prefix}:{feature}"] = value
+    names = tuple(dict.fromkeys(name for kept in found.values() for name in kept))
+    cells = tuple((patient, *(kept.get(name) for name in names)) for patient, kept in found.items())
+    return replace(sheet, headers=(identifier, *names), rows=tuple(rows.values()), cells=cells)
 
 
 def _wide(
