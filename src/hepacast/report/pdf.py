@@ -234,7 +234,7 @@ def write_pdf(report: Report, document: Document, assets: Assets, path: Path) ->
 
 @contextmanager
 def _binary() -> Iterator[None]:
-    """Pictures as they are, not as text for wires of seven bits, which takes a fifth of a report's size and some time."""
+    """Pictures as they are, not as text for wires of seven bits: a fifth of a report's size, and some time."""
     from reportlab import rl_config
 
     before, rl_config.useA85 = rl_config.useA85, 0
