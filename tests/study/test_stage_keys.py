@@ -78,7 +78,7 @@ def test_what_decides_numbers_far_below_is_in_the_keys():
     named = {stage.module.rpartition(".")[2]: set(closure(stage.module)) for stage in STAGES}
     for module in ("core.seeds", "evaluation.roc", "evaluation.subgroups", "stats.smoothing"):
         assert f"hepacast.{module}" in named["modelling"], module
-    assert "hepacast.study.mr_images" in named["preprocessing"]
+    assert "hepacast.study.preprocessed_images" in named["preprocessing"]
     assert "hepacast.radiomics.kernels.zones" in named["radiomics"]
     assert "hepacast.evaluation.delong" in named["evaluation"]
 

@@ -30,7 +30,7 @@ from hepacast.evaluation.indexes import IndexResults
 from hepacast.evaluation.negative_controls import Noise
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.scrutiny import ModelScrutiny, PredictionScrutiny
-from hepacast.imaging.mr.summary import Preprocessing
+from hepacast.imaging.preprocessing.summary import Preprocessing
 from hepacast.modelling.competition import FusionResult
 from hepacast.modelling.described import DescribedModels, Validation
 from hepacast.phantom.planted import PlantedTruth

@@ -169,7 +169,7 @@ def _preprocessed(
     say: Reporter,
 ) -> Outlined:
     """MR images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
-    from hepacast.study.mr_images import finish_patient
+    from hepacast.study.preprocessed_images import finish_patient
     from hepacast.study.schema.preprocessing import PreprocessingOptions
 
     reference, rules = str(entry["reference"]), validated(PreprocessingOptions, entry["rules"], "preprocessing: rules")

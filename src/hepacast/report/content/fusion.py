@@ -10,7 +10,7 @@ from hepacast.core.names import file_name
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.figures.images import draw_picture
-from hepacast.imaging.mr.summary import Preprocessing
+from hepacast.imaging.preprocessing.summary import Preprocessing
 from hepacast.modelling.competition import Competitor, FusionResult
 from hepacast.report.content.common import Omit, confidence, estimate, measure, model_names, set_label
 from hepacast.report.content.models import models_table

@@ -118,7 +118,9 @@ class Images(Part):
     lesions: Literal["union", "largest"] = option("union", "several tumors: measured together, or the largest only")
     min_lesion_ml: float = option(0.0, "smaller lesions are left out", unit="ml", ge=0)
     preprocessing: PreprocessingOptions | None = option(
-        None, "MR only: bias field, registration of the sequences, intensity scale; nothing is changed if left out"
+        None,
+        "registration of the sequences or phases; of MR also bias field and intensity scale; nothing is changed if left "
+        "out",
     )
 
     @model_validator(mode="after")
@@ -142,12 +144,13 @@ class Images(Part):
         rules = self.preprocessing
         if rules is None:
             return self
-        if any(item.modality != "MR" for item in self.sequences.values()):
-            raise ValueError(
-                "`preprocessing` is for MR: CT intensities are HU already (modality: MR for every sequence)"
-            )
         if rules.reference is not None and rules.reference not in self.sequences:
             raise ValueError(f"preprocessing.reference {rules.reference!r} is none of {list(self.sequences)}")
+        mr = [name for name, item in self.sequences.items() if item.modality == "MR"]
+        if rules.needs_liver and self.reference in mr and self.segmentation.source != "given":
+            raise ValueError("registration_region: liver needs given masks where the reference is MR; or use body")
+        if not mr:
+            return self
         if rules.structures and self.segmentation.source != "given":
             raise ValueError("a normalization by a structure needs given masks; use zscore or nyul with region: body")
         for name in rules.structures:

@@ -1,4 +1,4 @@
-"""What is done to MR images before they are segmented and measured."""
+"""What is done to images before they are segmented and measured."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ from hepacast.study.schema.base import Part, option
 
 
 class PreprocessingOptions(Part):
-    """MR images before anything is measured on them: bias field, registration, grid, intensity scale.
+    """Images before anything is measured on them: registration and grid; of MR also bias field and intensity scale.
 
-    Masks are those of the reference sequence: the others are brought to it.
+    Masks are those of the reference sequence: the others are brought to it. CT stays in HU.
     """
 
-    bias_correction: Literal["n4", "none"] = option("n4", "N4 correction of the coil's bias field")
+    bias_correction: Literal["n4", "none"] = option("n4", "of MR: N4 correction of the coil's bias field")
     bias_voxel_mm: float = option(6.0, "voxel size on which the bias field is estimated", unit="mm", gt=0)
-    registration: Literal["rigid", "affine", "none"] = option(
-        "rigid", "how the other sequences are brought to the reference (Mattes' mutual information)"
+    registration: Literal["rigid", "affine", "bspline", "none"] = option(
+        "rigid",
+        "how the other sequences or phases are brought to the reference (Mattes' mutual information); bspline: a smooth "
+        "deformation after the rigid step",
     )
+    registration_region: Literal["body", "liver"] = option(
+        "body",
+        "where the images are compared: the body, in which the spine decides; or the liver (of the given masks, else "
+        "of the segmenter) with a margin, for livers that a breath has moved",
+    )
+    registration_margin_mm: float = option(10.0, "margin around the liver", unit="mm", ge=0, le=100)
+    registration_control_mm: float = option(50.0, "distance of the control points of bspline", unit="mm", ge=10)
     reference: str | None = option(None, "sequence that masks are drawn on; the first if left out", example="portal")
     spacing: tuple[float, float, float] | None = option(
         None, "voxel size (x, y, z) of all images and masks; the reference's own if left out", unit="mm"
     )
     normalization: Literal["none", "zscore", "nyul", "white-stripe"] = option(
         "zscore",
-        "intensity scale: zscore (of `region`); nyul (standard scale learned from the training patients only); "
+        "intensity scale of MR: zscore (of `region`); nyul (standard scale learned from the training patients only); "
         "white-stripe (of `tissue`)",
     )
     region: str = option("body", "where mean and SD, or landmarks, are taken: body, or a structure of the masks")
@@ -41,6 +50,11 @@ class PreprocessingOptions(Part):
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ValueError("the spacing must be above 0 mm")
         return self
+
+    @property
+    def needs_liver(self) -> bool:
+        """Whether the images are registered by the liver."""
+        return self.registration != "none" and self.registration_region == "liver"
 
     @property
     def structures(self) -> tuple[str, ...]:

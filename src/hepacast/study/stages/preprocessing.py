@@ -23,9 +23,9 @@ from hepacast.core.records import write_record
 from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError
 from hepacast.imaging.io import read_mask, read_volume, write_volume
-from hepacast.imaging.mr import NyulStandardizer, body_mask, registration_png
-from hepacast.imaging.mr.normalize import region_values
-from hepacast.imaging.mr.register import Registration
+from hepacast.imaging.preprocessing import NyulStandardizer, body_mask, registration_png
+from hepacast.imaging.preprocessing.normalize import region_values
+from hepacast.imaging.preprocessing.register import Registration
 from hepacast.imaging.resample import resample_mask
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.volume import Volume
@@ -33,7 +33,7 @@ from hepacast.study.context import Context
 from hepacast.study.further_cohorts import further_inputs, further_patients
 from hepacast.study.input_files import image_hashes, imaged_patients, typical_voxels
 from hepacast.study.mask_files import MaskFiles, mask_files
-from hepacast.study.mr_images import on_scale, prepare, scale_region
+from hepacast.study.preprocessed_images import on_scale, prepare, scale_region
 from hepacast.study.schema.preprocessing import PreprocessingOptions
 from hepacast.study.sequences import SequenceImage, preprocessed_file, raw_images
 from hepacast.study.stage import Cost, Stage
@@ -130,7 +130,7 @@ def _job(context: Context, patient: str, with_picture: bool, folder: Path) -> Jo
     picture = folder / f"registration-{file_name(patient)}.png" if with_picture else None
     task = Preparation(files, images.reference, rules, mask, tuple(options.labels.items()), picture)
     there = [item for item in files if item.exists()]
-    content = [images.reference, geometric, code_hash("hepacast.study.mr_images", alone=(__name__,))]
+    content = [images.reference, geometric, code_hash("hepacast.study.preprocessed_images", alone=(__name__,))]
     return Job.of(patient, task, context.cache / "mr", ".json", there, context.fingerprints, content)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hepacast.errors import ImageError
 from hepacast.figures.style import DOUBLE_COLUMN_MM, ORANGE, new_figure, save_figure, styled
-from hepacast.imaging.mr.register import Registration
+from hepacast.imaging.preprocessing.register import Registration
 from hepacast.imaging.resample import to_lps_axes
 from hepacast.imaging.volume import Volume
 from hepacast.imaging.window import window_for

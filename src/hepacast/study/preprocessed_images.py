@@ -12,9 +12,9 @@ import numpy as np
 
 from hepacast.errors import ImageError
 from hepacast.imaging.io import read_volume, write_volume
-from hepacast.imaging.mr import NyulStandardizer, body_mask, correct_bias, register
-from hepacast.imaging.mr.normalize import white_stripe, zscore
-from hepacast.imaging.mr.register import Registration
+from hepacast.imaging.preprocessing import NyulStandardizer, body_mask, correct_bias, register
+from hepacast.imaging.preprocessing.normalize import white_stripe, zscore
+from hepacast.imaging.preprocessing.register import Registration
 from hepacast.imaging.resample import resample_image, resample_mask
 from hepacast.imaging.volume import Volume
 from hepacast.study.schema.preprocessing import PreprocessingOptions
