@@ -15,7 +15,7 @@ from hepacast.report.content.common import Omit
 from hepacast.report.model import FigureBlock, TableBlock
 from hepacast.report.results import load_results
 
-HEADINGS = ["MR preprocessing", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"]
+HEADINGS = ["Preprocessing of images", "Networks and classifiers", "Further cohorts", "Staging systems and indexes"]
 
 
 def estimate(value):

@@ -78,7 +78,7 @@ def test_study_d_writes_all_its_parts(recurrence):
     indexes = read_json(out / "indexes" / "indexes.json")
     assert len(indexes["scores"]) >= 25
     report = recurrence.report.read_text(encoding="utf-8")
-    for heading in ("MR preprocessing", "Networks and classifiers", "Staging systems and indexes", "Nomogram"):
+    for heading in ("Preprocessing of images", "Networks and classifiers", "Staging systems and indexes", "Nomogram"):
         assert f">{heading}<" in report or heading in report
 
 

@@ -23,7 +23,7 @@ def measure_features(
     Parameters
     ----------
     images
-        By sequence; a bundle of one sequence takes any single image. MR images of a bundle with `preprocessing` are
+        By sequence; a bundle of one sequence takes any single image. Images of a bundle with `preprocessing` are
         given preprocessed (`hepacast predict` does both).
     masks
         Structures by name (parenchyma, tumor, liver), on the images' grid.
@@ -104,6 +104,7 @@ def _radiomics(recipe: ImageRecipe, named: Mapping[str, Volume], masks: Mapping[
         )
     # One patient has the whole machine.
     found = {name: recipe.measure(image, vois, threads=available_cores()) for name, image in named.items()}
+    found |= {name: recipe.lacking("") for name in recipe.sequences if name not in named}
     return {
         recipe.column(sequence, voi, name): value
         for sequence, result in found.items()

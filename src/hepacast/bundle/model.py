@@ -30,7 +30,7 @@ from hepacast.radiomics.recipe import ImageRecipe
 
 #: Name of the arrays of classifiers in the file.
 CLASSIFIERS = "classifiers"
-#: Name of the document that says what is done to MR images first.
+#: Name of the document that says what is done to images first.
 PREPROCESSING = "preprocessing"
 #: Name of the document that says how predictors went together in training.
 TRAINING = "training"
@@ -345,7 +345,7 @@ def _read_nomogram(document: Any) -> Mapping[str, Any] | None:
 
 
 def read_preprocessing(document: Any) -> Mapping[str, Any] | None:
-    """What is done to MR images first; whoever does it checks the rules.
+    """What is done to images first; whoever does it checks the rules.
 
     Raises
     ------

@@ -55,7 +55,7 @@ class NetworkBundle:
     crop
         How the crop is made; its `channels` are the sequences.
     recipe
-        Sequences, labels of mask files and what is done to MR images first; no features are measured.
+        Sequences, labels of mask files and what is done to images first; no features are measured.
     scale
         From the mean log odds (or score) of the networks to the risk.
     cutoff
@@ -154,10 +154,11 @@ class NetworkBundle:
         lacking = [f"fold-{number}" for number in range(len(parts)) if f"fold-{number}" not in content.tensors]
         require(not lacking, entry.at("networks"), "the weights of every network", f"no {', '.join(lacking)}")
         scale, horizons, unit = _read_scale(entry)
+        crop = validated(CropSpec, entry.raw("crop"), entry.at("crop"))
         return cls(
             name=entry.text("name"),
-            crop=validated(CropSpec, entry.raw("crop"), entry.at("crop")),
-            recipe=_read_recipe(entry),
+            crop=crop,
+            recipe=_read_recipe(entry, crop.missing),
             scale=scale,
             horizons=horizons,
             unit=unit,
@@ -174,12 +175,13 @@ class NetworkBundle:
         )
 
 
-def _read_recipe(entry: Entry) -> ImageRecipe:
+def _read_recipe(entry: Entry, missing: str) -> ImageRecipe:
     return ImageRecipe(
         source="images",
         sequences={name: entry.entry("sequences").text(name) for name in entry.entry("sequences")},
         labels={name: entry.entry("labels").whole(name) for name in entry.entry("labels")},
         preprocessing=read_preprocessing(entry.raw("preprocessing")) if "preprocessing" in entry else None,
+        missing=missing,
     )
 
 
@@ -286,7 +288,7 @@ def _seen(
 ) -> _Seen:
     values = read_labs(labs, bundle.columns, bundle.clinical_names(bundle.name))
     sequences, rules = bundle.recipe.sequences, bundle.crop
-    named = bundle.recipe.by_sequence(images, all_needed=rules.missing == "error")
+    named = bundle.recipe.by_sequence(images)
     voi = VoiExpression.parse(rules.voi).evaluate(masks)
     crop = crop_patient(named, {**masks, rules.voi: voi}, rules, modalities=dict(sequences))
     grid = crop_geometry(voi, rules)

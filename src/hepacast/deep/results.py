@@ -77,6 +77,8 @@ class ExplainedPatient(Record):
     grad_cam: list[list[float]]
     occlusion: list[list[float]]
     spacing_mm: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    why: str = ""
+    n_networks: int = 1
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class DeepResults(Record):
     permutation: PermutedNetwork | None = None
     adjusted: list[AdjustedRow] = field(default_factory=list)
     structure: str = "tumor"
+    centered: str = ""
 
     @property
     def seen(self) -> str:

@@ -55,7 +55,10 @@ class Motion:
     def _at(self, points: Points) -> Points:
         places = (points - np.array(self.geometry.origin)) / np.array(self.geometry.spacing)
         return np.column_stack(
-            [ndimage.map_coordinates(self.field[..., axis], places.T[::-1], order=1, mode="nearest") for axis in (0, 1, 2)]
+            [
+                ndimage.map_coordinates(self.field[..., axis], places.T[::-1], order=1, mode="nearest")
+                for axis in (0, 1, 2)
+            ]
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -43,10 +44,13 @@ class ImageRecipe(Record):
     backend
         Engine that measures.
     preprocessing
-        Of MR images before anything is measured: ``reference`` (sequence), ``rules`` (as in the study file) and
-        ``landmarks`` (Nyul's, by sequence); None where images are taken as they are.
+        Before anything is measured: ``reference`` (sequence), ``rules`` (as in the study file) and ``landmarks``
+        (Nyul's, by sequence); None where images are taken as they are.
     phases
         Of biomarkers: phase of a sequence whose name does not tell it; None where models read no biomarkers.
+    missing
+        What stands in for a sequence that a patient lacks (`CropSpec.missing` of the networks): ``error`` where nobody
+        may lack one. Its features have no value.
 
     Raises
     ------
@@ -65,6 +69,7 @@ class ImageRecipe(Record):
     backend: str = "hepacast"
     preprocessing: Mapping[str, Any] | None = field(default=None, metadata={"stored": False})
     phases: Mapping[str, str] | None = sparse(None)
+    missing: str = "error"
 
     def __post_init__(self) -> None:
         if not self.min_lesion_ml >= 0:
@@ -103,21 +108,27 @@ class ImageRecipe(Record):
         """What the settings say of mask files; structures are chosen by name."""
         return replace(self.loaded_settings.mask_rules, label=None) if self.settings_hash else MaskRules()
 
-    def by_sequence(self, images: Mapping[str, Volume], *, all_needed: bool = True) -> dict[str, Volume]:
+    @property
+    def reference(self) -> str:
+        """The sequence that masks are drawn on."""
+        return str(self.preprocessing["reference"]) if self.preprocessing else next(iter(self.sequences))
+
+    def by_sequence(self, images: Mapping[str, Volume]) -> dict[str, Volume]:
         """Images in the recipe's order; of one sequence any single image is it.
 
         Raises
         ------
         BundleError
-            An image is missing.
+            An image is missing that has no stand-in, or that on which masks are drawn.
         """
         wanted = list(self.sequences)
         if len(wanted) == 1 and len(images) == 1:
             return {wanted[0]: next(iter(images.values()))}
-        if all_needed and not set(wanted) <= set(images):
+        needed = set(wanted) if self.missing == "error" else {self.reference}
+        if not needed <= set(images):
             raise BundleError(
                 "An image is missing.",
-                expected=", ".join(wanted),
+                expected="; ".join(f"--image {name}=PATH" for name in wanted if name in needed),
                 found=", ".join(images) or "none",
                 remedy="give each as --image NAME=PATH",
             )
@@ -167,6 +178,13 @@ class ImageRecipe(Record):
         """What stands in the table for an image that could not be measured: every VOI with the reason."""
         expected = self.loaded_settings.feature_names()
         found = {name: VoiResult.failed(name, expected, error.message) for name in self.vois}
+        return ExtractionResult(found, self.settings_hash, engine)
+
+    def lacking(self, engine: str) -> ExtractionResult:
+        """What stands in the table for a sequence that a patient lacks: no feature has a value, and nothing failed."""
+        expected, reason = self.loaded_settings.feature_names(), "the patient lacks this sequence"
+        empty = dict.fromkeys(expected, math.nan)
+        found = {name: VoiResult(name, empty, dict.fromkeys(expected, reason), "partial") for name in self.vois}
         return ExtractionResult(found, self.settings_hash, engine)
 
     def column(self, sequence: str, voi: str, feature: str) -> str:

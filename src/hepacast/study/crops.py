@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,6 @@ def crop_patients(
     jobs = []
     for patient in patients:
         files, mask = masked_images(context, patient), (learned or {}).get(patient)
-        files = replace(files, images=tuple(item for item in files.images if item.exists()))
         sources: list[JobFiles] = [files, *([] if mask is None else [mask.files])]
         own = [content, None if mask is None else dict(mask.labels)]
         task = CropTask(files, crop, structure, mask)

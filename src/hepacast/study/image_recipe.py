@@ -9,6 +9,7 @@ from hepacast.imaging.volume import Volume
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.context import Context
 from hepacast.study.feature_settings import load_settings
+from hepacast.study.sequences import missing_rule
 
 
 def recipe_of(context: Context) -> ImageRecipe:
@@ -22,6 +23,7 @@ def recipe_of(context: Context) -> ImageRecipe:
         sequences={name: item.modality for name, item in images.sequences.items()},
         labels=images.segmentation.labels,
         backend=context.study.features.backend,
+        missing=missing_rule(context),
     )
 
 

@@ -122,6 +122,9 @@ def _measure(job: Job[ControlMeasurement]) -> None:
             names = [name for name in recipe.vois if name not in found]
             found |= {name: VoiResult.failed(name, expected, error.message) for name in names}
         parts.append(ExtractionResult(found, recipe.settings_hash, engine_name()).to_long(job.patient, image.name))
+    there = {image.name for image in task.files.images}
+    lacking = recipe.lacking(engine_name())
+    parts += [lacking.to_long(job.patient, name) for name in recipe.sequences if name not in there]
     write_long(concat_long(parts, settings_hash=recipe.settings_hash, engine=engine_name()), job.kept)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hepacast.core.entries import validated
 from hepacast.core.progress import Reporter
-from hepacast.errors import BundleError, ImageError, StudyFileError
+from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume
 from hepacast.imaging.structures import with_unions
@@ -168,25 +168,23 @@ def _preprocessed(
     networks: Segmenter | None,
     say: Reporter,
 ) -> Outlined:
-    """MR images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
-    from hepacast.study.preprocessed_images import finish_patient
+    """Images preprocessed as the training's were. A given mask lies on the reference as the scanner gave it."""
+    from hepacast.study.preprocessed_images import finish_patient, segmented_liver
     from hepacast.study.schema.preprocessing import PreprocessingOptions
 
     reference, rules = str(entry["reference"]), validated(PreprocessingOptions, entry["rules"], "preprocessing: rules")
-    missing = [name for name in recipe.sequences if name not in volumes]
-    if missing:
-        raise BundleError(
-            "An image is missing.",
-            expected="; ".join(f"--image {name}=PATH" for name in recipe.sequences),
-            found=", ".join(volumes) or "none",
-        )
+    volumes = recipe.by_sequence(volumes)
     drawn = MaskSet({}) if mask is None else _given_masks(mask, labels, recipe, volumes[reference])
-    say.say("preprocessing: bias field, registration, intensity scale")
-    finished, masks = finish_patient(volumes, drawn.masks, reference, rules, entry["landmarks"])
+    say.say("preprocessing: " + rules.steps(recipe.sequences.values()))
+    seen = drawn.masks
+    if rules.needs_liver and networks is not None:
+        seen = {"liver": segmented_liver(volumes[reference], networks)}
+    finished, masks, doubts = finish_patient(volumes, recipe.sequences, seen, reference, rules, entry["landmarks"])
     finished = {reference: finished[reference]} | finished
     if mask is not None:
-        return Outlined(finished, with_unions(masks), drawn.notes)
-    return _outline(recipe, finished, None, labels, networks, say)
+        return Outlined(finished, with_unions(masks), (*drawn.notes, *doubts))
+    found = _outline(recipe, finished, None, labels, networks, say)
+    return replace(found, notes=(*found.notes, *doubts))
 
 
 def _given_masks(mask: GivenMask, labels: str, recipe: ImageRecipe, volume: Volume) -> MaskSet:

@@ -77,6 +77,31 @@ def preprocessed_file(folder: Path, patient: str, sequence: str) -> Path:
     return folder / "images" / file_name(patient) / f"{sequence}.nii.gz"
 
 
+def missing_rule(context: Context) -> str:
+    """What stands in for a sequence that a patient lacks, by `crop.missing` of the study's networks.
+
+    ``error`` (nobody may lack one) where no network says otherwise. The sequence that masks are drawn on is never
+    missing.
+    """
+    study = context.study
+    networks = study.deep or (study.fusion.deep if study.fusion is not None else None)
+    return "error" if networks is None else str(networks.crop.missing)
+
+
+def needed_sequences(context: Context) -> tuple[str, ...]:
+    """Sequences that every patient must have: all; of the masks and the segmentation's channels, where others have a stand-in."""
+    images = context.images
+    return tuple(images.sequences) if missing_rule(context) == "error" else tuple({images.reference, *images.channels})
+
+
+def sequences_of(context: Context, patient: str) -> tuple[str, ...]:
+    """A patient's sequences: those that are needed, and of the others those that are there."""
+    needed = needed_sequences(context)
+    return tuple(
+        name for name in context.images.sequences if name in needed or raw_image(context, patient, name).exists()
+    )
+
+
 def measured_image(context: Context, patient: str, sequence: str | None = None) -> SequenceImage:
     """A patient's image as stages measure it (preprocessed, for MR); by default the one on which masks are drawn."""
     images = context.images
@@ -97,21 +122,21 @@ def raw_image(context: Context, patient: str, sequence: str | None = None) -> Se
 
 
 def raw_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:
-    """A patient's image of every sequence, as the study file names them."""
-    return tuple(raw_image(context, patient, name) for name in context.images.sequences)
+    """A patient's image of every sequence, as the study file names them; without those that have a stand-in."""
+    return tuple(raw_image(context, patient, name) for name in sequences_of(context, patient))
 
 
 def measured_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:
-    """A patient's image of every sequence, as stages measure them."""
-    return tuple(measured_image(context, patient, name) for name in context.images.sequences)
+    """A patient's image of every sequence, as stages measure them; without those that have a stand-in."""
+    return tuple(measured_image(context, patient, name) for name in sequences_of(context, patient))
 
 
 def volumes_of(context: Context, patient: str) -> dict[str, Volume]:
     """A patient's images, that of the masks first; as they are where preprocessing (of which `check` knows nothing) has
     not come yet."""
-    images = context.images
+    reference = context.images.reference
     found = {}
-    for name in (images.reference, *(name for name in images.sequences if name != images.reference)):
+    for name in (reference, *(name for name in sequences_of(context, patient) if name != reference)):
         finished, raw = measured_image(context, patient, name), raw_image(context, patient, name)
         found[name] = (
             replace(finished.read(), notes=raw.notes()) if finished != raw and finished.exists() else raw.read()

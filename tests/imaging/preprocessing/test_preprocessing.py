@@ -1,13 +1,15 @@
-"""MR preprocessing against what was put in: a known bias field, a known shift, a known intensity scale."""
+"""Preprocessing against what was put in: a known bias field, motion and intensity scale."""
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from hepacast.errors import GeometryError, ImageError
 from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.morphology import dilate
 from hepacast.imaging.preprocessing import (
     NyulStandardizer,
     body_mask,
@@ -15,9 +17,11 @@ from hepacast.imaging.preprocessing import (
     mutual_information,
     register,
     registration_png,
+    transform,
     white_stripe,
     zscore,
 )
+from hepacast.phantom.motion import breath, deformation
 
 SPACING = (3.0, 3.0, 5.0)
 
@@ -259,3 +263,86 @@ def test_nyul_maps_landmarks_onto_landmarks_and_never_turns_the_order():
 def test_scales_that_do_not_exist_are_refused(work):
     with pytest.raises(ImageError):
         work(abdomen()[0])
+
+
+# --- the liver between two breaths -----------------------------------------------------------------------------------
+
+
+def breathing(shift, *, smooth=0.0):
+    """Reference, moved phase of another contrast, liver, and the known motion."""
+    reference, liver, _ = abdomen(phase=0)
+    other, *_ = abdomen(phase=1)
+    mask = reference.with_array(liver)
+    motion = deformation(reference.geometry, smooth, seed=3) if smooth else breath(mask, shift)
+    return reference, motion.move(other), mask, motion
+
+
+def liver_error(found, mask, motion):
+    """Mean distance (mm) of the liver's points from where they are, before and after."""
+    places = np.argwhere(mask.array)[::37][:, ::-1]
+    points = places * np.array(mask.spacing) + np.array(mask.geometry.origin)
+    truth = motion.moved(points)
+    return np.linalg.norm(truth - points, axis=1).mean(), np.linalg.norm(found.moved(points) - truth, axis=1).mean()
+
+
+@pytest.mark.parametrize("shift", [(1.0, -3.0, 12.0), (0.0, -5.0, -17.0)])
+def test_the_liver_is_found_where_the_spine_has_stayed(shift):
+    reference, moving, liver, motion = breathing(shift)
+    by_body = register(moving, reference, mask=body_mask(reference))
+    by_liver = register(moving, reference, mask=dilate(liver, 10.0))
+    before, after = liver_error(by_liver, liver, motion)
+    assert before > 11.5
+    assert after < 2.5
+    assert after < 0.5 * liver_error(by_body, liver, motion)[1]
+    moved = motion.move(liver.with_array(liver.array.astype(np.uint8)), order=0)
+    back = by_liver.resampled_mask(moved, reference).array
+    assert 2 * (back & liver.array).sum() / (back.sum() + liver.array.sum()) > 0.95
+
+
+def test_b_splines_follow_a_deformation_do_not_fold_and_do_not_depend_on_threads():
+    reference, moving, liver, motion = breathing(None, smooth=6.0)
+    region = dilate(liver, 10.0)
+    rigid = register(moving, reference, mask=region)
+    found = register(moving, reference, kind="bspline", mask=region)
+    assert found.used == "bspline"
+    assert liver_error(found, liver, motion)[1] < 0.8 * liver_error(rigid, liver, motion)[1]
+    assert 0.2 < found.jacobian[0] < 1 < found.jacobian[1] < 4
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1 if threads > 1 else 4)
+    try:
+        again = register(moving, reference, kind="bspline", mask=region)
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    np.testing.assert_array_equal(again.image.array, found.image.array)
+
+
+def test_a_registration_that_makes_it_worse_is_not_taken_and_told(monkeypatch):
+    reference, moving, liver, _ = breathing((0.0, 0.0, 0.0))
+
+    def astray(self):
+        return sitk.TranslationTransform(3, (0.0, 0.0, 30.0))
+
+    monkeypatch.setattr(transform.Fit, "rigid", astray)
+    kept = register(moving, reference, mask=dilate(liver, 10.0))
+    assert (kept.used, kept.status, kept.shift_mm) == ("none", "kept", 0.0)
+    assert "not better than the position by the headers" in kept.doubts[0]
+    np.testing.assert_array_equal(kept.image.array, kept.before.array)
+
+
+def test_a_transform_that_folds_is_not_taken_and_told(monkeypatch):
+    reference, moving, liver, _ = breathing((0.0, -3.0, 12.0))
+    monkeypatch.setattr(
+        transform.Fit, "bspline", lambda self, so_far, control_mm, level: sitk.ScaleTransform(3, (-1.0, 1.0, 1.0))
+    )
+    found = register(moving, reference, kind="bspline", mask=dilate(liver, 10.0))
+    assert found.used == "rigid"
+    assert found.status == "doubtful"
+    assert all("folds the region (Jacobian -1.00)" in text for text in found.doubts)
+
+
+def test_a_liver_that_leaves_the_image_is_doubtful():
+    reference, moving, liver, _ = breathing((0.0, -3.0, 12.0))
+    cut = Geometry((84, 72, 12), SPACING, moving.geometry.origin)
+    found = register(Volume(moving.array[:12], cut), reference, mask=dilate(liver, 10.0))
+    assert found.covered < 0.9
+    assert any("of the region lies outside the image" in text for text in found.doubts)

@@ -1,4 +1,4 @@
-"""MR preprocessing: bias field, registration of phases, intensity normalization, pictures to check them by.
+"""Registration of sequences and phases; of MR also bias field and intensity scale; pictures to check them by.
 
 What lives here: functions of volumes and masks; each says how well it did. What may not: patients, outcomes.
 """

@@ -114,10 +114,12 @@ def _draw(
 
 
 def _caption(item: Registration, name: str) -> str:
-    kept = "; not better than the headers, which were kept" if item.status == "kept" else ""
+    doubts = "".join(f"; {text}" for text in item.doubts)
+    used = item.kind if item.used == item.kind else f"{item.kind} asked for, {item.used} taken"
     return (
-        f"To {name}, {item.kind}: normalized mutual information {item.mutual_information_before:.3f} to "
-        f"{item.mutual_information_after:.3f}, moved by up to {item.displacement_mm:.1f} mm{kept}"
+        f"To {name}, {used}: normalized mutual information {item.mutual_information_before:.3f} to "
+        f"{item.mutual_information_after:.3f}, moved by {item.shift_mm:.1f} mm, at most "
+        f"{item.displacement_mm:.1f}{doubts}"
     )
 
 

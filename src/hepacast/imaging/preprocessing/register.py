@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.errors import GeometryError, ImageError
-from hepacast.imaging.preprocessing.transform import _BINS, Fit, displacements, matrix_of, one_thread
+from hepacast.imaging.preprocessing.transform import BINS, Fit, displacements, matrix_of, one_thread
 from hepacast.imaging.volume import Volume
 
 Kind = Literal["rigid", "affine", "bspline"]
@@ -82,6 +82,15 @@ class Registration:
         """Where points of the reference (mm, LPS), shape (n, 3), lie in the moving image."""
         return np.array([self.transform.TransformPoint([float(v) for v in point]) for point in np.asarray(points)])
 
+    def resampled_mask(self, mask: Volume, reference: Volume) -> Volume:
+        """A mask of the moving image on the reference's grid."""
+        import SimpleITK as sitk
+
+        source = mask.with_array(mask.array.astype(np.uint8)).to_sitk()
+        target = reference.with_array(np.zeros(reference.geometry.shape, dtype=np.uint8)).to_sitk()
+        found = sitk.Resample(source, target, self.transform, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+        return Volume(sitk.GetArrayFromImage(found) > 0, reference.geometry)
+
     def to_json(self) -> dict[str, Any]:
         """The numbers, without the images."""
         return {
@@ -111,9 +120,9 @@ def mutual_information(
     for array in (first, second):
         values = np.asarray(array, dtype=float)[inside]
         low, high = np.percentile(values, (0.5, 99.5))
-        scaled = (values - low) / max(high - low, 1e-12) * _BINS
-        codes.append(np.clip(scaled, 0, _BINS - 1).astype(np.int64))
-    joint = np.bincount(codes[0] * _BINS + codes[1], minlength=_BINS * _BINS).reshape(_BINS, _BINS) / len(codes[0])
+        scaled = (values - low) / max(high - low, 1e-12) * BINS
+        codes.append(np.clip(scaled, 0, BINS - 1).astype(np.int64))
+    joint = np.bincount(codes[0] * BINS + codes[1], minlength=BINS * BINS).reshape(BINS, BINS) / len(codes[0])
 
     def entropy(p: npt.NDArray[np.float64]) -> float:
         used = p[p > 0]

@@ -1,7 +1,8 @@
-"""What was done to the MR images of a study, in numbers and pictures."""
+"""What was done to the images of a study before they were measured, in numbers and pictures."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,11 @@ from hepacast.core.records import Record
 
 @dataclass(frozen=True)
 class RegistrationSummary(Record):
-    """Registration of one sequence over the patients: medians, the largest displacement, how many were kept."""
+    """Registration of one sequence over the patients: medians, the largest displacement, what became of it.
+
+    `n_kept` stayed where the headers say, `n_doubtful` were moved and should be looked at, `used` counts the last step
+    that was taken.
+    """
 
     mutual_information_before: float
     mutual_information_after: float
@@ -18,6 +23,24 @@ class RegistrationSummary(Record):
     largest_displacement_mm: float
     n: int
     n_kept: int
+    n_doubtful: int = 0
+    shift_mm: float = math.nan
+    used: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegisteredImage(Record):
+    """One patient's registration of one sequence, as `Registration` has it; `doubt` is empty where there is none."""
+
+    patient: str
+    sequence: str
+    used: str
+    shift_mm: float
+    displacement_mm: float
+    mutual_information_before: float
+    mutual_information_after: float
+    covered: float
+    doubt: str
 
 
 @dataclass(frozen=True)
@@ -43,4 +66,5 @@ class Preprocessing(Record):
     reference: str
     summary: PreprocessingSummary
     pictures: list[CheckPicture] = field(default_factory=list)
+    registered: list[RegisteredImage] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)

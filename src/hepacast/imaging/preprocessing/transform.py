@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hepacast.imaging.volume import Geometry, Volume
 
-_BINS = 32
+BINS = 32
 #: Voxels, at most, that the metric looks at in a resolution level: of the box around the region.
 _SAMPLE, _SAMPLE_BSPLINE = 40_000, 120_000
 #: Steps of a B-spline level.
@@ -147,7 +147,7 @@ class Fit:
 
         method = sitk.ImageRegistrationMethod()
         method.SetNumberOfThreads(1)
-        method.SetMetricAsMattesMutualInformation(_BINS)
+        method.SetMetricAsMattesMutualInformation(BINS)
         voxels = float(np.prod(self._fixed.GetSize()))
         shares = [min(1.0, sample / (voxels / shrink**3)) for shrink, _ in levels]
         method.SetMetricSamplingStrategy(method.REGULAR)

@@ -35,7 +35,7 @@ from hepacast.report.results import Results
 MAIN: tuple[tuple[str, Build], ...] = (
     ("Summary", summary.build),
     ("Study design and patients", patients.build),
-    ("MR preprocessing", fusion.build_preprocessing),
+    ("Preprocessing of images", fusion.build_preprocessing),
     ("Segmentation", segmentation.build),
     ("Models", models.build),
     ("Radiomics signature", radiomics.build),
@@ -56,7 +56,7 @@ MAIN: tuple[tuple[str, Build], ...] = (
 SUPPLEMENT: tuple[tuple[str, Build], ...] = (
     ("Methods in full", methods.build_supplement),
     ("Patients", patients.build_supplement),
-    ("MR preprocessing", fusion.build_preprocessing_supplement),
+    ("Preprocessing of images", fusion.build_preprocessing_supplement),
     ("Segmentation", segmentation.build_supplement),
     ("Nomogram", nomogram.build_supplement),
     ("Models", models.build_supplement),
@@ -78,7 +78,7 @@ AUDIT: tuple[tuple[str, Build], ...] = (
 #: Sections of the main report that some studies only have: where they have nothing to show they are not missed.
 _ON_DEMAND = frozenset(
     {
-        "MR preprocessing",
+        "Preprocessing of images",
         "Deep networks",
         "Networks and classifiers",
         "Radiomics signature",

@@ -141,6 +141,7 @@ def _dice_table(results: Results, item: DeepResults) -> Table:
     notes = [
         f"Dice of the {item.structure} on the crop's grid, mean ± SD over patients; differences by Wilcoxon's "
         "signed-rank test of the same patients. Training patients are segmented by the network that did not see them.",
+        *([_centered(item)] if item.centered else []),
         "HD95, 95th percentile of the Hausdorff distance.",
     ]
     return make_table(
@@ -149,6 +150,14 @@ def _dice_table(results: Results, item: DeepResults) -> Table:
         rows,
         notes,
     )
+
+
+def _centered(item: DeepResults) -> str:
+    """What a Dice within a crop is worth."""
+    text = f"Crops are centered on {item.centered}: a Dice within a crop is not that of finding it in a whole image"
+    if "segmenter" in item.centered and "expert" not in item.centered:
+        return f"{text}, but includes the segmenter's misses by where it puts the crop."
+    return f"{text}, and one centered on a predicted mask is lower."
 
 
 def _control_table(results: Results, item: DeepResults) -> Table:
@@ -201,9 +210,22 @@ def _maps_figure(item: DeepResults, results: Results) -> FigureBlock:
     positive, negative = event_names(results)
     rows = [_map_row(patient, positive if patient.outcome else negative) for patient in item.explained]
     who = "; ".join(f"({chr(97 + i)}) {row.title}" for i, row in enumerate(rows))
+    many = max(patient.n_networks for patient in item.explained)
+    whose = (
+        f"means of the maps of all {many} networks, as the score is" if many > 1 else "maps of the one network that "
+    )
     caption = (
         f"Where the main network looks: the slice with the {item.seen}'s contour, Grad-CAM (what raises the score, "
-        f"0 to 1), and occlusion (red: hiding the place lowers the score; blue: raises it). {who}."
+        f"0 to 1), and occlusion (red: hiding the place lowers the score; blue: raises it); {whose}"
+        + ("" if many > 1 else "gave the score")
+        + ". "
+        + (
+            "Chosen by a rule: of those with the outcome the highest and of those without the lowest score (surest "
+            "right), and the other way round (surest wrong); they do not stand for all patients. "
+            if any(patient.why for patient in item.explained)
+            else ""
+        )
+        + f"{who}."
     )
     return FigureBlock("maps", caption, (Panel(partial(draw_maps, rows), f"Maps of {len(rows)} patients: {who}"),))
 
@@ -211,7 +233,7 @@ def _maps_figure(item: DeepResults, results: Results) -> FigureBlock:
 def _map_row(patient: ExplainedPatient, label: str) -> MapRow:
     x, y = patient.spacing_mm[:2]
     return MapRow(
-        title=f"{patient.patient}, {label}, {patient.score:.2f}",
+        title=f"{patient.patient}, {label}, {patient.score:.2f}" + (f", {patient.why}" if patient.why else ""),
         image=np.array(patient.image),
         mask=np.array(patient.mask),
         grad_cam=np.array(patient.grad_cam),

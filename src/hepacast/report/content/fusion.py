@@ -1,4 +1,4 @@
-"""MR preprocessing, and the networks and classifiers that competed: tables, training curves, check pictures."""
+"""Preprocessing of images, and the networks and classifiers that competed: tables, training curves, check pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOSSES = {"train_loss": "training", "loss": "training", "inner_loss": "inner sp
 
 
 def build_preprocessing(results: Results) -> list[Block]:
-    """What was done to the MR images."""
+    """What was done to the images before they were measured."""
     if results.preprocessing is None:
         raise Omit("the images were used as they were")
     return [Paragraph(_preprocessing_text(results.preprocessing))]
@@ -40,12 +40,15 @@ def build_preprocessing_supplement(results: Results) -> list[Block]:
     blocks: list[Block] = []
     if item.summary.registration:
         blocks.append(TableBlock("registration", registration_table(item)))
+    if any(row.doubt for row in item.registered):
+        blocks.append(TableBlock("doubtful-registration", doubtful_table(item)))
     folder = results.folder / "preprocessing"
     shown = [picture for picture in item.pictures if (folder / picture.file).is_file()][:_SHOWN]
     for picture in shown:
         caption = (
-            f"Registration of the phases of patient {picture.patient} to the {item.reference} one: the tumor's contour "
-            "and a checkerboard of both phases, before and after."
+            f"Registration of the images of patient {picture.patient} to the {item.reference} one: contour of the "
+            f"{'liver' if item.settings.get('registration_region') == 'liver' else 'tumor'}, as drawn on the "
+            f"{item.reference} image, and a checkerboard of both images, before and after."
         )
         alt = f"Checkerboards of the phases of patient {picture.patient} before and after registration"
         panel = Panel(partial(_picture, str(folder / picture.file)), alt)
@@ -69,14 +72,16 @@ def _preprocessing_text(item: Preprocessing) -> str:
         )
     kept = sum(entry.n_kept for entry in item.summary.registration.values())
     done = sum(entry.n for entry in item.summary.registration.values())
+    doubtful = sum(entry.n_doubtful for entry in item.summary.registration.values())
     if item.summary.registration:
         texts.append(
-            f"Phases were registered to the {item.reference} one ({{registration}}). "
+            f"The other images were registered to the {item.reference} one ({{registration}}). "
             + (
                 "Registration raised the mutual information in every patient."
                 if not kept
                 else f"In {kept} of {done} registrations it did not, and the position by the headers was kept."
             )
+            + (f" {doubtful} were taken and are doubtful ({{doubtful-registration}})." if doubtful else "")
         )
     return " ".join(texts) or "The intensities were brought to one scale."
 
@@ -91,16 +96,45 @@ def registration_table(item: Preprocessing) -> Table:
             number(entry.displacement_mm, 1),
             number(entry.largest_displacement_mm, 1),
             f"{entry.n_kept} of {entry.n}",
+            str(entry.n_doubtful),
+            ", ".join(f"{step} {count}" for step, count in entry.used.items()) or MISSING,
         )
         for name, entry in item.summary.registration.items()
     ]
-    columns = ["Phase", "NMI before", "NMI after", "Moved by (mm)", "At most (mm)", "Not better"]
-    notes = [
-        "NMI, normalized mutual information in the body (1: independent, 2: one image tells the other), and the "
-        "distance that the body's farthest corner was moved by: medians over the patients. Not better: the headers' "
-        "position was kept."
+    columns = [
+        "Image",
+        "NMI before",
+        "NMI after",
+        "Moved by (mm)",
+        "At most (mm)",
+        "Not better",
+        "Doubtful",
+        "Steps taken",
     ]
-    return make_table(f"Registration to the {item.reference} phase", columns, rows, notes)
+    where = (
+        f"the liver and {item.settings.get('registration_margin_mm', 0):g} mm around it"
+        if item.settings.get("registration_region") == "liver"
+        else "the body"
+    )
+    notes = [
+        f"NMI, normalized mutual information in {where} (1: independent, 2: one image tells the other), and the "
+        "distance that its farthest point was moved by: medians over the patients. Not better: the headers' position "
+        "was kept. Doubtful: taken, and to be looked at. Steps taken: the last step that raised NMI, in how many "
+        "patients. Every patient has a row in preprocessing/registration.csv."
+    ]
+    return make_table(f"Registration to the {item.reference} image", columns, rows, notes)
+
+
+def doubtful_table(item: Preprocessing) -> Table:
+    """Registrations that a person should look at, and why."""
+    rows = [
+        (row.patient, row.sequence, row.used, number(row.shift_mm, 1), number(row.displacement_mm, 1), row.doubt)
+        for row in item.registered
+        if row.doubt
+    ]
+    columns = ["Patient", "Image", "Step taken", "Moved by (mm)", "At most (mm)", "Doubt"]
+    notes = ["Moved by: mean and largest distance of the region's points. Each has a check picture."]
+    return make_table("Registrations to look at", columns, rows, notes)
 
 
 def build_fusion(results: Results) -> list[Block]:

@@ -119,8 +119,8 @@ class Images(Part):
     min_lesion_ml: float = option(0.0, "smaller lesions are left out", unit="ml", ge=0)
     preprocessing: PreprocessingOptions | None = option(
         None,
-        "registration of the sequences or phases; of MR also bias field and intensity scale; nothing is changed if left "
-        "out",
+        "registration of the sequences or phases; of MR also bias field and intensity scale; nothing is changed if "
+        "left out",
     )
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import model_validator
@@ -19,8 +20,8 @@ class PreprocessingOptions(Part):
     bias_voxel_mm: float = option(6.0, "voxel size on which the bias field is estimated", unit="mm", gt=0)
     registration: Literal["rigid", "affine", "bspline", "none"] = option(
         "rigid",
-        "how the other sequences or phases are brought to the reference (Mattes' mutual information); bspline: a smooth "
-        "deformation after the rigid step",
+        "how the other sequences or phases are brought to the reference (Mattes' mutual information); bspline: a "
+        "smooth deformation after the rigid step",
     )
     registration_region: Literal["body", "liver"] = option(
         "body",
@@ -43,13 +44,24 @@ class PreprocessingOptions(Part):
     scale: float = option(
         100.0, "factor after zscore and white-stripe, so that bin widths of 5 to 25 suit; nyul ends at this", gt=0
     )
-    pictures: int = option(3, "patients of whom a check picture of the registration is drawn", ge=0)
+    pictures: int = option(
+        3,
+        "patients of whom a check picture of the registration is drawn, beside those whose registration is doubtful",
+        ge=0,
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> PreprocessingOptions:
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ValueError("the spacing must be above 0 mm")
         return self
+
+    def steps(self, modalities: Iterable[str]) -> str:
+        """What is done to images of these modalities, in words."""
+        mr = "MR" in set(modalities)
+        done = ["bias field"] * (mr and self.bias_correction != "none")
+        done += ["registration"] * (self.registration != "none")
+        return ", ".join([*done, *["intensity scale"] * (mr and self.normalization != "none")]) or "grid"
 
     @property
     def needs_liver(self) -> bool:

@@ -268,7 +268,11 @@ def write_network_bundle(context: Context, folder: Path) -> None:
         name=name,
         crop=crop,
         recipe=ImageRecipe(
-            "images", sequences=sequences, labels=images.segmentation.labels, preprocessing=preprocessing_of(context)
+            "images",
+            sequences=sequences,
+            labels=images.segmentation.labels,
+            preprocessing=preprocessing_of(context),
+            missing=crop.missing,
         ),
         scale=ScoreScale.from_json(entry["calibration"]),
         horizons=horizons_of(context, data) if data.cohort.outcome.has_time else (),
@@ -304,7 +308,7 @@ def _seen(
 
 
 def preprocessing_of(context: Context) -> dict[str, Any] | None:
-    """What is done to a new patient's MR images; of the training patients, Nyul's landmarks are means."""
+    """What is done to a new patient's images; of the training patients, Nyul's landmarks are means."""
     images = context.study.images
     if images is None or images.preprocessing is None:
         return None

@@ -129,6 +129,7 @@ def write(context: Context, folder: Path) -> None:
         "histories": {NAMES[item.kind]: item.fit.histories for item in fitted},
         "crop": options.crop.model_dump(mode="json"),
         "structure": options.structure,
+        "centered": centered_on(context),
         "dice": dice,
         "dice_tests": paired_dice(dice),
         "controls": [],
@@ -359,6 +360,16 @@ def risks_of(context: Context, data: DeepData, item: Fitted, folds: np.ndarray) 
     alike = scales[-1].risks(item.for_new_patients(data.event)[inside], horizons)[:, -1]
     cut = risk_cut(data.y[inside], alike, context.study.evaluation.risk_groups, horizons[-1])
     return risks, linear, cut.value
+
+
+def centered_on(context: Context) -> str:
+    """Whose masks the crops are centered on, in words."""
+    options = context.images.segmentation
+    if options.source == "given":
+        return "the given masks"
+    if options.source == "nnunet" and options.use == "expert-first":
+        return "the expert's masks where there are some, else the segmenter's"
+    return "the segmenter's masks, of training patients by a fold that had not seen them"
 
 
 def scale_of(data: DeepData, item: Fitted) -> ScoreScale:

@@ -122,28 +122,37 @@ def control_rows(context: Context, data: DeepData, fit: CrossFit, model: str) ->
 def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarray, count: int) -> list[dict[str, Any]]:
     """Grad-CAM and occlusion of a few patients, as the slice of the largest tumor area.
 
-    Events and others in turn, the surest of each, from the set that is judged (external, then validation, then
-    training, where the patient's own out-of-fold network is explained).
+    Of the set that is judged (external, then validation, then training): surest right and surest wrong, see
+    `extreme_patients`. Maps are of what made the score: the mean of all networks' maps, or in the training set that of
+    the one network that had not seen the patient.
     """
     from hepacast.deep.explain import grad_cam, occlusion
 
+    names = set(data.cohort.sets)
+    judged = next((name for name in ("external", "validation", "training") if name in names), "training")
     shown = []
-    for row in _examples(data, scores, count):
-        fold = int(fit.folds[row]) if fit.folds[row] >= 0 else 0
-        network, crop = fit.networks[fold], np.asarray(data.crops[row])
+    for row, why in extreme_patients(data.rows(judged), data.event, scores, count):
+        inside = fit.folds[row] >= 0
+        networks = [fit.networks[int(fit.folds[row])]] if inside else list(fit.networks)
+        crop = np.asarray(data.crops[row])
         covariates = None if data.targets.covariates is None else np.asarray(data.targets.covariates)[row]
         mask = np.asarray(data.drawn[row], dtype=bool)
         k = int(np.argmax(mask.sum(axis=(1, 2))))
         side = max(4, crop.shape[1] // 4)
-        heat = grad_cam(network, crop, covariates)[k]
-        hidden = occlusion(network, crop, covariates, side=side, step=max(2, side // 2))[k]
+        # Several networks are slower in proportion: cubes that do not overlap make up for it.
+        step = side if len(networks) > 1 else max(2, side // 2)
+        heat = np.mean([grad_cam(network, crop, covariates)[k] for network in networks], axis=0)
+        hidden = np.mean(
+            [occlusion(network, crop, covariates, side=side, step=step)[k] for network in networks], axis=0
+        )
         shown.append(
             {
                 "patient": data.patients[row],
                 "set": str(data.cohort.sets[data.patients[row]]),
                 "outcome": int(data.event[row]),
                 "score": float(scores[row]),
-                "fold": fold,
+                "why": why,
+                "n_networks": len(networks),
                 "slice": k,
                 "image": np.round(crop[0, k], _CONTOUR_DIGITS),
                 "mask": mask[k].astype(int),
@@ -155,14 +164,29 @@ def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarra
     return shown
 
 
-def _examples(data: DeepData, scores: np.ndarray, count: int) -> list[int]:
-    names = set(data.cohort.sets)
-    judged = next((name for name in ("external", "validation", "training") if name in names), "training")
-    rows = data.rows(judged)
-    events = sorted((row for row in rows if data.event[row] == 1), key=lambda row: -scores[row])
-    others = sorted((row for row in rows if data.event[row] == 0), key=lambda row: scores[row])
-    turns = [row for pair in zip(events, others, strict=False) for row in pair]
-    return [int(row) for row in turns[:count]]
+def extreme_patients(rows: np.ndarray, event: np.ndarray, scores: np.ndarray, count: int) -> list[tuple[int, str]]:
+    """Whom maps show, and why: in turn the highest score with the event, the lowest without (surest right), the lowest
+    with the event and the highest without (surest wrong), then the next of each. Nobody twice; ties by row.
+
+    Parameters
+    ----------
+    rows
+        Row numbers of the set.
+    event
+        1 for patients with the event, (n,).
+    scores
+        (n,).
+    """
+    events = sorted((int(row) for row in rows if event[row] == 1), key=lambda row: (-scores[row], row))
+    others = sorted((int(row) for row in rows if event[row] == 0), key=lambda row: (scores[row], row))
+    found: dict[int, str] = {}
+    for place in range(max(len(events), len(others))):
+        turns = ((events, place, "surest right"), (others, place, "surest right"),
+                 (events, -1 - place, "surest wrong"), (others, -1 - place, "surest wrong"))  # fmt: skip
+        for order, at, why in turns:
+            if place < len(order):
+                found.setdefault(order[at], why)
+    return list(found.items())[:count]
 
 
 def adjusted_survival(

@@ -74,6 +74,10 @@ def _measure(job: Job[FeatureTask]) -> None:
             result = task.recipe.failed(error, engine)
         parts.append(result.to_long(job.patient, image.name))
         engine = result.engine
+    there = {image.name for image in task.files.images}
+    parts += [
+        task.recipe.lacking(engine).to_long(job.patient, name) for name in task.recipe.sequences if name not in there
+    ]
     write_long(concat_long(parts, settings_hash=task.recipe.settings_hash, engine=engine), job.kept)
 
 

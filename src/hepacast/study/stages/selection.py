@@ -29,6 +29,7 @@ from hepacast.errors import StudyFileError, TableError
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskPattern, mask_files
 from hepacast.study.schema import Exclusion, SplitAtRandom, SplitByColumn, SplitByList
+from hepacast.study.sequences import needed_sequences
 from hepacast.study.stages.feature_table import read_feature_table
 
 #: Does a step and gives its answer, or None when it failed (and keeps why).
@@ -131,13 +132,13 @@ def _excluded_by(rule: Exclusion, number: int, table: ClinicalTable, findings: l
 
 
 def _without_files(context: Context, findings: list[Finding]) -> list[tuple[str, Callable[[ClinicalTable], list[str]]]]:
-    """Reason and the function that finds the patients without an image of each sequence, or without a mask."""
+    """Reason and the function that finds the patients without an image of each needed sequence, or without a mask."""
     images = context.study.images
     if images is None:
         return []
     found = [
-        (f"no {name} image", _lacking_file(context, f"{name} images", image.path, findings))
-        for name, image in images.sequences.items()
+        (f"no {name} image", _lacking_file(context, f"{name} images", images.sequences[name].path, findings))
+        for name in needed_sequences(context)
     ]
     if images.segmentation.source == "given":
         found.append(("no mask", _lacking_file(context, "masks", images.segmentation.masks, findings)))
@@ -145,9 +146,10 @@ def _without_files(context: Context, findings: list[Finding]) -> list[tuple[str,
 
 
 def has_its_files(context: Context, patient: str) -> bool:
-    """Whether a patient has an image of every sequence and, where masks are given, a mask."""
-    images = context.study.images
-    patterns: list[MaskPattern | None] = [] if images is None else [item.path for item in images.sequences.values()]
+    """Whether a patient has an image of every needed sequence and, where masks are given, a mask."""
+    images, patterns = context.study.images, list[MaskPattern | None]()
+    if images is not None:
+        patterns = [images.sequences[name].path for name in needed_sequences(context)]
     if images is not None and images.segmentation.source == "given":
         patterns.append(images.segmentation.masks)
     return all(pattern is not None and mask_files(context, pattern, patient).exists() for pattern in patterns)
