@@ -89,9 +89,13 @@ def missing_rule(context: Context) -> str:
 
 
 def needed_sequences(context: Context) -> tuple[str, ...]:
-    """Sequences that every patient must have: all; of the masks and the segmentation's channels, where others have a stand-in."""
+    """Sequences that every patient must have: all; where others have a stand-in, that of the masks and those that a
+    network of the study segments by."""
     images = context.images
-    return tuple(images.sequences) if missing_rule(context) == "error" else tuple({images.reference, *images.channels})
+    if missing_rule(context) == "error":
+        return tuple(images.sequences)
+    channels = images.channels if images.segmentation.source == "nnunet" else []
+    return tuple(name for name in images.sequences if name == images.reference or name in channels)
 
 
 def sequences_of(context: Context, patient: str) -> tuple[str, ...]:

@@ -198,6 +198,20 @@ def register(
                                       position, region)  # fmt: skip
         shifts, jacobian = displacements(best.transform, region)
     held = float((_covered(moving, reference, best.transform) & region.array).sum() / region.array.sum())
+    return _judged(kind, headers, best, linear, doubts, shifts, jacobian, held)
+
+
+def _judged(
+    kind: str,
+    headers: _Position,
+    best: _Position,
+    linear: Any,
+    doubts: list[str],
+    shifts: npt.NDArray[np.float64],
+    jacobian: npt.NDArray[np.float64],
+    held: float,
+) -> Registration:
+    """The position that was taken, in numbers, with its doubts."""
     lengths = np.linalg.norm(shifts, axis=1)
     spread = (float(jacobian.min()), float(jacobian.max()))
     return Registration(
