@@ -168,9 +168,13 @@ def _job(context: Context, patient: str, with_picture: bool) -> Job[Preparation]
         files, images.reference, rules, mask, tuple(options.labels.items()), (model, weights), with_picture
     )
     there: list[JobFiles] = [item for item in files if item.exists()]
-    content = [images.reference, geometric, code_hash("hepacast.study.preprocessed_images", alone=(__name__,))]
+    content: list[Any] = [
+        images.reference,
+        geometric,
+        code_hash("hepacast.study.preprocessed_images", alone=(__name__,)),
+    ]
     if rules.needs_liver:
-        content.append(list(task.labels) if given else model)
+        content.append(dict(task.labels) if given else model)
         there += [mask] if mask is not None else []
     return Job.of(patient, task, context.cache / "preprocessing", ".json", there, context.fingerprints, content)
 
