@@ -87,7 +87,7 @@ def test_what_decides_numbers_far_below_is_in_the_keys():
 SPEC = {"hepacast.deep", "hepacast.deep.spec", "hepacast.report", "hepacast.report.formats"}
 STRANGERS = {
     "cohort": ("deep", "segmentation", "radiomics", "biomarkers", "modelling", "evaluation", "bundle", "report"),
-    "preprocessing": ("deep", "segmentation", "radiomics", "modelling", "evaluation", "bundle", "report"),
+    "preprocessing": ("deep", "radiomics.filters", "radiomics.kernels", "modelling", "evaluation", "bundle", "report"),
     "segmentation": ("deep", "modelling", "evaluation", "bundle", "report"),
     "radiomics": ("deep", "modelling", "evaluation", "bundle", "report"),
     "biomarkers": ("deep", "modelling", "evaluation", "bundle", "report"),

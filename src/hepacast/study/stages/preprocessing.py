@@ -174,7 +174,7 @@ def _job(context: Context, patient: str, with_picture: bool) -> Job[Preparation]
         code_hash("hepacast.study.preprocessed_images", alone=(__name__,)),
     ]
     if rules.needs_liver:
-        content.append(dict(task.labels) if given else model)
+        content += [dict(task.labels)] if given else [model, code_hash("hepacast.segmentation")]
         there += [mask] if mask is not None else []
     return Job.of(patient, task, context.cache / "preprocessing", ".json", there, context.fingerprints, content)
 
