@@ -42,7 +42,10 @@ def offers(program, tmp_path):
         ("extract --explain glcm_Id", ["glcm_Id", "glcm_Idm", "glcm_Idmn", "glcm_Idn"]),
         ("score ALB", ["ALBI"]),
         ("noise study.yaml --control vox", ["voxels"]),
-        ("predict model.hepacast --segmenter b", ["builtin", "builtin:openvino", "builtin:openvino-bf16"]),
+        (
+            "predict model.hepacast --segmenter b",
+            ["builtin", "builtin:openvino", "builtin:openvino-bf16", "builtin:torch-bf16"],
+        ),
         ("stats survival t.csv --confidence l", ["log", "log-log"]),
         ("stats describe t.csv --by d", ["death"]),
         ("stats logistic t.csv --predictors age,A", ["age,AFP (ng/ml)"]),

@@ -15,7 +15,14 @@ import typer
 _ROOT = Path(__file__).parents[1]
 #: The controls of `noise`, whose modules take a second to load.
 CONTROLS = ("outcome", "features", "noise-features", "voxels", "noise-voxels", "region")
-SEGMENTERS = ("builtin", "builtin:openvino", "builtin:openvino-bf16", "nnunet:", "totalsegmentator")
+SEGMENTERS = (
+    "builtin",
+    "builtin:openvino",
+    "builtin:openvino-bf16",
+    "builtin:torch-bf16",
+    "nnunet:",
+    "totalsegmentator",
+)
 
 Complete = Callable[[str], list[str]]
 

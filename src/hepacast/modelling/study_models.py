@@ -161,7 +161,7 @@ class StudyModels(BaseEstimator):
         if missing:
             raise ModelError("Columns of the radiomics model are missing.", found=f"no {listed(missing)}")
         names = [*self.feature_names_, *site]
-        first = int(frame.columns.get_loc(names[0])) if names and frame.columns.is_unique else 0
+        first = frame.columns.tolist().index(names[0]) if names and frame.columns.is_unique else 0
         together = frame.iloc[:, first : first + len(names)]
         # Columns that stand together, as those of a study do, are looked at where they are instead of copied.
         return together if list(together.columns) == names else frame[names]

@@ -180,7 +180,7 @@ def _most_probable(likelihood: Likelihood, start: Array, free: int) -> RidgeFit:
         covariance[:free, :free] = np.linalg.inv(null[2][:free, :free])
         return _fit(start, covariance, free, np.inf, 0.0, null[0], 0.0)
     value, _, information = likelihood(beta)
-    posterior: Array = np.linalg.inv(information + np.diag(_diagonal(len(start), free, penalty)))
+    posterior = np.asarray(np.linalg.inv(information + np.diag(_diagonal(len(start), free, penalty))), dtype=float)
     df = float(np.trace(posterior @ information)) - free
     return _fit(beta, posterior, free, penalty, df, value, gain)
 

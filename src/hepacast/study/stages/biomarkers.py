@@ -202,7 +202,7 @@ def _sentence(
 
 
 STAGE = Stage(
-    name=BIOMARKERS,
+    name="biomarkers",
     title="numbers of liver and tumor by phase",
     module=__name__,
     run=write,
