@@ -23,12 +23,12 @@ DEMOS: dict[str, str] = {
     "ptlf-end-to-end": "hepacast.study.demo_end_to_end",  # demo-E
 }
 
-#: Minutes on two quiet cores, as the measurements in the guide (deep learning, what the demos show) have them.
+#: Minutes on two quiet cores: half the CPU minutes that the guide has (deep learning, what the demos show), rounded up.
 MINUTES: dict[str, int] = {
     "ptlf": 4,
-    "tace-response": 10,
-    "proliferative": 5,
-    "early-recurrence": 20,
+    "tace-response": 7,
+    "proliferative": 4,
+    "early-recurrence": 16,
     "ptlf-end-to-end": 13,
 }
 
