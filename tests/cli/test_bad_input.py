@@ -645,7 +645,7 @@ def test_a_mask_that_is_hardly_a_liver_is_told(small, hepacast, monkeypatch):
     monkeypatch.setattr(segmentation, "make_segmenter", lambda *_args, **_named: made)
     answer = hepacast("segment", small.image("S05"), "-o", small.folder / "m.nii.gz", "--quiet")
     assert answer.code == 0, answer.err
-    assert re.search(r"doubtful: liver: .* not plausible for an adult's liver .*\(\d+.* mL\)", answer.out), answer.out
+    assert re.search(r"impossible: liver: .* not plausible for an adult's liver .*\(\d+.* mL\)", answer.out), answer.out
 
 
 def test_check_tells_every_image_of_a_patient(small, hepacast):
