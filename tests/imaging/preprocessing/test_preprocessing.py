@@ -346,3 +346,16 @@ def test_a_liver_that_leaves_the_image_is_doubtful():
     found = register(Volume(moving.array[:12], cut), reference, mask=dilate(liver, 10.0))
     assert found.covered < 0.9
     assert any("of the region lies outside the image" in text for text in found.doubts)
+
+
+def test_a_far_move_that_hardly_makes_images_more_alike_is_doubtful(monkeypatch):
+    reference, moving, liver, _ = breathing((0.0, 0.0, 0.0))
+    noise = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=moving.array.shape), 1.5)
+    unrelated, taken = moving.with_array(noise.astype(np.float32)), []
+    for side in (-15.0, 15.0):
+        moved = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, (side, 0.0, 0.0))
+        monkeypatch.setattr(transform.Fit, "rigid", lambda self, moved=moved: moved)
+        found = register(unrelated, reference, mask=dilate(liver, 10.0))
+        taken += [found] if found.used == "rigid" else []
+    assert taken
+    assert all("the similarity hardly rose" in " ".join(found.doubts) for found in taken)

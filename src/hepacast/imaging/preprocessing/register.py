@@ -23,6 +23,8 @@ _STEPS: dict[str, tuple[str, ...]] = {
 _BSPLINES: dict[str, tuple[tuple[int, float], float]] = {"coarse bspline": ((3, 4.0), 2.0), "bspline": ((2, 2.0), 1.0)}
 #: A displacement above this (mm) is more than a breath, a local change of volume outside these more than a liver does.
 _FAR_MM, _VOLUME_CHANGE = 40.0, (0.4, 2.5)
+#: Who moves by so many mm should be more alike: by this much, and by this share of what lies above unrelated images' 1.
+_FAR_FOR_LITTLE_MM, _LITTLE, _LITTLE_SHARE = 10.0, 0.002, 0.05
 #: Share of the region that the moving image should hold.
 _COVERED = 0.95
 
@@ -226,7 +228,7 @@ def _judged(
         displacement_mm=float(lengths.max()),
         jacobian=spread,
         covered=held,
-        doubts=(*doubts, *_doubts(float(lengths.max()), spread, held)),
+        doubts=(*doubts, *_doubts(float(lengths.max()), spread, held, (headers.similarity, best.similarity))),
         transform=best.transform,
     )
 
@@ -267,9 +269,16 @@ def _steps(
     return best, linear, doubts
 
 
-def _doubts(farthest: float, jacobian: tuple[float, float], covered: float) -> list[str]:
-    """What makes an accepted registration doubtful."""
+def _doubts(
+    farthest: float, jacobian: tuple[float, float], covered: float, similarity: tuple[float, float]
+) -> list[str]:
+    """What makes an accepted registration doubtful; similarity by the headers and after."""
     found = []
+    before, after = similarity
+    if farthest > _FAR_FOR_LITTLE_MM and after - before < max(_LITTLE, _LITTLE_SHARE * (before - 1.0)):
+        found.append(
+            f"moved by up to {farthest:.0f} mm, though the similarity hardly rose ({before:.4f} to {after:.4f})"
+        )
     if farthest > _FAR_MM:
         found.append(f"moved by up to {farthest:.0f} mm, more than a breath")
     if jacobian[0] < _VOLUME_CHANGE[0] or jacobian[1] > _VOLUME_CHANGE[1]:
