@@ -155,6 +155,7 @@ class _Shared:
         """The object; a worker that writes into an array of it changes its own copy."""
         with Path(self.path).open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        # These bytes came from this run's own process by its pipe, as every task does; the file holds numbers alone.
         return pickle.loads(self.pickled, buffers=[mapped[start:end] for start, end in self.places])
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import skew
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
@@ -151,36 +150,6 @@ def numeric_values(column: pd.Series, predictor: Predictor) -> Array:
             remedy="use log10p1 for values that may be 0",
         )
     return logs
-
-
-#: Skewness from which on a number is better told by its logarithm.
-SKEWED = 1.0
-
-
-def with_logs(predictors: Sequence[Predictor], training: pd.DataFrame, everybody: pd.DataFrame) -> list[Predictor]:
-    """Predictors of which the skewed ones enter as log10(1 + x); the outcome has no say.
-
-    Parameters
-    ----------
-    training
-        Patients whose skewness decides: above 1, and less far from 0 as a logarithm.
-    everybody
-        Patients to be predicted as well: a number that is negative in one of them stays as it is.
-    """
-
-    def on_its_scale(item: Predictor) -> Predictor:
-        if item.kind != "numeric" or item.log:
-            return item
-        logged = replace(item, log="log10p1")
-        values, known = numeric_values(training[item.name], item), numeric_values(everybody[item.name], item)
-        values = values[~np.isnan(values)]
-        if len(values) < 10 or np.ptp(values) == 0 or np.nanmin(known) < 0:
-            return item
-        before = float(skew(values))
-        after = float(skew(numeric_values(training[item.name].dropna(), logged)))
-        return logged if before > SKEWED and abs(after) < before else item
-
-    return [on_its_scale(item) for item in predictors]
 
 
 _INVERSES: dict[str, Callable[[float], float]] = {

@@ -27,7 +27,7 @@ from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.sheets import is_table
 from hepacast.core import views
 from hepacast.core.executor import map_items
-from hepacast.core.files import atomic_path, require_writable_file, write_text
+from hepacast.core.files import atomic_path, write_text
 from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
@@ -41,6 +41,7 @@ from hepacast.imaging.structures import known_structures, with_unions
 from hepacast.radiomics.perturb import DEFAULT, Perturbation, adapt_volume, perturb_image
 from hepacast.radiomics.robustness import icc_features
 from hepacast.segmentation.plausibility import Remark, group_remarks, judge, modality_of, require_possible
+from hepacast.study.measured_features import require_written
 from hepacast.study.plausible_images import noted
 from hepacast.study.segment import label_values, mask_path
 
@@ -53,7 +54,6 @@ Modality = Literal["CT", "MR"]
 FACTS = ("hematocrit", "vascular_invasion")
 #: Columns with what was recorded, to compare with; the diameter in mm.
 RECORDED = ("tumor_number", "tumor_diameter_mm", "t_stage", "li_rads")
-WRITTEN = (".csv", ".parquet", ".pq")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -94,7 +94,7 @@ class MeasuredBiomarkers(views.Shown):
             The file cannot be written.
         """
         path = Path(path)
-        _require_written(path)
+        require_written(path, "Biomarkers")
         if path.suffix.lower() == ".csv":
             write_text(path, cells(self.long).to_csv(index=False, lineterminator="\n"))
         else:
@@ -543,7 +543,7 @@ def extract_biomarkers(
     """
     for path in (output, perturb):
         if path is not None:
-            _require_written(Path(path))
+            require_written(path, "Biomarkers")
     table = mask is None
     if table and output is None and perturb is None:
         raise StudyFileError("Where should the biomarkers go?", expected="-o biomarkers.csv or biomarkers.parquet")
@@ -584,12 +584,6 @@ def _images_of(image: str | Path, phases: Sequence[str]) -> dict[str, str | Path
         )
     further = dict(item.split("=", 1) for item in phases if "=" in item)
     return {**_named(image, own[0] if own else None), **further}
-
-
-def _require_written(path: Path) -> None:
-    if path.suffix.lower() not in WRITTEN:
-        raise StudyFileError("Biomarkers are written as .csv or .parquet.", found=path.name)
-    require_writable_file(path)
 
 
 __all__ = ["COLUMNS", "MeasuredBiomarkers", "biomarkers", "extract_biomarkers", "perturbed_biomarkers", "wide_of"]

@@ -149,12 +149,12 @@ def _draw_feature(long: pd.DataFrame, name: str) -> Figure:
     )
 
 
-def require_written(output: str | Path | None) -> None:
+def require_written(output: str | Path | None, what: str = "Features") -> None:
     """Before any work: whether the table's format is known and the file can be written."""
     if output is None:
         return
     if Path(output).suffix.lower() not in WRITTEN:
-        raise StudyFileError("Features are written as .csv or .parquet.", found=Path(output).name)
+        raise StudyFileError(f"{what} are written as .csv or .parquet.", found=Path(output).name)
     require_writable_file(output)
 
 
