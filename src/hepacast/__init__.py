@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hepacast.study.extract import extract as extract
     from hepacast.study.noise import run_noise as noise
     from hepacast.study.predict import predict_patient as predict
+    from hepacast.study.predict_table import predict_table as predict_table
     from hepacast.study.run import read_results as read_results
     from hepacast.study.run import rebuild_report as report
     from hepacast.study.run import run_study as run
@@ -66,6 +67,7 @@ _PUBLIC = {
     # a model
     "load_model": "bundle.applying:open_bundle",
     "predict": "study.predict:predict_patient",
+    "predict_table": "study.predict_table:predict_table",
     # a table
     "describe": "study.statistics.describing:describe",
     "logistic": "study.statistics.regression:logistic",
@@ -97,6 +99,7 @@ __all__ = [
     "explain",
     "load_model",
     "predict",
+    "predict_table",
     "describe",
     "logistic",
     "survival",

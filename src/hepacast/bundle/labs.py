@@ -14,7 +14,7 @@ import pandas as pd
 from hepacast.cohort import ColumnSpec, parse_quantity
 from hepacast.cohort.columns import level_key, level_words
 from hepacast.cohort.headers import find_by_quantity, find_header, is_unit, split_header
-from hepacast.cohort.layout import CellProblem, CodedCell
+from hepacast.cohort.layout import CellProblem, CodedCell, Sheet
 from hepacast.cohort.numbers import FileDecimal, is_missing_word, normalize_text, read_numbers
 from hepacast.cohort.one_sheet import one_sheet
 from hepacast.cohort.parsing import file_decimal_of
@@ -103,18 +103,41 @@ def values_of_table(path: str | Path | pd.DataFrame, columns: Sequence[ColumnSpe
             "The values of one patient are one row.", expected="headers and one row",
             found=f"{len(sheet.rows)} rows in {sheet.name}", where=name,
         )  # fmt: skip
+    (values,) = values_of_sheet(sheet, columns, name)
+    if isinstance(values, HepacastError):
+        raise values
+    return values
+
+
+def values_of_sheet(sheet: Sheet, columns: Sequence[ColumnSpec], where: str) -> list[dict[str, str] | HepacastError]:
+    """Each row's clinical values, as `values_of_table` gives those of one; of a row that cannot be read the error.
+
+    Raises
+    ------
+    TableError
+        Two headers fit a column.
+    """
     mark = file_decimal_of([sheet])
-    values = {}
+    headers: dict[str, str] = {}
     for spec in columns:
         found = find_header(sheet.headers, [spec.name, spec.label, *spec.source])
         if not found and spec.quantity:
             found = find_by_quantity(sheet.headers, spec.quantity)
         if len(found) > 1:
-            raise TableError(f"Several headers may be {spec.label!r}.", found=", ".join(found), where=name)
-        if found:
-            unit = sheet.units.get(found[0]) or split_header(found[0])[1]
-            values[spec.name] = _as_typed(spec, sheet.column(found[0])[0], unit, mark)
-    return values
+            raise TableError(f"Several headers may be {spec.label!r}.", found=", ".join(found), where=where)
+        headers |= {spec.name: found[0]} if found else {}
+    units = {header: sheet.units.get(header) or split_header(header)[1] for header in headers.values()}
+    cells = {name: sheet.column(header) for name, header in headers.items()}
+    known = [spec for spec in columns if spec.name in headers]
+    rows: list[dict[str, str] | HepacastError] = []
+    for place in range(len(sheet.rows)):
+        try:
+            rows.append(
+                {spec.name: _as_typed(spec, cells[spec.name][place], units[headers[spec.name]], mark) for spec in known}
+            )
+        except HepacastError as error:
+            rows.append(error)
+    return rows
 
 
 def _as_typed(spec: ColumnSpec, cell: Any, unit: str, mark: FileDecimal) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import AcceptDoubtful, Quiet, make_reporter
+from hepacast.cli.common import AcceptDoubtful, Quiet, Workers, make_reporter, parse_pairs
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Json, show
+from hepacast.errors import StudyFileError
+
+if TYPE_CHECKING:
+    from hepacast.study.predict_table import PredictedPatients
 
 
 def register(app: typer.Typer) -> None:
@@ -36,46 +41,97 @@ SeriesOf = Annotated[
 ]
 
 
+Patients = Annotated[
+    Path | None,
+    typer.Option(
+        help="Many patients instead of one: a table with an identifier, the clinical values and, where there are "
+        "images, columns image (or the sequences' names), mask, series; to risks.csv in --out.",
+    ),
+]
+ImagePlaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]FOLDER",
+        help="With --table: where the images are, each named as its patient; or a path with {patient} in it.",
+    ),
+]
+
+
+MoreValues = Annotated[
+    list[str] | None, typer.Argument(help="Further clinical values, as alb=38.", metavar="NAME=VALUE")
+]
+ImageFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]PATH",
+        help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each.",
+    ),
+]
+LabValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="Clinical values, as inr=1.2; repeat, or use commas. Or a table with the patient's row.",
+    ),
+]
+SegmenterOf = Annotated[
+    str | None,
+    typer.Option(
+        help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator [default: that of the training masks, if "
+        "built in; else builtin].",
+        autocompletion=completion.one_of(*completion.SEGMENTERS),
+    ),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf; with --table for risks.csv."),
+]
+MaskPlaces = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="With --table: where the masks are, as --images.")
+]
+Identifier = Annotated[
+    str, typer.Option("--id", help="With --table: header of the identifier [default: the column named as one].")
+]
+Pages = Annotated[bool, typer.Option("--pages", help="With --table: also every patient's page and pictures.")]
+
+
 def predict(
     bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
-    more: Annotated[
-        list[str] | None, typer.Argument(help="Further clinical values, as alb=38.", metavar="NAME=VALUE")
-    ] = None,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]PATH",
-            help="Image: NIfTI, NRRD, MHA, or a DICOM folder; of several sequences NAME=PATH, once for each.",
-        ),
-    ] = None,
+    more: MoreValues = None,
+    image: ImageFiles = None,
     series: SeriesOf = None,
     mask: MaskFiles = None,
     labels: Annotated[str, typer.Option(help="Names of the mask's values, as parenchyma=1,tumor=2.")] = "",
-    labs: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Clinical values, as inr=1.2; repeat, or use commas. Or a table with the patient's row.",
-        ),
-    ] = None,
+    labs: LabValues = None,
     model: Annotated[str | None, typer.Option(help="Model of the bundle [default: the combined one].")] = None,
-    segmenter: Annotated[
-        str | None,
-        typer.Option(
-            help="builtin, builtin:openvino, nnunet:DIR, or totalsegmentator [default: that of the training masks, if "
-            "built in; else builtin].",
-            autocompletion=completion.one_of(*completion.SEGMENTERS),
-        ),
-    ] = None,
+    segmenter: SegmenterOf = None,
     accept_doubtful: AcceptDoubtful = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf.")
-    ] = None,
+    out: OutFolder = None,
     patient: Annotated[str, typer.Option(help="Study code of the patient, for the page; no name.")] = "",
+    table: Patients = None,
+    images: ImagePlaces = None,
+    masks: MaskPlaces = None,
+    identifier: Identifier = "",
+    pages: Pages = False,
+    workers: Workers = 0,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF."""
+    """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF; or of a whole table."""
+    given = {"--image": image, "--series": series, "--mask": mask, "--labs": labs, "--patient": patient, "values": more}
+    many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages}
+    if table is not None:
+        _refuse(given, "With --table the patients' values and images are those of the table.", "--images, --masks")
+        options: dict[str, Any] = {
+            "model": model,
+            "segmenter": segmenter,
+            "labels": labels,
+            "accept_doubtful": accept_doubtful,
+        }
+        options |= {"images": _places(images), "masks": masks, "identifier": identifier, "pages": pages}
+        show(_of_table(bundle, table, out, workers=workers, reporter=make_reporter(quiet), **options), as_json, None)
+        return
+    _refuse(many, "These options are about a table of patients.", "--table TABLE beside them")
     from hepacast.study.predict import predict_patient
 
     result = predict_patient(
@@ -93,6 +149,31 @@ def predict(
         reporter=make_reporter(quiet),
     )
     show(result, as_json, None)
+
+
+def _of_table(bundle: Path, table: Path, out: Path | None, **options: Any) -> PredictedPatients:
+    """`predict_table`, which needs a folder."""
+    from hepacast.study.predict_table import predict_table
+
+    if out is None:
+        raise StudyFileError("Where should the risks go?", expected="--out FOLDER, for risks.csv")
+    return predict_table(bundle, table, out=out, **options)
+
+
+def _refuse(given: Mapping[str, object], message: str, expected: str) -> None:
+    """Refuse options that say nothing here, rather than pass them over."""
+    found = [name for name, value in given.items() if value]
+    if found:
+        raise StudyFileError(message, expected=expected, found=", ".join(found))
+
+
+def _places(given: list[str] | None) -> str | dict[str, str] | None:
+    """One place of images, or places by sequence."""
+    if not given:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    return parse_pairs(given, what="Images")
 
 
 def _values_of(given: list[str]) -> list[str]:

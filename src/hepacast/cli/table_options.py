@@ -14,6 +14,7 @@ from hepacast.errors import HepacastError
 
 if TYPE_CHECKING:
     from hepacast.bundle import Prediction
+    from hepacast.study.predict_table import PredictedPatients
     from hepacast.study.statistics.result import StatisticsResult
     from hepacast.study.statistics.table import AnalysisTable
 
@@ -88,7 +89,7 @@ def decimal_mark(text: str) -> Literal["auto", ".", ","]:
     return marks[text.strip().casefold()]
 
 
-def show(result: StatisticsResult | Prediction, as_json: str | None, figures: Path | None) -> None:
+def show(result: StatisticsResult | Prediction | PredictedPatients, as_json: str | None, figures: Path | None) -> None:
     """Print a result as text or JSON, write its figures, and say what was written."""
     import json
 

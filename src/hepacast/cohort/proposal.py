@@ -94,7 +94,7 @@ def propose_columns(path: str | Path) -> TableProposal:
     TableError
         The file cannot be read, or no column tells its patients apart.
     """
-    header, sure = _identifier(_with_rows(path))
+    header, sure = identifier_of(_with_rows(path))
     sheets = read_sheets(path, id_column=header)
     raw, _ = join_sheets(sheets, id_column=header, sheet=None)
     specs = {spec.source[0]: spec for spec in infer_columns(raw)}
@@ -129,7 +129,7 @@ def find_identifier(path: str | Path) -> str:
     TableError
         The file cannot be read, or no column tells its patients apart.
     """
-    return _identifier(_with_rows(path))[0]
+    return identifier_of(_with_rows(path))[0]
 
 
 def _with_rows(path: str | Path) -> list[Sheet]:
@@ -139,7 +139,7 @@ def _with_rows(path: str | Path) -> list[Sheet]:
     return sheets
 
 
-def _identifier(sheets: Sequence[Sheet]) -> tuple[str, bool]:
+def identifier_of(sheets: Sequence[Sheet]) -> tuple[str, bool]:
     """The header of the identifier: one named so, else a column with another value in every row."""
     unique = [head for sheet in sheets for head in sheet.headers if _tells_apart(sheet, head)]
     for wanted in ("id", "hospital number"):

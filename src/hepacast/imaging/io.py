@@ -25,6 +25,8 @@ from hepacast.imaging.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+#: How files that hold one image or one mask end; DICOM is known by its content.
+IMAGE_ENDINGS = (*_NIFTI, *_ITK)
 #: DICOM's word for a device of no listed kind: converters write it, so it says nothing.
 _OTHER = "OT"
 #: More different values than this are gray levels, among which a label's number occurs by chance; where some are

@@ -84,7 +84,7 @@ def predict_patient(
     """
     say = reporter or SilentReporter()
     opened = open_bundle(bundle)
-    name, values = _named_model(opened, model), _given(labs, opened.columns)
+    name, values = named_model(opened, model), _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
     measured = biomarkers_read(opened, name) if isinstance(opened, Bundle) and image is not None else []
     read_labs(values, opened.columns, [item for item in opened.clinical_names(name) if item not in measured])
@@ -137,7 +137,7 @@ def _text_of(labels: str | Mapping[str, int]) -> str:
     return labels if isinstance(labels, str) else ",".join(f"{name}={value}" for name, value in labels.items())
 
 
-def _named_model(bundle: Bundle | NetworkBundle, model: str | None) -> str:
+def named_model(bundle: Bundle | NetworkBundle, model: str | None) -> str:
     """The model that is asked for, or the main one.
 
     Raises
