@@ -30,11 +30,11 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.light: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e ".[dev]"
+	$(PIP) -e ".[serve,dev]"
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e ".[seg,ml,speed,oracle,dev]"
+	$(PIP) -e ".[seg,ml,speed,serve,oracle,dev]"
 	@touch $@ $(VENV)/.run $(VENV)/.light
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
@@ -70,12 +70,12 @@ test-slow: $(VENV)/.dev
 $(VENV)-oldest/.done: pyproject.toml .ci/oldest.py
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(PYTHON) .ci/oldest.py ml > $(VENV)-oldest/constraints.txt
-	$(VENV)-oldest/bin/python -m pip install --disable-pip-version-check -q -c $(VENV)-oldest/constraints.txt -e ".[ml,dev]"
+	$(VENV)-oldest/bin/python -m pip install --disable-pip-version-check -q -c $(VENV)-oldest/constraints.txt -e ".[ml,serve,dev]"
 	@touch $@
 
 $(VENV)-newest/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-newest
-	$(VENV)-newest/bin/python -m pip install --disable-pip-version-check -q --upgrade -e ".[ml,dev]"
+	$(VENV)-newest/bin/python -m pip install --disable-pip-version-check -q --upgrade -e ".[ml,serve,dev]"
 	@touch $@
 
 test-oldest test-newest: test-%: $(VENV)-%/.done

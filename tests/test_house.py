@@ -145,6 +145,7 @@ IMPORTED_AS = {
     "pywavelets": "pywt",
     "pillow": "pil",
     "python-docx": "docx",
+    "python-multipart": "python_multipart",
     "pyradiomics-bhklab": "radiomics",
     "scikit-image": "skimage",
 }

@@ -32,7 +32,7 @@ def offers(program, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("se", ["segment"]),
+        ("seg", ["segment"]),
         ("stats a", ["agreement"]),
         ("init --recipe pt", ["ptlf", "ptlf-end-to-end"]),
         ("demo --study tace", ["tace-response"]),

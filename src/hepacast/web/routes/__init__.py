@@ -1,0 +1,10 @@
+"""The routes of the application: one module a screen, each with its `router`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from hepacast.web.routes import session, studies
+
+#: Every router; paths begin with ``/api``.
+ROUTERS: tuple[APIRouter, ...] = (session.router, studies.router)

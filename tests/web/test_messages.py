@@ -1,0 +1,66 @@
+"""The catalogue of words: every language complete, every word that a page asks for there, none left over."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hepacast.web.app import STATIC
+from hepacast.web.messages import FOLDER, languages, messages
+
+ENGLISH = "en"
+
+
+def flat(words, before=""):
+    found = {}
+    for key, value in words.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return found
+
+
+def used() -> tuple[set[str], set[str]]:
+    """Keys that the pages ask for, and beginnings of those that they put together (`t(`roles.${role}`)`)."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(STATIC).rglob("*.js")))
+    whole = set(re.findall(r"""["'`]([a-z_]+(?:\.[a-z_0-9]+)+)["'`]""", text))
+    begun = set(re.findall(r"""`([a-z_]+\.(?:[a-z_0-9]+[._])*)\$\{""", text))
+    return whole, begun
+
+
+@pytest.mark.parametrize("language", [path.stem for path in FOLDER.glob("*.json")])
+def test_every_language_has_every_word_with_its_places(language):
+    english, other = flat(messages(ENGLISH)), flat(messages(language))
+    assert other.keys() == english.keys()
+    for key, text in english.items():
+        assert text.strip() and other[key].strip(), key
+        assert sorted(re.findall(r"\{\w+\}", other[key])) == sorted(re.findall(r"\{\w+\}", text)), key
+
+
+def test_chinese_is_chinese():
+    latin = {key for key, text in flat(messages("zh")).items() if not re.search(r"[\u4e00-\u9fff]", text)}
+    assert all(re.search(r"[0-9{}]|^[A-Z]", flat(messages("zh"))[key]) for key in latin), latin
+
+
+def test_what_the_pages_ask_for_is_in_the_catalogue():
+    whole, _ = used()
+    english = flat(messages(ENGLISH))
+    sections = tuple(f"{name}." for name, value in messages(ENGLISH).items() if isinstance(value, dict))
+    assert {key for key in whole if key.startswith(sections)} <= english.keys()
+
+
+def test_nothing_is_left_over_in_the_catalogue():
+    whole, begun = used()
+    kept = ("nav", "title")  # of every screen, put together by the shell
+    unused = {
+        key
+        for key in flat(messages(ENGLISH))
+        if key not in whole
+        and key != "language"
+        and not key.startswith(tuple(begun))
+        and key.split(".")[-1] not in kept
+    }
+    assert not unused
+
+
+def test_languages_are_known_by_their_own_names(stranger):
+    assert stranger.get("/api/messages").json() == languages() == {"en": "English", "zh": "中文"}
+    assert stranger.get("/api/messages/..%2f..%2fapp").status_code == 404
