@@ -20,7 +20,8 @@ def flat(words, before=""):
 
 def used() -> tuple[set[str], set[str]]:
     """Keys that the pages ask for, and beginnings of those that they put together (`t(`roles.${role}`)`)."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(STATIC).rglob("*.js")))
+    files = [*Path(STATIC).rglob("*.js"), *Path(STATIC).parent.rglob("*.j2")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     whole = set(re.findall(r"""["'`]([a-z_]+(?:\.[a-z_0-9]+)+)["'`]""", text))
     begun = set(re.findall(r"""`([a-z_]+\.(?:[a-z_0-9]+[._])*)\$\{""", text))
     return whole, begun
@@ -37,7 +38,7 @@ def test_every_language_has_every_word_with_its_places(language):
 
 def test_chinese_is_chinese():
     latin = {key for key, text in flat(messages("zh")).items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert all(re.search(r"[0-9{}]|^[A-Z]", flat(messages("zh"))[key]) for key in latin), latin
+    assert all(re.search(r"[0-9{}]|^[A-Z]|^\W+$", flat(messages("zh"))[key]) for key in latin), latin
 
 
 def test_what_the_pages_ask_for_is_in_the_catalogue():

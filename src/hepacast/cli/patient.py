@@ -1,4 +1,4 @@
-"""Commands about one patient: predict."""
+"""Commands about one patient: predict, and the page that predicts: page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import AcceptDoubtful, Quiet, Workers, make_reporter, parse_pairs
+from hepacast.cli.common import AcceptDoubtful, Command, Quiet, Workers, make_reporter, parse_pairs, say
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Json, show
 from hepacast.errors import StudyFileError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command(cls=JsonCommand)(predict)
+    app.command(cls=Command)(page)
 
 
 MaskFiles = Annotated[
@@ -149,6 +150,16 @@ def predict(
         reporter=make_reporter(quiet),
     )
     show(result, as_json, None)
+
+
+def page(
+    bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("calculator.html"),
+) -> None:
+    """The live nomogram of a model bundle as one HTML file: no server, no network; sliders, risk, validation, limits."""
+    from hepacast.web.calculator_page import write_calculator
+
+    say(f"wrote {write_calculator(bundle, out)}", err=True)
 
 
 def _of_table(bundle: Path, table: Path, out: Path | None, **options: Any) -> PredictedPatients:

@@ -24,7 +24,7 @@ from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.errors import BundleError
 from hepacast.evaluation.results import EvaluationResults, ModelResult
 from hepacast.evaluation.scrutiny import PredictionScrutiny
-from hepacast.evaluation.validated import validated_performance
+from hepacast.evaluation.validated import WHERE, validated_performance
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.known_values import MOST_NUMBERS, TrainingDistribution
 from hepacast.modelling.predictions import Predictions
@@ -198,7 +198,7 @@ def _segmenter_card(context: Context, segmentation: Mapping[str, Any]) -> dict[s
 
 
 def evaluated_card(context: Context, names: list[str]) -> dict[str, Any]:
-    """Of each model its performance by set, what validation showed, and what speaks against it."""
+    """Of each model its performance by set, what validation showed, what speaks against it, and where it helps."""
     found = read_record(EvaluationResults, context.out / "evaluation" / "evaluation.json")
     rows = {name: [row.to_json() for row in validated_performance(found.sets, name)] for name in names}
     return {
@@ -208,7 +208,18 @@ def evaluated_card(context: Context, names: list[str]) -> dict[str, Any]:
         },
         "validated": {"level": found.level, "models": rows},
         "verdicts": {name: list(found.verdicts.get(name, ())) for name in names},
+        "net_benefit": {name: _useful_thresholds(found, name) for name in names},
     }
+
+
+def _useful_thresholds(found: EvaluationResults, name: str) -> list[dict[str, Any]]:
+    """By set of patients whom the model was not fitted to: where it beats treating everybody and treating nobody."""
+    return [
+        {"set": where, "ranges": [list(pair) for pair in curve.useful_range]}
+        for where in WHERE
+        if where in found.sets and name in found.sets[where].models
+        if (curve := found.sets[where].models[name].main.decision) is not None
+    ]
 
 
 def _performance(item: ModelResult) -> dict[str, Any]:
