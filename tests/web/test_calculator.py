@@ -1,7 +1,7 @@
 """The calculator says what `predict` says: its description read by Python here, by node, and by a browser.
 
-Bundles of earlier commits (`tests/bundle/old`) and some made here: logarithms, levels, units, a binary column, a model of
-the event by one horizon, Cox, and Fine and Gray's model.
+Bundles of earlier commits (`tests/bundle/old`) and some made here: logarithms, levels, units, a binary column, a model
+of the event by one horizon, Cox, and Fine and Gray's model.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ COLUMNS = (
     ColumnSpec("stage", label="Stage", kind="categorical", levels={level: (level,) for level in "ABCD"}),
 )
 PREDICTORS = tuple(
-    Predictor(item.name, item.kind, ("A", "B", "C") if item.kind == "categorical" else (), item.label, item.unit, item.log)
+    Predictor(
+        item.name, item.kind, ("A", "B", "C") if item.kind == "categorical" else (), item.label, item.unit, item.log
+    )
     for item in COLUMNS
 )
 
@@ -65,7 +67,11 @@ def made(kind: str) -> Bundle:
             "sex": g.integers(0, 2, N).astype(float), "stage": g.choice(["A", "B", "C"], N, p=[0.5, 0.3, 0.2]),
         }
     )  # fmt: skip
-    lp = -0.15 * (table["alb"] - 38) + 0.8 * np.log(table["bili"] / 15) + table["stage"].map({"A": 0.0, "B": 0.7, "C": 1.6})
+    lp = (
+        -0.15 * (table["alb"] - 38)
+        + 0.8 * np.log(table["bili"] / 15)
+        + table["stage"].map({"A": 0.0, "B": 0.7, "C": 1.6})
+    )
     lp += 0.3 * np.log2(table["size"] / 4) + 0.4 * table["sex"] + 0.1 * np.log(table["afp"]) - 1
     horizons: tuple[float, ...] = ()
     if kind == "logistic":
@@ -105,14 +111,22 @@ def bundle_of(name: str) -> Bundle:
 
 def by_description(told: dict, values: dict) -> dict:
     """What a reader of the description computes, written after its words alone."""
-    logs = {"": lambda x: x, "ln": math.log, "log2": math.log2, "log10": math.log10, "log10p1": lambda x: math.log10(1 + x)}
+    logs = {
+        "": lambda x: x,
+        "ln": math.log,
+        "log2": math.log2,
+        "log10": math.log10,
+        "log10p1": lambda x: math.log10(1 + x),
+    }
     read, gap = {}, False
     for item in told["predictors"]:
         value = values[item["name"]]
         known = {level["value"] for level in item.get("levels", ()) if level["known"]}
         lacking = value is None or (item["kind"] == "levels" and value not in known)
         gap |= lacking
-        read[item["name"]] = item["fill"] if lacking else value if item["kind"] == "levels" else logs[item["log"]](value)
+        read[item["name"]] = (
+            item["fill"] if lacking else value if item["kind"] == "levels" else logs[item["log"]](value)
+        )
     column = [
         read[term["predictor"]] if term["level"] is None else float(read[term["predictor"]] == term["level"])
         for term in told["terms"]
@@ -121,7 +135,7 @@ def by_description(told: dict, values: dict) -> dict:
     lp = told["intercept"] + sum(b * x for b, x in zip(beta, column, strict=True))
     points = {
         item["name"]: told["points"]["scale"] * (
-            sum(b * x for b, x, term in zip(beta, column, told["terms"], strict=True) if term["predictor"] == item["name"])
+            sum(b * x for b, x, t in zip(beta, column, told["terms"], strict=True) if t["predictor"] == item["name"])
             - told["points"]["minimum"][item["name"]]
         )
         for item in told["predictors"]
@@ -259,7 +273,11 @@ def test_predict_and_the_description_agree_in_every_unit(name):
                 level = item["levels"][g.integers(len(item["levels"]))]
                 labs[item["name"]], values[item["name"]] = level["label"], level["value"]
                 continue
-            unit = item["units"][g.integers(len(item["units"]))] if item["units"] else {"unit": item["unit"], "factor": 1.0}
+            unit = (
+                item["units"][g.integers(len(item["units"]))]
+                if item["units"]
+                else {"unit": item["unit"], "factor": 1.0}
+            )
             number = round(float(g.uniform(max(item["low"], 0.5), item["high"])) / unit["factor"], 6)
             labs[item["name"]] = f"{number!r} {unit['unit']}"
             values[item["name"]] = number * unit["factor"]
@@ -269,7 +287,9 @@ def test_predict_and_the_description_agree_in_every_unit(name):
         assert found.points is not None
         assert list(own["points"].values()) == pytest.approx(list(found.points.values()), abs=1e-7)
         if own["risks"][-1]["low"] is not None:
-            assert (own["risks"][-1]["low"], own["risks"][-1]["high"]) == pytest.approx((found.low, found.high), abs=SAME)
+            assert (own["risks"][-1]["low"], own["risks"][-1]["high"]) == pytest.approx(
+                (found.low, found.high), abs=SAME
+            )
         for item, entry in zip(own["risks"], found.horizons, strict=False):
             assert item["risk"] == pytest.approx(entry.risk, abs=SAME)
 
@@ -305,7 +325,9 @@ def test_the_page_asks_nobody_for_anything_and_a_study_s_name_is_a_text():
     assert "default-src &#39;none&#39;" in page and "unsafe-inline" not in page
     # Markup that a study's name holds would end the script, or be an element.
     assert page.count("</script>") == 3 and "Liver <study>" not in page
-    assert not re.search(r"""(src|href)=|url\(|@import|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org/2000/svg)""", page)
+    assert not re.search(
+        r"""(src|href)=|url\(|@import|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org/2000/svg)""", page
+    )
     assert not re.search(r"^import ", page, re.MULTILINE)
 
 

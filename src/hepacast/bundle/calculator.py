@@ -65,7 +65,9 @@ def calculator_of(bundle: Bundle | NetworkBundle, level: float = 0.95) -> dict[s
     name, spec = bundle.main, bundle.nomogram
     model = bundle.models.model(name)
     if spec is None:
-        raise BundleError(f"The model {name!r} has no nomogram.", found=_why_none(model), remedy="use `hepacast predict`")
+        raise BundleError(
+            f"The model {name!r} has no nomogram.", found=_why_none(model), remedy="use `hepacast predict`"
+        )
     half = float(norm.ppf(0.5 + level / 2))
     content = {
         "format": FORMAT,

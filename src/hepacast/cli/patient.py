@@ -156,7 +156,7 @@ def page(
     bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("calculator.html"),
 ) -> None:
-    """The live nomogram of a model bundle as one HTML file: no server, no network; sliders, risk, validation, limits."""
+    """The live nomogram of a bundle as one HTML file, without server or network: sliders, risk, validation, limits."""
     from hepacast.web.calculator_page import write_calculator
 
     say(f"wrote {write_calculator(bundle, out)}", err=True)
