@@ -82,9 +82,8 @@ def test_flipped_grids_get_the_same_voxels(data_dir) -> None:
     np.testing.assert_array_equal(turned.array[:, ::-1, ::-1], plain.array)
 
 
-@pytest.mark.parametrize("name", ["dicom/ct_3slices_with_seg/ct-3slice", "dicom/ct_20slices"])
-def test_written_segs_come_back(data_dir, tmp_path: Path, name: str) -> None:
-    folder = data_dir(name)
+def test_written_segs_come_back(data_dir, tmp_path: Path) -> None:
+    folder = data_dir("dicom/ct_3slices_with_seg/ct-3slice")
     image = read_volume(folder)
     liver = image.with_array(image.array > 60)
     tumor = np.zeros(image.geometry.shape, bool)
@@ -101,6 +100,65 @@ def test_written_segs_come_back(data_dir, tmp_path: Path, name: str) -> None:
         str(i.ReferencedSOPInstanceUID) for i in header.ReferencedSeriesSequence[0].ReferencedInstanceSequence
     }
     assert len(referenced) == image.geometry.size[2]
+
+
+def test_a_series_without_identifiers_gets_no_seg(data_dir, tmp_path: Path) -> None:
+    folder = data_dir("dicom/ct_20slices")
+    image = read_volume(folder)
+    with pytest.raises(ImageError, match=r"no StudyInstanceUID, SeriesInstanceUID"):
+        write_dicom_seg({"liver": image.with_array(image.array > 60)}, folder, tmp_path / "seg.dcm")
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_slices_of_several_series_get_no_seg(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    for n in range(4):
+        dicom_files.write_slice(series / f"{n}.dcm", (0, 0, 5.0 * n), instance=n + 1, series=f"1.2.3.{n}")
+    image = read_series(series)
+    with pytest.raises(ImageError, match="SeriesInstanceUID of its own in every slice"):
+        write_dicom_seg({"tumor": image.with_array(image.array > -100)}, series, tmp_path / "s.dcm")
+
+
+def test_the_same_masks_are_the_same_instance(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0])
+    image = read_series(series)
+    array = image.array > -100
+    for name in ("a", "b"):
+        write_dicom_seg({"tumor": image.with_array(array)}, series, tmp_path / f"{name}.dcm")
+    assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
+    changed = array.copy()
+    changed[0, 0, 0] = not changed[0, 0, 0]
+    write_dicom_seg({"tumor": image.with_array(changed)}, series, tmp_path / "c.dcm")
+    first, other = (pydicom.dcmread(tmp_path / f"{name}.dcm") for name in "ac")
+    assert first.SOPInstanceUID != other.SOPInstanceUID and first.SeriesInstanceUID != other.SeriesInstanceUID
+
+
+#: Bytes of a name as scanners write it, with its declared character set (PS3.5, annexes H to K), and the name.
+NAMES = {
+    "escapes of GB 2312": ("\\ISO 2022 IR 58", b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab"),
+    "GB 2312 without escapes": ("\\ISO 2022 IR 58", b"Zhang^XiaoDong=\xd5\xc5^\xd0\xa1\xb6\xab"),
+    "GB 18030": ("GB18030", b"Zhang^XiaoDong=\xd5\xc5^\xd0\xa1\xb6\xab"),
+    "GBK": ("GBK", b"Zhang^XiaoDong=\xd5\xc5^\xd0\xa1\xb6\xab"),
+    "UTF-8": ("ISO_IR 192", "Zhang^XiaoDong=张^小东".encode()),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_of_chinese_scanners_come_through(tmp_path: Path, kind: str) -> None:
+    charset, raw = NAMES[kind]
+    series, mark = tmp_path / "series", b"N" * len(raw)
+    for file in dicom_files.write_series(series, [0.0, 5.0, 10.0], PatientName=mark.decode(), PatientID=mark.decode()):
+        content = file.read_bytes().replace(mark, raw)
+        at = content.index(b"\x08\x00\x08\x00CS")
+        stated = charset.encode() + b" " * (len(charset) % 2)
+        element = b"\x08\x00\x05\x00CS" + len(stated).to_bytes(2, "little") + stated
+        file.write_bytes(content[:at] + element + content[at:])
+    image = read_series(series)
+    write_dicom_seg({"tumor": image.with_array(image.array > -100)}, series, tmp_path / "seg.dcm")
+    written = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert str(written.PatientName) == "Zhang^XiaoDong=张^小东" and written.PatientID == "Zhang^XiaoDong=张^小东"
+    assert written.SpecificCharacterSet == "ISO_IR 192"
 
 
 def test_highdicom_reads_our_seg(tmp_path: Path) -> None:

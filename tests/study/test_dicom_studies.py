@@ -247,3 +247,31 @@ def test_two_mr_sequences_of_one_folder_with_contours_are_preprocessed(tmp_path:
             scale = image[labels(n) == 1]
             expected = 100 * (image[labels(n) == 2].mean() - scale.mean()) / scale.std()
             assert rows[patient] == pytest.approx(expected, rel=2e-3)
+
+
+def test_results_of_every_patient_are_written(tmp_path: Path) -> None:
+    """By a bundle that reads images; a patient whose series lacks identifiers is told and not written."""
+    import pydicom
+
+    from hepacast.study.dicom_results import SEEN, write_study_dicom
+
+    folder = write_study(tmp_path / "s", series="late")
+    (lost, *others) = PATIENTS
+    for file in (folder / "images" / lost).iterdir():
+        header = pydicom.dcmread(file)
+        header.StudyInstanceUID = ""
+        header.save_as(file)
+    run_study(folder, until="radiomics", workers=1)
+    with pytest.raises(HepacastError, match="no model bundle yet"):
+        write_study_dicom(folder)
+    old = Path(__file__).parents[1] / "bundle" / "old" / "2313617" / "ptlf.hepacast"
+    (folder / "results" / "bundle").mkdir()
+    (folder / "results" / "bundle" / "model.hepacast").write_bytes(old.read_bytes())
+    found = write_study_dicom(folder).rows.set_index("patient")
+    assert list(found["status"]) == ["refused"] + ["written"] * 5
+    assert "no StudyInstanceUID" in found.loc[lost, "reason"]
+    for patient in others:
+        report = (folder / "results" / "dicom" / patient / "report.dcm").read_bytes()
+        assert (SEEN.encode() in report) == (found.loc[patient, "set"] == "training")
+    assert not (folder / "results" / "dicom" / lost).exists()
+    assert len(pd.read_csv(folder / "results" / "dicom" / "dicom.csv")) == 6

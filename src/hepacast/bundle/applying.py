@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hepacast.bundle.measure import image_notes, measure_features, measured_labs
@@ -16,11 +16,13 @@ from hepacast.imaging import Volume
 
 @dataclass(frozen=True, eq=False)
 class AppliedBundle:
-    """One patient's risk; of networks also where they see the tumor and what raises the risk, on the image's grid."""
+    """One patient's risk, and what was measured in the image by column name; of networks also where they see the tumor
+    and what raises the risk, on the image's grid."""
 
     prediction: Prediction
     tumor: Volume | None = None
     attention: Volume | None = None
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_bundle(path: str | Path | Bundle | NetworkBundle) -> Bundle | NetworkBundle:
@@ -88,5 +90,6 @@ def apply_bundle(
     return AppliedBundle(
         predict(
             bundle, labs, features, model=model, level=level, notes=notes, doubts=doubts, patient=patient, date=date
-        )
+        ),
+        features=features or {},
     )

@@ -87,6 +87,11 @@ OutFolder = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf; with --table for risks.csv."),
 ]
+DicomFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the results as DICOM (SEG, SR, PDF, picture) in the study of the images."),
+]
+FhirFile = Annotated[Path | None, typer.Option(help="JSON file for the results as FHIR R4 resources.")]
 MaskPlaces = Annotated[
     str | None, typer.Option(metavar="FOLDER", help="With --table: where the masks are, as --images.")
 ]
@@ -108,6 +113,8 @@ def predict(
     segmenter: SegmenterOf = None,
     accept_doubtful: AcceptDoubtful = False,
     out: OutFolder = None,
+    dicom_out: DicomFolder = None,
+    fhir: FhirFile = None,
     patient: Annotated[str, typer.Option(help="Study code of the patient, for the page; no name.")] = "",
     table: Patients = None,
     images: ImagePlaces = None,
@@ -120,16 +127,13 @@ def predict(
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF; or of a whole table."""
     given = {"--image": image, "--series": series, "--mask": mask, "--labs": labs, "--patient": patient, "values": more}
+    given |= {"--dicom-out": dicom_out, "--fhir": fhir}
     many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages}
     if table is not None:
         _refuse(given, "With --table the patients' values and images are those of the table.", "--images, --masks")
-        options: dict[str, Any] = {
-            "model": model,
-            "segmenter": segmenter,
-            "labels": labels,
-            "accept_doubtful": accept_doubtful,
-        }
-        options |= {"images": _places(images), "masks": masks, "identifier": identifier, "pages": pages}
+        options: dict[str, Any] = {"model": model, "segmenter": segmenter, "labels": labels, "masks": masks}
+        options |= {"accept_doubtful": accept_doubtful, "images": _places(images)}
+        options |= {"identifier": identifier, "pages": pages}
         show(_of_table(bundle, table, out, workers=workers, reporter=make_reporter(quiet), **options), as_json, None)
         return
     _refuse(many, "These options are about a table of patients.", "--table TABLE beside them")
@@ -146,6 +150,8 @@ def predict(
         segmenter=segmenter,
         accept_doubtful=accept_doubtful,
         out=out,
+        dicom_out=dicom_out,
+        fhir=fhir,
         patient=patient,
         reporter=make_reporter(quiet),
     )

@@ -1,4 +1,4 @@
-"""Commands about a whole study: init, check, run, model, report, demo, recipes."""
+"""Commands about a whole study: init, check, run, model, report, dicom, demo, recipes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (init, check, run, model, report, demo, recipes):
+    for command in (init, check, run, model, report, dicom, demo, recipes):
         app.command()(command)
 
 
@@ -117,6 +117,20 @@ def report(
     from hepacast.study.run import rebuild_report
 
     say(f"wrote {rebuild_report(results, tuple(item.strip() for item in formats.split(',')))}")
+
+
+def dicom(
+    study_file: StudyFile,
+    out: Out = None,
+    data: Data = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for the files [default: dicom in the results].")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the results of every patient of a finished study as DICOM (SEG, SR, PDF, picture)."""
+    from hepacast.study.dicom_results import write_study_dicom
+
+    result = write_study_dicom(study_file, out=out, data=data, folder=to, reporter=make_reporter(quiet))
+    say(result.text())
 
 
 def demo(

@@ -30,7 +30,16 @@ from hepacast.imaging.dicom_rules import (
 )
 from hepacast.imaging.volume import Geometry, Volume
 
-__all__ = ["DicomFinding", "DicomFolder", "DicomSeries", "read_series", "scan_folder", "series_files", "series_notes"]
+__all__ = [
+    "DicomFinding",
+    "DicomFolder",
+    "DicomSeries",
+    "read_series",
+    "scan_folder",
+    "series_files",
+    "series_notes",
+    "series_stack",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +156,13 @@ def series_notes(path: str | Path, *, series: str | int | None = None) -> tuple[
 
 def series_files(path: str | Path, *, series: str | int | None = None) -> list[Path]:
     """The files that `read_series` reads, in the order of the volume's slices."""
-    return [one.path for one in _find(Path(path), series)[0].slices]
+    return series_stack(path, series=series)[0]
+
+
+def series_stack(path: str | Path, *, series: str | int | None = None) -> tuple[list[Path], Geometry]:
+    """The files that `read_series` reads, in the order of the volume's slices, and its grid, without its voxels."""
+    found = _find(Path(path), series)[0]
+    return [one.path for one in found.slices], _geometry(found.slices)
 
 
 def is_directory_file(path: Path) -> bool:
@@ -381,17 +396,21 @@ def _require_usable(series: DicomSeries, path: Path) -> None:
 def _assemble(series: DicomSeries) -> Volume:
     slices = series.slices
     array, notes = read_stack(slices)
+    frames = {one.identity["FrameOfReferenceUID"] for one in slices}
+    frame = frames.pop() if len(frames) == 1 else ""
+    return Volume(array, _geometry(slices), notes, series.modality, frame)
+
+
+def _geometry(slices: Sequence[DicomSlice]) -> Geometry:
     first, last = slices[0], slices[-1]
     step = (last.height - first.height) / (len(slices) - 1)
     axes = np.column_stack([first.row_axis, first.column_axis, first.normal])
-    geometry = Geometry(
+    return Geometry(
         size=(first.columns, first.rows, len(slices)),
         spacing=(first.pixel_spacing[1], first.pixel_spacing[0], step),
         origin=(float(first.position[0]), float(first.position[1]), float(first.position[2])),
         direction=tuple((float(r[0]) + 0.0, float(r[1]) + 0.0, float(r[2]) + 0.0) for r in axes),
     )
-    frames = {one.identity["FrameOfReferenceUID"] for one in slices}
-    return Volume(array, geometry, notes, series.modality, frames.pop() if len(frames) == 1 else "")
 
 
 def _same_pixels(first: DicomSlice, second: DicomSlice) -> bool:

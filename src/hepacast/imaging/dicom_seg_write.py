@@ -11,14 +11,8 @@ import numpy as np
 
 from hepacast.core.files import atomic_path
 from hepacast.errors import ImageError
-from hepacast.imaging.dicom import read_series, series_files
+from hepacast.imaging.dicom_source import Origin, SourceSeries, describe_result, key_of, read_source
 from hepacast.imaging.volume import Geometry, Volume
-
-#: What a SEG repeats from its source images; may be empty, must be there.
-_PATIENT_AND_STUDY = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber", "StudyDate",
-    "StudyTime", "ReferringPhysicianName",
-)  # fmt: skip
 
 #: SNOMED CT codes (category, type) of the structures that hepacast knows by name; others are plain tissue.
 _ANATOMY = ("123037004", "Anatomical Structure")
@@ -53,7 +47,7 @@ def write_dicom_seg(
     source_series_folder, series
         The series that was segmented (see `hepacast.imaging.dicom.read_series`).
     path
-        Target file, written atomically.
+        Target file, written atomically. The same masks of the same series are the same instance, other masks another.
     algorithm, version
         Recorded as the maker of the segments.
 
@@ -62,44 +56,62 @@ def write_dicom_seg(
     GeometryError
         A mask is not on the series' grid.
     ImageError
-        All masks are empty, or the series is refused.
+        All masks are empty, or the series is refused or lacks the UIDs that a SEG refers to.
     """
-    import highdicom
-    import pydicom
-    from highdicom.seg import Segmentation, SegmentationTypeValues
-
-    folder = Path(source_series_folder)
-    geometry = read_series(folder, series=series).geometry
-    stack = _stacked(masks, geometry, folder)
-    if not stack.any():
-        raise ImageError("A DICOM SEG needs at least one voxel.", found="only empty masks", where=str(path))
-    sources = _completed([pydicom.dcmread(file) for file in series_files(folder, series=series)])
-    with warnings.catch_warnings():
-        # highdicom's warnings about unusual person names would print the patient's name.
-        warnings.simplefilter("ignore")
-        segmentation = Segmentation(
-            source_images=sources,
-            pixel_array=stack,
-            segmentation_type=SegmentationTypeValues.BINARY,
-            segment_descriptions=_descriptions(list(masks), algorithm, version),
-            series_instance_uid=highdicom.UID(),
-            series_number=300,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer="hepacast",
-            manufacturer_model_name=algorithm,
-            software_versions=version or "unknown",
-            device_serial_number="0",
-            series_description="Segmentation (research use)",
-            omit_empty_frames=True,
-        )
+    source = read_source(source_series_folder, series=series)
+    origin = Origin(key_of(source, dict(masks), maker=algorithm, version=version), algorithm, version)
+    segmentation = make_segmentation(masks, source, origin, where=str(source_series_folder))
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)
 
 
-def _stacked(masks: Mapping[str, Volume], geometry: Geometry, folder: Path) -> np.ndarray:
+def make_segmentation(
+    masks: Mapping[str, Volume], source: SourceSeries, origin: Origin, *, where: str = "", number: int = 300
+) -> Any:
+    """Masks as a SEG (highdicom) in a series of its own of the source's study.
+
+    Raises
+    ------
+    GeometryError
+        A mask is not on the source's grid.
+    ImageError
+        All masks are empty.
+    """
+    from highdicom.seg import Segmentation, SegmentationTypeValues
+
+    stack = _stacked(masks, source.geometry, where)
+    if not stack.any():
+        raise ImageError("A DICOM SEG needs at least one voxel.", found="only empty masks", where=where)
+    with warnings.catch_warnings():
+        # highdicom's warnings about unusual person names would print the patient's name.
+        warnings.simplefilter("ignore")
+        segmentation = Segmentation(
+            source_images=list(source.headers),
+            pixel_array=stack,
+            segmentation_type=SegmentationTypeValues.BINARY,
+            segment_descriptions=_descriptions(list(masks), origin.maker, origin.version),
+            series_instance_uid=origin.uid("segmentation", "series"),
+            series_number=number,
+            sop_instance_uid=origin.uid("segmentation", "instance"),
+            instance_number=1,
+            manufacturer="hepacast",
+            manufacturer_model_name=origin.maker,
+            software_versions=origin.version or "unknown",
+            device_serial_number="0",
+            omit_empty_frames=True,
+        )
+    describe_result(segmentation, source, origin, "segmentation", number=number)
+    # highdicom draws this one at random.
+    organization = origin.uid("segmentation", "dimensions")
+    segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
+    for index in segmentation.DimensionIndexSequence:
+        index.DimensionOrganizationUID = organization
+    return segmentation
+
+
+def _stacked(masks: Mapping[str, Volume], geometry: Geometry, where: str) -> np.ndarray:
     for name, mask in masks.items():
-        geometry.require_same(mask.geometry, what=f"the mask {name!r}", where=str(folder))
+        geometry.require_same(mask.geometry, what=f"the mask {name!r}", where=where)
     return np.stack([mask.array.astype(bool) for mask in masks.values()], axis=-1).astype(np.uint8)
 
 
@@ -124,27 +136,3 @@ def _descriptions(names: list[str], algorithm: str, version: str) -> list[Any]:
             )
         )
     return described
-
-
-def _completed(datasets: list[Any]) -> list[Any]:
-    """Fill what de-identification removed and a reference needs; nothing that identifies a patient is added."""
-    from pydicom.uid import generate_uid
-
-    stem = str(datasets[0].file_meta.MediaStorageSOPInstanceUID)
-    common = {
-        keyword: str(generate_uid(entropy_srcs=[keyword, stem]))
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
-    }
-    for dataset in datasets:
-        for keyword, value in common.items():
-            if not dataset.get(keyword):
-                setattr(dataset, keyword, value)
-        for keyword in ("SOPClassUID", "SOPInstanceUID"):
-            if not dataset.get(keyword):
-                setattr(dataset, keyword, dataset.file_meta[f"MediaStorage{keyword}"].value)
-        for keyword in _PATIENT_AND_STUDY:
-            if keyword not in dataset:
-                setattr(dataset, keyword, None if keyword.endswith(("Date", "Time")) else "")
-        if not dataset.get("SpecificCharacterSet"):
-            dataset.SpecificCharacterSet = "ISO_IR 192"
-    return datasets

@@ -82,8 +82,24 @@ def outlined_images(
     return replace(found, notes=(*notes, *found.notes))
 
 
+@dataclass(frozen=True, eq=False)
+class NamedImage:
+    """An image as it was given, and which DICOM series of it is meant."""
+
+    path: str | Path | Volume
+    series: str | int | None = None
+
+
 def _read_images(given: Images, sequences: Mapping[str, str], series: SeriesChoice) -> dict[str, Volume]:
-    """Images by sequence, in the bundle's order.
+    """Images by sequence, in the bundle's order; see `named_images`."""
+    return {
+        name: read_volume(image.path, series=image.series, modality=sequences.get(name))
+        for name, image in named_images(given, sequences, series).items()
+    }
+
+
+def named_images(given: Images, sequences: Mapping[str, str], series: SeriesChoice) -> dict[str, NamedImage]:
+    """What was given as images, by sequence in the bundle's order.
 
     Raises
     ------
@@ -104,7 +120,7 @@ def _read_images(given: Images, sequences: Mapping[str, str], series: SeriesChoi
             only = known[0] if len(known) == 1 else "image" if not known else ""
             pairs.append((name.strip(), rest.strip()) if named else (only, item))
     chosen = _series_by_name(series, [name for name, _ in pairs])
-    found: dict[str, Volume] = {}
+    found: dict[str, NamedImage] = {}
     for name, path in pairs:
         if known and name not in sequences:
             raise StudyFileError(
@@ -114,7 +130,7 @@ def _read_images(given: Images, sequences: Mapping[str, str], series: SeriesChoi
             )
         if name in found:
             raise StudyFileError(f"Two images of the sequence {name!r} are given.", found=str(path))
-        found[name] = read_volume(path, series=chosen.get(name), modality=sequences.get(name))
+        found[name] = NamedImage(path, chosen.get(name))
     return {name: found[name] for name in (known or found) if name in found}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,30 @@ import pandas as pd
 
 from hepacast.bundle import Bundle, Prediction
 from hepacast.bundle.applying import AppliedBundle, apply_bundle, open_bundle
+from hepacast.bundle.dicom_results import MeasuredOn, write_dicom_results
+from hepacast.bundle.fhir import write_fhir
 from hepacast.bundle.labs import read_labs, values_of_table
 from hepacast.bundle.measure import biomarkers_read
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.bundle.page import write_page
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.sheets import is_table
-from hepacast.core.files import atomic_folder, require_writable, write_json
+from hepacast.core.files import atomic_folder, require_writable, require_writable_file, write_json
 from hepacast.core.progress import Reporter, SilentReporter
-from hepacast.errors import BundleError, StudyFileError
+from hepacast.errors import BundleError, ImageError, StudyFileError
+from hepacast.imaging.dicom_header import class_of
+from hepacast.imaging.dicom_source import SourceSeries, read_source
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.imaging.structures import COMPOSITES
+from hepacast.imaging.volume import Volume
 from hepacast.segmentation.plausibility import Modality, judge, require_possible
 from hepacast.study.patient_images import (
     GivenMask,
     Images,
     Outlined,
     SeriesChoice,
+    named_images,
     outlined_images,
     pairs_of,
 )
@@ -50,6 +56,8 @@ def predict_patient(
     segmenter: str | None = None,
     accept_doubtful: bool = False,
     out: str | Path | None = None,
+    dicom_out: str | Path | None = None,
+    fhir: str | Path | None = None,
     patient: str = "",
     date: str | None = None,
     reporter: Reporter | None = None,
@@ -75,7 +83,11 @@ def predict_patient(
         Predict although image and mask look impossible (HU, labels, volume).
     out, patient, date
         Folder for ``prediction.json``, ``prediction.pdf``, with an image ``mask.nii.gz`` and ``overlay.png``; study
-        code (no name) and day (ISO; default today) for the page.
+        code (no name) and day (ISO; default today, with `dicom_out` that of the scan) for the page.
+    dicom_out
+        Folder for the results as DICOM in the study of the images (`hepacast.bundle.dicom_results`).
+    fhir
+        File for the prediction as FHIR R4 resources (`hepacast.bundle.fhir`).
 
     Raises
     ------
@@ -88,16 +100,82 @@ def predict_patient(
     # A mistyped value is told now, and not after a minute of segmentation.
     measured = biomarkers_read(opened, name) if isinstance(opened, Bundle) and image is not None else []
     read_labs(values, opened.columns, [item for item in opened.clinical_names(name) if item not in measured])
-    if out is not None:
-        require_writable(out)
+    if image is not None and not (measured or opened.needs_features(name)):
+        image = None
+    files = _Files(out, dicom_out, fhir, None if dicom_out is None else _source(opened, image, series))
+    files.require_writable()
+    date = files.source.date if files.source is not None and date is None else date
     seen = Outlined({}, {})
-    if image is not None and (measured or opened.needs_features(name)):
+    if image is not None:
         seen = _outlined(opened, image, mask, labels, segmenter, series, accept_doubtful, say)
     told, day = (values, seen.volumes, seen.masks), datetime.date.today().isoformat() if date is None else date
     applied = apply_bundle(opened, *told, model=name, notes=seen.notes, doubts=seen.doubts, patient=patient, date=day)
-    if out is not None:
-        _write(opened, applied, seen, Path(out))
+    files.write(opened, applied, seen, values)
     return applied.prediction
+
+
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """Where the answer is written, and the series that DICOM results refer to."""
+
+    out: str | Path | None
+    dicom_out: str | Path | None
+    fhir: str | Path | None
+    source: SourceSeries | None
+
+    def require_writable(self) -> None:
+        """Before a minute goes into masks."""
+        for folder in (self.out, self.dicom_out):
+            if folder is not None:
+                require_writable(folder)
+        if self.fhir is not None:
+            require_writable_file(self.fhir)
+
+    def write(
+        self, bundle: Bundle | NetworkBundle, applied: AppliedBundle, seen: Outlined, labs: Mapping[str, str]
+    ) -> None:
+        """All that was asked for."""
+        if self.out is not None:
+            _write(bundle, applied, seen, Path(self.out))
+        if self.source is not None and self.dicom_out is not None:
+            shown = MeasuredOn(seen.volume, _shown_masks(applied, seen), self.source)
+            write_dicom_results(bundle, applied, shown, self.dicom_out)
+        if self.fhir is not None:
+            write_fhir(bundle, applied.prediction, labs, self.fhir)
+
+
+def _source(bundle: Bundle | NetworkBundle, image: Images, series: SeriesChoice) -> SourceSeries:
+    """The series that DICOM results refer to: that on which masks are drawn.
+
+    Raises
+    ------
+    ImageError
+        There is no DICOM series, or one that results cannot refer to.
+    """
+    given = named_images(image, bundle.recipe.sequences, series)
+    if not given:
+        raise ImageError(
+            "DICOM results belong to the study of an image, and this model reads none.",
+            expected="--image DICOM_FOLDER, and a model that reads it",
+            remedy="leave --dicom-out out, or name another model with --model",
+        )
+    reference = bundle.recipe.reference if bundle.recipe.preprocessing else next(iter(given))
+    chosen = given.get(reference) or next(iter(given.values()))
+    path = None if isinstance(chosen.path, Volume) else Path(chosen.path)
+    if path is None or not (path.is_dir() or class_of(path)):
+        raise ImageError(
+            "DICOM results need a DICOM series to refer to.",
+            expected="a DICOM folder",
+            found="an image in memory" if path is None else path.name,
+            remedy="give the DICOM folder of the image, or leave --dicom-out out",
+        )
+    return read_source(path, series=chosen.series)
+
+
+def _shown_masks(applied: AppliedBundle, outlined: Outlined) -> dict[str, Volume]:
+    """The masks that are shown: without unions of others; what networks see beside them."""
+    shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or dict(outlined.masks)
+    return shown if applied.tumor is None else {**shown, "tumor by the networks": applied.tumor}
 
 
 def _outlined(
@@ -194,9 +272,8 @@ def _write(bundle: Bundle | NetworkBundle, applied: AppliedBundle, outlined: Out
     with atomic_folder(out) as folder:
         overlay: Path | None = None
         if outlined.volumes:
-            shown = {key: item for key, item in outlined.masks.items() if key not in COMPOSITES} or outlined.masks
+            shown = _shown_masks(applied, outlined)
             if applied.tumor is not None:
-                shown = {**shown, "tumor by the networks": applied.tumor}
                 write_volume(
                     applied.tumor.with_array(applied.tumor.array.astype("uint8")), folder / "mask-networks.nii.gz"
                 )
