@@ -220,7 +220,7 @@ def _feature_groups(
     for name in known[:MOST_FEATURES]:
         by_voi.setdefault(_voi_of(name), []).append(name)
     segments = {str(one.SegmentLabel): one for one in segmentation.SegmentSequence}
-    groups = []
+    groups: list[Any] = []
     for voi, names in sorted(by_voi.items()):
         common: dict[str, Any] = {
             "tracking_identifier": TrackingIdentifier(uid=origin.uid("voi", voi), identifier=voi or "image"),

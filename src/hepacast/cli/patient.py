@@ -126,8 +126,8 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF; or of a whole table."""
-    given = {"--image": image, "--series": series, "--mask": mask, "--labs": labs, "--patient": patient, "values": more}
-    given |= {"--dicom-out": dicom_out, "--fhir": fhir}
+    given: dict[str, object] = {"--image": image, "--series": series, "--mask": mask, "--labs": labs}
+    given |= {"--patient": patient, "values": more, "--dicom-out": dicom_out, "--fhir": fhir}
     many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages}
     if table is not None:
         _refuse(given, "With --table the patients' values and images are those of the table.", "--images, --masks")

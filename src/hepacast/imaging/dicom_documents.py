@@ -24,10 +24,10 @@ def make_pdf(page: Path, source: SourceSeries, origin: Origin, *, title: str, nu
         Of its series.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = _ENCAPSULATED_PDF, ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = UID(_ENCAPSULATED_PDF), ExplicitVRLittleEndian
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     made.SpecificCharacterSet = UTF_8
     made.SOPClassUID, made.Modality, made.ConversionType = _ENCAPSULATED_PDF, "DOC", "WSD"

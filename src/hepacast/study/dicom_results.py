@@ -125,7 +125,7 @@ def _write_patient(context: Context, bundle: Bundle, cohort: Cohort, patient: st
     first = images[context.images.reference]
     masks = files.structures(first)
     notes = (SEEN,) if set_name == "training" else ()
-    labs = told_values(cohort.table.frame.loc[patient], bundle.columns)
+    labs = told_values(cohort.table.frame.loc[[patient]].iloc[0], bundle.columns)
     applied = apply_bundle(bundle, labs, images, masks, notes=notes, patient=patient, date=source.date)
     shown = {name: mask for name, mask in masks.items() if name not in COMPOSITES} or masks
     write_dicom_results(bundle, applied, MeasuredOn(first, shown, source), folder)

@@ -84,10 +84,8 @@ def predict_patient(
     out, patient, date
         Folder for ``prediction.json``, ``prediction.pdf``, with an image ``mask.nii.gz`` and ``overlay.png``; study
         code (no name) and day (ISO; default today, with `dicom_out` that of the scan) for the page.
-    dicom_out
-        Folder for the results as DICOM in the study of the images (`hepacast.bundle.dicom_results`).
-    fhir
-        File for the prediction as FHIR R4 resources (`hepacast.bundle.fhir`).
+    dicom_out, fhir
+        Folder for the results as DICOM (`hepacast.bundle.dicom_results`); file for them as FHIR R4.
 
     Raises
     ------
