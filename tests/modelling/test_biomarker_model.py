@@ -55,3 +55,21 @@ def test_biomarkers_leave_the_clinical_model_and_enter_the_combined_one(table, t
     without = StudyModels(**{**models.get_params(deep=False), "models": ("clinical",)})
     together = without.fit(table, outcome_of(table, time=time))
     assert set(together.selections()["clinical"]) == {"alb", MEASURED}
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_the_joint_model_shrinks_everything_and_leaves_the_published_models_as_they_were(table, time):
+    """Beside it biomarkers enter no other model than their own, whatever the clinical candidates are chosen by."""
+    predictors = (Predictor("alb", unit="g/L"), Predictor(MEASURED, label="Tumor minus liver, portal", unit="HU"))
+    outcome, rules = outcome_of(table, time=time), {"horizons": (365.0,) if time else ()}
+    names = ("clinical", "biomarkers", "radiomics", "combined", "joint")
+    fitted = StudyModels(predictors=predictors, models=names, biomarkers=(MEASURED,), **rules).fit(table, outcome)
+    published = StudyModels(predictors=predictors[:1], models=("clinical", "radiomics", "combined"), ignore=(MEASURED,),
+                            **rules).fit(table, outcome)  # fmt: skip
+    risks = fitted.predict_risk(table)
+    pd.testing.assert_frame_equal(risks[["clinical", "radiomics", "combined"]], published.predict_risk(table))
+    joint = fitted.frozen_.model("joint")
+    assert {"alb", MEASURED} <= set(joint.names)
+    assert fitted.biomarkers_.keep == "penalised" and np.isnan(joint.p_values[1])
+    again = FrozenModels.from_dict(plain(fitted.to_dict()))
+    assert again.predict_risk(table)["joint"].to_numpy() == pytest.approx(risks["joint"].to_numpy(), abs=1e-12)

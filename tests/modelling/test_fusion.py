@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from hepacast.errors import ModelError
-from hepacast.modelling.fusion import CLINICAL, DL_SCORE, NETWORK, Family, FusionSpec, View, fit_view, inner_rank
+from hepacast.modelling.fusion import (
+    BIOMARKERS,
+    CLINICAL,
+    DL_SCORE,
+    NETWORK,
+    Family,
+    FusionSpec,
+    View,
+    fit_view,
+    inner_rank,
+)
 from hepacast.modelling.grammar import ChainSpec
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.targets import rank_score
@@ -59,6 +69,31 @@ def test_the_joined_model_uses_all_parts_and_is_at_least_as_good():
     assert {DL_SCORE, "Radscore", "age"} <= names
     assert set(result.scores.columns) == {DL_SCORE, "Radscore"}
     assert {c.name for c in result.candidates if c.part == NETWORK and c.chosen} == {"good"}
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_biomarkers_are_a_part_of_their_own_and_leave_the_other_models_as_they_were(time):
+    view, outcome = data(n=150, n_test=60)
+    rules = spec(("logistic",))
+    if time:
+        times = pd.DataFrame({"time": 900.0 - 400 * outcome + view.clinical["alt"], "code": outcome.astype(float)})
+        view = replace(view, outcome=times.loc[view.outcome.index])
+        rules = replace(rules, horizons=(500.0,), unit="days", cut="median")
+    rng = np.random.default_rng(8)
+    measured = "biomarker/portal/tumor_minus_liver"
+    clinical = view.clinical.assign(**{measured: outcome + rng.normal(size=len(outcome))})
+    models = {**rules.models, "B": (BIOMARKERS,), "all": (BIOMARKERS, CLINICAL, "Radscore", NETWORK)}
+    predictors = (*rules.predictors, Predictor(measured))
+    wider = replace(rules, models=models, predictors=predictors, biomarkers=frozenset({measured}))
+    before, after = fit_view(view, rules), fit_view(replace(view, clinical=clinical), wider)
+    pd.testing.assert_frame_equal(after.test.main[list(rules.models)], before.test.main)
+    assert after.models["B"].names == [measured]
+    # Every clinical candidate enters, whatever its P; all is shrunk, so nothing has one.
+    assert {"age", "alt", measured, "Radscore", DL_SCORE} >= set(after.models["all"].names) > {measured, "Radscore"}
+    assert all(np.isnan(p) for p in list(after.models["all"].p_values)[1:])
+    y = outcome[list(view.test)].to_numpy()
+    better = rank_score(y, after.test.linear_predictors["all"].to_numpy())
+    assert better > rank_score(y, after.test.linear_predictors["DLRCR"].to_numpy())
 
 
 def test_the_choice_is_the_best_of_the_inner_folds():

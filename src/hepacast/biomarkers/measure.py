@@ -31,19 +31,30 @@ from hepacast.biomarkers.staging import PatientFacts
 from hepacast.errors import HepacastError
 from hepacast.imaging.volume import Volume
 
-#: Candidates where nobody names others, by pattern: few, stable, each with a meaning of its own.
-RECOMMENDED = (
+#: Candidates of a question about the tumor, by pattern: few, stable, each with a meaning of its own.
+OF_TUMOR = (
     *(
         f"*/{name}"
         for name in (
             "tumor_minus_liver", "tumor_sd", "tumor_p10_minus_liver", "tumor_p90_minus_liver", "rim_minus_liver",
             "core_minus_liver", "rim_minus_core", "core_sd", "core_fine_1_5", "core_coarse_1_5", "around_minus_liver",
-            "liver_mean", "liver_p10", "liver_p90", "liver_sd", "liver_fine_*", "liver_coarse_*",
+            "liver_sd",
         )
     ),
-    "phases/wash_in", "phases/wash_out_*",
-    "shape/ln_tumor_volume", "shape/ln_liver_volume", "shape/longest_diameter", "shape/tumor_number",
+    "phases/wash_in", "phases/wash_out_*", "shape/ln_tumor_volume", "shape/longest_diameter", "shape/tumor_number",
 )  # fmt: skip
+#: The same of a question about the liver.
+OF_LIVER = (
+    *(f"*/{name}" for name in ("liver_mean", "liver_p10", "liver_p90", "liver_sd", "liver_fine_*", "liver_coarse_*")),
+    "shape/ln_liver_volume",
+)
+#: Sets of candidates by the name that a study file asks for them by.
+SETS = {
+    "tumor": OF_TUMOR,
+    "liver": OF_LIVER,
+    "recommended": tuple(dict.fromkeys((*OF_TUMOR, *OF_LIVER))),
+    "all": ("*",),
+}
 
 #: Columns of `PatientBiomarkers.to_frame`.
 COLUMNS = ("biomarker", "label", "value", "unit", "grade", "status", "reason", "definition", "source")

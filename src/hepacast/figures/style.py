@@ -45,6 +45,7 @@ PALE = "#F2F4F6"
 #: The model names of a binary study keep one colour in every figure of a report.
 MODEL_COLORS = {
     "combined": VERMILION, "clinical": BLUE, "radiomics": GREEN, "binary": PURPLE, "biomarkers": ORANGE,
+    "joint": BLACK,
     "multi-task network": VERMILION, "single-task network": ORANGE, "single-task segmenter": SKY,
 }  # fmt: skip
 

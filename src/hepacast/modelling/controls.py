@@ -21,7 +21,7 @@ from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.radscore import Radscore
-from hepacast.modelling.refit import Refitter, Split, model_names
+from hepacast.modelling.refit import OF_FEATURES, Refitter, Split, model_names
 from hepacast.modelling.scale import ZScore
 from hepacast.modelling.selectors import KBest, LassoSelector
 from hepacast.modelling.study_models import StudyModels
@@ -351,4 +351,4 @@ def selects(models: StudyModels) -> bool:
     """Whether a model selects anything: with given predictors alone the usual way is the honest one."""
     given = models.clinical is not None and models.clinical.keep == "given"
     names = set(models.models) - {"binary"}
-    return bool({"radiomics", "combined"} & names) or bool(names and not given)
+    return bool(OF_FEATURES & names) or bool(names and not given)

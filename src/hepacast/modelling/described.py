@@ -241,7 +241,7 @@ class DescribedRadiomics(Record):
 
 @dataclass(frozen=True)
 class DescribedCombined(Record):
-    """Radscore and clinical predictors together."""
+    """Radscore and clinical predictors together; of the joint model biomarkers too."""
 
     final: FittedModel | None
     status: str = "ok"
@@ -311,8 +311,8 @@ class DescribedModels(Record):
     Parameters
     ----------
     names
-        The models that were compared: ``clinical, biomarkers, radiomics, combined``, then networks.
-    clinical, biomarkers, radiomics, combined
+        The models that were compared: ``clinical, biomarkers, radiomics, combined, joint``, then networks.
+    clinical, biomarkers, radiomics, combined, joint
         Those of a binary outcome: what entered, and the fitted model.
     nomogram
         `hepacast.nomogram.Nomogram.to_spec()` of the main model, with the example patient; None if it has no nomogram.
@@ -345,6 +345,7 @@ class DescribedModels(Record):
     biomarkers: DescribedClinical | None = sparse(None)
     radiomics: DescribedRadiomics | None = None
     combined: DescribedCombined | None = None
+    joint: DescribedCombined | None = sparse(None)
     nomogram: dict[str, Any] | None = None
     example: Example | None = None
     joined: dict[str, FittedModel] = field(default_factory=dict)

@@ -35,7 +35,7 @@ from hepacast.modelling.score_model import ChainCount
 from hepacast.modelling.targets import event_classes, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
 
-CLINICAL, NETWORK = "clinical", "network"
+CLINICAL, BIOMARKERS, NETWORK = "clinical", "biomarkers", "network"
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,11 @@ class FusionSpec:
     families
         Scores that are made from features.
     models
-        Model -> its parts: ``clinical``, ``network`` or the name of a family. The last is the main model.
+        Model -> its parts: ``clinical``, ``biomarkers``, ``network`` or the name of a family. The last is the main
+        model. A model with biomarkers is one ridge regression of all that its parts have, every clinical candidate
+        included, and no other model holds a biomarker.
     predictors
-        Candidates of the clinical part.
+        Candidates of the clinical part, and biomarkers.
     alpha
         P below which a clinical predictor stays.
     seed
@@ -58,6 +60,8 @@ class FusionSpec:
         Of a time to an event: times by which risks are given, the main one last; unit; rule of the cut-offs.
     selection
         How clinical predictors are chosen (`ClinicalModel`); with ``"penalised"`` the joined models are shrunk too.
+    biomarkers
+        Names of the predictors that are biomarkers.
     """
 
     families: tuple[Family, ...]
@@ -69,15 +73,27 @@ class FusionSpec:
     unit: str = ""
     cut: CutRule = "youden"
     selection: Keep = "independent"
+    biomarkers: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        known = {CLINICAL, NETWORK, *(family.name for family in self.families)}
+        known = {CLINICAL, BIOMARKERS, NETWORK, *(family.name for family in self.families)}
         for name, parts in self.models.items():
             wrong = [part for part in parts if part not in known]
             if wrong or not parts:
                 raise ModelError(
                     f"The model {name!r} is made of unknown parts.", expected=listed(sorted(known)), found=listed(wrong)
                 )
+
+    @property
+    def clinical(self) -> tuple[Predictor, ...]:
+        """Candidates of the clinical part: without biomarkers, where these are a part of their own."""
+        apart = any(BIOMARKERS in parts for parts in self.models.values())
+        return tuple(item for item in self.predictors if not (apart and item.name in self.biomarkers))
+
+    @property
+    def measured(self) -> tuple[Predictor, ...]:
+        """The predictors that are biomarkers."""
+        return tuple(item for item in self.predictors if item.name in self.biomarkers)
 
 
 @dataclass(frozen=True)
@@ -302,9 +318,7 @@ def score_name(part: str) -> str:
 
 def _clinical(view: View, spec: FusionSpec) -> ClinicalModel:
     regression = _regression(spec)
-    model = ClinicalModel(
-        spec.predictors, spec.alpha, spec.alpha, spec.selection, regression=regression, seed=spec.seed
-    )
+    model = ClinicalModel(spec.clinical, spec.alpha, spec.alpha, spec.selection, regression=regression, seed=spec.seed)
     return model.fit(view.clinical.loc[view.outcome.index], view.y)
 
 
@@ -333,7 +347,11 @@ def _joined(
     """The model of a model's parts, fitted to scores of fits without the patient."""
     predictors: list[Predictor] = []
     why = []
+    shrunk = BIOMARKERS in parts
     for part in parts:
+        if part == BIOMARKERS or (part == CLINICAL and shrunk):
+            predictors += spec.measured if part == BIOMARKERS else spec.clinical
+            continue
         if part == CLINICAL and clinical is not None:
             if parts == (CLINICAL,):
                 return clinical.frozen_
@@ -347,7 +365,7 @@ def _joined(
         else:
             predictors.append(Predictor(name, "numeric", label=name))
     model = _regression(spec).set_params(predictors=tuple(predictors), why_none="; ".join(why) or "no predictor")
-    if spec.selection == "penalised" and CLINICAL in parts:
+    if shrunk or (spec.selection == "penalised" and CLINICAL in parts):
         model.set_params(penalty="ridge")
     frozen: FrozenLinear = model.fit(train, view.y).frozen_
     return frozen

@@ -21,7 +21,9 @@ from hepacast.modelling.table_order import TableOrder, known_order, order_of
 #: Risks this close to 0 or 1 have no finite log odds in float64.
 _EDGE = 1e-12
 #: Order of the models of a study; the main one is the last.
-ORDER = ("binary", "clinical", "biomarkers", "radiomics", "combined")
+ORDER = ("binary", "clinical", "biomarkers", "radiomics", "combined", "joint")
+#: Those that read features.
+OF_FEATURES = frozenset({"radiomics", "combined", "joint"})
 
 
 @dataclass(frozen=True)

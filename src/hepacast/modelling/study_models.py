@@ -25,7 +25,7 @@ from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.radscore import Radscore
-from hepacast.modelling.refit import ORDER as MODELS
+from hepacast.modelling.refit import OF_FEATURES, ORDER
 from hepacast.modelling.score_model import score_predictor
 from hepacast.modelling.targets import as_target, by_patient, has_time
 
@@ -55,8 +55,10 @@ class StudyModels(BaseEstimator):
         Predictors that are biomarkers: where the model ``biomarkers`` is asked for, it chooses among them, the clinical
         model among the others, and the combined model holds what both chose; else they are clinical candidates.
     models
-        Which to fit, of ``clinical``, ``biomarkers``, ``radiomics``, ``combined``; of time and event also ``binary``: a
-        clinical logistic model of the event by the main horizon, weighted for censoring (`LogisticAt`).
+        Which to fit, of ``clinical``, ``biomarkers``, ``radiomics``, ``combined``, ``joint``: one ridge regression of
+        every predictor and the radiomics model's score, beside which the biomarkers' own model is shrunk too and no
+        other holds biomarkers; of time and event also ``binary``: a clinical logistic model of the event by the main
+        horizon, weighted for censoring (`LogisticAt`).
     horizons, unit
         Of time and event: times at which risks are given, in this unit; the last is the main one.
     cut
@@ -66,9 +68,10 @@ class StudyModels(BaseEstimator):
 
     Attributes
     ----------
-    clinical_, biomarkers_, radiomics_, combined_, binary_
+    clinical_, biomarkers_, radiomics_, combined_, joint_, binary_
         Fitted `ClinicalModel` of clinical predictors and of biomarkers, radiomics model, regression of Radscore and
-        what the first two chose, and `ClinicalModel` at the main horizon; None where not asked for.
+        what the first two chose, ridge regression of everything, and `ClinicalModel` at the main horizon; None where
+        not asked for.
     frozen_
         All of them as plain numbers (`FrozenModels`); its `score` is None when the radiomics model has no formula.
     cuts_, cutoffs_
@@ -118,7 +121,7 @@ class StudyModels(BaseEstimator):
         frame = as_frame(X)
         outcome = as_target(y, len(frame))
         of_time = has_time(outcome)
-        legal = MODELS if of_time else MODELS[1:]
+        legal = ORDER if of_time else ORDER[1:]
         unknown = [name for name in self.models if name not in legal]
         if unknown or not len(self.models):
             raise ModelError("Unknown models are asked for.", expected=listed(legal), found=listed(unknown))
@@ -133,11 +136,14 @@ class StudyModels(BaseEstimator):
         self.combined_: NamedRegression | None = None
         if "combined" in self.models:
             self.combined_ = self._fit_combined(frame, outcome, clinical_part, score_part)
+        self.joint_: NamedRegression | None = None
+        if "joint" in self.models:
+            self.joint_ = self._fit_joint(frame, outcome, score_part)
         self.binary_: ClinicalModel | None = None
         if "binary" in self.models:
             base = ClinicalModel() if self.clinical is None else clone(self.clinical)
             at = LogisticAt(horizon=float(self.horizons[-1]))
-            self.binary_ = base.set_params(predictors=tuple(self.predictors), regression=at).fit(frame, outcome)
+            self.binary_ = base.set_params(predictors=self._told(), regression=at).fit(frame, outcome)
         self._freeze(frame, outcome, score_part)
         return self
 
@@ -166,36 +172,53 @@ class StudyModels(BaseEstimator):
         # Columns that stand together, as those of a study do, are looked at where they are instead of copied.
         return together if list(together.columns) == names else frame[names]
 
+    def _told(self) -> tuple[Predictor, ...]:
+        """The predictors without biomarkers, where these have models of their own."""
+        apart = {"biomarkers", "joint"} & set(self.models)
+        return tuple(item for item in self.predictors if not (apart and item.name in self.biomarkers))
+
     def _fit_clinical(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> list[Predictor]:
-        """The clinical model and that of the biomarkers; what they chose."""
+        """The clinical model and that of the biomarkers; what they chose for the combined one."""
         self.clinical_: ClinicalModel | None = None
         self.biomarkers_: ClinicalModel | None = None
-        measured = set(self.biomarkers) if "biomarkers" in self.models else set()
+        chosen: list[Predictor] = []
         if {"clinical", "combined"} & set(self.models):
-            own = tuple(item for item in self.predictors if item.name not in measured)
-            self.clinical_ = self._fit_choice(own, frame, outcome)
-        if measured:
-            read = tuple(item for item in self.predictors if item.name in measured)
-            self.biomarkers_ = self._fit_choice(read, frame, outcome)
-        fitted = [model for model in (self.clinical_, self.biomarkers_) if model is not None]
-        return [item for model in fitted for item in model.chosen_predictors_]
+            self.clinical_ = self._fit_choice(self._told(), frame, outcome)
+            chosen += self.clinical_.chosen_predictors_
+        if "biomarkers" in self.models and self.biomarkers:
+            measured = tuple(item for item in self.predictors if item.name in self.biomarkers)
+            shrunk: dict[str, Any] = {"keep": "penalised"} if "joint" in self.models else {}
+            self.biomarkers_ = self._fit_choice(measured, frame, outcome, **shrunk)
+            chosen += [] if shrunk else self.biomarkers_.chosen_predictors_
+        return chosen
 
     def _fit_choice(
-        self, predictors: tuple[Predictor, ...], frame: pd.DataFrame, outcome: NDArray[Any]
+        self, predictors: tuple[Predictor, ...], frame: pd.DataFrame, outcome: NDArray[Any], **options: Any
     ) -> ClinicalModel:
         base = ClinicalModel() if self.clinical is None else clone(self.clinical)
         regression = base.regression or self._regression(outcome)
-        return base.set_params(predictors=predictors, regression=regression).fit(frame, outcome)
+        return base.set_params(predictors=predictors, regression=regression, **options).fit(frame, outcome)
 
     def _fit_radiomics(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> pd.Series | None:
         """The training scores; None when the radiomics model is not asked for or found nothing."""
         self.radiomics_: Any = None
-        if not {"radiomics", "combined"} & set(self.models):
+        if not OF_FEATURES & set(self.models):
             return None
         base = Radscore() if self.radiomics is None else clone(self.radiomics)
         self.radiomics_ = base.set_params(regression=base.regression or self._regression(outcome))
         self.radiomics_.fit(self._radiomics_table(frame), outcome)
         return self.radiomics_.train_score_ if self.radiomics_.status_ == "ok" else None
+
+    def _fit_joint(self, frame: pd.DataFrame, outcome: NDArray[Any], score: pd.Series | None) -> NamedRegression:
+        """Everything in one ridge regression."""
+        table = frame[[item.name for item in self.predictors]]
+        predictors = tuple(self.predictors)
+        if score is not None:
+            table = table.assign(**{RADSCORE: score.to_numpy()})
+            predictors = (*score_predictor(), *predictors)
+        regression = self._regression(outcome).set_params(predictors=predictors, penalty="ridge")
+        fitted: NamedRegression = regression.fit(table, outcome)
+        return fitted
 
     def _fit_combined(
         self, frame: pd.DataFrame, outcome: NDArray[Any], clinical: list[Predictor], score: pd.Series | None
@@ -219,6 +242,7 @@ class StudyModels(BaseEstimator):
             "biomarkers": self.biomarkers_ and self.biomarkers_.frozen_,
             "radiomics": self.radiomics_ and self.radiomics_.final_,
             "combined": self.combined_ and self.combined_.frozen_,
+            "joint": self.joint_ and self.joint_.frozen_,
         }
         parts: dict[str, FrozenLinear] = {
             name: model for name, model in found.items() if name in self.models and model is not None

@@ -122,7 +122,7 @@ def _named(word: str) -> str:
 
 def _default(context: Context) -> tuple[str, ...]:
     images = context.study.images is not None and context.study.features.table is None
-    wanted = bool({"radiomics", "combined"} & set(context.study.modelling.models))
+    wanted = context.study.modelling.reads_features
     return ("permuted outcome", *(("shuffled voxels", "random region") if images and wanted else ()))
 
 

@@ -84,7 +84,7 @@ def _biomarkers(context: Context) -> None:
 
 
 def _chain(context: Context) -> None:
-    if {"radiomics", "combined"} & set(context.study.modelling.models):
+    if context.study.modelling.reads_features:
         from hepacast.study.stages.modelling import load_chain
 
         chain = load_chain(context)

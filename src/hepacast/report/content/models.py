@@ -103,7 +103,10 @@ def _fitted(results: Results) -> dict[str, FittedModel]:
     if models.radiomics is not None:
         named["Radiomics model"] = models.radiomics.final
     if models.combined is not None:
-        named[f"{model_label(results, main_model(results))} model"] = models.combined.final
+        name = "combined" if models.joint is not None else main_model(results)
+        named[f"{model_label(results, name)} model"] = models.combined.final
+    if models.joint is not None:
+        named["Joint model"] = models.joint.final
     return {name: model for name, model in named.items() if model is not None}
 
 
@@ -112,8 +115,8 @@ def _final(results: Results) -> tuple[str, FittedModel | None]:
     main, models = main_model(results), results.models
     if results.timed is not None:
         return main, results.timed.models[main]
-    if models is not None and models.combined is not None:
-        return main, models.combined.final
+    if models is not None and (models.joint or models.combined) is not None:
+        return main, (models.joint or models.combined).final  # type: ignore[union-attr]
     return "clinical", models.clinical.final if models is not None and models.clinical is not None else None
 
 

@@ -91,12 +91,13 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _has_features(self) -> Study:
-        if self.images is None and self.features.table is None:
-            needs = {"radiomics", "combined"} & set(self.modelling.models)
-            if needs:
-                raise ValueError(f"the models {sorted(needs)} need `images`, or `features.table`")
+        if self.images is None and self.features.table is None and self.modelling.reads_features:
+            raise ValueError(f"the models {self.modelling.models} need `images`, or `features.table`")
         if "biomarkers" in self.modelling.models and self.biomarkers is None:
             raise ValueError("the model `biomarkers` needs the part `biomarkers`, which says which are measured")
+        joined = {part for parts in (self.fusion.models.values() if self.fusion is not None else ()) for part in parts}
+        if "biomarkers" in joined and self.biomarkers is None:
+            raise ValueError("a fusion of biomarkers needs the part `biomarkers`, which says which are measured")
         if "binary" in self.modelling.models and self.outcome.definition != "survival":
             raise ValueError("the model `binary` belongs to `outcome.definition: survival`")
         if self.outcome.definition == "survival" and self.survival is not None:

@@ -34,11 +34,13 @@ class Modelling(Part):
 
     candidates: list[str] = option(..., "the study's columns that may enter the clinical model")
     chain: str | dict[str, Any] = option("ptlf", "radiomics chain: ptlf (as published), auto, or a grammar")
-    models: list[Literal["clinical", "biomarkers", "radiomics", "combined", "binary"]] = option(
+    models: list[Literal["clinical", "biomarkers", "radiomics", "combined", "joint", "binary"]] = option(
         lambda: ["clinical", "radiomics", "combined"],
         "models to compare; biomarkers: of the biomarkers alone, which then leave the clinical model to the others "
-        "(the combined model holds both); binary, for time to an event only: a logistic model of the event by the main "
-        "horizon, in which patients censored before it are weighted for (IPCW)",
+        "(the combined model holds both); joint: every candidate, every biomarker and the Radscore in one ridge "
+        "regression, beside which the other models stay without biomarkers, as published; binary, for time to an "
+        "event only: a logistic model of the event by the main horizon, in which patients censored before it are "
+        "weighted for (IPCW)",
     )
     selection: Literal["independent", "backward", "aic", "lasso", "given", "penalised"] = option(
         "independent",
@@ -54,6 +56,11 @@ class Modelling(Part):
     )
     harmonize: Literal["none", "combat"] = option("none", "remove differences between centers (ComBat, in the fold)")
     validation: ValidationOptions = option(ValidationOptions, "how the chain is judged")
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether a model reads radiomics features."""
+        return bool({"radiomics", "combined", "joint"} & set(self.models))
 
 
 class EvaluationOptions(Part):

@@ -15,7 +15,8 @@ class BiomarkerOptions(Part):
 
     use: list[str] = option(
         lambda: ["recommended"],
-        "which become candidates: recommended, all, or names without `biomarker/` in which * stands for anything",
+        "which become candidates: tumor or liver (the few of a question about either), recommended (both), all, or "
+        "names without `biomarker/` in which * stands for anything",
         example=["*/tumor_minus_liver", "phases/wash_out_delayed", "shape/longest_diameter"],
     )
     phases: dict[str, Phase] = option(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hepacast.biomarkers.definitions import FAMILY, Biomarker
 from hepacast.biomarkers.measure import (
-    RECOMMENDED,
+    SETS,
     PatientBiomarkers,
     definitions_of_recipe,
     measure_by_recipe,
@@ -147,14 +147,14 @@ def chosen_names(context: Context, definitions: Mapping[str, Biomarker]) -> list
     assert options is not None
     chosen: set[str] = set()
     for text in options.use:
-        patterns = {"recommended": RECOMMENDED, "all": ("*",)}.get(text, (text.removeprefix(f"{FAMILY}/"),))
+        patterns = SETS.get(text, (text.removeprefix(f"{FAMILY}/"),))
         found = {
             name for name in definitions for item in patterns if fnmatchcase(name.removeprefix(f"{FAMILY}/"), item)
         }
         if not found:
             raise StudyFileError(
                 f"No biomarker of these images is called {text!r}.",
-                expected="recommended, all, or a name such as portal/tumor_minus_liver, in which * stands for anything",
+                expected=f"{', '.join(SETS)}, or a name such as portal/tumor_minus_liver; * stands for anything",
                 found=", ".join(name.removeprefix(f"{FAMILY}/") for name in list(definitions)[:5]) + ", ...",
                 where="biomarkers.use",
             )

@@ -73,7 +73,7 @@ def _patients(context: Context) -> int:
 
 def _features(context: Context) -> int:
     """Features of the chain: those that were measured, else those of the table or of the settings."""
-    if not {"radiomics", "combined"} & set(context.study.modelling.models):
+    if not context.study.modelling.reads_features:
         return 0
     measured, table = context.out / "radiomics" / WIDE, context.study.features.table
     if measured.is_file():

@@ -111,8 +111,9 @@ def _stability(
 ) -> tuple[dict[str, list[SelectedShare]], dict[str, StabilityIndex]]:
     """How often each variable was selected over the refits of the cross-validation; of given ones nothing is told."""
     n_all = len(fitted.predictors)
-    n_measured = len(fitted.biomarkers) if fitted.biomarkers_ is not None else 0
-    sizes = {"radiomics": n_columns - n_all, "clinical": n_all - n_measured, "biomarkers": n_measured, "binary": n_all}
+    n_measured = len(fitted.biomarkers) if {"biomarkers", "joint"} & set(fitted.models) else 0
+    sizes = {"radiomics": n_columns - n_all, "clinical": n_all - n_measured, "biomarkers": n_measured}
+    sizes["binary"] = sizes["clinical"]
     labels = {item.name: item.label for item in fitted.predictors}
     given = fitted.clinical is not None and fitted.clinical.keep == "given"
     shares: dict[str, list[SelectedShare]] = {}

@@ -475,17 +475,19 @@ def describe_models(
     )
     if outcome.has_time:
         return _of_hazards(found, study, outcome, fitted, training, words)
-    combined = None
     candidates = x[[item.name for item in fitted.predictors]]
     clinical, measured = (
         None if model is None else describe_clinical(model, candidates, y, words, level)
         for model in (fitted.clinical_, fitted.biomarkers_)
     )
-    if fitted.combined_ is not None:
-        model = fitted.combined_.frozen_
-        reason = fitted.notes_["combined"] or None
-        combined = DescribedCombined(describe_model(model, words, level), model.status, reason)
-    return replace(found, clinical=clinical, biomarkers=measured, combined=combined)
+    joined = {
+        name: DescribedCombined(
+            describe_model(model.frozen_, words, level), model.frozen_.status, fitted.notes_[name] or None
+        )
+        for name, model in (("combined", fitted.combined_), ("joint", fitted.joint_))
+        if model is not None
+    }
+    return replace(found, clinical=clinical, biomarkers=measured, **joined)
 
 
 def _of_hazards(
@@ -508,6 +510,8 @@ def _of_hazards(
         models["biomarkers"] = _with_check(fitted.biomarkers_.model_, words, level)
     if fitted.combined_ is not None:
         models["combined"] = _with_check(fitted.combined_, words, level)
+    if fitted.joint_ is not None:
+        models["joint"] = _with_check(fitted.joint_, words, level)
     if fitted.binary_ is not None:
         steps["binary"] = _binary_states(y, frozen.main_horizon, fitted.binary_.selected_)
     cuts = {name: Cut(cut.value, cut.rule, cut.p, cut.note) for name, cut in fitted.cuts_.items()}

@@ -28,6 +28,7 @@ from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import learned_by_networks
 from hepacast.modelling.fusion import (
+    BIOMARKERS,
     CLINICAL,
     NETWORK,
     Family,
@@ -51,6 +52,7 @@ from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_in
 from hepacast.study.schema import Fusion
 from hepacast.study.schema.analysis import Modelling
 from hepacast.study.stage import Stage, study_parts
+from hepacast.study.stages.biomarkers import with_biomarkers
 from hepacast.study.stages.chain_cost import refits_cost
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
@@ -66,12 +68,12 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
-from hepacast.study.stages.model_sentences import clinical_sentence, shrunk_clause
+from hepacast.study.stages.model_sentences import SHRUNK, clinical_sentence, shrunk_clause
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, DLR = "Radscore", "DLR score"
-_PARTS = {"clinical": CLINICAL, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}
+_PARTS = {"clinical": CLINICAL, "biomarkers": BIOMARKERS, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}
 
 
 def write(context: Context, folder: Path) -> None:
@@ -89,7 +91,7 @@ def write(context: Context, folder: Path) -> None:
     others = [*known, *(patient for item in further for patient in item.table.patients)]
     features = _features(context, analysis, further)
     networks = network_scores(context, rules, outcome, folds, others) if rules.networks else None
-    clinical = _clinical(analysis, further)
+    clinical = _clinical(context, analysis, further)
     views = [_view(rules, outcome, folds, others, clinical, features, networks, k) for k in range(rules.folds)]
     views.append(_view(rules, outcome, folds, others, clinical, features, networks, None))
     with context.reporter.track("classifiers and models") as progress:
@@ -164,7 +166,9 @@ def _spec(context: Context, analysis: Analysis) -> FusionSpec:
     cut = context.study.evaluation.risk_groups if horizons else "youden"
     rest = (context.study.modelling.alpha, seed, horizons, outcome.unit, cut)
     selection = context.study.modelling.selection
-    return FusionSpec(tuple(families), models, analysis.predictors, *rest, selection=selection)
+    return FusionSpec(
+        tuple(families), models, analysis.predictors, *rest, selection=selection, biomarkers=analysis.biomarkers
+    )
 
 
 def _features(context: Context, analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
@@ -175,9 +179,10 @@ def _features(context: Context, analysis: Analysis, further: list[FurtherTable])
     return pd.concat(tables)
 
 
-def _clinical(analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
+def _clinical(context: Context, analysis: Analysis, further: list[FurtherTable]) -> pd.DataFrame:
     names = [item.name for item in analysis.predictors]
-    return pd.concat([analysis.table[names], *(item.table.frame[names] for item in further)])
+    strangers = (with_biomarkers(context, item.table.frame)[names] for item in further)
+    return pd.concat([analysis.table[names], *strangers])
 
 
 def _view(
@@ -465,6 +470,15 @@ def _sentences(
             ["nested-cv"],
         )
     )
+    shrunk = [name for name, parts in spec.models.items() if BIOMARKERS in parts]
+    if shrunk:
+        texts.append(
+            (
+                f"Models with biomarkers ({', '.join(shrunk)}) hold every candidate of their parts, {SHRUNK}; no other "
+                "model holds a biomarker.",
+                [],
+            )
+        )
     return [Sentence("modelling", text, keys) for text, keys in texts]
 
 

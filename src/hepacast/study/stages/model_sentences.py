@@ -151,23 +151,31 @@ def walked(estimator: Any) -> Iterator[Any]:
         yield from walked(estimator.estimator_.chain_[-1])
 
 
-_SHRUNK = (
+SHRUNK = (
     "whose coefficients were shrunk by ridge regression [@le-cessie], the penalty that of the largest marginal "
     "likelihood [@wood-reml]; no variable was selected by its P value"
 )
 
 
 def _of_biomarkers(fitted: StudyModels) -> list[str]:
-    """The model of the biomarkers alone."""
-    if fitted.biomarkers_ is None:
-        return []
-    n = len(fitted.biomarkers_.predictors or ())
-    return [f"The biomarker model was made of the {n} biomarkers in the same way as the clinical model of the others."]
+    """The model of the biomarkers alone, and that of everything."""
+    texts = []
+    if fitted.biomarkers_ is not None:
+        n = len(fitted.biomarkers_.predictors or ())
+        texts.append(
+            f"The biomarker model was made of the {n} biomarkers in the same way as the clinical model of the others."
+            if fitted.joint_ is None
+            else f"The biomarker model holds the {n} biomarkers, {SHRUNK}."
+        )
+    if fitted.joint_ is not None:
+        score = "" if fitted.radiomics_ is None else "the Radscore, "
+        texts.append(f"The joint model holds {score}all clinical candidates and the biomarkers, {SHRUNK}.")
+    return texts
 
 
 def _joined_words(fitted: StudyModels) -> str:
     """What the combined model joins."""
-    if fitted.biomarkers_ is None:
+    if fitted.biomarkers_ is None or fitted.joint_ is not None:
         return "the Radscore and the clinical predictors"
     return "the Radscore, the clinical predictors and the biomarkers"
 
@@ -185,7 +193,7 @@ def clinical_sentence(options: Modelling, has_time: bool) -> tuple[str, list[str
             chosen = "which were chosen before the data were analyzed; no variable was selected by its P value"
             text = f"The clinical {kind} model{cite} holds all candidates, {chosen}{firth}. {fill}"
         case "penalised":
-            text, keys = f"The clinical {kind} model{cite} holds all candidates, {_SHRUNK}. {fill}", []
+            text, keys = f"The clinical {kind} model{cite} holds all candidates, {SHRUNK}. {fill}", []
         case "backward":
             text = (
                 f"{together}; the one with the largest P value left, and the model was fitted again, until all had "
@@ -221,7 +229,7 @@ def clinical_sentence(options: Modelling, has_time: bool) -> tuple[str, list[str
 
 def shrunk_clause(options: Modelling) -> str:
     """What is said of joined models with `penalised` predictors."""
-    return f", {_SHRUNK}" if options.selection == "penalised" else ""
+    return f", {SHRUNK}" if options.selection == "penalised" else ""
 
 
 def _binary(context: Context, outcome: Outcome, fitted: StudyModels) -> str:

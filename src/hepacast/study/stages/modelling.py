@@ -69,6 +69,11 @@ class Analysis:
     words: Words
 
     @property
+    def biomarkers(self) -> frozenset[str]:
+        """Names of the predictors that are biomarkers."""
+        return frozenset(item.name for item in self.predictors if item.name.startswith(f"{FAMILY}/"))
+
+    @property
     def outcome(self) -> Outcome:
         """What is predicted."""
         return self.cohort.outcome
@@ -91,7 +96,7 @@ def load_analysis(context: Context) -> Analysis:
     specs = candidate_specs(context, cohort.table)
     predictors = tuple(Predictor.from_column(spec.to_json()) for spec in specs)
     parts = [cohort.table.frame[[spec.name for spec in specs]]]
-    if set(context.study.modelling.models) & {"radiomics", "combined"}:
+    if context.study.modelling.reads_features:
         parts.append(analysis_features(context, cohort.patients))
     if context.study.modelling.harmonize == "combat":
         parts.append(cohort.centers.rename(CENTER).to_frame())
@@ -104,17 +109,16 @@ def make_models(context: Context, analysis: Analysis) -> StudyModels:
     """The models of the study file, not fitted."""
     options, outcome = context.study.modelling, analysis.outcome
     seed = derive_seed(context.study.seed, "models")
-    radiomics = bool({"radiomics", "combined"} & set(options.models))
     return StudyModels(
         predictors=analysis.predictors,
-        radiomics=_radiomics_model(context, seed) if radiomics else None,
+        radiomics=_radiomics_model(context, seed) if options.reads_features else None,
         clinical=ClinicalModel(alpha=options.alpha, alpha_joint=options.alpha, keep=options.selection, seed=seed),
         site_column=CENTER if options.harmonize == "combat" else None,
         models=tuple(options.models),
         horizons=outcome.horizons if outcome.has_time else (),
         unit=outcome.unit,
         cut=context.study.evaluation.risk_groups if outcome.has_time else "youden",
-        biomarkers=tuple(item.name for item in analysis.predictors if item.name.startswith(f"{FAMILY}/")),
+        biomarkers=tuple(sorted(analysis.biomarkers)),
     )
 
 
