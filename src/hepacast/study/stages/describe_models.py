@@ -480,14 +480,18 @@ def describe_models(
         None if model is None else describe_clinical(model, candidates, y, words, level)
         for model in (fitted.clinical_, fitted.biomarkers_)
     )
-    joined = {
-        name: DescribedCombined(
-            describe_model(model.frozen_, words, level), model.frozen_.status, fitted.notes_[name] or None
-        )
-        for name, model in (("combined", fitted.combined_), ("joint", fitted.joint_))
-        if model is not None
-    }
-    return replace(found, clinical=clinical, biomarkers=measured, **joined)
+    joined = {name: _described(fitted, name, model, words, level)
+              for name, model in (("combined", fitted.combined_), ("joint", fitted.joint_))}  # fmt: skip
+    return replace(found, clinical=clinical, biomarkers=measured, combined=joined["combined"], joint=joined["joint"])
+
+
+def _described(
+    fitted: StudyModels, name: str, model: NamedRegression | None, words: Words, level: float
+) -> DescribedCombined | None:
+    if model is None:
+        return None
+    frozen = model.frozen_
+    return DescribedCombined(describe_model(frozen, words, level), frozen.status, fitted.notes_[name] or None)
 
 
 def _of_hazards(
