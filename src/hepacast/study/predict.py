@@ -92,7 +92,6 @@ def predict_patient(
     HepacastError
         Anything about the bundle, the image or the values that does not fit.
     """
-    say = reporter or SilentReporter()
     opened = open_bundle(bundle)
     name, values = named_model(opened, model), _given(labs, opened.columns)
     # A mistyped value is told now, and not after a minute of segmentation.
@@ -102,12 +101,10 @@ def predict_patient(
         image = None
     files = _Files(out, dicom_out, fhir, None if dicom_out is None else _source(opened, image, series))
     files.require_writable()
-    date = files.source.date if files.source is not None and date is None else date
-    seen = Outlined({}, {})
-    if image is not None:
-        seen = _outlined(opened, image, mask, labels, segmenter, series, accept_doubtful, say)
-    told, day = (values, seen.volumes, seen.masks), datetime.date.today().isoformat() if date is None else date
-    applied = apply_bundle(opened, *told, model=name, notes=seen.notes, doubts=seen.doubts, patient=patient, date=day)
+    how = (labels, segmenter, series, accept_doubtful, reporter or SilentReporter())
+    seen = Outlined({}, {}) if image is None else _outlined(opened, image, mask, *how)
+    told = {"notes": seen.notes, "doubts": seen.doubts, "patient": patient, "date": files.day(date)}
+    applied = apply_bundle(opened, values, seen.volumes, seen.masks, model=name, **told)
     files.write(opened, applied, seen, values)
     return applied.prediction
 
@@ -120,6 +117,12 @@ class _Files:
     dicom_out: str | Path | None
     fhir: str | Path | None
     source: SourceSeries | None
+
+    def day(self, given: str | None) -> str:
+        """The day that is told, else that of the scan where it names the results, else today."""
+        if given is not None:
+            return given
+        return datetime.date.today().isoformat() if self.source is None else self.source.date
 
     def require_writable(self) -> None:
         """Before a minute goes into masks."""
