@@ -77,10 +77,9 @@ def predict_patient(
     labs
         Clinical values by name (``"3.8 g/dL"``, or a number in the study's unit; None: nobody knows it), as
         ``name=value``, or a table or DataFrame with one row (headers of the study or of the same quantities).
-    model, segmenter
-        Of the bundle (default the main one); as of `segment` (default that of the training masks, else ``builtin``).
-    accept_doubtful
-        Predict although image and mask look impossible (HU, labels, volume).
+    model, segmenter, accept_doubtful
+        Of the bundle (default the main one); as of `segment` (default that of the training masks, else ``builtin``);
+        predict although image and mask look impossible.
     out, patient, date
         Folder for ``prediction.json``, ``prediction.pdf``, with an image ``mask.nii.gz`` and ``overlay.png``; study
         code (no name) and day (ISO; default today, with `dicom_out` that of the scan) for the page.
@@ -100,10 +99,9 @@ def predict_patient(
     if image is not None and not (measured or opened.needs_features(name)):
         image = None
     files = _Files(out, dicom_out, fhir, None if dicom_out is None else _source(opened, image, series))
-    files.require_writable()
     how = (labels, segmenter, series, accept_doubtful, reporter or SilentReporter())
     seen = Outlined({}, {}) if image is None else _outlined(opened, image, mask, *how)
-    told = {"notes": seen.notes, "doubts": seen.doubts, "patient": patient, "date": files.day(date)}
+    told: dict[str, Any] = {"notes": seen.notes, "doubts": seen.doubts, "patient": patient, "date": files.day(date)}
     applied = apply_bundle(opened, values, seen.volumes, seen.masks, model=name, **told)
     files.write(opened, applied, seen, values)
     return applied.prediction
@@ -124,8 +122,8 @@ class _Files:
             return given
         return datetime.date.today().isoformat() if self.source is None else self.source.date
 
-    def require_writable(self) -> None:
-        """Before a minute goes into masks."""
+    def __post_init__(self) -> None:
+        """What cannot be written is told before a minute goes into masks."""
         for folder in (self.out, self.dicom_out):
             if folder is not None:
                 require_writable(folder)
