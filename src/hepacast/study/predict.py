@@ -96,8 +96,7 @@ def predict_patient(
     # A mistyped value is told now, and not after a minute of segmentation.
     measured = biomarkers_read(opened, name) if isinstance(opened, Bundle) and image is not None else []
     read_labs(values, opened.columns, [item for item in opened.clinical_names(name) if item not in measured])
-    if image is not None and not (measured or opened.needs_features(name)):
-        image = None
+    image = image if measured or opened.needs_features(name) else None
     files = _Files(out, dicom_out, fhir, None if dicom_out is None else _source(opened, image, series))
     how = (labels, segmenter, series, accept_doubtful, reporter or SilentReporter())
     seen = Outlined({}, {}) if image is None else _outlined(opened, image, mask, *how)
