@@ -30,6 +30,18 @@ def test_maps_lie_on_the_crop(cubes, small) -> None:
         grad_cam(_untrained(small, "segmenter"), crop)
 
 
+def test_occlusion_of_one_slice_hides_cubes_around_it_alone(cubes, small) -> None:
+    crop, network = cubes[0][0], _untrained(small)
+    hidden = occlusion(network, crop, side=6, step=3, at=8)
+    reached = np.flatnonzero(np.abs(hidden).sum(axis=(1, 2)))
+    assert reached.min() == 5 and reached.max() == 10
+    # By hand: the one cube that hides the corner.
+    changed = crop.copy()
+    changed[:, 5:11, :6, :6] = crop.mean()
+    odds = [np.log(risk / (1 - risk)) for risk in network.apply(np.stack([crop, changed])).scores]
+    np.testing.assert_allclose(hidden[8, 0, 0], odds[0] - odds[1], atol=1e-6)
+
+
 def test_occlusion_of_a_flat_crop_is_nothing(small) -> None:
     hidden = occlusion(_untrained(small), np.full((1, 16, 16, 16), 0.3, dtype=np.float32))
     np.testing.assert_allclose(hidden, 0.0, atol=1e-5)

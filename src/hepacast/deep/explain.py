@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from hepacast.deep.blocks import enlarge
-from hepacast.deep.inference import as_batch, one_thread, scaled_covariates
+from hepacast.deep.inference import as_batch, one_thread, scaled_covariates, trained_device
 from hepacast.deep.trained import TrainedNetwork
 from hepacast.errors import ModelError
 
@@ -51,8 +51,9 @@ def grad_cam(trained: TrainedNetwork, crop: npt.NDArray[Any], covariates: Any = 
     """
     if not trained.spec.predicts:
         raise ModelError("A network without a prediction pathway has nothing to explain by Grad-CAM.")
-    network = trained.build()
-    image = as_batch(crop[None], np.array([0]), trained.channels, "cpu")
+    device = trained_device(trained.facts)
+    network = trained.build(device)
+    image = as_batch(crop[None], np.array([0]), trained.channels, device)
     maps: list[torch.Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
@@ -63,8 +64,9 @@ def grad_cam(trained: TrainedNetwork, crop: npt.NDArray[Any], covariates: Any = 
     hooks = [part.register_forward_hook(keep) for part in parts]
     try:
         values = None if covariates is None else np.asarray(covariates, dtype=float)[None]
-        with one_thread():
-            network(image, scaled_covariates(values, trained.covariates, np.array([0]))).outcome.sum().backward()
+        scaled = scaled_covariates(values, trained.covariates, np.array([0]))
+        with one_thread(device):
+            network(image, None if scaled is None else scaled.to(device)).outcome.sum().backward()
     finally:
         for hook in hooks:
             hook.remove()
@@ -83,7 +85,28 @@ def _weighted(level: torch.Tensor, size: torch.Size) -> Map | None:
     heat = torch.relu((gradient * level.detach()).sum(dim=1, keepdim=True))
     heat = enlarge(heat, size)[0, 0]
     peak = float(heat.max())
-    return np.asarray((heat / peak if peak > 0 else heat).numpy(), dtype=np.float32)
+    return np.asarray((heat / peak if peak > 0 else heat).cpu().numpy(), dtype=np.float32)
+
+
+class _Hidden:
+    """A crop with a cube hidden at each of some places, made when it is read: (places, channels, z, y, x)."""
+
+    def __init__(self, crop: Map, places: list[tuple[int, int, int]], side: int) -> None:
+        self.crop, self.places, self.side = crop, places, side
+        self.fill = crop.mean(axis=(1, 2, 3))[:, None, None, None]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def cube(self, number: int) -> tuple[slice, slice, slice]:
+        """Where the cube lies."""
+        z, y, x = (slice(start, start + self.side) for start in self.places[number])
+        return z, y, x
+
+    def __getitem__(self, number: int) -> Map:
+        hidden = self.crop.copy()
+        hidden[(slice(None), *self.cube(number))] = self.fill
+        return hidden
 
 
 def occlusion(
@@ -93,7 +116,7 @@ def occlusion(
     *,
     side: int = 8,
     step: int = 4,
-    batch: int = 16,
+    at: int | None = None,
 ) -> Map:
     """How much the score falls when a cube is hidden (its voxels set to each channel's mean).
 
@@ -103,33 +126,27 @@ def occlusion(
         As in `grad_cam`.
     side, step
         Of the cubes, voxels.
+    at
+        Only cubes around this slice, whose map alone is wanted.
 
     Returns
     -------
     array
         float32, (z, y, x): mean fall of the log odds (binary) or of the score over the cubes that hide the voxel;
-        positive where the place speaks for the event.
+        positive where the place speaks for the event, 0 where no cube lay.
     """
     image = np.asarray(crop, dtype=np.float32)
-    places = [
-        (z, y, x)
-        for z in _starts(image.shape[1], side, step)
-        for y in _starts(image.shape[2], side, step)
-        for x in _starts(image.shape[3], side, step)
-    ]
+    depth, height, width = image.shape[1:]
+    low = _starts(depth, side, step) if at is None else [min(max(at - side // 2, 0), max(0, depth - side))]
+    places = [(z, y, x) for z in low for y in _starts(height, side, step) for x in _starts(width, side, step)]
+    hidden = _Hidden(image, places, side)
     values = None if covariates is None else np.asarray(covariates, dtype=float)[None]
     whole = _logit(trained, image[None], values)[0]
+    falls = whole - _logit(trained, hidden, None if values is None else np.repeat(values, len(hidden), axis=0))
     total, count = np.zeros(image.shape[1:], dtype=np.float32), np.zeros(image.shape[1:], dtype=np.float32)
-    fill = image.mean(axis=(1, 2, 3))[:, None, None, None]
-    for start in range(0, len(places), batch):
-        part = places[start : start + batch]
-        hidden = np.repeat(image[None], len(part), axis=0)
-        for row, (z, y, x) in enumerate(part):
-            hidden[row, :, z : z + side, y : y + side, x : x + side] = fill
-        falls = whole - _logit(trained, hidden, None if values is None else np.repeat(values, len(part), axis=0))
-        for (z, y, x), fall in zip(part, falls, strict=True):
-            total[z : z + side, y : y + side, x : x + side] += fall
-            count[z : z + side, y : y + side, x : x + side] += 1.0
+    for number, fall in enumerate(falls):
+        total[hidden.cube(number)] += fall
+        count[hidden.cube(number)] += 1.0
     return np.asarray(total / np.maximum(count, 1.0), dtype=np.float32)
 
 
@@ -138,7 +155,7 @@ def _starts(length: int, side: int, step: int) -> list[int]:
     return sorted({*range(0, last + 1, step), last})
 
 
-def _logit(trained: TrainedNetwork, crops: npt.NDArray[Any], covariates: Any) -> npt.NDArray[np.float64]:
+def _logit(trained: TrainedNetwork, crops: Any, covariates: Any) -> npt.NDArray[np.float64]:
     scores = trained.apply(crops, covariates, batch=16).scores
     if trained.spec.outcome != "binary":
         return scores

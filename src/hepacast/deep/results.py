@@ -29,7 +29,10 @@ class NetworkFacts(Record):
 
 @dataclass(frozen=True)
 class DiceRow(Record):
-    """Agreement of one patient's predicted mask with the expert's."""
+    """Agreement of one patient's predicted mask with the expert's.
+
+    `on_expert`: on a crop centered on the expert's mask, where the study's crops are centered on predicted ones.
+    """
 
     patient: str
     set: str
@@ -37,6 +40,7 @@ class DiceRow(Record):
     dice: float
     hd95_mm: float = float("nan")
     volume_difference_pct: float = float("nan")
+    on_expert: bool = False
 
 
 @dataclass(frozen=True)

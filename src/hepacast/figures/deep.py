@@ -12,12 +12,14 @@ from hepacast.figures.style import (
     BLUE,
     DOUBLE_COLUMN_MM,
     GRAY,
+    INK,
     colors_of,
     new_figure,
     styled,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _TASKS = (("outcome_loss", "Outcome"), ("mask_loss", "Mask"))
@@ -41,6 +43,8 @@ class MapRow:
         Fall of the score where the place is hidden.
     aspect
         Height of a pixel over its width.
+    pixel_mm
+        Width of a pixel, for the scale bar; none without.
     """
 
     title: str
@@ -49,6 +53,7 @@ class MapRow:
     grad_cam: np.ndarray
     occlusion: np.ndarray
     aspect: float = 1.0
+    pixel_mm: float | None = None
 
 
 @styled
@@ -88,33 +93,63 @@ def draw_training(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
     return figure
 
 
+#: Colors of the two maps, how opaque they are at most, and the length of the scale bar.
+_HEAT, _FALL, _STRONGEST, _BAR_MM = "inferno", "RdBu_r", 0.8, 20.0
+
+
 @styled
 def draw_maps(rows: Sequence[MapRow]) -> Figure:
-    """One row a patient: the slice with the tumor's contour, Grad-CAM over it, occlusion over it."""
+    """Two patients side by side, each as the slice with the tumor's contour, Grad-CAM over it, occlusion over it.
+
+    Maps are the more opaque the further they are from 0, so that anatomy is seen where they say nothing.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(DOUBLE_COLUMN_MM, 52.0 * len(rows) + 12)
-    grid = figure.subplots(len(rows), 3, squeeze=False)
+    lines = -(-len(rows) // 2)
+    across = min(len(rows), 2)
+    figure = new_figure(DOUBLE_COLUMN_MM, 39.0 * lines + 17)
+    parts = figure.subfigures(2, 1, height_ratios=[39.0 * lines, 17.0])
     limit = max((float(np.abs(row.occlusion).max()) for row in rows), default=0.0) or 1.0
-    heat = hidden = None
-    for number, row in enumerate(rows):
-        for axes in grid[number]:
+    heat, hidden = Normalize(0.0, 1.0), Normalize(-limit, limit)
+    for number, (row, block) in enumerate(zip(rows, parts[0].subfigures(lines, 2, squeeze=False).flat, strict=False)):
+        block.suptitle(f"({chr(97 + number)}) {row.title}", x=0.02, ha="left", fontsize=7.5, fontweight="bold")
+        grid = block.subplots(1, 3)
+        for axes, name in zip(grid, ("Slice", "Grad-CAM", "Occlusion"), strict=True):
             axes.imshow(row.image, cmap="gray", aspect=row.aspect, interpolation="nearest")
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes.set_axis_off()
+            if number < across:
+                axes.set_title(name, fontsize=7, fontweight="normal", loc="center")
+        for axes, values, norm, colors in (
+            (grid[1], row.grad_cam, heat, _HEAT),
+            (grid[2], row.occlusion, hidden, _FALL),
+        ):
+            opaque = np.clip(1.5 * np.abs(values) / norm.vmax, 0.0, 1.0) * _STRONGEST
+            axes.imshow(values, cmap=colors, norm=norm, alpha=opaque, aspect=row.aspect, interpolation="nearest")
+        for axes in grid:
             if row.mask.any():
                 axes.contour(row.mask, levels=[0.5], colors=[BLUE], linewidths=0.9)
-        grid[number][0].set_title(f"({chr(97 + number)}) {row.title}")
-        heat = grid[number][1].imshow(row.grad_cam, cmap="inferno", alpha=0.55, vmin=0, vmax=1, aspect=row.aspect)
-        hidden = grid[number][2].imshow(
-            row.occlusion, cmap="RdBu_r", alpha=0.55, vmin=-limit, vmax=limit, aspect=row.aspect
+        _scale_bar(grid[0], row)
+    below = parts[1].subplots(1, 2)
+    for axes, norm, colors, label in zip(
+        below, (heat, hidden), (_HEAT, _FALL), ("Grad-CAM", "Occlusion: fall of the log odds"), strict=True
+    ):
+        bar = figure.colorbar(
+            ScalarMappable(norm, colors), ax=axes, location="bottom", label=label, fraction=0.5, pad=0
         )
-    if heat is not None and hidden is not None:
-        for column, (image, label) in enumerate(((heat, "Grad-CAM"), (hidden, "Occlusion: fall of the log odds")), 1):
-            bar = figure.colorbar(image, ax=grid[:, column], location="bottom", label=label, shrink=0.8, pad=0.03)
-            bar.locator = MaxNLocator(4)
-            bar.update_ticks()
-        grid[0][1].set_title("Grad-CAM")
-        grid[0][2].set_title("Occlusion")
-        figure.colorbar(heat, ax=grid[:, 0], location="bottom", shrink=0.8, pad=0.03).ax.set_visible(False)
+        bar.locator = MaxNLocator(4)
+        bar.update_ticks()
+        axes.set_axis_off()
     return figure
+
+
+def _scale_bar(axes: Axes, row: MapRow) -> None:
+    """20 mm in the lower left corner, where they fit."""
+    length = _BAR_MM / row.pixel_mm if row.pixel_mm else 0.0
+    height, width = row.image.shape
+    if 0 < length < 0.6 * width:
+        ends, y = [0.06 * width, 0.06 * width + length], 0.94 * height - 0.5
+        # A dark edge, for where the image is white.
+        for color, thickness in ((INK, 2.6), ("white", 1.6)):
+            axes.plot(ends, [y, y], color=color, linewidth=thickness, solid_capstyle="butt")

@@ -15,7 +15,7 @@ from hepacast.core.hashing import hash_value
 from hepacast.core.jobs import Job, JobFiles, make_missing
 from hepacast.deep import CropSpec, CropStore, crop_geometry, crop_mask, crop_patient
 from hepacast.errors import HepacastError
-from hepacast.imaging.structures import structure_mask
+from hepacast.imaging.structures import structure_mask, structures_of
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.given import GivenSegmenter
 from hepacast.study.context import Context
@@ -33,12 +33,13 @@ class DrawnMask:
 
 @dataclass(frozen=True)
 class CropTask:
-    """One patient to crop."""
+    """One patient to crop; `on_learned`: around the mask to learn from, not the study's."""
 
     files: MaskedImages
     crop: CropSpec
     structure: str
     learned: DrawnMask | None
+    on_learned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,8 @@ def crop_patients(
     crop: CropSpec,
     structure: str,
     learned: Mapping[str, DrawnMask | None] | None = None,
+    *,
+    on_learned: bool = False,
 ) -> CroppedPatients:
     """Make or find the crops of patients.
 
@@ -84,6 +87,8 @@ def crop_patients(
         What the masks are of.
     learned
         Masks to learn from, by patient.
+    on_learned
+        Center the crops on those, not on the study's masks; every patient has one then.
 
     Raises
     ------
@@ -91,13 +96,13 @@ def crop_patients(
         A patient's image or mask cannot be cropped.
     """
     crop, folder = with_channels(context, crop), context.cache / "crops"
-    content = [crop.model_dump(mode="json"), structure, code_hash(__name__)]
+    content = [crop.model_dump(mode="json"), structure, code_hash(__name__), on_learned]
     jobs = []
     for patient in patients:
         files, mask = masked_images(context, patient), (learned or {}).get(patient)
         sources: list[JobFiles] = [files, *([] if mask is None else [mask.files])]
         own = [content, None if mask is None else dict(mask.labels)]
-        task = CropTask(files, crop, structure, mask)
+        task = CropTask(files, crop, structure, mask, on_learned)
         jobs.append(Job.of(patient, task, folder, ".npz", sources, context.fingerprints, own))
     make_missing(_crop, jobs, "crops", reporter=context.reporter, workers=context.workers)
     name = hash_value([job.kept.name for job in jobs])[:24]
@@ -117,15 +122,16 @@ def _crop(job: Job[CropTask]) -> None:
         volumes = {item.name: item.read() for item in task.files.images}
         first = next(iter(volumes.values()))
         structures = task.files.structures(first)
-        masks = {**structures, task.crop.voi: VoiExpression.parse(task.crop.voi).evaluate(structures)}
+        given = None
+        if task.learned is not None:
+            given = GivenSegmenter(task.learned.files.given, dict(task.learned.labels)).segment(first).labelmap
+        centers = structures_of(given) if task.on_learned and given is not None else structures
+        masks = {**structures, task.crop.voi: VoiExpression.parse(task.crop.voi).evaluate(centers)}
         modalities = {item.name: item.modality for item in task.files.images}
         grid = crop_geometry(masks[task.crop.voi], task.crop)
         crop = crop_patient(volumes, masks, task.crop, modalities=modalities, patient=job.patient)
-        drawn = crop_mask(masks[task.structure], grid)
-        learned = np.zeros_like(drawn)
-        if task.learned is not None:
-            given = GivenSegmenter(task.learned.files.given, dict(task.learned.labels)).segment(first).labelmap
-            learned = crop_mask(structure_mask(given, task.structure), grid)
+        drawn = crop_mask(structures[task.structure], grid)
+        learned = np.zeros_like(drawn) if given is None else crop_mask(structure_mask(given, task.structure), grid)
     except HepacastError as error:
         if error.where is None:
             error.where = f"patient {job.patient}"

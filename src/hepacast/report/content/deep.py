@@ -113,16 +113,15 @@ def _dice_table(results: Results, item: DeepResults) -> Table:
         if not own:
             continue
         rows.append(Row((f"{set_label(results, part)}",), "group"))
-        for model in dict.fromkeys(row.model for row in own):
-            values = [row.dice for row in own if row.model == model and is_finite(row.dice)]
-            edges = [row.hd95_mm for row in own if row.model == model and is_finite(row.hd95_mm)]
+        for model, on_expert in dict.fromkeys((row.model, row.on_expert) for row in own):
+            these = [row for row in own if row.model == model and row.on_expert == on_expert]
+            values = [row.dice for row in these if is_finite(row.dice)]
+            edges = [row.hd95_mm for row in these if is_finite(row.hd95_mm)]
             spread = f" ± {100 * stdev(values):.2f}" if len(values) > 1 else ""
             shown = f"{100 * fmean(values):.2f}{spread}" if values else MISSING
+            name = capital(model) + (", centered on the expert's mask" if on_expert else "")
             rows.append(
-                Row(
-                    (capital(model), str(len(values)), shown, number(fmean(edges), 1) if edges else MISSING, ""),
-                    "indent",
-                )
+                Row((name, str(len(values)), shown, number(fmean(edges), 1) if edges else MISSING, ""), "indent")
             )
         rows += [
             Row(
@@ -155,6 +154,11 @@ def _dice_table(results: Results, item: DeepResults) -> Table:
 def _centered(item: DeepResults) -> str:
     """What a Dice within a crop is worth."""
     text = f"Crops are centered on {item.centered}: a Dice within a crop is not that of finding it in a whole image"
+    if any(row.on_expert for row in item.dice):
+        return (
+            f"Crops are centered on {item.centered}; in the rows that say so on the expert's mask, where a Dice leaves "
+            "out the misses by where the crop is put and is not that of finding it in a whole image."
+        )
     if "segmenter" in item.centered and "expert" not in item.centered:
         return f"{text}, but includes the segmenter's misses by where it puts the crop."
     return f"{text}, and one centered on a predicted mask is lower."
@@ -215,8 +219,9 @@ def _maps_figure(item: DeepResults, results: Results) -> FigureBlock:
         f"means of the maps of all {many} networks, as the score is" if many > 1 else "maps of the one network that "
     )
     caption = (
-        f"Where the main network looks: the slice with the {item.seen}'s contour, Grad-CAM (what raises the score, "
-        f"0 to 1), and occlusion (red: hiding the place lowers the score; blue: raises it); {whose}"
+        f"Where the main network looks: the slice with the {item.seen}'s contour (bar: 20 mm), Grad-CAM (what raises "
+        "the score, 0 to 1), and occlusion (red: hiding the place lowers the score; blue: raises it), clear where "
+        f"they are near 0; {whose}"
         + ("" if many > 1 else "gave the score")
         + ". "
         + (
@@ -233,12 +238,13 @@ def _maps_figure(item: DeepResults, results: Results) -> FigureBlock:
 def _map_row(patient: ExplainedPatient, label: str) -> MapRow:
     x, y = patient.spacing_mm[:2]
     return MapRow(
-        title=f"{patient.patient}, {label}, {patient.score:.2f}" + (f", {patient.why}" if patient.why else ""),
+        title=f"{patient.patient}, {label}, score {patient.score:.2f}" + (f" ({patient.why})" if patient.why else ""),
         image=np.array(patient.image),
         mask=np.array(patient.mask),
         grad_cam=np.array(patient.grad_cam),
         occlusion=np.array(patient.occlusion),
         aspect=y / x,
+        pixel_mm=x,
     )
 
 

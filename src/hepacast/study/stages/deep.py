@@ -34,6 +34,8 @@ from hepacast.deep import (
 from hepacast.deep.cost import step_seconds, training_bytes
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Geometry
+from hepacast.imaging.structures import structure_names
+from hepacast.imaging.voi import VoiExpression
 from hepacast.modelling.cutoffs import risk_cut
 from hepacast.modelling.folds import stratified_folds
 from hepacast.modelling.predictions import Kind, Predictions
@@ -121,6 +123,7 @@ def write(context: Context, folder: Path) -> None:
             pd.concat(features, axis=1).to_parquet(temporary)
     main = next((item for item in reversed(fitted) if item.spec.predicts), None)
     dice = [row for item in fitted for row in dice_rows(context, data, item.masks, NAMES[item.kind], item.kind)]
+    dice += _dice_on_experts(context, data, fitted, folds)
     content: dict[str, Any] = {
         "folds": int(folds.max()) + 1,
         "n_training": int((folds >= 0).sum()),
@@ -221,10 +224,14 @@ def load_data(context: Context) -> DeepData:
         A patient's image or mask cannot be cropped.
     """
     cohort = analysis_cohort(context)
-    patients = tuple(sorted(cohort.patients))
+    return _cropped(context, cohort, tuple(sorted(cohort.patients)))
+
+
+def _cropped(context: Context, cohort: Cohort, patients: tuple[str, ...], *, on_learned: bool = False) -> DeepData:
+    """Crops of patients; `on_learned`: centered on the masks to learn from (patients who have one)."""
     rules = deep_of(context)
     learned = {patient: _mask_to_learn_from(context, patient) for patient in patients}
-    cropped = crop_patients(context, patients, rules.crop, rules.structure, learned)
+    cropped = crop_patients(context, patients, rules.crop, rules.structure, learned, on_learned=on_learned)
     event, time = _learned(context, cohort, patients)
     covariates = covariate_table(cohort, rules.network.covariates)
     targets = Targets(
@@ -236,6 +243,29 @@ def load_data(context: Context) -> DeepData:
     )
     y = cohort.outcome.select(patients).y
     return DeepData(cohort, patients, cropped.crops, targets, cropped.drawn, y, cropped.spacing)
+
+
+def _dice_on_experts(context: Context, data: DeepData, fitted: list[Fitted], folds: np.ndarray) -> list[dict[str, Any]]:
+    """Dice on crops centered on the experts' masks, where the study's own crops are centered on other ones."""
+    segmenting = [item for item in fitted if item.masks is not None]
+    rows = np.flatnonzero(data.targets.masked)
+    if not segmenting or all(np.array_equal(data.drawn[row], data.targets.masks[row]) for row in rows):
+        return []
+    patients = tuple(data.patients[row] for row in rows)
+    first = _mask_to_learn_from(context, patients[0])
+    needed = VoiExpression.parse(deep_of(context).crop.voi).names
+    if first is None or not set(needed) <= set(structure_names(name for name, _ in first.labels)):
+        return []  # the expert has not outlined what crops are centered on
+    again, own = _cropped(context, data.cohort, patients, on_learned=True), folds[rows]
+    found = []
+    for item in segmenting:
+        masks = np.zeros((len(rows), *item.masks.shape[1:]), dtype=np.float16)
+        for fold in np.unique(own):
+            part = np.flatnonzero(own == fold)
+            networks = item.fit.networks if fold < 0 else item.fit.networks[fold : fold + 1]
+            masks[part] = apply_frozen(networks, again.crops, again.targets.covariates, rows=part).masks
+        found += dice_rows(context, again, masks, NAMES[item.kind], item.kind, on_expert=True)
+    return found
 
 
 def _learned(context: Context, cohort: Cohort, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from hepacast.core.executor import resolve_workers
 from hepacast.core.seeds import derive_seed
-from hepacast.deep import CrossFit
+from hepacast.deep import CrossFit, TrainedNetwork
 from hepacast.errors import ModelError
 from hepacast.imaging import Volume
 from hepacast.modelling.targets import rank_limits, rank_measure, rank_p
@@ -27,18 +29,25 @@ _CONTOUR_DIGITS = 4
 
 
 def dice_rows(
-    context: Context, data: DeepData, masks: np.ndarray | None, model: str, kind: str
+    context: Context,
+    data: DeepData,
+    masks: np.ndarray | None,
+    model: str,
+    kind: str,
+    *,
+    on_expert: bool = False,
 ) -> list[dict[str, Any]]:
     """Dice, Hausdorff distance and volume of every patient who has an expert mask, on the crop's grid.
 
     Training patients are segmented by the network that did not see them. nnU-Net's masks, where the study has them,
-    are compared on the same grid, once (beside the first network that segments).
+    are compared on the same grid, once (beside the first network that segments). `on_expert`: the crops of `data` are
+    centered on the experts' masks instead of the study's.
     """
     if masks is None:
         return []
     rows = []
     source = context.images.segmentation.source
-    also = _PREDICTED.get(source) if kind != "multi-task" else None
+    also = _PREDICTED.get(source) if kind != "multi-task" and not on_expert else None
     for row, patient in enumerate(data.patients):
         if not data.targets.masked[row]:
             continue
@@ -58,13 +67,18 @@ def dice_rows(
                     "hd95_mm": found.hd95_mm,
                     "volume_difference_pct": found.volume_difference_pct,
                     "status": found.status,
+                    "on_expert": on_expert,
                 }
             )
     return rows
 
 
 def paired_dice(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Wilcoxon's signed-rank test of the Dice of the same patients, for each pair of networks and each set."""
+    """Wilcoxon's signed-rank test of the Dice of the same patients, for each pair of networks and each set.
+
+    On the study's own crops: those centered on experts' masks stand beside them and are not compared.
+    """
+    rows = [row for row in rows if not row["on_expert"]]
     names = list(dict.fromkeys(row["model"] for row in rows))
     sets = list(dict.fromkeys(row["set"] for row in rows))
     table = {(row["model"], row["set"], row["patient"]): row["dice"] for row in rows}
@@ -126,25 +140,15 @@ def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarra
     `extreme_patients`. Maps are of what made the score: the mean of all networks' maps, or in the training set that of
     the one network that had not seen the patient.
     """
-    from hepacast.deep.explain import grad_cam, occlusion
-
     names = set(data.cohort.sets)
     judged = next((name for name in ("external", "validation", "training") if name in names), "training")
+    chosen = extreme_patients(data.rows(judged), data.event, scores, count)
+    seen = {row: [fit.networks[int(fit.folds[row])]] if fit.folds[row] >= 0 else fit.networks for row, _ in chosen}
+    maps = _maps(context, data, [(row, network) for row, _ in chosen for network in seen[row]])
     shown = []
-    for row, why in extreme_patients(data.rows(judged), data.event, scores, count):
-        inside = fit.folds[row] >= 0
-        networks = [fit.networks[int(fit.folds[row])]] if inside else list(fit.networks)
-        crop = np.asarray(data.crops[row])
-        covariates = None if data.targets.covariates is None else np.asarray(data.targets.covariates)[row]
-        mask = np.asarray(data.drawn[row], dtype=bool)
-        k = int(np.argmax(mask.sum(axis=(1, 2))))
-        side = max(4, crop.shape[1] // 4)
-        # Several networks are slower in proportion: cubes that do not overlap make up for it.
-        step = side if len(networks) > 1 else max(2, side // 2)
-        heat = np.mean([grad_cam(network, crop, covariates)[k] for network in networks], axis=0)
-        hidden = np.mean(
-            [occlusion(network, crop, covariates, side=side, step=step)[k] for network in networks], axis=0
-        )
+    for row, why in chosen:
+        mask, k = np.asarray(data.drawn[row], dtype=bool), _largest_slice(data, row)
+        heat, hidden = (np.mean(part, axis=0) for part in zip(*maps[row], strict=True))
         shown.append(
             {
                 "patient": data.patients[row],
@@ -152,9 +156,9 @@ def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarra
                 "outcome": int(data.event[row]),
                 "score": float(scores[row]),
                 "why": why,
-                "n_networks": len(networks),
+                "n_networks": len(seen[row]),
                 "slice": k,
-                "image": np.round(crop[0, k], _CONTOUR_DIGITS),
+                "image": np.round(np.asarray(data.crops[row])[0, k], _CONTOUR_DIGITS),
                 "mask": mask[k].astype(int),
                 "grad_cam": np.round(heat, _CONTOUR_DIGITS),
                 "occlusion": np.round(hidden, _CONTOUR_DIGITS),
@@ -162,6 +166,35 @@ def explained(context: Context, data: DeepData, fit: CrossFit, scores: np.ndarra
             }
         )
     return shown
+
+
+def _largest_slice(data: DeepData, row: int) -> int:
+    return int(np.argmax(np.asarray(data.drawn[row], dtype=bool).sum(axis=(1, 2))))
+
+
+def _maps(
+    context: Context, data: DeepData, pairs: list[tuple[int, TrainedNetwork]]
+) -> dict[int, list[tuple[np.ndarray, np.ndarray]]]:
+    """Grad-CAM and occlusion of the slice that is shown, by patient and network.
+
+    Networks are looked at side by side, each on one thread: sums over several would differ in their last digits.
+    """
+    from hepacast.deep.explain import grad_cam, occlusion
+    from hepacast.deep.inference import one_thread
+
+    def look(pair: tuple[int, TrainedNetwork]) -> tuple[np.ndarray, np.ndarray]:
+        row, network = pair
+        crop, k = np.asarray(data.crops[row]), _largest_slice(data, row)
+        covariates = None if data.targets.covariates is None else np.asarray(data.targets.covariates)[row]
+        side = max(4, crop.shape[2] // 4)
+        hidden = occlusion(network, crop, covariates, side=side, step=max(2, round(side / 3)), at=k)
+        return grad_cam(network, crop, covariates)[k], hidden[k]
+
+    found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    with one_thread(), ThreadPoolExecutor(resolve_workers(context.workers)) as pool:
+        for (row, _), maps in zip(pairs, pool.map(look, pairs), strict=True):
+            found.setdefault(row, []).append(maps)
+    return found
 
 
 def extreme_patients(rows: np.ndarray, event: np.ndarray, scores: np.ndarray, count: int) -> list[tuple[int, str]]:
