@@ -10,6 +10,7 @@ import typer
 
 from hepacast.cli import completion
 from hepacast.cli.common import Quiet, Workers, make_reporter, say
+from hepacast.errors import HepacastError
 from hepacast.report.formats import FORMATS
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
@@ -34,15 +35,20 @@ def init(
     table: Annotated[
         Path | None, typer.Option(help="Your own table: what its columns mean is proposed from it.")
     ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="With --table: folder of the images and masks, named by the patients.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite a study that is there.")] = False,
 ) -> None:
     """Write a study file with every option explained, and a template of the clinical table (or read your own)."""
     if table is not None:
         from hepacast.study.propose import init_from_table
 
-        study, proposed = init_from_table(folder, table, recipe, force=force)
+        study, proposed = init_from_table(folder, table, recipe, images=images, force=force)
         say(f"{proposed.text()}\n\nwrote {study}\nNext: look at the comments in it, then `hepacast check`.")
         return
+    if images is not None:
+        raise HepacastError("Images are looked for by the table's patients.", expected="--table FILE beside --images")
     from hepacast.study.template import init_study
 
     for path in init_study(folder, recipe or "ptlf", force=force):

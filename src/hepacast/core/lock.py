@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hepacast.core.files import storage_error
+from hepacast.core.run_progress import PROGRESS
 from hepacast.errors import StorageError
 
 LOCK = ".lock"
@@ -60,7 +61,7 @@ def sweep(folder: str | Path) -> None:
 
 
 def discard_empty(folder: str | Path) -> None:
-    """Take away a folder in which a run has left nothing but its lock."""
+    """Take away a folder in which a run has left nothing but its lock and how far it came."""
     folder = Path(folder)
-    if [item.name for item in folder.iterdir()] in ([], [LOCK]):
+    if {item.name for item in folder.iterdir()} <= {LOCK, PROGRESS}:
         shutil.rmtree(folder, ignore_errors=True)

@@ -77,14 +77,17 @@ class CheckResult(views.Shown):
         )
         return "\n".join(lines)
 
-    def _place_in_study(self, item: Finding) -> str:
-        """The key of the study file to change, with its line."""
-        if item.severity == "note":
-            return ""
+    def key_of(self, item: Finding) -> str:
+        """The key of the study file where a finding is put right; empty where it is none of one key."""
         key = _KEYS.get(item.code, "")
         if item.column in self.study.cohort.columns and not key.startswith(("cohort.", "modelling.")):
-            key = f"cohort.columns.{item.column}" + (f".{key}" if key else "")
-        elif "." not in key:
+            return f"cohort.columns.{item.column}" + (f".{key}" if key else "")
+        return key if "." in key else ""
+
+    def _place_in_study(self, item: Finding) -> str:
+        """The key of the study file to change, with its line."""
+        key = "" if item.severity == "note" else self.key_of(item)
+        if not key:
             return ""
         known = key
         while known and known not in self.lines:
@@ -156,13 +159,19 @@ def check_study(
         The study file itself cannot be read (all its mistakes are listed).
     """
     context = make_context(study_file, data=data, reporter=reporter)
-    result = CheckResult(context.study, lines=key_lines(study_file))
-    seen = judge_cohort(context)
-    _tell(seen, result)
-    _check_settings(context, result)
+    result, seen = check_patients(context)
+    result.lines = key_lines(study_file)
     if seen.patients and context.study.images is not None:
         _check_images(context, seen.cohort.patients if seen.cohort is not None else seen.patients, result)
     return result
+
+
+def check_patients(context: Context) -> tuple[CheckResult, StudyJudgement]:
+    """Check all but images and masks: what is seen while a study is being set up."""
+    result, seen = CheckResult(context.study), judge_cohort(context)
+    _tell(seen, result)
+    _check_settings(context, result)
+    return result, seen
 
 
 def _tell(seen: StudyJudgement, result: CheckResult) -> None:

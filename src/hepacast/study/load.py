@@ -47,10 +47,15 @@ def key_lines(path: str | Path) -> dict[str, int]:
     """The line of every key of a study file that `load_study` reads, by its dotted name."""
     path = Path(path)
     text = (path / "study.yaml" if path.is_dir() else path).read_text(encoding="utf-8-sig")
+    return key_places(text, where=str(path))
+
+
+def key_places(text: str, *, where: str = "study file") -> dict[str, int]:
+    """The line of every key of a study file's text, by its dotted name."""
     lines: dict[_Location, int] = {}
-    _, node = read_yaml(text, what="study file", where=str(path))
+    _, node = read_yaml(text, what="study file", where=where)
     if node is not None:
-        _collect_lines(node, (), lines, str(path))
+        _collect_lines(node, (), lines, where)
     return {".".join(map(str, place)): line for place, line in lines.items() if place}
 
 

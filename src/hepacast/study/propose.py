@@ -21,6 +21,7 @@ from hepacast.cohort.quantities import find_quantity
 from hepacast.core.files import atomic_folder, write_text
 from hepacast.errors import StorageError
 from hepacast.study.context import Context
+from hepacast.study.propose_images import ProposedImages, propose_images
 from hepacast.study.schema import Column, Study
 from hepacast.study.stages.clinical import column_spec
 from hepacast.study.stages.judging import judge_cohort
@@ -91,14 +92,21 @@ class Proposed:
 
 
 def init_from_table(
-    folder: str | Path, table: str | Path, recipe: str | None = None, *, force: bool = False
+    folder: str | Path,
+    table: str | Path,
+    recipe: str | None = None,
+    *,
+    images: str | Path | None = None,
+    force: bool = False,
 ) -> tuple[Path, Proposed]:
-    """Write ``study.yaml`` into a folder, proposed from a table (which stays where it is).
+    """Write ``study.yaml`` into a folder, proposed from a table and a folder of images (which stay where they are).
 
     Raises
     ------
     TableError
         The table cannot be read, or no column tells its patients apart.
+    ImageError
+        No image in the folder is named by a patient's identifier.
     StorageError
         A study is there already and `force` is not set.
     """
@@ -112,10 +120,31 @@ def init_from_table(
     proposed = _plain(found, table) if recipe is None else _of_recipe(found, recipe)
     _settle_candidates(proposed, table)
     proposed.values["cohort"]["table"] = _from(folder, table)
+    if images is not None:
+        _add_images(proposed, propose_images(Path(images), found.raw.patients), _from(folder, Path(images)))
     text = render_study(proposed.values, proposed.notes)
     with atomic_folder(folder) as scratch:
         write_text(scratch / study.name, text)
     return study, proposed
+
+
+def _add_images(proposed: Proposed, images: ProposedImages, folder: str) -> None:
+    """The part `images`, and the models that read them."""
+    own = images.part()
+    for entry in own["sequences"].values():
+        entry["path"] = f"{folder}/{entry['path']}"
+    if "masks" in own["segmentation"]:
+        own["segmentation"]["masks"] = f"{folder}/{own['segmentation']['masks']}"
+    proposed.values["images"] = own
+    proposed.mapped.append(f"{images.image} -> {images.modality} images ({images.with_image} patients)")
+    if images.mask:
+        proposed.mapped.append(f"{images.mask} -> masks ({images.with_mask} patients)")
+    proposed.note("images", *images.doubts)
+    proposed.unsure += [f"images: {doubt}" for doubt in images.doubts]
+    modelling = proposed.values["modelling"]
+    if modelling.get("models") == ["clinical"]:
+        modelling["models"] = ["clinical", "radiomics", "combined"]
+        proposed.notes.pop("modelling", None)
 
 
 def _from(folder: Path, table: Path) -> str:

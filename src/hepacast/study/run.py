@@ -24,8 +24,9 @@ from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
 from hepacast.core.hashing import hash_file
 from hepacast.core.kept import is_kept, read_record, same_folder, write_record
 from hepacast.core.lock import discard_empty, hold_folder, sweep
-from hepacast.core.progress import Reporter, format_seconds
+from hepacast.core.progress import Reporter, SilentReporter, format_seconds
 from hepacast.core.records import read_record as read_typed
+from hepacast.core.run_progress import ProgressRecorder, StageProgress
 from hepacast.core.run_record import Check, InputRecord, RunInfo, StageRecord
 from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
 from hepacast.core.tables import Table
@@ -207,7 +208,8 @@ def run_study(
     HepacastError
         Anything that the user can put right; finished stages are kept.
     """
-    context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
+    recorder = ProgressRecorder(reporter or SilentReporter())
+    context = make_context(study_file, out=out, data=data, workers=workers, reporter=recorder)
     stages = _stages_until(until)
     start = time.monotonic()
     if not _is_finished(context, stages):
@@ -215,7 +217,7 @@ def run_study(
     new = not context.out.exists()
     prepare_output(context)
     try:
-        ran, plan = _run_whole(context, stages)
+        ran, plan = _run_whole(context, stages, recorder)
     except HepacastError:
         if new:
             discard_empty(context.out)
@@ -243,19 +245,22 @@ def _image_warnings(context: Context) -> tuple[str, ...]:
     return tuple(f"{name_patients(patients)}: {note}" for note, patients in noted(found))
 
 
-def _run_whole(context: Context, stages: tuple[Stage, ...]) -> tuple[tuple[str, ...], StudyPlan]:
+def _run_whole(
+    context: Context, stages: tuple[Stage, ...], recorder: ProgressRecorder
+) -> tuple[tuple[str, ...], StudyPlan]:
     """Plan and run while nobody else writes into the folder."""
-    with hold_folder(context.out), single_threaded():
+    with hold_folder(context.out), recorder.writing(context.out), single_threaded():
         sweep(context.out)
         plan = make_plan(context, stages)
         context.fingerprints.save()
-        ran = _run_stages(context, plan)
+        ran = _run_stages(context, plan, recorder)
         _place_bundle(context)
     return ran, plan
 
 
-def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
+def _run_stages(context: Context, plan: StudyPlan, recorder: ProgressRecorder) -> tuple[str, ...]:
     """Run what is not there; returns the names of the stages that ran."""
+    recorder.plan([_expected(context, item) for item in plan.stages])
     began = datetime.now(UTC).isoformat(timespec="seconds")
     ran: list[str] = []
     for item in plan.stages:
@@ -263,8 +268,12 @@ def _run_stages(context: Context, plan: StudyPlan) -> tuple[str, ...]:
         if item.name == "report" and not item.cached:
             # The report prints how the run was made.
             _write_run(context, plan, tuple(ran), began)
-        if not item.cached and run_stage(context.out, item.run):
+        if item.cached:
+            continue
+        recorder.begin(item.name)
+        if run_stage(context.out, item.run):
             ran.append(item.name)
+        recorder.end(item.name)
     if ran or not _is_told(context):
         _write_run(context, plan, tuple(ran), began)
     return tuple(ran)
@@ -298,6 +307,11 @@ def prepare_output(context: Context) -> None:
     with atomic_path(probe) as temporary:
         temporary.write_bytes(b"x")
     probe.unlink()
+
+
+def _expected(context: Context, item: PlannedStage) -> StageProgress:
+    seconds = 0.0 if item.cached else item.stage.cost(context).seconds
+    return StageProgress(item.name, item.stage.title, "kept" if item.cached else "waiting", seconds)
 
 
 def _say_cost(context: Context, item: PlannedStage) -> None:

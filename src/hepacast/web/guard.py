@@ -43,7 +43,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 #: What is answered without a session: the page itself holds nothing of anybody.
-_ENTER, _WORDS = "/api/enter", "/api/messages"
+_OPEN, _WORDS = ("/api/enter", "/api/me"), "/api/messages"
 
 
 class Guard:
@@ -105,7 +105,7 @@ class Guard:
             if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
                 return 403, "The request came from another page."
             account = self.site.access.account(session_of(self.site, headers.get("cookie", "")))
-            if account is None and path != _ENTER and not path.startswith(_WORDS):
+            if account is None and path not in _OPEN and not path.startswith(_WORDS):
                 return 401, "Sign in first."
             scope.setdefault("state", {})["account"] = account
         return None

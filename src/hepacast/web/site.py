@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +32,15 @@ class Site:
         Values of the header ``Host`` that are answered.
     secure
         Whether it is served by TLS.
+    children
+        Processes that this server has started, by the code of their study.
     """
 
     places: Places
     access: Access
     hosts: frozenset[str]
     secure: bool = False
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     audit: AuditTrail = field(init=False)
 
     def __post_init__(self) -> None:

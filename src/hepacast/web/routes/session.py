@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from hepacast._version import __version__
-from hepacast.web.access import LONGEST
+from hepacast.web.access import LONGEST, Account
 from hepacast.web.guard import session_of
 from hepacast.web.messages import languages, messages
 from hepacast.web.site import AccountOf, SiteOf
@@ -43,8 +43,11 @@ def leave(request: Request, site: SiteOf, account: AccountOf, response: Response
 
 
 @router.get("/me")
-def me(account: AccountOf) -> dict[str, str]:
-    """Who is signed in, and the version that answers."""
+def me(request: Request) -> dict[str, str]:
+    """Who is signed in, and the version that answers; nothing to strangers."""
+    account: Account | None = request.state.account
+    if account is None:
+        return {}
     return {"name": account.name, "role": account.role, "version": __version__}
 
 

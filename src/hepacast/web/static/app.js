@@ -88,11 +88,8 @@ async function start() {
   const token = location.hash.match(/^#token=(.+)$/)?.[1];
   if (token) history.replaceState(null, "", "#/start");
   let refused = null;
-  try {
-    me = await api("/me");
-  } catch (error) {
-    me = null;
-  }
+  me = await api("/me");
+  if (!me.name) me = null;
   if (!me && token) {
     try { await enter(token); } catch (error) { refused = error; }
   }

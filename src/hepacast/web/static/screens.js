@@ -3,5 +3,8 @@
 
 import start from "./screens/start.js";
 import settings from "./screens/settings.js";
+import cohort from "./screens/cohort.js";
+import run from "./screens/run.js";
+import report from "./screens/report.js";
 
-export const screens = [start, settings];
+export const screens = [start, settings, cohort, run, report];

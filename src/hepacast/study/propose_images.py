@@ -1,0 +1,176 @@
+"""Which files of a folder are the patients' images and masks: by the identifiers in their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hepacast.errors import HepacastError, ImageError
+
+#: How deep a folder is looked into, and at how many entries at most.
+_DEPTH, _MOST = 4, 200_000
+_IMAGE_ENDS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+_MASK_WORDS = re.compile(r"mask|seg|label|roi|voi|contour|掩膜|分割|勾画", re.IGNORECASE)
+_MARK = "{patient}"
+
+
+@dataclass(frozen=True)
+class ProposedImages:
+    """What the folder holds, as paths of a study file.
+
+    Parameters
+    ----------
+    image, mask
+        With ``{patient}``; `mask` is empty where there is none.
+    with_image, with_mask
+        How many of the table's patients have one.
+    modality
+        ``CT`` or ``MR``.
+    labels
+        Values of one mask by proposed name.
+    doubts
+        What to look at.
+    """
+
+    image: str
+    mask: str
+    with_image: int
+    with_mask: int
+    modality: str
+    labels: dict[str, int]
+    doubts: tuple[str, ...] = ()
+
+    def part(self) -> dict[str, Any]:
+        """The part `images` of a study file."""
+        given = {"source": "given", "masks": self.mask, "labels": self.labels}
+        return {
+            "sequences": {self.modality: {"path": self.image, "modality": self.modality}},
+            "segmentation": given if self.mask else {"source": "builtin"},
+        }
+
+
+def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
+    """Find the patients' images and masks in a folder.
+
+    Raises
+    ------
+    ImageError
+        No file or folder is named by a patient's identifier.
+    """
+    known = {patient.casefold(): patient for patient in patients}
+    images, masks = Counter[str](), Counter[str]()
+    examples: dict[str, Path] = {}
+    for path, name in _entries(folder):
+        found = _patient_in(path.name, known)
+        if found is None:
+            continue
+        pattern = _pattern(path.relative_to(folder), found)
+        if pattern is None:
+            continue
+        (masks if _MASK_WORDS.search(pattern) else images)[pattern] += 1
+        examples.setdefault(pattern, Path(name))
+    if not images:
+        raise ImageError(
+            "No image is named by a patient's identifier.",
+            expected=f"files or folders such as {patients[0] if patients else 'ID'}.nii.gz",
+            where=str(folder),
+            remedy="name them by the identifiers of the table",
+        )
+    image, n_image = images.most_common(1)[0]
+    mask, n_mask = masks.most_common(1)[0] if masks else ("", 0)
+    others = [name for name, _ in images.most_common(4)[1:]]
+    doubts = [f"other files are named by the patients too: {', '.join(others)}"] if others else []
+    modality, doubt = _modality_of(examples[image])
+    labels, more = _labels_of(examples[mask]) if mask else ({}, [])
+    doubts += [*doubt, *more]
+    if not mask:
+        doubts.append("no masks were found: liver and tumor are outlined by the built-in networks (CT only)")
+    return ProposedImages(image, mask, n_image, n_mask, modality, labels, tuple(doubts))
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Image files and folders, the nearest first."""
+    level, seen = [folder], 0
+    for _ in range(_DEPTH):
+        inner: list[Path] = []
+        for place in level:
+            with os.scandir(place) as entries:
+                for item in sorted(entries, key=lambda entry: entry.name):
+                    seen += 1
+                    if seen > _MOST or item.name.startswith("."):
+                        continue
+                    path = Path(item.path)
+                    if item.is_dir(follow_symlinks=False):
+                        inner.append(path)
+                        yield path, item.path
+                    elif item.name.lower().endswith(_IMAGE_ENDS):
+                        yield path, item.path
+        level = inner
+
+
+def _patient_in(name: str, known: dict[str, str]) -> str | None:
+    """The identifier that a file name holds as a whole word; the longest where one holds another."""
+    stem = name.casefold()
+    for end in sorted(_IMAGE_ENDS, key=len, reverse=True):
+        stem = stem.removesuffix(end)
+    if stem in known:
+        return known[stem]
+    words = [word for word in re.split(r"[ _.\-]+", stem) if word]
+    spans = sorted(((a, b) for a in range(len(words)) for b in range(a + 1, len(words) + 1)), key=lambda s: s[0] - s[1])
+    for a, b in spans:
+        for sign in "_- .":
+            found = known.get(sign.join(words[a:b]))
+            if found is not None:
+                return found
+    return None
+
+
+def _pattern(path: Path, patient: str) -> str | None:
+    """The path with ``{patient}``; None where the name spells the identifier otherwise, or only a folder above does."""
+    parts = PurePosixPath(path.as_posix()).parts
+    if patient not in parts[-1] or "{" in path.as_posix():
+        return None
+    return "/".join(part.replace(patient, _MARK) for part in parts)
+
+
+def _modality_of(example: Path) -> tuple[str, list[str]]:
+    from hepacast.imaging.io import read_volume
+
+    if example.is_dir():
+        import pydicom
+
+        for file in sorted(item for item in example.rglob("*") if item.is_file())[:20]:
+            try:
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Modality"])
+            except (pydicom.errors.InvalidDicomError, OSError):
+                continue
+            if header.get("Modality") in ("CT", "MR"):
+                return str(header.Modality), []
+        return "CT", ["is this CT? no DICOM header says it"]
+    try:
+        low = float(read_volume(example).array.min())
+    except HepacastError as error:
+        return "CT", [f"the first image cannot be read: {error.message}"]
+    return ("CT", []) if low < -200 else ("MR", ["taken for MR, as no voxel is as dark as air in HU: is it?"])
+
+
+def _labels_of(example: Path) -> tuple[dict[str, int], list[str]]:
+    import numpy as np
+
+    from hepacast.imaging.io import read_volume
+
+    if example.is_dir() or not example.name.lower().endswith(_IMAGE_ENDS):
+        return {"parenchyma": 1, "tumor": 2}, ["the labels of the masks are not known: 1 parenchyma, 2 tumor?"]
+    try:
+        values = [int(value) for value in np.unique(read_volume(example).array) if value]
+    except HepacastError as error:
+        return {"parenchyma": 1, "tumor": 2}, [f"the first mask cannot be read: {error.message}"]
+    names = {1: ["tumor"], 2: ["parenchyma", "tumor"]}.get(len(values), [f"label {value}" for value in values])
+    labels = dict(zip(names, values))
+    said = ", ".join(f"{value} {name}" for name, value in labels.items())
+    return labels, [f"the values of the first mask are taken as {said}: are they?"]
