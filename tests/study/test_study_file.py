@@ -149,10 +149,20 @@ def test_a_key_of_another_way_to_split_is_no_suggestion():
     assert "unknown key 'validation'; did you mean 'validation_fraction'?" in str(raised.value)
 
 
-def test_a_new_study_has_biomarkers_beside_what_was_published():
-    values, notes = proposed_values("ptlf")
-    assert values["biomarkers"] == {"use": ["recommended"]}
-    assert values["modelling"]["models"] == ["clinical", "biomarkers", "radiomics", "combined"]
-    assert "published" in notes["biomarkers"][0]
-    assert "biomarkers" not in recipe_values("ptlf")
-    assert "biomarkers" not in proposed_values("early-recurrence")[0]  # a fusion of classifiers and networks
+def test_a_new_study_has_what_is_recommended_beside_what_was_published():
+    for recipe in RECIPES:
+        published, (values, notes) = recipe_values(recipe), proposed_values(recipe)
+        assert "biomarkers" not in published and "published" in notes["biomarkers"][0]
+        assert values["biomarkers"] == {"use": ["liver" if recipe.startswith("ptlf") else "tumor"]}
+        fusion = published.get("fusion")
+        if fusion is not None:
+            models = values["fusion"]["models"]
+            assert list(models.items())[: len(fusion["models"])] == list(fusion["models"].items())
+            assert "biomarkers" in list(models.values())[-1]
+        else:
+            assert values["modelling"]["models"][-1] == "joint"
+            assert {"clinical", "biomarkers", "radiomics"} < set(values["modelling"]["models"])
+    assert recipe_values("early-recurrence")["images"]["preprocessing"]["normalization"] == "zscore"
+    values, notes = proposed_values("early-recurrence")
+    assert values["images"]["preprocessing"]["normalization"] == "reference-tissue"
+    assert "zscore of the body" in render_study(values, notes)

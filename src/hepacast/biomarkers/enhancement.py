@@ -22,6 +22,7 @@ from hepacast.biomarkers.definitions import (
 )
 from hepacast.biomarkers.regions import Box, Region, Regions, TumorRegions
 from hepacast.biomarkers.scales import smoothed, split
+from hepacast.imaging.preprocessing.normalize import robust_scale
 from hepacast.imaging.volume import Volume
 
 Values = npt.NDArray[np.float64]
@@ -34,8 +35,6 @@ SHARE_MM = 2.0
 LIVER_HU = (-100.0, 400.0)
 #: Tumor below this many HU after contrast has not taken any up.
 NECROTIC_HU = 30.0
-#: From a median absolute deviation to the standard deviation of a normal distribution.
-ROBUST = 1.482602218505602
 
 
 def _structure(region: str, label: str, mm: float) -> tuple[Biomarker, Biomarker]:
@@ -185,8 +184,7 @@ class PhaseImage:
             if isinstance(liver, Missing):
                 return liver
             values = crop.reshape(-1)[liver.index]
-            offset = float(np.median(values))
-            scale = ROBUST * float(np.median(np.abs(values - offset)))
+            offset, scale = robust_scale(values)
             if not scale > 0:
                 return Missing("the liver has one intensity only" if scale == 0 else "the image has gaps in the liver")
             crop = (crop - np.float32(offset)) / np.float32(scale)
@@ -231,8 +229,8 @@ class PhaseImage:
         smooth = self.smooth_liver
         if isinstance(smooth, Missing):
             return smooth
-        middle = float(np.median(smooth))
-        step = max(self.visible, 2.0 * ROBUST * float(np.median(np.abs(smooth - middle))))
+        middle, spread = robust_scale(smooth)
+        step = max(self.visible, 2.0 * spread)
         return middle - step, middle + step
 
     def fine_and_coarse(self, region: Region, mm: float) -> tuple[float, float]:

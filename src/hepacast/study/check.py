@@ -237,7 +237,14 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
     """What is not plausible about images and masks, and who is far from the cohort."""
     from hepacast.segmentation.plausibility import outlier_text, outliers
     from hepacast.study.feature_settings import load_settings
-    from hepacast.study.plausible_images import SWITCH, gray_level_remarks, mixed_minima, noted, summed_up
+    from hepacast.study.plausible_images import (
+        SWITCH,
+        gray_level_facts,
+        gray_level_remarks,
+        mixed_minima,
+        noted,
+        summed_up,
+    )
 
     result.volumes = [row for item in judged for row in item.rows]
     for note, patients in noted({item.patient: item.notes for item in judged}):
@@ -246,7 +253,9 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
         result.findings.append(("images", Finding("warning", "image-note", text, alone)))
     told = summed_up({item.patient: item.remarks for item in judged})
     with contextlib.suppress(HepacastError):  # settings that cannot be read are told among the settings
-        told += summed_up(gray_level_remarks(result.volumes, load_settings(context).bin_width))
+        width = load_settings(context).bin_width
+        told += summed_up(gray_level_remarks(result.volumes, width))
+        result.facts += gray_level_facts(result.volumes, width)
     for severity, text, patient in told:
         way = f"; if it is right as it is: {SWITCH}" if severity == "error" else ""
         finding = Finding("error" if severity == "error" else "warning", "implausible", text + way, patient)

@@ -15,7 +15,7 @@ from hepacast.errors import StudyFileError
 from hepacast.phantom import columns
 from hepacast.phantom.cohort import DEFAULT_SEED, make_cohort
 from hepacast.study.run import RunResult, run_study
-from hepacast.study.template import recipe_values, render_study
+from hepacast.study.template import proposed_values, render_study
 
 #: Patients whose masks an expert has drawn; the others' are predicted.
 N_MASKS = 30
@@ -137,7 +137,7 @@ def planted_truth(truth: dict[str, Any]) -> dict[str, Any]:
 
 def demo_study(segmenter: str, seed: int, effect: str, changes: dict[str, Any]) -> dict[str, Any]:
     """The study file of the demo: recipe ptlf with the virtual table's exclusions and the demo preset."""
-    study = recipe_values("ptlf")
+    study, _ = proposed_values("ptlf")
     suffix = "" if effect == "planted" else " with nothing planted"
     study["name"] = f"Liver failure after TACE: virtual patients{suffix}"
     study["seed"] = seed

@@ -10,7 +10,7 @@ from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
 from hepacast.study.demo_parts import SMALL_CROP, SMALL_NETWORK, SMALL_TRAINING, make_once, run_demo_study, tell_truth
 from hepacast.study.run import RunResult
-from hepacast.study.template import recipe_values
+from hepacast.study.template import proposed_values
 
 LABELS = {"parenchyma": 1, "tumor": 2, "spleen": 3}
 
@@ -77,7 +77,7 @@ def planted_truth(truth: dict[str, Any]) -> dict[str, Any]:
 
 def demo_study(seed: int, effect: str) -> dict[str, Any]:
     """The study file of the demo: the recipe with small crops and networks."""
-    study = recipe_values("early-recurrence")
+    study, _ = proposed_values("early-recurrence")
     study["name"] = "Early recurrence: virtual patients" + ("" if effect == "planted" else " with nothing planted")
     study["seed"] = seed
     study["intended_use"] = "Demonstration on virtual patients; not for use in patients."
@@ -90,7 +90,7 @@ def demo_study(seed: int, effect: str) -> dict[str, Any]:
     study["fusion"]["deep"] = {
         # Tumors fill the window, and what augmentation adds to a phase stays small beside what phases differ by: the
         # planted pattern is a difference of phases (SD between patients about 0.1 of the wider window's half).
-        "crop": study["fusion"]["deep"]["crop"] | SMALL_CROP | {"window": [25.0, 350.0]},
+        "crop": study["fusion"]["deep"]["crop"] | SMALL_CROP | {"window": [0.0, 420.0]},
         "network": dict(SMALL_NETWORK),
         # Six networks, ten trainings each.
         "training": SMALL_TRAINING | {"epochs": 24, "augment": SMALL_TRAINING["augment"] | {"intensity": 0.03}},

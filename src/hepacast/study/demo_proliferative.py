@@ -10,7 +10,7 @@ from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.phantom.proliferative import make_proliferative_cohorts
 from hepacast.study.demo_parts import SMALL_CROP, SMALL_NETWORK, SMALL_TRAINING, make_once, run_demo_study, tell_truth
 from hepacast.study.run import RunResult
-from hepacast.study.template import recipe_values
+from hepacast.study.template import proposed_values
 
 
 def run_demo(
@@ -87,7 +87,7 @@ def planted_truth(truth: dict[str, Any]) -> dict[str, Any]:
 
 def demo_study(seed: int, effect: str) -> dict[str, Any]:
     """The study file of the demo: the recipe with small crops and networks."""
-    study = recipe_values("proliferative")
+    study, _ = proposed_values("proliferative")
     study["name"] = "Proliferative HCC: virtual patients" + ("" if effect == "planted" else " with nothing planted")
     study["seed"] = seed
     study["intended_use"] = "Demonstration on virtual patients; not for use in patients."

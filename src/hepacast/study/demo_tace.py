@@ -13,7 +13,7 @@ from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.phantom.tace import make_tace_cohort
 from hepacast.study.run import RunResult, run_study
-from hepacast.study.template import recipe_values, render_study
+from hepacast.study.template import proposed_values, render_study
 
 _MADE = "made.json"
 
@@ -155,7 +155,7 @@ def planted_truth(truth: dict[str, Any]) -> dict[str, Any]:
 
 def demo_study(seed: int, effect: str, segmenter: str, changes: dict[str, Any]) -> dict[str, Any]:
     """The study file of the demo: recipe tace-response with small networks and fewer features."""
-    study = recipe_values("tace-response")
+    study, _ = proposed_values("tace-response")
     suffix = "" if effect == "planted" else " with nothing planted"
     study["name"] = f"Objective response to TACE: virtual patients{suffix}"
     study["seed"] = seed

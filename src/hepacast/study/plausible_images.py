@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hepacast.cohort.findings import name_patients
@@ -70,6 +71,7 @@ def judge_patient(
     vois: Mapping[str, Volume] | None = None,
     *,
     made: bool = False,
+    scaled: Mapping[str, Volume] | None = None,
 ) -> JudgedPatient:
     """Judge one patient's images, and structures and VOIs where there is a mask.
 
@@ -81,6 +83,8 @@ def judge_patient(
         Structures as stored, and the study's VOIs of them.
     made
         A network made them.
+    scaled
+        Images on the scale that features are measured on, where that is another.
     """
     images = study.images
     assert images is not None
@@ -93,7 +97,7 @@ def judge_patient(
         for name, mask in (vois or {}).items():
             if not volume.geometry.is_same(mask.geometry):
                 continue
-            values = measure_voi(name, mask, volume)
+            values = measure_voi(name, mask, (scaled or {}).get(sequence, volume))
             rows.append({"patient": patient, "sequence": sequence, "modality": kinds[sequence], **values.to_json()})
     if patient in images.segmentation.accept_doubtful:
         remarks = accepted(remarks, "in the study file")
@@ -151,6 +155,20 @@ def gray_level_remarks(rows: Sequence[Mapping[str, Any]], width: float | None) -
         for item in judge_levels(VoiValues(**{name: row[name] for name in fields}), width):
             found.setdefault(str(row["patient"]), []).append(item)
     return found
+
+
+def gray_level_facts(rows: Sequence[Mapping[str, Any]], width: float | None) -> list[str]:
+    """How many gray levels each VOI has at the bin width, over patients and sequences."""
+    found: dict[str, list[int]] = {}
+    fields = VoiValues.__dataclass_fields__
+    for row in rows:
+        values = VoiValues(**{name: row[name] for name in fields})
+        if width and np.isfinite(values.maximum - values.minimum):
+            found.setdefault(values.voi, []).append(values.gray_levels(width))
+    return [
+        f"gray levels of {voi} at a bin width of {width:g}: {np.median(levels):g} ({min(levels)} to {max(levels)})"
+        for voi, levels in found.items()
+    ]
 
 
 def write_volumes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,13 +14,16 @@ from hepacast.errors import ImageError
 from hepacast.imaging.io import read_volume, write_volume
 from hepacast.imaging.morphology import dilate
 from hepacast.imaging.preprocessing import NyulStandardizer, body_mask, correct_bias, register
-from hepacast.imaging.preprocessing.normalize import white_stripe, zscore
+from hepacast.imaging.preprocessing.normalize import reference_tissue, white_stripe, zscore
 from hepacast.imaging.preprocessing.register import Registration
 from hepacast.imaging.resample import resample_image, resample_mask
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import Segmenter
 from hepacast.study.schema.preprocessing import PreprocessingOptions
+
+#: Intensity scales by a tissue of the masks.
+_OF_TISSUE = {"reference-tissue": reference_tissue, "white-stripe": white_stripe}
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,18 +153,37 @@ def on_scale(
     """
     if rules.normalization == "zscore":
         image = zscore(image, region)
-    elif rules.normalization == "white-stripe" and region is not None:
-        image = white_stripe(image, region)
+    elif rules.normalization in _OF_TISSUE and region is not None:
+        image = _OF_TISSUE[rules.normalization](image, region)
     elif landmarks is not None:
         image = NyulStandardizer.from_dict(landmarks).apply(image, region)
-    if rules.normalization in ("zscore", "white-stripe"):
+    if rules.normalization == "zscore" or rules.normalization in _OF_TISSUE:
         image = image.with_array(image.array * np.float32(rules.scale))
     return image
 
 
 def scale_region(rules: PreprocessingOptions) -> str:
     """Where the intensity scale is taken: ``body``, or a structure of the masks."""
-    return rules.tissue if rules.normalization == "white-stripe" else rules.region
+    return rules.tissue if rules.normalization in _OF_TISSUE else rules.region
+
+
+def roughly_on_scale(
+    volumes: Mapping[str, Volume],
+    modalities: Mapping[str, str],
+    masks: Mapping[str, Volume],
+    rules: PreprocessingOptions,
+) -> dict[str, Volume]:
+    """Raw images on their intensity scale, without bias correction and registration: to count gray levels before any
+    long work. Left out is what cannot be scaled so: other grids than that of the masks, and Nyul's scale."""
+    found: dict[str, Volume] = {}
+    for name, image in volumes.items():
+        where = scale_region(rules)
+        region = body_mask(image) if where == "body" else masks.get(where)
+        if modalities[name] != "MR" or rules.normalization in ("none", "nyul") or region is None:
+            continue
+        if region.geometry.is_same(image.geometry):
+            found[name] = on_scale(image, region, rules, None)
+    return found
 
 
 def finish_patient(

@@ -45,32 +45,59 @@ def recipe_values(recipe: str) -> dict[str, Any]:
     """
     if recipe not in RECIPES:
         raise StudyFileError(f"There is no recipe {recipe!r}.", expected=", ".join(RECIPES))
+    values = _read_recipe(recipe)
+    values.pop("proposed", None)
+    return values
+
+
+def _read_recipe(recipe: str) -> dict[str, Any]:
+    """A recipe with what is proposed beside it; it may name another one that it adds to, and its own parts take the
+    place of the other's."""
     source = files("hepacast.study") / "recipes" / f"{recipe}.yaml"
     values = typing.cast(dict[str, Any], yaml.safe_load(source.read_text(encoding="utf-8")))
     base = values.pop("base", None)
-    # A recipe may name another one that it adds to; its own parts take the place of the other's.
-    return values if base is None else recipe_values(base) | values
+    return values if base is None else _read_recipe(base) | values
+
+
+#: Why a proposed study differs from the published one, above the keys that differ.
+_PROPOSED = {
+    "biomarkers": ["The published study has none: without them, take this part and the models that hold them out."],
+    "images.preprocessing.normalization": [
+        "The patient's own liver is the scale. The published study: zscore of the body, scale 100 (networks: crop",
+        "window [50.0, 500.0]), which needs no mask of the liver.",
+    ],
+    "modelling.models": ["joint: everything together, shrunk; the others are as published."],
+    "fusion.models": ["Those with biomarkers are not in the published study; they are ridge regressions."],
+}
 
 
 def proposed_values(recipe: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """What a new study by a recipe is proposed to set, and comments by key: the recipe, and biomarkers beside it.
+    """What a new study by a recipe is proposed to set: the published study, and beside it what is recommended; and
+    comments by key.
 
-    A fusion joins scores of classifiers and networks and is left as it is.
+    Raises
+    ------
+    StudyFileError
+        There is no such recipe.
     """
     values = recipe_values(recipe)
-    if "images" not in values or "fusion" in values:
-        return values, {}
-    modelling = values["modelling"]
-    models = list(modelling.get("models", ["clinical", "radiomics", "combined"]))
-    place = models.index("clinical") + 1
-    modelling["models"] = [*models[:place], "biomarkers", *models[place:]]
-    modelling["selection"] = "penalised"
-    values["biomarkers"] = {"use": ["recommended"]}
-    notes = {
-        "biomarkers": ["The published study has none: without them, take this part and the model of this name out."],
-        "modelling.selection": ["The published study: independent. Many candidates at once are shrunk, not chosen."],
-    }
-    return values, notes
+    more = _read_recipe(recipe).get("proposed", {})
+    notes = {key: text for key, text in _PROPOSED.items() if _has(more, key)}
+    return _joined(values, more), notes
+
+
+def _has(values: Any, key: str) -> bool:
+    first, _, rest = key.partition(".")
+    return isinstance(values, dict) and first in values and (not rest or _has(values[first], rest))
+
+
+def _joined(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Values with others put in, part by part."""
+    found = dict(values)
+    for key, item in more.items():
+        known = found.get(key)
+        found[key] = _joined(known, item) if isinstance(known, dict) and isinstance(item, dict) else item
+    return found
 
 
 def init_study(folder: str | Path, recipe: str = "ptlf", *, force: bool = False) -> list[Path]:

@@ -15,6 +15,7 @@ from hepacast.imaging.preprocessing import (
     body_mask,
     correct_bias,
     mutual_information,
+    reference_tissue,
     register,
     registration_png,
     transform,
@@ -199,6 +200,7 @@ def test_scanner_gain_and_offset_do_not_matter(gain, offset):
     for scale in (
         lambda v: zscore(v, region, trim=0.01),
         lambda v: white_stripe(v, tissue),
+        lambda v: reference_tissue(v, tissue),
         lambda v: nyul.apply(v, region),
     ):
         np.testing.assert_allclose(scale(other).array, scale(noisy).array, atol=0.02 * (1 + abs(offset) / gain / 50))
@@ -214,6 +216,19 @@ def test_white_stripe_puts_the_tissue_at_zero_whatever_else_is_in_it():
     clean = spleen & ~vessels
     # mean of the tissue within a third of its own SD of 0, though a tenth of it is vessels
     assert abs(result[clean].mean()) < 0.34 * result[clean].std()
+
+
+def test_the_reference_tissue_is_the_scale_and_vessels_in_it_do_not_count():
+    image, liver, spleen = abdomen()
+    rng = np.random.default_rng(3)
+    array = image.array.astype(float)
+    array[liver] = rng.normal(300.0, 15.0, int(liver.sum()))
+    array[spleen] = 345.0
+    array[liver & (rng.random(liver.shape) < 0.02)] = 900.0  # vessels
+    result = reference_tissue(image.with_array(array), image.with_array(liver)).array
+    assert np.median(result[liver]) == pytest.approx(0.0, abs=1e-6)
+    # 3 SD of the liver above it, by a spread that hardly knows of the vessels.
+    assert result[spleen].mean() == pytest.approx(3.0, abs=0.25)
 
 
 def test_nyul_brings_two_scanners_together_and_is_learned_from_training_patients_only():

@@ -4,7 +4,7 @@ What lives here: functions of volumes and masks; each says how well it did. What
 """
 
 from hepacast.imaging.preprocessing.bias import BiasCorrection, body_mask, correct_bias
-from hepacast.imaging.preprocessing.normalize import NyulStandardizer, white_stripe, zscore
+from hepacast.imaging.preprocessing.normalize import NyulStandardizer, reference_tissue, white_stripe, zscore
 from hepacast.imaging.preprocessing.picture import registration_png
 from hepacast.imaging.preprocessing.register import Registration, mutual_information, register
 
@@ -15,6 +15,7 @@ __all__ = [
     "body_mask",
     "correct_bias",
     "mutual_information",
+    "reference_tissue",
     "register",
     "registration_png",
     "white_stripe",

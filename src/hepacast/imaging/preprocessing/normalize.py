@@ -1,6 +1,6 @@
-"""Intensity scales of MR images: Z-score, Nyul's standard scale, and a reference tissue's white stripe.
+"""Intensity scales of MR images: Z-score, Nyul's standard scale, a reference tissue, and its white stripe.
 
-Z-score and white stripe look at one patient only. Nyul's scale is learned from several: `NyulStandardizer` is fitted
+All but Nyul's look at one patient only. Nyul's scale is learned from several: `NyulStandardizer` is fitted
 on training patients and applied to others, like every step that learns.
 """
 
@@ -22,6 +22,8 @@ Values = npt.NDArray[np.float64]
 #: Landmarks of Nyul and Udupa: the deciles between the 1st and the 99th percentile.
 PERCENTILES = (1.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 99.0)
 _FEWEST_VOXELS = 20
+#: Standard deviation of normal values over their median absolute deviation.
+ROBUST = 1.482602218505602
 
 
 def region_values(image: Volume, region: Volume | None) -> Values:
@@ -65,6 +67,26 @@ def zscore(image: Volume, region: Volume | None = None, *, trim: float = 0.0) ->
     if spread == 0:
         raise ImageError("The region has one intensity only.", found=f"{float(values[0]):g}")
     return image.with_array(((np.asarray(image.array, dtype=float) - values.mean()) / spread).astype(np.float32))
+
+
+def robust_scale(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Median and robust standard deviation (1.4826 times the median absolute deviation from it); NaN with gaps."""
+    middle = float(np.median(values))
+    return middle, ROBUST * float(np.median(np.abs(values - middle)))
+
+
+def reference_tissue(image: Volume, tissue: Volume) -> Volume:
+    """(intensity - median) / robust SD, both of a tissue of the same patient: vessels and borders in it do not count.
+
+    Raises
+    ------
+    ImageError
+        The tissue has too few voxels, or most of it one intensity.
+    """
+    middle, spread = robust_scale(region_values(image, tissue))
+    if spread == 0:
+        raise ImageError("The reference tissue has one intensity only.", found=f"{middle:g}")
+    return image.with_array(((np.asarray(image.array, dtype=float) - middle) / spread).astype(np.float32))
 
 
 def white_stripe(image: Volume, tissue: Volume, *, width: float = 0.1) -> Volume:

@@ -34,15 +34,20 @@ class PreprocessingOptions(Part):
     spacing: tuple[float, float, float] | None = option(
         None, "voxel size (x, y, z) of all images and masks; the reference's own if left out", unit="mm"
     )
-    normalization: Literal["none", "zscore", "nyul", "white-stripe"] = option(
+    normalization: Literal["none", "zscore", "nyul", "reference-tissue", "white-stripe"] = option(
         "zscore",
         "intensity scale of MR: zscore (of `region`); nyul (standard scale learned from the training patients only); "
-        "white-stripe (of `tissue`)",
+        "reference-tissue (from the median of `tissue` in its robust SD); white-stripe (of the peak of `tissue`)",
     )
     region: str = option("body", "where mean and SD, or landmarks, are taken: body, or a structure of the masks")
-    tissue: str = option("parenchyma", "reference tissue of white-stripe: a structure that the disease leaves alone")
+    tissue: str = option(
+        "parenchyma", "of reference-tissue and white-stripe: a structure that the disease leaves alone"
+    )
     scale: float = option(
-        100.0, "factor after zscore and white-stripe, so that bin widths of 5 to 25 suit; nyul ends at this", gt=0
+        100.0,
+        "factor after zscore, reference-tissue and white-stripe, to suit the bin width (`hepacast check` says how many "
+        "gray levels a VOI has: zscore of the body 100, reference-tissue 20 at a bin width of 5); nyul ends at this",
+        gt=0,
     )
     pictures: int = option(
         3,
@@ -71,6 +76,6 @@ class PreprocessingOptions(Part):
     @property
     def structures(self) -> tuple[str, ...]:
         """Structures of the masks that the normalization needs."""
-        if self.normalization == "white-stripe":
+        if self.normalization in ("reference-tissue", "white-stripe"):
             return (self.tissue,)
         return (self.region,) if self.normalization in ("zscore", "nyul") and self.region != "body" else ()

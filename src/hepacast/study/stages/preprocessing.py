@@ -320,6 +320,8 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 _SCALES = {
     "zscore": "scaled to mean 0 and standard deviation {scale:g} of the {region}",
     "nyul": "brought to Nyul's standard scale [@nyul], whose landmarks were learned from the training patients",
+    "reference-tissue": "expressed as distance from the median of the {tissue} of the same image in its robust "
+    "standard deviation (1.4826 times the median absolute deviation), times {scale:g}",
     "white-stripe": "scaled by the peak of the {tissue} and the spread around it (after WhiteStripe [@whitestripe])",
 }
 

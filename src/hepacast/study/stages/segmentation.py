@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.lesions import describe_voi
 from hepacast.imaging.remarks import ImageRemark
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
+from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import ChannelSegmenter, segment_patient
 from hepacast.segmentation.plausibility import Remark, outliers
 from hepacast.segmentation.results import FarFromCohort, PlausibilityInfo, VoiSize
@@ -45,6 +46,7 @@ from hepacast.study.nnunet import (
 )
 from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
+from hepacast.study.preprocessed_images import roughly_on_scale
 from hepacast.study.sequences import SequenceImage, measured_image, volumes_of
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.same_files import require_own_files
@@ -155,7 +157,8 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
     An expert's empty mask is a mistake; a network's is a result, and so is a mask of its that is impossible.
     """
     remarks: list[str] = []
-    vois = study_vois(context, structures_of(labelmap))
+    structures = structures_of(labelmap)
+    vois = study_vois(context, structures)
     for name, mask in vois.items():
         report = describe_voi(mask, name, ignore_border=("k",))
         if report.status == "failed":
@@ -170,13 +173,26 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
         if report.status == "warning":
             remarks.append(f"{name}: {report.reason}")
     volumes, made = volumes_of(context, patient), source not in ("given", _EXPERT)
-    judged = judge_patient(context.study, patient, volumes, labelmap, vois, made=made)
+    scaled = _rough_scale(context, patient, volumes, structures)
+    judged = judge_patient(context.study, patient, volumes, labelmap, vois, made=made, scaled=scaled)
     if judged.impossible and not strict:
         reason = "; ".join(str(item) for item in judged.impossible)
         return MaskOutcome(patient, source, "failed", f"{reason}; if it is right as it is: {SWITCH}", judged)
     remarks = [*judged.notes, *remarks]
     doubtful = bool(remarks or judged.remarks)
     return MaskOutcome(patient, source, "warning" if doubtful else "ok", "; ".join(remarks) or None, judged)
+
+
+def _rough_scale(
+    context: Context, patient: str, volumes: Mapping[str, Volume], masks: Mapping[str, Volume]
+) -> dict[str, Volume]:
+    """Images that preprocessing has not reached yet on their intensity scale (see `roughly_on_scale`)."""
+    rules = context.images.preprocessing
+    raw = {} if rules is None else {
+        name: volume for name, volume in volumes.items() if not measured_image(context, patient, name).exists()
+    }  # fmt: skip
+    kinds = {name: item.modality for name, item in context.images.sequences.items()}
+    return {} if rules is None else roughly_on_scale(raw, kinds, masks, rules)
 
 
 def _doubts(item: MaskOutcome) -> list[Remark]:
