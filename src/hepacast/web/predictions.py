@@ -104,7 +104,7 @@ def form_of(opened: Bundle | NetworkBundle) -> dict[str, Any]:
         "image": {
             "needed": needs,
             "sequences": dict(opened.recipe.sequences),
-            "table": opened.recipe.source == "table",
+            "possible": opened.recipe.source == "images",
         },
     }
 
