@@ -7,4 +7,11 @@ from fastapi import APIRouter
 from hepacast.web.routes import cohort, patient, report, runs, session, studies
 
 #: Every router; paths begin with ``/api``.
-ROUTERS: tuple[APIRouter, ...] = (session.router, studies.router, patient.router, cohort.router, runs.router, report.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    session.router,
+    studies.router,
+    patient.router,
+    cohort.router,
+    runs.router,
+    report.router,
+)
