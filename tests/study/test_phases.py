@@ -1,4 +1,4 @@
-"""Phases, a breath apart: registered, one missing, networks and prediction on one road; CT, and MR with all its steps."""
+"""Phases, a breath apart: registered, one missing, on one road; CT, and MR with all its steps."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_who_lacks_an_mr_sequence_trains_the_networks_and_teaches_no_intensity_s
     assert set(rows["status"]) == {"undefined"} and rows["value"].isna().all()
     assert features[(features["patient"] == "P03") & (features["sequence"] == "portal")]["value"].notna().all()
     scores = pd.read_parquet(mr.out / "modelling" / "scores.parquet")
-    assert set(LACKING) <= set(scores["patient"] if "patient" in scores else scores.index)
+    assert set(LACKING) <= set(scores.get("patient", scores.index))
 
 
 def test_the_liver_lies_on_the_reference_after_a_breath(phases):
