@@ -144,6 +144,8 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "pywavelets": "pywt",
     "pillow": "pil",
+    "dicom-anonymizer": "dicomanonymizer.simpledicomanonymizer",
+    "dicomweb-client": "dicomweb_client.api",
     "python-docx": "docx",
     "python-multipart": "python_multipart",
     "pyradiomics-bhklab": "radiomics",

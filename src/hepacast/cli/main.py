@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hepacast._version import __version__
-from hepacast.cli import images, noise, patient, serve, statistics, study
+from hepacast.cli import images, noise, pacs, patient, serve, statistics, study
 from hepacast.cli.common import CommandGroup, say
 from hepacast.errors import EXIT_BAD_INPUT, HepacastError
 
@@ -32,6 +32,7 @@ images.register(app)
 patient.register(app)
 statistics.register(app)
 serve.register(app)
+pacs.register(app)
 
 
 def _version(shown: bool) -> None:

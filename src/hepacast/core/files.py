@@ -164,6 +164,42 @@ def write_bytes(target: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_durably(target: str | Path, content: bytes) -> None:
+    """Write bytes atomically; they are on the disk, and so are the folders that lead there, when this returns.
+
+    Raises
+    ------
+    OSError
+        As the system says; nothing is left behind.
+    """
+    target = Path(target)
+    created = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in created:
+        sync(folder.parent)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Put a file, or the entries of a folder, on the disk. Windows does so with folders by itself."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_json(target: str | Path, value: Any) -> None:
     """Write `value` as JSON, atomically; NaN and infinities become null, as JSON knows neither."""
     write_text(target, json.dumps(to_jsonable(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")

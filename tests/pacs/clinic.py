@@ -1,0 +1,94 @@
+"""What tests of the node share: small series, a maker that is quick, a PACS that is a dictionary."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from hepacast.imaging.dicom import read_series
+from hepacast.imaging.dicom_seg_write import write_dicom_seg
+from hepacast.pacs.config import NodeConfig
+from hepacast.pacs.peer import FoundSeries, Instance, PacsError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from dicom_files import write_series
+
+BUNDLE = Path(__file__).parents[1] / "bundle" / "old" / "2313617" / "ptlf.hepacast"
+IDENTITY = "7a083c9818419f57"
+HEIGHTS = [5.0 * n for n in range(6)]
+
+
+def study_files(folder: Path, number: int, **attributes: Any) -> list[Path]:
+    """The slices of one small study."""
+    more = {"StudyInstanceUID": f"1.2.3.{number}", "PatientID": f"SECRET-{number}", **attributes}
+    return write_series(folder / f"study-{number}", HEIGHTS, series=f"1.2.3.{number}.1", **more)
+
+
+def config(folder: Path, **changes: Any) -> NodeConfig:
+    """A node that waits for nothing."""
+    content = {
+        "folder": str(folder / "queue"),
+        "listen": {"callers": {"SENDER": "127.0.0.1"}},
+        "model": {"bundle": str(BUNDLE), "identity": IDENTITY},
+        "series": {"portal": {"words": ["portal"], "min_images": 3}},
+        "send_to": ["PACS@127.0.0.1:1"],
+        "quiet_s": 0.0,
+        **changes,
+    }
+    return NodeConfig.model_validate(content)
+
+
+def quick(images: Path, results: Path) -> None:
+    """Results as the prediction's are (named by their content), made in a moment: one SEG."""
+    image = read_series(images)
+    write_dicom_seg({"liver": image.with_array(image.array > -22)}, images, results / "segmentation.dcm")
+
+
+class ShelfPeer:
+    """A PACS in memory that counts how often it got each instance."""
+
+    name = "shelf"
+
+    def __init__(self) -> None:
+        self.shelf: dict[str, bytes] = {}
+        self.times: dict[str, int] = {}
+        self.up = True
+
+    def _answer(self) -> None:
+        if not self.up:
+            raise PacsError("The PACS does not answer.", found="test", where=self.name)
+
+    def echo(self) -> None:
+        self._answer()
+
+    def find(self, filters: Mapping[str, str]) -> list[FoundSeries]:
+        self._answer()
+        return []
+
+    def retrieve(self, series: FoundSeries) -> Iterator[tuple[str, bytes]]:
+        yield from ()
+
+    def store(self, instances: Sequence[Instance]) -> dict[str, str]:
+        self._answer()
+        for item in instances:
+            self.shelf[item.uid] = item.path.read_bytes()
+            self.times[item.uid] = self.times.get(item.uid, 0) + 1
+        return {}
+
+    def holds(self, instances: Sequence[Instance]) -> set[str]:
+        self._answer()
+        return {item.uid for item in instances} & set(self.shelf)
+
+
+def receive(node: Any, files: Sequence[Path]) -> list[int]:
+    """Hand files to a node as its receiver does."""
+    found = []
+    for file in files:
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        uids = [str(header.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")]
+        found.append(node.keep(*uids, file.read_bytes()))
+    return found
