@@ -153,3 +153,112 @@ def test_the_study_file_knows_the_phases_that_are_measured():
     from hepacast.study.schema.biomarkers import Phase
 
     assert get_args(Phase) == PHASES
+
+
+FOLLOWED = (
+    STUDY.replace("  split: {by", """    hct: {kind: numeric, label: Hematocrit, quantity: none}
+    invaded: {kind: binary, label: Vascular invasion}
+    size: {kind: numeric, label: Largest diameter, unit: cm, quantity: none}
+    stage: {kind: categorical, label: T, levels: {T1b: [T1b], T2: [T2]}}
+    months: {kind: numeric, label: Follow-up, unit: months, quantity: none, after_event: true}
+    event: {kind: binary, label: Progression, after_event: true}
+  split: {by""")
+    .replace("outcome: {column: event, positive: [1], negative: [0]}",
+             "outcome: {definition: survival, columns: {time: months, event: event}, unit: months, horizons: [24]}")
+    .replace("  phases: {pv: portal}\n", """  phases: {pv: portal}
+  hematocrit: hct
+  vascular_invasion: invaded
+  recorded: {tumor_diameter: size, t_stage: stage}
+""")
+    .replace("  models: [clinical, biomarkers, radiomics, combined]\n",
+             "  models: [clinical, biomarkers, radiomics, combined, joint]\n")
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def followed(finished, tmp_path_factory) -> Path:
+    """The same patients followed until progression, with what readers recorded: to the report and the bundle."""
+    folder = tmp_path_factory.mktemp("followed")
+    generator = np.random.default_rng(6)
+    measured = pd.read_parquet(finished / "results" / "biomarkers" / "values.parquet")
+    differences, longest = measured[NAME], measured["biomarker/shape/longest_diameter"]
+    table = pd.read_csv(finished / "patients.csv")
+    times = generator.exponential(24 * np.exp((differences.loc[table["patient"]].to_numpy() + 15) / 8))
+    longest = pd.read_parquet(finished / "results" / "biomarkers" / "values.parquet")[
+        "biomarker/shape/longest_diameter"
+    ]
+    table["months"], table["event"] = np.minimum(times, 48).round(2) + 0.01, (times < 48).astype(int)
+    table["hct"], table["invaded"] = 42.0, np.where(table.index % 2, "yes", "no")
+    table["size"] = (longest.loc[table["patient"]].to_numpy() / 10 + generator.normal(0, 0.1, len(table))).round(1)
+    table["stage"] = np.where(table.index % 2, "T2", "T1b")
+    table.to_csv(folder / "patients.csv", index=False)
+    names = ", ".join(table["patient"])
+    for file in (*finished.glob("P*.nii.gz"), finished / "s.yaml"):
+        (folder / file.name).symlink_to(file)
+    (folder / "study.yaml").write_text(FOLLOWED.replace("PATIENTS", names))
+    run_study(folder / "study.yaml", workers=1)
+    return folder
+
+
+def test_a_study_of_follow_up_with_biomarkers_comes_to_report_and_bundle(followed):
+    out = followed / "results"
+    models = read_json(out / "modelling" / "models.json")
+    assert models["names"] == ["clinical", "biomarkers", "radiomics", "combined", "joint"]
+    assert models["main"] == "joint" and models["models"]["joint"]["kind"] == "cox"
+    assert NAME in str(models["models"]["joint"]) and NAME not in str(models["models"]["combined"])
+    nested = read_json(out / "modelling" / "validation.json")["models"]
+    assert nested["joint"]["nested"]["estimate"]["value"] > nested["clinical"]["nested"]["estimate"]["value"] + 0.1
+    page = (out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "The joint model holds the Radscore, the biomarkers" in page
+    frozen = pd.read_parquet(out / "modelling" / "predictions.parquet")
+    own = frozen[(frozen["patient"] == "P05") & (frozen["model"] == "joint") & (frozen["kind"] != "nested")]
+    found = hc.predict(next(out.rglob("model.hepacast")), image=followed / "P05.nii.gz", accept_doubtful=True,
+                       mask=followed / "P05_mask.nii.gz", labels={"liver": 1, "tumor": 2}, model="joint",
+                       labs={"age": "60"} if "age" in str(models["models"]["joint"]) else {})  # fmt: skip
+    if "age" not in str(models["models"]["joint"]):
+        assert found.risk == pytest.approx(float(own["risk"].iloc[0]), abs=1e-6)
+
+
+def test_what_readers_recorded_stands_beside_what_was_measured(followed):
+    recorded = {
+        item["recorded"]: item for item in read_json(followed / "results" / "biomarkers" / "summary.json")["recorded"]
+    }
+    assert set(recorded) == {"tumor_diameter_mm", "t_stage"}
+    assert recorded["tumor_diameter_mm"]["n"] == 60
+    assert recorded["tumor_diameter_mm"]["agreement"]["value"] > 0.9  # cm in the table, mm in the masks
+    assert abs(recorded["tumor_diameter_mm"]["difference"]) < 1.0
+    # Vascular invasion is told by the table: without it T would be "T1b or T2", which is no stage.
+    assert recorded["t_stage"]["agreement"]["value"] > 0.9
+    page = (followed / "results" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Measured beside recorded" in page
+    supplement = next((followed / "results" / "report").glob("*supplement*.html")).read_text(encoding="utf-8")
+    assert "Biomarkers of all patients" in supplement
+
+
+def test_a_hematocrit_that_is_none_is_told_with_the_patient(followed, tmp_path):
+    table = pd.read_csv(followed / "patients.csv")
+    table.loc[table["patient"] == "P09", "hct"] = 4.2
+    for file in followed.glob("*"):
+        if file.name not in ("results", "patients.csv"):
+            (tmp_path / file.name).symlink_to(file)
+    table.to_csv(tmp_path / "patients.csv", index=False)
+    with pytest.raises(HepacastError, match="hematocrit is a share of the blood") as raised:
+        run_study(tmp_path / "study.yaml", workers=1, until="biomarkers")
+    assert "P09" in str(raised.value)
+
+
+def test_a_phase_that_a_patient_lacks_leaves_the_others_measured(finished):
+    from hepacast.biomarkers.measure import definitions_of_recipe, measure_by_recipe
+    from hepacast.imaging import read_volume
+    from hepacast.radiomics.recipe import ImageRecipe
+
+    image, mask = read_volume(finished / "P03.nii.gz"), read_volume(finished / "P03_mask.nii.gz")
+    masks = {name: mask.with_array(mask.array == value) for name, value in (("parenchyma", 1), ("tumor", 2))}
+    recipe = ImageRecipe("images", sequences={"portal": "CT", "arterial": "CT"}, phases={}, missing="flag")
+    found = measure_by_recipe(recipe, {"portal": image}, masks)
+    assert list(found.values) == list(definitions_of_recipe(recipe)) == list(found.definitions)
+    assert np.isfinite(found.values[NAME])
+    assert found.reasons["biomarker/arterial/tumor_minus_liver"] == "the patient has no image of this phase"
+    assert "arterial" in found.reasons["biomarker/phases/wash_out_portal"]
+    with pytest.raises(HepacastError, match="An image is missing"):
+        measure_by_recipe(ImageRecipe("images", sequences=recipe.sequences, phases={}), {"portal": image}, masks)

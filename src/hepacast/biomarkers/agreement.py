@@ -19,7 +19,7 @@ _GRADES = {
 }
 
 
-def compare_recorded(long: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+def compare_recorded(long: pd.DataFrame, recorded: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Agreement of each recorded column with the biomarker that measures the same.
 
     Parameters
@@ -28,22 +28,24 @@ def compare_recorded(long: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame
         One row a patient and biomarker (columns patient, biomarker, value, grade).
     recorded
         Index patient; columns of ``tumor_number``, ``tumor_diameter_mm``, ``t_stage``, ``li_rads``.
+    level
+        Of the limits.
 
     Returns
     -------
     DataFrame
         One row a column: measure (ICC of absolute agreement, or kappa weighted by squared distance), its value with
-        95 % limits, patients that have both, mean of measured minus recorded, and why there is none.
+        limits, patients that have both, mean of measured minus recorded, and why there is none.
     """
     rows = []
     for name in recorded.columns:
         if name in _NUMBERS:
             measured = long[long["biomarker"] == _NUMBERS[name]].set_index("patient")["value"]
-            rows.append(_of_numbers(name, measured, pd.to_numeric(recorded[name], errors="coerce")))
+            rows.append(_of_numbers(name, measured, pd.to_numeric(recorded[name], errors="coerce"), level))
         else:
             biomarker, levels = _GRADES[name]
             graded = long[long["biomarker"] == biomarker].set_index("patient")["grade"]
-            rows.append(_of_grades(name, graded, recorded[name], levels))
+            rows.append(_of_grades(name, graded, recorded[name], levels, level))
     return pd.DataFrame(rows, columns=["recorded", "measure", "value", "lower", "upper", "n", "difference", "reason"])
 
 
@@ -51,17 +53,19 @@ def _both(first: pd.Series[Any], second: pd.Series[Any]) -> pd.DataFrame:
     return pd.DataFrame({"measured": first, "recorded": second}).dropna()
 
 
-def _of_numbers(name: str, measured: pd.Series[Any], recorded: pd.Series[Any]) -> tuple[Any, ...]:
+def _of_numbers(name: str, measured: pd.Series[Any], recorded: pd.Series[Any], level: float) -> tuple[Any, ...]:
     both = _both(measured, recorded)
     try:
-        found = icc(both.to_numpy(dtype=float)).loc["ICC2"]
+        found = icc(both.to_numpy(dtype=float), level=level).loc["ICC2"]
     except HepacastError as error:
         return (name, "ICC", np.nan, np.nan, np.nan, len(both), np.nan, error.message)
     difference = float((both["measured"] - both["recorded"]).mean())
     return (name, "ICC", found["icc"], found["lower"], found["upper"], len(both), difference, "")
 
 
-def _of_grades(name: str, graded: pd.Series[Any], recorded: pd.Series[Any], levels: tuple[str, ...]) -> tuple[Any, ...]:
+def _of_grades(
+    name: str, graded: pd.Series[Any], recorded: pd.Series[Any], levels: tuple[str, ...], level: float
+) -> tuple[Any, ...]:
     spelt = {level.casefold().replace("-", "").replace(" ", ""): level for level in levels}
     spelt |= {key.removeprefix("lr").removeprefix("t"): level for key, level in list(spelt.items())}
 
@@ -70,7 +74,7 @@ def _of_grades(name: str, graded: pd.Series[Any], recorded: pd.Series[Any], leve
 
     both = _both(graded.map(level_of), recorded.map(level_of))
     try:
-        kappa = cohen_kappa(both["measured"], both["recorded"], weights="quadratic", levels=levels)
+        kappa = cohen_kappa(both["measured"], both["recorded"], weights="quadratic", levels=levels, level=level)
     except HepacastError as error:
         return (name, "weighted kappa", np.nan, np.nan, np.nan, len(both), np.nan, error.message)
     places = [both[column].map(levels.index).to_numpy(dtype=float) for column in both]

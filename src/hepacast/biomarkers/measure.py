@@ -304,22 +304,34 @@ class MeasuringRecipe(Protocol):
 
 
 def measure_by_recipe(
-    recipe: MeasuringRecipe, images: Mapping[str, Volume], masks: Mapping[str, Volume]
+    recipe: MeasuringRecipe,
+    images: Mapping[str, Volume],
+    masks: Mapping[str, Volume],
+    facts: PatientFacts | None = None,
 ) -> PatientBiomarkers:
-    """Biomarkers of one patient, in a study as in a prediction.
+    """Biomarkers of one patient, in a study as in a prediction; those of a phase that the patient lacks are missing.
 
     Raises
     ------
     HepacastError
         As `measure_biomarkers`; a sequence is missing.
     """
-    return measure_biomarkers(
+    found = measure_biomarkers(
         recipe.by_sequence(images),
         masks,
         phases=recipe.phases,
         modality=modality_of_recipe(recipe),
+        facts=facts,
         lesions=recipe.lesions,
         min_lesion_ml=recipe.min_lesion_ml,
+    )
+    wanted = definitions_of_recipe(recipe)
+    if wanted.keys() == found.definitions.keys():
+        return found
+    lacking = {name: "the patient has no image of this phase" for name in wanted if name not in found.values}
+    values = dict.fromkeys(lacking, np.nan) | dict(found.values)
+    return PatientBiomarkers(
+        {name: values[name] for name in wanted}, {**found.reasons, **lacking}, found.grades, wanted
     )
 
 

@@ -6,6 +6,7 @@ missing, with what it needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -116,6 +117,20 @@ class PatientFacts:
     hematocrit: float | None = None
     vascular_invasion: bool | None = None
     threshold_growth: bool = False
+
+    @classmethod
+    def of(cls, hematocrit: float | None, vascular_invasion: bool | None) -> PatientFacts:
+        """Of a row of a table: a hematocrit of 10 to 70 is one in percent, NaN is not known.
+
+        Raises
+        ------
+        HepacastError
+            A hematocrit that is none.
+        """
+        share = None if hematocrit is None or math.isnan(hematocrit) else float(hematocrit)
+        if share is not None and 10.0 <= share <= 70.0:
+            share /= 100.0
+        return cls(share, vascular_invasion)
 
     def __post_init__(self) -> None:
         if self.hematocrit is not None and not 0.1 <= self.hematocrit <= 0.7:

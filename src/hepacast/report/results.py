@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from hepacast._version import __version__
+from hepacast.biomarkers.summary import BiomarkerSummary
 from hepacast.cohort.columns import ColumnSpec
 from hepacast.cohort.comparisons import Comparisons
 from hepacast.cohort.findings import Finding
@@ -87,6 +88,8 @@ class Results:
         For the Methods, in the order of the stages.
     centers
         Patients by set and center; empty where the study has no column of the center.
+    biomarkers
+        What was measured of liver and tumor; None where the study measures none.
     model_scrutiny, prediction_scrutiny, noise
         Other centers, learning curve, importance; subgroups, recalibration, conformal sets; negative controls.
     """
@@ -113,6 +116,7 @@ class Results:
     indexes: IndexResults | None = None
     sentences: list[Sentence] = field(default_factory=list)
     centers: dict[str, dict[str, int]] = field(default_factory=dict)
+    biomarkers: BiomarkerSummary | None = None
     model_scrutiny: ModelScrutiny | None = None
     prediction_scrutiny: PredictionScrutiny | None = None
     noise: Noise | None = None
@@ -185,6 +189,7 @@ def _load(folder: Path) -> Results:
         segmentation=_read(Segmentation, folder / "segmentation" / "segmentation.json"),
         plausibility=_read(PlausibilityInfo, folder / "segmentation" / "plausibility.json"),
         radiomics=_read(RadiomicsSummary, folder / "radiomics" / "summary.json"),
+        biomarkers=_read(BiomarkerSummary, folder / "biomarkers" / "summary.json"),
         models=_read(DescribedModels, folder / "modelling" / "models.json"),
         validation=_read(Validation, folder / "modelling" / "validation.json"),
         evaluation=_read(EvaluationResults, folder / "evaluation" / "evaluation.json"),

@@ -411,9 +411,6 @@ def facts_of(hematocrit: float | None, invasion: Any) -> PatientFacts:
     HepacastError
         A hematocrit that is none, a word that is neither yes nor no.
     """
-    share = None if hematocrit is None or np.isnan(hematocrit) else float(hematocrit)
-    if share is not None and 10.0 <= share <= 70.0:
-        share /= 100.0
     answer: bool | None = None
     if invasion is not None and not (isinstance(invasion, float) and np.isnan(invasion)):
         key = word_key(invasion)
@@ -421,7 +418,7 @@ def facts_of(hematocrit: float | None, invasion: Any) -> PatientFacts:
         if not found:
             raise TableError("vascular_invasion is yes or no.", found=repr(invasion))
         answer = found[0]
-    return PatientFacts(hematocrit=share, vascular_invasion=answer)
+    return PatientFacts.of(hematocrit, answer)
 
 
 # -- reproducibility ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hepacast._version import __version__
 from hepacast.report.content import (
+    biomarkers,
     checklists,
     deep,
     fusion,
@@ -37,6 +38,7 @@ MAIN: tuple[tuple[str, Build], ...] = (
     ("Study design and patients", patients.build),
     ("Preprocessing of images", fusion.build_preprocessing),
     ("Segmentation", segmentation.build),
+    ("Biomarkers", biomarkers.build),
     ("Models", models.build),
     ("Radiomics signature", radiomics.build),
     ("Networks and classifiers", fusion.build_fusion),
@@ -59,6 +61,7 @@ SUPPLEMENT: tuple[tuple[str, Build], ...] = (
     ("Preprocessing of images", fusion.build_preprocessing_supplement),
     ("Segmentation", segmentation.build_supplement),
     ("Nomogram", nomogram.build_supplement),
+    ("Biomarkers", biomarkers.build_supplement),
     ("Models", models.build_supplement),
     ("Radiomics signature", radiomics.build_supplement),
     ("Networks and classifiers", fusion.build_supplement),
@@ -79,6 +82,7 @@ AUDIT: tuple[tuple[str, Build], ...] = (
 _ON_DEMAND = frozenset(
     {
         "Preprocessing of images",
+        "Biomarkers",
         "Deep networks",
         "Networks and classifiers",
         "Radiomics signature",

@@ -8,6 +8,7 @@ from hepacast.study.schema.base import Part, option
 
 #: Those of `hepacast.biomarkers.phases`, which stages must not depend on.
 Phase = Literal["unenhanced", "arterial", "portal", "delayed", "hepatobiliary"]
+Recorded = Literal["tumor_number", "tumor_diameter", "t_stage", "li_rads"]
 
 
 class BiomarkerOptions(Part):
@@ -24,3 +25,24 @@ class BiomarkerOptions(Part):
         "phase of a sequence whose name does not tell it: unenhanced, arterial, portal, delayed, hepatobiliary",
         example={"T1_2": "arterial"},
     )
+    hematocrit: str | None = option(
+        None,
+        "column with the hematocrit (a share of the blood, or percent): for the extracellular volume",
+        example="hct",
+    )
+    vascular_invasion: str | None = option(
+        None, "binary column that says whether vessels are invaded: for T stage and up-to-seven"
+    )
+    recorded: dict[Recorded, str] = option(
+        dict,
+        "columns with what readers recorded (tumor_number, tumor_diameter, t_stage, li_rads): the report has their "
+        "agreement with what was measured",
+        example={"tumor_diameter": "largest_diameter"},
+    )
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of the table that are read, by the key that names them."""
+        facts = {"hematocrit": self.hematocrit, "vascular_invasion": self.vascular_invasion}
+        known = {key: name for key, name in facts.items() if name is not None}
+        return known | {f"recorded.{key}": name for key, name in self.recorded.items()}

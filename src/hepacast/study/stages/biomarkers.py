@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hepacast.biomarkers.agreement import compare_recorded
 from hepacast.biomarkers.definitions import FAMILY, Biomarker
 from hepacast.biomarkers.measure import (
     SETS,
@@ -18,14 +20,17 @@ from hepacast.biomarkers.measure import (
     measure_by_recipe,
     modality_of_recipe,
 )
+from hepacast.biomarkers.staging import PatientFacts
+from hepacast.biomarkers.summary import BiomarkerSummary, MeasuredBiomarker, RecordedAgreement
 from hepacast.cohort import Cohort, ColumnSpec, read_cohort
 from hepacast.core.closure import code_hash
+from hepacast.core.estimates import Estimate
 from hepacast.core.executor import resolve_workers
 from hepacast.core.files import atomic_path, write_json
 from hepacast.core.jobs import Job, make_missing
 from hepacast.core.records import write_record
 from hepacast.core.sentences import Sentence
-from hepacast.errors import HepacastError, ImageError, StudyFileError
+from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.analysis_set import BIOMARKERS
 from hepacast.study.context import Context
@@ -37,14 +42,17 @@ from hepacast.study.stage import Cost, Stage, study_parts
 #: A biomarker that more of the training patients lack is no candidate.
 MOST_MISSING = 0.5
 _SECONDS_PER_PATIENT = 1.0
+_MM = {"mm": 1.0, "cm": 10.0}
 
 
 @dataclass(frozen=True)
 class BiomarkerTask:
-    """What is measured of one patient; `refused`: why it is not, where the mask is impossible."""
+    """What is measured of one patient, with what images do not tell; `refused`: why it is not, where the mask is
+    impossible."""
 
     files: MaskedImages
     recipe: ImageRecipe
+    facts: PatientFacts
     refused: str | None = None
 
 
@@ -55,7 +63,8 @@ def _measure(job: Job[BiomarkerTask]) -> None:
         if task.refused is not None:
             raise ImageError(task.refused)
         images = {image.name: image.read() for image in task.files.images}
-        found = measure_by_recipe(task.recipe, images, task.files.structures(next(iter(images.values()))))
+        masks = task.files.structures(next(iter(images.values())))
+        found = measure_by_recipe(task.recipe, images, masks, task.facts)
         failed = False
     except HepacastError as error:
         found, failed = PatientBiomarkers.failed(definitions_of_recipe(task.recipe), error.message), True
@@ -65,17 +74,84 @@ def _measure(job: Job[BiomarkerTask]) -> None:
         (frame.assign(status="failed") if failed else frame).to_parquet(temporary)
 
 
-def measured(context: Context, patients: list[str], label: str = "biomarkers") -> pd.DataFrame:
-    """The long table of patients, of the study or of a further cohort; what was measured before is read."""
+def measured(context: Context, table: pd.DataFrame, label: str = "biomarkers") -> pd.DataFrame:
+    """The long table of patients, of the study or of a further cohort; what was measured before is read.
+
+    Parameters
+    ----------
+    table
+        Clinical values, index patient.
+    """
     recipe, prints, refused = biomarker_recipe(context), context.fingerprints, refused_masks(context)
     jobs = []
-    for patient in patients:
-        files, why = masked_images(context, patient), refused.get(patient)
-        more = [recipe.to_json(), why, code_hash(__name__)]
-        task = BiomarkerTask(files, recipe, why)
+    for patient in map(str, table.index):
+        files, why, facts = masked_images(context, patient), refused.get(patient), _facts(context, table, patient)
+        more = [recipe.to_json(), asdict(facts), why, code_hash(__name__)]
+        task = BiomarkerTask(files, recipe, facts, why)
         jobs.append(Job.of(patient, task, context.cache / BIOMARKERS, ".parquet", [files], prints, more))
     made = make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
     return pd.concat([pd.read_parquet(path) for path in made], ignore_index=True)
+
+
+def _facts(context: Context, table: pd.DataFrame, patient: str) -> PatientFacts:
+    """What the table tells of a patient and images do not.
+
+    Raises
+    ------
+    TableError
+        A hematocrit that is none.
+    """
+    options = context.study.biomarkers
+    assert options is not None
+    row = table.loc[patient]
+    hematocrit = None if options.hematocrit is None else pd.to_numeric(row[options.hematocrit], errors="coerce")
+    answer = None if options.vascular_invasion is None else row[options.vascular_invasion]
+    try:
+        return PatientFacts.of(hematocrit, None if answer is None or pd.isna(answer) else bool(answer))
+    except HepacastError as error:
+        raise TableError(
+            error.message, expected=error.expected, found=error.found, where=f"{options.hematocrit}, patient {patient}"
+        ) from error
+
+
+def _agreement(context: Context, cohort: Cohort, long: pd.DataFrame) -> list[RecordedAgreement]:
+    """Measured beside recorded, as far as the study file names columns of what was recorded."""
+    options, frame = context.study.biomarkers, cohort.table.frame
+    assert options is not None
+    recorded = pd.DataFrame(index=frame.index)
+    for key, name in options.recorded.items():
+        if key == "tumor_diameter":
+            recorded["tumor_diameter_mm"] = pd.to_numeric(frame[name], errors="coerce") * _millimeters(cohort, name)
+        else:
+            recorded[key] = frame[name]
+    rows = compare_recorded(long, recorded, context.study.evaluation.confidence)
+    return [
+        RecordedAgreement(
+            str(row.recorded),
+            str(row.measure),
+            Estimate(row.value, row.lower, row.upper, context.study.evaluation.confidence, reason=row.reason),
+            int(row.n),
+            float(row.difference),
+        )
+        for row in rows.itertuples()
+    ]
+
+
+def _millimeters(cohort: Cohort, name: str) -> float:
+    """How many millimeters the unit of a column of lengths has.
+
+    Raises
+    ------
+    StudyFileError
+        It is no unit of length.
+    """
+    unit = cohort.table.spec(name).unit
+    if unit not in _MM:
+        raise StudyFileError(
+            f"The unit of the recorded diameter {name!r} is not known.", expected=" or ".join(_MM),
+            found=repr(unit), where=f"cohort.columns.{name}.unit",
+        )  # fmt: skip
+    return _MM[unit]
 
 
 def wide(long: pd.DataFrame, patients: list[str]) -> pd.DataFrame:
@@ -88,7 +164,7 @@ def with_biomarkers(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
     if context.study.biomarkers is None:
         return frame
     patients = [str(patient) for patient in frame.index]
-    return frame.join(wide(measured(context, patients, "biomarkers of further cohorts"), patients))
+    return frame.join(wide(measured(context, frame, "biomarkers of further cohorts"), patients))
 
 
 def write(context: Context, folder: Path) -> None:
@@ -97,7 +173,7 @@ def write(context: Context, folder: Path) -> None:
     recipe = biomarker_recipe(context)
     definitions = definitions_of_recipe(recipe)
     wanted = chosen_names(context, definitions)
-    long = measured(context, cohort.patients)
+    long = measured(context, cohort.table.frame.loc[cohort.patients])
     values = wide(long, cohort.patients)
     kept, left_out = _usable(values.loc[cohort.members("training"), wanted])
     if not kept:
@@ -115,6 +191,9 @@ def write(context: Context, folder: Path) -> None:
         values[kept].to_parquet(temporary)
     write_json(folder / "columns.json", [_column(name, definitions[name]).to_json() for name in kept])
     write_json(folder / "left_out.json", left_out)
+    told = [_told(definitions[name], name, values[name]) for name in kept]
+    recorded = _agreement(context, cohort, long)
+    write_record(folder / "summary.json", BiomarkerSummary(told, left_out, recorded))
     write_record(folder / "methods.json", [_sentence(cohort, recipe, long, kept, left_out)])
 
 
@@ -176,6 +255,12 @@ def _usable(training: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
     return kept, left_out
 
 
+def _told(item: Biomarker, name: str, values: pd.Series[Any]) -> MeasuredBiomarker:
+    known = values.dropna().to_numpy(dtype=float)
+    q1, median, q3 = (float(value) for value in np.percentile(known, [25, 50, 75]))
+    return MeasuredBiomarker(name, item.label, item.unit, len(known), len(values) - len(known), median, q1, q3)
+
+
 def _column(name: str, item: Biomarker) -> ColumnSpec:
     """A biomarker as a column of the cohort."""
     return ColumnSpec(name, (name,), label=item.label, unit=item.unit, quantity="none", role="candidate")
@@ -206,7 +291,10 @@ STAGE = Stage(
     title="numbers of liver and tumor by phase",
     module=__name__,
     run=write,
-    settings=lambda context: study_parts(context, "biomarkers") | {"images": voi_settings(context)},
+    settings=lambda context: (
+        study_parts(context, "biomarkers")
+        | {"images": voi_settings(context), "confidence": context.study.evaluation.confidence}
+    ),
     cost=lambda context: Cost(
         _SECONDS_PER_PATIENT
         * len(context.images.sequences)

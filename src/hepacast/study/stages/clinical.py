@@ -74,6 +74,8 @@ def column_problems(context: Context, headers: Iterable[str]) -> list[StudyFileE
     if study.deep is not None:
         places += [("deep.adjust", name, False) for name in study.deep.adjust]
         places += [("deep.network.covariates", name, False) for name in study.deep.network.covariates]
+    if study.biomarkers is not None:
+        places += [(f"biomarkers.{key}", name, False) for key, name in study.biomarkers.columns.items()]
     if study.indexes is not None:
         places += [(f"indexes.columns.{key}", name, False) for key, name in study.indexes.columns.items()]
     problems = []
