@@ -20,7 +20,7 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (init, check, run, model, report, dicom, demo, recipes):
+    for command in (init, check, run, model, report, validate, dicom, demo, recipes):
         app.command()(command)
 
 
@@ -137,6 +137,24 @@ def dicom(
 
     result = write_study_dicom(study_file, out=out, data=data, folder=to, reporter=make_reporter(quiet))
     say(result.text())
+
+
+def validate(
+    model: Annotated[Path, typer.Argument(help="model.hepacast or networks.hepacast of another study.")],
+    study_file: StudyFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Results folder [default: validation beside the study].")
+    ] = None,
+    data: Data = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Test a model of another hospital, unchanged, on your patients: to an external-validation report of its own."""
+    from hepacast.study.validate import validate_model
+
+    found = validate_model(model, study_file, out=out, data=data, workers=workers, reporter=make_reporter(quiet))
+    if not quiet:
+        say(found.text())
 
 
 def demo(

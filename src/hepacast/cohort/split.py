@@ -21,11 +21,13 @@ from hepacast.errors import OutcomeError, StudyFileError, TableError
 TRAINING, VALIDATION = "training", "validation"
 #: Name of the one set of an undivided cohort.
 ALL = "training"
+#: Of a cohort of another hospital, to which a frozen model is applied.
+EXTERNAL = "external"
 
 
-def split_none(patients: Iterable[str]) -> pd.Series:
-    """One cohort: everybody is in the training set, which is judged by resampling."""
-    return _series(dict.fromkeys(patients, ALL))
+def split_none(patients: Iterable[str], name: str = ALL) -> pd.Series:
+    """One cohort: everybody is in the training set, which is judged by resampling (or in the set of another name)."""
+    return _series(dict.fromkeys(patients, name))
 
 
 def split_by_column(values: pd.Series, sets: Mapping[str, Sequence[object]]) -> pd.Series:

@@ -26,6 +26,7 @@ from hepacast.core.sentences import Sentence
 from hepacast.core.texts import plain_cell, visible, visible_document
 from hepacast.deep.results import DeepResults
 from hepacast.errors import HepacastError
+from hepacast.evaluation.case_mix import ExternalValidation
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.indexes import IndexResults
 from hepacast.evaluation.negative_controls import Noise
@@ -86,6 +87,8 @@ class Results:
         Of studies with MR, competing networks and classifiers, cohorts with follow-up only, staging systems.
     sentences
         For the Methods, in the order of the stages.
+    external
+        Of the validation of a frozen model of another study.
     centers
         Patients by set and center; empty where the study has no column of the center.
     biomarkers
@@ -120,6 +123,7 @@ class Results:
     model_scrutiny: ModelScrutiny | None = None
     prediction_scrutiny: PredictionScrutiny | None = None
     noise: Noise | None = None
+    external: ExternalValidation | None = None
 
     @property
     def timed(self) -> DescribedModels | None:
@@ -203,6 +207,7 @@ def _load(folder: Path) -> Results:
         model_scrutiny=_read(ModelScrutiny, folder / "modelling" / "scrutiny.json"),
         prediction_scrutiny=_read(PredictionScrutiny, folder / "evaluation" / "scrutiny.json"),
         noise=_read(Noise, folder / "noise" / "noise.json"),
+        external=_read(ExternalValidation, folder / "evaluation" / "external.json"),
     )
 
 

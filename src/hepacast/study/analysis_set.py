@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from hepacast.cohort import Cohort, ColumnSpec, PatientFlow, read_cohort
+from hepacast.cohort.flow import FlowCounts
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.files import read_json
 from hepacast.core.hashing import hash_value
 from hepacast.core.mapped import MappedTable
+from hepacast.core.records import read_record
 from hepacast.radiomics.pieces import PiecesTold, put_together
 from hepacast.study.context import Context
 
@@ -23,13 +25,23 @@ BIOMARKERS = "biomarkers"
 
 
 def analysis_cohort(context: Context) -> Cohort:
-    """The cohort without the patients whose VOIs could not be measured; the flow counts them with the reason."""
+    """The cohort without the patients whose VOIs could not be measured; the flow counts them with the reason.
+
+    Of another hospital's cohort: without those whom the frozen model could not predict.
+    """
     cohort = measured_cohort(context)
+    if context.model is not None:
+        flow = read_record(FlowCounts, context.out / "modelling" / "flow.json")
+        return without(cohort, {item.reason: list(item.patients) for item in flow.lost})
     left_out = read_json(context.out / "radiomics" / "excluded.json")
+    return without(cohort, {step["reason"]: step["patients"] for step in left_out})
+
+
+def without(cohort: Cohort, lost: Mapping[str, Sequence[str]]) -> Cohort:
+    """The cohort without patients who could not be analyzed, whom the flow counts by reason."""
     flow = replace(cohort.flow, sets=(), events=())
-    for step in left_out:
-        patients = [p for p in step["patients"] if p in flow.included]
-        flow = flow.exclude(step["reason"], patients, after_inclusion=True)
+    for reason, patients in lost.items():
+        flow = flow.exclude(reason, [p for p in patients if p in flow.included], after_inclusion=True)
     return restrict(cohort, flow)
 
 

@@ -119,8 +119,8 @@ def _(record: PredictedPatients) -> views.Drawings:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What all patients have in common."""
+class SharedOptions:
+    """What all patients have in common: the bundle, options of `predict_patient`, a folder for their pages."""
 
     bundle: str
     identity: str
@@ -146,7 +146,7 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class ListedPatient:
     """One patient of the table."""
 
     patient: str
@@ -215,22 +215,22 @@ def predict_table(
     require_writable(out)
     options = {"model": name, "segmenter": segmenter, "labels": labels, "accept_doubtful": accept_doubtful}
     told = (*options.items(), ("date", None if pages else ""))
-    asked = _Asked(str(bundle), opened.identity, told, out / "patients" if pages else None)
+    asked = SharedOptions(str(bundle), opened.identity, told, out / "patients" if pages else None)
     with hold_folder(out):
         sweep(out)
-        frame = _written(rows, _predicted(asked, rows, out, workers, reporter), out / RISKS)
+        frame = _written(rows, predict_listed(asked, rows, out, workers, reporter), out / RISKS)
     result = PredictedPatients(frame, out / RISKS, tuple(f"  {item.severity}: {item.message}" for item in findings))
     result.require_some()
     return result
 
 
-def _predicted(
-    asked: _Asked, rows: Sequence[_Listed], out: Path, workers: int, say: Reporter | None
+def predict_listed(
+    asked: SharedOptions, rows: Sequence[ListedPatient], out: Path, workers: int, say: Reporter | None
 ) -> list[Any | HepacastError]:
-    """Each row's prediction; what images went into is kept, as it takes minutes."""
+    """Each patient's prediction as JSON, or the error; those of images, which take minutes, are kept in ``.cache``."""
     prints = Fingerprints(out / ".cache" / "fingerprints.json")
     code = code_hash(__name__)
-    jobs: list[Job[_Listed] | _Listed] = []
+    jobs: list[Job[ListedPatient] | ListedPatient] = []
     for row in rows:
         sources: list[JobFiles] = [*row.images, *([row.mask] if row.mask else [])]
         if row.images and row.problem is None and not isinstance(row.labs, HepacastError):
@@ -242,15 +242,15 @@ def _predicted(
     return try_each(partial(_one, asked), jobs, "patients", reporter=say, workers=workers)
 
 
-def _one(asked: _Asked, item: Job[_Listed] | _Listed) -> Any:
+def _one(asked: SharedOptions, item: Job[ListedPatient] | ListedPatient) -> Any:
     """In a worker: one patient's prediction as JSON, or what is kept of it."""
-    row = item if isinstance(item, _Listed) else item.task
+    row = item if isinstance(item, ListedPatient) else item.task
     for problem in (row.labs, row.problem):
         if isinstance(problem, HepacastError):
             raise problem
     assert isinstance(row.labs, dict)
     mask = None if row.mask is None else row.mask.given
-    if isinstance(item, _Listed):
+    if isinstance(item, ListedPatient):
         return asked.predict(row.patient, row.labs, row.images, mask)
     page = None if asked.pages is None else asked.pages / file_name(row.patient) / "prediction.pdf"
     if not is_kept(item.kept) or (page is not None and not page.is_file()):
@@ -259,7 +259,7 @@ def _one(asked: _Asked, item: Job[_Listed] | _Listed) -> Any:
     return read_json(item.kept)
 
 
-def _written(rows: Sequence[_Listed], found: Sequence[Any | HepacastError], file: Path) -> pd.DataFrame:
+def _written(rows: Sequence[ListedPatient], found: Sequence[Any | HepacastError], file: Path) -> pd.DataFrame:
     """The table of risks, warnings and reasons at its end."""
     frame = pd.DataFrame([_line(row.patient, item) for row, item in zip(rows, found)])
     last = ["warnings", "reason"]
@@ -295,7 +295,7 @@ def _rows(
     identifier: str,
     images: str | Path | Mapping[str, str | Path] | None,
     masks: str | Path | None,
-) -> list[_Listed]:
+) -> list[ListedPatient]:
     header = identifier or identifier_of([sheet])[0]
     patients = [str(item) for item in one_row_a_patient(sheet, header, what="table of patients", where=where)]
     labs = values_of_sheet(sheet, bundle.columns, where)
@@ -305,9 +305,9 @@ def _rows(
     rows = []
     for place, (patient, values) in enumerate(zip(patients, labs)):
         try:
-            rows.append(_Listed(patient, values, places.images(patient, place), places.mask(patient, place)))
+            rows.append(ListedPatient(patient, values, places.images(patient, place), places.mask(patient, place)))
         except HepacastError as error:
-            rows.append(_Listed(patient, values, problem=error))
+            rows.append(ListedPatient(patient, values, problem=error))
     return rows
 
 

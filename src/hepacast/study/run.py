@@ -24,7 +24,7 @@ from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
 from hepacast.core.hashing import hash_file
 from hepacast.core.kept import is_kept, read_record, same_folder, write_record
 from hepacast.core.lock import discard_empty, hold_folder, sweep
-from hepacast.core.progress import Reporter, SilentReporter, format_seconds
+from hepacast.core.progress import Reporter, format_seconds
 from hepacast.core.records import read_record as read_typed
 from hepacast.core.run_progress import ProgressRecorder, StageProgress
 from hepacast.core.run_record import Check, InputRecord, RunInfo, StageRecord
@@ -208,12 +208,23 @@ def run_study(
     HepacastError
         Anything that the user can put right; finished stages are kept.
     """
-    recorder = ProgressRecorder(reporter or SilentReporter())
-    context = make_context(study_file, out=out, data=data, workers=workers, reporter=recorder)
-    stages = _stages_until(until)
+    context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
+    return run_stages(context, _stages_until(until), preflight)
+
+
+def run_stages(context: Context, stages: tuple[Stage, ...], judge: Callable[[Context], None]) -> RunResult:
+    """Run what of these stages is not there.
+
+    Parameters
+    ----------
+    judge
+        Refuses a study in which something is wrong, before any long work.
+    """
+    recorder = ProgressRecorder(context.reporter)
+    context = replace(context, reporter=recorder)
     start = time.monotonic()
     if not _is_finished(context, stages):
-        preflight(context)
+        judge(context)
     new = not context.out.exists()
     prepare_output(context)
     try:

@@ -12,6 +12,7 @@ from hepacast.report.content import (
     biomarkers,
     checklists,
     deep,
+    external,
     fusion,
     indexes,
     limits,
@@ -36,6 +37,7 @@ from hepacast.report.results import Results
 MAIN: tuple[tuple[str, Build], ...] = (
     ("Summary", summary.build),
     ("Study design and patients", patients.build),
+    ("The model and these patients", external.build),
     ("Preprocessing of images", fusion.build_preprocessing),
     ("Segmentation", segmentation.build),
     ("Biomarkers", biomarkers.build),
@@ -81,6 +83,7 @@ AUDIT: tuple[tuple[str, Build], ...] = (
 #: Sections of the main report that some studies only have: where they have nothing to show they are not missed.
 _ON_DEMAND = frozenset(
     {
+        "The model and these patients",
         "Preprocessing of images",
         "Biomarkers",
         "Deep networks",
@@ -91,6 +94,12 @@ _ON_DEMAND = frozenset(
         "Further cohorts",
         "Staging systems and indexes",
     }
+)
+
+
+_SUBTITLES = (
+    "Report of a prediction model study: development and validation",
+    "Report of a prediction model study: external validation",
 )
 
 
@@ -110,7 +119,7 @@ def compose(results: Results) -> Report:
     facts.append(("Made with", f"hepacast {results.run.version if results.run else __version__}"))
     return Report(
         title=str(title),
-        subtitle="Report of a prediction model study: development and validation",
+        subtitle=_SUBTITLES[results.external is not None],
         facts=tuple((name, value) for name, value in facts if value),
         statement=STATEMENT,
         documents=(

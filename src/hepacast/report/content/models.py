@@ -42,6 +42,8 @@ _STAYED = {
 
 def build(results: Results) -> list[Block]:
     """Univariate and multivariate table; what could not be fitted; proportional hazards."""
+    if results.external is not None:
+        raise Omit("the model is another study's")
     blocks: list[Block] = []
     positive, negative = event_names(results)
     if results.comparisons is not None and results.comparisons.by_outcome is not None:

@@ -22,6 +22,7 @@ from hepacast.core.stages import read_mark
 from hepacast.deep import CropSpec, TrainedNetwork, averaged_scale
 from hepacast.deep.domain import crop_facts, ranges_of
 from hepacast.errors import BundleError
+from hepacast.evaluation.case_mix import LINEAR_PREDICTOR
 from hepacast.evaluation.results import EvaluationResults, ModelResult
 from hepacast.evaluation.scrutiny import PredictionScrutiny
 from hepacast.evaluation.validated import WHERE, validated_performance
@@ -35,7 +36,7 @@ from hepacast.study.context import Context
 from hepacast.study.image_recipe import biomarker_recipe
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.deep import DeepData, horizons_of, load_data
-from hepacast.study.stages.frozen_files import read_frozen
+from hepacast.study.stages.frozen_files import SCORES, read_frozen
 from hepacast.study.stages.fusion import read_fusion
 from hepacast.study.stages.modelling import require_frozen
 from hepacast.study.stages.preprocessing import LANDMARKS
@@ -175,6 +176,7 @@ def _card(context: Context, described: dict[str, Any]) -> dict[str, Any]:
             for name, item in validation["models"].items()
         },
         "conformal": conformal_card(context),
+        "case_mix": case_mix_card(context, described["names"]),
         "masks": read_json(segmentation)["description"] if segmentation.is_file() else "none",
         **_segmenter_card(context, read_json(segmentation) if segmentation.is_file() else {}),
         "provenance": {
@@ -241,6 +243,20 @@ def _performance(item: ModelResult) -> dict[str, Any]:
 def _limits(item: Estimate) -> dict[str, Any]:
     content = item.to_json()
     return {key: content[key] for key in ("value", "low", "high", "se", "reason") if content[key] != ""}
+
+
+def case_mix_card(context: Context, names: list[str]) -> dict[str, Any]:
+    """Of each model coarse quantiles of its linear predictor, and of its scores, in training (`PROBABILITIES`)."""
+    table = Predictions.read(context.out / "modelling" / "predictions.parquet").of("training").table
+    table = table[table["horizon"] == table["horizon"].max()]
+    scores = context.out / "modelling" / SCORES
+    own = pd.read_parquet(scores) if scores.is_file() else pd.DataFrame()
+    found = {}
+    for name in names:
+        lp = table[table["model"] == name].set_index("patient")["linear_predictor"].rename(LINEAR_PREDICTOR)
+        known = TrainingDistribution.of(lp.to_frame().join(own), [])
+        found[name] = {key: list(values) for key, values in known.quantiles.items()}
+    return found
 
 
 def conformal_card(context: Context) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def compared_groups(cohort: Cohort) -> Comparisons:
     """`by_outcome` (training set) and `by_set` of the cohort's patients."""
     specs = _shown(cohort)
     frame = _as_words(cohort.table.frame, specs)
-    training = cohort.members("training")
+    training = cohort.members("training") or cohort.patients
     by_outcome = by_set = None
     if not cohort.outcome.has_time:
         labels = cohort.outcome.labels().loc[training]
@@ -138,6 +138,8 @@ def write_analysed(context: Context, analysed: Cohort, folder: Path) -> list[Sen
 
 def _of_training(context: Context, cohort: Cohort) -> tuple[Finding, ...]:
     training = cohort.members("training")
+    if not training:
+        return ()
     return candidate_findings(context, cohort.table.select(training), cohort.outcome.select(training))
 
 

@@ -40,11 +40,43 @@ FILE = "evaluation.json"
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     modelling = context.out / "modelling"
+    cohort = analysis_cohort(context)
+
+    @cache
+    def predictors() -> pd.DataFrame:
+        table = load_analysis(context).table
+        if context.study.fusion is not None:
+            names = [spec.name for spec in candidate_specs(context, cohort.table)]
+            return table[names].join(pd.read_parquet(modelling / SCORES))
+        return scrutiny.frozen_models(context).inputs(table)
+
+    write_evaluation(context, folder, cohort, read_json(modelling / "validation.json")["models"], predictors)
+
+
+def write_evaluation(
+    context: Context,
+    folder: Path,
+    cohort: Cohort,
+    validated: Mapping[str, Any],
+    predictors: Callable[[], pd.DataFrame],
+) -> EvaluationResults:
+    """Judge the predictions of the modelling stage, and write what was found.
+
+    Parameters
+    ----------
+    cohort
+        The patients who were predicted.
+    validated
+        By model, what its own validation showed (``models`` of `validation.json`); empty of a model from elsewhere.
+    predictors
+        Gives the predictors of the models, scores beside clinical columns.
+    """
+    modelling = context.out / "modelling"
     predictions = Predictions.read(modelling / "predictions.parquet")
     described = read_json(modelling / "models.json")
     cutoffs = {name: np.nan if value is None else float(value) for name, value in described["cutoffs"].items()}
     names, main = list(described["names"]), str(described["main"])
-    cohort, nested = analysis_cohort(context), OutOfFold.of(predictions)
+    nested = OutOfFold.of(predictions)
     judged = predictions.judged(names)
     sets: dict[str, SetResult] = {}
     with context.reporter.track("evaluation") as progress:
@@ -65,21 +97,14 @@ def write(context: Context, folder: Path) -> None:
         before_horizon=context.study.outcome.before_horizon,
         competing=bool(cohort.outcome.n_competing),
         groups=tuple(_groups(context, cohort, predictions, main, cutoffs[main])),
-        verdicts=verdicts_of(sets, read_json(modelling / "validation.json")["models"], level),
+        verdicts=verdicts_of(sets, validated, level),
     )
     write_record(folder / FILE, found)
-
-    @cache
-    def predictors() -> pd.DataFrame:
-        table = load_analysis(context).table
-        if context.study.fusion is not None:
-            names = [spec.name for spec in candidate_specs(context, cohort.table)]
-            return table[names].join(pd.read_parquet(modelling / SCORES))
-        return scrutiny.frozen_models(context).inputs(table)
 
     write_record(folder / "scrutiny.json", scrutiny.of_predictions(context, cohort, judged, main, predictors))
     write_record(folder / "methods.json", _sentences(context, cohort.outcome, found))
     write_json(folder / "checks.json", _checks(predictions, cohort))
+    return found
 
 
 def _refuse_one_class(item: JudgedSet) -> None:
@@ -126,7 +151,7 @@ def _risks_by_time(context: Context, item: JudgedSet) -> dict[str, Callable[[flo
     if not item.has_time or item.kind == "nested":
         return {}
     models = scrutiny.frozen_models(context).models
-    known = {name: model for name, model in models.items() if isinstance(model, FrozenCox)}
+    known = {name: model for name, model in models.items() if isinstance(model, FrozenCox) and name in item.scores}
     return {name: partial(model.risk_of, item.scores[name]) for name, model in known.items()}
 
 
@@ -194,15 +219,17 @@ def _sentences(context: Context, outcome: Outcome, found: EvaluationResults) -> 
 
 def _without_time(context: Context) -> list[tuple[str, list[str]]]:
     options = context.study.evaluation
+    delong = f"Discrimination was measured by the AUC with DeLong's {level_text(options.confidence)} interval"
+    compared = (
+        "; AUCs of the same patients were compared by DeLong's paired test [@delong]. The AUC of nested "
+        "cross-validation is the mean over the repeats of the AUC within folds; its variance is DeLong's within folds "
+        "[@ledell] plus that between the repeats, and models were compared by the differences within folds in the same "
+        "way."
+    )
+    # Nothing is fitted to patients of another hospital, and one model is judged.
+    first = (f"{delong} [@delong].", ["delong"]) if context.model else (delong + compared, ["delong", "ledell"])
     return [
-        (
-            f"Discrimination was measured by the AUC with DeLong's {level_text(options.confidence)} interval; AUCs of "
-            "the same patients were "
-            "compared by DeLong's paired test [@delong]. The AUC of nested cross-validation is the mean over the "
-            "repeats of the AUC within folds; its variance is DeLong's within folds [@ledell] plus that between the "
-            "repeats, and models were compared by the differences within folds in the same way.",
-            ["delong", "ledell"],
-        ),
+        first,
         (
             "Calibration was judged by the slope, the intercept (slope fixed at 1), a loess curve with its integrated "
             "calibration index [@ici], and the Hosmer-Lemeshow test.",

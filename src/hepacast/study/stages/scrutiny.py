@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from hepacast.bundle.applying import open_bundle
+from hepacast.bundle.model import Bundle
 from hepacast.cohort import Cohort
 from hepacast.cohort.outcome import EVER
 from hepacast.core.seeds import derive_seed
@@ -298,7 +300,7 @@ def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Ca
     if known.complete:
         return replace(update_risks(known, risk), set=item.name)
     frozen = frozen_models(context)
-    found, level = frozen.model(model), context.study.evaluation.confidence
+    found, level = frozen.models.get(model), context.study.evaluation.confidence
     empty = Updating(known.n, known.n_events, set=item.name)
     if not isinstance(found, FrozenCox):
         return replace(empty, reason="the main model has no baseline hazard")
@@ -315,13 +317,34 @@ def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Ca
 
 
 def frozen_models(context: Context) -> FrozenModels:
-    """The models of follow-up that the study froze."""
+    """The models that the study froze, or those of the bundle that is applied to it."""
+    if context.model is not None:
+        opened = open_bundle(context.model)
+        return opened.models if isinstance(opened, Bundle) else FrozenModels({}, None, {})
     return read_frozen(context.out / "modelling")
+
+
+def _conformal_of_bundle(context: Context, new: Mapping[str, JudgedSet], model: str) -> ConformalInfo:
+    """What the sets that a bundle gives held in these patients."""
+    assert context.model is not None
+    entry = open_bundle(context.model).card.get("conformal") or {"reason": "the bundle holds no rule for it"}
+    if "reason" in entry or entry.get("model") != model:
+        return ConformalInfo(0.0, reason=str(entry.get("reason", "calibrated for another model")))
+    rule = ConformalRule(*(float(entry[key]) for key in ("level", "event_from", "no_event_to")))
+    rows, patients = [], {}
+    for name, item in new.items():
+        known, risk = _at_main(item, model)
+        answers = [rule.predict(float(value)) for value in risk]
+        rows.append(replace(covered(known, answers), set=name))
+        patients |= {patient: str(each.label) for patient, each in zip(item.patients, answers, strict=True)}
+    return ConformalInfo(rule.level, tuple(rows), rule=rule, patients=patients)
 
 
 def _conformal(context: Context, nested: JudgedSet | None, new: Mapping[str, JudgedSet], model: str) -> ConformalInfo:
     """Sets calibrated on out-of-fold risks: what they hold in new patients, and the levels to apply them by."""
     level = context.study.evaluation.coverage
+    if context.model is not None:
+        return _conformal_of_bundle(context, new, model)
     if nested is None:
         return ConformalInfo(level, reason="there are no out-of-fold risks")
     rows: list[CoverageRow] = []

@@ -20,9 +20,11 @@ from hepacast.cohort import (
     split_at_random,
     split_by_column,
     split_by_list,
+    split_none,
 )
 from hepacast.cohort.exclusions import remarks_that_say_no
 from hepacast.cohort.joining import near_ids, tell_near_ids
+from hepacast.cohort.split import EXTERNAL
 from hepacast.cohort.tables import ClinicalTable
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import StudyFileError, TableError
@@ -221,6 +223,8 @@ def _tell_lacking(
 
 def splitter(context: Context, table: ClinicalTable) -> Callable[[Outcome], pd.Series] | pd.Series | None:
     split = context.study.cohort.split
+    if context.model is not None:
+        return split_none(table.patients, EXTERNAL)
     if isinstance(split, SplitByColumn):
         sets = {"training": split.training, "validation": split.validation}
         if split.external:

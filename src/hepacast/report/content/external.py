@@ -1,0 +1,104 @@
+"""A frozen model in another hospital: whose it is, whether the patients are alike, and what this validation says."""
+
+from __future__ import annotations
+
+from hepacast.core.formatting import MISSING, listing, number, percent, plural
+from hepacast.core.tables import Row, Table, make_table
+from hepacast.evaluation.case_mix import CaseMixRow, ExternalValidation
+from hepacast.report.content.common import Omit, has_time
+from hepacast.report.model import Block, Bullets, Callout, Paragraph, TableBlock
+from hepacast.report.results import Results
+from hepacast.stats.table_one import characteristics
+
+#: Standardized differences beyond this are called notable (Austin, Stat Med 2009;28:3083).
+NOTABLE = 0.1
+
+
+def build(results: Results) -> list[Block]:
+    """The model, the case-mix, and the verdict."""
+    found = results.external
+    if found is None:
+        raise Omit("no model of another study was validated")
+    blocks: list[Block] = [Paragraph(_model(found))]
+    if found.validated:
+        blocks.append(Bullets(tuple(f"Its own validation: {text}." for text in found.validated)))
+    if found.verdict:
+        blocks.append(Callout("note", "What this validation says", " ".join(found.verdict)))
+    blocks.append(TableBlock("case-mix", case_mix_table(found)))
+    blocks.append(Paragraph(_alike(results, found)))
+    if results.comparisons is not None and results.comparisons.by_outcome is not None:
+        title = "The patients by outcome"
+        blocks.append(TableBlock("patients", characteristics(results.comparisons.by_outcome, title)))
+    return blocks
+
+
+def _model(found: ExternalValidation) -> str:
+    events = f" with {found.trained_events} events" if found.trained_events else ""
+    text = (
+        f"The {found.model} model of the study “{found.study}” (model file {found.identity[:12]}), made from "
+        f"{found.trained_n} patients{events}, was applied to these patients as it is."
+    )
+    if found.outcome_trained and found.outcome_trained != found.outcome_here:
+        text += (
+            f" It predicts: {found.outcome_trained.rstrip('. ')}. Here the outcome is: "
+            f"{found.outcome_here.rstrip('. ')}. Where these differ, so may the results."
+        )
+    return text
+
+
+def case_mix_table(found: ExternalValidation) -> Table:
+    """What the model reads, here and in its training."""
+    rows: list[Row] = []
+    named = ""
+    for row in found.rows:
+        if row.level and row.label != named:
+            rows.append(Row((row.label, "", "", "", f"{row.n_missing}"), "group"))
+        named = row.label
+        missing = "" if row.level else f"{row.n_missing}"
+        cells = (row.level or _label(row), _shown(row.here), _shown(row.trained), number(row.difference, 2), missing)
+        rows.append(Row(cells, "indent" if row.level else ""))
+    notes = [
+        "Median (quartiles), or share. Difference, standardized: of medians by the interquartile range / 1.35 of the "
+        f"training, of shares by their pooled deviation; beyond ±{NOTABLE:g} it is notable. Of the training only "
+        "quartiles and shares are known, from the model file.",
+    ]
+    if any(not row.trained for row in found.rows):
+        notes.append(f"{MISSING}: the model file does not say.")
+    return make_table("Case-mix", ["", "Here", "Training", "Difference", "Missing"], rows, notes)
+
+
+def _label(row: CaseMixRow) -> str:
+    return f"{row.label} ({row.unit})" if row.unit else row.label
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    if not values:
+        return MISSING
+    if len(values) == 1:
+        return percent(values[0])
+    low, middle, high = (f"{value:.3g}" for value in values)
+    return f"{middle} ({low}–{high})"
+
+
+def _alike(results: Results, found: ExternalValidation) -> str:
+    known = [row for row in found.rows if row.difference == row.difference]
+    far = [f"{row.label}{f' ({row.level})' if row.level else ''}" for row in known if abs(row.difference) > NOTABLE]
+    n = results.evaluation.sets[results.evaluation.judged].n if results.evaluation is not None else 0
+    text = f"Notable differences from the training patients: {listing(far)}." if far else (
+        "None of what the model reads differs notably from the training patients."
+    )  # fmt: skip
+    if found.unlike:
+        each = listing([f"{name} in {count}" for name, count in found.unlike.items()])
+        text += f" {plural(found.n_unlike, 'patient')} of {n} had a value beyond those of training ({each})."
+    if found.spread == found.spread:
+        text += (
+            f" The linear predictor is spread {number(found.spread, 2)} times as wide as in training (interquartile "
+            "ranges): the wider, the easier patients are told apart."
+        )
+    if found.expected == found.expected:
+        name = "Harrell's C" if has_time(results) else "AUC"
+        text += (
+            f" If the model's risks were right in these very patients, its {name} would be {number(found.expected, 3)}"
+            f"; observed: {number(found.observed.value, 3)}."
+        )
+    return text

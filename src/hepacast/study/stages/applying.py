@@ -1,0 +1,309 @@
+"""Stage modelling of another hospital's cohort: a frozen model is applied to every patient, as `predict` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from hepacast.bundle import Bundle
+from hepacast.bundle.applying import open_bundle
+from hepacast.bundle.measure import biomarkers_read
+from hepacast.bundle.networks import NetworkBundle
+from hepacast.cohort import Cohort, ColumnSpec, read_cohort
+from hepacast.cohort.outcome import EVER
+from hepacast.cohort.split import EXTERNAL
+from hepacast.core.files import atomic_path, write_json
+from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
+from hepacast.errors import HepacastError, ImageError, StudyFileError
+from hepacast.modelling.described import Cut, DescribedModels, FittedModel, Term
+from hepacast.modelling.frozen_cox import FrozenCox
+from hepacast.modelling.predictions import Predictions
+from hepacast.study.analysis_set import without
+from hepacast.study.context import Context
+from hepacast.study.input_files import image_hashes
+from hepacast.study.mask_files import MaskFiles, mask_files
+from hepacast.study.predict_table import ListedPatient, SharedOptions, predict_listed
+from hepacast.study.sequences import SequenceImage, raw_image
+from hepacast.study.stage import Cost, Stage, study_parts
+from hepacast.study.stages.comparisons import write_analysed
+
+#: What every patient's prediction said beside the risk: predictors, scores, warnings.
+PREDICTORS, UNLIKE = "predictors.parquet", "unlike.json"
+
+
+def model_of(context: Context) -> Bundle | NetworkBundle:
+    """The bundle that is applied."""
+    assert context.model is not None
+    return open_bundle(context.model)
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage: predictions, who could not be predicted and why, what the model is."""
+    bundle, cohort = model_of(context), read_cohort(context.out / "cohort")
+    require_same_outcome(context, bundle, cohort)
+    listed = listed_patients(context, bundle, cohort)
+    assert context.model is not None
+    asked = SharedOptions(str(context.model), bundle.identity, (("model", bundle.main), ("date", "")), None)
+    answers = predict_listed(asked, listed, context.out, context.workers, context.reporter)
+    found = {row.patient: item for row, item in zip(listed, answers, strict=True)}
+    done: dict[str, Mapping[str, Any]] = {p: item for p, item in found.items() if not isinstance(item, HepacastError)}
+    if not done:
+        patient, why = next(iter(found.items()))
+        assert isinstance(why, HepacastError)
+        raise StudyFileError("No patient can be predicted.", found=f"{patient}: {why.message}", remedy=why.remedy)
+    analysed = _analysed(cohort, {p: item for p, item in found.items() if isinstance(item, HepacastError)})
+    _predictions(bundle, analysed, done).write(folder / "predictions.parquet")
+    with atomic_path(folder / PREDICTORS) as temporary:
+        _predictors(bundle, listed, done).to_parquet(temporary)
+    write_json(folder / UNLIKE, {patient: item["warnings"] for patient, item in done.items()})
+    write_record(folder / "models.json", _described(context, bundle))
+    lost = write_analysed(context, analysed, folder)
+    write_record(folder / "methods.json", [_sentence(bundle), *lost])
+
+
+def require_same_outcome(context: Context, bundle: Bundle | NetworkBundle, cohort: Cohort) -> None:
+    """Refuse a cohort whose outcome is of another kind, or whose follow-up is in another unit.
+
+    Raises
+    ------
+    StudyFileError
+    """
+    timed = bool(_horizons(bundle))
+    if timed != cohort.outcome.has_time:
+        kinds = ("an event that happened or not", "a time to an event")
+        raise StudyFileError(
+            "The model predicts another kind of outcome.",
+            expected=kinds[timed],
+            found=kinds[not timed],
+            where="outcome.definition",
+        )
+    if timed and cohort.outcome.unit != _unit(bundle):
+        raise StudyFileError(
+            "The model's risks are by times in another unit than the follow-up.",
+            expected=f"outcome.unit: {_unit(bundle)}",
+            found=cohort.outcome.unit,
+            where="outcome.unit",
+            remedy="write the follow-up in the model's unit into the table",
+        )
+
+
+def _horizons(bundle: Bundle | NetworkBundle) -> tuple[float, ...]:
+    return bundle.horizons if isinstance(bundle, NetworkBundle) else bundle.models.horizons
+
+
+def _unit(bundle: Bundle | NetworkBundle) -> str:
+    return bundle.unit if isinstance(bundle, NetworkBundle) else bundle.models.unit
+
+
+# -- values and images -------------------------------------------------------------------------------------------------
+
+
+def listed_patients(context: Context, bundle: Bundle | NetworkBundle, cohort: Cohort) -> list[ListedPatient]:
+    """Every patient's values in the cohort's units, images and mask.
+
+    Raises
+    ------
+    StudyFileError
+        A column that the model reads is none of the study, or the model needs images and the study has none.
+    """
+    columns = matched_columns(context, bundle, cohort.table.specs)
+    images = context.study.images
+    if images is None and isinstance(bundle, NetworkBundle | Bundle) and _needs_image(bundle):
+        raise StudyFileError(
+            f"The model {bundle.main!r} needs images, and the study has none.", expected="images", where="images"
+        )
+    rows = []
+    for patient in cohort.patients:
+        values = cohort.table.frame.loc[patient]
+        labs = {name: _text(spec, values[spec.name]) for name, spec in columns.items()}
+        try:
+            rows.append(ListedPatient(patient, labs, *_files(context, bundle, patient)))
+        except HepacastError as error:
+            rows.append(ListedPatient(patient, labs, problem=error))
+    return rows
+
+
+def _needs_image(bundle: Bundle | NetworkBundle) -> bool:
+    return isinstance(bundle, NetworkBundle) or bundle.needs_features(bundle.main)
+
+
+def matched_columns(
+    context: Context, bundle: Bundle | NetworkBundle, specs: Sequence[ColumnSpec]
+) -> dict[str, ColumnSpec]:
+    """The study's column for each that the model reads: of its name, its label, or the one of its quantity.
+
+    Raises
+    ------
+    StudyFileError
+        There is none.
+    """
+    measured = biomarkers_read(bundle, bundle.main) if isinstance(bundle, Bundle) and context.study.images else []
+    found: dict[str, ColumnSpec] = {}
+    lacking = []
+    for name in bundle.clinical_names(bundle.main):
+        wanted = next(item for item in bundle.columns if item.name == name)
+        words = {name.casefold(), wanted.label.casefold()}
+        named = [item for item in specs if words & {item.name.casefold(), item.label.casefold()}]
+        same = [item for item in specs if wanted.quantity and item.quantity == wanted.quantity]
+        chosen = named or (same if len(same) == 1 else [])
+        if chosen:
+            found[name] = chosen[0]
+        elif name not in measured:
+            unit = f", {wanted.unit}" if wanted.unit else ""
+            lacking.append(f"{name} ({wanted.label}{unit})")
+    if lacking:
+        raise StudyFileError(
+            "The study lacks columns that the model reads.",
+            expected="; ".join(lacking),
+            found=", ".join(item.name for item in specs),
+            where="cohort.columns",
+            remedy="describe them under cohort.columns by these names",
+        )
+    return found
+
+
+def _text(spec: ColumnSpec, value: Any) -> str:
+    """A typed value of the cohort as somebody would type it, with its unit."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "NA"
+    if spec.kind == "binary":
+        return str(spec.level_names[int(value)])
+    return f"{float(value)!r} {spec.unit}".strip() if spec.kind == "numeric" else str(value)
+
+
+def _files(
+    context: Context, bundle: Bundle | NetworkBundle, patient: str
+) -> tuple[tuple[SequenceImage, ...], MaskFiles | None]:
+    """The images that the model's recipe asks for, and the given mask."""
+    images = context.study.images
+    if images is None or not (_needs_image(bundle) or bundle.recipe.sequences):
+        return (), None
+    wanted = list(bundle.recipe.sequences) or ["image"]
+    # A model of one sequence takes the study's one, whatever it is called.
+    names = {wanted[0]: next(iter(images.sequences))} if len(wanted) == len(images.sequences) == 1 else {}
+    lacking = [name for name in wanted if names.get(name, name) not in images.sequences]
+    if lacking:
+        raise StudyFileError(
+            "The study lacks sequences that the model reads.",
+            expected=", ".join(lacking), found=", ".join(images.sequences), where="images.sequences",
+        )  # fmt: skip
+    there = {name: raw_image(context, patient, names.get(name, name)) for name in wanted}
+    absent = [item.path.name for item in there.values() if not item.exists()]
+    if absent:
+        raise ImageError("An image is not there.", found=", ".join(absent))
+    files = tuple(
+        SequenceImage(name, item.path, item.series, bundle.recipe.sequences.get(name, item.modality))
+        for name, item in there.items()
+    )
+    masks = images.segmentation.masks if images.segmentation.source == "given" else None
+    return files, None if masks is None else mask_files(context, masks, patient)
+
+
+# -- what comes of it --------------------------------------------------------------------------------------------------
+
+
+def _analysed(cohort: Cohort, lost: Mapping[str, HepacastError]) -> Cohort:
+    """The cohort without those who could not be predicted, who are counted by reason."""
+    reasons: dict[str, list[str]] = {}
+    for patient, error in lost.items():
+        reasons.setdefault(error.message.rstrip("."), []).append(patient)
+    return without(cohort, reasons)
+
+
+def _predictions(bundle: Bundle | NetworkBundle, cohort: Cohort, done: Mapping[str, Mapping[str, Any]]) -> Predictions:
+    horizons = tuple(sorted(_horizons(bundle))) or (EVER,)
+    risks = np.full((len(cohort.patients), 1, len(horizons)), np.nan)
+    for place, patient in enumerate(cohort.patients):
+        by_time = {item["time"]: item["risk"] for item in done[patient]["horizons"]} or {EVER: done[patient]["risk"]}
+        risks[place, 0] = [np.nan if by_time.get(t) is None else by_time[t] for t in horizons]
+    linear = [[done[patient]["linear_predictor"]] for patient in cohort.patients]
+    return Predictions.make(
+        cohort.patients,
+        cohort.outcome.y,
+        risks,
+        np.array(linear, dtype=float),
+        models=[bundle.main],
+        horizons=horizons,
+        set=EXTERNAL,
+        kind="frozen",
+    )
+
+
+def _predictors(
+    bundle: Bundle | NetworkBundle, listed: Sequence[ListedPatient], done: Mapping[str, Mapping[str, Any]]
+) -> pd.DataFrame:
+    """What the model read of each patient: clinical values as it takes them, and scores."""
+    from hepacast.bundle.labs import read_labs
+
+    rows = {}
+    for row in listed:
+        if row.patient in done:
+            assert isinstance(row.labs, dict)
+            values = read_labs(row.labs, bundle.columns, [])
+            rows[row.patient] = {name: item.value for name, item in values.items()} | done[row.patient]["scores"]
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("patient")
+
+
+def _described(context: Context, bundle: Bundle | NetworkBundle) -> DescribedModels:
+    horizons = _horizons(bundle)
+    cutoff = bundle.cutoff if isinstance(bundle, NetworkBundle) else float(bundle.models.cutoffs[bundle.main])
+    outcome, level = bundle.card["outcome"], context.study.evaluation.confidence
+    return DescribedModels(
+        names=[bundle.main],
+        main=bundle.main,
+        cutoffs={bundle.main: cutoff},
+        event=str(outcome["positive"]) if horizons else "",
+        unit=_unit(bundle),
+        horizons=tuple(sorted(horizons)),
+        competing=isinstance(bundle, Bundle) and bundle.models.model(bundle.main).method == "fine-gray",
+        confidence=level,
+        cuts={bundle.main: Cut(cutoff, "the cut-off of the model file")} if horizons else {},
+        models={bundle.main: _fitted(bundle, level)} if horizons and isinstance(bundle, Bundle) else {},
+    )
+
+
+def _fitted(bundle: Bundle, level: float) -> FittedModel:
+    """The main model as tables print it."""
+    own, labels = bundle.models.model(bundle.main), {item.name: item.label for item in bundle.columns}
+    z = norm.ppf(0.5 + level / 2)
+    terms = []
+    for place, term in enumerate(own.terms, start=1):
+        value, se = float(own.coefficients[place]), float(np.sqrt(own.covariance[place][place]))
+        label = labels.get(term.source, term.source) + (f": {term.level}" if term.level is not None else "")
+        limits = (float(np.exp(value - z * se)), float(np.exp(value + z * se)))
+        terms.append(Term(term.name, label, value, float(np.exp(value)), *limits, float(own.p_values[place]), se))
+    kind = "cox" if isinstance(own, FrozenCox) else "logistic"
+    return FittedModel(terms, own.n, own.n_events, method=own.method, kind=kind, intercept=float(own.coefficients[0]))
+
+
+def _sentence(bundle: Bundle | NetworkBundle) -> Sentence:
+    text = (
+        f"The frozen model of the study {bundle.card['name']!r} (bundle {bundle.identity[:12]}, {bundle.main} model) "
+        "was applied unchanged to every patient, with its own rules for images, masks and missing values; nothing was "
+        "fitted to these patients."
+    )
+    return Sentence("modelling", text)
+
+
+def _inputs(context: Context) -> dict[str, str]:
+    assert context.model is not None
+    files = {} if context.study.images is None else image_hashes(context)
+    return {"model": context.fingerprints.of(context.model)} | files
+
+
+STAGE = Stage(
+    name="modelling",
+    title="the frozen model applied to every patient",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(context, "cohort", "images", "outcome"),
+    cost=lambda context: Cost(5.0, 1e9),
+    needs=("cohort",),
+    inputs=_inputs,
+)

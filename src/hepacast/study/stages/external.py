@@ -1,0 +1,163 @@
+"""Stage evaluation of another hospital's cohort: how good the frozen model is there, and whether patients are alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepacast.bundle import Bundle
+from hepacast.bundle.networks import NetworkBundle
+from hepacast.cohort import Cohort
+from hepacast.core.files import read_json
+from hepacast.core.records import write_record
+from hepacast.core.sentences import Sentence
+from hepacast.evaluation.case_mix import (
+    LINEAR_PREDICTOR,
+    CaseMixRow,
+    ExternalValidation,
+    discrimination_verdict,
+    expected_auc,
+    expected_concordance,
+    level_rows,
+    number_row,
+    spread_of,
+)
+from hepacast.evaluation.results import EvaluationResults
+from hepacast.evaluation.validated import ValidatedPerformance
+from hepacast.modelling.predictions import JudgedSet, Predictions
+from hepacast.study.analysis_set import analysis_cohort
+from hepacast.study.context import Context
+from hepacast.study.stage import Cost, Stage, study_parts
+from hepacast.study.stages.applying import PREDICTORS, UNLIKE, model_of
+from hepacast.study.stages.evaluation import write_evaluation
+
+FILE = "external.json"
+
+
+def write(context: Context, folder: Path) -> None:
+    """Run the stage."""
+    bundle, modelling = model_of(context), context.out / "modelling"
+    predictions = Predictions.read(modelling / "predictions.parquet")
+    predictors = pd.read_parquet(modelling / PREDICTORS)
+    cohort = analysis_cohort(context)
+    found = write_evaluation(context, folder, cohort, {bundle.main: {}}, lambda: predictors)
+    (item,) = predictions.judged([bundle.main]).values()
+    result = external_validation(bundle, cohort, item, predictors, read_json(modelling / UNLIKE), found)
+    write_record(folder / FILE, result)
+    sentences = read_json(folder / "methods.json")
+    write_record(folder / "methods.json", [*sentences, _sentence(cohort).to_json()])
+
+
+def external_validation(
+    bundle: Bundle | NetworkBundle,
+    cohort: Cohort,
+    item: JudgedSet,
+    predictors: pd.DataFrame,
+    warnings: Mapping[str, list[str]],
+    found: EvaluationResults,
+) -> ExternalValidation:
+    """Case-mix, what the model could reach here, and what this validation says."""
+    model = found.sets[item.name].models[bundle.main]
+    risk = item.risks[bundle.main][max(item.risks[bundle.main])]
+    expected = expected_concordance(item.scores[bundle.main]) if item.has_time else expected_auc(risk)
+    told = Counter(name for texts in warnings.values() for name in _outside(bundle, texts))
+    rows, spread = case_mix(bundle, predictors, item)
+    trained = bundle.card["outcome"]
+    result = ExternalValidation(
+        study=str(bundle.card["name"]),
+        identity=bundle.identity,
+        model=bundle.main,
+        trained_n=_trained(bundle)[0],
+        trained_events=_trained(bundle)[1],
+        outcome_here=f"{cohort.outcome.name}: {cohort.outcome.source}",
+        outcome_trained=f"{trained['name']}: {trained.get('source') or trained.get('definition') or ''}".strip(": "),
+        rows=tuple(rows),
+        spread=spread,
+        expected=expected,
+        observed=model.discrimination,
+        unlike=dict(told),
+        n_unlike=sum(bool(_outside(bundle, texts)) for texts in warnings.values()),
+        validated=_validated(bundle),
+    )
+    verdict = [*found.verdicts.get(bundle.main, ()), discrimination_verdict(result, model.measure)]
+    return replace(result, verdict=tuple(text for text in verdict if text))
+
+
+def _trained(bundle: Bundle | NetworkBundle) -> tuple[int, int]:
+    if isinstance(bundle, NetworkBundle):
+        return int(bundle.card["population"]["sets"]["training"]["n"]), 0
+    own = bundle.models.model(bundle.main)
+    return own.n, own.n_events
+
+
+def _outside(bundle: Bundle | NetworkBundle, warnings: list[str]) -> list[str]:
+    """Labels of the values that lie beyond those of training, from the warnings of a prediction."""
+    labels = [spec.label for spec in bundle.columns]
+    return [label for label in labels if any(text.startswith(label) and "training" in text for text in warnings)]
+
+
+def _validated(bundle: Bundle | NetworkBundle) -> tuple[str, ...]:
+    entry = bundle.card.get("validated") or {}
+    rows = (entry.get("models") or {}).get(bundle.main, ())
+    return tuple(ValidatedPerformance.from_json(row, "card: validated").text(float(entry["level"])) for row in rows)
+
+
+def case_mix(
+    bundle: Bundle | NetworkBundle, predictors: pd.DataFrame, item: JudgedSet
+) -> tuple[list[CaseMixRow], float]:
+    """What the model reads, here and in training; and the spread of the linear predictor."""
+    training = None if isinstance(bundle, NetworkBundle) else bundle.training
+    known = dict((bundle.card.get("case_mix") or {}).get(bundle.main, {}))
+    quantiles = {**({} if training is None else training.quantiles), **known}
+    shares: Mapping[str, Mapping[str, float]] = {} if training is None else training.shares
+    table, rows = predictors.loc[item.patients], []
+    for name in table.columns:
+        spec = next((one for one in bundle.columns if one.name == name), None)
+        if spec is not None and spec.kind != "numeric":
+            values = table[name]
+            if spec.kind == "binary":
+                words = dict(enumerate(spec.level_names))
+                before = shares.get(name)
+                named = {words.get(int(float(k)), k): v for k, v in before.items()} if before else before
+                rows += level_rows(name, spec.label, values.map(words), named)
+            else:
+                rows += level_rows(name, spec.label, values, shares.get(name))
+            continue
+        label, unit = (name, "") if spec is None else (spec.label, spec.unit)
+        numbers = table[name].astype(float)
+        rows.append(number_row(name, label, unit, numbers, quantiles.get(name), int(numbers.isna().sum())))
+    linear = np.asarray(item.scores[bundle.main] if item.has_time else _logit(item, bundle.main))
+    rows.append(number_row(LINEAR_PREDICTOR, "Linear predictor", "", linear, quantiles.get(LINEAR_PREDICTOR)))
+    return rows, spread_of(linear, quantiles.get(LINEAR_PREDICTOR))
+
+
+def _logit(item: JudgedSet, model: str) -> np.ndarray[Any, Any]:
+    risk = np.clip(item.scores[model], 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(risk / (1 - risk)))
+
+
+def _sentence(cohort: Cohort) -> Sentence:
+    what = "of the hazards [@goenen-heller]" if cohort.outcome.has_time else "of the risks [@van-klaveren]"
+    text = (
+        "Case-mix was compared with the training patients' quartiles and shares that the model file carries. What "
+        "the model could reach in these patients if its risks were right is the model-based concordance "
+        f"{what}; a smaller observed value is not explained by case-mix."
+    )
+    return Sentence("evaluation", text, ["goenen-heller" if cohort.outcome.has_time else "van-klaveren"])
+
+
+STAGE = Stage(
+    name="evaluation",
+    title="external validation: case-mix, discrimination, calibration, net benefit, updating",
+    module=__name__,
+    run=write,
+    settings=lambda context: study_parts(context, "seed", "evaluation", "survival", "outcome"),
+    cost=lambda context: Cost(15.0, 4e8),
+    needs=("cohort", "modelling"),
+)
