@@ -22,7 +22,7 @@ from hepacast.core.formatting import MISSING, number, p_value, ratio
 from hepacast.core.records import ResultsError
 from hepacast.core.tables import Table, make_table
 from hepacast.errors import BundleError, HepacastError
-from hepacast.evaluation.validated import ValidatedPerformance
+from hepacast.evaluation.validated import ModelLineage, ValidatedPerformance
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import learned_by_networks
 from hepacast.modelling.known_values import TrainingDistribution
@@ -291,6 +291,8 @@ def read_card(document: Any) -> Mapping[str, Any]:
                     row.number_or_nan(f"coverage_{key}", low=0.0, high=1.0)
     if "validated" in card:
         _read_validated(card.entry("validated"))
+    for place, item in enumerate(card.raw("updates") if "updates" in card else ()):
+        ModelLineage.from_json(item, f"{card.at('updates')}: {place}")
     for name in card.entry("verdicts") if "verdicts" in card else ():
         card.entry("verdicts").texts(name)
     return dict(document)

@@ -20,7 +20,7 @@ from hepacast.core.formatting import risk_text
 from hepacast.core.tables import Table, make_table
 from hepacast.errors import BundleError
 from hepacast.evaluation.conformal import ConformalAnswer, ConformalRule
-from hepacast.evaluation.validated import WHERE, ValidatedPerformance, coverage_is_broken
+from hepacast.evaluation.validated import WHERE, ModelLineage, ValidatedPerformance, coverage_is_broken
 from hepacast.figures.labels import feature_label
 from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.stats.intervals import level_text
@@ -402,7 +402,8 @@ def validated_of(card: Mapping[str, Any], name: str) -> tuple[str, ...]:
     known = card.get("validated")
     if known is None:
         return ("not in this bundle, which an earlier version has written",)
-    return tuple(_validated_text(row, float(known["level"])) for row in known["models"].get(name, ()))
+    own = tuple(_validated_text(row, float(known["level"])) for row in known["models"].get(name, ()))
+    return (*own, *(ModelLineage.from_json(item, "card: updates").text() for item in card.get("updates", ())))
 
 
 def _validated_text(row: Mapping[str, Any], level: float) -> str:

@@ -147,12 +147,21 @@ def validate(
     ] = None,
     data: Data = None,
     workers: Workers = 0,
+    update: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="Also write updated.hepacast, adapted to these patients: closed-test (the smallest change that is "
+            "enough), intercept, slope or refit.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Test a model of another hospital, unchanged, on your patients: to an external-validation report of its own."""
     from hepacast.study.validate import validate_model
 
-    found = validate_model(model, study_file, out=out, data=data, workers=workers, reporter=make_reporter(quiet))
+    say_to = make_reporter(quiet)
+    found = validate_model(model, study_file, out=out, data=data, workers=workers, update=update, reporter=say_to)
     if not quiet:
         say(found.text())
 

@@ -74,6 +74,47 @@ class ValidatedPerformance(Record):
         return f"{', '.join(parts)}: {self.n} patients ({self.events} with the event), {where}"
 
 
+#: What each change of a model is called.
+UPDATES = {"intercept": "a new intercept", "slope": "a new intercept and slope", "refit": "new coefficients"}
+
+
+@dataclass(frozen=True)
+class ModelLineage(Record):
+    """How a model was adapted to other patients, and how it did there before and after.
+
+    Attributes
+    ----------
+    parent
+        Identity of the model file that was updated.
+    study, outcome, n, events
+        Where, and patients with their events.
+    method, intercept, slope, p
+        Key of `UPDATES`; the change of the linear predictor (NaN of new coefficients); P of the closed test against new
+        coefficients.
+    before, after
+        In those patients; `after` is apparent, as the change was fitted to them.
+    """
+
+    parent: str
+    study: str
+    outcome: str
+    n: int
+    events: int
+    method: str
+    before: ValidatedPerformance
+    after: ValidatedPerformance
+    intercept: float = _NAN
+    slope: float = _NAN
+    p: float = _NAN
+    level: float = 0.95
+
+    def text(self) -> str:
+        """One line for whoever reads a prediction."""
+        before, after = (item.text(self.level) for item in (self.before, self.after))
+        how = UPDATES.get(self.method, self.method)
+        return f"updated by {how} in {self.study}; before: {before}; after, in the same patients: {after}"
+
+
 def validated_performance(sets: Mapping[str, SetResult], model: str) -> list[ValidatedPerformance]:
     """New patients first (validation set, external set), then nested cross-validation; never apparent numbers."""
     found = []

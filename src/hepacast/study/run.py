@@ -71,6 +71,8 @@ class RunResult(views.Shown):
     seconds: float
     #: What the readers of images and masks have to tell, with the patients.
     warnings: tuple[str, ...] = ()
+    #: What else was made.
+    notes: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -112,7 +114,7 @@ class RunResult(views.Shown):
         lines += [f"Warning: {text}" for text in self.warnings]
         lines += [f"Report: {self.report}"] if self.report.is_file() else []
         lines += [f"Model:  {self.bundle}"] if self.bundle.is_file() else []
-        return "\n".join([*lines, "Research use only: not a medical device."])
+        return "\n".join([*lines, *self.notes, "Research use only: not a medical device."])
 
 
 @views.page.register

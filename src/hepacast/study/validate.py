@@ -16,6 +16,7 @@ from hepacast.study.run import RunResult, run_stages
 from hepacast.study.schema import Study
 from hepacast.study.stages import applying, cohort, external, indexes, report
 from hepacast.study.stages.judging import judge_cohort
+from hepacast.study.update_bundle import require_way, write_updated
 
 #: Table and outcome of the cohort, the model applied, judged, beside staging systems, and the report.
 STAGES = (cohort.STAGE, applying.STAGE, external.STAGE, indexes.STAGE, report.STAGE)
@@ -29,6 +30,7 @@ def validate_model(
     out: str | Path | None = None,
     data: str | Path | None = None,
     workers: int = 0,
+    update: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """External validation of a frozen model on another cohort, to a report of its own.
@@ -42,6 +44,9 @@ def validate_model(
         and sets is not looked at: all its patients are new to the model.
     out
         Results folder; default ``validation`` beside the study file.
+    update
+        Also write ``updated.hepacast``: ``closed-test`` takes the smallest change that is enough, ``intercept``,
+        ``slope`` or ``refit`` names it.
     data, workers, reporter
         As in `run_study`.
 
@@ -55,7 +60,12 @@ def validate_model(
     where = Path(out) if out is not None else (path if path.is_dir() else path.parent) / "validation"
     context = make_context(study_file, out=where, data=data, workers=workers, reporter=reporter)
     context = replace(context, study=_of_model(context.study, opened), model=Path(model).absolute())
-    return run_stages(context, STAGES, _judge)
+    if update is not None:
+        require_way(update)
+    done = run_stages(context, STAGES, _judge)
+    if update is None:
+        return done
+    return replace(done, notes=(write_updated(context, update)[1],))
 
 
 def _judge(context: Context) -> None:

@@ -331,11 +331,15 @@ def _conformal_of_bundle(context: Context, new: Mapping[str, JudgedSet], model: 
     if "reason" in entry or entry.get("model") != model:
         return ConformalInfo(0.0, reason=str(entry.get("reason", "calibrated for another model")))
     rule = ConformalRule(*(float(entry[key]) for key in ("level", "event_from", "no_event_to")))
-    rows, patients = [], {}
+    rows: list[CoverageRow] = []
+    patients: dict[str, str] = {}
     for name, item in new.items():
         known, risk = _at_main(item, model)
         answers = [rule.predict(float(value)) for value in risk]
-        rows.append(replace(covered(known, answers), set=name))
+        try:
+            rows.append(replace(covered(known, answers), set=name))
+        except HepacastError as error:  # nobody is followed so long
+            return ConformalInfo(rule.level, reason=error.message)
         patients |= {patient: str(each.label) for patient, each in zip(item.patients, answers, strict=True)}
     return ConformalInfo(rule.level, tuple(rows), rule=rule, patients=patients)
 

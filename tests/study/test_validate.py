@@ -1,0 +1,192 @@
+"""A frozen model in another hospital: known truth gives the right verdict, and an update repairs calibration."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from hepacast.bundle import Bundle, predict
+from hepacast.cli.main import app
+from hepacast.core.records import read_record
+from hepacast.errors import HepacastError, StudyFileError
+from hepacast.evaluation.case_mix import ExternalValidation
+from hepacast.evaluation.scrutiny import PredictionScrutiny
+from hepacast.modelling.predictions import Predictions
+from hepacast.study.validate import validate_model
+
+OLD = Path(__file__).resolve().parents[1] / "bundle" / "old" / "2313617"
+BINARY, TIMED = OLD / "clinical.hepacast", OLD / "cox.hepacast"
+STUDY = """hepacast: 1
+name: Hospital two
+cohort:
+  table: clinical.csv
+  id: ID
+  columns:
+    tumor: {{column: size, unit: cm, label: Tumor size}}
+    albumin: {{column: Alb, unit: g/dL}}
+    inr: {{column: inr}}
+    sex: {{column: sex, kind: binary, levels: {{female: [f], male: [m]}}}}
+    {columns}
+outcome: {outcome}
+modelling: {{models: [clinical], candidates: []}}
+evaluation: {{bootstrap: 50, subgroups: [sex]}}
+report: {{formats: [html]}}
+"""
+
+
+def patients(n, seed=1):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"size": rng.uniform(1.5, 9, n).round(1), "albumin": rng.normal(38, 5, n).round(1)})
+    frame["inr"] = rng.normal(1.12, 0.12, n).round(2)
+    frame["sex"] = rng.choice(["m", "f"], n)
+    return frame, rng
+
+
+def hospital(folder, columns, outcome, frame):
+    """A cohort whose albumin is in another unit, and whose tumor size has another name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = frame.assign(Alb=(frame["albumin"] / 10).round(2)).drop(columns="albumin")
+    table.index = pd.Index([f"H{i:03d}" for i in range(len(table))], name="ID")
+    table.to_csv(folder / "clinical.csv")
+    (folder / "study.yaml").write_text(STUDY.format(columns=columns, outcome=outcome), encoding="utf-8")
+    return folder
+
+
+def binary(folder, shift, n=300, seed=1):
+    frame, rng = patients(n, seed)
+    lp = Bundle.read(BINARY).models.linear_predictor(frame)["clinical"] + shift
+    frame["relapse"] = np.where(rng.random(n) < 1 / (1 + np.exp(-lp)), "yes", "no")
+    outcome = "{definition: binary-column, name: Relapse, column: relapse, positive: ['yes'], negative: ['no']}"
+    columns = "relapse: {column: relapse, kind: binary, levels: {'no': ['no'], 'yes': ['yes']}}"
+    return hospital(folder, columns, outcome, frame)
+
+
+def timed(folder, shift, n=300, seed=2, longest=40.0):
+    frame, rng = patients(n, seed)
+    model = Bundle.read(TIMED).models.model("combined")
+    grid = np.linspace(0.05, 24.0, 4000)
+    hazard = model.cumulative_hazard(grid)
+    wanted = rng.exponential(size=n) * np.exp(-(model.linear_predictor(frame) + shift))
+    place = np.searchsorted(hazard, wanted)
+    came = place < grid.size
+    censored = rng.uniform(5, longest, n).clip(max=24.5)
+    times = np.where(came, grid[np.minimum(place, grid.size - 1)], 99.0)
+    frame["months"] = np.minimum(times, censored).round(3)
+    frame["died"] = (times <= censored).astype(int)
+    outcome = "{definition: survival, columns: {time: months, event: died}, unit: months, horizons: [6]}"
+    return hospital(folder, "months: {column: months}\n    died: {column: died}", outcome, frame)
+
+
+def read(folder):
+    out = folder / "validation" / "evaluation"
+    return read_record(ExternalValidation, out / "external.json"), read_record(
+        PredictionScrutiny, out / "scrutiny.json"
+    )
+
+
+def test_a_model_that_is_right_here_is_found_right(tmp_path):
+    study = binary(tmp_path / "a", 0.0)
+    result = validate_model(BINARY, study, update="closed-test", workers=1)
+    found, scrutiny = read(study)
+    assert scrutiny.recalibration[0].chosen == "none" and "keeps the model as it is" in result.text()
+    assert not (study / "validation" / "updated.hepacast").exists()
+    assert found.observed.low < found.expected < found.observed.high
+    assert len(found.verdict) == 1 and "is what its risks promise" in found.verdict[0]
+    assert {row.level for row in scrutiny.subgroups.rows} >= {"female", "male"}
+    # Units and names differ, and the numbers are those of `predict`.
+    bundle, table = Bundle.read(BINARY), pd.read_csv(study / "clinical.csv", index_col="ID")
+    risks = Predictions.read(study / "validation" / "modelling" / "predictions.parquet").table.set_index("patient")
+    for patient in ("H000", "H123"):
+        row = table.loc[patient]
+        alone = predict(bundle, {"size": str(row["size"]), "albumin": f"{row['Alb']} g/dL"})
+        assert risks.loc[patient, "risk"] == pytest.approx(alone.risk, rel=1e-12)
+    report = result.report.read_text(encoding="utf-8")
+    assert "external validation" in report and "Case-mix" in report and "nested cross-validation of" in report
+    assert "H123" not in (study / "validation" / "evaluation" / "external.json").read_text()
+
+
+def test_another_prevalence_is_found_and_an_update_repairs_it(tmp_path):
+    study = binary(tmp_path / "b", 1.2)
+    result = validate_model(BINARY, study, update="closed-test", workers=1)
+    found, scrutiny = read(study)
+    assert scrutiny.recalibration[0].chosen == "intercept"
+    assert "do not carry over" in found.verdict[0]
+    old, new = Bundle.read(BINARY), Bundle.read(study / "validation" / "updated.hepacast")
+    (lineage,) = new.card["updates"]
+    assert lineage["parent"] == old.identity and lineage["n"] == 300 and "new intercept" in result.text()
+    # In patients of this hospital whom it has not seen it is calibrated; the old one is not.
+    frame, _ = patients(20000, seed=9)
+    truth = 1 / (1 + np.exp(-(old.models.linear_predictor(frame)["clinical"] + 1.2)))
+    assert new.models.predict_risk(frame)["clinical"].mean() == pytest.approx(truth.mean(), abs=0.05)
+    assert old.models.predict_risk(frame)["clinical"].mean() < truth.mean() - 0.15
+    # Everybody stays on the side of the cut-off where he was.
+    sides = [
+        (item.models.predict_risk(frame)["clinical"] >= item.models.cutoffs["clinical"]).to_numpy()
+        for item in (old, new)
+    ]
+    assert (sides[0] == sides[1]).all()
+    told = predict(new, {"size": "5", "albumin": "35"}).text()
+    assert "updated by a new intercept in Hospital two; before:" in told and "after, in the same patients:" in told
+
+
+def test_of_a_time_to_an_event(tmp_path):
+    study = timed(tmp_path / "c", -0.9)
+    validate_model(TIMED, study, update="intercept", workers=1)
+    found, scrutiny = read(study)
+    assert found.observed.low < found.expected < found.observed.high
+    assert scrutiny.recalibration[0].chosen == "intercept"
+    old, new = Bundle.read(TIMED), Bundle.read(study / "validation" / "updated.hepacast")
+    frame, _ = patients(5000, seed=5)
+    model = old.models.model("combined")
+    truth = model.risk_of(model.linear_predictor(frame) - 0.9, 12.0)
+    assert new.models.predict_risk(frame, 12.0)["combined"].mean() == pytest.approx(truth.mean(), abs=0.05)
+
+
+def test_a_patient_who_cannot_be_predicted_is_counted_with_the_reason(tmp_path):
+    study = binary(tmp_path / "d", 0.0, n=120)
+    table = pd.read_csv(study / "clinical.csv", dtype=str)
+    table.loc[5, "size"] = "700"
+    table.to_csv(study / "clinical.csv", index=False)
+    path = study / "study.yaml"
+    path.write_text(path.read_text().replace("unit: cm,", "unit: cm, quantity: none, plausible: [0, 900],"))
+    bundle = replace(Bundle.read(BINARY), columns=tuple(_narrow(item) for item in Bundle.read(BINARY).columns))
+    bundle.write(tmp_path / "narrow.hepacast")
+    validate_model(tmp_path / "narrow.hepacast", study, workers=1)
+    flow = json.loads((study / "validation" / "modelling" / "flow.json").read_text())
+    (lost,) = [item for item in flow["excluded"] if item["after_inclusion"]]
+    assert lost["patients"] == ["H005"] and "not possible" in lost["reason"]
+    risks = Predictions.read(study / "validation" / "modelling" / "predictions.parquet").table
+    assert "H005" not in set(risks["patient"]) and risks["patient"].nunique() == flow["included"] == 119
+
+
+def _narrow(column):
+    return replace(column, plausible=(0.1, 40.0)) if column.name == "size" else column
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(StudyFileError, match="another kind of outcome"):
+        validate_model(TIMED, binary(tmp_path / "e", 0.0, n=60), workers=1)
+    study = binary(tmp_path / "f", 0.0, n=60)
+    path = study / "study.yaml"
+    path.write_text(path.read_text().replace("albumin: {column: Alb", "alt: {column: Alb, quantity: none"))
+    with pytest.raises(StudyFileError, match="lacks columns") as told:
+        validate_model(BINARY, study, workers=1)
+    assert "albumin" in str(told.value.expected) and not (study / "validation").exists()
+    with pytest.raises(HepacastError, match="no such update"):
+        validate_model(BINARY, study, update="magic", workers=1)
+    days = timed(tmp_path / "g", 0.0, n=60)
+    (days / "study.yaml").write_text((days / "study.yaml").read_text().replace("unit: months", "unit: days"))
+    with pytest.raises(StudyFileError, match="another unit"):
+        validate_model(TIMED, days, workers=1)
+
+
+def test_the_command(tmp_path):
+    study = binary(tmp_path / "h", 0.0, n=80)
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["validate", str(BINARY), str(study), "--out", str(out), "-w", "1"])
+    assert done.exit_code == 0, done.output
+    assert (out / "report" / "report.html").is_file() and "Report:" in done.output
