@@ -217,7 +217,7 @@ class ConformalInfo(Record):
     patients: dict[str, str] = field(default_factory=dict)
 
 
-def covered(y: ArrayLike | EventBy, sets: Sequence[ConformalSet]) -> CoverageRow:
+def covered(y: ArrayLike | EventBy, sets: Sequence[ConformalSet | ConformalAnswer]) -> CoverageRow:
     """Coverage in each class, weighted for censoring, and how often each answer is given; NaN of an absent class."""
     known = event(y)
     weights = known.weights
@@ -226,8 +226,8 @@ def covered(y: ArrayLike | EventBy, sets: Sequence[ConformalSet]) -> CoverageRow
         n=len(sets),
         n_events=int((weights.case > 0).sum()),
         n_others=int((weights.control > 0).sum()),
-        coverage_events=_covered(weights.case, [item.event_possible for item in sets]),
-        coverage_others=_covered(weights.control, [item.no_event_possible for item in sets]),
+        coverage_events=_covered(weights.case, [bool(item.event_possible) for item in sets]),
+        coverage_others=_covered(weights.control, [bool(item.no_event_possible) for item in sets]),
         event=labels.count("event") / len(labels),
         no_event=labels.count("no event") / len(labels),
         either=labels.count("either") / len(labels),

@@ -87,9 +87,9 @@ def _updated(
     found: SetResult,
 ) -> Bundle:
     main, models = bundle.main, bundle.models
-    model, row = tried.models[method], tried.table.set_index("method").loc[method]
+    model, row = tried.models[method], _row(tried, method)
     own = models.model(main)
-    cut = _moved(own, model, models.cutoffs[main], (float(row["intercept"]), float(row["slope"])), models.main_horizon)
+    cut = _moved(own, model, models.cutoffs[main], (row["intercept"], row["slope"]), models.main_horizon)
     after = _judged_again(context, item, model, table, cut)
     (before_row,), (after_row,) = (validated_performance({"external": s}, main) for s in (found, after))
     lineage = ModelLineage(
@@ -101,9 +101,9 @@ def _updated(
         method=method,
         before=before_row,
         after=after_row,
-        intercept=float(row["intercept"]),
-        slope=float(row["slope"]),
-        p=float(row["p"]),
+        intercept=row["intercept"],
+        slope=row["slope"],
+        p=row["p"],
         level=found.level,
     )
     card = {
@@ -115,6 +115,12 @@ def _updated(
     }
     frozen = replace(models, models={main: model}, cutoffs={main: cut})
     return replace(bundle, models=frozen, nomogram=None, card=card, identity="")
+
+
+def _row(tried: Update, method: str) -> dict[str, float]:
+    """The change of the linear predictor and its P."""
+    (found,) = tried.table[tried.table["method"] == method].to_dict("records")
+    return {str(key): float(value) for key, value in found.items() if key != "method"}
 
 
 def _moved(own: FrozenLinear, model: FrozenLinear, cut: float, line: tuple[float, float], horizon: float) -> float:

@@ -56,7 +56,7 @@ def case_mix_table(found: ExternalValidation) -> Table:
         named = row.label
         missing = "" if row.level else f"{row.n_missing}"
         cells = (row.level or _label(row), _shown(row.here), _shown(row.trained), number(row.difference, 2), missing)
-        rows.append(Row(cells, "indent" if row.level else ""))
+        rows.append(Row(cells, "indent" if row.level else "body"))
     notes = [
         "Median (quartiles), or share. Difference, standardized: of medians by the interquartile range / 1.35 of the "
         f"training, of shares by their pooled deviation; beyond ±{NOTABLE:g} it is notable. Of the training only "
