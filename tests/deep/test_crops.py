@@ -53,6 +53,34 @@ def test_a_turned_image_gives_the_same_crop() -> None:
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
+def test_the_liver_is_the_scale_of_every_patient() -> None:
+    spec = CropSpec(size=(8, 8, 8), size_mm=(24.0, 24.0, 24.0), normalize={"t1": "reference-tissue"})
+    generator = np.random.default_rng(2)
+    liver, tumor = _ball(radius_mm=30.0), _ball(radius_mm=14.0)
+    array = generator.normal(0.0, 1.0, GRID.shape).astype(np.float32)
+    array[tumor.array] += 4.0
+    masks = {"parenchyma": liver.with_array(liver.array & ~tumor.array), "tumor": tumor}
+    crops = [
+        crop_patient({"t1": Volume(gain * array + offset, GRID)}, masks, spec, modalities={"t1": "MR"})
+        for gain, offset in ((1.0, 0.0), (35.0, 800.0))
+    ]
+    # Gain and offset of a scanner are gone, and a tumor 4 SDs brighter than the liver is that in every patient.
+    np.testing.assert_allclose(crops[0], crops[1], atol=1e-3)
+    inside = crop_mask(tumor, crop_geometry(tumor, spec))
+    assert np.median(crops[0][0][inside]) == pytest.approx(4.0, abs=0.3)
+    # The tumor is taken out of a mask of the whole liver, and nothing is guessed without one.
+    whole = crop_patient({"t1": Volume(array, GRID)}, {"liver": liver, "tumor": tumor}, spec)
+    np.testing.assert_array_equal(whole, crops[0])
+    with pytest.raises(ImageError, match="needs the liver"):
+        crop_patient({"t1": Volume(array, GRID)}, {"tumor": tumor}, spec)
+    with pytest.raises(ImageError, match="one intensity only"):
+        flat = array.copy()
+        flat[masks["parenchyma"].array] = 7.0
+        flat[20 // 2, 18, 0] = 9.0
+        masks["parenchyma"].array[20 // 2, 18, 0] = True
+        crop_patient({"t1": Volume(flat, GRID)}, masks, spec)
+
+
 def test_what_lies_far_away_changes_nothing() -> None:
     spec = CropSpec(size=(8, 8, 8), size_mm=(24.0, 24.0, 24.0), window=(70.0, 200.0))
     image, ball = _image(), _ball()

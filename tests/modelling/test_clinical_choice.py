@@ -111,3 +111,15 @@ def test_combined_model_of_penalised_predictors_is_shrunk_too(table: pd.DataFram
     assert again.models["combined"].risk(score, at) == pytest.approx(
         fitted.frozen_.models["combined"].risk(score, at), abs=1e-12
     )
+
+
+def test_a_number_with_a_long_tail_enters_as_a_logarithm_that_a_zero_has_too():
+    from hepacast.modelling.predictors import Predictor, in_logarithms, numeric_values
+
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"ast": np.exp(rng.normal(3.8, 0.8, 200)), "alb": rng.normal(38, 5, 200),
+                          "shift": np.exp(rng.normal(0, 1, 200)) - 1.0, "sex": rng.integers(0, 2, 200)})  # fmt: skip
+    given = (Predictor("ast"), Predictor("alb"), Predictor("shift"), Predictor("sex", "binary"))
+    found = in_logarithms(given, frame)
+    assert [item.log for item in found] == ["log10p1", "", "", ""]
+    assert numeric_values(pd.Series([0.0, 99.0]), found[0]) == pytest.approx([0.0, 2.0])

@@ -1,4 +1,4 @@
-"""CT phases, a breath apart: registered by the liver, one missing, networks and prediction on one road."""
+"""Phases, a breath apart: registered, one missing, on one road; CT, and MR with all its steps."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ DEEP = {
     "folds": 2,
     "explained": 0,
     "controls": False,
+}
+
+
+#: Twelve to train (a third still has both outcomes), and two to predict.
+MR_PATIENTS = [*PATIENTS[:12], "P13", "P14"]
+#: MR: every step before anything is measured, and models that join features of both sequences with a network.
+MR_STEPS = {
+    "bias_correction": "n4",
+    "bias_voxel_mm": 60.0,
+    "registration": "rigid",
+    "normalization": "nyul",
+    "pictures": 1,
+}
+FUSION = {
+    "folds": 3,
+    "classifiers": ["logistic"],
+    "networks": [{"encoder": "resnet10"}],
+    "deep": {key: DEEP[key] for key in ("crop", "training")} | {"network": DEEP["network"] | {"tasks": "classifier"}},
+    "models": {"R": ["radiomics"], "DL": ["network"], "DLRCR": ["dlr", "clinical"]},
 }
 
 
@@ -78,6 +97,58 @@ def write_cohort(folder: Path, deep: dict[str, Any] | None = DEEP) -> Path:
 @pytest.fixture(scope="module")
 def phases(tmp_path_factory):
     return run_study(write_cohort(tmp_path_factory.mktemp("phases")), workers=1, until="bundle")
+
+
+@pytest.fixture(scope="module")
+def mr(tmp_path_factory):
+    folder = write_cohort(tmp_path_factory.mktemp("mr"), deep=None)
+    study = yaml.safe_load((folder / "study.yaml").read_text())
+    for sequence in study["images"]["sequences"].values():
+        sequence["modality"] = "MR"
+    table = pd.read_csv(folder / "clinical.csv")
+    table[table["id"].isin(MR_PATIENTS)].to_csv(folder / "clinical.csv", index=False)
+    for path in sorted(folder.glob("images/*/*.nii.gz")):
+        image = read_volume(path)
+        # No MR is below 0; a coil that fades away from the front, and a scale of its own in every patient.
+        fade = np.linspace(1.3, 0.7, image.array.shape[1])[None, :, None]
+        gain = 0.5 + 0.1 * int(path.parent.name[1:])
+        write_volume(image.with_array((gain * fade * (image.array + 1024.0)).astype(np.float32)), path)
+    study["images"]["preprocessing"] = MR_STEPS
+    study["fusion"] = FUSION
+    study["modelling"] |= {"models": ["clinical", "radiomics"], "selection": "given"}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    return run_study(folder, workers=1, until="bundle")
+
+
+@pytest.mark.parametrize("patient", ["P13", "P14"])
+def test_mr_with_and_without_a_sequence_is_predicted_as_in_the_study(mr, patient):
+    found = read_json(mr.out / "preprocessing" / "preprocessing.json")
+    assert [row["patient"] for row in found["registered"]] == [p for p in MR_PATIENTS if p not in LACKING]
+    assert not (mr.out / "preprocessing" / "images" / "P14" / "arterial.nii.gz").exists()
+    folder = mr.out.parent
+    table = pd.read_parquet(mr.out / "modelling" / "predictions.parquet").query("kind == 'frozen'")
+    images = [f"{path.name.split('.')[0]}={path}" for path in sorted((folder / "images" / patient).iterdir())]
+    row = pd.read_csv(folder / "clinical.csv").set_index("id").loc[patient]
+    for model in ("R", "DL", "DLRCR"):
+        expected = table[(table["patient"] == patient) & (table["model"] == model)]["risk"].item()
+        result = predict_patient(
+            mr.out / "bundle" / "model.hepacast",
+            image=images,
+            mask=folder / "masks" / f"{patient}.nii.gz",
+            labs=[f"alb={row['alb']} g/L"],
+            model=model,
+            accept_doubtful=True,
+        )
+        assert result.risk == pytest.approx(expected, abs=1e-6)
+
+
+def test_who_lacks_an_mr_sequence_trains_the_networks_and_teaches_no_intensity_scale(mr):
+    features = pd.read_parquet(mr.out / "radiomics" / "features.parquet")
+    rows = features[(features["patient"] == "P03") & (features["sequence"] == "arterial")]
+    assert set(rows["status"]) == {"undefined"} and rows["value"].isna().all()
+    assert features[(features["patient"] == "P03") & (features["sequence"] == "portal")]["value"].notna().all()
+    scores = pd.read_parquet(mr.out / "modelling" / "scores.parquet")
+    assert set(LACKING) <= set(scores.get("patient", scores.index))
 
 
 def test_the_liver_lies_on_the_reference_after_a_breath(phases):

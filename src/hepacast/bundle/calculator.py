@@ -98,36 +98,38 @@ def _why_none(model: FrozenLinear) -> str:
     return f"{', '.join(logs)} as the logarithm of 1 + x" if logs else "it was drawn without one"
 
 
+def field_of_column(column: ColumnSpec) -> dict[str, Any]:
+    """A clinical value as a page asks for it, without an axis: label, units, levels, what is possible."""
+    told: dict[str, Any] = {
+        "name": column.name,
+        "label": column.label,
+        "unit": column.unit,
+        "image": None,
+        "meaning": "",
+    }
+    if column.kind != "numeric":
+        levels = [{"value": name, "label": name, "known": True} for name in column.level_names]
+        return told | {"kind": "levels", "levels": levels}
+    possible = list(column.plausible) if column.plausible else None
+    return told | {"kind": "number", "log": "", "possible": possible, "units": _units(column)}
+
+
 def _predictor(bundle: Bundle, source: Source, spec: Mapping[str, Any]) -> dict[str, Any]:
     """One axis with its field: what can be typed, what it means, what is usual."""
     own = source.predictor
     column = next((item for item in bundle.columns if item.name == source.name), None)
-    axis = next(item for item in spec["predictors"] if item["name"] == source.name)
-    image = _image_of(bundle, source.name)
-    told: dict[str, Any] = {
-        "name": source.name,
-        "label": column.label if column else own.label,
-        "unit": column.unit if column else own.unit,
-        "image": image,
-        "meaning": _meaning(bundle, source.name),
-        "fill": source.fill,
-    }
+    told: dict[str, Any] = {"name": source.name, "label": own.label, "unit": own.unit, "possible": None, "units": []}
+    told |= field_of_column(column) if column is not None else {}
+    told |= {"image": _image_of(bundle, source.name), "meaning": _meaning(bundle, source.name), "fill": source.fill}
     if own.is_level:
         return told | {"kind": "levels", "levels": _levels(source, column)}
+    axis = next(item for item in spec["predictors"] if item["name"] == source.name)
     ticks = [{key: tick[key] for key in ("value", "label", "points")} for tick in axis["ticks"]]
     known = bundle.training.quantiles.get(source.name) if bundle.training is not None else None
     values = [*(float(tick["value"]) for tick in ticks), *(known or ())]
     low, high = _covering(min(values), max(values), source)
-    return told | {
-        "kind": "number",
-        "log": own.log,
-        "ticks": ticks,
-        "low": low,
-        "high": high,
-        "usual": None if known is None else [known[0], known[-1]],
-        "possible": list(column.plausible) if column and column.plausible else None,
-        "units": _units(column) if column else [],
-    }
+    usual = None if known is None else [known[0], known[-1]]
+    return told | {"kind": "number", "log": own.log, "ticks": ticks, "low": low, "high": high, "usual": usual}
 
 
 def _covering(low: float, high: float, source: Source) -> tuple[float, float]:

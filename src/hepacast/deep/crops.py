@@ -10,11 +10,15 @@ import numpy.typing as npt
 from hepacast.deep.spec import CropSpec, DeepSpec
 from hepacast.errors import ImageError
 from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.preprocessing.normalize import reference_tissue
 from hepacast.imaging.resample import resample_image, resample_mask
+from hepacast.imaging.structures import known_structures
 from hepacast.imaging.window import Window
 
 Floats32 = npt.NDArray[np.float32]
 _PERCENTILES = (1.0, 99.0)
+#: SDs at which intensities are cut.
+_FURTHEST = 5.0
 
 
 def crop_geometry(voi: Volume, spec: CropSpec) -> Geometry:
@@ -106,7 +110,7 @@ def crop_patient(
                 where=f"patient {patient}" if patient else None,
                 remedy="give it, or set deep.crop.missing to zeros, mean or flag",
             )
-        channels.append(None if volume is None else _channel(volume, target, voi, name, rules, modalities or {}))
+        channels.append(None if volume is None else _channel(volume, target, voi, masks, name, rules, modalities or {}))
     return _joined(channels, rules, target)
 
 
@@ -142,6 +146,7 @@ def _channel(
     volume: Volume,
     target: Geometry,
     voi: npt.NDArray[np.bool_],
+    masks: Mapping[str, Volume],
     name: str,
     spec: CropSpec,
     modalities: Mapping[str, str],
@@ -149,6 +154,9 @@ def _channel(
     """One sequence on the crop's grid, normalized. Fine grids are smoothed first, so that nothing is skipped over."""
     from scipy import ndimage
 
+    how = normalization(spec, name, modalities)
+    if how == "reference-tissue":
+        volume = reference_tissue(volume, _liver(volume, masks))
     darkest = float(volume.array.min())
     volume = _around(volume, target)
     ratio = np.array(target.spacing) / np.array(volume.geometry.spacing)
@@ -157,12 +165,44 @@ def _channel(
         smooth = ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest")
         volume = volume.with_array(smooth)
     crop = resample_image(volume, reference=target, fill=darkest).array
-    return normalize(crop, normalization(spec, name, modalities), voi, Window(*spec.window))
+    return normalize(crop, how, voi, Window(*spec.window))
+
+
+def _liver(volume: Volume, masks: Mapping[str, Volume]) -> Volume:
+    """The liver without tumor on a sequence's grid, the tissue that others are compared with.
+
+    Raises
+    ------
+    ImageError
+        There is no such mask.
+    """
+    known = known_structures(masks)
+    liver = known.get("parenchyma", known.get("liver"))
+    if liver is None:
+        raise ImageError(
+            "The reference scale of a network needs the liver.",
+            expected="a mask of the liver or the parenchyma",
+            found=", ".join(masks) or "no mask",
+            remedy="give it, or set deep.crop.normalize to zscore",
+        )
+    if "tumor" in known:
+        liver = liver.with_array(liver.array & ~known["tumor"].array)
+    if liver.geometry.is_same(volume.geometry):
+        return liver
+    return resample_mask(liver, reference=volume.geometry, threshold=0.5)
 
 
 def normalization(spec: CropSpec, name: str, modalities: Mapping[str, str]) -> str:
     """How a sequence is normalized: as the settings say, else by its modality."""
     return spec.normalize.get(name) or ("zscore" if modalities.get(name) == "MR" else "window")
+
+
+def scale_words(spec: CropSpec) -> str:
+    """For Methods: whose intensities the liver is the scale of; nothing where it is none's."""
+    scaled = [name for name, how in spec.normalize.items() if how == "reference-tissue"]
+    if not scaled:
+        return ""
+    return f"; {', '.join(scaled)} from the median of the patient's liver without tumor, in its robust SDs"
 
 
 def _around(volume: Volume, target: Geometry) -> Volume:
@@ -193,13 +233,15 @@ def normalize(crop: npt.NDArray[np.floating], how: str, voi: npt.NDArray[np.bool
     crop, voi
         (z, y, x).
     how
-        As in `CropSpec.normalize`.
+        As in `CropSpec.normalize`; for ``reference-tissue`` the whole image is on that scale already.
     window
         For ``window``: black becomes -1, white 1.
     """
     values = np.asarray(crop, dtype=np.float32)
     if how == "none":
         return values
+    if how == "reference-tissue":
+        return np.clip(values, -_FURTHEST, _FURTHEST)
     if how == "window":
         return 2.0 * window.apply(values) - np.float32(1.0)
     inside = voi if how == "voi-zscore" else values != 0
@@ -208,7 +250,7 @@ def normalize(crop: npt.NDArray[np.floating], how: str, voi: npt.NDArray[np.bool
         low, high = np.percentile(sample, _PERCENTILES)
         return np.clip((values - low) / max(float(high - low), 1e-6), 0.0, 1.0).astype(np.float32)
     spread = max(float(sample.std()), 1e-6)
-    return np.clip((values - float(sample.mean())) / spread, -5.0, 5.0).astype(np.float32)
+    return np.clip((values - float(sample.mean())) / spread, -_FURTHEST, _FURTHEST).astype(np.float32)
 
 
 def _joined(channels: Sequence[Floats32 | None], spec: CropSpec, target: Geometry) -> Floats32:

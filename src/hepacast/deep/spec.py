@@ -21,7 +21,7 @@ class _SpecSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-Normalization = Literal["window", "zscore", "voi-zscore", "percentile", "none"]
+Normalization = Literal["window", "zscore", "voi-zscore", "reference-tissue", "percentile", "none"]
 Triple = tuple[int, int, int]
 
 
@@ -41,7 +41,8 @@ class CropSpec(_SpecSection):
     normalize: dict[str, Normalization] = _field(
         dict,
         "intensities by sequence: window (`window`, for CT), zscore (of the crop without zeros), voi-zscore (of the "
-        "VOI), percentile (1st to 99th to 0..1) or none; left out: window for CT, zscore for MR",
+        "VOI), reference-tissue (from the median of the patient's liver without tumor, in its robust SD: recommended "
+        "for MR), percentile (1st to 99th to 0..1) or none; left out: window for CT, zscore for MR",
     )
     window: tuple[float, float] = _field((50.0, 350.0), "level and width of the window", unit="HU")
     missing: Literal["error", "zeros", "mean", "flag"] = _field(

@@ -110,10 +110,10 @@ def draw_maps(rows: Sequence[MapRow]) -> Figure:
     lines = -(-len(rows) // 2)
     across = min(len(rows), 2)
     figure = new_figure(DOUBLE_COLUMN_MM, 39.0 * lines + 17)
-    parts = figure.subfigures(2, 1, height_ratios=[39.0 * lines, 17.0])
+    above, below = figure.subfigures(2, 1, height_ratios=[39.0 * lines, 17.0])
     limit = max((float(np.abs(row.occlusion).max()) for row in rows), default=0.0) or 1.0
     heat, hidden = Normalize(0.0, 1.0), Normalize(-limit, limit)
-    for number, (row, block) in enumerate(zip(rows, parts[0].subfigures(lines, 2, squeeze=False).flat, strict=False)):
+    for number, (row, block) in enumerate(zip(rows, above.subfigures(lines, 2, squeeze=False).flat, strict=False)):
         block.suptitle(f"({chr(97 + number)}) {row.title}", x=0.02, ha="left", fontsize=7.5, fontweight="bold")
         grid = block.subplots(1, 3)
         for axes, name in zip(grid, ("Slice", "Grad-CAM", "Occlusion"), strict=True):
@@ -131,9 +131,12 @@ def draw_maps(rows: Sequence[MapRow]) -> Figure:
             if row.mask.any():
                 axes.contour(row.mask, levels=[0.5], colors=[BLUE], linewidths=0.9)
         _scale_bar(grid[0], row)
-    below = parts[1].subplots(1, 2)
     for axes, norm, colors, label in zip(
-        below, (heat, hidden), (_HEAT, _FALL), ("Grad-CAM", "Occlusion: fall of the log odds"), strict=True
+        below.subplots(1, 2),
+        (heat, hidden),
+        (_HEAT, _FALL),
+        ("Grad-CAM", "Occlusion: fall of the log odds"),
+        strict=True,
     ):
         bar = figure.colorbar(
             ScalarMappable(norm, colors), ax=axes, location="bottom", label=label, fraction=0.5, pad=0

@@ -30,7 +30,7 @@ from hepacast.modelling.fusion_scores import Family, PartScores, View, family_sc
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictions import Kind, Predictions
-from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.predictors import Predictor, in_logarithms
 from hepacast.modelling.score_model import ChainCount
 from hepacast.modelling.targets import event_classes, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
@@ -48,8 +48,8 @@ class FusionSpec:
         Scores that are made from features.
     models
         Model -> its parts: ``clinical``, ``biomarkers``, ``network`` or the name of a family. The last is the main
-        model. A model with biomarkers is one ridge regression of all that its parts have, every clinical candidate
-        included, and no other model holds a biomarker.
+        model. A model with biomarkers is one ridge regression of its scores, of all biomarkers, and of clinical
+        predictors chosen by Akaike's criterion; no other model holds a biomarker.
     predictors
         Candidates of the clinical part, and biomarkers.
     alpha
@@ -226,12 +226,20 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
             raise ModelError("A model needs a network's score, and there is no network.")
         scored[NETWORK] = PartScores(pd.DataFrame(dict(view.networks)))
     candidates, chosen, notes = _choose(view, scored)
-    clinical = _clinical(view, spec) if CLINICAL in wanted else None
+    clinical = _clinical(view, spec, spec.selection) if CLINICAL in wanted else None
+    joined = any({CLINICAL, BIOMARKERS} <= set(parts) for parts in spec.models.values())
+    beside = None
+    if joined:
+        known = view.clinical.loc[view.outcome.index]
+        beside = _clinical(view, replace(spec, predictors=in_logarithms(spec.predictors, known)), "aic")
     patients = [*view.outcome.index, *view.test]
     table = view.clinical.loc[patients].join(chosen.loc[patients])
     train, test = table.loc[view.outcome.index], table.loc[list(view.test)]
     alike = _as_of_new_patients(train, candidates, view)
-    models = {name: _joined(parts, clinical, notes, alike, view, spec) for name, parts in spec.models.items()}
+    models = {
+        name: _joined(parts, beside if BIOMARKERS in parts else clinical, notes, alike, view, spec)
+        for name, parts in spec.models.items()
+    }
     frozen, unfrozen = _freeze(candidates, scored)
     fitted_to = JoinedRisks.by(models, alike, spec.horizons).main
     main = spec.horizons[-1] if spec.horizons else EVER
@@ -316,9 +324,9 @@ def score_name(part: str) -> str:
     return DL_SCORE if part == NETWORK else part
 
 
-def _clinical(view: View, spec: FusionSpec) -> ClinicalModel:
+def _clinical(view: View, spec: FusionSpec, keep: Keep) -> ClinicalModel:
     regression = _regression(spec)
-    model = ClinicalModel(spec.clinical, spec.alpha, spec.alpha, spec.selection, regression=regression, seed=spec.seed)
+    model = ClinicalModel(spec.clinical, spec.alpha, spec.alpha, keep, regression=regression, seed=spec.seed)
     return model.fit(view.clinical.loc[view.outcome.index], view.y)
 
 
@@ -349,8 +357,8 @@ def _joined(
     why = []
     shrunk = BIOMARKERS in parts
     for part in parts:
-        if part == BIOMARKERS or (part == CLINICAL and shrunk):
-            predictors += spec.measured if part == BIOMARKERS else spec.clinical
+        if part == BIOMARKERS:
+            predictors += spec.measured
             continue
         if part == CLINICAL and clinical is not None:
             if parts == (CLINICAL,):

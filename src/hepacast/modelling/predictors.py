@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import skew
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
@@ -22,6 +23,10 @@ _LOGARITHMS: dict[str, Callable[[Array], Array]] = {
     "log10": np.log10,
     "log10p1": lambda x: np.log10(1.0 + x),
 }
+
+
+#: Skewness from which on a number has a long tail.
+SKEWED = 1.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,24 @@ def infer_predictors(frame: pd.DataFrame, names: Iterable[str] | None = None) ->
             levels = tuple(str(level) for level in column.cat.categories)
         found.append(Predictor(str(name), kind, levels))
     return tuple(found)
+
+
+def in_logarithms(predictors: Sequence[Predictor], frame: pd.DataFrame) -> tuple[Predictor, ...]:
+    """Numbers from 0 on with a long tail to the right enter as log10(1 + x): skewness above `SKEWED`, and smaller as a
+    logarithm (liver enzymes, AFP). A new patient's 0 has a logarithm too."""
+    return tuple(
+        replace(item, log="log10p1") if _has_long_tail(frame[item.name], item) else item for item in predictors
+    )
+
+
+def _has_long_tail(column: pd.Series[Any], predictor: Predictor) -> bool:
+    if predictor.is_level or predictor.log:
+        return False
+    values = numeric_values(column, predictor)
+    values = values[np.isfinite(values)]
+    if len(np.unique(values)) < 3 or values.min() < 0:
+        return False
+    return bool(skew(values) > SKEWED and abs(skew(np.log1p(values))) < skew(values))
 
 
 def level_text(column: pd.Series) -> pd.Series:

@@ -23,7 +23,7 @@ from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.logistic_at import LogisticAt
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.named_design import NamedRegression
-from hepacast.modelling.predictors import Predictor
+from hepacast.modelling.predictors import Predictor, in_logarithms
 from hepacast.modelling.radscore import Radscore
 from hepacast.modelling.refit import OF_FEATURES, ORDER
 from hepacast.modelling.score_model import score_predictor
@@ -56,9 +56,9 @@ class StudyModels(BaseEstimator):
         model among the others, and the combined model holds what both chose; else they are clinical candidates.
     models
         Which to fit, of ``clinical``, ``biomarkers``, ``radiomics``, ``combined``, ``joint``: one ridge regression of
-        every predictor and the radiomics model's score, beside which the biomarkers' own model is shrunk too and no
-        other holds biomarkers; of time and event also ``binary``: a clinical logistic model of the event by the main
-        horizon, weighted for censoring (`LogisticAt`).
+        clinical predictors chosen by Akaike's criterion, every biomarker and the radiomics model's score, beside which
+        the biomarkers' own model is shrunk too and no other holds biomarkers; of time and event also ``binary``: a
+        clinical logistic model of the event by the main horizon, weighted for censoring (`LogisticAt`).
     horizons, unit
         Of time and event: times at which risks are given, in this unit; the last is the main one.
     cut
@@ -210,9 +210,12 @@ class StudyModels(BaseEstimator):
         return self.radiomics_.train_score_ if self.radiomics_.status_ == "ok" else None
 
     def _fit_joint(self, frame: pd.DataFrame, outcome: NDArray[Any], score: pd.Series | None) -> NamedRegression:
-        """Everything in one ridge regression."""
-        table = frame[[item.name for item in self.predictors]]
-        predictors = tuple(self.predictors)
+        """Everything in one ridge regression. Clinical candidates are many and mostly tell nothing: those that
+        Akaike's criterion leaves out would only add noise."""
+        candidates = in_logarithms(self._told(), frame)
+        chosen = self._fit_choice(candidates, frame, outcome, keep="aic").chosen_predictors_
+        predictors = (*chosen, *(item for item in self.predictors if item.name in self.biomarkers))
+        table = frame[[item.name for item in predictors]]
         if score is not None:
             table = table.assign(**{RADSCORE: score.to_numpy()})
             predictors = (*score_predictor(), *predictors)

@@ -50,7 +50,7 @@ class Fusion(Part):
         lambda: {"CR": ["clinical"], "R": ["radiomics"]},
         "models by name and what each joins: clinical predictors, the radiomics score, the networks' score, the "
         "score on radiomics and deep features together (dlr), or biomarkers; one with biomarkers is a ridge regression "
-        "of all that its parts have, every clinical candidate included; the last is the main one",
+        "of them, the scores, and clinical predictors chosen by Akaike's criterion; the last is the main one",
     )
 
     @model_validator(mode="after")

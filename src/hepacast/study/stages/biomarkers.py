@@ -103,8 +103,8 @@ def _facts(context: Context, table: pd.DataFrame, patient: str) -> PatientFacts:
     """
     options = context.study.biomarkers
     assert options is not None
-    row = table.loc[patient]
-    hematocrit = None if options.hematocrit is None else pd.to_numeric(row[options.hematocrit], errors="coerce")
+    row: dict[str, Any] = table.loc[patient].to_dict()
+    hematocrit = None if options.hematocrit is None else float(row[options.hematocrit])
     answer = None if options.vascular_invasion is None else row[options.vascular_invasion]
     try:
         return PatientFacts.of(hematocrit, None if answer is None or pd.isna(answer) else bool(answer))
@@ -124,16 +124,17 @@ def _agreement(context: Context, cohort: Cohort, long: pd.DataFrame) -> list[Rec
             recorded["tumor_diameter_mm"] = pd.to_numeric(frame[name], errors="coerce") * _millimeters(cohort, name)
         else:
             recorded[key] = frame[name]
-    rows = compare_recorded(long, recorded, context.study.evaluation.confidence)
+    level = context.study.evaluation.confidence
+    rows = compare_recorded(long, recorded, level).to_dict("records")
     return [
         RecordedAgreement(
-            str(row.recorded),
-            str(row.measure),
-            Estimate(row.value, row.lower, row.upper, context.study.evaluation.confidence, reason=row.reason),
-            int(row.n),
-            float(row.difference),
+            row["recorded"],
+            row["measure"],
+            Estimate(row["value"], row["lower"], row["upper"], level, reason=row["reason"]),
+            row["n"],
+            row["difference"],
         )
-        for row in rows.itertuples()
+        for row in rows
     ]
 
 

@@ -32,6 +32,7 @@ from hepacast.deep import (
     train_jobs,
 )
 from hepacast.deep.cost import step_seconds, training_bytes
+from hepacast.deep.crops import scale_words
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Geometry
 from hepacast.imaging.structures import structure_names
@@ -247,7 +248,7 @@ def _cropped(context: Context, cohort: Cohort, patients: tuple[str, ...], *, on_
 
 def _dice_on_experts(context: Context, data: DeepData, fitted: list[Fitted], folds: np.ndarray) -> list[dict[str, Any]]:
     """Dice on crops centered on the experts' masks, where the study's own crops are centered on other ones."""
-    segmenting = [item for item in fitted if item.masks is not None]
+    segmenting = [(item, item.masks.shape[1:]) for item in fitted if item.masks is not None]
     rows = np.flatnonzero(data.targets.masked)
     if not segmenting or all(np.array_equal(data.drawn[row], data.targets.masks[row]) for row in rows):
         return []
@@ -258,8 +259,8 @@ def _dice_on_experts(context: Context, data: DeepData, fitted: list[Fitted], fol
         return []  # the expert has not outlined what crops are centered on
     again, own = _cropped(context, data.cohort, patients, on_learned=True), folds[rows]
     found = []
-    for item in segmenting:
-        masks = np.zeros((len(rows), *item.masks.shape[1:]), dtype=np.float16)
+    for item, shape in segmenting:
+        masks = np.zeros((len(rows), *shape), dtype=np.float16)
         for fold in np.unique(own):
             part = np.flatnonzero(own == fold)
             networks = item.fit.networks if fold < 0 else item.fit.networks[fold : fold + 1]
@@ -512,7 +513,8 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
     names = ", ".join(content["networks"])
     text = (
         f"Networks ({names}) with one residual encoder ({network.encoder}, {network.dimensions}, {network.stages} "
-        f"stages of {network.width} channels and more) [@resnet] saw crops of {size} voxels ({box} around {crop.voi}). "
+        f"stages of {network.width} channels and more) [@resnet] saw crops of {size} voxels ({box} around {crop.voi}"
+        f"{scale_words(crop)}). "
         f"The multi-task network has an encoder pathway, a segmentation pathway (decoder with skips and deep "
         f"supervision [@unet]; Dice and cross-entropy) and a prediction pathway; patients without a mask or a "
         f"label train the other task. All were trained by AdamW for {training.epochs} epochs (cosine schedule, moving "

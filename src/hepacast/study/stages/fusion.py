@@ -68,7 +68,7 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
-from hepacast.study.stages.model_sentences import SHRUNK, clinical_sentence, shrunk_clause
+from hepacast.study.stages.model_sentences import BY_AIC, SHRUNK_HERE, clinical_sentence, shrunk_clause
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis
 from hepacast.study.stages.radiomics import measure
 
@@ -474,8 +474,8 @@ def _sentences(
     if shrunk:
         texts.append(
             (
-                f"Models with biomarkers ({', '.join(shrunk)}) hold every candidate of their parts, {SHRUNK}; no other "
-                "model holds a biomarker.",
+                f"Models with biomarkers ({', '.join(shrunk)}) hold all of these, and of other parts the scores and "
+                f"{BY_AIC}; {SHRUNK_HERE}. No other model holds a biomarker.",
                 [],
             )
         )

@@ -14,6 +14,7 @@ from hepacast.modelling.chain_score import Searched, Stacked
 from hepacast.modelling.classifiers import AtHorizon
 from hepacast.modelling.clinical import CANDIDATES_TESTED
 from hepacast.modelling.frozen_logistic import FrozenLogisticAt
+from hepacast.modelling.predictors import SKEWED
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold
 from hepacast.study.context import Context
@@ -157,6 +158,18 @@ SHRUNK = (
 )
 
 
+#: What a model of everything holds of the clinical candidates.
+BY_AIC = (
+    "the clinical predictors that backward elimination by Akaike's criterion kept (numbers from 0 on with a skewness "
+    f"above {SKEWED:g} as log10(1 + x))"
+)
+#: The same of a model whose predictors are told before.
+SHRUNK_HERE = (
+    "their coefficients were shrunk by ridge regression [@le-cessie], the penalty that of the largest marginal "
+    "likelihood [@wood-reml]"
+)
+
+
 def _of_biomarkers(fitted: StudyModels) -> list[str]:
     """The model of the biomarkers alone, and that of everything."""
     texts = []
@@ -169,7 +182,7 @@ def _of_biomarkers(fitted: StudyModels) -> list[str]:
         )
     if fitted.joint_ is not None:
         score = "" if fitted.radiomics_ is None else "the Radscore, "
-        texts.append(f"The joint model holds {score}all clinical candidates and the biomarkers, {SHRUNK}.")
+        texts.append(f"The joint model holds {score}the biomarkers and {BY_AIC}; {SHRUNK_HERE}.")
     return texts
 
 

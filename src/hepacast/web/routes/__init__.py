@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from hepacast.web.routes import cohort, report, runs, session, studies
+from hepacast.web.routes import cohort, patient, report, runs, session, studies
 
 #: Every router; paths begin with ``/api``.
-ROUTERS: tuple[APIRouter, ...] = (session.router, studies.router, cohort.router, runs.router, report.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    session.router,
+    studies.router,
+    patient.router,
+    cohort.router,
+    runs.router,
+    report.router,
+)

@@ -21,8 +21,7 @@ function benefitText(t, row) {
 }
 
 /** What a reader must know of the model: validation, limits, population, identity; sections in `root`. */
-export function mountAbout(root, description, { messages }) {
-  const t = translator(messages);
+export function mountAbout(root, description, { t }) {
   const { about, model } = description;
   const list = (items) => element("ul", {}, ...items.map((item) => element("li", {}, item)));
   const validated = about.validated.map((row) => validationText(t, row, about.validated_level));
@@ -63,7 +62,7 @@ export function startPage() {
   const start = navigator.languages.map((name) => name.slice(0, 2)).find((name) => languages.includes(name)) ?? languages[0];
   let mounted = null;
   const show = (language) => {
-    const messages = catalogue[language], t = translator(messages);
+    const t = translator(catalogue[language]);
     const kept = mounted ? mounted.values() : {};
     document.documentElement.lang = language;
     document.title = `${description.about.outcome.name}: ${t("calculator.title")}`;
@@ -73,9 +72,9 @@ export function startPage() {
     choice.replaceChildren(...languages.map((name) => element("button", {
       type: "button", lang: name, "aria-pressed": String(name === language), onclick: () => show(name),
     }, catalogue[name].language)));
-    mounted = mountNomogram(document.getElementById("nomogram"), description, { messages });
-    mountAbout(document.getElementById("about"), description, { messages });
-    mounted.take(Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined)));
+    mounted = mountNomogram(document.getElementById("nomogram"), description, { t });
+    mountAbout(document.getElementById("about"), description, { t });
+    mounted.take(kept);
   };
   document.getElementById("print").addEventListener("click", () => window.print());
   show(start);

@@ -41,7 +41,7 @@ function standing(predictor, value) {
   if (predictor.kind === "levels") {
     if (missing) return [predictor.fill, "unknown"];
     const level = predictor.levels.find((item) => item.value === value);
-    return level && level.known ? [value, ""] : [predictor.fill, "unseen"];
+    return level && level.known ? [value, ""] : [predictor.fill, "strange"];
   }
   if (missing) return [predictor.fill, "unknown"];
   const usual = predictor.usual;
@@ -75,7 +75,7 @@ export function evaluate(description, values) {
   const points = {};
   const { scale, minimum } = description.points;
   for (const name of Object.keys(added)) points[name] = (added[name] - minimum[name]) * scale;
-  const gap = Object.values(marks).some((mark) => mark === "unknown" || mark === "unseen");
+  const gap = Object.values(marks).some((mark) => mark === "unknown" || mark === "strange");
   const risks = description.risks.map((risk) => {
     const limits = gap || !description.covariance ? null : limitsOf(description, risk, design, lp);
     return { time: risk.time, unit: risk.unit, risk: riskOf(risk, lp), low: limits && limits[0], high: limits && limits[1] };

@@ -83,23 +83,30 @@ class Field {
       ? element("select", { class: "unit", "aria-label": t("calculator.unit_of", { label: predictor.label }), onchange: () => this.typed() },
           ...units.map((item) => element("option", { value: item.unit }, item.unit ? unitText(item.unit) : t("calculator.no_unit"))))
       : null;
+    this.slider = predictor.low === undefined ? null : this.track();
+    const shown = this.unit ?? element("span", { class: "unit" }, unitText(predictor.unit));
+    return element("div", { class: "predictor empty", "data-name": predictor.name },
+      element("div", { class: "head" }, element("label", { for: this.id }, predictor.label), this.points),
+      element("div", { class: "entry" }, this.text, shown, this.unknown()), this.slider ?? "", this.note, this.meaning());
+  }
+
+  /** The slider, on the model's scale; arrows move it by a hundredth. */
+  track() {
+    const { predictor, t } = this;
     const [low, high] = [predictor.low, predictor.high].map((value) => scaled(predictor, value));
-    this.slider = element("input", {
+    const slider = element("input", {
       type: "range", min: low, max: high, step: "any",
       "aria-label": t("calculator.slider_of", { label: predictor.label }), oninput: () => this.slid(),
       onkeydown: (event) => {
         const move = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
         if (!move) return;
         event.preventDefault();
-        this.slider.value = Number(this.slider.value) + (move * (high - low)) / 100;
+        slider.value = Number(slider.value) + (move * (high - low)) / 100;
         this.slid();
       },
     });
-    this.slider.value = (low + high) / 2;
-    const shown = this.unit ?? element("span", { class: "unit" }, unitText(predictor.unit));
-    return element("div", { class: "predictor empty", "data-name": predictor.name },
-      element("div", { class: "head" }, element("label", { for: this.id }, predictor.label), this.points),
-      element("div", { class: "entry" }, this.text, shown, this.unknown()), this.slider, this.note, this.meaning());
+    slider.value = (low + high) / 2;
+    return slider;
   }
 
   levels() {
@@ -124,12 +131,31 @@ class Field {
     if (this.box) this.box.checked = false;
     if (this.text.value.trim() === "") return this.set(undefined);
     try {
-      this.set(checkedValue(this.predictor, readNumber(this.text.value), this.chosenUnit));
-      this.slider.value = scaled(this.predictor, this.value);
+      this.set(checkedValue(this.predictor, this.read(), this.chosenUnit));
+      if (this.slider) this.slider.value = scaled(this.predictor, this.value);
     } catch (error) {
       if (!(error instanceof ValueRefused)) throw error;
       this.set(undefined, error);
     }
+  }
+
+  /** The number that is typed; a unit behind it is chosen, or refused where the value has no such unit. */
+  read() {
+    const parts = this.text.value.trim().match(/^([+-]?[\d.,]+)\s*([^\d\s.,].*)$/);
+    if (!parts || /^e[+-]?\d+$/i.test(parts[2])) return readNumber(this.text.value);
+    const plain = (unit) => unitText(unit).toLowerCase().replace(/\s/g, "");
+    const { predictor } = this;
+    const known = predictor.units.length ? predictor.units : [{ unit: predictor.unit }];
+    const unit = known.find((item) => item.unit && plain(item.unit) === plain(parts[2]));
+    if (!unit) throw new ValueRefused("unit");
+    if (this.unit) this.unit.value = unit.unit;
+    return readNumber(parts[1]);
+  }
+
+  /** The value as `predict` takes it; a number is told in the study's own unit. */
+  get told() {
+    if (this.value === null) return "NA";
+    return this.predictor.kind === "levels" ? this.predictor.levels.find((item) => item.value === this.value).label : String(this.value);
   }
 
   slid() {
@@ -205,7 +231,7 @@ class Field {
     this.node.classList.toggle("empty", this.value === undefined);
     this.node.classList.toggle("not-known", this.value === null);
     (this.text ?? this.radios[0]).setAttribute("aria-invalid", this.refusal ? "true" : "false");
-    this.points.textContent = answer && this.value !== undefined ? t("calculator.points_of", { points: answer.points[predictor.name].toFixed(0) }) : "";
+    this.points.textContent = answer && answer.points && this.value !== undefined ? t("calculator.points_of", { points: answer.points[predictor.name].toFixed(0) }) : "";
     if (this.slider) this.slider.setAttribute("aria-valuetext", this.value === undefined ? t("calculator.not_entered") : `${this.text.value} ${predictor.unit}`);
   }
 }
@@ -376,7 +402,7 @@ class Answer {
     }
     const rows = answer.risks.map((item, index) => this.row(item, index === answer.risks.length - 1));
     const gap = answer.risks.every((item) => item.low === null);
-    const reason = Object.values(answer.marks).some((mark) => mark === "unknown" || mark === "unseen") ? "calculator.no_interval_unknown" : "calculator.no_interval";
+    const reason = Object.values(answer.marks).some((mark) => mark === "unknown" || mark === "strange") ? "calculator.no_interval_unknown" : "calculator.no_interval";
     const cut = description.cutoff === null ? "" : t("calculator.cutoff", { cutoff: percent(description.cutoff) });
     this.node.replaceChildren(...rows,
       element("p", { class: `group ${answer.group}` }, element("strong", {}, t(`calculator.group.${answer.group}`)), cut ? ` ${cut}` : ""),
@@ -397,7 +423,7 @@ class Answer {
 
   row(item, main) {
     const { description, t } = this;
-    const bar = element("div", { class: "bar" });
+    const bar = element("div", { class: "risk-bar" });
     const at = (value) => `${100 * value}%`;
     if (item.low !== null) {
       const limits = element("span", { class: "limits" });
@@ -422,50 +448,81 @@ class Answer {
   }
 }
 
+/** The fields of predictors, moved together; `changed(values)` is told once of every move. */
+class Form {
+  constructor(predictors, t, changed) {
+    this.quiet = false;
+    this.changed = changed;
+    this.fields = predictors.map((predictor) => new Field(predictor, t, () => this.tell()));
+    this.buttons = element("div", { class: "buttons" },
+      element("button", { type: "button", class: "clear", onclick: () => this.all((field) => field.clear()) }, t("calculator.clear")));
+    this.node = element("form", { class: "inputs", autocomplete: "off", "aria-label": t("calculator.values"), onsubmit: (event) => event.preventDefault() },
+      element("h2", {}, t("calculator.values")), ...this.fields.map((field) => field.node), this.buttons);
+  }
+
+  tell() {
+    if (!this.quiet) this.changed(this.values());
+  }
+
+  all(act) {
+    this.quiet = true;
+    this.fields.forEach(act);
+    this.quiet = false;
+    this.tell();
+  }
+
+  /** By predictor: a number in the model's unit, a level, null (nobody knows it), undefined (not entered). */
+  values() { return Object.fromEntries(this.fields.map((field) => [field.predictor.name, field.value])); }
+
+  /** Clinical values that were entered, as `predict` takes them; scores of the image are not among them. */
+  labs() {
+    const told = this.fields.filter((field) => field.value !== undefined && field.maybeUnknown);
+    return Object.fromEntries(told.map((field) => [field.predictor.name, field.told]));
+  }
+
+  take(given) {
+    this.all((field) => { if (given[field.predictor.name] !== undefined) field.take(given[field.predictor.name]); });
+  }
+
+  /** Labels of what is not entered. */
+  missing() { return this.fields.filter((field) => field.value === undefined && !field.refusal).map((field) => field.predictor.label); }
+}
+
+/** Fields alone, of a model that has no nomogram; as `mountNomogram`. */
+export function mountFields(root, predictors, { t }) {
+  const form = new Form(predictors, t, () => form.fields.forEach((field) => field.show(null)));
+  root.replaceChildren(element("div", { class: "nomogram" }, form.node));
+  form.tell();
+  return form;
+}
+
 /**
  * The form, the answer and the axes of a description, in `root`.
  *
- * Returns `{take(values), clear(), values(), answer()}`; `changed(answer, values)` is told of every move.
+ * `t` gives the words (`translator`); `changed(answer, values)` is told of every move. Returns the form: `values()`,
+ * `labs()`, `take(values)`, `missing()`.
  */
-export function mountNomogram(root, description, { messages, changed = () => {} }) {
-  const t = translator(messages);
-  let quiet = false, answer = null;
-  const values = () => Object.fromEntries(fields.map((field) => [field.predictor.name, field.value]));
-  const update = () => {
-    if (quiet) return;
-    const read = values();
-    const whole = fields.every((field) => field.value !== undefined);
+export function mountNomogram(root, description, { t, changed = () => {} }) {
+  const form = new Form(description.predictors, t, (read) => {
     const found = evaluate(description, read);
-    answer = whole ? found : null;
-    for (const field of fields) field.show(found);
+    const answer = form.fields.every((field) => field.value !== undefined) ? found : null;
+    for (const field of form.fields) field.show(found);
     axes.move(found, read);
-    shown.show(answer, fields.filter((field) => field.value === undefined && !field.refusal).map((field) => field.predictor.label));
+    shown.show(answer, form.missing());
     changed(answer, read);
-  };
-  const all = (act) => { quiet = true; fields.forEach(act); quiet = false; update(); };
-  const fields = description.predictors.map((predictor) => new Field(predictor, t, update));
+  });
   const axes = new Axes(description, t, (name, value) => {
-    const field = fields.find((item) => item.predictor.name === name);
+    const field = form.fields.find((item) => item.predictor.name === name);
     if (typeof value === "string") return field.take(value);
     field.slider.value = value;
     return field.slid();
   });
   const shown = new Answer(description, t);
-  const typical = () => all((field) => field.typical());
+  form.buttons.prepend(element("button", { type: "button", class: "example", onclick: () => form.all((field) => field.typical()) }, t("calculator.example")));
   root.replaceChildren(
-    element("div", { class: "nomogram" },
-      element("form", { class: "inputs", autocomplete: "off", "aria-label": t("calculator.values"), onsubmit: (event) => event.preventDefault() },
-        element("h2", {}, t("calculator.values")), ...fields.map((field) => field.node),
-        element("div", { class: "buttons" },
-          element("button", { type: "button", class: "example", onclick: typical }, t("calculator.example")),
-          element("button", { type: "button", class: "clear", onclick: () => all((field) => field.clear()) }, t("calculator.clear")))),
+    element("div", { class: "nomogram" }, form.node,
       element("div", { class: "outcome" }, shown.node, shown.spoken,
         element("figure", { class: "drawing" }, element("figcaption", {}, t("calculator.drawing")), axes.node))));
-  update();
-  return {
-    take: (given) => all((field) => { if (field.predictor.name in given) field.take(given[field.predictor.name]); }),
-    clear: () => all((field) => field.clear()),
-    values,
-    answer: () => answer,
-  };
+  form.tell();
+  return form;
 }

@@ -2,9 +2,10 @@
 // `study: true` where it belongs to one study.
 
 import start from "./screens/start.js";
+import patient from "./screens/patient.js";
 import settings from "./screens/settings.js";
 import cohort from "./screens/cohort.js";
 import run from "./screens/run.js";
 import report from "./screens/report.js";
 
-export const screens = [start, settings, cohort, run, report];
+export const screens = [start, patient, settings, cohort, run, report];

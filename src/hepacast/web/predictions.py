@@ -1,0 +1,237 @@
+"""Predictions of one patient: each a folder with what was asked, a process that predicts, and the files that it wrote.
+
+The process is its own: a reload, a closed tab or the end of the server loses nothing. What a browser has sent of the
+patient is deleted as soon as the process is done with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hepacast.bundle.applying import open_bundle
+from hepacast.bundle.calculator import calculator_of, field_of_column
+from hepacast.bundle.labs import read_labs
+from hepacast.bundle.measure import biomarkers_read
+from hepacast.bundle.model import Bundle
+from hepacast.bundle.networks import NetworkBundle
+from hepacast.core.files import read_json, write_json
+from hepacast.core.lock import hold_folder
+from hepacast.core.progress import LineReporter
+from hepacast.core.records import Record, read_record, write_record
+from hepacast.errors import BundleError, HepacastError, StorageError
+from hepacast.study.predict import predict_patient
+from hepacast.web.places import PlaceError
+from hepacast.web.site import Site
+
+#: How far below the served folder bundles are looked for, and in which folder of the state predictions lie.
+DEPTH, FOLDER = 5, "predictions"
+ASKED, ERROR, RESULT, SENT, LOG = "asked.json", "error.json", "result", "sent", "progress.log"
+#: Files of a result that a browser may read, by name.
+FILES = {"prediction.pdf": "application/pdf", "overlay.png": "image/png", "prediction.json": "application/json"}
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_PARTS = ("message", "expected", "found", "where", "remedy")
+
+
+@dataclass(frozen=True)
+class AskedPrediction(Record):
+    """What was asked: bundle, clinical values as they were typed, images by sequence and mask as they lie, code."""
+
+    bundle: str
+    labs: dict[str, str]
+    images: dict[str, str] = field(default_factory=dict)
+    mask: str = ""
+    patient: str = ""
+    accept_doubtful: bool = False
+
+
+def bundles(site: Site) -> dict[str, Path]:
+    """Model bundles of the served folder, by a code that says nothing of their names."""
+    root = site.places.roots[0]
+    found = {}
+    for path in sorted(root.glob("**/*.hepacast")):
+        inside = path.relative_to(root)
+        # A run's stage keeps the bundle a second time, and hidden folders are nobody's.
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if len(inside.parts) <= DEPTH and not hidden and inside.parts[-2:-1] != ("bundle",) and path.is_file():
+            site.places.within(path)
+            found[hashlib.sha256(inside.as_posix().encode()).hexdigest()[:12]] = path
+    return found
+
+
+def bundle_path(site: Site, code: str) -> Path:
+    """The bundle of a code.
+
+    Raises
+    ------
+    PlaceError
+        There is none.
+    """
+    found = bundles(site).get(code)
+    if found is None:
+        raise PlaceError("There is no such model in the served folder.", remedy="go back to the list of models")
+    return found
+
+
+def form_of(opened: Bundle | NetworkBundle) -> dict[str, Any]:
+    """What a page asks for one patient: clinical values, images, and the nomogram where there is one."""
+    try:
+        description, reason = calculator_of(opened), ""
+    except BundleError as error:
+        description, reason = None, error.message
+    main = opened.names[-1]
+    measured = biomarkers_read(opened, main) if isinstance(opened, Bundle) else []
+    needs = isinstance(opened, NetworkBundle) or opened.needs_features(main) or bool(measured)
+    specs = {item.name: item for item in opened.columns}
+    return {
+        "study": opened.card["name"],
+        "outcome": opened.card["outcome"]["name"],
+        "intended_use": opened.card["intended_use"],
+        "identity": opened.identity if isinstance(opened, Bundle) else "",
+        "model": main,
+        "description": description,
+        "reason": reason,
+        "fields": [] if description else [field_of_column(specs[name]) for name in opened.clinical_names(main)],
+        "image": {
+            "needed": needs,
+            "sequences": dict(opened.recipe.sequences),
+            "possible": opened.recipe.source == "images",
+        },
+    }
+
+
+def start(site: Site, token: str, asked: AskedPrediction) -> None:
+    """Predict in a process of its own; values that `predict` would refuse are refused at once.
+
+    Raises
+    ------
+    HepacastError
+        A clinical value is unknown, impossible or missing.
+    """
+    folder = folder_of(site, token)
+    try:
+        opened = open_bundle(asked.bundle)
+        measured = biomarkers_read(opened) if isinstance(opened, Bundle) and asked.images else []
+        needed = [name for name in opened.clinical_names(opened.names[-1]) if name not in measured]
+        read_labs(asked.labs, opened.columns, needed)
+        write_record(folder / ASKED, asked)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    with (folder / LOG).open("wb") as log:
+        site.children[token] = subprocess.Popen(
+            [sys.executable, "-m", "hepacast.web.predictions", str(folder)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def new_folder(site: Site) -> tuple[str, Path]:
+    """Token and folder of a new prediction."""
+    token = secrets.token_hex(16)
+    folder = site.state / FOLDER / token
+    folder.mkdir(parents=True, mode=0o700)
+    return token, folder
+
+
+def folder_of(site: Site, token: str) -> Path:
+    """Folder of a prediction.
+
+    Raises
+    ------
+    PlaceError
+        There is none of this token.
+    """
+    folder = site.state / FOLDER / token
+    if not _TOKEN.fullmatch(token) or not folder.is_dir():
+        raise PlaceError("There is no such prediction.", remedy="predict again")
+    return folder
+
+
+def status(site: Site, token: str) -> dict[str, Any]:
+    """Whether a prediction runs, has failed (and why) or is made (and what it says)."""
+    folder = folder_of(site, token)
+    if (folder / RESULT / "prediction.json").is_file():
+        asked = read_record(AskedPrediction, folder / ASKED)
+        told = read_json(folder / RESULT / "prediction.json")
+        files = [name for name in FILES if (folder / RESULT / name).is_file()]
+        return {"state": "made", "prediction": told, "values": _values(asked, told), "files": files}
+    if (folder / ERROR).is_file():
+        return {"state": "failed", "error": read_json(folder / ERROR)}
+    log = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip() if (folder / LOG).is_file() else ""
+    if _lives(site, token, folder):
+        return {"state": "running", "message": log.splitlines()[-1] if log else ""}
+    return {"state": "failed", "error": {"message": "The prediction was stopped.", "remedy": "predict again"}}
+
+
+def _lives(site: Site, token: str, folder: Path) -> bool:
+    child = site.children.get(token)
+    if child is not None:
+        return child.poll() is None
+    try:
+        with hold_folder(folder):
+            return False
+    except StorageError:
+        return True
+
+
+def _values(asked: AskedPrediction, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the nomogram's fields hold: clinical values in the model's units, levels as it reads them, scores."""
+    opened = open_bundle(asked.bundle)
+    found: dict[str, Any] = dict(told["scores"])
+    for name, item in read_labs(asked.labs, opened.columns, []).items():
+        value = item.value
+        if isinstance(value, float):
+            spec = next(spec for spec in opened.columns if spec.name == name)
+            known = math.isfinite(value)
+            found[name] = None if not known else value if spec.kind == "numeric" else str(int(value))
+        else:
+            found[name] = value
+    return found
+
+
+def forget(site: Site, token: str) -> None:
+    """Delete a prediction and everything of the patient; a process that still runs is ended."""
+    folder = folder_of(site, token)
+    child = site.children.pop(token, None)
+    if child is not None and child.poll() is None:
+        child.terminate()
+        child.wait(10)
+    shutil.rmtree(folder)
+
+
+def predict_asked(folder: Path) -> None:
+    """What the process does: predict what was asked in a folder, write the files or the error, delete what was sent."""
+    with hold_folder(folder):
+        asked = read_record(AskedPrediction, folder / ASKED)
+        try:
+            predict_patient(
+                asked.bundle,
+                image=asked.images or None,
+                mask=asked.mask or None,
+                labs=asked.labs,
+                accept_doubtful=asked.accept_doubtful,
+                out=folder / RESULT,
+                patient=asked.patient,
+                reporter=LineReporter(sys.stderr),
+            )
+        except HepacastError as error:
+            where = str(error.where or "").replace(f"{folder / SENT}/", "")
+            told = {part: getattr(error, part) for part in _PARTS if getattr(error, part)}
+            write_json(folder / ERROR, told | ({"where": where} if where else {}))
+        except Exception as error:
+            write_json(folder / ERROR, {"message": f"Something went wrong ({type(error).__name__})."})
+        finally:
+            shutil.rmtree(folder / SENT, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    predict_asked(Path(sys.argv[1]))

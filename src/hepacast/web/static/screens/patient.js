@@ -1,0 +1,168 @@
+// One patient: a model, clinical values, a scan where the model reads one; the prediction, and its nomogram to move.
+
+import { act, announce, api, dropZone, el, field, fill, pathOf, problem, put, select, t } from "../lib.js";
+import { mountAbout } from "../calculator.js";
+import { mountFields, mountNomogram } from "../nomogram.js";
+
+const WAIT = 700; // milliseconds between two looks at a prediction that runs
+
+async function render(body, { args, me }) {
+  const models = await api("/models");
+  if (!models.length) {
+    put(body, el("p", { class: "box" }, t("patient.none")));
+    return undefined;
+  }
+  const usable = models.filter((item) => !item.error);
+  const chosen = usable.find((item) => item.code === args[0]) ?? (usable.length === 1 ? usable[0] : null);
+  const options = [["", t("patient.choose_model")], ...models.map((item) => [item.code, item.error ? `${item.study}: ${item.error}` : `${item.outcome} · ${item.study} (${item.place})`])];
+  const pick = select(options, chosen?.code ?? "", (code) => { location.hash = `#/patient/${code}`; });
+  for (const option of pick.options) option.disabled = models.some((item) => item.code === option.value && item.error);
+  put(body, el("div", { class: "panel" }, field(t("patient.model"), pick, { hint: t("patient.model_hint") })));
+  if (!chosen) return undefined;
+  const form = await api(`/models/${chosen.code}`);
+  return new Patient(body, chosen, form, me).open(args[1]);
+}
+
+class Patient {
+  constructor(body, model, form, me) {
+    Object.assign(this, { body, model, form, me });
+    this.images = new Map(); // number of the sequence -> files
+    this.mask = [];
+    this.token = null;
+    this.over = false;
+  }
+
+  async open(token) {
+    const { form, body } = this;
+    const start = el("button", { class: "main", type: "button", onclick: () => act(start, this.notes, () => this.predict()) }, t("patient.predict"));
+    this.start = start;
+    this.notes = el("div", {});
+    this.answer = el("section", { class: "panel", "aria-label": t("patient.answer"), hidden: true });
+    this.code = el("input", { autocomplete: "off", maxlength: "64", spellcheck: "false" });
+    const image = form.image.needed && form.image.possible;
+    const inputs = el("div", { class: "panel" },
+      el("h2", {}, t("patient.who")), el("div", { class: "narrow" }, field(t("patient.code"), this.code, { hint: t("patient.code_hint") })),
+      image ? this.scan() : null,
+      form.image.needed && !form.image.possible ? el("p", { class: "box doubt" }, t("patient.table_only")) : null,
+      el("div", { class: "row" }, start, el("span", { class: "hint" }, this.me.role === "reader" ? t("patient.reader") : image ? t("patient.both") : t("patient.page_of"))), this.notes);
+    if (this.me.role === "reader") start.disabled = true;
+    const live = el("div", {}), about = el("div", { id: "about" });
+    put(body, inputs, this.answer, live, form.description ? about : null);
+    if (form.description) {
+      this.fields = mountNomogram(live, form.description, { t });
+      mountAbout(about, form.description, { t });
+    } else {
+      put(body, el("p", { class: "box" }, `${t("patient.no_nomogram")} ${form.reason}`));
+      this.fields = mountFields(live, form.fields, { t });
+    }
+    if (token) await this.follow(token);
+    return () => { this.over = true; };
+  }
+
+  /** Where scan and mask are dropped: one place a sequence. */
+  scan() {
+    const places = Object.entries(this.form.image.sequences).map(([name, kind], number) => this.place(
+      t("patient.drop_scan", { sequence: name, kind }), (files) => this.images.set(number, files)));
+    return el("section", {}, el("h2", {}, t("patient.scan")), el("div", { class: "columns" }, places),
+      el("details", {}, el("summary", {}, t("patient.has_mask")), this.place(t("patient.drop_mask"), (files) => { this.mask = files; })));
+  }
+
+  place(text, take) {
+    const told = el("p", { class: "hint", role: "status" }, t("patient.nothing"));
+    const got = (files) => { take(files); told.textContent = t("patient.chosen", { n: files.length, name: files.length === 1 ? files[0].name : "" }); };
+    const folder = el("input", { type: "file", class: "unseen", tabindex: "-1", "aria-label": t("common.choose_folder") });
+    folder.webkitdirectory = true;
+    folder.addEventListener("change", () => { if (folder.files.length) got([...folder.files]); });
+    const zone = dropZone(text, got, { multiple: true });
+    zone.append(el("button", { type: "button", onclick: () => folder.click() }, t("common.choose_folder")), folder, told);
+    return zone;
+  }
+
+  async predict(accept = false) {
+    const data = new FormData();
+    data.append("labs", JSON.stringify(this.fields.labs()));
+    data.append("patient", this.code.value.trim());
+    if (accept) data.append("accept", "yes");
+    const send = (files, folder) => files.forEach((file) => {
+      data.append("path", `${folder}/${pathOf(file)}`);
+      data.append("file", file, "file");
+    });
+    for (const [number, files] of this.images) send(files, `image/${number}`);
+    send(this.mask, "mask");
+    fill(this.notes, el("p", { role: "status" }, t("patient.sending")));
+    const { prediction } = await api(`/models/${this.model.code}/predict`, { method: "POST", body: data });
+    history.replaceState(null, "", `#/patient/${this.model.code}/${prediction}`);
+    await this.follow(prediction);
+  }
+
+  /** Look at a prediction until it is made. */
+  async follow(token) {
+    this.token = token;
+    this.start.disabled = true;
+    const line = el("p", { role: "status" }, t("patient.running"));
+    fill(this.notes, el("progress", { "aria-label": t("patient.running") }), line, this.forgetting(t("patient.stop")));
+    try {
+      for (;;) {
+        const told = await api(`/predictions/${token}`);
+        if (this.over || token !== this.token) return;
+        if (told.state === "made") return this.show(told);
+        if (told.state === "failed") return this.failed(told.error);
+        line.textContent = told.message ? `${t("patient.running")} ${told.message}` : t("patient.running");
+        await new Promise((resolve) => { setTimeout(resolve, WAIT); });
+      }
+    } catch (error) {
+      fill(this.notes, problem(error));
+    } finally {
+      this.start.disabled = this.me.role === "reader";
+    }
+  }
+
+  failed(error) {
+    const again = el("button", { type: "button", onclick: () => act(again, this.notes, () => this.predict(true)) }, t("patient.accept"));
+    const doubtful = (error.remedy ?? "").includes("accept-doubtful");
+    fill(this.notes, problem({ message: error.message, told: error }), doubtful ? again : null);
+  }
+
+  show({ prediction, values, files }) {
+    this.fields.take(values);
+    const percent = (value) => `${(100 * value).toFixed(1)}%`;
+    const at = (item) => (item.time === undefined ? "" : `${t("patient.by", { time: Number(item.time.toPrecision(6)), unit: item.unit })} `);
+    const risks = prediction.horizons.length ? prediction.horizons : [prediction];
+    const told = (list, kind) => list.map((text) => el("li", { class: kind }, text));
+    const href = (name) => `/api/predictions/${this.token}/${name}`;
+    const warned = [...prediction.cautions, ...prediction.warnings];
+    fill(this.notes, el("p", { class: "box good", role: "status" }, t("patient.made")));
+    fill(this.answer, el("h2", {}, t("patient.answer")),
+      el("p", { class: "hint" }, prediction.patient ? t("patient.of", { code: prediction.patient, date: prediction.date }) : prediction.date),
+      el("dl", { class: "facts" }, risks.map((item) => [el("dt", {}, `${at(item)}${t("calculator.risk")}`),
+        el("dd", {}, el("strong", { class: "predicted", "data-risk": item.risk }, percent(item.risk)),
+          item.low === null ? "" : ` (${t("calculator.interval", { level: 100 * prediction.level, low: percent(item.low), high: percent(item.high) })})`)]),
+      el("dt", {}, t("patient.group")), el("dd", {}, t(`calculator.group.${{ "high risk": "high", "low risk": "low" }[prediction.group] ?? "none"}`)),
+      Object.entries(prediction.scores).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value.toFixed(3))])),
+      prediction.conformal?.label ? el("p", { lang: "en" }, prediction.conformal.sentence ?? "") : null,
+      warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", { lang: "en" }, told(warned))) : el("p", {}, t("patient.no_warnings")),
+      files.includes("overlay.png") ? el("figure", {}, el("img", { class: "overlay", src: href("overlay.png"), alt: t("patient.overlay") }), el("figcaption", { class: "hint" }, t("patient.overlay"))) : null,
+      el("div", { class: "row" },
+        files.includes("prediction.pdf") ? el("a", { class: "button main", href: href("prediction.pdf"), download: "prediction.pdf" }, t("patient.pdf")) : null,
+        el("a", { class: "button", href: href("prediction.json"), download: "prediction.json" }, t("patient.json")),
+        this.forgetting(t("patient.forget"))));
+    this.answer.hidden = false;
+    this.answer.scrollIntoView({ block: "nearest" });
+    announce(`${t("patient.made")} ${percent(risks[risks.length - 1].risk)}`);
+  }
+
+  /** A button that deletes everything of this patient. */
+  forgetting(text) {
+    if (this.me.role === "reader") return null;
+    const button = el("button", { type: "button", class: "danger", onclick: () => act(button, this.notes, async () => {
+      const token = this.token;
+      this.token = null;
+      await api(`/predictions/${token}`, { method: "DELETE" });
+      location.hash = `#/patient/${this.model.code}`;
+      window.dispatchEvent(new Event("hashchange"));
+    }) }, text);
+    return button;
+  }
+}
+
+export default { name: "patient", render };
