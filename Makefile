@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-B demo-C demo-D demo-E test quick test-slow test-oldest test-newest bench docs architecture lint format \
+.PHONY: demo demo-B demo-C demo-D demo-E test quick test-slow test-pacs test-oldest test-newest bench docs architecture lint format \
 	clean help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test       the tests (make test-slow: the long ones; make quick: the lowest room, without the networks)"
 	@echo "make test-oldest, make test-newest: the tests with the oldest versions that pyproject.toml allows (Python 3.11),"
 	@echo "                and the newest; without the networks"
+	@echo "make test-pacs  against a real Orthanc (Debian; installs it)"
 	@echo "make lint       style, types, import contracts; make format tidies"
 	@echo "make docs       the documentation, in site/; make architecture draws docs/architecture.svg"
 	@echo "make bench      timings beside the peers"
@@ -34,7 +35,7 @@ $(VENV)/.light: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e ".[seg,ml,speed,serve,oracle,dev]"
+	$(PIP) -e ".[seg,ml,speed,serve,pacs,oracle,dev]"
 	@touch $@ $(VENV)/.run $(VENV)/.light
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
@@ -65,6 +66,13 @@ quick: $(VENV)/.light
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow --durations 20
+
+# With Debian's Orthanc and the validators of DICOM, on loopback. RUNLEVEL=1: the package must not start its service.
+PACS_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools
+test-pacs: $(VENV)/.dev
+	dpkg -s $(PACS_PACKAGES) > /dev/null 2>&1 || \
+	  (apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $(PACS_PACKAGES))
+	$(BIN)/python -m pytest -m pacs tests/pacs --durations 10
 
 # Both ends of what pyproject.toml allows, each in an environment of its own; networks aside.
 $(VENV)-oldest/.done: pyproject.toml .ci/oldest.py

@@ -134,6 +134,33 @@ def test_the_same_masks_are_the_same_instance(tmp_path: Path) -> None:
     assert first.SOPInstanceUID != other.SOPInstanceUID and first.SeriesInstanceUID != other.SeriesInstanceUID
 
 
+def test_an_mr_series_gets_its_results(tmp_path: Path) -> None:
+    from PIL import Image
+    from pydicom.uid import MRImageStorage
+
+    from hepacast.imaging.dicom_documents import make_capture, make_pdf
+    from hepacast.imaging.dicom_seg_write import make_segmentation
+    from hepacast.imaging.dicom_source import Origin, read_source
+
+    series = tmp_path / "series"
+    more = {"SOPClassUID": MRImageStorage, "Modality": "MR", "slope": None, "SpecificCharacterSet": "GB18030"}
+    dicom_files.write_series(series, [0.0, 5.0, 10.0], PatientName="Zhang^X=张^小东", **more)
+    image, source, origin = read_series(series), read_source(series), Origin("key")
+    (tmp_path / "page.pdf").write_bytes(b"%PDF-1.4\n")
+    Image.new("RGB", (20, 10), "gray").save(tmp_path / "picture.png")
+    made = [
+        make_segmentation({"liver": image.with_array(image.array > 1001)}, source, origin),
+        make_pdf(tmp_path / "page.pdf", source, origin, title="Risk", number=2),
+        make_capture(tmp_path / "picture.png", source, origin, number=3),
+    ]
+    for item in made:
+        item.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+        back = pydicom.dcmread(tmp_path / "a.dcm")
+        assert str(back.PatientName) == "Zhang^X=张^小东" and back.StudyInstanceUID == "1.2.3"
+    assert made[0].ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPClassUID == MRImageStorage
+    assert made[1].EncapsulatedDocument[: made[1].EncapsulatedDocumentLength] == b"%PDF-1.4\n"
+
+
 #: Bytes of a name as scanners write it, with its declared character set (PS3.5, annexes H to K), and the name.
 NAMES = {
     "escapes of GB 2312": ("\\ISO 2022 IR 58", b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab"),

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 
+from hepacast.imaging import read_volume
 from hepacast.imaging.dicom import read_series
 from hepacast.imaging.dicom_seg_write import write_dicom_seg
 from hepacast.pacs.config import NodeConfig
@@ -16,6 +18,7 @@ from hepacast.pacs.peer import FoundSeries, Instance, PacsError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from dicom_files import write_series
+from dicom_volume import write_volume_as_dicom
 
 BUNDLE = Path(__file__).parents[1] / "bundle" / "old" / "2313617" / "ptlf.hepacast"
 IDENTITY = "7a083c9818419f57"
@@ -92,3 +95,26 @@ def receive(node: Any, files: Sequence[Path]) -> list[int]:
         uids = [str(header.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")]
         found.append(node.keep(*uids, file.read_bytes()))
     return found
+
+
+IMAGES = BUNDLE.parents[1] / "images"
+
+
+def real(images: Path, results: Path) -> None:
+    """The prediction itself, with the mask of the virtual patient that all studies are variants of."""
+    from hepacast.study.predict import predict_patient
+
+    mask = IMAGES / "ptlf-P001-mask.nii.gz"
+    predict_patient(BUNDLE, image=images, mask=mask, labs=["alb=28.7"], dicom_out=results)
+
+
+def virtual_patient(folder: Path, number: int) -> list[Path]:
+    """A variant of the virtual patient as a study of its own."""
+    image = read_volume(IMAGES / "ptlf-P001-portal.nii.gz")
+    noise = np.random.default_rng(number).normal(0, 3, image.array.shape)
+    image = image.with_array((image.array + noise).round().astype(np.int16))
+    name = {"PatientName": f"Virtual^{number}=张^小东", "SpecificCharacterSet": "GB18030"}
+    more = {"StudyInstanceUID": f"1.2.4.{number}", "FrameOfReferenceUID": f"1.2.4.{number}.9", **name}
+    place = folder / f"patient-{number}"
+    write_volume_as_dicom(place, image, series=f"1.2.4.{number}.1", PatientID=f"V{number}", **more)
+    return sorted(place.iterdir())

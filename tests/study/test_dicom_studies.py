@@ -249,7 +249,7 @@ def test_two_mr_sequences_of_one_folder_with_contours_are_preprocessed(tmp_path:
             assert rows[patient] == pytest.approx(expected, rel=2e-3)
 
 
-def test_results_of_every_patient_are_written(tmp_path: Path) -> None:
+def test_results_of_every_patient_are_written(tmp_path: Path, hepacast) -> None:
     """By a bundle that reads images; a patient whose series lacks identifiers is told and not written."""
     import pydicom
 
@@ -275,3 +275,9 @@ def test_results_of_every_patient_are_written(tmp_path: Path) -> None:
         assert (SEEN.encode() in report) == (found.loc[patient, "set"] == "training")
     assert not (folder / "results" / "dicom" / lost).exists()
     assert len(pd.read_csv(folder / "results" / "dicom" / "dicom.csv")) == 6
+    said = hepacast("dicom", folder, "--to", tmp_path / "again")
+    assert said.code == 0 and said.out.startswith("5 of 6 patients written")
+    for patient in others:
+        for name in ("report.dcm", "page.dcm"):
+            first = folder / "results" / "dicom" / patient / name
+            assert (tmp_path / "again" / patient / name).read_bytes() == first.read_bytes()
