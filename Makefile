@@ -6,11 +6,12 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-B demo-C demo-D demo-E test quick test-slow test-pacs test-oldest test-newest bench docs architecture lint format \
-	clean help
+.PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-pacs test-oldest test-newest bench docs \
+	architecture lint format clean help
 
 help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
+	@echo "make demo-real  two studies of real patients, from public tables that the package holds"
 	@echo "make demo-B     study B (tace-response), demo-C: study C (proliferative), demo-D: study D (early-recurrence);"
 	@echo "                demo-E: study A end to end beside its two steps; small networks, on the CPU"
 	@echo "make test       the tests (make test-slow: the long ones; make quick: the lowest room, without the networks)"
@@ -44,6 +45,9 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 
 demo: $(VENV)/.run
 	$(BIN)/hepacast demo --out $(OUT)
+
+demo-real: $(VENV)/.run
+	$(BIN)/hepacast demo --real --out $(OUT)-real
 
 demo-B: $(VENV)/.run
 	$(BIN)/hepacast demo --study tace-response --out $(OUT)-B

@@ -197,12 +197,21 @@ def demo(
             autocompletion=completion.one_of("nnunet", "given"),
         ),
     ] = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="Real patients instead: two public tables that the package holds.")
+    ] = False,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Run a study on virtual patients whose truth is known, to the finished report."""
+    """Run a study on virtual patients whose truth is known (or on real ones), to the finished report."""
     from hepacast.study.demos import run_demo_of, told
 
+    if real:
+        from hepacast.study.demo_real import run_real
+
+        for done in run_real(out, workers=workers, reporter=make_reporter(quiet)).values():
+            say("" if quiet else done.text(), nl=not quiet)
+        return
     result = run_demo_of(
         study,
         out,

@@ -76,8 +76,8 @@ def _shown(values: tuple[float, ...]) -> str:
         return MISSING
     if len(values) == 1:
         return percent(values[0])
-    low, middle, high = (f"{value:.3g}" for value in values)
-    return f"{middle} ({low}–{high})"
+    low, middle, high = (f"{value:.3g}".replace("-", "\N{MINUS SIGN}") for value in values)
+    return f"{middle} ({low}{' to ' if min(values) < 0 else '–'}{high})"
 
 
 def _alike(results: Results, found: ExternalValidation) -> str:

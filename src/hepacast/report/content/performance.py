@@ -101,7 +101,9 @@ def _text(results: Results) -> str:
         text = kinds.get(item.kind, "Every prediction was made by a model that did not see the patient.")
         return f"Performance in the {set_word(results, name)} ({item.n} patients, {item.events} events). {text}"
     sets = evaluated(results).sets
-    text = "Apparent numbers, of the patients that the models were fitted on, flatter. "
+    text = ""
+    if any(entry.kind == "apparent" for entry in sets.values()):
+        text = "Apparent numbers, of the patients that the models were fitted on, flatter. "
     if any(entry.kind == "nested" for entry in sets.values()):
         text += "Cross-validated ones judge each training patient's mean risk by models that did not see the patient. "
     frozen = listing([set_word(results, key) for key, entry in sets.items() if entry.kind == "frozen"])
