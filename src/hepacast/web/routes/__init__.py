@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from hepacast.web.routes import cohort, patient, report, runs, session, studies
+from hepacast.web.routes import cohort, patient, report, runs, session, statistics, studies
 
 #: Every router; paths begin with ``/api``.
 ROUTERS: tuple[APIRouter, ...] = (
@@ -14,4 +14,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     cohort.router,
     runs.router,
     report.router,
+    statistics.router,
 )

@@ -40,20 +40,21 @@ class Patient {
     this.answer = el("section", { class: "panel", "aria-label": t("patient.answer"), hidden: true });
     this.code = el("input", { autocomplete: "off", maxlength: "64", spellcheck: "false" });
     const image = form.image.needed && form.image.possible;
-    const inputs = el("div", { class: "panel" },
+    const who = el("div", { class: "panel" },
       el("h2", {}, t("patient.who")), el("div", { class: "narrow" }, field(t("patient.code"), this.code, { hint: t("patient.code_hint") })),
       image ? this.scan() : null,
-      form.image.needed && !form.image.possible ? el("p", { class: "box doubt" }, t("patient.table_only")) : null,
-      el("div", { class: "row" }, start, el("span", { class: "hint" }, this.me.role === "reader" ? t("patient.reader") : image ? t("patient.both") : t("patient.page_of"))), this.notes);
+      form.image.needed && !form.image.possible ? el("p", { class: "box doubt" }, t("patient.table_only")) : null);
+    const hint = this.me.role === "reader" ? t("patient.reader") : image ? t("patient.both") : t("patient.page_of");
+    const last = el("div", { class: "panel" }, el("div", { class: "row" }, start, el("span", { class: "hint" }, hint)), this.notes);
     if (this.me.role === "reader") start.disabled = true;
-    const live = el("div", {}), about = el("div", { id: "about" });
-    put(body, inputs, this.answer, live, form.description ? about : null);
+    const live = el("div", { class: "live" }), about = el("div", { id: "about" });
+    put(body, who, live, last, this.answer, form.description ? about : null);
     if (form.description) {
       this.fields = mountNomogram(live, form.description, { t });
       mountAbout(about, form.description, { t });
     } else {
-      put(body, el("p", { class: "box" }, `${t("patient.no_nomogram")} ${form.reason}`));
       this.fields = mountFields(live, form.fields, { t });
+      live.prepend(el("p", { class: "box" }, `${t("patient.no_nomogram")} ${form.reason}`));
     }
     if (token) await this.follow(token);
     return () => { this.over = true; };
@@ -139,7 +140,7 @@ class Patient {
           item.low === null ? "" : ` (${t("calculator.interval", { level: 100 * prediction.level, low: percent(item.low), high: percent(item.high) })})`)]),
       el("dt", {}, t("patient.group")), el("dd", {}, t(`calculator.group.${{ "high risk": "high", "low risk": "low" }[prediction.group] ?? "none"}`)),
       Object.entries(prediction.scores).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value.toFixed(3))])),
-      prediction.conformal?.label ? el("p", { lang: "en" }, prediction.conformal.sentence ?? "") : null,
+      prediction.conformal?.label ? el("p", {}, t("patient.conformal", { level: 100 * prediction.conformal.level }), " ", el("span", { lang: "en" }, prediction.conformal.sentence)) : null,
       warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", { lang: "en" }, told(warned))) : el("p", {}, t("patient.no_warnings")),
       files.includes("overlay.png") ? el("figure", {}, el("img", { class: "overlay", src: href("overlay.png"), alt: t("patient.overlay") }), el("figcaption", { class: "hint" }, t("patient.overlay"))) : null,
       el("div", { class: "row" },
