@@ -3,9 +3,10 @@
 
 import start from "./screens/start.js";
 import patient from "./screens/patient.js";
+import statistics from "./screens/statistics.js";
 import settings from "./screens/settings.js";
 import cohort from "./screens/cohort.js";
 import run from "./screens/run.js";
 import report from "./screens/report.js";
 
-export const screens = [start, patient, settings, cohort, run, report];
+export const screens = [start, patient, statistics, settings, cohort, run, report];
