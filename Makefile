@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-pacs test-oldest test-newest bench docs \
+.PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-web test-pacs test-oldest test-newest bench docs \
 	architecture lint format clean help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make demo-B     study B (tace-response), demo-C: study C (proliferative), demo-D: study D (early-recurrence);"
 	@echo "                demo-E: study A end to end beside its two steps; small networks, on the CPU"
 	@echo "make test       the tests (make test-slow: the long ones; make quick: the lowest room, without the networks)"
+	@echo "make test-web   journeys of the page in Chromium"
 	@echo "make test-oldest, make test-newest: the tests with the oldest versions that pyproject.toml allows (Python 3.11),"
 	@echo "                and the newest; without the networks"
 	@echo "make test-pacs  against a real Orthanc (Debian; installs it)"
@@ -67,6 +68,12 @@ test: $(VENV)/.dev
 # Without the networks: what a first change needs.
 quick: $(VENV)/.light
 	$(BIN)/python -m pytest tests/core tests/test_house.py
+
+# The journeys in Debian's Chromium.
+test-web: $(VENV)/.dev
+	command -v chromium > /dev/null || { apt-get update -q && apt-get install -y -q chromium; }
+	$(PIP) "playwright>=1.45"
+	$(BIN)/python -m pytest -m web tests/web
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow --durations 20

@@ -333,23 +333,6 @@ def test_the_page_asks_nobody_for_anything_and_a_study_s_name_is_a_text():
 
 # In the browser -------------------------------------------------------------------------------------------------------
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    api = pytest.importorskip("playwright.sync_api")
-    where = shutil.which("chromium")
-    if where is None:
-        pytest.skip("there is no Chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
 
 def opened(chromium, path: Path, **options):
     page = chromium.new_context(locale="en-US", **options).new_page()

@@ -5,13 +5,10 @@ Journeys 5 (a patient from a dropped zip) and 6 (the live nomogram) of the brows
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
-import socket
 import sys
-import threading
 import time
 import zipfile
 from pathlib import Path
@@ -141,62 +138,14 @@ def test_an_image_that_cannot_be_read_is_told_with_what_to_do(client, served):
 # In the browser -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server(site, app):
-    """The application on a port of this machine."""
-    import uvicorn
-
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    site.hosts = frozenset({f"127.0.0.1:{port}"})
-    running = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}/"
-    running.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    api = pytest.importorskip("playwright.sync_api")
-    where = shutil.which("chromium")
-    if where is None:
-        pytest.skip("there is no Chromium")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=arguments)
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def entered(chromium, server, site, locale="en-US"):
-    context = chromium.new_context(locale=locale, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.problems, page.hosts = [], set()
-    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("request", lambda request: page.hosts.add(request.url.split("/")[2]))
-    page.goto(f"{server}#token={site.access.new_token()}")
-    page.wait_for_selector("nav a")
-    page.problems.clear()  # a browser that has not entered asks who it is, and is told 401
-    yield page
-    assert not page.problems and page.hosts == {server.split("/")[2]}
-    context.close()
-
-
 @pytest.mark.web
-def test_journey_5_one_patient_from_a_dropped_zip(chromium, server, site, served, tmp_path):
+def test_journey_5_one_patient_from_a_dropped_zip(entered, served, tmp_path):
     folder = write_volume_as_dicom(tmp_path / "scan", read_volume(IMAGE))
     archive = tmp_path / "scan.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         for path in sorted(folder.iterdir()):
             opened.write(path, f"study/{path.name}")
-    with entered(chromium, server, site) as page:
+    with entered() as page:
         page.click("nav >> text=Patient")
         option = page.locator("select option", has_text="images.hepacast").get_attribute("value")
         page.select_option("select >> nth=0", option)
@@ -234,11 +183,11 @@ def test_journey_5_one_patient_from_a_dropped_zip(chromium, server, site, served
 
 @pytest.mark.web
 @pytest.mark.parametrize("place", ["results/model.hepacast", "binary.hepacast"])
-def test_journey_6_the_live_nomogram_says_what_the_command_says(chromium, server, site, served, place):
+def test_journey_6_the_live_nomogram_says_what_the_command_says(entered, served, place):
     shutil.copy(OLD / "2313617" / "clinical.hepacast", served / "binary.hepacast")
     labs = {"size": "6.3", "albumin": "34.2"} | ({"inr": "1.31"} if "results" in place else {})
     expected = predict_patient(served / place, labs=labs)
-    with entered(chromium, server, site) as page:
+    with entered() as page:
         page.click("nav >> text=Patient")
         option = page.locator("select option", has_text=f"({place})").get_attribute("value")
         page.select_option("select >> nth=0", option)

@@ -16,6 +16,7 @@ import typer
 from hepacast.cli import main as command_line
 from hepacast.cli.statistics import stats
 from hepacast.web.analyses import ANALYSES
+from hepacast.web.messages import languages, messages
 
 #: Options of the commands that say how a table is read, or where the answer goes.
 COMMON = {"table", "sheet", "decimal", "dictionary", "categorical", "levels", "as_json", "figures"}
@@ -97,14 +98,30 @@ def test_the_page_has_the_options_of_the_command(name):
             assert item.default == defaults[item.name], item.name
 
 
+def test_every_option_has_its_words():
+    for language in languages():
+        words = messages(language)["statistics"]
+        names = {item.name for options in ANALYSES.values() for item in options}
+        assert set(words["option"]) == names and set(words["name"]) == set(words["what"]) == set(ANALYSES)
+
+
+@pytest.fixture
+def hepacast_numbers(monkeypatch, capsys):
+    """Numbers that a command prints."""
+
+    def numbers(*words):
+        monkeypatch.setattr(sys, "argv", ["hepacast", "stats", *words, "--json"])
+        with contextlib.suppress(SystemExit):
+            command_line.main()
+        return json.loads(capsys.readouterr().out)
+
+    return numbers
+
+
 @pytest.mark.parametrize("name", ANALYSES)
-def test_the_numbers_are_those_of_the_command(name, client, cohort, monkeypatch, capsys):
+def test_the_numbers_are_those_of_the_command(name, client, cohort, hepacast_numbers):
     options, words = SAME[name]
-    table = [] if name == "samplesize" else [str(cohort)]
-    monkeypatch.setattr(sys, "argv", ["hepacast", "stats", name, *table, *words, "--json"])
-    with contextlib.suppress(SystemExit):
-        command_line.main()
-    expected = json.loads(capsys.readouterr().out)
+    expected = hepacast_numbers(name, *([] if name == "samplesize" else [str(cohort)]), *words)
     token = "" if name == "samplesize" else taken(client, cohort)["table"]
     answer = client.post(f"/api/statistics/run/{name}", json={"table": token, "options": options})
     assert answer.status_code == 200, answer.text
@@ -164,3 +181,41 @@ def test_what_is_wrong_is_told_and_nothing_is_kept(client, site, cohort):
 def test_readers_take_no_tables(enter, cohort):
     answer = enter("reader").post("/api/statistics/tables", files={"file": ("a.csv", cohort.read_bytes())})
     assert answer.status_code == 403
+
+
+@pytest.mark.web
+def test_journey_7_a_table_dropped_into_each_of_the_analyses(entered, site, cohort, hepacast_numbers):
+    """What is proposed for this table is taken as it is; the numbers are those of the command."""
+    with entered() as page:
+        page.click("nav >> text=Statistics")
+        for name in ANALYSES:
+            page.check(f"input[value={name}]", force=True)
+            if name == "describe":
+                page.set_input_files(".drop input[type=file]", cohort)
+                page.wait_for_selector(".tall td")
+            if name == "samplesize":
+                page.fill("input[inputmode=decimal] >> nth=0", "10")
+                page.fill("input[inputmode=decimal] >> nth=1", "0.3")
+            page.click("text=Analyze")
+            page.wait_for_selector(f"a[download='{name}.json'], .box.bad", timeout=60_000)
+            assert not page.locator(".box.bad").count(), (name, page.inner_text(".box.bad"))
+            assert page.locator(".result table").count(), name
+            pictures = page.locator(".result img")
+            assert pictures.count() or name in ("samplesize", "describe")
+            for i in range(pictures.count()):
+                pictures.nth(i).scroll_into_view_if_needed()
+                page.wait_for_function(
+                    "(node) => node.complete && node.naturalWidth > 100", arg=pictures.nth(i).element_handle()
+                )
+            with page.expect_download() as download:
+                page.click(f"a[download='{name}.json']")
+            told = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+            if name == "logistic":
+                chosen = page.locator(".chip input:checked + span").all_inner_texts()
+                assert "age" in chosen and "outcome" not in chosen and "risk" not in chosen
+                words = ["--outcome", "outcome", "--predictors", ",".join(chosen)]
+                assert told == hepacast_numbers("logistic", str(cohort), *words)
+        page.click("nav >> text=Start")
+        page.wait_for_function("!document.querySelector('.statistics')")
+        page.wait_for_timeout(300)
+    assert len(list((site.state / "tables").glob("*/table"))) == 0, "tables are deleted when the page is left"
