@@ -5,6 +5,8 @@ import { act, announce, api, dropZone, el, field, fill, put, select, t } from ".
 const NAMED = { outcome: /outcome|event|status|death|died|relapse|recur|progress|结局|死亡|复发/i, time: /time|month|days|follow|survival|生存|随访|时间/i,
   risks: /risk|score|prob|pred|model|风险|评分/i, raters: /reader|rater|observer|read_?\d|医师|阅片/i };
 
+const MANY = 15;
+
 async function render(body, { me }) {
   const offered = await api("/statistics");
   return new Statistics(body, offered, me).open();
@@ -106,14 +108,22 @@ class Statistics {
     const outcome = this.name === "survival" || this.values.time ? columns.find((one) => /event|status|death|died|死亡/i.test(one.name) && one.levels.length === 2) ?? named("outcome") : named("outcome");
     const fitting = outcome ?? columns.find((one) => one.role === "binary");
     if (item.like === "outcome") return this.name === "describe" || item.needed || this.name === "nomogram" ? fitting?.name ?? "" : "";
-    if (item.like === "time") return named("time")?.name ?? "";
+    if (item.like === "time") return this.followUp(outcome, named)?.name ?? "";
     if (item.like === "id") return columns.find((one) => one.role === "id")?.name ?? "";
     if (item.like === "numbers") return columns.filter((one) => one.kind === "number" && NAMED[this.name === "agreement" ? "raters" : "risks"].test(one.name)).map((one) => one.name);
     if (item.like === "others") {
+      // Of a table with many columns nobody wants the first few.
+      if (columns.length > MANY) return [];
       const apart = new Set([fitting?.name, named("time")?.name]);
-      return columns.filter((one) => !apart.has(one.name) && one.kind !== "text" && !["id", "time", "outcome"].includes(one.role) && !NAMED.risks.test(one.name)).slice(0, 8).map((one) => one.name);
+      return columns.filter((one) => !apart.has(one.name) && one.kind !== "text" && !["id", "time", "outcome"].includes(one.role) && !NAMED.risks.test(one.name)).map((one) => one.name);
     }
     return item.kind === "columns" ? [] : "";
+  }
+
+  /** Of several times that of death, where the event is death. */
+  followUp(event, named) {
+    const overall = this.table?.columns.find((one) => one.kind === "number" && /^(os|overall)\b/i.test(one.name));
+    return (/death|died|死亡/i.test(event?.name ?? "") && overall) || named("time");
   }
 
   option(item) {
