@@ -103,7 +103,7 @@ def _facts(context: Context, table: pd.DataFrame, patient: str) -> PatientFacts:
     """
     options = context.study.biomarkers
     assert options is not None
-    row: dict[str, Any] = table.loc[patient].to_dict()
+    row: Mapping[Any, Any] = table.loc[patient].to_dict()
     hematocrit = None if options.hematocrit is None else float(row[options.hematocrit])
     answer = None if options.vascular_invasion is None else row[options.vascular_invasion]
     try:
