@@ -66,7 +66,8 @@ def _gaussian(sigma: float) -> npt.NDArray[np.float32]:
 
 @jit
 def _smooth(image, mask, rows, first, last, wk, wj, wi, out):  # type: ignore[no-untyped-def]
-    """Axis by axis; rows without the region are neither read nor made."""
+    """Axis by axis; rows without the region are neither read nor made. Places on both sides have the same weight: they
+    are added before they are weighted. Loops run from 0 over slices, so that they are compiled to vectors."""
     nk, nj, ni = image.shape
     # After the pass along k: image and mask by row.
     a = np.zeros((nk, nj, ni), dtype=np.float32)
@@ -83,10 +84,11 @@ def _smooth(image, mask, rows, first, last, wk, wj, wi, out):  # type: ignore[no
                     continue
                 filled[k, j] = True
                 low, high = first[source, j], last[source, j]
-                row, inside, to, count = image[source, j], mask[source, j], a[k, j], b[k, j]
-                for i in range(low, high):
+                row, inside = image[source, j, low:high], mask[source, j, low:high]
+                to, count = a[k, j, low:high], b[k, j, low:high]
+                for i in range(row.size):
                     to[i] += weight * row[i]
-                for i in range(low, high):
+                for i in range(row.size):
                     count[i] += weight * np.float32(inside[i])
     reach = wi.size - 1
     place = 0
@@ -102,26 +104,40 @@ def _smooth(image, mask, rows, first, last, wk, wj, wi, out):  # type: ignore[no
             start, stop = max(0, low - reach), min(ni, high + reach)
             line[:] = 0
             share[:] = 0
-            for d in range(-(wj.size - 1), wj.size):
-                source = j + d
-                if source < 0 or source >= nj or not filled[k, source]:
+            one, two = line[reach + start : reach + stop], share[reach + start : reach + stop]
+            for d in range(wj.size):
+                before, after = max(j - d, 0), min(j + d, nj - 1)
+                left, right = d > 0 and j - d >= 0 and filled[k, before], j + d < nj and filled[k, after]
+                if not (left or right):
                     continue
-                weight = wj[abs(d)]
-                row, count = a[k, source], b[k, source]
-                for i in range(start, stop):
-                    line[reach + i] += weight * row[i]
-                for i in range(start, stop):
-                    share[reach + i] += weight * count[i]
-            total[:] = 0
-            known[:] = 0
-            for d in range(-reach, reach + 1):
-                weight = wi[abs(d)]
-                for i in range(low, high):
-                    total[i] += weight * line[reach + i + d]
-                for i in range(low, high):
-                    known[i] += weight * share[reach + i + d]
-            inside = mask[k, j]
-            for i in range(low, high):
+                weight, near = wj[d], after if right else before
+                row, count = a[k, near, start:stop], b[k, near, start:stop]
+                if left and right:
+                    other, counted = a[k, before, start:stop], b[k, before, start:stop]
+                    for i in range(one.size):
+                        one[i] += weight * (row[i] + other[i])
+                    for i in range(two.size):
+                        two[i] += weight * (count[i] + counted[i])
+                else:
+                    for i in range(one.size):
+                        one[i] += weight * row[i]
+                    for i in range(two.size):
+                        two[i] += weight * count[i]
+            size = high - low
+            one, two = line[reach + low : reach + high], share[reach + low : reach + high]
+            for i in range(size):
+                total[i] = wi[0] * one[i]
+                known[i] = wi[0] * two[i]
+            for d in range(1, reach + 1):
+                weight, left_at, right_at = wi[d], reach + low - d, reach + low + d
+                row, other = line[left_at : left_at + size], line[right_at : right_at + size]
+                for i in range(size):
+                    total[i] += weight * (row[i] + other[i])
+                count, counted = share[left_at : left_at + size], share[right_at : right_at + size]
+                for i in range(size):
+                    known[i] += weight * (count[i] + counted[i])
+            inside = mask[k, j, low:high]
+            for i in range(size):
                 if inside[i]:
                     out[place] = total[i] / known[i]
                     place += 1
