@@ -1,4 +1,4 @@
-"""A node as a process of its own, which tests kill: ``node_process.py CONFIG quick|real``."""
+"""A node as a process of its own, which tests kill: ``node_process.py CONFIG quick|slow|real``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from clinic import quick, real
+from clinic import quick, real, slow
 
 from hepacast.pacs.config import read_config
 from hepacast.pacs.node import Node
 
 if __name__ == "__main__":
-    Node(read_config(sys.argv[1]), make={"quick": quick, "real": real}[sys.argv[2]]).serve()
+    Node(read_config(sys.argv[1]), make={"quick": quick, "real": real, "slow": slow}[sys.argv[2]]).serve()

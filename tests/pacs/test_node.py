@@ -250,6 +250,45 @@ def test_the_model_is_pinned_and_can_be_rolled_back(tmp_path: Path) -> None:
     assert node.queue.studies()[0].model == identity
 
 
+def test_the_prediction_gets_the_series_and_values_of_the_rules(tmp_path: Path, monkeypatch) -> None:
+    """Of a patient without values, and of a study without such a series, the reason stands in the queue."""
+    from hepacast.study import predict
+
+    asked = []
+
+    def predicted(bundle, **given):
+        asked.append(given)
+        quick(given["image"]["portal"], given["dicom_out"])
+
+    monkeypatch.setattr(predict, "predict_patient", predicted)
+    (tmp_path / "labs.csv").write_text("PatientID,alb\nSECRET-1,38\nSECRET-3,40\n")
+    peer = ShelfPeer()
+    labs = {"table": str(tmp_path / "labs.csv")}
+    node = Node(config(tmp_path, labs=labs), peers=[peer], clock=Clock())
+    receive(node, study_files(tmp_path, 1))
+    receive(node, study_files(tmp_path, 2))
+    receive(node, study_files(tmp_path, 3, SeriesDescription="arterial"))
+    while node.step():
+        pass
+    (given,) = asked
+    assert given["series"] == {"portal": "1.2.3.1.1"} and list(given["labs"]["alb"]) == ["38"]
+    reasons = sorted(item.reason.partition("\n")[0] for item in node.queue.studies())
+    assert reasons == [
+        "",
+        "No series fits the rule of 'portal'.",
+        "The table of clinical values has not one row of this patient.",
+    ]
+
+
+def test_copies_for_research_are_made_on_the_way(tmp_path: Path) -> None:
+    pytest.importorskip("dicomanonymizer")
+    node = node_of(tmp_path, ShelfPeer(), research={"folder": str(tmp_path / "research")})
+    receive(node, study_files(tmp_path, 1))
+    while node.step():
+        pass
+    assert states(node) == ["confirmed"] and len(list((tmp_path / "research").glob("*/*.dcm"))) == 6
+
+
 def test_a_node_that_lets_everybody_in_is_refused(tmp_path: Path) -> None:
     text = 'folder: q\nmodel: {bundle: m, identity: "123456789012"}\nseries: {portal: {}}\nsend_to: [P@h:1]\n'
     path = tmp_path / "node.yaml"

@@ -8,9 +8,11 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,14 @@ class NodeProcess:
         words = [sys.executable, str(HERE / "node_process.py"), str(self.folder / "node.yaml"), self.maker]
         with (self.folder / "out.txt").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log)
+
+    def wait_until_it_listens(self) -> None:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "out.txt").read_text()[-3000:])
 
     def kill(self) -> None:
         if self.process is not None:
@@ -183,21 +193,25 @@ def test_killed_twenty_times_nothing_is_lost_and_nothing_comes_twice(
     orthanc: Orthanc, port: int, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("HEPACAST_KILL_SEED", "7"))
-    node, dice, studies = NodeProcess(tmp_path / "node", orthanc, port, "quick", [orthanc.aet]), random.Random(seed), 10
+    node, dice, studies = NodeProcess(tmp_path / "node", orthanc, port, "slow", [orthanc.aet]), random.Random(seed), 10
     sources = {number: study_files(tmp_path, number) for number in range(1, studies + 1)}
+    cut: Counter[str] = Counter()
     folders = [str(files[0].parent) for files in sources.values()]
     sender = subprocess.Popen([sys.executable, str(HERE / "sender.py"), node.address, *folders])
     try:
         for _ in range(20):
             node.start()
-            time.sleep(dice.uniform(0.5, 6.0))
+            node.wait_until_it_listens()
+            time.sleep(dice.uniform(0.0, 3.0))
             node.kill()
+            cut.update(item.state for item in NodeQueue(tmp_path / "node" / "queue").studies())
         node.start()
         assert sender.wait(timeout=120) == 0
         node.wait(studies, 120)
     finally:
         sender.kill()
         node.kill()
+    assert len(cut) >= 3, "the node was never killed at its work"
     stored = orthanc.instances()
     assert len(stored) == studies
     for number, files in sources.items():

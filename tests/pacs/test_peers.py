@@ -185,6 +185,16 @@ def test_rules_choose_the_series() -> None:
         chosen(words=["portal"], modality="MR")
 
 
+def test_the_commands_say_what_is_true(liar: str, tmp_path: Path, hepacast) -> None:
+    study_files(tmp_path, 1)
+    assert hepacast("pacs", "echo", liar).out == f"{liar} answers\n"
+    sent = hepacast("pacs", "send", liar, tmp_path / "study-1")
+    assert sent.code == 2 and sent.out.startswith("0 of 6 instances stored and confirmed")
+    assert hepacast("pacs", "find", liar, "StudyDate=20260101").out == "nothing found\n"
+    assert hepacast("pacs", "find", liar, "--thickness", "thin").code == 2
+    assert hepacast("pacs", "find", liar, "--modality", "US").code == 2
+
+
 def test_copies_for_research_name_nobody_and_stay_together(tmp_path: Path) -> None:
     pytest.importorskip("dicomanonymizer")
     from hepacast.imaging.dicom import read_series

@@ -11,6 +11,7 @@ from hepacast.cli.common import Command, CommandGroup, make_reporter, parse_pair
 from hepacast.errors import HepacastError
 
 if TYPE_CHECKING:
+    from hepacast.pacs.choose import SeriesRule
     from hepacast.pacs.peer import FoundList, Peer
 
 pacs = typer.Typer(
@@ -29,6 +30,9 @@ Filters = Annotated[
     typer.Argument(help="What the study must have, as StudyDate=20260101-20260131.", metavar="KEYWORD=VALUE"),
 ]
 Words = Annotated[list[str] | None, typer.Option(help="One of these stands in the series' description; repeat.")]
+Without = Annotated[list[str] | None, typer.Option(help="None of these stands in the series' description; repeat.")]
+Number = Annotated[int | None, typer.Option(help="Number of the series.")]
+Thickness = Annotated[str, typer.Option(help="Slice thickness in mm, as 0.5-3; of series whose PACS tells it.")]
 Modality = Annotated[str, typer.Option(help="CT or MR.")]
 
 
@@ -42,9 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def echo(peer: Address, calling: Calling = "HEPACAST") -> None:
     """Ask whether a PACS is there."""
-    from hepacast.pacs.connect import make_peer
-
-    make_peer(peer, calling=calling).echo()
+    _peer(peer, calling).echo()
     say(f"{peer} answers")
 
 
@@ -53,10 +55,14 @@ def find(
     filters: Filters = None,
     modality: Modality = "CT",
     words: Words = None,
+    without: Without = None,
+    number: Number = None,
+    thickness: Thickness = "",
     calling: Calling = "HEPACAST",
 ) -> None:
     """List series of the studies that fit, without names."""
-    say(_found(peer, filters, modality, words, calling, None)[1].text())
+    rule = _rule(modality, words, without, number, thickness)
+    say(_found(_peer(peer, calling), filters, rule).text())
 
 
 def fetch(
@@ -65,6 +71,9 @@ def fetch(
     out: Annotated[Path, typer.Option("--out", "-o", help="Gets a folder a series.")] = Path("fetched"),
     modality: Modality = "CT",
     words: Words = None,
+    without: Without = None,
+    number: Number = None,
+    thickness: Thickness = "",
     calling: Calling = "HEPACAST",
     listen: Annotated[
         int | None, typer.Option(help="Port for C-MOVE, known to the PACS under --as [default: C-GET].")
@@ -73,7 +82,8 @@ def fetch(
     """Fetch series of the studies that fit; each is whole or an error."""
     from hepacast.pacs.peer import fetch as fetch_series
 
-    opened, found = _found(peer, filters, modality, words, calling, listen)
+    opened = _peer(peer, calling, listen)
+    found = _found(opened, filters, _rule(modality, words, without, number, thickness))
     for folder in fetch_series(opened, found.series, out):
         say(f"wrote {folder}")
     if not found.series:
@@ -86,10 +96,9 @@ def send(
     calling: Calling = "HEPACAST",
 ) -> None:
     """Send files and ask afterwards whether they are there; exit code 2 where one is not."""
-    from hepacast.pacs.connect import make_peer
     from hepacast.pacs.peer import send as send_files
 
-    result = send_files(make_peer(peer, calling=calling), list(files))
+    result = send_files(_peer(peer, calling), list(files))
     say(result.text())
     if result.failed:
         raise typer.Exit(2)
@@ -117,22 +126,40 @@ def node(
         Node(read, reporter=make_reporter()).serve()
 
 
-def _found(
-    peer: str,
-    filters: list[str] | None,
-    modality: str,
-    words: list[str] | None,
-    calling: str,
-    listen: int | None,
-) -> tuple[Peer, FoundList]:
-    """The peer, and its series that fit."""
-    from hepacast.pacs.choose import SeriesFacts, SeriesRule, fits
+def _peer(address: str, calling: str, listen: int | None = None) -> Peer:
     from hepacast.pacs.connect import make_peer
-    from hepacast.pacs.peer import FoundList
 
-    opened = make_peer(peer, calling=calling, listen=listen)
+    return make_peer(address, calling=calling, listen=listen)
+
+
+def _rule(
+    modality: str, words: list[str] | None, without: list[str] | None, number: int | None, thickness: str
+) -> SeriesRule:
+    """The rule that the options say.
+
+    Raises
+    ------
+    HepacastError
+        A modality that is not read, or a thickness that is no range.
+    """
+    from hepacast.pacs.choose import SeriesRule
+
     if modality not in ("CT", "MR"):
         raise HepacastError("Only images of these modalities are read.", expected="CT or MR", found=modality)
-    rule = SeriesRule.model_validate({"modality": modality, "words": words or []})
+    try:
+        limits = [float(item) for item in thickness.split("-")] if thickness else None
+    except ValueError:
+        limits = []
+    if limits is not None and len(limits) != 2:
+        raise HepacastError("A thickness is a range in mm.", expected="LOW-HIGH, as 0.5-3", found=thickness)
+    rule = {"modality": modality, "words": words or [], "without": without or [], "number": number}
+    return SeriesRule.model_validate({**rule, "thickness": limits})
+
+
+def _found(opened: Peer, filters: list[str] | None, rule: SeriesRule) -> FoundList:
+    """Series that fit."""
+    from hepacast.pacs.choose import SeriesFacts, fits
+    from hepacast.pacs.peer import FoundList
+
     found = opened.find(parse_pairs(filters or [], what="What is asked for"))
-    return opened, FoundList(tuple(item for item in found if fits(rule, SeriesFacts.found(item), known=False)))
+    return FoundList(tuple(item for item in found if fits(rule, SeriesFacts.found(item), known=False)))
