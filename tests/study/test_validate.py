@@ -130,6 +130,8 @@ def test_another_prevalence_is_found_and_an_update_repairs_it(tmp_path):
     ]
     assert (sides[0] == sides[1]).all()
     told = predict(new, {"size": "5", "albumin": "35"}).text()
+    points = [predict(item, {"size": "5", "albumin": "35"}).points for item in (old, new)]
+    assert points[1] == pytest.approx(points[0]), "its nomogram has other risks below the same points"
     assert "updated by a new intercept in Hospital two; before:" in told and "after, in the same patients:" in told
 
 

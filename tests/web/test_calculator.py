@@ -11,6 +11,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ import pytest
 from hepacast.bundle import Bundle, predict
 from hepacast.bundle.applying import open_bundle
 from hepacast.bundle.calculator import calculator_of
+from hepacast.bundle.redrawn import redrawn_nomogram
 from hepacast.cohort import ColumnSpec
 from hepacast.errors import BundleError
 from hepacast.modelling.cox_model import CoxModel
@@ -96,15 +98,33 @@ def made(kind: str) -> Bundle:
     return Bundle(models, COLUMNS, ImageRecipe("none"), drawn.to_spec(), card, "0123abcd" * 8, training=training)
 
 
+def updated(name: str) -> Bundle:
+    """A bundle whose model was adapted to other patients by a new intercept and slope, as `validate --update` does."""
+    bundle = made(name.removesuffix("-updated"))
+    own = bundle.models.model("clinical")
+    intercept, slope = (0.3, 0.8) if own.kind == "logistic" else (0.0, 0.8)
+    line = np.diag([slope] * len(own.coefficients))
+    model = replace(
+        own,
+        coefficients=(intercept + slope * own.coefficients[0], *(slope * beta for beta in own.coefficients[1:])),
+        covariance=tuple(map(tuple, line @ np.array(own.covariance) @ line)),
+    )
+    models = replace(bundle.models, models={"clinical": model})
+    return replace(bundle, models=models, nomogram=redrawn_nomogram(bundle, model))
+
+
 BUNDLES = {f"{path.parent.name}-{path.stem}": path for path in FILES} | {
-    kind: kind for kind in ("logistic", "logistic-at", "cox", "fine-gray")
+    kind: kind for kind in ("logistic", "logistic-at", "cox", "fine-gray", "logistic-updated", "cox-updated")
 }
 
 
 @cache
 def bundle_of(name: str) -> Bundle:
     place = BUNDLES[name]
-    found = made(place) if isinstance(place, str) else open_bundle(place)
+    if not isinstance(place, str):
+        found = open_bundle(place)
+    else:
+        found = updated(place) if place.endswith("-updated") else made(place)
     assert isinstance(found, Bundle)
     return found
 
@@ -294,6 +314,30 @@ def test_predict_and_the_description_agree_in_every_unit(name):
             assert item["risk"] == pytest.approx(entry.risk, abs=SAME)
 
 
+@pytest.mark.parametrize("name", ["logistic", "logistic-at", "cox", "fine-gray", "2313617-ptlf", "2313617-horizon"])
+def test_a_nomogram_is_redrawn_with_the_points_that_it_had(name):
+    bundle = bundle_of(name)
+    spec, again = bundle.nomogram, redrawn_nomogram(bundle, bundle.models.model(bundle.main))
+    assert again["scale"] == pytest.approx(spec["scale"], rel=1e-9)
+    assert again["minimum"] == pytest.approx(spec["minimum"], abs=1e-9)
+    for axis, own in zip(again["predictors"], spec["predictors"], strict=True):
+        assert [item["points"] for item in axis["ticks"]] == pytest.approx([item["points"] for item in own["ticks"]])
+    for axis, own in zip(again["outputs"], spec["outputs"], strict=True):
+        known = {item["value"]: item["total_points"] for item in axis["ticks"]}
+        for item in own["ticks"]:
+            if item["value"] in known:
+                assert known[item["value"]] == pytest.approx(item["total_points"], abs=1e-6)
+        assert {item["value"] for item in own["ticks"]} & set(known)
+
+
+def test_a_new_intercept_and_slope_leave_the_points_and_move_the_risks():
+    own, new = made("logistic").nomogram, updated("logistic-updated").nomogram
+    assert new["scale"] == pytest.approx(own["scale"] / 0.8)
+    for axis, before in zip(new["predictors"], own["predictors"], strict=True):
+        assert [item["points"] for item in axis["ticks"]] == pytest.approx([item["points"] for item in before["ticks"]])
+    assert new["outputs"] != own["outputs"]
+
+
 def test_no_value_of_a_single_patient_is_in_the_description():
     """Neither the smallest nor the largest value of training, of which each is one patient's."""
     for name in BUNDLES:
@@ -312,8 +356,6 @@ def test_no_value_of_a_single_patient_is_in_the_description():
 def test_models_without_a_nomogram_are_refused_with_the_reason(tmp_path):
     with pytest.raises(BundleError, match="read the image itself"):
         write_calculator(OLD / "2313617" / "networks.hepacast", tmp_path / "page.html")
-    from dataclasses import replace
-
     bundle = made("logistic")
     with pytest.raises(BundleError, match="has no nomogram") as refused:
         calculator_of(replace(bundle, nomogram=None))

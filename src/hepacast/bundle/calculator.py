@@ -31,6 +31,7 @@ from hepacast.cohort import ColumnSpec
 from hepacast.cohort.quantities import get_quantity, unit_factor
 from hepacast.core.files import to_jsonable
 from hepacast.errors import BundleError
+from hepacast.evaluation.validated import ModelLineage
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear, Source
 
@@ -213,6 +214,7 @@ def _about(bundle: Bundle, name: str) -> dict[str, Any]:
         "validated": list((validated.get("models") or {}).get(name, ())),
         "validated_level": validated.get("level"),
         "net_benefit": (card.get("net_benefit") or {}).get(name),
+        "updates": [ModelLineage.from_json(item, "card: updates").text() for item in card.get("updates", ())],
         "cautions": list(cautions_of(card, name)),
         "identity": bundle.identity,
         "made_by": (card.get("provenance") or {}).get("hepacast"),

@@ -184,6 +184,11 @@ _INVERSES: dict[str, Callable[[float], float]] = {
 }
 
 
+def on_model_scale(value: float, log: str) -> float:
+    """The number that the model holds of a value in its own unit."""
+    return float(_LOGARITHMS[log](np.asarray(value)))
+
+
 def back_to_units(value: float, log: str) -> float:
     """The value in its own unit whose logarithm the model holds."""
     return _INVERSES[log](value)

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from hepacast.bundle import Bundle
+from hepacast.bundle.redrawn import redrawn_nomogram
 from hepacast.core.records import read_record
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.evaluate import Judging, evaluate_set
@@ -114,7 +115,7 @@ def _updated(
         "updates": [*bundle.card.get("updates", ()), lineage.to_json()],
     }
     frozen = replace(models, models={main: model}, cutoffs={main: cut})
-    return replace(bundle, models=frozen, nomogram=None, card=card, identity="")
+    return replace(bundle, models=frozen, nomogram=redrawn_nomogram(bundle, model), card=card, identity="")
 
 
 def _row(tried: Update, method: str) -> dict[str, float]:

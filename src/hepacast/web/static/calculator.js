@@ -35,6 +35,7 @@ export function mountAbout(root, description, { t }) {
   const part = (key, ...children) => element("section", {}, element("h2", {}, t(`calculator.about.${key}`)), ...children);
   root.replaceChildren(
     part("validation", list(validated.length ? validated : [t("calculator.validation_not_told")]), list(benefit),
+      ...(about.updates.length ? [element("div", { class: "cautions", lang: "en" }, ...about.updates.map((text) => element("p", {}, text)))] : []),
       ...(about.cautions.length ? [element("div", { class: "cautions", lang: "en" }, ...about.cautions.map((text) => element("p", {}, text)))] : [])),
     part("limits", element("p", { class: "notice" }, t("calculator.notice")),
       element("p", {}, t("calculator.intended_use"), element("span", { lang: "en" }, about.intended_use)), list(rules)),
