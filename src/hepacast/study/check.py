@@ -274,7 +274,7 @@ def _add_plausibility(context: Context, judged: list[JudgedPatient], result: Che
 def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPatient | None]:
     """Read one patient's images and expert masks as the stages will, and judge them."""
     from hepacast.study.mask_files import labelled_patients
-    from hepacast.study.patient_masks import read_expert
+    from hepacast.study.patient_masks import read_expert, read_given
     from hepacast.study.plausible_images import judge_patient, with_second_reader
     from hepacast.study.sequences import volumes_of
     from hepacast.study.stages.segmentation import judge
@@ -284,8 +284,9 @@ def _check_patient(job: tuple[Context, str]) -> tuple[str, str | None, JudgedPat
     judged = None
     try:
         if labelled_patients(context, [patient]):
-            labelmap = read_expert(context, patient)
-            judged = judge(context, patient, labelmap, "given", strict=options.source == "given").judged
+            given = options.source == "given"
+            labelmap = read_given(context, patient) if given else read_expert(context, patient)
+            judged = judge(context, patient, labelmap, "given", strict=given).judged
             if options.second_reader is not None and mask_files(context, options.second_reader, patient).exists():
                 second = judge_patient(
                     context.study, patient, volumes_of(context, patient), read_expert(context, patient, second=True)

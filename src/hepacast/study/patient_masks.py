@@ -21,6 +21,7 @@ from hepacast.study.context import Context
 from hepacast.study.feature_settings import mask_rules
 from hepacast.study.mask_files import mask_files
 from hepacast.study.plausible_images import judge_patient, require_possible_cohort
+from hepacast.study.reviews import corrected_masks, read_corrected
 from hepacast.study.sequences import SequenceImage, measured_image, measured_images, raw_image, volumes_of
 
 MASKS = "masks"
@@ -97,6 +98,13 @@ def read_expert(context: Context, patient: str, *, overlay: Path | None = None, 
         error.where = f"patient {patient}: {error.where or files}"
         error.args = (str(error),)
         raise
+
+
+def read_given(context: Context, patient: str, *, overlay: Path | None = None) -> LabelMap:
+    """The mask of a study whose masks are given: the one that a review has corrected, else the expert's."""
+    if patient in corrected_masks(context):
+        return read_corrected(context, patient)
+    return read_expert(context, patient, overlay=overlay)
 
 
 def _on_the_grid(context: Context, patient: str, labelmap: LabelMap) -> LabelMap:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from hepacast.web.access import Access, AccessError, Account, Role
 from hepacast.web.audit import AuditTrail
 from hepacast.web.places import Places
+from hepacast.web.slices import SliceStore
 
 #: Folder of what the application itself keeps, in the served folder.
 STATE = ".hepacast"
@@ -34,6 +35,8 @@ class Site:
         Whether it is served by TLS.
     children
         Processes that this server has started, by the code of their study.
+    slices
+        Images and masks that were looked at last.
     """
 
     places: Places
@@ -41,6 +44,7 @@ class Site:
     hosts: frozenset[str]
     secure: bool = False
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    slices: SliceStore = field(default_factory=SliceStore)
     audit: AuditTrail = field(init=False)
 
     def __post_init__(self) -> None:

@@ -98,6 +98,12 @@ class SegmentationOptions(Part):
         "for a trained nnU-Net: measure everybody on predicted masks (out-of-fold for training patients), or on "
         "expert masks where they exist",
     )
+    reviews: str | None = option(
+        None,
+        "decisions on masks (CSV, as `hepacast serve` writes it): who is left out with a reason, and whose corrected "
+        "mask, in the folder `corrected` beside it, is measured",
+        example="reviews.csv",
+    )
     accept_doubtful: list[str] = option(
         list, "patients whose image and mask look impossible (HU, labels, volume) and are right as they are"
     )

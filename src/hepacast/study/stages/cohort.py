@@ -13,6 +13,7 @@ from hepacast.core.records import write_record
 from hepacast.core.sentences import Sentence
 from hepacast.study.context import Context
 from hepacast.study.input_files import present_files
+from hepacast.study.reviews import left_out
 from hepacast.study.schema import SplitByList
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.judging import build_cohort
@@ -42,7 +43,9 @@ def _sentences(cohort: Cohort, tables: Comparisons) -> list[Sentence]:
 
 def _settings(context: Context) -> dict[str, Any]:
     own = study_parts(context, "seed", "cohort", "outcome", "survival", "images")
-    return own | {"candidates": context.study.modelling.candidates}
+    excluded = left_out(context)
+    reviewed = {"mask reviews": excluded} if excluded else {}
+    return own | {"candidates": context.study.modelling.candidates} | reviewed
 
 
 def _inputs(context: Context) -> dict[str, str]:

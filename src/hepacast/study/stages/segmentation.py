@@ -44,9 +44,10 @@ from hepacast.study.nnunet import (
     require_enough,
     train_nnunet,
 )
-from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert
+from hepacast.study.patient_masks import MASKS, PLAUSIBILITY, mask_file, read_expert, read_given
 from hepacast.study.plausible_images import SWITCH, JudgedPatient, judge_patient, require_possible_cohort, write_volumes
 from hepacast.study.preprocessed_images import roughly_on_scale
+from hepacast.study.reviews import CORRECTED, corrected_masks, read_corrected, reviewed_sentence
 from hepacast.study.sequences import SequenceImage, measured_image, volumes_of
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.same_files import require_own_files
@@ -88,6 +89,7 @@ def write(context: Context, folder: Path) -> None:
         content, outcomes = _trained(context, cohort, folder)
     else:
         content, outcomes = _ready(context, cohort, folder, source)
+    content["description"] += reviewed_sentence(context)
     content["overlays"] = content.get("overlays") or _overlays(context, folder, outcomes)
     content["overlays"] += _doubtful_pictures(context, folder, outcomes)
     _write_plausibility(folder, outcomes)
@@ -111,12 +113,13 @@ def write(context: Context, folder: Path) -> None:
 def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
     from hepacast.segmentation.given import GivenSegmenter
 
-    outcomes = []
+    outcomes, corrected = [], corrected_masks(context)
     with context.reporter.track("masks") as progress:
         for done, patient in enumerate(cohort.patients, start=1):
-            labelmap = read_expert(context, patient, overlay=context.out / f"mismatch-{file_name(patient)}.png")
+            labelmap = read_given(context, patient, overlay=context.out / f"mismatch-{file_name(patient)}.png")
             _save(folder, patient, labelmap)
-            outcomes.append(judge(context, patient, labelmap, "given", strict=True))
+            source = CORRECTED if patient in corrected else "given"
+            outcomes.append(judge(context, patient, labelmap, source, strict=True))
             progress(done, len(cohort.patients))
     _require_possible(context, folder, outcomes)
     description = GivenSegmenter({}, context.images.segmentation.labels).describe()
@@ -172,7 +175,7 @@ def judge(context: Context, patient: str, labelmap: LabelMap, source: str, *, st
             return MaskOutcome(patient, source, "failed", f"{name}: {report.reason}")
         if report.status == "warning":
             remarks.append(f"{name}: {report.reason}")
-    volumes, made = volumes_of(context, patient), source not in ("given", _EXPERT)
+    volumes, made = volumes_of(context, patient), source not in ("given", CORRECTED, _EXPERT)
     scaled = _rough_scale(context, patient, volumes, structures)
     judged = judge_patient(context.study, patient, volumes, labelmap, vois, made=made, scaled=scaled)
     if judged.impossible and not strict:
@@ -277,8 +280,15 @@ def _trained(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, 
     }
     todo = [p for p, (source, file) in sources.items() if file is None and source != _EXPERT]
     _apply(context, folder, todo, {"kind": "nnunet", "identity": network["identity"], **settings}, segmenter.channels)
+    corrected = _use_corrected(context, folder, cohort)
     outcomes = [
-        judge(context, p, read_labelmap(mask_file(folder / MASKS, p), plan.labels), sources[p][0], strict=False)
+        judge(
+            context,
+            p,
+            read_labelmap(mask_file(folder / MASKS, p), plan.labels),
+            CORRECTED if p in corrected else sources[p][0],
+            strict=False,
+        )
         for p in cohort.patients
     ]
     content = {
@@ -357,9 +367,15 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     identity = facts.get("identity") or facts.get("version") or source
     job = {"kind": ready_source(context), "identity": identity, **options}
     _apply(context, folder, list(cohort.patients), job, channels, workers=1)
-    labels = _labels(folder)
+    labels, corrected = _labels(folder), _use_corrected(context, folder, cohort)
     outcomes = [
-        judge(context, p, read_labelmap(mask_file(folder / MASKS, p), labels), facts["source"], strict=False)
+        judge(
+            context,
+            p,
+            read_labelmap(mask_file(folder / MASKS, p), labels),
+            CORRECTED if p in corrected else facts["source"],
+            strict=False,
+        )
         for p in cohort.patients
     ]
     network = facts.get("network")
@@ -371,6 +387,14 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
         "network": _network(network, "") if network else None,
     }
     return content, outcomes
+
+
+def _use_corrected(context: Context, folder: Path, cohort: Cohort) -> set[str]:
+    """Put the masks that people have corrected in the place of the network's; who has one."""
+    found = corrected_masks(context).keys() & set(cohort.patients)
+    for patient in sorted(found):
+        _save(folder, patient, read_corrected(context, patient))
+    return found
 
 
 def _labels(folder: Path) -> dict[str, int]:
@@ -519,7 +543,14 @@ def _second_reader(context: Context, cohort: Cohort) -> list[dict[str, Any]]:
 
 def _settings(context: Context) -> dict[str, Any]:
     # A parameter file of the features says something of mask files, too.
-    return study_parts(context, "seed", "images") | {"mask rules": asdict(mask_rules(context))}
+    own = study_parts(context, "seed", "images") | {"mask rules": asdict(mask_rules(context))}
+    told = reviewed_sentence(context)
+    return own | {"reviewed": told} if told else own
+
+
+def _corrected_hashes(context: Context) -> dict[str, str]:
+    files = corrected_masks(context).items()
+    return {f"corrected mask {patient}": context.fingerprints.of(path) for patient, path in files if path.is_file()}
 
 
 def _cost(context: Context) -> Cost:
@@ -548,6 +579,6 @@ STAGE = Stage(
     settings=_settings,
     cost=_cost,
     needs=("cohort", "preprocessing"),
-    inputs=lambda context: image_hashes(context) | model_hashes(context),
+    inputs=lambda context: image_hashes(context) | model_hashes(context) | _corrected_hashes(context),
     wanted=lambda context: context.study.images is not None,
 )

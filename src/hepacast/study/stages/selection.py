@@ -30,6 +30,7 @@ from hepacast.core.seeds import derive_seed
 from hepacast.errors import StudyFileError, TableError
 from hepacast.study.context import Context
 from hepacast.study.mask_files import MaskPattern, mask_files
+from hepacast.study.reviews import left_out
 from hepacast.study.schema import Exclusion, SplitAtRandom, SplitByColumn, SplitByList
 from hepacast.study.sequences import needed_sequences
 from hepacast.study.stages.feature_table import read_feature_table
@@ -97,6 +98,9 @@ def exclusions(
         found = attempt(partial(_excluded_by, rule, number, table, findings))
         if found is not None:
             reasons.setdefault(rule.reason, []).extend(found)
+    for patient, reason in (attempt(partial(left_out, context)) or {}).items():
+        if patient in table.patients:
+            reasons.setdefault(reason, []).append(patient)
     for reason, lacking in _without_files(context, findings):
         found = attempt(partial(lacking, table))
         if found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from hepacast.web.routes import cohort, patient, report, runs, session, statistics, studies
+from hepacast.web.routes import cohort, masks, patient, report, runs, session, statistics, studies
 
 #: Every router; paths begin with ``/api``.
 ROUTERS: tuple[APIRouter, ...] = (
@@ -13,6 +13,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     patient.router,
     cohort.router,
     runs.router,
+    masks.router,
     report.router,
     statistics.router,
 )

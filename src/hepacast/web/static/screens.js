@@ -7,6 +7,16 @@ import statistics from "./screens/statistics.js";
 import settings from "./screens/settings.js";
 import cohort from "./screens/cohort.js";
 import run from "./screens/run.js";
+import masks from "./screens/masks.js";
 import report from "./screens/report.js";
 
-export const screens = [start, patient, statistics, settings, cohort, run, report];
+export const screens = [
+  start,
+  patient,
+  statistics,
+  settings,
+  cohort,
+  run,
+  masks,
+  report,
+];
