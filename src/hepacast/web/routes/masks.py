@@ -103,7 +103,7 @@ def work_list(code: str, study: StudyFolder, site: SiteOf) -> dict[str, Any]:
     for name, entry in status.items():
         if entry.reason and not doubts[name]:
             doubts[name].append((_WARNING, entry.reason))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in dict.fromkeys([*segmentation.masks, *found.refused, *reviews]):
         told = sorted(dict.fromkeys(doubts[name]), reverse=True)
         review = reviews.get(name)

@@ -112,11 +112,13 @@ export class Viewer {
     }
   }
 
+  /** Fit the frame, times the zoom; a voxel is as long as it is wide in mm. */
   resize() {
     const [dx, dy] = this.facts.spacing;
-    const wide = 100 * this.zoom;
-    this.stage.style.width = `${wide}%`;
-    this.stage.style.aspectRatio = `${this.width * dx} / ${this.height * dy}`;
+    const frame = this.stage.parentElement;
+    const scale = Math.min((frame.clientWidth - 2) / (this.width * dx), (frame.clientHeight - 2) / (this.height * dy)) * this.zoom;
+    this.stage.style.width = `${this.width * dx * scale}px`;
+    this.stage.style.height = `${this.height * dy * scale}px`;
   }
 
   /** Voxel (i, j) under the pointer. */

@@ -62,7 +62,7 @@ async function patient(body, context, code) {
   const good = el("button", { type: "button", class: "main", onclick: () => decide(good, "good") }, t("masks.good"));
   const reason = el("input", { list: "reasons", maxlength: "500" });
   const out = el("button", { type: "submit", class: "danger" }, t("masks.exclude"));
-  const outForm = el("form", {}, field(t("masks.reason"), reason), el("datalist", { id: "reasons" }, ["motion", "phase", "incomplete", "no_tumor", "treated"].map((key) => el("option", { value: t(`masks.reason_${key}`) }))), out);
+  const outForm = el("form", {}, field(t("masks.reason"), reason, { hint: t("masks.reason_hint") }), el("datalist", { id: "reasons" }, ["motion", "phase", "incomplete", "no_tumor", "treated"].map((key) => el("option", { value: t(`masks.reason_${key}`) }))), out);
   outForm.addEventListener("submit", (event) => { event.preventDefault(); decide(out, "exclude", reason.value); });
   const take = async (files) => {
     const form = new FormData();
@@ -92,6 +92,8 @@ async function patient(body, context, code) {
     if (does) { event.preventDefault(); does(); }
   };
   document.addEventListener("keydown", keys);
+  const fit = () => viewer.resize();
+  addEventListener("resize", fit);
 
   put(body, el("div", { class: "row" }, el("a", { href: `#/study/${context.study}/masks` }, `← ${t("masks.list")}`), el("strong", {}, row.patient), row.decision ? el("span", { class: `tag ${TAG[row.decision]}` }, t(`masks.is_${row.decision}`)) : null),
     el("div", { class: "looking" },
@@ -106,7 +108,7 @@ async function patient(body, context, code) {
   globalThis.hepacastViewer = viewer;
   await viewer.open();
   viewer.canvas.focus({ preventScroll: true });
-  return () => { document.removeEventListener("keydown", keys); viewer.close(); };
+  return () => { document.removeEventListener("keydown", keys); removeEventListener("resize", fit); viewer.close(); };
 }
 
 const render = (body, context) => (context.args[0] ? patient(body, context, context.args[0]) : list(body, context));
