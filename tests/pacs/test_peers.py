@@ -107,6 +107,14 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         make_peer(address)
 
 
+def test_a_password_does_not_go_over_the_network_in_clear(monkeypatch) -> None:
+    monkeypatch.setenv("HEPACAST_PACS_PASSWORD", "user:secret")
+    with pytest.raises(PacsError, match="in clear") as refused:
+        make_peer("http://10.1.2.3/dicom-web")
+    assert "secret" not in str(refused.value)
+    make_peer("http://127.0.0.1/dicom-web"), make_peer("https://10.1.2.3/dicom-web")
+
+
 @pytest.fixture
 def listening(tmp_path: Path) -> Iterator[tuple[Node, int]]:
     node, port = Node(config(tmp_path), make=quick, peers=[ShelfPeer()]), free_port()

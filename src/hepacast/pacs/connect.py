@@ -11,6 +11,8 @@ from hepacast.pacs.peer import AE_TITLE, PacsError, Peer
 
 #: Read for peers that ask for a password (user:password) or a bearer token; never from the command line.
 PASSWORD, TOKEN = "HEPACAST_PACS_PASSWORD", "HEPACAST_PACS_TOKEN"
+#: File of the certificate authorities that a hospital has of its own.
+AUTHORITY = "HEPACAST_PACS_CA"
 _DIMSE = re.compile(r"(?P<aet>[^@\s]{1,16})@(?P<host>[^@:\s]+):(?P<port>\d{1,5})")
 
 
@@ -32,7 +34,7 @@ def make_peer(address: str, *, calling: str = AE_TITLE, listen: int | None = Non
         It is no address.
     """
     if address.startswith(("http://", "https://")):
-        return WebPeer(address, os.environ.get(PASSWORD, ""), os.environ.get(TOKEN, ""))
+        return WebPeer(address, *(os.environ.get(name, "") for name in (PASSWORD, TOKEN, AUTHORITY)))
     found = _DIMSE.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 65536:
         raise PacsError(

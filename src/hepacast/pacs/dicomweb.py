@@ -8,22 +8,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from hepacast.core.optional import require
 from hepacast.pacs.peer import FoundSeries, Instance, PacsError, number_of
 
 #: Any transfer syntax: with a default one the PACS transcodes, and fails where it cannot (JPEG 2000).
 _AS_STORED = (("application/dicom", "*"),)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SERIES_FIELDS = ["SeriesDescription", "SeriesNumber", "Modality", "NumberOfSeriesRelatedInstances", "SliceThickness"]
 
 
 @dataclass(frozen=True)
 class WebPeer:
-    """A PACS behind a URL; `password` is ``user:password``, `token` a bearer token."""
+    """A PACS behind a URL; `password` is ``user:password``, `token` a bearer token, `authority` a file of CAs (PEM)."""
 
     name: str
     password: str = ""
     token: str = ""
+    authority: str = ""
+
+    def __post_init__(self) -> None:
+        host = urlsplit(self.name).hostname or ""
+        if (self.password or self.token) and self.name.startswith("http:") and host not in _LOOPBACK:
+            raise PacsError("A password would go over the network in clear.", expected="https://", where=self.name)
 
     @cached_property
     def _client(self) -> Any:
@@ -32,6 +40,8 @@ class WebPeer:
 
         session = requests.Session()
         session.trust_env = False
+        if self.authority:
+            session.verify = self.authority
         if self.password:
             user, _, secret = self.password.partition(":")
             session.auth = (user, secret)

@@ -146,7 +146,7 @@ def instances_of(paths: Sequence[str | Path]) -> list[Instance]:
         file
         for path in map(Path, paths)
         for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
-        if file.is_file() and file.suffix.lower() not in (".csv", ".json")
+        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in (".csv", ".json")
     ]
     if not files:
         raise ImageError("There is nothing to send.", expected="DICOM files", where=", ".join(map(str, paths)))
