@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from hepacast.core.files import storage_error
 from hepacast.core.run_progress import PROGRESS
@@ -19,35 +20,33 @@ LOCK = ".lock"
 def hold_folder(folder: str | Path) -> Iterator[None]:
     """Hold a folder while the block runs. The system lets go of it when the process ends, however it ends.
 
-    Where the system has no such locks (Windows, some network disks) the block runs unguarded.
+    On a disk that knows no locks (some network disks) the block runs unguarded.
 
     Raises
     ------
     StorageError
         Another process holds the folder, or it cannot be written.
     """
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        yield
-        return
     path = Path(folder) / LOCK
+    lock = FileLock(path, timeout=0, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("w", encoding="utf-8")
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(
+            "Another run is writing into this folder.",
+            where=str(folder),
+            remedy="wait until it has ended, stop it, or choose another folder with --out",
+        ) from error
+    except NotImplementedError:
+        yield
+        return
     except OSError as error:
         raise storage_error(error, path) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise StorageError(
-                    "Another run is writing into this folder.",
-                    where=str(folder),
-                    remedy="wait until it has ended, stop it, or choose another folder with --out",
-                ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: str | Path) -> None:
