@@ -422,6 +422,14 @@ def test_a_small_tumor_has_no_core_and_voxels_without_value_are_no_number():
     assert found.values["biomarker/portal/liver_mean"] == pytest.approx(100)
 
 
+def test_voxels_larger_than_the_rim_have_no_rim():
+    patient = Patient(((CENTER, 24.0),), spacing=(9.0, 9.0, 10.0))
+    found = measure_biomarkers({"portal": patient.image(100, 80, 80)}, patient.masks)
+    name = "biomarker/portal/rim_minus_core"
+    assert np.isnan(found.values[name]) and "voxels are too large" in found.reasons[name]
+    assert np.isfinite(found.values["biomarker/portal/tumor_minus_liver"])
+
+
 def test_other_grids_two_images_of_a_phase_and_empty_masks_are_refused():
     patient = Patient()
     image = patient.image()

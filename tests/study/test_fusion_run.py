@@ -62,7 +62,7 @@ def recurrence(tmp_path_factory):
 def test_study_d_writes_all_its_parts(recurrence):
     out = recurrence.out
     predictions = pd.read_parquet(out / "modelling" / "predictions.parquet")
-    assert set(predictions["model"]) == {"CR", "R", "RCR", "DL", "DLRCR"}
+    assert set(predictions["model"]) == {"CR", "R", "RCR", "DL", "DLRCR", "Biomarkers", "DLRCR+B"}
     assert set(zip(predictions["set"], predictions["kind"])) == {
         ("training", "apparent"), ("training", "nested"), ("validation", "frozen"),
     }  # fmt: skip
@@ -105,7 +105,7 @@ def test_study_d_predicts_a_patient_from_the_scanners_images(recurrence):
     patterns = demo_early_recurrence.demo_study(11, "planted")["images"]
     images = [f"{name}={cohort / item['path'].format(patient=patient)}" for name, item in patterns["sequences"].items()]
     mask = cohort / patterns["segmentation"]["masks"].format(patient=patient)
-    for model in ("DLRCR", "DL"):
+    for model in ("DLRCR+B", "DLRCR", "DL"):
         expected = frozen.query("patient == @patient and model == @model")["risk"].item()
         result = predict_patient(
             recurrence.bundle, image=images, mask=mask, labs=values_of(out, model, patient), model=model,
@@ -154,7 +154,9 @@ def test_study_c_goes_through_to_the_further_cohorts(tmp_path):
     assert set(evaluation["sets"]) == {"training", "validation", "external", "nested"}
     assert [evaluation["sets"][name]["n"] for name in ("validation", "external")] == [14, 14]
     further = read_json(result.out / "further" / "further.json")
-    assert [(item["cohort"], item["n"], item["model"]) for item in further] == [("RFA", 16, "DLR"), ("TACE", 16, "DLR")]
+    assert [(item["cohort"], item["n"], item["model"]) for item in further] == [
+        ("RFA", 16, "DLR+B"), ("TACE", 16, "DLR+B"),
+    ]  # fmt: skip
     risks = pd.read_parquet(result.out / "modelling" / "further.parquet")
     assert np.isfinite(risks["risk"]).all() and risks.groupby("model")["patient"].nunique().eq(32).all()
     assert "Further cohorts" in result.report.read_text(encoding="utf-8")

@@ -76,7 +76,7 @@ class TumorRegions:
     """
 
     tumor: Region
-    rim: Region
+    rim: Region | Missing
     core: Region | Missing
     around: Region | Missing
 
@@ -92,7 +92,12 @@ class TumorRegions:
                 f"no liver lies within {AROUND_MM:g} mm of the tumor",
             )
         return cls(
-            Region(tumor), Region(rim), _region(core, tumor, f"the tumor is nowhere deeper than {RIM_MM:g} mm"), around
+            Region(tumor),
+            _region(
+                rim.array, rim, f"no voxel lies within {RIM_MM:g} mm of the tumor's edge: the voxels are too large"
+            ),
+            _region(core, tumor, f"the tumor is nowhere deeper than {RIM_MM:g} mm"),
+            around,
         )
 
 
