@@ -39,7 +39,7 @@ def study_c():
         (lambda s: s["images"]["preprocessing"].update(registration="elastic"), "bspline"),
         (lambda s: s["images"]["preprocessing"].update(registration_control_mm=1), "greater than or equal to 10"),
         (lambda s: s["images"]["preprocessing"].update(reference="late"), "none of"),
-        (lambda s: s["images"]["preprocessing"].update(region="kidney"), "not among the named masks or labels"),
+        (lambda s: s["images"]["preprocessing"].update(tissue="kidney"), "not among the named masks or labels"),
         (lambda s: s["images"]["preprocessing"].update(spacing=[1, 1, 0]), "above 0 mm"),
         (lambda s: s["images"]["preprocessing"].update(normalization="histogram"), "white-stripe"),
     ],
@@ -54,7 +54,7 @@ def test_what_cannot_be_is_refused_before_any_work(change, words):
 
 def test_a_region_needs_given_masks():
     study = study_d()
-    study["images"]["preprocessing"].update(region="spleen")
+    study["images"]["preprocessing"].update(normalization="zscore", region="spleen")
     Study.model_validate(study)
     study["images"]["segmentation"]["source"] = "builtin"
     with pytest.raises(ValidationError, match="needs given masks"):
