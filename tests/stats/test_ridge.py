@@ -108,3 +108,30 @@ def test_competing_events_are_heeded() -> None:
 def test_constant_columns_are_refused() -> None:
     with pytest.raises(ModelError, match="1 constant"):
         ridge_logistic(np.ones((10, 1)), [0, 1] * 5)
+
+
+def test_each_group_has_the_penalty_it_deserves() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(200, 25))
+    y = (rng.random(200) < expit(x[:, :3] @ [1.5, -1.0, 1.0])).astype(int)
+    one, groups = ridge_logistic(x, y), [0] * 3 + [1] * 22
+    fit = ridge_logistic(x, y, groups=groups)
+    # What tells something is shrunk less, the noise far more or left out; that is more probable than one penalty.
+    assert fit.gain > one.gain + 3 and fit.penalties[0] < one.penalty < fit.penalties[1]
+    assert fit.penalty == fit.penalties[0]
+    again = ridge_logistic(x, y, groups=groups, penalties=fit.penalties)
+    assert again.coef == pytest.approx(fit.coef, abs=1e-6) and again.gain == pytest.approx(fit.gain)
+    # The same group throughout is one penalty.
+    assert ridge_logistic(x, y, groups=[0] * 25).coef == pytest.approx(one.coef)
+
+
+def test_group_of_noise_is_left_out_and_the_rest_is_as_without_it() -> None:
+    rng = np.random.default_rng(9)
+    x, time = rng.normal(size=(150, 12)), rng.exponential(size=150)
+    time *= np.exp(-2 * x[:, 0])
+    event = rng.random(150) < 0.7
+    fit = ridge_cox(x, time, event.astype(int), groups=[0] + [1] * 11)
+    assert np.isinf(fit.penalties[1]) and (fit.coef[1:] == 0).all() and (fit.covariance[2:] == 0).all()
+    alone = ridge_cox(x[:, :1], time, event.astype(int), penalties=fit.penalties[:1])
+    assert fit.coef[0] == pytest.approx(alone.coef[0], abs=1e-8)
+    assert fit.of_columns([True] + [False] * 11).coef == pytest.approx(alone.coef, abs=1e-8)

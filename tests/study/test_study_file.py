@@ -154,11 +154,13 @@ def test_a_new_study_has_what_is_recommended_beside_what_was_published():
         published, (values, notes) = recipe_values(recipe), proposed_values(recipe)
         assert "biomarkers" not in published and "published" in notes["biomarkers"][0]
         assert values["biomarkers"]["use"] == ["liver" if recipe.startswith("ptlf") else "tumor"]
+        assert values["modelling"]["combination"] == "averaged" and "combination" not in published["modelling"]
         fusion = published.get("fusion")
         if fusion is not None:
             models = values["fusion"]["models"]
             assert list(models.items())[: len(fusion["models"])] == list(fusion["models"].items())
             assert "biomarkers" in list(models.values())[-1]
+            assert values["fusion"]["competition"] == "averaged" and "fusion.competition" in notes
         else:
             assert values["modelling"]["models"][-1] == "joint"
             assert {"clinical", "biomarkers", "radiomics"} < set(values["modelling"]["models"])

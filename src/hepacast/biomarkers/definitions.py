@@ -25,6 +25,24 @@ BURDEN = "Chapiro J et al., Radiology 2015;275:438-447"
 OWN = "defined here"
 
 
+def kind_of(name: str) -> str:
+    """What a biomarker tells of, by its name: models shrink each kind by a penalty of its own.
+
+    ``shape`` (sizes, volumes, number, outline), ``signs`` (LI-RADS features and stages), ``liver`` (the tissue around),
+    ``heterogeneity`` (spread and structure within the tumor) or ``enhancement`` (its parts against the liver).
+    """
+    group, _, short = name.removeprefix(f"{FAMILY}/").partition("/")
+    if group == SHAPE:
+        return SHAPE
+    if group in ("li-rads", STAGE):
+        return "signs"
+    if short.startswith("liver_") or short == "ecv_liver":
+        return "liver"
+    if short.endswith(("_sd", "_share")) or "_fine_" in short or "_coarse_" in short:
+        return "heterogeneity"
+    return "enhancement"
+
+
 class Missing(str):
     """Why a number could not be measured."""
 

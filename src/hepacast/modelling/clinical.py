@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -71,6 +71,8 @@ class ClinicalModel(BaseEstimator):
         the outcome, logistic or Cox.
     seed
         Of the folds of the LASSO's penalty.
+    parts
+        Of ``"penalised"``: predictor -> part, each shrunk by a penalty of its own (`NamedRegression`).
 
     Attributes
     ----------
@@ -97,6 +99,7 @@ class ClinicalModel(BaseEstimator):
         always: Sequence[str] = (),
         regression: NamedRegression | None = None,
         seed: int = 0,
+        parts: Mapping[str, str] | None = None,
     ) -> None:
         self.predictors = predictors
         self.alpha = alpha
@@ -105,6 +108,7 @@ class ClinicalModel(BaseEstimator):
         self.always = always
         self.regression = regression
         self.seed = seed
+        self.parts = parts
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Choose and fit."""
@@ -190,7 +194,7 @@ class ClinicalModel(BaseEstimator):
         """The regression of some predictors, not fitted."""
         own = self.regression or (CoxModel() if self._of_time else LogisticModel())
         made: NamedRegression = clone(own).set_params(predictors=tuple(predictors), why_none=why_none)
-        return made.set_params(penalty="ridge") if self.keep == "penalised" else made
+        return made.set_params(penalty="ridge", parts=self.parts) if self.keep == "penalised" else made
 
     def alone(self, X: Any, y: ArrayLike) -> tuple[dict[str, NamedRegression], dict[str, str]]:
         """Each candidate's own model, and of those without one the reason."""

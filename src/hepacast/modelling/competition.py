@@ -23,7 +23,7 @@ class Competitor(Record):
     times_chosen
         In how many outer folds the inner result chose it.
     chosen
-        Whether it is in the final models.
+        Whether it is in the final models; of averaged ones, each that tells anything is.
     """
 
     score: str
@@ -59,10 +59,11 @@ class TrainedVariant(Record):
 
 @dataclass(frozen=True)
 class FusionResult(Record):
-    """`modelling/fusion.json`."""
+    """`modelling/fusion.json`; `competition`: which of the competitors makes a score (`FusionSpec`)."""
 
     folds: int
     competitors: list[Competitor]
     choices: list[Choice] = field(default_factory=list)
     networks: list[TrainedVariant] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
+    competition: str = "best"

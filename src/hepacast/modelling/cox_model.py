@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.competing_risks import Subdistribution, baseline_hazard, fit_fine_gray
@@ -24,7 +24,7 @@ from hepacast.stats.cox import CoxFit, SortedFollowUp, fit_cox
 from hepacast.stats.cox_checks import proportional_hazards
 from hepacast.stats.cox_firth import fit_cox_firth
 from hepacast.stats.kaplan_meier import kaplan_meier
-from hepacast.stats.ridge import ridge_cox
+from hepacast.stats.ridge import RidgeFit, ridge_cox
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class CoxModel(NamedRegression):
     penalty
         ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood
         (`hepacast.stats.ridge`); they have no P.
+    parts, penalties
+        Of a ridge regression: predictor -> part; each part has a penalty of its own, that of the largest marginal
+        likelihood where it is not given.
 
     Attributes
     ----------
@@ -86,12 +89,16 @@ class CoxModel(NamedRegression):
         competing: str = "fine-gray",
         why_none: str = "no predictor",
         penalty: Penalty = "none",
+        parts: Mapping[str, str] | None = None,
+        penalties: Mapping[str, float] | None = None,
     ) -> None:
         self.predictors = predictors
         self.horizons = horizons
         self.competing = competing
         self.why_none = why_none
         self.penalty = penalty
+        self.parts = parts
+        self.penalties = penalties
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -115,11 +122,16 @@ class CoxModel(NamedRegression):
             self.frozen_ = self._baseline_only(times, codes, self.why_none)
             return self
         design = design_matrix(sources, terms, frame)
-        estimate = self._shrunk(design, times, codes) if self.penalty == "ridge" else None
-        if estimate is None and self.penalty == "ridge":
-            self.frozen_ = self._baseline_only(times, codes, NOTHING_BY_RIDGE)
-            return self
-        estimate = estimate or self._estimate(design, times, codes, terms)
+        if self.penalty == "ridge":
+            shrunk = ridge_cox(design, times, self._counted(codes), **self.parts_of(terms))
+            if not shrunk.found:
+                self.frozen_ = self._baseline_only(times, codes, NOTHING_BY_RIDGE)
+                return self
+            sources, terms, kept = self.without_parts(sources, terms, shrunk.penalties)
+            design, references = design[:, kept], references_of(references, sources)
+            estimate = self._of_ridge(shrunk.of_columns(kept), design, times, codes)
+        else:
+            estimate = self._estimate(design, times, codes, terms)
         self.fit_ = estimate.fit
         if estimate.fit is not None:
             self.aic_ = estimate.fit.aic
@@ -137,13 +149,12 @@ class CoxModel(NamedRegression):
             return Subdistribution(nothing, times, codes).likelihood(np.zeros(1))[0]
         return SortedFollowUp(nothing, times, (codes == 1).astype(float)).partial(np.zeros(1), efron=True)[0]
 
-    def _shrunk(self, design: Array, times: Array, codes: Array) -> _Estimate | None:
-        """Of a ridge regression; None where it finds nothing."""
-        known = codes if self.competing == "fine-gray" else (codes == 1).astype(float)
-        fit = ridge_cox(design, times, known)
-        if not fit.found:
-            return None
-        baseline = baseline_hazard((design - design.mean(axis=0)) @ fit.coef, times, known)
+    def _counted(self, codes: Array) -> Array:
+        """Codes as the hazard takes them: competing events stay, or are censored."""
+        return codes if self.competing == "fine-gray" else (codes == 1).astype(float)
+
+    def _of_ridge(self, fit: RidgeFit, design: Array, times: Array, codes: Array) -> _Estimate:
+        baseline = baseline_hazard((design - design.mean(axis=0)) @ fit.coef, times, self._counted(codes))
         p_values = np.full(len(fit.coef), np.nan)
         return _Estimate(fit.coef, fit.covariance[1:, 1:], baseline, p_values, "ridge", fit.note)
 
@@ -209,6 +220,16 @@ class CoxModel(NamedRegression):
             last_time=float(times.max()),
             limits={f"{t:g}": _limits(design - means, risk, times, own, t) for t in self.horizons},
         )
+
+    def completed(self, made: FrozenCox, frame: pd.DataFrame, outcome: ArrayLike) -> FrozenCox:
+        """As of the base; centered at the mean patient, with the limits' sums."""
+        times, codes = as_follow_up(outcome, len(frame))
+        design, coef = made.design(frame), np.array(made.coefficients[1:])
+        centered = design - design.mean(axis=0)
+        risk, own = np.exp(centered @ coef), codes == 1
+        limits = {f"{t:g}": _limits(centered, risk, times, own, t) for t in self.horizons}
+        coefficients = (-float(design.mean(axis=0) @ coef), *made.coefficients[1:])
+        return replace(made, coefficients=coefficients, limits=limits)
 
     def _baseline_only(self, times: Array, codes: Array, why: str) -> FrozenCox:
         """Nelson-Aalen's hazard for everybody (of the subdistribution where risks compete)."""

@@ -8,7 +8,7 @@ features, every number is finite, and no tree leads in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -284,10 +284,19 @@ def _member_score(member: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]],
 
 def freeze_stack(fitted: Stacked) -> tuple[Settings, Arrays]:
     """Each member, then the linear model of their scores."""
-    parts = [freeze_classifier(member) for _, member in fitted.members_]
-    parts.append(freeze_classifier(fitted.combination_))
+    members = [freeze_classifier(member) for _, member in fitted.members_]
+    combination = freeze_classifier(fitted.combination_).arrays
+    made = stacked(members, combination["coefficients"], float(combination["intercept"][0]))
+    return dict(made.settings), dict(made.arrays)
+
+
+def stacked(members: Sequence[FrozenClassifier], coefficients: Array, intercept: float) -> FrozenClassifier:
+    """A linear combination of frozen classifiers' scores."""
+    line = {"coefficients": np.asarray(coefficients, dtype=float), "intercept": np.array([float(intercept)])}
+    parts = [*members, FrozenClassifier("linear", {}, line)]
     arrays = {f"{number}-{key}": item for number, part in enumerate(parts) for key, item in part.arrays.items()}
-    return {"parts": [{"kind": part.kind, "settings": dict(part.settings)} for part in parts]}, arrays
+    settings = {"parts": [{"kind": part.kind, "settings": dict(part.settings)} for part in parts]}
+    return FrozenClassifier("stack", settings, arrays)
 
 
 def freeze_calibrated(fitted: Calibrated) -> tuple[Settings, Arrays]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,10 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import listed
 from hepacast.modelling.classifier_score import ClassifierScore
 from hepacast.modelling.clinical import ClinicalModel, Keep
+from hepacast.modelling.combination import Combination, joined_regression
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cutoffs import CutRule, risk_cut
+from hepacast.modelling.frozen_classifiers import stacked
 from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import DL_SCORE
@@ -32,10 +34,14 @@ from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictions import Kind, Predictions
 from hepacast.modelling.predictors import Predictor, in_logarithms
 from hepacast.modelling.score_model import ChainCount
-from hepacast.modelling.targets import event_classes, rank_score
+from hepacast.modelling.score_scale import LEAST_SLOPE, ScoreScale
+from hepacast.modelling.targets import event_classes, rank_estimate, rank_score
 from hepacast.stats.measurement_error import moment_reconstruction
 
 CLINICAL, BIOMARKERS, NETWORK = "clinical", "biomarkers", "network"
+#: Which of several competitors makes a score: see `FusionSpec`.
+Competition = Literal["best", "averaged"]
+AVERAGE = "average"
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,15 @@ class FusionSpec:
     selection
         How clinical predictors are chosen (`ClinicalModel`); with ``"penalised"`` the joined models are shrunk too.
     biomarkers
-        Names of the predictors that are biomarkers.
+        Predictors that are biomarkers -> kind of what they tell.
+    combination
+        How a model with biomarkers joins them with clinical predictors and scores: ``"regression"``, one of all, or
+        ``"averaged"`` (`hepacast.modelling.combination.AveragedModel`; then each kind of biomarkers has a penalty of
+        its own).
+    competition
+        ``"best"``: the competitor of the largest AUC or C in the inner folds is the score. ``"averaged"``: the mean of
+        all classifiers' linear predictors, each brought to log odds (log hazard) by its scores of patients left out; of
+        networks, whose mean would be as many times as slow, the first within one standard error of the best.
     """
 
     families: tuple[Family, ...]
@@ -73,7 +87,9 @@ class FusionSpec:
     unit: str = ""
     cut: CutRule = "youden"
     selection: Keep = "independent"
-    biomarkers: frozenset[str] = frozenset()
+    biomarkers: Mapping[str, str] = field(default_factory=dict)
+    combination: Combination = "regression"
+    competition: Competition = "best"
 
     def __post_init__(self) -> None:
         known = {CLINICAL, BIOMARKERS, NETWORK, *(family.name for family in self.families)}
@@ -225,7 +241,7 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
         if not view.networks:
             raise ModelError("A model needs a network's score, and there is no network.")
         scored[NETWORK] = PartScores(pd.DataFrame(dict(view.networks)))
-    candidates, chosen, notes = _choose(view, scored)
+    candidates, chosen, notes, scales = _choose(view, scored, spec.competition)
     clinical = _clinical(view, spec, spec.selection) if CLINICAL in wanted else None
     joined = any({CLINICAL, BIOMARKERS} <= set(parts) for parts in spec.models.values())
     beside = None
@@ -240,7 +256,7 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
         name: _joined(parts, beside if BIOMARKERS in parts else clinical, notes, alike, view, spec)
         for name, parts in spec.models.items()
     }
-    frozen, unfrozen = _freeze(candidates, scored)
+    frozen, unfrozen = _freeze(candidates, scored, scales)
     fitted_to = JoinedRisks.by(models, alike, spec.horizons).main
     main = spec.horizons[-1] if spec.horizons else EVER
     return ViewResult(
@@ -270,19 +286,28 @@ def _competitors(scored: Mapping[str, PartScores], test: Sequence[str]) -> pd.Da
 
 
 def _freeze(
-    candidates: Sequence[Candidate], scored: Mapping[str, PartScores]
+    candidates: Sequence[Candidate], scored: Mapping[str, PartScores], scales: Mapping[str, Mapping[str, ScoreScale]]
 ) -> tuple[dict[str, ClassifierScore], dict[str, str]]:
     """The chosen classifiers as arrays, by score; why not, where that is impossible."""
     frozen: dict[str, ClassifierScore] = {}
     problems: dict[str, str] = {}
-    for item in candidates:
-        fitted = scored[item.part].fitted
-        if item.chosen and fitted is not None and item.name in fitted.classifiers:
-            try:
-                frozen[item.part] = fitted.freeze(item.name)
-            except ModelError as error:
-                problems[item.part] = error.message
+    for part, item in scored.items():
+        chosen = [one.name for one in candidates if one.part == part and one.chosen]
+        if item.fitted is None or not set(chosen) <= set(item.fitted.classifiers):
+            continue
+        try:
+            each = [item.fitted.freeze(name) for name in chosen]
+            frozen[part] = _mean_of(each, scales[part]) if part in scales else each[0]
+        except ModelError as error:
+            problems[part] = error.message
     return frozen, problems
+
+
+def _mean_of(each: Sequence[ClassifierScore], scales: Mapping[str, ScoreScale]) -> ClassifierScore:
+    """One score from several of the same features: the mean of their linear predictors."""
+    slopes = np.array([scales[item.name].slope for item in each]) / len(scales)
+    constant = sum(scale.intercept for scale in scales.values()) / len(scales)
+    return replace(each[0], classifier=stacked([item.classifier for item in each], slopes, constant), name=AVERAGE)
 
 
 def _sorted(view: View) -> View:
@@ -291,32 +316,71 @@ def _sorted(view: View) -> View:
     return replace(view, outcome=view.outcome.loc[order], inner=view.inner.loc[order])
 
 
-def inner_rank(view: View, score: pd.Series) -> float:
-    """Mean AUC or C within the inner folds of the training patients; NaN where no fold can be judged."""
-    values = []
+def inner_rank(view: View, score: pd.Series) -> tuple[float, float]:
+    """Mean AUC or C within the inner folds of the training patients, and its standard error; NaN without any."""
+    values, variances = [], []
     for fold in sorted(view.inner.unique()):
         own = (view.inner == fold).to_numpy()
-        y = view.y[own]
+        y, scores = view.y[own], score[view.outcome.index[own]].to_numpy(dtype=float)
         if len(np.unique(event_classes(y))) == 2:
-            values.append(rank_score(y, score[view.outcome.index[own]].to_numpy(dtype=float)))
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+            values.append(rank_score(y, scores))
+            variances.append(rank_estimate(y, scores)[1])
+    known = np.isfinite(values)
+    if not known.any():
+        return float("nan"), float("nan")
+    return float(np.nanmean(values)), float(np.sqrt(np.array(variances)[known].sum()) / known.sum())
 
 
-def _choose(view: View, scored: Mapping[str, PartScores]) -> tuple[list[Candidate], pd.DataFrame, dict[str, str]]:
-    """The best competitor of every part by the inner folds; a part that is no better than chance is left out."""
+def preferred(ranks: Mapping[str, tuple[float, float]], competition: Competition) -> str:
+    """The competitor of the largest inner AUC or C (of equals the first), or the first within its standard error."""
+    best = max(ranks, key=lambda name: (np.nan_to_num(ranks[name][0]), -list(ranks).index(name)))
+    if competition == "best" or not np.isfinite(ranks[best]).all():
+        return best
+    value, error = ranks[best]
+    return next(name for name, (rank, _) in ranks.items() if rank >= value - error)
+
+
+def _choose(
+    view: View, scored: Mapping[str, PartScores], competition: Competition
+) -> tuple[list[Candidate], pd.DataFrame, dict[str, str], dict[str, dict[str, ScoreScale]]]:
+    """The score of every part by the inner folds, and of averaged ones the scales of the competitors.
+
+    A part that is no better than chance is left out.
+    """
     candidates: list[Candidate] = []
     columns: dict[str, pd.Series] = {}
     notes: dict[str, str] = {}
+    scales: dict[str, dict[str, ScoreScale]] = {}
     for part, item in scored.items():
-        inner = {str(name): inner_rank(view, item.table[name]) for name in item.table.columns}
-        best = max(inner, key=lambda name: (np.nan_to_num(inner[name], nan=0.0), -list(inner).index(name)))
-        candidates += [Candidate(part, name, value, name == best) for name, value in inner.items()]
+        ranks = {str(name): inner_rank(view, item.table[name]) for name in item.table.columns}
+        chosen = {preferred(ranks, competition)}
         name = score_name(part)
-        columns[name] = item.table[best].rename(name)
-        if not inner[best] > 0.5:
+        columns[name] = item.table[next(iter(chosen))].rename(name)
+        if competition == "averaged" and part != NETWORK and len(ranks) > 1:
+            scales[part] = _scales(view, item.table)
+            columns[name] = _mean_score(item.table, scales[part]).rename(name)
+            chosen = {one for one, scale in scales[part].items() if scale.slope > 0} or chosen
+        reached = inner_rank(view, columns[name])[0]
+        candidates += [Candidate(part, one, value, one in chosen) for one, (value, _) in ranks.items()]
+        if not reached > 0.5:
             notes[name] = f"{name}: no competitor was better than chance in the inner folds"
     index = [*view.outcome.index, *view.test]
-    return candidates, pd.DataFrame(columns, index=index), notes
+    return candidates, pd.DataFrame(columns, index=index), notes, scales
+
+
+def _scales(view: View, table: pd.DataFrame) -> dict[str, ScoreScale]:
+    """What brings each competitor's scores to log odds or log hazard; a slope of 0 where they tell nothing."""
+    scales = {}
+    for name in table.columns:
+        scores = table.loc[view.outcome.index, name].to_numpy(dtype=float)
+        own = ScoreScale.fit(scores, view.y) if np.ptp(scores) > 0 else ScoreScale(0.0, 0.0)
+        scales[str(name)] = own if own.slope > LEAST_SLOPE else replace(own, intercept=0.0, slope=0.0)
+    return scales
+
+
+def _mean_score(table: pd.DataFrame, scales: Mapping[str, ScoreScale]) -> pd.Series:
+    each = [scale.linear(table[name].to_numpy(dtype=float)) for name, scale in scales.items()]
+    return pd.Series(np.mean(each, axis=0), index=table.index)
 
 
 def score_name(part: str) -> str:
@@ -354,6 +418,7 @@ def _joined(
 ) -> FrozenLinear:
     """The model of a model's parts, fitted to scores of fits without the patient."""
     predictors: list[Predictor] = []
+    scores: list[str] = []
     why = []
     shrunk = BIOMARKERS in parts
     for part in parts:
@@ -371,9 +436,11 @@ def _joined(
         if name in notes:
             why.append(notes[name])
         else:
+            scores.append(name)
             predictors.append(Predictor(name, "numeric", label=name))
-    model = _regression(spec).set_params(predictors=tuple(predictors), why_none="; ".join(why) or "no predictor")
+    regression, way = _regression(spec), spec.combination if shrunk else "regression"
     if shrunk or (spec.selection == "penalised" and CLINICAL in parts):
-        model.set_params(penalty="ridge")
-    frozen: FrozenLinear = model.fit(train, view.y).frozen_
+        regression.set_params(penalty="ridge", parts=spec.biomarkers if way == "averaged" else None)
+    rules: dict[str, Any] = {"why_none": "; ".join(why) or "no predictor", "seed": spec.seed}
+    frozen: FrozenLinear = joined_regression(way, regression, predictors, scores, **rules).fit(train, view.y).frozen_
     return frozen

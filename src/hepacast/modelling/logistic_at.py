@@ -10,7 +10,7 @@ T, Feng Z. Biometrics 2006;62:279.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_logistic import FrozenLogisticAt, ModelTerm, design_matrix
-from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.censoring import known_states
@@ -93,6 +93,8 @@ class LogisticAt(NamedRegression):
     penalty
         ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood, given the
         weights (`hepacast.stats.ridge`); they have no P.
+    parts, penalties
+        As in `LogisticModel`.
 
     Attributes
     ----------
@@ -106,11 +108,15 @@ class LogisticAt(NamedRegression):
         horizon: float = 1.0,
         why_none: str = "no predictor",
         penalty: Penalty = "none",
+        parts: Mapping[str, str] | None = None,
+        penalties: Mapping[str, float] | None = None,
     ) -> None:
         self.predictors = predictors
         self.horizon = horizon
         self.why_none = why_none
         self.penalty = penalty
+        self.parts = parts
+        self.penalties = penalties
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -131,9 +137,11 @@ class LogisticAt(NamedRegression):
         outcome, weight = states.event[known], states.weight[known]
         shrunk, design = None, design_matrix(sources, terms, frame[known])
         if terms and self.penalty == "ridge":
-            shrunk = ridge_logistic(design, outcome, weights=weight * len(weight) / weight.sum())
-            if not shrunk.found:
-                sources, terms, references, shrunk, design = [], [], {}, None, design[:, :0]
+            counted = weight * len(weight) / weight.sum()
+            shrunk = ridge_logistic(design, outcome, weights=counted, **self.parts_of(terms))
+            sources, terms, kept = self.without_parts(sources, terms, shrunk.penalties)
+            shrunk, design = shrunk.of_columns(kept) if shrunk.found else None, design[:, kept]
+            references = references_of(references, sources)
         if shrunk is not None:
             beta, covariance, note = shrunk.beta, shrunk.covariance, shrunk.note
             p_values = np.full(len(beta), np.nan)

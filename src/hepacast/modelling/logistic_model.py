@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic, null_loglik
@@ -37,6 +37,9 @@ class LogisticModel(ClassifierMixin, NamedRegression):
     penalty
         ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood
         (`hepacast.stats.ridge`); they have no P.
+    parts, penalties
+        Of a ridge regression: predictor -> part; each part has a penalty of its own, that of the largest marginal
+        likelihood where it is not given.
 
     Attributes
     ----------
@@ -54,11 +57,15 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         firth: str = "auto",
         why_none: str = "no predictor",
         penalty: Penalty = "none",
+        parts: Mapping[str, str] | None = None,
+        penalties: Mapping[str, float] | None = None,
     ) -> None:
         self.predictors = predictors
         self.firth = firth
         self.why_none = why_none
         self.penalty = penalty
+        self.parts = parts
+        self.penalties = penalties
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -80,6 +87,9 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         elif isinstance(self.fit_, LogisticFit):
             self.aic_ = self.fit_.aic
         nothing = NOTHING_BY_RIDGE if terms and self.fit_ is None else self.why_none
+        if isinstance(self.fit_, RidgeFit):
+            sources, terms, kept = self.without_parts(sources, terms, self.fit_.penalties)
+            self.fit_, references = self.fit_.of_columns(kept), references_of(references, sources)
         self.frozen_ = self._freeze(outcome, sources, terms, references, nothing)
         return self
 
@@ -90,7 +100,7 @@ class LogisticModel(ClassifierMixin, NamedRegression):
             return None
         design = design_matrix(sources, terms, frame)
         if self.penalty == "ridge":
-            shrunk = ridge_logistic(design, outcome)
+            shrunk = ridge_logistic(design, outcome, **self.parts_of(terms))
             return shrunk if shrunk.found else None
         names = [term.name for term in terms]
         if self.firth == "always":

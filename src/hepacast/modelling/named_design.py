@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,14 +20,17 @@ from hepacast.stats.irls import dependent_columns
 #: How coefficients are estimated: as likely as can be, or shrunk (`hepacast.stats.ridge`).
 Penalty = Literal["none", "ridge"]
 NOTHING_BY_RIDGE = "a ridge regression of all predictors is no more probable than none"
+NOTHING_IN_PART = "its part of the predictors tells nothing that the others do not (marginal likelihood)"
 
 
 class NamedRegression(BaseEstimator):
     """Base of regressions on named predictors: which can enter, their terms, and why the others cannot.
 
     A subclass has the parameters ``predictors`` (None: every column; empty: nobody's risk differs, status ``"no
-    signal"``), ``why_none`` (a sentence for that case), ``penalty`` (`Penalty`; shrunk coefficients have no P), and
-    what its own fit needs.
+    signal"``), ``why_none`` (a sentence for that case), ``penalty`` (`Penalty`; shrunk coefficients have no P),
+    ``parts`` (predictor -> what it is a part of, where coefficients are shrunk part by part: those that it does not
+    name are the part ``""``), ``penalties`` (of each part, where they are known; None: found), and what its own fit
+    needs.
 
     Attributes
     ----------
@@ -38,14 +41,19 @@ class NamedRegression(BaseEstimator):
         that of the weighted likelihood. NaN of a shrunk model.
     dropped_
         Predictors that could not enter, with the reason.
+    penalties_
+        Of a ridge regression: the penalty of each part.
     """
 
     predictors: Sequence[Predictor] | None
     why_none: str
     penalty: Penalty
+    parts: Mapping[str, str] | None
+    penalties: Mapping[str, float] | None
     frozen_: Any
     aic_: float
     dropped_: dict[str, str]
+    penalties_: dict[str, float]
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients."""
@@ -74,6 +82,10 @@ class NamedRegression(BaseEstimator):
             places.setdefault(term.source, []).append(index)
         return places
 
+    def completed(self, made: Any, frame: pd.DataFrame, outcome: ArrayLike) -> Any:
+        """A frozen model of this kind whose coefficients come from elsewhere, with what depends on the patients."""
+        return made
+
     def columns_of(
         self, frame: pd.DataFrame, predictors: Sequence[Predictor]
     ) -> tuple[list[Source], list[ModelTerm], dict[str, str]]:
@@ -82,9 +94,9 @@ class NamedRegression(BaseEstimator):
         self.dropped_ = {}
         sources = [source for source in (self._source(frame, item) for item in predictors) if source is not None]
         terms, references = self._terms(frame, sources)
-        sources, terms = self._without_dependent(frame, sources, terms)
-        kept = {source.name for source in sources}
-        return sources, terms, {name: level for name, level in references.items() if name in kept}
+        if self.penalty != "ridge":  # Shrunk coefficients are unique whatever the columns.
+            sources, terms = self._without_dependent(frame, sources, terms)
+        return sources, terms, references_of(references, sources)
 
     def _source(self, frame: pd.DataFrame, predictor: Predictor) -> Source | None:
         column = frame[predictor.name]
@@ -115,6 +127,23 @@ class NamedRegression(BaseEstimator):
         counts = text.value_counts()
         fill = min((level for level in order if counts[level] == counts.max()), key=order.index)
         return Source(predictor, fill, tuple(order), n_missing=len(column) - len(text))
+
+    def parts_of(self, terms: Sequence[ModelTerm]) -> dict[str, Any]:
+        """Groups and known penalties of the columns of a ridge regression, as `hepacast.stats.ridge` takes them."""
+        names = [(self.parts or {}).get(term.source, "") for term in terms]
+        self._part_names = list(dict.fromkeys(names))
+        known = None if self.penalties is None else [self.penalties[name] for name in self._part_names]
+        return {"groups": [self._part_names.index(name) for name in names], "penalties": known}
+
+    def without_parts(
+        self, sources: Sequence[Source], terms: Sequence[ModelTerm], penalties: Sequence[float]
+    ) -> tuple[list[Source], list[ModelTerm], list[bool]]:
+        """Sources and terms of parts that are not shrunk to nothing, and which of the terms these are."""
+        self.penalties_ = dict(zip(self._part_names, penalties, strict=True))
+        kept = [bool(np.isfinite(self.penalties_[(self.parts or {}).get(term.source, "")])) for term in terms]
+        used = {term.source for term, stays in zip(terms, kept) if stays}
+        self.dropped_ |= {source.name: NOTHING_IN_PART for source in sources if source.name not in used}
+        return [item for item in sources if item.name in used], [item for item in terms if item.source in used], kept
 
     @staticmethod
     def _terms(frame: pd.DataFrame, sources: Sequence[Source]) -> tuple[list[ModelTerm], dict[str, str]]:
@@ -148,6 +177,12 @@ class NamedRegression(BaseEstimator):
             sources = [source for source in sources if source.name != name]
             terms = [term for term in terms if term.source != name]
         return sources, terms
+
+
+def references_of(references: Mapping[str, str], sources: Sequence[Source]) -> dict[str, str]:
+    """The reference levels of some sources."""
+    kept = {source.name for source in sources}
+    return {name: level for name, level in references.items() if name in kept}
 
 
 def _term(name: str, source: str, level: str | None, values: Array) -> ModelTerm:

@@ -15,6 +15,7 @@ from hepacast.cohort.outcome import EVER
 from hepacast.errors import ModelError
 from hepacast.modelling.base import as_frame, listed
 from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.combination import Combination, joined_regression
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cutoffs import CutRule, RiskCut, risk_cut
 from hepacast.modelling.frozen_logistic import FrozenLinear
@@ -54,6 +55,14 @@ class StudyModels(BaseEstimator):
     biomarkers
         Predictors that are biomarkers: where the model ``biomarkers`` is asked for, it chooses among them, the clinical
         model among the others, and the combined model holds what both chose; else they are clinical candidates.
+    kinds
+        Biomarker -> kind of what it tells, for an averaged joint model and the biomarkers' own beside it: coefficients
+        of each kind have a penalty of their own.
+    combination
+        How the joint model is made: ``"regression"``, one of all, or ``"averaged"``
+        (`hepacast.modelling.combination.AveragedModel`).
+    seed
+        Of the folds of an averaged model.
     models
         Which to fit, of ``clinical``, ``biomarkers``, ``radiomics``, ``combined``, ``joint``: one ridge regression of
         clinical predictors chosen by Akaike's criterion, every biomarker and the radiomics model's score, beside which
@@ -94,6 +103,9 @@ class StudyModels(BaseEstimator):
         cut: CutRule = "youden",
         competing: str = "fine-gray",
         biomarkers: Sequence[str] = (),
+        kinds: Mapping[str, str] | None = None,
+        combination: Combination = "regression",
+        seed: int = 0,
     ) -> None:
         self.predictors = predictors
         self.radiomics = radiomics
@@ -107,6 +119,9 @@ class StudyModels(BaseEstimator):
         self.cut = cut
         self.competing = competing
         self.biomarkers = biomarkers
+        self.kinds = kinds
+        self.combination = combination
+        self.seed = seed
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit all models.
@@ -187,10 +202,15 @@ class StudyModels(BaseEstimator):
             chosen += self.clinical_.chosen_predictors_
         if "biomarkers" in self.models and self.biomarkers:
             measured = tuple(item for item in self.predictors if item.name in self.biomarkers)
-            shrunk: dict[str, Any] = {"keep": "penalised"} if "joint" in self.models else {}
+            shrunk: dict[str, Any] = {"keep": "penalised", "parts": self._apart} if "joint" in self.models else {}
             self.biomarkers_ = self._fit_choice(measured, frame, outcome, **shrunk)
             chosen += [] if shrunk else self.biomarkers_.chosen_predictors_
         return chosen
+
+    @property
+    def _apart(self) -> Mapping[str, str] | None:
+        """What has a penalty of its own."""
+        return self.kinds if self.combination == "averaged" else None
 
     def _fit_choice(
         self, predictors: tuple[Predictor, ...], frame: pd.DataFrame, outcome: NDArray[Any], **options: Any
@@ -219,8 +239,10 @@ class StudyModels(BaseEstimator):
         if score is not None:
             table = table.assign(**{RADSCORE: score.to_numpy()})
             predictors = (*score_predictor(), *predictors)
-        regression = self._regression(outcome).set_params(predictors=predictors, penalty="ridge")
-        fitted: NamedRegression = regression.fit(table, outcome)
+        regression = self._regression(outcome).set_params(penalty="ridge", parts=self._apart)
+        why = "neither the Radscore nor a clinical candidate nor a biomarker is related to the outcome"
+        made = joined_regression(self.combination, regression, predictors, (RADSCORE,), why_none=why, seed=self.seed)
+        fitted: NamedRegression = made.fit(table, outcome)
         return fitted
 
     def _fit_combined(

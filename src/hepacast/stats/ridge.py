@@ -4,13 +4,17 @@ Each coefficient of a standardized column has a normal prior around 0; its varia
 the data are most probable (Laplace's approximation of the marginal likelihood, as mgcv's ``method = "ML"``). No folds
 and no random numbers are needed, and where no variance beats 0 the answer is that nothing was found.
 
+Columns of several sources (laboratory values, biomarkers, scores) can have a variance each: a source that tells nothing
+beside the others gets the variance 0 and is left out, and costs the others nothing.
+
 Sources: Hoerl AE, Kennard RW. Technometrics 1970;12:55. le Cessie S, van Houwelingen JC. Appl Stat 1992;41:191.
 Verweij PJM, van Houwelingen HC. Stat Med 1994;13:2427 (Cox). Wood SN. J R Stat Soc B 2011;73:3 (marginal likelihood).
+van de Wiel MA, te Beest DE, Munch MM. Scand J Stat 2019;46:2 (penalties by source, by marginal likelihood).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +32,10 @@ Likelihood = Callable[[Array], tuple[float, Array, Array]]
 
 #: Penalties tried: prior standard deviations of a coefficient per SD from 0.01 to 10, each a factor 1.26 apart.
 PENALTIES: Array = 10.0 ** np.arange(4.0, -2.01, -0.2)
+#: Those tried for each of several groups; infinity leaves a group out.
+GROUP_PENALTIES: Array = np.concatenate([[np.inf], PENALTIES[5::2]])
+#: Rounds over the groups; each ends at once when no penalty changes.
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ class RidgeFit:
         of a shrunk estimate. The intercept's row is 0 in a Cox model.
     penalty
         Half of it times the sum of the squared standardized coefficients is taken from the log-likelihood; infinite
-        where nothing was found, and all coefficients are 0.
+        where nothing was found, and all coefficients are 0. Of several groups the smallest.
+    penalties
+        Of each group of columns, in the order of `groups`; infinite of a group whose coefficients are all 0.
     df
         Effective degrees of freedom, the intercept aside.
     loglik
@@ -61,6 +71,7 @@ class RidgeFit:
     df: float
     loglik: float
     gain: float
+    penalties: tuple[float, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -72,16 +83,30 @@ class RidgeFit:
         """Intercept and coefficients, shape (p + 1,)."""
         return np.concatenate([[self.intercept], self.coef])
 
+    def of_columns(self, kept: Sequence[bool]) -> RidgeFit:
+        """The fit without columns whose coefficients are 0."""
+        rows = np.flatnonzero([True, *kept])
+        return replace(self, coef=self.coef[list(kept)], covariance=self.covariance[np.ix_(rows, rows)])
+
     @property
     def note(self) -> str:
         """What was done, in words."""
+        each = ", ".join(f"{value:.3g}" for value in self.penalties if np.isfinite(value))
+        what = f"a penalty for each part ({each})" if len(self.penalties) > 1 else f"penalty {self.penalty:.3g}"
         return (
-            f"ridge regression: penalty {self.penalty:.3g} by marginal likelihood, {self.df:.1f} effective degrees of "
+            f"ridge regression: {what} by marginal likelihood, {self.df:.1f} effective degrees of "
             "freedom of the coefficients, which are shrunk and have no P"
         )
 
 
-def ridge_logistic(x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None) -> RidgeFit:
+def ridge_logistic(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    groups: Sequence[int] | None = None,
+    penalties: Sequence[float] | None = None,
+) -> RidgeFit:
     """Ridge logistic regression, the intercept not penalized.
 
     Parameters
@@ -92,6 +117,10 @@ def ridge_logistic(x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = No
         0 or 1, shape (n,), both present.
     weights
         Case weights >= 0; they should sum to the number of patients.
+    groups
+        Group of each column, 0, 1, ...: each group has a prior variance of its own. None: one for all.
+    penalties
+        Of each group, where they are known already; None: those of the largest marginal likelihood.
     """
     matrix, means, scale = _standardized(x)
     outcome = np.asarray(y, dtype=float)
@@ -108,7 +137,7 @@ def ridge_logistic(x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = No
     rate = float(w @ outcome / w.sum())
     start = np.zeros(design.shape[1])
     start[0] = np.log(rate / (1.0 - rate))
-    fit = _most_probable(likelihood, start, free=1)
+    fit = _most_probable(likelihood, start, 1, groups, penalties)
     # From standardized columns to the columns as given: beta = M gamma.
     back = np.eye(len(start))
     back[1:, 1:] = np.diag(1.0 / scale)
@@ -121,7 +150,14 @@ def ridge_logistic(x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = No
     )
 
 
-def ridge_cox(x: ArrayLike, time: ArrayLike, code: ArrayLike) -> RidgeFit:
+def ridge_cox(
+    x: ArrayLike,
+    time: ArrayLike,
+    code: ArrayLike,
+    *,
+    groups: Sequence[int] | None = None,
+    penalties: Sequence[float] | None = None,
+) -> RidgeFit:
     """Ridge Cox regression, ties by Efron's method; where codes of 2 compete, Fine and Gray's of the subdistribution.
 
     Parameters
@@ -130,6 +166,8 @@ def ridge_cox(x: ArrayLike, time: ArrayLike, code: ArrayLike) -> RidgeFit:
         Shape (n, p), finite, no constant column.
     time, code
         Follow-up, and 0, 1 (event) or 2 (competing event), shape (n,).
+    groups, penalties
+        As in `ridge_logistic`.
     """
     matrix, _, scale = _standardized(x)
     times, codes = np.asarray(time, dtype=float), np.asarray(code, dtype=float)
@@ -143,7 +181,7 @@ def ridge_cox(x: ArrayLike, time: ArrayLike, code: ArrayLike) -> RidgeFit:
         def likelihood(beta: Array) -> tuple[float, Array, Array]:
             return data.partial(beta, efron=True)
 
-    fit = _most_probable(likelihood, np.zeros(matrix.shape[1]), free=0)
+    fit = _most_probable(likelihood, np.zeros(matrix.shape[1]), 0, groups, penalties)
     covariance = np.zeros((len(scale) + 1, len(scale) + 1))
     covariance[1:, 1:] = fit.covariance / np.outer(scale, scale)
     return replace(fit, coef=fit.coef / scale, covariance=covariance)
@@ -160,67 +198,133 @@ def _standardized(x: ArrayLike) -> tuple[Array, Array, Array]:
     return (matrix - means) / scale, means, scale
 
 
-def _most_probable(likelihood: Likelihood, start: Array, free: int) -> RidgeFit:
-    """The penalty of the largest marginal likelihood; the first `free` coefficients carry none."""
-    penalized = len(start) - free
+def _most_probable(
+    likelihood: Likelihood,
+    start: Array,
+    free: int,
+    groups: Sequence[int] | None,
+    given: Sequence[float] | None,
+) -> RidgeFit:
+    """The penalties of the largest marginal likelihood; the first `free` coefficients carry none."""
+    label = np.zeros(len(start) - free, dtype=np.int64) if groups is None else np.asarray(groups, dtype=np.int64)
     null = likelihood(start)
     # Evidence without predictors: only what is free remains to be integrated over.
     none = null[0] - 0.5 * _log_det(null[2][:free, :free])
-    best: tuple[float, float, Array] | None = None
-    beta = start
-    for penalty in PENALTIES:
-        beta = _maximized(likelihood, beta, _diagonal(len(start), free, penalty))
-        gain = _evidence(likelihood, beta, free, penalty) - none
-        if best is None or gain > best[0]:
-            best = (gain, float(penalty), beta)
-    assert best is not None
-    gain, penalty, beta = best
-    if gain <= 0.0 or not penalized:
+    count = int(label.max(initial=0)) + 1
+    if given is None:
+        gain, beta, penalties = _of_one_penalty(likelihood, start, free, none, count)
+        if count > 1:
+            gain, beta, penalties = _of_each_group(likelihood, (gain, beta, penalties), free, none, label)
+    else:
+        penalties = np.asarray(given, dtype=float)
+        prior = np.concatenate([np.zeros(free), penalties[label]])
+        beta = _maximized(likelihood, start, prior)
+        gain = _evidence(likelihood, beta, prior) - none
+    if (gain <= 0.0 and given is None) or not np.isfinite(penalties[label]).any():
         covariance = np.zeros((len(start), len(start)))
         covariance[:free, :free] = np.linalg.inv(null[2][:free, :free])
-        return _fit(start, covariance, free, np.inf, 0.0, null[0], 0.0)
+        nothing = RidgeFit(start[free:], 0.0, covariance, np.inf, 0.0, null[0], 0.0, (np.inf,) * count)
+        return replace(nothing, intercept=float(start[0]) if free else 0.0)
     value, _, information = likelihood(beta)
-    posterior = np.asarray(np.linalg.inv(information + np.diag(_diagonal(len(start), free, penalty))), dtype=float)
+    prior = np.concatenate([np.zeros(free), penalties[label]])
+    used = np.isfinite(prior)
+    posterior = np.zeros_like(information)
+    posterior[np.ix_(used, used)] = np.linalg.inv(
+        (information + np.diag(np.where(used, prior, 0.0)))[np.ix_(used, used)]
+    )
     df = float(np.trace(posterior @ information)) - free
-    return _fit(beta, posterior, free, penalty, df, value, gain)
+    coefficients = beta[free:], float(beta[0]) if free else 0.0
+    each = tuple(float(item) for item in penalties)
+    return RidgeFit(*coefficients, posterior, min(each), df, value, gain, each)
 
 
-def _fit(beta: Array, covariance: Array, free: int, penalty: float, df: float, value: float, gain: float) -> RidgeFit:
-    return RidgeFit(beta[free:], float(beta[0]) if free else 0.0, covariance, penalty, df, value, gain)
+def _of_one_penalty(
+    likelihood: Likelihood, start: Array, free: int, none: float, count: int
+) -> tuple[float, Array, Array]:
+    """Gain, coefficients and penalties (the same for every group) where all groups share one."""
+    best: tuple[float, Array, float] | None = None
+    beta = start
+    for penalty in PENALTIES:
+        prior = np.concatenate([np.zeros(free), np.full(len(start) - free, penalty)])
+        beta = _maximized(likelihood, beta, prior)
+        gain = _evidence(likelihood, beta, prior) - none
+        if best is None or gain > best[0]:
+            best = (gain, beta, float(penalty))
+    assert best is not None
+    return best[0], best[1], np.full(count, best[2])
 
 
-def _diagonal(size: int, free: int, penalty: float) -> Array:
-    return np.concatenate([np.zeros(free), np.full(size - free, penalty)])
+def _of_each_group(
+    likelihood: Likelihood, found: tuple[float, Array, Array], free: int, none: float, label: NDArray[np.int64]
+) -> tuple[float, Array, Array]:
+    """One group's penalty after the other, the rest as they are, until none changes."""
+    gain, beta, penalties = found
+    for _ in range(_MOST_ROUNDS):
+        before = penalties.copy()
+        for group in range(len(penalties)):
+            gain, beta, penalties = _along(likelihood, (gain, beta, penalties), free, none, label, group)
+        if (penalties == before).all():
+            break
+    return gain, beta, penalties
+
+
+def _along(
+    likelihood: Likelihood,
+    found: tuple[float, Array, Array],
+    free: int,
+    none: float,
+    label: NDArray[np.int64],
+    group: int,
+) -> tuple[float, Array, Array]:
+    """One group's penalty moved up and down as long as that helps; and left out, where that is better still."""
+    gain, beta, penalties = found
+    start = int(np.argmin(np.abs(np.log(np.minimum(GROUP_PENALTIES, 1e9)) - np.log(min(penalties[group], 1e9)))))
+    for steps in (range(start + 1, len(GROUP_PENALTIES)), range(start - 1, -1, -1), (0,)):
+        for step in steps:
+            tried = penalties.copy()
+            tried[group] = GROUP_PENALTIES[step]
+            prior = np.concatenate([np.zeros(free), tried[label]])
+            trial = _maximized(likelihood, np.where(np.isfinite(prior), beta, 0.0), prior)
+            reached = _evidence(likelihood, trial, prior) - none
+            if reached <= gain + 1e-9:
+                break
+            gain, beta, penalties = reached, trial, tried
+    return gain, beta, penalties
 
 
 def _log_det(matrix: Array) -> float:
     return float(np.linalg.slogdet(matrix)[1]) if matrix.size else 0.0
 
 
-def _evidence(likelihood: Likelihood, beta: Array, free: int, penalty: float) -> float:
+def _evidence(likelihood: Likelihood, beta: Array, prior: Array) -> float:
+    """Laplace's approximation; coefficients of an infinite penalty are 0 and take no part, those of 0 are free."""
     value, _, information = likelihood(beta)
-    prior = _diagonal(len(beta), free, penalty)
+    used = np.isfinite(prior)
+    known = prior[used]
     return (
         value
-        - 0.5 * float(prior @ beta**2)
-        + 0.5 * (len(beta) - free) * float(np.log(penalty))
-        - 0.5 * _log_det(information + np.diag(prior))
+        - 0.5 * float(known @ beta[used] ** 2)
+        + 0.5 * float(np.log(known[known > 0]).sum())
+        - 0.5 * _log_det(information[np.ix_(used, used)] + np.diag(known))
     )
 
 
 def _maximized(likelihood: Likelihood, start: Array, prior: Array) -> Array:
     """Newton's method with step-halving; a proper prior makes the maximum unique and finite."""
     beta = start
+    used = np.flatnonzero(np.isfinite(prior))
+    inside, known = np.ix_(used, used), prior[used]
     value, gradient, information = likelihood(beta)
-    objective = value - 0.5 * float(prior @ beta**2)
+    objective = value - 0.5 * float(known @ beta[used] ** 2)
     for _ in range(100):
-        slope = gradient - prior * beta
-        step = np.linalg.solve(information + np.diag(prior), slope)
-        decrement = float(slope @ step)
+        slope = gradient[used] - known * beta[used]
+        step = np.zeros(len(beta))
+        step[used] = np.linalg.solve(information[inside] + np.diag(known), slope)
+        decrement = float(slope @ step[used])
         for _half in range(40):
             trial = beta + step
             result = likelihood(trial)
-            new = result[0] - 0.5 * float(prior @ trial**2)
+            new = result[0] - 0.5 * float(known @ trial[used] ** 2)
             if np.isfinite(new) and new >= objective - 1e-13 * (abs(objective) + 1.0):
                 break
             step = step / 2.0

@@ -166,6 +166,14 @@ def _text(results: Results, item: FusionResult) -> str:
         f"{c.name} ({c.score}, in {c.times_chosen} of {item.folds} outer folds)" for c in item.competitors if c.chosen
     ]
     word = measure(results)
+    if item.competition == "averaged":
+        text = (
+            f"{len(item.competitors)} classifiers and networks made the scores ({{competitors}}): the mean of the "
+            "classifiers, each on the scale that its scores of patients left out deserve, and of the networks the "
+            f"first within one standard error of the largest {word} in the inner folds. In the final models: "
+            f"{listing([f'{c.name} ({c.score})' for c in item.competitors if c.chosen])}."
+        )
+        return text + "".join(f" {note}." for note in item.notes.values())
     text = (
         f"{len(item.competitors)} classifiers and networks competed ({{competitors}}). Within each outer fold the "
         f"{word} in the inner folds alone decided which one makes a score, so the outer fold's patients had no say. "
@@ -189,7 +197,8 @@ def competitors_table(results: Results, item: FusionResult) -> Table:
             name = f"{c.name}{' *' if c.chosen else ''}"
             rows.append(Row((name, f"{c.times_chosen}/{item.folds}", estimate(c.nested), *other(c.sets)), "indent"))
         for choice in (choice for choice in item.choices if choice.score == score):
-            rows.append(Row(("As chosen in each fold", "", estimate(choice.nested), *other(choice.sets)), "indent"))
+            made = "As averaged in each fold" if item.competition == "averaged" else "As chosen in each fold"
+            rows.append(Row((made, "", estimate(choice.nested), *other(choice.sets)), "indent"))
     columns = [
         "Competitor",
         "Chosen",

@@ -31,6 +31,7 @@ _METHODS = {
     "fine-gray": "; subdistribution hazard",
     "ipcw": "; logistic, weighted for censoring",
     "ridge": "; shrunk by ridge regression",
+    "averaged": "; mean of shrunk coefficients and of the scores' own models",
 }
 
 _STAYED = {
@@ -211,7 +212,7 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
 
 
 def _of_shrunk(models: dict[str, FittedModel]) -> list[str]:
-    if not any(model.method == "ridge" for model in models.values()):
+    if not any(model.method in ("ridge", "averaged") for model in models.values()):
         return []
     return ["Coefficients shrunk by ridge regression have no P; their intervals are those given the penalty."]
 

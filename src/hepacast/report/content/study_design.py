@@ -89,7 +89,8 @@ def _radiomics_stage(results: Results) -> DesignStage:
         score = f"Radscore of {plural(len(found.terms), 'feature')}" if found is not None else "No signature"
         if results.fusion is not None:
             trained = [item for item in results.fusion.competitors if item.kind == "classifier" and item.chosen]
-            score = f"{model.steps[-1].n_out} features, {trained[0].name}" if trained and model.steps else ""
+            made = trained[0].name if len({item.name for item in trained}) == 1 else "mean of classifiers"
+            score = f"{model.steps[-1].n_out} features, {made}" if trained and model.steps else ""
     return DesignStage("Radiomics", lines, score)
 
 
@@ -104,7 +105,11 @@ def _models(results: Results) -> list[str]:
     if models.clinical is not None:
         lines.append(f"Clinical: {_selected_labels(results) or 'no independent predictor'}")
     if results.fusion is not None:
-        lines += [f"{item.score}: {item.name}" for item in results.fusion.competitors if item.chosen]
+        chosen: dict[str, list[str]] = {}
+        for item in results.fusion.competitors:
+            if item.chosen:
+                chosen.setdefault(item.score, []).append(item.name)
+        lines += [f"{score}: {names[0] if len(names) == 1 else 'mean'}" for score, names in chosen.items()]
         lines.append("Joined by logistic regression: " + ", ".join(model_names(results)))
     elif models.radiomics is not None:
         lines.append("Radiomics: Radscore")

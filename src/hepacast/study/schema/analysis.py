@@ -49,6 +49,13 @@ class Modelling(Part):
         "(elimination by Akaike's criterion), lasso, given (all candidates, chosen before these data were seen), or "
         "penalised (all candidates, shrunk by ridge regression; the combined model too)",
     )
+    combination: Literal["regression", "averaged"] = option(
+        "regression",
+        "how models of everything (joint; of a fusion those with biomarkers) join values and scores: regression (one "
+        "ridge regression of all), or averaged (the mean of the ridge regression of the values, each kind of "
+        "biomarkers with a penalty of its own, and of one regression of each score, brought to risks by patients left "
+        "out)",
+    )
     alpha: float = option(0.05, "P below which a variable stays", gt=0, lt=1)
     radscore: Literal["cross-fitted", "apparent"] = option(
         "cross-fitted",

@@ -42,6 +42,11 @@ class Fusion(Part):
     classifiers: list[Classifier] = option(
         lambda: ["logistic", "svm", "knn", "xgboost", "mlp"], "classifiers on the selected features"
     )
+    competition: Literal["best", "averaged"] = option(
+        "best",
+        "which of them makes a score: best (the largest AUC or C in inner folds), or averaged (the mean of all "
+        "classifiers' log odds, or log hazards; of the networks the first within one standard error of the best)",
+    )
     chain: str | dict[str, Any] = option("ptlf", "filters and selection before every classifier, as modelling.chain")
     networks: list[Variant] = option(list, "networks compared; none: no deep part")
     deep: DeepSpec = option(lambda: DeepSpec.model_validate({"network": {"tasks": "classifier"}}),

@@ -37,6 +37,7 @@ from hepacast.modelling.fusion import (
     ViewResult,
     fit_view,
     inner_rank,
+    preferred,
     score_name,
 )
 from hepacast.modelling.grammar import ChainSpec
@@ -68,7 +69,7 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
-from hepacast.study.stages.model_sentences import BY_AIC, SHRUNK_HERE, clinical_sentence, shrunk_clause
+from hepacast.study.stages.model_sentences import BY_AIC, SHRUNK_HERE, averaged_words, clinical_sentence, shrunk_clause
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis
 from hepacast.study.stages.radiomics import measure
 
@@ -99,7 +100,7 @@ def write(context: Context, folder: Path) -> None:
     outer, final = results[:-1], results[-1]
     nested = _nested(outer, outcome, rules.folds)
     told = write_analysed(context, analysis.cohort, folder)
-    _write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1]))
+    _write_frozen(context, folder, final, networks, None if networks is None else _best_network(views[-1], rules))
     write_record(folder / "models.json", _models(context, analysis, final, spec))
     # Training patients: the final models, on scores of fits without the patient.
     own = final.training.predictions(list(outcome.index), outcome.to_numpy(), "training", "apparent")
@@ -165,9 +166,16 @@ def _spec(context: Context, analysis: Analysis) -> FusionSpec:
     seed = derive_seed(context.study.seed, "fusion-models")
     cut = context.study.evaluation.risk_groups if horizons else "youden"
     rest = (context.study.modelling.alpha, seed, horizons, outcome.unit, cut)
-    selection = context.study.modelling.selection
+    options = context.study.modelling
     return FusionSpec(
-        tuple(families), models, analysis.predictors, *rest, selection=selection, biomarkers=analysis.biomarkers
+        tuple(families),
+        models,
+        analysis.predictors,
+        *rest,
+        selection=options.selection,
+        biomarkers=analysis.biomarkers,
+        combination=options.combination,
+        competition=rules.competition,
     )
 
 
@@ -205,15 +213,14 @@ def _view(
     view = View(label, known, folds[known.index], tuple(test), clinical.loc[rows], {}, scores, excess)
     tables = {RADSCORE: features.loc[rows]}
     if networks is not None and any("dlr" in parts for parts in rules.models.values()):
-        best = _best_network(view)
+        best = _best_network(view, rules)
         tables[DLR] = pd.concat([features.loc[rows], networks.deep_features(best, outer).loc[rows]], axis=1)
     return replace(view, features=tables)
 
 
-def _best_network(view: View) -> str:
-    """The network that is best within a view: it gives its features, as it gives the networks' score."""
-    inner = {name: np.nan_to_num(inner_rank(view, score)) for name, score in view.networks.items()}
-    return max(inner, key=lambda name: (inner[name], -list(inner).index(name)))
+def _best_network(view: View, rules: Fusion) -> str:
+    """The network that is chosen within a view: it gives its features, as it gives the networks' score."""
+    return preferred({name: inner_rank(view, score) for name, score in view.networks.items()}, rules.competition)
 
 
 def _nested(outer: list[ViewResult], outcome: pd.Series | pd.DataFrame, folds: int) -> OutOfFold:
@@ -336,6 +343,7 @@ def _compared(
         "choices": _choices(rules, outer, final, outcome, analysis, level),
         "networks": _networks(rules, networks),
         "notes": final.notes,
+        "competition": rules.competition,
     }
 
 
@@ -443,9 +451,10 @@ def _sentences(
         steps = next(iter(final.counts.values()))
         names = ", ".join(CLASSIFIERS[name].label.lower().replace("xgboost", "XGBoost") for name in rules.classifiers)
         chain = "; ".join(map(str, steps))
+        did = "competed" if rules.competition == "best" else "were averaged"
         texts.append(
             (
-                f"Features passed through: {chain}; on those left {len(rules.classifiers)} classifiers competed "
+                f"Features passed through: {chain}; on those left {len(rules.classifiers)} classifiers {did} "
                 f"({names}){_of_times(spec)}.",
                 ["lasso"],
             )
@@ -463,23 +472,38 @@ def _sentences(
         )
     texts.append(
         (
-            f"Which classifier and which network was used was decided by the {nested.measure} in inner folds alone; "
-            f"the whole procedure, that choice included, was judged in {nested.folds} outer folds [@nested-cv]. Scores "
-            f"and clinical predictors were joined by {model}s that were fitted to scores of fits without the patient"
+            f"{_competition_words(rules, nested.measure)}; the whole procedure, that choice included, was judged in "
+            f"{nested.folds} outer folds [@nested-cv]. Scores and clinical predictors were joined by {model}s that were fitted to scores of fits without the patient"
             f"{shrunk_clause(options)}; cut-offs are {cut} of these risks.",
             ["nested-cv"],
         )
     )
     shrunk = [name for name, parts in spec.models.items() if BIOMARKERS in parts]
     if shrunk:
+        averaged = "" if options.combination == "regression" else f" {averaged_words(bool(spec.horizons))}"
         texts.append(
             (
                 f"Models with biomarkers ({', '.join(shrunk)}) hold all of these, and of other parts the scores and "
-                f"{BY_AIC}; {SHRUNK_HERE}. No other model holds a biomarker.",
+                f"{BY_AIC}; {SHRUNK_HERE}.{averaged} No other model holds a biomarker.",
                 [],
             )
         )
     return [Sentence("modelling", text, keys) for text, keys in texts]
+
+
+def _competition_words(rules: Fusion, measure: str) -> str:
+    """How a score is made of its competitors."""
+    if rules.competition == "best":
+        return f"Which classifier and which network was used was decided by the {measure} in inner folds alone"
+    network = (
+        f"; the network used was the first within one standard error of the largest {measure} in inner folds"
+        if rules.networks
+        else ""
+    )
+    return (
+        "A score is the mean of all classifiers, each brought to one scale by its scores of patients outside each "
+        f"fit{network}"
+    )
 
 
 def _write_frozen(

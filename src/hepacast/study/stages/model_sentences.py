@@ -182,8 +182,19 @@ def _of_biomarkers(fitted: StudyModels) -> list[str]:
         )
     if fitted.joint_ is not None:
         score = "" if fitted.radiomics_ is None else "the Radscore, "
-        texts.append(f"The joint model holds {score}the biomarkers and {BY_AIC}; {SHRUNK_HERE}.")
+        averaged = "" if fitted.combination == "regression" else f" {averaged_words(bool(fitted.horizons))}"
+        texts.append(f"The joint model holds {score}the biomarkers and {BY_AIC}; {SHRUNK_HERE}.{averaged}")
     return texts
+
+
+def averaged_words(of_time: bool) -> str:
+    """How a model of everything is made of its members."""
+    scale = "log hazards" if of_time else "log odds"
+    return (
+        "Each kind of biomarkers (enhancement, heterogeneity, liver, shape) had a penalty of its own; scores were no "
+        f"part of this regression: the model is the mean of its {scale} and those of a regression of each score, "
+        "brought to risks by a regression of that mean in patients left out."
+    )
 
 
 def _joined_words(fitted: StudyModels) -> str:

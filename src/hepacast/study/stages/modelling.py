@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from hepacast.biomarkers.definitions import FAMILY
+from hepacast.biomarkers.definitions import FAMILY, kind_of
 from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.outcome import check_horizons
 from hepacast.core.files import read_json, write_json
@@ -69,9 +69,9 @@ class Analysis:
     words: Words
 
     @property
-    def biomarkers(self) -> frozenset[str]:
-        """Names of the predictors that are biomarkers."""
-        return frozenset(item.name for item in self.predictors if item.name.startswith(f"{FAMILY}/"))
+    def biomarkers(self) -> dict[str, str]:
+        """The predictors that are biomarkers, and what kind of thing each tells."""
+        return {item.name: kind_of(item.name) for item in self.predictors if item.name.startswith(f"{FAMILY}/")}
 
     @property
     def outcome(self) -> Outcome:
@@ -119,6 +119,9 @@ def make_models(context: Context, analysis: Analysis) -> StudyModels:
         unit=outcome.unit,
         cut=context.study.evaluation.risk_groups if outcome.has_time else "youden",
         biomarkers=tuple(sorted(analysis.biomarkers)),
+        kinds=analysis.biomarkers,
+        combination=options.combination,
+        seed=seed,
     )
 
 
