@@ -473,7 +473,8 @@ def _sentences(
     texts.append(
         (
             f"{_competition_words(rules, nested.measure)}; the whole procedure, that choice included, was judged in "
-            f"{nested.folds} outer folds [@nested-cv]. Scores and clinical predictors were joined by {model}s that were fitted to scores of fits without the patient"
+            f"{nested.folds} outer folds [@nested-cv]. Scores and clinical predictors were joined by {model}s "
+            "that were fitted to scores of fits without the patient"
             f"{shrunk_clause(options)}; cut-offs are {cut} of these risks.",
             ["nested-cv"],
         )
