@@ -10,6 +10,9 @@ import typer
 
 from hepacast.cli import completion
 from hepacast.cli.common import Quiet, Workers, make_reporter, say
+from hepacast.cli.json_option import JsonCommand
+from hepacast.cli.table_options import Figures, show
+from hepacast.cli.table_options import Json as JsonOut
 from hepacast.errors import HepacastError
 from hepacast.report.formats import FORMATS
 
@@ -20,7 +23,10 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (init, check, run, model, report, validate, dicom, demo, recipes):
+    for command in (init, check, run, model, report, validate):
+        app.command()(command)
+    app.command(cls=JsonCommand)(pool)
+    for command in (dicom, demo, recipes):
         app.command()(command)
 
 
@@ -164,6 +170,21 @@ def validate(
     found = validate_model(model, study_file, out=out, data=data, workers=workers, update=update, reporter=say_to)
     if not quiet:
         say(found.text())
+
+
+def pool(
+    results: Annotated[
+        list[Path],
+        typer.Argument(help="Results folders of validations in several hospitals, or their evaluation.json."),
+    ],
+    name: Annotated[str | None, typer.Option("--model", help="Model [default: the main one].")] = None,
+    as_json: JsonOut = None,
+    figures: Figures = None,
+) -> None:
+    """Meta-analysis of validations in several hospitals, from their JSON files alone (no patient is in them)."""
+    from hepacast.study.pool import pool_validations
+
+    show(pool_validations(results, model=name), as_json, figures)
 
 
 def demo(

@@ -89,7 +89,11 @@ def decimal_mark(text: str) -> Literal["auto", ".", ","]:
     return marks[text.strip().casefold()]
 
 
-def show(result: StatisticsResult | Prediction | PredictedPatients, as_json: str | None, figures: Path | None) -> None:
+def show(
+    result: StatisticsResult | Prediction | PredictedPatients,
+    as_json: str | None,
+    figures: Path | None,
+) -> None:
     """Print a result as text or JSON, write its figures, and say what was written."""
     import json
 
