@@ -23,11 +23,8 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (init, check, run, model, report, validate):
-        app.command()(command)
-    app.command(cls=JsonCommand)(pool)
-    for command in (dicom, demo, recipes):
-        app.command()(command)
+    for command in (init, check, run, model, report, validate, pool, dicom, demo, recipes):
+        app.command(cls=JsonCommand if command is pool else None)(command)
 
 
 def init(
