@@ -172,7 +172,9 @@ def validate(
 def pool(
     results: Annotated[
         list[Path],
-        typer.Argument(help="Results folders of validations in several hospitals, or their evaluation.json."),
+        typer.Argument(
+            metavar="[RESULTS]", help="Folders of validations in several hospitals, or their evaluation.json."
+        ),
     ],
     name: Annotated[str | None, typer.Option("--model", help="Model [default: the main one].")] = None,
     as_json: JsonOut = None,
