@@ -134,6 +134,18 @@ def test_highdicom_reads_report_and_segmentation_back(made) -> None:
         np.testing.assert_array_equal(back[name].array, labelmap.volume.array == value)
 
 
+def test_who_made_the_masks_is_told(made, tmp_path: Path) -> None:
+    from hepacast.imaging.dicom_seg_write import make_segmentation
+    from hepacast.imaging.dicom_source import Origin, read_source
+
+    drawn = made.files["segmentation.dcm"].SegmentSequence[0]
+    assert drawn.SegmentAlgorithmType == "MANUAL" and "SegmentAlgorithmName" not in drawn
+    source, image = read_source(made.folder / "ct"), read_volume(made.folder / "ct")
+    liver = {"liver": image.with_array(image.array > 60)}
+    segment = make_segmentation(liver, source, Origin("key"), made_by="hepacast builtin").SegmentSequence[0]
+    assert (segment.SegmentAlgorithmType, segment.SegmentAlgorithmName) == ("AUTOMATIC", "hepacast builtin")
+
+
 def test_page_and_picture_are_whole(made) -> None:
     page, picture = made.files["page.dcm"], made.files["overlay.dcm"]
     content = page.EncapsulatedDocument[: page.EncapsulatedDocumentLength]

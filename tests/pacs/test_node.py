@@ -105,7 +105,7 @@ def test_a_node_that_ends_anywhere_goes_on_and_sends_once(tmp_path: Path, cut: s
 def test_a_pacs_that_is_down_is_tried_again_with_growing_pauses(tmp_path: Path) -> None:
     peer, clock = ShelfPeer(), Clock()
     peer.up = False
-    node = node_of(tmp_path, peer, clock=clock, wait_s=10.0, tries=5)
+    node = node_of(tmp_path, peer, clock=clock, wait_s=10.0, send_tries=5)
     receive(node, study_files(tmp_path, 1))
     pauses = []
     for _ in range(200):
@@ -173,6 +173,9 @@ def test_what_belongs_to_no_study_is_set_aside_with_its_reason(tmp_path: Path, k
     assert len(listed.quarantined) == len(slices) and not listed.studies
     assert {reason for _, reason in listed.quarantined} == {f"no {shown} Instance UID"}
     assert len(list(node.queue.quarantine.glob("*.dcm"))) == len(slices)
+    node.clock.now += 3600 * node.config.keep_failed_hours
+    node.step()
+    assert not list(node.queue.quarantine.iterdir())
 
 
 def test_a_full_disk_is_answered_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:

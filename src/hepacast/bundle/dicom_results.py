@@ -30,11 +30,15 @@ FILES = ("segmentation.dcm", "report.dcm", "page.dcm", "overlay.dcm")
 
 @dataclass(frozen=True, eq=False)
 class MeasuredOn:
-    """The image that masks are shown on, the masks, and the series that the image was read from."""
+    """The image that masks are shown on, the masks, and the series that the image was read from.
+
+    `made_by` is the segmenter of the masks; empty where they were given.
+    """
 
     image: Volume
     masks: Mapping[str, Volume]
     source: SourceSeries
+    made_by: str = ""
 
 
 def write_dicom_results(
@@ -67,10 +71,10 @@ def write_dicom_results(
         raise ImageError("There is no mask that results could be shown on.", found="only empty masks")
     with atomic_folder(folder) as scratch:
         picture = scratch / "overlay.png"
-        title = f"{NOT_FOR_CARE}: masks that were measured, not checked by a reader"
+        title = f"{NOT_FOR_CARE}: masks that were measured{', not checked by a reader' if seen.made_by else ''}"
         overlay_png(seen.image, seen.masks, picture, slices=4, columns=2, title=title, dpi=150)
         page = write_page(bundle, item, scratch / "page.pdf", overlay=picture)
-        segmentation = make_segmentation(masks, seen.source, origin, number=SEGMENTATION)
+        segmentation = make_segmentation(masks, seen.source, origin, made_by=seen.made_by, number=SEGMENTATION)
         results: list[Any] = [
             segmentation,
             make_report(bundle, item, applied.features, segmentation, seen.source, origin, number=REPORT),
@@ -92,7 +96,8 @@ def origin_of(bundle: Bundle | NetworkBundle, applied: AppliedBundle, seen: Meas
     item = applied.prediction
     code = code_hash("hepacast.bundle.dicom_results")
     told = {"values": item.values, "patient": item.patient, "date": item.date, "level": item.level}
-    key = key_of(seen.source, dict(seen.masks), bundle=bundle.identity, model=item.model, told=told, code=code)
+    made = {"bundle": bundle.identity, "model": item.model, "segmenter": seen.made_by, "code": code}
+    key = key_of(seen.source, dict(seen.masks), told=told, **made)
     return Origin(key, "hepacast", f"{__version__} ({code[:12]})")
 
 

@@ -66,9 +66,22 @@ def write_dicom_seg(
 
 
 def make_segmentation(
-    masks: Mapping[str, Volume], source: SourceSeries, origin: Origin, *, where: str = "", number: int = 300
+    masks: Mapping[str, Volume],
+    source: SourceSeries,
+    origin: Origin,
+    *,
+    made_by: str | None = None,
+    where: str = "",
+    number: int = 300,
 ) -> Any:
     """Masks as a SEG (highdicom) in a series of its own of the source's study.
+
+    Parameters
+    ----------
+    made_by
+        Segmenter of the masks, by default the origin's maker; empty where a reader has drawn them.
+    where, number
+        For messages; of the series.
 
     Raises
     ------
@@ -80,6 +93,7 @@ def make_segmentation(
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
     stack = _stacked(masks, source.geometry, where)
+    segmenter = origin.maker if made_by is None else made_by
     if not stack.any():
         raise ImageError("A DICOM SEG needs at least one voxel.", found="only empty masks", where=where)
     with warnings.catch_warnings():
@@ -89,7 +103,7 @@ def make_segmentation(
             source_images=list(source.headers),
             pixel_array=stack,
             segmentation_type=SegmentationTypeValues.BINARY,
-            segment_descriptions=_descriptions(list(masks), origin.maker, origin.version),
+            segment_descriptions=_descriptions(list(masks), segmenter, origin.version),
             series_instance_uid=origin.uid("segmentation", "series"),
             series_number=number,
             sop_instance_uid=origin.uid("segmentation", "instance"),
@@ -116,12 +130,16 @@ def _stacked(masks: Mapping[str, Volume], geometry: Geometry, where: str) -> np.
 
 
 def _descriptions(names: list[str], algorithm: str, version: str) -> list[Any]:
+    """What each segment is; without an algorithm a reader has drawn it."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
     from pydicom.sr.coding import Code
 
-    family = Code("123110", "DCM", "Artificial Intelligence")
-    identification = AlgorithmIdentificationSequence(name=algorithm, version=version or "unknown", family=family)
+    made: dict[str, Any] = {"algorithm_type": SegmentAlgorithmTypeValues.MANUAL}
+    if algorithm:
+        family = Code("123110", "DCM", "Artificial Intelligence")
+        identification = AlgorithmIdentificationSequence(algorithm, family, version or "unknown")
+        made = {"algorithm_type": SegmentAlgorithmTypeValues.AUTOMATIC, "algorithm_identification": identification}
     described = []
     for number, name in enumerate(names, start=1):
         category, kind = SEGMENT_CODES.get(name, (_TISSUE, _TISSUE))
@@ -131,8 +149,7 @@ def _descriptions(names: list[str], algorithm: str, version: str) -> list[Any]:
                 segment_label=name,
                 segmented_property_category=Code(category[0], "SCT", category[1]),
                 segmented_property_type=Code(kind[0], "SCT", kind[1]),
-                algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-                algorithm_identification=identification,
+                **made,
             )
         )
     return described

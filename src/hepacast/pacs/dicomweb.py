@@ -46,7 +46,10 @@ class WebPeer:
             user, _, secret = self.password.partition(":")
             session.auth = (user, secret)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else None
-        return api.DICOMwebClient(url=self.name.rstrip("/"), session=session, headers=headers, permissive_uid=True)
+        client = api.DICOMwebClient(url=self.name.rstrip("/"), session=session, headers=headers, permissive_uid=True)
+        # Its own repetition keeps everybody waiting for half a minute; who asks decides when to ask again.
+        client.set_http_retry_params(retry=False)
+        return client
 
     def echo(self) -> None:
         """Ask for one study."""

@@ -137,6 +137,14 @@ class NodeQueue:
         write_durably(self.quarantine / f"{name}.json", json.dumps({"reason": reason}).encode())
         return name
 
+    def expire_quarantine(self, before: float) -> int:
+        """Delete what was set aside before a time (seconds since 1970): how many images."""
+        old = [path for path in self.quarantine.glob("*.dcm") if path.stat().st_mtime < before]
+        for path in old:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)
+        return len(old)
+
     def images(self, key: str) -> Path:
         """Folder of what was received."""
         return self.jobs / key / "images"
@@ -158,9 +166,13 @@ class NodeQueue:
         path = self.jobs / key / "state.json"
         return QueuedStudy.from_json(read_json(path)) if path.is_file() else QueuedStudy(key)
 
+    def study_keys(self) -> list[str]:
+        """Keys of all studies."""
+        return sorted(path.name for path in self.jobs.iterdir() if path.is_dir())
+
     def studies(self) -> list[QueuedStudy]:
         """All of them, by key."""
-        return [self.study(path.name) for path in sorted(self.jobs.iterdir()) if path.is_dir()]
+        return [self.study(key) for key in self.study_keys()]
 
     def put(self, item: QueuedStudy, **changes: object) -> QueuedStudy:
         """Write a new state; it is on the disk when this returns."""

@@ -58,6 +58,8 @@ class Node:
     peers: Sequence[Peer] = ()
     clock: Callable[[], float] = time.time
     reporter: Reporter = field(default_factory=SilentReporter)
+    #: Studies that were deleted: a state of thousands is not read twice a second.
+    _gone: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.queue = NodeQueue(self.config.folder)
@@ -87,13 +89,19 @@ class Node:
 
     def step(self) -> bool:
         """Do one step of every study that is due. Gives whether something was done."""
-        done = [self._step(item) for item in self.queue.studies()]
+        kept_from = self.clock() - 3600 * self.config.keep_failed_hours
+        if expired := self.queue.expire_quarantine(kept_from):
+            self._log("-", f"{expired} images in quarantine deleted")
+        awake = [key for key in self.queue.study_keys() if key not in self._gone or self.queue.images(key).exists()]
+        done = [self._step(self.queue.study(key)) for key in awake]
         return any(done)
 
     def _step(self, item: QueuedStudy) -> bool:
         """One step; what fails is tried again later, with growing pauses, and at last is dead with its reason."""
         now = self.clock()
         if item.state in ENDED:
+            if item.deleted:
+                self._gone.add(item.key)
             return self._ended(item, now)
         if item.due > now:
             return False
@@ -166,7 +174,8 @@ class Node:
     def _failed(self, item: QueuedStudy, reason: str, told: str, now: float, *, final: bool = False) -> None:
         item = self.queue.study(item.key)  # an attempt was counted
         attempts = item.attempts if item.state == "running" else item.attempts + 1
-        if final or attempts >= self.config.tries:
+        most = self.config.send_tries if item.state in ("made", "sent") else self.config.tries
+        if final or attempts >= most:
             self._dead(item, reason, told)
             return
         pause = min(self.config.wait_s * 2 ** (attempts - 1), self.config.longest_wait_s)

@@ -128,7 +128,9 @@ def _write_patient(context: Context, bundle: Bundle, cohort: Cohort, patient: st
     labs = told_values(cohort.table.frame.loc[[patient]].iloc[0], bundle.columns)
     applied = apply_bundle(bundle, labs, images, masks, notes=notes, patient=patient, date=source.date)
     shown = {name: mask for name, mask in masks.items() if name not in COMPOSITES} or masks
-    write_dicom_results(bundle, applied, MeasuredOn(first, shown, source), folder)
+    segmenter = context.images.segmentation.source
+    made_by = "" if segmenter == "given" else f"hepacast {segmenter}"
+    write_dicom_results(bundle, applied, MeasuredOn(first, shown, source, made_by), folder)
 
 
 def told_values(row: Mapping[str, Any] | pd.Series, columns: Sequence[ColumnSpec]) -> dict[str, str]:

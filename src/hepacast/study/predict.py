@@ -136,7 +136,8 @@ class _Files:
         if self.out is not None:
             _write(bundle, applied, seen, Path(self.out))
         if self.source is not None and self.dicom_out is not None:
-            shown = MeasuredOn(seen.volume, _shown_masks(applied, seen), self.source)
+            made_by = "" if seen.labelmap is None else f"hepacast {seen.labelmap.source}"
+            shown = MeasuredOn(seen.volume, _shown_masks(applied, seen), self.source, made_by)
             write_dicom_results(bundle, applied, shown, self.dicom_out)
         if self.fhir is not None:
             write_fhir(bundle, applied.prediction, labs, self.fhir)
