@@ -9,6 +9,13 @@ from hepacast.imaging.io import write_volume
 
 PATIENTS = [f"P{number:02}" for number in range(1, 25)]
 GEOMETRY = Geometry((64, 64, 20), (5.0, 5.0, 5.0), (-160.0, -160.0, 0.0))
+
+
+def coarse() -> Geometry:
+    """The grid of every fourth voxel of three slices."""
+    return Geometry((16, 16, 3), (20.0, 20.0, 5.0), GEOMETRY.origin)
+
+
 STUDY = """hepacast: 1
 name: Small images
 seed: 1
