@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from hepacast.web.routes import cohort, masks, patient, report, runs, session, statistics, studies
+from hepacast.web.routes import cohort, masks, patient, report, runs, session, settings, statistics, studies
 
 #: Every router; paths begin with ``/api``.
 ROUTERS: tuple[APIRouter, ...] = (
@@ -15,5 +15,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     masks.router,
     report.router,
+    settings.router,
     statistics.router,
 )
