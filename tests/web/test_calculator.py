@@ -461,6 +461,10 @@ def test_slider_pull_keyboard_units_and_marks(chromium, tmp_path):
     for text, said in (("1,234", "two ways"), ("abc", "no number"), ("1.2", "Rare|Outside")):
         page.fill('[data-name="alb"] input[type=text]', text)
         assert re.search(said, page.inner_text('[data-name="alb"] .note'))
+    page.fill('[data-name="afp"] input[type=text]', "90000")
+    assert "Extrapolated: outside the range of training are" in page.inner_text(".answer .gap >> nth=0")
+    assert "AFP" in page.inner_text(".answer .gap >> nth=0")
+    page.fill('[data-name="afp"] input[type=text]', "100")
     # A mark that is pulled along its axis.
     page.fill('[data-name="alb"] input[type=text]', "3.8")
     axis = page.locator("svg .axis.own .grip").nth(3)

@@ -226,7 +226,7 @@ class Field {
       const [low, high] = predictor.kind === "levels" ? ["", ""] : range.map((value) => short(value / this.factor));
       text = t(`calculator.mark.${mark}`, { low, high, unit: unitText(this.chosenUnit ?? predictor.unit) });
     }
-    this.note.textContent = text;
+    this.note.textContent = text.replace(/\s+([).,:：。）])/g, "$1"); // a number without a unit
     this.note.className = `note ${this.refusal ? "error" : mark}`;
     this.node.classList.toggle("empty", this.value === undefined);
     this.node.classList.toggle("not-known", this.value === null);
@@ -396,16 +396,18 @@ class Answer {
   show(answer, missing) {
     const { description, t } = this;
     if (!answer) {
-      const text = missing.length ? t("calculator.waiting", { names: missing.join(", ") }) : t("calculator.correct");
+      const text = missing.length ? t("calculator.waiting", { names: missing.join(t("calculator.comma")) }) : t("calculator.correct");
       this.node.replaceChildren(element("p", { class: "waiting" }, text));
       return this.say("");
     }
+    const outside = description.predictors.filter((item) => answer.marks[item.name] === "outside").map((item) => item.label);
     const rows = answer.risks.map((item, index) => this.row(item, index === answer.risks.length - 1));
     const gap = answer.risks.every((item) => item.low === null);
     const reason = Object.values(answer.marks).some((mark) => mark === "unknown" || mark === "strange") ? "calculator.no_interval_unknown" : "calculator.no_interval";
     const cut = description.cutoff === null ? "" : t("calculator.cutoff", { cutoff: percent(description.cutoff) });
     this.node.replaceChildren(...rows,
       element("p", { class: `group ${answer.group}` }, element("strong", {}, t(`calculator.group.${answer.group}`)), cut ? ` ${cut}` : ""),
+      outside.length ? element("p", { class: "gap" }, t("calculator.outside", { names: outside.join(t("calculator.comma")) })) : "",
       gap ? element("p", { class: "gap" }, t(reason)) : "",
       element("p", { class: "sum" }, t("calculator.total", { points: answer.total.toFixed(0) })));
     const last = answer.risks[answer.risks.length - 1];
