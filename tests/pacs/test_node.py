@@ -292,6 +292,18 @@ def test_copies_for_research_are_made_on_the_way(tmp_path: Path) -> None:
     assert states(node) == ["confirmed"] and len(list((tmp_path / "research").glob("*/*.dcm"))) == 6
 
 
+def test_a_bundle_that_is_replaced_under_way_is_not_used(tmp_path: Path) -> None:
+    path, old = tmp_path / "model.hepacast", Path(__file__).parents[1] / "bundle" / "old"
+    path.write_bytes((old / "2313617" / "ptlf.hepacast").read_bytes())
+    node = Node(config(tmp_path, model={"bundle": str(path), "identity": IDENTITY}), peers=[ShelfPeer()], clock=Clock())
+    path.write_bytes((old / "59f69d3" / "ptlf.hepacast").read_bytes())
+    receive(node, study_files(tmp_path, 1))
+    while node.step():
+        pass
+    (item,) = node.queue.studies()
+    assert item.state == "dead" and "not the one that is pinned" in item.reason
+
+
 def test_a_node_that_lets_everybody_in_is_refused(tmp_path: Path) -> None:
     text = 'folder: q\nmodel: {bundle: m, identity: "123456789012"}\nseries: {portal: {}}\nsend_to: [P@h:1]\n'
     path = tmp_path / "node.yaml"

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.bundle.applying import open_bundle
+from hepacast.bundle.model import Bundle
+from hepacast.bundle.networks import NetworkBundle
 from hepacast.core.lock import hold_folder
 from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import BundleError, HepacastError, TableError
@@ -63,7 +65,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.queue = NodeQueue(self.config.folder)
-        self.model = _pinned(self.config.model)
+        self.model = _pinned(self.config.model).identity
         self.make = self.make or StudyPrediction(self.config)
         self.peers = tuple(self.peers) or tuple(
             make_peer(address, calling=self.config.listen.aet) for address in self.config.send_to
@@ -247,24 +249,24 @@ def _awaited(folder: DicomFolder) -> bool:
     return any((one.slices[0].announced or 0) > len(one.slices) for one in folder.series if one.slices)
 
 
-def _pinned(model: PinnedModel) -> str:
-    """Identity of the bundle.
+def _pinned(model: PinnedModel) -> Bundle | NetworkBundle:
+    """The bundle, checked.
 
     Raises
     ------
     BundleError
         It is another than the pinned one.
     """
-    identity = open_bundle(model.bundle).identity
-    if not identity.startswith(model.identity.lower()):
+    opened = open_bundle(model.bundle)
+    if not opened.identity.startswith(model.identity.lower()):
         raise BundleError(
             "The bundle is not the one that is pinned.",
             expected=model.identity,
-            found=identity,
+            found=opened.identity,
             where=model.bundle,
             remedy="put the pinned bundle back, or pin this one after it was judged here",
         )
-    return identity
+    return opened
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ class StudyPrediction:
         chosen = choose(self.config.series, [SeriesFacts.read(item) for item in usable])
         first = next(item for item in usable if item.uid == next(iter(chosen.values())).uid)
         predict_patient(
-            model.bundle,
+            _pinned(model),  # the file may have been replaced since the node was started
             image=dict.fromkeys(chosen, images),
             series={name: item.uid for name, item in chosen.items()},
             labs=() if self.config.labs is None else _labs_of(self.config.labs, first.slices[0].identity["PatientID"]),
