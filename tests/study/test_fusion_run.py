@@ -88,6 +88,8 @@ def values_of(out, model, patient):
     row = read_cohort(out / "cohort").table.frame.loc[patient]
     told = []
     for name in opened.clinical_names(model):
+        if name.startswith("biomarker/"):  # measured in the image
+            continue
         spec = opened.column(name)
         value = row[name]
         if spec.kind == "binary":
