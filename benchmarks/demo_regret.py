@@ -1,8 +1,8 @@
 """What finished demos find of what there is to find: AUC of the planted truth, of every model, and the regret.
 
-``python benchmarks/demo_regret.py OUT...``: results of demos (``hepacast demo --study NAME --out OUT``), one folder a
-demo and seed, as Markdown. Nested: mean over the folds of the cross-validation; other sets: the frozen model. Regret: AUC
-of the true risk on those patients minus the model's. In the last row of a demo the model of its headline.
+``python benchmarks/demo_regret.py OUT...``: results of demos (``hepacast demo --study NAME --out OUT``), a folder a
+demo and seed, as Markdown. Nested: mean over the folds of the cross-validation; other sets: the frozen model. Regret:
+AUC of the true risk on those patients minus the model's. In the last row of a demo the model of its headline.
 """
 
 from __future__ import annotations
