@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from hepacast.core import files
 from hepacast.errors import BundleError, ImageError, StudyFileError
-from hepacast.pacs.config import read_config
+from hepacast.pacs.config import NodeConfig, read_config
 from hepacast.pacs.node import Node
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -316,3 +317,13 @@ def test_a_node_that_lets_everybody_in_is_refused(tmp_path: Path) -> None:
     path.write_text(text + "listen: {callers: {A: 127.0.0.1}}\n")
     found = read_config(path)
     assert found.listen.host == "127.0.0.1" and found.folder == str(tmp_path / "q")
+
+
+def test_the_example_of_the_guide_is_a_node(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "pacs.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    (tmp_path / "node.yaml").write_text(example, encoding="utf-8")
+    read = read_config(tmp_path / "node.yaml")
+    plain = NodeConfig.model_validate({name: getattr(read, name) for name in ("folder", "model", "series", "send_to")})
+    for name in ("quiet_s", "keep_hours", "keep_failed_hours", "tries", "send_tries"):
+        assert getattr(read, name) == getattr(plain, name), "the guide shows another default"
