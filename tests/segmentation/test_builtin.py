@@ -378,6 +378,21 @@ def test_what_is_far_below_the_sure_part_is_looked_at_again_from_nearby():
     assert dice > 0.9 and seen[1] < seen[0] - 20
 
 
+def test_of_a_liver_that_the_scan_cuts_only_what_is_steady_over_looks_and_levels_is_taken():
+    """Scan from the pelvis to the liver's tip, and bowel beside it of which the network is half sure."""
+    array, liver = _trunk(310.0, (3.0, 3.0, 3.0))
+    array = np.where(liver, 110.0, np.minimum(array, 40.0))
+    bowel = _ellipsoid(array.shape, (3.0, 3.0, 3.0), (170, 150, 240), (60, 50, 60)) & ~liver
+    array = np.where(bowel, 67.0, array)
+    dice, _, seen = _found(array, liver)
+    assert dice > 0.9 and len(seen) >= 3
+    prepared = liver_module._prepared(array, (3.0, 3.0, 3.0))
+    plain = liver_module._look(_bright([]), prepared, (False, False))
+    assert plain.mask.sum() > 1.5 * liver.sum() and plain.at_top
+    lower = liver_module._prepared(np.where(liver, 40.0, array), (3.0, 3.0, 3.0))
+    assert liver_module._from_above(_bright([]), np.where(lower > 0.2, 0.0, lower), False) is None
+
+
 @pytest.mark.parametrize(
     ("axes", "told"), [((), None), ((0,), "left and right"), ((0, 1), "left and right|turned over")]
 )

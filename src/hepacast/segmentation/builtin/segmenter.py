@@ -35,8 +35,9 @@ CITATIONS = (
 )
 
 #: Counts up when the masks of the same weights change (2: cut scans are continued, several boxes;
-#: 3: a second look from nearby, the most plausible liver is taken, mirrored and turned scans).
-METHOD = 3
+#: 3: a second look from nearby, the most plausible liver is taken, mirrored and turned scans; 4: several looks at a
+#: liver that the scan's upper end cuts).
+METHOD = 4
 
 _ENGINE_WORDS = {
     "torch-bf16": "PyTorch in bfloat16",
