@@ -13,11 +13,12 @@ import yaml
 from hepacast.core.files import read_json
 from hepacast.errors import HepacastError
 from hepacast.imaging import read_volume
-from hepacast.imaging.io import write_labelmap, write_volume
+from hepacast.imaging.io import read_labelmap, write_labelmap, write_volume
 from hepacast.imaging.structures import structure_mask
 from hepacast.phantom.ct import make_ct
 from hepacast.phantom.motion import breath
 from hepacast.phantom.spec import PatientSpec, TumorSpec
+from hepacast.segmentation.base import LabelMapResult
 from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 
@@ -172,6 +173,32 @@ def test_the_liver_lies_on_the_reference_after_a_breath(phases):
     assert "bias field" not in text
     assert "scaled" not in text
     assert (phases.out / "preprocessing" / "registration-P01.png").is_file()
+
+
+def test_without_masks_the_liver_that_the_segmenter_finds_is_the_region(tmp_path, monkeypatch):
+    """The built-in networks are asked once a patient, for the liver alone, in the reference as it was given."""
+    folder, asked = write_cohort(tmp_path, deep=None), []
+    study = yaml.safe_load((folder / "study.yaml").read_text())
+    study["images"]["segmentation"] = {"source": "builtin"}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+    class Outliner:
+        def segment(self, volume):
+            patient = next(p for p in left if np.array_equal(left[p].array, volume.array))
+            asked.append(patient)
+            labels = read_labelmap(folder / "masks" / f"{patient}.nii.gz", {"parenchyma": 1, "tumor": 2})
+            return LabelMapResult(labels, "builtin", 0.0, ())
+
+    def maker(name, **options):
+        assert (name, options) == ("builtin", {"lesions": False})
+        return Outliner()
+
+    left = {p: read_volume(folder / "images" / p / "portal.nii.gz") for p in PATIENTS}
+    monkeypatch.setattr("hepacast.study.stages.preprocessing.make_segmenter", maker)
+    found = run_study(folder, workers=1, until="preprocessing").out / "preprocessing"
+    assert asked == [p for p in PATIENTS if p not in LACKING]
+    moved = [row for row in read_json(found / "preprocessing.json")["registered"] if row["used"] == "rigid"]
+    assert len(moved) >= 12 and np.median([abs(row["shift_mm"] - 12.0) for row in moved]) < 5.0
 
 
 def test_a_patient_without_a_phase_stays_with_a_reason(phases):

@@ -66,8 +66,8 @@ _CORE, _NEARBY_MM, _FURTHER_MM, _MOST_LOOKS = 0.9, 30.0, 60.0, 4
 #: A liver at the upper end of the scan: looks at parts that are so much (mm) higher each, at least so many.
 _HIGHER_MM, _LEAST_LOOKS = 60.0, 3
 
-#: Their mean is cut at the one of these levels where a step to the next one takes least away: bowel beside the tip of a
-#: liver leaves step by step, a liver has a border.
+#: Their mean is cut in the middle of those two neighbors of these levels between which least is lost: bowel beside the
+#: tip of a liver leaves step by step, a liver has a border.
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 #: Slices of 3 mm by which a scan is continued above and below, so that a liver that the scan cuts does not end at a
@@ -223,10 +223,11 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
 
 
 def _steadiest(probability: npt.NDArray[np.float32]) -> Mask:
-    """The largest piece above the level of `_LEVELS` from which it changes least."""
+    """The largest piece at the level about which it changes least (a maximally stable region, Matas 2004)."""
     masks = [_one_piece(probability > level) for level in _LEVELS]
     kept = [float((mask & inner).sum()) / max(1.0, float(mask.sum())) for mask, inner in pairwise(masks)]
-    return masks[int(np.argmax(kept))]
+    first = int(np.argmax(kept))
+    return _one_piece(probability > (_LEVELS[first] + _LEVELS[first + 1]) / 2)
 
 
 def _judged(
