@@ -19,6 +19,7 @@ from hepacast.core.hashing import hash_file  # noqa: E402
 from hepacast.segmentation.nnunet import NnunetSegmenter, SmallNetwork, TrainingCase, nnunet_plan, train  # noqa: E402
 from hepacast.segmentation.nnunet.checkpoints import load_checkpoint  # noqa: E402
 from hepacast.segmentation.nnunet.start import read_start  # noqa: E402
+from hepacast.segmentation.nnunet.trainers import one_cycle  # noqa: E402
 
 GRID = Geometry((40, 36, 16), (4.0, 4.0, 5.0))
 
@@ -49,6 +50,13 @@ def small_plan(**changes):
         spacing=None,
     )
     return nnunet_plan("demo", **{"folds": 2, "epochs": 4, "iterations": 25, "network": network, **changes})
+
+
+def test_the_demo_presets_learning_rate_rises_and_falls_once():
+    rates = np.array([one_cycle(step, 300, 6e-3) for step in range(300)])
+    assert rates.argmax() == 75 and rates[75] == pytest.approx(6e-3)
+    assert rates[0] == pytest.approx(6e-4) and rates[-1] < 1e-6
+    assert (np.diff(rates[:76]) > 0).all() and (np.diff(rates[75:]) < 0).all()
 
 
 class Stopped(Exception):

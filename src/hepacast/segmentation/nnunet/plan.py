@@ -229,9 +229,9 @@ class NnunetPlan:
         if self.preset == "demo":
             return (
                 f"Parenchyma and tumor were segmented with {base} in hepacast's demo preset: a small U-Net "
-                f"({'/'.join(str(n) for n in (self.network or SmallNetwork()).features)} features), AdamW, no "
-                f"augmentation, {length} in each of {self.folds} cross-validation folds. It is meant for "
-                f"demonstrations, not for patients.{begun}"
+                f"({'/'.join(str(n) for n in (self.network or SmallNetwork()).features)} features), AdamW with one "
+                f"cycle of the learning rate, no augmentation, {length} in each of {self.folds} cross-validation "
+                f"folds. It is meant for demonstrations, not for patients.{begun}"
             )
         manner = "without modification" if self.preset == "standard" else f"with the training cut to {length}"
         return (

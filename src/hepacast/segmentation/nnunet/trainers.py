@@ -7,6 +7,7 @@ the same numbers as an uninterrupted one. `demo_trainer` changes the training it
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,28 @@ class InnerPatches(nnUNetDataLoader):
         return lower, [first + int(side) for first, side in zip(lower, self.patch_size, strict=True)]
 
 
+#: Share of the demo's steps in which the learning rate rises, and what it begins with as a share of the highest.
+_RISE, _BEGIN = 0.25, 0.1
+
+
+def one_cycle(step: int, steps: int, highest: float) -> float:
+    """Learning rate of a step: up along a cosine in the first quarter, then down to 0 (Smith and Topin, 2019).
+
+    Of a training of a few hundred steps. It follows from the step's number alone, so a training that is resumed goes on
+    to the same numbers.
+    """
+    rise = _RISE * steps
+    if step < rise:
+        return highest * (_BEGIN + (1 - _BEGIN) * (1 - math.cos(math.pi * step / rise)) / 2)
+    return highest * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
+
+
 def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrainer]:
     """The short recipe for a small network on a CPU.
 
-    AdamW in the place of SGD (which had not found a tumor after 800 steps of a small network), no deep
-    supervision, no augmentation: the body is never mirrored, so a network that sees no mirrored body learns faster
-    where the liver is.
+    AdamW in the place of SGD (which had not found a tumor after 800 steps of a small network) with one cycle of the
+    learning rate (small tumors are missed less often than with a rate that only falls), no deep supervision, no
+    augmentation: the body is never mirrored, so a network that sees no mirrored body learns faster where the liver is.
     """
 
     class Demo(base):  # type: ignore[valid-type, misc]
@@ -164,6 +181,18 @@ def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrai
         def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
             self.inference_allowed_mirroring_axes = None
             return (0.0, 0.0), False, self.configuration_manager.patch_size, ()
+
+        def on_epoch_start(self) -> None:
+            super().on_epoch_start()
+            self._step = self.current_epoch * self.num_iterations_per_epoch
+
+        def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+            # The scheduler that nnU-Net asks for changes the rate by epoch; here it changes by step.
+            rate = one_cycle(self._step, self.num_epochs * self.num_iterations_per_epoch, self.initial_lr)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._step += 1
+            return super().train_step(batch)
 
         @staticmethod
         def get_training_transforms(
