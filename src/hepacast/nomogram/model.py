@@ -33,6 +33,8 @@ class NomogramPredictor:
         Knots of a restricted cubic spline.
     log
         Whether the model holds the natural logarithm of the value.
+    plus
+        What is added before the logarithm is taken, so that a value of 0 has one.
     ticks
         Tick values of the axis, where the round ones are not wanted.
     """
@@ -47,6 +49,7 @@ class NomogramPredictor:
     knots: tuple[float, ...] | None = None
     log: bool = False
     ticks: tuple[float, ...] | None = None
+    plus: float = 0.0
 
     def __post_init__(self) -> None:
         if self.levels is None and not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -83,9 +86,10 @@ class NomogramPredictor:
         except ValueError as error:
             raise ModelError(f"{self.name!r} must be a number.", found=str(value), where=self.name) from error
         if self.log:
-            if number <= 0:
-                raise ModelError(f"{self.name!r} enters as a logarithm.", expected="above 0", found=str(value))
-            number = math.log(number)
+            if number + self.plus <= 0:
+                least = f"above {-self.plus:g}"
+                raise ModelError(f"{self.name!r} enters as a logarithm.", expected=least, found=str(value))
+            number = math.log(number + self.plus)
         if self.knots:
             return rcs_basis([number], self.knots)[0]
         return np.array([number])

@@ -52,7 +52,9 @@ from hepacast.study.schema import Study
 _METHODS = {"ml": "maximum likelihood", "firth": "Firth"}
 _LOSSES = {"deviance": "binomial deviance", "auc": "AUC", "class": "error rate"}
 #: Factor from the coefficient of a logarithm to that of the natural one.
-_LOG_BASE = {"ln": 1.0, "log2": 1 / math.log(2), "log10": 1 / math.log(10)}
+_LOG_BASE = {"ln": 1.0, "log2": 1 / math.log(2), "log10": 1 / math.log(10), "log10p1": 1 / math.log(10)}
+#: What is added before a logarithm is taken.
+_PLUS = {"log10p1": 1.0}
 
 #: Survival probabilities marked on the lower axes of a Cox model's nomogram.
 _SURVIVAL_TICKS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -316,8 +318,6 @@ def nomogram_of(
             levels = tuple(words.level(source.name, level) for level in source.known_levels)
             predictors.append(NomogramPredictor(source.name, item.label, levels=levels))
         else:
-            if item.log and item.log not in _LOG_BASE:
-                return None
             betas = [beta * _LOG_BASE.get(item.log, 1.0) for beta in betas]
             predictors.append(_axis(source.name, item, source.minimum, source.maximum, table[source.name]))
         coefficients[source.name] = tuple(betas)
@@ -351,11 +351,23 @@ def _axis(name: str, item: Any, low: float, high: float, values: pd.Series) -> N
     ticks = None
     if item.log:
         # Round values on a logarithmic axis: 1, 2 and 5 in every decade.
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        # An axis of 1 + x tells nothing apart far below 1.
+        first = low if item.log not in _PLUS else max(low, 0.1)
+        decades = range(math.floor(math.log10(first)), math.ceil(math.log10(high)) + 1)
         grid = [m * 10.0**d for d in decades for m in (1, 2, 5)]
-        ticks = tuple(v for v in grid if low / 1.5 <= v <= high * 1.5)
+        ticks = tuple(v for v in grid if first / 1.5 <= v <= high * 1.5)
+        if low < first:
+            ticks = (low, *ticks)
     return NomogramPredictor(
-        name, item.label, unit=item.unit, low=low, high=high, values=few, log=bool(item.log), ticks=ticks
+        name,
+        item.label,
+        unit=item.unit,
+        low=low,
+        high=high,
+        values=few,
+        log=bool(item.log),
+        ticks=ticks,
+        plus=_PLUS.get(item.log, 0.0),
     )
 
 
