@@ -1,4 +1,4 @@
-"""`AutoClassifier`: one default for any table of radiomics features, with nothing to tune."""
+"""`AutoClassifier`: one default for any table of features, with nothing to tune, that may find nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.core.seeds import derive_seed
+from hepacast.core.p_values import p_sentence
+from hepacast.core.seeds import derive_seed, rng
 from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees, tree_scores
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, both_risks, numbers_of
 from hepacast.modelling.classifiers import PlainLinear
@@ -23,31 +24,42 @@ from hepacast.modelling.targets import (
     event_classes,
     has_time,
     inner_folds,
+    null_residuals,
     rank_estimate,
     rank_measure,
     rank_score,
 )
+from hepacast.stats.global_test import global_test
 
-#: A member's weight falls by e for each so many standard errors (of an AUC of 0.5) that its inner AUC is lower.
+#: A member's weight falls by e for each so many standard errors (of an AUC of 0.5) that its inner AUC is lower, where
+#: the best inner AUC lies at least `CLEAR` standard errors above 0.5. Below that it falls more slowly: where little is
+#: to be found, differences between members are chance, and their plain average is the better score.
 TEMPERATURE = 0.5
+CLEAR = 5.0
 
-#: Standard errors above 0.5 that the inner AUC must reach to count as a signal (one-sided P < .05).
-SIGNAL = 1.645
+#: P value, against permuted outcomes, up to which something is shown; above the second nothing was found, and in
+#: between there is a score that is said not to be shown.
+SHOWN = 0.05
+NOTHING = 0.5
 
 #: Members with less weight than this are not fitted to all rows.
 _NEGLIGIBLE = 0.02
 
 
 class AutoClassifier(BinaryClassifier):
-    """An average of seven ways to use a wide table, weighted by how well each does inside the training rows.
+    """An average of seven ways to use a wide table, or the answer that nothing was found in it.
 
     Radiomics tables differ most in how many features matter: one, a few, or hundreds a little. The members
     (`hepacast.modelling.auto_members`) cover that range. Features become normal scores of their ranks; each member
     predicts the training rows in an inner cross-validation (trees: out of bag); its scores become normal scores of
-    their places among these; members are weighted by their inner AUC, so that members of nearly equal AUC are averaged
-    and clearly worse ones drop out. A logistic model of the weighted inner scores gives the risk. When the inner AUC is
-    no higher than chance gives (one-sided P of .05), the risk is the training rate for everybody: no signal. The score
-    (`decision_function`) still orders the rows, for those who judge the order.
+    their places among these; members are averaged, the worse ones with less weight the clearer the signal
+    (`member_weights`). A logistic model of the weighted inner scores gives the risk.
+
+    Before that the features are tested against permuted outcomes (`hepacast.stats.global_test`), which no choice of
+    members can flatter. Up to a P of .05 something is *shown*. Above .5 (a permuted outcome does at least as well as
+    often as not), or where the members together do not order the training rows better than chance, *nothing was
+    found*: everybody has the same score and the training rate. In between the model is given, with a note that chance
+    may have made it.
 
     Of time and event members learn in their own ways (`auto_members`) and are weighted by Harrell's C; the score has no
     risk by itself, which a Cox model of it gives.
@@ -64,49 +76,75 @@ class AutoClassifier(BinaryClassifier):
     n_trees
         Extremely randomized trees.
     seed
-        Of the inner folds and the trees.
+        Of the inner folds, the permutations and the trees.
+    nothing_above
+        P value above which nothing was found; 0.05 gives a model only where something is shown, at the price of the
+        weak signals of small cohorts.
 
     Attributes
     ----------
+    evidence_p_, shown_
+        P value against permuted outcomes, and whether it shows something.
+    inner_
+        Inner AUC or C of the members' plain mean.
     inner_auc_, weights_
-        By member; of time and event the inner C.
+        By member; of time and event the inner C. No weights where nothing was found.
     ranks_, spread_, members_, forest_, places_
         Ranks to normal scores and their SDs; the fitted members, and the inner scores that theirs are placed among.
     slope_, intercept_
-        Of the logistic model; slope 0 when there is no signal.
+        Of the logistic model; slope 0 where nothing was found.
     status_, note_
-        ``"ok"`` or ``"no signal"``, and why.
+        ``"ok"`` or ``"no signal"``, and why; of a model that is not shown, with what P.
     """
 
-    def __init__(self, n_folds: int = 10, n_repeats: int = 1, n_trees: int = 150, seed: int = 0) -> None:
+    def __init__(
+        self, n_folds: int = 10, n_repeats: int = 1, n_trees: int = 150, seed: int = 0, nothing_above: float = NOTHING
+    ) -> None:
         self.n_folds = n_folds
         self.n_repeats = n_repeats
         self.n_trees = n_trees
         self.seed = seed
+        self.nothing_above = nothing_above
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
-        """Judge the members inside, fit those that count to all rows."""
+        """Ask whether there is anything, judge the members inside, fit those that count to all rows."""
         frame = as_frame(X)
         outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
         self.weights_: dict[str, float] = {}
+        self.evidence_p_, self.shown_ = 1.0, False
         self.ranks_ = RankToNormal().fit(frame)
         raw = numbers_of(self.ranks_.transform(frame))
         self.spread_ = np.maximum(raw.std(axis=0), 1e-12)
         Z = raw / self.spread_
         if not Z.shape[1]:
-            return self._no_signal(outcome, "no feature varies")
+            return self._nothing(outcome, "no feature varies")
+        self.evidence_p_ = global_test(Z, null_residuals(outcome), rng(self.seed, "auto-evidence"))
+        self.shown_ = self.evidence_p_ <= SHOWN
+        if self.evidence_p_ > self.nothing_above:
+            often = f"{self.evidence_p_:.0%} of permuted outcomes are related to the features at least as much"
+            return self._nothing(outcome, f"{often} ({p_sentence(self.evidence_p_)})")
         inner, forest = self._inner_scores(frame.index, Z, outcome)
+        own = {name: np.mean([_own_places(row) for row in rows], axis=0) for name, rows in inner.items()}
+        self.inner_ = rank_score(outcome, np.mean([own[name] for name in NAMES], axis=0))
+        if not self.inner_ > 0.5:
+            measure = rank_measure(outcome)
+            return self._nothing(outcome, f"the {measure} inside the training rows, {self.inner_:.2f}, is not above .5")
         self.inner_auc_ = {name: float(np.mean([rank_score(outcome, row) for row in inner[name]])) for name in NAMES}
         error = standard_error(outcome, [row for rows in inner.values() for row in rows])
-        self.weights_ = member_weights(self.inner_auc_, TEMPERATURE * error)
-        self.places_ = {name: np.sort(inner[name], axis=None) for name in self.weights_}
-        self.members_: dict[str, Member] = dict(fit_members(Z, outcome, self.weights_))
-        self.forest_: Any = forest if TREES in self.weights_ else None
-        combined = np.zeros(len(Z))
-        for name, weight in self.weights_.items():
-            combined += weight * np.mean([_own_places(row) for row in inner[name]], axis=0)
-        return self._calibrate(combined, outcome)
+        weights = member_weights(self.inner_auc_, error)
+        combined = np.sum([weight * own[name] for name, weight in weights.items()], axis=0)
+        line = PlainLinear().fit(pd.DataFrame({"score": combined}), outcome)
+        self.slope_, self.intercept_ = float(line.coef_[0, 0]), float(line.intercept_[0])
+        if self.slope_ <= 0:
+            return self._nothing(outcome, "inside the training rows a higher score goes with no higher risk")
+        self.weights_, self.status_ = weights, "ok"
+        self.places_ = {name: np.sort(inner[name], axis=None) for name in weights}
+        self.members_: dict[str, Member] = dict(fit_members(Z, outcome, weights))
+        self.forest_: Any = forest if TREES in weights else None
+        chance = f"what was found may be chance: {p_sentence(self.evidence_p_)} against permuted outcomes"
+        self.note_ = "" if self.shown_ else chance
+        return self
 
     def _inner_scores(self, index: pd.Index, Z: Array, outcome: NDArray[Any]) -> tuple[dict[str, Array], Any]:
         """Scores of the training rows by members that did not see them, (repeats, n) each; and the forest."""
@@ -121,21 +159,11 @@ class AutoClassifier(BinaryClassifier):
         forest, risk = fit_trees(Z, outcome, self.n_trees, derive_seed(self.seed, "auto-trees"))
         return {**inner, TREES: risk[None, :]}, forest
 
-    def _calibrate(self, combined: Array, outcome: NDArray[Any]) -> Self:
-        line = PlainLinear().fit(pd.DataFrame({"score": combined}), outcome)
-        self.slope_, self.intercept_ = float(line.coef_[0, 0]), float(line.intercept_[0])
-        self.status_, self.note_ = "ok", ""
-        found, measure = rank_score(outcome, combined), rank_measure(outcome)
-        if self.slope_ <= 0 or found < 0.5 + SIGNAL * standard_error(outcome, [combined]):
-            return self._no_signal(
-                outcome, f"the {measure} inside the training rows, {found:.2f}, is what chance gives"
-            )
-        return self
-
-    def _no_signal(self, outcome: NDArray[Any], note: str) -> Self:
+    def _nothing(self, outcome: NDArray[Any], why: str) -> Self:
+        """Nothing was found: the training rate for everybody, and one score, the same from fit to fit."""
         rate = 0.5 if has_time(outcome) else float(outcome.mean())
         self.slope_, self.intercept_ = 0.0, float(np.log(rate / (1 - rate)))
-        self.status_, self.note_ = "no signal", note
+        self.status_, self.note_, self.shown_ = "no signal", f"nothing was found: {why}", False
         return self
 
     def _combined(self, frame: pd.DataFrame) -> Array:
@@ -150,7 +178,7 @@ class AutoClassifier(BinaryClassifier):
         return total
 
     def decision_function(self, X: Any) -> Array:
-        """The weighted score of each row, in normal scores (0 for everybody when no feature varies).
+        """The weighted score of each row, in normal scores (0 for everybody where nothing was found).
 
         Not multiplied by the slope, which varies from fit to fit more than the score does.
         """
@@ -172,9 +200,20 @@ def standard_error(outcome: NDArray[Any], scores: Sequence[Array]) -> float:
     return float(np.sqrt((len(outcome) + 1) / (12 * events * (len(outcome) - events))))
 
 
-def member_weights(aucs: dict[str, float], temperature: float) -> dict[str, float]:
-    """Weights proportional to exp(AUC / temperature), negligible ones left out, sum 1."""
+def member_weights(aucs: dict[str, float], error: float) -> dict[str, float]:
+    """Weights proportional to exp(AUC / temperature), negligible ones left out, sum 1.
+
+    Parameters
+    ----------
+    aucs
+        Inner AUC or C of each member.
+    error
+        Standard error of an AUC of 0.5; the temperature is `TEMPERATURE` of it, and more where the best AUC lies less
+        than `CLEAR` of them above 0.5.
+    """
     best = max(aucs.values())
+    evidence = max((best - 0.5) / error, 1e-3)
+    temperature = TEMPERATURE * error * max(1.0, CLEAR / evidence) ** 2
     raw = {name: float(np.exp((value - best) / temperature)) for name, value in aucs.items()}
     total = sum(raw.values())
     kept = {name: value / total for name, value in raw.items() if value / total >= _NEGLIGIBLE}

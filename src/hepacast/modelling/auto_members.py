@@ -21,6 +21,7 @@ from scipy.stats import rankdata
 from hepacast.modelling.base import Array
 from hepacast.modelling.filters import cox_score_z
 from hepacast.modelling.targets import for_penalized, has_time, null_residuals
+from hepacast.stats.global_test import squared_distances
 from hepacast.stats.penalized import glmnet_path
 
 #: t statistics beyond this all count as overwhelming.
@@ -202,9 +203,3 @@ def tree_scores(forest: Any, Z: Array) -> Array:
     """What the trees tell of other rows, between 0 and 1."""
     told = forest.predict_proba(Z)[:, 1] if hasattr(forest, "predict_proba") else forest.predict(Z)
     return np.asarray(told, dtype=float)
-
-
-def squared_distances(a: Array, b: Array) -> Array:
-    """Squared distances between rows, shape (n, m)."""
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.maximum(squares, 0.0)

@@ -78,8 +78,10 @@ class ChainScore(ScoreModel):
             constant = 0.0 if has_time(outcome) else float(np.log(rate / (1 - rate)))
             note = next((item.note for item in counts if item.note), "no feature is left")
             return FittedScore(_PipelineScore(chain, constant), counts, "no signal", note, chain)
-        chain[-1].fit(table, outcome)
-        return FittedScore(_PipelineScore(chain, None), counts, "ok", "", chain)
+        classifier = chain[-1].fit(table, outcome)
+        # A classifier may say itself that it found nothing, or may have found no more than chance.
+        status, note = getattr(classifier, "status_", "ok"), getattr(classifier, "note_", "")
+        return FittedScore(_PipelineScore(chain, None), counts, status, note, chain)
 
     @property
     def selected_(self) -> list[str]:

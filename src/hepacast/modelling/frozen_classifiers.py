@@ -20,12 +20,13 @@ from scipy.special import expit
 from hepacast.core.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.auto import AutoClassifier, places_among
-from hepacast.modelling.auto_members import TREES, Linear, Machine, Radial, squared_distances
+from hepacast.modelling.auto_members import TREES, Linear, Machine, Radial
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.chain_score import Stacked
 from hepacast.modelling.classifiers import AtHorizon, Calibrated, Quiet, clipped_log_odds
 from hepacast.modelling.frozen_arrays import ArrayForm, Arrays, NamedArrays, Settings
 from hepacast.modelling.frozen_trees import boosted_risk, forest_risk, freeze_boosting, freeze_forest
+from hepacast.stats.global_test import squared_distances
 
 #: Deepest nesting of classifiers in stacks and calibrations.
 _MAX_DEPTH = 4
