@@ -157,7 +157,12 @@ def performance_verdicts(
     return list(dict.fromkeys(told))
 
 
-def verdicts_of(sets: Mapping[str, SetResult], validated: Mapping[str, Any], level: float) -> dict[str, list[str]]:
+def verdicts_of(
+    sets: Mapping[str, SetResult],
+    validated: Mapping[str, Any],
+    level: float,
+    fits: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, list[str]]:
     """What speaks against each model of a run, in sentences (`performance_verdicts`).
 
     Parameters
@@ -166,9 +171,12 @@ def verdicts_of(sets: Mapping[str, SetResult], validated: Mapping[str, Any], lev
         By name.
     validated
         ``models`` of `validation.json` .
+    fits
+        Of each model what its fit says against it; it comes first.
     """
+    told = fits or {}
     return {
-        model: performance_verdicts(validated_performance(sets, model), entry, model, level)
+        model: [*told.get(model, ()), *performance_verdicts(validated_performance(sets, model), entry, model, level)]
         for model, entry in validated.items()
     }
 

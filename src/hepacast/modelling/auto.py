@@ -17,7 +17,7 @@ from hepacast.core.seeds import derive_seed, rng
 from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees, tree_scores
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, both_risks, numbers_of
 from hepacast.modelling.classifiers import PlainLinear
-from hepacast.modelling.folds import stratified_folds
+from hepacast.modelling.folds import Integers, stratified_folds
 from hepacast.modelling.scale import RankToNormal
 from hepacast.modelling.targets import (
     as_target,
@@ -89,6 +89,8 @@ class AutoClassifier(BinaryClassifier):
         Inner AUC or C of the members' plain mean.
     inner_auc_, weights_
         By member; of time and event the inner C. No weights where nothing was found.
+    inner_scores_
+        Score of each training row by models that did not see it, on the scale of `decision_function`.
     ranks_, spread_, members_, forest_, places_
         Ranks to normal scores and their SDs; the fitted members, and the inner scores that theirs are placed among.
     slope_, intercept_
@@ -107,7 +109,7 @@ class AutoClassifier(BinaryClassifier):
         self.nothing_above = nothing_above
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
-        """Ask whether there is anything, judge the members inside, fit those that count to all rows."""
+        """Ask whether there is anything, then judge the members inside and fit those that count to all rows."""
         frame = as_frame(X)
         outcome = as_target(y, len(frame))
         self.classes_ = np.array([0, 1])
@@ -124,20 +126,31 @@ class AutoClassifier(BinaryClassifier):
         if self.evidence_p_ > self.nothing_above:
             often = f"{self.evidence_p_:.0%} of permuted outcomes are related to the features at least as much"
             return self._nothing(outcome, f"{often} ({p_sentence(self.evidence_p_)})")
-        inner, forest = self._inner_scores(frame.index, Z, outcome)
+        return self._learn(frame.index, Z, outcome)
+
+    def _learn(self, index: pd.Index, Z: Array, outcome: NDArray[Any]) -> Self:
+        folds = self._inner_folds(index, outcome)
+        inner, forest = self._inner_scores(Z, outcome, folds)
         own = {name: np.mean([_own_places(row) for row in rows], axis=0) for name, rows in inner.items()}
         self.inner_ = rank_score(outcome, np.mean([own[name] for name in NAMES], axis=0))
         if not self.inner_ > 0.5:
             measure = rank_measure(outcome)
             return self._nothing(outcome, f"the {measure} inside the training rows, {self.inner_:.2f}, is not above .5")
-        self.inner_auc_ = {name: float(np.mean([rank_score(outcome, row) for row in inner[name]])) for name in NAMES}
         error = standard_error(outcome, [row for rows in inner.values() for row in rows])
-        weights = member_weights(self.inner_auc_, error)
-        combined = np.sum([weight * own[name] for name, weight in weights.items()], axis=0)
-        line = PlainLinear().fit(pd.DataFrame({"score": combined}), outcome)
+        # The weights of a row's score come from rows of other folds, so that no row speaks for its own score.
+        self.inner_scores_ = np.empty(len(Z))
+        for number in np.unique(folds[0]):
+            held = folds[0] == number
+            judged = {name: rank_score(outcome[~held], own[name][~held]) for name in NAMES}
+            self.inner_scores_[held] = _weighted(
+                {name: own[name][held] for name in NAMES}, member_weights(judged, error)
+            )
+        line = PlainLinear().fit(pd.DataFrame({"score": self.inner_scores_}), outcome)
         self.slope_, self.intercept_ = float(line.coef_[0, 0]), float(line.intercept_[0])
         if self.slope_ <= 0:
             return self._nothing(outcome, "inside the training rows a higher score goes with no higher risk")
+        self.inner_auc_ = {name: rank_score(outcome, own[name]) for name in NAMES}
+        weights = member_weights(self.inner_auc_, error)
         self.weights_, self.status_ = weights, "ok"
         self.places_ = {name: np.sort(inner[name], axis=None) for name in weights}
         self.members_: dict[str, Member] = dict(fit_members(Z, outcome, weights))
@@ -146,13 +159,16 @@ class AutoClassifier(BinaryClassifier):
         self.note_ = "" if self.shown_ else chance
         return self
 
-    def _inner_scores(self, index: pd.Index, Z: Array, outcome: NDArray[Any]) -> tuple[dict[str, Array], Any]:
+    def _inner_folds(self, index: pd.Index, outcome: NDArray[Any]) -> list[Integers]:
+        """Fold of each row, one division a repeat."""
+        count, classes = inner_folds(outcome, self.n_folds, index), event_classes(outcome)
+        return [stratified_folds(index, classes, count, self.seed, "auto", repeat) for repeat in range(self.n_repeats)]
+
+    def _inner_scores(self, Z: Array, outcome: NDArray[Any], folds: Sequence[Integers]) -> tuple[dict[str, Array], Any]:
         """Scores of the training rows by members that did not see them, (repeats, n) each; and the forest."""
-        folds, classes = inner_folds(outcome, self.n_folds, index), event_classes(outcome)
-        inner = {name: np.empty((self.n_repeats, len(Z))) for name in NAMES if name != TREES}
-        for repeat in range(self.n_repeats):
-            fold = stratified_folds(index, classes, folds, self.seed, "auto", repeat)
-            for number in range(folds):
+        inner = {name: np.empty((len(folds), len(Z))) for name in NAMES if name != TREES}
+        for repeat, fold in enumerate(folds):
+            for number in np.unique(fold):
                 held = fold == number
                 for name, member in fit_members(Z[~held], outcome[~held]).items():
                     inner[name][repeat, held] = member.score(Z[held])
@@ -168,14 +184,11 @@ class AutoClassifier(BinaryClassifier):
 
     def _combined(self, frame: pd.DataFrame) -> Array:
         Z = numbers_of(self.ranks_.transform(frame)) / self.spread_
-        total = np.zeros(len(frame))
-        for name, weight in self.weights_.items():
-            if name == TREES:
-                scores = tree_scores(self.forest_, Z)
-            else:
-                scores = self.members_[name].score(Z)
-            total += weight * places_among(scores, self.places_[name])
-        return total
+        placed = {}
+        for name in self.weights_:
+            scores = tree_scores(self.forest_, Z) if name == TREES else self.members_[name].score(Z)
+            placed[name] = places_among(scores, self.places_[name])
+        return _weighted(placed, self.weights_)
 
     def decision_function(self, X: Any) -> Array:
         """The weighted score of each row, in normal scores (0 for everybody where nothing was found).
@@ -218,6 +231,11 @@ def member_weights(aucs: dict[str, float], error: float) -> dict[str, float]:
     total = sum(raw.values())
     kept = {name: value / total for name, value in raw.items() if value / total >= _NEGLIGIBLE}
     return {name: value / sum(kept.values()) for name, value in kept.items()}
+
+
+def _weighted(scores: dict[str, Array], weights: dict[str, float]) -> Array:
+    """Sum of the scores with their weights."""
+    return np.asarray(np.sum([weight * scores[name] for name, weight in weights.items()], axis=0))
 
 
 def _own_places(scores: Array) -> Array:

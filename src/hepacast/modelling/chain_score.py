@@ -15,10 +15,18 @@ from sklearn.pipeline import Pipeline
 from hepacast.errors import HepacastError, ModelError
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, listed
 from hepacast.modelling.classifiers import PenalizedLinear, raw_score
+from hepacast.modelling.filters import ReproducibilityFilter
 from hepacast.modelling.folds import Integers, stratified_folds
+from hepacast.modelling.frozen_score import RADSCORE
+from hepacast.modelling.harmonize import Harmonizer
+from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.named_design import NamedRegression
+from hepacast.modelling.scale import RankToNormal, ZScore
 from hepacast.modelling.score_model import FittedScore, ScoreModel, ScoreRule, fit_counting
 from hepacast.modelling.targets import as_target, event_classes, has_time, inner_folds, rank_score
+
+#: Steps that never read the outcome.
+_BLIND = (TypedImputer, ZScore, RankToNormal, Harmonizer, ReproducibilityFilter)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,13 @@ class ChainScore(ScoreModel):
         # A classifier may say itself that it found nothing, or may have found no more than chance.
         status, note = getattr(classifier, "status_", "ok"), getattr(classifier, "note_", "")
         return FittedScore(_PipelineScore(chain, None), counts, status, note, chain)
+
+    def _cross_fitted(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> pd.Series:
+        """Those of the classifier itself, where it has them and no step before it has seen the outcome."""
+        own = getattr(self.chain_[-1], "inner_scores_", None)
+        if own is None or not all(isinstance(step, _BLIND) for _, step in self.chain_.steps[:-1]):
+            return super()._cross_fitted(frame, outcome)
+        return pd.Series(own, index=frame.index, name=RADSCORE)
 
     @property
     def selected_(self) -> list[str]:

@@ -25,6 +25,8 @@ def build(results: Results) -> list[Block]:
     blocks: list[Block] = [Paragraph(_features_text(results, model))]
     if model.status != "ok":
         blocks.append(Callout("warning", "No signature", f"{model.reason or model.status}."))
+    elif model.reason:
+        blocks.append(Callout("warning", "Not shown", f"{model.reason}."))
     figure = _signature_figure(model)
     if figure is not None:
         blocks.append(figure)

@@ -216,8 +216,10 @@ def _not_made(results: Results) -> str:
     if results.timed is not None:
         model = results.timed.models[main_model(results)]
         return "" if model.status == "ok" else model.reason or model.status
-    combined = results.models.combined if results.models is not None else None
-    return "" if combined is None or combined.status == "ok" else combined.reason or combined.status
+    if results.models is None:
+        return ""
+    main = results.models.radiomics if main_model(results) == "radiomics" else results.models.combined
+    return "" if main is None or main.status == "ok" else main.reason or main.status
 
 
 def _frozen_holds(results: Results) -> str:

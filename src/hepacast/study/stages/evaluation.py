@@ -97,7 +97,7 @@ def write_evaluation(
         before_horizon=context.study.outcome.before_horizon,
         competing=bool(cohort.outcome.n_competing),
         groups=tuple(_groups(context, cohort, predictions, main, cutoffs[main])),
-        verdicts=verdicts_of(sets, validated, level),
+        verdicts=verdicts_of(sets, validated, level, _doubts(described)),
     )
     write_record(folder / FILE, found)
 
@@ -105,6 +105,15 @@ def write_evaluation(
     write_record(folder / "methods.json", _sentences(context, cohort.outcome, found))
     write_json(folder / "checks.json", _checks(predictions, cohort))
     return found
+
+
+def _doubts(described: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What the radiomics score says against itself, of the models that read it."""
+    score = described.get("radiomics") or {}
+    if score.get("status") != "ok" or not score.get("reason"):
+        return {}
+    told = f"Of the radiomics score, {score['reason']}: its risks are shrunk, and it is no evidence of a relation."
+    return {model: [told] for model in ("radiomics", "combined")}
 
 
 def _refuse_one_class(item: JudgedSet) -> None:

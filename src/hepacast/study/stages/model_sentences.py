@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hepacast.cohort import Outcome
-from hepacast.core.p_values import p_below
+from hepacast.core.p_values import p_below, p_sentence
 from hepacast.core.sentences import Sentence
 from hepacast.modelling.auto import AutoClassifier
 from hepacast.modelling.bootstrap import FEWEST, PRECISION, STEP
@@ -128,12 +128,7 @@ def _score_of_time(context: Context, fitted: StudyModels, unit: str) -> str:
     parts = list(walked(fitted.radiomics_.chain_[-1]))
     if fitted.frozen_.score is not None:
         return "The Radscore is the linear predictor of a Cox model of the features that are left"
-    told = "Its score is that of the last step"
-    if any(isinstance(part, AutoClassifier) for part in parts):
-        told = (
-            "Its score is the average of several learners, weighted by their C in inner folds: Cox models by the "
-            "LASSO, and ridge regression, support vectors and trees of martingale residuals"
-        )
+    told = _averaged(fitted) or "Its score is that of the last step"
     if any(isinstance(part, AtHorizon) for part in parts):
         horizon = context.study.outcome.horizons[-1]
         told += (
@@ -141,6 +136,33 @@ def _score_of_time(context: Context, fitted: StudyModels, unit: str) -> str:
             "known then, weighted by the inverse of their probability of not being censored [@ipcw]"
         )
     return told
+
+
+def _averaged(fitted: StudyModels) -> str:
+    """What `auto` asked, what it answered, and what its score is; empty of other chains."""
+    chain = getattr(fitted.radiomics_, "chain_", None)
+    if chain is None or fitted.frozen_.score is not None:
+        return ""
+    auto = next((part for part in walked(chain[-1]) if isinstance(part, AutoClassifier)), None)
+    if auto is None or not hasattr(auto, "evidence_p_"):
+        return ""
+    of_time = fitted.frozen_.horizons
+    models, learned = ("Cox", " of martingale residuals") if of_time else ("logistic", "")
+    measure = "C" if of_time else "AUC"
+    asked = (
+        "Before anything was learned, all features together were tested against permuted outcomes (sums of the squares "
+        "and of the sixth powers of their correlations with the outcome, and a radial kernel [@global-test]): "
+        f"{p_sentence(auto.evidence_p_)}. "
+    )
+    if auto.status_ != "ok":
+        nothing = f"{auto.note_[0].upper()}{auto.note_[1:]}; every patient has the same score, that of no feature"
+        return asked + nothing
+    unclear = "" if auto.shown_ else f"{auto.note_[0].upper()}{auto.note_[1:]}. "
+    return (
+        f"{asked}{unclear}Its score is the average of several learners, weighted by their {measure} in inner folds, "
+        f"the more the clearer the signal: weighted sums of features, {models} models by the LASSO, and ridge "
+        f"regression, support vectors and trees{learned}"
+    )
 
 
 def walked(estimator: Any) -> Iterator[Any]:
@@ -279,7 +301,11 @@ def _of_odds(context: Context, fitted: StudyModels, nested: OutOfFold, samples: 
             if options.radscore == "cross-fitted"
             else "fitted on the training scores themselves (apparent)"
         )
-        texts.append((f"The radiomics chain was: {steps}. The logistic model of the Radscore was {way}.", ["lasso"]))
+        averaged = _averaged(fitted)
+        made = f" {averaged}." if averaged else ""
+        texts.append(
+            (f"The radiomics chain was: {steps}.{made} The logistic model of the Radscore was {way}.", ["lasso"])
+        )
     if fitted.clinical_ is not None:
         texts.append(clinical_sentence(options, False))
     texts += [(text, []) for text in _of_biomarkers(fitted)]
