@@ -91,7 +91,7 @@ def test_what_is_there_is_found(tmp_path: Path, outcome: str) -> None:
     assert "weighted by their" in methods and "against permuted outcomes" in methods
     bundle = Bundle.read(out / "model.hepacast")
     names = bundle.models.columns("radiomics")
-    low, high = (predict(bundle, {}, {name: value for name in names}) for value in (-1.0, 1.0))
+    low, high = (predict(bundle, {}, dict.fromkeys(names, value)) for value in (-1.0, 1.0))
     assert not any("nothing was found" in line for line in (*low.warnings, *high.warnings))
     assert high.risk > low.risk
 
