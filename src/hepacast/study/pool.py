@@ -28,7 +28,7 @@ _NAN = math.nan
 
 
 @dataclass(frozen=True)
-class Place(Record):
+class ValidatedPlace(Record):
     """One hospital's validation: patients, events, and the measures with their limits."""
 
     name: str
@@ -53,7 +53,7 @@ class PooledValidation(StatisticsResult):
         What the reader must know: another model among them, a measure that one place lacks.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[ValidatedPlace, ...]
     pooled: dict[str, PooledEstimate]
     level: float = 0.95
     remarks: tuple[str, ...] = field(default=())
@@ -158,7 +158,7 @@ def pool_validations(results: Sequence[str | Path], *, model: str | None = None)
     return PooledValidation(tuple(places), pooled, next(iter(pooled.values())).level, tuple(remarks))
 
 
-def _place(path: Path, model: str | None) -> Place:
+def _place(path: Path, model: str | None) -> ValidatedPlace:
     """One hospital's measures by the main horizon of its most trusted set."""
     file = path / "evaluation" / "evaluation.json" if path.is_dir() else path
     if not file.is_file():
@@ -175,7 +175,7 @@ def _place(path: Path, model: str | None) -> Place:
     if fit is not None:
         measures |= {"O/E": fit.observed_expected, "Calibration slope": fit.slope}
     label = file.parent.parent.parent.name if file.parent.parent.name in ("validation", "results") else ""
-    return Place(
+    return ValidatedPlace(
         label or file.parent.parent.name or str(path),
         name,
         item.n,
