@@ -95,6 +95,15 @@ def test_what_tells_nothing_is_no_member():
     assert RADSCORE not in against.frozen_.names and "left out" in against.dropped_[RADSCORE]
 
 
+def test_weak_member_beside_a_strong_one_is_left_out():
+    train, y = drawn(200, 6, 3.0, 0.0, time=False)
+    model = averaged(time=False).fit(train, y)
+    assert RADSCORE not in model.frozen_.names and set(model.frozen_.names) == set(VALUES)
+    # Its best part is the model itself.
+    alone = model._of([item for item in PREDICTORS if item.name != RADSCORE]).fit(train, y)
+    assert model.frozen_.coefficients == alone.frozen_.coefficients
+
+
 @pytest.mark.parametrize("time", [False, True])
 def test_frozen_study_predicts_as_fitted_and_twice_the_same(time):
     rng = np.random.default_rng(11)

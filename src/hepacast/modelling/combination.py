@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -34,7 +35,8 @@ class AveragedModel(NamedRegression):
 
     The mean is brought to risks by a regression of its own, fitted to linear predictors of patients left out: those of
     the values from folds (with the penalties of all patients), those of the scores as they are, which their makers have
-    cross-fitted. Where one member alone tells anything, it is the model. What comes out is linear in the columns, and
+    cross-fitted. Of all choices of members that whose mean is likeliest in them takes part, so that a weak one beside
+    a strong one is left out; where that is one alone, it is the model. What comes out is linear in the columns, and
     `frozen_` is that one model.
 
     Parameters
@@ -53,7 +55,7 @@ class AveragedModel(NamedRegression):
     Attributes
     ----------
     members_
-        The models whose mean it is: of the values, and of each score.
+        The models whose mean it is, of the values and of each score, those that take part.
     scale_
         Slope of the mean.
     """
@@ -121,13 +123,13 @@ class AveragedModel(NamedRegression):
         return found
 
     def _joined(self, frame: pd.DataFrame, outcome: NDArray[Any], left_out: Sequence[Array]) -> FrozenLinear:
-        if len(self.members_) == 1:
-            return self.members_[0]
         nothing: FrozenLinear = self._of(()).set_params(penalty="none").fit(frame, outcome).frozen_
         if not self.members_:
             return nothing
-        mean = pd.DataFrame({_MEAN: np.mean(left_out, axis=0)}, index=frame.index)
-        scale = self._of([Predictor(_MEAN)]).set_params(penalty="none").fit(mean, outcome).frozen_
+        kept, scale = self._scaled(frame, outcome, left_out)
+        self.members_ = [self.members_[number] for number in kept]
+        if len(kept) == 1:
+            return self.members_[0]
         if scale.status != "ok" or scale.coefficients[1] <= 0:
             return replace(nothing, note="in patients left out, a higher mean of the members goes with no higher risk")
         self.scale_ = float(scale.coefficients[1])
@@ -157,6 +159,26 @@ class AveragedModel(NamedRegression):
         )
         recentered: FrozenLinear = self.regression.completed(made, frame, outcome)
         return recentered
+
+    def _scaled(
+        self, frame: pd.DataFrame, outcome: NDArray[Any], left_out: Sequence[Array]
+    ) -> tuple[tuple[int, ...], FrozenLinear]:
+        """The members that take part, and the regression of their mean: those whose mean is likeliest.
+
+        All these regressions are fitted to linear predictors of patients left out and have as many coefficients, so
+        that their likelihoods can be compared as they are.
+        """
+        every = range(len(left_out))
+        found: dict[tuple[int, ...], NamedRegression] = {}
+        for size in range(len(left_out), 0, -1):
+            for subset in combinations(every, size):
+                mean = pd.DataFrame(
+                    {_MEAN: np.mean([left_out[number] for number in subset], axis=0)}, index=frame.index
+                )
+                own = self._of([Predictor(_MEAN)]).set_params(penalty="none")
+                found[subset] = own.fit(mean, outcome)
+        best = min(found, key=lambda subset: np.nan_to_num(found[subset].aic_, nan=np.inf))
+        return best, found[best].frozen_
 
     def _note(self) -> str:
         values = [item.note for item in self.members_ if item.method == "ridge"]

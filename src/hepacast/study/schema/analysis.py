@@ -53,8 +53,8 @@ class Modelling(Part):
         "regression",
         "how models of everything (joint; of a fusion those with biomarkers) join values and scores: regression (one "
         "ridge regression of all), or averaged (the mean of the ridge regression of the values, each kind of "
-        "biomarkers with a penalty of its own, and of one regression of each score, brought to risks by patients left "
-        "out)",
+        "biomarkers with a penalty of its own, and of one regression of each score; of these members those whose mean "
+        "is likeliest in patients left out)",
     )
     alpha: float = option(0.05, "P below which a variable stays", gt=0, lt=1)
     radscore: Literal["cross-fitted", "apparent"] = option(

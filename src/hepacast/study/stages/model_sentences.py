@@ -214,8 +214,9 @@ def averaged_words(of_time: bool) -> str:
     scale = "log hazards" if of_time else "log odds"
     return (
         "Each kind of biomarkers (enhancement, heterogeneity, liver, shape) had a penalty of its own; scores were no "
-        f"part of this regression: the model is the mean of its {scale} and those of a regression of each score, "
-        "brought to risks by a regression of that mean in patients left out."
+        f"part of this regression: the model is the mean of its {scale} and those of a regression of each score "
+        "(of these members those whose mean is likeliest in patients left out), brought to risks by a regression of "
+        "that mean in the same patients."
     )
 
 
