@@ -270,7 +270,7 @@ def tables(folder: Path) -> str:
     claims: dict[str, list[bool]] = {}
     for item in cells:
         for name, value in item.get("nested", {}).items() if item["world"] == "nothing" else ():
-            claims.setdefault(f"{item['way']}: {name}", []).append(value["low"] > 0.5)
+            claims.setdefault(f"{item['way']}: {name}", []).append((value["low"] or 0.0) > 0.5)
     text += [
         f"{name}: {sum(found)} of {len(found)} null studies have a lower limit above 0.5"
         for name, found in claims.items()
