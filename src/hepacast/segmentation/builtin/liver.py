@@ -216,10 +216,10 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
         if found is None or not found.at_top:
             return None
         if low == 0 or not found.cut[0]:
-            break
-    mask = np.zeros(image.shape, dtype=bool)
-    mask[:, :, low:] = found.mask
-    return replace(found, mask=mask)
+            mask = np.zeros(image.shape, dtype=bool)
+            mask[:, :, low:] = found.mask
+            return replace(found, mask=mask)
+    return None
 
 
 def _steadiest(probability: npt.NDArray[np.float32]) -> Mask:
