@@ -173,8 +173,11 @@ def small(tmp_path) -> SmallStudy:
 
 # -- a virtual cohort, run once ------------------------------------------------------------------------------------
 
-#: What the small virtual study changes in recipe ptlf, so that it takes seconds.
+#: What the small virtual study changes in the demo, so that it takes seconds: the published models alone.
 FAST = {
+    "biomarkers": None,
+    "modelling.models": ["clinical", "radiomics", "combined"],
+    "modelling.combination": "regression",
     "features.settings": "fast.yaml",
     "features.min_icc": 0.5,
     "modelling.candidates": ["sex", "inr", "alb"],

@@ -25,6 +25,7 @@ CHANGES = {
     "deep.explained": 1,
     "deep.permutations": 1,
     "modelling.models": ["clinical"],
+    "biomarkers": None,
     "modelling.validation": {"folds": 3, "repeats": 1, "bootstrap": 0, "usual_way": False},
     "evaluation": {"bootstrap": 5},
     "report.formats": ["html"],
