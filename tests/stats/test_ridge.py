@@ -135,3 +135,32 @@ def test_group_of_noise_is_left_out_and_the_rest_is_as_without_it() -> None:
     alone = ridge_cox(x[:, :1], time, event.astype(int), penalties=fit.penalties[:1])
     assert fit.coef[0] == pytest.approx(alone.coef[0], abs=1e-8)
     assert fit.of_columns([True] + [False] * 11).coef == pytest.approx(alone.coef, abs=1e-8)
+
+
+def test_more_columns_than_patients_are_the_same_ridge() -> None:
+    x, _, rng = planted(n=40, p=90)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    y = (rng.random(40) < expit(z[:, :5].sum(axis=1))).astype(int)
+    fit = ridge_logistic(x, y)
+    path = glmnet_path(x, y, lambdas=[fit.penalty / 40], alpha=0.0, thresh=1e-16)
+    assert fit.coef == pytest.approx(path.coefficients[0], rel=1e-4, abs=1e-7)
+    # The covariance is the inverse of information and prior, of all 91 coefficients.
+    scale = np.append(1.0, x.std(axis=0))
+    design = np.column_stack([np.ones(40), x - x.mean(axis=0)]) / scale
+    risk = expit(fit.intercept + x @ fit.coef)
+    inverse = np.linalg.inv((design * (risk * (1 - risk))[:, None]).T @ design + fit.penalty * np.diag(scale != 1.0))
+    np.testing.assert_allclose(fit.covariance[1:, 1:] * np.outer(scale[1:], scale[1:]), inverse[1:, 1:], atol=1e-8)
+
+
+def test_more_columns_than_patients_of_times() -> None:
+    x, _, rng = planted(n=40, p=90)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    time = rng.exponential(np.exp(-z[:, :5].sum(axis=1)))
+    fit = ridge_cox(x, time, np.ones(40))
+    fitted = z @ (fit.coef * x.std(axis=0))
+    # At the maximum the score of every column is its penalty's pull.
+    order = np.argsort(time)
+    later = np.cumsum(np.exp(fitted[order])[::-1])[::-1]
+    mean = np.cumsum((z[order] * np.exp(fitted[order])[:, None])[::-1], axis=0)[::-1] / later[:, None]
+    score = (z[order] - mean).sum(axis=0)
+    np.testing.assert_allclose(score, fit.penalty * fit.coef * x.std(axis=0), atol=1e-6)

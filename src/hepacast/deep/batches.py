@@ -58,7 +58,8 @@ class Learner:
     def __init__(self, crops: Any, targets: Targets, rows: Rows, spec: DeepSpec, device: str) -> None:
         self.crops, self.targets, self.rows, self.spec, self.device = crops, targets, rows, spec, device
         self.channels = int(np.shape(crops[int(rows[0])])[0])
-        self.weighted = spec.training.class_weights == "balanced" and spec.network.outcome == "binary"
+        balanced = spec.training.class_weights == "balanced" and not spec.network.frozen
+        self.weighted = balanced and spec.network.outcome == "binary"
         self.class_weights = balanced_weights(targets, rows) if self.weighted else (1.0, 1.0)
         self.covariate_scale = np.zeros((0, 2))
         if targets.covariates is not None and spec.network.predicts and np.shape(targets.covariates)[1]:

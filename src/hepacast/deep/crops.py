@@ -88,7 +88,7 @@ def crop_patient(
     Returns
     -------
     array
-        float32, (channels, z, y, x); with ``missing: flag`` twice as many channels.
+        float32, (channels, z, y, x); with ``missing: flag`` twice as many channels, with ``mask`` one more.
 
     Raises
     ------
@@ -111,7 +111,8 @@ def crop_patient(
                 remedy="give it, or set deep.crop.missing to zeros, mean or flag",
             )
         channels.append(None if volume is None else _channel(volume, target, voi, masks, name, rules, modalities or {}))
-    return _joined(channels, rules, target)
+    joined = _joined(channels, rules, target)
+    return np.concatenate([joined, voi[None].astype(np.float32)]) if rules.mask else joined
 
 
 def crop_mask(mask: Volume, target: Geometry) -> npt.NDArray[np.bool_]:
@@ -128,7 +129,8 @@ def uncrop(crop: npt.NDArray[np.floating], target: Geometry, reference: Geometry
 def channel_names(spec: CropSpec, sequences: Sequence[str]) -> list[str]:
     """Names of the crop's channels."""
     names = list(spec.channels or sequences)
-    return [*names, *(f"{name} is there" for name in names)] if spec.missing == "flag" else names
+    flags = [f"{name} is there" for name in names] if spec.missing == "flag" else []
+    return [*names, *flags, *(["mask"] if spec.mask else [])]
 
 
 def _voi(masks: Mapping[str, Volume], spec: CropSpec, patient: str) -> Volume:

@@ -219,7 +219,7 @@ def between_networks(
     squares: list[Floats] = []
     for fold, network in enumerate(networks):
         rows = np.flatnonzero((folds != fold) & (folds >= 0))
-        _, aside = inner_split(targets, rows, spec.training.inner_fraction, seed)
+        _, aside = inner_split(targets, rows, spec.inner_fraction, seed)
         if len(aside):
             again = averaged_scale(network.apply(crops, targets.covariates, rows=aside).scores, network.spec)
             squares.append((again - scores[aside]) ** 2)

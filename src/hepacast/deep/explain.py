@@ -89,10 +89,13 @@ def _weighted(level: torch.Tensor, size: torch.Size) -> Map | None:
 
 
 class _Hidden:
-    """A crop with a cube hidden at each of some places, made when it is read: (places, channels, z, y, x)."""
+    """A crop with a cube hidden at each of some places, made when it is read: (places, channels, z, y, x).
 
-    def __init__(self, crop: Map, places: list[tuple[int, int, int]], side: int) -> None:
-        self.crop, self.places, self.side = crop, places, side
+    Only in the first `images` channels: a mask says where to look, and stays.
+    """
+
+    def __init__(self, crop: Map, images: int, places: list[tuple[int, int, int]], side: int) -> None:
+        self.crop, self.images, self.places, self.side = crop, images, places, side
         self.fill = crop.mean(axis=(1, 2, 3))[:, None, None, None]
 
     def __len__(self) -> int:
@@ -105,7 +108,7 @@ class _Hidden:
 
     def __getitem__(self, number: int) -> Map:
         hidden = self.crop.copy()
-        hidden[(slice(None), *self.cube(number))] = self.fill
+        hidden[(slice(self.images), *self.cube(number))] = self.fill[: self.images]
         return hidden
 
 
@@ -139,7 +142,7 @@ def occlusion(
     depth, height, width = image.shape[1:]
     low = _starts(depth, side, step) if at is None else [min(max(at - side // 2, 0), max(0, depth - side))]
     places = [(z, y, x) for z in low for y in _starts(height, side, step) for x in _starts(width, side, step)]
-    hidden = _Hidden(image, places, side)
+    hidden = _Hidden(image, len(image) - trained.spec.frozen, places, side)
     values = None if covariates is None else np.asarray(covariates, dtype=float)[None]
     whole = _logit(trained, image[None], values)[0]
     falls = whole - _logit(trained, hidden, None if values is None else np.repeat(values, len(hidden), axis=0))

@@ -155,8 +155,12 @@ class MultiTaskNet(nn.Module):
     def __init__(self, spec: NetworkSpec, channels: int, covariates: int = 0) -> None:
         super().__init__()
         self.spec, self.channels, self.covariates = spec, channels, covariates
+        # A frozen encoder sees one image at a time, as it was trained; the last channel is the mask.
+        seen_channels = 1 if spec.frozen else channels
         self.encoder: Encoder | LiverEncoder = (
-            LiverEncoder(min(spec.stages, 4), channels) if spec.encoder == "liver-cnn" else Encoder(spec, channels)
+            LiverEncoder(min(spec.stages, 4), seen_channels)
+            if spec.encoder == "liver-cnn"
+            else Encoder(spec, seen_channels)
         )
         widths = self.encoder.widths
         self.decoder = Decoder(spec, widths, self.encoder.kernel) if spec.segments else None
@@ -164,21 +168,24 @@ class MultiTaskNet(nn.Module):
         self.head: nn.Module | None = None
         self.final: nn.Module | None = None
         if spec.predicts:
-            seen = [channels, *widths][: spec.pooled_levels]
-            pooled = sum(seen) * (2 * REGIONS if self.guided else 3) + covariates
+            seen = [seen_channels, *widths][: spec.pooled_levels]
+            pooled = sum(seen) * (2 * REGIONS if self.guided or spec.frozen else 3) + covariates
+            if spec.frozen:
+                pooled *= channels - 1
             # Pooled features differ in scale a thousandfold: each is brought to mean 0 and SD 1 over patients.
-            self.head = nn.Sequential(
-                nn.BatchNorm1d(pooled),
-                nn.Dropout(spec.dropout),
-                nn.Linear(pooled, spec.features),
-                nn.ReLU(inplace=True),
-            )
-            self.final = nn.Linear(spec.features, spec.hazard_bins if spec.outcome == "hazard" else 1)
+            hidden = [nn.Dropout(spec.dropout), nn.Linear(pooled, spec.features), nn.ReLU(inplace=True)]
+            self.head = nn.Sequential(nn.BatchNorm1d(pooled), *([] if spec.frozen else hidden))
+            last = pooled if spec.frozen else spec.features
+            self.final = nn.Linear(last, spec.hazard_bins if spec.outcome == "hazard" else 1)
         # Logarithms of the tasks' variances (Kendall, Gal, Cipolla, CVPR 2018): outcome, mask.
         self.log_variance = nn.Parameter(torch.zeros(2))
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Output:
         """Crops (n, channels, z, y, x) and covariates (n, p) -> `Output`."""
+        if self.spec.frozen:
+            assert self.head is not None and self.final is not None
+            features = self.head(self.embed(x))
+            return Output(self.final(features), (), features)
         maps = self.encoder(x)
         masks: tuple[Tensor, ...] = self.decoder(x.shape[2:], maps) if self.decoder is not None else ()
         if self.head is None or self.final is None:
@@ -194,6 +201,16 @@ class MultiTaskNet(nn.Module):
             pooled.append(torch.zeros(len(x), self.covariates, device=x.device) if covariates is None else covariates)
         features = self.head(torch.cat(pooled, dim=1))
         return Output(self.final(features), masks, features)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Activations of a frozen encoder, pooled in core, rim and surroundings of the last channel: (n, pooled)."""
+        regions = regions_of(x[:, -1:], self.spec.rim_voxels)
+        pooled = []
+        for channel in range(x.shape[1] - 1):
+            image = x[:, channel : channel + 1]
+            levels = [image, *self.encoder(image)][: self.spec.pooled_levels]
+            pooled += [region_pool(level, coarsen(regions, level.shape[2:])) for level in levels]
+        return torch.cat(pooled, dim=1)
 
 
 def count_parameters(network: nn.Module) -> int:

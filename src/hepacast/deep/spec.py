@@ -45,6 +45,9 @@ class CropSpec(_SpecSection):
         "for MR), percentile (1st to 99th to 0..1) or none; left out: window for CT, zscore for MR",
     )
     window: tuple[float, float] = _field((50.0, 350.0), "level and width of the window", unit="HU")
+    mask: bool = _field(
+        False, "one more channel, the VOI's mask: frozen networks pool over its core, rim and surroundings"
+    )
     missing: Literal["error", "zeros", "mean", "flag"] = _field(
         "error",
         "a patient without one of the sequences: an error, a channel of zeros, the mean of the other channels, or "
@@ -59,6 +62,8 @@ class CropSpec(_SpecSection):
             raise ValueError("the crop's lengths must be above 0 mm")
         if self.window[1] <= 0:
             raise ValueError("the window's width must be above 0 HU")
+        if self.mask and self.missing == "flag":
+            raise ValueError("a frozen network has no use for flags: set missing to zeros or mean")
         return self
 
 
@@ -112,6 +117,12 @@ class NetworkSpec(_SpecSection):
         None, "levels that are pooled, the input being the first; all if left out (few patients: few levels)", ge=1
     )
     covariates: list[str] = _field(list, "clinical columns that join the pooled features")
+    frozen: bool = _field(
+        False,
+        "the encoder stays as `pretrained` has it: its activations in the core, the rim and the surroundings of the "
+        "VOI (`crop.mask`) are the features, the same of every fold, and a ridge regression on them is fitted; no "
+        "network is trained",
+    )
     pretrained: str | None = _field(None, "file with weights to start from (safetensors, or the built-in liver CNN's)")
     pretrained_sha256: str | None = _field(None, "its SHA-256; required, so that a changed file is refused")
 
@@ -125,6 +136,10 @@ class NetworkSpec(_SpecSection):
             )
         if self.tasks == "segmenter" and self.covariates:
             raise ValueError("a segmenter alone has no use for covariates")
+        if self.frozen and self.tasks != "classifier":
+            raise ValueError("a frozen encoder predicts alone: set tasks to classifier")
+        if self.frozen and (self.outcome == "hazard" or self.covariates):
+            raise ValueError("a ridge regression on a frozen encoder is of outcome binary or cox, without covariates")
         return self
 
     @property
@@ -192,6 +207,19 @@ class DeepSpec(_SpecSection):
     crop: CropSpec = _field(CropSpec, "the part of the images that the network sees")
     network: NetworkSpec = _field(NetworkSpec, "the network")
     training: TrainingSpec = _field(TrainingSpec, "how it is trained")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> DeepSpec:
+        if self.network.frozen != self.crop.mask:
+            raise ValueError("network.frozen and crop.mask belong together: set both or none")
+        if self.network.frozen and self.network.pretrained is None:
+            raise ValueError("a frozen encoder needs weights: give network.pretrained")
+        return self
+
+    @property
+    def inner_fraction(self) -> float:
+        """Share of the training patients set aside to stop by; nothing stops where nothing is trained."""
+        return 0.0 if self.network.frozen else self.training.inner_fraction
 
     def with_tasks(self, tasks: str) -> DeepSpec:
         """The same network for other tasks (single-task variants)."""

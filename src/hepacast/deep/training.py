@@ -17,6 +17,7 @@ from hepacast.core.seeds import derive_seed, rng
 from hepacast.deep.augment import augment
 from hepacast.deep.batches import Learner, balanced_weights, interval_edges
 from hepacast.deep.checkpoint import State, load_checkpoint, save_checkpoint
+from hepacast.deep.frozen import fit_head
 from hepacast.deep.inference import as_batch, resolve_device
 from hepacast.deep.networks import MultiTaskNet, count_parameters
 from hepacast.deep.pretrained import load_pretrained
@@ -99,9 +100,12 @@ def train(
     rows = np.asarray(rows, dtype=np.int64)
     _check(targets, rows, spec)
     device = resolve_device(spec.training.device)
-    fitting, inner = inner_split(targets, rows, spec.training.inner_fraction, seed)
+    fitting, inner = inner_split(targets, rows, spec.inner_fraction, seed)
     learner = Learner(crops, targets, fitting, spec, device)
     network = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(device)
+    if spec.network.frozen:
+        run = _Run(epoch=1, history=[fit_head(network, learner)])
+        return _finish(network, network.state_dict(), learner, run, fitting, inner)
     rules = spec.training
     optimizer = torch.optim.AdamW(network.parameters(), lr=rules.learning_rate, weight_decay=rules.weight_decay)
     average, best, run = _beginning(network, optimizer, checkpoint, key)
@@ -226,7 +230,8 @@ def _finish(
     scale = learner.feature_scale(network)
     ratio = balanced_weights(learner.targets, fitting) if learner.weighted else (1.0, 1.0)
     return TrainedNetwork(
-        spec=network.spec,
+        # Where the file of weights lay is nobody else's business; its checksum stays.
+        spec=network.spec.model_copy(update={"pretrained": None}),
         channels=learner.channels,
         weights={name: value.detach().cpu().numpy() for name, value in weights.items()},
         shift=math.log(ratio[1] / ratio[0]),

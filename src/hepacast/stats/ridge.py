@@ -123,6 +123,7 @@ def ridge_logistic(
         Of each group, where they are known already; None: those of the largest marginal likelihood.
     """
     matrix, means, scale = _standardized(x)
+    matrix, turn = _thin(matrix) if groups is None else (matrix, None)
     outcome = np.asarray(y, dtype=float)
     w = np.ones(len(outcome)) if weights is None else np.asarray(weights, dtype=float)
     design = np.column_stack([np.ones(len(outcome)), matrix])
@@ -137,9 +138,9 @@ def ridge_logistic(
     rate = float(w @ outcome / w.sum())
     start = np.zeros(design.shape[1])
     start[0] = np.log(rate / (1.0 - rate))
-    fit = _most_probable(likelihood, start, 1, groups, penalties)
+    fit = _turned_back(_most_probable(likelihood, start, 1, groups, penalties), turn, free=1)
     # From standardized columns to the columns as given: beta = M gamma.
-    back = np.eye(len(start))
+    back = np.eye(len(scale) + 1)
     back[1:, 1:] = np.diag(1.0 / scale)
     back[0, 1:] = -means / scale
     return replace(
@@ -170,6 +171,7 @@ def ridge_cox(
         As in `ridge_logistic`.
     """
     matrix, _, scale = _standardized(x)
+    matrix, turn = _thin(matrix) if groups is None else (matrix, None)
     times, codes = np.asarray(time, dtype=float), np.asarray(code, dtype=float)
     if not (codes == 1).any():
         raise ModelError("A Cox model needs events.", found="0 events")
@@ -181,7 +183,7 @@ def ridge_cox(
         def likelihood(beta: Array) -> tuple[float, Array, Array]:
             return data.partial(beta, efron=True)
 
-    fit = _most_probable(likelihood, np.zeros(matrix.shape[1]), 0, groups, penalties)
+    fit = _turned_back(_most_probable(likelihood, np.zeros(matrix.shape[1]), 0, groups, penalties), turn, free=0)
     covariance = np.zeros((len(scale) + 1, len(scale) + 1))
     covariance[1:, 1:] = fit.covariance / np.outer(scale, scale)
     return replace(fit, coef=fit.coef / scale, covariance=covariance)
@@ -196,6 +198,30 @@ def _standardized(x: ArrayLike) -> tuple[Array, Array, Array]:
             found=f"{int((~np.isfinite(matrix)).any(axis=0).sum())} with gaps, {int((scale == 0).sum())} constant",
         )
     return (matrix - means) / scale, means, scale
+
+
+def _thin(matrix: Array) -> tuple[Array, Array | None]:
+    """With more columns than patients: as many scores as patients, and what turns coefficients of them back.
+
+    A ridge penalty is the same in every rotation of the columns, and directions in which no patient differs stay 0.
+    """
+    if matrix.shape[1] <= matrix.shape[0]:
+        return matrix, None
+    left, values, turn = np.linalg.svd(matrix, full_matrices=False)
+    known = values > 1e-10 * values[0]
+    return left[:, known] * values[known], turn[known]
+
+
+def _turned_back(fit: RidgeFit, turn: Array | None, free: int) -> RidgeFit:
+    """The fit of the scores of `_thin` as one of the columns; their prior stays where no patient differs."""
+    if turn is None:
+        return fit
+    back = np.zeros((free + turn.shape[1], free + turn.shape[0]))
+    back[:free, :free], back[free:, free:] = np.eye(free), turn.T
+    covariance = back @ fit.covariance @ back.T
+    if np.isfinite(fit.penalty):
+        covariance[free:, free:] += (np.eye(turn.shape[1]) - turn.T @ turn) / fit.penalty
+    return replace(fit, coef=turn.T @ fit.coef, covariance=covariance)
 
 
 def _most_probable(

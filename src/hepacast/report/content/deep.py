@@ -52,7 +52,7 @@ def build_supplement(results: Results) -> list[Block]:
     if item is None:
         return []
     blocks: list[Block] = [TableBlock("networks", _network_table(item))]
-    if item.histories:
+    if _was_trained(item):
         blocks.append(_training_figure(item))
     if item.controls:
         blocks.append(TableBlock("deep-controls", _control_table(results, item)))
@@ -66,8 +66,14 @@ def _text(item: DeepResults) -> str:
         f"{capital(plural(len(item.networks), 'network'))} ({', '.join(item.networks)}) saw crops of {size} voxels "
         f"around {where}. Each of the {item.n_training} training patients is judged by the network of the fold that "
         f"the patient was left out of ({item.folds} folds, the same for all models); patients of other sets by the "
-        f"mean of the {item.folds} networks. {{networks}} says what was trained, {{training-curves}} how."
+        f"mean of the {item.folds} networks. {{networks}} says what was trained"
+        + (", {training-curves} how." if _was_trained(item) else ".")
     )
+
+
+def _was_trained(item: DeepResults) -> bool:
+    """Whether there are curves of a training; a frozen encoder's regression has none."""
+    return any(len(run) > 1 for runs in item.histories.values() for run in runs)
 
 
 def _network_table(item: DeepResults) -> Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from hepacast.deep.spec import CropSpec, DeepSpec, NetworkSpec, TrainingSpec
 from hepacast.study.schema.base import Part, option
 
@@ -34,6 +36,12 @@ class Deep(Part):
         list, "clinical columns that survival by the main network's risk group is adjusted for (Cox model)"
     )
     permutations: int = option(0, "trainings of the main network on permuted outcomes, for a null distribution", ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Deep:
+        if self.spec.network.frozen and self.models != ["classifier"]:
+            raise ValueError("a frozen encoder predicts alone: set deep.models to [classifier]")
+        return self
 
     @property
     def spec(self) -> DeepSpec:

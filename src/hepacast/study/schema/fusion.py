@@ -17,12 +17,16 @@ Classifier = Literal["logistic", "ridge", "svm", "knn", "random_forest", "extra_
 class Variant(Part):
     """One network of those compared: the same crops and training, another encoder."""
 
-    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = option("resnet18", "residual encoder")
+    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "liver-cnn"] = option(
+        "resnet18", "residual encoder, or that of the built-in liver CNN"
+    )
     dimensions: Literal["3d", "2.5d"] = option("3d", "volumes, or slices with their neighbors")
 
     @property
     def name(self) -> str:
-        """``ResNet-18 3D``."""
+        """``ResNet-18 3D``, ``liver CNN 3D``."""
+        if self.encoder == "liver-cnn":
+            return f"liver CNN {self.dimensions.upper()}"
         return f"ResNet-{self.encoder.removeprefix('resnet')} {self.dimensions.upper()}"
 
 

@@ -504,6 +504,8 @@ def _error_without_signal(y: np.ndarray) -> float:
 def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> list[Sentence]:
     options = deep_of(context)
     network, crop, training = options.network, options.crop, options.training
+    if network.frozen:
+        return [_frozen_sentence(context, data, content)]
     size = " x ".join(str(side) for side in reversed(crop.size))
     box = (
         f"a box of {' x '.join(f'{side:g}' for side in reversed(crop.size_mm))} mm"
@@ -530,6 +532,23 @@ def _sentences(context: Context, data: DeepData, content: dict[str, Any]) -> lis
         )
     )
     return [Sentence("deep", text, ["resnet", "unet", "momentreconstruction"])]
+
+
+def _frozen_sentence(context: Context, data: DeepData, content: dict[str, Any]) -> Sentence:
+    """Where no network was trained."""
+    options = deep_of(context)
+    network, crop = options.network, options.crop
+    size = " x ".join(str(side) for side in reversed(crop.size))
+    text = (
+        f"A frozen encoder ({network.encoder}, {network.dimensions}; weights of SHA-256 "
+        f"{str(network.pretrained_sha256)[:12]}) saw crops of {size} voxels around {crop.voi}{scale_words(crop)}, one "
+        "image at a time. Mean and SD of its levels' activations in the core, the rim and the surroundings of the "
+        "VOI, which know no outcome, entered a ridge regression whose penalty has the largest marginal likelihood, in "
+        f"{content['folds']} folds, those of the first repeat of the nested cross-validation: each training patient is "
+        "judged by the regression that did not see the patient, all others by the mean of all. Risks were recalibrated "
+        f"on out-of-fold scores {_by_what(data)}."
+    )
+    return Sentence("deep", text)
 
 
 def _by_what(data: DeepData) -> str:
@@ -561,7 +580,8 @@ def _cost(context: Context) -> Cost:
     options, workers = deep_of(context), resolve_workers(context.workers)
     folds = options.folds or context.study.modelling.validation.folds
     networks = folds * (len(options.models) + options.permutations)
-    steps = options.training.epochs * imaged_patients(context) * networks
+    epochs = 1 if options.network.frozen else options.training.epochs
+    steps = epochs * imaged_patients(context) * networks
     return Cost(steps * step_seconds(options.spec) / workers, training_bytes(options.spec) * workers)
 
 

@@ -137,7 +137,7 @@ def network_scores(
     pairs = list(combinations(sorted(folds.unique()), 2))
     jobs: list[FoldJob] = []
     for variant in rules.networks:
-        spec = _spec(rules, variant.encoder, variant.dimensions)
+        spec = _spec(context, rules, variant.encoder, variant.dimensions)
         seed = derive_seed(context.study.seed, "fusion", variant.name)
         for pair in pairs:
             folder = context.cache / "fusion" / variant.name.replace(" ", "-") / f"without-{pair[0]}-{pair[1]}"
@@ -159,7 +159,7 @@ def network_scores(
             logits.setdefault(variant.name, {})[pair] = pd.Series(log_odds(applied, network.spec.outcome), index=index)
             features.setdefault(variant.name, {})[pair] = feature_table(applied, index)
             networks.setdefault(variant.name, {})[pair] = network
-            again = inner_split(targets, job.rows, job.spec.training.inner_fraction, job.seed)[1]
+            again = inner_split(targets, job.rows, job.spec.inner_fraction, job.seed)[1]
             kind = network.spec.outcome
             values = log_odds(network.apply(crops, rows=again), kind) if len(again) else np.zeros(0)
             aside.setdefault(variant.name, {})[pair] = pd.Series(values, index=[patients[row] for row in again])
@@ -176,9 +176,11 @@ def _targets(outcome: pd.Series | pd.DataFrame, strangers: int) -> Targets:
     return Targets(np.concatenate([event, nothing]), np.concatenate([outcome["time"].to_numpy(dtype=float), nothing]))
 
 
-def _spec(rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
+def _spec(context: Context, rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
     content = rules.deep.model_dump()
     content["network"] |= {"encoder": encoder, "dimensions": dimensions}
+    if rules.deep.network.pretrained is not None:
+        content["network"]["pretrained"] = str(context.path(rules.deep.network.pretrained))
     return DeepSpec.model_validate(content)
 
 

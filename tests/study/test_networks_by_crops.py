@@ -1,16 +1,21 @@
-"""Dice of networks where crops are centered on a predicted mask, and beside it where they are on the expert's."""
+"""Networks of a study by their crops: Dice where these are centered on predicted masks and on the expert's; frozen
+encoders that read the mask."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from hepacast.core.files import read_json
-from hepacast.deep import TrainedNetwork, apply_frozen, gather
+from hepacast.core.hashing import hash_file
+from hepacast.deep import NetworkSpec, TrainedNetwork, apply_frozen, gather
+from hepacast.deep.networks import MultiTaskNet
 from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.phantom.ct import make_ct
@@ -20,6 +25,7 @@ from hepacast.report.results import load_results
 from hepacast.study.context import make_context
 from hepacast.study.crops import DrawnMask, crop_patients
 from hepacast.study.mask_files import mask_files
+from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.stages.deep import deep_of, fold_numbers, load_data
 from hepacast.study.stages.network_results import explained
@@ -43,7 +49,7 @@ DEEP = {
 }
 
 
-def _study(folder: Path, shift: int, voi: str = "tumor") -> Path:
+def _study(folder: Path, shift: int, deep: dict[str, Any] = DEEP) -> Path:
     for n, patient in enumerate(PATIENTS):
         made = make_ct(PatientSpec(patient, 5, tumors=(TumorSpec("right", 50.0 + n),)), "tiny")
         write_volume(made.image, folder / "images" / f"{patient}.nii.gz")
@@ -71,7 +77,9 @@ def _study(folder: Path, shift: int, voi: str = "tumor") -> Path:
         },
         "features": {"settings": "features.yaml"},
         "modelling": {"candidates": ["alb"], "models": ["clinical"], "validation": {"folds": 2, "repeats": 1}},
-        "deep": DEEP | {"crop": DEEP["crop"] | {"voi": voi}},
+        "evaluation": {"bootstrap": 5},
+        "report": {"formats": ["html"]},
+        "deep": deep,
     }
     (folder / "features.yaml").write_text("imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean]}\n")
     (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -132,3 +140,43 @@ def test_maps_are_the_same_whatever_the_threads(beside):
 def test_where_study_and_expert_have_the_same_masks_there_is_one_row(tmp_path):
     done = run_study(_study(tmp_path, 0), workers=1, until="deep")
     assert not any(row["on_expert"] for row in read_json(done.out / "deep" / "deep.json")["dice"])
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    """A study with somebody's encoder, whose file lies beside the study file."""
+    folder = tmp_path_factory.mktemp("frozen")
+    shape = NetworkSpec(tasks="classifier", encoder="resnet10", width=4, stages=2, stem_stride=1)
+    encoder = MultiTaskNet(shape, 1).encoder.state_dict()
+    save_file({name: value.contiguous() for name, value in encoder.items()}, folder / "encoder.safetensors")
+    network = {
+        "tasks": "classifier", "encoder": "resnet10", "width": 4, "stages": 2, "stem_stride": 1, "frozen": True,
+        "pretrained": "encoder.safetensors", "pretrained_sha256": hash_file(folder / "encoder.safetensors"),
+    }  # fmt: skip
+    deep = {
+        "models": ["classifier"], "crop": DEEP["crop"] | {"mask": True}, "network": network, "folds": 2, "explained": 2,
+    }  # fmt: skip
+    return run_study(_study(folder, 0, deep), workers=1)
+
+
+def test_a_frozen_encoder_predicts_from_the_bundle_as_in_the_study(frozen):
+    table = pd.read_parquet(frozen.out / "deep" / "predictions.parquet").query("kind == 'frozen'")
+    folder = frozen.out.parent
+    for patient in ("P09", "P12"):
+        found = predict_patient(
+            frozen.out / "bundle" / "networks.hepacast",
+            image=folder / "images" / f"{patient}.nii.gz",
+            mask=folder / "masks" / f"{patient}.nii.gz",
+            accept_doubtful=True,
+        )
+        assert found.risk == pytest.approx(table[table["patient"] == patient]["risk"].item(), abs=1e-6)
+    features = pd.read_parquet(frozen.out / "deep" / "features.parquet")
+    assert features.shape == (12, 1 + (1 + 4 + 4 + 8) * 6) and features.notna().all(axis=None)
+
+
+def test_methods_and_report_say_that_nothing_was_trained(frozen):
+    text = " ".join(item["text"] for item in read_json(frozen.out / "deep" / "methods.json"))
+    assert "frozen encoder" in text and "ridge regression" in text and "AdamW" not in text
+    page = (frozen.out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Deep networks" in page and "{training" not in page
+    assert "Training: mean loss" not in (frozen.out / "report" / "supplement.html").read_text(encoding="utf-8")
