@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
@@ -22,6 +23,7 @@ SIDE = 16
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> tuple[Path, str]:
     """A file of somebody's encoder."""
+    torch.manual_seed(11)
     network = MultiTaskNet(NetworkSpec(tasks="classifier", encoder="resnet10", width=4, stages=2, stem_stride=1), 1)
     path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
     save_file({name: value.contiguous() for name, value in network.encoder.state_dict().items()}, path)

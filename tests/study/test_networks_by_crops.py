@@ -30,7 +30,7 @@ from hepacast.study.run import run_study
 from hepacast.study.stages.deep import deep_of, fold_numbers, load_data
 from hepacast.study.stages.network_results import explained
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 PATIENTS = [f"P{n:02d}" for n in range(1, 13)]
 #: No expert has outlined these.
@@ -47,6 +47,9 @@ DEEP = {
     "explained": 2,
     "controls": False,
 }
+
+#: The other models are not what is tested here.
+VALIDATION = {"folds": 2, "repeats": 1, "bootstrap": 0, "usual_way": False, "learning_curve": 0, "importance": 0}
 
 
 def _study(folder: Path, shift: int, deep: dict[str, Any] = DEEP) -> Path:
@@ -76,7 +79,7 @@ def _study(folder: Path, shift: int, deep: dict[str, Any] = DEEP) -> Path:
             "vois": {"tumor": "tumor"},
         },
         "features": {"settings": "features.yaml"},
-        "modelling": {"candidates": ["alb"], "models": ["clinical"], "validation": {"folds": 2, "repeats": 1}},
+        "modelling": {"candidates": ["alb"], "models": ["clinical"], "validation": VALIDATION},
         "evaluation": {"bootstrap": 5},
         "report": {"formats": ["html"]},
         "deep": deep,
@@ -147,6 +150,7 @@ def frozen(tmp_path_factory):
     """A study with somebody's encoder, whose file lies beside the study file."""
     folder = tmp_path_factory.mktemp("frozen")
     shape = NetworkSpec(tasks="classifier", encoder="resnet10", width=4, stages=2, stem_stride=1)
+    torch.manual_seed(2)
     encoder = MultiTaskNet(shape, 1).encoder.state_dict()
     save_file({name: value.contiguous() for name, value in encoder.items()}, folder / "encoder.safetensors")
     network = {

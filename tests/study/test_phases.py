@@ -37,6 +37,8 @@ DEEP = {
 }
 
 
+#: How the models are judged is not what is tested here.
+VALIDATION = {"folds": 2, "repeats": 1, "bootstrap": 0, "usual_way": False, "learning_curve": 0, "importance": 0}
 #: Twelve to train (a third still has both outcomes), and two to predict.
 MR_PATIENTS = [*PATIENTS[:12], "P13", "P14"]
 #: MR: every step before anything is measured, and models that join features of both sequences with a network.
@@ -85,7 +87,7 @@ def write_cohort(folder: Path, deep: dict[str, Any] | None = DEEP) -> Path:
             "preprocessing": {"registration": "rigid", "registration_region": "liver", "pictures": 1},
         },
         "features": {"settings": "features.yaml"},
-        "modelling": {"candidates": ["alb"], "validation": {"folds": 2, "repeats": 1}},
+        "modelling": {"candidates": ["alb"], "validation": VALIDATION},
         "evaluation": {"bootstrap": 20},
         "report": {"formats": ["html"]},
     }

@@ -26,7 +26,16 @@ from hepacast.bundle.prediction import HorizonRisk, Prediction, cautions_of, ris
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
 from hepacast.core.entries import Entry, ranges, require, validated
-from hepacast.deep import Applied, CropSpec, TrainedNetwork, crop_geometry, crop_mask, crop_patient, uncrop
+from hepacast.deep import (
+    Applied,
+    CropSpec,
+    TrainedNetwork,
+    averaged_scale,
+    crop_geometry,
+    crop_mask,
+    crop_patient,
+    uncrop,
+)
 from hepacast.deep.domain import Range, crop_facts, outside
 from hepacast.errors import BundleError, HepacastError
 from hepacast.imaging import Geometry, Volume
@@ -301,7 +310,8 @@ def _prediction(
     bundle: NetworkBundle, seen: _Seen, scores: npt.NDArray[np.float64], level: float, notes: tuple[str, ...]
 ) -> Prediction:
     """The risk of the mean log odds, recalibrated; limits are the disagreement of the folds' networks."""
-    lps = _log_odds(bundle, scores)
+    # Each within the limits of the study's recalibration, then averaged, as `apply_frozen` does.
+    lps = averaged_scale(scores, bundle.networks[0].spec)
     middle, spread = float(lps.mean()), float(lps.std(ddof=1)) if len(lps) > 1 else math.nan
     half = float(norm.ppf(0.5 + level / 2)) * spread / math.sqrt(max(len(lps) - 1, 1))
     ends = [_limited(bundle, value) for value in (middle, middle - half, middle + half)]
@@ -372,14 +382,6 @@ def _unknown(bundle: NetworkBundle, values: Mapping[str, ClinicalValue]) -> list
     """A warning for each value that nobody knows."""
     missing = [item.label for item in bundle.columns if pd.isna(values[item.name].value)]
     return [f"{label}: not known, the training mean stands in" for label in missing]
-
-
-def _log_odds(bundle: NetworkBundle, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Scores of the networks on the scale of the recalibration; averaged as in the study (`apply_frozen`)."""
-    if bundle.networks[0].spec.outcome != "binary":
-        return scores
-    inside = np.clip(scores, 1e-12, 1 - 1e-12)
-    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def _limited(bundle: NetworkBundle, value: float) -> float:

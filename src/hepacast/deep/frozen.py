@@ -16,8 +16,9 @@ from hepacast.deep.inference import as_batch, one_thread
 from hepacast.deep.networks import MultiTaskNet
 from hepacast.stats.ridge import RidgeFit, ridge_cox, ridge_logistic
 
-#: Activations that differ less among the training patients say nothing.
-_LEAST_SD = 1e-6
+#: Activations that differ less among the training patients, absolutely or as a share of their mean, are rounding errors
+#: of single precision made large.
+_LEAST_SD, _LEAST_SHARE = 1e-4, 1e-3
 
 
 @torch.no_grad()
@@ -37,11 +38,11 @@ def fit_head(network: MultiTaskNet, learner: Learner) -> dict[str, float]:
         found = [network.embed(as_batch(learner.crops, part, learner.channels, learner.device)) for part in parts]
     pooled = torch.cat(found).double().cpu().numpy()
     means, sds = pooled.mean(axis=0), pooled.std(axis=0)
-    varies = sds > _LEAST_SD
+    varies = sds > np.maximum(_LEAST_SD, _LEAST_SHARE * np.abs(means))
     scaled = (pooled - means) / np.where(varies, sds, 1.0)
     known = learner.targets.labelled[rows] & np.isfinite(np.asarray(learner.targets.outcome, dtype=float)[rows])
     # Among those with an outcome an activation may be the same for all.
-    used = varies & (np.ptp(scaled[known], axis=0) > 0)
+    used = varies & (scaled[known].std(axis=0) > _LEAST_SHARE)
     fit = _ridge(learner, scaled[np.ix_(known, used)], rows[known])
     weights = np.zeros(len(means))
     weights[used] = fit.coef

@@ -203,14 +203,18 @@ class MultiTaskNet(nn.Module):
         return Output(self.final(features), masks, features)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Activations of a frozen encoder, pooled in core, rim and surroundings of the last channel: (n, pooled)."""
-        regions = regions_of(x[:, -1:], self.spec.rim_voxels)
+        """Activations of a frozen encoder, pooled in core, rim and surroundings of the last channel: (n, pooled).
+
+        In double precision: the variance of a channel far from 0 would be rounding errors else, which differ from batch
+        to batch.
+        """
+        regions = regions_of(x[:, -1:], self.spec.rim_voxels).double()
         pooled = []
         for channel in range(x.shape[1] - 1):
             image = x[:, channel : channel + 1]
             levels = [image, *self.encoder(image)][: self.spec.pooled_levels]
-            pooled += [region_pool(level, coarsen(regions, level.shape[2:])) for level in levels]
-        return torch.cat(pooled, dim=1)
+            pooled += [region_pool(level.double(), coarsen(regions, level.shape[2:])) for level in levels]
+        return torch.cat(pooled, dim=1).to(x.dtype)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -110,7 +110,7 @@ def draw_maps(rows: Sequence[MapRow]) -> Figure:
     lines = -(-len(rows) // 2)
     across = min(len(rows), 2)
     figure = new_figure(DOUBLE_COLUMN_MM, 39.0 * lines + 17)
-    above, below = figure.subfigures(2, 1, height_ratios=[39.0 * lines, 17.0])
+    above, below = figure.subfigures(2, 1, height_ratios=[39.0 * lines, 17.0], squeeze=False).flat
     limit = max((float(np.abs(row.occlusion).max()) for row in rows), default=0.0) or 1.0
     heat, hidden = Normalize(0.0, 1.0), Normalize(-limit, limit)
     for number, (row, block) in enumerate(zip(rows, above.subfigures(lines, 2, squeeze=False).flat, strict=False)):
