@@ -142,6 +142,24 @@ def one_cycle(step: int, steps: int, highest: float) -> float:
     return highest * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
 
+def _by_step(base: type[nnUNetTrainer]) -> type[nnUNetTrainer]:
+    """A trainer whose learning rate follows `one_cycle`; the scheduler that nnU-Net asks for changes it by epoch."""
+
+    class ByStep(base):  # type: ignore[valid-type, misc]
+        def on_epoch_start(self) -> None:
+            super().on_epoch_start()
+            self._step = self.current_epoch * self.num_iterations_per_epoch
+
+        def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+            rate = one_cycle(self._step, self.num_epochs * self.num_iterations_per_epoch, self.initial_lr)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._step += 1
+            return super().train_step(batch)
+
+    return ByStep
+
+
 def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrainer]:
     """The short recipe for a small network on a CPU.
 
@@ -150,7 +168,7 @@ def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrai
     augmentation: the body is never mirrored, so a network that sees no mirrored body learns faster where the liver is.
     """
 
-    class Demo(base):  # type: ignore[valid-type, misc]
+    class Demo(_by_step(base)):  # type: ignore[valid-type, misc]
         def __init__(
             self,
             plans: dict,
@@ -181,18 +199,6 @@ def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrai
         def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
             self.inference_allowed_mirroring_axes = None
             return (0.0, 0.0), False, self.configuration_manager.patch_size, ()
-
-        def on_epoch_start(self) -> None:
-            super().on_epoch_start()
-            self._step = self.current_epoch * self.num_iterations_per_epoch
-
-        def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-            # The scheduler that nnU-Net asks for changes the rate by epoch; here it changes by step.
-            rate = one_cycle(self._step, self.num_epochs * self.num_iterations_per_epoch, self.initial_lr)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self._step += 1
-            return super().train_step(batch)
 
         @staticmethod
         def get_training_transforms(
