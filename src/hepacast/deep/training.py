@@ -101,12 +101,11 @@ def train(
     _check(targets, rows, spec)
     device = resolve_device(spec.training.device)
     fitting, inner = inner_split(targets, rows, spec.inner_fraction, seed)
-    learner = Learner(crops, targets, fitting, spec, device)
+    learner, rules = Learner(crops, targets, fitting, spec, device), spec.training
     network = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(device)
     if spec.network.frozen:
         run = _Run(epoch=1, history=[fit_head(network, learner)])
         return _finish(network, network.state_dict(), learner, run, fitting, inner)
-    rules = spec.training
     optimizer = torch.optim.AdamW(network.parameters(), lr=rules.learning_rate, weight_decay=rules.weight_decay)
     average, best, run = _beginning(network, optimizer, checkpoint, key)
     judge = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(device)
@@ -118,16 +117,22 @@ def train(
         run.epoch += 1
         entry = {"epoch": run.epoch, **losses, "seconds": round(time.monotonic() - began, 3)}
         if len(inner):
-            judge.load_state_dict(average)
-            entry |= {f"inner_{name}": value for name, value in learner.evaluate(judge, inner).items()}
-            if run.improves(entry["inner_loss"]):
-                best = {name: value.clone() for name, value in average.items()}
+            entry |= _inner_losses(judge, average, learner, inner)
+            best = (
+                {name: value.clone() for name, value in average.items()} if run.improves(entry["inner_loss"]) else best
+            )
         run.history.append(entry)
         if checkpoint is not None and run.epoch % rules.checkpoint_every == 0:
             save_checkpoint(checkpoint, network, average, best, optimizer, run.facts(key))
         if progress:
             progress(run.epoch, rules.epochs)
     return _finish(network, best if best is not None else average, learner, run, fitting, inner)
+
+
+def _inner_losses(judge: MultiTaskNet, weights: State, learner: Learner, inner: Rows) -> dict[str, float]:
+    """Losses of the patients set aside, by these weights."""
+    judge.load_state_dict(weights)
+    return {f"inner_{name}": value for name, value in learner.evaluate(judge, inner).items()}
 
 
 def _beginning(
