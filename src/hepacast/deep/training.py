@@ -84,7 +84,7 @@ def train(
     crops, targets
         Those of all patients; crops (n, channels, z, y, x) as an array or a `CropStore`. Only `rows` are read.
     rows
-        The training patients; they should stand in the order of their identifiers, on which the random streams build.
+        The training patients, in the order of their identifiers, on which the random streams build.
     spec, seed
         Network and training. The seed fixes everything; the initial weights depend on nothing else.
     checkpoint, key
@@ -108,7 +108,6 @@ def train(
         return _finish(network, network.state_dict(), learner, run, fitting, inner)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rules.learning_rate, weight_decay=rules.weight_decay)
     average, best, run = _beginning(network, optimizer, checkpoint, key)
-    judge = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(device)
     while run.epoch < rules.epochs and not (len(inner) and run.waited >= rules.patience):
         began = time.monotonic()
         with torch.random.fork_rng(devices=[]):
@@ -117,7 +116,7 @@ def train(
         run.epoch += 1
         entry = {"epoch": run.epoch, **losses, "seconds": round(time.monotonic() - began, 3)}
         if len(inner):
-            entry |= _inner_losses(judge, average, learner, inner)
+            entry |= _inner_losses(spec, average, learner, inner, seed)
             best = (
                 {name: value.clone() for name, value in average.items()} if run.improves(entry["inner_loss"]) else best
             )
@@ -129,8 +128,9 @@ def train(
     return _finish(network, best if best is not None else average, learner, run, fitting, inner)
 
 
-def _inner_losses(judge: MultiTaskNet, weights: State, learner: Learner, inner: Rows) -> dict[str, float]:
+def _inner_losses(spec: DeepSpec, weights: State, learner: Learner, inner: Rows, seed: int) -> dict[str, float]:
     """Losses of the patients set aside, by these weights."""
+    judge = new_network(spec, learner.channels, len(learner.covariate_scale), seed).to(learner.device)
     judge.load_state_dict(weights)
     return {f"inner_{name}": value for name, value in learner.evaluate(judge, inner).items()}
 
