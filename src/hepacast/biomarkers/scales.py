@@ -41,7 +41,10 @@ def smoothed(
     first = np.where(rows, inside.argmax(axis=2), 0)
     last = np.where(rows, inside.shape[2] - inside[:, :, ::-1].argmax(axis=2), 0)
     out = np.empty(int(np.count_nonzero(inside)), dtype=np.float32)
-    _smooth(image, inside, rows, first, last, kernels[0], kernels[1], kernels[2], out)
+    a, b = np.zeros_like(image), np.zeros_like(image)
+    filled = np.zeros(rows.shape, dtype=np.bool_)
+    _smooth_down(image, inside, rows, first, last, kernels[0], a, b, filled)
+    _smooth_across(a, b, filled, inside, rows, first, last, kernels[1], kernels[2], out)
     return out + center
 
 
@@ -65,14 +68,10 @@ def _gaussian(sigma: float) -> npt.NDArray[np.float32]:
 
 
 @jit
-def _smooth(image, mask, rows, first, last, wk, wj, wi, out):  # type: ignore[no-untyped-def]
-    """Axis by axis; rows without the region are neither read nor made. Places on both sides have the same weight: they
-    are added before they are weighted. Loops run from 0 over slices, so that they are compiled to vectors."""
-    nk, nj, ni = image.shape
-    # After the pass along k: image and mask by row.
-    a = np.zeros((nk, nj, ni), dtype=np.float32)
-    b = np.zeros((nk, nj, ni), dtype=np.float32)
-    filled = np.zeros((nk, nj), dtype=np.bool_)
+def _smooth_down(image, mask, rows, first, last, wk, a, b, filled):  # type: ignore[no-untyped-def]
+    """Along k, into `a` (image) and `b` (mask); `filled`: rows that hold anything then. Rows without the region are
+    neither read nor made. Loops run from 0 over slices, so that they are compiled to vectors."""
+    nk, nj, _ = image.shape
     for k in range(nk):
         for d in range(-(wk.size - 1), wk.size):
             source = k + d
@@ -90,6 +89,13 @@ def _smooth(image, mask, rows, first, last, wk, wj, wi, out):  # type: ignore[no
                     to[i] += weight * row[i]
                 for i in range(row.size):
                     count[i] += weight * np.float32(inside[i])
+
+
+@jit
+def _smooth_across(a, b, filled, mask, rows, first, last, wj, wi, out):  # type: ignore[no-untyped-def]
+    """Along j, then i, of what `_smooth_down` made. Places on both sides have the same weight: they are added before
+    they are weighted."""
+    nk, nj, ni = mask.shape
     reach = wi.size - 1
     place = 0
     line = np.zeros(ni + 2 * reach, dtype=np.float32)

@@ -6,6 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -262,12 +263,15 @@ def _run_whole(
     context: Context, stages: tuple[Stage, ...], recorder: ProgressRecorder
 ) -> tuple[tuple[str, ...], StudyPlan]:
     """Plan and run while nobody else writes into the folder."""
-    with hold_folder(context.out), recorder.writing(context.out), single_threaded():
+    with hold_folder(context.out), single_threaded():
         sweep(context.out)
         plan = make_plan(context, stages)
         context.fingerprints.save()
-        ran = _run_stages(context, plan, recorder)
-        _place_bundle(context)
+        # A run that finds everything writes nothing.
+        kept = all(item.cached for item in plan.stages)
+        with nullcontext() if kept else recorder.writing(context.out):
+            ran = _run_stages(context, plan, recorder)
+            _place_bundle(context)
     return ran, plan
 
 
