@@ -32,6 +32,7 @@ from hepacast.study.predict_table import ListedPatient, SharedOptions, predict_l
 from hepacast.study.sequences import SequenceImage, raw_image
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
+from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, write_arrays
 
 #: What every patient's prediction said beside the risk: predictors, scores, warnings.
 PREDICTORS, UNLIKE = "predictors.parquet", "unlike.json"
@@ -63,6 +64,10 @@ def write(context: Context, folder: Path) -> None:
         _predictors(bundle, listed, done).to_parquet(temporary)
     write_json(folder / UNLIKE, {patient: item["warnings"] for patient, item in done.items()})
     write_record(folder / "models.json", _described(context, bundle))
+    write_json(folder / CONFORMAL, bundle.card.get("conformal") or {"reason": "the bundle holds no rule for it"})
+    if isinstance(bundle, Bundle):
+        write_json(folder / MODELS, bundle.models.to_dict())
+        write_arrays(folder, bundle.models)
     lost = write_analysed(context, analysed, folder)
     write_record(folder / "methods.json", [_sentence(bundle), *lost])
 

@@ -12,6 +12,8 @@ from hepacast.modelling.frozen_models import FrozenModels
 MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
 #: Scores that the models of a fusion join, of every patient; of training patients by fits without them.
 SCORES = "scores.parquet"
+#: Rule of the conformal sets of a model of another study, or why it has none.
+CONFORMAL = "conformal.json"
 
 
 def write_arrays(folder: Path, models: FrozenModels) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from hepacast.bundle.applying import open_bundle
-from hepacast.bundle.model import Bundle
 from hepacast.cohort import Cohort
 from hepacast.cohort.outcome import EVER
+from hepacast.core.files import read_json
 from hepacast.core.seeds import derive_seed
 from hepacast.errors import HepacastError
 from hepacast.evaluation.calibration import calibration
@@ -48,7 +47,7 @@ from hepacast.modelling.shapley import shapley_values
 from hepacast.modelling.targets import has_time
 from hepacast.modelling.validation import leave_one_center_out
 from hepacast.study.context import Context
-from hepacast.study.stages.frozen_files import read_frozen
+from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, read_frozen
 
 #: Features whose Shapley values are computed one by one; more of them are told in groups.
 MOST_SINGLE = 40
@@ -317,17 +316,14 @@ def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Ca
 
 
 def frozen_models(context: Context) -> FrozenModels:
-    """The models that the study froze, or those of the bundle that is applied to it."""
-    if context.model is not None:
-        opened = open_bundle(context.model)
-        return opened.models if isinstance(opened, Bundle) else FrozenModels({}, None, {})
-    return read_frozen(context.out / "modelling")
+    """The models that the study froze, or those that are applied to it; none where these are networks."""
+    folder = context.out / "modelling"
+    return read_frozen(folder) if (folder / MODELS).is_file() else FrozenModels({}, None, {})
 
 
 def _conformal_of_bundle(context: Context, new: Mapping[str, JudgedSet], model: str) -> ConformalInfo:
     """What the sets that a bundle gives held in these patients."""
-    assert context.model is not None
-    entry = open_bundle(context.model).card.get("conformal") or {"reason": "the bundle holds no rule for it"}
+    entry = read_json(context.out / "modelling" / CONFORMAL)
     if "reason" in entry or entry.get("model") != model:
         return ConformalInfo(0.0, reason=str(entry.get("reason", "calibrated for another model")))
     rule = ConformalRule(*(float(entry[key]) for key in ("level", "event_from", "no_event_to")))
