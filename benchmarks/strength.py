@@ -182,7 +182,7 @@ def models_of(table: pd.DataFrame, way: str, *, survival: bool, seed: int) -> tu
 
 
 def cell(
-    source: dict[str, Any], world: str, n: int, seed: int, way: str, *, survival: bool, nested: bool
+    source: dict[str, Any], world: str, n: int, seed: int, way: str, *, survival: bool, nested: bool, repeats: int = 1
 ) -> dict[str, Any]:
     """One study of a world, by one way."""
     planted, shift = WORLDS[world]
@@ -192,7 +192,7 @@ def cell(
     models, seen = models_of(table, way, survival=survival, seed=seed)
     start = time.process_time()
     if nested:
-        found = nested_validation(models, table[seen], y, folds=5, repeats=1, seed=seed)
+        found = nested_validation(models, table[seen], y, folds=5, repeats=repeats, seed=seed)
         return {"nested": {name: found.estimate(name) for name in found.models}, "cpu_s": time.process_time() - start}
     fitted = models.fit(table[seen], y)
     cost = time.process_time() - start
@@ -221,13 +221,14 @@ def run(options: argparse.Namespace) -> None:
                             seed,
                             way,
                             options.outcome,
-                            *(["nested"] if options.nested else []),
+                            *([f"nested{options.repeats}"] if options.nested else []),
                         ]
                         file = options.out / (re.sub(r"[^\w.-]+", "_", "-".join(map(str, what))) + ".json")
                         if file.exists():
                             continue
                         survival = options.outcome == "survival"
-                        made = cell(source, world, n, seed, way, survival=survival, nested=options.nested)
+                        asked = {"survival": survival, "nested": options.nested, "repeats": options.repeats}
+                        made = cell(source, world, n, seed, way, **asked)
                         names = ("source", "world", "n", "seed", "way", "outcome")
                         write_json(file, dict(zip(names, what)) | made)
                         print(
@@ -311,6 +312,7 @@ def main() -> None:
     two.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     two.add_argument("--outcome", choices=["binary", "survival"], default="binary")
     two.add_argument("--nested", action="store_true")
+    two.add_argument("--repeats", type=int, default=1, help="divisions of the nested cross-validation")
     three = commands.add_parser("tables")
     three.add_argument("folder", type=Path)
     options = parser.parse_args()
