@@ -109,6 +109,18 @@ def test_a_model_that_is_right_here_is_found_right(tmp_path):
     assert "H123" not in (study / "validation" / "evaluation" / "external.json").read_text()
 
 
+def test_who_is_unlike_the_training_and_who_has_a_gap_are_told_apart(tmp_path):
+    study = binary(tmp_path / "i", 0.0, n=120)
+    table = pd.read_csv(study / "clinical.csv", dtype=str)
+    table["size"], table["Alb"] = "5", "3.8"
+    table.loc[3, "size"], table.loc[4, "size"], table.loc[5, "Alb"] = "", "29", "5.9"
+    table.to_csv(study / "clinical.csv", index=False)
+    validate_model(BINARY, study, workers=1)
+    found, _ = read(study)
+    assert found.unlike == {"Tumor size": 1, "Albumin": 1} and found.n_unlike == 2
+    assert next(row for row in found.rows if row.name == "size").n_missing == 1
+
+
 def test_another_prevalence_is_found_and_an_update_repairs_it(tmp_path):
     study = binary(tmp_path / "b", 1.2)
     result = validate_model(BINARY, study, update="closed-test", workers=1)

@@ -30,6 +30,7 @@ from hepacast.evaluation.case_mix import (
 )
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.validated import ValidatedPerformance
+from hepacast.modelling.frozen_logistic import OUTSIDE
 from hepacast.modelling.predictions import JudgedSet, Predictions
 from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
@@ -99,7 +100,7 @@ def _trained(bundle: Bundle | NetworkBundle) -> tuple[int, int]:
 def _outside(bundle: Bundle | NetworkBundle, warnings: list[str]) -> list[str]:
     """Labels of the values that lie beyond those of training, from the warnings of a prediction."""
     labels = [spec.label for spec in bundle.columns]
-    return [label for label in labels if any(text.startswith(label) and "training" in text for text in warnings)]
+    return [label for label in labels if any(text.startswith(f"{label} (") and OUTSIDE in text for text in warnings)]
 
 
 def _validated(bundle: Bundle | NetworkBundle) -> tuple[str, ...]:
