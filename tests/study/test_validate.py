@@ -13,10 +13,12 @@ from hepacast.bundle import Bundle, predict
 from hepacast.cli.main import app
 from hepacast.core.records import read_record
 from hepacast.errors import HepacastError, StudyFileError
-from hepacast.evaluation.case_mix import ExternalValidation
+from hepacast.evaluation.case_mix import read_external
+from hepacast.evaluation.evaluate import evaluate_risks
+from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.scrutiny import PredictionScrutiny
 from hepacast.modelling.predictions import Predictions
-from hepacast.study.validate import validate_model
+from hepacast.study.validate import compare_models, validate_model
 
 OLD = Path(__file__).resolve().parents[1] / "bundle" / "old" / "2313617"
 BINARY, TIMED = OLD / "clinical.hepacast", OLD / "cox.hepacast"
@@ -83,9 +85,8 @@ def timed(folder, shift, n=300, seed=2, longest=40.0):
 
 def read(folder):
     out = folder / "validation" / "evaluation"
-    return read_record(ExternalValidation, out / "external.json"), read_record(
-        PredictionScrutiny, out / "scrutiny.json"
-    )
+    (found,) = read_external(out / "external.json")
+    return found, read_record(PredictionScrutiny, out / "scrutiny.json")
 
 
 def test_a_model_that_is_right_here_is_found_right(tmp_path):
@@ -204,3 +205,74 @@ def test_the_command(tmp_path):
     done = CliRunner().invoke(app, ["validate", str(BINARY), str(study), "--out", str(out), "-w", "1"])
     assert done.exit_code == 0, done.output
     assert (out / "report" / "report.html").is_file() and "Report:" in done.output
+
+
+def weaker(folder, source, **coefficients):
+    """A model file whose main model has other coefficients, and another identity."""
+    bundle = Bundle.read(source)
+    own = bundle.models.model(bundle.main)
+    values = np.array(own.coefficients)
+    for place, term in enumerate(own.terms, start=1):
+        values[place] = coefficients.get(term.name, values[place])
+    models = {**bundle.models.models, bundle.main: replace(own, coefficients=tuple(values))}
+    path = folder / "weaker.hepacast"
+    replace(bundle, models=replace(bundle.models, models=models), nomogram=None, identity="").write(path)
+    return path
+
+
+def test_several_models_are_compared_on_the_patients_whom_all_can_score(tmp_path):
+    study = binary(tmp_path / "j", 0.0, n=300)
+    table = pd.read_csv(study / "clinical.csv", dtype=str)
+    table.loc[5, "size"] = "700"
+    table.to_csv(study / "clinical.csv", index=False)
+    path = study / "study.yaml"
+    path.write_text(path.read_text().replace("unit: cm,", "unit: cm, quantity: none, plausible: [0, 900],"))
+    other = weaker(tmp_path, BINARY, size=0.0)
+    bundle = Bundle.read(other)
+    replace(bundle, columns=tuple(_narrow(item) for item in bundle.columns), identity="").write(other)
+    result = compare_models([BINARY, other], study, workers=1)
+    found = read_record(EvaluationResults, study / "comparison" / "evaluation" / "evaluation.json")
+    (item,) = found.sets.values()
+    assert found.main == "clinical" and list(item.models) == ["clinical", "weaker"] and item.n == 299
+    flow = json.loads((study / "comparison" / "modelling" / "flow.json").read_text())
+    (lost,) = [step for step in flow["excluded"] if step["after_inclusion"]]
+    assert lost["patients"] == ["H005"] and lost["reason"].startswith("weaker: ")
+    # The same numbers as of the risks themselves, and as of each model alone.
+    risks = Predictions.read(study / "comparison" / "modelling" / "predictions.parquet").table
+    wide = risks.pivot(index="patient", columns="model", values="risk")
+    y = risks.groupby("patient")["outcome"].first().reindex(wide.index)
+    alone = evaluate_risks(y, {name: wide[name] for name in ("clinical", "weaker")}, n_boot=0, external=True)
+    (pair,), (expected,) = item.comparisons, alone.comparisons
+    assert (pair.first, pair.second) == ("weaker", "clinical") and pair.p == pytest.approx(expected.p)
+    assert pair.difference.high < 0 and pair.p < 0.001 and pair.nri.nri.value == pytest.approx(expected.nri.nri.value)
+    assert item.models["weaker"].main.decision is not None
+    # Each has its own case-mix and its own verdict.
+    first, second = read_external(study / "comparison" / "evaluation" / "external.json")
+    assert [first.name, second.name] == ["clinical", "weaker"] and first.identity != second.identity
+    assert "is what its risks promise" in " ".join(first.verdict) and first.expected > second.expected
+    text = result.report.read_text(encoding="utf-8")
+    assert "several models" in text and "weaker:" in text and "Case-mix of weaker" in text and "DeLong" in text
+
+
+def test_models_of_time_are_compared_at_the_horizons_that_they_share(tmp_path):
+    study = timed(tmp_path / "k", 0.0, n=200)
+    other = weaker(tmp_path, TIMED, size=-0.18, inr=2.2)
+    bundle = Bundle.read(other)
+    replace(bundle, models=replace(bundle.models, horizons=(12.0, 20.0)), identity="").write(other)
+    compare_models([TIMED, other], study, workers=1)
+    found = read_record(EvaluationResults, study / "comparison" / "evaluation" / "evaluation.json")
+    (item,) = found.sets.values()
+    assert found.horizons == (12.0,) and {pair.measure for pair in item.comparisons} == {"C", "AUC"}
+    difference = next(pair for pair in item.comparisons if pair.measure == "C")
+    assert difference.difference.high < 0 and difference.p < 0.01
+    assert all(model.integrated_brier is not None for model in item.models.values())
+    replace(bundle, models=replace(bundle.models, horizons=(13.0,)), identity="").write(other)
+    with pytest.raises(HepacastError, match="different times"):
+        compare_models([TIMED, other], study, workers=1)
+
+
+def test_the_same_model_twice_is_no_comparison(tmp_path):
+    study = binary(tmp_path / "l", 0.0, n=60)
+    done = CliRunner().invoke(app, ["compare", str(BINARY), str(BINARY), str(study)])
+    assert isinstance(done.exception, HepacastError) and "nothing to compare" in str(done.exception)
+    assert not (study / "comparison").exists()

@@ -1,4 +1,4 @@
-"""Commands about a whole study: init, check, run, model, report, dicom, demo, recipes."""
+"""Commands about a whole study: init, check, run, model, report, validate, compare, pool, dicom, demo, recipes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (init, check, run, model, report, validate, pool, dicom, demo, recipes):
+    for command in (init, check, run, model, report, validate, compare, pool, dicom, demo, recipes):
         app.command(cls=JsonCommand if command is pool else None)(command)
 
 
@@ -165,6 +165,29 @@ def validate(
 
     say_to = make_reporter(quiet)
     found = validate_model(model, study_file, out=out, data=data, workers=workers, update=update, reporter=say_to)
+    if not quiet:
+        say(found.text())
+
+
+def compare(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL MODEL... STUDY", help="Two model files or more, then the study file (or folder)."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Results folder [default: comparison beside the study].")
+    ] = None,
+    data: Data = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Test several models, unchanged, on the same patients of yours: which one is better there, to a report."""
+    from hepacast.study.validate import compare_models
+
+    *models, study_file = files
+    found = compare_models(models, study_file, out=out, data=data, workers=workers, reporter=make_reporter(quiet))
     if not quiet:
         say(found.text())
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from hepacast.core.estimates import Estimate
-from hepacast.core.records import Record
+from hepacast.core.files import read_json
+from hepacast.core.records import Record, read_record
 from hepacast.evaluation.predictions import Array
 from hepacast.modelling.known_values import PROBABILITIES
 
@@ -58,10 +60,12 @@ class CaseMixRow(Record):
 
 @dataclass(frozen=True)
 class ExternalValidation(Record):
-    """A frozen model in patients of another hospital (`evaluation/external.json`); how good it is stands beside it.
+    """A frozen model in patients of another hospital; how good it is stands beside it.
 
     Attributes
     ----------
+    name
+        What results call it: the main model's name, of several bundles that of the bundle.
     study, identity, model
         Whose model it is, the hash of its bundle, which of its models.
     trained_n, trained_events
@@ -99,6 +103,17 @@ class ExternalValidation(Record):
     n_unlike: int = 0
     validated: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
+    name: str = ""
+
+
+def read_external(path: Path) -> list[ExternalValidation]:
+    """`evaluation/external.json`: one entry a model, the main one first; none where there is no such file."""
+    if not path.is_file():
+        return []
+    if isinstance(read_json(path), dict):  # an earlier version knew one model, by its own name
+        found = read_record(ExternalValidation, path)
+        return [replace(found, name=found.model)]
+    return read_record(list[ExternalValidation], path)
 
 
 def expected_auc(risk: ArrayLike) -> float:

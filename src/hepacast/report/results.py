@@ -26,7 +26,7 @@ from hepacast.core.sentences import Sentence
 from hepacast.core.texts import plain_cell, visible, visible_document
 from hepacast.deep.results import DeepResults
 from hepacast.errors import HepacastError
-from hepacast.evaluation.case_mix import ExternalValidation
+from hepacast.evaluation.case_mix import ExternalValidation, read_external
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.indexes import IndexResults
 from hepacast.evaluation.negative_controls import Noise
@@ -88,7 +88,7 @@ class Results:
     sentences
         For the Methods, in the order of the stages.
     external
-        Of the validation of a frozen model of another study.
+        Of the validation of frozen models of other studies, the main one first.
     centers
         Patients by set and center; empty where the study has no column of the center.
     biomarkers
@@ -123,7 +123,7 @@ class Results:
     model_scrutiny: ModelScrutiny | None = None
     prediction_scrutiny: PredictionScrutiny | None = None
     noise: Noise | None = None
-    external: ExternalValidation | None = None
+    external: list[ExternalValidation] = field(default_factory=list)
 
     @property
     def timed(self) -> DescribedModels | None:
@@ -207,7 +207,7 @@ def _load(folder: Path) -> Results:
         model_scrutiny=_read(ModelScrutiny, folder / "modelling" / "scrutiny.json"),
         prediction_scrutiny=_read(PredictionScrutiny, folder / "evaluation" / "scrutiny.json"),
         noise=_read(Noise, folder / "noise" / "noise.json"),
-        external=_read(ExternalValidation, folder / "evaluation" / "external.json"),
+        external=read_external(folder / "evaluation" / "external.json"),
     )
 
 

@@ -30,7 +30,7 @@ def analysis_cohort(context: Context) -> Cohort:
     Of another hospital's cohort: without those whom the frozen model could not predict.
     """
     cohort = measured_cohort(context)
-    if context.model is not None:
+    if context.models:
         flow = read_record(FlowCounts, context.out / "modelling" / "flow.json")
         return without(cohort, {item.reason: list(item.patients) for item in flow.lost})
     left_out = read_json(context.out / "radiomics" / "excluded.json")

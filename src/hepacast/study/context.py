@@ -35,9 +35,9 @@ class Context:
         Processes; 0 = one a core.
     reporter
         Where progress goes.
-    model
-        A bundle that is applied to the cohort, whose patients then are those of another hospital; None in a study that
-        makes its own models.
+    models
+        Bundles that are applied to the cohort, whose patients then are those of another hospital, the main one first;
+        none in a study that makes its own models.
     """
 
     study: Study
@@ -46,7 +46,7 @@ class Context:
     data: Path | None = None
     workers: int = 0
     reporter: Reporter = field(default_factory=SilentReporter)
-    model: Path | None = None
+    models: tuple[Path, ...] = ()
 
     @property
     def cache(self) -> Path:

@@ -18,7 +18,7 @@ from hepacast.core.formatting import MISSING, number, p_value, percent
 from hepacast.core.records import Record, read_record
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.errors import HepacastError
-from hepacast.evaluation.case_mix import ExternalValidation
+from hepacast.evaluation.case_mix import read_external
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.stats.intervals import ci_label
 from hepacast.stats.meta import PooledEstimate, pool_estimates
@@ -169,7 +169,7 @@ def _place(path: Path, model: str | None) -> ValidatedPlace:
     if name not in item.models:
         raise HepacastError("There is no such model.", expected=", ".join(item.models), found=name, where=str(file))
     own, other = item.models[name], file.with_name("external.json")
-    external = read_record(ExternalValidation, other) if other.is_file() else None
+    identity = next((entry.identity for entry in read_external(other) if entry.name == name), "")
     fit = own.main.calibration
     measures = {own.measure: own.discrimination}
     if fit is not None:
@@ -181,7 +181,7 @@ def _place(path: Path, model: str | None) -> ValidatedPlace:
         item.n,
         item.events,
         {key: value for key, value in measures.items() if value is not None and value.known},
-        "" if external is None else external.identity,
+        identity,
     )
 
 

@@ -56,7 +56,9 @@ def write_updated(context: Context, way: str) -> tuple[Path | None, str]:
     require_way(way)
     bundle = model_of(context)
     if not isinstance(bundle, Bundle) or not isinstance(bundle.models.model(bundle.main), FrozenLogistic | FrozenCox):
-        raise BundleError("A model of networks is not updated.", expected="model.hepacast", found=str(context.model))
+        raise BundleError(
+            "A model of networks is not updated.", expected="model.hepacast", found=str(context.models[0])
+        )
     predictions = Predictions.read(context.out / "modelling" / "predictions.parquet")
     (item,) = predictions.judged([bundle.main]).values()
     table = pd.read_parquet(context.out / "modelling" / PREDICTORS).loc[item.patients]

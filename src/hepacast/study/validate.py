@@ -1,16 +1,17 @@
-"""A model in another hospital: `hepacast validate MODEL STUDY`."""
+"""Models in another hospital: `hepacast validate MODEL STUDY`, `hepacast compare MODEL MODEL ... STUDY`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hepacast.bundle import Bundle
 from hepacast.bundle.applying import open_bundle
-from hepacast.bundle.networks import NetworkBundle
 from hepacast.core.executor import keep_workers
 from hepacast.core.progress import Reporter
+from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
 from hepacast.study.run import RunResult, run_stages
 from hepacast.study.schema import Study
@@ -55,33 +56,86 @@ def validate_model(
     HepacastError
         The cohort has errors, lacks a column or sequence that the model reads, or its outcome is of another kind.
     """
-    path = Path(study_file)
-    opened = open_bundle(model)
-    where = Path(out) if out is not None else (path if path.is_dir() else path.parent) / "validation"
-    context = make_context(study_file, out=where, data=data, workers=workers, reporter=reporter)
-    context = replace(context, study=_of_model(context.study, opened), model=Path(model).absolute())
     if update is not None:
         require_way(update)
+    context = _applied_context([model], study_file, "validation", out, data, workers, reporter)
     done = run_stages(context, STAGES, _judge)
     if update is None:
         return done
     return replace(done, notes=(write_updated(context, update)[1],))
 
 
+@keep_workers()
+def compare_models(
+    models: Sequence[str | Path],
+    study_file: str | Path,
+    *,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    workers: int = 0,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """External validation of several frozen models on the same patients of another cohort: which one is better there.
+
+    Patients whom one of them cannot predict are counted with the model and the reason, and judge none.
+
+    Parameters
+    ----------
+    models
+        Two bundles or more; the first one is the main one, which the others are compared with first.
+    out
+        Results folder; default ``comparison`` beside the study file.
+    study_file, data, workers, reporter
+        As in `validate_model`.
+
+    Raises
+    ------
+    HepacastError
+        As in `validate_model`; fewer than two models, one of them given twice, or models of time to an event that share
+        no horizon.
+    """
+    context = _applied_context(models, study_file, "comparison", out, data, workers, reporter)
+    identities = [item.identity for item in applying.bundles_of(context).values()]
+    if len(set(identities)) < max(2, len(models)):
+        raise HepacastError(
+            "There is nothing to compare.", expected="two different model files or more",
+            found=", ".join(str(item) for item in models),
+        )  # fmt: skip
+    return run_stages(context, STAGES, _judge)
+
+
+def _applied_context(
+    models: Sequence[str | Path],
+    study_file: str | Path,
+    folder: str,
+    out: str | Path | None,
+    data: str | Path | None,
+    workers: int,
+    reporter: Reporter | None,
+) -> Context:
+    """The cohort of a study with the models that are applied to it."""
+    path = Path(study_file)
+    where = Path(out) if out is not None else (path if path.is_dir() else path.parent) / folder
+    opened = [open_bundle(item) for item in models]
+    context = make_context(study_file, out=where, data=data, workers=workers, reporter=reporter)
+    context = replace(context, models=tuple(Path(item).absolute() for item in models))
+    shared = applying.shared_horizons({str(path): item for path, item in zip(context.models, opened)})
+    return replace(context, study=_of_models(context.study, shared))
+
+
 def _judge(context: Context) -> None:
-    """Refuse a cohort with errors, or one that cannot be given to the model."""
+    """Refuse a cohort with errors, or one that cannot be given to a model."""
     seen = judge_cohort(context)
-    bundle = applying.model_of(context)
     if seen.cohort is not None:
-        found = seen.cohort
-        seen.attempt("outcome", lambda: applying.require_same_outcome(context, bundle, found))
-        seen.attempt("columns", lambda: applying.matched_columns(context, bundle, found.table.specs))
+        for name, bundle in applying.bundles_of(context).items():
+            of = f" of {name}" if len(context.models) > 1 else ""
+            seen.attempt(f"outcome{of}", partial(applying.require_same_outcome, context, bundle, seen.cohort))
+            seen.attempt(f"columns{of}", partial(applying.matched_columns, context, bundle, seen.cohort.table.specs))
     seen.raise_errors(where=context.study.cohort.table)
 
 
-def _of_model(study: Study, bundle: Bundle | NetworkBundle) -> Study:
-    """The study's patients with the model's horizons; what is about models of its own is taken out."""
-    horizons = bundle.horizons if isinstance(bundle, NetworkBundle) else bundle.models.horizons
+def _of_models(study: Study, horizons: tuple[float, ...]) -> Study:
+    """The study's patients with the models' horizons; what is about models of its own is taken out."""
     changed: dict[str, Any] = {
         "outcome": study.outcome.model_copy(update={"horizons": list(horizons)}) if horizons else study.outcome,
         "modelling": study.modelling.model_copy(update={"candidates": []}),

@@ -100,6 +100,7 @@ _ON_DEMAND = frozenset(
 _SUBTITLES = (
     "Report of a prediction model study: development and validation",
     "Report of a prediction model study: external validation",
+    "Report of a prediction model study: external validation of several models in the same patients",
 )
 
 
@@ -119,7 +120,7 @@ def compose(results: Results) -> Report:
     facts.append(("Made with", f"hepacast {results.run.version if results.run else __version__}"))
     return Report(
         title=str(title),
-        subtitle=_SUBTITLES[results.external is not None],
+        subtitle=_SUBTITLES[min(len(results.external), 2)],
         facts=tuple((name, value) for name, value in facts if value),
         statement=STATEMENT,
         documents=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hepacast.core.formatting import MISSING, listing, number, percent, plural
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.case_mix import CaseMixRow, ExternalValidation
-from hepacast.report.content.common import Omit, has_time
+from hepacast.report.content.common import Omit, has_time, model_label
 from hepacast.report.model import Block, Bullets, Callout, Paragraph, TableBlock
 from hepacast.report.results import Results
 from hepacast.stats.table_one import characteristics
@@ -16,16 +16,20 @@ NOTABLE = 0.1
 
 def build(results: Results) -> list[Block]:
     """The model, the case-mix, and the verdict."""
-    found = results.external
-    if found is None:
+    if not results.external:
         raise Omit("no model of another study was validated")
-    blocks: list[Block] = [Paragraph(_model(found))]
-    if found.validated:
-        blocks.append(Bullets(tuple(f"Its own validation: {text}." for text in found.validated)))
-    if found.verdict:
-        blocks.append(Callout("note", "What this validation says", " ".join(found.verdict)))
-    blocks.append(TableBlock("case-mix", case_mix_table(found)))
-    blocks.append(Paragraph(_alike(results, found)))
+    several = len(results.external) > 1
+    blocks: list[Block] = []
+    for place, found in enumerate(results.external, start=1):
+        blocks.append(Paragraph((f"**{model_label(results, found.name)}.** " if several else "") + _model(found)))
+        if found.validated:
+            blocks.append(Bullets(tuple(f"Its own validation: {text}." for text in found.validated)))
+        if found.verdict:
+            says = f"What this validation says{f' of {found.name}' if several else ''}"
+            blocks.append(Callout("note", says, " ".join(found.verdict)))
+        title = f"Case-mix of {found.name}" if several else "Case-mix"
+        blocks.append(TableBlock("case-mix" if place == 1 else f"case-mix-{place}", case_mix_table(found, title)))
+        blocks.append(Paragraph(_alike(results, found)))
     if results.comparisons is not None and results.comparisons.by_outcome is not None:
         title = "The patients by outcome"
         blocks.append(TableBlock("patients", characteristics(results.comparisons.by_outcome, title)))
@@ -46,7 +50,7 @@ def _model(found: ExternalValidation) -> str:
     return text
 
 
-def case_mix_table(found: ExternalValidation) -> Table:
+def case_mix_table(found: ExternalValidation, title: str = "Case-mix") -> Table:
     """What the model reads, here and in its training."""
     rows: list[Row] = []
     named = ""
@@ -64,7 +68,7 @@ def case_mix_table(found: ExternalValidation) -> Table:
     ]
     if any(not row.trained for row in found.rows):
         notes.append(f"{MISSING}: the model file does not say.")
-    return make_table("Case-mix", ["", "Here", "Training", "Difference", "Missing"], rows, notes)
+    return make_table(title, ["", "Here", "Training", "Difference", "Missing"], rows, notes)
 
 
 def _label(row: CaseMixRow) -> str:

@@ -43,7 +43,7 @@ _STAYED = {
 
 def build(results: Results) -> list[Block]:
     """Univariate and multivariate table; what could not be fitted; proportional hazards."""
-    if results.external is not None:
+    if results.external:
         raise Omit("the model is another study's")
     blocks: list[Block] = []
     positive, negative = event_names(results)

@@ -1,8 +1,9 @@
-"""Stage modelling of another hospital's cohort: a frozen model is applied to every patient, as `predict` does."""
+"""Stage modelling of another hospital's cohort: frozen models are applied to every patient, as `predict` does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hepacast.cohort import Cohort, ColumnSpec, read_cohort
 from hepacast.cohort.outcome import EVER
 from hepacast.cohort.split import EXTERNAL
 from hepacast.core.files import atomic_path, write_json
+from hepacast.core.formatting import listing
 from hepacast.core.records import write_record
 from hepacast.core.sentences import Sentence
 from hepacast.errors import HepacastError, ImageError, StudyFileError
@@ -32,44 +34,107 @@ from hepacast.study.predict_table import ListedPatient, SharedOptions, predict_l
 from hepacast.study.sequences import SequenceImage, raw_image
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
-from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, write_arrays
+from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, model_folder, write_arrays
 
-#: What every patient's prediction said beside the risk: predictors, scores, warnings.
+#: What every patient's prediction said beside the risk: predictors, scores; warnings by model.
 PREDICTORS, UNLIKE = "predictors.parquet", "unlike.json"
+#: A prediction by `predict`, as JSON, by patient.
+Answers = Mapping[str, Mapping[str, Any]]
+
+
+def bundles_of(context: Context) -> dict[str, Bundle | NetworkBundle]:
+    """The bundles that are applied, the main one first, by the name that results give them.
+
+    One alone goes by its main model's name; several by the names of their files, where these differ, else of their
+    studies, else with the start of their identities.
+    """
+    opened = [open_bundle(path) for path in context.models]
+    if len(opened) == 1:
+        return {opened[0].main: opened[0]}
+    files, studies = [path.stem for path in context.models], [str(item.card["name"]) for item in opened]
+    marked = [f"{study} {item.identity[:6]}" for study, item in zip(studies, opened, strict=True)]
+    names = next((given for given in (files, studies) if len(set(given)) == len(opened)), marked)
+    return dict(zip(names, opened, strict=True))
 
 
 def model_of(context: Context) -> Bundle | NetworkBundle:
-    """The bundle that is applied."""
-    assert context.model is not None
-    return open_bundle(context.model)
+    """The bundle that is applied, of several the main one."""
+    return open_bundle(context.models[0])
 
 
 def write(context: Context, folder: Path) -> None:
-    """Run the stage: predictions, who could not be predicted and why, what the model is."""
-    bundle, cohort = model_of(context), read_cohort(context.out / "cohort")
-    require_same_outcome(context, bundle, cohort)
-    listed = listed_patients(context, bundle, cohort)
-    assert context.model is not None
-    asked = SharedOptions(str(context.model), bundle.identity, (("model", bundle.main), ("date", "")), None)
+    """Run the stage: predictions, who could not be predicted and why, what the models are."""
+    bundles, cohort = bundles_of(context), read_cohort(context.out / "cohort")
+    done: dict[str, Answers] = {}
+    lost: dict[str, str] = {}
+    for place, (name, bundle) in enumerate(bundles.items()):
+        require_same_outcome(context, bundle, cohort)
+        listed = listed_patients(context, bundle, cohort)
+        done[name], failed = _applied(context, str(context.models[place]), bundle, listed)
+        by = f"{name}: " if len(bundles) > 1 else ""
+        lost = {patient: f"{by}{error.message.rstrip('.')}" for patient, error in failed.items()} | lost
+        own = model_folder(folder, place)
+        own.mkdir(exist_ok=True)
+        _write_model(own, name, bundle, _predictors(bundle, listed, done[name]))
+    if len(lost) == len(cohort.patients):
+        raise StudyFileError("No patient can be predicted by every model.", found="; ".join(sorted(set(lost.values()))))
+    analysed = _analysed(cohort, lost)
+    horizons = shared_horizons(bundles)
+    parts = [_predictions(name, horizons, analysed, answers) for name, answers in done.items()]
+    Predictions.join(parts).write(folder / "predictions.parquet")
+    told = {name: {patient: item["warnings"] for patient, item in answers.items()} for name, answers in done.items()}
+    write_json(folder / UNLIKE, told)
+    write_record(folder / "models.json", _described(context, bundles))
+    sentences = write_analysed(context, analysed, folder)
+    write_record(folder / "methods.json", [_sentence(bundles), *sentences])
+
+
+def _applied(
+    context: Context, path: str, bundle: Bundle | NetworkBundle, listed: list[ListedPatient]
+) -> tuple[Answers, dict[str, HepacastError]]:
+    """Every patient's prediction by one bundle, and the errors of those who have none."""
+    asked = SharedOptions(path, bundle.identity, (("model", bundle.main), ("date", "")), None)
     answers = predict_listed(asked, listed, context.out, context.workers, context.reporter)
     found = {row.patient: item for row, item in zip(listed, answers, strict=True)}
-    done: dict[str, Mapping[str, Any]] = {p: item for p, item in found.items() if not isinstance(item, HepacastError)}
-    if not done:
-        patient, why = next(iter(found.items()))
-        assert isinstance(why, HepacastError)
+    lost = {patient: item for patient, item in found.items() if isinstance(item, HepacastError)}
+    if len(lost) == len(found):
+        patient, why = next(iter(lost.items()))
         raise StudyFileError("No patient can be predicted.", found=f"{patient}: {why.message}", remedy=why.remedy)
-    analysed = _analysed(cohort, {p: item for p, item in found.items() if isinstance(item, HepacastError)})
-    _predictions(bundle, analysed, done).write(folder / "predictions.parquet")
+    return {patient: item for patient, item in found.items() if not isinstance(item, HepacastError)}, lost
+
+
+def _write_model(folder: Path, name: str, bundle: Bundle | NetworkBundle, predictors: pd.DataFrame) -> None:
+    """One bundle's main model under the name that results give it, with what it read of every patient."""
     with atomic_path(folder / PREDICTORS) as temporary:
-        _predictors(bundle, listed, done).to_parquet(temporary)
-    write_json(folder / UNLIKE, {patient: item["warnings"] for patient, item in done.items()})
-    write_record(folder / "models.json", _described(context, bundle))
-    write_json(folder / CONFORMAL, bundle.card.get("conformal") or {"reason": "the bundle holds no rule for it"})
+        predictors.to_parquet(temporary)
+    rule = dict(bundle.card.get("conformal") or {"reason": "the bundle holds no rule for it"})
+    if rule.get("model") == bundle.main:
+        rule["model"] = name
+    write_json(folder / CONFORMAL, rule)
     if isinstance(bundle, Bundle):
-        write_json(folder / MODELS, bundle.models.to_dict())
-        write_arrays(folder, bundle.models)
-    lost = write_analysed(context, analysed, folder)
-    write_record(folder / "methods.json", [_sentence(bundle), *lost])
+        frozen, main = bundle.models, bundle.main
+        frozen = replace(frozen, models={name: frozen.model(main)}, cutoffs={name: frozen.cutoffs[main]})
+        write_json(folder / MODELS, frozen.to_dict())
+        write_arrays(folder, frozen)
+
+
+def shared_horizons(bundles: Mapping[str, Bundle | NetworkBundle]) -> tuple[float, ...]:
+    """Times at which all models give risks; empty without time.
+
+    Raises
+    ------
+    StudyFileError
+        There is none.
+    """
+    each = [horizons_of(item) for item in bundles.values()]
+    shared = tuple(sorted(set(each[0]).intersection(*each[1:])))
+    if any(each) and not shared:
+        raise StudyFileError(
+            "The models give risks by different times.",
+            expected="at least one time that all of them have",
+            found="; ".join(f"{name}: {', '.join(f'{t:g}' for t in own)}" for name, own in zip(bundles, each)),
+        )
+    return shared
 
 
 def require_same_outcome(context: Context, bundle: Bundle | NetworkBundle, cohort: Cohort) -> None:
@@ -79,7 +144,7 @@ def require_same_outcome(context: Context, bundle: Bundle | NetworkBundle, cohor
     ------
     StudyFileError
     """
-    timed = bool(_horizons(bundle))
+    timed = bool(horizons_of(bundle))
     if timed != cohort.outcome.has_time:
         kinds = ("an event that happened or not", "a time to an event")
         raise StudyFileError(
@@ -98,7 +163,8 @@ def require_same_outcome(context: Context, bundle: Bundle | NetworkBundle, cohor
         )
 
 
-def _horizons(bundle: Bundle | NetworkBundle) -> tuple[float, ...]:
+def horizons_of(bundle: Bundle | NetworkBundle) -> tuple[float, ...]:
+    """Times at which a bundle gives risks; empty without time."""
     return bundle.horizons if isinstance(bundle, NetworkBundle) else bundle.models.horizons
 
 
@@ -213,16 +279,16 @@ def _files(
 # -- what comes of it --------------------------------------------------------------------------------------------------
 
 
-def _analysed(cohort: Cohort, lost: Mapping[str, HepacastError]) -> Cohort:
+def _analysed(cohort: Cohort, lost: Mapping[str, str]) -> Cohort:
     """The cohort without those who could not be predicted, who are counted by reason."""
     reasons: dict[str, list[str]] = {}
-    for patient, error in lost.items():
-        reasons.setdefault(error.message.rstrip("."), []).append(patient)
+    for patient, reason in lost.items():
+        reasons.setdefault(reason, []).append(patient)
     return without(cohort, reasons)
 
 
-def _predictions(bundle: Bundle | NetworkBundle, cohort: Cohort, done: Mapping[str, Mapping[str, Any]]) -> Predictions:
-    horizons = tuple(sorted(_horizons(bundle))) or (EVER,)
+def _predictions(name: str, shared: tuple[float, ...], cohort: Cohort, done: Answers) -> Predictions:
+    horizons = shared or (EVER,)
     risks = np.full((len(cohort.patients), 1, len(horizons)), np.nan)
     for place, patient in enumerate(cohort.patients):
         by_time = {item["time"]: item["risk"] for item in done[patient]["horizons"]} or {EVER: done[patient]["risk"]}
@@ -233,7 +299,7 @@ def _predictions(bundle: Bundle | NetworkBundle, cohort: Cohort, done: Mapping[s
         cohort.outcome.y,
         risks,
         np.array(linear, dtype=float),
-        models=[bundle.main],
+        models=[name],
         horizons=horizons,
         set=EXTERNAL,
         kind="frozen",
@@ -255,22 +321,30 @@ def _predictors(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("patient")
 
 
-def _described(context: Context, bundle: Bundle | NetworkBundle) -> DescribedModels:
-    horizons = _horizons(bundle)
-    cutoff = bundle.cutoff if isinstance(bundle, NetworkBundle) else float(bundle.models.cutoffs[bundle.main])
-    outcome, level = bundle.card["outcome"], context.study.evaluation.confidence
+def _described(context: Context, bundles: Mapping[str, Bundle | NetworkBundle]) -> DescribedModels:
+    horizons, level = shared_horizons(bundles), context.study.evaluation.confidence
+    cutoffs = {name: _cutoff(bundle, horizons) for name, bundle in bundles.items()}
+    main, bundle = next(iter(bundles.items()))
+    timed = {name: item for name, item in bundles.items() if horizons and isinstance(item, Bundle)}
     return DescribedModels(
-        names=[bundle.main],
-        main=bundle.main,
-        cutoffs={bundle.main: cutoff},
-        event=str(outcome["positive"]) if horizons else "",
+        names=list(bundles),
+        main=main,
+        cutoffs=cutoffs,
+        event=str(bundle.card["outcome"]["positive"]) if horizons else "",
         unit=_unit(bundle),
-        horizons=tuple(sorted(horizons)),
-        competing=isinstance(bundle, Bundle) and bundle.models.model(bundle.main).method == "fine-gray",
+        horizons=horizons,
+        competing=any(item.models.model(item.main).method == "fine-gray" for item in timed.values()),
         confidence=level,
-        cuts={bundle.main: Cut(cutoff, "the cut-off of the model file")} if horizons else {},
-        models={bundle.main: _fitted(bundle, level)} if horizons and isinstance(bundle, Bundle) else {},
+        cuts={name: Cut(cutoff, "the cut-off of the model file") for name, cutoff in cutoffs.items() if horizons},
+        models={name: _fitted(item, level) for name, item in timed.items()},
     )
+
+
+def _cutoff(bundle: Bundle | NetworkBundle, horizons: tuple[float, ...]) -> float:
+    """The model's cut-off, which is a risk by its own last horizon; NaN where this is none of those judged."""
+    if max(horizons_of(bundle), default=EVER) != max(horizons, default=EVER):
+        return np.nan
+    return bundle.cutoff if isinstance(bundle, NetworkBundle) else float(bundle.models.cutoffs[bundle.main])
 
 
 def _fitted(bundle: Bundle, level: float) -> FittedModel:
@@ -287,24 +361,32 @@ def _fitted(bundle: Bundle, level: float) -> FittedModel:
     return FittedModel(terms, own.n, own.n_events, method=own.method, kind=kind, intercept=float(own.coefficients[0]))
 
 
-def _sentence(bundle: Bundle | NetworkBundle) -> Sentence:
+def _sentence(bundles: Mapping[str, Bundle | NetworkBundle]) -> Sentence:
+    each = [
+        f"the study {bundle.card['name']!r} (bundle {bundle.identity[:12]}, {bundle.main} model"
+        + (f"; called {name} here)" if len(bundles) > 1 else ")")
+        for name, bundle in bundles.items()
+    ]
     text = (
-        f"The frozen model of the study {bundle.card['name']!r} (bundle {bundle.identity[:12]}, {bundle.main} model) "
-        "was applied unchanged to every patient, with its own rules for images, masks and missing values; nothing was "
+        f"The frozen model{'s' if len(each) > 1 else ''} of {listing(each)} "
+        f"{'were' if len(each) > 1 else 'was'} applied unchanged to every patient, with "
+        f"{'their' if len(each) > 1 else 'its'} own rules for images, masks and missing values; nothing was "
         "fitted to these patients."
     )
+    if len(each) > 1:
+        text += " The models were judged on the patients whom all of them can predict."
     return Sentence("modelling", text)
 
 
 def _inputs(context: Context) -> dict[str, str]:
-    assert context.model is not None
     files = {} if context.study.images is None else image_hashes(context)
-    return {"model": context.fingerprints.of(context.model)} | files
+    models = {f"model {path.name} {place}": context.fingerprints.of(path) for place, path in enumerate(context.models)}
+    return models | files
 
 
 STAGE = Stage(
     name="modelling",
-    title="the frozen model applied to every patient",
+    title="frozen models applied to every patient",
     module=__name__,
     run=write,
     settings=lambda context: study_parts(context, "cohort", "images", "outcome"),

@@ -30,7 +30,7 @@ from hepacast.study.analysis_set import analysis_cohort, candidate_specs
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages import scrutiny
-from hepacast.study.stages.frozen_files import SCORES
+from hepacast.study.stages.frozen_files import SCORES, read_regressions
 from hepacast.study.stages.model_sentences import horizon_text
 from hepacast.study.stages.modelling import load_analysis
 
@@ -159,7 +159,7 @@ def _risks_by_time(context: Context, item: JudgedSet) -> dict[str, Callable[[flo
     """Risks by any time of the models that know it, of patients whom the frozen models predicted."""
     if not item.has_time or item.kind == "nested":
         return {}
-    models = scrutiny.frozen_models(context).models
+    models = read_regressions(context.out / "modelling")
     known = {name: model for name, model in models.items() if isinstance(model, FrozenCox) and name in item.scores}
     return {name: partial(model.risk_of, item.scores[name]) for name, model in known.items()}
 
@@ -229,14 +229,16 @@ def _sentences(context: Context, outcome: Outcome, found: EvaluationResults) -> 
 def _without_time(context: Context) -> list[tuple[str, list[str]]]:
     options = context.study.evaluation
     delong = f"Discrimination was measured by the AUC with DeLong's {level_text(options.confidence)} interval"
+    paired = "; AUCs of the same patients were compared by DeLong's paired test [@delong]."
     compared = (
-        "; AUCs of the same patients were compared by DeLong's paired test [@delong]. The AUC of nested "
+        f"{paired} The AUC of nested "
         "cross-validation is the mean over the repeats of the AUC within folds; its variance is DeLong's within folds "
         "[@ledell] plus that between the repeats, and models were compared by the differences within folds in the same "
         "way."
     )
-    # Nothing is fitted to patients of another hospital, and one model is judged.
-    first = (f"{delong} [@delong].", ["delong"]) if context.model else (delong + compared, ["delong", "ledell"])
+    first = (delong + compared, ["delong", "ledell"])
+    if context.models:  # nothing is fitted to patients of another hospital
+        first = (delong + (paired if len(context.models) > 1 else " [@delong]."), ["delong"])
     return [
         first,
         (

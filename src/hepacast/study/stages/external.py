@@ -1,4 +1,4 @@
-"""Stage evaluation of another hospital's cohort: how good the frozen model is there, and whether patients are alike."""
+"""Stage evaluation of another hospital's cohort: how good frozen models are there, and whether patients are alike."""
 
 from __future__ import annotations
 
@@ -35,27 +35,34 @@ from hepacast.modelling.predictions import JudgedSet, Predictions
 from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
-from hepacast.study.stages.applying import PREDICTORS, UNLIKE, model_of
+from hepacast.study.stages.applying import PREDICTORS, UNLIKE, bundles_of
 from hepacast.study.stages.evaluation import write_evaluation
+from hepacast.study.stages.frozen_files import model_folder
 
 FILE = "external.json"
 
 
 def write(context: Context, folder: Path) -> None:
     """Run the stage."""
-    bundle, modelling = model_of(context), context.out / "modelling"
-    predictions = Predictions.read(modelling / "predictions.parquet")
-    predictors = pd.read_parquet(modelling / PREDICTORS)
+    bundles, modelling = bundles_of(context), context.out / "modelling"
     cohort = analysis_cohort(context)
-    found = write_evaluation(context, folder, cohort, {bundle.main: {}}, lambda: predictors)
-    (item,) = predictions.judged([bundle.main]).values()
-    result = external_validation(bundle, cohort, item, predictors, read_json(modelling / UNLIKE), found)
-    write_record(folder / FILE, result)
+    tables = {name: pd.read_parquet(model_folder(modelling, place) / PREDICTORS) for place, name in enumerate(bundles)}
+    found = write_evaluation(
+        context, folder, cohort, {name: {} for name in bundles}, lambda: tables[next(iter(bundles))]
+    )
+    (item,) = Predictions.read(modelling / "predictions.parquet").judged(list(bundles)).values()
+    told = read_json(modelling / UNLIKE)
+    results = [
+        external_validation(name, bundle, cohort, item, tables[name], told[name], found)
+        for name, bundle in bundles.items()
+    ]
+    write_record(folder / FILE, results)
     sentences = read_json(folder / "methods.json")
     write_record(folder / "methods.json", [*sentences, _sentence(cohort).to_json()])
 
 
 def external_validation(
+    name: str,
     bundle: Bundle | NetworkBundle,
     cohort: Cohort,
     item: JudgedSet,
@@ -64,13 +71,14 @@ def external_validation(
     found: EvaluationResults,
 ) -> ExternalValidation:
     """Case-mix, what the model could reach here, and what this validation says."""
-    model = found.sets[item.name].models[bundle.main]
-    risk = item.risks[bundle.main][max(item.risks[bundle.main])]
-    expected = expected_concordance(item.scores[bundle.main]) if item.has_time else expected_auc(risk)
-    told = Counter(name for texts in warnings.values() for name in _outside(bundle, texts))
-    rows, spread = case_mix(bundle, predictors, item)
+    model = found.sets[item.name].models[name]
+    risk = item.risks[name][max(item.risks[name])]
+    expected = expected_concordance(item.scores[name]) if item.has_time else expected_auc(risk)
+    outside = {patient: _outside(bundle, warnings[patient]) for patient in item.patients}
+    rows, spread = case_mix(name, bundle, predictors, item)
     trained = bundle.card["outcome"]
     result = ExternalValidation(
+        name=name,
         study=str(bundle.card["name"]),
         identity=bundle.identity,
         model=bundle.main,
@@ -82,11 +90,11 @@ def external_validation(
         spread=spread,
         expected=expected,
         observed=model.discrimination,
-        unlike=dict(told),
-        n_unlike=sum(bool(_outside(bundle, texts)) for texts in warnings.values()),
+        unlike=dict(Counter(label for labels in outside.values() for label in labels)),
+        n_unlike=sum(bool(labels) for labels in outside.values()),
         validated=_validated(bundle),
     )
-    verdict = [*found.verdicts.get(bundle.main, ()), discrimination_verdict(result, model.measure)]
+    verdict = [*found.verdicts.get(name, ()), discrimination_verdict(result, model.measure)]
     return replace(result, verdict=tuple(text for text in verdict if text))
 
 
@@ -110,7 +118,7 @@ def _validated(bundle: Bundle | NetworkBundle) -> tuple[str, ...]:
 
 
 def case_mix(
-    bundle: Bundle | NetworkBundle, predictors: pd.DataFrame, item: JudgedSet
+    model: str, bundle: Bundle | NetworkBundle, predictors: pd.DataFrame, item: JudgedSet
 ) -> tuple[list[CaseMixRow], float]:
     """What the model reads, here and in training; and the spread of the linear predictor."""
     training = None if isinstance(bundle, NetworkBundle) else bundle.training
@@ -133,7 +141,7 @@ def case_mix(
         label, unit = (name, "") if spec is None else (spec.label, spec.unit)
         numbers = table[name].astype(float)
         rows.append(number_row(name, label, unit, numbers, quantiles.get(name), int(numbers.isna().sum())))
-    linear = np.asarray(item.scores[bundle.main] if item.has_time else _logit(item, bundle.main))
+    linear = np.asarray(item.scores[model] if item.has_time else _logit(item, model))
     rows.append(number_row(LINEAR_PREDICTOR, "Linear predictor", "", linear, quantiles.get(LINEAR_PREDICTOR)))
     return rows, spread_of(linear, quantiles.get(LINEAR_PREDICTOR))
 

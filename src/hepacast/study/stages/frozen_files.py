@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hepacast.core.files import atomic_path, read_json
+from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_models import FrozenModels
 
 MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
@@ -14,6 +15,18 @@ MODELS, CLASSIFIERS, NETWORKS = "frozen.json", "frozen.safetensors", "networks"
 SCORES = "scores.parquet"
 #: Rule of the conformal sets of a model of another study, or why it has none.
 CONFORMAL = "conformal.json"
+
+
+def model_folder(modelling: Path, place: int) -> Path:
+    """Where what belongs to one of several bundles is, by its place: of the first one the stage's folder itself."""
+    return modelling if place == 0 else modelling / f"model-{place + 1}"
+
+
+def read_regressions(modelling: Path) -> dict[str, FrozenLinear]:
+    """The final models by name, of all bundles where several are applied; none of networks."""
+    folders = (modelling, *sorted(modelling.glob("model-*")))
+    frozen = [read_frozen(folder) for folder in folders if (folder / MODELS).is_file()]
+    return {name: model for item in frozen for name, model in item.models.items()}
 
 
 def write_arrays(folder: Path, models: FrozenModels) -> None:

@@ -307,7 +307,7 @@ def candidate_findings(context: Context, table: ClinicalTable, outcome: Outcome 
 
 def _judge_design(context: Context, cohort: Cohort, seen: StudyJudgement) -> None:
     """What the models will need: checks of the design, on the patients that they are fitted on."""
-    if context.model is not None:  # nothing is fitted, so there are no candidates and no patients to learn from
+    if context.models:  # nothing is fitted, so there are no candidates and no patients to learn from
         return
     training = cohort.members("training")
     outcome = cohort.outcome.select(training)

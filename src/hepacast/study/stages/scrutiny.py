@@ -343,7 +343,7 @@ def _conformal_of_bundle(context: Context, new: Mapping[str, JudgedSet], model: 
 def _conformal(context: Context, nested: JudgedSet | None, new: Mapping[str, JudgedSet], model: str) -> ConformalInfo:
     """Sets calibrated on out-of-fold risks: what they hold in new patients, and the levels to apply them by."""
     level = context.study.evaluation.coverage
-    if context.model is not None:
+    if context.models:
         return _conformal_of_bundle(context, new, model)
     if nested is None:
         return ConformalInfo(level, reason="there are no out-of-fold risks")

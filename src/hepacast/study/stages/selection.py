@@ -227,7 +227,7 @@ def _tell_lacking(
 
 def splitter(context: Context, table: ClinicalTable) -> Callable[[Outcome], pd.Series] | pd.Series | None:
     split = context.study.cohort.split
-    if context.model is not None:
+    if context.models:
         return split_none(table.patients, EXTERNAL)
     if isinstance(split, SplitByColumn):
         sets = {"training": split.training, "validation": split.validation}
