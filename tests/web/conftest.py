@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,23 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 TOKENS = {role: f"token-of-{role}" for role in ("reader", "reviewer", "owner")}
+
+
+def picture(page, name):
+    place = os.environ.get("HEPACAST_SCREENSHOTS")
+    if place:
+        page.screenshot(path=Path(place) / f"web-{name}.png")
+
+
+def until(condition, seconds=60.0):
+    """Wait for what a page or a run will make true; pages allow no code as text, so this side asks again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
 
 
 @pytest.fixture
@@ -72,7 +91,7 @@ def server(site, app):
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    site.hosts = frozenset({f"127.0.0.1:{port}"})
+    site.hosts |= {f"127.0.0.1:{port}"}
     running = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

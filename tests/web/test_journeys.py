@@ -4,14 +4,12 @@ With ``HEPACAST_SCREENSHOTS`` set, pictures of the screens are put into that fol
 """
 
 import http.server
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from hepacast.study.run import run_study
 from hepacast.web import jobs
 
 from . import small_images
+from .conftest import picture, until
 from .test_cohort import TABLE
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
@@ -43,23 +42,6 @@ NAMELESS = """() => [...document.querySelectorAll(
   .filter((item) => !item.getAttribute("aria-label") && !item.labels?.length && !item.textContent.trim())
   .filter((item) => !item.title && !item.getAttribute("alt"))
   .map((item) => item.outerHTML.slice(0, 120))"""
-
-
-def picture(page, name):
-    place = os.environ.get("HEPACAST_SCREENSHOTS")
-    if place:
-        page.screenshot(path=Path(place) / f"web-{name}.png")
-
-
-def until(condition, seconds=60.0):
-    """Wait for what a page or a run will make true; pages allow no code as text, so this side asks again."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
 
 
 def fast_study(folder):
@@ -284,6 +266,7 @@ def test_journey_8_keyboard_names_and_language(entered, site, done, images, loca
             "start",
             "patient",
             "statistics",
+            "node",
             "settings",
             *(f"study/{codes['done']}/{n}" for n in ("cohort", "run")),
         ]
@@ -291,7 +274,7 @@ def test_journey_8_keyboard_names_and_language(entered, site, done, images, loca
         for place in places:
             page.evaluate("(place) => { location.hash = `#/${place}`; }", place)
             until(lambda place=place: page.locator("h1").count() and page.url.endswith(place))
-            page.wait_for_load_state("networkidle") if "run" not in place else time.sleep(1)
+            page.wait_for_selector("main:not([aria-busy])")
             assert page.evaluate(NAMELESS) == [], place
             assert page.evaluate("document.activeElement.tagName") in ("H1", "CANVAS", "BODY", "SELECT", "INPUT"), place
             text = page.locator("main h1").text_content()

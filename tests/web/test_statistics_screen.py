@@ -18,6 +18,8 @@ from hepacast.cli.statistics import stats
 from hepacast.web.analyses import ANALYSES
 from hepacast.web.messages import languages, messages
 
+from .conftest import until
+
 #: Options of the commands that say how a table is read, or where the answer goes.
 COMMON = {"table", "sheet", "decimal", "dictionary", "categorical", "levels", "as_json", "figures"}
 #: Names of options that the functions call otherwise.
@@ -204,9 +206,7 @@ def test_journey_7_a_table_dropped_into_each_of_the_analyses(entered, site, coho
             assert pictures.count() or name in ("samplesize", "describe")
             for i in range(pictures.count()):
                 pictures.nth(i).scroll_into_view_if_needed()
-                page.wait_for_function(
-                    "(node) => node.complete && node.naturalWidth > 100", arg=pictures.nth(i).element_handle()
-                )
+                until(lambda it=pictures.nth(i): it.evaluate("(node) => node.complete && node.naturalWidth > 100"))
             with page.expect_download() as download:
                 page.click(f"a[download='{name}.json']")
             told = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
@@ -216,6 +216,6 @@ def test_journey_7_a_table_dropped_into_each_of_the_analyses(entered, site, coho
                 words = ["--outcome", "outcome", "--predictors", ",".join(chosen)]
                 assert told == hepacast_numbers("logistic", str(cohort), *words)
         page.click("nav >> text=Start")
-        page.wait_for_function("!document.querySelector('.statistics')")
-        page.wait_for_timeout(300)
-    assert len(list((site.state / "tables").glob("*/table"))) == 0, "tables are deleted when the page is left"
+        page.wait_for_selector(".statistics", state="detached")
+        # Tables are deleted when the page is left.
+        until(lambda: not list((site.state / "tables").glob("*/table")))

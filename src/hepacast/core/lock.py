@@ -49,6 +49,17 @@ def hold_folder(folder: str | Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(folder: str | Path) -> bool:
+    """Whether another process holds a folder now; one that is not there is not held, and is not made."""
+    if not (Path(folder) / LOCK).is_file():
+        return False
+    try:
+        with hold_folder(folder):
+            return False
+    except StorageError:
+        return True
+
+
 def sweep(folder: str | Path) -> None:
     """Remove the half-written files and scratch folders of a run that was killed. Hold the folder first."""
     folder = Path(folder)

@@ -5,7 +5,9 @@ Aliases may stand for any number of items, a list may be a key, ``010`` is eight
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import yaml
@@ -47,6 +49,35 @@ def read_yaml(text: str, *, what: str, where: str) -> tuple[Any, yaml.Node | Non
         raise StudyFileError(f"The {what} is not valid YAML.", found=str(error), where=where) from error
     except (ValueError, OverflowError, RecursionError) as error:
         raise StudyFileError(f"A value of the {what} cannot be read.", found=str(error), where=where) from error
+
+
+def replace_scalars(text: str, values: Mapping[tuple[str, ...], str], *, what: str, where: str) -> str:
+    """A YAML text with other texts at some keys; everything around them stays as it was written.
+
+    Parameters
+    ----------
+    values
+        New texts by the keys that lead to them.
+
+    Raises
+    ------
+    StudyFileError
+        As `read_yaml`; or there is no such key, or it holds more than one value.
+    """
+    _, node = read_yaml(text, what=what, where=where)
+    places = []
+    for keys, value in values.items():
+        found = node
+        for key in keys:
+            pairs = found.value if isinstance(found, yaml.MappingNode) else []
+            found = next((inner for name, inner in pairs if name.value == key), None)
+        if not isinstance(found, yaml.ScalarNode):
+            raise StudyFileError(f"The {what} has no such value.", expected=".".join(keys), where=where)
+        # JSON is YAML: quoted, so that digits alone stay a text.
+        places.append((found.start_mark.index, found.end_mark.index, json.dumps(value, ensure_ascii=False)))
+    for start, end, written in sorted(places, reverse=True):
+        text = text[:start] + written + text[end:]
+    return text
 
 
 def _require_shallow(text: str, what: str, where: str) -> None:

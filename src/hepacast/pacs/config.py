@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hepacast.core.yaml_text import read_yaml
+from hepacast.core.files import write_text
+from hepacast.core.yaml_text import read_yaml, replace_scalars
 from hepacast.errors import StudyFileError
 from hepacast.pacs.choose import SeriesRule
 from hepacast.pacs.peer import AE_TITLE
@@ -90,6 +91,28 @@ def read_config(path: str | Path) -> NodeConfig:
         raise StudyFileError("The node's file has mistakes.", found="; ".join(found), where=str(path)) from error
     _require_guarded(config.listen, path)
     return config.model_copy(update=_absolute(config, path.resolve().parent))
+
+
+def pin_model(path: str | Path, bundle: str, identity: str) -> None:
+    """Name another bundle and its identity in the node's file; whatever else stands there stays.
+
+    A node that runs goes on with the model it has, and takes this one up when it is started again.
+
+    Raises
+    ------
+    StudyFileError
+        The file cannot be read, or would be none.
+    """
+    path = Path(path)
+    read_config(path)
+    before = path.read_text(encoding="utf-8-sig")
+    values: dict[tuple[str, ...], str] = {("model", "bundle"): bundle, ("model", "identity"): identity}
+    write_text(path, replace_scalars(before, values, what="node's file", where=str(path)))
+    try:
+        read_config(path)
+    except StudyFileError:
+        write_text(path, before)
+        raise
 
 
 def _require_guarded(listen: Listening, path: Path) -> None:

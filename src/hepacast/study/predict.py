@@ -97,7 +97,7 @@ def predict_patient(
     measured = biomarkers_read(opened, name) if isinstance(opened, Bundle) and image is not None else []
     read_labs(values, opened.columns, [item for item in opened.clinical_names(name) if item not in measured])
     image = image if measured or opened.needs_features(name) else None
-    files = _Files(out, dicom_out, fhir, None if dicom_out is None else _source(opened, image, series))
+    files = _Files(out, dicom_out, fhir, None if dicom_out is None else dicom_source(opened, image, series))
     how = (labels, segmenter, series, accept_doubtful, reporter or SilentReporter())
     seen = Outlined({}, {}) if image is None else _outlined(opened, image, mask, *how)
     told: dict[str, Any] = {"notes": seen.notes, "doubts": seen.doubts, "patient": patient, "date": files.day(date)}
@@ -143,7 +143,7 @@ class _Files:
             write_fhir(bundle, applied.prediction, labs, self.fhir)
 
 
-def _source(bundle: Bundle | NetworkBundle, image: Images, series: SeriesChoice) -> SourceSeries:
+def dicom_source(bundle: Bundle | NetworkBundle, image: Images, series: SeriesChoice = None) -> SourceSeries:
     """The series that DICOM results refer to: that on which masks are drawn.
 
     Raises

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from hepacast.core.files import STORAGE_ERRNOS
 from hepacast.errors import HepacastError
 from hepacast.web.access import AccessError
+from hepacast.web.expiry import expiring
 from hepacast.web.guard import Guard
 from hepacast.web.places import PlaceError
 from hepacast.web.routes import ROUTERS
@@ -25,7 +26,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
 
 def create_app(site: Site) -> FastAPI:
     """The application of a served folder."""
-    app = FastAPI(title="hepacast", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="hepacast", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: expiring(site))
     app.state.site = site
     app.add_middleware(Guard, site=site)
     for router in ROUTERS:

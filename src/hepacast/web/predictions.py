@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,21 @@ from hepacast.bundle.measure import biomarkers_read
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.core.files import read_json, write_json
-from hepacast.core.lock import hold_folder
+from hepacast.core.lock import hold_folder, is_held
 from hepacast.core.progress import LineReporter
 from hepacast.core.records import Record, read_record, write_record
-from hepacast.errors import BundleError, HepacastError, StorageError
-from hepacast.study.predict import predict_patient
+from hepacast.errors import BundleError, HepacastError, ImageError
+from hepacast.study.predict import dicom_source, predict_patient
 from hepacast.web.places import PlaceError
 from hepacast.web.site import Site
 
 #: How far below the served folder bundles are looked for, and in which folder of the state predictions lie.
 DEPTH, FOLDER = 5, "predictions"
 ASKED, ERROR, RESULT, SENT, LOG = "asked.json", "error.json", "result", "sent", "progress.log"
+#: Results as DICOM, why there are none, and to whom they were sent.
+DICOM, NO_DICOM, SENDINGS = "dicom", "no-dicom.json", "sendings.json"
+#: After so many hours a prediction and everything of its patient is deleted.
+KEPT_HOURS = 24
 #: Files of a result that a browser may read, by name.
 FILES = {"prediction.pdf": "application/pdf", "overlay.png": "image/png", "prediction.json": "application/json"}
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -44,7 +49,10 @@ _PARTS = ("message", "expected", "found", "where", "remedy")
 
 @dataclass(frozen=True)
 class AskedPrediction(Record):
-    """What was asked: bundle, clinical values as they were typed, images by sequence and mask as they lie, code."""
+    """What was asked: bundle, clinical values as they were typed, images by sequence and mask as they lie, code.
+
+    `model` is what the bundle is called in addresses; `dicom`: whether results are made that a PACS can be sent.
+    """
 
     bundle: str
     labs: dict[str, str]
@@ -52,6 +60,8 @@ class AskedPrediction(Record):
     mask: str = ""
     patient: str = ""
     accept_doubtful: bool = False
+    model: str = ""
+    dicom: bool = False
 
 
 def bundles(site: Site) -> dict[str, Path]:
@@ -159,28 +169,63 @@ def folder_of(site: Site, token: str) -> Path:
 def status(site: Site, token: str) -> dict[str, Any]:
     """Whether a prediction runs, has failed (and why) or is made (and what it says)."""
     folder = folder_of(site, token)
+    if is_alive(site, token):
+        log = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip() if (folder / LOG).is_file() else ""
+        return {"state": "running", "message": log.splitlines()[-1] if log else ""}
     if (folder / RESULT / "prediction.json").is_file():
         asked = read_record(AskedPrediction, folder / ASKED)
         told = read_json(folder / RESULT / "prediction.json")
         files = [name for name in FILES if (folder / RESULT / name).is_file()]
-        return {"state": "made", "prediction": told, "values": _values(asked, told), "files": files}
+        return {
+            "state": "made",
+            "prediction": told,
+            "values": _values(asked, told),
+            "files": files,
+            "kept_until": kept_until(folder).isoformat(timespec="minutes"),
+            "dicom": (folder / DICOM).is_dir(),
+            "no_dicom": read_json(folder / NO_DICOM)["message"] if (folder / NO_DICOM).is_file() else "",
+            "sendings": read_json(folder / SENDINGS) if (folder / SENDINGS).is_file() else [],
+        }
     if (folder / ERROR).is_file():
         return {"state": "failed", "error": read_json(folder / ERROR)}
-    log = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip() if (folder / LOG).is_file() else ""
-    if _lives(site, token, folder):
-        return {"state": "running", "message": log.splitlines()[-1] if log else ""}
     return {"state": "failed", "error": {"message": "The prediction was stopped.", "remedy": "predict again"}}
 
 
-def _lives(site: Site, token: str, folder: Path) -> bool:
+def is_alive(site: Site, token: str) -> bool:
+    """Whether the process of a prediction is there, whichever server has started it."""
     child = site.children.get(token)
-    if child is not None:
-        return child.poll() is None
-    try:
-        with hold_folder(folder):
-            return False
-    except StorageError:
-        return True
+    return child.poll() is None if child is not None else is_held(site.state / FOLDER / token)
+
+
+def kept_until(folder: Path) -> datetime:
+    """When a prediction is deleted (UTC)."""
+    asked = folder / ASKED
+    began = (asked if asked.is_file() else folder).stat().st_mtime
+    return datetime.fromtimestamp(began, UTC) + timedelta(hours=KEPT_HOURS)
+
+
+def sendable(site: Site, token: str) -> Path:
+    """Folder with the results that a PACS can be sent.
+
+    Raises
+    ------
+    PlaceError
+        There are none.
+    """
+    folder = folder_of(site, token)
+    if is_alive(site, token) or not (folder / DICOM).is_dir():
+        raise PlaceError(
+            "This prediction has no results that a PACS could be sent.",
+            found=read_json(folder / NO_DICOM)["message"] if (folder / NO_DICOM).is_file() else None,
+            remedy="predict from the DICOM series of the PACS or scanner",
+        )
+    return folder / DICOM
+
+
+def trail_codes(site: Site, token: str) -> tuple[str, str]:
+    """Model and patient as the audit trail calls them; of a patient's code only what the keyed hash makes of it."""
+    asked = read_record(AskedPrediction, folder_of(site, token) / ASKED)
+    return asked.model, site.audit.code(asked.model, asked.patient) if asked.patient else ""
 
 
 def _values(asked: AskedPrediction, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,13 +258,15 @@ def predict_asked(folder: Path) -> None:
     with hold_folder(folder):
         asked = read_record(AskedPrediction, folder / ASKED)
         try:
+            opened = open_bundle(asked.bundle)
             predict_patient(
-                asked.bundle,
+                opened,
                 image=asked.images or None,
                 mask=asked.mask or None,
                 labs=asked.labs,
                 accept_doubtful=asked.accept_doubtful,
                 out=folder / RESULT,
+                dicom_out=folder / DICOM if asked.dicom and _has_source(opened, asked, folder) else None,
                 patient=asked.patient,
                 reporter=LineReporter(sys.stderr),
             )
@@ -231,6 +278,18 @@ def predict_asked(folder: Path) -> None:
             write_json(folder / ERROR, {"message": f"Something went wrong ({type(error).__name__})."})
         finally:
             shutil.rmtree(folder / SENT, ignore_errors=True)
+
+
+def _has_source(opened: Bundle | NetworkBundle, asked: AskedPrediction, folder: Path) -> bool:
+    """Whether results can belong to a study of a PACS; if not, why is kept."""
+    if not asked.images:
+        return False
+    try:
+        dicom_source(opened, asked.images)
+    except ImageError as error:
+        write_json(folder / NO_DICOM, {"message": error.message})
+        return False
+    return True
 
 
 if __name__ == "__main__":

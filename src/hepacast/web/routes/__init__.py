@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from hepacast.web.routes import cohort, masks, patient, report, runs, session, settings, statistics, studies
+from hepacast.web.routes import cohort, masks, pacs, patient, report, runs, session, settings, statistics, studies
 
 #: Every router; paths begin with ``/api``.
 ROUTERS: tuple[APIRouter, ...] = (
@@ -16,5 +16,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     masks.router,
     report.router,
     settings.router,
+    pacs.router,
     statistics.router,
 )

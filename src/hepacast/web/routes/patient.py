@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi.responses import FileResponse
 from hepacast.bundle.applying import open_bundle
 from hepacast.errors import HepacastError
 from hepacast.web import predictions
+from hepacast.web.connections import read_settings
 from hepacast.web.places import PlaceError
 from hepacast.web.site import REVIEWER, AccountOf, SiteOf
 from hepacast.web.uploads import UploadError, received, unpack
@@ -52,14 +54,15 @@ async def predict(code: str, request: Request, site: SiteOf, account: AccountOf)
     sent = await received(request, folder / predictions.SENT)
     try:
         asked = await run_in_threadpool(_asked, path, folder / predictions.SENT, sent.fields)
+        asked = replace(asked, model=code, dicom=bool(read_settings(site).connections))
+        # Of a patient's code only what the keyed hash makes of it goes into the trail.
+        whom = site.audit.code(code, asked.patient) if asked.patient else ""
+        site.audit.add(account.name, account.role, "predict", code, whom)
         await run_in_threadpool(predictions.start, site, token, asked)
     except BaseException:
         if folder.is_dir():
             await run_in_threadpool(predictions.forget, site, token)
         raise
-    # Of a patient's code only what the keyed hash makes of it goes into the trail.
-    whom = site.audit.code(code, asked.patient) if asked.patient else ""
-    site.audit.add(account.name, account.role, "predict", code, whom)
     return {"prediction": token}
 
 
@@ -97,23 +100,27 @@ def _one_of(folder: Path) -> Path:
 
 
 @router.get("/predictions/{token}")
-def prediction(token: str, site: SiteOf) -> dict[str, Any]:
+def prediction(token: str, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """How far it is, or what it says."""
-    return predictions.status(site, token)
+    told = predictions.status(site, token)
+    if told["state"] == "made":
+        site.audit.add(account.name, account.role, "see-prediction", *predictions.trail_codes(site, token))
+    return told
 
 
 @router.get("/predictions/{token}/{name}")
-def file(token: str, name: str, site: SiteOf) -> FileResponse:
+def file(token: str, name: str, site: SiteOf, account: AccountOf) -> FileResponse:
     """A file of the answer."""
     path = predictions.folder_of(site, token) / predictions.RESULT / name
     if name not in predictions.FILES or not path.is_file():
         raise PlaceError("There is no such file of this prediction.")
+    site.audit.add(account.name, account.role, "download-prediction", *predictions.trail_codes(site, token))
     return FileResponse(path, media_type=predictions.FILES[name], filename=name)
 
 
 @router.delete("/predictions/{token}", dependencies=REVIEWER)
 def forget(token: str, site: SiteOf, account: AccountOf) -> dict[str, bool]:
     """Delete everything of this patient."""
+    site.audit.add(account.name, account.role, "forget-prediction", *predictions.trail_codes(site, token))
     predictions.forget(site, token)
-    site.audit.add(account.name, account.role, "forget prediction")
     return {"forgotten": True}

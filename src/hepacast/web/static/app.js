@@ -17,7 +17,7 @@ function place() {
 
 function navigation(here) {
   const link = (screen, href) => el("a", { href, "aria-current": screen.name === here.name ? "page" : null }, t(`${screen.name}.nav`));
-  const global = screens.filter((screen) => !screen.study).map((screen) => link(screen, `#/${screen.name}`));
+  const global = screens.filter((screen) => !screen.study && (!screen.owner || me?.role === "owner")).map((screen) => link(screen, `#/${screen.name}`));
   const inStudy = here.study
     ? screens.filter((screen) => screen.study).map((screen) => link(screen, `#/study/${here.study}/${screen.name}`)) : [];
   fill(document.getElementById("header"),
@@ -41,6 +41,7 @@ async function show() {
   document.getElementById("footer").textContent = t("common.notice");
   const body = el("div", { class: "screen" });
   fill(main, el("h1", { tabindex: "-1" }, t(`${screen.name}.title`)), body);
+  main.setAttribute("aria-busy", "true");
   main.querySelector("h1").focus({ preventScroll: true });
   scrollTo(0, 0);
   announce(t(`${screen.name}.title`));
@@ -50,6 +51,8 @@ async function show() {
     else leave = cleanup || null;
   } catch (error) {
     if (mine === turn && error.status !== 401) body.append(problem(error));
+  } finally {
+    if (mine === turn) main.removeAttribute("aria-busy");
   }
 }
 

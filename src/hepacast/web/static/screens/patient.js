@@ -1,6 +1,6 @@
 // One patient: a model, clinical values, a scan where the model reads one; the prediction, and its nomogram to move.
 
-import { act, announce, api, dropZone, el, field, fill, pathOf, problem, put, select, t } from "../lib.js";
+import { act, announce, api, dropZone, el, field, fill, language, pathOf, problem, put, select, t } from "../lib.js";
 import { mountAbout } from "../calculator.js";
 import { mountFields, mountNomogram } from "../nomogram.js";
 
@@ -124,12 +124,12 @@ class Patient {
     fill(this.notes, problem({ message: error.message, told: error }), doubtful ? again : null);
   }
 
-  show({ prediction, values, files }) {
+  show(told) {
+    const { prediction, values, files } = told;
     this.fields.take(values);
     const percent = (value) => `${(100 * value).toFixed(1)}%`;
     const at = (item) => (item.time === undefined ? "" : `${t("patient.by", { time: Number(item.time.toPrecision(6)), unit: item.unit })} `);
     const risks = prediction.horizons.length ? prediction.horizons : [prediction];
-    const told = (list, kind) => list.map((text) => el("li", { class: kind }, text));
     const href = (name) => `/api/predictions/${this.token}/${name}`;
     const warned = [...prediction.cautions, ...prediction.warnings];
     fill(this.notes, el("p", { class: "box good", role: "status" }, t("patient.made")));
@@ -141,15 +141,38 @@ class Patient {
       el("dt", {}, t("patient.group")), el("dd", {}, t(`calculator.group.${{ "high risk": "high", "low risk": "low" }[prediction.group] ?? "none"}`)),
       Object.entries(prediction.scores).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value.toFixed(3))])),
       prediction.conformal?.label ? el("p", {}, t("patient.conformal", { level: 100 * prediction.conformal.level }), " ", el("span", { lang: "en" }, prediction.conformal.sentence)) : null,
-      warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", { lang: "en" }, told(warned))) : el("p", {}, t("patient.no_warnings")),
+      warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", { lang: "en" }, warned.map((text) => el("li", {}, text)))) : el("p", {}, t("patient.no_warnings")),
       files.includes("overlay.png") ? el("figure", {}, el("img", { class: "overlay", src: href("overlay.png"), alt: t("patient.overlay") }), el("figcaption", { class: "hint" }, t("patient.overlay"))) : null,
       el("div", { class: "row" },
         files.includes("prediction.pdf") ? el("a", { class: "button main", href: href("prediction.pdf"), download: "prediction.pdf" }, t("patient.pdf")) : null,
         el("a", { class: "button", href: href("prediction.json"), download: "prediction.json" }, t("patient.json")),
-        this.forgetting(t("patient.forget"))));
+        this.forgetting(t("patient.forget"))),
+      el("p", { class: "hint" }, t("patient.kept_until", { time: new Date(told.kept_until).toLocaleString(language) })));
+    this.offerSending(told);
     this.answer.hidden = false;
     this.answer.scrollIntoView({ block: "nearest" });
     announce(`${t("patient.made")} ${percent(risks[risks.length - 1].risk)}`);
+  }
+
+  /** Sending to a PACS that the owner has allowed; or why it cannot be. */
+  async offerSending(told) {
+    if (this.me.role === "reader" || !this.form.image.needed) return;
+    const names = await api("/pacs");
+    const place = el("section", { "aria-label": t("patient.pacs") }, el("h3", {}, t("patient.pacs")));
+    this.answer.append(place);
+    if (!names.length) { put(place, el("p", { class: "hint" }, t("patient.no_pacs"))); return; }
+    if (!told.dicom) { put(place, el("p", { class: "hint" }, t("patient.no_dicom"), " ", el("span", { lang: "en" }, told.no_dicom))); return; }
+    const done = el("div", { "aria-live": "polite" });
+    const line = (item) => el("p", { class: `box ${item.failed.length ? "bad" : "good"}` }, t(item.failed.length ? "patient.sent_failed" : "patient.sent_to", { name: item.to, n: item.confirmed, time: new Date(item.time).toLocaleString(language) }),
+      item.failed.map((text) => el("span", { lang: "en" }, ` ${text}`)));
+    put(done, told.sendings.map(line));
+    const notes = el("div", {});
+    const to = select(names, names[0], () => {});
+    const send = el("button", { type: "button", onclick: () => act(send, notes, async () => {
+      const item = await api(`/predictions/${this.token}/send`, { method: "POST", body: { to: to.value } });
+      put(done, line(item));
+    }) }, t("patient.send"));
+    put(place, el("p", { class: "hint" }, t("patient.pacs_hint")), el("div", { class: "row" }, el("div", {}, field(t("patient.pacs_to"), to)), send), notes, done);
   }
 
   /** A button that deletes everything of this patient. */
