@@ -162,23 +162,33 @@ class ClinicalModel(BaseEstimator):
         assert self.joint_ is not None
         model = self.joint_
         chosen = [item for item in chosen if item.name not in model.dropped_]
+        if self.keep == "aic":
+            return self._by_criterion(frame, outcome, chosen), _none_left("a place by Akaike's criterion")
         while removable := [item for item in chosen if item.name not in self.always]:
-            rest = {item.name: [other for other in chosen if other is not item] for item in removable}
-            if self.keep == "backward":
-                p = {item.name: np.nan_to_num(model.predictor_p()[item.name], nan=1.0) for item in removable}
-                worst = max(p, key=lambda name: p[name])
-                if p[worst] < self.alpha_joint:
-                    break
-                model = self.of(rest[worst]).fit(frame, outcome)
-            else:
-                smaller = {name: self.of(others).fit(frame, outcome) for name, others in rest.items()}
-                worst = min(smaller, key=lambda name: smaller[name].aic_)
-                if smaller[worst].aic_ >= model.aic_ - 1e-7:
-                    break
-                model = smaller[worst]
-            chosen = rest[worst]
-        by = p_below(self.alpha_joint) if self.keep == "backward" else "a place by Akaike's criterion"
-        return chosen, f"no clinical candidate has {by} in backward elimination"
+            p = {item.name: np.nan_to_num(model.predictor_p()[item.name], nan=1.0) for item in removable}
+            worst = max(p, key=lambda name: p[name])
+            if p[worst] < self.alpha_joint:
+                break
+            chosen = [item for item in chosen if item.name != worst]
+            model = self.of(chosen).fit(frame, outcome)
+        return chosen, _none_left(p_below(self.alpha_joint))
+
+    def _by_criterion(self, frame: pd.DataFrame, outcome: NDArray[Any], chosen: list[Predictor]) -> list[Predictor]:
+        """What Akaike's criterion leaves. Hundreds of models are compared, and all read the columns of the first."""
+        assert self.joint_ is not None
+        model, smallest = self.joint_, self.joint_.aic_
+        design, terms = model.frozen_.design(frame), model.frozen_.terms
+        while removable := [item.name for item in chosen if item.name not in self.always]:
+            names = {item.name for item in chosen}
+            without: dict[str, float] = {}
+            for name in removable:
+                kept = [place for place, term in enumerate(terms) if term.source in names - {name}]
+                without[name] = model.criterion(design[:, kept], outcome, [terms[place] for place in kept])
+            worst = min(without, key=lambda name: without[name])
+            if without[worst] >= smallest - 1e-7:
+                break
+            chosen, smallest = [item for item in chosen if item.name != worst], without[worst]
+        return chosen
 
     def _by_lasso(
         self, frame: pd.DataFrame, outcome: NDArray[Any], candidates: list[Predictor]
@@ -290,6 +300,10 @@ def univariate_table(frame: pd.DataFrame, outcome: ArrayLike, candidates: Sequen
         row = {"test": test.name, "p": float(test.p), "n": n, "reason": test.reason}
         rows.append({"name": item.name, "label": item.label, "kind": item.kind, **row})
     return _table(rows)
+
+
+def _none_left(of: str) -> str:
+    return f"no clinical candidate has {of} in backward elimination"
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -143,6 +143,14 @@ class CoxModel(NamedRegression):
         self.frozen_ = self._freeze(design, times, codes, sources, terms, references, estimate)
         return self
 
+    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+        """As of the base."""
+        times, codes = as_follow_up(y, len(design))
+        if not terms:
+            return -2.0 * self._loglik_of_none(times, codes)
+        fit = self._estimate(design, times, codes, terms).fit
+        return float("nan") if fit is None else fit.aic
+
     def _loglik_of_none(self, times: Array, codes: Array) -> float:
         nothing = np.zeros((len(times), 1))
         if self.competing == "fine-gray" and (codes == 2).any():

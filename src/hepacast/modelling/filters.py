@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +47,7 @@ class ReproducibilityFilter(ColumnFilter):
 
     def __init__(
         self,
-        table: Mapping[str, float] | None = None,
+        table: Mapping[str, float] | pd.Series[float] | None = None,
         minimum: float = 0.75,
         missing: Literal["drop", "keep", "refuse"] = "drop",
     ) -> None:
@@ -60,7 +60,7 @@ class ReproducibilityFilter(ColumnFilter):
             self.not_measured_: list[str] = []
             self._keep(np.ones(self.n_features_in_, dtype=bool))
             return
-        values = np.array([float(self.table.get(name, np.nan)) for name in self.feature_names_in_])
+        values = _values_of(self.table, self.feature_names_in_)
         unknown = np.isnan(values)
         self.not_measured_ = [str(name) for name in self.feature_names_in_[unknown]]
         if self.not_measured_ and self.missing == "refuse":
@@ -99,7 +99,10 @@ class SpearmanFilter(ColumnFilter):
     """
 
     def __init__(
-        self, threshold: float = 0.8, prefer: Preference = "outcome", table: Mapping[str, float] | None = None
+        self,
+        threshold: float = 0.8,
+        prefer: Preference = "outcome",
+        table: Mapping[str, float] | pd.Series[float] | None = None,
     ) -> None:
         self.threshold = threshold
         self.prefer = prefer
@@ -136,14 +139,16 @@ class SpearmanFilter(ColumnFilter):
         if self.prefer == "outcome":
             return separation(ranks, as_target(y, len(ranks)))
         if self.prefer == "reproducibility" and self.table is not None:
-            return np.array(
-                [np.nan_to_num(float(self.table.get(n, -np.inf)), nan=-1.0) for n in self.feature_names_in_]
-            )
+            return np.nan_to_num(_values_of(self.table, self.feature_names_in_), nan=-1.0)
         raise ModelError(
             "The redundancy filter cannot tell which feature of a pair is better.",
             expected="outcome, order, mean_correlation, or reproducibility with a table of ICCs",
             found=str(self.prefer),
         )
+
+
+def _values_of(table: Mapping[str, float] | pd.Series[float], names: Iterable[str]) -> Array:
+    return pd.Series(dict(table), dtype=float).reindex(list(names)).to_numpy()
 
 
 def separation(ranks: Array, outcome: NDArray[Any]) -> Array:

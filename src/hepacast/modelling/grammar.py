@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from sklearn.pipeline import Pipeline
 
@@ -305,8 +306,10 @@ def filter_steps(spec: ChainSpec, seed: int) -> list[tuple[str, Any]]:
         steps.append(("scale", RankToNormal()))
     table = None
     if spec.reproducibility is not None:
-        table = spec.reproducibility.table
-        steps.append(("reproducibility", ReproducibilityFilter(**spec.reproducibility.model_dump())))
+        own = spec.reproducibility
+        # A series is cloned as it is with its estimator, a dictionary of thousands key by key.
+        table = None if own.table is None else pd.Series(own.table, dtype=float)
+        steps.append(("reproducibility", ReproducibilityFilter(table, own.minimum, own.missing)))
     if spec.redundancy is not None:
         redundancy = spec.redundancy
         steps.append(("redundancy", SpearmanFilter(redundancy.threshold, redundancy.prefer, table)))

@@ -150,10 +150,7 @@ class LogisticAt(NamedRegression):
             p_values = 2 * norm.sf(np.abs(beta) / np.sqrt(np.diag(covariance)))
             nothing = NOTHING_BY_RIDGE if self.penalty == "ridge" and predictors else self.why_none
             note = "" if terms else nothing
-        # Weights that sum to the patients, so that one more coefficient costs what it costs without weights.
-        risk = expit(np.column_stack([np.ones(len(outcome)), design]) @ beta)
-        loglik = float(weight @ np.log(np.where(outcome == 1, risk, 1 - risk))) * len(weight) / float(weight.sum())
-        self.aic_ = float("nan") if shrunk is not None else 2.0 * len(beta) - 2.0 * loglik
+        self.aic_ = float("nan") if shrunk is not None else _aic(design, outcome, weight, beta)
         self.frozen_ = FrozenLogisticAt(
             sources=tuple(sources),
             terms=tuple(terms),
@@ -170,6 +167,13 @@ class LogisticAt(NamedRegression):
             n_censored=states.n_censored,
         )
         return self
+
+    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+        """As of the base."""
+        states = states_at(*as_follow_up(y, len(design)), self.horizon)
+        known = states.weight > 0
+        design, outcome, weight = design[known], states.event[known], states.weight[known]
+        return _aic(design, outcome, weight, self._likeliest(design, outcome, weight, terms)[0])
 
     def _likeliest(
         self, design: Array, outcome: Array, weight: Array, terms: Sequence[ModelTerm]
@@ -193,6 +197,13 @@ class LogisticAt(NamedRegression):
         """Log odds of each row."""
         check_is_fitted(self, "frozen_")
         return self.frozen_.linear_predictor(as_frame(X))
+
+
+def _aic(design: Array, outcome: Array, weight: Array, beta: Array) -> float:
+    """With weights that sum to the patients, so that one more coefficient costs what it costs without weights."""
+    risk = expit(np.column_stack([np.ones(len(outcome)), design]) @ beta)
+    loglik = float(weight @ np.log(np.where(outcome == 1, risk, 1 - risk))) * len(weight) / float(weight.sum())
+    return 2.0 * len(beta) - 2.0 * loglik
 
 
 def _sandwich(design: Array, outcome: Array, weight: Array, beta: Array) -> Array:

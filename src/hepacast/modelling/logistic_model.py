@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -80,12 +79,8 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         self.classes_ = np.array([0, 1])
         predictors = infer_predictors(frame) if self.predictors is None else tuple(self.predictors)
         sources, terms, references = self.columns_of(frame, predictors)
-        self.fit_ = self._estimate(frame, outcome, sources, terms)
-        self.aic_ = float("nan")
-        if self.fit_ is None:
-            self.aic_ = 2.0 - 2.0 * _loglik_of_none(outcome)
-        elif isinstance(self.fit_, LogisticFit):
-            self.aic_ = self.fit_.aic
+        self.fit_ = self._estimate(design_matrix(sources, terms, frame), outcome, terms)
+        self.aic_ = _aic(self.fit_, outcome)
         nothing = NOTHING_BY_RIDGE if terms and self.fit_ is None else self.why_none
         if isinstance(self.fit_, RidgeFit):
             sources, terms, kept = self.without_parts(sources, terms, self.fit_.penalties)
@@ -93,12 +88,16 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         self.frozen_ = self._freeze(outcome, sources, terms, references, nothing)
         return self
 
+    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+        """As of the base."""
+        outcome = as_outcome(y, len(design))
+        return _aic(self._estimate(design, outcome, terms), outcome)
+
     def _estimate(
-        self, frame: pd.DataFrame, outcome: NDArray[np.int64], sources: list[Source], terms: list[ModelTerm]
+        self, design: Array, outcome: NDArray[np.int64], terms: Sequence[ModelTerm]
     ) -> LogisticFit | RidgeFit | None:
         if not terms:
             return None
-        design = design_matrix(sources, terms, frame)
         if self.penalty == "ridge":
             shrunk = ridge_logistic(design, outcome, **self.parts_of(terms))
             return shrunk if shrunk.found else None
@@ -184,8 +183,10 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         return (self.decision_function(X) >= 0).astype(np.int64)
 
 
-def _loglik_of_none(outcome: NDArray[np.int64]) -> float:
-    return null_loglik(outcome.astype(float), np.ones(len(outcome)), np.zeros(len(outcome)))
+def _aic(fit: LogisticFit | RidgeFit | None, outcome: NDArray[np.int64]) -> float:
+    if fit is None:
+        return 2.0 - 2.0 * null_loglik(outcome.astype(float), np.ones(len(outcome)), np.zeros(len(outcome)))
+    return fit.aic if isinstance(fit, LogisticFit) else float("nan")
 
 
 def _frozen(

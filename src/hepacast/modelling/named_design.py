@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
-from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
+from hepacast.modelling.predictors import Predictor, level_text, numbers_in, numeric_values, require_columns
 from hepacast.stats.irls import dependent_columns
 
 #: How coefficients are estimated: as likely as can be, or shrunk (`hepacast.stats.ridge`).
@@ -58,6 +58,16 @@ class NamedRegression(BaseEstimator):
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients."""
         raise TypeError(f"{type(self).__name__} must define fit")
+
+    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+        """`aic_` of a model of these columns alone, which do not depend on each other: many are compared, one is kept.
+
+        Parameters
+        ----------
+        design
+            Columns of a fitted model of this kind (`frozen_.design`), shape (n, terms).
+        """
+        raise TypeError(f"{type(self).__name__} must define criterion")
 
     def predictor_p(self) -> dict[str, float]:
         """P of each predictor: of its one coefficient, or of several together by Wald's test; none if shrunk."""
@@ -106,8 +116,8 @@ class NamedRegression(BaseEstimator):
             if not len(known) or np.ptp(known) == 0:
                 self.dropped_[predictor.name] = "has no value" if not len(known) else "does not vary"
                 return None
-            units = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-            units = units[np.isfinite(units)]
+            units = numbers_in(column)
+            units = units[~np.isnan(units)]
             missing = int(np.isnan(values).sum())
             return Source(
                 predictor, float(np.median(known)), (), float(units.min()), float(units.max()), n_missing=missing

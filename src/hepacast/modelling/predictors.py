@@ -147,6 +147,14 @@ def level_text(column: pd.Series) -> pd.Series:
     return pd.Series([text(value) for value in column], index=column.index, dtype=object)
 
 
+def numbers_in(column: pd.Series) -> Array:
+    """Finite numbers of a column in its own unit; all else is NaN."""
+    if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiu"):
+        column = pd.to_numeric(column, errors="coerce")
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def numeric_values(column: pd.Series, predictor: Predictor) -> Array:
     """A numeric predictor's values on the model's scale (logarithm taken); missing and infinite are NaN.
 
@@ -155,12 +163,12 @@ def numeric_values(column: pd.Series, predictor: Predictor) -> Array:
     ModelError
         Not numbers, or a logarithm of a value that has none.
     """
-    numbers = pd.to_numeric(column, errors="coerce")
-    words = column.notna() & numbers.isna()
-    if words.any():
-        raise ModelError(f"The numeric predictor {predictor.name!r} holds words.", found=listed(column[words].unique()))
-    values = numbers.to_numpy(dtype=float, na_value=np.nan)
-    values = np.where(np.isfinite(values), values, np.nan)
+    values = numbers_in(column)
+    if column.dtype.kind == "O":
+        words = (column.notna() & pd.to_numeric(column, errors="coerce").isna()).to_numpy()
+        if words.any():
+            found = listed(column[words].unique())
+            raise ModelError(f"The numeric predictor {predictor.name!r} holds words.", found=found)
     function = _LOGARITHMS[predictor.log]
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.asarray(function(values))

@@ -133,20 +133,21 @@ def dependent_columns(design: Array, tolerance: float = 1e-9) -> list[int]:
     The first column is taken to be the intercept, so a constant predictor is found too. A column counts when the
     part of it that its predecessors do not explain is shorter than `tolerance` times its own length.
     """
-    kept: list[Array] = []
+    kept = np.empty((design.shape[1], len(design)))
+    n_kept = 0
     dependent: list[int] = []
     for index in range(design.shape[1]):
         column = design[:, index].astype(float)
         length = float(np.linalg.norm(column))
         rest = column.copy()
         for _ in range(2):  # twice: Gram-Schmidt loses digits once
-            for unit in kept:
-                rest -= (unit @ rest) * unit
+            rest -= (kept[:n_kept] @ rest) @ kept[:n_kept]
         remaining = float(np.linalg.norm(rest))
         if length == 0.0 or remaining <= tolerance * length:
             dependent.append(index)
         else:
-            kept.append(rest / remaining)
+            kept[n_kept] = rest / remaining
+            n_kept += 1
     return dependent
 
 
