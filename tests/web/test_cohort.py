@@ -2,8 +2,13 @@
 
 import pytest
 
+from hepacast.study.check import check_study
 from hepacast.study.edit import edit_study, study_values
 from hepacast.study.propose import init_from_table
+from hepacast.web.whole_checks import findings_of
+
+from . import small_images
+from .conftest import until
 
 ROWS = "\n".join(
     f"P{i:03},{30 + i % 17},{50 + i % 31},{i % 2 + 1},{'AB'[i % 3 == 0]},{int(i % 5 < 2)}" for i in range(90)
@@ -96,3 +101,23 @@ def test_no_name_of_a_study_or_patient_is_in_an_address_or_the_trail(client, sit
     client.get(f"/api/studies/{study}/cohort")
     text = site.audit.path.read_text()
     assert "new-study" in text and study in text and "My" not in text and "P001" not in text
+
+
+def test_the_whole_check_is_a_process_whose_result_holds_until_the_file_changes(client, enter, site):
+    folder = site.places.folder / "small"
+    small_images.make(folder)
+    (folder / "images" / "P03.nii.gz").write_bytes(b"no image")
+    base = f"/api/studies/{site.places.code(folder)}/check"
+    assert client.get(base).json() == {"state": "none"}
+    assert enter("reviewer").post(base, json={}).status_code == 403
+    assert client.post(base, json={}).json()["state"] == "running"
+    assert client.post(base, json={}).status_code == 422, "one at a time"
+    site.children.clear()  # another server sees it too
+    until(lambda: client.get(base).json()["state"] == "done")
+    told, result = client.get(base).json(), check_study(folder)
+    assert told["text"] == result.text() and told["facts"] == result.facts
+    assert [item["message"] for item in told["findings"]] == [item["message"] for item in findings_of(result)]
+    assert any(item["patient"] == "P03" and item["severity"] == "error" for item in told["findings"])
+    path = folder / "study.yaml"
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert client.get(base).json() == {"state": "none"}

@@ -212,6 +212,24 @@ def test_journey_3_masks_are_judged_corrected_and_used(entered, images, tmp_path
     assert not (images / "results" / "segmentation" / "masks" / "P02.nii.gz").exists()
 
 
+def test_images_are_checked_while_the_page_is_left_and_the_outcome_is_shown_on_request(entered, images):
+    with entered() as page:
+        page.click("a:has-text('Small images')")
+        page.click("nav.steps >> text=Cohort")
+        page.click("button:has-text('Check images too')")
+        page.wait_for_selector("progress")
+        page.click("nav.steps >> text=Masks")
+        page.wait_for_selector("tbody a")
+        assert page.locator("th:text-is('Outcome')").count() == 0
+        page.click("text=Show outcome and set")
+        page.wait_for_selector("th:text-is('Outcome')")
+        assert page.locator("tbody tr").count() == 24
+        page.click("nav.steps >> text=Cohort")
+        page.wait_for_selector("summary:has-text('Result of the whole check')")
+        page.wait_for_selector(".finding strong")
+        picture(page, "checked")
+
+
 def test_the_canvas_shows_what_numpy_computes(entered, images):
     image, mask = small_images.body(7)
     with entered() as page:

@@ -45,6 +45,15 @@ def test_outcome_and_set_are_not_told(client, base):
     assert "bad" not in text.replace("code", "") and "training" not in text
 
 
+def test_outcome_and_set_are_told_to_a_reviewer_who_asks_and_the_trail_says_so(client, enter, site, base):
+    rows = {row["patient"]: row for row in enter("reviewer").get(f"{base}?unblinded=true").json()["patients"]}
+    assert rows["P03"]["outcome"] != rows["P01"]["outcome"] and {row["set"] for row in rows.values()} == {"training"}
+    assert enter("reader").get(f"{base}?unblinded=true").status_code == 403
+    assert [(item.user, item.action) for item in site.audit.read() if "masks" in item.action] == [
+        ("the-reviewer", "unblind-masks")
+    ]
+
+
 def test_slices_are_those_of_the_files(client, base):
     image, mask = small_images.body(7)
     code = code_of(client, base, "P07")

@@ -1,10 +1,12 @@
 """The catalogue of words: every language complete, every word that a page asks for there, none left over."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
+import hepacast
 from hepacast.web.app import STATIC
 from hepacast.web.messages import FOLDER, languages, messages
 
@@ -65,3 +67,22 @@ def test_nothing_is_left_over_in_the_catalogue():
 def test_languages_are_known_by_their_own_names(stranger):
     assert stranger.get("/api/messages").json() == languages() == {"en": "English", "zh": "中文"}
     assert stranger.get("/api/messages/..%2f..%2fapp").status_code == 404
+
+
+def codes() -> set[str]:
+    """Kinds of findings: second argument, or `code`, of what makes one in the rooms whose checks the page shows."""
+    found = set()
+    home = Path(hepacast.__file__).parent
+    for path in [*(home / "cohort").rglob("*.py"), *(home / "study").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(node, "func", None), "id", getattr(getattr(node, "func", None), "attr", ""))
+            if name in ("Finding", "add", "finding") and len(node.args) >= 3:
+                code = getattr(node.args[1], "value", None)
+                if isinstance(code, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", code):
+                    found.add(code.replace("-", "_"))
+    return found
+
+
+def test_every_kind_of_finding_has_its_words():
+    assert len(codes()) > 80
+    assert codes() == set(messages(ENGLISH)["finding"])

@@ -38,6 +38,7 @@ class AuditTrail:
     folder: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _key: bytes = b""
+    _told: set[tuple[str, ...]] = field(default_factory=set)
 
     @property
     def path(self) -> Path:
@@ -81,8 +82,15 @@ class AuditTrail:
                     os.fsync(handle)
                 finally:
                     os.close(handle)
+                if study:
+                    self._told.add((user, action, study, patient))
             except OSError as error:
                 raise storage_error(error, self.path) from error
+
+    def add_once(self, user: str, role: str, action: str, study: str, patient: str = "") -> None:
+        """Add a line unless it stands there since the server was started: a scan is read in dozens of requests."""
+        if (user, action, study, patient) not in self._told:
+            self.add(user, role, action, study, patient)
 
     def _last(self) -> str:
         if not self.path.is_file():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from hepacast.core.run_progress import PROGRESS, RunProgress, ask_to_stop, is_al
 from hepacast.errors import HepacastError
 from hepacast.study.demos import DEMOS
 from hepacast.study.run import RUN
+from hepacast.web.processes import start_module
 from hepacast.web.site import Site
 
 _LOG_SHOWN = 4000
@@ -84,16 +82,7 @@ def _start(site: Site, study: Path, out: Path, words: list[str]) -> JobRecord:
     folder.mkdir(parents=True, exist_ok=True)
     # What an earlier run has told is over; its results stay.
     (out / PROGRESS).unlink(missing_ok=True)
-    own_group: dict[str, Any] = (
-        {"start_new_session": True}
-        if os.name == "posix"
-        else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    )
-    with (folder / f"{code}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hepacast.cli.main", *words],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **own_group,
-        )  # fmt: skip
+    process = start_module("hepacast.cli.main", words, folder / f"{code}.log")
     job = JobRecord(process.pid, words, str(study), str(out))
     write_record(folder / f"{code}.json", job)
     site.children[code] = process

@@ -11,7 +11,6 @@ import math
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from hepacast.core.records import Record, read_record, write_record
 from hepacast.errors import BundleError, HepacastError, ImageError
 from hepacast.study.predict import dicom_source, predict_patient
 from hepacast.web.places import PlaceError
+from hepacast.web.processes import start_module
 from hepacast.web.site import Site
 
 #: How far below the served folder bundles are looked for, and in which folder of the state predictions lie.
@@ -137,11 +137,7 @@ def start(site: Site, token: str, asked: AskedPrediction) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    with (folder / LOG).open("wb") as log:
-        site.children[token] = subprocess.Popen(
-            [sys.executable, "-m", "hepacast.web.predictions", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    site.children[token] = start_module("hepacast.web.predictions", [str(folder)], folder / LOG)
 
 
 def new_folder(site: Site) -> tuple[str, Path]:

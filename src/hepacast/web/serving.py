@@ -87,7 +87,8 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     port = listening.getsockname()[1]
     scheme = "https" if options.tls_cert else "http"
     shown = f"[{options.host}]" if ":" in options.host else options.host
-    url = f"{scheme}://{shown}:{port}/"
+    # Of an address that means "every one" no browser can ask.
+    url = f"{scheme}://{options.names[0] if options.names else shown}:{port}/"
     names = {shown, *options.names} | ({"127.0.0.1", "localhost", "[::1]"} if is_loopback(options.host) else set())
     access = Access(
         read_users(options.users) if options.users else [],

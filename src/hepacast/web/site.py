@@ -85,10 +85,21 @@ def needs(role: Role) -> Callable[..., None]:
     """A dependency of routes that only this role, or one above it, may use."""
 
     def check(account: AccountOf) -> None:
-        if not account.may(role):
-            raise AccessError("Your role does not allow this.", expected=role, found=account.role)
+        require_role(account, role)
 
     return check
+
+
+def require_role(account: Account, role: Role) -> None:
+    """Refuse what only a role, or one above it, may do.
+
+    Raises
+    ------
+    AccessError
+        The account has another.
+    """
+    if not account.may(role):
+        raise AccessError("Your role does not allow this.", expected=role, found=account.role)
 
 
 def study_folder(code: str, site: SiteOf) -> Path:

@@ -20,7 +20,7 @@ from hepacast.core.files import write_text
 from hepacast.core.names import file_name
 from hepacast.core.records import plain
 from hepacast.errors import HepacastError, StudyFileError
-from hepacast.study.check import CheckResult, check_patients, check_study
+from hepacast.study.check import check_patients
 from hepacast.study.context import Context, make_context
 from hepacast.study.edit import comments, edit_study, study_values
 from hepacast.study.load import parse_study
@@ -28,6 +28,7 @@ from hepacast.study.propose import init_from_table
 from hepacast.study.propose_images import propose_images
 from hepacast.study.stages.judging import StudyJudgement
 from hepacast.study.template import RECIPES
+from hepacast.web import whole_checks
 from hepacast.web.jobs import is_running, results_of
 from hepacast.web.places import STUDY_FILE, PlaceError
 from hepacast.web.site import OWNER, AccountOf, Site, SiteOf, StudyFolder
@@ -63,8 +64,9 @@ class Edits(BaseModel):
 
 
 @router.post("/browse", dependencies=OWNER)
-def browse(given: PlaceGiven, site: SiteOf) -> dict[str, Any]:
+def browse(given: PlaceGiven, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """Folders and tables of a folder that may be read."""
+    site.audit.add(account.name, account.role, "browse")
     if not given.path:
         return {"path": "", "up": None, "folders": [str(root) for root in site.places.roots], "tables": []}
     folder = site.places.within(given.path)
@@ -80,8 +82,9 @@ def browse(given: PlaceGiven, site: SiteOf) -> dict[str, Any]:
 
 
 @router.post("/uploads", dependencies=OWNER)
-async def upload(request: Request, site: SiteOf) -> dict[str, Any]:
+async def upload(request: Request, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """Take a dropped table, or a folder or zip archive of images; says where it lies now."""
+    site.audit.add(account.name, account.role, "upload")
     base = site.places.roots[0] / UPLOADS
     folder = base / hashlib.sha256(str(request.headers.get("x-upload", "")).encode()).hexdigest()[:16]
     got = await received(request, folder)
@@ -109,13 +112,13 @@ def new_study(given: NewStudy, site: SiteOf, account: AccountOf) -> dict[str, An
     folder = root / file_name(re.sub(r"\s+", "-", given.name.strip()).upper())
     if (folder / STUDY_FILE).exists():
         raise StudyFileError("There is a study of this name already.", remedy="choose another name")
+    code = site.places.code(folder)
+    site.audit.add(account.name, account.role, "new-study", code)
     table = _into(site, site.places.within(given.table), folder)
     images = _into(site, site.places.within(given.images), folder) if given.images else None
     _, proposed = init_from_table(folder, table, given.recipe or None, images=images)
     path = folder / STUDY_FILE
     write_text(path, edit_study(path.read_text(encoding="utf-8"), {"name": given.name.strip()}))
-    code = site.places.code(folder)
-    site.audit.add(account.name, account.role, "new-study", code)
     return {"code": code, "mapped": proposed.mapped, "unsure": proposed.unsure, "unmapped": proposed.unmapped}
 
 
@@ -132,8 +135,9 @@ def _into(site: Site, source: Path, folder: Path) -> Path:
 
 
 @router.get("/studies/{code}/cohort")
-def cohort(study: StudyFolder, site: SiteOf) -> dict[str, Any]:
+def cohort(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """The study file, what its table probably holds, what may be chosen, and what is wrong."""
+    site.audit.add(account.name, account.role, "see-cohort", code)
     text = (study / STUDY_FILE).read_text(encoding="utf-8-sig")
     values = study_values(text, where=STUDY_FILE)
     context = make_context(study, out=results_of(study))
@@ -161,8 +165,9 @@ def cohort(study: StudyFolder, site: SiteOf) -> dict[str, Any]:
 
 
 @router.post("/studies/{code}/judge")
-def judge(given: Edits, study: StudyFolder) -> dict[str, Any]:
+def judge(given: Edits, code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """What would be found after changes that are not saved."""
+    site.audit.add_once(account.name, account.role, "see-cohort", code)
     text = _edited(study, given)
     context = make_context(study, out=results_of(study))
     return _judged(Context(parse_study(text), context.base, context.out, context.data), text)
@@ -180,14 +185,16 @@ def save(given: Edits, code: str, study: StudyFolder, site: SiteOf, account: Acc
 
 
 @router.get("/studies/{code}/file")
-def study_file(study: StudyFolder) -> dict[str, str]:
+def study_file(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, str]:
     """The study file as it stands."""
+    site.audit.add(account.name, account.role, "see-study-file", code)
     return {"text": (study / STUDY_FILE).read_text(encoding="utf-8-sig")}
 
 
 @router.post("/studies/{code}/images", dependencies=OWNER)
-def find_images(given: PlaceGiven, study: StudyFolder, site: SiteOf) -> dict[str, Any]:
+def find_images(given: PlaceGiven, code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """What a folder of images would be in the study file."""
+    site.audit.add(account.name, account.role, "find-images", code)
     folder = site.places.within(given.path)
     context = make_context(study, out=results_of(study))
     proposal, unread = _proposal_of(context)
@@ -202,11 +209,21 @@ def find_images(given: PlaceGiven, study: StudyFolder, site: SiteOf) -> dict[str
     return {"part": part, "found": plain(found)}
 
 
-@router.post("/studies/{code}/check")
-def check(study: StudyFolder) -> dict[str, Any]:
-    """All of `hepacast check`, images and masks too."""
-    result = check_study(study)
-    return {"findings": _findings(result), "facts": result.facts, "text": result.text()}
+@router.post("/studies/{code}/check", dependencies=OWNER)
+def check(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
+    """Begin all of `hepacast check`, images and masks too."""
+    site.audit.add(account.name, account.role, "check", code)
+    whole_checks.start(site, study)
+    return whole_checks.status(site, study)
+
+
+@router.get("/studies/{code}/check")
+def checked(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
+    """How far the check is, or what it has found."""
+    told = whole_checks.status(site, study)
+    if told["state"] == "done":
+        site.audit.add(account.name, account.role, "see-cohort", code)
+    return told
 
 
 def version_of(text: str) -> str:
@@ -226,20 +243,12 @@ def _edited(study: Path, given: Edits) -> str:
 def _judged(context: Context, text: str) -> dict[str, Any]:
     result, seen = check_patients(context)
     return {
-        "findings": _findings(result),
+        "findings": whole_checks.findings_of(result),
         "facts": result.facts,
         "errors": sum(item.severity == "error" for _, item in result.findings),
         "flow": _flow(seen),
         "text": text,
     }
-
-
-def _findings(result: CheckResult) -> list[dict[str, Any]]:
-    order = {"error": 0, "warning": 1, "note": 2}
-    return [
-        {"part": part, **plain(item), "key": result.key_of(item)}
-        for part, item in sorted(result.findings, key=lambda pair: order[pair[1].severity])
-    ]
 
 
 def _flow(seen: StudyJudgement) -> dict[str, Any] | None:

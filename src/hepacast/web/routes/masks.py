@@ -1,6 +1,6 @@
 """Masks to be judged: a list sorted by doubt, slices, decisions, and corrected files taken back.
 
-Nothing here tells a patient's outcome or set: who reviews is blind to both.
+Nothing here tells a patient's outcome or set, unless a reviewer asks for them, which the audit trail tells.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 
+from hepacast.cohort.cohort import read_cohort
 from hepacast.core.files import write_text
 from hepacast.core.hashing import hash_file
 from hepacast.core.records import read_record
@@ -29,7 +30,7 @@ from hepacast.study.reviews import REVIEWS, add_review, corrected_file, reviews_
 from hepacast.study.sequences import measured_image
 from hepacast.web.jobs import JobError, is_running, results_of
 from hepacast.web.places import STUDY_FILE, PlaceError
-from hepacast.web.site import REVIEWER, AccountOf, Site, SiteOf, StudyFolder
+from hepacast.web.site import REVIEWER, AccountOf, Site, SiteOf, StudyFolder, require_role
 from hepacast.web.slices import MaskedSlices, last_mask, mask_labels, shown_mask
 from hepacast.web.uploads import Limits, UploadError, received
 
@@ -85,9 +86,15 @@ PatientOf = Annotated[ReviewedPatient, Depends(_reviewed_patient)]
 
 
 @router.get("")
-def work_list(code: str, study: StudyFolder, site: SiteOf) -> dict[str, Any]:
-    """All patients with a mask, those with the most doubt first, decided ones last."""
+def work_list(
+    code: str, study: StudyFolder, site: SiteOf, account: AccountOf, unblinded: bool = False
+) -> dict[str, Any]:
+    """All patients with a mask, those with the most doubt first, decided ones last; blind unless it is asked for."""
     context = _context(study)
+    if unblinded:
+        require_role(account, "reviewer")
+    site.audit.add(account.name, account.role, "unblind-masks" if unblinded else "see-masks", code)
+    known = _outcomes(context) if unblinded else {}
     segmentation, found = _results(context)
     reviews = reviews_of(context)
     doubts: dict[str, list[tuple[float, str]]] = defaultdict(list)
@@ -117,10 +124,18 @@ def work_list(code: str, study: StudyFolder, site: SiteOf) -> dict[str, Any]:
                 "decision": review.decision if review else "",
                 "reason": review.reason if review else "",
                 "reviewer": review.reviewer if review else "",
+                **known.get(name, {}),
             }
         )
     rows.sort(key=lambda row: (bool(row["decision"]), -row["weight"], row["patient"]))
     return {"patients": rows, "reviewed": len(reviews)}
+
+
+def _outcomes(context: Context) -> dict[str, dict[str, Any]]:
+    """Set and outcome of every patient of the last run's cohort."""
+    cohort = read_cohort(context.out / "cohort")
+    labels = cohort.outcome.labels()
+    return {name: {"set": str(cohort.sets[name]), "outcome": str(labels[name])} for name in cohort.patients}
 
 
 @router.get("/{patient}")
@@ -131,8 +146,17 @@ def look(patient: PatientOf, code: str, site: SiteOf, account: AccountOf) -> dic
 
 
 @router.get("/{patient}/{what}/{first}/{count}")
-def slices(what: Literal["image", "mask"], first: int, count: int, patient: PatientOf, site: SiteOf) -> Response:
+def slices(
+    what: Literal["image", "mask"],
+    first: int,
+    count: int,
+    patient: PatientOf,
+    code: str,
+    site: SiteOf,
+    account: AccountOf,
+) -> Response:
     """Slices as they lie in memory: 16 bits (image) or 8 bits (mask) a voxel, little-endian."""
+    site.audit.add_once(account.name, account.role, "see-mask", code, patient.code)
     found = _slices(site, patient)
     array = found.image if what == "image" else found.mask
     part = array[max(first, 0) : max(first, 0) + min(count, 64)]
@@ -176,8 +200,8 @@ async def corrected(
         got = await received(request, Path(folder), _ONE_FILE)
         if len(got.files) != 1:
             raise UploadError("One mask file is taken at a time.", found=f"{len(got.files)} files")
+        site.audit.add(account.name, account.role, "review-corrected", code, patient.code)
         await run_in_threadpool(_take, patient, got.files[0])
-    site.audit.add(account.name, account.role, "review-corrected", code, patient.code)
     _keep(patient.context, study, account.name, patient.patient, "corrected", got.fields.get("reason", ""))
     return {"kept": True}
 

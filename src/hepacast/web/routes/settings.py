@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from hepacast.web.site import OWNER, SiteOf
+from hepacast.web.site import OWNER, AccountOf, SiteOf
 
 router = APIRouter(prefix="/settings", dependencies=OWNER)
 #: Lines of the audit trail that the page shows, the newest first.
@@ -22,8 +22,9 @@ def settings(site: SiteOf) -> dict[str, Any]:
 
 
 @router.get("/audit")
-def audit(site: SiteOf) -> dict[str, Any]:
+def audit(site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """The newest lines of the audit trail, after all of it was checked against its seals."""
+    site.audit.add(account.name, account.role, "see-trail")
     entries = site.audit.read()
     names = {site.places.code(folder): folder.name for folder in site.places.studies()}
     shown = [asdict(item) | {"study": names.get(item.study, item.study)} for item in reversed(entries[-_SHOWN:])]

@@ -57,6 +57,7 @@ async def take(request: Request, site: SiteOf, account: AccountOf) -> dict[str, 
     """Take a table, and say what its columns are."""
     token = secrets.token_hex(16)
     folder = site.state / FOLDER / token
+    site.audit.add(account.name, account.role, "take-table")
     try:
         sent = await received(request, folder / TABLE, _LIMITS)
         if len(sent.files) != 1 or not is_table(sent.files[0].name):
@@ -65,13 +66,13 @@ async def take(request: Request, site: SiteOf, account: AccountOf) -> dict[str, 
     except BaseException:
         await run_in_threadpool(shutil.rmtree, folder, True)
         raise
-    site.audit.add(account.name, account.role, "take table")
     return {"table": token, "name": sent.files[0].name, **told}
 
 
 @router.post("/columns")
-def columns(asked: AnalysisAsked, site: SiteOf) -> dict[str, Any]:
+def columns(asked: AnalysisAsked, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """What the columns are when the table is read as it is said."""
+    site.audit.add(account.name, account.role, "see-table")
     return _described(site, asked)
 
 
@@ -84,12 +85,12 @@ def _described(site: Site, asked: AnalysisAsked) -> dict[str, Any]:
 def analyze(name: str, asked: AnalysisAsked, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """Analyze; the answer's page, and the files to take along."""
     table = None if name in analyses.WITHOUT_TABLE else _asked(site, asked)
+    site.audit.add(account.name, account.role, f"analyze-{name}" if name in analyses.ANALYSES else "analyze")
     result = analyses.run(name, table, asked.options)
     token = asked.table if table is not None else secrets.token_hex(16)
     number = secrets.token_hex(4)
     folder = site.state / FOLDER / token / RESULT / number
     _write(result, name, folder)
-    site.audit.add(account.name, account.role, f"analyze {name}")
     files = sorted(path.name for path in folder.iterdir())
     return {"table": token, "result": number, "parts": analyses.shown(result), "files": files}
 
@@ -105,20 +106,22 @@ def _write(result: StatisticsResult, name: str, folder: Path) -> None:
 
 
 @router.get("/files/{token}/{result}/{name}")
-def file(token: str, result: str, name: str, site: SiteOf) -> FileResponse:
+def file(token: str, result: str, name: str, site: SiteOf, account: AccountOf) -> FileResponse:
     """A file of a result."""
     path = _folder(site, token) / RESULT / result / name
     good = re.fullmatch(r"[0-9a-f]{8}", result) and re.fullmatch(r"[\w.-]+", name) and not name.startswith(".")
     if not good or path.suffix not in _TYPES or not path.is_file():
         raise PlaceError("There is no such file of this result.")
+    site.audit.add(account.name, account.role, "see-statistics")
     return FileResponse(path, media_type=_TYPES[path.suffix], filename=name)
 
 
 @router.delete("/tables/{token}", dependencies=REVIEWER)
 def forget(token: str, site: SiteOf, account: AccountOf) -> dict[str, bool]:
     """Delete a table and all that was made of it."""
-    shutil.rmtree(_folder(site, token))
-    site.audit.add(account.name, account.role, "forget table")
+    folder = _folder(site, token)
+    site.audit.add(account.name, account.role, "forget-table")
+    shutil.rmtree(folder)
     return {"forgotten": True}
 
 

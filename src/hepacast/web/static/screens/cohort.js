@@ -231,7 +231,7 @@ class Setup {
           set(next);
         }, fixed)))));
     }
-    return el("section", { class: "panel", "aria-label": t("cohort.sets") }, el("h2", {}, t("cohort.sets")), fields, this.told("cohort.split"), el("div", { class: "found", "data-part": "sets" }));
+    return el("section", { class: "panel", "aria-label": t("cohort.sets") }, el("h2", {}, t("cohort.sets")), fields, el("div", { class: "found", "data-part": "sets" }));
   }
 
   images() {
@@ -283,9 +283,11 @@ class Setup {
     this.yaml.textContent = text;
   }
 
+  /** What a check has found: its kind in the language of the page, the particulars as the check says them. */
   finding(item, place = false) {
+    const kind = `finding.${item.code.replaceAll("-", "_")}`;
     const where = [item.row ? t("cohort.row", { n: item.row }) : "", item.patient || "", place ? item.column || "" : ""].filter(Boolean).join(", ");
-    return el("p", { class: `finding ${item.severity}` }, el("span", { class: `tag ${{ error: "bad", warning: "doubt", note: "" }[item.severity]}` }, t(`cohort.severity_${item.severity}`)), ` ${where ? `${where}: ` : ""}${item.message}`);
+    return el("p", { class: `finding ${item.severity}` }, el("span", { class: `tag ${{ error: "bad", warning: "doubt", note: "" }[item.severity]}` }, t(`cohort.severity_${item.severity}`)), ` ${where ? `${where}: ` : ""}`, known(kind) ? el("strong", {}, `${t(kind)}. `) : null, el("span", { lang: "en" }, item.message));
   }
 
   flowChart(flow) {
@@ -296,6 +298,22 @@ class Setup {
       out.map((item) => el("li", { class: "step out" }, el("strong", {}, `− ${item.n}`), ` ${item.reason}`)),
       el("li", { class: "step" }, el("strong", {}, flow.included), ` ${t("cohort.included")}`),
       Object.entries(flow.sets).map(([name, set]) => el("li", { class: "step set" }, el("strong", {}, set.n), ` ${t(`cohort.set_${name}`)}`, set.events === null ? "" : ` · ${t("cohort.events", { n: set.events })}`)));
+  }
+
+  /** The check of images, which goes on by itself: how far it is, then what it has found of the file as it is saved. */
+  async follow(found, place) {
+    while (found.state === "running" && !this.gone) {
+      const text = t("cohort.checking", { done: found.done, total: found.total || "…" });
+      fill(place, el("progress", { ...(found.total ? { value: found.done, max: found.total } : {}), "aria-label": text }), el("p", { class: "hint", role: "status" }, text));
+      await new Promise((resolve) => { setTimeout(resolve, 700); });
+      found = await api(`/studies/${this.study}/check`);
+    }
+    if (found.state === "failed") fill(place, el("p", { class: "box bad" }, t("cohort.check_failed")));
+    if (found.state !== "done" || this.gone) return;
+    fill(place, el("details", { open: true }, el("summary", {}, t("cohort.checked")), el("pre", { tabindex: "0", lang: "en" }, found.text)));
+    if (Object.keys(this.changes).length) return;
+    this.judged = { ...this.judged, findings: found.findings, errors: found.findings.filter((item) => item.severity === "error").length };
+    this.showJudged();
   }
 
   showState() {
@@ -325,11 +343,7 @@ class Setup {
     const checked = el("div");
     const checkAll = el("button", { onclick: () => act(checkAll, checked, async () => {
       if (Object.keys(this.changes).length) await this.save();
-      put(checked, el("p", { class: "hint" }, t("cohort.checking")));
-      const found = await api(`/studies/${this.study}/check`, { method: "POST", body: {} });
-      this.judged = { ...this.judged, findings: found.findings, errors: found.findings.filter((item) => item.severity === "error").length };
-      this.showJudged();
-      fill(checked, el("details", { open: true }, el("summary", {}, t("cohort.checked")), el("pre", { tabindex: "0" }, found.text)));
+      await this.follow(await api(`/studies/${this.study}/check`, { method: "POST", body: {} }), checked);
     }) }, t("cohort.check_all"));
     const name = el("input", { value: this.values.name, disabled: !this.mayEdit, onchange: (event) => { this.values.name = event.target.value; this.changed(false); } });
     put(body, this.found.unread ? el("div", { class: "box doubt" }, `${t("cohort.unread")} ${this.found.unread}`) : null,
@@ -340,9 +354,10 @@ class Setup {
       el("details", { class: "panel" }, el("summary", {}, t("cohort.file")), this.yaml));
     this.draw();
     this.showState();
+    act(checkAll, checked, async () => this.follow(await api(`/studies/${this.study}/check`), checked));
     const warn = (event) => { if (Object.keys(this.changes).length) event.preventDefault(); };
     addEventListener("beforeunload", warn);
-    return () => { clearTimeout(this.timer); removeEventListener("beforeunload", warn); };
+    return () => { this.gone = true; clearTimeout(this.timer); removeEventListener("beforeunload", warn); };
   }
 }
 

@@ -7,18 +7,21 @@ const TAG = { good: "good", corrected: "", exclude: "bad" };
 const KEYS = [["↑ ↓", "slice"], ["PgUp PgDn", "five"], ["[ ]", "marked"], ["O", "overlay"], ["W", "window"], ["R", "ruler"], ["+ −", "zoom"], ["G", "good"], ["C", "correct"], ["E", "exclude"], ["N", "next"]];
 
 async function list(body, context) {
-  const found = await api(`/studies/${context.study}/masks`);
+  const unblinded = context.args[0] === "unblinded";
+  const found = await api(`/studies/${context.study}/masks${unblinded ? "?unblinded=true" : ""}`);
   const total = found.patients.length;
   put(body, el("p", {}, t("masks.done", { done: found.reviewed, total })),
     el("progress", { value: found.reviewed, max: total, "aria-label": t("masks.done", { done: found.reviewed, total }) }),
-    el("p", { class: "hint" }, t("masks.blind")));
+    el("p", { class: unblinded ? "box doubt" : "hint" }, t(unblinded ? "masks.unblinded" : "masks.blind"), " ",
+      context.me.role === "reader" ? null : el("a", { href: `#/study/${context.study}/masks${unblinded ? "" : "/unblinded"}` }, t(unblinded ? "masks.blind_again" : "masks.unblind"))));
   const rows = found.patients.map((row) => el("tr", {},
     el("th", { scope: "row" }, el("a", { href: `#/study/${context.study}/masks/${row.code}` }, row.patient)),
     el("td", {}, row.doubts.length ? row.doubts.map((text) => el("p", { class: "finding" }, text)) : el("span", { class: "hint" }, t("masks.no_doubt"))),
     el("td", { class: "hint" }, row.source),
+    unblinded ? [el("td", {}, row.outcome ?? ""), el("td", {}, row.set ?? "")] : null,
     el("td", {}, row.decision ? [el("span", { class: `tag ${TAG[row.decision]}` }, t(`masks.is_${row.decision}`)), row.reason ? el("p", { class: "hint" }, row.reason) : null, el("p", { class: "hint" }, row.reviewer)] : null)));
   put(body, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("masks.list") }, el("table", {},
-    el("caption", {}, t("masks.list")), el("thead", {}, el("tr", {}, ["patient", "doubts", "source", "decision"].map((key) => el("th", { scope: "col" }, t(`masks.${key}`))))), el("tbody", {}, rows))),
+    el("caption", {}, t("masks.list")), el("thead", {}, el("tr", {}, ["patient", "doubts", "source", ...(unblinded ? ["outcome", "set"] : []), "decision"].map((key) => el("th", { scope: "col" }, t(`masks.${key}`))))), el("tbody", {}, rows))),
   found.reviewed ? el("div", { class: "box" }, t("masks.next_run"), " ", el("a", { href: `#/study/${context.study}/run` }, t("masks.to_run"))) : null);
 }
 
@@ -111,6 +114,6 @@ async function patient(body, context, code) {
   return () => { document.removeEventListener("keydown", keys); removeEventListener("resize", fit); viewer.close(); };
 }
 
-const render = (body, context) => (context.args[0] ? patient(body, context, context.args[0]) : list(body, context));
+const render = (body, context) => (context.args[0] && context.args[0] !== "unblinded" ? patient(body, context, context.args[0]) : list(body, context));
 
 export default { name: "masks", study: true, render };

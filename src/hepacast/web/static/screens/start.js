@@ -84,6 +84,8 @@ function newStudy(recipes) {
     try {
       const got = await upload(files, (done, total) => { said[part].textContent = t("start.sent", { done, total }); });
       take(part, part === "table" ? got.files[0] : got.files.length === 1 ? got.files[0] : got.folder);
+      // A folder is called here as its owner calls it, not as the server does.
+      if (files.length > 1) tell(part, t("start.files", { name: pathOf(files[0]).split("/")[0], n: files.length }));
     } catch (error) { fill(notes, problem(error)); }
   };
   let recipe = "";
