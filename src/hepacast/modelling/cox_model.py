@@ -16,7 +16,7 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty, references_of
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, ColumnsFit, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.competing_risks import Subdistribution, baseline_hazard, fit_fine_gray
@@ -143,13 +143,14 @@ class CoxModel(NamedRegression):
         self.frozen_ = self._freeze(design, times, codes, sources, terms, references, estimate)
         return self
 
-    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+    def fit_columns(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> ColumnsFit:
         """As of the base."""
         times, codes = as_follow_up(y, len(design))
         if not terms:
-            return -2.0 * self._loglik_of_none(times, codes)
-        fit = self._estimate(design, times, codes, terms).fit
-        return float("nan") if fit is None else fit.aic
+            return ColumnsFit(-2.0 * self._loglik_of_none(times, codes))
+        estimate = self._estimate(design, times, codes, terms)
+        aic = float("nan") if estimate.fit is None else estimate.fit.aic
+        return ColumnsFit(aic, estimate.coef, estimate.covariance)
 
     def _loglik_of_none(self, times: Array, codes: Array) -> float:
         nothing = np.zeros((len(times), 1))

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from hepacast.errors import ModelError, OutcomeError
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.frozen_logistic import FrozenLogisticAt, ModelTerm, design_matrix
-from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty, references_of
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, ColumnsFit, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
 from hepacast.stats.censoring import known_states
@@ -168,12 +168,12 @@ class LogisticAt(NamedRegression):
         )
         return self
 
-    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+    def fit_columns(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> ColumnsFit:
         """As of the base."""
         states = states_at(*as_follow_up(y, len(design)), self.horizon)
         known = states.weight > 0
         design, outcome, weight = design[known], states.event[known], states.weight[known]
-        return _aic(design, outcome, weight, self._likeliest(design, outcome, weight, terms)[0])
+        return ColumnsFit(_aic(design, outcome, weight, self._likeliest(design, outcome, weight, terms)[0]))
 
     def _likeliest(
         self, design: Array, outcome: Array, weight: Array, terms: Sequence[ModelTerm]

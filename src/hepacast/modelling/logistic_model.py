@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.modelling.base import Array, as_frame, as_outcome
 from hepacast.modelling.frozen_logistic import FrozenLogistic, ModelTerm, Source, design_matrix
-from hepacast.modelling.named_design import NOTHING_BY_RIDGE, NamedRegression, Penalty, references_of
+from hepacast.modelling.named_design import NOTHING_BY_RIDGE, ColumnsFit, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.stats.firth import fit_firth
 from hepacast.stats.logistic import fit_logistic, null_loglik
@@ -88,10 +88,13 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         self.frozen_ = self._freeze(outcome, sources, terms, references, nothing)
         return self
 
-    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
+    def fit_columns(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> ColumnsFit:
         """As of the base."""
         outcome = as_outcome(y, len(design))
-        return _aic(self._estimate(design, outcome, terms), outcome)
+        fit = self._estimate(design, outcome, terms)
+        if fit is None:
+            return ColumnsFit(_aic(fit, outcome))
+        return ColumnsFit(_aic(fit, outcome), fit.beta[1:], fit.covariance[1:, 1:])
 
     def _estimate(
         self, design: Array, outcome: NDArray[np.int64], terms: Sequence[ModelTerm]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,22 @@ from hepacast.stats.irls import dependent_columns
 Penalty = Literal["none", "ridge"]
 NOTHING_BY_RIDGE = "a ridge regression of all predictors is no more probable than none"
 NOTHING_IN_PART = "its part of the predictors tells nothing that the others do not (marginal likelihood)"
+
+
+class ColumnsFit(NamedTuple):
+    """Akaike's criterion (`NamedRegression.aic_`), and the coefficients of the columns with their covariance by the
+    information, shapes (p,) and (p, p); without them where nothing was estimated or the likelihood is weighted."""
+
+    aic: float
+    coef: Array | None = None
+    covariance: Array | None = None
+
+    def wald(self, columns: Sequence[int]) -> float:
+        """Wald's chi-square of some columns together; 0 where it is not known."""
+        if self.coef is None or self.covariance is None:
+            return 0.0
+        own = self.coef[list(columns)]
+        return float(own @ np.linalg.solve(self.covariance[np.ix_(columns, columns)], own))
 
 
 class NamedRegression(BaseEstimator):
@@ -59,15 +75,15 @@ class NamedRegression(BaseEstimator):
         """Fit; rows are patients."""
         raise TypeError(f"{type(self).__name__} must define fit")
 
-    def criterion(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> float:
-        """`aic_` of a model of these columns alone, which do not depend on each other: many are compared, one is kept.
+    def fit_columns(self, design: Array, y: ArrayLike, terms: Sequence[ModelTerm]) -> ColumnsFit:
+        """A model of these columns alone, which do not depend on each other: many are compared, one is kept.
 
         Parameters
         ----------
         design
             Columns of a fitted model of this kind (`frozen_.design`), shape (n, terms).
         """
-        raise TypeError(f"{type(self).__name__} must define criterion")
+        raise TypeError(f"{type(self).__name__} must define fit_columns")
 
     def predictor_p(self) -> dict[str, float]:
         """P of each predictor: of its one coefficient, or of several together by Wald's test; none if shrunk."""
