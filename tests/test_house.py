@@ -153,6 +153,50 @@ IMPORTED_AS = {
 }
 
 
+def _texts_without_encoding(tree: ast.Module) -> Iterator[int]:
+    """Lines that read or write text in the system's own encoding: cp1252, cp936, and UTF-8 only by luck."""
+    modes = re.compile(r"[rwax][bt+]*")
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(item.arg == "encoding" for item in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        words = {item.arg: getattr(item.value, "value", None) for item in node.keywords}
+        mode = words.get("mode") or next(
+            (a.value for a in node.args if isinstance(a, ast.Constant) and modes.fullmatch(str(a.value))), None
+        )
+        method = isinstance(node.func, ast.Attribute)
+        if (
+            (name in ("read_text", "write_text") and method)
+            or (words.get("text") is True or words.get("universal_newlines") is True)
+            or (name in ("TemporaryFile", "NamedTemporaryFile") and mode and "b" not in mode)
+            or (name in ("open", "fdopen") and mode and "b" not in mode)
+            # `path.open()` reads text; what another package opens has a name for an argument.
+            or (name == "open" and not mode and (not method or not node.args))
+        ):
+            yield node.lineno
+
+
+def test_every_text_has_its_encoding():
+    found = [f"{file}:{line}" for file, tree in trees().items() for line in _texts_without_encoding(tree)]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("open(p)", "open(p, 'w')", "p.open()", "p.open('r')", "p.read_text()", "p.write_text(t)"),
+        *("run(c, text=True)", "os.fdopen(h, 'w')", "TemporaryFile('w+')"),
+    ],
+)
+def test_a_text_without_encoding_is_found(code):
+    assert list(_texts_without_encoding(ast.parse(code)))
+
+
+@pytest.mark.parametrize("code", ["p.open('rb')", "Image.open(p)", "p.read_text(encoding='utf-8')", "TemporaryFile()"])
+def test_bytes_need_no_encoding(code):
+    assert not list(_texts_without_encoding(ast.parse(code)))
+
+
 def _project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

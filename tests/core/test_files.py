@@ -245,3 +245,41 @@ def test_whether_it_can_be_written_is_known_before_the_work(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
         write_text(tmp_path, "a folder's name")
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_another_program_has_open_is_replaced_when_it_is_closed(tmp_path, monkeypatch):
+    """Windows lets nobody replace an open file; virus scanners and indexers have new files open for moments."""
+    refused = iter([True, True, False])
+    replace = Path.replace
+
+    def busy(source, target):
+        if next(refused):
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+        return replace(source, target)
+
+    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(Path, "replace", busy)
+    write_text(tmp_path / "report.docx", "new")
+    assert (tmp_path / "report.docx").read_text(encoding="utf-8") == "new"
+
+
+def test_a_file_that_stays_open_is_named_and_left_as_it_was(tmp_path, monkeypatch):
+    target = tmp_path / "report.docx"
+    target.write_text("old", encoding="utf-8")
+
+    def open_in_word(source, target):
+        raise PermissionError(errno.EACCES, "Access is denied", str(target))
+
+    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(files, "_PATIENCE", 0.05)
+    monkeypatch.setattr(Path, "replace", open_in_word)
+    with pytest.raises(StorageError, match="another program has the file open") as caught:
+        write_text(target, "new")
+    assert str(target) in str(caught.value)
+    assert target.read_text(encoding="utf-8") == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["report.docx"]
+
+
+def test_a_path_beyond_what_the_system_takes_is_told_as_that(tmp_path):
+    with pytest.raises(StorageError, match="too long"):
+        write_text(tmp_path / ("x" * 300), "text")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hepacast.core.names import file_name
+from hepacast.core.names import file_name, fit_beside
 
 STRANGE = [
     *("../../X01", "..", ".", "", "a/b", "a-b", "a b", "a\\b", "C:x", "CON", "con", "Nul", "LPT1", "x.", "X ", " X"),
@@ -29,3 +29,12 @@ def test_no_two_identifiers_have_one_name_also_where_case_does_not_count():
     many += [file_name(item).upper() for item in STRANGE]
     names = {item: file_name(item) for item in dict.fromkeys(many)}
     assert len({name.casefold() for name in names.values()}) == len(names)
+
+
+@pytest.mark.parametrize("names", [["con"], ["Aux"], ["nul.1"], ["t1", "T1"], ["ap."], ["COM1"]])
+def test_names_that_a_person_chose_must_be_files_on_windows(names):
+    assert "Windows" in fit_beside(names)
+
+
+def test_usual_names_of_sequences_are_files_everywhere():
+    assert fit_beside(["arterial", "portal venous", "T1", "T2", "console", "dwi.b800"]) is None

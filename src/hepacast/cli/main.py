@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -53,9 +54,10 @@ def _root(
 def main() -> None:
     """Run the command line: errors of the user's input without a traceback and with exit code 2."""
     for stream in (sys.stdout, sys.stderr):
-        # What is piped on Windows is not UTF-8 by itself, and ρ or ≥ would end the program.
-        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")
+        # What is piped on Windows is not UTF-8 by itself; and where it must not be, ρ or ≥ would end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            own = sys.platform == "win32" and "PYTHONIOENCODING" not in os.environ
+            stream.reconfigure(encoding="utf-8" if own else None, errors="backslashreplace")
     try:
         app(prog_name="hepacast")
     except HepacastError as error:
@@ -79,5 +81,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # `python -m hepacast.cli.main` works from a checkout as well.
+    # Where no folder of commands is on the path, `python -m hepacast` is the same.
     main()

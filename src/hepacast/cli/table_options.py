@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -102,7 +103,9 @@ def show(
 
     if as_json == STDOUT:
         values = reasoned(to_jsonable(result.to_json()))
-        say(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False))
+        # JSON has its own way to write what the stream cannot.
+        utf8 = sys.stdout.encoding.casefold().startswith("utf")
+        say(json.dumps(values, indent=1, ensure_ascii=not utf8, allow_nan=False))
     else:
         say(result.text())
     if as_json is not None and as_json != STDOUT:

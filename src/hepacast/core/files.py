@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +23,37 @@ STORAGE_ERRNOS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
         # A folder stands where a file is to be written, or a file where a folder is needed.
-        *(errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY),
+        *(errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG),
     }
 )
+#: Seconds for which a file is tried again that another program has open (Windows lets nobody replace such a file):
+#: indexers and virus scanners let go of it within moments.
+_PATIENCE = 2.0
+#: Longest path of programs that do not ask Windows for more.
+_LONGEST_PATH = 259
+_WINDOWS = os.name == "nt"
+
+
+def move(source: str | Path, target: str | Path) -> None:
+    """Rename a file or folder, in the place of a file that is there; tried again while another program has it open.
+
+    Raises
+    ------
+    OSError
+        As the system says.
+    """
+    patient_until = time.monotonic() + _PATIENCE
+    pause = 0.01
+    while True:
+        try:
+            Path(source).replace(target)
+            return
+        except PermissionError:
+            # Elsewhere a refusal is one for good.
+            if not _WINDOWS or time.monotonic() > patient_until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 0.25)
 
 
 @contextmanager
@@ -49,7 +78,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
-        temporary.replace(target)
+        move(temporary, target)
     except OSError as error:
         if error.errno in STORAGE_ERRNOS:
             raise storage_error(error, target) from error
@@ -80,7 +109,7 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
     try:
         yield scratch
         for item in sorted(scratch.iterdir()):
-            item.replace(target / item.name)
+            move(item, target / item.name)
     except StorageError as error:
         # The scratch folder is gone when the user looks for it.
         raise _elsewhere(error, str(scratch), str(target)) from error
@@ -139,16 +168,24 @@ def require_writable(folder: str | Path) -> None:
 
 
 def storage_error(error: OSError, target: Path) -> StorageError:
-    """The message for a disk that is full or a folder that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """The message for a disk that is full, a folder that cannot be written, or a file that another program holds."""
+    message = "A result cannot be written."
+    remedy = "choose another folder with --out, or ask for the right to write there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = "The disk is full."
+        remedy = "free some space, then run the same command again: finished stages are kept"
+    elif error.errno == errno.ENAMETOOLONG or (_WINDOWS and len(str(target.absolute())) > _LONGEST_PATH):
+        message = "The path is too long for this system."
+        remedy = "choose a folder nearer to the root of the disk, or ask for long paths (Windows: LongPathsEnabled)"
+    elif _WINDOWS and isinstance(error, PermissionError):
+        message = "A result cannot be written: another program has the file open, or the folder may not be written."
+        remedy = "close the file where it is open (Word, Excel, a viewer) and run again, or choose another folder"
     return StorageError(
-        "The disk is full." if full else "A result cannot be written.",
+        message,
         expected="a folder that can be written, with room for the results",
         found=error.strerror or str(error),
         where=str(target),
-        remedy="free some space, then run the same command again: finished stages are kept"
-        if full
-        else "choose another folder with --out, or ask for the right to write there",
+        remedy=remedy,
     )
 
 
@@ -183,7 +220,7 @@ def write_durably(target: str | Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).replace(target)
+        move(name, target)
     finally:
         Path(name).unlink(missing_ok=True)
     sync(target.parent)

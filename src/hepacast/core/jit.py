@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from hepacast.core.files import move
+
 #: What compiled code may call besides LLVM's own: functions of the C library, which every process has.
 _C_LIBRARY = {"cos", "exp", "exp2", "floor", "ceil", "log", "log1p", "log2", "pow", "sin", "sqrt", "hypot", "memset"}
 _DECLARED = re.compile(r'^declare [^@]*@"?([^"(]+)"?\(', re.MULTILINE)
@@ -254,7 +256,9 @@ def _machine() -> str:
     from llvmlite import binding
 
     numba = find_spec("numba")
-    version = "" if numba is None or numba.origin is None else Path(numba.origin).with_name("_version.py").read_text()
+    version = ""
+    if numba is not None and numba.origin is not None:
+        version = Path(numba.origin).with_name("_version.py").read_text(encoding="utf-8")
     processor = f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
     return f"{_FORMAT} {sys.platform} {processor} {llvmlite.__version__} {version} {np.dtype(np.intp).str}"
 
@@ -316,7 +320,7 @@ class _ObjectFile:
                     file.write(json.dumps(told).encode() + b"\n" + made.code)
                 for older in folder.glob(f"{self.place}.*.o"):
                     older.unlink(missing_ok=True)
-                Path(file.name).replace(folder / f"{self.place}.{self.digest}.o")
+                move(file.name, folder / f"{self.place}.{self.digest}.o")
                 return
             except OSError:
                 continue

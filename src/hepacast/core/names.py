@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 #: Letters of one case, so that two names differ also where the system takes ``a`` for ``A``.
 _PLAIN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,63}")
 #: What a name gets that could not stay as it is; a plain identifier that looks like one gets one as well.
 _MARKED = re.compile(r".*-X[0-9A-F]{12}")
 _RESERVED = re.compile(r"CON|PRN|AUX|NUL|(COM|LPT)\d")
+
+
+def fit_beside(names: Iterable[str]) -> str | None:
+    """What is wrong with names that a person chose and that become names of files as they are; None: nothing.
+
+    Windows reserves some, and takes ``T1`` and ``t1`` for one.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if _RESERVED.fullmatch(name.partition(".")[0].rstrip().upper()) or name != name.rstrip(". "):
+            return f"{name!r} cannot be a file name on Windows"
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            return f"{other!r} and {name!r} are one file name on Windows"
+    return None
 
 
 def file_name(identifier: str) -> str:

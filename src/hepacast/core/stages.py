@@ -16,7 +16,7 @@ from typing import Any
 
 from hepacast._version import __version__
 from hepacast.core.closure import code_hash
-from hepacast.core.files import STORAGE_ERRNOS, storage_error
+from hepacast.core.files import STORAGE_ERRNOS, move, storage_error
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import hash_folder, input_changed, read_record, same_folder, write_record
 
@@ -118,6 +118,6 @@ def _replace(target: Path, scratch: Path) -> None:
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
-        target.rename(old)
-    scratch.rename(target)
+        move(target, old)
+    move(scratch, target)
     shutil.rmtree(old, ignore_errors=True)

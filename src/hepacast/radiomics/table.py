@@ -48,7 +48,7 @@ def write_long(table: pd.DataFrame, target: str | Path) -> None:
     target = Path(target)
     with atomic_path(target) as temporary:
         if target.suffix.lower() == ".csv":
-            cells(table).to_csv(temporary, index=False)
+            cells(table).to_csv(temporary, index=False, lineterminator="\n")
             return
         schema = long_schema(table.attrs.get("settings_hash", ""), table.attrs.get("engine", ""))
         content = pa.Table.from_pandas(table, schema=schema, preserve_index=False)

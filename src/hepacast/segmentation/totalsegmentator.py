@@ -143,8 +143,9 @@ class TotalSegmentatorSegmenter:
             command.append("--fast")
         try:
             run = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=self._timeout, check=False
-            )
+                command, env=environment, capture_output=True, encoding="utf-8", errors="replace",
+                timeout=self._timeout, check=False,
+            )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise _failed(name, f"no result within {self._timeout:.0f} s") from error
         result = output / f"{file}.nii.gz"
@@ -191,7 +192,7 @@ def _environment(folder: Path) -> dict[str, str]:
     settings = {"totalseg_id": "totalseg_00000000", "prediction_counter": 0, "statistics_disclaimer_shown": True}
     known = home / "config.json"
     if known.is_file():
-        settings |= {k: v for k, v in json.loads(known.read_text("utf-8")).items() if k == "license_number"}
+        settings |= {k: v for k, v in json.loads(known.read_text(encoding="utf-8")).items() if k == "license_number"}
     private = folder / "totalsegmentator"
     private.mkdir()
     (private / "config.json").write_text(json.dumps({**settings, "send_usage_stats": False}), encoding="utf-8")

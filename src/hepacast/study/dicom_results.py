@@ -113,7 +113,7 @@ def write_study_dicom(
                 rows.append((patient, name, "refused", f"{error.message}{found}"))
     frame = pd.DataFrame(rows, columns=["patient", "set", "status", "reason"])
     with atomic_path(target / "dicom.csv") as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False, lineterminator="\n")
     return StudyDicom(frame, target)
 
 

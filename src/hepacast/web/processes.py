@@ -11,7 +11,8 @@ from typing import Any
 
 
 def start_module(module: str, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start ``python -m MODULE WORDS``; what it prints goes into a file."""
+    """Start ``python -m MODULE WORDS``; what it prints goes into a file, as UTF-8 whatever the system's own
+    encoding is."""
     own_group: dict[str, Any] = (
         {"start_new_session": True}
         if os.name == "posix"
@@ -20,5 +21,6 @@ def start_module(module: str, words: Sequence[str], log: Path) -> subprocess.Pop
     with log.open("wb") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", module, *words],
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, **own_group,
+            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"}, **own_group,
         )  # fmt: skip

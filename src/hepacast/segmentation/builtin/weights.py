@@ -117,7 +117,7 @@ def _fetch(folder: Path) -> Path:
     """Let pip download the wheel."""
     command = [sys.executable, "-m", *_FETCH.split(), "--dest", str(folder), "--disable-pip-version-check"]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=600, check=False)
     except subprocess.TimeoutExpired as error:
         raise _not_fetched("no answer within 10 minutes") from error
     if run.returncode != 0:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import StrictInt, model_validator
 
+from hepacast.core.names import fit_beside
 from hepacast.study.schema.base import Part, option
 from hepacast.study.schema.preprocessing import PreprocessingOptions
 
@@ -135,6 +136,8 @@ class Images(Part):
         for name in (*self.sequences, *self.vois):
             if not re.fullmatch(r"\w[\w .+-]{0,63}", name):
                 raise ValueError(f"{name!r} cannot name a sequence or VOI: letters, digits, space, . _ + - only")
+        if wrong := fit_beside(self.sequences) or fit_beside(self.vois):
+            raise ValueError(f"{wrong}: choose another name")
         return self
 
     @model_validator(mode="after")

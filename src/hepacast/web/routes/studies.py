@@ -37,7 +37,7 @@ def studies(site: SiteOf) -> dict[str, Any]:
         found.append(
             {
                 "code": site.places.code(folder),
-                "folder": str(folder.relative_to(site.places.roots[0])),
+                "folder": folder.relative_to(site.places.roots[0]).as_posix(),
                 "name": name,
                 "error": error,
                 "state": told["state"],
