@@ -81,7 +81,7 @@ def test_aic_passes_no_predictor_over(table: pd.DataFrame, kind: str) -> None:
     (some draws are separated)."""
     for seed in range(4):
         few = 90 if kind == "by a horizon" else 35  # Where that one is separated there is no model.
-        rows = table.sample(few + 30 * seed, random_state=seed).sort_index()
+        rows = table.sample(few + 15 * seed, random_state=seed).sort_index()
         y = outcome(table, kind)[table.index.get_indexer(rows.index)]
         rows = rows.assign(noise=np.random.default_rng(seed).normal(size=len(rows)))
         model = ClinicalModel(keep="aic", regression=OUTCOMES[kind]).fit(rows, y)
