@@ -1,4 +1,4 @@
-"""Commands about a whole study: init, check, run, model, report, validate, compare, pool, dicom, demo, recipes."""
+"""Commands about a whole study: from `init` and `run` to `validate`, `monitor` and `pool`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (init, check, run, model, report, validate, compare, pool, dicom, demo, recipes):
+    for command in (init, check, run, model, report, validate, compare, monitor, pool, dicom, demo, recipes):
         app.command(cls=JsonCommand if command is pool else None)(command)
 
 
@@ -172,9 +172,7 @@ def validate(
 def compare(
     files: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="MODEL MODEL... STUDY", help="Two model files or more, then the study file (or folder)."
-        ),
+        typer.Argument(metavar="MODEL MODEL STUDY", help="Two model files or more, then the study file (or folder)."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Results folder [default: comparison beside the study].")
@@ -190,6 +188,42 @@ def compare(
     found = compare_models(models, study_file, out=out, data=data, workers=workers, reporter=make_reporter(quiet))
     if not quiet:
         say(found.text())
+
+
+def monitor(
+    model: Annotated[Path, typer.Argument(help="model.hepacast or networks.hepacast whose predictions were logged.")],
+    logs: Annotated[
+        list[Path],
+        typer.Argument(metavar="LOG", help="Tables of predictions (risks.csv), with columns date and outcome."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its numbers.")],
+    outcomes: Annotated[
+        Path | None, typer.Option(help="Table with date and outcome by patient, where the logs have none.")
+    ] = None,
+    outcome: Annotated[str, typer.Option(help="Column of the outcome.")] = "outcome",
+    date: Annotated[str, typer.Option(help="Column of the date of the prediction.")] = "date",
+    time: Annotated[str, typer.Option(help="Column of the follow-up, in the model's unit.")] = "time",
+    patient: Annotated[str, typer.Option(help="Column of the patient.")] = "patient",
+    positive: Annotated[str | None, typer.Option(help="Value of the outcome that is the event.")] = None,
+    date_format: Annotated[str, typer.Option(help="Order of day and month, as %d/%m/%Y.")] = "",
+    name: Annotated[str | None, typer.Option("--model", help="Model of the file [default: the main one].")] = None,
+    window: Annotated[str, typer.Option(help="month, quarter, half-year or year [default: as the log allows].")] = "",
+    ratio: Annotated[float, typer.Option(help="Change of the odds (hazard) that is looked for.")] = 2.0,
+    false_alarm: Annotated[
+        float, typer.Option(help="Probability of a call although the risks are right, in --within patients.")
+    ] = 0.05,
+    within: Annotated[int, typer.Option(help="Patients that the false-alarm rate is of.")] = 1000,
+) -> None:
+    """Does a model still hold? Calibration and case-mix over time, and a chart that calls when to recalibrate."""
+    from hepacast.evaluation.monitoring import ChartSettings
+    from hepacast.study.monitor import LogColumns, monitor_model
+
+    columns = LogColumns(outcome, date, time, patient, positive, date_format)
+    settings = ChartSettings(ratio, false_alarm, within)
+    found = monitor_model(
+        model, logs, out=out, outcomes=outcomes, columns=columns, name=name, window=window, settings=settings
+    )
+    say(found.text())
 
 
 def pool(

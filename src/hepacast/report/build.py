@@ -50,17 +50,26 @@ def build_report(results_dir: str | Path, *, formats: Sequence[str] = FORMATS, o
     StorageError
         The folder cannot be written.
     """
+    require_formats(formats)
+    folder = Path(out) if out is not None else Path(results_dir) / "report"
+    return write_report(composed(results_dir), folder, formats)
+
+
+def require_formats(formats: Sequence[str]) -> None:
+    """Raises `HepacastError` where one of the formats does not exist, or none is named."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise HepacastError("This report format does not exist.", expected=", ".join(FORMATS), found=", ".join(unknown))
+
+
+def write_report(report: Report, folder: Path, formats: Sequence[str]) -> Path:
+    """Write a composed report with the files of its figures and tables; its first document is given back."""
     chosen: list[Format] = [name for name in FORMATS if name in formats]
-    report = composed(results_dir)
-    folder = Path(out) if out is not None else Path(results_dir) / "report"
     assets = write_assets(report, folder)
     for document in report.documents:
         for name in chosen:
             _writer(name)(report, document, assets, folder / f"{document.name}.{name}")
-    return folder / f"report.{'html' if 'html' in formats else formats[0]}"
+    return folder / f"{report.documents[0].name}.{'html' if 'html' in formats else formats[0]}"
 
 
 def _writer(name: Format) -> Callable[[Report, Document, Assets, Path], object]:

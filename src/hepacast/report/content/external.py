@@ -59,7 +59,13 @@ def case_mix_table(found: ExternalValidation, title: str = "Case-mix") -> Table:
             rows.append(Row((row.label, "", "", "", f"{row.n_missing}"), "group"))
         named = row.label
         missing = "" if row.level else f"{row.n_missing}"
-        cells = (row.level or _label(row), _shown(row.here), _shown(row.trained), number(row.difference, 2), missing)
+        cells = (
+            row.level or _label(row),
+            quartiles_text(row.here),
+            quartiles_text(row.trained),
+            number(row.difference, 2),
+            missing,
+        )
         rows.append(Row(cells, "indent" if row.level else "body"))
     notes = [
         "Median (quartiles), or share. Difference, standardized: of medians by the interquartile range / 1.35 of the "
@@ -75,7 +81,8 @@ def _label(row: CaseMixRow) -> str:
     return f"{row.label} ({row.unit})" if row.unit else row.label
 
 
-def _shown(values: tuple[float, ...]) -> str:
+def quartiles_text(values: tuple[float, ...]) -> str:
+    """Median (quartiles), or one share; a dash of nothing."""
     if not values:
         return MISSING
     if len(values) == 1:
