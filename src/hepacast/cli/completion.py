@@ -42,6 +42,12 @@ def recipes(incomplete: str) -> list[str]:
     return _beginning(_files("study/recipes"), incomplete)
 
 
+def collections(incomplete: str) -> list[str]:
+    """Names of public collections."""
+    catalog = (_ROOT / "public" / "catalog.yaml").read_text(encoding="utf-8")
+    return _beginning(re.findall(r"^([\w-]+):$", catalog, re.MULTILINE), incomplete)
+
+
 def stages(incomplete: str) -> list[str]:
     """Names of a study's stages, in the order of the plan."""
     plan = (_ROOT / "study" / "plan.py").read_text(encoding="utf-8")
