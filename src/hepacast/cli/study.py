@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import Quiet, Workers, make_reporter, say
+from hepacast.cli.common import Command, Quiet, Workers, make_reporter, say
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Figures, show
 from hepacast.cli.table_options import Json as JsonOut
@@ -24,7 +24,7 @@ Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for i
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     for command in (init, check, run, model, report, validate, compare, monitor, pool, dicom, demo, recipes):
-        app.command(cls=JsonCommand if command is pool else None)(command)
+        app.command(cls=JsonCommand if command is pool else Command)(command)
 
 
 def init(
@@ -172,7 +172,7 @@ def validate(
 def compare(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL MODEL STUDY", help="Two model files or more, then the study file (or folder)."),
+        typer.Argument(metavar="[MODEL MODEL STUDY]", help="Two model files or more, then the study file (or folder)."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Results folder [default: comparison beside the study].")
@@ -194,7 +194,7 @@ def monitor(
     model: Annotated[Path, typer.Argument(help="model.hepacast or networks.hepacast whose predictions were logged.")],
     logs: Annotated[
         list[Path],
-        typer.Argument(metavar="LOG", help="Tables of predictions (risks.csv), with columns date and outcome."),
+        typer.Argument(metavar="[LOG]", help="Tables of predictions (risks.csv), with columns date and outcome."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its numbers.")],
     outcomes: Annotated[
