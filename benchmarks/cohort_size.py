@@ -15,7 +15,8 @@ what processes share counts once) and what ``--dry-run`` had promised.
 
 ``--equal`` refits the chain to folds and bootstrap samples with and without the shortcuts (every refit sorts for
 itself): whatever is not equal to the last bit is counted. ``--peer`` times one refit with pandas and scikit-learn.
-A number of patients that is in the file is not measured again: a benchmark that was stopped goes on.
+A number of patients that is in the file is not measured again. A whole study that was stopped goes on where it stopped
+when ``--scratch`` is given: its stages and its refits are kept there, and so are the seconds that its parts have taken.
 """
 
 from __future__ import annotations
@@ -114,10 +115,15 @@ def write_study(folder: Path, n: int, p: int, of_time: bool) -> None:
 class Meter:
     """Wall, CPU and memory of this process and its workers, by part; the `Reporter` of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
         self.parts: dict[str, dict[str, float]] = {}
         self.peak = self.peak_of_all = 0.0
-        self._stage: tuple[str, float, float] | None = None
+        self._file = file
+        self._before: dict[str, dict[str, float]] = {}
+        if file is not None and file.is_file():
+            self._before = json.loads(file.read_text(encoding="utf-8"))
+        self._running: dict[str, tuple[float, float]] = {}
+        self._stage: str | None = None
         self._gone: dict[int, float] = {}
         self._ended = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -127,6 +133,7 @@ class Meter:
             self.cpu()
             self.peak = max(self.peak, _memory())
             self.peak_of_all = max(self.peak_of_all, self.peak)
+            self._write()
 
     def cpu(self) -> float:
         """CPU seconds so far; those of workers that have ended as they were last seen."""
@@ -138,35 +145,50 @@ class Meter:
             self._gone[process.pid] = times.user + times.system
         return sum(self._gone.values())
 
+    def _spent(self, name: str, start: float, cpu: float) -> dict[str, float]:
+        """What a part has taken, with what it took in runs that were stopped."""
+        before = self._before.get(name, {"wall_s": 0.0, "cpu_s": 0.0, "peak_gb": 0.0})
+        found = {"wall_s": time.perf_counter() - start, "cpu_s": self.cpu() - cpu}
+        told = {key: round(value + before[key], 2) for key, value in found.items()}
+        return told | {"peak_gb": round(max(self.peak / 1e9, before["peak_gb"]), 2)}
+
+    def _write(self) -> None:
+        if self._file is not None:
+            running = {name: self._spent(name, *since) for name, since in list(self._running.items())}
+            told = json.dumps(self._before | self.parts | running)
+            temporary = self._file.with_suffix(".tmp")
+            temporary.write_text(told, encoding="utf-8")
+            temporary.replace(self._file)
+
     def say(self, text: str) -> None:
         """A stage begins."""
         self.end_stage()
         print(f"    {text}", flush=True)
-        self._stage = (text.split(":")[0], time.perf_counter(), self.cpu())
+        self._stage = "stage " + text.split(":")[0]
+        self._running[self._stage] = time.perf_counter(), self.cpu()
 
     def end_stage(self) -> None:
         """The stage that began last is over."""
         if self._stage is not None:
-            name, start, before = self._stage
-            self._keep(name, start, before)
+            self._keep(self._stage)
             self._stage = None
 
-    def _keep(self, name: str, start: float, before: float) -> None:
-        found = {"wall_s": time.perf_counter() - start, "cpu_s": self.cpu() - before, "peak_gb": self.peak / 1e9}
-        self.parts[name] = {key: round(value, 2) for key, value in found.items()}
+    def _keep(self, name: str) -> None:
+        self.parts[name] = self._spent(name, *self._running.pop(name))
         print(f"        {name}: {self.parts[name]}", flush=True)
 
     @contextmanager
-    def track(self, label: str) -> Iterator[Progress]:
+    def track(self, label: str, *, counted: bool = True) -> Iterator[Progress]:
         """One part of a stage."""
-        start, before, self.peak = time.perf_counter(), self.cpu(), _memory()
+        self.peak = _memory()
+        self._running[label] = time.perf_counter(), self.cpu()
         done_of: list[int] = [0]
 
         def told(done: int, total: int) -> None:
             done_of[0] = done
 
         yield told
-        self._keep(label, start, before)
+        self._keep(label)
         self.parts[label]["fits"] = done_of[0]
 
     def close(self) -> None:
@@ -194,17 +216,20 @@ def _memory() -> float:
 
 def whole(n: int, p: int, of_time: bool, workers: int, scratch: Path | None) -> dict[str, Any]:
     """One whole study."""
-    folder = Path(tempfile.mkdtemp(prefix=f"cohort-{n}-", dir=scratch))
+    kept = None if scratch is None else scratch / f"cohort-{n}-{p}-{'time' if of_time else 'binary'}"
+    folder = kept or Path(tempfile.mkdtemp(prefix=f"cohort-{n}-"))
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        write_study(folder, n, p, of_time)
+        if not (folder / "study.yaml").is_file():
+            write_study(folder, n, p, of_time)
         promised = STAGE.cost(make_context(folder, workers=workers))
-        meter = Meter()
+        meter = Meter(folder / "meter.json")
         run_study(folder, workers=workers, until="bundle", reporter=meter)
         meter.close()
         validation = json.loads((folder / "results" / "modelling" / "validation.json").read_text(encoding="utf-8"))
         last = list(validation["models"].values())[-1]
         told = ("optimism", "corrected", "resamples", "monte_carlo_se")
-        return {
+        found = {
             "promised_s": round(promised.seconds, 1),
             "promised_gb": round(promised.memory / 1e9, 2),
             "parts": meter.parts,
@@ -213,8 +238,12 @@ def whole(n: int, p: int, of_time: bool, workers: int, scratch: Path | None) -> 
             "nested": last["nested"]["estimate"],
             "bootstrap": {key: last["bootstrap"][key] for key in told},
         }
-    finally:
-        shutil.rmtree(folder)
+    except BaseException:
+        if kept is None:
+            shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+    return found
 
 
 def parts(n: int, p: int, of_time: bool, workers: int) -> dict[str, Any]:
@@ -284,7 +313,7 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true", help="only some refits: seconds of one, and memory")
     parser.add_argument("--equal", action="store_true", help="only compare with the exact chain")
     parser.add_argument("--peer", action="store_true", help="only time one refit, ours and that of pandas and sklearn")
-    parser.add_argument("--scratch", type=Path, help="where the studies are made")
+    parser.add_argument("--scratch", type=Path, help="where the studies are made; one that was stopped goes on")
     options = parser.parse_args()
     result: dict[str, Any] = json.loads(options.file.read_text()) if options.file.is_file() else {}
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"

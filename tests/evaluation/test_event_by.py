@@ -45,8 +45,8 @@ def with_competing(codes):
 def test_without_competing_events_nothing_changes():
     times, codes, x, risk = cohort()
     weights = state_weights(times, codes, 15.0)
-    np.testing.assert_allclose(_auc(weights, x), auc_at(times, codes, x, 15.0).value, atol=1e-12)
-    np.testing.assert_allclose(_brier(weights, risk), brier_at(times, codes, risk, 15.0).value, atol=1e-12)
+    np.testing.assert_allclose(_auc(weights, x, len(x)), auc_at(times, codes, x, 15.0).value, atol=1e-12)
+    np.testing.assert_allclose(_brier(weights, risk, len(risk)), brier_at(times, codes, risk, 15.0).value, atol=1e-12)
     assert integrated_brier(times, codes, np.repeat(risk[:, None], 2, axis=1), [1.0, 9.0], 15.0) > 0
 
 

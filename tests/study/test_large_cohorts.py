@@ -1,12 +1,16 @@
 """Large cohorts: `--dry-run` promises what patients will cost, bootstrap samples are drawn until they are enough."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from hepacast.core.files import write_text
+from hepacast.core.progress import SilentReporter as Reporter
+from hepacast.modelling import refit
+from hepacast.modelling.refit import Refitter
 from hepacast.study.context import make_context
 from hepacast.study.run import run_study
 from hepacast.study.stages.modelling import STAGE
@@ -120,3 +124,54 @@ def test_methods_and_record_say_how_many_samples_were_enough(tmp_path, of_time):
     methods = " ".join(item["text"] for item in json.loads((out / "methods.json").read_text(encoding="utf-8")))
     assert f"the chain in {found['resamples']} bootstrap samples" in methods
     assert f"Of at most 90 samples, as the cohort is large, {found['resamples']} were drawn" in methods
+
+
+class _Stopped(Reporter):
+    """A run that is interrupted at the third refit of the bootstrap."""
+
+    @contextmanager
+    def track(self, label, *, counted=True):
+        def told(done, total):
+            if label.startswith("bootstrap") and done == 3:
+                raise KeyboardInterrupt
+
+        yield told
+
+
+@pytest.fixture
+def of_features(tmp_path):
+    """A small study with a signature and a clinical predictor with categories."""
+    r = np.random.default_rng(4)
+    ids = [f"P{i:03d}" for i in range(60)]
+    values = r.normal(size=(60, 12))
+    event = (values[:, 0] + r.logistic(size=60) > 0).astype(int)
+    table = pd.DataFrame({"patient": ids, "age": r.integers(40, 80, 60), "event": event, "grade": r.integers(1, 4, 60)})
+    table.astype({"grade": str}).assign(grade=lambda own: "G" + own["grade"]).to_csv(
+        tmp_path / "clinical.csv", index=False
+    )
+    features = pd.DataFrame(values, columns=[f"t:f{j}" for j in range(12)])
+    features.assign(patient=ids).to_csv(tmp_path / "features.csv", index=False)
+    study = STUDY.format(table="features.csv", validation="repeats: 2, bootstrap: 5, learning_curve: 2, importance: 2")
+    study = study.replace("    event: {", "    grade: {column: grade, kind: categorical}\n    event: {", 1)
+    write_text(tmp_path / "study.yaml", study.replace("candidates: [age]", "candidates: [age, grade]"))
+    return tmp_path
+
+
+def test_refits_of_a_run_that_was_stopped_are_not_made_again(of_features, monkeypatch):
+    made = []
+    plain = Refitter._made
+    monkeypatch.setattr(Refitter, "_made", lambda self, split: made.append(split.label) or plain(self, split))
+    whole = run_study(of_features, out=of_features / "whole", workers=1, until="modelling").out
+    monkeypatch.setattr(refit, "WORTH_KEEPING", 0.0)
+    all_of_it, out = len(made), of_features / "results"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(of_features, workers=1, until="modelling", reporter=_Stopped())
+    before = len(made) - all_of_it
+    assert before == 2 * 10 + 3 and len(list(out.glob(".cache/refits/*/*/*.npz"))) == before
+    damaged = next(iter(out.glob(".cache/refits/*/*/*.npz")))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    run_study(of_features, workers=1, until="modelling")
+    assert len(made) == 2 * all_of_it + 1
+    for name in ("validation.json", "frozen.json", "scrutiny.json"):
+        assert (out / "modelling" / name).read_bytes() == (whole / "modelling" / name).read_bytes()
+    assert not (out / ".cache" / "refits").exists()

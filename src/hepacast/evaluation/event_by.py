@@ -14,6 +14,7 @@ Andersen PK, Perme MP. Stat Methods Med Res 2010;19:71 (pseudo-values). Gerds TA
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -166,20 +167,47 @@ def state_weights(times: Array, codes: Array, t: float) -> StateWeights:
         No event by then, or nobody observed beyond it.
     """
     model = censoring_model(times, (codes > 0).astype(float))
-    own = np.where(model.before(times) > 0, model.before(times), 1.0)
-    at = float(model.at(np.array([t]))[0])
-    case = np.where((times <= t) & (codes == 1), 1.0 / own, 0.0)
-    beyond = times > t
-    control = np.where((times <= t) & (codes == 2), 1.0 / own, 0.0)
-    control = np.where(beyond, 1.0 / at if at > 0 else 0.0, control)
-    if case.sum() == 0 or not beyond.any() or at == 0:
+    found = _weights(times, codes, t, model.before(times), float(model.at(np.array([t]))[0]))
+    if found is None:
+        case, beyond = (times <= t) & (codes == 1), times > t
         raise OutcomeError(
             f"Nothing can be estimated at time {t:g}.",
             expected="events before and patients under observation after it",
-            found=f"{int((case > 0).sum())} events, {int(beyond.sum())} patients beyond",
+            found=f"{int(case.sum())} events, {int(beyond.sum())} patients beyond",
             remedy="choose an earlier or later time",
         )
+    return found
+
+
+def _weights(
+    times: Array, codes: Array, t: float, before: Array, at: float, left_out: int | None = None
+) -> StateWeights | None:
+    """Weights from G just before each patient's time and at `t`; None where there are no cases or controls."""
+    own = np.where(before > 0, before, 1.0)
+    beyond = times > t
+    case = np.where((times <= t) & (codes == 1), 1.0 / own, 0.0)
+    control = np.where((times <= t) & (codes == 2), 1.0 / own, 0.0)
+    if left_out is not None:
+        case[left_out] = control[left_out] = 0.0
+        beyond[left_out] = False
+    if case.sum() == 0 or not beyond.any() or at == 0:
+        return None
+    control[beyond] = 1.0 / at
     return StateWeights(case, control)
+
+
+def weights_without_each(times: Array, codes: Array, t: float) -> Iterator[StateWeights | None]:
+    """`state_weights` of all patients but one, for each in turn; the one has weight 0. None: nothing to estimate."""
+    model = censoring_model(times, (codes > 0).astype(float))
+    place, until = np.searchsorted(model.time, times), int(np.searchsorted(model.time, t, side="right"))
+    censored = np.bincount(place, weights=codes == 0)
+    for i, own in enumerate(place):
+        at_risk, leaving = model.at_risk.copy(), censored.copy()
+        at_risk[: own + (codes[i] == 0)] -= 1
+        leaving[own] -= codes[i] == 0
+        hazard = np.divide(leaving, at_risk, out=np.zeros_like(leaving), where=at_risk > 0)
+        survival = np.concatenate([[1.0], np.cumprod(1 - hazard)])
+        yield _weights(times, codes, t, survival[place], float(survival[until]), i)
 
 
 def observed_risk(times: Array, codes: Array, t: float, level: float = 0.95) -> Estimate:
@@ -226,29 +254,28 @@ def event_rates(times: Array, codes: Array, members: NDArray[np.bool_], t: float
 
 def pseudo_values(times: Array, codes: Array, t: float) -> Array:
     """Pseudo-value of each patient's event state at a time, shape (n,): n F(t) - (n - 1) F without the patient(t)."""
-    order = np.argsort(times, kind="stable")
-    time, code = times[order], codes[order]
-    distinct, start, inverse = np.unique(time, return_index=True, return_inverse=True)
-    inside = distinct <= t
-    own = np.bincount(inverse, weights=code == 1)[inside].astype(float)
-    other = np.bincount(inverse, weights=code == 2)[inside].astype(float)
-    risk = (len(time) - start)[inside].astype(float)
-    whole = _incidence(own[None], other[None], risk[None])[0]
-    columns = np.flatnonzero(inside)
-    gone = (inverse[:, None] >= columns[None, :]).astype(float)
-    here = (inverse[:, None] == columns[None, :]).astype(float)
-    left = _incidence(
-        own[None] - here * (code == 1)[:, None], other[None] - here * (code == 2)[:, None], risk[None] - gone
-    )
-    n = len(time)
-    result = np.empty(n)
-    result[order] = n * whole - (n - 1) * left
-    return result
+    distinct, place = np.unique(times, return_inverse=True)
+    own = np.bincount(place, weights=codes == 1)
+    gone = own + np.bincount(place, weights=codes == 2)
+    leaving = np.bincount(place).astype(float)
+    risk = len(times) - np.concatenate([[0.0], np.cumsum(leaving)[:-1]])
+    upto = int(np.searchsorted(distinct, t, side="right"))
+    survival, incidence = _incidence(own[:upto], gone[:upto], risk[:upto])
+    # Without a patient, one fewer is at risk at the times before his; what comes after is as before, but for its start.
+    fewer, earlier = _incidence(own[:upto], gone[:upto], risk[:upto] - 1)
+    here = np.minimum(place, max(upto - 1, 0))
+    rest = np.maximum(risk[here] - 1, 1.0)
+    share = fewer[here] * (own[here] - (codes == 1)) / rest
+    then = fewer[here] * (1 - (gone[here] - (codes > 0)) / rest)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        later = np.where(survival[here + 1] > 0, (incidence[-1] - incidence[here + 1]) / survival[here + 1], 0.0)
+    left = np.where(place < upto, earlier[here] + share + then * later, earlier[-1])
+    n = len(times)
+    return np.asarray(n * incidence[-1] - (n - 1) * left)
 
 
-def _incidence(own: Array, other: Array, risk: Array) -> Array:
-    """Aalen-Johansen incidence at the last column, one row a sample."""
+def _incidence(own: Array, gone: Array, risk: Array) -> tuple[Array, Array]:
+    """Survival and Aalen-Johansen incidence before each time and after the last, each with one value more."""
     safe = np.where(risk > 0, risk, 1.0)
-    survival = np.cumprod(1 - (own + other) / safe, axis=1)
-    before = np.concatenate([np.ones((len(survival), 1)), survival[:, :-1]], axis=1)
-    return np.asarray((before * own / safe).sum(axis=1))
+    survival = np.concatenate([[1.0], np.cumprod(1 - gone / safe)])
+    return survival, np.concatenate([[0.0], np.cumsum(survival[:-1] * own / safe)])

@@ -19,9 +19,10 @@ from scipy import stats
 
 from hepacast.core.estimates import Estimate
 from hepacast.errors import OutcomeError
-from hepacast.evaluation.event_by import StateWeights, state_weights
-from hepacast.stats.censoring import CensoringModel, censoring_model, martingale_shares
+from hepacast.evaluation.event_by import StateWeights, state_weights, weights_without_each
+from hepacast.stats.censoring import CensoringModel, censoring_model, martingale_sums
 from hepacast.stats.competing_risks import check_codes
+from hepacast.stats.ranks import weight_below
 
 Array = npt.NDArray[np.float64]
 
@@ -65,6 +66,11 @@ def _case_weights(model: CensoringModel, t: float, times: Array, events: Array) 
     return np.where(case, 1.0 / np.where(case, model.before(times), 1.0), 0.0)
 
 
+def _by_time(model: CensoringModel, times: Array, values: Array) -> Array:
+    """Sums of patients' values by the distinct times of the model."""
+    return np.bincount(np.searchsorted(model.time, times), weights=values, minlength=len(model.time))
+
+
 def auc_at(time: npt.ArrayLike, code: npt.ArrayLike, score: npt.ArrayLike, t: float) -> HorizonEstimate:
     """Cumulative/dynamic AUC: patients with the event by `t` against those still free of it after `t`.
 
@@ -92,13 +98,11 @@ def auc_at(time: npt.ArrayLike, code: npt.ArrayLike, score: npt.ArrayLike, t: fl
     n = len(times)
     model = censoring_model(times, codes)
     w, control = _case_weights(model, t, times, codes), (times > t).astype(float)
-    wins = (scores[:, None] > scores[None, :]) + 0.5 * (scores[:, None] == scores[None, :])
-    by_case, by_control = wins @ control / n, w @ wins / n
+    by_case, by_control = weight_below(scores, control) / n, (w.sum() - weight_below(scores, w)) / n
     p_case, p_control = w.mean(), control.mean()
     value = float((w * by_case).mean() / (p_case * p_control))
     leverage = w * (by_case - value * p_control)
-    shares = martingale_shares(model, times, codes)
-    estimated = shares[:, np.searchsorted(model.time, times)] @ leverage / n
+    estimated = martingale_sums(model, times, codes, _by_time(model, times, leverage)) / n
     influence = (leverage + control * (by_control - value * p_case) + estimated) / (p_case * p_control)
     return HorizonEstimate(
         float(t),
@@ -149,12 +153,11 @@ def brier_at(time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLike, t: f
     w_control = np.where(times > t, 1.0 / model.at(t), 0.0)
     loss_case, loss_control = w_case * (1 - risks) ** 2, w_control * risks**2
     value = float((loss_case + loss_control).mean())
-    shares = martingale_shares(model, times, codes)
-    estimated = shares[:, np.searchsorted(model.time, times)] @ loss_case / n
+    weights = _by_time(model, times, loss_case)
     # Controls are weighted by 1 / G(t): the influence up to t itself.
     after = np.searchsorted(model.time, t, side="right")
-    at_t = shares[:, min(after, shares.shape[1] - 1)]
-    influence = loss_case + loss_control - value + estimated + at_t * loss_control.mean()
+    weights[min(after, len(weights) - 1)] += loss_control.sum()
+    influence = loss_case + loss_control - value + martingale_sums(model, times, codes, weights) / n
     return HorizonEstimate(
         float(t),
         value,
@@ -165,29 +168,25 @@ def brier_at(time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLike, t: f
     )
 
 
-def _auc(weights: StateWeights, score: Array) -> float:
-    wins = (score[:, None] > score[None, :]) + 0.5 * (score[:, None] == score[None, :])
-    return float(weights.case @ wins @ weights.control / (weights.case.sum() * weights.control.sum()))
+def _auc(weights: StateWeights, score: Array, n: int) -> float:
+    return float(weights.case @ weight_below(score, weights.control) / (weights.case.sum() * weights.control.sum()))
 
 
-def _brier(weights: StateWeights, risk: Array) -> float:
-    return float((weights.case * (1 - risk) ** 2 + weights.control * risk**2).sum() / len(risk))
+def _brier(weights: StateWeights, risk: Array, n: int) -> float:
+    return float((weights.case * (1 - risk) ** 2 + weights.control * risk**2).sum() / n)
 
 
 def _jackknifed(
-    times: Array, codes: Array, values: Array, t: float, measure: Callable[[StateWeights, Array], float]
+    times: Array, codes: Array, values: Array, t: float, measure: Callable[[StateWeights, Array, int], float]
 ) -> HorizonEstimate:
     n = len(times)
     weights = state_weights(times, codes, t)
-    whole = measure(weights, values)
-    without = np.empty(n)
-    for i in range(n):
-        keep = np.arange(n) != i
-        try:
-            without[i] = measure(state_weights(times[keep], codes[keep], t), values[keep])
-        except OutcomeError:
-            # The only event, or the only one observed beyond: without it there is no estimate.
-            without[i] = np.nan
+    whole = measure(weights, values, n)
+    without = np.full(n, np.nan)
+    for i, left in enumerate(weights_without_each(times, codes, t)):
+        # The only event, or the only one observed beyond: without it there is no estimate.
+        if left is not None:
+            without[i] = measure(left, values, n - 1)
     influence = np.nan_to_num((n - 1) * (np.nanmean(without) - without))
     se = float(np.std(influence, ddof=1) / np.sqrt(n)) if np.isfinite(without).all() else float("nan")
     return HorizonEstimate(float(t), whole, se, influence, int((weights.case > 0).sum()), int((times > t).sum()))
@@ -226,8 +225,9 @@ def integrated_brier(
 def roc_at(times: Array, codes: Array, score: Array, t: float) -> tuple[Array, Array]:
     """Time-dependent ROC curve: false-positive and true-positive rates from (0, 0) to (1, 1)."""
     weights = state_weights(times, codes, t)
-    cuts = np.unique(score)[::-1]
-    high = score[None, :] >= cuts[:, None]
-    tpr = high @ weights.case / weights.case.sum()
-    fpr = high @ weights.control / weights.control.sum()
+    cuts, place = np.unique(score, return_inverse=True)
+    tpr, fpr = (
+        np.cumsum(np.bincount(place, weights=own, minlength=len(cuts))[::-1]) / own.sum()
+        for own in (weights.case, weights.control)
+    )
     return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])

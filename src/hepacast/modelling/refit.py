@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import hashlib
+import json
+import pickle
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +20,8 @@ from scipy.special import logit
 from sklearn.base import clone
 
 from hepacast.core.executor import Progress, map_items, resolve_workers
+from hepacast.core.files import atomic_path
+from hepacast.core.kept import is_kept, seal
 from hepacast.errors import HepacastError
 from hepacast.modelling.base import Array
 from hepacast.modelling.folds import Integers
@@ -24,6 +33,8 @@ _EDGE = 1e-12
 ORDER = ("binary", "clinical", "biomarkers", "radiomics", "combined", "joint")
 #: Those that read features.
 OF_FEATURES = frozenset({"radiomics", "combined", "joint"})
+#: A refit that took so many CPU seconds is kept for a run that goes on after this one was stopped.
+WORTH_KEEPING = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,15 +102,31 @@ class Refitter:
     ----------
     order
         That of the table's columns, from which ranks and medians of each split follow; None: each split sorts.
+    kept
+        Folder of refits that were made before; None: each is made.
     """
 
     models: Any
     frame: pd.DataFrame
     outcome: NDArray[Any]
     order: TableOrder | None = None
+    kept: Path | None = None
 
     def __call__(self, split: Split) -> Refit:
-        """Fit a clone on the split's training rows and predict its test rows."""
+        """Fit a clone on the split's training rows and predict its test rows; or read what an earlier run found."""
+        if self.kept is None:
+            return self._made(split)
+        asked = hashlib.sha256(pickle.dumps((split.label, split.train.tobytes(), split.test.tobytes()), protocol=5))
+        path = self.kept / f"{asked.hexdigest()[:32]}.npz"
+        if is_kept(path):
+            return _read(path, split.label)
+        start = time.process_time()
+        refit = self._made(split)
+        if time.process_time() - start >= WORTH_KEEPING:
+            _write(path, refit)
+        return refit
+
+    def _made(self, split: Split) -> Refit:
         try:
             with known_order(self.order):
                 fitted = clone(self.models).fit(self.frame.iloc[split.train], self.outcome[split.train])
@@ -109,6 +136,49 @@ class Refitter:
             return Refit(split.label, None, None, failure=str(error).replace("\n ", ";"))
         selections = fitted.selections() if hasattr(fitted, "selections") else {}
         return Refit(split.label, risk, linear, selections)
+
+    def content(self) -> str:
+        """Hash of models, table and outcome."""
+        found = hashlib.sha256()
+
+        def add(buffer: pickle.PickleBuffer) -> None:
+            found.update(buffer.raw())
+
+        found.update(pickle.dumps((self.models, self.frame, self.outcome), protocol=5, buffer_callback=add))
+        return found.hexdigest()[:32]
+
+
+def _write(path: Path, refit: Refit) -> None:
+    """Keep a refit: arrays, and in words what was selected or failed."""
+    arrays = {"risk": refit.risk, "linear_predictor": refit.linear_predictor}
+    told = json.dumps({"selections": refit.selections, "failure": refit.failure})
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, told=np.array(told), **{name: array for name, array in arrays.items() if array is not None})
+    seal(path)
+
+
+def _read(path: Path, label: tuple[int, ...]) -> Refit:
+    with np.load(path, allow_pickle=False) as file:
+        there = {name: file[name] for name in file.files}
+    told = json.loads(str(there["told"]))
+    return Refit(label, there.get("risk"), there.get("linear_predictor"), **told)
+
+
+_folder: ContextVar[Path | None] = ContextVar("folder of refits", default=None)
+
+
+@contextmanager
+def kept_refits(folder: Path) -> Iterator[None]:
+    """Inside the block, refits that take long (`WORTH_KEEPING`) are kept, and read where they are there already.
+
+    They go by the content of models, table and outcome, and by the split. The folder's name tells the code; who has
+    all that the refits were made for takes it away.
+    """
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
 
 
 def refit_all(
@@ -124,7 +194,10 @@ def refit_all(
     todo = list(splits)
     if resolve_workers(workers) > 1 and len(todo) > 1:
         compile_once()
-    return map_items(Refitter(models, frame, outcome, order_of(frame)), todo, workers=workers, progress=progress)
+    refitter, folder = Refitter(models, frame, outcome, order_of(frame)), _folder.get()
+    if folder is not None:
+        refitter = replace(refitter, kept=folder / refitter.content())
+    return map_items(refitter, todo, workers=workers, progress=progress)
 
 
 def compile_once() -> None:

@@ -93,24 +93,32 @@ def known_states(times: Array, codes: Array, horizon: float) -> KnownStates:
     return KnownStates(np.where(left, codes, 0).astype(np.int64), weight)
 
 
-def martingale_shares(model: CensoringModel, times: Array, events: Array) -> Array:
-    """Each patient's influence on minus the log of G just before each distinct time.
+def martingale_sums(model: CensoringModel, times: Array, events: Array, weights: Array) -> Array:
+    """Each patient's influence on minus the log of G just before each distinct time, summed with a weight for each.
+
+    The influence of patient k on the time t is the integral of dM_k / (Y / n) over (0, t). Cumulative sums give the
+    weighted sum without the influence of everybody on every time.
+
+    Parameters
+    ----------
+    weights
+        Of the distinct times, shape (m,).
 
     Returns
     -------
     Array
-        Shape (n patients, number of distinct times): integral of dM_k / (Y / n) over (0, t).
+        Shape (n,).
     """
-    n, m = len(times), len(model.time)
     position = np.searchsorted(model.time, times)
     with np.errstate(divide="ignore", invalid="ignore"):
-        per_risk = np.where(model.at_risk > 0, n / model.at_risk, 0.0)
+        per_risk = np.where(model.at_risk > 0, len(times) / model.at_risk, 0.0)
     compensator = np.cumsum(per_risk * model.hazard)
+    # The influence before a time is the value after the previous one; beyond[j]: weight of the times after the j-th.
+    beyond = np.append(np.cumsum(weights[:0:-1])[::-1], 0.0)
+    upto = np.concatenate([[0.0], np.cumsum(weights[1:] * compensator[:-1])])
     # A patient who has the event at t is not at risk of censoring at t; one who is censored at t is.
     last = np.where(events == 1, position - 1, position)
-    capped = np.minimum(np.arange(m)[None, :], last[:, None])
-    own = np.where(capped >= 0, compensator[np.maximum(capped, 0)], 0.0)
+    stays = np.maximum(last, 0)
+    own = upto[np.minimum(stays + 1, len(weights) - 1)] + compensator[stays] * np.append(beyond, 0.0)[stays + 1]
     jump = np.where(events == 0, per_risk[position], 0.0)
-    upto: Array = (np.arange(m)[None, :] >= position[:, None]) * jump[:, None] - own
-    # Just before each time: the value after the previous one.
-    return np.concatenate([np.zeros((n, 1)), upto[:, :-1]], axis=1)
+    return np.asarray(jump * beyond[position] - np.where(last >= 0, own, 0.0))

@@ -201,75 +201,88 @@ def fit_fine_gray(
 
 
 class Subdistribution:
-    """Weights of every patient at every event time."""
+    """Sums over the patients at risk at every event time, a competing event's weighted; no table of all with all.
+
+    At an event time s, who is still observed counts 1, and who had a competing event at T < s counts G(s-) / G(T-).
+    """
 
     def __init__(self, x: Array, time: Array, code: Array) -> None:
         self.x, self.time, self.code = x, time, code
         self.deaths = np.unique(time[code == 1])
         self.censoring = model = censoring_model(time, (code > 0).astype(float))
-        now = model.before(self.deaths)[:, None]
-        at_risk = (time[None, :] >= self.deaths[:, None]).astype(float)
-        gone = (code == 2)[None, :] & (time[None, :] < self.deaths[:, None])
-        own = np.where(code == 2, model.before(time), 1.0)[None, :]
-        self.weight = np.where(gone, now / np.where(own > 0, own, 1.0), at_risk)
-        self.dead = (time[None, :] == self.deaths[:, None]) & (code == 1)[None, :]
-        self.count = self.dead.sum(axis=1).astype(float)
-        self.dead_sum = self.dead.astype(float) @ x
+        self._now = model.before(self.deaths)
+        before = model.before(time)
+        self._left = np.where(code == 2, 1.0 / np.where(before > 0, before, 1.0), 0.0)
+        self._order = np.argsort(time, kind="stable")
+        self._start = np.searchsorted(time[self._order], self.deaths)
+        # Event times up to a patient's own, and which one is his event.
+        self._upto = np.searchsorted(self.deaths, time, side="right")
+        self._dead = code == 1
+        place = self._upto[self._dead] - 1
+        self.count = np.bincount(place, minlength=len(self.deaths)).astype(float)
+        self._dead_x = x[self._dead].sum(axis=0)
 
-    def _sums(self, beta: Array) -> tuple[Array, Array, float]:
+    def _at_deaths(self, values: Array) -> Array:
+        """Weighted sums of patients' values (n, k) at every event time."""
+        ordered = values[self._order]
+        gone = _sums_before(ordered * self._left[self._order][:, None])[self._start]
+        return _sums_from(ordered)[self._start] + self._now[:, None] * gone
+
+    def _of_patients(self, values: Array) -> Array:
+        """Weighted sums over the event times (values of shape (D, k)) for every patient."""
+        later = _sums_from(values * self._now[:, None])[self._upto]
+        return _sums_before(values)[self._upto] + self._left[:, None] * later
+
+    def _sums(self, beta: Array) -> tuple[Array, Array, Array, float]:
+        """Hazards relative to the largest, their sum and the mean of x at every event time, and the shift."""
         eta = self.x @ beta
         shift = float(eta.max())
-        weighted = self.weight * np.exp(eta - shift)
-        return weighted, weighted.sum(axis=1), shift
+        hazard = np.exp(eta - shift)
+        found = self._at_deaths(np.column_stack([hazard, hazard[:, None] * self.x]))
+        return hazard, found[:, 0], found[:, 1:] / found[:, :1], shift
 
     def likelihood(self, beta: Array) -> tuple[float, Array, Array]:
         """Log partial likelihood, gradient, information."""
-        weighted, total, shift = self._sums(beta)
-        mean = weighted @ self.x / total[:, None]
-        value = float((self.dead_sum @ beta).sum() - self.count @ (np.log(total) + shift))
-        gradient = (self.dead_sum - self.count[:, None] * mean).sum(axis=0)
-        share = (self.count[:, None] * weighted / total[:, None]).sum(axis=0)
+        hazard, total, mean, shift = self._sums(beta)
+        value = float(self._dead_x @ beta - self.count @ (np.log(total) + shift))
+        gradient = self._dead_x - self.count @ mean
+        share = hazard * self._of_patients((self.count / total)[:, None])[:, 0]
         information = (self.x * share[:, None]).T @ self.x - (mean * self.count[:, None]).T @ mean
         return value, gradient, information
 
     def jumps(self, beta: Array) -> Array:
         """Jumps of the baseline cumulative subdistribution hazard for the means of the columns."""
-        _, total, shift = self._sums(beta)
+        _, total, _, shift = self._sums(beta)
         with np.errstate(over="ignore"):  # of runaway fits
             return np.asarray(self.count / (total * np.exp(shift)))
 
     def score_residuals(self, beta: Array) -> Array:
         """Each patient's part of the score, shape (n, p), with the part in the estimate of the weights."""
-        weighted, total, _ = self._sums(beta)
-        mean = weighted @ self.x / total[:, None]
-        expected = weighted * (self.count / total)[:, None]
-        difference = self.dead.astype(float) - expected
-        own = self.x * difference.sum(axis=0)[:, None] - difference.T @ mean
-        return np.asarray(own + self._of_weights(expected, mean))
+        hazard, total, mean, _ = self._sums(beta)
+        rate = (self.count / total)[:, None]
+        expected = hazard[:, None] * self._of_patients(np.column_stack([rate, rate * mean]))
+        own = expected[:, 1:] - self.x * expected[:, :1]
+        own[self._dead] += self.x[self._dead] - mean[self._upto[self._dead] - 1]
+        return np.asarray(own + self._of_weights(hazard, rate * self._now[:, None], mean))
 
-    def _of_weights(self, expected: Array, mean: Array) -> Array:
+    def _of_weights(self, hazard: Array, rate: Array, mean: Array) -> Array:
         """What each patient does to the score through G, shape (n, p): psi of Fine and Gray's section 3.
 
         A patient with a competing event at T is weighted at s by the censoring that came from T on and before s.
         """
-        gone = np.flatnonzero(self.code == 2)
         moments = np.flatnonzero(self.censoring.hazard > 0)
         result = np.zeros_like(self.x)
-        if not len(gone) or not len(moments):
+        if not (self.code == 2).any() or not len(moments):
             return result
         at = self.censoring.time[moments]
-        # Sums over the events after each moment, of those who had left before it.
-        first_later = np.searchsorted(self.deaths, at, side="right")
-        had_left = (self.time[gone][None, :] <= at[:, None]).astype(float)
-        later = _sums_from(expected[:, gone])[first_later] * had_left
-        score = later @ self.x[gone]
-        for column in range(self.x.shape[1]):
-            moved = _sums_from(expected[:, gone] * mean[:, [column]])[first_later]
-            score[:, column] -= (moved * had_left).sum(axis=1)
+        # Sums over the events after each moment, and over those who had left by it.
+        later = _sums_from(np.column_stack([rate, rate * mean]))[np.searchsorted(self.deaths, at, side="right")]
+        weight = (hazard * self._left)[:, None]
+        left = _sums_before(np.column_stack([weight, weight * self.x])[self._order])
+        left = left[np.searchsorted(self.time[self._order], at, side="right")]
+        score = later[:, :1] * left[:, 1:] - later[:, 1:] * left[:, :1]
         per_risk = score / self.censoring.at_risk[moments][:, None]
-        compensator = np.concatenate(
-            [np.zeros((1, self.x.shape[1])), np.cumsum(per_risk * self.censoring.hazard[moments][:, None], axis=0)]
-        )
+        compensator = _sums_before(per_risk * self.censoring.hazard[moments][:, None])
         # Who has an event at a moment is not at risk of censoring at it any more.
         censored = self.code == 0
         upto = np.where(censored, np.searchsorted(at, self.time, "right"), np.searchsorted(at, self.time, "left"))
@@ -281,6 +294,11 @@ class Subdistribution:
 def _sums_from(values: Array) -> Array:
     """Sums of the rows from each on, with a last row of zeros."""
     return np.concatenate([np.cumsum(values[::-1], axis=0)[::-1], np.zeros((1, values.shape[1]))])
+
+
+def _sums_before(values: Array) -> Array:
+    """Sums of the rows before each, with the sum of all at the end."""
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
 
 
 def baseline_hazard(

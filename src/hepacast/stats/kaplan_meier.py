@@ -227,10 +227,12 @@ def log_rank(
 def _log_rank_layer(
     times: Array, events: Array, codes: npt.NDArray[np.int64], k: int, rho: float
 ) -> tuple[Array, Array, Array, Array]:
-    deaths = np.unique(times[events == 1])
-    one_hot = np.eye(k)[codes]
-    at_risk = (times[None, :] >= deaths[:, None]).astype(float) @ one_hot
-    died = ((times[None, :] == deaths[:, None]) & (events[None, :] == 1)).astype(float) @ one_hot
+    deaths, place = np.unique(times[events == 1], return_inverse=True)
+    died, at_risk = np.zeros((2, len(deaths), k))
+    np.add.at(died, (place, codes[events == 1]), 1.0)
+    for group in range(k):
+        own = np.sort(times[codes == group])
+        at_risk[:, group] = len(own) - np.searchsorted(own, deaths)
     risk, total = at_risk.sum(axis=1), died.sum(axis=1)
     before = np.concatenate([[1.0], np.cumprod(1 - total / risk)[:-1]])
     weight = before**rho

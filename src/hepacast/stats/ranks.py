@@ -26,6 +26,19 @@ def auc_from_ranks(y: ArrayLike, score: ArrayLike) -> float:
     return float((ranks[events].sum() - n_events * (n_events + 1) / 2.0) / (n_events * n_others))
 
 
+def weight_below(score: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weight of those with a lower score than each, with half the weight of those whose score is the same.
+
+    Parameters
+    ----------
+    score, weight
+        Shape (n,); each counts among those with its own score.
+    """
+    _, place = np.unique(score, return_inverse=True)
+    total = np.bincount(place, weights=weight)
+    return np.asarray((np.cumsum(total) - 0.5 * total)[place])
+
+
 @dataclass(frozen=True)
 class Placements:
     """Placement values: for each event the share of non-events below it, for each non-event that of events above."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from hepacast.biomarkers.definitions import FAMILY, kind_of
 from hepacast.cohort import Cohort, Outcome
 from hepacast.cohort.outcome import check_horizons
+from hepacast.core.closure import code_hash
 from hepacast.core.files import read_json, write_json
 from hepacast.core.mapped import side_by_side
 from hepacast.core.records import write_record
@@ -26,7 +28,7 @@ from hepacast.modelling.frozen_score import RADSCORE
 from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
 from hepacast.modelling.predictions import Predictions, horizons_of
 from hepacast.modelling.predictors import Predictor
-from hepacast.modelling.refit import model_names, predicted
+from hepacast.modelling.refit import kept_refits, model_names, predicted
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.table_order import TableOrder, known_order
 from hepacast.modelling.targets import by_patient
@@ -163,8 +165,10 @@ def write(context: Context, folder: Path) -> None:
     """Run the stage."""
     analysis = load_analysis(context)
     x, y = by_patient(*analysis.part("training"))
-    with known_order(TableOrder.of(x)):
+    refits = context.cache / "refits"
+    with known_order(TableOrder.of(x)), kept_refits(refits / code_hash(__name__)[:16]):
         _write(context, folder, analysis, (x, y))
+    shutil.rmtree(refits, ignore_errors=True)
 
 
 def _write(context: Context, folder: Path, analysis: Analysis, training: tuple[pd.DataFrame, NDArray[Any]]) -> None:
