@@ -148,7 +148,8 @@ class SpearmanFilter(ColumnFilter):
 
 
 def _values_of(table: Mapping[str, float] | pd.Series[float], names: Iterable[str]) -> Array:
-    return pd.Series(dict(table), dtype=float).reindex(list(names)).to_numpy()
+    known = table if isinstance(table, pd.Series) else pd.Series(dict(table), dtype=float)
+    return known.reindex(list(names)).to_numpy(dtype=float)
 
 
 def separation(ranks: Array, outcome: NDArray[Any]) -> Array:
