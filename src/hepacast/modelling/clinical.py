@@ -176,13 +176,13 @@ class ClinicalModel(BaseEstimator):
     def _by_criterion(self, frame: pd.DataFrame, outcome: NDArray[Any], chosen: list[Predictor]) -> list[Predictor]:
         """What Akaike's criterion leaves. Hundreds of models are compared, and all read the columns of the first."""
         assert self.joint_ is not None
-        frozen = self.joint_.frozen_
+        frozen, regression = self.joint_.frozen_, self.of(())
         design = frozen.design(frame)
         places = {item.name: [k for k, term in enumerate(frozen.terms) if term.source == item.name] for item in chosen}
 
         def fitted(names: Iterable[str]) -> ColumnsFit:
             columns = [place for name in names for place in places[name]]
-            return self.of(()).fit_columns(design[:, columns], outcome, [frozen.terms[place] for place in columns])
+            return regression.fit_columns(design[:, columns], outcome, [frozen.terms[place] for place in columns])
 
         names = list(places)
         now = fitted(names)

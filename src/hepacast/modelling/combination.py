@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from hepacast.modelling.base import Array, as_frame
+from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.named_design import NamedRegression
@@ -34,10 +35,10 @@ class AveragedModel(NamedRegression):
     """The mean of a regression of named values and of one model of each score, on the scale of log odds or log hazard.
 
     The mean is brought to risks by a regression of its own, fitted to linear predictors of patients left out: those of
-    the values from folds (with the penalties of all patients), those of the scores as they are, which their makers have
-    cross-fitted. Of all choices of members that whose mean is likeliest in them takes part, so that a weak one beside
-    a strong one is left out; where that is one alone, it is the model. What comes out is linear in the columns, and
-    `frozen_` is that one model.
+    the values from folds, in which predictors and penalties are chosen anew, those of the scores as they are, which
+    their makers have cross-fitted. Of all choices of members that whose mean is likeliest in them takes part, so that a
+    weak one beside a strong one is left out; where that is one alone, it is the model. What comes out is linear in the
+    columns, and `frozen_` is that one model.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ class AveragedModel(NamedRegression):
         Of the linear predictors of the values.
     why_none
         Sentence for the note when no member tells anything.
+    choice
+        What chose some of the predictors among its candidates in all patients, and does so again in each fold.
 
     Attributes
     ----------
@@ -72,6 +75,7 @@ class AveragedModel(NamedRegression):
         n_folds: int = 5,
         seed: int = 0,
         why_none: str = "no predictor",
+        choice: ClinicalModel | None = None,
     ) -> None:
         self.predictors = predictors
         self.scores = scores
@@ -79,6 +83,7 @@ class AveragedModel(NamedRegression):
         self.n_folds = n_folds
         self.seed = seed
         self.why_none = why_none
+        self.choice = choice
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit members and scale."""
@@ -93,7 +98,7 @@ class AveragedModel(NamedRegression):
         left_out: list[Array] = []
         if named.frozen_.status == "ok":
             self.members_.append(named.frozen_)
-            left_out.append(self._cross_fitted(named, frame, outcome))
+            left_out.append(self._cross_fitted(values, frame, outcome))
         for item in self.predictors or ():
             if item.name in self.scores:
                 own = self._of([item]).set_params(penalty="none").fit(frame, outcome)
@@ -109,17 +114,20 @@ class AveragedModel(NamedRegression):
         made: NamedRegression = clone(self.regression).set_params(predictors=tuple(predictors), why_none=self.why_none)
         return made
 
-    def _cross_fitted(self, named: NamedRegression, frame: pd.DataFrame, outcome: NDArray[Any]) -> Array:
-        """Linear predictor of each patient by the same predictors and penalties, fitted to the others."""
-        again = self._of([source.predictor for source in named.frozen_.sources])
-        again.set_params(penalties=getattr(named, "penalties_", None))
+    def _cross_fitted(self, values: Sequence[Predictor], frame: pd.DataFrame, outcome: NDArray[Any]) -> Array:
+        """Linear predictor of each patient by a regression that was chosen in the others and fitted to them."""
+        rules = {} if self.choice is None else self.choice.get_params(deep=False)
+        told = {item.name for item in rules.get("predictors") or ()}
+        others = [item for item in values if item.name not in told]
         classes = event_classes(outcome)
         folds = self.n_folds if has_time(outcome) else inner_fold_count(outcome, self.n_folds, frame.index)
         fold = stratified_folds(frame.index, classes, folds, self.seed, "combination")
         found = np.empty(len(frame))
         for number in range(folds):
             held = fold == number
-            found[held] = _uncentered(clone(again).fit(frame[~held], outcome[~held]).frozen_, frame[held])
+            train, y = frame[~held], outcome[~held]
+            chosen = ClinicalModel(**rules).fit(train, y).chosen_predictors_ if told else []
+            found[held] = _uncentered(self._of([*chosen, *others]).fit(train, y).frozen_, frame[held])
         return found
 
     def _joined(self, frame: pd.DataFrame, outcome: NDArray[Any], left_out: Sequence[Array]) -> FrozenLinear:
@@ -200,6 +208,7 @@ def joined_regression(
     *,
     why_none: str,
     seed: int,
+    choice: ClinicalModel | None = None,
 ) -> NamedRegression:
     """What joins predictors and scores, not fitted.
 
@@ -209,8 +218,10 @@ def joined_regression(
         ``"regression"``: one of all; ``"averaged"``: `AveragedModel`.
     regression
         With its penalty and parts.
+    choice
+        What chose some of the predictors, for `AveragedModel`.
     """
     if way == "averaged":
-        return AveragedModel(tuple(predictors), tuple(scores), regression, seed=seed, why_none=why_none)
+        return AveragedModel(tuple(predictors), tuple(scores), regression, seed=seed, why_none=why_none, choice=choice)
     made: NamedRegression = clone(regression).set_params(predictors=tuple(predictors), why_none=why_none)
     return made

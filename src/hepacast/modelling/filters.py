@@ -149,7 +149,7 @@ class SpearmanFilter(ColumnFilter):
 
 def _values_of(table: Mapping[str, float] | pd.Series[float], names: Iterable[str]) -> Array:
     known = table if isinstance(table, pd.Series) else pd.Series(dict(table), dtype=float)
-    return known.reindex(list(names)).to_numpy(dtype=float)
+    return np.asarray(known.reindex(list(names)), dtype=float)
 
 
 def separation(ranks: Array, outcome: NDArray[Any]) -> Array:

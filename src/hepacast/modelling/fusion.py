@@ -441,6 +441,7 @@ def _joined(
     regression, way = _regression(spec), spec.combination if shrunk else "regression"
     if shrunk or (spec.selection == "penalised" and CLINICAL in parts):
         regression.set_params(penalty="ridge", parts=spec.biomarkers if way == "averaged" else None)
-    rules: dict[str, Any] = {"why_none": "; ".join(why) or "no predictor", "seed": spec.seed}
+    choice = clinical if CLINICAL in parts else None
+    rules: dict[str, Any] = {"why_none": "; ".join(why) or "no predictor", "seed": spec.seed, "choice": choice}
     frozen: FrozenLinear = joined_regression(way, regression, predictors, scores, **rules).fit(train, view.y).frozen_
     return frozen

@@ -233,16 +233,19 @@ class StudyModels(BaseEstimator):
         """Everything in one ridge regression. Clinical candidates are many and mostly tell nothing: those that
         Akaike's criterion leaves out would only add noise."""
         candidates = in_logarithms(self._told(), frame)
-        chosen = self._fit_choice(candidates, frame, outcome, keep="aic").chosen_predictors_
-        predictors = (*chosen, *(item for item in self.predictors if item.name in self.biomarkers))
-        table = frame[[item.name for item in predictors]]
+        choice = self._fit_choice(candidates, frame, outcome, keep="aic")
+        measured = [item for item in self.predictors if item.name in self.biomarkers]
+        predictors = (*choice.chosen_predictors_, *measured)
+        table = frame[[item.name for item in (*candidates, *measured)]]
         if score is not None:
             table = table.assign(**{RADSCORE: score.to_numpy()})
             predictors = (*score_predictor(), *predictors)
         regression = self._regression(outcome).set_params(penalty="ridge", parts=self._apart)
         why = "neither the Radscore nor a clinical candidate nor a biomarker is related to the outcome"
-        made = joined_regression(self.combination, regression, predictors, (RADSCORE,), why_none=why, seed=self.seed)
-        fitted: NamedRegression = made.fit(table, outcome)
+        rules: dict[str, Any] = {"why_none": why, "seed": self.seed, "choice": choice}
+        fitted: NamedRegression = joined_regression(self.combination, regression, predictors, (RADSCORE,), **rules).fit(
+            table, outcome
+        )
         return fitted
 
     def _fit_combined(

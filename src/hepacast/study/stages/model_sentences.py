@@ -215,8 +215,8 @@ def averaged_words(of_time: bool) -> str:
     return (
         "Each kind of biomarkers (enhancement, heterogeneity, liver, shape) had a penalty of its own; scores were no "
         f"part of this regression: the model is the mean of its {scale} and those of a regression of each score "
-        "(of these members those whose mean is likeliest in patients left out), brought to risks by a regression of "
-        "that mean in the same patients."
+        "(of these members those whose mean is likeliest in patients left out, in folds in which predictors and "
+        "penalties were chosen anew), brought to risks by a regression of that mean in the same patients."
     )
 
 
