@@ -26,6 +26,7 @@ def used() -> tuple[set[str], set[str]]:
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     whole = set(re.findall(r"""["'`]([a-z_]+(?:\.[a-z_0-9]+)+)["'`]""", text))
     begun = set(re.findall(r"""`([a-z_]+\.(?:[a-z_0-9]+[._])*)\$\{""", text))
+    begun |= {f"{section}." for section in re.findall(r'said\("([a-z]+)"', text)}
     return whole, begun
 
 
@@ -69,14 +70,14 @@ def test_languages_are_known_by_their_own_names(stranger):
     assert stranger.get("/api/messages/..%2f..%2fapp").status_code == 404
 
 
-def codes() -> set[str]:
-    """Kinds of findings: second argument, or `code`, of what makes one in the rooms whose checks the page shows."""
+def codes(rooms: tuple[str, ...], makers: tuple[str, ...]) -> set[str]:
+    """Kinds of findings, as the second argument of what makes one says them."""
     found = set()
     home = Path(hepacast.__file__).parent
-    for path in [*(home / "cohort").rglob("*.py"), *(home / "study").rglob("*.py")]:
+    for path in [path for room in rooms for path in (home / room).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(getattr(node, "func", None), "id", getattr(getattr(node, "func", None), "attr", ""))
-            if name in ("Finding", "add", "finding") and len(node.args) >= 3:
+            if name in makers and len(node.args) >= 3:
                 code = getattr(node.args[1], "value", None)
                 if isinstance(code, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", code):
                     found.add(code.replace("-", "_"))
@@ -84,5 +85,7 @@ def codes() -> set[str]:
 
 
 def test_every_kind_of_finding_has_its_words():
-    assert len(codes()) > 80
-    assert codes() == set(messages(ENGLISH)["finding"])
+    findings = codes(("cohort", "study"), ("Finding", "add", "finding"))
+    assert len(findings) > 80 and findings == set(messages(ENGLISH)["finding"])
+    doubts = codes(("segmentation",), ("Remark",))
+    assert len(doubts) > 15 and doubts | {"outlier"} == set(messages(ENGLISH)["doubt"])

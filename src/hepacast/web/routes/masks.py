@@ -97,19 +97,19 @@ def work_list(
     known = _outcomes(context) if unblinded else {}
     segmentation, found = _results(context)
     reviews = reviews_of(context)
-    doubts: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    doubts: dict[str, list[tuple[float, str, str]]] = defaultdict(list)
     for item in found.remarks:
         remark = Remark(item.severity, item.code, item.structure, item.problem, item.detail)
         weight = _IMPOSSIBLE if item.severity == "impossible" else _DOUBT if remark.casts_doubt else 0.0
-        doubts[item.patient].append((weight, str(remark)))
+        doubts[item.patient].append((weight, item.code, str(remark)))
     for far in found.outliers:
-        doubts[far.patient].append((_FAR, f"far from the cohort: {outlier_text(vars(far))}"))
+        doubts[far.patient].append((_FAR, "outlier", f"far from the cohort: {outlier_text(vars(far))}"))
     status = {item.patient: item for item in segmentation.status}
     for name, reason in found.refused.items():
-        doubts[name].append((_IMPOSSIBLE, reason))
+        doubts[name].append((_IMPOSSIBLE, "", reason))
     for name, entry in status.items():
         if entry.reason and not doubts[name]:
-            doubts[name].append((_WARNING, entry.reason))
+            doubts[name].append((_WARNING, "", entry.reason))
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys([*segmentation.masks, *found.refused, *reviews]):
         told = sorted(dict.fromkeys(doubts[name]), reverse=True)
@@ -119,8 +119,8 @@ def work_list(
                 "code": site.audit.code(code, name),
                 "patient": name,
                 "source": segmentation.masks.get(name, ""),
-                "doubts": [text for _, text in told],
-                "weight": sum(weight for weight, _ in told),
+                "doubts": [{"code": kind, "text": text} for _, kind, text in told],
+                "weight": sum(weight for weight, _, _ in told),
                 "decision": review.decision if review else "",
                 "reason": review.reason if review else "",
                 "reviewer": review.reviewer if review else "",

@@ -106,6 +106,12 @@ export function select(options, value, onchange, attributes = {}) {
   return made;
 }
 
+/** What a check says: its kind in the language of the page where the catalogue has it, then its own words. */
+export const said = (section, code, text) => {
+  const kind = `${section}.${code.replaceAll("-", "_")}`;
+  return [known(kind) ? el("strong", {}, `${t(kind)}. `) : null, el("span", { lang: "en" }, text)];
+};
+
 /** Say something to screen readers without moving the focus. */
 export function announce(text) { document.getElementById("status").textContent = text; }
 

@@ -1,6 +1,6 @@
 // A study set up by drop-downs: what is changed is judged at once by the server, and saved as the study file.
 
-import { act, announce, api, el, field, fill, known, problem, put, select, t } from "../lib.js";
+import { act, announce, api, el, field, fill, known, problem, put, said, select, t } from "../lib.js";
 import { chooser } from "./start.js";
 
 const PAUSE = 350; // ms after the last change until the server is asked
@@ -171,7 +171,7 @@ class Setup {
     const fields = [field(t("cohort.definition"), select(this.found.definitions.map((item) => [item.name, called(`cohort.definition_${item.name.replaceAll("-", "_")}`, item.title)]), outcome.definition, (value) => {
       this.values.outcome = { definition: value, ...(outcome.name ? { name: outcome.name } : {}), ...(value === "survival" ? { columns: {}, unit: "months", horizons: [12, 24] } : {}) };
       this.changed();
-    }, fixed), { hint: definition?.source || "" })];
+    }, fixed), { hint: outcome.definition === "binary-column" ? "" : definition?.source || "" })];
     if (outcome.definition === "binary-column") {
       fields.push(field(t("cohort.outcome_column"), select([...names, ...(outcome.column && !this.columns[outcome.column] ? [[outcome.column, outcome.column]] : [])], outcome.column || "", (value) => change((item) => {
         item.column = value;
@@ -285,9 +285,8 @@ class Setup {
 
   /** What a check has found: its kind in the language of the page, the particulars as the check says them. */
   finding(item, place = false) {
-    const kind = `finding.${item.code.replaceAll("-", "_")}`;
     const where = [item.row ? t("cohort.row", { n: item.row }) : "", item.patient || "", place ? item.column || "" : ""].filter(Boolean).join(", ");
-    return el("p", { class: `finding ${item.severity}` }, el("span", { class: `tag ${{ error: "bad", warning: "doubt", note: "" }[item.severity]}` }, t(`cohort.severity_${item.severity}`)), ` ${where ? `${where}: ` : ""}`, known(kind) ? el("strong", {}, `${t(kind)}. `) : null, el("span", { lang: "en" }, item.message));
+    return el("p", { class: `finding ${item.severity}` }, el("span", { class: `tag ${{ error: "bad", warning: "doubt", note: "" }[item.severity]}` }, t(`cohort.severity_${item.severity}`)), ` ${where ? `${where}: ` : ""}`, said("finding", item.code, item.message));
   }
 
   flowChart(flow) {
