@@ -9,9 +9,11 @@ from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_volume, write_volume
 from hepacast.study.reviews import read_reviews
 from hepacast.study.run import run_study
+from hepacast.web import slices
 from hepacast.web.slices import _in_16_bits
 
 from . import small_images
+from .conftest import until
 
 
 @pytest.fixture
@@ -52,6 +54,21 @@ def test_outcome_and_set_are_told_to_a_reviewer_who_asks_and_the_trail_says_so(c
     assert [(item.user, item.action) for item in site.audit.read() if "masks" in item.action] == [
         ("the-reviewer", "unblind-masks")
     ]
+
+
+def test_slices_that_come_next_are_read_ahead_once_and_the_oldest_make_room(client, site, base, monkeypatch):
+    read = []
+    real = slices._read
+    monkeypatch.setattr(slices, "_read", lambda context, patient: read.append(patient) or real(context, patient))
+    rows = client.get(base).json()["patients"]
+    until(lambda: len(read) == 2 and all(one.done() for one in site.slices._found.values()))
+    assert client.get(f"{base}/{rows[0]['code']}").status_code == 200
+    client.get(base)
+    assert read == [row["patient"] for row in rows[:2]]
+    monkeypatch.setattr(slices, "_KEPT", 2.5 * 3 * 64 * 64 * 20)
+    for row in rows[:4]:
+        assert client.get(f"{base}/{row['code']}").status_code == 200
+    assert len(site.slices._found) == 2 and read == [row["patient"] for row in rows[:4]]
 
 
 def test_slices_are_those_of_the_files(client, base):

@@ -201,8 +201,9 @@ def read_cohort(out: str | Path) -> Cohort:
 def _without_outcome(flow: PatientFlow, outcome: Outcome) -> PatientFlow:
     """Leave out whose outcome is not known, by reason."""
     by_reason: dict[str, list[str]] = {}
+    known = set(outcome.patients)
     for patient in flow.included:
-        if patient not in outcome.patients:
+        if patient not in known:
             reason = outcome.unknown.get(patient, "not recorded")
             by_reason.setdefault(_general_reason(reason), []).append(patient)
     for reason, patients in by_reason.items():

@@ -44,7 +44,7 @@ def read_stack(slices: Sequence[DicomSlice]) -> tuple[npt.NDArray[Any], tuple[st
         plane = read_pixels(one.path)
         if plane.shape != (one.rows, one.columns):
             raise _undecodable(one.path, f"{plane.shape} pixels where the header states {(one.rows, one.columns)}")
-        planes.append(plane)
+        planes.append(_as_integers(plane))  # a long scan of float64 would be held twice
     array = np.stack(planes)
     array, notes = _fill_padding(array, slices)
     return _whole_hu(array), notes
@@ -160,7 +160,13 @@ def _joined_to_edge(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _whole_hu(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    found = _as_integers(array)
+    return found.astype(np.float32) if found.dtype.kind == "f" else found
+
+
+def _as_integers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Whole numbers as the smallest type of signed integers that holds them; others as they are."""
     if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
-        return array.astype(np.float32)
+        return array
     low, high = int(array.min()), int(array.max())
-    return array.astype(np.int16 if low >= -32768 and high <= 32767 else np.int32)
+    return array.astype(np.int16 if low >= -32768 and high <= 32767 else np.int32, copy=False)

@@ -197,12 +197,15 @@ def drop_duplicates(
     """Of slices at one position with equal pixels keep the first; different pixels are left for `split_phases`."""
     kept: list[DicomSlice] = []
     dropped: list[DicomSlice] = []
+    heights: list[float] = []
     for one in sort_along_normal(slices):
-        twins = [k for k in kept if abs(k.height - one.height) < SAME_POSITION_MM]
+        height = one.height
+        twins = [kept[i] for i, other in enumerate(heights) if abs(other - height) < SAME_POSITION_MM]
         if any(twin.uid == one.uid or same_pixels(twin, one) for twin in twins):
             dropped.append(one)
         else:
             kept.append(one)
+            heights.append(height)
     if not dropped:
         return kept, []
     where = ", ".join(f"{one.height:.2f}" for one in dropped[:5])

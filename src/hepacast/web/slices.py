@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.core.files import read_json
+from hepacast.errors import HepacastError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import read_labelmap
 from hepacast.imaging.overlay import mask_colors
@@ -22,8 +26,8 @@ from hepacast.study.reviews import corrected_masks, read_corrected
 from hepacast.study.sequences import measured_image
 from hepacast.web.places import PlaceError
 
-#: Patients whose slices stay in memory.
-_KEPT = 2
+#: Bytes of slices that stay in memory; of a scan of 512 x 512 x 600 they are 0.5 GB.
+_KEPT = 1.2e9
 _WINDOWS = {"liver": (150.0, 60.0), "abdomen": (400.0, 50.0), "lung": (1500.0, -500.0), "bone": (1800.0, 400.0)}
 
 
@@ -48,6 +52,11 @@ class MaskedSlices:
     intercept: float
     modality: str
     labels: dict[str, int]
+
+    @property
+    def bytes(self) -> int:
+        """Memory."""
+        return self.image.nbytes + self.mask.nbytes
 
     def facts(self) -> dict[str, Any]:
         """What the page needs to show them."""
@@ -76,11 +85,13 @@ class MaskedSlices:
 
 
 class SliceStore:
-    """The slices of the patients that were looked at last."""
+    """The slices of the patients that were looked at last, and of those who are looked at next."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[tuple[Any, ...], MaskedSlices] = OrderedDict()
+        self._found: OrderedDict[tuple[Any, ...], Future[MaskedSlices]] = OrderedDict()
+        self._expected: set[tuple[Any, ...]] = set()
         self._lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="slices")
 
     def get(self, context: Context, patient: str) -> MaskedSlices:
         """A patient's slices.
@@ -92,15 +103,50 @@ class SliceStore:
         HepacastError
             Image or mask cannot be read.
         """
-        mask = shown_mask(context, patient)
-        key = (str(context.out), patient, str(mask), mask.stat().st_mtime_ns)
+        key = _key(context, patient)
         with self._lock:
-            if key not in self._found:
-                self._found[key] = _read(context, patient)
-            self._found.move_to_end(key)
-            while len(self._found) > _KEPT:
-                self._found.popitem(last=False)
-            return self._found[key]
+            reading = self._ask(key, context, patient)
+        try:
+            found = reading.result()
+        except BaseException:
+            with self._lock:
+                self._found.pop(key, None)
+            raise
+        with self._lock:
+            self._drop_oldest()
+        return found
+
+    def expect(self, context: Context, patients: Sequence[str]) -> None:
+        """Read slices that will be asked for next, while somebody looks at others; each once only."""
+        for patient in patients:
+            with suppress(HepacastError, OSError):
+                key = _key(context, patient)
+                with self._lock:
+                    if key not in self._expected:
+                        self._expected.add(key)
+                        self._ask(key, context, patient)
+
+    def _ask(self, key: tuple[Any, ...], context: Context, patient: str) -> Future[MaskedSlices]:
+        if key not in self._found:
+            self._found[key] = self._readers.submit(_read, context, patient)
+        self._found.move_to_end(key)
+        return self._found[key]
+
+    def _drop_oldest(self) -> None:
+        """Those asked for last are kept, as many as there is room for, one at least."""
+        room = _KEPT
+        for number, key in enumerate(reversed(list(self._found))):
+            reading = self._found[key]
+            if reading.done() and reading.exception() is None:
+                room -= reading.result().bytes
+                if room < 0 and number:
+                    del self._found[key]
+
+
+def _key(context: Context, patient: str) -> tuple[Any, ...]:
+    """By what a patient's slices are known again: the mask that is shown."""
+    mask = shown_mask(context, patient)
+    return (str(context.out), patient, str(mask), mask.stat().st_mtime_ns)
 
 
 def shown_mask(context: Context, patient: str) -> Path:
@@ -138,13 +184,22 @@ def _read(context: Context, patient: str) -> MaskedSlices:
 def _in_16_bits(volume: Volume) -> tuple[npt.NDArray[np.int16], float, float]:
     """Values as 16-bit numbers: whole ones as they are, others scaled over their range."""
     values = volume.array
+    if values.dtype == np.int16:
+        return np.ascontiguousarray(values), 1.0, 0.0
     low, high = float(values.min()), float(values.max())
     limits = np.iinfo(np.int16)
-    if limits.min <= low and high <= limits.max and np.issubdtype(values.dtype, np.integer):
-        return values.astype(np.int16), 1.0, 0.0
-    rounded = np.rint(values)
-    if limits.min <= low and high <= limits.max and np.array_equal(rounded, values):
-        return rounded.astype(np.int16), 1.0, 0.0
+    stored = np.empty(values.shape, np.int16)
+    # Slice by slice: a long scan of float64 would be held several times.
+    if limits.min <= low and high <= limits.max and all(_whole(plane, stored[k]) for k, plane in enumerate(values)):
+        return stored, 1.0, 0.0
     slope = max(high - low, 1e-12) / 65000.0
     center = (high + low) / 2
-    return np.rint((values - center) / slope).astype(np.int16), slope, center
+    for k, plane in enumerate(values):
+        stored[k] = np.rint((plane - center) / slope)
+    return stored, slope, center
+
+
+def _whole(plane: npt.NDArray[Any], stored: npt.NDArray[np.int16]) -> bool:
+    """Put a slice into 16 bits, and tell whether nothing was lost."""
+    stored[...] = plane
+    return bool(np.array_equal(stored, plane))

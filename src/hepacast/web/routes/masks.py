@@ -35,6 +35,8 @@ from hepacast.web.slices import MaskedSlices, last_mask, mask_labels, shown_mask
 from hepacast.web.uploads import Limits, UploadError, received
 
 router = APIRouter(prefix="/studies/{code}/masks")
+#: Undecided patients whose slices are read before they are asked for.
+_AHEAD = 2
 #: What a remark weighs in the order of the list.
 _IMPOSSIBLE, _DOUBT, _FAR, _WARNING = 100.0, 10.0, 5.0, 1.0
 #: A corrected mask is one file.
@@ -128,6 +130,8 @@ def work_list(
             }
         )
     rows.sort(key=lambda row: (bool(row["decision"]), -row["weight"], row["patient"]))
+    # Who comes next is read while somebody looks at the list or at the one before.
+    site.slices.expect(context, [row["patient"] for row in rows if not row["decision"]][:_AHEAD])
     return {"patients": rows, "reviewed": len(reviews)}
 
 
