@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from scipy.stats import norm
@@ -217,6 +218,7 @@ def _about(bundle: Bundle, name: str) -> dict[str, Any]:
         "updates": [ModelLineage.from_json(item, "card: updates").text() for item in card.get("updates", ())],
         "cautions": list(cautions_of(card, name)),
         "identity": bundle.identity,
+        "signed": asdict(bundle.signed),
         "made_by": (card.get("provenance") or {}).get("hepacast"),
         "hepacast": __version__,
     }

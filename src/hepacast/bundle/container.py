@@ -2,8 +2,8 @@
 
 Reading checks, in this order: that it is a zip, that it has our manifest, that its schema version is known, that the
 identity in the manifest is that of its records, that it holds just the files of the manifest, that they are not too
-many or too large, all together, before any is unpacked, that each has the size and SHA-256 that the manifest says, and
-that every number is finite. Parts that the reader does not know are left alone.
+many or too large, all together, before any is unpacked, that its signatures are right, that each part has the size and
+SHA-256 that the manifest says, and that every number is finite. Parts that the reader does not know are left alone.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hepacast._version import __version__
+from hepacast.bundle.signing import UNSIGNED, SignedBy, check_signatures, signed_manifest
 from hepacast.core.files import to_jsonable, write_bytes
 from hepacast.core.hashing import hash_value
 from hepacast.core.texts import visible_document
 from hepacast.errors import BundleError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMAT = "hepacast-bundle"
 SCHEMA_VERSION = 1
@@ -63,6 +67,7 @@ class Container:
     documents: Mapping[str, Any]
     tensors: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    signed: SignedBy = UNSIGNED
 
     @property
     def identity(self) -> str:
@@ -92,12 +97,45 @@ def write_container(path: str | Path, content: Container) -> str:
         "files": records,
         "identity": hash_value(records),
     }
+    _write(path, manifest, files)
+    return str(manifest["identity"])
+
+
+def _write(path: str | Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in {MANIFEST: _json_bytes(manifest), **files}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
     write_bytes(path, stream.getvalue())
-    return str(manifest["identity"])
+
+
+def sign_bundle(path: str | Path, key: Ed25519PrivateKey, out: str | Path | None = None) -> SignedBy:
+    """Sign a bundle of either kind; its parts and its identity stay as they are.
+
+    Parameters
+    ----------
+    key
+        Of `hepacast.bundle.signing.read_key`.
+    out
+        Where to; by default in its place.
+
+    Returns
+    -------
+    SignedBy
+        As this computer sees the signature.
+
+    Raises
+    ------
+    BundleError
+        The bundle is damaged, or a signature that it has is wrong.
+    StorageError
+        The file cannot be written.
+    """
+    path = Path(path)
+    manifest, files = _checked(path, lambda name: True)
+    signed = signed_manifest(manifest, key)
+    _write(path if out is None else out, signed, files)
+    return check_signatures(signed, str(path))
 
 
 def _json_bytes(value: Any) -> bytes:
@@ -120,6 +158,26 @@ def read_container(path: str | Path, wanted: Callable[[str], bool] = lambda name
         The file is missing, is no bundle, is damaged, unpacks to too much, or was written by a later version.
     """
     path = Path(path)
+    manifest, files = _checked(path, wanted)
+    signed = check_signatures(manifest, str(path))
+    documents: dict[str, Any] = {}
+    tensors: dict[str, Mapping[str, npt.NDArray[Any]]] = {}
+    for name, data in files.items():
+        stem, _, suffix = name.rpartition(".")
+        if suffix == "json":
+            documents[stem] = _document(data, f"{path}: {name}")
+        else:
+            tensors[stem] = _tensors(data, f"{path}: {name}")
+    return Container(documents, tensors, manifest, signed)
+
+
+def _checked(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The manifest, and the bytes of the wanted parts with the hashes that it says.
+
+    Raises
+    ------
+    BundleError
+    """
     if not path.is_file():
         raise BundleError("The model bundle does not exist.", where=str(path))
     try:
@@ -135,15 +193,7 @@ def read_container(path: str | Path, wanted: Callable[[str], bool] = lambda name
         raise BundleError(
             "The model bundle is damaged or is no bundle.", found=str(error), where=str(path), remedy=REMEDY
         ) from error
-    documents: dict[str, Any] = {}
-    tensors: dict[str, Mapping[str, npt.NDArray[Any]]] = {}
-    for name, data in files.items():
-        stem, _, suffix = name.rpartition(".")
-        if suffix == "json":
-            documents[stem] = _document(data, f"{path}: {name}")
-        else:
-            tensors[stem] = _tensors(data, f"{path}: {name}")
-    return Container(documents, tensors, manifest)
+    return manifest, files
 
 
 def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:

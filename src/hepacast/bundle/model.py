@@ -15,6 +15,7 @@ import pandas as pd
 from hepacast.bundle import image_networks
 from hepacast.bundle.container import REMEDY, Container, read_container, write_container
 from hepacast.bundle.image_networks import ImageNetworks
+from hepacast.bundle.signing import UNSIGNED, SignedBy
 from hepacast.cohort import ColumnSpec
 from hepacast.core import views
 from hepacast.core.entries import Entry, require
@@ -63,6 +64,8 @@ class Bundle(views.Shown):
         Networks whose score or features the models read; None where they read none.
     training
         How the predictors went together in training, for values that nobody knows; None in bundles of earlier versions.
+    signed
+        By whom, as far as this computer knows.
     """
 
     models: FrozenModels
@@ -73,6 +76,7 @@ class Bundle(views.Shown):
     identity: str = ""
     networks: ImageNetworks | None = None
     training: TrainingDistribution | None = None
+    signed: SignedBy = UNSIGNED
 
     @property
     def names(self) -> list[str]:
@@ -169,6 +173,7 @@ class Bundle(views.Shown):
             nomogram=_read_nomogram(documents["nomogram"]),
             card=read_card(documents["card"]),
             identity=content.identity,
+            signed=content.signed,
             networks=None if networks is None else ImageNetworks.from_parts(networks, content.tensors),
             training=TrainingDistribution.from_dict(documents[TRAINING]) if TRAINING in documents else None,
         )
@@ -201,6 +206,7 @@ def _(record: Bundle) -> list[str | Table]:
         f"Models: {', '.join(record.names)} (main: {record.main}).",
         f"Clinical values: {', '.join(needed) or 'none'}.",
         f"Image: {'needed' if record.needs_features(record.main) else 'not needed'} by the main model.",
+        f"Signature: {record.signed.text()}.",
         f"Intended use: {record.card['intended_use']}",
     ]
     terms: list[dict[str, Any]] = record.to_frame().to_dict("records")  # type: ignore[assignment]

@@ -23,6 +23,7 @@ from hepacast.bundle.image_networks import cut_warning
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import not_valid, read_card, read_columns, read_preprocessing
 from hepacast.bundle.prediction import HorizonRisk, Prediction, cautions_of, risk_group, validated_of
+from hepacast.bundle.signing import UNSIGNED, SignedBy
 from hepacast.cohort import ColumnSpec
 from hepacast.cohort.columns import numeric_columns
 from hepacast.core.entries import Entry, ranges, require, validated
@@ -83,6 +84,8 @@ class NetworkBundle:
         Of a time to an event: the times by which risks are given, the main one last.
     seen
         Smallest and largest value in training of what `crop_facts` measures, of the clinical numbers and of the score.
+    signed
+        By whom, as far as this computer knows.
     """
 
     name: str
@@ -98,6 +101,7 @@ class NetworkBundle:
     horizons: tuple[float, ...] = ()
     unit: str = ""
     seen: Mapping[str, Range] = field(default_factory=dict)
+    signed: SignedBy = UNSIGNED
 
     @property
     def names(self) -> list[str]:
@@ -178,6 +182,7 @@ class NetworkBundle:
             ),
             card=read_card(content.documents["card"]),
             identity=content.identity,
+            signed=content.signed,
             structure=entry.text("structure") if "structure" in entry else "tumor",
             columns=read_columns(entry.raw("clinical")) if "clinical" in entry else (),
             seen=ranges(entry.entry("seen")) if "seen" in entry else {},
@@ -337,6 +342,7 @@ def _prediction(
         shares=(),
         warnings=(*unknown, *outside(facts, bundle.seen), *cut_warning(bundle.crop, seen.voi), *notes),
         bundle=bundle.identity,
+        signature=bundle.signed.text(),
         study=str(bundle.card["name"]),
         horizons=tuple(horizons) if bundle.horizons else (),
         cautions=cautions_of(bundle.card, bundle.name),

@@ -136,7 +136,8 @@ def _story(bundle: Bundle | NetworkBundle, prediction: Prediction, scratch: Path
     story += [
         Spacer(1, 2 * mm),
         Paragraph(escape(f"Intended use: {bundle.card['intended_use']}"), small),
-        Paragraph(escape(f"Model bundle {item.bundle[:16]}, hepacast {item.hepacast}. {item.notice}"), small),
+        Paragraph(escape(f"Model bundle {item.bundle[:16]}, {item.signature}; hepacast {item.hepacast}."), small),
+        Paragraph(escape(item.notice), small),
     ]
     return story
 

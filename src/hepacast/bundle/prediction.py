@@ -13,6 +13,7 @@ import pandas as pd
 from hepacast._version import __version__
 from hepacast.bundle.labs import ClinicalValue, read_labs
 from hepacast.bundle.model import Bundle
+from hepacast.bundle.signing import UNSIGNED
 from hepacast.bundle.unknown_values import can_draw, limits_over_unknown, unknown_columns
 from hepacast.core import views
 from hepacast.core.files import to_jsonable
@@ -85,6 +86,8 @@ class Prediction(views.Shown):
         How many of the conformal sets held the outcome in validation.
     patient, date
         Study code of the patient and the day (ISO), as given; empty where they were not.
+    signature
+        Who has signed the bundle, as far as this computer knows (`hepacast.bundle.signing.SignedBy.text`).
     """
 
     outcome: str
@@ -113,6 +116,7 @@ class Prediction(views.Shown):
     coverage: str = ""
     patient: str = ""
     date: str = ""
+    signature: str = UNSIGNED.text()
     hepacast: str = __version__
     notice: str = NOTICE
 
@@ -148,7 +152,7 @@ class Prediction(views.Shown):
             shown = ", ".join(f"{name} {points:.0f}" for name, points in self.points.items())
             lines.append(f"  nomogram: {shown}; total {self.total_points:.0f} points")
         lines += [f"  warning: {item}" for item in self.warnings]
-        lines.append(f"  model bundle {self.bundle[:12]}, {self.study}")
+        lines.append(f"  model bundle {self.bundle[:12]}, {self.study}, {self.signature}")
         return "\n".join([*lines, self.notice])
 
     def _cutoff_text(self) -> str:
@@ -187,7 +191,10 @@ def _(record: Prediction) -> list[str | Table]:
         parts.append(
             make_table("Largest shares", ["", "Value", "Share"], shares, ["Share: against the average patient."])
         )
-    tail = [*(f"Warning: {text}" for text in record.warnings), f"Bundle {record.bundle[:12]}, {record.study}."]
+    tail = [
+        *(f"Warning: {text}" for text in record.warnings),
+        f"Bundle {record.bundle[:12]}, {record.study}, {record.signature}.",
+    ]
     return [*parts, "\n".join([*tail, record.notice])]
 
 
@@ -369,6 +376,7 @@ def _predicted(
         shares=_shares(bundle, name, row, values),
         warnings=(*_warnings(bundle, name, clinical, measured), *doubts, *notes, *_model_note(bundle, name)),
         bundle=bundle.identity,
+        signature=bundle.signed.text(),
         study=str(bundle.card["name"]),
         horizons=horizons,
         scores=scores,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hepacast._version import __version__
-from hepacast.cli import fetch, images, noise, pacs, patient, serve, statistics, study
+from hepacast.cli import fetch, images, noise, pacs, patient, serve, signing, statistics, study
 from hepacast.cli.common import CommandGroup, say
 from hepacast.errors import EXIT_BAD_INPUT, HepacastError
 
@@ -35,6 +35,7 @@ fetch.register(app)
 statistics.register(app)
 serve.register(app)
 pacs.register(app)
+signing.register(app)
 
 
 def _version(shown: bool) -> None:

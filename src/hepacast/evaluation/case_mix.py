@@ -68,6 +68,8 @@ class ExternalValidation(Record):
         What results call it: the main model's name, of several bundles that of the bundle.
     study, identity, model
         Whose model it is, the hash of its bundle, which of its models.
+    signature
+        Who has signed the bundle, as far as the validating hospital knows.
     trained_n, trained_events
         Patients and events that it was fitted to.
     outcome_here, outcome_trained
@@ -104,6 +106,7 @@ class ExternalValidation(Record):
     validated: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
     name: str = ""
+    signature: str = ""
 
 
 def read_external(path: Path) -> list[ExternalValidation]:

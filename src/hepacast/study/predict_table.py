@@ -126,6 +126,7 @@ class SharedOptions:
     identity: str
     options: tuple[tuple[str, Any], ...]
     pages: Path | None
+    signature: str = ""
 
     def predict(self, patient: str, labs: Mapping[str, str], images: Sequence[SequenceImage], mask: Any) -> Any:
         """One patient's prediction, as JSON."""
@@ -215,7 +216,7 @@ def predict_table(
     require_writable(out)
     options = {"model": name, "segmenter": segmenter, "labels": labels, "accept_doubtful": accept_doubtful}
     told = (*options.items(), ("date", None if pages else ""))
-    asked = SharedOptions(str(bundle), opened.identity, told, out / "patients" if pages else None)
+    asked = SharedOptions(str(bundle), opened.identity, told, out / "patients" if pages else None, opened.signed.text())
     with hold_folder(out):
         sweep(out)
         frame = _written(rows, predict_listed(asked, rows, out, workers, reporter), out / RISKS)
@@ -234,7 +235,7 @@ def predict_listed(
     for row in rows:
         sources: list[JobFiles] = [*row.images, *([row.mask] if row.mask else [])]
         if row.images and row.problem is None and not isinstance(row.labs, HepacastError):
-            told = [asked.identity, asked.options, row.labs, asked.pages is not None, code]
+            told = [asked.identity, asked.signature, asked.options, row.labs, asked.pages is not None, code]
             jobs.append(Job.of(row.patient, row, out / ".cache" / "predictions", ".json", sources, prints, told))
         else:
             jobs.append(row)

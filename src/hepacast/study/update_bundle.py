@@ -117,7 +117,9 @@ def _updated(
         "updates": [*bundle.card.get("updates", ()), lineage.to_json()],
     }
     frozen = replace(models, models={main: model}, cutoffs={main: cut})
-    return replace(bundle, models=frozen, nomogram=redrawn_nomogram(bundle, model), card=card, identity="")
+    return replace(
+        bundle, models=frozen, nomogram=redrawn_nomogram(bundle, model), card=card, identity="", signed=UNSIGNED
+    )
 
 
 def _row(tried: Update, method: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,8 @@ def form_of(opened: Bundle | NetworkBundle) -> dict[str, Any]:
         "study": opened.card["name"],
         "outcome": opened.card["outcome"]["name"],
         "intended_use": opened.card["intended_use"],
-        "identity": opened.identity if isinstance(opened, Bundle) else "",
+        "identity": opened.identity,
+        "signed": asdict(opened.signed),
         "model": main,
         "description": description,
         "reason": reason,

@@ -39,7 +39,8 @@ def build(results: Results) -> list[Block]:
 def _model(found: ExternalValidation) -> str:
     events = f" with {found.trained_events} events" if found.trained_events else ""
     text = (
-        f"The {found.model} model of the study “{found.study}” (model file {found.identity[:12]}), made from "
+        f"The {found.model} model of the study “{found.study}” (model file {found.identity[:12]}"
+        f"{f', {found.signature}' if found.signature else ''}), made from "
         f"{found.trained_n} patients{events}, was applied to these patients as it is."
     )
     if found.outcome_trained and found.outcome_trained != found.outcome_here:

@@ -93,7 +93,7 @@ def _applied(
     context: Context, path: str, bundle: Bundle | NetworkBundle, listed: list[ListedPatient]
 ) -> tuple[Answers, dict[str, HepacastError]]:
     """Every patient's prediction by one bundle, and the errors of those who have none."""
-    asked = SharedOptions(path, bundle.identity, (("model", bundle.main), ("date", "")), None)
+    asked = SharedOptions(path, bundle.identity, (("model", bundle.main), ("date", "")), None, bundle.signed.text())
     answers = predict_listed(asked, listed, context.out, context.workers, context.reporter)
     found = {row.patient: item for row, item in zip(listed, answers, strict=True)}
     lost = {patient: item for patient, item in found.items() if isinstance(item, HepacastError)}

@@ -81,6 +81,7 @@ def external_validation(
         name=name,
         study=str(bundle.card["name"]),
         identity=bundle.identity,
+        signature=bundle.signed.text(),
         model=bundle.main,
         trained_n=_trained(bundle)[0],
         trained_events=_trained(bundle)[1],

@@ -44,9 +44,13 @@ export function mountAbout(root, description, { t }) {
       about.outcome.definition ? element("p", { lang: "en" }, about.outcome.definition) : ""),
     part("identity", element("dl", {}, ...[
       ["study", about.study], ["model", `${model.name} (${t(`calculator.method.${methodOf(model)}`)})`],
-      ["hash", about.identity], ["version", about.made_by ? `hepacast ${about.made_by}` : "?"], ["written", `hepacast ${about.hepacast}`],
+      ["hash", about.identity], ["signature", signatureText(t, about.signed)],
+      ["version", about.made_by ? `hepacast ${about.made_by}` : "?"], ["written", `hepacast ${about.hepacast}`],
     ].flatMap(([key, text]) => [element("dt", {}, t(`calculator.identity.${key}`)), element("dd", {}, text)]))));
 }
+
+/** Who has signed the model's file, as the computer knew that wrote this page. */
+export const signatureText = (t, signed) => t(`calculator.signed.${signed.state}`, { name: signed.name, key: signed.key });
 
 const setNameOf = (t, name) => (["training", "validation", "external"].includes(name) ? t(`calculator.patients.${name}`) : name);
 

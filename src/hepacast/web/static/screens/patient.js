@@ -1,7 +1,7 @@
 // One patient: a model, clinical values, a scan where the model reads one; the prediction, and its nomogram to move.
 
 import { act, announce, api, dropZone, el, field, fill, language, pathOf, problem, put, select, t } from "../lib.js";
-import { mountAbout } from "../calculator.js";
+import { mountAbout, signatureText } from "../calculator.js";
 import { mountFields, mountNomogram } from "../nomogram.js";
 
 const WAIT = 700; // milliseconds between two looks at a prediction that runs
@@ -40,7 +40,9 @@ class Patient {
     this.answer = el("section", { class: "panel", "aria-label": t("patient.answer"), hidden: true });
     this.code = el("input", { autocomplete: "off", maxlength: "64", spellcheck: "false" });
     const image = form.image.needed && form.image.possible;
+    const trusted = { trusted: "good", unsigned: "" }[form.signed.state] ?? "doubt";
     const who = el("div", { class: "panel" },
+      el("p", { class: "hint", id: "signature" }, `${t("patient.signature")} `, el("span", { class: `tag ${trusted}`.trim() }, signatureText(t, form.signed))),
       el("h2", {}, t("patient.who")), el("div", { class: "narrow" }, field(t("patient.code"), this.code, { hint: t("patient.code_hint") })),
       image ? this.scan() : null,
       form.image.needed && !form.image.possible ? el("p", { class: "box doubt" }, t("patient.table_only")) : null);
