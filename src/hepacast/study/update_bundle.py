@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 
 from hepacast.bundle import Bundle
 from hepacast.bundle.redrawn import redrawn_nomogram
+from hepacast.bundle.signing import UNSIGNED
 from hepacast.core.records import read_record
 from hepacast.errors import BundleError, HepacastError
 from hepacast.evaluation.evaluate import Judging, evaluate_set
