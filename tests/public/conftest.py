@@ -18,7 +18,7 @@ from hepacast.public import fetching, index, transfer
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> VirtualCollection:
     """Three virtual patients, the first and third with both phases in one series."""
-    return make_patients(tmp_path_factory.mktemp("virtual"), 3)
+    return make_patients(tmp_path_factory.mktemp("virtual"), (1, 2, 3))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,19 @@ def four_masks(scan: PhantomCT) -> dict[str, Volume]:
 
 
 def make_patients(
-    folder: Path, number: int, *, mixed: Callable[[int], bool] = lambda n: n % 2 == 1, size: str = "tiny"
+    folder: Path, numbers: Iterable[int], *, mixed: Callable[[int], bool] = lambda n: n % 2 == 1, size: str = "tiny"
 ) -> VirtualCollection:
     """Write the DICOM files of some patients.
 
     Parameters
     ----------
+    numbers
+        Of the patients, as in the collection: 1 is HCC_001.
     mixed
         Whose arterial and portal venous phase lie in one series, as after many scanners; else they are two.
     """
     made = VirtualCollection([], {})
-    for n in range(1, number + 1):
+    for n in numbers:
         _patient(made, folder / f"HCC_{n:03d}", n, mixed(n), size)
     return made
 
@@ -81,13 +83,14 @@ def _patient(made: VirtualCollection, folder: Path, n: int, mixed: bool, size: s
     scan = make_tace_ct(TaceImage(base, float(draw.normal()), float(draw.normal())), size)
     plain = scan.image.with_array((scan.image.array - 30 * (scan.labels.volume.array > 0)).astype(np.int16))
     before, after = f"1.2.{n}.1", f"1.2.{n}.2"
-    for study, date in ((before, "1999-03-01"), (after, "1999-05-01")):
+    # The first patients alone came back.
+    for study, date in ((before, "1999-03-01"), (after, "1999-05-01"))[: 2 if n <= 3 else 1]:
         common = {"PatientID": patient, "StudyInstanceUID": study, "FrameOfReferenceUID": f"{study}.9"}
         pre = folder / study / "pre"
         _series(pre, plain, f"{study}.2", 2, "PRE LIVER", common)
         made_series = [(pre, f"{study}.2", 2, "PRE LIVER")]
         venous = scan.image
-        arterial = venous.with_array((venous.array - 15).astype(np.int16))
+        arterial = venous.with_array(np.maximum(venous.array - 15, -1024).astype(np.int16))
         if mixed:
             both = folder / study / "both"
             for acquisition, image in ((1, arterial), (2, venous)):

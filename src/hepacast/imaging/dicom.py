@@ -28,6 +28,7 @@ from hepacast.imaging.dicom_rules import (
     split_phases,
     split_strays,
 )
+from hepacast.imaging.dicom_seg import referenced_images
 from hepacast.imaging.volume import Geometry, Volume
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "scan_folder",
     "series_files",
     "series_notes",
+    "series_of_mask",
     "series_stack",
 ]
 
@@ -163,6 +165,44 @@ def series_stack(path: str | Path, *, series: str | int | None = None) -> tuple[
     """The files that `read_series` reads, in the order of the volume's slices, and its grid, without its voxels."""
     found = _find(Path(path), series)[0]
     return [one.path for one in found.slices], _geometry(found.slices)
+
+
+def series_of_mask(path: str | Path, mask: str | Path, *, which: int | None = None) -> str:
+    """Which series of a folder, or which phase of one, a DICOM SEG was drawn on, as `read_series` takes it.
+
+    The instances decide that the frames of the SEG refer to, so that one of several phases in one series is found too;
+    else the series that the SEG names.
+
+    Parameters
+    ----------
+    path, mask
+        Folder, and file of the SEG.
+    which
+        Of several phases that the SEG refers to alike (as where a program was given all slices of both), the first (1),
+        second (2), ... in the order of the folder's list; without it they are refused.
+
+    Raises
+    ------
+    ImageError
+        The folder does not hold the series, or the SEG refers to several phases.
+    """
+    folder = scan_folder(path)
+    instances, named = referenced_images(mask)
+    drawn = [item for item in folder.series if any(one.uid in instances for one in item.slices)]
+    drawn = drawn or [item for item in folder.series if item.uid in named]
+    if len(drawn) > 1 and which is not None:
+        drawn = drawn[which - 1 : which]
+    if len(drawn) != 1:
+        raise ImageError(
+            "The folder does not hold the series that the mask was drawn on."
+            if not drawn
+            else "The mask refers to several series or phases.",
+            found=_listed(drawn or folder.series) or "no series",
+            where=f"{folder.path}, {mask}",
+            remedy="name the series in words, or which of those that the mask refers to (of the mask#2)",
+        )
+    same = [item for item in folder.series if item.uid == drawn[0].uid]
+    return drawn[0].uid if len(same) == 1 else f"{drawn[0].uid}#{same.index(drawn[0]) + 1}"
 
 
 def is_directory_file(path: Path) -> bool:

@@ -37,6 +37,34 @@ def frame_note(path: str | Path, reference: Volume) -> tuple[str, ...]:
     return ("the DICOM SEG names another frame of reference than the image: was it drawn on this examination?",)
 
 
+def referenced_images(path: str | Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Instances that the frames of a SEG were drawn on, and the series that it names.
+
+    Where no frame says what it was drawn on, the instances are those that the SEG names for itself.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged or is not a SEG.
+    """
+    tags = ["SegmentSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"]
+    with refuse_damage(Path(path), "SEG"):
+        dataset = _load(Path(path), tags=tags)
+        named = list(dataset.get("ReferencedSeriesSequence") or ())
+        drawn = {
+            text(source, "ReferencedSOPInstanceUID")
+            for group in dataset.PerFrameFunctionalGroupsSequence
+            for derivation in group.get("DerivationImageSequence") or ()
+            for source in derivation.get("SourceImageSequence") or ()
+        }
+        whole = {
+            text(item, "ReferencedSOPInstanceUID")
+            for series in named
+            for item in series.get("ReferencedInstanceSequence") or ()
+        }
+        return frozenset((drawn or whole) - {""}), frozenset(text(series, "SeriesInstanceUID") for series in named)
+
+
 def read_dicom_seg(path: str | Path, reference: Volume | None = None) -> dict[str, Volume]:
     """Read every segment as a boolean mask; segments may overlap and may lack slices without voxels.
 
@@ -81,8 +109,8 @@ def _read(path: Path, reference: Volume | None) -> dict[str, Volume]:
     return {names[number]: Volume(mask, geometry) for number, mask in masks.items()}
 
 
-def _load(path: Path) -> Any:
-    dataset = read_dataset(path)
+def _load(path: Path, *, tags: list[str] | None = None) -> Any:
+    dataset = read_dataset(path, tags=tags)
     if dataset is None:
         raise ImageError("The DICOM SEG cannot be read.", where=str(path), remedy="copy or export it again")
     if "SegmentSequence" not in dataset or "PerFrameFunctionalGroupsSequence" not in dataset:

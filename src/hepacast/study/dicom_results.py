@@ -119,7 +119,7 @@ def write_study_dicom(
 
 def _write_patient(context: Context, bundle: Bundle, cohort: Cohort, patient: str, set_name: str, folder: Path) -> None:
     reference = raw_image(context, patient)
-    source = read_source(reference.path, series=reference.series)
+    source = read_source(reference.path, series=reference.chosen)
     files = masked_images(context, patient)
     images = {item.name: item.read() for item in files.images}
     first = images[context.images.reference]

@@ -136,7 +136,7 @@ class SharedOptions:
         found = predict_patient(
             _opened(self.bundle, self.identity),
             image={item.name: item.path for item in images} or None,
-            series={item.name: item.series for item in images if item.series is not None} or None,
+            series={item.name: item.chosen for item in images if item.chosen is not None} or None,
             mask=mask,
             labs=labs,
             out=page,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.kept import InputFile
 from hepacast.core.names import file_name
+from hepacast.errors import ImageError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import image_files, image_notes, image_slices, read_volume
+from hepacast.imaging.dicom import series_of_mask
+from hepacast.imaging.io import dicom_mask, image_files, image_notes, image_slices, read_volume
 from hepacast.study.context import Context
+from hepacast.study.mask_files import mask_files
+from hepacast.study.schema.images import OF_MASK
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,38 @@ class SequenceImage:
         Number, UID or words of the description, where the folder holds several series.
     modality
         ``CT`` or ``MR``.
+    masks
+        Where the series is the one of the mask: the mask's files, a DICOM SEG among them.
     """
 
     name: str
     path: Path
     series: str | int | None
     modality: str
+    masks: tuple[Path, ...] = ()
+
+    @cached_property
+    def chosen(self) -> str | int | None:
+        """The series as readers take it.
+
+        Raises
+        ------
+        ImageError
+            It is that of the mask, and there is no DICOM SEG, or the series that it was drawn on is not there.
+        """
+        of_mask = OF_MASK.fullmatch(self.series) if isinstance(self.series, str) else None
+        if of_mask is None:
+            return self.series
+        found = [item[1] for path in self.masks if (item := dicom_mask(path)) and item[0] == "SEG"]
+        if not found:
+            raise ImageError(
+                "The series of the mask is asked for, and the mask does not say which one that is.",
+                expected="a DICOM SEG",
+                found=", ".join(str(path) for path in self.masks) or "no mask",
+                where=str(self.path),
+                remedy="name the series by its number or words of its description (images.sequences.NAME.series)",
+            )
+        return series_of_mask(self.path, found[0], which=int(of_mask[1]) if of_mask[1] else None)
 
     def read(self) -> Volume:
         """The image.
@@ -43,7 +74,7 @@ class SequenceImage:
         ImageError
             It cannot be read, or is of another modality.
         """
-        return read_volume(self.path, series=self.series, modality=self.modality)
+        return read_volume(self.path, series=self.chosen, modality=self.modality)
 
     def exists(self) -> bool:
         """Whether there is a file or folder."""
@@ -57,11 +88,11 @@ class SequenceImage:
         ImageError
             As `read`, as far as headers tell.
         """
-        return image_slices(self.path, series=self.series)
+        return image_slices(self.path, series=self.chosen)
 
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the image, from its headers alone."""
-        return image_notes(self.path, series=self.series)
+        return image_notes(self.path, series=self.chosen)
 
     def key(self, prints: Fingerprints) -> list[Any]:
         """What decides the image: the content of its files and the choice among series."""
@@ -69,7 +100,8 @@ class SequenceImage:
 
     def inputs(self, prints: Fingerprints) -> tuple[InputFile, ...]:
         """The files that are read, as they are now."""
-        return tuple(prints.read(path) for path in image_files(self.path))
+        masks = (path for path in self.masks if path.exists())
+        return tuple(prints.read(path) for path in (*image_files(self.path), *masks))
 
 
 def preprocessed_file(folder: Path, patient: str, sequence: str) -> Path:
@@ -122,7 +154,15 @@ def raw_image(context: Context, patient: str, sequence: str | None = None) -> Se
     images = context.images
     name = sequence or images.reference
     rule = images.sequences[name]
-    return SequenceImage(name, context.path(rule.path, patient=patient), rule.series, rule.modality)
+    masks = images.segmentation.masks if images.of_mask(name) else None
+    files = mask_files(context, masks, patient).files if masks is not None else ()
+    return SequenceImage(
+        name,
+        context.path(rule.path, patient=patient),
+        rule.series,
+        rule.modality,
+        tuple(path for _, path in files),
+    )
 
 
 def raw_images(context: Context, patient: str) -> tuple[SequenceImage, ...]:

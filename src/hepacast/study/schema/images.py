@@ -11,6 +11,9 @@ from hepacast.core.names import fit_beside
 from hepacast.study.schema.base import Part, option
 from hepacast.study.schema.preprocessing import PreprocessingOptions
 
+#: The series that the mask was drawn on, as the DICOM SEG says; with a number where it says so of several phases.
+OF_MASK = re.compile(r"of the mask(?:#([1-9]))?")
+
 
 class Image(Part):
     """One sequence or phase."""
@@ -21,7 +24,9 @@ class Image(Part):
     modality: Literal["CT", "MR"] = option("CT", "CT intensities must be in HU")
     series: str | StrictInt | None = option(
         None,
-        "where a folder holds several DICOM series: number, SeriesInstanceUID, or words of the description",
+        "where a folder holds several DICOM series: number, SeriesInstanceUID, words of the description, or `of the "
+        "mask`: the one that the DICOM SEG of `masks` was drawn on (`of the mask#2`: the second of several phases, "
+        "where the SEG refers to all of them)",
         example="portal",
     )
 
@@ -141,6 +146,13 @@ class Images(Part):
         return self
 
     @model_validator(mode="after")
+    def _masks_tell(self) -> Images:
+        asking = [name for name in self.sequences if self.of_mask(name)]
+        if asking and self.segmentation.masks is None:
+            raise ValueError(f"sequences.{asking[0]}.series: of the mask needs segmentation.masks")
+        return self
+
+    @model_validator(mode="after")
     def _channels_fit(self) -> Images:
         named = self.segmentation.nnunet.channels
         strange = [name for name in named if name not in self.sequences]
@@ -167,6 +179,10 @@ class Images(Part):
             if name not in (masks if isinstance(masks, dict) else self.segmentation.labels):
                 raise ValueError(f"the structure {name!r} of the normalization is not among the named masks or labels")
         return self
+
+    def of_mask(self, name: str) -> bool:
+        """Whether the series of a sequence is the one that the mask was drawn on."""
+        return bool(OF_MASK.fullmatch(str(self.sequences[name].series)))
 
     @property
     def channels(self) -> list[str]:

@@ -269,7 +269,7 @@ def _files(
     if absent:
         raise ImageError("An image is not there.", found=", ".join(absent))
     files = tuple(
-        SequenceImage(name, item.path, item.series, bundle.recipe.sequences.get(name, item.modality))
+        replace(item, name=name, modality=bundle.recipe.sequences.get(name, item.modality))
         for name, item in there.items()
     )
     masks = images.segmentation.masks if images.segmentation.source == "given" else None

@@ -89,7 +89,7 @@ def write(context: Context, folder: Path) -> None:
         content, outcomes = _trained(context, cohort, folder)
     else:
         content, outcomes = _ready(context, cohort, folder, source)
-    content["description"] += reviewed_sentence(context)
+    content["description"] += _series_sentence(context) + reviewed_sentence(context)
     content["overlays"] = content.get("overlays") or _overlays(context, folder, outcomes)
     content["overlays"] += _doubtful_pictures(context, folder, outcomes)
     _write_plausibility(folder, outcomes)
@@ -108,6 +108,17 @@ def write(context: Context, folder: Path) -> None:
     write_json(folder / "segmentation.json", content)
     sentence = Sentence("segmentation", content["description"], content.pop("citations", []))
     write_record(folder / "methods.json", [sentence])
+
+
+def _series_sentence(context: Context) -> str:
+    """Which images were measured, where the masks say so."""
+    asking = [name for name in context.images.sequences if context.images.of_mask(name)]
+    if not asking:
+        return ""
+    return (
+        " Of the DICOM series and phases of an examination the one that the mask was drawn on, by the references of "
+        f"the DICOM SEG, was measured ({', '.join(asking)})."
+    )
 
 
 def _given(context: Context, cohort: Cohort, folder: Path) -> tuple[dict[str, Any], list[MaskOutcome]]:
