@@ -23,6 +23,8 @@ _REFIT, _FEATURE, _CELL, _BOOTSTRAP = 0.1, 4e-5, 4.2e-7, 1.25
 #: Seconds of a refit of what was selected once, of a model of clinical columns in all and a patient, and of one shuffle
 #: of a column.
 _SELECTED, _CLINICAL, _PATIENT, _SHUFFLE = 0.05, 0.03, 8e-5, 0.005
+#: Seconds of a candidate in one choice by Akaike's criterion: of a joint model one, and again in its folds
+_CHOSEN, _CHOICES = 0.003, 6
 #: Columns that the models read, about; training sizes of a learning curve.
 _READ, _SIZES = 12, 4
 #: Memory: of the program, of a worker, and tables that a process holds at once (the chain's steps make their own).
@@ -57,10 +59,13 @@ def _samples_enough(patients: int) -> float:
 
 def _refit(context: Context, patients: float, features: int) -> float:
     """Seconds of one fit of all models to so many patients."""
+    options = context.study.modelling
+    choices = ("joint" in options.models) * (_CHOICES if options.combination == "averaged" else 1)
+    chosen = choices * _CHOSEN * len(options.candidates)
     if not features:
-        return _CLINICAL + _PATIENT * patients
+        return chosen + _CLINICAL + _PATIENT * patients
     crossed = _REFIT + _FEATURE * features + _CELL * patients * features
-    return crossed if context.study.modelling.radscore == "cross-fitted" else crossed / 5 + _CLINICAL
+    return chosen + (crossed if options.radscore == "cross-fitted" else crossed / 5 + _CLINICAL)
 
 
 def _patients(context: Context) -> int:
