@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import stat
 import zipfile
 
@@ -17,6 +18,7 @@ from hepacast.web.serving import ServeOptions, is_loopback, require_safe
 from hepacast.web.uploads import Limits, UploadError, safe_place, unpack
 
 from .conftest import ORIGIN, TOKENS
+from .test_cohort import TABLE
 
 
 def test_nothing_is_told_without_a_session(stranger, app):
@@ -129,6 +131,36 @@ def test_paths_that_lead_out_are_refused(client, site, tmp_path, path):
     assert client.post("/api/browse", json={"path": path}).status_code == 404
     assert client.post("/api/studies", json={"name": "x", "table": path}).status_code == 404
     assert not (site.places.folder / "X" / "study.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cohort.table": "/etc/passwd"},
+        {"cohort.table": "../../secret.csv"},
+        {"cohort.table": "~/secret.csv"},
+        {"cohort.table": "link/secret.csv"},
+        {"images": {"sequences": {"CT": {"path": "/etc/{patient}"}}, "segmentation": {"source": "builtin"}}},
+        {"images.segmentation.source": "nnunet:/etc"},
+        {"images.segmentation.masks": "{patient}/../../../../etc/{patient}"},
+    ],
+)
+def test_a_study_file_written_here_names_nothing_outside(client, site, tmp_path, changes):
+    (site.places.folder / "t.csv").write_text(TABLE)
+    code = client.post("/api/studies", json={"name": "s", "table": "t.csv"}).json()["code"]
+    (site.places.folder / "S" / "link").symlink_to(tmp_path)
+    version = client.get(f"/api/studies/{code}/cohort").json()["version"]
+    body = {"version": version, "changes": changes}
+    for method, path in (("POST", "judge"), ("PUT", "cohort")):
+        answer = client.request(method, f"/api/studies/{code}/{path}", json=body)
+        assert answer.status_code == 404 and re.search("out(side)? of", answer.json()["message"])
+    assert client.get(f"/api/studies/{code}/cohort").json()["version"] == version
+
+
+def test_links_to_models_outside_are_no_models(client, site, tmp_path):
+    (tmp_path / "model.hepacast").write_bytes(b"x")
+    (site.places.folder / "model.hepacast").symlink_to(tmp_path / "model.hepacast")
+    assert client.get("/api/models").json() == []
 
 
 def test_folders_that_were_allowed_may_be_read(tmp_path):
@@ -281,6 +313,16 @@ def test_the_trail_knows_who_did_what_and_shows_when_it_was_changed(client, ente
         site.audit.path.write_text(changed)
         with pytest.raises(HepacastError, match="changed"):
             site.audit.read()
+
+
+def test_a_line_that_a_power_cut_has_torn_is_taken_away_and_two_servers_write_one_trail(client, site):
+    other = type(site.audit)(site.audit.folder)
+    for number in range(20):
+        (site.audit, other)[number % 2].add("x", "owner", "run", str(number))
+    with site.audit.path.open("a") as file:
+        file.write('{"time": "2026')
+    other.add("x", "owner", "stop")
+    assert len(site.audit.read()) == 22 and site.audit.read()[-1].action == "stop"
 
 
 def test_patients_are_codes_in_the_trail_and_other_folders_have_other_codes(site, tmp_path):

@@ -81,7 +81,8 @@ def test_readers_see_and_do_not_save(enter, study):
     version = reader.get(f"/api/studies/{study}/cohort").json()["version"]
     body = {"version": version, "changes": {"name": "Other"}}
     assert reader.put(f"/api/studies/{study}/cohort", json=body).status_code == 403
-    assert reader.post(f"/api/studies/{study}/judge", json=body).status_code == 200
+    assert reader.post(f"/api/studies/{study}/judge", json=body).status_code == 403
+    assert reader.get(f"/api/studies/{study}/cohort").json()["judged"]["flow"]["reviewed"] == 90
 
 
 def test_a_dropped_table_moves_into_the_study(client, site):

@@ -75,7 +75,7 @@ def add_user(path: Path, name: str, role: str) -> str:
     AccessError
         There is no such role, or the name is none.
     """
-    if role not in ROLES or not name.strip():
+    if role not in ROLES or not 0 < len(name.strip()) <= 100:
         raise AccessError("A user is NAME:ROLE.", expected=f"a role of {', '.join(ROLES)}", found=f"{name}:{role}")
     users = [item for item in (read_users(path) if path.exists() else []) if item.name != name]
     token = secrets.token_urlsafe(32)

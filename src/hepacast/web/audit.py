@@ -12,10 +12,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from hepacast.core.files import storage_error, write_text
 from hepacast.errors import HepacastError
 
 TRAIL, KEY = "audit.jsonl", "key"
+#: Bytes of one line, at most.
+_LONGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,10 @@ class AuditTrail:
             It cannot be written; then what it tells of must not be done.
         """
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._lock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Another server of the same folder writes here too.
+        with self._lock, FileLock(self.folder / "audit.lock", timeout=30):
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
                 entry = AuditEntry(when, user, role, action, study, patient)
                 line = json.dumps({**asdict(entry), "seal": _seal(self._last(), entry)}, ensure_ascii=False)
                 handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -95,9 +100,13 @@ class AuditTrail:
     def _last(self) -> str:
         if not self.path.is_file():
             return ""
-        with self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - 4096))
-            lines = file.read().splitlines()
+        with self.path.open("r+b") as file:
+            file.seek(max(0, self.path.stat().st_size - _LONGEST))
+            end = file.read()
+            whole = end[: end.rfind(b"\n") + 1]
+            if len(whole) < len(end):  # a power cut in the middle of a line, of which nobody was told that it stands
+                file.truncate(file.tell() - len(end) + len(whole))
+        lines = whole.splitlines()
         return str(json.loads(lines[-1])["seal"]) if lines else ""
 
     def read(self) -> list[AuditEntry]:

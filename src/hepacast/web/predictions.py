@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,15 +68,22 @@ class AskedPrediction(Record):
 def bundles(site: Site) -> dict[str, Path]:
     """Model bundles of the served folder, by a code that says nothing of their names."""
     root = site.places.roots[0]
-    found = {}
-    for path in sorted(root.glob("**/*.hepacast")):
-        inside = path.relative_to(root)
-        # A run's stage keeps the bundle a second time, and hidden folders are nobody's.
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if len(inside.parts) <= DEPTH and not hidden and inside.parts[-2:-1] != ("bundle",) and path.is_file():
-            site.places.within(path)
-            found[hashlib.sha256(inside.as_posix().encode()).hexdigest()[:12]] = path
-    return found
+    inside = {path.relative_to(root).as_posix(): path for path in sorted(_bundles(root, DEPTH))}
+    return {hashlib.sha256(place.encode()).hexdigest()[:12]: path for place, path in inside.items()}
+
+
+def _bundles(folder: Path, depth: int) -> Iterator[Path]:
+    """Links are not followed; a run's stage keeps the bundle a second time, and hidden folders are nobody's."""
+    try:
+        with os.scandir(folder) as entries:
+            items = [item for item in entries if not item.name.startswith(".")]
+    except PermissionError:
+        return
+    for item in items:
+        if item.is_dir(follow_symlinks=False) and depth > 1 and item.name != "bundle":
+            yield from _bundles(Path(item.path), depth - 1)
+        elif item.name.endswith(".hepacast") and item.is_file(follow_symlinks=False):
+            yield Path(item.path)
 
 
 def bundle_path(site: Site, code: str) -> Path:

@@ -164,11 +164,11 @@ def cohort(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> d
     }
 
 
-@router.post("/studies/{code}/judge")
+@router.post("/studies/{code}/judge", dependencies=OWNER)
 def judge(given: Edits, code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """What would be found after changes that are not saved."""
     site.audit.add_once(account.name, account.role, "see-cohort", code)
-    text = _edited(study, given)
+    text = _edited(site, study, given)
     context = make_context(study, out=results_of(study))
     return _judged(Context(parse_study(text), context.base, context.out, context.data), text)
 
@@ -176,7 +176,7 @@ def judge(given: Edits, code: str, study: StudyFolder, site: SiteOf, account: Ac
 @router.put("/studies/{code}/cohort", dependencies=OWNER)
 def save(given: Edits, code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
     """Save the study file."""
-    text = _edited(study, given)
+    text = _edited(site, study, given)
     if is_running(site, study):
         raise StudyFileError("The study is running.", remedy="stop it, or wait until it has ended")
     site.audit.add(account.name, account.role, "save-study", code)
@@ -231,13 +231,36 @@ def version_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _edited(study: Path, given: Edits) -> str:
+def _edited(site: Site, study: Path, given: Edits) -> str:
+    _require_inside(site, study, given.changes)
     text = (study / STUDY_FILE).read_text(encoding="utf-8-sig")
     if version_of(text) != given.version:
         raise StudyFileError(
             "The study file was changed meanwhile, by hand or in another window.", remedy="load the page again"
         )
     return edit_study(text, given.changes, where=STUDY_FILE)
+
+
+def _require_inside(site: Site, study: Path, value: Any) -> None:
+    """Refuse a text that, read as a path from the study's folder, leads out of the folders that may be read.
+
+    Raises
+    ------
+    PlaceError
+        There is one; the study file that a person has put into the served folder may name any.
+    """
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _require_inside(site, study, item)
+    elif isinstance(value, str):
+        filled = re.sub(r"\{[^}]*\}", "x", value)
+        if filled != value and ".." in re.split(r"[/\\]", filled):
+            raise PlaceError("A path with a placeholder leads out of its folder.", found=value)
+        # ``nnunet:FOLDER`` holds a path too.
+        for part in (filled, *filled.split(":")):
+            site.places.within(study / Path(part).expanduser())
 
 
 def _judged(context: Context, text: str) -> dict[str, Any]:

@@ -51,8 +51,8 @@ async def predict(code: str, request: Request, site: SiteOf, account: AccountOf)
     sequence N, and ``mask/...``."""
     path = predictions.bundle_path(site, code)
     token, folder = predictions.new_folder(site)
-    sent = await received(request, folder / predictions.SENT)
     try:
+        sent = await received(request, folder / predictions.SENT)
         asked = await run_in_threadpool(_asked, path, folder / predictions.SENT, sent.fields)
         asked = replace(asked, model=code, dicom=bool(read_settings(site).connections))
         # Of a patient's code only what the keyed hash makes of it goes into the trail.
