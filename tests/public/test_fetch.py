@@ -282,6 +282,8 @@ def test_the_list_needs_no_network() -> None:
     listed = CliRunner().invoke(app, ["fetch", "--list"]).stdout
     assert all(f"{name}\n  {item.title}\n  {item.license}" in listed for name, item in COLLECTIONS.items())
     assert "105 patients, 289 series, 105 SEG, 15.1 GB" in listed
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "public-data.md"
+    assert listed.strip() in guide.read_text(encoding="utf-8")
 
 
 def test_only_encrypted_addresses(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from hepacast._version import __version__
-from hepacast.core.files import STORAGE_ERRNOS, storage_error
+from hepacast.core.files import STORAGE_ERRNOS, move, storage_error
 from hepacast.errors import HepacastError
 
 #: Base address that stands in for ``https://``: ``https://HOST/PATH`` is asked for at ``BASE/HOST/PATH``.
@@ -200,7 +200,7 @@ def fetch_file(
             _complete(remote, part, patience, stop, tell)
             checked = check_file(part, remote)
             if checked:
-                part.replace(target)
+                move(part, target)
                 return checked
             # What lay there from an earlier try may be the fault: once more from the first byte.
             tell(-part.stat().st_size)
