@@ -255,8 +255,8 @@ def event_rates(times: Array, codes: Array, members: NDArray[np.bool_], t: float
 def pseudo_values(times: Array, codes: Array, t: float) -> Array:
     """Pseudo-value of each patient's event state at a time, shape (n,): n F(t) - (n - 1) F without the patient(t)."""
     distinct, place = np.unique(times, return_inverse=True)
-    own = np.bincount(place, weights=codes == 1)
-    gone = own + np.bincount(place, weights=codes == 2)
+    own = np.bincount(place, weights=codes == 1).astype(float)
+    gone = own + np.bincount(place, weights=codes == 2).astype(float)
     leaving = np.bincount(place).astype(float)
     risk = len(times) - np.concatenate([[0.0], np.cumsum(leaving)[:-1]])
     upto = int(np.searchsorted(distinct, t, side="right"))

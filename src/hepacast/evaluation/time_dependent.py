@@ -68,7 +68,7 @@ def _case_weights(model: CensoringModel, t: float, times: Array, events: Array) 
 
 def _by_time(model: CensoringModel, times: Array, values: Array) -> Array:
     """Sums of patients' values by the distinct times of the model."""
-    return np.bincount(np.searchsorted(model.time, times), weights=values, minlength=len(model.time))
+    return np.bincount(np.searchsorted(model.time, times), weights=values, minlength=len(model.time)).astype(float)
 
 
 def auc_at(time: npt.ArrayLike, code: npt.ArrayLike, score: npt.ArrayLike, t: float) -> HorizonEstimate:
@@ -155,7 +155,7 @@ def brier_at(time: npt.ArrayLike, code: npt.ArrayLike, risk: npt.ArrayLike, t: f
     value = float((loss_case + loss_control).mean())
     weights = _by_time(model, times, loss_case)
     # Controls are weighted by 1 / G(t): the influence up to t itself.
-    after = np.searchsorted(model.time, t, side="right")
+    after = int(np.searchsorted(model.time, t, side="right"))
     weights[min(after, len(weights) - 1)] += loss_control.sum()
     influence = loss_case + loss_control - value + martingale_sums(model, times, codes, weights) / n
     return HorizonEstimate(

@@ -150,10 +150,11 @@ class Refitter:
 
 def _write(path: Path, refit: Refit) -> None:
     """Keep a refit: arrays, and in words what was selected or failed."""
-    arrays = {"risk": refit.risk, "linear_predictor": refit.linear_predictor}
-    told = json.dumps({"selections": refit.selections, "failure": refit.failure})
+    content: dict[str, Any] = {"told": np.array(json.dumps({"selections": refit.selections, "failure": refit.failure}))}
+    if refit.risk is not None:
+        content |= {"risk": refit.risk, "linear_predictor": refit.linear_predictor}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, told=np.array(told), **{name: array for name, array in arrays.items() if array is not None})
+        np.savez(file, **content)
     seal(path)
 
 
