@@ -58,7 +58,7 @@ def package(tmp_path):
 
 
 def fresh(root: Path, *modules: str) -> str:
-    for name in ("_hash_of", "_hash_once", "_data", "_file_of", "_all_uses", "_faces", "_whole_modules"):
+    for name in ("_hash_of", "_files_of", "_hash_once", "_data", "_file_of", "_all_uses", "_faces", "_whole_modules"):
         getattr(closure_module, name).cache_clear()
     return closure_module._hash_of(root, frozenset(modules), frozenset())
 

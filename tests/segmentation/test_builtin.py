@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from hepacast.errors import GeometryError, ImageError, MissingPackageError, ModelError, StudyFileError
 from hepacast.imaging import Geometry, Volume
@@ -22,6 +23,7 @@ from hepacast.segmentation.builtin import network as networks
 from hepacast.segmentation.builtin import weights as weight_store
 from hepacast.segmentation.builtin.abdomen import FIELD_MM, abdomen_box, abdomen_boxes
 from hepacast.segmentation.builtin.lesion import _apply, _tiles, find_lesions
+from hepacast.segmentation.builtin.median import median_of_27
 from hepacast.segmentation.builtin.resample import axis_matrix, onto_grid, rescale
 from hepacast.segmentation.metrics import segmentation_metrics
 
@@ -510,3 +512,10 @@ def test_the_lesions_of_a_real_ct(data_dir, weights):
     result = BuiltinSegmenter().segment(image, liver=liver)
     np.testing.assert_array_equal(result.mask("liver").array, liver.array)
     assert segmentation_metrics(tumor, result.mask("tumor")).dice >= 0.60
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 2), (7, 5, 9), (9, 40, 33), (3, 4, 700)])
+def test_the_median_is_that_of_itk(shape):
+    values = np.random.default_rng(1).normal(scale=100, size=shape).round(-1).astype(np.float32)
+    expected = sitk.GetArrayFromImage(sitk.Median(sitk.GetImageFromArray(values), [1, 1, 1]))
+    np.testing.assert_array_equal(median_of_27(values), expected)

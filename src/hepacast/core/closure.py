@@ -102,10 +102,16 @@ def _uses_of(root: Path, module: str, name: str, file: Path) -> list[_Use]:
 
 @cache
 def _hash_of(root: Path, modules: frozenset[str], alone: frozenset[str]) -> str:
+    return hash_value([(name, _hash_once(file)) for name, file in _files_of(root, modules, alone)])
+
+
+@cache
+def _files_of(root: Path, modules: frozenset[str], alone: frozenset[str]) -> tuple[tuple[str, Path], ...]:
+    """Code and data by their names within the package."""
     files = set(closure(*modules, root=root).values())
     files |= {item for folder in {file.parent for file in files} for item in _data(folder)}
     files |= {file for name in alone if (file := _file_of(root, name)) is not None}
-    return hash_value([(item.relative_to(root).as_posix(), _hash_once(item)) for item in sorted(files)])
+    return tuple((file.relative_to(root).as_posix(), file) for file in sorted(files))
 
 
 @cache

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.segmentation.builtin.abdomen import Box, abdomen_boxes, largest_piece
+from hepacast.segmentation.builtin.median import median_of_27
 from hepacast.segmentation.builtin.network import LIVER
 from hepacast.segmentation.builtin.resample import onto_grid, rescale
 
@@ -259,7 +260,7 @@ def _judged(
 
 def _prepared(array: Array, spacing: Sequence[float]) -> npt.NDArray[np.float32]:
     """Resampled to 1.5 mm, median of 27, to 3 mm, normalized; trained with x to the right and y to the front."""
-    smooth = _median(rescale(array, spacing, _HALF_MM))
+    smooth = median_of_27(rescale(array, spacing, _HALF_MM))
     return normalized(rescale(smooth, _HALF_MM, LIVER.voxel_mm))[::-1, ::-1]
 
 
@@ -272,13 +273,6 @@ def _probability(network: Network, image: npt.NDArray[np.float32]) -> npt.NDArra
     field[x, y, max(0, z.start - _CONTINUED) : z.start] = field[x, y, z.start : z.start + 1]
     field[x, y, z.stop : z.stop + _CONTINUED] = field[x, y, z.stop - 1 : z.stop]
     return _without_margin(network(field), image.shape)
-
-
-def _median(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Median of each voxel's 3 x 3 x 3 neighborhood, edges repeated (ITK's filter uses all cores)."""
-    import SimpleITK as sitk
-
-    return sitk.GetArrayFromImage(sitk.Median(sitk.GetImageFromArray(array), [1, 1, 1]))
 
 
 def _centered(size: Sequence[int], field: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
