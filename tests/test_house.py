@@ -147,6 +147,7 @@ IMPORTED_AS = {
     "dicom-anonymizer": "dicomanonymizer.simpledicomanonymizer",
     "dicomweb-client": "dicomweb_client.api",
     "python-docx": "docx",
+    "dask-jobqueue": "dask_jobqueue",
     "python-multipart": "python_multipart",
     "pyradiomics-bhklab": "radiomics",
     "scikit-image": "skimage",

@@ -42,6 +42,14 @@ class CommandGroup(typer.core.TyperGroup):
 Workers = Annotated[
     int, typer.Option("--workers", "-w", help="Processes; 0 = one a core. Results do not depend on it.", min=0)
 ]
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS|FILE",
+        help="Work on a cluster: address of a Dask scheduler you trust, or a YAML file that describes one.",
+    ),
+]
 AcceptDoubtful = Annotated[
     bool, typer.Option("--accept-doubtful", help="Go on although image and mask look impossible (HU, labels, volume).")
 ]

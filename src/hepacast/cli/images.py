@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import AcceptDoubtful, Command, Quiet, Series, Workers, make_reporter, parse_pairs, say
+from hepacast.cli.common import (
+    AcceptDoubtful,
+    Command,
+    OnCluster,
+    Quiet,
+    Series,
+    Workers,
+    make_reporter,
+    parse_pairs,
+    say,
+)
 
 #: What `extract --biomarkers` can be told.
 Biomarkers = Annotated[
@@ -129,9 +139,11 @@ def extract(
     series: Series = None,
     accept_doubtful: AcceptDoubtful = False,
     workers: Workers = 0,
+    cluster: OnCluster = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure radiomics features, or biomarkers, of one image or of a table of patients."""
+    from hepacast.core.cluster import on_cluster
     from hepacast.study.extract import explain_feature, extract_image
 
     if explain is not None:
@@ -148,9 +160,10 @@ def extract(
     else:
         work, own = extract_image, {"vois": vois, "settings": settings, "backend": backend}
         own |= {"maps": maps, "compare": compare}
-    named = parse_pairs([item for item in labels.split(",") if item], what="A label")
     how: dict[str, Any] = {"labels": named, "perturb": perturb, "series": series, "accept_doubtful": accept_doubtful}
-    say(work(image, mask or None, output, workers=workers, reporter=make_reporter(quiet), **how, **own))
+    say_to = make_reporter(quiet)
+    with on_cluster(cluster, say=say_to.say):
+        say(work(image, mask or None, output, workers=workers, reporter=say_to, **how, **own))
 
 
 def _biomarkers(*where: Any, modality: str | None, **options: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import Quiet, Workers, make_reporter
+from hepacast.cli.common import OnCluster, Quiet, Workers, make_reporter
 from hepacast.cli.completion import CONTROLS, one_of
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.study import Data, Out, StudyFile
@@ -39,6 +39,7 @@ def noise(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed [default: the study's].")] = None,
     workers: Workers = 0,
+    cluster: OnCluster = None,
     as_json: Json = None,
     figures: Annotated[Path | None, typer.Option("--figures", help="Another folder for the figures.")] = None,
     quiet: Quiet = False,
@@ -47,19 +48,22 @@ def noise(
 
     Ends with exit code 1 when it does not.
     """
+    from hepacast.core.cluster import on_cluster
     from hepacast.study.noise import run_noise
 
-    result = run_noise(
-        study_file,
-        out=out,
-        data=data,
-        permutations=permutations,
-        repeats=repeats,
-        controls=control or (),
-        seed=seed,
-        workers=workers,
-        reporter=make_reporter(quiet),
-    )
+    say_to = make_reporter(quiet)
+    with on_cluster(cluster, say=say_to.say):
+        result = run_noise(
+            study_file,
+            out=out,
+            data=data,
+            permutations=permutations,
+            repeats=repeats,
+            controls=control or (),
+            seed=seed,
+            workers=workers,
+            reporter=say_to,
+        )
     show(result, as_json, figures)
     if result.leaks:
         raise typer.Exit(EXIT_LEAK)

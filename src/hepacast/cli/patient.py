@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import AcceptDoubtful, Command, Quiet, Workers, make_reporter, parse_pairs, say
+from hepacast.cli.common import AcceptDoubtful, Command, OnCluster, Quiet, Workers, make_reporter, parse_pairs, say
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Json, show
 from hepacast.errors import StudyFileError
 
 if TYPE_CHECKING:
+    from hepacast.core.progress import Reporter
     from hepacast.study.predict_table import PredictedPatients
 
 
@@ -122,19 +123,21 @@ def predict(
     identifier: Identifier = "",
     pages: Pages = False,
     workers: Workers = 0,
+    cluster: OnCluster = None,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF; or of a whole table."""
     given: dict[str, object] = {"--image": image, "--series": series, "--mask": mask, "--labs": labs}
     given |= {"--patient": patient, "values": more, "--dicom-out": dicom_out, "--fhir": fhir}
-    many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages}
+    many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages, "--cluster": cluster}
     if table is not None:
         _refuse(given, "With --table the patients' values and images are those of the table.", "--images, --masks")
         options: dict[str, Any] = {"model": model, "segmenter": segmenter, "labels": labels, "masks": masks}
         options |= {"accept_doubtful": accept_doubtful, "images": _places(images)}
         options |= {"identifier": identifier, "pages": pages}
-        show(_of_table(bundle, table, out, workers=workers, reporter=make_reporter(quiet), **options), as_json, None)
+        options |= {"workers": workers, "reporter": make_reporter(quiet)}
+        show(_of_table(bundle, table, out, cluster, **options), as_json, None)
         return
     _refuse(many, "These options are about a table of patients.", "--table TABLE beside them")
     from hepacast.study.predict import predict_patient
@@ -168,13 +171,17 @@ def page(
     say(f"wrote {write_calculator(bundle, out)}", err=True)
 
 
-def _of_table(bundle: Path, table: Path, out: Path | None, **options: Any) -> PredictedPatients:
+def _of_table(
+    bundle: Path, table: Path, out: Path | None, cluster: str | None, *, reporter: Reporter, **options: Any
+) -> PredictedPatients:
     """`predict_table`, which needs a folder."""
+    from hepacast.core.cluster import on_cluster
     from hepacast.study.predict_table import predict_table
 
     if out is None:
         raise StudyFileError("Where should the risks go?", expected="--out FOLDER, for risks.csv")
-    return predict_table(bundle, table, out=out, **options)
+    with on_cluster(cluster, say=reporter.say):
+        return predict_table(bundle, table, out=out, reporter=reporter, **options)
 
 
 def _refuse(given: Mapping[str, object], message: str, expected: str) -> None:

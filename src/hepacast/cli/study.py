@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import Command, Quiet, Workers, make_reporter, say
+from hepacast.cli.common import Command, OnCluster, Quiet, Workers, make_reporter, say
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Figures, show
 from hepacast.cli.table_options import Json as JsonOut
@@ -89,10 +89,11 @@ def run(
     workers: Workers = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.", autocompletion=completion.stages)] = None,
+    cluster: OnCluster = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the study from table and images to the finished report and the model bundle."""
-    _run(study_file, out, data, workers, until, quiet, dry_run)
+    _run(study_file, out, data, workers, until, quiet, dry_run, cluster)
 
 
 def model(
@@ -103,14 +104,24 @@ def model(
 
 
 def _run(
-    study_file: Path, out: Path | None, data: Path | None, workers: int, until: str | None, quiet: bool, dry_run: bool
+    study_file: Path,
+    out: Path | None,
+    data: Path | None,
+    workers: int,
+    until: str | None,
+    quiet: bool,
+    dry_run: bool,
+    cluster: str | None = None,
 ) -> None:
+    from hepacast.core.cluster import on_cluster
     from hepacast.study.run import plan_study, run_study
 
     if dry_run:
         say(plan_study(study_file, out=out, data=data, workers=workers).text())
         return
-    result = run_study(study_file, out=out, data=data, workers=workers, until=until, reporter=make_reporter(quiet))
+    say_to = make_reporter(quiet)
+    with on_cluster(cluster, say=say_to.say):
+        result = run_study(study_file, out=out, data=data, workers=workers, until=until, reporter=say_to)
     if not quiet:
         say(result.text())
 
@@ -158,13 +169,16 @@ def validate(
             "enough), intercept, slope or refit.",
         ),
     ] = None,
+    cluster: OnCluster = None,
     quiet: Quiet = False,
 ) -> None:
     """Test a model of another hospital, unchanged, on your patients: to an external-validation report of its own."""
+    from hepacast.core.cluster import on_cluster
     from hepacast.study.validate import validate_model
 
     say_to = make_reporter(quiet)
-    found = validate_model(model, study_file, out=out, data=data, workers=workers, update=update, reporter=say_to)
+    with on_cluster(cluster, say=say_to.say):
+        found = validate_model(model, study_file, out=out, data=data, workers=workers, update=update, reporter=say_to)
     if not quiet:
         say(found.text())
 

@@ -1,4 +1,4 @@
-"""Run one function over many items, on one process or several, with the same results either way.
+"""Run one function over many items, on one process, several, or a cluster, with the same results either way.
 
 Worker processes are started with ``spawn`` (the same on every system, no inherited threads or random state) and
 with one thread of linear algebra each, so that neither their number nor the machine's core count changes a number.
@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 from hepacast.errors import HepacastError
 
@@ -37,6 +37,53 @@ _LARGE, _ALIGNED = 2**20, 64
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+@dataclass(frozen=True)
+class Need:
+    """What the work on one item takes.
+
+    Parameters
+    ----------
+    cores
+        0: all that there are; here such items are worked on one after the other.
+    memory
+        Bytes; of a worker on a cluster.
+    """
+
+    cores: int = 1
+    memory: float = 5e8
+
+
+class Remote(Protocol):
+    """Workers elsewhere, which take the maps over (`hepacast.core.cluster`)."""
+
+    def slots(self) -> int:
+        """How many items are worked on at once."""
+
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        todo: Sequence[Any],
+        most: int,
+        need: Need,
+        progress: Progress | None,
+        lost: Callable[[Any, HepacastError], Any] | None,
+    ) -> list[Any]:
+        """As `map_items`."""
+
+
+_remote: ContextVar[Remote | None] = ContextVar("workers elsewhere", default=None)
+
+
+@contextmanager
+def remote_maps(remote: Remote) -> Iterator[None]:
+    """Inside the block maps of more than one process go there."""
+    token = _remote.set(remote)
+    try:
+        yield
+    finally:
+        _remote.reset(token)
+
+
 def available_cores() -> int:
     """Cores that this process may use (a container's or a cluster job's share, not the whole machine)."""
     try:
@@ -46,8 +93,10 @@ def available_cores() -> int:
 
 
 def resolve_workers(workers: int | None) -> int:
-    """Number of processes: as asked, or one a core when `workers` is None or 0."""
-    return max(1, workers or available_cores())
+    """Number of processes: as asked, or one a core (on a cluster: all workers) when `workers` is None or 0."""
+    remote = _remote.get()
+    # At least two: what others are to open lies in files then, whoever comes later.
+    return max(1, workers or (available_cores() if remote is None else max(2, remote.slots())))
 
 
 @contextmanager
@@ -62,7 +111,8 @@ def single_threaded() -> Iterator[None]:
 
 
 @contextmanager
-def _children_single_threaded() -> Iterator[None]:
+def children_single_threaded() -> Iterator[None]:
+    """Processes that are started inside the block have one thread of linear algebra."""
     # Libraries read these once, when a fresh process loads them; the parent's own values come back afterwards.
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
@@ -82,6 +132,8 @@ def map_items(
     *,
     workers: int | None = 1,
     progress: Progress | None = None,
+    need: Need = Need(),
+    lost: Callable[[Item, HepacastError], Result] | None = None,
 ) -> list[Result]:
     """Apply `function` to every item and return the results in the items' order.
 
@@ -96,6 +148,10 @@ def map_items(
         Processes; 1 runs in this process, None or 0 takes one a core.
     progress
         Called with (done, total) after each item.
+    need
+        What one item takes.
+    lost
+        What stands for an item that has ended three workers of a cluster, with the reason; an error by default.
 
     Raises
     ------
@@ -105,7 +161,10 @@ def map_items(
         A worker process was stopped from outside, as a system does that runs out of memory.
     """
     todo = list(items)
-    asked = resolve_workers(workers)
+    remote = _remote.get()
+    if remote is not None and workers != 1 and todo:
+        return remote.map(function, todo, workers or 0, need, progress, lost)
+    asked = resolve_workers(workers) if need.cores else 1
     if min(asked, len(todo)) <= 1:
         results = []
         with single_threaded():
@@ -132,7 +191,7 @@ class _Pool:
 
     def tell(self, function: Callable[[Any], Any] | None) -> None:
         """Send what is applied to the items (it may carry a table of features) once to every worker."""
-        with _sent(function) as message:
+        with sent(function) as message:
             for done in [self.processes.submit(_learn, message) for _ in range(self.size)]:
                 done.result()
 
@@ -144,7 +203,7 @@ class _Pool:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class Shared:
     """An object whose large arrays lie in a file, which all workers map: one copy in memory, however many they are."""
 
     pickled: bytes
@@ -160,28 +219,38 @@ class _Shared:
 
 
 @contextmanager
-def _sent(function: Callable[[Any], Any] | None) -> Iterator[Any]:
-    """What is sent to the workers: the function, or it and the file of its large arrays, which then may go."""
-    large: list[pickle.PickleBuffer] = []
+def sent(function: Callable[[Any], Any] | None, *, folder: Path | None = None, large: int = _LARGE) -> Iterator[Any]:
+    """What is sent to the workers: the function, or a `Shared` of it and of the file of its large arrays.
+
+    The file goes with the block; by then every worker must have it open.
+
+    Parameters
+    ----------
+    folder
+        For the file; that of temporary files if left out.
+    large
+        Bytes from which on an array goes into the file.
+    """
+    apart: list[pickle.PickleBuffer] = []
 
     def is_small(buffer: pickle.PickleBuffer) -> bool:
-        small = buffer.raw().nbytes < _LARGE
+        small = buffer.raw().nbytes < large
         if not small:
-            large.append(buffer)
+            apart.append(buffer)
         return small
 
     pickled = pickle.dumps(function, protocol=5, buffer_callback=is_small)
-    if not large:
+    if not apart:
         yield function
         return
-    handle, path = tempfile.mkstemp(prefix="hepacast-")
+    handle, path = tempfile.mkstemp(prefix="hepacast-", dir=folder)
     message: Any = function
     try:
         # Without room for the file each worker gets a copy of its own.
         with suppress(OSError):
             with os.fdopen(handle, "wb") as file:
-                places = tuple(_appended(file, buffer) for buffer in large)
-            message = _Shared(pickled, path, places)
+                places = tuple(_appended(file, buffer) for buffer in apart)
+            message = Shared(pickled, path, places)
         yield message
     finally:
         # Where a mapped file cannot go (Windows), it goes with the folder of temporary files.
@@ -233,7 +302,7 @@ def _map_processes(
     function: Callable[[Item], Result], todo: list[Item], asked: int, progress: Progress | None
 ) -> list[Result]:
     kept = _kept.get()
-    with _children_single_threaded():
+    with children_single_threaded():
         pool = _pool_for(asked, min(asked, len(todo)))
         try:
             pool.tell(function)
@@ -293,7 +362,7 @@ def _call(item: Any) -> Any:
 def _learn(message: Any) -> None:
     global _function
     try:
-        _function = message.load() if isinstance(message, _Shared) else message
+        _function = message.load() if isinstance(message, Shared) else message
     finally:
         _told.wait()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from hepacast.core.executor import map_items
+from hepacast.core.executor import Need, map_items
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import InputFile, is_kept, keep
@@ -83,6 +83,20 @@ class _Keeping:
 
 
 @dataclass(frozen=True)
+class _Refusing:
+    """Writes what stands for a job that no worker survives; it has no seal, so that the next run tries again."""
+
+    refuse: Callable[[Any, str], None]
+
+    def __call__(self, job: Any, error: HepacastError) -> None:
+        self.refuse(job, f"{error.message} Found: {error.found}.")
+
+
+def _in_its_place(item: Any, error: HepacastError) -> Any:
+    return error
+
+
+@dataclass(frozen=True)
 class _Catching:
     work: Callable[[Any], Any]
 
@@ -100,6 +114,8 @@ def make_missing(
     *,
     reporter: Reporter | None = None,
     workers: int | None = 1,
+    need: Need = Need(),
+    refuse: Callable[[Job[Task], str], None] | None = None,
 ) -> list[Path]:
     """Make the files that are not there, or not as they were sealed, and return those of all jobs.
 
@@ -111,8 +127,10 @@ def make_missing(
         One a patient.
     label, reporter
         What the progress is called, and where it goes.
-    workers
+    workers, need
         As in `map_items`.
+    refuse
+        Writes the file of a job that has ended three workers of a cluster, with the reason; an error by default.
 
     Raises
     ------
@@ -121,7 +139,8 @@ def make_missing(
     """
     todo = [job for job in jobs if not is_kept(job.kept)]
     with (reporter or SilentReporter()).track(label) as progress:
-        map_items(_Keeping(make), todo, workers=workers, progress=progress)
+        lost = None if refuse is None else _Refusing(refuse)
+        map_items(_Keeping(make), todo, workers=workers, progress=progress, need=need, lost=lost)
     return [job.kept for job in jobs]
 
 
@@ -132,7 +151,10 @@ def try_each(
     *,
     reporter: Reporter | None = None,
     workers: int | None = 1,
+    need: Need = Need(),
 ) -> list[Result | HepacastError]:
     """What a module-level function returns for every patient, in their order; of whom it cannot be done, the error."""
     with (reporter or SilentReporter()).track(label) as progress:
-        return map_items(_Catching(work), list(items), workers=workers, progress=progress)
+        return map_items(
+            _Catching(work), list(items), workers=workers, progress=progress, need=need, lost=_in_its_place
+        )

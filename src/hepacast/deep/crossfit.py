@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import Progress, map_items, resolve_workers
+from hepacast.core.executor import Need, Progress, map_items, resolve_workers
 from hepacast.core.hashing import hash_value
 from hepacast.core.kept import discard, is_kept, seal
+from hepacast.deep.cost import training_bytes
 from hepacast.deep.readings import Applied
 from hepacast.deep.spec import DeepSpec, NetworkSpec
 from hepacast.deep.store import CropStore, hash_rows
@@ -151,7 +152,8 @@ def fold_jobs(
 
 def train_jobs(jobs: Sequence[FoldJob], *, workers: int = 1, progress: Progress | None = None) -> list[TrainedNetwork]:
     """Train networks, several at once; finished ones are kept by the hash of everything that made them."""
-    return map_items(train_fold, jobs, workers=workers, progress=progress)
+    need = Need(memory=max((training_bytes(job.spec) for job in jobs), default=0.0))
+    return map_items(train_fold, jobs, workers=workers, progress=progress, need=need)
 
 
 def train_fold(job: FoldJob) -> TrainedNetwork:

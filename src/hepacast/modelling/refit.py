@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.base import clone
 
-from hepacast.core.executor import Progress, map_items, resolve_workers
+from hepacast.core.executor import Need, Progress, map_items, resolve_workers
 from hepacast.core.files import atomic_path
 from hepacast.core.kept import is_kept, seal
 from hepacast.errors import HepacastError
@@ -198,7 +198,9 @@ def refit_all(
     refitter, folder = Refitter(models, frame, outcome, order_of(frame)), _folder.get()
     if folder is not None:
         refitter = replace(refitter, kept=folder / refitter.content())
-    return map_items(refitter, todo, workers=workers, progress=progress)
+    # A process, and what a refit copies of the table (docs/cohort-size.md).
+    need = Need(memory=4e8 + 5.0 * 8 * frame.size)
+    return map_items(refitter, todo, workers=workers, progress=progress, need=need)
 
 
 def compile_once() -> None:

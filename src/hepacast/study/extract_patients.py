@@ -16,7 +16,7 @@ from hepacast.cohort.joining import one_header, read_ids
 from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
 from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import is_table
-from hepacast.core.executor import map_items
+from hepacast.core.executor import Need, map_items
 from hepacast.core.files import write_text
 from hepacast.core.progress import Reporter
 from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
@@ -49,7 +49,7 @@ def measure_jobs(
 ) -> MeasuredFeatures:
     """Features of all rows, and what a person should know; `remarks` are those on the table."""
     with say.track("features") as progress:
-        measured = map_items(_measure, jobs, workers=workers, progress=progress)
+        measured = map_items(_measure, jobs, workers=workers, progress=progress, need=Need(memory=1e9), lost=_lost)
     long = _joined([(job, item) for job, item, *_ in measured], settings)
     failed = long.loc[long["status"] == "failed", "patient"].nunique()
     lines = [*remarks, f"{len(jobs)} patients, {failed} of them with a VOI that could not be measured"]
@@ -147,6 +147,10 @@ def _measure(job: _Job) -> tuple[_Job, ExtractionResult | str, list[Remark], tup
         return job, result, doubts, (*volume.notes, *found.notes)
     except HepacastError as error:
         return job, str(error).replace("\n ", ";"), [], ()
+
+
+def _lost(job: _Job, error: HepacastError) -> tuple[_Job, ExtractionResult | str, list[Remark], tuple[str, ...]]:
+    return job, str(error).replace("\n ", ";"), [], ()
 
 
 def _case(job: _Job) -> Case:

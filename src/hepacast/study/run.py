@@ -20,6 +20,7 @@ import yaml
 from hepacast._version import __version__
 from hepacast.cohort.findings import name_patients
 from hepacast.core import views
+from hepacast.core.cluster import PACKAGES
 from hepacast.core.executor import keep_workers, single_threaded
 from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
 from hepacast.core.hashing import hash_file
@@ -43,19 +44,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepacast.report.model import Report
-
-#: Packages whose versions decide numbers.
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "SimpleITK",
-    "PyWavelets",
-    "numba",
-    "torch",
-    "nnunetv2",
-)
 
 BUNDLE = "model.hepacast"
 RUN = "run.json"

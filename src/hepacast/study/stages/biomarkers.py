@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from hepacast.biomarkers.summary import BiomarkerSummary, MeasuredBiomarker, Rec
 from hepacast.cohort import Cohort, ColumnSpec, read_cohort
 from hepacast.core.closure import code_hash
 from hepacast.core.estimates import Estimate
-from hepacast.core.executor import resolve_workers
+from hepacast.core.executor import Need, resolve_workers
 from hepacast.core.files import atomic_path, write_json
 from hepacast.core.jobs import Job, make_missing
 from hepacast.core.records import write_record
@@ -89,8 +89,13 @@ def measured(context: Context, table: pd.DataFrame, label: str = "biomarkers") -
         more = [recipe.to_json(), asdict(facts), why, code_hash(__name__)]
         task = BiomarkerTask(files, recipe, facts, why)
         jobs.append(Job.of(patient, task, context.cache / BIOMARKERS, ".parquet", [files], prints, more))
-    made = make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
+    say, many = context.reporter, context.workers
+    made = make_missing(_measure, jobs, label, need=Need(memory=1e9), refuse=_refuse, reporter=say, workers=many)
     return pd.concat([pd.read_parquet(path) for path in made], ignore_index=True)
+
+
+def _refuse(job: Job[BiomarkerTask], why: str) -> None:
+    _measure(replace(job, task=replace(job.task, refused=why)))
 
 
 def _facts(context: Context, table: pd.DataFrame, patient: str) -> PatientFacts:

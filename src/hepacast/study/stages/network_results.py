@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hepacast.core.executor import resolve_workers
+from hepacast.core.executor import available_cores, resolve_workers
 from hepacast.core.seeds import derive_seed
 from hepacast.deep import CrossFit, TrainedNetwork
 from hepacast.errors import ModelError
@@ -191,7 +191,7 @@ def _maps(
         return grad_cam(network, crop, covariates)[k], hidden[k]
 
     found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    with one_thread(), ThreadPoolExecutor(resolve_workers(context.workers)) as pool:
+    with one_thread(), ThreadPoolExecutor(min(resolve_workers(context.workers), available_cores())) as pool:
         for (row, _), maps in zip(pairs, pool.map(look, pairs), strict=True):
             found.setdefault(row, []).append(maps)
     return found

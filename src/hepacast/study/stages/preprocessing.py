@@ -16,7 +16,7 @@ import numpy as np
 
 from hepacast.cohort import read_cohort
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import resolve_workers
+from hepacast.core.executor import Need, resolve_workers
 from hepacast.core.files import read_json, write_json, write_text
 from hepacast.core.jobs import Job, JobFiles, try_each
 from hepacast.core.kept import is_kept, keep, seal
@@ -45,6 +45,8 @@ from hepacast.study.stage import Cost, Stage
 REPORT, LANDMARKS = "preprocessing.json", "landmarks.json"
 #: Intensities of a region kept a patient to learn landmarks from.
 _SAMPLE = 20_000
+#: Two volumes of a patient, registered.
+NEED = Need(memory=2e9)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def write(context: Context, folder: Path) -> None:
         rules.steps(images.modality for images in context.images.sequences.values()),
         reporter=context.reporter,
         workers=context.workers,
+        need=NEED,
     )
     good = [job for job, found in zip(jobs, made, strict=True) if not isinstance(found, HepacastError)]
     scales = None
@@ -102,7 +105,9 @@ def write(context: Context, folder: Path) -> None:
         scales = _landmarks(good, set(cohort.members("training")))
         write_json(folder / LANDMARKS, scales)
     tasks = [(job, folder, scales) for job in good]
-    finished = try_each(_finish, tasks, "finished images", reporter=context.reporter, workers=context.workers)
+    finished = try_each(
+        _finish, tasks, "finished images", reporter=context.reporter, workers=context.workers, need=NEED
+    )
     problems = {job.patient: found for job, found in zip(jobs, made, strict=True) if isinstance(found, HepacastError)}
     problems |= {job.patient: found for job, found in zip(good, finished, strict=True) if found is not None}
     _refuse_failed({job.patient: problems[job.patient] for job in jobs if job.patient in problems})
@@ -362,7 +367,7 @@ def _cost(context: Context) -> Cost:
     each = len(context.images.sequences) * (1.0 + typical_voxels(context) * 4e-6)
     if _rules(context).registration == "bspline":
         each *= 3.0
-    return Cost(each * imaged_patients(context) / resolve_workers(context.workers), 2e9)
+    return Cost(each * imaged_patients(context) / resolve_workers(context.workers), NEED.memory)
 
 
 STAGE = Stage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import resolve_workers
+from hepacast.core.executor import Need, resolve_workers
 from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.hashing import hash_file
 from hepacast.core.jobs import Job, make_missing
@@ -97,7 +97,13 @@ def _measured(context: Context, patients: Mapping[str, MaskedImages], label: str
         for patient, files in patients.items()
         for why in [refused.get(patient)]
     ]
-    return make_missing(_measure, jobs, label, reporter=context.reporter, workers=context.workers)
+    need = Need(memory=_PROCESS_BYTES + typical_voxels(context) * _BYTES_PER_VOXEL)
+    say, many = context.reporter, context.workers
+    return make_missing(_measure, jobs, label, need=need, refuse=_refuse, reporter=say, workers=many)
+
+
+def _refuse(job: Job[FeatureTask], why: str) -> None:
+    _measure(replace(job, task=replace(job.task, refused=why)))
 
 
 def measure(context: Context, patients: list[str]) -> pd.DataFrame:

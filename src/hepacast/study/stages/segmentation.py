@@ -13,7 +13,7 @@ import numpy as np
 
 from hepacast.cohort import Cohort, read_cohort
 from hepacast.core.closure import code_hash
-from hepacast.core.executor import resolve_workers
+from hepacast.core.executor import Need, resolve_workers
 from hepacast.core.files import read_json, write_json
 from hepacast.core.jobs import Job, make_missing
 from hepacast.core.kept import discard, is_kept, seal
@@ -59,6 +59,8 @@ VOLUMES = "volumes.csv"
 #: The nnU-Net that was trained: what `hepacast predict --segmenter nnunet:...` is given.
 MODEL = "nnunet"
 N_EXAMPLES = 2
+#: Of a process in which the built-in networks work.
+READY_BYTES = 4e9
 #: Pictures of patients whose image or mask is not plausible; the table names all.
 MAX_DOUBTFUL = 12
 #: Of an expert's contours beside the network's blue and orange ones.
@@ -377,7 +379,7 @@ def _ready(context: Context, cohort: Cohort, folder: Path, source: str) -> tuple
     _judge_inputs(context, cohort, [])
     identity = facts.get("identity") or facts.get("version") or source
     job = {"kind": ready_source(context), "identity": identity, **options}
-    _apply(context, folder, list(cohort.patients), job, channels, workers=1)
+    _apply(context, folder, list(cohort.patients), job, channels, need=Need(cores=0, memory=READY_BYTES))
     labels, corrected = _labels(folder), _use_corrected(context, folder, cohort)
     outcomes = [
         judge(
@@ -431,7 +433,7 @@ def _apply(
     patients: list[str],
     segmenter: dict[str, Any],
     channels: Sequence[str] = (),
-    workers: int | None = None,
+    need: Need = Need(memory=2e9),
 ) -> None:
     """Segment patients, several at once; masks made before with the same model are kept."""
     jobs = []
@@ -449,7 +451,8 @@ def _apply(
         jobs,
         "segmenting",
         reporter=context.reporter,
-        workers=context.workers if workers is None else workers,
+        workers=context.workers,
+        need=need,
     )
     for job, kept in zip(jobs, made, strict=True):
         shutil.copyfile(kept, mask_file(folder / MASKS, job.patient))
@@ -569,7 +572,7 @@ def _cost(context: Context) -> Cost:
     if options.source == "given":
         return Cost(0.1 * patients, 1e9)
     if options.source != "nnunet":
-        return Cost(120.0 * patients, 4e9)
+        return Cost(120.0 * patients, READY_BYTES)
     from hepacast.segmentation.nnunet.plan import apply_seconds, estimate_training
 
     plan, cores = nnunet_plan_of(context), resolve_workers(context.workers)
