@@ -48,8 +48,8 @@ def test_a_patient_unlike_the_training_is_told() -> None:
     def facts(hu: float) -> dict[str, float]:
         return crop_facts(*_patient(hu), (5.0, 5.0, 10.0), SPEC, "tumor", SEQUENCES)
 
-    seen = ranges_of([facts(40.0), facts(90.0), {"score": float("nan")}])
+    seen = ranges_of([*([facts(40.0), facts(90.0)] * 5), {"score": float("nan")}])
     assert "score" not in seen
     assert outside(facts(60.0), seen) == []
     told = outside(facts(140.0) | {"unknown": 5.0}, seen)
-    assert told == ["arterial, mean of tumor (HU) 140: outside the training range, 40 to 90"]
+    assert told == ["arterial, mean of tumor (HU) 140: outside the training range, 39.5 to 90"]

@@ -140,10 +140,10 @@ def _covering(low: float, high: float, source: Source) -> tuple[float, float]:
     The axis of a logarithm has ticks at 1, 2, 5, 10, ... within the range.
     """
     if source.minimum < low:
-        step = 10.0 ** math.floor(math.log10(abs(source.minimum)))
+        step = 10.0 ** math.floor(math.log10(abs(source.minimum or 1.0)))
         low = math.floor(source.minimum / step) * step
     if source.maximum > high:
-        step = 10.0 ** math.floor(math.log10(abs(source.maximum)))
+        step = 10.0 ** math.floor(math.log10(abs(source.maximum or 1.0)))
         high = math.ceil(source.maximum / step) * step
     return float(f"{low:.3g}"), float(f"{high:.3g}")
 

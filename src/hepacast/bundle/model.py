@@ -88,6 +88,34 @@ class Bundle(views.Shown):
         """Name of the main model (the last one)."""
         return self.models.names[-1]
 
+    def held_text(self) -> str:
+        """That the file holds values of single training patients, and where; empty where it does not.
+
+        Such a file is as confidential as its training table: measured features, without identifiers.
+        """
+        held = [f"{part} ({', '.join(words)})" for part, words in self.models.held_patients().items()]
+        if not held:
+            return ""
+        return (
+            "This model file holds measured values of single training patients (no identifiers), which its prediction "
+            f"needs: {'; '.join(held)}. Send it only to those who may have the training table."
+        )
+
+    def require_without_rows(self) -> None:
+        """Refuse to pass on a model that holds values of single training patients.
+
+        Raises
+        ------
+        BundleError
+        """
+        if self.held_text():
+            raise BundleError(
+                "The model holds values of single training patients.",
+                expected="a model of coefficients, trees or networks",
+                found="; ".join(f"{part}: {', '.join(held)}" for part, held in self.models.held_patients().items()),
+                remedy="choose other classifiers (fusion.classifiers) than svm, knn and auto",
+            )
+
     def needs_features(self, name: str) -> bool:
         """Whether a model reads a score that is made from the image."""
         return any(score in self.models.model(name).names for score in self.models.score_names)
@@ -208,6 +236,7 @@ def _(record: Bundle) -> list[str | Table]:
         f"Image: {'needed' if record.needs_features(record.main) else 'not needed'} by the main model.",
         f"Signature: {record.signed.text()}.",
         f"Intended use: {record.card['intended_use']}",
+        *([record.held_text()] if record.held_text() else []),
     ]
     terms: list[dict[str, Any]] = record.to_frame().to_dict("records")  # type: ignore[assignment]
     rows = [

@@ -336,6 +336,7 @@ def _prediction(
         cutoff=bundle.cutoff,
         group=risk_group(main.risk, bundle.cutoff),
         values={item.label: seen.values[item.name].shown for item in bundle.columns},
+        inputs={item.name: seen.values[item.name].value for item in bundle.columns},
         radscore=None,
         points=None,
         total_points=None,

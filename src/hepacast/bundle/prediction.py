@@ -88,6 +88,8 @@ class Prediction(views.Shown):
         Study code of the patient and the day (ISO), as given; empty where they were not.
     signature
         Who has signed the bundle, as far as this computer knows (`hepacast.bundle.signing.SignedBy.text`).
+    inputs
+        Clinical values and biomarkers as the model read them, by column, in its units; None (or NaN) is not known.
     """
 
     outcome: str
@@ -117,6 +119,7 @@ class Prediction(views.Shown):
     patient: str = ""
     date: str = ""
     signature: str = UNSIGNED.text()
+    inputs: dict[str, float | str | None] = field(default_factory=dict)
     hepacast: str = __version__
     notice: str = NOTICE
 
@@ -385,6 +388,7 @@ def _predicted(
         cautions=cautions_of(bundle.card, name),
         validated=validated_of(bundle.card, name),
         coverage=_coverage(bundle),
+        inputs={item: values[item].value for item in bundle.clinical_names(name)},
     )
 
 

@@ -90,10 +90,13 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.", autocompletion=completion.stages)] = None,
     cluster: OnCluster = None,
+    without_rows: Annotated[
+        bool, typer.Option("--without-rows", help="No model file if it would hold values of single training patients.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run the study from table and images to the finished report and the model bundle."""
-    _run(study_file, out, data, workers, until, quiet, dry_run, cluster)
+    _run(study_file, out, data, workers, until, quiet, dry_run, cluster, without_rows)
 
 
 def model(
@@ -112,6 +115,7 @@ def _run(
     quiet: bool,
     dry_run: bool,
     cluster: str | None = None,
+    without_rows: bool = False,
 ) -> None:
     from hepacast.core.cluster import on_cluster
     from hepacast.study.run import plan_study, run_study
@@ -121,7 +125,9 @@ def _run(
         return
     say_to = make_reporter(quiet)
     with on_cluster(cluster, say=say_to.say):
-        result = run_study(study_file, out=out, data=data, workers=workers, until=until, reporter=say_to)
+        result = run_study(
+            study_file, out=out, data=data, workers=workers, until=until, without_rows=without_rows, reporter=say_to
+        )
     if not quiet:
         say(result.text())
 

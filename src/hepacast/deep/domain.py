@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hepacast.deep.crops import normalization
 from hepacast.deep.spec import CropSpec
+from hepacast.stats.coarse import coarse_range
 
 #: Lower and upper limit of the training patients.
 Range = tuple[float, float]
@@ -65,13 +66,13 @@ def crop_facts(
 
 
 def ranges_of(patients: Iterable[Mapping[str, float]]) -> dict[str, Range]:
-    """Smallest and largest value of each fact."""
+    """About the smallest and largest value of each fact (`coarse_range`)."""
     values: dict[str, list[float]] = {}
     for facts in patients:
         for name, value in facts.items():
             if math.isfinite(value):
                 values.setdefault(name, []).append(float(value))
-    return {name: (min(found), max(found)) for name, found in values.items()}
+    return {name: coarse_range(found) for name, found in values.items()}
 
 
 def outside(facts: Mapping[str, float], ranges: Mapping[str, Any]) -> list[str]:

@@ -180,7 +180,8 @@ def level_rows(name: str, label: str, values: pd.Series, trained: Mapping[str, f
     here = known.value_counts(normalize=True)
     rows = []
     for level in dict.fromkeys([*(trained or {}), *here.index]):
-        share, before = float(here.get(level, 0.0)), None if trained is None else float(trained.get(level, 0.0))
+        # A level that the model file does not tell was rare in training, or not there.
+        share, before = float(here.get(level, 0.0)), None if trained is None else trained.get(level)
         spread = _NAN if before is None else math.sqrt((share * (1 - share) + before * (1 - before)) / 2)
         difference = _NAN if before is None else (share - before) / spread if spread > 0 else 0.0
         told = () if before is None else (before,)

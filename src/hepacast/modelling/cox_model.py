@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -19,6 +20,7 @@ from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
 from hepacast.modelling.named_design import NOTHING_BY_RIDGE, ColumnsFit, NamedRegression, Penalty, references_of
 from hepacast.modelling.predictors import Predictor, infer_predictors
 from hepacast.modelling.targets import as_follow_up
+from hepacast.stats.coarse import FEWEST
 from hepacast.stats.competing_risks import Subdistribution, baseline_hazard, fit_fine_gray
 from hepacast.stats.cox import CoxFit, SortedFollowUp, fit_cox
 from hepacast.stats.cox_checks import proportional_hazards
@@ -205,6 +207,7 @@ class CoxModel(NamedRegression):
         estimate: _Estimate,
     ) -> FrozenCox:
         coef, (baseline_time, hazard) = estimate.coef, estimate.baseline
+        last = _followed(times, self.horizons)
         means = design.mean(axis=0)
         center = float(means @ coef)
         size = len(terms) + 1
@@ -224,9 +227,9 @@ class CoxModel(NamedRegression):
             n=len(times),
             n_events=int(own.sum()),
             references=references,
-            baseline_time=tuple(float(t) for t in baseline_time),
-            baseline_hazard=tuple(float(h) for h in hazard),
-            last_time=float(times.max()),
+            baseline_time=tuple(float(t) for t in baseline_time[baseline_time <= last]),
+            baseline_hazard=tuple(float(h) for h in hazard[baseline_time <= last]),
+            last_time=last,
             limits={f"{t:g}": _limits(design - means, risk, times, own, t) for t in self.horizons},
         )
 
@@ -251,7 +254,8 @@ class CoxModel(NamedRegression):
         else:
             km = kaplan_meier(times, own.astype(float))
             steps, hazard = km.time, np.cumsum(km.n_event / km.n_risk)
-        moved = np.diff(np.concatenate([[0.0], hazard])) > 0
+        last = _followed(times, self.horizons)
+        moved = (np.diff(np.concatenate([[0.0], hazard])) > 0) & (steps <= last)
         nothing = np.empty((len(times), 0))
         return FrozenCox(
             sources=(),
@@ -266,7 +270,7 @@ class CoxModel(NamedRegression):
             n_events=int(own.sum()),
             baseline_time=tuple(float(t) for t in steps[moved]),
             baseline_hazard=tuple(float(h) for h in hazard[moved]),
-            last_time=float(times.max()),
+            last_time=last,
             limits={f"{t:g}": _limits(nothing, np.ones(len(times)), times, own, t) for t in self.horizons},
         )
 
@@ -292,3 +296,11 @@ def _limits(
     mean = at_risk @ centered / total[:, None]
     integral = (count / total) @ mean
     return float((count / total**2).sum()), tuple(float(value) for value in integral)
+
+
+def _followed(times: Array, horizons: Sequence[float]) -> float:
+    """How long risks are known: to where 5 patients are still followed, rounded down; at least to the last horizon."""
+    reached = float(np.sort(times)[-min(FEWEST, len(times))])
+    step = 10.0 ** math.floor(math.log10(reached)) / 20.0 if reached > 0 else 1.0
+    known = [t for t in horizons if t <= float(times.max())]
+    return max(float(f"{math.floor(reached / step) * step:.10g}"), *known, 0.0)

@@ -95,6 +95,21 @@ def sorted_rows(points: Array, *beside: Array) -> list[Array]:
     return [np.ascontiguousarray(item[order]) for item in (points, *beside)]
 
 
+#: Arrays that hold values of training patients, by the last part of their name, and what they are.
+_HELD = {
+    "vectors": "support vectors",
+    "points": "neighbors",
+    "train": "patients of a kernel machine",
+    "values": "values of each feature in order",
+}
+
+
+def held_patients(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    """What a classifier's arrays hold of single training patients, in words; empty where they hold nothing."""
+    found = {_HELD[last] for key in arrays if (last := key.rsplit("-", 1)[-1].rsplit("/", 1)[-1]) in _HELD}
+    return [text for text in _HELD.values() if text in found]
+
+
 def _freeze_linear(fitted: Any) -> tuple[Settings, Arrays]:
     return {}, {
         "coefficients": np.ravel(np.asarray(fitted.coef_, dtype=float)),

@@ -39,7 +39,7 @@ class Source:
     known_levels
         Levels that occurred in training; any other is treated as missing, and reported by `unusual`.
     minimum, maximum
-        Training range of a number, in its own unit.
+        About the training range of a number, in its own unit (`hepacast.stats.coarse.coarse_range`).
     n_missing
         Training values that were missing.
     """

@@ -19,6 +19,7 @@ from hepacast.core.entries import Entry, require
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.classifier_score import ClassifierScore
+from hepacast.modelling.frozen_classifiers import held_patients
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear, FrozenLogistic, FrozenLogisticAt
 from hepacast.modelling.frozen_score import DL_SCORE, RADSCORE, FrozenScore
@@ -179,6 +180,11 @@ class FrozenModels:
             for part, item in self.parts.items()
             for key, value in item.classifier.arrays.items()
         }
+
+    def held_patients(self) -> dict[str, list[str]]:
+        """By score, what its classifier holds of single training patients (`frozen_classifiers.held_patients`)."""
+        found = {part: held_patients(item.classifier.arrays) for part, item in self.parts.items()}
+        return {part: held for part, held in found.items() if held}
 
     @property
     def kind(self) -> str | None:

@@ -39,7 +39,7 @@ class ScoreFeature:
     fill
         Training median, in the feature's own unit: stands in for a missing value.
     minimum, maximum
-        Training range, in the feature's own unit.
+        About the training range, in the feature's own unit (`hepacast.stats.coarse.coarse_range`).
     """
 
     name: str

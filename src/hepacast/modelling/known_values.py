@@ -31,6 +31,8 @@ PROBABILITIES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 MOST_NUMBERS = 60
 #: Fewer known values of a number give no quantiles.
 FEWEST = 20
+#: Levels of fewer patients are not told.
+FEWEST_OF_LEVEL = 5
 #: Of fewer the outer quantiles would be the smallest and largest value.
 ENOUGH = 70
 _DIGITS = 3
@@ -48,7 +50,7 @@ class TrainingDistribution:
     correlation
         Of the numbers' normal scores, rounded; correlations that chance explains are 0.
     shares
-        Share of each level, by category; categories are taken as independent of everything else.
+        Share of each level of 5 patients or more, by category; categories are taken as independent of everything else.
     """
 
     quantiles: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -73,8 +75,11 @@ class TrainingDistribution:
         shares = {}
         for name in categories:
             text = level_text(table[name]).dropna()
-            if len(text):
-                shares[str(name)] = {str(k): round(float(v), 2) for k, v in text.value_counts(normalize=True).items()}
+            # Of a level that fewer have nothing is told: a share would be single patients.
+            counts = text.value_counts()
+            told = {str(k): round(float(v) / len(text), 2) for k, v in counts.items() if v >= FEWEST_OF_LEVEL}
+            if told:
+                shares[str(name)] = told
         return cls(quantiles, _correlation(table[usable]), shares)
 
     def knows(self, name: str) -> bool:

@@ -15,6 +15,7 @@ from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, listed
 from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
 from hepacast.modelling.predictors import Predictor, level_text, numbers_in, numeric_values, require_columns
+from hepacast.stats.coarse import coarse_range
 from hepacast.stats.irls import dependent_columns
 
 #: How coefficients are estimated: as likely as can be, or shrunk (`hepacast.stats.ridge`).
@@ -133,11 +134,8 @@ class NamedRegression(BaseEstimator):
                 self.dropped_[predictor.name] = "has no value" if not len(known) else "does not vary"
                 return None
             units = numbers_in(column)
-            units = units[~np.isnan(units)]
             missing = int(np.isnan(values).sum())
-            return Source(
-                predictor, float(np.median(known)), (), float(units.min()), float(units.max()), n_missing=missing
-            )
+            return Source(predictor, float(np.median(known)), (), *coarse_range(units), n_missing=missing)
         text = level_text(column).dropna()
         present = set(text)
         if predictor.levels and present - set(predictor.levels):

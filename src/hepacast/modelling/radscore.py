@@ -24,6 +24,7 @@ from hepacast.modelling.scale import ZScore
 from hepacast.modelling.score_model import FittedScore, ScoreModel, ScoreRule, fit_counting
 from hepacast.modelling.selectors import LassoSelector, TopK
 from hepacast.modelling.targets import has_time
+from hepacast.stats.coarse import coarse_range
 from hepacast.stats.penalized_cv import PenaltyChoice
 
 
@@ -193,7 +194,7 @@ def freeze_inputs(
             )
     names = [str(name) for name in weights.index]
     values = frame[names].to_numpy(dtype=float)
-    values = np.where(np.isfinite(values), values, np.nan)
+    ranges = [coarse_range(column) for column in values.T]
     features = tuple(
         ScoreFeature(
             name=name,
@@ -201,8 +202,8 @@ def freeze_inputs(
             mean=0.0 if scaler is None else float(scaler.center_[name]),
             sd=1.0 if scaler is None else float(scaler.spread_[name]),
             fill=float("nan") if imputer is None else float(imputer.values_[name]),
-            minimum=float(np.nanmin(values[:, j])),
-            maximum=float(np.nanmax(values[:, j])),
+            minimum=ranges[j][0],
+            maximum=ranges[j][1],
         )
         for j, name in enumerate(names)
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def make_cohort(
     blemishes: bool = True,
     truth_masks: bool = False,
     size: str = "demo",
+    truth: Coefficients | None = None,
+    admits: Callable[[VirtualPatient], bool] = lambda person: True,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> PhantomCohort:
@@ -93,10 +96,9 @@ def make_cohort(
 
     Parameters
     ----------
-    n_train, n_validation
-        Included patients of center 1 (training) and center 2 (external validation).
-    seed, effect
-        A patient depends on them and the identifier alone. Outcomes follow the logistic truth, or nothing (``none``).
+    n_train, n_validation, seed, effect
+        Included patients of center 1 (training) and 2 (external validation). A patient depends on the seed, the effect
+        and the identifier alone. Outcomes follow the logistic truth, or nothing (``none``).
     n_masks, n_second_reader
         Patients with an expert's mask, of center 1 where it has enough; how many of them have a second reader's too.
     n_reviewed
@@ -104,19 +106,19 @@ def make_cohort(
         image. When not given, 500 for 210. 0 or the number included: nobody is excluded.
     blemishes, truth_masks
         Leave values out (1.2 %, never INR, albumin, follow-up), print a low AFP as ``<2``; write all true masks too.
-    size, workers, progress
-        ``demo``, ``full`` or ``tiny`` (see `hepacast.phantom.ct.make_ct`); processes; called after each image.
+    truth, admits, size, workers, progress
+        Another truth than the effect's; who of the population comes to this hospital; ``demo``, ``full`` or ``tiny``
+        (see `hepacast.phantom.ct.make_ct`); processes; called after each image.
 
     Raises
     ------
     StudyFileError
         Numbers of patients that make no cohort.
     """
-    folder = Path(out_dir)
-    truth = coefficients_of(effect)
+    folder, truth = Path(out_dir), coefficients_of(effect) if truth is None else truth
     _check_numbers(n_train, n_validation, n_masks, n_second_reader)
-    centers = [1] * n_train + [2] * n_validation
-    included = [draw_patient(f"P{number:03d}", center, seed, truth) for number, center in enumerate(centers, start=1)]
+    comers = filter(admits, (draw_patient(f"P{number:03d}", 1, seed, truth) for number in count(1)))
+    included = [replace(person, center=c) for c, person in zip([1] * n_train + [2] * n_validation, comers)]
     of_center = {center: tuple(p.patient for p in included if p.center == center) for center in (1, 2)}
     drawn_by_expert = _chosen([*_shuffled(of_center[1], seed), *_shuffled(of_center[2], seed)], n_masks)
     masks = {

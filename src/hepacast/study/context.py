@@ -38,6 +38,8 @@ class Context:
     models
         Bundles that are applied to the cohort, whose patients then are those of another hospital, the main one first;
         none in a study that makes its own models.
+    without_rows
+        Write no model file that holds values of single training patients.
     """
 
     study: Study
@@ -47,6 +49,7 @@ class Context:
     workers: int = 0
     reporter: Reporter = field(default_factory=SilentReporter)
     models: tuple[Path, ...] = ()
+    without_rows: bool = False
 
     @property
     def cache(self) -> Path:

@@ -175,6 +175,7 @@ def run_study(
     data: str | Path | None = None,
     workers: int = 0,
     until: str | None = None,
+    without_rows: bool = False,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Run a study to the finished report.
@@ -191,6 +192,8 @@ def run_study(
         Processes; 0 = one a core. The numbers do not depend on it.
     until
         Last stage to run.
+    without_rows
+        Write no model file that holds values of single training patients (``bundle/no-bundle.txt`` then says so).
     reporter
         Where progress goes.
 
@@ -200,7 +203,7 @@ def run_study(
         Anything that the user can put right; finished stages are kept.
     """
     context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
-    return run_stages(context, _stages_until(until), preflight)
+    return run_stages(replace(context, without_rows=without_rows), _stages_until(until), preflight)
 
 
 def run_stages(context: Context, stages: tuple[Stage, ...], judge: Callable[[Context], None]) -> RunResult:
@@ -287,6 +290,8 @@ def _run_stages(context: Context, plan: StudyPlan, recorder: ProgressRecorder) -
 def _place_bundle(context: Context) -> None:
     """A copy of the bundle at the top of the results, where people look for it."""
     made, placed = context.out / "bundle" / BUNDLE, context.out / BUNDLE
+    if (made.parent / "no-bundle.txt").is_file():
+        placed.unlink(missing_ok=True)
     if made.is_file() and not (placed.is_file() and placed.read_bytes() == made.read_bytes()):
         write_bytes(placed, made.read_bytes())
 

@@ -75,7 +75,7 @@ def write(context: Context, folder: Path) -> None:
         lost = {patient: f"{by}{error.message.rstrip('.')}" for patient, error in failed.items()} | lost
         own = model_folder(folder, place)
         own.mkdir(exist_ok=True)
-        _write_model(own, name, bundle, _predictors(bundle, listed, done[name]))
+        _write_model(own, name, bundle, _predictors(bundle, done[name]))
     if len(lost) == len(cohort.patients):
         raise StudyFileError("No patient can be predicted by every model.", found="; ".join(sorted(set(lost.values()))))
     analysed = _analysed(cohort, lost)
@@ -306,19 +306,12 @@ def _predictions(name: str, shared: tuple[float, ...], cohort: Cohort, done: Ans
     )
 
 
-def _predictors(
-    bundle: Bundle | NetworkBundle, listed: Sequence[ListedPatient], done: Mapping[str, Mapping[str, Any]]
-) -> pd.DataFrame:
-    """What the model read of each patient: clinical values as it takes them, and scores."""
-    from hepacast.bundle.labs import read_labs
-
-    rows = {}
-    for row in listed:
-        if row.patient in done:
-            assert isinstance(row.labs, dict)
-            values = read_labs(row.labs, bundle.columns, [])
-            rows[row.patient] = {name: item.value for name, item in values.items()} | done[row.patient]["scores"]
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("patient")
+def _predictors(bundle: Bundle | NetworkBundle, done: Answers) -> pd.DataFrame:
+    """What the model read of each patient: clinical values and biomarkers as it takes them, and scores."""
+    rows = {patient: item["inputs"] | item["scores"] for patient, item in done.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("patient")
+    numbers = [spec.name for spec in bundle.columns if spec.kind in ("numeric", "binary") and spec.name in table]
+    return table.astype(dict.fromkeys(numbers, float))
 
 
 def _described(context: Context, bundles: Mapping[str, Bundle | NetworkBundle]) -> DescribedModels:

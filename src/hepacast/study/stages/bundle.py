@@ -42,6 +42,8 @@ from hepacast.study.stages.modelling import require_frozen
 from hepacast.study.stages.preprocessing import LANDMARKS
 
 FILE, NETWORKS_FILE = "model.hepacast", "networks.hepacast"
+#: Says that the model holds values of single training patients, for whoever sends it.
+HELD = "held.txt"
 #: Largest difference of a risk that is read back: classifiers compute in single precision.
 _SAME_RISK = 1e-6
 
@@ -53,7 +55,16 @@ def write(context: Context, folder: Path) -> None:
     if "unavailable" in frozen:
         write_text(folder / "no-bundle.txt", f"{frozen['unavailable']}\n")
         return
-    make_bundle(context).write(folder / FILE)
+    bundle = make_bundle(context)
+    held = bundle.held_text()
+    if held:
+        if context.without_rows:
+            write_text(folder / "no-bundle.txt", f"{held}\n")
+            context.reporter.say(f"no bundle: {held}")
+            return
+        write_text(folder / HELD, f"{held}\n")
+        context.reporter.say(held)
+    bundle.write(folder / FILE)
     require_same_predictions(context, folder / FILE)
 
 
@@ -365,9 +376,10 @@ STAGE = Stage(
     title="the frozen model in one file",
     module=__name__,
     run=write,
-    settings=lambda context: study_parts(
-        context, "name", "recipe", "seed", "intended_use", "features", "images", "cohort"
-    ),
+    settings=lambda context: {
+        **study_parts(context, "name", "recipe", "seed", "intended_use", "features", "images", "cohort"),
+        **({"without rows": True} if context.without_rows else {}),
+    },
     cost=lambda context: Cost(1.0),
     needs=("cohort", "radiomics", "deep", "modelling", "evaluation"),
 )

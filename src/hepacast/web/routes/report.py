@@ -33,13 +33,14 @@ _TYPES = {
 def documents(study: StudyFolder) -> dict[str, Any]:
     """Documents that are there, with their formats; whether there are tables, figures and a model."""
     out = results_of(study)
-    report = out / "report"
+    report, held = out / "report", out / "bundle" / "held.txt"
     formats = ("html", "pdf", "docx")
     found = {name: [kind for kind in formats if (report / f"{name}.{kind}").is_file()] for name in DOCUMENTS}
     return {
         "documents": {name: kinds for name, kinds in found.items() if kinds},
         "folders": [name for name in ("tables", "figures") if (report / name).is_dir()],
         "model": (out / "model.hepacast").is_file(),
+        "model_note": held.read_text(encoding="utf-8").strip() if held.is_file() else "",
     }
 
 

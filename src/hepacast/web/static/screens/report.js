@@ -19,6 +19,7 @@ async function render(body, { study, args }) {
       found.documents[at].filter((kind) => kind !== "html").map((kind) => link(`${at}.${kind}`, kind.toUpperCase())),
       found.folders.map((name) => link(`${name}.zip`, t(`report.${name}`))),
       found.model ? link("model.hepacast", t("report.model")) : null),
+    found.model_note ? el("p", { class: "warning", role: "note" }, found.model_note) : null,
     frame);
 }
 
