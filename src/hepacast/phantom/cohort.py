@@ -127,8 +127,7 @@ def make_cohort(
         "truth_masks": [person.patient for person in included] if truth_masks else [],
     }
     tasks = [_PatientImages(p, folder, size, *(p.patient in names for names in masks.values())) for p in included]
-    measurements = map_items(_write, tasks, workers=workers, progress=progress)
-    measured = {person.patient: item for person, item in zip(included, measurements)}
+    measured = dict(zip((p.patient for p in included), map_items(_write, tasks, workers=workers, progress=progress)))
     total = round(len(included) * REVIEWED_PER_INCLUDED) if n_reviewed is None else max(n_reviewed, len(included))
     table = _table(included, total, seed, truth, blemishes)
     write_text(folder / "clinical.csv", table.to_csv(index=False, lineterminator="\n"))
