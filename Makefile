@@ -7,7 +7,7 @@ OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
 .PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-web test-pacs test-oldest test-newest bench docs \
-	architecture lint format clean help wheel offline sbom
+	architecture lint format clean help wheel offline sbom test-windows
 
 help:
 	@echo "make demo       the leading study on virtual patients, to the finished report in $(OUT)/"
@@ -16,6 +16,7 @@ help:
 	@echo "                demo-E: study A end to end beside its two steps; small networks, on the CPU"
 	@echo "make test       the tests (make test-slow: the long ones; make quick: the lowest room, without the networks)"
 	@echo "make test-web   journeys of the page in Chromium"
+	@echo "make test-windows: without POSIX, on a disk with the names of Windows (Debian's ntfs-3g)"
 	@echo "make test-oldest, make test-newest: the tests with the oldest versions that pyproject.toml allows (Python 3.11),"
 	@echo "                and the newest; without the networks"
 	@echo "make test-pacs  against a real Orthanc (Debian; installs it)"
@@ -79,6 +80,11 @@ test-web: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow --durations 20
+
+# What Windows lacks taken away, and a disk with its rules for names (Debian's ntfs-3g; FUSE).
+test-windows: $(VENV)/.dev
+	command -v lowntfs-3g > /dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends ntfs-3g; }
+	$(BIN)/python -m pytest tests/cli/test_other_systems.py -m "slow or not slow" --durations 5
 
 # With Debian's Orthanc and the validators of DICOM, on loopback. RUNLEVEL=1: the package must not start its service.
 PACS_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools
