@@ -1,7 +1,7 @@
 """The program without what only POSIX has, on consoles without UTF-8, and on a disk with the rules of Windows.
 
-Windows itself is not here: a process whose Python has no POSIX modules and calls, and file systems that reserve and fold
-names, stand for it.
+Windows itself is not here: a process whose Python has no POSIX modules and calls, and file systems that reserve and
+fold names, stand for it.
 """
 
 import json
@@ -18,7 +18,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
 #: Runs before everything else in every process of the program: what Windows' Python does not have is taken away.
-WITHOUT_POSIX = '''
+WITHOUT_POSIX = """
 import os, signal, subprocess, sys, time  # those that must have seen the system as it is
 
 class Gone:
@@ -34,11 +34,11 @@ for name in ("fork", "forkpty", "geteuid", "getuid", "getgid", "getegid", "getgr
              "sysconf", "getpgid", "confstr", "posix_fadvise", "posix_fallocate", "sync", "fdatasync", "fchmod"):
     if hasattr(os, name):
         delattr(os, name)
-for name in ("pthread_kill", "pthread_sigmask", "sigwait", "SIGKILL", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGPIPE", "alarm",
-             "setitimer"):
+for name in ("pthread_kill", "pthread_sigmask", "sigwait", "SIGKILL", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGPIPE",
+             "alarm", "setitimer"):
     if hasattr(signal, name):
         delattr(signal, name)
-'''
+"""
 STUDY = """
 hepacast: 1
 name: 术后复发
