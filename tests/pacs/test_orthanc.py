@@ -281,3 +281,23 @@ def test_debian_packages_are_there() -> None:
     """Before a failure of the others is looked for elsewhere."""
     lacking = [name for name in ("Orthanc", "dciodvfy", "dcmdump", "dsrdump") if not shutil.which(name)]
     assert not lacking
+
+
+def test_results_are_sent_from_the_page_once_and_are_the_nodes_files(orthanc: Orthanc, tmp_path: Path) -> None:
+    """The Patient screen's way of sending, to a real PACS: four instances, equal when read, none twice."""
+    pytest.importorskip("fastapi")
+    from hepacast.web.connections import PacsConnection, send_results
+
+    real_files = virtual_patient(tmp_path, 1)
+    results = tmp_path / "results"
+    real(real_files[0].parent, results)
+    for to in (PacsConnection("web", orthanc.web), PacsConnection("dimse", orthanc.aet)):
+        to.peer().echo()
+        sent = send_results(to, results)
+        assert (sent.to, sent.confirmed, sent.failed) == (to.name, 4, ())
+    held = orthanc.instances()
+    for name in FILES:
+        made = pydicom.dcmread(results / name)
+        stored = pydicom.dcmread(io.BytesIO(orthanc.file(held[made.SOPInstanceUID])))
+        assert stored == made, name
+    assert len(held) == 4

@@ -44,6 +44,9 @@ NAMELESS = """() => [...document.querySelectorAll(
   .map((item) => item.outerHTML.slice(0, 120))"""
 
 
+FAINT = Path(__file__).with_name("faint.js").read_text()
+
+
 def fast_study(folder):
     """A table of 90 patients whose study ends in seconds."""
     folder.mkdir(parents=True)
@@ -294,6 +297,7 @@ def test_journey_8_keyboard_names_and_language(entered, site, done, images, loca
             until(lambda place=place: page.locator("h1").count() and page.url.endswith(place))
             page.wait_for_selector("main:not([aria-busy])")
             assert page.evaluate(NAMELESS) == [], place
+            assert page.evaluate(FAINT) == [], place
             assert page.evaluate("document.activeElement.tagName") in ("H1", "CANVAS", "BODY", "SELECT", "INPUT"), place
             text = page.locator("main h1").text_content()
             assert bool(re.search("[\u4e00-\u9fff]", text)) == chinese and page.title() == f"{text} · hepacast"

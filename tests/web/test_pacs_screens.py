@@ -260,6 +260,7 @@ def test_journey_9_a_pacs_is_allowed_a_result_sent_and_the_queue_read(entered, c
         picture(page, "settings")
         page.click("text=Show its queue")
         page.wait_for_selector(".tag:has-text('given up')")
+        page.wait_for_selector(".tag:has-text('pinned')")
         picture(page, "node")
         page.click("button[aria-label^='Try again']")
         page.wait_for_selector(".tag:has-text('images come')")

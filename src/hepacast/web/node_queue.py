@@ -60,7 +60,7 @@ def described_node(site: Site) -> dict[str, Any]:
     # A queue that is not there is not made by looking at it.
     there = (Path(config.folder) / "secret").is_file()
     return {
-        "file": str(path),
+        "file": _shown_path(site, path),
         "running": there and is_held(config.folder),
         "listen": config.listen.model_dump(),
         "send_to": config.send_to,
@@ -73,6 +73,12 @@ def described_node(site: Site) -> dict[str, Any]:
         "send_tries": config.send_tries,
         **(_queue(NodeQueue(config.folder), config) if there else {"studies": [], "total": 0, "quarantined": []}),
     }
+
+
+def _shown_path(site: Site, path: Path) -> str:
+    """From the served folder where it lies in it."""
+    root = site.places.roots[0]
+    return path.relative_to(root).as_posix() if root in path.parents else str(path)
 
 
 def _queue(queue: NodeQueue, config: NodeConfig) -> dict[str, Any]:
@@ -142,6 +148,7 @@ def models(site: Site) -> list[dict[str, Any]]:
             {
                 "identity": opened.identity,
                 "bundle": str(path),
+                "place": _shown_path(site, path),
                 "study": opened.card["name"],
                 "pinned": opened.identity.startswith(config.model.identity.lower()),
                 "fits": set(opened.recipe.sequences) == set(config.series),

@@ -38,7 +38,11 @@ class Setup {
   headerOf(name) { const given = this.columns[name]?.column ?? name; return Array.isArray(given) ? given[0] : given; }
 
   /** Comments of the study file on a part, such as the alternatives that `init` has found. */
-  told(key) { return (this.found.notes[key] || []).map((text) => el("p", { class: "hint" }, `? ${text}`)); }
+  told(key) {
+    // Alternatives as YAML are for those who edit the file: here they are drop-downs.
+    const lines = (this.found.notes[key] || []).filter((text) => !/[{}]|^alternatives/.test(text));
+    return lines.map((text) => el("p", { class: "hint" }, `? ${text}`));
+  }
 
   /** Something was chosen: say so, and ask what it means. */
   changed(draw = true) {
