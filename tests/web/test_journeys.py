@@ -4,6 +4,7 @@ With ``HEPACAST_SCREENSHOTS`` set, pictures of the screens are put into that fol
 """
 
 import http.server
+import json
 import re
 import shutil
 import signal
@@ -213,6 +214,26 @@ def test_journey_3_masks_are_judged_corrected_and_used(entered, images, tmp_path
     used = read_volume(images / "results" / "segmentation" / "masks" / "P07.nii.gz").array
     assert np.array_equal(used, small_images.body(8)[1])
     assert not (images / "results" / "segmentation" / "masks" / "P02.nii.gz").exists()
+
+
+def test_results_of_an_earlier_version_are_read_and_would_run_again(client, site, done, images):
+    """As a run of other code leaves them: other keys, another version, reviews to come."""
+    for path in [*done.rglob("stage.json"), *images.rglob("stage.json")]:
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({**told, "key": "0" * 64, "version": "0.0.1"}))
+    codes = {folder: site.places.code(folder) for folder in (done, images)}
+    cards = {item["code"]: item for item in client.get("/api/studies").json()["studies"]}
+    assert cards[codes[done]]["state"] == "done" and cards[codes[done]]["report"]
+    base = f"/api/studies/{codes[done]}"
+    assert all(not stage["kept"] for stage in client.get(f"{base}/plan").json()["stages"])
+    assert set(client.get(f"{base}/report").json()["documents"]) == {"report", "supplement", "audit"}
+    assert client.get(f"{base}/report/report.html").status_code == 200
+    (model,) = client.get("/api/models").json()
+    assert model["error"] == "" and client.get(f"/api/models/{model['code']}").status_code == 200
+    masks = f"/api/studies/{codes[images]}/masks"
+    rows = client.get(masks).json()["patients"]
+    assert len(rows) == 24 and client.get(f"{masks}/{rows[0]['code']}").status_code == 200
+    assert client.post(f"{masks}/{rows[0]['code']}/decision", json={"decision": "good"}).json() == {"kept": True}
 
 
 def test_images_are_checked_while_the_page_is_left_and_the_outcome_is_shown_on_request(entered, images):
