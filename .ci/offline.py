@@ -97,7 +97,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheel", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=lambda text: Path(text).resolve())
     parser.add_argument("more", type=Path, nargs="*", help="further files to pack, as the list of components")
     parser.add_argument("--extras", default="serve,pacs,seg,sign")
     parser.add_argument("--python", default=".".join(platform.python_version_tuple()[:2]))

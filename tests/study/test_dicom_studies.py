@@ -281,3 +281,33 @@ def test_results_of_every_patient_are_written(tmp_path: Path, hepacast) -> None:
         for name in ("report.dcm", "page.dcm"):
             first = folder / "results" / "dicom" / patient / name
             assert (tmp_path / "again" / patient / name).read_bytes() == first.read_bytes()
+    # A study of networks alone has another bundle.
+    write_networks(folder / "results" / "bundle" / "networks.hepacast")
+    (folder / "results" / "bundle" / "model.hepacast").unlink()
+    found = write_study_dicom(folder, folder=tmp_path / "networks").rows.set_index("patient")
+    assert list(found["status"]) == ["refused"] + ["written"] * 5
+    for patient in others:
+        segmentation = pydicom.dcmread(tmp_path / "networks" / patient / "segmentation.dcm")
+        source = pydicom.dcmread(next((folder / "images" / patient).iterdir()))
+        assert segmentation.StudyInstanceUID == source.StudyInstanceUID
+        assert b"multi-task network" in (tmp_path / "networks" / patient / "report.dcm").read_bytes()
+
+
+def write_networks(path: Path) -> None:
+    """A bundle of two untrained networks of one CT."""
+    pytest.importorskip("torch")
+    from hepacast.bundle.networks import NetworkBundle
+    from hepacast.deep import CropSpec, DeepSpec, NetworkSpec, TrainedNetwork
+    from hepacast.deep.training import new_network
+    from hepacast.modelling.score_scale import ScoreScale
+    from hepacast.radiomics.recipe import ImageRecipe
+
+    crop = CropSpec(voi="tumor", size=(8, 8, 8), size_mm=(40.0, 40.0, 40.0), channels=["portal"])
+    spec = DeepSpec(crop=crop, network=NetworkSpec(encoder="resnet10", width=4, stages=2, features=4))
+    networks = []
+    for seed in (1, 2):
+        state = new_network(spec, 1, 0, seed).state_dict()
+        networks.append(TrainedNetwork(spec.network, 1, {name: value.numpy() for name, value in state.items()}))
+    card = {"name": "Phases", "outcome": {"name": "PTLF"}, "intended_use": "tests"}
+    recipe = ImageRecipe("images", sequences={"portal": "CT"}, labels={"tumor": 2})
+    NetworkBundle("multi-task network", crop, recipe, ScoreScale(0.0, 1.0), 0.5, tuple(networks), card).write(path)

@@ -13,6 +13,7 @@ from hepacast.bundle.applying import apply_bundle, open_bundle
 from hepacast.bundle.dicom_results import MeasuredOn, write_dicom_results
 from hepacast.bundle.measure import biomarkers_read
 from hepacast.bundle.model import Bundle
+from hepacast.bundle.networks import NetworkBundle
 from hepacast.cohort import Cohort, ColumnSpec
 from hepacast.core import views
 from hepacast.core.files import atomic_path
@@ -27,7 +28,7 @@ from hepacast.study.analysis_set import measured_cohort
 from hepacast.study.context import Context, make_context
 from hepacast.study.patient_masks import masked_images
 from hepacast.study.sequences import raw_image
-from hepacast.study.stages.bundle import FILE
+from hepacast.study.stages.bundle import FILE, NETWORKS_FILE
 
 SEEN = "the model was trained on this patient: the risk is that of the fit, not a prediction of a new patient"
 
@@ -86,18 +87,7 @@ def write_study_dicom(
         The study has no bundle, or its main model reads no image.
     """
     context = make_context(study_file, out=out, data=data, reporter=reporter)
-    path = context.out / "bundle" / FILE
-    if not path.is_file():
-        raise BundleError(
-            "The study has no model bundle yet.", where=str(path), remedy="run it first: hepacast run STUDY"
-        )
-    opened = open_bundle(path)
-    assert isinstance(opened, Bundle)
-    if not (opened.needs_features(opened.main) or biomarkers_read(opened)) or context.study.images is None:
-        raise BundleError(
-            "DICOM results belong to the studies of images, and the main model of this study reads none.",
-            found=f"the {opened.main} model",
-        )
+    opened = _bundle_of_images(context)
     target = context.out / "dicom" if folder is None else Path(folder)
     rows = []
     cohort = measured_cohort(context)
@@ -117,7 +107,32 @@ def write_study_dicom(
     return StudyDicom(frame, target)
 
 
-def _write_patient(context: Context, bundle: Bundle, cohort: Cohort, patient: str, set_name: str, folder: Path) -> None:
+def _bundle_of_images(context: Context) -> Bundle | NetworkBundle:
+    """The study's bundle whose model reads images: that of its main model, else that of its networks.
+
+    Raises
+    ------
+    BundleError
+        There is no bundle, or none that reads images.
+    """
+    places = [context.out / "bundle" / name for name in (FILE, NETWORKS_FILE)]
+    found = [open_bundle(path) for path in places if path.is_file()]
+    if not found:
+        raise BundleError(
+            "The study has no model bundle yet.", where=str(places[0]), remedy="run it first: hepacast run STUDY"
+        )
+    for item in found if context.study.images is not None else ():
+        if isinstance(item, NetworkBundle) or item.needs_features(item.main) or biomarkers_read(item):
+            return item
+    raise BundleError(
+        "DICOM results belong to the studies of images, and the main model of this study reads none.",
+        found=f"the {found[0].main} model",
+    )
+
+
+def _write_patient(
+    context: Context, bundle: Bundle | NetworkBundle, cohort: Cohort, patient: str, set_name: str, folder: Path
+) -> None:
     reference = raw_image(context, patient)
     source = read_source(reference.path, series=reference.chosen)
     files = masked_images(context, patient)
