@@ -19,6 +19,7 @@ from hepacast.cohort import (
     find_excluded,
     read_cohort,
     read_patient_list,
+    read_table,
     split_at_random,
     split_by_column,
     split_by_list,
@@ -159,6 +160,16 @@ def test_exclusion_by_the_words_of_a_binary_column():
         find_excluded(table, "ctp", above=1)
     with pytest.raises(StudyFileError, match="has no rule"):
         find_excluded(table, "ctp")
+
+
+def test_patients_are_excluded_by_their_identifiers(tmp_path):
+    (tmp_path / "t.csv").write_text("Study ID,albumin\nH-01,40\nH-02,35\n007,38\n", encoding="utf-8")
+    table = read_table(tmp_path / "t.csv", id_column="Study ID", columns=[ColumnSpec("albumin", unit="g/L")])
+    assert find_excluded(table, "Study ID", equals=["H-02", "007"]) == ["H-02", "007"]
+    with pytest.raises(StudyFileError, match="not in the table"):
+        find_excluded(table, "Study ID", equals="H-03")
+    with pytest.raises(TableError, match="has no column"):
+        find_excluded(table, "ID of the visit", equals="H-02")
 
 
 def test_assembled_cohort_counts_everybody():

@@ -20,7 +20,8 @@ class StandIn:
     """Public servers by name: ``https://HOST/PATH`` is the object PATH of the bucket HOST.
 
     `faults` hold, by a part of the address, what happens to the next requests for it: ``503``, ``cut`` (half of it,
-    then silence), ``flip`` (one bit), ``whole`` (ranges are not known); `asked` are the requests as they came.
+    then the end), ``hang`` (half of it, then silence), ``flip`` (one bit), ``whole`` (ranges are not known). `asked`
+    are the requests as they came.
     """
 
     def __init__(self, moto_port: int) -> None:
@@ -41,14 +42,14 @@ class StandIn:
             self._buckets.add(host)
         self.s3.put_object(Bucket=host, Key=path, Body=content, ACL="public-read")
 
-    def answer(self, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes, bool]:
-        """Status, headers, body, and whether the connection breaks in the middle."""
+    def answer(self, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes, str]:
+        """Status, headers, body, and what else happens."""
         host, _, rest = path.lstrip("/").partition("/")
         bytes_asked = headers.get("Range", "")
         self.asked.append((path, bytes_asked))
         fault = next((kinds.pop(0) for part, kinds in self.faults.items() if part in path and kinds), "")
         if fault == "503":
-            return 503, {"Retry-After": "0"}, b"slow down", False
+            return 503, {"Retry-After": "0"}, b"slow down", ""
         ranges = {"Range": bytes_asked} if bytes_asked and fault != "whole" else {}
         # The stand-in's own address names no bucket; the path does.
         connection = http.client.HTTPConnection("127.0.0.1", self._moto)
@@ -58,7 +59,7 @@ class StandIn:
         kept = {key: value for key, value in reply.getheaders() if key.lower() == "content-range"}
         if fault == "flip":
             body = bytes([body[0] ^ 1, *body[1:]])
-        return reply.status, kept, body, fault == "cut"
+        return reply.status, kept, body, fault
 
 
 @contextmanager
@@ -77,12 +78,15 @@ def stand_in() -> Iterator[StandIn]:
             path = self.path.partition("://")[2].partition("/")[2] if "://" in self.path else self.path
             if "://" in self.path:
                 place.asked.append(("proxy", self.path))
-            status, headers, body, breaks = place.answer(f"/{path.lstrip('/')}", self.headers)
+            status, headers, body, fault = place.answer(f"/{path.lstrip('/')}", self.headers)
             self.send_response(status)
             for key, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
                 self.send_header(key, value)
             self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if breaks else body)
+            self.wfile.write(body[: len(body) // 2] if fault in ("cut", "hang") else body)
+            if fault == "hang":
+                self.wfile.flush()
+                self.rfile.read(1)  # until the other side is gone
             self.close_connection = True
 
         def log_message(self, *args: Any) -> None:

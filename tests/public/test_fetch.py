@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +20,16 @@ from virtual_collection import VirtualCollection
 
 from hepacast.cli.main import app, main
 from hepacast.errors import HepacastError, StorageError
-from hepacast.public import COLLECTIONS, fetch, fetching, plan_fetch
+from hepacast.public import COLLECTIONS, fetch, fetching, index, plan_fetch
 from hepacast.public.transfer import DownloadError, Patience, RemoteFile, UnreachableError, check_file, fetch_file
 
+KILLED = """
+import sys
+from pathlib import Path
+from hepacast.public import fetch, index, plan_fetch
+index.EXTRACT = Path(sys.argv[1])
+fetch(plan_fetch("HCC-TACE-Seg", sys.argv[2], patients=1))
+"""
 QUICK = Patience(tries=4, first_s=0.01, timeout_s=20)
 
 
@@ -101,6 +112,25 @@ def test_a_stopped_fetch_goes_on_where_it_was(idc: StandIn, collection: VirtualC
         (target.parent / part.name).write_bytes(part.read_bytes())
         assert fetch_file(remote, target, patience=QUICK, stop=threading.Event()) == "md5"
         assert target.read_bytes() == content and idc.asked[-1][1] == f"bytes={part.stat().st_size}-"
+
+
+def test_a_killed_fetch_goes_on(idc: StandIn, collection: VirtualCollection, tmp_path: Path) -> None:
+    out, folder = tmp_path / "hcc", collection.folder("HCC_001", "Segmentation")
+    name, content = next(iter(collection.files[folder].items()))
+    idc.faults[name] = ["hang"]
+    words = [sys.executable, "-c", KILLED, str(index.EXTRACT), str(out)]
+    with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(Path(index.__file__).parents[2])}) as process:
+        until = time.monotonic() + 60
+        while not (parts := list(out.rglob(f".{name}.*.part"))) or not parts[0].stat().st_size:
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    have = parts[0].stat().st_size
+    assert 0 < have < len(content) and not list(out.rglob(name)) and (out / "LICENSE.txt").is_file()
+    idc.asked.clear()
+    fetch(plan_fetch("HCC-TACE-Seg", out, patients=1))
+    assert [asked for path, asked in idc.asked if path.endswith(name)] == [f"bytes={have}-"]
+    assert next(out.rglob(name)).read_bytes() == content and not list(out.rglob("*.part"))
 
 
 def test_another_checksum_is_never_under_its_name(idc: StandIn, tmp_path: Path) -> None:

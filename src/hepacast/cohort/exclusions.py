@@ -60,6 +60,8 @@ def find_excluded(
     if equals is not None:
         listed = list(equals) if isinstance(equals, list | tuple | set) else [equals]
         words, keys = _as_words(table, column, values), _keys(table, column, listed)
+        if table.names_patients(column):
+            _require_patients(words, listed, column)
         out |= words.map(lambda value: not pd.isna(value) and key_among(value, keys) in keys).astype(bool)
     if above is not None or below is not None:
         numbers = _numbers(values, column)
@@ -68,6 +70,18 @@ def find_excluded(
         if below is not None:
             out |= numbers < below
     return [str(patient) for patient in values.index[out.to_numpy(dtype=bool)]]
+
+
+def _require_patients(patients: pd.Series, listed: Sequence[object], column: str) -> None:
+    """A patient who is to be left out by name is in the table: another one would be left out of nothing."""
+    known = set(patients.map(word_key))
+    strangers = [str(item) for item in listed if word_key(item) not in known]
+    if strangers:
+        raise StudyFileError(
+            f"The exclusion by {column!r} names who is not in the table.",
+            expected="identifiers of the table",
+            found=", ".join(strangers),
+        )
 
 
 def remarks_that_say_no(table: ClinicalTable, column: str) -> list[str]:

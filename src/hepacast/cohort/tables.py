@@ -105,15 +105,22 @@ class ClinicalTable:
         )
 
     def values(self, name: str) -> pd.Series:
-        """A column by the study's name, else the raw cells under that header of the file."""
+        """A column by the study's name, else the raw cells under that header of the file (the identifiers too)."""
         if name in self.frame.columns:
             return self.frame[name]
         if self.raw is not None:
             found = find_header(list(self.raw.columns), [name])
             if len(found) == 1:
                 return self.raw[found[0]]
+            if self.names_patients(name):
+                return pd.Series(self.patients, index=self.frame.index, dtype=object)
             raise self._no_such_column(name)
         return self.frame[self.spec(name).name]
+
+    def names_patients(self, name: str) -> bool:
+        """Whether a header is that of the identifiers, and of no other column."""
+        others = [*self.frame.columns, *(() if self.raw is None else map(str, self.raw.columns))]
+        return not find_header(others, [name]) and bool(find_header([self.provenance.id_header], [name]))
 
     def _no_such_column(self, name: str) -> TableError:
         headers = [] if self.raw is None else [str(head) for head in self.raw.columns]

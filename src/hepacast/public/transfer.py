@@ -273,6 +273,7 @@ def _append(
         with part.open("ab" if have else "wb") as stream:
             for block in _blocks(answer, stop):
                 stream.write(block)
+                stream.flush()
                 have += len(block)
                 tell(len(block))
                 if have > remote.size:
@@ -287,7 +288,8 @@ def _append(
 
 def _blocks(answer: Any, stop: threading.Event) -> Iterator[bytes]:
     while not stop.is_set():
-        block: bytes = answer.read(_CHUNK)
+        # What has come, and not so many bytes: a slow transfer that is killed keeps all it got.
+        block: bytes = answer.read1(_CHUNK)
         if not block:
             return
         yield block

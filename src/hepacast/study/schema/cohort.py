@@ -40,7 +40,7 @@ class Exclusion(Part):
     """Patients who are left out, with the reason that the flow diagram shows."""
 
     reason: str = option(..., "text in the flow diagram", example="extrahepatic metastases")
-    column: str = option(..., "header in the clinical table")
+    column: str = option(..., "header in the clinical table; that of the identifiers too")
     equals: list[str | int | float | bool] | str | int | float | bool | None = option(None, "leave out these values")
     above: float | None = option(None, "leave out values above this")
     below: float | None = option(None, "leave out values below this")
