@@ -159,6 +159,8 @@ def test_study_c_goes_through_to_the_further_cohorts(tmp_path):
     assert [(item["cohort"], item["n"], item["model"]) for item in further] == [
         ("RFA", 16, "DLR+B"), ("TACE", 16, "DLR+B"),
     ]  # fmt: skip
+    groups = [item["groups"] for item in further if item["groups"] is not None]
+    assert groups and all(item["unit"] == "months" and item["end_point"] for item in groups)
     risks = pd.read_parquet(result.out / "modelling" / "further.parquet")
     assert np.isfinite(risks["risk"]).all() and risks.groupby("model")["patient"].nunique().eq(32).all()
     assert "Further cohorts" in result.report.read_text(encoding="utf-8")

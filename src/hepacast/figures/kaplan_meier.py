@@ -79,7 +79,9 @@ def draw_km(
         _draw_curve(axes, name, curve, colors[i % 7], line_style_of(i))
     lines = [f"{p_sentence(p)} ({test})"] if p is not None else []
     lines += [note] if note else []
-    axes.set_ylim(0, 1.02 if rising else _top(list(curves.values()), end, len(curves) + len(lines)))
+    # Where the notes begin, as a share of the axes: letters of 7.5 points are about 1.25 mm wide.
+    begin = 1.0 - max([30.0, *(1.25 * len(line) for line in lines)]) / (size_mm[0] - 20.0)
+    axes.set_ylim(0, 1.02 if rising else _top(list(curves.values()), begin * end, len(curves) + len(lines)))
     axes.set_yticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlim(0, end * 1.02)
     axes.set(xlabel=x_label, ylabel=y_label, title=title)
@@ -110,11 +112,11 @@ def _draw_curve(axes: Axes, name: str, curve: GroupLine, color: str, line_style:
         axes.plot(curve.censored, heights, "|", color=color, markersize=5, markeredgewidth=0.8)
 
 
-def _top(curves: Sequence[GroupLine], end: float, rows: int) -> float:
-    """End of the vertical axis: with room for legend and notes above the curves where these stay high."""
+def _top(curves: Sequence[GroupLine], begin: float, rows: int) -> float:
+    """End of the vertical axis: with room for legend and notes, from a time on, above curves that stay high."""
     needed = 0.1 * rows + 0.05
     for curve in curves:
-        late = np.asarray(curve.time, dtype=float) >= 0.4 * end
+        late = np.asarray(curve.time, dtype=float) >= begin
         before = np.flatnonzero(~late)
         heights = np.asarray(curve.survival, dtype=float)
         reached = heights[late].tolist() + ([float(heights[before[-1]])] if len(before) else [])

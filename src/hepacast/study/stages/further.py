@@ -59,7 +59,7 @@ def _one(item: FurtherTable, part: pd.DataFrame, main: str, cut: float, level: f
         groups = risk_groups(time, event, part.loc[patients, "risk"], cut, level=level)
     except OutcomeError as problem:
         return replace(entry, reason=problem.message)
-    return replace(entry, groups=groups)
+    return replace(entry, groups=replace(groups, end_point=item.rules.name, unit=item.rules.unit))
 
 
 def _auc_at_times(
