@@ -2,16 +2,22 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
+from hepacast.core.estimates import Estimate
 from hepacast.errors import ModelError
 from hepacast.stats.samplesize import (
+    VALIDATION_WIDTHS,
     expected_shrinkage,
     needed_for_shrinkage,
     riley_binary,
     riley_survival,
+    validation_binary,
+    validation_like,
 )
 
 ROUNDED = 5.001e-4  # pmsampsize prints three decimals
@@ -78,3 +84,25 @@ def test_study_a_is_too_small_for_its_candidates():
 def test_impossible_input_is_refused(arguments, keywords):
     with pytest.raises(ModelError):
         riley_binary(*arguments, **keywords)
+
+
+def test_validation_sizes_are_those_of_the_published_example():
+    """Riley et al. (2021) and the examples of pmvalsampsize: prevalence 0.018, C 0.8, log odds normal (-5, 2.5)."""
+    lp = norm.ppf((np.arange(200_000) + 0.5) / 200_000, -5, 2.5)
+    found = {row.measure: row.n for row in validation_binary(0.018, 0.8, lp, {"O/E": 1.0, "slope": 0.2, "AUC": 0.1})}
+    # R steps the standard error by 0.0001, which costs one patient; its slope is of drawn log odds (4544).
+    assert abs(found["O/E"] - 905) <= 1 and found["AUC"] == 4252
+    assert found["slope"] == pytest.approx(4544, rel=0.005)
+
+
+def test_validation_sizes_from_the_precision_of_other_patients():
+    ratio = np.exp(0.1 * norm.ppf(0.975))
+    estimates = {"O/E": Estimate(1.0, 1 / ratio, ratio, 0.95), "C": Estimate(0.7, 0.65, 0.75, 0.95)}
+    sizes = {row.measure: row.n for row in validation_like(200, estimates, VALIDATION_WIDTHS)}
+    # The limits of C are as wide as aimed at (R's 1.96 for the quantile); those of O/E need (0.1 / 0.0509)^2 as many.
+    assert sizes["C"] == pytest.approx(200, abs=1) and sizes["O/E"] == pytest.approx(
+        200 * (0.1 / 0.05093) ** 2, rel=0.005
+    )
+    assert "O/E" not in {
+        row.measure for row in validation_like(50, {"O/E": Estimate(1, 0, 2, 0.95)}, VALIDATION_WIDTHS)
+    }

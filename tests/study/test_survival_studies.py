@@ -15,6 +15,7 @@ from hepacast.errors import OutcomeError, StudyFileError, TableError
 from hepacast.report import build_report
 from hepacast.study.load import parse_study
 from hepacast.study.run import run_study
+from hepacast.study.validate import validate_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -78,6 +79,34 @@ def test_three_cohorts_give_the_known_concordances(mi12):
         assert [row["time"] for row in rows] == [180, 365]
         assert all(0 < row["calibration"]["brier"]["value"] < 0.5 for row in rows)
         assert all(row["calibration"]["curve"] for row in rows)
+
+
+@pytest.mark.slow
+def test_the_external_cohort_as_another_hospital(mi12, data_root, tmp_path):
+    """The bundle, applied to the other center's table as if it came from elsewhere, says what the study itself said."""
+    content = yaml.safe_load((EXAMPLES / "mi12-tace" / "study.yaml").read_text(encoding="utf-8"))
+    content["cohort"] |= {"table": "{data}/tables/mi12_tace/external.csv"}
+    del content["cohort"]["stacked"], content["cohort"]["split"]
+    content["evaluation"]["bootstrap"], content["report"] = 5, {"formats": ["html"]}
+    content["modelling"] |= {"validation": {"folds": 3, "repeats": 1, "bootstrap": 3}}
+    study = tmp_path / "study.yaml"
+    study.write_text(yaml.safe_dump(content), encoding="utf-8")
+    validate_model(mi12 / "model.hepacast", study, data=data_root, workers=1)
+    own = results(mi12, "evaluation/evaluation.json")["sets"]["external"]["models"]["clinical"]
+    found = results(tmp_path / "validation", "evaluation/evaluation.json")
+    here = found["sets"]["external"]["models"]["clinical"]
+    assert found["sets"]["external"]["n"] == 181 and round(here["c"]["value"], 3) == 0.658
+    for place, row in enumerate(here["horizons"]):
+        before = own["horizons"][place]["calibration"]
+        for measure in ("observed_expected", "slope"):
+            assert row["calibration"][measure]["value"] == pytest.approx(before[measure]["value"], rel=1e-9)
+    (external,) = results(tmp_path / "validation", "evaluation/external.json")
+    calibration, slope, discrimination = external["verdict"]
+    assert "0.44 times the predicted one (95% CI 0.35 to 0.55)" in calibration
+    assert "is 0.44 (95% CI 0.23 to 0.66), not 1" in slope
+    assert discrimination.startswith("C 0.658 (0.604 to 0.713) is lower than the 0.717")
+    scrutiny = results(tmp_path / "validation", "evaluation/scrutiny.json")
+    assert scrutiny["recalibration"][0]["chosen"] == "refit"
 
 
 @pytest.mark.slow

@@ -105,9 +105,31 @@ def test_a_model_that_is_right_here_is_found_right(tmp_path):
         row = table.loc[patient]
         alone = predict(bundle, {"size": str(row["size"]), "albumin": f"{row['Alb']} g/dL"})
         assert risks.loc[patient, "risk"] == pytest.approx(alone.risk, rel=1e-12)
+    # What it takes to be so precise, and groups with their limits without being asked.
+    sizes = {row.measure: row.n for row in found.sizes}
+    assert set(sizes) == {"O/E", "slope", "AUC"} and 300 < sizes["AUC"] < sizes["slope"] < 20000
     report = result.report.read_text(encoding="utf-8")
+    assert "Sample size for validation" in report and "Minimum sample size for external validation" in report
     assert "external validation" in report and "Case-mix" in report and "nested cross-validation of" in report
     assert "H123" not in (study / "validation" / "evaluation" / "external.json").read_text()
+
+
+def test_fairness_is_told_of_every_column_with_few_levels_unless_asked_otherwise(tmp_path):
+    study = binary(tmp_path / "m", 0.0, n=240)
+    table = pd.read_csv(study / "clinical.csv")
+    table["Age"], table["site"] = 40 + table.index % 40, np.where(table.index < 12, "small", "large")
+    table.to_csv(study / "clinical.csv", index=False)
+    path = study / "study.yaml"
+    text = path.read_text().replace(", subgroups: [sex]", "")
+    more = "age: {column: Age}\n    site: {column: site, kind: categorical, levels: {small: [small], large: [large]}}"
+    path.write_text(text.replace("inr: {column: inr}", f"inr: {{column: inr}}\n    {more}"))
+    validate_model(BINARY, study, workers=1)
+    _, scrutiny = read(study)
+    groups = {(row.group, row.level): row for row in scrutiny.subgroups.rows}
+    assert {group for group, _ in groups} == {"All", "sex", "Age", "site"}, "the outcome is no group"
+    small = groups["site", "small"]
+    assert small.n == 12 and not small.discrimination.known and "fewer than 10" in small.reason
+    assert groups["sex", "female"].observed_expected.has_limits
 
 
 def test_who_is_unlike_the_training_and_who_has_a_gap_are_told_apart(tmp_path):

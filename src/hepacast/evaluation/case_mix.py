@@ -23,6 +23,7 @@ from hepacast.core.files import read_json
 from hepacast.core.records import Record, read_record
 from hepacast.evaluation.predictions import Array
 from hepacast.modelling.known_values import PROBABILITIES
+from hepacast.stats.samplesize import PrecisionSize
 
 _NAN = math.nan
 #: Interquartile range of a normal distribution in standard deviations.
@@ -88,6 +89,8 @@ class ExternalValidation(Record):
         What its own validation had shown, in sentences.
     verdict
         What this validation says, the gravest first.
+    sizes
+        Patients that a validation needs to be so precise.
     """
 
     study: str
@@ -106,6 +109,7 @@ class ExternalValidation(Record):
     validated: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
     name: str = ""
+    sizes: tuple[PrecisionSize, ...] = ()
     signature: str = ""
 
 

@@ -15,8 +15,14 @@ R2cs is the Cox-Snell R2 that the model is expected to reach; where nothing is k
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+
+from hepacast.core.estimates import Estimate
 from hepacast.core.records import Record, sparse
 from hepacast.errors import ModelError
 
@@ -25,6 +31,8 @@ SHRINKAGE = 0.9
 OPTIMISM = 0.05
 RISK_MARGIN = 0.05
 _Z95 = 1.96  # pmsampsize uses the rounded quantile
+#: Widths of 95 % intervals that an external validation should reach, by measure (Riley et al. 2021).
+VALIDATION_WIDTHS = {"O/E": 0.2, "slope": 0.2, "AUC": 0.1, "C": 0.1}
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,104 @@ def riley_survival(
     )
     events = n * mean_follow_up * rate
     return SampleSize(n, events, events / n_parameters, n_parameters, r2, ceiling, r2 / ceiling, criteria, interval)
+
+
+@dataclass(frozen=True)
+class PrecisionSize(Record):
+    """Patients that an external validation needs to tell one measure so precisely.
+
+    Attributes
+    ----------
+    measure
+        ``O/E``, ``slope``, ``AUC`` or ``C``.
+    width
+        Of the 95 % interval that is aimed at.
+    n
+        Patients.
+    """
+
+    measure: str
+    width: float
+    n: int
+
+
+def validation_binary(
+    prevalence: float, c_statistic: float, linear_predictor: ArrayLike, widths: Mapping[str, float] = VALIDATION_WIDTHS
+) -> tuple[PrecisionSize, ...]:
+    """Patients needed to validate a model of a binary outcome that is right (Riley et al., Stat Med 2021;40:4230).
+
+    Parameters
+    ----------
+    prevalence, c_statistic
+        Expected in the patients of the validation.
+    linear_predictor
+        Log odds of such patients, any number.
+    widths
+        Of the 95 % intervals, by measure: ``O/E``, ``slope``, ``AUC``.
+
+    Returns
+    -------
+    tuple
+        One a measure; O/E and AUC as R's ``pmvalsampsize``, whose slope draws the linear predictor at random.
+
+    Raises
+    ------
+    ModelError
+        A number is outside its range.
+    """
+    _check_share("prevalence", prevalence)
+    _check_share("C statistic", c_statistic)
+    lp = np.asarray(linear_predictor, dtype=float)
+    chance = 1.0 / (1.0 + np.exp(-lp))
+    weight = chance * (1.0 - chance)
+    one, cross, two = weight.mean(), (weight * lp).mean(), (weight * lp**2).mean()
+    determinant = float(one * two - cross**2)
+    slope_se, area_se = (widths[name] / (2 * _Z95) for name in ("slope", "AUC"))
+    found = {
+        "O/E": (1 - prevalence) / (prevalence * _log_ratio_se(widths["O/E"]) ** 2),
+        "slope": float(one) / (slope_se**2 * determinant) if determinant > 0 else math.inf,
+        "AUC": _needed_for_area(prevalence, c_statistic, area_se),
+    }
+    return tuple(PrecisionSize(name, widths[name], math.ceil(n)) for name, n in found.items() if math.isfinite(n))
+
+
+def validation_like(n: int, found: Mapping[str, Estimate], widths: Mapping[str, float]) -> tuple[PrecisionSize, ...]:
+    """Patients needed, from the precision that so many of the same kind gave: intervals narrow with the root of n.
+
+    For outcomes without a formula (of follow-up, where censoring decides); `found` by measure, ``O/E`` on the scale of
+    its logarithm.
+    """
+    rows = []
+    for name, item in found.items():
+        if not item.has_limits or (name == "O/E" and item.low <= 0):
+            continue
+        z = float(norm.ppf(0.5 + item.level / 2))
+        ends = (math.log(item.low), math.log(item.high)) if name == "O/E" else item.ci
+        aimed = _log_ratio_se(widths[name]) if name == "O/E" else widths[name] / (2 * _Z95)
+        se = (ends[1] - ends[0]) / (2 * z)
+        rows.append(PrecisionSize(name, widths[name], math.ceil(n * (se / aimed) ** 2)))
+    return tuple(rows)
+
+
+def _log_ratio_se(width: float) -> float:
+    """Standard error of the logarithm of a ratio around 1 whose 95 % interval has a width."""
+    return math.asinh(width / 2) / _Z95
+
+
+def _needed_for_area(prevalence: float, area: float, se: float) -> float:
+    """Patients for a standard error of the C statistic (Newcombe's formula)."""
+
+    def variance(n: float) -> float:
+        half = n / 2 - 1
+        inner = 1 + half * (1 - area) / (2 - area) + half * area / (1 + area)
+        return area * (1 - area) * inner / (n**2 * prevalence * (1 - prevalence))
+
+    low, high = 2.0, 1e9
+    while high - low > 0.5:
+        middle = math.sqrt(low * high) if low * 2 < high else (low + high) / 2
+        low, high = (middle, high) if variance(middle) > se**2 else (low, middle)
+    whole = math.floor(low)
+    return next(float(n) for n in range(max(whole, 2), whole + 3) if variance(n) <= se**2)
 
 
 def needed_for_shrinkage(n_parameters: int, cox_snell_r2: float, shrinkage: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hepacast.core.formatting import MISSING, listing, number, percent, plural
 from hepacast.core.tables import Row, Table, make_table
 from hepacast.evaluation.case_mix import CaseMixRow, ExternalValidation
-from hepacast.report.content.common import Omit, has_time, model_label
+from hepacast.report.content.common import Omit, confidence, evaluated, has_time, model_label
 from hepacast.report.model import Block, Bullets, Callout, Paragraph, TableBlock
 from hepacast.report.results import Results
 from hepacast.stats.table_one import characteristics
@@ -30,6 +30,8 @@ def build(results: Results) -> list[Block]:
         title = f"Case-mix of {found.name}" if several else "Case-mix"
         blocks.append(TableBlock("case-mix" if place == 1 else f"case-mix-{place}", case_mix_table(found, title)))
         blocks.append(Paragraph(_alike(results, found)))
+        if found.sizes:
+            blocks.append(TableBlock("sizes" if place == 1 else f"sizes-{place}", sizes_table(results, found)))
     if results.comparisons is not None and results.comparisons.by_outcome is not None:
         title = "The patients by outcome"
         blocks.append(TableBlock("patients", characteristics(results.comparisons.by_outcome, title)))
@@ -76,6 +78,26 @@ def case_mix_table(found: ExternalValidation, title: str = "Case-mix") -> Table:
     if any(not row.trained for row in found.rows):
         notes.append(f"{MISSING}: the model file does not say.")
     return make_table(title, ["", "Here", "Training", "Difference", "Missing"], rows, notes)
+
+
+def sizes_table(results: Results, found: ExternalValidation) -> Table:
+    """Patients that a validation needs for intervals so narrow, beside those of this one."""
+    item = evaluated(results).sets[evaluated(results).judged]
+    own = item.models[found.name]
+    fit = own.main.calibration
+    here = {own.measure: own.discrimination}
+    if fit is not None:
+        here |= {"O/E": fit.observed_expected, "slope": fit.slope}
+    rows = []
+    for size in found.sizes:
+        value = here.get(size.measure)
+        width = number(value.high - value.low, 2) if value is not None and value.has_limits else MISSING
+        rows.append(Row((size.measure, width, number(size.width, 2), f"{size.n}", f"{item.n}")))
+    how = "the precision reached here" if has_time(results) else "right risks of these patients"
+    title = f"Sample size for validation of {found.name}" if len(results.external) > 1 else "Sample size for validation"
+    heads = ["Measure", f"Width of the {confidence(results)} here", "Aimed at", "Patients needed", "Patients here"]
+    return make_table(title, heads, rows, [f"Patients needed by {how}; intervals of 95%. With fewer, limits are wide: "
+                                           "what is not found may still be there."])  # fmt: skip
 
 
 def _label(row: CaseMixRow) -> str:

@@ -80,7 +80,7 @@ def _the_measure(results: Results) -> str:
 def _cells(results: Results, found: Performance) -> tuple[str, str, str]:
     """Discrimination and calibration of one group of patients; of follow-up with limits."""
     shown = estimate(found.discrimination) if found.discrimination.known else found.reason or MISSING
-    if has_time(results):
+    if has_time(results) or results.external:
         return shown, estimate(found.observed_expected, 2), estimate(found.slope, 2)
     return shown, number(found.observed_expected.value, 2), number(found.slope.value, 2)
 
@@ -231,7 +231,8 @@ def _subgroups(results: Results, found: PredictionScrutiny) -> list[Block]:
     ]
     if found.subgroups.set == "nested" and not has_time(results):
         notes.append("Judged by each patient's mean risk over the repeats of nested cross-validation.")
-    fit = [f"O/E ({ci})", f"Slope ({ci})"] if has_time(results) else ["O/E", "Slope"]
+    limits = has_time(results) or bool(results.external)
+    fit = [f"O/E ({ci})", f"Slope ({ci})"] if limits else ["O/E", "Slope"]
     heads = ["Group", "Events / patients", f"{measure(results)} ({ci})", *fit]
     table = make_table(f"Subgroups, {name} model, {where}", heads, lines, notes)
     alt = "; ".join(f"{line.label} {number(line.auc, 3)}" for line in areas if not line.heading)

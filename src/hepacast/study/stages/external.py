@@ -28,10 +28,12 @@ from hepacast.evaluation.case_mix import (
     number_row,
     spread_of,
 )
-from hepacast.evaluation.results import EvaluationResults
+from hepacast.evaluation.predictions import Array
+from hepacast.evaluation.results import EvaluationResults, ModelResult
 from hepacast.evaluation.validated import ValidatedPerformance
 from hepacast.modelling.frozen_logistic import OUTSIDE
 from hepacast.modelling.predictions import JudgedSet, Predictions
+from hepacast.stats.samplesize import VALIDATION_WIDTHS, PrecisionSize, validation_binary, validation_like
 from hepacast.study.analysis_set import analysis_cohort
 from hepacast.study.context import Context
 from hepacast.study.stage import Cost, Stage, study_parts
@@ -94,9 +96,23 @@ def external_validation(
         unlike=dict(Counter(label for labels in outside.values() for label in labels)),
         n_unlike=sum(bool(labels) for labels in outside.values()),
         validated=_validated(bundle),
+        sizes=_sizes(item, model, expected, risk),
     )
     verdict = [*found.verdicts.get(name, ()), discrimination_verdict(result, model.measure)]
     return replace(result, verdict=tuple(text for text in verdict if text))
+
+
+def _sizes(item: JudgedSet, model: ModelResult, expected: float, risk: Array) -> tuple[PrecisionSize, ...]:
+    """Patients that a precise validation of such patients needs: of right risks by formula, of follow-up from here."""
+    if item.has_time:
+        fit = model.main.calibration
+        found = {} if fit is None else {"O/E": fit.observed_expected, "slope": fit.slope}
+        known = {**found, model.measure: model.discrimination}
+        return validation_like(item.n, {name: value for name, value in known.items() if value}, VALIDATION_WIDTHS)
+    if not (0.5 < expected < 1.0 and 0.0 < risk.mean() < 1.0):
+        return ()
+    inside = np.clip(risk, 1e-6, 1 - 1e-6)
+    return validation_binary(float(risk.mean()), expected, np.log(inside / (1 - inside)))
 
 
 def _trained(bundle: Bundle | NetworkBundle) -> tuple[int, int]:
@@ -158,6 +174,12 @@ def _sentence(cohort: Cohort) -> Sentence:
         "Case-mix was compared with the training patients' quartiles and shares that the model file carries. What "
         "the model could reach in these patients if its risks were right is the model-based concordance "
         f"{what}; a smaller observed value is not explained by case-mix."
+    )
+    text += (
+        " The patients that a precise validation needs follow from the precision reached here."
+        if cohort.outcome.has_time
+        else " The patients that a precise validation needs are those of right risks with this distribution "
+        "[@riley-validation]."
     )
     return Sentence("evaluation", text, ["goenen-heller" if cohort.outcome.has_time else "van-klaveren"])
 

@@ -53,6 +53,8 @@ from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, read_frozen
 MOST_SINGLE = 40
 _EXPLAINED = 40
 _SHARES = (0.4, 0.6, 0.8, 1.0)
+#: A column with more levels is no grouping of another hospital's patients.
+_MOST_LEVELS = 8
 _NOT_ASKED = "not asked for"
 
 
@@ -267,9 +269,7 @@ def groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str
     """
     specs = {spec.name: spec for spec in cohort.table.specs}
     asked = context.study.evaluation.subgroups
-    names = asked if asked is not None else [
-        name for name in context.study.modelling.candidates if name in specs and specs[name].kind != "numeric"
-    ]  # fmt: skip
+    names = asked if asked is not None else _usual_groupings(context, cohort)
     found: dict[str, Any] = {}
     for name in names:
         if name not in specs:
@@ -291,6 +291,23 @@ def groupings(context: Context, cohort: Cohort, patients: list[str]) -> dict[str
     if asked is None and sites[sites.astype(str) != ""].nunique() > 1:
         found["Center"] = sites.to_numpy()
     return found
+
+
+def _usual_groupings(context: Context, cohort: Cohort) -> list[str]:
+    """Candidates with levels; of another hospital, which has none, age and every column with few levels: fairness."""
+    specs = {spec.name: spec for spec in cohort.table.specs}
+    if not context.models:
+        return [name for name in context.study.modelling.candidates if name in specs and specs[name].kind != "numeric"]
+    outcome, described = context.study.outcome, context.study.cohort.columns
+    taken = {*outcome.columns.values(), outcome.column}
+    headers = {name: str(described[name].column) if name in described else name for name in specs}
+    usable = [spec for name, spec in specs.items() if not {name, headers[name]} & taken and not spec.after_event]
+    return [
+        spec.name
+        for spec in usable
+        if (spec.kind == "numeric" and "age" in (spec.name.casefold(), spec.label.casefold()))
+        or (spec.kind in ("binary", "categorical") and 2 <= cohort.table.frame[spec.name].nunique() <= _MOST_LEVELS)
+    ]
 
 
 def _recalibration(context: Context, item: JudgedSet, model: str, predictors: Callable[[], pd.DataFrame]) -> Updating:
