@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
+from email.message import Message
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +23,7 @@ from virtual_collection import VirtualCollection
 
 from hepacast.cli.main import app, main
 from hepacast.errors import HepacastError, StorageError
-from hepacast.public import COLLECTIONS, fetch, fetching, index, plan_fetch
+from hepacast.public import COLLECTIONS, fetch, fetching, index, plan_fetch, transfer
 from hepacast.public.transfer import DownloadError, Patience, RemoteFile, UnreachableError, check_file, fetch_file
 
 KILLED = """
@@ -306,6 +309,17 @@ def test_the_command_says_license_and_sizes_first(idc: StandIn, tmp_path: Path) 
     assert done.exit_code == 0 and done.stdout.index("CC BY 4.0") < done.stdout.index("fetched")
     assert "1 derived SEG" in done.stdout and "Murugesan" in (tmp_path / "hcc" / "CITATION.txt").read_text()
     assert list((tmp_path / "hcc" / "images" / "HCC_001" / "SEG-derived").rglob("*.dcm"))
+
+
+@pytest.mark.parametrize("url", ["http://elsewhere.example/x", "file:///etc/passwd", "ftp://elsewhere.example/x"])
+def test_no_way_leads_out_of_encryption(url: str) -> None:
+    asked = urllib.request.Request("https://zenodo.org/x")
+    with pytest.raises(DownloadError, match="not encrypted"):
+        transfer._NoDowngrade().redirect_request(asked, io.BytesIO(), 302, "", Message(), url)
+    followed = transfer._NoDowngrade().redirect_request(
+        asked, io.BytesIO(), 302, "", Message(), "https://cdn.example/x"
+    )
+    assert followed is not None and followed.full_url == "https://cdn.example/x"
 
 
 def test_the_list_needs_no_network() -> None:
