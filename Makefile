@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 OUT ?= demo-results
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-web test-pacs test-oldest test-newest bench docs \
+.PHONY: demo demo-real demo-B demo-C demo-D demo-E test quick test-slow test-web test-pacs test-cluster test-oldest test-newest bench docs \
 	architecture lint format clean help wheel offline sbom test-windows
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test-pacs  against a real Orthanc (Debian; installs it)"
 	@echo "make wheel      the wheel, in dist/; make sbom: its components with licenses; make offline: wheels and networks for"
 	@echo "                computers without internet (EXTRAS=serve,sign TARGET_PLATFORM=win_amd64 TARGET_PYTHON=3.12)"
+	@echo "make test-cluster  workers that are killed, a real SLURM of one node (Debian; installs it), images from S3"
 	@echo "make lint       style, types, import contracts; make format tidies"
 	@echo "make docs       the documentation, in site/; make architecture draws docs/architecture.svg"
 	@echo "make bench      timings beside the peers"
@@ -40,7 +41,7 @@ $(VENV)/.light: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e ".[seg,ml,speed,serve,pacs,oracle,dev]"
+	$(PIP) -e ".[seg,ml,speed,serve,pacs,cluster,oracle,dev]"
 	@touch $@ $(VENV)/.run $(VENV)/.light
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
@@ -92,6 +93,15 @@ test-pacs: $(VENV)/.dev
 	dpkg -s $(PACS_PACKAGES) > /dev/null 2>&1 || \
 	  (apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $(PACS_PACKAGES))
 	$(BIN)/python -m pytest -m pacs tests/pacs --durations 10
+
+# Workers killed at random, Debian's SLURM on this one node (started and ended by the test; needs root), and images from
+# a stand-in for S3. RUNLEVEL=1: the packages must not start their services.
+CLUSTER_PACKAGES := slurm-wlm munge
+test-cluster: $(VENV)/.dev
+	dpkg -s $(CLUSTER_PACKAGES) > /dev/null 2>&1 || \
+	  (apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $(CLUSTER_PACKAGES))
+	$(PIP) "s3fs>=2025.3"
+	$(BIN)/python -m pytest -m cluster tests/core/test_cluster.py tests/cluster --durations 10
 
 # Both ends of what pyproject.toml allows, each in an environment of its own; networks aside.
 $(VENV)-oldest/.done: pyproject.toml .ci/oldest.py

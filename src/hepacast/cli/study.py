@@ -18,7 +18,12 @@ from hepacast.report.formats import FORMATS
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Results folder [default: results beside the study].")]
-Data = Annotated[Path | None, typer.Option(help="Folder that {data} stands for in the study file's paths.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER", help="What {data} stands for in the study file: a folder, or s3://, gs://, https://."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +114,7 @@ def model(
 def _run(
     study_file: Path,
     out: Path | None,
-    data: Path | None,
+    data: str | None,
     workers: int,
     until: str | None,
     quiet: bool,

@@ -130,6 +130,7 @@ def refusal(own: dict[str, str], other: Any, *, processors: str = "same") -> str
 
 #: The map whose function is loaded, and the function.
 _loaded: tuple[str, Callable[[Any], Any] | None] = ("", None)
+_settled = ExitStack()
 
 
 def _work(token: str, message: bytes, item: bytes) -> bytes:
@@ -140,10 +141,11 @@ def _work(token: str, message: bytes, item: bytes) -> bytes:
             # These bytes come from the run itself by its connection, as every task of Dask does.
             told = pickle.loads(message)
             _loaded = (token, told.load() if isinstance(told, Shared) else told)
+            # For good: the process works for maps alone, and asking all libraries takes milliseconds.
+            _settled.enter_context(single_threaded())
         function = _loaded[1]
         assert function is not None
-        with single_threaded():
-            answer: tuple[bool, Any] = (True, function(pickle.loads(item)))
+        answer: tuple[bool, Any] = (True, function(pickle.loads(item)))
     except Exception as error:
         answer = (False, error)
     return pickle.dumps(answer, protocol=5)

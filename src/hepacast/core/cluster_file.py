@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from hepacast.errors import StudyFileError
 
 #: Queues of jobs: the class of dask-jobqueue.
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+#: Seconds in which a queue takes a job.
+_SUBMITTED = 60.0
 _SCHEMES = re.compile(r"^(tcp|tls|ucx|ws|wss)://", re.IGNORECASE)
 
 
@@ -170,6 +173,18 @@ def queue_of(described: ClusterFile, folder: Path) -> Any:
     return getattr(jobqueue, QUEUES[described.kind])(**options)
 
 
+def _require_taken(cluster: Any) -> None:
+    """Dask waits without a word for jobs that a queue refuses."""
+    end = time.monotonic() + _SUBMITTED
+    while not any(getattr(job, "job_id", None) for job in list(cluster.workers.values())):
+        if time.monotonic() > end:
+            raise StudyFileError(
+                "The queue has taken no job.", expected="a number for the job within a minute",
+                found=cluster.job_script(), remedy="submit this script by hand to see what is wrong with it",
+            )  # fmt: skip
+        time.sleep(0.2)
+
+
 @contextmanager
 def started(described: ClusterFile, folder: Path) -> Iterator[Any]:
     """What a client of Dask connects to: an address, or a cluster that ends with the block."""
@@ -177,10 +192,15 @@ def started(described: ClusterFile, folder: Path) -> Iterator[Any]:
         yield described.address
         return
     if described.kind in QUEUES:
-        with queue_of(described, folder) as cluster:
+        cluster = queue_of(described, folder)
+        try:
             # Jobs that end before their time are asked for again.
             cluster.adapt(minimum_jobs=described.workers, maximum_jobs=described.workers)
+            _require_taken(cluster)
             yield cluster
+        finally:
+            with suppress(AssertionError):  # jobs that the queue never took
+                cluster.close()
         return
     from distributed import LocalCluster
 
@@ -191,8 +211,9 @@ def started(described: ClusterFile, folder: Path) -> Iterator[Any]:
     with (
         children_single_threaded(),
         LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, security=keys,
-            memory_limit="auto" if size is None else int(size), silence_logs=logging.CRITICAL, resources=resources,
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", security=keys,
+            memory_limit="auto" if size is None else int(size), silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"dashboard": False}, resources=resources,
         ) as cluster,
     ):  # fmt: skip
         yield cluster

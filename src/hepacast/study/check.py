@@ -159,6 +159,7 @@ def check_study(
         The study file itself cannot be read (all its mistakes are listed).
     """
     context = make_context(study_file, data=data, reporter=reporter)
+    context.bring_data()
     result, seen = check_patients(context)
     result.lines = key_lines(study_file)
     if seen.patients and context.study.images is not None:

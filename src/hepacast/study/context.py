@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.progress import Reporter, SilentReporter
+from hepacast.core.remote_files import bring, is_address, place_of
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import load_study
 from hepacast.study.schema import Images, Study
@@ -31,6 +32,8 @@ class Context:
         Results folder.
     data
         Folder that ``{data}`` stands for in paths, absolute.
+    address
+        Where the files of that folder are brought from; empty where it is the user's own.
     workers
         Processes; 0 = one a core.
     reporter
@@ -50,6 +53,7 @@ class Context:
     reporter: Reporter = field(default_factory=SilentReporter)
     models: tuple[Path, ...] = ()
     without_rows: bool = False
+    address: str = ""
 
     @property
     def cache(self) -> Path:
@@ -66,6 +70,18 @@ class Context:
     def fingerprints(self) -> Fingerprints:
         """Content hashes of input files, remembered between runs."""
         return Fingerprints(self.cache / "fingerprints.json")
+
+    def bring_data(self) -> None:
+        """The files of a data folder that is an address, to this machine.
+
+        Raises
+        ------
+        HepacastError
+            The server does not give them.
+        """
+        if self.address:
+            assert self.data is not None
+            bring(self.address, self.data, workers=self.workers, reporter=self.reporter)
 
     def path(self, text: str, **names: str) -> Path:
         """A path of the study file, with ``{patient}`` and ``{data}`` filled in.
@@ -127,5 +143,9 @@ def make_context(
     if data is None:
         data = (os.environ if environment is None else environment).get("HEPACAST_DATA") or None
     # As every path that is typed, it starts at the working folder; paths of the study file start at the study file.
+    say = reporter or SilentReporter()
+    if is_address(data):
+        place = place_of(str(data), where.absolute() / CACHE)
+        return Context(study, base, where, place, workers, say, address=str(data))
     folder = Path(data).expanduser().absolute() if data else None
-    return Context(study, base, where, folder, workers, reporter or SilentReporter())
+    return Context(study, base, where, folder, workers, say)

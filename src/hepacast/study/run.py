@@ -217,6 +217,7 @@ def run_stages(context: Context, stages: tuple[Stage, ...], judge: Callable[[Con
     recorder = ProgressRecorder(context.reporter)
     context = replace(context, reporter=recorder)
     start = time.monotonic()
+    context.bring_data()
     if not _is_finished(context, stages):
         judge(context)
     new = not context.out.exists()
