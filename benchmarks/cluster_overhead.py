@@ -2,8 +2,8 @@
 
     python benchmarks/cluster_overhead.py --tasks 100000 --workers 2
 
-Workers are processes of this machine, by TLS, as `--cluster FILE` with ``kind: local`` starts them. Wall seconds, and CPU
-seconds of this process (scheduler and client) and of the workers.
+Workers are processes of this machine, by TLS, as `--cluster FILE` with ``kind: local`` starts them. Wall seconds, and
+CPU seconds of this process (scheduler and client) and of the workers.
 """
 
 from __future__ import annotations
