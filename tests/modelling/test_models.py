@@ -20,7 +20,7 @@ from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
 from hepacast.modelling.logistic_model import LogisticModel
-from hepacast.modelling.predictors import Predictor, infer_predictors
+from hepacast.modelling.predictors import Predictor, infer_predictors, level_text
 from hepacast.modelling.radscore import Radscore, paper_chain
 from hepacast.modelling.scale import RankToNormal, ZScore
 from hepacast.modelling.selectors import KBest, LassoSelector, TopK
@@ -319,3 +319,19 @@ def test_private_state_is_not_shared(cohort: Planted) -> None:
     base: Any = Radscore()
     StudyModels(cohort.predictors, base).fit(cohort.table, cohort.y)
     assert not hasattr(base, "frozen_")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, "1", 1.0, True, None, pd.NA, pd.NaT, float("nan"), 2.5], ["1"] * 4 + [None] * 4 + ["2.5"]),
+        ([0.0, -0.0, False], ["0"] * 3),
+        (pd.Categorical(["b", None, "a"]), ["b", None, "a"]),
+        (pd.array([1, None, 3], dtype="Int64"), ["1", None, "3"]),
+        (pd.array([True, None], dtype="boolean"), ["1", None]),
+        ([["no", "hash"], ["no", "hash"]], ["['no', 'hash']"] * 2),
+    ],
+)
+def test_levels_are_told_apart_by_their_text(values, expected):
+    found = level_text(pd.Series(values, index=range(5, 5 + len(values)), dtype=getattr(values, "dtype", object)))
+    assert found.tolist() == expected and found.index[0] == 5

@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
 from hepacast.core.entries import Entry, require
 from hepacast.modelling.base import Array
-from hepacast.modelling.predictors import Predictor, level_text, numeric_values, require_columns
+from hepacast.modelling.predictors import Predictor, coded_levels, level_text, numeric_values, require_columns
 
 #: How the problem of a value begins that is known, but beyond those of training.
 OUTSIDE = "outside the training range"
@@ -56,12 +56,13 @@ class Source:
         """Name of the column."""
         return self.predictor.name
 
-    def read(self, frame: pd.DataFrame) -> Array | pd.Series:
+    def read(self, frame: pd.DataFrame) -> NDArray[Any]:
         """The column on the model's scale, missing values filled."""
         column = frame[self.name]
         if self.predictor.is_level:
-            text = level_text(column)
-            return text.where(text.isin(self.known_levels), self.fill)
+            codes, texts = coded_levels(column)
+            known = [text if text in self.known_levels else self.fill for text in texts]
+            return np.array(known, dtype=object)[codes]
         values = numeric_values(column, self.predictor)
         return np.where(np.isnan(values), float(self.fill), values)
 

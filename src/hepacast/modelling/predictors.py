@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import skew
 
 from hepacast.errors import ModelError
@@ -134,17 +135,27 @@ def _has_long_tail(column: pd.Series[Any], predictor: Predictor) -> bool:
 
 def level_text(column: pd.Series) -> pd.Series:
     """Levels as text; 0.0 and False read "0", 1.0 and True "1"; missing stays missing."""
+    codes, texts = coded_levels(column)
+    return pd.Series(np.array(texts, dtype=object)[codes], index=column.index, dtype=object)
 
-    def text(value: Any) -> Any:
-        if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-            return None
-        if isinstance(value, bool | np.bool_):
-            return str(int(value))
-        if isinstance(value, float | np.floating) and float(value).is_integer():
-            return str(int(value))
-        return str(value)
 
-    return pd.Series([text(value) for value in column], index=column.index, dtype=object)
+def coded_levels(column: pd.Series) -> tuple[NDArray[np.int64], list[str | None]]:
+    """Each row's place in the column's distinct levels, and these as text; the last, None, stands for missing."""
+    try:
+        codes, distinct = pd.factorize(column)
+    except TypeError:  # values that cannot be told apart by a hash
+        codes, distinct = np.arange(len(column)), list(column)
+    return codes, [*(_as_text(value) for value in distinct), None]
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def numbers_in(column: pd.Series) -> Array:

@@ -377,9 +377,7 @@ def read_values(nomogram: Nomogram, models: FrozenModels, name: str, words: Word
     values: dict[str, float | str] = {}
     for source in model.sources:
         if source.predictor.is_level:
-            read = source.read(table)
-            assert isinstance(read, pd.Series)
-            values[source.name] = words.level(source.name, str(read.iloc[0]))
+            values[source.name] = words.level(source.name, str(source.read(table)[0]))
         else:
             raw = float(pd.to_numeric(table[source.name], errors="coerce").iloc[0])
             if not math.isfinite(raw):
