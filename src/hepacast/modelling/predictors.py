@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -141,10 +142,11 @@ def level_text(column: pd.Series) -> pd.Series:
 
 def coded_levels(column: pd.Series) -> tuple[NDArray[np.int64], list[str | None]]:
     """Each row's place in the column's distinct levels, and these as text; the last, None, stands for missing."""
-    try:
+    codes: NDArray[np.int64] = np.arange(len(column))
+    distinct: Any = column
+    # Values that cannot be told apart by a hash stay as they are.
+    with suppress(TypeError):
         codes, distinct = pd.factorize(column)
-    except TypeError:  # values that cannot be told apart by a hash
-        codes, distinct = np.arange(len(column)), list(column)
     return codes, [*(_as_text(value) for value in distinct), None]
 
 
