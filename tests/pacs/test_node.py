@@ -265,7 +265,8 @@ def test_the_prediction_gets_the_series_and_values_of_the_rules(tmp_path: Path, 
         quick(given["image"]["portal"], given["dicom_out"])
 
     monkeypatch.setattr(predict, "predict_patient", predicted)
-    (tmp_path / "labs.csv").write_text("PatientID,alb\nSECRET-1,38\nSECRET-3,40\n")
+    # As a Chinese hospital's Excel writes CSV, with a unit of its own.
+    (tmp_path / "labs.csv").write_bytes("PatientID;白蛋白 (g/dL)\nSECRET-1;3,8\nSECRET-3;4,0\n".encode("gb18030"))
     peer = ShelfPeer()
     labs = {"table": str(tmp_path / "labs.csv")}
     node = Node(config(tmp_path, labs=labs), peers=[peer], clock=Clock())
@@ -275,7 +276,7 @@ def test_the_prediction_gets_the_series_and_values_of_the_rules(tmp_path: Path, 
     while node.step():
         pass
     (given,) = asked
-    assert given["series"] == {"portal": "1.2.3.1.1"} and list(given["labs"]["alb"]) == ["38"]
+    assert given["series"] == {"portal": "1.2.3.1.1"} and given["labs"] == {"alb": "3.8 g/dL"}
     reasons = sorted(item.reason.partition("\n")[0] for item in node.queue.studies())
     assert reasons == [
         "",

@@ -41,7 +41,10 @@ def liar() -> Iterator[str]:
             self.wfile.write(body)
 
         def do_GET(self) -> None:
-            self._answer([])
+            if self.path.startswith("/404"):
+                self.send_error(404)
+            else:
+                self._answer([])
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -62,6 +65,18 @@ def test_an_answer_200_that_names_nothing_is_no_success(liar: str, tmp_path: Pat
     assert not found.confirmed and len(found.failed) == len(files)
     assert set(found.failed.values()) == {"not stored (the answer names no stored instance)"}
     assert found.text().startswith("0 of 6 instances stored")
+
+
+def test_not_found_is_an_empty_answer_of_a_search_and_of_nothing_else(liar: str, tmp_path: Path) -> None:
+    """Some servers answer so where a study is not there; a wrong address answers so too."""
+    peer = make_peer(f"{liar}/404")
+    assert peer.find({}) == []
+    with pytest.raises(PacsError, match="refuses"):
+        peer.echo()
+    with pytest.raises(PacsError, match="refuses"):
+        list(peer.retrieve(FoundSeries("1.2", "1.3")))
+    sent = send(peer, study_files(tmp_path, 1))
+    assert not sent.confirmed and all("not stored" in reason for reason in sent.failed.values())
 
 
 def test_what_a_peer_says_it_stored_is_asked_for(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class WebPeer:
 
     def echo(self) -> None:
         """Ask for one study."""
-        with self._answering():
+        with self._answering(search=False):
             self._client.search_for_studies(limit=1)
 
     def find(self, filters: Mapping[str, str]) -> list[FoundSeries]:
@@ -79,7 +79,7 @@ class WebPeer:
 
     def retrieve(self, series: FoundSeries) -> Iterator[tuple[str, bytes]]:
         """Instances as they are stored."""
-        with self._answering():
+        with self._answering(search=False):
             for item in self._client.iter_series(series.study, series.series, media_types=_AS_STORED):
                 content = io.BytesIO()
                 item.save_as(content, enforce_file_format=True)
@@ -109,20 +109,22 @@ class WebPeer:
         """Those that a search finds."""
         found: set[str] = set()
         for study, series in {(item.study, item.series) for item in instances}:
+            answers: Sequence[Mapping[str, Any]] = ()
             with self._answering():
                 answers = self._client.search_for_instances(study, series, get_remaining=True)
             found |= {str(_value(item, "00080018")) for item in answers}
         return found & {item.uid for item in instances}
 
     @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _answering(self, *, search: bool = True) -> Iterator[None]:
+        """Tell what goes wrong inside; a search that some servers answer by "not found" has found nothing."""
         import requests
 
         try:
             yield
         except requests.HTTPError as error:
             status = getattr(error.response, "status_code", None)
-            if status == 404:  # some servers answer an empty search so
+            if status == 404 and search:
                 return
             raise PacsError("The PACS refuses.", found=_reason(error), where=self.name) from error
         except (requests.RequestException, OSError) as error:

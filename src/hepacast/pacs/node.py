@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from hepacast.bundle.applying import open_bundle
+from hepacast.bundle.labs import values_of_sheet
 from hepacast.bundle.model import Bundle
 from hepacast.bundle.networks import NetworkBundle
+from hepacast.cohort.headers import find_header
+from hepacast.cohort.joining import clean_id, read_ids
+from hepacast.cohort.one_sheet import one_sheet
 from hepacast.core.lock import hold_folder
 from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import BundleError, HepacastError, TableError
@@ -290,11 +294,13 @@ class StudyPrediction:
         usable = [item for item in folder.series if item.slices]
         chosen = choose(self.config.series, [SeriesFacts.read(item) for item in usable])
         first = next(item for item in usable if item.uid == next(iter(chosen.values())).uid)
+        bundle = _pinned(model)  # the file may have been replaced since the node was started
+        patient = first.slices[0].identity["PatientID"]
         predict_patient(
-            _pinned(model),  # the file may have been replaced since the node was started
+            bundle,
             image=dict.fromkeys(chosen, images),
             series={name: item.uid for name, item in chosen.items()},
-            labs=() if self.config.labs is None else _labs_of(self.config.labs, first.slices[0].identity["PatientID"]),
+            labs=() if self.config.labs is None else _labs_of(self.config.labs, patient, bundle),
             model=model.name or None,
             segmenter=model.segmenter or None,
             accept_doubtful=model.accept_doubtful,
@@ -302,27 +308,25 @@ class StudyPrediction:
         )
 
 
-def _labs_of(rule: LabTable, patient: str) -> Any:
-    """The patient's row of the table of clinical values.
+def _labs_of(rule: LabTable, patient: str, bundle: Bundle | NetworkBundle) -> dict[str, str]:
+    """The patient's row of the table of clinical values, read as `predict --table` reads one.
 
     Raises
     ------
     TableError
-        There is none, or more than one.
+        There is none, or more than one; the table cannot be read.
+    HepacastError
+        A cell of the row cannot be.
     """
-    import pandas as pd
-
     path = Path(rule.table)
-    read = pd.read_excel if path.suffix.lower() in (".xlsx", ".xls") else pd.read_csv
-    try:
-        table = read(path, dtype=str)
-    except (OSError, ValueError) as error:
-        raise TableError("The table of clinical values cannot be read.", found=type(error).__name__) from error
-    if rule.id not in table.columns:
-        raise TableError("The table of clinical values has no such column.", expected=rule.id)
-    rows = table[table[rule.id].str.strip() == patient.strip()].drop(columns=[rule.id])
-    if len(rows) != 1:
+    sheet, _ = one_sheet(path, rule.id, what="table of clinical values")
+    names = read_ids(sheet.column(find_header(sheet.headers, [rule.id])[0]))
+    places = [place for place, name in enumerate(names) if name and name == clean_id(patient)]
+    if len(places) != 1:
         raise TableError(
-            "The table of clinical values has not one row of this patient.", expected="one row", found=str(len(rows))
+            "The table of clinical values has not one row of this patient.", expected="one row", found=str(len(places))
         )
-    return rows
+    values = values_of_sheet(sheet, bundle.columns, path.name)[places[0]]
+    if isinstance(values, HepacastError):
+        raise values
+    return values
