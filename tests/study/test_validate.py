@@ -17,7 +17,10 @@ from hepacast.evaluation.case_mix import read_external
 from hepacast.evaluation.evaluate import evaluate_risks
 from hepacast.evaluation.results import EvaluationResults
 from hepacast.evaluation.scrutiny import PredictionScrutiny
+from hepacast.imaging import Geometry, Volume
+from hepacast.imaging.io import write_volume
 from hepacast.modelling.predictions import Predictions
+from hepacast.study.predict import predict_patient
 from hepacast.study.validate import compare_models, validate_model
 
 OLD = Path(__file__).resolve().parents[1] / "bundle" / "old" / "2313617"
@@ -298,3 +301,83 @@ def test_the_same_model_twice_is_no_comparison(tmp_path):
     done = CliRunner().invoke(app, ["compare", str(BINARY), str(BINARY), str(study)])
     assert isinstance(done.exception, HepacastError) and "nothing to compare" in str(done.exception)
     assert not (study / "comparison").exists()
+
+
+def test_of_competing_risks(tmp_path):
+    """Patients drawn from the subdistribution that the model says: observed is what is expected; it is not updated."""
+    bundle = Bundle.read(OLD / "competing.hepacast")
+    models = replace(bundle.models, models={"clinical": bundle.models.model("clinical")}, score=None)
+    models = replace(models, cutoffs={"clinical": bundle.models.cutoffs["clinical"]})
+    file = tmp_path / "competing.hepacast"
+    replace(bundle, models=models, nomogram=None, identity="").write(file)
+    frame, rng = patients(400, seed=6)
+    own, grid = models.model("clinical"), np.linspace(0.1, 24.0, 240)
+    lp = own.linear_predictor(frame)
+    risks = np.column_stack([own.risk_of(lp, float(t)) for t in grid])
+    drawn = rng.random(len(frame))
+    place = (risks < drawn[:, None]).sum(axis=1)
+    came = place < grid.size
+    times = np.where(came, grid[np.minimum(place, grid.size - 1)], rng.uniform(2, 40, len(frame)))
+    censored = rng.uniform(10, 40, len(frame))
+    frame["months"] = np.minimum(times, censored).round(3)
+    frame["died"] = np.where(times <= censored, np.where(came, 1, 2), 0)
+    outcome = (
+        "{definition: survival, columns: {time: months, event: died}, unit: months, horizons: [12], "
+        "event_values: [1], competing_values: [2]}"
+    )
+    study = hospital(tmp_path / "n", "months: {column: months}\n    died: {column: died}", outcome, frame)
+    validate_model(file, study, workers=1)
+    found, _ = read(study)
+    judged = read_record(EvaluationResults, study / "validation" / "evaluation" / "evaluation.json")
+    item = judged.sets["external"]
+    ratio = item.models["clinical"].main.calibration.observed_expected
+    assert judged.competing and item.competing > 50 and ratio.low < 1 < ratio.high
+    assert found.observed.low < found.expected + 0.05 and {row.measure for row in found.sizes} == {"O/E", "slope", "C"}
+
+
+def test_of_networks_from_images(tmp_path):
+    """Images and masks go the networks' own way: the risks are those of `predict`, and a small cohort says so."""
+    folder, rng = tmp_path / "o", np.random.default_rng(4)
+    grid, mask = Geometry((30, 28, 16), (3.0, 3.0, 5.0)), np.zeros((16, 28, 30), dtype=np.uint8)
+    mask[6:11, 10:18, 12:20] = 1
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    rows = []
+    for place in range(14):
+        image = Volume(rng.normal(60 + 6 * place, 30, mask.shape).astype(np.int16), grid)
+        write_volume(image, folder / "images" / f"N{place:02d}.nii.gz")
+        write_volume(Volume(mask, grid), folder / "masks" / f"N{place:02d}.nii.gz")
+        rows.append({"ID": f"N{place:02d}", "alb": 30 + place, "stage": "ABC"[place % 3], "response": place % 2})
+    pd.DataFrame(rows).to_csv(folder / "clinical.csv", index=False)
+    (folder / "study.yaml").write_text(NETWORKS, encoding="utf-8")
+    validate_model(OLD / "networks.hepacast", folder, workers=1)
+    found, _ = read(folder)
+    risks = Predictions.read(folder / "validation" / "modelling" / "predictions.parquet").table.set_index("patient")
+    assert len(risks) == 14 and found.model == "multi-task network" and found.study == "Response"
+    alone = predict_patient(
+        OLD / "networks.hepacast", image=folder / "images" / "N03.nii.gz", mask=folder / "masks" / "N03.nii.gz",
+        labs=["alb=33 g/L", "stage=A"], labels="tumor=1",
+    )  # fmt: skip
+    assert risks.loc["N03", "risk"] == pytest.approx(alone.risk, rel=1e-9)
+    assert {row.name for row in found.rows} >= {"alb", "stage"}
+    with pytest.raises(HepacastError, match="not updated"):
+        validate_model(OLD / "networks.hepacast", folder, update="intercept", workers=1)
+
+
+NETWORKS = """hepacast: 1
+name: Hospital with images
+cohort:
+  table: clinical.csv
+  id: ID
+  columns:
+    alb: {column: alb, unit: g/L}
+    stage: {column: stage, kind: categorical, levels: {A: [A], B: [B], C: [C]}}
+    response: {column: response, kind: binary, levels: {'no': [0], 'yes': [1]}}
+images:
+  sequences: {scan: {modality: CT, path: "images/{patient}.nii.gz"}}
+  segmentation: {source: given, masks: "masks/{patient}.nii.gz", labels: {tumor: 1}}
+outcome: {definition: binary-column, name: OR, column: response, positive: [1], negative: [0]}
+modelling: {models: [clinical], candidates: []}
+evaluation: {bootstrap: 20}
+report: {formats: [html]}
+"""

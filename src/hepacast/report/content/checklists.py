@@ -143,6 +143,8 @@ def _predictors(results: Results) -> str | None:
 
 
 def _sample_size(results: Results) -> str | None:
+    if results.external and results.external[0].sizes:
+        return "{sizes}: patients that so precise a validation needs; how many there are, in {discrimination}."
     said = [
         item.message.rstrip(". ")
         for item in results.findings
@@ -190,6 +192,8 @@ def _reduction(results: Results) -> str | None:
 
 
 def _building(results: Results) -> str | None:
+    if results.external:
+        return "Not of this study: the model is another's, and nothing was fitted."
     if has_time(results):
         return "Methods, under Models; {multivariate}; assumption tested in {proportional}."
     return "Methods, under Models; {multivariate}." if _has_logistic(results) else None
@@ -267,6 +271,8 @@ def _output(results: Results) -> str | None:
 
 
 def _differences(results: Results) -> str | None:
+    if results.external:
+        return "{case-mix}."
     several = len(results.flow.sets) > 1 if results.flow is not None else False
     return "{sets}." if several and results.comparisons is not None and results.comparisons.by_set is not None else None
 
@@ -336,6 +342,8 @@ def _feature_statistics(results: Results) -> str | None:
 
 
 def _full_model(results: Results) -> str | None:
+    if results.external:
+        return f"The model file that was validated, {results.external[0].identity[:12]}."
     if has_time(results):
         return "{multivariate}, with the baseline at each horizon; the frozen model in model.hepacast."
     if not _has_logistic(results):

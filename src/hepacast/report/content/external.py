@@ -40,10 +40,11 @@ def build(results: Results) -> list[Block]:
 
 def _model(found: ExternalValidation) -> str:
     events = f" with {found.trained_events} events" if found.trained_events else ""
+    made = f", made from {found.trained_n} patients{events}," if found.trained_n else ""
     text = (
         f"The {found.model} model of the study “{found.study}” (model file {found.identity[:12]}"
-        f"{f', {found.signature}' if found.signature else ''}), made from "
-        f"{found.trained_n} patients{events}, was applied to these patients as it is."
+        f"{f', {found.signature}' if found.signature else ''}){made} "
+        "was applied to these patients as it is."
     )
     if found.outcome_trained and found.outcome_trained != found.outcome_here:
         text += (

@@ -117,7 +117,8 @@ def _sizes(item: JudgedSet, model: ModelResult, expected: float, risk: Array) ->
 
 def _trained(bundle: Bundle | NetworkBundle) -> tuple[int, int]:
     if isinstance(bundle, NetworkBundle):
-        return int(bundle.card["population"]["sets"]["training"]["n"]), 0
+        sets = (bundle.card.get("population") or {}).get("sets") or {}
+        return int((sets.get("training") or {}).get("n", 0)), 0
     own = bundle.models.model(bundle.main)
     return own.n, own.n_events
 
