@@ -80,3 +80,15 @@ def test_explain_a_feature(hepacast):
     answer = hepacast("extract", "--explain", "original_glcm_Idn")
     assert answer.code == 0
     assert "IBSI" in answer.out
+
+
+def test_a_demo_without_its_packages_says_so_before_it_makes_patients(tmp_path, monkeypatch):
+    import sys
+
+    from hepacast.errors import MissingPackageError
+    from hepacast.study.demos import run_demo_of
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingPackageError, match="torch"):
+        run_demo_of("ptlf", tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()

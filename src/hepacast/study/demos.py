@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from hepacast.core.optional import require
 from hepacast.core.progress import SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.study.run import RunResult
@@ -43,11 +44,15 @@ def run_demo_of(study: str, out: str | Path, **options: Any) -> RunResult:
     ------
     StudyFileError
         There is no demo of this study.
+    MissingPackageError
+        PyTorch is not installed, and the demo trains networks.
     """
     if study not in DEMOS:
         raise StudyFileError("There is no demo of this study.", expected=", ".join(DEMOS), found=study)
     module = importlib.import_module(DEMOS[study])
     given = {name: value for name, value in options.items() if value is not None}
+    if given.get("segmenter") != "given":  # told before a minute goes into virtual patients
+        require("torch", purpose="This demo, which trains networks,", extra="seg")
     given.get("reporter", SilentReporter()).say(
         f"Demo {study}: a whole study on virtual patients, from their images to the report, in about {MINUTES[study]} "
         f"minutes on two cores. It may be stopped; the same command goes on where it was. Results go to {out}."
