@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,3 +309,25 @@ def test_features_far_from_all_training_give_a_risk_and_limits(recwarn):
         found = predict(survival(), {"inr": "1.3", "sex": "m"}, {"tumor:f1": value})
         assert 0 <= found.low <= found.risk <= found.high <= 1 and found.warnings
     assert not recwarn.list
+
+
+OLD = Path(__file__).with_name("old") / "2313617"
+
+
+@pytest.mark.parametrize("value", [10**400, "3.5", [], None, True])
+def test_a_tick_of_a_nomogram_that_is_no_value_of_its_axis_is_refused(value, tmp_path):
+    content = read_container(OLD / "clinical.hepacast")
+    documents = copy.deepcopy(dict(content.documents))
+    axis = next(a for a in documents["nomogram"]["predictors"] if isinstance(a["ticks"][0]["value"], float))
+    axis["ticks"][0]["value"] = value
+    write_container(tmp_path / "m.hepacast", Container(documents, content.tensors))
+    with pytest.raises(BundleError, match="nomogram"):
+        Bundle.read(tmp_path / "m.hepacast")
+
+
+def test_a_coefficient_beyond_all_ratios_is_shown(tmp_path):
+    content = read_container(OLD / "cox.hepacast")
+    documents = copy.deepcopy(dict(content.documents))
+    documents["models"]["models"]["combined"]["coefficients"][3] = 1e308
+    write_container(tmp_path / "m.hepacast", Container(documents, content.tensors))
+    assert math.inf in set(Bundle.read(tmp_path / "m.hepacast").to_frame()["ratio"])

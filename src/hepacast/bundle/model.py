@@ -39,6 +39,8 @@ _DOCUMENTS = frozenset(
     f"{name}.json"
     for name in ("card", "models", "clinical", "features", "nomogram", image_networks.DOCUMENT, PREPROCESSING, TRAINING)
 )
+#: Beyond it the exponential is no number of the machine.
+_LARGEST_LOG = 700.0
 _NETWORK = re.compile(r"network-\d{1,4}\.safetensors")
 
 
@@ -147,7 +149,7 @@ class Bundle(views.Shown):
             model = self.models.model(name)
             terms = ["intercept", *(item.name for item in model.terms)]
             for term, value, p in zip(terms, model.coefficients, model.p_values, strict=True):
-                ratio = math.nan if term == "intercept" else math.exp(value)
+                ratio = math.nan if term == "intercept" else math.exp(value) if value < _LARGEST_LOG else math.inf
                 rows.append({"model": name, "term": term, "coefficient": value, "ratio": ratio, "p": p})
         return pd.DataFrame(rows)
 
@@ -221,6 +223,11 @@ class Bundle(views.Shown):
         axes = [] if self.nomogram is None else [axis["name"] for axis in self.nomogram["predictors"]]
         sources = self.models.model(self.main).names
         require(set(axes) <= set(sources), "nomogram", f"axes of {', '.join(sources)}", ", ".join(axes))
+        levels = {item.name for item in getattr(self.models.model(self.main), "sources", ()) if item.predictor.is_level}
+        for axis in () if self.nomogram is None else self.nomogram["predictors"]:
+            named = axis["name"] in levels
+            alike = all(isinstance(tick["value"], str) == named for tick in axis["ticks"])
+            require(alike, f"nomogram: {axis['name']}", "names of levels" if named else "numbers", "others")
 
 
 @views.page.register
@@ -376,6 +383,8 @@ def _read_nomogram(document: Any) -> Mapping[str, Any] | None:
             for tick in axis.entries("ticks"):
                 tick.number(points)
                 tick.text("label")
+                # Of a level its name.
+                _ = tick.text("value") if isinstance(tick.raw("value"), str) else tick.number("value")
     for axis in entry.entries("predictors"):
         entry.entry("minimum").number(axis.text("name"))
     return dict(document)
