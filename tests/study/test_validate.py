@@ -20,6 +20,7 @@ from hepacast.evaluation.scrutiny import PredictionScrutiny
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import write_volume
 from hepacast.modelling.predictions import Predictions
+from hepacast.modelling.updating import update_model
 from hepacast.study.predict import predict_patient
 from hepacast.study.validate import compare_models, validate_model
 
@@ -381,3 +382,14 @@ modelling: {models: [clinical], candidates: []}
 evaluation: {bootstrap: 20}
 report: {formats: [html]}
 """
+
+
+def test_too_few_patients_for_new_coefficients_still_get_a_smaller_change():
+    """Two columns that say the same have no coefficients of their own; intercept and slope have."""
+    bundle = Bundle.read(BINARY)
+    own, (frame, rng) = bundle.models.model("clinical"), patients(60, seed=3)
+    frame["albumin"] = 50 - 2 * frame["size"]
+    y = (rng.random(60) < 1 / (1 + np.exp(-own.linear_predictor(frame) - 2))).astype(int)
+    tried = update_model(own, frame, y)
+    assert "refit" not in tried.models and tried.chosen in ("intercept", "slope")
+    assert list(tried.table["method"]) == ["none", "intercept", "slope"]

@@ -11,6 +11,7 @@ Models, 2nd ed., chapter 20.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -129,11 +130,27 @@ def recalibrated(model: FrozenLinear, intercept: float, slope: float, note: str)
     )
 
 
+def _refitted(model: FrozenLinear, new: _Rates | _Odds, frame: pd.DataFrame) -> FrozenLinear:
+    """The model with coefficients of the new patients."""
+    refit = new.fit(model.design(frame), [term.name for term in model.terms])
+    return replace(
+        model,
+        coefficients=tuple(float(value) for value in refit.beta),
+        covariance=tuple(tuple(float(value) for value in row) for row in refit.covariance),
+        p_values=tuple(float(value) for value in refit.p_values),
+        method=refit.method,
+        note=f"refitted in {len(frame)} patients",
+        n=len(frame),
+        n_events=new.events,
+    )
+
+
 def update_model(model: FrozenLinear, frame: pd.DataFrame, y: ArrayLike, alpha: float = 0.05) -> Update:
     """Compare leaving a model as it is, a new intercept, intercept and slope, and new coefficients, in new patients.
 
     The test is closed: each method is compared with the refit by its likelihood ratio, from the simplest on, and the
     first that is not worse at level `alpha` is chosen. With few events this keeps the model as it is, as it should.
+    Where there is no refit (too few patients for its coefficients), intercept and slope are the largest change.
 
     Parameters
     ----------
@@ -158,23 +175,16 @@ def update_model(model: FrozenLinear, frame: pd.DataFrame, y: ArrayLike, alpha: 
         name: model if name == "none" else recalibrated(model, a, b, f"updated in {n} patients: {name}")
         for name, (a, b) in fits.items()
     }
-    refit = new.fit(model.design(frame), [term.name for term in model.terms])
-    models["refit"] = replace(
-        model,
-        coefficients=tuple(float(value) for value in refit.beta),
-        covariance=tuple(tuple(float(value) for value in row) for row in refit.covariance),
-        p_values=tuple(float(value) for value in refit.p_values),
-        method=refit.method,
-        note=f"refitted in {n} patients",
-        n=n,
-        n_events=new.events,
-    )
+    # Too few patients for so many coefficients: then the largest change is intercept and slope.
+    with suppress(ModelError):
+        models["refit"] = _refitted(model, new, frame)
     loglik = {name: new.loglik(item.linear_predictor(frame)) for name, item in models.items()}
     estimated = {"none": 0, "intercept": 1, "slope": 2, "refit": len(model.coefficients)}
-    chosen, p = closed_test({name: loglik[name] for name in METHODS}, estimated, alpha=alpha)
+    tried = [name for name in METHODS if name in models]
+    chosen, p = closed_test({name: loglik[name] for name in tried}, estimated, alpha=alpha)
     nan = float("nan")
     rows = []
-    for name in METHODS:
+    for name in tried:
         a, b = fits.get(name, (nan, nan))
         found = {
             "loglik": loglik[name],

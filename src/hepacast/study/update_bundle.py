@@ -66,6 +66,11 @@ def write_updated(context: Context, way: str) -> tuple[Path | None, str]:
     own = bundle.models.model(bundle.main)
     tried = update_model(own, table, item.y)
     method = tried.chosen if way == "closed-test" else way
+    if method not in tried.models:
+        raise HepacastError(
+            "These patients do not tell new coefficients.", expected="more patients, or fewer predictors",
+            found=f"{item.n} patients, {item.n_events} events", remedy="--update slope, or closed-test",
+        )  # fmt: skip
     if method == "none":
         return None, "The closed test keeps the model as it is: no updated model was written."
     found = read_record(EvaluationResults, context.out / "evaluation" / "evaluation.json").sets[item.name]
