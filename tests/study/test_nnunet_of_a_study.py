@@ -131,7 +131,7 @@ def test_a_trained_folder_is_found_beside_the_study_and_sees_its_channels(tmp_pa
     assert isinstance(segmenter, NnunetSegmenter) and segmenter.channels == ("portal", "arterial")
     (tmp_path / "out" / "masks").mkdir(parents=True)
     job = {"kind": ready_source(study), "identity": segmenter.identity, **ready_options(study)}
-    stage._apply(study, tmp_path / "out", ["P1"], job, segmenter.channels, workers=1)
+    stage._apply(study, tmp_path / "out", ["P1"], job, segmenter.channels)
     images = {name: read_volume(tmp_path / "images" / f"P1-{name}.nii.gz") for name in TWO}
     found = read_volume(tmp_path / "out" / "masks" / "P1.nii.gz").array
     np.testing.assert_array_equal(found, segmenter.segment(images).volume.array)
