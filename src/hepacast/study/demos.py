@@ -27,9 +27,9 @@ DEMOS: dict[str, str] = {
 #: Minutes on two quiet cores; of the leading study as measured, of the others half the CPU minutes that the guide has
 #: (deep learning, what the demos show), rounded up.
 MINUTES: dict[str, int] = {
-    "ptlf": 9,
+    "ptlf": 6,
     "tace-response": 7,
-    "proliferative": 4,
+    "proliferative": 5,
     "early-recurrence": 16,
     "ptlf-end-to-end": 13,
 }
