@@ -105,6 +105,8 @@ def test_the_model_finds_the_biomarker_with_its_unit_and_shows_it(finished):
                           mask=finished / "P07_mask.nii.gz", labels={"liver": 1, "tumor": 2}, labs={})  # fmt: skip
     assert "Tumor minus liver, portal" in combined.values
     page = (out / "report" / "report.html").read_text(encoding="utf-8")
+    whole = [path.read_text(encoding="utf-8") for path in (out / "report").glob("*.html")]
+    assert len(whole) == 3 and not any("biomarker/" in text for text in whole)  # what is not seen is in words too
     assert "Tumor minus liver, portal" in page and "2 biomarkers of liver and tumor" in page
 
 

@@ -46,8 +46,10 @@ def build_supplement(results: Results) -> list[Block]:
     spec = results.models.nomogram if results.models is not None else None
     if results.models is None or spec is None or not spec.get("example"):
         return []
+    labels = {item["name"]: item["label"] for item in spec["predictors"]}
     steps = "; ".join(
-        f"{name} {v['label']}: {float(v['points']):.1f} points" for name, v in spec["example"]["values"].items()
+        f"{labels.get(name, name)} {v['label']}: {float(v['points']):.1f} points"
+        for name, v in spec["example"]["values"].items()
     )
     panels = [Panel(partial(draw_nomogram, spec), f"{steps}; total {float(spec['example']['total']):.1f} points")]
     example = results.models.example

@@ -156,6 +156,8 @@ def _learning(results: Results, found: ModelScrutiny) -> list[Block]:
 
 def _importance(results: Results, found: ModelScrutiny) -> list[Block]:
     words, name = {column.name: column.label for column in results.columns}, main_model(results)
+    selected = results.validation.stability.values() if results.validation is not None else ()
+    words |= {share.name: share.label for shares in selected for share in shares if share.label}
     rows = [row for row in found.importance.rows if row.model == name][:_MOST]
     if not rows:
         return _left_out("Importance of the predictors", found.importance.reason)
