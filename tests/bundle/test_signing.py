@@ -19,7 +19,7 @@ from hepacast.bundle.container import MANIFEST, read_container, sign_bundle
 from hepacast.bundle.prediction import predict
 from hepacast.bundle.signing import SignedBy, SigningError, fingerprint, make_key, read_key, read_trusted, trust
 from hepacast.cli.main import app
-from hepacast.errors import BundleError
+from hepacast.errors import BundleError, StorageError
 
 OLD = Path(__file__).with_name("old") / "2313617"
 LABS = {"size": "5.5", "albumin": "38", "inr": "1.2"}
@@ -181,3 +181,30 @@ def test_the_commands(model, tmp_path):
     assert f"signed by Ward 7 (key {short})" in call("sign", model, "--key", tmp_path / "a.key")
     told = call("predict", model, *(f"{name}={value}" for name, value in LABS.items()))
     assert f"signed by Ward 7 (key {short})" in told
+
+
+def test_half_a_key_is_never_left(tmp_path, monkeypatch):
+    def full(*given, **more):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hepacast.bundle.signing.write_text", full)
+        with pytest.raises(StorageError, match="full"):
+            make_key(tmp_path / "mine.key")
+    assert not list(tmp_path.glob("mine.key*"))
+    (tmp_path / "mine.key.pub").write_text("of a key that somebody has")
+    with pytest.raises(SigningError, match="public key is there"):
+        make_key(tmp_path / "mine.key")
+    assert not (tmp_path / "mine.key").exists()
+
+
+def test_a_key_keeps_its_name_and_a_file_that_is_none_is_named(key, tmp_path):
+    trust(f"{key}.pub", "Ward 7")
+    trust(f"{key}.pub", " Ward  7")
+    with pytest.raises(SigningError, match="under another name"):
+        trust(f"{key}.pub", "Ward 8")
+    assert list(read_trusted().names.values()) == ["Ward 7"]
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+    for other in (tmp_path / "picture.png", key):
+        with pytest.raises(SigningError):
+            trust(str(other), "Ward 9")

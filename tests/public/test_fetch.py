@@ -179,6 +179,75 @@ def test_a_missing_series_and_a_truncated_object_are_named_and_the_rest_comes(
     assert len(images_of(tmp_path / "hcc")) == (table.status == "fetched").sum() > 0
 
 
+@pytest.mark.parametrize("number", [1, 5, 113])  # of TLS: permission, input and output of a disk; no way there
+def test_a_connection_that_breaks_below_http_is_no_fault_of_the_disk(
+    idc: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    real, broken = transfer._open, [2]
+
+    class Breaks(io.BytesIO):
+        status = 200
+
+        def read1(self, size: int | None = -1) -> bytes:
+            raise OSError(number, "record layer failure")
+
+    def opened(url: str, headers: dict[str, str], patience: Patience) -> object:
+        if url.endswith(".dcm") and broken[0]:
+            broken[0] -= 1
+            return Breaks()
+        return real(url, headers, patience)
+
+    monkeypatch.setattr(transfer, "_open", opened)
+    table = fetch(plan_fetch("HCC-TACE-Seg", tmp_path / "hcc", patients=1))
+    assert set(table.status) == {"fetched"} and broken == [0]
+
+
+def test_what_was_not_come_to_has_a_row(idc: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "hcc"
+    plan = plan_fetch("HCC-TACE-Seg", out)
+    real = fetching.fetch_file
+
+    def full(remote: RemoteFile, target: Path, **more: object) -> str:
+        if "HCC_002" in str(target):
+            raise StorageError("The disk is full.", where=str(target))
+        return real(remote, target, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fetching, "fetch_file", full)
+        with pytest.raises(StorageError, match="full"):
+            fetch(plan)
+    table = pd.read_csv(out / "manifest.csv", keep_default_na=False)
+    assert set(table.series) == {item.about["series"] for item in plan.items}
+    assert set(table[table.patient == "HCC_002"].status) == {"missing: The fetch was ended before."}
+    # Part of the collection afterwards: what is missing of the others is still said.
+    fetch(plan_fetch("HCC-TACE-Seg", out, patients=1))
+    again = pd.read_csv(out / "manifest.csv", keep_default_na=False)
+    assert set(again[again.file == ""].patient) >= {"HCC_002"} and set(again.series) == set(table.series)
+    assert set(fetch(plan_fetch("HCC-TACE-Seg", out)).status) == {"fetched"}
+
+
+def test_a_manifest_stays_as_it_was_and_a_damaged_one_is_named(idc: StandIn, tmp_path: Path) -> None:
+    out = tmp_path / "hcc"
+    fetch(plan_fetch("HCC-TACE-Seg", out, patients=2, derived=True))
+    manifest = out / "manifest.csv"
+    rows = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    rows.loc[rows.patient == "HCC_002", "description"] = "'+C venous"
+    rows.to_csv(manifest, index=False)
+    for _ in range(2):
+        fetch(plan_fetch("HCC-TACE-Seg", out, patients=1))
+    after = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    assert set(after[after.patient == "HCC_002"].description) == {"'+C venous"}
+    # The derived masks are still there, and so is whom to cite for them.
+    assert "Murugesan" in (out / "CITATION.txt").read_text() and "derived" in (out / "LICENSE.txt").read_text()
+    for content in (b"", b"\xff\xfe\x00", b'a\n"'):
+        manifest.write_bytes(content)
+        with pytest.raises(StorageError, match="manifest"):
+            plan_fetch("HCC-TACE-Seg", out, patients=1)
+    (out / "fetch.json").write_text("[half")
+    with pytest.raises(StorageError, match="something else"):
+        plan_fetch("HCC-TACE-Seg", out, patients=1)
+
+
 def test_nobody_answers(idc: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     idc.faults["/"] = ["503"] * 999
     monkeypatch.setattr(fetching, "_NO_NETWORK", 2)

@@ -220,17 +220,27 @@ def make_key(path: str | Path, password: str = "") -> str:
     if password:
         locked = form.BestAvailableEncryption(password.encode("utf-8"))
     content = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, locked)
+    public = _public_text(key)
+    beside = path.with_name(f"{path.name}.pub")
+    if beside.exists():
+        raise SigningError("A public key is there already.", where=str(beside), remedy="name another file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
     except FileExistsError as error:
         raise SigningError("A file is there already.", where=str(path), remedy="name another file") from error
     except OSError as error:
         raise storage_error(error, path) from error
-    public = _public_text(key)
-    write_text(path.with_name(f"{path.name}.pub"), f"{ALGORITHM} {public}\n")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        write_text(beside, f"{ALGORITHM} {public}\n")
+    except BaseException as error:
+        # Half a key is none, and stands in the way of the next.
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(error, path) from error
+        raise
     return public
 
 
@@ -355,18 +365,34 @@ def trust(public: str, name: str) -> str:
     Raises
     ------
     SigningError
-        It is no public key.
+        It is no public key, or known under another name.
     StorageError
         The file cannot be written.
     """
     path = Path(public)
-    text = path.read_text(encoding="utf-8").split() if path.is_file() else public.split()
+    try:
+        text = path.read_text(encoding="utf-8-sig").split() if path.is_file() else public.split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SigningError(
+            "The public key cannot be read.",
+            expected="a file KEY.pub as `hepacast keys new` wrote it, or the key itself",
+            found=str(error),
+            where=public[:200],
+        ) from error
     key = text[1] if len(text) > 1 and text[0] == ALGORITHM else (text or [""])[0]
     line = f"{ALGORITHM} {key} {' '.join(name.split())}"
     _trusted_line(line, "--name" if not name.split() else public)
-    known = read_trusted()
-    if key not in known.names:
-        file = trusted_file()
+    known, file = read_trusted().names, trusted_file()
+    called = visible(" ".join(name.split()))
+    if known.get(key, called) != called:
+        raise SigningError(
+            "The key is trusted already, under another name.",
+            expected=known[key],
+            found=called,
+            where=str(file),
+            remedy="change the name there, if it is another's now",
+        )
+    if key not in known:
         before = file.read_text(encoding="utf-8-sig") if file.is_file() else ""
         write_text(file, f"{before.rstrip()}\n{line}\n".lstrip())
     return fingerprint(key)

@@ -6,6 +6,7 @@ goes on. On a cluster the workers bring the files; the folder is on their shared
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,8 @@ _ADDRESS = re.compile(r"^[a-z][a-z0-9+]+://", re.IGNORECASE)
 #: By which a server tells another content.
 _MARKS = ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created")
 _RECORD = "brought.json"
+#: What the disk here answers, and no server.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_address(text: object) -> bool:
@@ -46,7 +49,18 @@ class _Bring:
     def __call__(self, name: str) -> None:
         system, root = _system(self.address)
         with atomic_path(self.folder / name) as temporary:
-            system.get_file(f"{root.rstrip('/')}/{name}", str(temporary))
+            try:
+                system.get_file(f"{root.rstrip('/')}/{name}", str(temporary))
+            except Exception as error:  # each kind of server has its own, some as the disk's
+                if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                    raise
+                raise StorageError(
+                    "A file by address cannot be brought.",
+                    found=str(error) or type(error).__name__,
+                    where=f"{self.address.rstrip('/')}/{name}",
+                    remedy="look whether it may be read and the network holds, then run the same command again: "
+                    "it goes on",
+                ) from error
 
 
 @cache
@@ -66,7 +80,8 @@ def _system(address: str) -> tuple[Any, str]:
 
 
 def bring(address: str, folder: Path, *, workers: int = 0, reporter: Reporter) -> None:
-    """Bring all files under an address that are not in the folder as they are there.
+    """Bring all files under an address that are not in the folder as they are there, and take away what is there no
+    more: who was taken out of the cohort is no longer in it here either.
 
     Raises
     ------
@@ -78,7 +93,8 @@ def bring(address: str, folder: Path, *, workers: int = 0, reporter: Reporter) -
         found = system.find(root, detail=True)
     except Exception as error:  # each kind of server has its own
         raise StorageError("Files by address cannot be listed.", found=f"{error}", where=address) from error
-    there = {_inside(path, root, address): info for path, info in found.items()}
+    # An object that stands for a folder is no file.
+    there = {_inside(path, root, address): info for path, info in found.items() if not path.endswith("/")}
     if not there:
         raise HepacastError("There are no files at this address.", where=address)
     marks = {
@@ -86,23 +102,21 @@ def bring(address: str, folder: Path, *, workers: int = 0, reporter: Reporter) -
     }
     record = read_record(folder / _RECORD) or {}
     known = record.get("files", {})
+    for name in known.keys() - marks.keys():
+        (folder / name).unlink(missing_ok=True)
     todo = [name for name in sorted(marks) if known.get(name) != marks[name] or not (folder / name).is_file()]
-    if not todo:
-        return
     kept = {name: mark for name, mark in marks.items() if name not in set(todo)}
-    write_record(folder / _RECORD, {"files": kept})
+    if kept != known:
+        write_record(folder / _RECORD, {"files": kept})
     # In parts, so that a stopped run goes on where it was.
     part = 1000
     with reporter.track("files by address") as progress:
         for start in range(0, len(todo), part):
             names = todo[start : start + part]
-            try:
-                map_items(
-                    _Bring(address, folder), names, workers=workers,
-                    progress=lambda done, _, start=start: progress(start + done, len(todo)),  # type: ignore[misc]
-                )  # fmt: skip
-            except OSError as error:
-                raise StorageError("A file by address cannot be brought.", found=str(error), where=address) from error
+            map_items(
+                _Bring(address, folder), names, workers=workers,
+                progress=lambda done, _, start=start: progress(start + done, len(todo)),  # type: ignore[misc]
+            )  # fmt: skip
             kept |= {name: marks[name] for name in names}
             write_record(folder / _RECORD, {"files": kept})
 
@@ -110,6 +124,6 @@ def bring(address: str, folder: Path, *, workers: int = 0, reporter: Reporter) -
 def _inside(path: str, root: str, address: str) -> str:
     name = path.removeprefix(root.rstrip("/")).lstrip("/")
     parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or "\\" in name or ":" in name or name == _RECORD:
+    if not parts or ".." in parts or any(letter in name for letter in "\\:\0") or name == _RECORD:
         raise StorageError("A server names a file that has no place in a folder.", found=repr(path), where=address)
     return name

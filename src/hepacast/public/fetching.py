@@ -22,7 +22,7 @@ from hepacast.core.files import atomic_path, read_json, require_writable, write_
 from hepacast.core.lock import hold_folder
 from hepacast.core.names import file_name
 from hepacast.core.progress import Reporter, SilentReporter, format_bytes
-from hepacast.core.texts import cell, visible
+from hepacast.core.texts import cell, plain_cell, visible
 from hepacast.errors import HepacastError, StorageError
 from hepacast.public.catalog import COLLECTIONS, DERIVED_CITATIONS, PublicCollection, collection_named
 from hepacast.public.index import ALL, SEGMENTED, index_version, select_series, series_of
@@ -177,7 +177,10 @@ def plan_fetch(
     if collection.idc:
         rows = select_series(series_of(collection.idc), patients=patients, rule=series or SEGMENTED, derived=derived)
         items = tuple(_of_series({str(key): value for key, value in row.items()}) for row in rows.to_dict("records"))
-        others = rows[rows.derived_by != ""][["license", "doi"]].drop_duplicates()
+        # What an earlier fetch brought stays in the folder, and so do its terms.
+        held = pd.DataFrame(_earlier(folder), columns=list(COLUMNS))
+        others = pd.concat([rows, held])
+        others = others[others.derived_by != ""][["license", "doi"]].drop_duplicates()
         licenses += [f"derived segmentations: {row.license} (doi:{row.doi})" for row in others.itertuples()]
         cite += [DERIVED_CITATIONS.get(doi, f"doi:{doi}") for doi in others.doi]
         source = f"the public bucket of NCI Imaging Data Commons (index {index_version()})"
@@ -228,8 +231,7 @@ def _require_own(folder: Path, collection: PublicCollection) -> None:
     """Refuse a folder of other things: license, citation and manifest are those of one collection."""
     if folder.exists() and not folder.is_dir():
         raise StorageError("The folder to fetch into is a file.", where=str(folder), remedy="choose another with --out")
-    state = folder / STATE
-    held = str((read_json(state) or {}).get("collection")) if state.is_file() else None
+    held = _collection_of(folder / STATE)
     others = [path.name for path in folder.glob("[!.]*")] if folder.is_dir() else []
     if held != collection.name and others:
         raise StorageError(
@@ -239,6 +241,13 @@ def _require_own(folder: Path, collection: PublicCollection) -> None:
             where=str(folder),
             remedy="choose another with --out",
         )
+
+
+def _collection_of(state: Path) -> str | None:
+    try:
+        return str(read_json(state)["collection"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def fetch(plan: FetchPlan, *, patience: Patience | None = None, reporter: Reporter | None = None) -> pd.DataFrame:
@@ -272,8 +281,7 @@ def fetch(plan: FetchPlan, *, patience: Patience | None = None, reporter: Report
         try:
             run.all(say)
         finally:
-            rows = [row for item in plan.items for row in run.rows.get(item, [])]
-            table = _write_manifest(plan.out, rows)
+            table = _write_manifest(plan, run.all_rows())
     if run.failed:
         kind = "series" if plan.collection.idc else "files"
         raise DownloadError(
@@ -300,20 +308,44 @@ def _write_terms(plan: FetchPlan) -> None:
             temporary.write_bytes((files("hepacast.study") / item.table).read_bytes())
 
 
-def _write_manifest(out: Path, rows: list[dict[str, str]]) -> pd.DataFrame:
-    """The rows of this run, and those of earlier ones whose files are there and are not named anew."""
+def _earlier(out: Path) -> list[dict[str, str]]:
+    """Rows of the manifest that an earlier fetch left; none where there is none.
+
+    Raises
+    ------
+    StorageError
+        It is damaged.
+    """
     path = out / MANIFEST
+    if not path.is_file():
+        return []
+    try:
+        found = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    except (ValueError, OSError) as error:
+        raise StorageError(
+            "The manifest of what was fetched before cannot be read.",
+            expected="a table as hepacast wrote it",
+            found=str(error),
+            where=str(path),
+            remedy="take it away and run the same command again: the files that are there are checked and named anew",
+        ) from error
+    return [{key: plain_cell(str(row.get(key, ""))) for key in COLUMNS} for row in found]
+
+
+def _write_manifest(plan: FetchPlan, rows: list[dict[str, str]]) -> pd.DataFrame:
+    """The rows of this run, and those of earlier ones that are still so and are not named anew."""
     named = {row["file"] for row in rows}
-    if path.is_file():
-        before = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
-        kept = [row for row in before if row.get("file") and row["file"] not in named and (out / row["file"]).is_file()]
-        rows = [*({key: str(row.get(key, "")) for key in COLUMNS} for row in kept), *rows]
+    asked = {item.about.get("series") for item in plan.items}
+    for row in _earlier(plan.out):
+        still_missing = not row["file"] and row["series"] not in {"", *asked}
+        if still_missing or (row["file"] and row["file"] not in named and (plan.out / row["file"]).is_file()):
+            rows.append(row)
     rows.sort(key=lambda row: (row["patient"], row["modality"], row["file"]))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: cell(visible(row[key])) for key in COLUMNS} for row in rows)
-    write_text(path, text.getvalue())
+    write_text(plan.out / MANIFEST, text.getvalue())
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -325,6 +357,7 @@ class _Transfer:
     patience: Patience
     rows: dict[_Item, list[dict[str, str]]] = field(default_factory=dict)
     failed: dict[_Item, str] = field(default_factory=dict)
+    whole: set[_Item] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
     done: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
@@ -359,6 +392,13 @@ class _Transfer:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def all_rows(self) -> list[dict[str, str]]:
+        """Rows of the manifest, also of what was not come to when the fetch was ended."""
+        for item in self.plan.items:
+            if item not in self.whole and item not in self.failed:
+                self._note(item, DownloadError("The fetch was ended before."))
+        return [row for item in self.plan.items for row in self.rows.get(item, [])]
+
     def _note(self, item: _Item, error: DownloadError) -> None:
         reason = " ".join(part for part in (error.message, error.found) if part)
         self.failed[item] = reason
@@ -375,6 +415,7 @@ class _Transfer:
             }  # fmt: skip
             row = {**dict.fromkeys(COLUMNS, ""), **item.about, **found}
             self.rows.setdefault(item, []).append({key: row[key] for key in COLUMNS})
+        self.whole.add(item)
 
     def _files(self, item: _Item) -> Iterable[tuple[str, RemoteFile]]:
         if item.remote is not None:

@@ -13,8 +13,10 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from glob import escape
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
@@ -97,7 +99,8 @@ def _open(url: str, headers: dict[str, str], patience: Patience) -> Any:
         raise DownloadError("Public collections are fetched over HTTPS only.", found=url)
     asked = f"{base}/{url.removeprefix('https://')}" if base else url
     request = urllib.request.Request(asked, headers={"User-Agent": f"hepacast/{__version__}", **headers})
-    return urllib.request.build_opener(_NoDowngrade).open(request, timeout=patience.timeout_s)
+    with _from_network():
+        return urllib.request.build_opener(_NoDowngrade).open(request, timeout=patience.timeout_s)
 
 
 def _reason(error: Exception) -> str:
@@ -130,6 +133,18 @@ def _failed(error: Exception, url: str, tries: int) -> DownloadError:
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
+@contextmanager
+def _from_network() -> Iterator[None]:
+    """What the system answers below HTTP is the network's fault: TLS has numbers of its own, which of a disk mean
+    'not permitted' and 'input/output error'."""
+    try:
+        yield
+    except _NETWORK:
+        raise
+    except OSError as error:
+        raise urllib.error.URLError(error) from error
+
+
 def read_text(url: str, *, patience: Patience, stop: threading.Event, most: int = 64 * _MEBI) -> str:
     """A small answer (a list of files) as text.
 
@@ -140,7 +155,7 @@ def read_text(url: str, *, patience: Patience, stop: threading.Event, most: int 
     """
     for failed in range(1, patience.tries + 1):
         try:
-            with _open(url, {}, patience) as answer:
+            with _from_network(), _open(url, {}, patience) as answer:
                 content: bytes = answer.read(most + 1)
         except _NETWORK as error:
             if not _passes(error) or failed == patience.tries or stop.is_set():
@@ -201,6 +216,9 @@ def fetch_file(
             checked = check_file(part, remote)
             if checked:
                 move(part, target)
+                # What earlier versions of the file left.
+                for other in target.parent.glob(f".{escape(target.name)}.????????.part"):
+                    other.unlink(missing_ok=True)
                 return checked
             # What lay there from an earlier try may be the fault: once more from the first byte.
             tell(-part.stat().st_size)
@@ -289,7 +307,8 @@ def _append(
 def _blocks(answer: Any, stop: threading.Event) -> Iterator[bytes]:
     while not stop.is_set():
         # What has come, and not so many bytes: a slow transfer that is killed keeps all it got.
-        block: bytes = answer.read1(_CHUNK)
+        with _from_network():
+            block: bytes = answer.read1(_CHUNK)
         if not block:
             return
         yield block
