@@ -448,6 +448,7 @@ def test_other_grids_two_images_of_a_phase_and_empty_masks_are_refused():
     [
         ("arterial", "arterial"), ("T1w_AP", "arterial"), ("PVP", "portal"), ("portal-venous", "portal"),
         ("T1Delayed", "delayed"), ("equilibrium", "delayed"), ("T1 native", "unenhanced"), ("HBP", "hepatobiliary"),
+        ("门静脉期1.0mm", "portal"), ("腹部平扫", "unenhanced"), ("动脉期+门脉期", None),
         ("ct", None), ("T2", None), ("DWI", None),
     ],
 )  # fmt: skip

@@ -111,6 +111,18 @@ def test_the_report_holds_features_risk_interval_set_and_identity(made) -> None:
     value, unit = found["ORIGINAL SALO"]
     assert unit == "[hnsf'U]" and value == 24.0
     features = [name for name in found if not name.startswith(("RISK", "SCORE"))]
+    meanings: dict[str, set[str]] = {}
+
+    def walk(node) -> None:
+        for element in node:
+            for part in element.value if element.VR == "SQ" else ():
+                if part.get("CodingSchemeDesignator") == "99HEPACAST":
+                    code = part.get("CodeValue") or part.LongCodeValue
+                    meanings.setdefault(code, set()).add(part.CodeMeaning)
+                walk(part)
+
+    walk(report)
+    assert "SCORE_RADSCORE" in found and all(len(said) == 1 for said in meanings.values()), meanings
     assert len(features) == len(measured)
     said = " ".join(texts(report))
     assert bundle.identity in said and "hepacast" in said and "Albumin 28.7 g/L" in said
@@ -247,6 +259,17 @@ def test_fhir_of_every_kind_of_outcome_is_valid(name: str) -> None:
         (risk,) = valid(fhir_bundle(bundle, item, case["labs"]))["RiskAssessment"]
         assert len(risk["prediction"]) == max(1, len(item.horizons))
         assert all(0 <= entry["probabilityDecimal"] <= 1 for entry in risk["prediction"])
+
+
+def test_the_cut_off_is_that_of_the_main_horizon_alone() -> None:
+    bundle = Bundle.read(OLD / "2313617" / "cox.hepacast")
+    case = json.loads((OLD / "2313617" / "cox.json").read_text(encoding="utf-8"))[0]
+    item = predict(bundle, case["labs"], model=case["model"])
+    assert len(item.horizons) > 1
+    # Nobody has the event between the horizons: both risks are the same number.
+    flat = replace(item, horizons=tuple(replace(one, risk=item.risk) for one in item.horizons))
+    (risk,) = valid(fhir_bundle(bundle, flat, case["labs"]))["RiskAssessment"]
+    assert ["qualitativeRisk" in entry for entry in risk["prediction"]] == [False] * (len(item.horizons) - 1) + [True]
 
 
 def test_a_probability_beyond_one_is_no_risk() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,10 +79,25 @@ class ShelfPeer:
 
     def find(self, filters: Mapping[str, str]) -> list[FoundSeries]:
         self._answer()
-        return []
+        found: dict[str, list[pydicom.Dataset]] = {}
+        for content in self.shelf.values():
+            header = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+            if all(str(header.get(keyword)) == value for keyword, value in filters.items()):
+                found.setdefault(str(header.SeriesInstanceUID), []).append(header)
+        return [
+            FoundSeries(
+                str(items[0].StudyInstanceUID), series, str(items[0].Modality),
+                description=str(items[0].get("SeriesDescription", "")), instances=len(items),
+            )
+            for series, items in found.items()
+        ]  # fmt: skip
 
     def retrieve(self, series: FoundSeries) -> Iterator[tuple[str, bytes]]:
-        yield from ()
+        self._answer()
+        for content in self.shelf.values():
+            header = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+            if str(header.SeriesInstanceUID) == series.series:
+                yield str(header.SOPInstanceUID), content
 
     def store(self, instances: Sequence[Instance]) -> dict[str, str]:
         self._answer()

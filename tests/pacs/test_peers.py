@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from hepacast.errors import ImageError
-from hepacast.pacs.choose import SeriesFacts, SeriesRule, choose
+from hepacast.pacs.choose import SeriesFacts, SeriesRule, choose, propose
 from hepacast.pacs.connect import make_peer
 from hepacast.pacs.dimse import Receiver
 from hepacast.pacs.node import Node
@@ -206,6 +206,25 @@ def test_rules_choose_the_series() -> None:
         chosen(words=["portal"])
     with pytest.raises(ImageError, match="No series fits"):
         chosen(words=["portal"], modality="MR")
+
+
+def test_series_are_proposed_by_phase_of_the_newest_study_or_by_rules() -> None:
+    def series(study: str, number: int, description: str, **more: int) -> FoundSeries:
+        date = {"old": "20250102", "new": "20260301", "newest": "20260401"}[study]
+        return FoundSeries(study, f"{study}.{number}", "CT", number, description, date, **more)
+
+    found = [
+        series("old", 1, "Arterial"), series("old", 2, "Portal venous"), series("new", 1, "动脉期 1.0"),
+        series("new", 2, "门静脉期 1.0", instances=120), series("new", 3, "portal scout", instances=1),
+        series("newest", 1, "Thorax"),
+    ]  # fmt: skip
+    wanted = {"arterial": "CT", "portal": "CT"}
+    assert propose(wanted, found, {}) == {"arterial": "new.1", "portal": "new.2"}
+    assert propose({"portal": "MR"}, found, {}) == {}
+    twice = [*found, series("new", 4, "portal 5.0", instances=30)]
+    assert propose(wanted, twice, {}) == {"arterial": "new.1"}
+    rule = SeriesRule.model_validate({"words": ["portal", "门静脉"], "prefer": "most images"})
+    assert propose({"portal": "CT"}, twice, {"portal": rule}) == {"portal": "new.2"}
 
 
 def test_the_commands_say_what_is_true(liar: str, tmp_path: Path, hepacast) -> None:

@@ -476,6 +476,21 @@ def test_slider_pull_keyboard_units_and_marks(chromium, tmp_path):
     page.mouse.up()
     assert page.input_value('[data-name="size"] input[type=text]') != ""
     assert page.get_attribute(".risk.main .percent", "data-risk") != own
+    # At the ends of a slider, in every unit: never beyond the range, however the number is rounded.
+    for row in page.locator(".predictor:has(input[type=range])").all():
+        units = row.locator("select.unit option").all_text_contents() or [None]
+        for number, _ in enumerate(units):
+            if units != [None]:
+                row.locator("select.unit").select_option(index=number)
+            for key in ("End", "Home"):
+                row.locator("input[type=range]").focus()
+                page.keyboard.press("ArrowLeft")  # a slider that stands at its end tells nothing when it is sent there
+                page.keyboard.press(key)
+                assert "Outside" not in row.locator(".note").inner_text(), (key, row.inner_text())
+                assert (
+                    row.locator("input[type=range]").get_attribute("aria-valuetext").split()[0]
+                    == row.locator("input[type=text]").input_value()
+                )
     # Not known: the risk stays, the interval goes, and the page says why.
     page.check('[data-name="bili"] input[type=checkbox]')
     assert page.inner_text(".risk.main .interval") == "" and "not known" in page.inner_text(".answer .gap")

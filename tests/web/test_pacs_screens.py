@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 import time
 from datetime import datetime
@@ -15,7 +16,7 @@ from hepacast.bundle import Bundle
 from hepacast.imaging.io import read_volume
 from hepacast.pacs.config import read_config
 from hepacast.pacs.node import Node
-from hepacast.web import connections
+from hepacast.web import connections, predictions
 from hepacast.web.expiry import expire
 
 from .conftest import picture, until
@@ -69,6 +70,9 @@ def scan(tmp_path, **options):
     ("changes", "said"),
     [
         ({"name": " "}, "name of its own"),
+        ({"name": "a/b"}, "name of its own"),
+        ({"calling": "A\\B"}, "no AE title"),
+        ({"calling": "科室"}, "no AE title"),
         ({"address": "file:///etc/passwd"}, "no address"),
         ({"address": "PACS@host:99999"}, "no address"),
         ({"calling": "A" * 17}, "no AE title"),
@@ -112,6 +116,63 @@ def test_what_was_predicted_is_sent_to_an_allowed_pacs_once_and_the_trail_says_s
     shelf.up = False
     answer = reviewer.post(f"/api/predictions/{token}/send", json={"to": "Archive"})
     assert answer.status_code == 422 and "does not answer" in answer.json()["message"]
+
+
+def test_one_patient_is_looked_up_in_a_pacs_and_predicted(client, enter, site, shelf, tmp_path, monkeypatch):
+    allow(client)
+    named = {"SpecificCharacterSet": "GB18030", "SeriesDescription": "门静脉期 1.0mm", "PatientID": "H-4711"}
+    files = write_volume_as_dicom(tmp_path / "scan", read_volume(IMAGE), series="1.2.9.1", **named)
+    other = study_files(tmp_path, 5, PatientID="H-4712")
+    shelf.shelf = {str(number): path.read_bytes() for number, path in enumerate([*sorted(files.iterdir()), *other])}
+    shutil.copy(OLD / "2313617" / "ptlf.hepacast", site.places.roots[0] / "images.hepacast")
+    code = code_of(client, "images.hepacast")
+    ask = {"pacs": "Archive", "patient": "H-4711"}
+    found = client.post(f"/api/models/{code}/find", json=ask).json()
+    (series,) = found["series"]
+    assert found["proposed"] == {"portal": "1.2.9.1"} and series["instances"] == len(list(files.iterdir()))
+    assert enter("reader").post(f"/api/models/{code}/find", json=ask).status_code == 403
+    assert client.post(f"/api/models/{code}/find", json={**ask, "pacs": "Elsewhere"}).status_code == 404
+    for several in ("*", "H-47?1", "A\\B", " "):
+        answer = client.post(f"/api/models/{code}/find", json={**ask, "patient": several})
+        assert answer.status_code == 422 and "no patient's number" in answer.json()["message"]
+    assert client.post(f"/api/models/{code}/find", json={**ask, "patient": "nobody"}).json() == {
+        "series": [],
+        "proposed": {},
+    }
+
+    class Here:
+        """The prediction in this process, which knows the PACS of the test."""
+
+        def __init__(self, module, words, log):
+            predictions.predict_asked(Path(words[0]))
+
+        def poll(self):
+            return 0
+
+    monkeypatch.setattr(predictions, "start_module", Here)
+    fetch = {"pacs": "Archive", "series": {"portal": {key: series[key] for key in ("study", "series", "instances")}}}
+    mask = [("mask/mask.nii.gz", MASK.read_bytes())]
+
+    def predicted_from(given):
+        labs, fetched = {"alb": "38"}, json.dumps(given)
+        return asked(client, code, labs, mask, accept="yes", patient="S-17", fetch=fetched)
+
+    token = predicted_from(fetch).json()["prediction"]
+    told = client.get(f"/api/predictions/{token}").json()
+    assert told["state"] == "made" and told["dicom"], told
+    dropped, _ = predicted(client, site, tmp_path, scan(tmp_path / "dropped"))
+    same = client.get(f"/api/predictions/{dropped}").json()
+    assert told["prediction"]["risk"] == same["prediction"]["risk"]
+    assert not list((site.state / "predictions").rglob("*fetched*")), "images are deleted when they are measured"
+    assert "4711" not in site.audit.path.read_text() and "1.2.9.1" not in site.audit.path.read_text()
+    assert [entry.action for entry in site.audit.read()].count("find-in-pacs") == 6
+    # Fewer images than there are: no prediction of half a scan.
+    fetch["series"]["portal"]["instances"] += 1
+    token = predicted_from(fetch).json()["prediction"]
+    assert "fewer images" in client.get(f"/api/predictions/{token}").json()["error"]["message"]
+    assert predicted_from({"pacs": "Elsewhere", "series": fetch["series"]}).status_code == 404
+    fetch["series"]["portal"]["series"] = "../../x"
+    assert predicted_from(fetch).status_code == 422
 
 
 def test_what_belongs_to_no_study_of_a_pacs_is_predicted_and_not_sent(client, site, shelf):
@@ -228,6 +289,27 @@ def _fits(path):
         return False
 
 
+def test_the_node_is_started_and_stopped_from_its_page(client, site, node):
+    chosen(client)
+    assert client.post("/api/node/stop").status_code == 404
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = site.places.roots[0] / "node.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("listen: {", f"listen: {{port: {port}, "))
+    assert client.post("/api/node/start").json() == {"started": True}
+    assert client.get("/api/node").json()["running"]
+    assert client.post("/api/node/start").status_code == 404
+    assert client.post("/api/node/stop").json() == {"asked": True}
+    until(lambda: not client.get("/api/node").json()["running"], 60)
+    assert site.children["node"].wait(20) == 0 and not client.get("/api/node").json()["stopping"]
+    # One that cannot start says why.
+    (site.places.roots[0] / "first.hepacast").unlink()
+    answer = client.post("/api/node/start")
+    assert answer.status_code == 404 and "ended at once" in answer.json()["message"] and answer.json()["found"]
+
+
 def test_a_file_that_is_no_nodes_or_lies_outside_is_refused(client, site, tmp_path):
     (tmp_path / "node.yaml").write_text("x")
     (site.places.roots[0] / "bad.yaml").write_text("folder: x\n")
@@ -245,6 +327,9 @@ def test_journey_9_a_pacs_is_allowed_a_result_sent_and_the_queue_read(entered, c
     token, _ = predicted(client, site, tmp_path, scan(tmp_path))
     allow(client, name="Other")
     code = code_of(client, "images.hepacast")
+    for path in study_files(tmp_path, 7, PatientID="H-4711", SeriesDescription="portal 1.0"):
+        shelf.shelf[path.name] = path.read_bytes()
+    held = len(shelf.shelf)
     with entered() as page:
         page.click("nav >> text=Settings")
         page.click("summary:has-text('Allow a PACS')")
@@ -271,5 +356,14 @@ def test_journey_9_a_pacs_is_allowed_a_result_sent_and_the_queue_read(entered, c
         page.wait_for_selector("text=Archive holds all 4 results")
         page.locator("section[aria-label='To the PACS']").scroll_into_view_if_needed()
         picture(page, "send")
-    assert len(shelf.shelf) == 4
+        page.click("summary:has-text('Fetch the scan from a PACS')")
+        page.get_by_label("Patient's number in the PACS").fill("H-4711")
+        page.click("button:text-is('Look up')")
+        page.wait_for_selector("text=1 series found.")
+        picked = page.get_by_label("Series for portal (CT)")
+        assert "portal 1.0" in picked.locator("option:checked").text_content()
+        picked.scroll_into_view_if_needed()
+        picture(page, "fetch")
+        assert "4711" not in page.url and "4711" not in page.title()
+    assert len(shelf.shelf) == held + 4
     until(lambda: {item.state for item in node.queue.studies()} == {"received", "confirmed"})

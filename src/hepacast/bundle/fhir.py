@@ -126,13 +126,13 @@ def _assessment(item: Prediction, seed: str, observations: int, device: str) -> 
         "method": {"text": f"{item.study}; model {item.model}; bundle {item.bundle}"},
         "performer": {"reference": device},
         "basis": [{"reference": _reference(seed, f"observation {place}")} for place in range(observations)],
-        "prediction": [_predicted(item, risk) for risk in risks],
+        "prediction": [_predicted(item, risk, main=risk is risks[-1]) for risk in risks],
         "note": [{"text": text} for text in (*notes, item.notice)],
     }
 
 
-def _predicted(item: Prediction, risk: HorizonRisk) -> dict[str, Any]:
-    """Outcome and probability; the interval in words and as a range."""
+def _predicted(item: Prediction, risk: HorizonRisk, *, main: bool) -> dict[str, Any]:
+    """Outcome and probability; the interval in words and as a range. The cut-off is that of the main horizon."""
     if not 0.0 <= risk.risk <= 1.0:
         raise ModelError("A risk is not within 0 and 1.", found=str(risk.risk), where=item.model)
     found: dict[str, Any] = {"outcome": {"text": item.outcome}, "probabilityDecimal": risk.risk}
@@ -143,7 +143,7 @@ def _predicted(item: Prediction, risk: HorizonRisk) -> dict[str, Any]:
         found["rationale"] = f"{level} interval {risk_text(risk.low)} to {risk_text(risk.high)}: {item.interval_of}"
     else:
         found["rationale"] = f"no interval: {item.interval_of}"
-    if math.isfinite(item.cutoff) and risk.risk == item.risk:
+    if math.isfinite(item.cutoff) and main:
         found["qualitativeRisk"] = {"text": f"{item.group} (cut-off {risk_text(item.cutoff)}, from training)"}
     if math.isfinite(risk.time):
         found["whenRange"] = {"low": _quantity(0.0, risk.unit), "high": _quantity(risk.time, risk.unit)}

@@ -139,15 +139,15 @@ def _risk_group(bundle: Bundle | NetworkBundle, item: Prediction, source: Source
     )
 
     found = [(_own(code, meaning), value) for code, meaning, value in _risks(item)]
-    found += [(_own("SCORE", f"Score: {name}"), value) for name, value in item.scores.items()]
+    found += [(_own(f"SCORE_{_word(name)}", f"Score: {name}"), value) for name, value in item.scores.items()]
     said = [QualitativeEvaluation(_own("RISK_GROUP", "Side of the cut-off"), _group(item))]
     if item.conformal is not None and item.conformal.label is not None:
         meaning = f"{level_text(item.conformal.level or math.nan)} set {item.conformal.sentence}"
-        value = _own(str(item.conformal.label).upper().replace(" ", "_")[:16], meaning)
+        value = _own(_word(item.conformal.label), meaning)
         said.append(QualitativeEvaluation(_own("CONFORMAL_SET", "Outcomes that remain possible"), value))
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=origin.uid("risk"), identifier="risk"),
-        finding_type=_own("RISK", f"Risk of {item.outcome}"),
+        finding_type=_own("OUTCOME", f"Risk of {item.outcome}"),
         algorithm_id=_algorithm(bundle, item, origin),
         source_images=[
             SourceImageForMeasurementGroup(str(header.SOPClassUID), str(header.SOPInstanceUID))
@@ -181,7 +181,12 @@ def _risks(item: Prediction) -> list[tuple[str, str, float]]:
 
 
 def _group(item: Prediction) -> Any:
-    return _own(item.group.upper().replace(" ", "_")[:16], item.group)
+    return _own(_word(item.group), item.group)
+
+
+def _word(text: object) -> str:
+    """A text as a code; two texts that differ have two codes."""
+    return str(text).upper().replace(" ", "_")
 
 
 def _remarks(item: Prediction) -> list[str]:
@@ -277,5 +282,5 @@ def _measurement(name: str, value: float, recipe: ImageRecipe) -> Any:
         concept = _own(name.split(":")[-1], name)
     image = parts[0] if parts else ""
     of = " ".join(item for item in (sequence if len(recipe.sequences) > 1 else "", image) if item)
-    method = _own(of.upper().replace(" ", "_"), f"measured in the image {of}") if of else None
+    method = _own(_word(of), f"measured in the image {of}") if of else None
     return Measurement(concept, float(value), _unit(ucum_unit(name, modality, scaled=scaled)), method=method)

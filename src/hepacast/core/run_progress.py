@@ -247,5 +247,5 @@ def _is_zombie(process: int) -> bool:
 
 
 def ask_to_stop(folder: Path) -> None:
-    """Let the run in a results folder stop; what is finished is kept."""
+    """Let the run in a results folder (or the node of a queue) stop; what is finished is kept."""
     (folder / STOP).touch()

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from hepacast.biomarkers.phases import phase_of
 from hepacast.errors import ImageError
 from hepacast.imaging.dicom import DicomSeries
 from hepacast.pacs.peer import FoundSeries
@@ -83,8 +84,43 @@ def choose(rules: Mapping[str, SeriesRule], series: Sequence[SeriesFacts]) -> di
     return {name: _one(name, rule, series) for name, rule in rules.items()}
 
 
-def _one(name: str, rule: SeriesRule, series: Sequence[SeriesFacts]) -> SeriesFacts:
-    fitting = [item for item in series if fits(rule, item)]
+def propose(
+    sequences: Mapping[str, str], found: Sequence[FoundSeries], rules: Mapping[str, SeriesRule]
+) -> dict[str, str]:
+    """UIDs of the series that are likely the sequences, in the newest study that has any.
+
+    Parameters
+    ----------
+    sequences
+        ``CT`` or ``MR`` by name.
+    found
+        One patient's series.
+    rules
+        Of a node; a sequence without one is looked for by its modality and by the phase that its name speaks of.
+
+    Returns
+    -------
+    dict
+        By sequence; one that none or several series fit is left out.
+    """
+    for study in dict.fromkeys(item.study for item in sorted(found, key=lambda item: item.date, reverse=True)):
+        facts = [SeriesFacts.found(item) for item in found if item.study == study]
+        chosen = {}
+        for name, modality in sequences.items():
+            phase = None if name in rules else phase_of(name)
+            near = [item for item in facts if phase is None or phase_of(item.description) == phase]
+            rule = rules.get(name) or SeriesRule.model_validate({"modality": modality})
+            try:
+                chosen[name] = _one(name, rule, near, known=False).uid
+            except ImageError:
+                continue
+        if chosen:
+            return chosen
+    return {}
+
+
+def _one(name: str, rule: SeriesRule, series: Sequence[SeriesFacts], *, known: bool = True) -> SeriesFacts:
+    fitting = [item for item in series if fits(rule, item, known=known)]
     if len(fitting) > 1 and rule.prefer == "thinnest":
         return min(fitting, key=lambda item: (item.thickness or np.inf, item.number or 0, item.uid))
     if len(fitting) > 1 and rule.prefer == "most images":

@@ -23,6 +23,7 @@ from hepacast.cohort.joining import clean_id, read_ids
 from hepacast.cohort.one_sheet import one_sheet
 from hepacast.core.lock import hold_folder
 from hepacast.core.progress import Reporter, SilentReporter
+from hepacast.core.run_progress import STOP
 from hepacast.errors import BundleError, HepacastError, TableError
 from hepacast.imaging.dicom import DicomFolder, scan_folder
 from hepacast.pacs.choose import SeriesFacts, choose
@@ -224,7 +225,7 @@ class Node:
             stream.write(line + "\n")
 
     def serve(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Listen and work until `stop` says so.
+        """Listen and work until `stop` says so, or `core.run_progress.ask_to_stop` was called for the queue's folder.
 
         Raises
         ------
@@ -233,15 +234,17 @@ class Node:
         PacsError
             The port cannot be listened on.
         """
-        listen = self.config.listen
+        listen, asked = self.config.listen, self.queue.folder / STOP
         with hold_folder(self.queue.folder):
+            asked.unlink(missing_ok=True)
             self.queue.sweep()
             receiver = Receiver(listen.aet, listen.host, listen.port, self.keep, listen.callers)
             with receiver.started():
                 self._log("-", f"listening as {listen.aet} on {listen.host}:{listen.port}, model {self.model[:12]}")
-                while not stop():
+                while not stop() and not asked.exists():
                     if not self.step():
                         time.sleep(_TICK_S)
+            asked.unlink(missing_ok=True)
 
 
 def _union(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:

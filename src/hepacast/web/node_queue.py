@@ -11,16 +11,21 @@ from typing import Any
 
 from hepacast.bundle.applying import open_bundle
 from hepacast.core.lock import is_held
+from hepacast.core.run_progress import STOP, ask_to_stop
 from hepacast.errors import BundleError, HepacastError
+from hepacast.pacs.choose import SeriesRule
 from hepacast.pacs.config import NodeConfig, pin_model, read_config
 from hepacast.pacs.jobs import ENDED, NodeQueue, QueuedStudy
 from hepacast.web.connections import EarlierModel, read_settings, write_settings
 from hepacast.web.places import PlaceError
 from hepacast.web.predictions import bundles
+from hepacast.web.processes import start_module
 from hepacast.web.site import Site
 
 #: Studies that the page shows, and former models that are remembered.
 _SHOWN, _REMEMBERED = 500, 20
+#: The node's process among those that the server started; how long it is waited for, and the end of what it said.
+NODE, _START_S, _SAID = "node", 20.0, 600
 #: What needs a person stands above what goes on by itself.
 _ORDER = ("dead", "running", "complete", "received", "made", "sent", "confirmed")
 
@@ -62,6 +67,7 @@ def described_node(site: Site) -> dict[str, Any]:
     return {
         "file": _shown_path(site, path),
         "running": there and is_held(config.folder),
+        "stopping": (Path(config.folder) / STOP).exists(),
         "listen": config.listen.model_dump(),
         "send_to": config.send_to,
         "model": {"bundle": config.model.bundle, "identity": config.model.identity},
@@ -112,6 +118,53 @@ def _shown(item: QueuedStudy) -> dict[str, Any]:
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def series_rules(site: Site) -> dict[str, SeriesRule]:
+    """Rules of the chosen node, by sequence; none where there is no node or its file is damaged."""
+    try:
+        return dict(read_config(node_file(site)).series)
+    except HepacastError:
+        return {}
+
+
+def start_node(site: Site) -> None:
+    """Start `hepacast node` as a process of its own, which goes on when the server ends.
+
+    Raises
+    ------
+    PlaceError
+        It runs already, or ends at once; with what it said.
+    """
+    path = node_file(site)
+    folder = Path(read_config(path).folder)
+    if is_held(folder):
+        raise PlaceError("The node is running already.")
+    (site.state / "jobs").mkdir(parents=True, exist_ok=True)
+    log = site.state / "jobs" / "node.log"
+    process = site.children[NODE] = start_module("hepacast.cli.main", ["node", str(path)], log)
+    end = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < end:
+        if is_held(folder):
+            return
+        time.sleep(0.2)
+    if process.poll() is not None:
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
+        raise PlaceError("The node has ended at once.", found=said[-_SAID:], remedy="correct the node's file")
+
+
+def stop_node(site: Site) -> None:
+    """Ask the node to stop, whoever started it: what it has taken in stays in its queue.
+
+    Raises
+    ------
+    PlaceError
+        It does not run.
+    """
+    folder = Path(read_config(node_file(site)).folder)
+    if not is_held(folder):
+        raise PlaceError("The node is not running.")
+    ask_to_stop(folder)
 
 
 def retry(site: Site, keys: Sequence[str]) -> list[str]:

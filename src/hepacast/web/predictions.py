@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from hepacast.core.lock import hold_folder, is_held
 from hepacast.core.progress import LineReporter
 from hepacast.core.records import Record, read_record, write_record
 from hepacast.errors import BundleError, HepacastError, ImageError
+from hepacast.pacs.peer import FoundSeries
 from hepacast.study.predict import dicom_source, predict_patient
+from hepacast.web.connections import PacsConnection, fetch_series
 from hepacast.web.places import PlaceError
 from hepacast.web.processes import start_module
 from hepacast.web.site import Site
@@ -52,7 +54,8 @@ _PARTS = ("message", "expected", "found", "where", "remedy")
 class AskedPrediction(Record):
     """What was asked: bundle, clinical values as they were typed, images by sequence and mask as they lie, code.
 
-    `model` is what the bundle is called in addresses; `dicom`: whether results are made that a PACS can be sent.
+    `model` is what the bundle is called in addresses; `dicom`: whether results are made that a PACS can be sent; `pacs`
+    and `series`: from where series are fetched first, by sequence.
     """
 
     bundle: str
@@ -63,6 +66,8 @@ class AskedPrediction(Record):
     accept_doubtful: bool = False
     model: str = ""
     dicom: bool = False
+    pacs: PacsConnection | None = None
+    series: dict[str, FoundSeries] = field(default_factory=dict)
 
 
 def bundles(site: Site) -> dict[str, Path]:
@@ -139,7 +144,7 @@ def start(site: Site, token: str, asked: AskedPrediction) -> None:
     folder = folder_of(site, token)
     try:
         opened = open_bundle(asked.bundle)
-        measured = biomarkers_read(opened) if isinstance(opened, Bundle) and asked.images else []
+        measured = biomarkers_read(opened) if isinstance(opened, Bundle) and (asked.images or asked.series) else []
         needed = [name for name in opened.clinical_names(opened.names[-1]) if name not in measured]
         read_labs(asked.labs, opened.columns, needed)
         write_record(folder / ASKED, asked)
@@ -261,9 +266,13 @@ def forget(site: Site, token: str) -> None:
 def predict_asked(folder: Path) -> None:
     """What the process does: predict what was asked in a folder, write the files or the error, delete what was sent."""
     with hold_folder(folder):
-        asked = read_record(AskedPrediction, folder / ASKED)
+        asked, reporter = read_record(AskedPrediction, folder / ASKED), LineReporter(sys.stderr)
         try:
             opened = open_bundle(asked.bundle)
+            if asked.pacs is not None:
+                reporter.say("fetching the scan from the PACS")
+                fetched = fetch_series(asked.pacs, asked.series, folder / SENT)
+                asked = replace(asked, images={**asked.images, **fetched})
             predict_patient(
                 opened,
                 image=asked.images or None,
@@ -273,7 +282,7 @@ def predict_asked(folder: Path) -> None:
                 out=folder / RESULT,
                 dicom_out=folder / DICOM if asked.dicom and _has_source(opened, asked, folder) else None,
                 patient=asked.patient,
-                reporter=LineReporter(sys.stderr),
+                reporter=reporter,
             )
         except HepacastError as error:
             where = str(error.where or "").replace(f"{folder / SENT}/", "")

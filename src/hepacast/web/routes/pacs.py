@@ -104,6 +104,22 @@ def node_models(site: SiteOf) -> list[dict[str, Any]]:
     return node_queue.models(site)
 
 
+@router.post("/node/start", dependencies=OWNER)
+def start(site: SiteOf, account: AccountOf) -> dict[str, bool]:
+    """Start the node."""
+    site.audit.add(account.name, account.role, "start-node")
+    node_queue.start_node(site)
+    return {"started": True}
+
+
+@router.post("/node/stop", dependencies=OWNER)
+def stop(site: SiteOf, account: AccountOf) -> dict[str, bool]:
+    """Ask the node to stop."""
+    site.audit.add(account.name, account.role, "stop-node")
+    node_queue.stop_node(site)
+    return {"asked": True}
+
+
 @router.post("/node/retry", dependencies=OWNER)
 def retry(given: RetryGiven, site: SiteOf, account: AccountOf) -> dict[str, list[str]]:
     """Try dead studies again."""

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field, ValidationError
 
 from hepacast.bundle.applying import open_bundle
 from hepacast.errors import HepacastError
-from hepacast.web import predictions
-from hepacast.web.connections import read_settings
+from hepacast.pacs.choose import propose
+from hepacast.pacs.peer import FoundSeries
+from hepacast.web import connections, node_queue, predictions
 from hepacast.web.places import PlaceError
-from hepacast.web.site import REVIEWER, AccountOf, SiteOf
+from hepacast.web.site import REVIEWER, AccountOf, Site, SiteOf
 from hepacast.web.uploads import UploadError, received, unpack
 
 router = APIRouter()
 #: Longest study code of a patient, as `predict --patient` prints it.
 _LONGEST_CODE = 64
+_UID = r"^[0-9.]{1,64}$"
+
+
+class PatientGiven(BaseModel):
+    """Name of an allowed PACS, and the number by which it knows the patient."""
+
+    pacs: str
+    patient: str = Field(max_length=200)
+
+
+class SeriesGiven(BaseModel):
+    """A series that the PACS has told of."""
+
+    study: str = Field(pattern=_UID)
+    series: str = Field(pattern=_UID)
+    instances: int | None = Field(default=None, ge=0)
+
+
+class FetchGiven(BaseModel):
+    """From which PACS which series is fetched for each sequence."""
+
+    pacs: str
+    series: dict[str, SeriesGiven] = Field(min_length=1)
 
 
 @router.get("/models")
@@ -47,14 +72,15 @@ def model(code: str, site: SiteOf) -> dict[str, Any]:
 
 @router.post("/models/{code}/predict", dependencies=REVIEWER)
 async def predict(code: str, request: Request, site: SiteOf, account: AccountOf) -> dict[str, str]:
-    """Start a prediction: fields ``labs`` (JSON, text by name), ``patient``, ``accept``; files ``image/N/...`` of the
-    sequence N, and ``mask/...``."""
+    """Start a prediction: fields ``labs`` (JSON, text by name), ``patient``, ``accept``, ``fetch`` (JSON, series of an
+    allowed PACS); files ``image/N/...`` of the sequence N, and ``mask/...``."""
     path = predictions.bundle_path(site, code)
     token, folder = predictions.new_folder(site)
     try:
         sent = await received(request, folder / predictions.SENT)
         asked = await run_in_threadpool(_asked, path, folder / predictions.SENT, sent.fields)
-        asked = replace(asked, model=code, dicom=bool(read_settings(site).connections))
+        asked = _with_fetched(site, asked, sent.fields.get("fetch", ""))
+        asked = replace(asked, model=code, dicom=bool(connections.read_settings(site).connections))
         # Of a patient's code only what the keyed hash makes of it goes into the trail.
         whom = site.audit.code(code, asked.patient) if asked.patient else ""
         site.audit.add(account.name, account.role, "predict", code, whom)
@@ -86,6 +112,33 @@ def _asked(bundle: Path, folder: Path, fields: dict[str, str]) -> predictions.As
     return predictions.AskedPrediction(
         str(bundle), dict(labs), images, mask, patient, fields.get("accept", "") == "yes"
     )
+
+
+def _with_fetched(site: Site, asked: predictions.AskedPrediction, given: str) -> predictions.AskedPrediction:
+    """With the series that are to be fetched first."""
+    if not given:
+        return asked
+    try:
+        fetch = FetchGiven.model_validate_json(given)
+    except ValidationError as error:
+        raise UploadError("The series are not as the page writes them.") from error
+    series = {
+        name: FoundSeries(item.study, item.series, instances=item.instances) for name, item in fetch.series.items()
+    }
+    return replace(asked, pacs=connections.connection(site, fetch.pacs), series=series)
+
+
+@router.post("/models/{code}/find", dependencies=REVIEWER)
+def find(code: str, given: PatientGiven, site: SiteOf, account: AccountOf) -> dict[str, Any]:
+    """Series of one patient in an allowed PACS, and which of them are likely the model's sequences."""
+    to = connections.connection(site, given.pacs)
+    sequences = open_bundle(predictions.bundle_path(site, code)).recipe.sequences
+    site.audit.add(account.name, account.role, "find-in-pacs", code, site.audit.code(code, given.patient.strip()))
+    found = connections.series_of_patient(to, given.patient)
+    return {
+        "series": [asdict(item) for item in found],
+        "proposed": propose(sequences, found, node_queue.series_rules(site)),
+    }
 
 
 def _one_of(folder: Path) -> Path:

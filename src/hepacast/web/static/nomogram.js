@@ -15,7 +15,10 @@ export function translator(messages) {
 
 const short = (value) => String(Number(value.toPrecision(4)));
 const unitText = (unit) => unit.replace(/^u(?=mol|g|kat)/, "µ").replace(/10\^9/, "10⁹").replace(/10\^12/, "10¹²");
-const timeText = (t, risk) => {
+/** Length of a text in Latin letters: a Chinese sign is as wide as two. */
+const breadth = (text) => [...text].reduce((sum, sign) => sum + (sign > "\u2e7f" ? 2 : 1), 0);
+/** ``12 months``, in the words of the page. */
+export const timeText = (t, risk) => {
   const unit = t(`calculator.time.${risk.unit}`);
   return `${short(risk.time)} ${unit.startsWith("calculator.") ? risk.unit : unit}`;
 };
@@ -164,11 +167,15 @@ class Field {
     this.typed();
   }
 
-  /** With the digits of a hundredth of the axis: what a slider says is no more exact. */
+  /** With the digits of a hundredth of the axis: what a slider says is no more exact, and never beyond its ends. */
   rounded(value) {
-    if (this.predictor.log) return String(Number(value.toPrecision(3)));
-    const digits = 2 - Math.floor(Math.log10((this.predictor.high - this.predictor.low) / this.factor));
-    return value.toFixed(Math.max(0, Math.min(digits, 8)));
+    const { low, high, log } = this.predictor;
+    const size = log ? value : (high - low) / this.factor;
+    const digits = Math.max(0, Math.min(2 - Math.floor(Math.log10(size)), 12));
+    const near = Number(value.toFixed(digits));
+    const inside = [near, near - 10 ** -digits, near + 10 ** -digits].map((item) => (log ? String(Number(item.toFixed(digits))) : item.toFixed(digits)))
+      .find((text) => Number(text) * this.factor >= low && Number(text) * this.factor <= high);
+    return inside ?? String(value);
   }
 
   declare(unknown) {
@@ -232,7 +239,7 @@ class Field {
     this.node.classList.toggle("not-known", this.value === null);
     (this.text ?? this.radios[0]).setAttribute("aria-invalid", this.refusal ? "true" : "false");
     this.points.textContent = answer && answer.points && this.value !== undefined ? t("calculator.points_of", { points: answer.points[predictor.name].toFixed(0) }) : "";
-    if (this.slider) this.slider.setAttribute("aria-valuetext", this.value === undefined ? t("calculator.not_entered") : `${this.text.value} ${predictor.unit}`);
+    if (this.slider) this.slider.setAttribute("aria-valuetext", this.value === undefined ? t("calculator.not_entered") : `${this.text.value} ${unitText(this.chosenUnit ?? predictor.unit)}`);
   }
 }
 
@@ -299,7 +306,7 @@ class Axes {
       if (ends.length) group.append(shape("line", { x1: Math.min(...ends), x2: Math.max(...ends), y1: y, y2: y, class: "line" }));
       let free = -Infinity;
       for (const tick of [...item.ticks].sort((a, b) => a.at - b.at)) {
-        const x = place(tick.at), half = 3.2 * tick.label.length + 3;
+        const x = place(tick.at), half = 3.2 * breadth(tick.label) + 3;
         group.append(shape("line", { x1: x, x2: x, y1: y, y2: y + 4, class: "tick" }));
         if (x - half < free || x - half < -4 || x + half > this.width + 2) continue;
         group.append(shape("text", { x, y: y + 15, class: "label" }, tick.label));
@@ -309,7 +316,7 @@ class Axes {
       const value = shape("text", { y: y - 10, x: this.width - 4, class: "value" });
       const dot_ = shape("circle", { cy: y, r: 6, class: "mark" });
       group.append(span, dot_, value);
-      if (item.kind === "own") this.makeDraggable(group, item, y, left, length);
+      if (item.kind === "own" && item.ticks.length > 1) this.makeDraggable(group, item, y, left, length);
       svg.append(group);
       return { item, place, span, value, dot: dot_, y };
     });

@@ -2,6 +2,7 @@
 
 import { act, announce, api, el, fill, put, t, table } from "../lib.js";
 
+const EVERY = 2000; // milliseconds between two looks at a node that is to stop
 const TAG = { dead: "bad", confirmed: "good", sent: "good", running: "", received: "", complete: "", made: "" };
 const when = (text) => (text ? text.slice(0, 16).replace("T", " ") : "");
 const hours = (n) => (n >= 48 ? t("node.days", { n: n / 24 }) : t("node.hours", { n }));
@@ -18,6 +19,17 @@ function facts(found) {
   ];
   return [el("p", { class: `box ${found.running ? "good" : "doubt"}`, role: "status" }, t(found.running ? "node.is_running" : "node.is_down")),
     el("dl", { class: "facts" }, rows.map(([key, text]) => [el("dt", {}, t(`node.${key}`)), el("dd", {}, text)]))];
+}
+
+/** Start the node, or ask it to stop: it ends when the step is done that it is at. */
+function power(found, again, notes) {
+  const what = found.running ? "stop" : "start";
+  const button = el("button", { type: "button", class: found.running ? "danger" : "main", onclick: () => act(button, notes, async () => {
+    await api(`/node/${what}`, { method: "POST" });
+    announce(t(`node.${what}_asked`));
+    await again();
+  }) }, t(`node.${what}`));
+  return el("div", { class: "row" }, found.running && found.stopping ? el("p", { class: "hint", role: "status" }, t("node.stop_asked")) : button);
 }
 
 function queue(found, again, notes) {
@@ -54,19 +66,23 @@ function models(list, again, notes) {
 async function render(body) {
   const notes = el("div", { "aria-live": "polite" });
   const [about, list, known] = [el("section", { class: "panel", "aria-label": t("node.title") }), el("section", { class: "panel", "aria-label": t("node.queue_of") }), el("section", { class: "panel", "aria-label": t("node.models") })];
+  let timer = null, gone = false;
   const show = async () => {
     const found = await api("/node");
     if (!found.file) {
       fill(body, el("p", {}, t("node.none")), el("a", { class: "button main", href: "#/settings" }, t("node.to_settings")));
       return;
     }
-    fill(about, facts(found));
+    fill(about, facts(found), power(found, show, notes));
+    clearTimeout(timer);
+    if (found.running && found.stopping && !gone) timer = setTimeout(() => { if (!gone) show().catch(() => {}); }, EVERY);
     const again = el("button", { type: "button", onclick: () => act(again, notes, show) }, t("node.look_again"));
     fill(list, queue(found, show, notes), el("div", { class: "row" }, again));
     fill(known, el("p", { class: "hint" }, t("node.pin_hint")), models(await api("/node/models"), show, notes));
   };
   put(body, notes, about, list, known);
   await show();
+  return () => { gone = true; clearTimeout(timer); };
 }
 
 export default { name: "node", owner: true, render };

@@ -2,7 +2,8 @@
 
 import { act, announce, api, dropZone, el, field, fill, language, pathOf, problem, put, select, t } from "../lib.js";
 import { mountAbout, signatureText } from "../calculator.js";
-import { mountFields, mountNomogram } from "../nomogram.js";
+import { percent } from "../model.js";
+import { mountFields, mountNomogram, timeText } from "../nomogram.js";
 
 const WAIT = 700; // milliseconds between two looks at a prediction that runs
 
@@ -27,6 +28,8 @@ class Patient {
   constructor(body, model, form, me) {
     Object.assign(this, { body, model, form, me });
     this.images = new Map(); // number of the sequence -> files
+    this.series = new Map(); // name of the sequence -> series of the PACS
+    this.pacs = "";
     this.mask = [];
     this.token = null;
     this.over = false;
@@ -65,9 +68,50 @@ class Patient {
   /** Where scan and mask are dropped: one place a sequence. */
   scan() {
     const places = Object.entries(this.form.image.sequences).map(([name, kind], number) => this.place(
-      t("patient.drop_scan", { sequence: name, kind }), (files) => this.images.set(number, files)));
-    return el("section", {}, el("h2", {}, t("patient.scan")), el("div", { class: "columns" }, places),
+      t("patient.drop_scan", { sequence: name, kind }), (files) => { this.images.set(number, files); this.series.delete(name); this.showChosen?.(); }));
+    const pacs = el("div", {});
+    if (this.me.role !== "reader") this.offerPacs(pacs);
+    return el("section", {}, el("h2", {}, t("patient.scan")), el("div", { class: "columns" }, places), pacs,
       el("details", {}, el("summary", {}, t("patient.has_mask")), this.place(t("patient.drop_mask"), (files) => { this.mask = files; })));
+  }
+
+  /** One patient's series of an allowed PACS: the likely one of each sequence is chosen, and can be changed. */
+  async offerPacs(place) {
+    const names = await api("/pacs");
+    if (!names.length) return;
+    const notes = el("div", { "aria-live": "polite" }), list = el("div", {});
+    const from = select(names, names[0], () => {}), number = el("input", { autocomplete: "off", maxlength: "64", spellcheck: "false", required: true });
+    const look = el("button", { type: "submit" }, t("patient.look_up"));
+    const form = el("form", {}, el("div", { class: "form" }, field(t("patient.pacs_from"), from), field(t("patient.pacs_number"), number, { hint: t("patient.pacs_number_hint") })), look);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      act(look, notes, async () => {
+        this.pacs = from.value;
+        const found = await api(`/models/${this.model.code}/find`, { method: "POST", body: { pacs: from.value, patient: number.value.trim() } });
+        this.series.clear();
+        this.showFound(list, found);
+        put(notes, el("p", { class: "hint", role: "status" }, t("patient.series_found", { n: found.series.length })));
+      });
+    });
+    put(place, el("details", {}, el("summary", {}, t("patient.from_pacs")), form, notes, list));
+  }
+
+  showFound(list, found) {
+    const text = (item) => [item.date.replace(/^(\d{4})(\d\d)(\d\d)$/, "$1-$2-$3"), item.modality, item.number === null ? "" : t("patient.series_number", { n: item.number }),
+      item.description, item.thickness === null ? "" : `${item.thickness} mm`, item.instances === null ? "" : t("patient.series_images", { n: item.instances })].filter(Boolean).join(" · ");
+    const options = [["", t("patient.series_none")], ...found.series.map((item) => [item.series, text(item)])];
+    const take = (name, number, uid) => {
+      const item = found.series.find((one) => one.series === uid);
+      if (!item) { this.series.delete(name); return; }
+      this.series.set(name, item);
+      this.images.delete(number);
+    };
+    const choices = Object.entries(this.form.image.sequences).map(([name, kind], number) => {
+      take(name, number, found.proposed[name] ?? "");
+      return [name, kind, select(options, found.proposed[name] ?? "", (uid) => take(name, number, uid))];
+    });
+    this.showChosen = () => { for (const [name, , choice] of choices) choice.value = this.series.get(name)?.series ?? ""; };
+    fill(list, found.series.length ? choices.map(([name, kind, choice]) => field(t("patient.series_of", { sequence: name, kind }), choice, { hint: found.proposed[name] ? t("patient.series_proposed") : t("patient.series_choose") })) : null);
   }
 
   place(text, take) {
@@ -92,6 +136,10 @@ class Patient {
     });
     for (const [number, files] of this.images) send(files, `image/${number}`);
     send(this.mask, "mask");
+    if (this.series.size) {
+      const series = Object.fromEntries([...this.series].map(([name, item]) => [name, { study: item.study, series: item.series, instances: item.instances }]));
+      data.append("fetch", JSON.stringify({ pacs: this.pacs, series }));
+    }
     fill(this.notes, el("p", { role: "status" }, t("patient.sending")));
     const { prediction } = await api(`/models/${this.model.code}/predict`, { method: "POST", body: data });
     history.replaceState(null, "", `#/patient/${this.model.code}/${prediction}`);
@@ -129,20 +177,20 @@ class Patient {
   show(told) {
     const { prediction, values, files } = told;
     this.fields.take(values);
-    const percent = (value) => `${(100 * value).toFixed(1)}%`;
-    const at = (item) => (item.time === undefined ? "" : `${t("patient.by", { time: Number(item.time.toPrecision(6)), unit: item.unit })} `);
+    const risk = (item) => (item.time === undefined ? t("calculator.risk") : t("calculator.risk_by", { time: timeText(t, item) }));
+    const level = (share) => Number((100 * share).toPrecision(3));
     const risks = prediction.horizons.length ? prediction.horizons : [prediction];
     const href = (name) => `/api/predictions/${this.token}/${name}`;
     const warned = [...prediction.cautions, ...prediction.warnings];
     fill(this.notes, el("p", { class: "box good", role: "status" }, t("patient.made")));
     fill(this.answer, el("h2", {}, t("patient.answer")),
       el("p", { class: "hint" }, prediction.patient ? t("patient.of", { code: prediction.patient, date: prediction.date }) : prediction.date),
-      el("dl", { class: "facts" }, risks.map((item) => [el("dt", {}, `${at(item)}${t("calculator.risk")}`),
+      el("dl", { class: "facts" }, risks.map((item) => [el("dt", {}, risk(item)),
         el("dd", {}, el("strong", { class: "predicted", "data-risk": item.risk }, percent(item.risk)),
-          item.low === null ? "" : ` (${t("calculator.interval", { level: 100 * prediction.level, low: percent(item.low), high: percent(item.high) })})`)]),
+          item.low === null ? "" : ` (${t("calculator.interval", { level: level(prediction.level), low: percent(item.low), high: percent(item.high) })})`)]),
       el("dt", {}, t("patient.group")), el("dd", {}, t(`calculator.group.${{ "high risk": "high", "low risk": "low" }[prediction.group] ?? "none"}`)),
-      Object.entries(prediction.scores).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value.toFixed(3))])),
-      prediction.conformal?.label ? el("p", {}, t("patient.conformal", { level: 100 * prediction.conformal.level }), " ", el("span", { lang: "en" }, prediction.conformal.sentence)) : null,
+      Object.entries(prediction.scores).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value === null ? t("calculator.not_estimated") : value.toFixed(3))])),
+      prediction.conformal?.label ? el("p", {}, t("patient.conformal", { level: level(prediction.conformal.level) }), " ", el("span", { lang: "en" }, prediction.conformal.sentence)) : null,
       warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", { lang: "en" }, warned.map((text) => el("li", {}, text)))) : el("p", {}, t("patient.no_warnings")),
       files.includes("overlay.png") ? el("figure", {}, el("img", { class: "overlay", src: href("overlay.png"), alt: t("patient.overlay") }), el("figcaption", { class: "hint" }, t("patient.overlay"))) : null,
       el("div", { class: "row" },
