@@ -215,10 +215,7 @@ def fetch_file(
             _complete(remote, part, patience, stop, tell)
             checked = check_file(part, remote)
             if checked:
-                move(part, target)
-                # What earlier versions of the file left.
-                for other in target.parent.glob(f".{escape(target.name)}.????????.part"):
-                    other.unlink(missing_ok=True)
+                _finish(part, target)
                 return checked
             # What lay there from an earlier try may be the fault: once more from the first byte.
             tell(-part.stat().st_size)
@@ -236,6 +233,13 @@ def fetch_file(
         where=remote.url,
         remedy="something between here and there changes files (a proxy?), or the file is damaged where it lies",
     )
+
+
+def _finish(part: Path, target: Path) -> None:
+    """Give a whole file its name, and take away what earlier versions of it left."""
+    move(part, target)
+    for other in target.parent.glob(f".{escape(target.name)}.????????.part"):
+        other.unlink(missing_ok=True)
 
 
 def _complete(
