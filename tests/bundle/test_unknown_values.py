@@ -106,6 +106,21 @@ def test_a_level_that_training_never_had_is_as_unknown_as_none(bundle):
     assert new.conformal is not None and new.conformal.label is None and "Stage" in new.conformal.reason
 
 
+def test_what_stands_in_has_the_words_of_the_study(bundle, table):
+    assert "Stage: missing; the most frequent level stands in for it: A" in of(bundle, stage="NA").warnings
+    cirrhotic = table.assign(cirrhosis=(table["alb"] < 41).astype(float))
+    y = (np.random.default_rng(6).random(N) < 0.2 + 0.5 * cirrhotic["cirrhosis"]).astype(int)
+    fitted = LogisticModel([Predictor("cirrhosis", "binary", label="Cirrhosis")]).fit(cirrhotic, y)
+    words = {"absent": ("absent",), "present": ("present",)}
+    other = replace(
+        bundle,
+        columns=(ColumnSpec("cirrhosis", label="Cirrhosis", kind="binary", levels=words),),
+        models=FrozenModels({"clinical": fitted.frozen_}, None, {"clinical": 0.5}),
+    )
+    told = predict(other, {"cirrhosis": "NA"}).warnings
+    assert "Cirrhosis: missing; the most frequent level stands in for it: present" in told
+
+
 def test_what_a_bundle_of_earlier_versions_cannot_tell(bundle):
     old = replace(bundle, training=None)
     assert of(old).low == of(bundle).low

@@ -546,8 +546,15 @@ def _unusual(bundle: Bundle, name: str, row: pd.DataFrame) -> tuple[list[str], l
         item = str(entry["name"])
         value = entry["value"]
         shown = f" ({value:.4g})" if isinstance(value, float) and math.isfinite(value) else ""
-        (features if item in measured else found).append(f"{labels.get(item, item)}{shown}: {entry['problem']}")
+        problem = f"{entry['problem']}{_stand_in(bundle, item, entry.get('level'))}"
+        (features if item in measured else found).append(f"{labels.get(item, item)}{shown}: {problem}")
     return found, features
+
+
+def _stand_in(bundle: Bundle, column: str, level: str | None) -> str:
+    """The level that stands in, in the study's words: a binary column holds 0 and 1."""
+    words = next((item.level_names for item in bundle.columns if item.name == column and item.kind == "binary"), None)
+    return "" if level is None else f": {words[int(level)] if words else level}"
 
 
 def _warnings(bundle: Bundle, name: str, clinical: list[str], features: list[str]) -> list[str]:

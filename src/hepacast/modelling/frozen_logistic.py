@@ -172,7 +172,7 @@ class FrozenLinear:
 
     def unusual(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
         """Values that the model cannot know from training: missing or of an unknown level (``unknown``: another value
-        stands in), or outside the range.
+        stands in, of a column of levels ``level``), or outside the range.
         """
         require_columns(frame, [source.predictor for source in self.sources])
         found: list[dict[str, Any]] = []
@@ -181,9 +181,8 @@ class FrozenLinear:
                 problem = _problem(source, value)
                 if problem:
                     unknown = not problem.startswith(OUTSIDE)
-                    found.append(
-                        {"row": row, "name": source.name, "value": value, "problem": problem, "unknown": unknown}
-                    )
+                    told = {"row": row, "name": source.name, "value": value, "problem": problem, "unknown": unknown}
+                    found.append({**told, "level": source.fill if source.predictor.is_level else None})
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -297,8 +296,9 @@ def _problem(source: Source, value: Any) -> str:
     if source.predictor.is_level:
         text = level_text(single).iloc[0]
         if text is None:
-            return f"missing; the most frequent level, {source.fill}, stands in for it"
-        return "" if text in source.known_levels else f"a level that training did not have; {source.fill} stands in"
+            return "missing; the most frequent level stands in for it"
+        known = text in source.known_levels
+        return "" if known else "a level that training did not have; the most frequent one stands in for it"
     number = pd.to_numeric(single, errors="coerce").iloc[0]
     if not np.isfinite(number):
         return "missing; the training median stands in for it"
