@@ -442,3 +442,51 @@ def test_states_at_a_horizon_are_weighted_for_those_censored_before():
     assert FOLLOW_UP.known_at(3.0).weight == pytest.approx([1, 1, 1, 1, 1])
     assert FOLLOW_UP.risk_label == "Risk of progression by 4.5 months" and FOLLOW_UP.measure == "C"
     assert FOLLOW_UP.labels().tolist() == ["progression", "censored", "competing event", "progression", "censored"]
+
+
+def follow_up(words, spec, **options):
+    rows = {f"p{i}": {"t": 5.0 + i, "status": word} for i, word in enumerate(words)}
+    mapping = {"time": "t", "event": "status"}
+    return derive_outcome(table(rows, status=spec), "survival", mapping, unit="months", **options)
+
+
+STATUS = ColumnSpec("status", kind="categorical", levels={word: (word,) for word in ("alive", "dead", "lost", "LT")})
+CODED = ColumnSpec("status", kind="binary", levels={"alive": ("1",), "dead": ("2", "verstorben")})
+
+
+def test_values_that_all_count_as_censored_are_told():
+    two = follow_up(["alive", "dead", "alive"], STATUS, event_values=["dead"])
+    assert two.findings == () and two.event.tolist() == [0, 1, 0]
+    more = follow_up(["alive", "dead", "lost"], STATUS, event_values=["Dead "])
+    (told,) = more.findings
+    assert told.code == "several-values" and told.severity == "warning"
+    assert "'alive' (1 patients), 'lost' (1 patients) all count as censored" in told.message
+    competing = {"event_values": ["dead"], "competing_values": ["LT"]}
+    assert follow_up(["alive", "dead", "LT"], STATUS, **competing).findings == ()
+    assert [item.code for item in follow_up(["alive", "dead", "alive"], STATUS, **competing).findings] == [
+        "no-competing-event"
+    ]
+
+
+@pytest.mark.parametrize("given", [[2], ["2"], ["verstorben"], ["dead"], [2.0]])
+def test_event_values_are_words_of_the_table_whatever_the_kind_of_the_column(given):
+    assert follow_up([0.0, 1.0, 0.0], CODED, event_values=given).event.tolist() == [0, 1, 0]
+    coded = ColumnSpec("status", kind="categorical", levels=CODED.levels)
+    assert follow_up(["alive", "dead", "alive"], coded, event_values=given).event.tolist() == [0, 1, 0]
+
+
+def test_event_values_that_nobody_has_are_refused_with_those_that_there_are():
+    # 1 is the word for "alive" here, whatever the column holds inside.
+    assert follow_up([0.0, 1.0], CODED, event_values=[1]).event.tolist() == [1, 0]
+    with pytest.raises(OutcomeError, match="means the event") as caught:
+        follow_up(["alive", "alive"], STATUS, event_values=["dead", "died"])
+    assert "'alive' (2 patients)" in str(caught.value) and "dead, died" in str(caught.value)
+
+
+def test_values_that_all_count_as_without_the_event_are_told():
+    rows = {f"p{i}": {"x": word} for i, word in enumerate(["CR", "PD", "NE", "PD"])}
+    spec = ColumnSpec("x", kind="categorical", levels={word: (word,) for word in ("CR", "PD", "NE")})
+    (told,) = derive_outcome(table(rows, x=spec), "binary-column", {"column": "x"}, positive_values=["CR"]).findings
+    assert told.code == "several-values" and "'PD' (2 patients), 'NE' (1 patients)" in told.message
+    both = {"positive_values": ["CR"], "negative_values": ["PD", "NE"]}
+    assert derive_outcome(table(rows, x=spec), "binary-column", {"column": "x"}, **both).findings == ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from hepacast.cohort.columns import levels_meant, word_key
+from hepacast.cohort.columns import ColumnSpec, level_key, level_words, levels_meant, word_key
 from hepacast.cohort.definitions import OutcomeDefinition, OutcomePart, Parts, register
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.outcome import TIME_UNITS, Outcome, SurvivalOutcome
@@ -15,17 +15,13 @@ from hepacast.errors import OutcomeError, StudyFileError
 
 def _binary_column(parts: Parts) -> Outcome:
     parts.need("column")
-    values = parts.raw("column")
-    column = parts.columns["column"]
+    values = _worded(parts, "column")
+    column, spec = parts.columns["column"], _spec(parts, "column")
     positive, negative = parts.options["positive_values"], parts.options["negative_values"]
-    spec = parts.table.spec(column) if column in parts.table.frame.columns else None
     if spec is not None and spec.levels:
         if positive is None and spec.kind == "binary":
             positive, negative = [spec.level_names[1]], [spec.level_names[0]]
         positive, negative = levels_meant(spec, _listed(positive)), levels_meant(spec, _listed(negative))
-        if spec.kind == "binary":
-            # It holds 0 and 1 now; the words that the study file gives are those of the table.
-            values = values.map(dict(enumerate(spec.level_names)))
     positive, negative = _words(positive), _words(negative)
     if not positive:
         positive, negative = {"1"}, negative or {"0"}
@@ -39,7 +35,9 @@ def _binary_column(parts: Parts) -> Outcome:
             remedy="add it to `positive:` or `negative:` of the outcome, or leave these patients out with a reason",
         )
     fired = keys.isin(positive).astype("boolean").mask(keys.isna())
-    return parts.binary(fired, source=f"column {column}: {', '.join(sorted(positive))}", reasons=_reasons(values))
+    source = f"column {column}: {', '.join(sorted(positive))}"
+    rest = () if negative else _counted(parts, "column", values[~fired.fillna(value=True)], "without the event")
+    return parts.binary(fired, source=source, reasons=_reasons(values), findings=rest)
 
 
 def _listed(given: Any) -> list[Any]:
@@ -85,9 +83,59 @@ def _event(parts: Parts) -> pd.Series:
                 remedy="say which values mean the event: `event_values: [2]`",
             )
         return values
-    raw = parts.raw("event")
-    keys = raw.map(lambda value: None if pd.isna(value) else word_key(value))
-    return keys.isin(wanted).astype("float64").mask(keys.isna())
+    event = _meant(parts, parts.options["event_values"])
+    if not event.any():
+        found = _worded(parts, "event").value_counts()
+        raise OutcomeError(
+            f"Nobody has a value of {parts.columns['event']!r} that means the event.",
+            expected=f"event_values: {', '.join(sorted(wanted))}",
+            found=", ".join(f"{value!r} ({n} patients)" for value, n in list(found.items())[:10]) or "no values",
+            remedy="correct `event_values:` of the outcome",
+        )
+    return event.astype("float64").mask(parts.raw("event").isna())
+
+
+def _spec(parts: Parts, part: str) -> ColumnSpec | None:
+    column = parts.columns[part]
+    return parts.table.spec(column) if column in parts.table.frame.columns else None
+
+
+def _worded(parts: Parts, part: str) -> pd.Series:
+    """The values of a part; those of a binary column, which holds 0 and 1 now, by the study's words again."""
+    values, spec = parts.raw(part), _spec(parts, part)
+    if spec is None or spec.kind != "binary" or not spec.levels:
+        return values
+    return values.map(dict(enumerate(spec.level_names)))
+
+
+def _meant(parts: Parts, given: Any) -> pd.Series:
+    """Whether the event column has one of these values: a level, or any word of the table for it."""
+    spec = _spec(parts, "event")
+    known = level_words(spec) if spec is not None else {}
+    wanted = {word_key(known.get(level_key(word), word)) for word in _listed(given)}
+    return _worded(parts, "event").map(lambda value: not pd.isna(value) and word_key(value) in wanted).astype(bool)
+
+
+def _counted(parts: Parts, part: str, values: pd.Series, counts_as: str) -> tuple[Finding, ...]:
+    """A word about several values that count as one thing because the study file names others."""
+    shown = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value)).value_counts()
+    if len(shown) < 2:
+        return ()
+    listed = ", ".join(f"{value!r} ({n} patients)" for value, n in list(shown.items())[:10])
+    message = (
+        f"{parts.columns[part]}: {listed} all count as {counts_as}; leave out the patients for whom that is not so"
+    )
+    return (parts.finding("warning", "several-values", message),)
+
+
+def _censored(parts: Parts, event: pd.Series, competing: pd.Series | None = None) -> tuple[Finding, ...]:
+    """What counts as censored, where several values do; and a competing event that nobody has."""
+    rest = _worded(parts, "event")[(event == 0) & ((competing if competing is not None else event) == 0)]
+    found = _counted(parts, "event", rest, "censored")
+    if competing is not None and not competing.any():
+        values = ", ".join(sorted(_words(parts.options["competing_values"])))
+        found += (parts.finding("warning", "no-competing-event", f"nobody has the competing event ({values})"),)
+    return found
 
 
 def _survival(parts: Parts) -> Outcome:
@@ -98,7 +146,7 @@ def _survival(parts: Parts) -> Outcome:
     if policy == "exclude":
         reasons |= {str(patient): f"time {time[patient]:g} is not above 0" for patient in time.index[time <= 0]}
     kept = [patient for patient in time.index if patient not in reasons]
-    competing = _competing(parts)
+    competing = competing_all = _competing(parts)
     source = f"time in {parts.options['unit']} (column {parts.columns['time']}) to the event"
     source += f" (column {parts.columns['event']}) or the last contact"
     if competing is not None:
@@ -111,6 +159,7 @@ def _survival(parts: Parts) -> Outcome:
         parts.options["unit"],
         source,
         reasons,
+        _censored(parts, event, competing_all),
         competing=competing,
         positive=parts.positive,
     )
@@ -127,8 +176,7 @@ def _competing(parts: Parts) -> pd.Series | None:
             expected="event_values beside competing_values",
             where="outcome",
         )
-    keys = parts.raw("event").map(lambda value: None if pd.isna(value) else word_key(value))
-    return keys.isin(wanted).astype("int64")
+    return _meant(parts, parts.options["competing_values"]).astype("int64")
 
 
 def _early_recurrence(parts: Parts) -> Outcome:
@@ -147,11 +195,11 @@ def _early_recurrence(parts: Parts) -> Outcome:
         if patient not in reasons:
             reasons[str(patient)] = f"censored at {months[patient]:.1f} months, before {limit:g} months"
     source = f"recurrence within {limit:g} months of treatment (early recurrence); censored before that: unknown"
-    note: tuple[Finding, ...] = ()
+    note = _censored(parts, event)
     censored = [patient for patient, reason in reasons.items() if reason.startswith("censored")]
     if censored:
         message = f"{len(censored)} patients were censored before {limit:g} months and have no known outcome"
-        note = (parts.finding("warning", "censored-early", message),)
+        note += (parts.finding("warning", "censored-early", message),)
     return parts.binary(fired, source=source, reasons=reasons, findings=note)
 
 
