@@ -27,7 +27,7 @@ from hepacast.imaging.io import read_volume, write_volume
 from hepacast.phantom.cohort import make_cohort
 from hepacast.phantom.labs import VirtualPatient
 from hepacast.phantom.truth import PLANTED, Coefficients
-from hepacast.study.demo import demo_study
+from hepacast.study.demos.ptlf import DEMO
 from hepacast.study.template import render_study
 from hepacast.study.validate import validate_model
 
@@ -73,7 +73,7 @@ def make(hospital: Hospital, folder: Path, n: int) -> Path:
             image = read_volume(path)
             noise = rng(hospital.seed, "scanner", patient).normal(0.0, NOISE_HU, image.array.shape)
             write_volume(replace(image, array=(image.array + noise).round().astype(image.array.dtype)), path)
-    study = demo_study("given", hospital.seed, "planted", {})
+    study = DEMO.study(DEMO.choose({}, seed=hospital.seed, segmenter="given"))
     study["name"] = f"Virtual hospital: {hospital.name}"
     del study["cohort"]["truth"], study["images"]["segmentation"]["second_reader"]
     write_text(folder / "study.yaml", render_study(study))

@@ -20,7 +20,8 @@ from hepacast.core.stages import MARK
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.volume import Geometry, Volume
 from hepacast.phantom.cohort import make_cohort
-from hepacast.study.demo import demo_study, planted_truth
+from hepacast.study.demos.ptlf import DEMO
+from hepacast.study.demos.running import with_changes
 from hepacast.study.template import render_study
 
 
@@ -195,7 +196,7 @@ def write_virtual(
     folder.mkdir(parents=True)
     table = pd.read_csv(cohort / "clinical.csv", dtype=str, keep_default_na=False)
     (table if order is None else table.iloc[order]).to_csv(folder / "clinical.csv", index=False)
-    write_json(folder / "planted.json", planted_truth(read_json(cohort / "truth.json")))
+    write_json(folder / "planted.json", DEMO.planted_truth(read_json(cohort / "truth.json")))
     settings = {
         "imageType": {"Original": {}},
         "featureClass": {"firstorder": [], "glcm": ["Idn", "Contrast", "JointEntropy", "Correlation"]},
@@ -207,7 +208,8 @@ def write_virtual(
         "images.segmentation.masks": f"{cohort}/truth_masks/{{patient}}.nii.gz",
         "images.segmentation.second_reader": f"{cohort}/second_reader/{{patient}}.nii.gz",
     }
-    study = demo_study("given", 7, effect, {**FAST, **paths, **(changes or {})})
+    study = DEMO.study(DEMO.choose({}, effect, 7, "given"))
+    with_changes(study, {**FAST, **paths, **(changes or {})})
     (folder / "study.yaml").write_text(render_study(study), encoding="utf-8")
     return folder
 

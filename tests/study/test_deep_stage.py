@@ -12,7 +12,8 @@ import pytest
 from hepacast.core.files import read_json
 from hepacast.errors import StudyFileError
 from hepacast.modelling.score_scale import ScoreScale
-from hepacast.study.demo_tace import demo_study, planted_truth, run_demo
+from hepacast.study.demos import run_demo_of
+from hepacast.study.demos.tace_response import DEMO, planted_truth
 from hepacast.study.schema import Study
 
 pytest.importorskip("torch")
@@ -33,7 +34,7 @@ CHANGES = {
 
 
 def test_the_demo_is_a_legal_study_and_its_truth_is_told() -> None:
-    study = Study.model_validate(demo_study(1, "planted", "given", {}))
+    study = Study.model_validate(DEMO.study(DEMO.choose({}, seed=1)))
     assert study.deep is not None
     assert study.deep.spec.network.pooled_levels == 2
     bayes = {"combined": 0.9, "clinical": 0.6}
@@ -51,14 +52,16 @@ def test_the_demo_is_a_legal_study_and_its_truth_is_told() -> None:
 
 
 def test_unknown_choices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudyFileError):
-        run_demo(tmp_path, effect="some")
-    with pytest.raises(StudyFileError):
-        run_demo(tmp_path, segmenter="builtin")
+    for choice in ({"effect": "some"}, {"segmenter": "builtin"}, {"n_external": 30}):
+        with pytest.raises(StudyFileError, match="does not know this choice"):
+            run_demo_of("tace-response", tmp_path, **choice)
+    with pytest.raises(StudyFileError, match="segmenter given"):
+        run_demo_of("proliferative", tmp_path, segmenter="nnunet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_with_nnunet_the_demo_trains_on_the_expert_masks() -> None:
-    study = Study.model_validate(demo_study(1, "planted", "nnunet", {}))
+    study = Study.model_validate(DEMO.study(DEMO.choose({}, seed=1, segmenter="nnunet")))
     assert study.images is not None
     assert study.images.segmentation.source == "nnunet"
     assert study.images.segmentation.masks == "expert/{patient}.nii.gz"
@@ -81,7 +84,7 @@ def test_recalibration_finds_the_slope_and_never_turns_the_order() -> None:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("demo-b")
-    return run_demo(folder, n_training=40, n_validation=22, changes=CHANGES, workers=2).out
+    return run_demo_of("tace-response", folder, n_training=40, n_validation=22, changes=CHANGES, workers=2).out
 
 
 @pytest.mark.slow

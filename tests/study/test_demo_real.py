@@ -5,11 +5,11 @@ import json
 from typer.testing import CliRunner
 
 from hepacast.cli.main import app
-from hepacast.study.demo_real import REAL, run_real
+from hepacast.study.demos.real import REAL, run_real
 
 
 def test_both_studies_run_to_report_and_bundle(tmp_path, monkeypatch):
-    monkeypatch.setattr("hepacast.study.demo_real.run_study", _quick)
+    monkeypatch.setattr("hepacast.study.demos.real.run_study", _quick)
     found = run_real(tmp_path, workers=1)
     assert list(found) == list(REAL)
     for name, result in found.items():
@@ -33,7 +33,7 @@ def _quick(study, **options):
 
 
 def test_the_command_names_source_and_licence(tmp_path, monkeypatch):
-    monkeypatch.setattr("hepacast.study.demo_real.run_study", lambda *_a, **_o: _Done())
+    monkeypatch.setattr("hepacast.study.demos.real.run_study", lambda *_a, **_o: _Done())
     done = CliRunner().invoke(app, ["demo", "--real", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert done.output.count("finished") == 2 and (tmp_path / "resection" / "hepatoCellular.csv").is_file()

@@ -75,11 +75,11 @@ def test_every_training_leaves_its_pair_and_all_strangers_out(monkeypatch, tmp_p
     from types import SimpleNamespace
 
     from hepacast.core.progress import SilentReporter
-    from hepacast.study import demo_early_recurrence
+    from hepacast.study.demos.early_recurrence import DEMO
     from hepacast.study.schema import Study
     from hepacast.study.stages import fusion_networks
 
-    content = demo_early_recurrence.demo_study(1, "planted")
+    content = DEMO.study(DEMO.choose({}, seed=1))
     content["fusion"] |= {"folds": 4, "networks": content["fusion"]["networks"][:2]}
     study = Study.model_validate(content)
     patients = [f"P{i:02d}" for i in range(16)]

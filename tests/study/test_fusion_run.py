@@ -12,7 +12,7 @@ from hepacast.core.files import read_json, write_json, write_text
 from hepacast.errors import BundleError, StudyFileError
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
 from hepacast.phantom.proliferative import make_proliferative_cohorts
-from hepacast.study import demo_early_recurrence, demo_proliferative
+from hepacast.study.demos import early_recurrence, proliferative
 from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.template import render_study
@@ -52,9 +52,9 @@ def put(folder, study, planted):
 def recurrence(tmp_path_factory):
     folder = tmp_path_factory.mktemp("d")
     truth = read_json(make_recurrence_cohort(folder, 36, 14, size="tiny", seed=11))
-    study = smaller(demo_early_recurrence.demo_study(11, "planted"), ["logistic", "knn"])
+    study = smaller(early_recurrence.DEMO.study(early_recurrence.DEMO.choose({}, seed=11)), ["logistic", "knn"])
     study["images"]["preprocessing"] |= {"bias_voxel_mm": 30.0, "normalization": "nyul", "pictures": 1}
-    put(folder, study, demo_early_recurrence.planted_truth(truth))
+    put(folder, study, early_recurrence.planted_truth(truth))
     return run_study(folder, out=folder / "results", workers=1)
 
 
@@ -104,7 +104,7 @@ def test_study_d_predicts_a_patient_from_the_scanners_images(recurrence):
     out, cohort = recurrence.out, recurrence.out.parent
     frozen = pd.read_parquet(out / "modelling" / "predictions.parquet").query("kind == 'frozen'")
     patient = str(sorted(frozen["patient"].unique())[0])
-    patterns = demo_early_recurrence.demo_study(11, "planted")["images"]
+    patterns = early_recurrence.DEMO.study(early_recurrence.DEMO.choose({}, seed=11))["images"]
     images = [f"{name}={cohort / item['path'].format(patient=patient)}" for name, item in patterns["sequences"].items()]
     mask = cohort / patterns["segmentation"]["masks"].format(patient=patient)
     for model in ("DLRCR+B", "DLRCR", "DL"):
@@ -149,8 +149,8 @@ def test_a_second_run_does_nothing(recurrence):
 def test_study_c_goes_through_to_the_further_cohorts(tmp_path):
     sizes = {"training": 36, "validation": 14, "external": 14, "RFA": 16, "TACE": 16}
     truth = read_json(make_proliferative_cohorts(tmp_path, sizes, size="tiny", seed=5))
-    study = smaller(demo_proliferative.demo_study(5, "planted"), ["logistic", "random_forest"])
-    put(tmp_path, study, demo_proliferative.planted_truth(truth))
+    study = smaller(proliferative.DEMO.study(proliferative.DEMO.choose({}, seed=5)), ["logistic", "random_forest"])
+    put(tmp_path, study, proliferative.planted_truth(truth))
     result = run_study(tmp_path, out=tmp_path / "results", workers=1)
     evaluation = read_json(result.out / "evaluation" / "evaluation.json")
     assert set(evaluation["sets"]) == {"training", "validation", "external", "nested"}

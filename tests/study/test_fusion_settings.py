@@ -12,9 +12,8 @@ from hepacast.errors import OutcomeError, StudyFileError, TableError
 from hepacast.modelling.classifiers import CLASSIFIERS, COMPETING
 from hepacast.phantom.early_recurrence import PLANTED, draw_patient
 from hepacast.phantom.resection import printed
-from hepacast.study import demo_early_recurrence, demo_proliferative
 from hepacast.study.context import make_context
-from hepacast.study.demos import DEMOS, MINUTES, run_demo_of
+from hepacast.study.demos import DEMOS, MINUTES, early_recurrence, proliferative, run_demo_of
 from hepacast.study.further_cohorts import further_patients, read_further
 from hepacast.study.schema import Study
 from hepacast.study.schema.fusion import Classifier
@@ -22,11 +21,11 @@ from hepacast.study.template import render_study
 
 
 def study_d():
-    return copy.deepcopy(demo_early_recurrence.demo_study(1, "planted"))
+    return copy.deepcopy(early_recurrence.DEMO.study(early_recurrence.DEMO.choose({}, seed=1)))
 
 
 def study_c():
-    return copy.deepcopy(demo_proliferative.demo_study(1, "planted"))
+    return copy.deepcopy(proliferative.DEMO.study(proliferative.DEMO.choose({}, seed=1)))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_every_demo_is_found_and_a_stranger_is_not():
 
     assert list(MINUTES) == list(DEMOS)
     for module in DEMOS.values():
-        assert callable(importlib.import_module(module).run_demo)
+        assert callable(importlib.import_module(f"hepacast.study.demos.{module}").DEMO.study)
     with pytest.raises(StudyFileError, match="no demo of this study"):
         run_demo_of("appendicitis", "nowhere")
 

@@ -7,7 +7,7 @@ import pytest
 from hepacast.core.files import read_json, write_json, write_text
 from hepacast.phantom.early_recurrence import make_recurrence_cohort
 from hepacast.study.check import check_study
-from hepacast.study.demo_early_recurrence import demo_study, planted_truth
+from hepacast.study.demos.early_recurrence import DEMO
 from hepacast.study.template import render_study
 
 
@@ -15,12 +15,12 @@ from hepacast.study.template import render_study
 def cohort(tmp_path_factory):
     folder = tmp_path_factory.mktemp("levels")
     truth = read_json(make_recurrence_cohort(folder, 40, 20, size="tiny", seed=5))
-    write_json(folder / "planted.json", planted_truth(truth))
+    write_json(folder / "planted.json", DEMO.planted_truth(truth))
     return folder
 
 
 def checked(folder, **changes):
-    study = demo_study(5, "planted")
+    study = DEMO.study(DEMO.choose({}, seed=5))
     study["images"]["preprocessing"] |= changes
     write_text(folder / "study.yaml", render_study(study))
     return check_study(folder)

@@ -309,7 +309,7 @@ def demo(
     from hepacast.study.demos import run_demo_of, told
 
     if real:
-        from hepacast.study.demo_real import run_real
+        from hepacast.study.demos.real import run_real
 
         for done in run_real(out, workers=workers, reporter=make_reporter(quiet)).values():
             say("" if quiet else done.text(), nl=not quiet)

@@ -1,27 +1,25 @@
-"""The demos by study: which module makes its virtual patients and runs it.
-
-Each module has ``run_demo(out, *, effect, seed, workers, changes, reporter, **sizes)`` and returns a `RunResult`.
-"""
+"""The demos by study: whole studies on virtual patients whose truth is known, to the finished report."""
 
 from __future__ import annotations
 
 import importlib
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hepacast.core.optional import require
-from hepacast.core.progress import SilentReporter
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import StudyFileError
 from hepacast.study.run import RunResult
 
-#: Study -> module; the letters of the make targets (`make demo-C`) stand beside.
+#: Study -> module, which holds its `VirtualStudy` as ``DEMO``; the letters of the make targets stand beside.
 DEMOS: dict[str, str] = {
-    "ptlf": "hepacast.study.demo",
-    "tace-response": "hepacast.study.demo_tace",  # demo-B
-    "proliferative": "hepacast.study.demo_proliferative",  # demo-C
-    "early-recurrence": "hepacast.study.demo_early_recurrence",  # demo-D
-    "ptlf-end-to-end": "hepacast.study.demo_end_to_end",  # demo-E
+    "ptlf": "ptlf",
+    "tace-response": "tace_response",  # demo-B
+    "proliferative": "proliferative",  # demo-C
+    "early-recurrence": "early_recurrence",  # demo-D
+    "ptlf-end-to-end": "end_to_end",  # demo-E
 }
 
 #: Minutes on two quiet cores; of the leading study as measured, of the others half the CPU minutes that the guide has
@@ -37,27 +35,61 @@ MINUTES: dict[str, int] = {
 _WIDTH = 110
 
 
-def run_demo_of(study: str, out: str | Path, **options: Any) -> RunResult:
-    """Run the demo of a study; options that are None are left to it.
+def run_demo_of(
+    study: str,
+    out: str | Path,
+    *,
+    effect: str = "planted",
+    seed: int | None = None,
+    segmenter: str | None = None,
+    workers: int = 0,
+    changes: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+    **sizes: int | None,
+) -> RunResult:
+    """Make the virtual patients of a study in ``out/cohort``, write its study file, and run it into ``out/results``.
+
+    Parameters
+    ----------
+    study
+        One of `DEMOS`.
+    out
+        Folder; what is there from an earlier demo with the same settings is kept.
+    effect
+        ``planted``: the outcome depends on what the study says; ``none``: on nothing.
+    seed
+        Of cohort and study; the demo's own if left out.
+    segmenter
+        Where masks come from: ``nnunet`` (trained here on a part of the patients) or ``given``, where the demo knows
+        both; its usual one if left out.
+    workers
+        Processes; the numbers do not depend on it.
+    changes
+        Changes to the study file by dotted key (``{"modelling.validation.repeats": 2}``).
+    sizes
+        Virtual patients (``n_training``, ``n_validation``; study C also ``n_external``, ``n_further``); the demo's own
+        numbers where left out.
 
     Raises
     ------
     StudyFileError
-        There is no demo of this study.
+        There is no demo of this study, or it does not know this choice.
     MissingPackageError
         PyTorch is not installed, and the demo trains networks.
     """
     if study not in DEMOS:
         raise StudyFileError("There is no demo of this study.", expected=", ".join(DEMOS), found=study)
-    module = importlib.import_module(DEMOS[study])
-    given = {name: value for name, value in options.items() if value is not None}
-    if given.get("segmenter") != "given":  # told before a minute goes into virtual patients
+    if study != "ptlf" or segmenter != "given":  # told before a minute goes into virtual patients
         require("torch", purpose="This demo, which trains networks,", extra="seg")
-    given.get("reporter", SilentReporter()).say(
+    demo = importlib.import_module(f"{__name__}.{DEMOS[study]}").DEMO
+    running = importlib.import_module(f"{__name__}.running")
+    chosen = demo.choose({name: n for name, n in sizes.items() if n is not None}, effect, seed, segmenter)
+    say = reporter or SilentReporter()
+    say.say(
         f"Demo {study}: a whole study on virtual patients, from their images to the report, in about {MINUTES[study]} "
         f"minutes on two cores. It may be stopped; the same command goes on where it was. Results go to {out}."
     )
-    result: RunResult = module.run_demo(out, **given)
+    result: RunResult = running.run_demo(demo, Path(out), chosen, changes or {}, workers, say)
     return result
 
 
