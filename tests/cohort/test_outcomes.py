@@ -460,7 +460,7 @@ def test_values_that_all_count_as_censored_are_told():
     more = follow_up(["alive", "dead", "lost"], STATUS, event_values=["Dead "])
     (told,) = more.findings
     assert told.code == "several-values" and told.severity == "warning"
-    assert "'alive' (1 patients), 'lost' (1 patients) all count as censored" in told.message
+    assert "'alive' (1 patient), 'lost' (1 patient) all count as censored" in told.message
     competing = {"event_values": ["dead"], "competing_values": ["LT"]}
     assert follow_up(["alive", "dead", "LT"], STATUS, **competing).findings == ()
     assert [item.code for item in follow_up(["alive", "dead", "alive"], STATUS, **competing).findings] == [
@@ -487,6 +487,15 @@ def test_values_that_all_count_as_without_the_event_are_told():
     rows = {f"p{i}": {"x": word} for i, word in enumerate(["CR", "PD", "NE", "PD"])}
     spec = ColumnSpec("x", kind="categorical", levels={word: (word,) for word in ("CR", "PD", "NE")})
     (told,) = derive_outcome(table(rows, x=spec), "binary-column", {"column": "x"}, positive_values=["CR"]).findings
-    assert told.code == "several-values" and "'PD' (2 patients), 'NE' (1 patients)" in told.message
+    assert told.code == "several-values" and "'PD' (2 patients), 'NE' (1 patient)" in told.message
     both = {"positive_values": ["CR"], "negative_values": ["PD", "NE"]}
     assert derive_outcome(table(rows, x=spec), "binary-column", {"column": "x"}, **both).findings == ()
+
+
+@pytest.mark.parametrize("definition", ["survival", "early-recurrence"])
+def test_nobody_is_followed_for_longer_than_a_life(definition):
+    rows = {"a": {"t": 36.0, "e": 1}, "b": {"t": 1830.0, "e": 0}, "c": {"t": 3.0, "e": 0}}
+    with pytest.raises(OutcomeError, match="longer than a life") as caught:  # days in a column of months
+        derive_outcome(table(rows), definition, {"time": "t", "event": "e"}, unit="months")
+    assert caught.value.found == "b: 1830" and "1,320 months" in str(caught.value)
+    assert derive_outcome(table(rows), definition, {"time": "t", "event": "e"}, unit="days") is not None

@@ -10,7 +10,11 @@ from hepacast.cohort.columns import ColumnSpec, level_key, level_words, levels_m
 from hepacast.cohort.definitions import OutcomeDefinition, OutcomePart, Parts, register
 from hepacast.cohort.findings import Finding
 from hepacast.cohort.outcome import TIME_UNITS, Outcome, SurvivalOutcome
+from hepacast.core.formatting import plural
 from hepacast.errors import OutcomeError, StudyFileError
+
+#: Nobody is followed for longer: 110 years.
+_LONGEST_DAYS = 110 * 365.25
 
 
 def _binary_column(parts: Parts) -> Outcome:
@@ -66,6 +70,15 @@ def _time_and_event(parts: Parts) -> tuple[pd.Series, pd.Series, dict[str, str]]
     unit = parts.options["unit"]
     if unit not in TIME_UNITS:
         raise StudyFileError(f"{unit!r} is not a unit of time.", expected=", ".join(TIME_UNITS))
+    limit = _LONGEST_DAYS / TIME_UNITS[unit]
+    beyond = time.index[time.astype("float64") > limit]
+    if len(beyond):
+        raise OutcomeError(
+            f"{plural(len(beyond), 'patient')} of {parts.name!r} would have been followed for longer than a life.",
+            expected=f"at most {limit:,.0f} {unit}",
+            found=", ".join(f"{patient}: {time[patient]:g}" for patient in beyond[:10]),
+            remedy=f"correct the times, or the unit ({unit}) of the outcome",
+        )
     return time, event, reasons
 
 
@@ -89,7 +102,8 @@ def _event(parts: Parts) -> pd.Series:
         raise OutcomeError(
             f"Nobody has a value of {parts.columns['event']!r} that means the event.",
             expected=f"event_values: {', '.join(sorted(wanted))}",
-            found=", ".join(f"{value!r} ({n} patients)" for value, n in list(found.items())[:10]) or "no values",
+            found=", ".join(f"{value!r} ({plural(n, 'patient')})" for value, n in list(found.items())[:10])
+            or "no values",
             remedy="correct `event_values:` of the outcome",
         )
     return event.astype("float64").mask(parts.raw("event").isna())
@@ -116,12 +130,16 @@ def _meant(parts: Parts, given: Any) -> pd.Series:
     return _worded(parts, "event").map(lambda value: not pd.isna(value) and word_key(value) in wanted).astype(bool)
 
 
+def _listing(counts: pd.Series) -> str:
+    return ", ".join(f"{value!r} ({plural(n, 'patient')})" for value, n in list(counts.items())[:10])
+
+
 def _counted(parts: Parts, part: str, values: pd.Series, counts_as: str) -> tuple[Finding, ...]:
     """A word about several values that count as one thing because the study file names others."""
     shown = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value)).value_counts()
     if len(shown) < 2:
         return ()
-    listed = ", ".join(f"{value!r} ({n} patients)" for value, n in list(shown.items())[:10])
+    listed = _listing(shown)
     message = (
         f"{parts.columns[part]}: {listed} all count as {counts_as}; leave out the patients for whom that is not so"
     )
