@@ -202,3 +202,16 @@ def test_threshold_table_keeps_the_training_cut_off(asah):
     )
     assert table["threshold"].tolist() == [cut, cut]
     assert table.loc[1, "tp"] + table.loc[1, "fn"] == test.outcome.sum()
+
+
+def test_a_cut_off_between_neighboring_numbers_divides_as_it_was_chosen():
+    # No number lies between these scores: half way is the lower one, whose patients would count as above.
+    low = 0.29999999999999993
+    high = np.nextafter(low, 1.0)
+    outcome, score = np.array([0, 0, 0, 1, 1, 1]), np.array([low, low, low, high, high, high])
+    for cut in (
+        youden_threshold(outcome, score),
+        threshold_at(outcome, score, specificity=1.0),
+        roc(outcome, score).youden["threshold"],
+    ):
+        assert (score >= cut).tolist() == (outcome == 1).tolist()

@@ -24,7 +24,7 @@ from hepacast.evaluation.delong import (
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.evaluation.thresholds import ThresholdRow, at_threshold
 from hepacast.stats.intervals import ci_label
-from hepacast.stats.ranks import auc_covariance, auc_from_ranks
+from hepacast.stats.ranks import auc_covariance, auc_from_ranks, halfway
 from hepacast.stats.tests import mann_whitney
 
 __all__ = ["DeLong", "RocResult", "bootstrap_auc", "delong_test", "delong_test_unpaired", "roc"]
@@ -234,7 +234,7 @@ def _curve(y: Array, score: Array) -> tuple[Array, Array, Array]:
     distinct, inverse = np.unique(score, return_inverse=True)
     events = np.bincount(inverse, weights=y)
     others = np.bincount(inverse, weights=1.0 - y)
-    thresholds = np.concatenate([[-np.inf], (distinct[:-1] + distinct[1:]) / 2.0, [np.inf]])
+    thresholds = np.concatenate([[-np.inf], halfway(distinct[:-1], distinct[1:]), [np.inf]])
     sensitivity = 1.0 - np.concatenate([[0.0], np.cumsum(events)]) / y.sum()
     specificity = np.concatenate([[0.0], np.cumsum(others)]) / (1.0 - y).sum()
     return thresholds, np.clip(sensitivity, 0.0, 1.0), np.clip(specificity, 0.0, 1.0)

@@ -19,6 +19,7 @@ from hepacast.evaluation.event_by import EventBy
 from hepacast.evaluation.predictions import Array, checked
 from hepacast.stats.design import one_class_allowed
 from hepacast.stats.intervals import Proportion, proportion, weighted_proportion
+from hepacast.stats.ranks import halfway
 from hepacast.stats.results import TestResult
 from hepacast.stats.tests import mcnemar
 
@@ -172,7 +173,7 @@ def youden_threshold(y: ArrayLike, score: ArrayLike) -> float:
     # Cutting above everybody is no better than calling everybody positive: gain 0 either way.
     if gain[best] <= 1e-12:
         return float(-np.inf)
-    return float((ordered[last[best]] + ordered[last[best + 1]]) / 2.0)
+    return float(halfway(ordered[last[best]], ordered[last[best + 1]]))
 
 
 def threshold_at(
@@ -190,7 +191,7 @@ def threshold_at(
     if sensitivity is not None:
         return float(group[group.size - needed])
     above = values[values > group[needed - 1]]
-    return float((group[needed - 1] + above.min()) / 2.0) if above.size else float(np.inf)
+    return float(halfway(group[needed - 1], above.min())) if above.size else float(np.inf)
 
 
 def threshold_table(

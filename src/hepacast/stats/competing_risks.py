@@ -156,8 +156,9 @@ def fit_fine_gray(
     """Fine and Gray's model: proportional hazards of the subdistribution, so that covariates speak of the risk itself.
 
     Patients with a competing event stay in the risk set with the weight G(t-) / G(T-) of not being censored
-    meanwhile (G: Kaplan-Meier estimate of the censoring distribution). Breslow's ties. The covariance is the robust
-    one of independent patients, with the part that comes from estimating G (as ``cmprsk::crr``).
+    meanwhile (G: Kaplan-Meier estimate of the censoring distribution; at equal times events leave before the censored,
+    as in ``survival::finegray``; ``cmprsk::crr`` keeps them at risk). Breslow's ties. The covariance is the robust one
+    of independent patients, with the part that comes from estimating G (as ``cmprsk::crr``).
 
     Returns
     -------

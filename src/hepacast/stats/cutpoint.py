@@ -14,6 +14,7 @@ from scipy import stats
 
 from hepacast.errors import OutcomeError
 from hepacast.stats.kaplan_meier import check_follow_up
+from hepacast.stats.ranks import halfway
 
 Array = npt.NDArray[np.float64]
 
@@ -83,7 +84,7 @@ def maxstat_cut(
     cut = float(distinct[keep][best])
     return MaxstatCut(
         cut,
-        float((cut + distinct[distinct > cut].min()) / 2),
+        float(halfway(cut, distinct[distinct > cut].min())),
         b,
         _p_lau92(b, min_share, 1 - min_share),
         _p_lau94(b, n, m),

@@ -26,6 +26,16 @@ def auc_from_ranks(y: ArrayLike, score: ArrayLike) -> float:
     return float((ranks[events].sum() - n_events * (n_events + 1) / 2.0) / (n_events * n_others))
 
 
+def halfway(below: ArrayLike, above: ArrayLike) -> NDArray[np.float64]:
+    """Cut-offs between neighbors: half way, or the upper one itself where no number lies between the two.
+
+    Who has at least the cut-off counts as above, so that it never may be the lower one.
+    """
+    low, high = np.asarray(below, dtype=np.float64), np.asarray(above, dtype=np.float64)
+    middle = low / 2.0 + high / 2.0
+    return np.where(middle > low, middle, high)
+
+
 def weight_below(score: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weight of those with a lower score than each, with half the weight of those whose score is the same.
 
