@@ -63,6 +63,7 @@ WAYS: dict[str, dict[str, str]] = {
     "published": {"chain": "ptlf", "keep": "independent", "combination": "regression"},
     "one ridge": {"chain": "ptlf", "keep": "independent", "combination": "regression"},
     "averaged": {"chain": "ptlf", "keep": "independent", "combination": "averaged"},
+    "auto": {"chain": "ptlf", "keep": "independent", "combination": "auto"},
 }
 MODELS = ("clinical", "biomarkers", "radiomics", "combined", "joint")
 

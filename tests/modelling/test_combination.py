@@ -4,6 +4,7 @@ competitors averaged, and the first within one standard error."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from hepacast.core.records import plain
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.combination import AveragedModel
 from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.evidence import NOTHING, SHOWN, chance_in, evidence
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import DL_SCORE, RADSCORE
 from hepacast.modelling.fusion import BIOMARKERS, CLINICAL, NETWORK, Family, FusionSpec, fit_view, preferred
@@ -123,6 +125,62 @@ def test_weak_member_beside_a_strong_one_is_left_out():
     assert model.frozen_.coefficients == alone.frozen_.coefficients
 
 
+def test_evidence_is_asked_of_every_family_alike():
+    """Of permuted outcomes one in twenty is shown; five columns are not drowned by 150; a score counts if it rises."""
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame(rng.normal(size=(60, 5)) + rng.normal(size=(60, 1))).mask(rng.random((60, 5)) < 0.1)
+    families = {
+        "clinical": table,
+        "features": pd.DataFrame(rng.normal(size=(60, 150))),
+        "none": pd.DataFrame(index=range(60)),
+    }
+    score = pd.DataFrame(rng.normal(size=(60, 2)))
+    p = [evidence(families, rng.permutation(60) < 25, seed, score) for seed in range(150)]
+    # 150 x .05: 7.5, SD 2.7; and .5 as often as it should be.
+    assert 1 <= sum(value <= SHOWN for value in p) <= 15 and abs(np.mean(np.array(p) <= NOTHING) - 0.5) < 0.13
+    y = (table[0].fillna(0) + 0.5 * rng.normal(size=60) > 0).to_numpy().astype(int)
+    times = np.column_stack([rng.exponential(np.exp(-2.0 * y)), np.ones(60)])
+    assert evidence(families, y, 1) <= SHOWN and evidence(families, times, 1) <= SHOWN
+    rises = pd.DataFrame({"network": y + rng.normal(size=60)})
+    assert evidence({}, y, 1, rises) <= SHOWN and evidence({}, y, 1, -rises) > 1 - SHOWN
+    assert evidence({}, y, 1) == 1.0
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_auto_is_averaged_or_finds_nothing(time):
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(rng.normal(size=(90, 22)), columns=["alb", "measured", *(f"x{j}" for j in range(20))])
+    frame.index = pd.Index([f"P{row:03d}" for row in range(90)])
+    rules = {
+        "predictors": (Predictor("alb"), Predictor("measured")),
+        "models": ("clinical", "biomarkers", "radiomics", "joint"),
+        "horizons": (365.0,) if time else (),
+        "biomarkers": ("measured",),
+        "kinds": {"measured": "enhancement"},
+    }
+    asked, averaged_ = StudyModels(**rules, combination="auto"), StudyModels(**rules, combination="averaged")
+    y = outcome_of((1.5 * frame["x3"] + frame["alb"]).to_numpy(), rng, time=time)
+    found, known = asked.fit(frame, y), averaged_.fit(frame, y)
+    assert found.joint_.evidence <= SHOWN and found.status_["joint"] == "ok"
+    assert found.frozen_.model("joint").coefficients == known.frozen_.model("joint").coefficients
+    seen = set()
+    for _ in range(6):
+        y = outcome_of(np.zeros(90), rng, time=time)
+        fitted = asked.fit(frame, y)
+        p, note = fitted.joint_.evidence, fitted.notes_["joint"]
+        risk = fitted.predict_risk(frame)["joint"]
+        if p > NOTHING:
+            assert note.startswith("nothing was found") and fitted.status_["joint"] == "no signal"
+            assert risk.nunique() == 1
+            assert risk.iloc[0] == pytest.approx((y[:, 0] <= 365).mean() if time else y.mean(), abs=0.02)
+            frozen = FrozenModels.from_dict(plain(fitted.to_dict()))
+            assert frozen.predict_risk(frame)["joint"].to_numpy() == pytest.approx(risk.to_numpy(), abs=1e-12)
+        elif fitted.status_["joint"] == "ok":
+            assert bool(chance_in(note)) == (p > SHOWN)
+        seen.add(p > NOTHING)
+    assert seen == {False, True}
+
+
 @pytest.mark.parametrize("time", [False, True])
 def test_frozen_study_predicts_as_fitted_and_twice_the_same(time):
     rng = np.random.default_rng(11)
@@ -157,6 +215,23 @@ def test_first_within_one_standard_error():
     assert preferred(ranks, "averaged") == "middle"
     assert preferred({**ranks, "lucky": (0.81, 0.031)}, "averaged") == "simple"
     assert preferred({"a": (0.5, np.nan), "b": (np.nan, np.nan)}, "averaged") == "a"
+
+
+def test_auto_asks_features_and_networks_of_a_fusion():
+    view = make_view()
+    family = Family("Radscore", ChainSpec.load({"univariate": 0.1, "selector": "none"}), ("logistic",))
+    models = {"R": ("Radscore",), "N+B": (NETWORK, "Radscore", CLINICAL, BIOMARKERS)}
+    rules = {"seed": 3, "biomarkers": {"age": "enhancement"}}
+    spec = FusionSpec((family,), models, (Predictor("age"), Predictor("alt")), combination="auto", **rules)
+    found, averaged_ = fit_view(view, spec), fit_view(view, replace(spec, combination="averaged"))
+    assert found.models["N+B"].coefficients == averaged_.models["N+B"].coefficients
+    notes = []
+    for seed in range(8):
+        shuffled = np.random.default_rng(seed).permutation(view.outcome.to_numpy())
+        made = fit_view(replace(view, outcome=pd.Series(shuffled, index=view.outcome.index)), spec).models["N+B"]
+        notes += [made.note]
+        assert (made.status == "no signal") >= made.note.startswith("nothing was found")
+    assert 1 <= sum(note.startswith("nothing was found") for note in notes) < 8 and any(map(chance_in, notes))
 
 
 def test_averaged_competitors_are_frozen_as_one_score():

@@ -173,7 +173,7 @@ FOLLOWED = (
   recorded: {tumor_diameter: size, t_stage: stage}
 """)
     .replace("  models: [clinical, biomarkers, radiomics, combined]\n",
-             "  models: [clinical, biomarkers, radiomics, combined, joint]\n")
+             "  models: [clinical, biomarkers, radiomics, combined, joint]\n  combination: auto\n")
 )  # fmt: skip
 
 
@@ -211,13 +211,13 @@ def test_a_study_of_follow_up_with_biomarkers_comes_to_report_and_bundle(followe
     nested = read_json(out / "modelling" / "validation.json")["models"]
     assert nested["joint"]["nested"]["estimate"]["value"] > nested["clinical"]["nested"]["estimate"]["value"] + 0.1
     page = (out / "report" / "report.html").read_text(encoding="utf-8")
-    assert "The joint model holds the Radscore, the biomarkers" in page
+    assert "The joint model holds the Radscore, the biomarkers" in page and "against permuted outcomes" in page
     frozen = pd.read_parquet(out / "modelling" / "predictions.parquet")
     own = frozen[(frozen["patient"] == "P05") & (frozen["model"] == "joint") & (frozen["kind"] != "nested")]
     found = hc.predict(next(out.rglob("model.hepacast")), image=followed / "P05.nii.gz", accept_doubtful=True,
                        mask=followed / "P05_mask.nii.gz", labels={"liver": 1, "tumor": 2}, model="joint",
-                       labs={"age": "60"} if "age" in str(models["models"]["joint"]) else {})  # fmt: skip
-    if "age" not in str(models["models"]["joint"]):
+                       labs={"age": "60"} if "'age'" in str(models["models"]["joint"]) else {})  # fmt: skip
+    if "'age'" not in str(models["models"]["joint"]):
         assert found.risk == pytest.approx(float(own["risk"].iloc[0]), abs=1e-6)
 
 

@@ -37,19 +37,24 @@ OF_ODDS = "{definition: binary-column, column: event}"
 OF_TIMES = "{definition: survival, columns: {time: time, event: event}, horizons: [12], unit: months}"
 
 
-def run(folder: Path, outcome: str, seed: int, effect: float, n: int = 90) -> Path:
+def run(folder: Path, outcome: str, seed: int, effect: float, n: int = 90, study: str = STUDY) -> Path:
     """A study of twelve features, the first of which may matter; its results folder."""
     rng = np.random.default_rng(seed)
     ids = [f"N{i:03d}" for i in range(n)]
     values = rng.normal(size=(n, 12))
     time = rng.exponential(15 * np.exp(-effect * values[:, 0])).round(2) + 0.01
     stop = rng.uniform(6, 40, n).round(2)
-    table = {"id": ids, "time": np.minimum(time, stop), "event": (time <= np.minimum(stop, 15)).astype(int)}
+    table = {
+        "id": ids,
+        "age": rng.integers(40, 80, n),
+        "time": np.minimum(time, stop),
+        "event": (time <= np.minimum(stop, 15)).astype(int),
+    }
     pd.DataFrame(table).to_csv(folder / "table.csv", index=False)
     features = pd.DataFrame(values, columns=[f"tumor:original_glcm_F{j}" for j in range(12)])
     features.insert(0, "id", ids)
     features.to_csv(folder / "features.csv", index=False)
-    (folder / "study.yaml").write_text(STUDY.replace("OUTCOME", outcome), encoding="utf-8")
+    (folder / "study.yaml").write_text(study.replace("OUTCOME", outcome), encoding="utf-8")
     run_study(folder / "study.yaml", out=folder / "results", workers=1)
     return folder / "results"
 
@@ -103,3 +108,29 @@ def test_what_may_be_chance_is_said(tmp_path: Path) -> None:
     bundle = Bundle.read(out / "model.hepacast")
     found = predict(bundle, {}, dict.fromkeys(bundle.models.columns("radiomics"), 0.0))
     assert any("may be chance" in line for line in found.cautions)
+
+
+#: A model of a clinical candidate, the features' score and nothing else, whatever the chain.
+OF_EVERYTHING = (
+    STUDY.replace("[radiomics]", "[clinical, radiomics, joint]\n  combination: auto")
+    .replace("chain: auto", "chain: ptlf")
+    .replace("candidates: []", "candidates: [age]")
+    .replace("  columns:\n", "  columns:\n    age: {column: age}\n")
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seed", "effect", "answer"),
+    [(OF_ODDS, 3, 0.0, "nothing"), (OF_TIMES, 3, 0.0, "nothing"), (OF_ODDS, 4, 0.4, "chance"), (OF_TIMES, 5, 1.2, "")],
+)
+def test_a_model_of_everything_says_whether_anything_was_found(tmp_path, outcome, seed, effect, answer) -> None:
+    out = run(tmp_path, outcome, seed, effect, study=OF_EVERYTHING)
+    text, bundle = report_text(out), Bundle.read(out / "model.hepacast")
+    found = predict(bundle, {}, dict.fromkeys(bundle.models.columns("joint"), 0.0))
+    told = " ".join((*found.warnings, *found.cautions))
+    assert ("nothing was found" in told) == (answer == "nothing")
+    assert ("Nothing was found" in text) == (answer != "")  # of chance its nested limits say so
+    assert ("may be chance" in told) == ("joint model, what was found may be chance" in text) == (answer == "chance")
+    assert ("every patient" in text or "everybody has the same risk" in text) and "counting alike" in text
+    if answer == "nothing":
+        assert bundle.models.model("joint").names == [] and "permuted outcomes are related to all" in text

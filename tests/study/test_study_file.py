@@ -154,7 +154,7 @@ def test_a_new_study_has_what_is_recommended_beside_what_was_published():
         published, (values, notes) = recipe_values(recipe), proposed_values(recipe)
         assert "biomarkers" not in published and "published" in notes["biomarkers"][0]
         assert values["biomarkers"]["use"] == ["liver" if recipe.startswith("ptlf") else "tumor"]
-        assert values["modelling"]["combination"] == "averaged" and "combination" not in published["modelling"]
+        assert values["modelling"]["combination"] == "auto" and "combination" not in published["modelling"]
         fusion = published.get("fusion")
         if fusion is not None:
             models = values["fusion"]["models"]

@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
-from scipy.stats import rankdata
 from sklearn.utils.validation import check_is_fitted
 
-from hepacast.core.p_values import p_sentence
 from hepacast.core.seeds import derive_seed, rng
 from hepacast.modelling.auto_members import NAMES, TREES, Member, fit_members, fit_trees, tree_scores
 from hepacast.modelling.base import Array, BinaryClassifier, as_frame, both_risks, numbers_of
 from hepacast.modelling.classifiers import PlainLinear
+from hepacast.modelling.evidence import NOTHING, SHOWN, chance_sentence, nothing_sentence
 from hepacast.modelling.folds import Integers, stratified_folds
-from hepacast.modelling.scale import RankToNormal
+from hepacast.modelling.scale import RankToNormal, normal_scores
 from hepacast.modelling.targets import (
     as_target,
     event_classes,
@@ -36,11 +35,6 @@ from hepacast.stats.global_test import global_test
 #: to be found, differences between members are chance, and their plain average is the better score.
 TEMPERATURE = 0.5
 CLEAR = 5.0
-
-#: P value, against permuted outcomes, up to which something is shown; above the second nothing was found, and in
-#: between there is a score that is said not to be shown.
-SHOWN = 0.05
-NOTHING = 0.5
 
 #: Members with less weight than this are not fitted to all rows.
 _NEGLIGIBLE = 0.02
@@ -124,14 +118,13 @@ class AutoClassifier(BinaryClassifier):
         self.evidence_p_ = global_test(Z, null_residuals(outcome), rng(self.seed, "auto-evidence"))
         self.shown_ = self.evidence_p_ <= SHOWN
         if self.evidence_p_ > self.nothing_above:
-            often = f"{self.evidence_p_:.0%} of permuted outcomes are related to the features at least as much"
-            return self._nothing(outcome, f"{often} ({p_sentence(self.evidence_p_)})")
+            return self._nothing(outcome, nothing_sentence(self.evidence_p_, "the features"))
         return self._learn(frame.index, Z, outcome)
 
     def _learn(self, index: pd.Index, Z: Array, outcome: NDArray[Any]) -> Self:
         folds = self._inner_folds(index, outcome)
         inner, forest = self._inner_scores(Z, outcome, folds)
-        own = {name: np.mean([_own_places(row) for row in rows], axis=0) for name, rows in inner.items()}
+        own = {name: np.mean([normal_scores(row) for row in rows], axis=0) for name, rows in inner.items()}
         self.inner_ = rank_score(outcome, np.mean([own[name] for name in NAMES], axis=0))
         if not self.inner_ > 0.5:
             measure = rank_measure(outcome)
@@ -155,8 +148,7 @@ class AutoClassifier(BinaryClassifier):
         self.places_ = {name: np.sort(inner[name], axis=None) for name in weights}
         self.members_: dict[str, Member] = dict(fit_members(Z, outcome, weights))
         self.forest_: Any = forest if TREES in weights else None
-        chance = f"what was found may be chance: {p_sentence(self.evidence_p_)} against permuted outcomes"
-        self.note_ = "" if self.shown_ else chance
+        self.note_ = chance_sentence(self.evidence_p_)
         return self
 
     def _inner_folds(self, index: pd.Index, outcome: NDArray[Any]) -> list[Integers]:
@@ -236,12 +228,6 @@ def member_weights(aucs: dict[str, float], error: float) -> dict[str, float]:
 def _weighted(scores: dict[str, Array], weights: dict[str, float]) -> Array:
     """Sum of the scores with their weights."""
     return np.asarray(np.sum([weight * scores[name] for name, weight in weights.items()], axis=0))
-
-
-def _own_places(scores: Array) -> Array:
-    """Normal scores of the ranks among themselves."""
-    n = len(scores)
-    return np.asarray(ndtri((rankdata(scores) - 0.375) / (n + 0.25)))
 
 
 def places_among(scores: Array, known: Array) -> Array:

@@ -20,14 +20,15 @@ from sklearn.base import clone
 
 from hepacast.modelling.base import Array, as_frame
 from hepacast.modelling.clinical import ClinicalModel
+from hepacast.modelling.evidence import NOTHING, chance_sentence, nothing_sentence
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.named_design import NamedRegression
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.targets import as_target, event_classes, has_time
 
-#: How the combined model is made; see `AveragedModel` for the second.
-Combination = Literal["regression", "averaged"]
+#: How the combined model is made: one regression of all; `AveragedModel`; the same after asking for `evidence`.
+Combination = Literal["regression", "averaged", "auto"]
 _MEAN = "mean of the members"
 
 
@@ -54,6 +55,10 @@ class AveragedModel(NamedRegression):
         Sentence for the note when no member tells anything.
     choice
         What chose some of the predictors among its candidates in all patients, and does so again in each fold.
+    evidence
+        P value, against permuted outcomes, of all that the model may hold (`hepacast.modelling.evidence.evidence`).
+        Above `NOTHING` nothing was found: everybody has the same risk. Above `SHOWN` the note says that what was found
+        may be chance. None: not asked.
 
     Attributes
     ----------
@@ -76,6 +81,7 @@ class AveragedModel(NamedRegression):
         seed: int = 0,
         why_none: str = "no predictor",
         choice: ClinicalModel | None = None,
+        evidence: float | None = None,
     ) -> None:
         self.predictors = predictors
         self.scores = scores
@@ -84,6 +90,7 @@ class AveragedModel(NamedRegression):
         self.seed = seed
         self.why_none = why_none
         self.choice = choice
+        self.evidence = evidence
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit members and scale."""
@@ -92,9 +99,14 @@ class AveragedModel(NamedRegression):
         self.aic_, self.fit_, self.scale_ = float("nan"), None, 1.0
         self.proportional_: pd.DataFrame | None = None
         self.members_: list[FrozenLinear] = []
+        self.dropped_ = {}
+        if self.evidence is not None and self.evidence > NOTHING:
+            why = f"nothing was found: {nothing_sentence(self.evidence, 'all that the model may hold')}"
+            self.frozen_ = replace(self._nothing(frame, outcome), note=why)
+            return self
         values = [item for item in self.predictors or () if item.name not in self.scores]
         named = self._of(values).fit(frame, outcome)
-        self.dropped_ = dict(named.dropped_)
+        self.dropped_ |= named.dropped_
         left_out: list[Array] = []
         if named.frozen_.status == "ok":
             self.members_.append(named.frozen_)
@@ -107,8 +119,15 @@ class AveragedModel(NamedRegression):
                     left_out.append(_uncentered(own.frozen_, frame))
                 else:
                     self.dropped_[item.name] = own.dropped_.get(item.name, "tells nothing in patients left out")
-        self.frozen_ = self._joined(frame, outcome, left_out)
+        joined = self._joined(frame, outcome, left_out)
+        chance = chance_sentence(self.evidence or 0.0) if joined.status == "ok" else ""
+        self.frozen_ = replace(joined, note="; ".join(filter(None, [joined.note, chance])))
         return self
+
+    def _nothing(self, frame: pd.DataFrame, outcome: NDArray[Any]) -> FrozenLinear:
+        """The same for everybody."""
+        nothing: FrozenLinear = self._of(()).set_params(penalty="none").fit(frame, outcome).frozen_
+        return nothing
 
     def _of(self, predictors: Sequence[Predictor]) -> NamedRegression:
         made: NamedRegression = clone(self.regression).set_params(predictors=tuple(predictors), why_none=self.why_none)
@@ -131,7 +150,7 @@ class AveragedModel(NamedRegression):
         return found
 
     def _joined(self, frame: pd.DataFrame, outcome: NDArray[Any], left_out: Sequence[Array]) -> FrozenLinear:
-        nothing: FrozenLinear = self._of(()).set_params(penalty="none").fit(frame, outcome).frozen_
+        nothing = self._nothing(frame, outcome)
         if not self.members_:
             return nothing
         kept, scale = self._scaled(frame, outcome, left_out)
@@ -209,19 +228,21 @@ def joined_regression(
     why_none: str,
     seed: int,
     choice: ClinicalModel | None = None,
+    evidence: float | None = None,
 ) -> NamedRegression:
     """What joins predictors and scores, not fitted.
 
     Parameters
     ----------
     way
-        ``"regression"``: one of all; ``"averaged"``: `AveragedModel`.
+        ``"regression"``: one of all; ``"averaged"`` and ``"auto"``: `AveragedModel`.
     regression
         With its penalty and parts.
-    choice
-        What chose some of the predictors, for `AveragedModel`.
+    choice, evidence
+        What chose some of the predictors, and P of all that the model may hold, for `AveragedModel`.
     """
-    if way == "averaged":
-        return AveragedModel(tuple(predictors), tuple(scores), regression, seed=seed, why_none=why_none, choice=choice)
+    if way != "regression":
+        rules: dict[str, Any] = {"seed": seed, "why_none": why_none, "choice": choice, "evidence": evidence}
+        return AveragedModel(tuple(predictors), tuple(scores), regression, **rules)
     made: NamedRegression = clone(regression).set_params(predictors=tuple(predictors), why_none=why_none)
     return made

@@ -24,6 +24,7 @@ from hepacast.modelling.clinical import ClinicalModel, Keep
 from hepacast.modelling.combination import Combination, joined_regression
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cutoffs import CutRule, risk_cut
+from hepacast.modelling.evidence import columns_of, evidence
 from hepacast.modelling.frozen_classifiers import stacked
 from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_models import FrozenModels
@@ -71,7 +72,8 @@ class FusionSpec:
     combination
         How a model with biomarkers joins them with clinical predictors and scores: ``"regression"``, one of all, or
         ``"averaged"`` (`hepacast.modelling.combination.AveragedModel`; then each kind of biomarkers has a penalty of
-        its own).
+        its own), or ``"auto"``: averaged where the outcome is related to all its parts' candidates, features and
+        networks' scores more than permuted outcomes are.
     competition
         ``"best"``: the competitor of the largest AUC or C in the inner folds is the score. ``"averaged"``: the mean of
         all classifiers' linear predictors, each brought to log odds (log hazard) by its scores of patients left out; of
@@ -383,6 +385,17 @@ def _mean_score(table: pd.DataFrame, scales: Mapping[str, ScoreScale]) -> pd.Ser
     return pd.Series(np.mean(each, axis=0), index=table.index)
 
 
+def _asked(parts: Sequence[str], view: View, spec: FusionSpec) -> float:
+    """Evidence for all that a model of these parts may hold."""
+    patients = view.outcome.index
+    told = {CLINICAL: spec.clinical, BIOMARKERS: spec.measured}
+    clinical = view.clinical.loc[patients]
+    families = {part: columns_of(told[part], clinical) for part in parts if part in told}
+    families |= {part: view.features[part].loc[patients] for part in parts if part in view.features}
+    scores = pd.DataFrame(dict(view.networks)).loc[patients] if NETWORK in parts else None
+    return evidence(families, view.y, spec.seed, scores)
+
+
 def score_name(part: str) -> str:
     """Name of a part's score in tables."""
     return DL_SCORE if part == NETWORK else part
@@ -440,8 +453,9 @@ def _joined(
             predictors.append(Predictor(name, "numeric", label=name))
     regression, way = _regression(spec), spec.combination if shrunk else "regression"
     if shrunk or (spec.selection == "penalised" and CLINICAL in parts):
-        regression.set_params(penalty="ridge", parts=spec.biomarkers if way == "averaged" else None)
+        regression.set_params(penalty="ridge", parts=None if way == "regression" else spec.biomarkers)
     choice = clinical if CLINICAL in parts else None
     rules: dict[str, Any] = {"why_none": "; ".join(why) or "no predictor", "seed": spec.seed, "choice": choice}
+    rules["evidence"] = _asked(parts, view, spec) if way == "auto" else None
     frozen: FrozenLinear = joined_regression(way, regression, predictors, scores, **rules).fit(train, view.y).frozen_
     return frozen

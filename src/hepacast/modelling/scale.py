@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from hepacast.modelling.base import Array, Step, numbers_of
 
@@ -97,6 +98,11 @@ class ZScore(Step):
         if self.constant == "zero":
             return list(self.feature_names_in_)
         return [str(name) for name in self.feature_names_in_[~self._flat]]
+
+
+def normal_scores(values: Array) -> Array:
+    """Normal quantiles of the places in each column (Blom's, as of `RankToNormal`), shape (n,) or (n, p)."""
+    return np.asarray(ndtri((rankdata(values, axis=0) - 0.375) / (len(values) + 0.25)))
 
 
 class RankToNormal(Step):

@@ -18,6 +18,7 @@ from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.combination import Combination, joined_regression
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.cutoffs import CutRule, RiskCut, risk_cut
+from hepacast.modelling.evidence import columns_of, evidence
 from hepacast.modelling.frozen_logistic import FrozenLinear
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import RADSCORE
@@ -59,8 +60,10 @@ class StudyModels(BaseEstimator):
         Biomarker -> kind of what it tells, for an averaged joint model and the biomarkers' own beside it: coefficients
         of each kind have a penalty of their own.
     combination
-        How the joint model is made: ``"regression"``, one of all, or ``"averaged"``
-        (`hepacast.modelling.combination.AveragedModel`).
+        How the joint model is made: ``"regression"``, one of all; ``"averaged"``
+        (`hepacast.modelling.combination.AveragedModel`); or ``"auto"``, the same where the outcome is related to
+        clinical candidates, biomarkers and features more than permuted outcomes are, else the answer that nothing was
+        found.
     seed
         Of the folds of an averaged model.
     models
@@ -210,7 +213,7 @@ class StudyModels(BaseEstimator):
     @property
     def _apart(self) -> Mapping[str, str] | None:
         """What has a penalty of its own."""
-        return self.kinds if self.combination == "averaged" else None
+        return None if self.combination == "regression" else self.kinds
 
     def _fit_choice(
         self, predictors: tuple[Predictor, ...], frame: pd.DataFrame, outcome: NDArray[Any], **options: Any
@@ -242,11 +245,18 @@ class StudyModels(BaseEstimator):
             predictors = (*score_predictor(), *predictors)
         regression = self._regression(outcome).set_params(penalty="ridge", parts=self._apart)
         why = "neither the Radscore nor a clinical candidate nor a biomarker is related to the outcome"
-        rules: dict[str, Any] = {"why_none": why, "seed": self.seed, "choice": choice}
+        asked = self._asked(frame, outcome, measured) if self.combination == "auto" else None
+        rules: dict[str, Any] = {"why_none": why, "seed": self.seed, "choice": choice, "evidence": asked}
         fitted: NamedRegression = joined_regression(self.combination, regression, predictors, (RADSCORE,), **rules).fit(
             table, outcome
         )
         return fitted
+
+    def _asked(self, frame: pd.DataFrame, outcome: NDArray[Any], measured: Sequence[Predictor]) -> float:
+        """Evidence for all that the joint model may hold."""
+        families = {"clinical": columns_of(self._told(), frame), "biomarkers": columns_of(measured, frame)}
+        features = frame[self.feature_names_]
+        return evidence({**families, "features": features}, outcome, self.seed)
 
     def _fit_combined(
         self, frame: pd.DataFrame, outcome: NDArray[Any], clinical: list[Predictor], score: pd.Series | None

@@ -67,7 +67,10 @@ _PROPOSED = {
         "window [50.0, 500.0]), which needs no mask of the liver.",
     ],
     "modelling.models": ["joint: everything together, shrunk; the others are as published."],
-    "modelling.combination": ["Of the models of everything: a mean of models needs no weights to be estimated."],
+    "modelling.combination": [
+        "Of the models of everything: a mean of models needs no weights to be estimated; auto asks first whether there",
+        "is anything to be found.",
+    ],
     "fusion.competition": ["The published study: best. The best of several by its inner AUC is often only lucky."],
     "fusion.models": ["Those with biomarkers are not in the published study; they are ridge regressions."],
 }

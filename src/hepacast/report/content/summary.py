@@ -218,7 +218,9 @@ def _not_made(results: Results) -> str:
         return "" if model.status == "ok" else model.reason or model.status
     if results.models is None:
         return ""
-    main = results.models.radiomics if main_model(results) == "radiomics" else results.models.combined
+    models = results.models
+    named = {"radiomics": models.radiomics, "joint": models.joint, **models.joined}
+    main = named.get(main_model(results), models.combined)
     return "" if main is None or main.status == "ok" else main.reason or main.status
 
 

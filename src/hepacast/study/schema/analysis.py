@@ -49,12 +49,14 @@ class Modelling(Part):
         "(elimination by Akaike's criterion), lasso, given (all candidates, chosen before these data were seen), or "
         "penalised (all candidates, shrunk by ridge regression; the combined model too)",
     )
-    combination: Literal["regression", "averaged"] = option(
+    combination: Literal["regression", "averaged", "auto"] = option(
         "regression",
         "how models of everything (joint; of a fusion those with biomarkers) join values and scores: regression (one "
-        "ridge regression of all), or averaged (the mean of the ridge regression of the values, each kind of "
+        "ridge regression of all), averaged (the mean of the ridge regression of the values, each kind of "
         "biomarkers with a penalty of its own, and of one regression of each score; of these members those whose mean "
-        "is likeliest in patients left out)",
+        "is likeliest in patients left out), or auto (averaged, where the outcome is related to clinical candidates, "
+        "biomarkers, features and networks' scores more than permuted outcomes are; else nothing was found, and "
+        "everybody has the same risk)",
     )
     alpha: float = option(0.05, "P below which a variable stays", gt=0, lt=1)
     radscore: Literal["cross-fitted", "apparent"] = option(

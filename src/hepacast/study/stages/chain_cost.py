@@ -60,7 +60,7 @@ def _samples_enough(patients: int) -> float:
 def _refit(context: Context, patients: float, features: int) -> float:
     """Seconds of one fit of all models to so many patients."""
     options = context.study.modelling
-    choices = ("joint" in options.models) * (_CHOICES if options.combination == "averaged" else 1)
+    choices = ("joint" in options.models) * (_CHOICES if options.combination != "regression" else 1)
     chosen = choices * _CHOSEN * len(options.candidates)
     if not features:
         return chosen + _CLINICAL + _PATIENT * patients

@@ -22,6 +22,7 @@ from hepacast.evaluation.evaluate import TRAINING, Judging, evaluate_set
 from hepacast.evaluation.results import EvaluationResults, SetResult, headline_set
 from hepacast.evaluation.risk_groups import HIGH, LOW, RiskGroups, risk_groups
 from hepacast.evaluation.validated import verdicts_of
+from hepacast.modelling.evidence import chance_in
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.predictions import JudgedSet, Predictions
 from hepacast.modelling.validation import OutOfFold
@@ -108,12 +109,20 @@ def write_evaluation(
 
 
 def _doubts(described: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What the radiomics score says against itself, of the models that read it."""
+    """What the radiomics score says against itself, of the models that read it, and a model of everything."""
+    fitted = {"joint": (described.get("joint") or {}).get("final") or {}, **(described.get("joined") or {})}
+    fitted |= described.get("models") or {}
+    chance = {name: chance_in(item.get("reason") or "") for name, item in fitted.items()}
+    found = {
+        name: [f"Of the {name} model, {told}: it is no evidence of a relation."]
+        for name, told in chance.items()
+        if told
+    }
     score = described.get("radiomics") or {}
-    if score.get("status") != "ok" or not score.get("reason"):
-        return {}
-    told = f"Of the radiomics score, {score['reason']}: its risks are shrunk, and it is no evidence of a relation."
-    return {model: [told] for model in ("radiomics", "combined")}
+    if score.get("status") == "ok" and score.get("reason"):
+        told = f"Of the radiomics score, {score['reason']}: its risks are shrunk, and it is no evidence of a relation."
+        found |= {model: [told] for model in ("radiomics", "combined")}
+    return found
 
 
 def _refuse_one_class(item: JudgedSet) -> None:

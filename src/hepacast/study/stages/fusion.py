@@ -69,7 +69,14 @@ from hepacast.study.stages.describe_models import (
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
-from hepacast.study.stages.model_sentences import BY_AIC, SHRUNK_HERE, averaged_words, clinical_sentence, shrunk_clause
+from hepacast.study.stages.model_sentences import (
+    BY_AIC,
+    SHRUNK_HERE,
+    asked_words,
+    averaged_words,
+    clinical_sentence,
+    shrunk_clause,
+)
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis
 from hepacast.study.stages.radiomics import measure
 
@@ -482,6 +489,7 @@ def _sentences(
     shrunk = [name for name, parts in spec.models.items() if BIOMARKERS in parts]
     if shrunk:
         averaged = "" if options.combination == "regression" else f" {averaged_words(bool(spec.horizons))}"
+        averaged += f" {asked_words()}" if options.combination == "auto" else ""
         texts.append(
             (
                 f"Models with biomarkers ({', '.join(shrunk)}) hold all of these, and of other parts the scores and "

@@ -13,6 +13,8 @@ from hepacast.modelling.bootstrap import FEWEST, PRECISION, STEP
 from hepacast.modelling.chain_score import Searched, Stacked
 from hepacast.modelling.classifiers import AtHorizon
 from hepacast.modelling.clinical import CANDIDATES_TESTED
+from hepacast.modelling.combination import AveragedModel
+from hepacast.modelling.evidence import NOTHING, SHOWN
 from hepacast.modelling.frozen_logistic import FrozenLogisticAt
 from hepacast.modelling.predictors import SKEWED
 from hepacast.modelling.study_models import StudyModels
@@ -150,8 +152,7 @@ def _averaged(fitted: StudyModels) -> str:
     models, learned = ("Cox", " of martingale residuals") if of_time else ("logistic", "")
     measure = "C" if of_time else "AUC"
     asked = (
-        "Before anything was learned, all features together were tested against permuted outcomes (sums of the squares "
-        "and of the sixth powers of their correlations with the outcome, and a radial kernel [@global-test]): "
+        f"Before anything was learned, all features together were tested against permuted outcomes ({_TESTED}): "
         f"{p_sentence(auto.evidence_p_)}. "
     )
     if auto.status_ != "ok":
@@ -173,6 +174,12 @@ def walked(estimator: Any) -> Iterator[Any]:
     if isinstance(estimator, Searched):
         yield from walked(estimator.estimator_.chain_[-1])
 
+
+#: How columns are tested against permuted outcomes.
+_TESTED = (
+    "sums of the squares and of the sixth powers of their correlations with the outcome, and a radial kernel "
+    "[@global-test]"
+)
 
 SHRUNK = (
     "whose coefficients were shrunk by ridge regression [@le-cessie], the penalty that of the largest marginal "
@@ -205,8 +212,21 @@ def _of_biomarkers(fitted: StudyModels) -> list[str]:
     if fitted.joint_ is not None:
         score = "" if fitted.radiomics_ is None else "the Radscore, "
         averaged = "" if fitted.combination == "regression" else f" {averaged_words(bool(fitted.horizons))}"
+        if isinstance(fitted.joint_, AveragedModel) and fitted.joint_.evidence is not None:
+            averaged += f" {asked_words(p_sentence(fitted.joint_.evidence))}"
         texts.append(f"The joint model holds {score}the biomarkers and {BY_AIC}; {SHRUNK_HERE}.{averaged}")
     return texts
+
+
+def asked_words(p: str = "") -> str:
+    """What was asked before a model of everything was fitted, and what is answered by it."""
+    found = f": {p} of the final model" if p else ""
+    return (
+        "Before it was fitted, in all patients and in every fold, all that it may hold (clinical candidates, "
+        "biomarkers, features and networks' scores, each family counting alike) was tested against permuted outcomes "
+        f"({_TESTED}; networks' scores by their direction){found}. With P above {NOTHING:g} nothing is found, and "
+        f"everybody has the same risk; with P above {SHOWN:g} what is found may be chance, and is said to be."
+    )
 
 
 def averaged_words(of_time: bool) -> str:
