@@ -172,6 +172,10 @@ def test_an_impossible_value_of_a_cox_model_is_refused(change, words, tmp_path):
         ("card", at("conformal", value={"model": "combined", "level": 1.4}), "level"),
         ("card", at("verdicts", value={"combined": "weak"}), "verdicts: combined"),
         ("card", at("validated", value=3), "validated"),
+        ("card", at("provenance", value="0.1.0"), "provenance"),
+        ("card", at("net_benefit", value=True), "net_benefit"),
+        ("card", at("net_benefit", value={"combined": [{"set": "nested", "ranges": 3}]}), "ranges"),
+        ("card", at("net_benefit", value={"combined": [{"set": "nested", "ranges": [[0.1]]}]}), "2 numbers"),
         ("card", at("validated", value={"level": 0.95, "models": {"combined": [{"set": "nested"}]}}), "measure"),
         ("card", at("conformal", value={**RULE, "coverage": [{**COVERAGE, "n_events": "9"}]}), "n_events"),
         (

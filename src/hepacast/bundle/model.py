@@ -220,9 +220,9 @@ class Bundle(views.Shown):
         known = {item.name for item in self.columns}
         lacking = [name for model in self.models.names for name in self.clinical_names(model) if name not in known]
         require(not lacking, "clinical", f"a description of {', '.join(lacking)}", "none")
-        axes = [] if self.nomogram is None else [axis["name"] for axis in self.nomogram["predictors"]]
         sources = self.models.model(self.main).names
-        require(set(axes) <= set(sources), "nomogram", f"axes of {', '.join(sources)}", ", ".join(axes))
+        axes = sources if self.nomogram is None else [axis["name"] for axis in self.nomogram["predictors"]]
+        require(set(axes) == set(sources), "nomogram", f"axes of {', '.join(sources)}", ", ".join(axes) or "none")
         levels = {item.name for item in getattr(self.models.model(self.main), "sources", ()) if item.predictor.is_level}
         for axis in () if self.nomogram is None else self.nomogram["predictors"]:
             named = axis["name"] in levels
@@ -337,6 +337,15 @@ def read_card(document: Any) -> Mapping[str, Any]:
         ModelLineage.from_json(item, f"{card.at('updates')}: {place}")
     for name in card.entry("verdicts") if "verdicts" in card else ():
         card.entry("verdicts").texts(name)
+    for key in ("population", "provenance", "net_benefit"):
+        if key in card and card.raw(key) is not None:
+            card.entry(key)
+    for name in card.raw("net_benefit") or () if "net_benefit" in card else ():
+        for row in card.entry("net_benefit").entries(name):
+            row.text("set")
+            require(isinstance(row.raw("ranges"), list), row.at("ranges"), "a list", row.raw("ranges"))
+            for pair in row.raw("ranges"):
+                Entry({"range": pair}, row.at("ranges")).numbers("range", 2)
     return dict(document)
 
 
