@@ -20,6 +20,7 @@ from hepacast.modelling.targets import follow_up
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.stats.coarse import coarse_range
 from hepacast.study.stages import bundle as stage
+from hepacast.web.predictions import form_of
 
 OLD = Path(__file__).parent / "old" / "2313617"
 CARD = {"name": "Study", "intended_use": "tests", "outcome": {"name": "Event", "positive": "event"}}
@@ -123,6 +124,7 @@ def test_models_that_hold_training_patients_say_so_and_are_refused(name, held):
     bundle = Bundle.read(OLD / f"{name}.hepacast")
     text = bundle.text()
     assert all(words in text for words in held) and ("single training patients" in text) == bool(held)
+    assert form_of(bundle)["held"] == bundle.held_text(), "the page of one patient shows it"
     if held:
         with pytest.raises(BundleError, match="single training patients"):
             bundle.require_without_rows()
@@ -142,3 +144,30 @@ def test_a_run_says_so_when_it_writes_and_writes_none_without_rows(tmp_path, mon
         assert (folder / stage.FILE).exists() != without and "single training patients" in said[0]
         told = folder / ("no-bundle.txt" if without else stage.HELD)
         assert "confidential" in told.read_text() or "training table" in told.read_text()
+
+
+AUTO, HELD = str(OLD / "auto.hepacast"), "holds measured values of single training patients"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", AUTO, "size=2.2", "--model", "clinical"],
+        ["predict", AUTO, "--table", "patients.csv", "--out", "out"],
+        ["validate", AUTO, "study.yaml"],
+        ["compare", AUTO, str(OLD / "clinical.hepacast"), "study.yaml"],
+        ["monitor", AUTO, "risks.csv", "--out", "out"],
+        ["page", AUTO, "--out", "page.html"],
+        ["sign", AUTO, "--key", "key.pem", "--out", "signed.hepacast"],
+    ],
+    ids=lambda words: " ".join(words[:1] + [word for word in words if word == "--table"]),
+)
+def test_whoever_reads_or_sends_such_a_model_is_told_or_has_it_refused(hepacast, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "patients.csv").write_text("patient,size\nA,2.2\n")
+    refused = hepacast(*words, "--without-rows")
+    assert refused.code == 2 and HELD not in refused.err and "patients of a kernel machine" in refused.err
+    assert [item.name for item in tmp_path.iterdir()] == ["patients.csv"]
+    assert HELD in hepacast(*words).err
+    plain = [str(OLD / "clinical.hepacast") if word == AUTO else word for word in words]
+    assert "single training patients" not in hepacast(*plain, "--without-rows").err

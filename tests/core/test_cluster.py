@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -10,9 +11,9 @@ import pytest
 
 pytest.importorskip("distributed")
 
-from hepacast.core.cluster import _Map, on_cluster, passport, refusal
+from hepacast.core.cluster import _Map, on_cluster, passport, planned_cluster, refusal
 from hepacast.core.cluster_file import Gigabytes, queue_of, read_cluster
-from hepacast.core.executor import Need, map_items, resolve_workers
+from hepacast.core.executor import MapOfItems, Need, map_items, resolve_workers
 from hepacast.core.jobs import Job, make_missing
 from hepacast.core.kept import is_kept
 from hepacast.errors import HepacastError, ImageError, StudyFileError
@@ -112,17 +113,29 @@ def test_a_patient_who_ends_three_workers_is_a_row_with_its_reason(cluster, tmp_
 
 def test_the_third_worker_that_ends_is_the_last(cluster):
     told = []
-    run = _Map(cluster, b"", ["P1", "P2"], 2, Need(), None, lambda item, error: told.append(item) or str(error))
+    asked = MapOfItems(draw, ["P1", "P2"], 2, Need(), None, lambda item, error: told.append(item) or str(error))
+    run = _Map(cluster, b"", asked)
     run.waiting.clear()
     for _ in range(2):
-        run._count(1, "worker 7 ended")
+        run._count(1, "worker 7 ended, most often for lack of memory")
         assert run.waiting.pop() == 1 and not run.results
     run._count(1, "worker 7 ended")
     assert told == ["P2"] and "ended 3 times" in run.results[1] and not run.waiting
-    run.lost = None
+    run.asked = replace(asked, lost=None)
     with pytest.raises(HepacastError, match=r"(?s)ended 3 times.*memory"):
         for _ in range(3):
             run._count(0, "worker 8 ended")
+
+
+def test_an_answer_that_never_comes_ends_the_work_on_it(cluster, monkeypatch):
+    async def nothing(self, futures):
+        return [None] * len(futures)
+
+    monkeypatch.setattr(_Map, "_each", nothing)
+    with pytest.raises(HepacastError, match=r"(?s)ended 3 times.*could not be fetched"):
+        map_items(draw, range(2), workers=0)
+    monkeypatch.undo()
+    assert map_items(draw, range(2), workers=0) == [draw(0), draw(1)]
 
 
 def test_work_that_no_worker_has_the_memory_for_is_not_begun(cluster):
@@ -189,6 +202,18 @@ def test_without_an_answer_from_the_scheduler_it_is_said(monkeypatch):
         on_cluster("tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_a_plan_asks_a_scheduler_who_is_there(monkeypatch):
+    from distributed import LocalCluster
+
+    with LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None,
+                      memory_limit="3 GB") as there:  # fmt: skip
+        with planned_cluster(there.scheduler_address) as told:
+            assert told == f"Cluster {there.scheduler_address}: 1 workers, 3.0 GB of memory each"
+        monkeypatch.setattr("hepacast.core.cluster.refusal", lambda *_, **__: "SimpleITK 99")
+        with planned_cluster(there.scheduler_address) as told:
+            assert "0 workers; given no work: SimpleITK 99" in told
 
 
 @pytest.mark.parametrize(

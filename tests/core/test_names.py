@@ -2,7 +2,7 @@
 
 import pytest
 
-from hepacast.core.names import file_name, fit_beside
+from hepacast.core.names import file_name, fit_beside, user_folder
 
 STRANGE = [
     *("../../X01", "..", ".", "", "a/b", "a-b", "a b", "a\\b", "C:x", "CON", "con", "Nul", "LPT1", "x.", "X ", " X"),
@@ -38,3 +38,25 @@ def test_names_that_a_person_chose_must_be_files_on_windows(names):
 
 def test_usual_names_of_sequences_are_files_everywhere():
     assert fit_beside(["arterial", "portal venous", "T1", "T2", "console", "dwi.b800"]) is None
+
+
+@pytest.mark.parametrize(
+    ("system", "settings", "cache"),
+    [
+        ("linux", ".config", ".cache"),
+        ("darwin", "Library/Application Support", "Library/Caches"),
+        ("win32", "AppData/Roaming", "AppData/Local"),
+    ],
+)
+def test_folders_of_the_user_are_where_the_system_has_them(monkeypatch, tmp_path, system, settings, cache):
+    monkeypatch.setattr("sys.platform", system)
+    for name in ("APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    assert user_folder("settings") == tmp_path / settings / "hepacast"
+    assert user_folder("cache") == tmp_path / cache / "hepacast"
+    for name in ("APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    own = {"linux": ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"), "win32": ("APPDATA", "LOCALAPPDATA")}
+    if system in own:
+        assert [user_folder("settings"), user_folder("cache")] == [tmp_path / n / "hepacast" for n in own[system]]

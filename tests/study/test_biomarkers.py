@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,69 +13,49 @@ import pytest
 import hepacast as hc
 from hepacast.core.files import read_json
 from hepacast.errors import HepacastError, StudyFileError
-from hepacast.imaging import LabelMap, write_labelmap, write_volume
+from hepacast.imaging import Volume
 from hepacast.study.run import run_study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "biomarkers"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from ball_phantom import CENTER, Patient
+from image_study import write_image_study
 
 NAME = "biomarker/portal/tumor_minus_liver"
-STUDY = """
-name: Wash-out
-cohort:
-  table: patients.csv
-  id: patient
-  columns:
-    age: {kind: numeric, label: Age, unit: years, quantity: none}
-  split: {by: random, validation_fraction: 0.3}
-outcome: {column: event, positive: [1], negative: [0]}
-images:
-  sequences: {pv: {path: "{patient}.nii.gz", modality: CT}}
-  segmentation:
-    {source: given, masks: "{patient}_mask.nii.gz", labels: {liver: 1, tumor: 2}, accept_doubtful: [PATIENTS]}
-  vois: {tumor: tumor}
-features: {settings: s.yaml}
-biomarkers:
+BIOMARKERS = """biomarkers:
   use: ["portal/tumor_minus_liver", "shape/longest_diameter", "portal/spleen_minus_liver"]
   phases: {pv: portal}
-modelling:
-  candidates: [age]
-  models: [clinical, biomarkers, radiomics, combined]
-  validation: {folds: 3, repeats: 1, bootstrap: 0, usual_way: false, centers: false, learning_curve: 0, importance: 0}
-evaluation: {bootstrap: 0}
-report: {formats: [html]}
 """
+MODELS = "clinical, biomarkers, radiomics, combined"
 
 
-def draw(folder: Path, name: str, difference: float, radius: float, seed: int) -> None:
-    """A patient whose tumor differs by so many HU from the liver."""
+def draw(difference: float, radius: float, seed: int) -> tuple[Volume, Volume]:
+    """Image and mask of a patient whose tumor differs by so many HU from the liver."""
     places = np.random.default_rng(seed)
     center = (CENTER[0] + places.uniform(-9, 9), CENTER[1] + places.uniform(-9, 9), CENTER[2] + places.uniform(-9, 9))
     patient = Patient(((center, radius),), spacing=(4.0, 4.0, 5.0))
     image = patient.image(110, 110 + difference, 110 + difference)
     noise = places.normal(0, 5, image.array.shape)
-    write_volume(image.with_array(np.rint(image.array + noise).astype(np.int16)), folder / f"{name}.nii.gz")
     labels = np.where(patient.tumor, 2, np.where(patient.liver, 1, 0)).astype(np.uint8)
-    write_labelmap(LabelMap(image.with_array(labels), {"liver": 1, "tumor": 2}), folder / f"{name}_mask.nii.gz")
+    return image.with_array(np.rint(image.array + noise).astype(np.int16)), image.with_array(labels)
+
+
+def patients() -> Iterator[tuple[Volume, Volume, bool]]:
+    """60 patients whose event follows the difference of tumor and liver."""
+    generator = np.random.default_rng(4)
+    for number in range(60):
+        difference, radius = float(generator.normal(-15, 12)), float(generator.uniform(12, 24))
+        yield *draw(difference, radius, number), bool(generator.random() < 1 / (1 + np.exp((difference + 15) / 5)))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """60 patients whose event follows the difference of tumor and liver."""
+    """A study that has run."""
     folder = tmp_path_factory.mktemp("biomarkers")
-    generator = np.random.default_rng(4)
-    rows = []
-    for number in range(60):
-        difference, radius = float(generator.normal(-15, 12)), float(generator.uniform(12, 24))
-        draw(folder, f"P{number:02d}", difference, radius, number)
-        event = generator.random() < 1 / (1 + np.exp((difference + 15) / 5))
-        rows.append({"patient": f"P{number:02d}", "age": round(float(generator.normal(60, 9))), "event": int(event)})
-    pd.DataFrame(rows).to_csv(folder / "patients.csv", index=False)
-    (folder / "s.yaml").write_text("imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean]}\n")
-    names = ", ".join(row["patient"] for row in rows)
-    (folder / "study.yaml").write_text(STUDY.replace("PATIENTS", names))
-    run_study(folder / "study.yaml", workers=1)
+    write_image_study(folder, patients(), labels="{liver: 1, tumor: 2}", models=MODELS, further=BIOMARKERS,
+                      features="{firstorder: [Mean]}")  # fmt: skip
+    run_study(folder / "study.yaml", data=folder, workers=1)
     return folder
 
 
@@ -143,8 +124,8 @@ def test_a_name_that_is_no_biomarker_is_told_before_anything_runs(finished):
 
     text = (finished / "study.yaml").read_text()
     (finished / "wrong.yaml").write_text(text.replace("portal/tumor_minus_liver", "portal/tumour"))
-    assert not find_problems(make_context(finished / "study.yaml"))
-    (problem,) = find_problems(make_context(finished / "wrong.yaml"))
+    assert not find_problems(make_context(finished / "study.yaml", data=finished))
+    (problem,) = find_problems(make_context(finished / "wrong.yaml", data=finished))
     assert isinstance(problem, StudyFileError) and "No biomarker of these images" in problem.message
 
 
@@ -157,24 +138,24 @@ def test_the_study_file_knows_the_phases_that_are_measured():
     assert get_args(Phase) == PHASES
 
 
-FOLLOWED = (
-    STUDY.replace("  split: {by", """    hct: {kind: numeric, label: Hematocrit, quantity: none}
+#: What the study file says in the place of what it said.
+FOLLOWED = {
+    "  split: {by": """    hct: {kind: numeric, label: Hematocrit, quantity: none}
     invaded: {kind: binary, label: Vascular invasion}
     size: {kind: numeric, label: Largest diameter, unit: cm, quantity: none}
     stage: {kind: categorical, label: T, levels: {T1b: [T1b], T2: [T2]}}
     months: {kind: numeric, label: Follow-up, unit: months, quantity: none, after_event: true}
     event: {kind: binary, label: Progression, after_event: true}
-  split: {by""")
-    .replace("outcome: {column: event, positive: [1], negative: [0]}",
-             "outcome: {definition: survival, columns: {time: months, event: event}, unit: months, horizons: [24]}")
-    .replace("  phases: {pv: portal}\n", """  phases: {pv: portal}
+  split: {by""",
+    "outcome: {column: event, positive: [1], negative: [0]}": "outcome: {definition: survival, "
+    "columns: {time: months, event: event}, unit: months, horizons: [24]}",
+    "  phases: {pv: portal}\n": """  phases: {pv: portal}
   hematocrit: hct
   vascular_invasion: invaded
   recorded: {tumor_diameter: size, t_stage: stage}
-""")
-    .replace("  models: [clinical, biomarkers, radiomics, combined]\n",
-             "  models: [clinical, biomarkers, radiomics, combined, joint]\n  combination: auto\n")
-)  # fmt: skip
+""",
+    f"models: [{MODELS}]": f"models: [{MODELS}, joint]\n  combination: auto",
+}
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +175,13 @@ def followed(finished, tmp_path_factory) -> Path:
     table["size"] = (longest.loc[table["patient"]].to_numpy() / 10 + generator.normal(0, 0.1, len(table))).round(1)
     table["stage"] = np.where(table.index % 2, "T2", "T1b")
     table.to_csv(folder / "patients.csv", index=False)
-    names = ", ".join(table["patient"])
     for file in (*finished.glob("P*.nii.gz"), finished / "s.yaml"):
         (folder / file.name).symlink_to(file)
-    (folder / "study.yaml").write_text(FOLLOWED.replace("PATIENTS", names))
-    run_study(folder / "study.yaml", workers=1)
+    text = (finished / "study.yaml").read_text()
+    for before, now in FOLLOWED.items():
+        text = text.replace(before, now)
+    (folder / "study.yaml").write_text(text)
+    run_study(folder / "study.yaml", data=folder, workers=1)
     return folder
 
 
@@ -245,7 +228,7 @@ def test_a_hematocrit_that_is_none_is_told_with_the_patient(followed, tmp_path):
             (tmp_path / file.name).symlink_to(file)
     table.to_csv(tmp_path / "patients.csv", index=False)
     with pytest.raises(HepacastError, match="hematocrit is a share of the blood") as raised:
-        run_study(tmp_path / "study.yaml", workers=1, until="biomarkers")
+        run_study(tmp_path / "study.yaml", data=tmp_path, workers=1, until="biomarkers")
     assert "P09" in str(raised.value)
 
 

@@ -1,7 +1,9 @@
 """A study on a cluster of processes: every file as one process writes it."""
 
-import numpy as np
-import pandas as pd
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("distributed")
@@ -10,51 +12,19 @@ from typer.testing import CliRunner
 
 from hepacast.cli.main import app
 from hepacast.core.files import read_json
-from hepacast.imaging import Geometry, Volume, write_volume
 from hepacast.study.run import run_study
 
-STUDY = """
-name: Spread
-cohort:
-  table: patients.csv
-  id: patient
-  columns:
-    age: {kind: numeric, label: Age, unit: years, quantity: none}
-  split: {by: random, validation_fraction: 0.3}
-outcome: {column: event, positive: [1], negative: [0]}
-images:
-  sequences: {pv: {path: "{data}/{patient}.nii.gz", modality: CT}}
-  segmentation: {source: given, masks: "{data}/{patient}_mask.nii.gz", labels: {tumor: 1}, accept_doubtful: [PATIENTS]}
-  vois: {tumor: tumor}
-features: {settings: s.yaml}
-modelling:
-  candidates: [age]
-  models: [clinical, radiomics, combined]
-  validation: {folds: 3, repeats: 1, bootstrap: 4, usual_way: false, centers: false, learning_curve: 0, importance: 1}
-evaluation: {bootstrap: 0}
-report: {formats: [html]}
-"""
+sys.path.insert(0, str(Path(__file__).parent))
+
+from image_study import tumors_by_spread, write_image_study
+
 N = 30
 
 
 def make_study(folder):
-    """Tumors whose spread of gray levels goes with the event."""
-    generator, rows = np.random.default_rng(3), []
-    z, y, x = np.ogrid[:12, :20, :20]
-    for number in range(N):
-        name, spread = f"P{number:02d}", float(generator.uniform(5, 30))
-        middle = np.array([6, 10, 10]) + generator.uniform(-2.0, 2.0, 3)
-        tumor = sum((axis - at) ** 2 for axis, at in zip((z, y, x), middle)) < generator.uniform(12, 25)
-        voxels = np.rint(np.where(tumor, generator.normal(60, spread, tumor.shape), 100)).astype(np.int16)
-        image = Volume(voxels, Geometry(voxels.shape[::-1], (2.0, 2.0, 2.0)))
-        write_volume(image, folder / f"{name}.nii.gz")
-        write_volume(image.with_array(tumor.astype(np.uint8)), folder / f"{name}_mask.nii.gz")
-        event = int(generator.random() < 1 / (1 + np.exp((17 - spread) / 4)))
-        rows.append({"patient": name, "age": round(float(generator.normal(60, 9))), "event": event})
-    pd.DataFrame(rows).to_csv(folder / "patients.csv", index=False)
-    (folder / "s.yaml").write_text("imageType: {Original: {}}\nfeatureClass: {firstorder: [], glcm: [Contrast, Id]}\n")
-    names = ", ".join(row["patient"] for row in rows)
-    (folder / "study.yaml").write_text(STUDY.replace("PATIENTS", names))
+    """Thirty small tumors, whose spread of gray levels goes with the event."""
+    features = "{firstorder: [], glcm: [Contrast, Id]}"
+    write_image_study(folder, tumors_by_spread(N), features=features, bootstrap=4)
 
 
 def contents(out):
@@ -91,6 +61,17 @@ def test_every_file_is_the_one_that_one_process_writes(alone, tmp_path):
     assert one.keys() == many.keys() and any(name.startswith(".cache/features/") for name in one)
     assert [name for name in one if one[name] != many[name]] == []
     assert "modelling/predictions.parquet" in one and "bundle/model.hepacast" in one
+
+
+def test_a_plan_counts_on_the_workers_of_the_cluster(alone, tmp_path, hepacast):
+    file = tmp_path / "cluster.yaml"
+    file.write_text("kind: slurm\nworkers: 1000\nmemory: 8 GB\n")
+    plan = ["run", alone, "--data", alone, "--out", tmp_path / "new", "--dry-run"]
+    here, there = hepacast(*plan, "-w", "1").out, hepacast(*plan, "--cluster", file).out
+    assert there.splitlines()[-1] == "Cluster (slurm): 1000 workers, 8.0 GB of memory each, to be started."
+    memory = [re.search(r"radiomics .*, ([\d.]+ \w+) of memory", text)[1] for text in (here, there)]
+    assert (memory[0][-2:], memory[1][-2:]) == ("MB", "GB"), "of all workers together"
+    assert not (tmp_path / "new").exists() and "Cluster" not in here
 
 
 def test_what_cannot_be_a_cluster_is_refused_before_anything_is_done(alone):

@@ -189,11 +189,7 @@ def test_of_a_time_to_an_event(tmp_path):
 
 def test_a_patient_who_cannot_be_predicted_is_counted_with_the_reason(tmp_path):
     study = binary(tmp_path / "d", 0.0, n=120)
-    table = pd.read_csv(study / "clinical.csv", dtype=str)
-    table.loc[5, "size"] = "700"
-    table.to_csv(study / "clinical.csv", index=False)
-    path = study / "study.yaml"
-    path.write_text(path.read_text().replace("unit: cm,", "unit: cm, quantity: none, plausible: [0, 900],"))
+    with_an_impossible_size(study)
     bundle = replace(Bundle.read(BINARY), columns=tuple(_narrow(item) for item in Bundle.read(BINARY).columns))
     bundle.write(tmp_path / "narrow.hepacast")
     validate_model(tmp_path / "narrow.hepacast", study, workers=1)
@@ -202,6 +198,15 @@ def test_a_patient_who_cannot_be_predicted_is_counted_with_the_reason(tmp_path):
     assert lost["patients"] == ["H005"] and "not possible" in lost["reason"]
     risks = Predictions.read(study / "validation" / "modelling" / "predictions.parquet").table
     assert "H005" not in set(risks["patient"]) and risks["patient"].nunique() == flow["included"] == 119
+
+
+def with_an_impossible_size(study):
+    """Patient H005 has a tumor of 7 m, which this hospital's own study file allows."""
+    table = pd.read_csv(study / "clinical.csv", dtype=str)
+    table.loc[5, "size"] = "700"
+    table.to_csv(study / "clinical.csv", index=False)
+    path = study / "study.yaml"
+    path.write_text(path.read_text().replace("unit: cm,", "unit: cm, quantity: none, plausible: [0, 900],"))
 
 
 def _narrow(column):
@@ -248,11 +253,7 @@ def weaker(folder, source, **coefficients):
 
 def test_several_models_are_compared_on_the_patients_whom_all_can_score(tmp_path):
     study = binary(tmp_path / "j", 0.0, n=300)
-    table = pd.read_csv(study / "clinical.csv", dtype=str)
-    table.loc[5, "size"] = "700"
-    table.to_csv(study / "clinical.csv", index=False)
-    path = study / "study.yaml"
-    path.write_text(path.read_text().replace("unit: cm,", "unit: cm, quantity: none, plausible: [0, 900],"))
+    with_an_impossible_size(study)
     other = weaker(tmp_path, BINARY, size=0.0)
     bundle = Bundle.read(other)
     replace(bundle, columns=tuple(_narrow(item) for item in bundle.columns), identity="").write(other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,17 +25,36 @@ class AppliedBundle:
     features: Mapping[str, float] = field(default_factory=dict)
 
 
-def open_bundle(path: str | Path | Bundle | NetworkBundle) -> Bundle | NetworkBundle:
+def open_bundle(
+    path: str | Path | Bundle | NetworkBundle,
+    *,
+    without_rows: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Bundle | NetworkBundle:
     """Open a bundle of either kind; every byte is checked. One that is open is given back.
+
+    Parameters
+    ----------
+    without_rows
+        Refuse a bundle that holds values of single training patients.
+    say
+        Takes the line that says that it holds them.
 
     Raises
     ------
     BundleError
         The file is damaged, no bundle, of another format version, or holds a value that it cannot have.
     """
+    opened: Bundle | NetworkBundle
     if isinstance(path, Bundle | NetworkBundle):
-        return path
-    return NetworkBundle.read(path) if holds_networks(path) else Bundle.read(path)
+        opened = path
+    else:
+        opened = NetworkBundle.read(path) if holds_networks(path) else Bundle.read(path)
+    if without_rows and isinstance(opened, Bundle):
+        opened.require_without_rows()
+    if opened.held_text():
+        say(opened.held_text())
+    return opened
 
 
 def apply_bundle(

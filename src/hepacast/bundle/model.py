@@ -115,7 +115,8 @@ class Bundle(views.Shown):
                 "The model holds values of single training patients.",
                 expected="a model of coefficients, trees or networks",
                 found="; ".join(f"{part}: {', '.join(held)}" for part, held in self.models.held_patients().items()),
-                remedy="choose other classifiers (fusion.classifiers) than svm, knn and auto",
+                remedy="leave out --without-rows where the training table may be; or make the model by other "
+                "classifiers (fusion.classifiers) than svm, knn and auto",
             )
 
     def needs_features(self, name: str) -> bool:

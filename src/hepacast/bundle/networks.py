@@ -113,6 +113,10 @@ class NetworkBundle:
         """The one model."""
         return self.name
 
+    def held_text(self) -> str:
+        """Empty: weights of networks hold no values of single training patients."""
+        return ""
+
     def needs_features(self, name: str) -> bool:
         """Networks are applied to an image."""
         return True

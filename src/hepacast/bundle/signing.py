@@ -15,13 +15,13 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hepacast.core.files import storage_error, write_text
+from hepacast.core.names import user_folder
 from hepacast.core.optional import require
 from hepacast.core.texts import visible
 from hepacast.errors import BundleError, HepacastError, MissingPackageError
@@ -292,15 +292,7 @@ def _public_text(key: Ed25519PrivateKey) -> str:
 def trusted_file() -> Path:
     """The file of trusted keys: ``HEPACAST_TRUSTED_KEYS``, else ``trusted-keys.txt`` in the user's settings."""
     given = os.environ.get("HEPACAST_TRUSTED_KEYS")
-    if given:
-        return Path(given)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "hepacast" / "trusted-keys.txt"
+    return Path(given) if given else user_folder("settings") / "trusted-keys.txt"
 
 
 def read_trusted() -> TrustedKeys:

@@ -50,6 +50,10 @@ OnCluster = Annotated[
         help="Work on a cluster: address of a Dask scheduler you trust, or a YAML file that describes one.",
     ),
 ]
+WithoutRows = Annotated[
+    bool,
+    typer.Option("--without-rows", help="Refuse a model file that holds values of single training patients."),
+]
 AcceptDoubtful = Annotated[
     bool, typer.Option("--accept-doubtful", help="Go on although image and mask look impossible (HU, labels, volume).")
 ]

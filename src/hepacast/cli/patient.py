@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import AcceptDoubtful, Command, OnCluster, Quiet, Workers, make_reporter, parse_pairs, say
+from hepacast.cli.common import (
+    AcceptDoubtful,
+    Command,
+    OnCluster,
+    Quiet,
+    WithoutRows,
+    Workers,
+    make_reporter,
+    parse_pairs,
+    say,
+)
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Json, show
 from hepacast.errors import StudyFileError
@@ -122,6 +132,7 @@ def predict(
     masks: MaskPlaces = None,
     identifier: Identifier = "",
     pages: Pages = False,
+    without_rows: WithoutRows = False,
     workers: Workers = 0,
     cluster: OnCluster = None,
     as_json: Json = None,
@@ -135,15 +146,17 @@ def predict(
         _refuse(given, "With --table the patients' values and images are those of the table.", "--images, --masks")
         options: dict[str, Any] = {"model": model, "segmenter": segmenter, "labels": labels, "masks": masks}
         options |= {"accept_doubtful": accept_doubtful, "images": _places(images)}
-        options |= {"identifier": identifier, "pages": pages}
+        options |= {"identifier": identifier, "pages": pages, "without_rows": without_rows}
         options |= {"workers": workers, "reporter": make_reporter(quiet)}
         show(_of_table(bundle, table, out, cluster, **options), as_json, None)
         return
     _refuse(many, "These options are about a table of patients.", "--table TABLE beside them")
+    from hepacast.bundle.applying import open_bundle
     from hepacast.study.predict import predict_patient
 
+    say_to = make_reporter(quiet)
     result = predict_patient(
-        bundle,
+        open_bundle(bundle, without_rows=without_rows, say=say_to.say),
         image=image or None,
         series=series or None,
         mask=mask or None,
@@ -156,7 +169,7 @@ def predict(
         dicom_out=dicom_out,
         fhir=fhir,
         patient=patient,
-        reporter=make_reporter(quiet),
+        reporter=say_to,
     )
     show(result, as_json, None)
 
@@ -164,11 +177,15 @@ def predict(
 def page(
     bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("calculator.html"),
+    without_rows: WithoutRows = False,
+    quiet: Quiet = False,
 ) -> None:
     """The live nomogram of a bundle as one HTML file, without server or network: sliders, risk, validation, limits."""
+    from hepacast.bundle.applying import open_bundle
     from hepacast.web.calculator_page import write_calculator
 
-    say(f"wrote {write_calculator(bundle, out)}", err=True)
+    opened = open_bundle(bundle, without_rows=without_rows, say=make_reporter(quiet).say)
+    say(f"wrote {write_calculator(opened, out)}", err=True)
 
 
 def _of_table(

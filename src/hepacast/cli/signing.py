@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import Command, CommandGroup, say
+from hepacast.cli.common import Command, CommandGroup, Quiet, WithoutRows, make_reporter, say
 
 keys = typer.Typer(
     name="keys",
@@ -32,11 +32,15 @@ def sign(
     bundle: Annotated[Path, typer.Argument(help="model.hepacast")],
     key: Annotated[Path, typer.Option(help="Private key that `hepacast keys new` made.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Signed bundle [default: in its place].")] = None,
+    without_rows: WithoutRows = False,
+    quiet: Quiet = False,
 ) -> None:
     """Sign a model bundle: whoever trusts the key sees that it is yours and that nothing in it was changed."""
+    from hepacast.bundle.applying import open_bundle
     from hepacast.bundle.container import sign_bundle
     from hepacast.bundle.signing import read_key
 
+    open_bundle(bundle, without_rows=without_rows, say=make_reporter(quiet).say)
     signed = sign_bundle(bundle, read_key(key, lambda: typer.prompt("Password of the key", hide_input=True)), out)
     say(f"{out or bundle}: {signed.text()}")
 

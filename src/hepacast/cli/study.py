@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import Command, OnCluster, Quiet, Workers, make_reporter, say
+from hepacast.cli.common import Command, OnCluster, Quiet, WithoutRows, Workers, make_reporter, say
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Figures, show
 from hepacast.cli.table_options import Json as JsonOut
@@ -95,9 +95,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, what is cached, time and memory.")] = False,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.", autocompletion=completion.stages)] = None,
     cluster: OnCluster = None,
-    without_rows: Annotated[
-        bool, typer.Option("--without-rows", help="No model file if it would hold values of single training patients.")
-    ] = False,
+    without_rows: WithoutRows = False,
     quiet: Quiet = False,
 ) -> None:
     """Run the study from table and images to the finished report and the model bundle."""
@@ -122,11 +120,13 @@ def _run(
     cluster: str | None = None,
     without_rows: bool = False,
 ) -> None:
-    from hepacast.core.cluster import on_cluster
+    from hepacast.core.cluster import on_cluster, planned_cluster
     from hepacast.study.run import plan_study, run_study
 
     if dry_run:
-        say(plan_study(study_file, out=out, data=data, workers=workers).text())
+        with planned_cluster(cluster) as there:
+            plan = plan_study(study_file, out=out, data=data, workers=workers, without_rows=without_rows)
+            say("\n".join(filter(None, [plan.text(), there])))
         return
     say_to = make_reporter(quiet)
     with on_cluster(cluster, say=say_to.say):
@@ -180,6 +180,7 @@ def validate(
             "enough), intercept, slope or refit.",
         ),
     ] = None,
+    without_rows: WithoutRows = False,
     cluster: OnCluster = None,
     quiet: Quiet = False,
 ) -> None:
@@ -189,7 +190,10 @@ def validate(
 
     say_to = make_reporter(quiet)
     with on_cluster(cluster, say=say_to.say):
-        found = validate_model(model, study_file, out=out, data=data, workers=workers, update=update, reporter=say_to)
+        found = validate_model(
+            model, study_file, out=out, data=data, workers=workers, update=update, without_rows=without_rows,
+            reporter=say_to,
+        )  # fmt: skip
     if not quiet:
         say(found.text())
 
@@ -204,13 +208,17 @@ def compare(
     ] = None,
     data: Data = None,
     workers: Workers = 0,
+    without_rows: WithoutRows = False,
     quiet: Quiet = False,
 ) -> None:
     """Test several models, unchanged, on the same patients of yours: which one is better there, to a report."""
     from hepacast.study.validate import compare_models
 
     *models, study_file = files
-    found = compare_models(models, study_file, out=out, data=data, workers=workers, reporter=make_reporter(quiet))
+    found = compare_models(
+        models, study_file, out=out, data=data, workers=workers, without_rows=without_rows,
+        reporter=make_reporter(quiet),
+    )  # fmt: skip
     if not quiet:
         say(found.text())
 
@@ -238,15 +246,19 @@ def monitor(
         float, typer.Option(help="Probability of a call although the risks are right, in --within patients.")
     ] = 0.05,
     within: Annotated[int, typer.Option(help="Patients that the false-alarm rate is of.")] = 1000,
+    without_rows: WithoutRows = False,
+    quiet: Quiet = False,
 ) -> None:
     """Does a model still hold? Calibration and case-mix over time, and a chart that calls when to recalibrate."""
+    from hepacast.bundle.applying import open_bundle
     from hepacast.evaluation.monitoring import ChartSettings
     from hepacast.study.monitor import LogColumns, monitor_model
 
     columns = LogColumns(outcome, date, time, patient, positive, date_format)
     settings = ChartSettings(ratio, false_alarm, within)
+    opened = open_bundle(model, without_rows=without_rows, say=make_reporter(quiet).say)
     found = monitor_model(
-        model, logs, out=out, outcomes=outcomes, columns=columns, name=name, window=window, settings=settings
+        opened, logs, out=out, outcomes=outcomes, columns=columns, name=name, window=window, settings=settings
     )
     say(found.text())
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +28,7 @@ from typing import Any
 
 from hepacast._version import __version__
 from hepacast.core.cluster_file import ClusterFile, Gigabytes, read_cluster, started
-from hepacast.core.executor import Need, Progress, Shared, remote_maps, sent, single_threaded
+from hepacast.core.executor import MapOfItems, Need, Shared, available_cores, remote_maps, sent, single_threaded
 from hepacast.core.hashing import hash_file
 from hepacast.core.optional import require
 from hepacast.errors import HepacastError
@@ -39,7 +39,7 @@ PACKAGES = (
 )  # fmt: skip
 #: Those that are looked at on a worker besides.
 _FURTHER = ("llvmlite", "nibabel", "openvino", "pyarrow", "pydicom", "xgboost")
-#: Workers that an item may end, and how often a file system is asked again.
+#: How often an item is tried that ends its worker, whose answer does not come, or that a file system fails.
 TRIES = 3
 #: Seconds between looks at who is there.
 _LOOK = 1.0
@@ -239,18 +239,10 @@ class Cluster:
         """How many items are worked on at once."""
         return max(1, len(self.workers))
 
-    def map(
-        self,
-        function: Callable[[Any], Any],
-        todo: Sequence[Any],
-        most: int,
-        need: Need,
-        progress: Progress | None,
-        lost: Callable[[Any, HepacastError], Any] | None,
-    ) -> list[Any]:
-        """As `hepacast.core.executor.map_items`; `most` items at once (0: as many as there are workers)."""
-        with sent(function, folder=self.folder, large=_LARGE) as message:
-            run = _Map(self, pickle.dumps(message, protocol=5), todo, most or len(todo), need, progress, lost)
+    def map(self, asked: MapOfItems) -> list[Any]:
+        """As `hepacast.core.executor.map_items`."""
+        with sent(asked.function, folder=self.folder, large=_LARGE) as message:
+            run = _Map(self, pickle.dumps(message, protocol=5), asked)
             try:
                 return run.all()
             finally:
@@ -261,15 +253,11 @@ class Cluster:
 class _Map:
     cluster: Cluster
     message: bytes
-    todo: Sequence[Any]
-    most: int
-    need: Need
-    progress: Progress | None
-    lost: Callable[[Any, HepacastError], Any] | None
+    asked: MapOfItems
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
-        self.waiting = deque(range(len(self.todo)))
+        self.waiting = deque(range(len(self.asked.todo)))
         self.running: dict[Any, tuple[int, str]] = {}
         self.results: dict[int, Any] = {}
         self.tries: Counter[int] = Counter()
@@ -279,7 +267,7 @@ class _Map:
         """Results in the items' order."""
         looked = -_LOOK
         began = said = time.monotonic()
-        while len(self.results) < len(self.todo):
+        while len(self.results) < len(self.asked.todo):
             now = time.monotonic()
             if now - looked >= _LOOK:
                 looked = now
@@ -292,7 +280,7 @@ class _Map:
                 began, said = 0.0, now
             self._give()
             self._take(_LOOK)
-        return [self.results[index] for index in range(len(self.todo))]
+        return [self.results[index] for index in range(len(self.asked.todo))]
 
     def stop(self) -> None:
         """Nothing that is still running is wanted any more."""
@@ -305,14 +293,15 @@ class _Map:
         self._require_workers()
         busy = {address for _, address in self.running.values()}
         for address, worker in self.cluster.workers.items():
-            if not self.waiting or len(self.running) >= self.most:
+            if not self.waiting or len(self.running) >= (self.asked.most or len(self.asked.todo)):
                 return
-            if address in busy or not worker.suits(self.need):
+            if address in busy or not worker.suits(self.asked.need):
                 continue
             index = self.waiting.popleft()
             future = self.cluster.client.submit(
-                _work, self.token, self.message, pickle.dumps(self.todo[index], protocol=5),
-                key=f"hepacast-{uuid.uuid4().hex}", pure=False, workers=[address], resources=worker.asked(self.need),
+                _work, self.token, self.message, pickle.dumps(self.asked.todo[index], protocol=5),
+                key=f"hepacast-{uuid.uuid4().hex}", pure=False, workers=[address],
+                resources=worker.asked(self.asked.need),
             )  # fmt: skip
             self.running[future] = (index, address)
             future.add_done_callback(self.ended.put)
@@ -327,10 +316,10 @@ class _Map:
                 remedy="install the same on the workers, and start hepacast on a machine of their kind; "
                 "processors: any in the cluster file accepts other processors (last digits may differ)",
             )
-        if known and not any(worker.suits(self.need) for worker in known):
+        if known and not any(worker.suits(self.asked.need) for worker in known):
             raise HepacastError(
                 "No worker of the cluster is large enough for one item of this work.",
-                expected=f"{self.need.cores:g} cores, {Gigabytes.told(self.need.memory)}",
+                expected=f"{self.asked.need.cores:g} cores, {Gigabytes.told(self.asked.need.memory)}",
                 found=f"at most {max(w.cores for w in known):g} cores, {Gigabytes.told(max(w.memory for w in known))}",
                 remedy="ask for more memory a worker (memory in the cluster file)",
             )
@@ -351,9 +340,9 @@ class _Map:
             if future in answers:
                 self._note(index, *answers[future])
             elif future.status == "error":  # Dask itself has given it up: no worker survived it
-                self._count(index, str(future.exception()))
-            else:
-                self.waiting.appendleft(index)  # finished, and its worker gone before it was fetched
+                self._count(index, f"{future.exception()}, most often for lack of memory")
+            else:  # finished, and its worker gone before it was fetched, or its answer cannot come over the network
+                self._count(index, "its answer could not be fetched from the worker")
 
     def _gathered(self, futures: list[Any]) -> dict[Any, tuple[bool, Any]]:
         if not futures:
@@ -393,8 +382,8 @@ class _Map:
 
     def _finish(self, index: int, answer: Any) -> None:
         self.results[index] = answer
-        if self.progress:
-            self.progress(len(self.results), len(self.todo))
+        if self.asked.progress:
+            self.asked.progress(len(self.results), len(self.asked.todo))
 
     def _recover(self) -> None:
         """Items whose worker is gone are given to another."""
@@ -405,7 +394,7 @@ class _Map:
             index, address = self.running.pop(future)
             with suppress(Exception):
                 self.cluster.client.cancel([future], force=True)
-            self._count(index, f"worker {address} ended")
+            self._count(index, f"worker {address} ended, most often for lack of memory")
 
     def _count(self, index: int, found: str) -> None:
         self.tries[index] += 1
@@ -414,14 +403,14 @@ class _Map:
             self.waiting.append(index)
             return
         error = HepacastError(
-            f"The worker process ended {TRIES} times while it worked on this.",
+            f"Work on this has ended {TRIES} times without a result.",
             expected="work that a worker finishes",
-            found=f"{found}, most often for lack of memory",
+            found=found,
             remedy="ask for more memory a worker (memory in the cluster file)",
         )
-        if self.lost is None:
+        if self.asked.lost is None:
             raise error
-        self._finish(index, self.lost(self.todo[index], error))
+        self._finish(index, self.asked.lost(self.asked.todo[index], error))
 
 
 @contextmanager
@@ -467,6 +456,57 @@ def on_cluster(
         stack.enter_context(remote_maps(made))
         _wait(made, described)
         yield made
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """Workers that a plan counts on."""
+
+    count: int
+
+    def slots(self) -> int:
+        return max(1, self.count)
+
+    def map(self, asked: MapOfItems) -> list[Any]:
+        raise RuntimeError("a plan does no work")
+
+
+@contextmanager
+def planned_cluster(cluster: str | Path | None) -> Iterator[str]:
+    """Inside the block a plan counts on the workers of a cluster, of which none is started.
+
+    Parameters
+    ----------
+    cluster
+        As in `on_cluster`; the scheduler of an address is asked who is there.
+
+    Yields
+    ------
+    str
+        How many workers with which memory there are, or will be; empty without a cluster.
+
+    Raises
+    ------
+    HepacastError
+        As in `on_cluster`.
+    """
+    described = None if cluster is None else read_cluster(str(cluster))
+    if described is None:
+        yield ""
+    elif described.kind == "address":
+        with on_cluster(cluster) as made:
+            there = () if made is None else tuple(made.workers.values())
+            sizes = sorted({worker.memory for worker in there if worker.memory < float("inf")})
+            told = "" if not sizes else f", {Gigabytes.told(sizes[0])} each" + (" or more" if len(sizes) > 1 else "")
+            why = [] if made is None else list(dict.fromkeys(made.refused.values()))
+            yield f"Cluster {described.address}: {len(there)} workers{told}{'; given no work: ' if why else ''}" + (
+                "; ".join(why)
+            )
+    else:
+        count = described.workers or available_cores()
+        memory = f", {Gigabytes.told(Gigabytes.read(described.memory))} each" if described.memory else ""
+        with remote_maps(_Planned(count)):
+            yield f"Cluster ({described.kind}): {count} workers{memory}, to be started."
 
 
 def _wait(cluster: Cluster, described: ClusterFile) -> None:

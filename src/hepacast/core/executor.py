@@ -53,22 +53,26 @@ class Need:
     memory: float = 5e8
 
 
+@dataclass(frozen=True)
+class MapOfItems:
+    """What `map_items` was asked for; `most` items at once (0: as many as there are workers)."""
+
+    function: Callable[[Any], Any]
+    todo: Sequence[Any]
+    most: int
+    need: Need
+    progress: Progress | None
+    lost: Callable[[Any, HepacastError], Any] | None
+
+
 class Remote(Protocol):
     """Workers elsewhere, which take the maps over (`hepacast.core.cluster`)."""
 
     def slots(self) -> int:
         """How many items are worked on at once."""
 
-    def map(
-        self,
-        function: Callable[[Any], Any],
-        todo: Sequence[Any],
-        most: int,
-        need: Need,
-        progress: Progress | None,
-        lost: Callable[[Any, HepacastError], Any] | None,
-    ) -> list[Any]:
-        """As `map_items`."""
+    def map(self, asked: MapOfItems) -> list[Any]:
+        """Results in the items' order."""
 
 
 _remote: ContextVar[Remote | None] = ContextVar("workers elsewhere", default=None)
@@ -163,7 +167,7 @@ def map_items(
     todo = list(items)
     remote = _remote.get()
     if remote is not None and workers != 1 and todo:
-        return remote.map(function, todo, workers or 0, need, progress, lost)
+        return remote.map(MapOfItems(function, todo, workers or 0, need, progress, lost))
     asked = resolve_workers(workers) if need.cores else 1
     if min(asked, len(todo)) <= 1:
         results = []

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, update_wrapper
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from hepacast.core.files import move
+from hepacast.core.names import user_folder
 
 #: What compiled code may call besides LLVM's own: functions of the C library, which every process has.
 _C_LIBRARY = {"cos", "exp", "exp2", "floor", "ceil", "log", "log1p", "log2", "pow", "sin", "sqrt", "hypot", "memset"}
@@ -270,9 +272,10 @@ def _folders(source: str) -> Iterator[Path]:
         yield Path(own)
         return
     yield Path(source).parent / "__pycache__"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache").expanduser()
-    if home.is_absolute():
-        yield home / "hepacast"
+    with suppress(RuntimeError):  # a user without a home
+        home = user_folder("cache")
+        if home.is_absolute():
+            yield home
     private = _private_folder()
     if private is not None:
         yield private

@@ -1,10 +1,14 @@
-"""A patient's identifier as the name of a file: inside its folder, on every system, and never another patient's."""
+"""Names of files on every system: those of patients inside their folder, never another's; folders of the user."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
 
 #: Letters of one case, so that two names differ also where the system takes ``a`` for ``A``.
 _PLAIN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,63}")
@@ -39,3 +43,25 @@ def file_name(identifier: str) -> str:
         return identifier
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", identifier).strip("-_")[:40] or "patient"
     return f"{readable}-x{hashlib.sha256(identifier.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+#: Of Windows, the variable and the folder in its place; of macOS; of others, as of Windows (XDG Base Directory).
+_USER = {
+    "settings": (("APPDATA", "AppData/Roaming"), "Library/Application Support", ("XDG_CONFIG_HOME", ".config")),
+    "cache": (("LOCALAPPDATA", "AppData/Local"), "Library/Caches", ("XDG_CACHE_HOME", ".cache")),
+}
+
+
+def user_folder(what: Literal["settings", "cache"]) -> Path:
+    """Where this user's settings, or what can be made again, lie by the custom of the system; it need not exist.
+
+    Raises
+    ------
+    RuntimeError
+        The user has no home.
+    """
+    windows, macos, others = _USER[what]
+    if sys.platform == "darwin":
+        return Path.home() / macos / "hepacast"
+    variable, place = windows if sys.platform == "win32" else others
+    return Path(os.environ.get(variable) or Path.home() / place) / "hepacast"

@@ -36,6 +36,7 @@ class PinnedModel(Part):
     name: str = option("", "Model of the bundle; the main one where none is named.")
     segmenter: str = option("", "As --segmenter of predict.")
     accept_doubtful: bool = option(False, "Predict although image and masks look impossible.")
+    without_rows: bool = option(False, "Refuse a bundle that holds values of single training patients.")
 
 
 class LabTable(Part):

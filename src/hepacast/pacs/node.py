@@ -70,7 +70,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.queue = NodeQueue(self.config.folder)
-        self.model = _pinned(self.config.model).identity
+        self.model = _pinned(self.config.model, lambda text: self._log("-", text)).identity
         self.make = self.make or StudyPrediction(self.config)
         self.peers = tuple(self.peers) or tuple(
             make_peer(address, calling=self.config.listen.aet) for address in self.config.send_to
@@ -256,7 +256,7 @@ def _awaited(folder: DicomFolder) -> bool:
     return any((one.slices[0].announced or 0) > len(one.slices) for one in folder.series if one.slices)
 
 
-def _pinned(model: PinnedModel) -> Bundle | NetworkBundle:
+def _pinned(model: PinnedModel, say: Callable[[str], None] = lambda text: None) -> Bundle | NetworkBundle:
     """The bundle, checked.
 
     Raises
@@ -264,7 +264,7 @@ def _pinned(model: PinnedModel) -> Bundle | NetworkBundle:
     BundleError
         It is another than the pinned one.
     """
-    opened = open_bundle(model.bundle)
+    opened = open_bundle(model.bundle, without_rows=model.without_rows, say=say)
     if not opened.identity.startswith(model.identity.lower()):
         raise BundleError(
             "The bundle is not the one that is pinned.",

@@ -33,7 +33,7 @@ from hepacast.core.jobs import Job, JobFiles, try_each
 from hepacast.core.kept import is_kept, keep
 from hepacast.core.lock import hold_folder, sweep
 from hepacast.core.names import file_name
-from hepacast.core.progress import Reporter
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
 from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileError, TableError
@@ -176,6 +176,7 @@ def predict_table(
     labels: str | Mapping[str, int] = "",
     accept_doubtful: bool = False,
     pages: bool = False,
+    without_rows: bool = False,
     workers: int = 0,
     reporter: Reporter | None = None,
 ) -> PredictedPatients:
@@ -200,6 +201,8 @@ def predict_table(
         As in `predict_patient`.
     pages
         Also write every patient's page.
+    without_rows
+        Refuse a bundle that holds values of single training patients.
     workers
         Processes; 0 = one a core. Risks do not depend on it.
 
@@ -209,7 +212,8 @@ def predict_table(
         The bundle or the table as a whole cannot be used, a column that the model reads is not there, or no patient
         could be predicted.
     """
-    out, opened = Path(out), open_bundle(bundle)
+    out = Path(out)
+    opened = open_bundle(bundle, without_rows=without_rows, say=(reporter or SilentReporter()).say)
     name, where = named_model(opened, model), "table" if isinstance(table, pd.DataFrame) else Path(table).name
     sheet, findings = one_sheet(table, *([identifier] if identifier else []), what="table of patients")
     rows = _rows(opened, name, sheet, table, where, identifier, images, masks)

@@ -161,10 +161,16 @@ def read_results(folder: str | Path) -> RunResult:
 
 
 def plan_study(
-    study_file: str | Path, *, out: str | Path | None = None, data: str | Path | None = None, workers: int = 0
+    study_file: str | Path,
+    *,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    workers: int = 0,
+    without_rows: bool = False,
 ) -> StudyPlan:
     """The plan of a study: stages, what is cached, time and memory. Nothing is run or written."""
-    return make_plan(make_context(study_file, out=out, data=data, workers=workers), STAGES)
+    context = make_context(study_file, out=out, data=data, workers=workers)
+    return make_plan(replace(context, without_rows=without_rows), STAGES)
 
 
 @keep_workers()

@@ -77,7 +77,8 @@ def write_updated(context: Context, way: str) -> tuple[Path | None, str]:
     updated = _updated(context, bundle, tried, method, item, table, found)
     updated.write(context.out / FILE)
     why = " (chosen by the closed test)" if way == "closed-test" else ""
-    return context.out / FILE, f"Updated by {UPDATES[method]}{why}: {context.out / FILE}"
+    held = f"\n{updated.held_text()}" if updated.held_text() else ""
+    return context.out / FILE, f"Updated by {UPDATES[method]}{why}: {context.out / FILE}{held}"
 
 
 def require_way(way: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hepacast.bundle.applying import open_bundle
 from hepacast.core.executor import keep_workers
-from hepacast.core.progress import Reporter
+from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
 from hepacast.study.run import RunResult, run_stages
@@ -32,6 +32,7 @@ def validate_model(
     data: str | Path | None = None,
     workers: int = 0,
     update: str | None = None,
+    without_rows: bool = False,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """External validation of a frozen model on another cohort, to a report of its own.
@@ -48,6 +49,8 @@ def validate_model(
     update
         Also write ``updated.hepacast``: ``closed-test`` takes the smallest change that is enough, ``intercept``,
         ``slope`` or ``refit`` names it.
+    without_rows
+        Refuse a bundle that holds values of single training patients.
     data, workers, reporter
         As in `run_study`.
 
@@ -58,7 +61,7 @@ def validate_model(
     """
     if update is not None:
         require_way(update)
-    context = _applied_context([model], study_file, "validation", out, data, workers, reporter)
+    context = _applied_context([model], study_file, "validation", out, data, workers, reporter, without_rows)
     done = run_stages(context, STAGES, _judge)
     if update is None:
         return done
@@ -73,6 +76,7 @@ def compare_models(
     out: str | Path | None = None,
     data: str | Path | None = None,
     workers: int = 0,
+    without_rows: bool = False,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """External validation of several frozen models on the same patients of another cohort: which one is better there.
@@ -85,7 +89,7 @@ def compare_models(
         Two bundles or more; the first one is the main one, which the others are compared with first.
     out
         Results folder; default ``comparison`` beside the study file.
-    study_file, data, workers, reporter
+    study_file, data, workers, without_rows, reporter
         As in `validate_model`.
 
     Raises
@@ -94,7 +98,7 @@ def compare_models(
         As in `validate_model`; fewer than two models, one of them given twice, or models of time to an event that share
         no horizon.
     """
-    context = _applied_context(models, study_file, "comparison", out, data, workers, reporter)
+    context = _applied_context(models, study_file, "comparison", out, data, workers, reporter, without_rows)
     identities = [item.identity for item in applying.bundles_of(context).values()]
     if len(set(identities)) < max(2, len(models)):
         raise HepacastError(
@@ -112,11 +116,13 @@ def _applied_context(
     data: str | Path | None,
     workers: int,
     reporter: Reporter | None,
+    without_rows: bool,
 ) -> Context:
     """The cohort of a study with the models that are applied to it."""
     path = Path(study_file)
     where = Path(out) if out is not None else (path if path.is_dir() else path.parent) / folder
-    opened = [open_bundle(item) for item in models]
+    say = (reporter or SilentReporter()).say
+    opened = [open_bundle(item, without_rows=without_rows, say=say) for item in models]
     context = make_context(study_file, out=where, data=data, workers=workers, reporter=reporter)
     context = replace(context, models=tuple(Path(item).absolute() for item in models))
     shared = applying.shared_horizons({str(path): item for path, item in zip(context.models, opened)})

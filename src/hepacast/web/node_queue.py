@@ -203,6 +203,7 @@ def models(site: Site) -> list[dict[str, Any]]:
                 "bundle": str(path),
                 "place": _shown_path(site, path),
                 "study": opened.card["name"],
+                "held": opened.held_text(),
                 "pinned": opened.identity.startswith(config.model.identity.lower()),
                 "fits": set(opened.recipe.sequences) == set(config.series),
                 "until": former.until if former else "",

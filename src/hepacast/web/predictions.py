@@ -121,6 +121,7 @@ def form_of(opened: Bundle | NetworkBundle) -> dict[str, Any]:
         "intended_use": opened.card["intended_use"],
         "identity": opened.identity,
         "signed": asdict(opened.signed),
+        "held": opened.held_text(),
         "model": main,
         "description": description,
         "reason": reason,

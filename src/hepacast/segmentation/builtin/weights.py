@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hepacast.core.files import write_bytes
 from hepacast.core.hashing import hash_file
+from hepacast.core.names import user_folder
 from hepacast.errors import ModelError
 
 PACKAGE, VERSION = "pyliverlesionseg", "0.3"
@@ -48,13 +49,7 @@ def cache_folder() -> Path:
     given = os.environ.get("HEPACAST_CACHE")
     if given:
         return Path(given)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "hepacast"
+    return user_folder("cache")
 
 
 def weight_files(weights: str | Path | None = None, cache: str | Path | None = None) -> dict[str, Path]:

@@ -58,7 +58,8 @@ function models(list, again, notes) {
       await again();
       put(notes, el("p", { class: "box doubt", role: "status" }, t("node.restart")));
     }) }, t(item.until ? "node.roll_back" : "node.pin"));
-    return [item.study, item.identity.slice(0, 16), item.place, when(item.until), item.pinned ? el("span", { class: "tag good" }, t("node.pinned")) : item.fits ? pin : t("node.other_sequences")];
+    const study = item.held ? el("span", {}, item.study, el("span", { class: "hint", lang: "en" }, ` ${item.held}`)) : item.study;
+    return [study, item.identity.slice(0, 16), item.place, when(item.until), item.pinned ? el("span", { class: "tag good" }, t("node.pinned")) : item.fits ? pin : t("node.other_sequences")];
   };
   return table(t("node.models"), ["study", "identity", "bundle", "until", "action"].map((key) => t(`node.col_${key}`)), list.map(row));
 }

@@ -46,6 +46,7 @@ class Patient {
     const trusted = { trusted: "good", unsigned: "" }[form.signed.state] ?? "doubt";
     const who = el("div", { class: "panel" },
       el("p", { class: "hint", id: "signature" }, `${t("patient.signature")} `, el("span", { class: `tag ${trusted}`.trim() }, signatureText(t, form.signed))),
+      form.held ? el("p", { class: "hint", lang: "en", role: "note" }, form.held) : null,
       el("h2", {}, t("patient.who")), el("div", { class: "narrow" }, field(t("patient.code"), this.code, { hint: t("patient.code_hint") })),
       image ? this.scan() : null,
       form.image.needed && !form.image.possible ? el("p", { class: "box doubt" }, t("patient.table_only")) : null);
