@@ -90,7 +90,7 @@ def _(record: MonitoredModel) -> list[str]:
 
 
 def monitor_model(
-    model: str | Path,
+    model: str | Path | Bundle | NetworkBundle,
     logs: Sequence[str | Path | pd.DataFrame],
     *,
     out: str | Path,
