@@ -79,6 +79,20 @@ def nomogram_spec(example: bool = False) -> dict[str, Any]:
     return spec
 
 
+def nomogram_of_many() -> dict[str, Any]:
+    """Twenty predictors that outweigh each other: totals are shown where the risks lie, the patient's is below."""
+    spec = nomogram_spec()
+    ticks = [{"value": v, "label": f"{v:g}", "points": 5.0 * v} for v in range(5)]
+    names = [f"b{number}" for number in range(20)]
+    spec["predictors"] = [{"name": name, "label": f"Liver around the tumor {name}", "ticks": ticks} for name in names]
+    spec["total_ticks"] = list(range(170, 216, 5))
+    for tick in spec["outputs"][0]["ticks"]:
+        tick["total_points"] = 192 + (tick["total_points"] - 78) / 119 * 32
+    values = {name: {"label": "2", "points": 10.0} for name in names}
+    spec["example"] = {"values": values, "total": 160.0, "output": {"Risk of PTLF": 0.9}}
+    return spec
+
+
 def roc() -> Figure:
     names = ("Clinical", "Radiomics", "Combined")
     line = SimpleNamespace(fpr=[0, 0.2, 1], tpr=[0, 0.7, 1])
@@ -203,6 +217,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "null": lambda: draw_null_distribution(G.normal(0.5, 0.05, 200), 0.78, 0.005),
     "frequency": lambda: draw_selection_frequency([(n, 0.5) for n in FEATURES], selected=FEATURES[:1], refits=50),
     "nomogram": lambda: draw_nomogram(nomogram_spec()),
+    "nomogram_of_many": lambda: draw_nomogram(nomogram_of_many()),
     "nomogram_example": lambda: draw_nomogram(nomogram_spec(example=True), title="Patient P017"),
     "waterfall": lambda: draw_waterfall(np.linspace(0.05, 0.9, 30), [0, 1] * 15, threshold=0.3),
     "distribution": lambda: draw_risk_distribution([("Training", np.linspace(0, 1, 20), [0, 1] * 10)]),

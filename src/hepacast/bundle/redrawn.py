@@ -12,7 +12,7 @@ from hepacast.bundle.model import Bundle
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_logistic import FrozenLinear, Source
 from hepacast.modelling.predictors import on_model_scale
-from hepacast.nomogram.build import MAX_POINTS, N_INTERVALS, RISK_TICKS
+from hepacast.nomogram.build import MAX_POINTS, N_INTERVALS, RISK_TICKS, shown_totals
 from hepacast.stats.ticks import pretty, tick_label
 
 
@@ -65,7 +65,7 @@ def redrawn_nomogram(bundle: Bundle, model: FrozenLinear) -> dict[str, Any] | No
         {**axis, "ticks": _output(axis, way, lambda lp: (lp - start) * scale, most)}
         for axis, way in zip(spec["outputs"], ways, strict=True)
     ]
-    totals = [float(value) for value in pretty(0.0, most, N_INTERVALS)]
+    totals = shown_totals(pretty(0.0, most, N_INTERVALS), outputs)
     return {
         **spec,
         "predictors": predictors,

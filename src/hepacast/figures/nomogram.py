@@ -23,6 +23,8 @@ _LABEL_GAP_MM = 1.2
 _FLAT_MM = 3.0
 #: Distance of a label's middle from its axis, in mm: below, above, second line below.
 _TIERS = (3.4, -2.6, 6.0)
+#: The line below that adds up a patient's points: size of its letters, height of one of its lines in mm.
+_TOLD_SIZE, _TOLD_MM = 7.5, 3.5
 #: Behind labels, so that no line runs through a number.
 _WHITE = {"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none"}
 
@@ -49,8 +51,8 @@ def draw_nomogram(spec: Mapping[str, Any], *, width_mm: float = DOUBLE_COLUMN_MM
     ----------
     spec
         ``predictors``: list of ``name``, ``label`` and ``ticks`` (``value``, ``label``, ``points``);
-        ``points_max`` (100); ``total_ticks``; ``outputs``: list of ``label`` and ``ticks`` (``value``, ``label``,
-        ``total_points``); ``example``: None, or ``values`` (by predictor: ``label``, ``points``), ``total``,
+        ``points_max`` (100); ``total_ticks`` (with the ends of the axis of totals);
+        ``outputs``: list of ``label`` and ``ticks`` (``value``, ``label``, ``total_points``); ``example``: None, or ``values`` (by predictor: ``label``, ``points``), ``total``,
         ``output`` (by output label: risk). As `hepacast.nomogram.Nomogram.to_spec` gives it.
     width_mm
         Printed width.
@@ -68,7 +70,8 @@ def draw_nomogram(spec: Mapping[str, Any], *, width_mm: float = DOUBLE_COLUMN_MM
     rows = _rows(spec, left, right)
     example = spec.get("example")
     top = (9.0 if title else 4.0) + (3.0 if example else 0.0)
-    height = top + _ROW_MM * (len(rows) - 1) + 7.0 + (6.0 if example else 0.0)
+    told = wrap_to(_told(example), width_mm - 4.0, _TOLD_SIZE) if example else []
+    height = top + _ROW_MM * (len(rows) - 1) + 7.0 + (2.5 if told else 0.0) + _TOLD_MM * len(told)
     figure = new_figure(width_mm, height, constrained=False)
     axes = canvas_axes(figure, width_mm, height)
     if title:
@@ -79,7 +82,10 @@ def draw_nomogram(spec: Mapping[str, Any], *, width_mm: float = DOUBLE_COLUMN_MM
     for i, row in enumerate(rows):
         _draw_row(axes, row, y[i], label_width - 3.0, marks.get(i))
     if example:
-        _draw_example(axes, spec, marks, y, height)
+        _draw_example(axes, marks, y, len(spec["predictors"]) + 1, left)
+        axes.text(
+            2.0, height - 1.5, "\n".join(told), fontsize=_TOLD_SIZE, color=VERMILION, va="bottom", linespacing=1.2
+        )
     return figure
 
 
@@ -105,13 +111,19 @@ def _rows(spec: Mapping[str, Any], left: float, right: float) -> list[_Row]:
             row.flat = f"{row.texts[0]} to {row.texts[-1]}: at most {most:.1f} points"
         rows.append(row)
     totals = np.asarray(spec["total_ticks"], dtype=float)
-    scale = span / max(float(totals.max()), 1e-12)
-    minor = (totals[:-1] + totals[1:]) / 2
-    rows.append(_Row("Total points", left + totals * scale, [f"{v:g}" for v in totals], minor=left + minor * scale))
+    x = _place_total(totals, totals, left, span)
+    minor = (x[:-1] + x[1:]) / 2
+    rows.append(_Row("Total points", x, [f"{v:g}" for v in totals], minor=minor))
     for item in spec["outputs"]:
-        x = np.array([left + float(t["total_points"]) * scale for t in item["ticks"]])
+        points = np.array([float(t["total_points"]) for t in item["ticks"]])
+        x = _place_total(points, totals, left, span)
         rows.append(_Row(item["label"], x, [_minus(t["label"]) for t in item["ticks"]]))
     return rows
+
+
+def _place_total(points: Any, totals: np.ndarray, left: float, span: float) -> Any:
+    """Where totals stand on their axis, in mm."""
+    return left + (points - totals[0]) / max(float(totals[-1] - totals[0]), 1e-12) * span
 
 
 def _minus(label: object) -> str:
@@ -224,7 +236,9 @@ def _example_marks(
                 f"{value['label']}: {float(value['points']):.1f} points",
             )
     total_row = len(spec["predictors"]) + 1
-    x = left + float(example["total"]) / max(float(max(spec["total_ticks"])), 1e-12) * span
+    totals = np.asarray(spec["total_ticks"], dtype=float)
+    # A total beyond the axis is marked at its end.
+    x = float(np.clip(_place_total(float(example["total"]), totals, left, span), left, right))
     marks[total_row] = (x, f"{float(example['total']):.1f} points")
     for j, item in enumerate(spec["outputs"], start=total_row + 1):
         risk = example["output"].get(item["label"])
@@ -234,21 +248,23 @@ def _example_marks(
 
 
 def _draw_example(
-    axes: Axes, spec: Mapping[str, Any], marks: Mapping[int, tuple[float, str]], y: Mapping[int, float], height: float
+    axes: Axes, marks: Mapping[int, tuple[float, str]], y: Mapping[int, float], total_row: int, left: float
 ) -> None:
-    total_row = len(spec["predictors"]) + 1
     for i, (x, text) in marks.items():
         if i != total_row:
             start = y[0] if i < total_row else y[total_row]
             axes.plot([x, x], [start, y[i]], color=VERMILION, linewidth=0.8, linestyle=(0, (3, 2)), zorder=2)
         axes.plot(x, y[i], "o", color=VERMILION, markersize=4.2, zorder=6)
         width = text_width_mm(text, 7.2, bold=True)
-        place = min(max(x, width / 2 + 1), axes.get_xlim()[1] - width / 2 - 1)
+        # Beside the predictor's name, not on it.
+        place = min(max(x, left + width / 2 - 1), axes.get_xlim()[1] - width / 2 - 1)
         axes.text(
             place, y[i] - 2.8, text, ha="center", va="center", fontsize=7.2, fontweight="bold", color=VERMILION,
             bbox=_WHITE, zorder=7,
         )  # fmt: skip
-    points = " + ".join(f"{float(v['points']):.1f}" for v in spec["example"]["values"].values())
-    risks = "; ".join(f"{name} {risk_text(float(value))}" for name, value in spec["example"]["output"].items())
-    text = f"This patient: {points} = {float(spec['example']['total']):.1f} points; {risks}"
-    axes.text(2.0, height - 3.2, text, fontsize=7.5, color=VERMILION, va="center")
+
+
+def _told(example: Mapping[str, Any]) -> str:
+    points = " + ".join(f"{float(v['points']):.1f}" for v in example["values"].values())
+    risks = "; ".join(f"{name} {risk_text(float(value))}" for name, value in example["output"].items())
+    return f"This patient: {points} = {float(example['total']):.1f} points; {risks}"

@@ -24,6 +24,9 @@ from hepacast.stats.ticks import pretty, tick_label
 
 MAX_POINTS = 100.0
 N_INTERVALS = 10
+#: Where the risks take up less of the totals than this, the axis of totals shows their part of it alone; and how much
+#: of that part it shows beyond either end.
+_LEAST_OF_TOTALS, _BEYOND = 0.4, 0.1
 RISK_TICKS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -128,7 +131,7 @@ class Nomogram:
         spec: dict[str, Any] = {
             "predictors": predictors,
             "points_max": MAX_POINTS,
-            "total_ticks": list(self.total_ticks),
+            "total_ticks": shown_totals(self.total_ticks, outputs, None if example is None else example.total_points),
             "outputs": outputs,
             "example": None,
             "scale": self.scale,
@@ -205,6 +208,31 @@ def build_nomogram(
     outputs = _output_axes(model, lp_ticks, scale, intercept, risk_label, risk_ticks, survival_labels or {}, show_lp)
     total_ticks = tuple(float(v) for v in pretty(0.0, total_max, N_INTERVALS))
     return Nomogram(model, axes, total_ticks, outputs, scale, intercept)
+
+
+def shown_totals(
+    ticks: Sequence[float], outputs: Sequence[Mapping[str, Any]], total: float | None = None
+) -> list[float]:
+    """Ticks of the axis of total points as it is drawn, which it begins and ends with.
+
+    From 0, unless the risks lie close together far along it, as where predictors that go together outweigh each other:
+    then the part that they lie in, or risks could not be read off.
+
+    Parameters
+    ----------
+    ticks
+        From 0 to the most points.
+    outputs
+        Axes below, as in `Nomogram.to_spec`.
+    total
+        Of a patient who is shown too.
+    """
+    reached = [float(tick["total_points"]) for item in outputs for tick in item["ticks"]]
+    width = max(reached, default=0.0) - min(reached, default=0.0)
+    if not 0 < width < _LEAST_OF_TOTALS * (ticks[-1] - ticks[0]):
+        return [float(value) for value in ticks]
+    shown = [min(reached) - _BEYOND * width, max(reached) + _BEYOND * width, *([] if total is None else [total])]
+    return [float(value) for value in pretty(max(min(shown), 0.0), max(shown), N_INTERVALS)]
 
 
 def _groups(model: NomogramModel) -> list[list[str]]:

@@ -267,18 +267,18 @@ class Axes {
     const { description, t } = this;
     const { scale, minimum, total_ticks: totals } = description.points;
     const start = description.intercept + Object.values(minimum).reduce((sum, value) => sum + value, 0);
-    const most = totals[totals.length - 1];
+    const least = totals[0], most = totals[totals.length - 1];
     const own = description.predictors.map((predictor) => ({
       kind: "own", predictor, label: `${predictor.label}${predictor.unit ? ` (${unitText(predictor.unit)})` : ""}`,
-      ticks: this.ticksOf(predictor), most: 100,
+      ticks: this.ticksOf(predictor), least: 0, most: 100,
     }));
-    const points = { kind: "points", label: t("calculator.axis_points"), most: 100, ticks: [0, 20, 40, 60, 80, 100].map((at) => ({ at, label: String(at) })) };
-    const total = { kind: "total", label: t("calculator.axis_total"), most, ticks: totals.map((at) => ({ at, label: short(at) })) };
+    const points = { kind: "points", label: t("calculator.axis_points"), least: 0, most: 100, ticks: [0, 20, 40, 60, 80, 100].map((at) => ({ at, label: String(at) })) };
+    const total = { kind: "total", label: t("calculator.axis_total"), least, most, ticks: totals.map((at) => ({ at, label: short(at) })) };
     const risks = description.risks.map((risk, index) => ({
-      kind: "risk", index, most,
+      kind: "risk", index, least, most,
       label: risk.time === null ? t("calculator.axis_risk") : t("calculator.axis_risk_by", { time: timeText(t, risk) }),
       ticks: RISK_TICKS.map((value) => ({ at: (predictorAt(risk, value) - start) * scale, label: `${Number((100 * value).toPrecision(3))}%` }))
-        .filter((tick) => tick.at >= 0 && tick.at <= most),
+        .filter((tick) => tick.at >= least && tick.at <= most),
     }));
     return [points, ...own, total, ...risks];
   }
@@ -299,7 +299,7 @@ class Axes {
     const svg = shape("svg", { width: this.width, height, viewBox: `0 0 ${this.width} ${height}`, role: "img", "aria-label": this.t("calculator.picture") });
     this.marks = bands.map((item, row) => {
       const y = row * band + 24, length = this.width - left - right;
-      const place = (at) => left + (at / item.most) * length;
+      const place = (at) => left + ((at - item.least) / (item.most - item.least)) * length;
       const group = shape("g", { class: `axis ${item.kind}` });
       group.append(shape("text", { x: left, y: y - 10, class: "name" }, item.label));
       const ends = item.ticks.map((tick) => place(tick.at));
