@@ -52,7 +52,8 @@ def draw_nomogram(spec: Mapping[str, Any], *, width_mm: float = DOUBLE_COLUMN_MM
     spec
         ``predictors``: list of ``name``, ``label`` and ``ticks`` (``value``, ``label``, ``points``);
         ``points_max`` (100); ``total_ticks`` (with the ends of the axis of totals);
-        ``outputs``: list of ``label`` and ``ticks`` (``value``, ``label``, ``total_points``); ``example``: None, or ``values`` (by predictor: ``label``, ``points``), ``total``,
+        ``outputs``: list of ``label`` and ``ticks`` (``value``, ``label``, ``total_points``);
+        ``example``: None, or ``values`` (by predictor: ``label``, ``points``), ``total``,
         ``output`` (by output label: risk). As `hepacast.nomogram.Nomogram.to_spec` gives it.
     width_mm
         Printed width.
