@@ -2,7 +2,8 @@
 
 ``python benchmarks/demo_regret.py OUT...``: results of demos (``hepacast demo --study NAME --out OUT``), a folder a
 demo and seed, as Markdown. Nested: mean over the folds of the cross-validation; other sets: the frozen model. Regret:
-AUC of the true risk on those patients minus the model's. In the last row of a demo the model of its headline.
+AUC of the true risk on those patients minus the model's. In the last row of a demo the model of its headline; below the
+table, of each set, the model that it is below by most, and the P of that difference as the report has it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,25 @@ def main(folders: list[Path]) -> str:
             away = [truth[item] - value for item, value in others.items() if value == value]
             there = f"{sum(away) / len(away):.3f}" if away else ""
             lines.append(f"| | {name} | {nested:.3f} | {best - nested:.3f} | {_sets(others)} | {there} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *(f"* {folder.name}: {lost}" for folder in folders for lost in shortfalls(folder))])
+
+
+def shortfalls(folder: Path) -> list[str]:
+    """Of each set of patients not fitted to, where the model of the headline is below another by most."""
+    found = load_results(folder / "results")
+    assert found.models is not None and found.evaluation is not None
+    main, lines = found.models.main or found.models.names[-1], []
+    for name, item in found.evaluation.sets.items():
+        ways = [
+            ((1 if c.first == main else -1) * c.difference.value, c.p, c.second if c.first == main else c.first)
+            for c in item.comparisons
+            if main in (c.first, c.second) and c.measure in ("AUC", "C")
+        ]
+        below = min((way for way in ways if way[0] < 0), default=None)
+        if item.kind != "apparent" and ways:
+            told = "below none" if below is None else f"below {below[2]} by {-below[0]:.3f} (P = {below[1]:.2f})"
+            lines.append(f"{name}, {main} {told}")
+    return lines
 
 
 def _sets(values: dict[str, float]) -> str:

@@ -24,8 +24,8 @@ COLORS = {"liver": "#56B4E9", "liver within 8 mm": "#E69F00", "rim (4 mm)": "#00
 PHASES = {
     "unenhanced": (55, 48, 46),
     "arterial": (75, 112, 108),
-    "portal": (115, 122, 96),
-    "delayed": (98, 106, 78),
+    "portal": (115, 142, 96),
+    "delayed": (98, 128, 78),
 }
 
 
