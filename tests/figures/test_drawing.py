@@ -318,6 +318,22 @@ def test_decision_axis_does_not_follow_treat_all_down() -> None:
     assert 1.12 * 0.25 - 1e-9 <= high < 1.3 * 0.25
 
 
+def test_an_axis_too_short_for_its_ticks_is_said_in_words_from_no_points_to_most() -> None:
+    """Fourteen ticks on seven points would be a black block; what falls reads from the value without points on."""
+    from matplotlib.text import Text
+
+    plain, spec = nomogram_spec(), nomogram_spec()
+    for number in range(20):
+        ticks = [{"value": v, "label": f"{v:g}", "points": (4 - v) / 6.5 * 7.0} for v in np.arange(-2.5, 4.1, 0.5)]
+        spec["predictors"].append({"name": f"b{number}", "label": f"Rim minus liver {number}", "ticks": ticks})
+    figure = draw_nomogram(spec)
+    texts = [item.get_text() for item in figure.findobj(Text)]
+    assert texts.count("4 to \N{MINUS SIGN}2.5: 0 to 7.0 points") == 20
+    assert "A" in texts and "C" in texts  # the levels of a factor keep their places
+    added = (figure.get_size_inches()[1] - draw_nomogram(plain).get_size_inches()[1]) * 25.4
+    assert added < 20 * 8
+
+
 def test_nomogram_ticks_stand_at_their_points() -> None:
     """The tick of Radscore 0 has 50 points: it stands under the 50 of the points axis."""
     figure = draw_nomogram(nomogram_spec())

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW_MM = 10.5
+#: From an axis whose range stands in words to the next.
+_FLAT_ROW_MM = 7.2
 _TICK_SIZE = 6.8
 _LABEL_GAP_MM = 1.2
-#: A shorter axis (a predictor that hardly counts) has no room for ticks: its range stands in words beside it.
+#: An axis that is shorter, or whose ticks are nearer to one another than the second, has no room for ticks (a predictor
+#: that hardly counts): its range stands in words beside it.
 _FLAT_MM = 3.0
+_TICKS_MM = 1.0
 #: Distance of a label's middle from its axis, in mm: below, above, second line below.
 _TIERS = (3.4, -2.6, 6.0)
 #: The line below that adds up a patient's points: size of its letters, height of one of its lines in mm.
@@ -72,12 +76,13 @@ def draw_nomogram(spec: Mapping[str, Any], *, width_mm: float = DOUBLE_COLUMN_MM
     example = spec.get("example")
     top = (9.0 if title else 4.0) + (3.0 if example else 0.0)
     told = wrap_to(_told(example), width_mm - 4.0, _TOLD_SIZE) if example else []
-    height = top + _ROW_MM * (len(rows) - 1) + 7.0 + (2.5 if told else 0.0) + _TOLD_MM * len(told)
+    steps = [_FLAT_ROW_MM if row.flat else _ROW_MM for row in rows]
+    height = top + sum(steps[:-1]) + 7.0 + (2.5 if told else 0.0) + _TOLD_MM * len(told)
     figure = new_figure(width_mm, height, constrained=False)
     axes = canvas_axes(figure, width_mm, height)
     if title:
         axes.text(2.0, 4.0, title, fontsize=9, fontweight="bold", va="center")
-    y = {i: top + _ROW_MM * i for i in range(len(rows))}
+    y = {i: top + sum(steps[:i]) for i in range(len(rows))}
     _guides(axes, rows[0], y[0], y[len(spec["predictors"])])
     marks = _example_marks(spec, rows, left, right) if example else {}
     for i, row in enumerate(rows):
@@ -107,9 +112,10 @@ def _rows(spec: Mapping[str, Any], left: float, right: float) -> list[_Row]:
         x = np.array([left + float(t["points"]) / best * span for t in ticks])
         categorical = any(isinstance(t["value"], str) for t in ticks)
         row = _Row(item["label"], x, [_minus(t["label"]) for t in ticks], categorical, name=item["name"])
-        if np.ptp(x) < _FLAT_MM:
-            most = max(float(t["points"]) for t in ticks)
-            row.flat = f"{row.texts[0]} to {row.texts[-1]}: at most {most:.1f} points"
+        crowded = len(x) > 1 and np.ptp(x) / (len(x) - 1) < _TICKS_MM
+        if np.ptp(x) < _FLAT_MM or (crowded and not categorical):
+            least, most = int(np.argmin(x)), int(np.argmax(x))
+            row.flat = f"{row.texts[least]} to {row.texts[most]}: 0 to {float(ticks[most]['points']):.1f} points"
         rows.append(row)
     totals = np.asarray(spec["total_ticks"], dtype=float)
     x = _place_total(totals, totals, left, span)
@@ -146,7 +152,7 @@ def _draw_row(axes: Axes, row: _Row, y: float, label_width: float, mark: tuple[f
         return
     axes.plot([row.x.min(), row.x.max()], [y, y], color=BLACK, linewidth=0.9, solid_capstyle="butt", zorder=3)
     if row.flat:
-        axes.plot([row.x[0], row.x[0]], [y, y + 1.4], color=BLACK, linewidth=0.7)
+        axes.plot([row.x.min(), row.x.min()], [y, y + 1.4], color=BLACK, linewidth=0.7)
         place = row.x.max() + 1.6, y + _TIERS[0] - 1.4
         axes.text(*place, row.flat, ha="left", va="center", fontsize=_TICK_SIZE, zorder=4, bbox=_WHITE)
         return
