@@ -1,10 +1,10 @@
 """Whether tables are related to an outcome at all: one P value by permutation, with nothing fitted or selected.
 
 Three statistics look for three kinds of relation: the sum of the squared correlations finds many weak ones (the global
-test of a linear model), the sum of their sixth powers a few strong ones, and a radial kernel those that bend. Each is
-ranked among the same statistic of permuted outcomes, and so is the geometric mean of the three ranks, and of several
-tables that of their ranks; the P value is therefore exact however columns and tables depend on one another, and
-whatever their number.
+test of a linear model), the sum of their sixth powers a few strong ones, and a radial kernel those that bend (of at
+most `KERNEL_ROWS` rows). Each is ranked among the same statistic of permuted outcomes, and so is the geometric mean of
+the ranks, and of several tables that of their ranks; the P value is therefore exact however columns and tables depend
+on one another, and whatever their number.
 
 Sources: Goeman JJ, van de Geer SA, de Kort F, van Houwelingen HC. Bioinformatics 2004;20:93 (the test). Liu D, Lin X,
 Ghosh D. Biometrics 2007;63:1079 (kernels). Pesarin F, Salmaso L. Permutation tests for complex data. Wiley 2010
@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 #: Rows of permuted outcomes whose correlations with all columns stand in memory at once.
 _AT_ONCE = 128
+#: The kernel's cost goes with the square of the rows; so many see weak linear relations well without it.
+KERNEL_ROWS = 2000
 
 
 def global_test(
@@ -78,13 +80,15 @@ def _standardized(table: ArrayLike) -> Array:
 
 def _statistics(columns: Array, outcomes: Array) -> list[Array]:
     """Many weak relations, few strong ones, and those that bend: of each outcome."""
-    squares = squared_distances(columns, columns)
-    kernel = np.exp(-squares / max(float(np.median(squares[np.triu_indices(len(columns), 1)])), 1e-12))
     many, few = np.empty(len(outcomes)), np.empty(len(outcomes))
     for start in range(0, len(outcomes), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         found = (outcomes[part] @ columns) ** 2
         many[part], few[part] = found.sum(axis=1), (found**3).sum(axis=1)
+    if len(columns) > KERNEL_ROWS:
+        return [many, few]
+    squares = squared_distances(columns, columns)
+    kernel = np.exp(-squares / max(float(np.median(squares[np.triu_indices(len(columns), 1)])), 1e-12))
     return [many, few, ((outcomes @ kernel) * outcomes).sum(axis=1)]
 
 

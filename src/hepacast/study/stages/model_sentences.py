@@ -19,6 +19,7 @@ from hepacast.modelling.frozen_logistic import FrozenLogisticAt
 from hepacast.modelling.predictors import SKEWED
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold
+from hepacast.stats.global_test import KERNEL_ROWS
 from hepacast.study.context import Context
 from hepacast.study.schema.analysis import Modelling
 
@@ -177,8 +178,8 @@ def walked(estimator: Any) -> Iterator[Any]:
 
 #: How columns are tested against permuted outcomes.
 _TESTED = (
-    "sums of the squares and of the sixth powers of their correlations with the outcome, and a radial kernel "
-    "[@global-test]"
+    "sums of the squares and of the sixth powers of their correlations with the outcome, and of at most "
+    f"{KERNEL_ROWS:,} patients a radial kernel [@global-test]"
 )
 
 SHRUNK = (
