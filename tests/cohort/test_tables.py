@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import openpyxl
@@ -437,3 +438,13 @@ def test_dates_outside_a_patient_s_time_are_refused(tmp_path, cell):
     table = read_table(path, id_column="ID", columns=[ColumnSpec("op", kind="date")])
     assert finding(table, "not-a-date").patient == "A"
     assert table.frame["op"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("unit", "told"), [("g/Ll", True), ("mmol/L", True), ("g/dL", False), ("", False)])
+def test_a_unit_that_the_quantity_of_the_name_does_not_have_is_told(tmp_path, unit, told):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,ALB\na,3.8\nb,4.1\n")
+    spec = ColumnSpec("albumin", ("ALB",), unit=unit)
+    assert ("unit-of-no-quantity" in codes(read_table(path, id_column="ID", columns=[spec]), "warning")) == told
+    other = replace(spec, quantity="none")
+    assert "unit-of-no-quantity" not in codes(read_table(path, id_column="ID", columns=[other]), "warning")

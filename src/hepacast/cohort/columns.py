@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pandas as pd
 
@@ -91,6 +91,9 @@ class ColumnSpec:
     date_format: str = ""
     accept: tuple[str, ...] = ()
 
+    #: The quantity that the names mean where a stated unit speaks against it, so that none was taken.
+    contradicted: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
         source = (self.source,) if isinstance(self.source, str) else tuple(self.source)
         object.__setattr__(self, "source", source)
@@ -135,6 +138,8 @@ class ColumnSpec:
             units = [unit for unit in (self.unit, self.source_unit, header_unit) if unit]
             if found is not None and all(is_unit_of(unit, found) for unit in units):
                 return found
+            if found is not None and not self.contradicted:
+                object.__setattr__(self, "contradicted", found.name)
         return None
 
     def _wrong(self, what: str, remedy: str) -> None:

@@ -141,6 +141,13 @@ def _resolve_units(spec: ColumnSpec, header_unit: str, log: _Collector) -> tuple
         stated = spec.source_unit or spec.unit
         if header_unit and stated and unit_key(header_unit) != unit_key(stated):
             log.add("error", "unit-conflict", f"the header says {header_unit}, the study file says {stated}")
+        elif spec.contradicted:
+            known = get_quantity(spec.contradicted)
+            message = f"{stated or header_unit} is no unit of {known.label} ({', '.join(known_units(known))})"
+            message += (
+                ": the values are not judged. Correct the unit, or write `quantity: none` if it is something else"
+            )
+            log.add("warning", "unit-of-no-quantity", message)
         return replace(spec, unit=spec.unit or header_unit, quantity="none"), 1.0
     known = get_quantity(spec.quantity)
     if header_unit and not is_unit_of(header_unit, known):
