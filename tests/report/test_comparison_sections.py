@@ -1,5 +1,8 @@
 """Sections of studies with MR, competing networks and classifiers, further cohorts, staging systems."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,8 @@ from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
 from hepacast.report.build import build_report
 from hepacast.report.content import compose, fusion, indexes
 from hepacast.report.content import risk_groups as groups_section
-from hepacast.report.content.common import Omit
+from hepacast.report.content.common import Omit, judged_set, main_model
+from hepacast.report.content.performance import comparison_table
 from hepacast.report.model import FigureBlock, TableBlock
 from hepacast.report.results import load_results
 
@@ -184,3 +188,27 @@ def test_figures_have_their_panels():
     assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["one", "two"]
     curves = {"net": [{"loss": [1.0, 0.5]}], "other": [{"loss": [1.0, None]}]}
     assert len(draw_training(curves, names={"loss": "training"}).axes) >= 2
+
+
+def test_of_many_pairs_the_report_shows_those_of_the_main_model(complete):
+    found = load_results(complete)
+    name, item = judged_set(found)
+    pair, main = item.comparisons[0], main_model(found)
+    models = [main, "A", "B", "C"]
+    pairs = [replace(pair, first=a, second=b) for a, b in itertools.combinations(models, 2)]
+    labelled = dict.fromkeys(models, item.models[main])
+
+    def with_pairs(several):
+        entry = replace(item, comparisons=tuple(several), models=labelled)
+        return replace(found, evaluation=replace(found.evaluation, sets={name: entry}))
+
+    def pairs_in(table):
+        return [row.cells[0] for row in table.rows if row.kind == "indent"]
+
+    few = with_pairs(pairs)
+    assert len(pairs_in(comparison_table(few))) == 6 and not comparison_table(few, others=True).rows
+    many = with_pairs([*pairs, *(replace(pair, first=model, second="D") for model in models)])
+    shown, others = pairs_in(comparison_table(many)), pairs_in(comparison_table(many, others=True))
+    assert len(shown) == 4 and len(others) == 6
+    assert not set(shown) & set(others)
+    assert "supplement" in comparison_table(many).notes[-1]

@@ -37,6 +37,9 @@ from hepacast.report.content.common import (
 from hepacast.report.model import Block, Callout, FigureBlock, Panel, Paragraph, TableBlock
 from hepacast.report.results import Results
 
+#: Pairs of models that one table compares in every set.
+_MOST_PAIRS = 6
+
 
 def build(results: Results) -> list[Block]:
     """The tables of performance; ROC, calibration and decision curves."""
@@ -60,13 +63,13 @@ def build_supplement(results: Results) -> list[Block]:
     """Curves of the sets and models that the main report leaves out, risks of every patient."""
     others = [model for model in model_names(results) if model != main_model(results)]
     if has_time(results):
-        blocks = _more_tables(results)
+        blocks = [*_more_tables(results), *_other_pairs(results)]
         figures = [_calibration_figure(results, model) for model in others]
         rest = {name: s for name, s in unseen_sets(results).items() if name not in _decision_sets(results)}
         figures.append(_decision_figure(results, rest, "decision-nested"))
         return [*blocks, *(figure for figure in figures if figure is not None)]
     name, item = judged_set(results)
-    blocks = []
+    blocks = _other_pairs(results)
     if "training" in evaluated(results).sets and name != "training":
         found = [_roc_panel(results, "training"), _decision_panel(results, "training")]
         panels = [(panel, text) for panel, text in found if panel is not None]
@@ -89,6 +92,11 @@ def _more_tables(results: Results) -> list[Block]:
     """Classification and comparisons, which grow with the horizons: of follow-up they stand in the supplement."""
     tables = {"classification": threshold_table(results), "comparisons": comparison_table(results)}
     return [TableBlock(key, table) for key, table in tables.items() if table.rows]
+
+
+def _other_pairs(results: Results) -> list[Block]:
+    table = comparison_table(results, others=True)
+    return [TableBlock("comparisons-others", table)] if table.rows else []
 
 
 def _text(results: Results) -> str:
@@ -452,15 +460,27 @@ def threshold_table(results: Results) -> Table:
     return make_table("Classification at fixed cut-offs", columns, rows, notes)
 
 
-def comparison_table(results: Results) -> Table:
-    """Differences of discrimination between models of the same patients, and how patients are reclassified."""
+def _of_main(results: Results) -> bool:
+    """Whether there are so many pairs that those of the main model stand alone, and the others in the supplement."""
+    main, sets = main_model(results), evaluated(results).sets.values()
+    pairs = [[{c.first, c.second} for c in item.comparisons] for item in sets]
+    return any(len(set(map(frozenset, each))) > _MOST_PAIRS and any(main in pair for pair in each) for each in pairs)
+
+
+def comparison_table(results: Results, others: bool = False) -> Table:
+    """Differences of discrimination between models of the same patients, and how patients are reclassified.
+
+    Of many pairs those of the main model; `others`: those that are left out so.
+    """
     sets = unseen_sets(results) if has_time(results) else evaluated(results).sets
     more = any(c.nri is not None or c.idi is not None for item in sets.values() for c in item.comparisons)
+    divided, main = _of_main(results), main_model(results)
     rows: list[Row] = []
     for name, item in sets.items():
-        if item.comparisons:
+        shown = [c for c in item.comparisons if (divided and main not in (c.first, c.second)) == others]
+        if shown:
             rows.append(Row((set_label(results, name),), "group"))
-        for c in item.comparisons:
+        for c in shown:
             cells = [f"{model_label(results, c.first)} against {model_word(results, c.second)}"]
             if has_time(results):
                 cells.append("C" if c.measure == "C" else f"AUC at {horizon(results, c.time)}")
@@ -470,7 +490,11 @@ def comparison_table(results: Results) -> Table:
     ci = confidence(results)
     difference = ["Measure", f"Difference ({ci})"] if has_time(results) else [f"Difference in AUC ({ci})"]
     columns = ["Models", *difference, "z", "P", *([f"NRI ({ci})", f"IDI ({ci})"] if more else [])]
-    return make_table("Comparison of models", columns, rows, _comparison_notes(results, more))
+    notes = _comparison_notes(results, more)
+    if divided and not others:
+        notes.append(f"Pairs with the {model_word(results, main)} model; all others are in the supplement.")
+    title = "Comparison of models" + (", pairs without the main model" if others else "")
+    return make_table(title, columns, rows, notes)
 
 
 def _comparison_notes(results: Results, more: bool) -> list[str]:
