@@ -38,7 +38,7 @@ def test_the_file_is_the_one_that_init_writes(client, site, study, table, tmp_pa
 
 def test_what_is_chosen_is_judged_and_saved_as_by_hand(client, site, study):
     seen = client.get(f"/api/studies/{study}/cohort").json()
-    assert seen["judged"]["flow"]["reviewed"] == 90
+    assert client.get(f"/api/studies/{study}/judge").json()["flow"]["reviewed"] == 90
     assert "g/dL" in seen["quantities"]["albumin"]["units"]
     assert {"name": "survival"}.items() <= next(d for d in seen["definitions"] if d["name"] == "survival").items()
     columns = seen["values"]["cohort"]["columns"]
@@ -82,7 +82,7 @@ def test_readers_see_and_do_not_save(enter, study):
     body = {"version": version, "changes": {"name": "Other"}}
     assert reader.put(f"/api/studies/{study}/cohort", json=body).status_code == 403
     assert reader.post(f"/api/studies/{study}/judge", json=body).status_code == 403
-    assert reader.get(f"/api/studies/{study}/cohort").json()["judged"]["flow"]["reviewed"] == 90
+    assert reader.get(f"/api/studies/{study}/judge").json()["flow"]["reviewed"] == 90
 
 
 def test_a_dropped_table_moves_into_the_study(client, site):

@@ -29,6 +29,7 @@ ROUTES = {
     "GET /recipes": ("reader", ""),
     "POST /studies": ("owner", "new-study"),
     "GET /studies/{code}/cohort": ("reader", "see-cohort"),
+    "GET /studies/{code}/judge": ("reader", "see-cohort"),
     "POST /studies/{code}/judge": ("owner", "see-cohort"),
     "PUT /studies/{code}/cohort": ("owner", "save-study"),
     "GET /studies/{code}/file": ("reader", "see-study-file"),

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hepacast.cohort.columns import nearest
 from hepacast.cohort.findings import Finding, name_patients
@@ -22,8 +22,7 @@ _POWER_OF_TEN = re.compile(r"\d([.,]\d+)?[eE]\+?\d{2,}")
 _WHOLE_FLOAT = re.compile(r"(\d+)[.]0+")
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One raw cell and where it stands."""
 
     value: Any

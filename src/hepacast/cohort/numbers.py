@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,8 @@ Decimal = Literal[".", ","]
 #: separator suggests decimal commas (``unknown``).
 FileDecimal = Literal[".", ",", "", "mixed", "unknown"]
 
+#: Texts of which is remembered what they say: in a long table most stand many times.
+_REMEMBERED = 65536
 #: Words for "no value" (compared after normalization and in lower case), in English, German and Chinese.
 MISSING_WORDS = frozenset(
     (
@@ -107,6 +110,11 @@ def normalize_text(text: object) -> str:
 
 def is_missing_word(text: object) -> bool:
     """Whether a cell's text stands for "no value"."""
+    return _is_missing(str(text))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_missing(text: str) -> bool:
     plain = normalize_text(text).casefold()
     return plain == "" or plain.replace("_", " ") in MISSING_WORDS
 
@@ -130,6 +138,11 @@ def parse_number(text: object, *, decimal: Decimal = ".", censored: CensoredPoli
     if isinstance(text, int | float):
         value = float(text)
         return ParsedNumber(value, "ok") if math.isfinite(value) else ParsedNumber(math.nan, "missing")
+    return _parse_text(str(text), decimal, censored)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_text(text: str, decimal: Decimal, censored: CensoredPolicy) -> ParsedNumber:
     plain = normalize_text(text)
     if decimal == "." and _SIMPLE.fullmatch(plain):
         value = float(plain)

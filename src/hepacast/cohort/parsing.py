@@ -130,7 +130,7 @@ def _without_problems(cells: Mapping[str, Cell], log: _Collector) -> dict[str, C
     for patient, cell in cells.items():
         if isinstance(cell.value, CellProblem):
             log.add("error", "unreadable-cell", cell.value.text, patient, cell.row)
-            cell = replace(cell, value=None)
+            cell = cell._replace(value=None)
         kept[patient] = cell
     return kept
 
@@ -196,7 +196,7 @@ def _numbers(
     values = []
     for patient, cell in cells.items():
         if isinstance(cell.value, CodedCell):
-            cell = replace(cell, value=None if is_missing_word(cell.value) else cell.value.code)
+            cell = cell._replace(value=None if is_missing_word(cell.value) else cell.value.code)
         if isinstance(cell.value, dt.date | dt.datetime):
             message = f"a date ({cell.value:%Y-%m-%d}) in a column of numbers: Excel turns 1-2 or 3.4 into dates"
             log.add("error", "date-in-number", message, patient, cell.row)

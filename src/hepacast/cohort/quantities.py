@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -314,6 +314,7 @@ _POWER = re.compile(rf"^({_NUMBER})(?:\s*[x×*·]\s*|\s+)(10(?:\^|\*\*?|[eE])?(?
 _PLAIN = re.compile(rf"^({_NUMBER}(?:[eE][+-]?\d+)?)\s*(.*)$")
 
 
+@lru_cache(maxsize=65536)
 def split_unit(text: str) -> tuple[str, str]:
     """``"20 umol/L"`` -> ``("20", "umol/L")``; the unit is empty when there is none."""
     if _BARE.fullmatch(text):

@@ -136,7 +136,7 @@ def _into(site: Site, source: Path, folder: Path) -> Path:
 
 @router.get("/studies/{code}/cohort")
 def cohort(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
-    """The study file, what its table probably holds, what may be chosen, and what is wrong."""
+    """The study file, what its table probably holds, and what may be chosen."""
     site.audit.add(account.name, account.role, "see-cohort", code)
     text = (study / STUDY_FILE).read_text(encoding="utf-8-sig")
     values = study_values(text, where=STUDY_FILE)
@@ -160,8 +160,15 @@ def cohort(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> d
             }
             for item in OUTCOME_DEFINITIONS.values()
         ],
-        "judged": _judged(context, text),
     }
+
+
+@router.get("/studies/{code}/judge")
+def judge_saved(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
+    """What is found in the study as it is saved."""
+    site.audit.add_once(account.name, account.role, "see-cohort", code)
+    text = (study / STUDY_FILE).read_text(encoding="utf-8-sig")
+    return _judged(make_context(study, out=results_of(study)), text)
 
 
 @router.post("/studies/{code}/judge", dependencies=OWNER)

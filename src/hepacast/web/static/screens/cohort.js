@@ -23,7 +23,7 @@ export function changesOf(before, after) {
 
 class Setup {
   constructor(found, study, me) {
-    Object.assign(this, { study, me, found, saved: found.values, values: copy(found.values), judged: found.judged, removed: {} });
+    Object.assign(this, { study, me, found, saved: found.values, values: copy(found.values), judged: null, removed: {} });
     this.values.cohort.columns ||= {};
     this.values.modelling ||= {};
     this.values.modelling.candidates ||= [];
@@ -55,7 +55,10 @@ class Setup {
   async judge() {
     const turn = (this.turn = (this.turn || 0) + 1);
     try {
-      const judged = await api(`/studies/${this.study}/judge`, { method: "POST", body: { version: this.found.version, changes: this.changes } });
+      // What is saved may be judged by whoever may read it.
+      const judged = await (Object.keys(this.changes).length
+        ? api(`/studies/${this.study}/judge`, { method: "POST", body: { version: this.found.version, changes: this.changes } })
+        : api(`/studies/${this.study}/judge`));
       if (turn !== this.turn) return;
       this.judged = judged;
       fill(this.notes);
@@ -71,6 +74,7 @@ class Setup {
     const { version } = await api(`/studies/${this.study}/cohort`, { method: "PUT", body: { version: this.found.version, changes } });
     this.found.version = version;
     this.saved = copy(this.values);
+    this.whole = null;
     this.showState();
     announce(t("cohort.saved"));
   }
@@ -266,7 +270,14 @@ class Setup {
   // -- what was found --------------------------------------------------------------------------------------------------
 
   showJudged() {
-    const { findings, flow, facts, errors, text } = this.judged;
+    if (!this.judged) {
+      fill(this.verdict, el("div", { class: "box" }, t("cohort.judging")));
+      return;
+    }
+    // The whole check knows the images too, of the file as it is saved.
+    const findings = (!Object.keys(this.changes).length && this.whole) || this.judged.findings;
+    const errors = findings.filter((item) => item.severity === "error").length;
+    const { flow, text } = this.judged;
     const rest = [];
     for (const place of this.body.querySelectorAll(".found")) place.replaceChildren();
     for (const item of findings) {
@@ -314,9 +325,8 @@ class Setup {
     if (found.state === "failed") fill(place, el("p", { class: "box bad" }, t("cohort.check_failed")));
     if (found.state !== "done" || this.gone) return;
     fill(place, el("details", { open: true }, el("summary", {}, t("cohort.checked")), el("pre", { tabindex: "0", lang: "en" }, found.text)));
-    if (Object.keys(this.changes).length) return;
-    this.judged = { ...this.judged, findings: found.findings, errors: found.findings.filter((item) => item.severity === "error").length };
-    this.showJudged();
+    this.whole = found.findings;
+    if (this.judged) this.showJudged();
   }
 
   showState() {
@@ -357,6 +367,7 @@ class Setup {
       el("details", { class: "panel" }, el("summary", {}, t("cohort.file")), this.yaml));
     this.draw();
     this.showState();
+    this.judge();
     act(checkAll, checked, async () => this.follow(await api(`/studies/${this.study}/check`), checked));
     const warn = (event) => { if (Object.keys(this.changes).length) event.preventDefault(); };
     addEventListener("beforeunload", warn);
