@@ -91,6 +91,7 @@ def make_long_scan(folder: Path) -> None:
         if number == 1:
             image, mask = (np.kron(item, np.ones((SLICES // 20, 8, 8), item.dtype)) for item in (image, mask))
             image += np.random.default_rng(2).integers(-9, 9, image.shape, dtype=np.int16)
+            np.maximum(image, -1024, out=image)  # a scanner stores nothing below
             geometry = Geometry((512, 512, SLICES), (0.625, 0.625, 0.5), geometry.origin)
             write_volume(Volume(mask, geometry), folder / "masks" / f"{patient}.nii.gz")
         write_volume_as_dicom(folder / "images" / patient, Volume(image, geometry))

@@ -13,6 +13,7 @@ import pytest
 from hepacast.errors import ImageError
 from hepacast.imaging import read_volume
 from hepacast.imaging.dicom import read_series, scan_folder
+from hepacast.imaging.dicom_pixels import read_pixels
 
 _spec = importlib.util.spec_from_file_location("dicom_files", Path(__file__).with_name("dicom_files.py"))
 dicom_files = importlib.util.module_from_spec(_spec)
@@ -182,3 +183,24 @@ def test_real_series_has_the_stored_values_times_slope_plus_intercept(data_dir) 
     for k in (0, 7, 19):
         expected = headers[k].pixel_array * float(headers[k].RescaleSlope) + float(headers[k].RescaleIntercept)
         np.testing.assert_array_equal(volume.array[k], expected)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, -1024.0), (1.0, 0.0), (2.0, -1024.0), (0.5, 0.25)])
+@pytest.mark.parametrize("overlay", [False, True])
+def test_pixels_are_those_that_itk_reads(tmp_path, bits, signed, slope, intercept, overlay):
+    """Plain slices are read without ITK; whatever is unusual (bits above those that are stored) is left to it."""
+    import SimpleITK as sitk
+
+    rng = np.random.default_rng(5)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if signed else (0, 2**bits)
+    values = rng.integers(low, high, (6, 8)).astype(np.int32) & 0xFFFF
+    if overlay and bits == 12:
+        values[2, 3] |= 0x1000 if not signed else 0x7000
+    more = {"BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": signed}
+    path = write_slice(
+        tmp_path / "s.dcm", (0, 0, 0), instance=1, pixels=values, slope=slope, intercept=intercept, **more
+    )
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))[0]
+    assert np.array_equal(read_pixels(path), expected)

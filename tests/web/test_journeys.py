@@ -249,7 +249,7 @@ def test_images_are_checked_while_the_page_is_left_and_the_outcome_is_shown_on_r
         page.wait_for_selector("th:text-is('Outcome')")
         assert page.locator("tbody tr").count() == 24
         page.click("nav.steps >> text=Cohort")
-        page.wait_for_selector("summary:has-text('Result of the whole check')")
+        page.wait_for_selector("summary:has-text('Result of the whole check')", timeout=SLOW)
         page.wait_for_selector(".finding strong")
         picture(page, "checked")
 
@@ -298,6 +298,18 @@ def test_journey_4_the_report_is_read_and_downloaded(entered, done):
         page.problems.clear()
 
 
+#: Sentences of English that a person sees, where nothing says that they are English.
+ENGLISH = """() => {
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode, parent = node.parentElement;
+    if (parent.closest("[lang=en], pre, code, script") || !parent.getClientRects().length) continue;
+    if (/[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}/.test(node.textContent)) found.push(node.textContent);
+  }
+  return found;
+}"""
+
+
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_journey_8_keyboard_names_and_language(entered, site, done, images, locale):
     chinese = locale == "zh-CN"
@@ -323,6 +335,7 @@ def test_journey_8_keyboard_names_and_language(entered, site, done, images, loca
             text = page.locator("main h1").text_content()
             assert bool(re.search("[\u4e00-\u9fff]", text)) == chinese and page.title() == f"{text} · hepacast"
             if chinese:
+                assert page.evaluate(ENGLISH) == [], place
                 picture(page, f"zh-{place.split('/')[-1]}")
         # From the start to a study's masks, by Tab and Enter.
         page.evaluate("() => { location.hash = '#/start'; }")

@@ -10,12 +10,18 @@ import hepacast
 from hepacast.web.app import STATIC
 from hepacast.web.messages import FOLDER, languages, messages
 
+from .said import HOME, sentences
+
 ENGLISH = "en"
+#: What Python says, by its English words: a section of the other languages alone.
+SAID = "said"
 
 
 def flat(words, before=""):
     found = {}
     for key, value in words.items():
+        if key == SAID:
+            continue
         found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
     return found
 
@@ -89,3 +95,36 @@ def test_every_kind_of_finding_has_its_words():
     assert len(findings) > 80 and findings == set(messages(ENGLISH)["finding"])
     doubts = codes(("segmentation",), ("Remark",))
     assert len(doubts) > 15 and doubts | {"outlier"} == set(messages(ENGLISH)["doubt"])
+
+
+OTHERS = [code for code in languages() if code != ENGLISH]
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_sentence_of_findings_and_errors_is_in_the_catalogue(language):
+    known = messages(language)[SAID]
+    found = sentences(("cohort", "study", "segmentation"), errors=False)
+    found |= sentences(("web", "pacs", "bundle", "cohort"), errors=True)
+    assert len(found) > 400
+    # A piece that never stands alone is in the catalogue with what follows.
+    lacking = {text for text in found if text not in known and not any(key.startswith(text) for key in known)}
+    assert not lacking
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_what_python_says_no_longer_is_not_kept_and_places_are_those_of_the_english(language):
+    pieces = [
+        node.value
+        for path in HOME.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    said = "\0".join([*pieces, *(path.read_text(encoding="utf-8") for path in HOME.rglob("*.yaml"))])
+    for english, own in messages(language)[SAID].items():
+        places = len(re.findall(r"{#?}", english))
+        assert all(int(number) < places for number in re.findall(r"{(\d+)}", own)), english
+        for piece in re.split(r"{#?}", english):
+            words = max(re.split(r"[;:.,()\n]", piece), key=len).split()
+            # The source may put a sentence together.
+            ends = " ".join(words[:3]), " ".join(words[-3:])
+            assert len(words) < 3 or ends[0] in said or ends[1] in said, english

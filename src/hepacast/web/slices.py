@@ -178,16 +178,20 @@ def _read(context: Context, patient: str) -> MaskedSlices:
     turned, mask = to_lps_axes(volume), to_lps_axes(found.volume)
     stored, slope, intercept = _in_16_bits(turned)
     spacing = turned.geometry.spacing
-    return MaskedSlices(stored, mask.array.astype(np.uint8), spacing, slope, intercept, image.modality, labels)
+    return MaskedSlices(
+        stored, mask.array.astype(np.uint8, copy=False), spacing, slope, intercept, image.modality, labels
+    )
 
 
 def _in_16_bits(volume: Volume) -> tuple[npt.NDArray[np.int16], float, float]:
     """Values as 16-bit numbers: whole ones as they are, others scaled over their range."""
     values = volume.array
     if values.dtype == np.int16:
-        return np.ascontiguousarray(values), 1.0, 0.0
+        return values, 1.0, 0.0  # a copy of a long scan would cost more than its slices ever do
     low, high = float(values.min()), float(values.max())
     limits = np.iinfo(np.int16)
+    if values.dtype.kind in "iu" and limits.min <= low and high <= limits.max:
+        return values.astype(np.int16), 1.0, 0.0
     stored = np.empty(values.shape, np.int16)
     # Slice by slice: a long scan of float64 would be held several times.
     if limits.min <= low and high <= limits.max and all(_whole(plane, stored[k]) for k, plane in enumerate(values)):

@@ -10,6 +10,8 @@ export async function loadMessages(chosen = null) {
   const fit = (code) => Object.keys(known).find((name) => name === code || name === code.split("-")[0]);
   language = wanted.map(fit).find(Boolean) || "en";
   words = await (await fetch(`/api/messages/${language}`)).json();
+  translated = new Map();
+  patterns = null;
   document.documentElement.lang = language;
   if (chosen) store("language", chosen);
   return known;
@@ -21,6 +23,67 @@ export function t(key, fills = {}) {
   if (typeof text !== "string") return key;
   return text.replace(/\{(\w+)\}/g, (all, name) => (name in fills ? String(fills[name]) : all));
 }
+
+/** What was translated before, the patterns by how they begin, those that begin with a place under "". */
+let translated = new Map();
+let patterns = null;
+const BEGINS = 4;
+
+/** Patterns of the catalogue's `said`: English as Python says it, `{}` for what is filled in (`{#}`: a number). */
+function readPatterns() {
+  patterns = new Map();
+  const plain = (text) => text.replace(/\{#?\}/g, "");
+  const longest = Object.entries(words.said ?? {}).sort(([a], [b]) => plain(b).length - plain(a).length);
+  longest.forEach(([english, own], rank) => {
+    const parts = english.split(/(\{#?\})/);
+    const source = parts.map((part) => (part === "{}" ? "([\\s\\S]*?)" : part === "{#}" ? "([\\d.,<>≤≥=+− -]+)" : part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))).join("");
+    const begin = parts[0].length >= BEGINS ? parts[0].slice(0, BEGINS) : "";
+    if (!patterns.has(begin)) patterns.set(begin, []);
+    patterns.get(begin).push({ rank, pattern: new RegExp(`^${source}$`), own });
+  });
+}
+
+function byPattern(text) {
+  // Of those that fit, the one with most words of its own.
+  const fits = [text.slice(0, BEGINS), ""].map((begin) => (patterns.get(begin) ?? []).find((item) => item.pattern.test(text))).filter(Boolean);
+  if (!fits.length) return null;
+  const { pattern, own } = fits.reduce((best, item) => (item.rank < best.rank ? item : best));
+  const found = text.match(pattern);
+  return own.replace(/\{(\d+)\}/g, (all, number) => tr(found[Number(number) + 1].trim()));
+}
+
+/** What stands in brackets at the end is said apart. */
+function inBrackets(text) {
+  const parts = text.match(/^([\s\S]+?) \(([\s\S]+)\)([.;]?)$/);
+  if (!parts) return null;
+  const [before, inside] = [tr(parts[1]), tr(parts[2])];
+  return before === parts[1] && inside === parts[2] ? null : `${before}（${inside}）`;
+}
+
+/** Where several things are said one after the other: between them. */
+const BETWEEN = [/(\n+)/, /(; )/, /(?<=[.?!])( )(?=[A-Z])/, /(: )/];
+
+/**
+ * What Python says (findings, errors, warnings), in the language of the page, as far as the catalogue has it; names of
+ * methods, of columns and of files stay. English has no catalogue of it: there the text is returned as it is.
+ */
+export function tr(text) {
+  if (!words.said || typeof text !== "string" || !/[a-z]/i.test(text)) return text;
+  if (translated.has(text)) return translated.get(text);
+  if (!patterns) readPatterns();
+  let told = byPattern(text) ?? inBrackets(text);
+  for (const between of told === null ? BETWEEN : []) {
+    const parts = text.split(between);
+    if (parts.length < 2) continue;
+    const own = parts.map((part, i) => (i % 2 ? { "; ": "；", " ": "", ": ": "：" }[part] ?? part : tr(part)));
+    if (own.some((part, i) => i % 2 === 0 && part !== parts[i])) { told = own.join(""); break; }
+  }
+  translated.set(text, told ?? text);
+  return told ?? text;
+}
+
+/** A text of Python's as an element, marked as English where it stays so. */
+export const spoken = (text, attributes = {}) => el("span", { ...attributes, lang: tr(text) === text && language !== "en" ? "en" : null }, tr(text));
 
 /** Whether the catalogue has a key. */
 export const known = (key) => t(key) !== key;
@@ -109,7 +172,7 @@ export function select(options, value, onchange, attributes = {}) {
 /** What a check says: its kind in the language of the page where the catalogue has it, then its own words. */
 export const said = (section, code, text) => {
   const kind = `${section}.${code.replaceAll("-", "_")}`;
-  return [known(kind) ? el("strong", {}, `${t(kind)}. `) : null, el("span", { lang: "en" }, text)];
+  return [known(kind) ? el("strong", {}, `${t(kind)}${t("common.stop")}`) : null, spoken(text)];
 };
 
 /** Say something to screen readers without moving the focus. */
@@ -120,8 +183,8 @@ export function problem(error) {
   const told = error.told || {};
   const rows = ["expected", "found", "where", "remedy"].filter((part) => told[part]);
   return el("div", { class: "box bad", role: "alert" },
-    el("strong", {}, error.status === 0 || error instanceof TypeError ? t("common.no_server") : error.message),
-    rows.length ? el("dl", {}, rows.map((part) => [el("dt", {}, t(`common.${part}`)), el("dd", {}, told[part])])) : null);
+    el("strong", {}, error.status === 0 || error instanceof TypeError ? t("common.no_server") : spoken(error.message)),
+    rows.length ? el("dl", {}, rows.map((part) => [el("dt", {}, t(`common.${part}`)), el("dd", {}, spoken(told[part]))])) : null);
 }
 
 /** Run an action of a button: busy meanwhile, its error shown in `place`. */

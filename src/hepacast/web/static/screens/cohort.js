@@ -1,6 +1,6 @@
 // A study set up by drop-downs: what is changed is judged at once by the server, and saved as the study file.
 
-import { act, announce, api, el, field, fill, known, problem, put, said, select, t } from "../lib.js";
+import { act, announce, api, el, field, fill, known, language, problem, put, said, select, spoken, t, tr } from "../lib.js";
 import { chooser } from "./start.js";
 
 const PAUSE = 350; // ms after the last change until the server is asked
@@ -41,7 +41,7 @@ class Setup {
   told(key) {
     // Alternatives as YAML are for those who edit the file: here they are drop-downs.
     const lines = (this.found.notes[key] || []).filter((text) => !/[{}]|^alternatives/.test(text));
-    return lines.map((text) => el("p", { class: "hint" }, `? ${text}`));
+    return lines.map((text) => el("p", { class: "hint" }, "? ", spoken(text)));
   }
 
   /** Something was chosen: say so, and ask what it means. */
@@ -128,7 +128,7 @@ class Setup {
     const label = (key) => `${t(`cohort.${key}`)}: ${header}`;
     const fixed = !this.mayEdit || !entry;
     const roles = (role === "outcome" ? ["outcome"] : ["candidate", "described", "after", "unread"]).map((key) => [key, t(`cohort.role_${key}`)]);
-    const quantities = Object.entries(this.found.quantities).map(([key, item]) => [key, item.label]);
+    const quantities = Object.entries(this.found.quantities).map(([key, item]) => [key, tr(item.label)]);
     const units = entry?.quantity && this.found.quantities[entry.quantity]?.units;
     const kind = entry?.kind || "numeric";
     const hint = this.found.headers.find((item) => item.header === header);
@@ -142,8 +142,8 @@ class Setup {
       el("td", {}, entry && kind === "numeric" ? (units
         ? select([["", t("cohort.choose_unit")], ...new Set([...units, entry.unit].filter(Boolean))], entry.unit || "", (value) => this.set(name, "unit", value), { "aria-label": label("unit"), disabled: fixed })
         : el("input", { value: entry.unit || "", "aria-label": label("unit"), disabled: fixed, onchange: (event) => this.set(name, "unit", event.target.value.trim()) })) : null),
-      el("td", {}, entry ? el("input", { value: entry.label || "", placeholder: this.found.quantities[entry.quantity]?.label || "", "aria-label": label("label"), disabled: fixed, onchange: (event) => this.set(name, "label", event.target.value.trim()) }) : null),
-      el("td", { class: "said" }, doubts.map((text) => el("p", { class: "hint" }, `? ${text}`)), el("div", { class: "found" })));
+      el("td", {}, entry ? el("input", { value: entry.label || "", placeholder: tr(this.found.quantities[entry.quantity]?.label || ""), "aria-label": label("label"), disabled: fixed, onchange: (event) => this.set(name, "label", event.target.value.trim()) }) : null),
+      el("td", { class: "said" }, doubts.map((text) => el("p", { class: "hint" }, "? ", spoken(text))), el("div", { class: "found" })));
   }
 
   table() {
@@ -163,7 +163,7 @@ class Setup {
     const unread = others.filter((item) => !item.name);
     return [el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("cohort.columns") }, el("table", { class: "setup" },
       el("caption", { class: "unseen" }, t("cohort.columns")), el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows))),
-    unread.length ? el("p", { class: "hint" }, t("cohort.not_read", { names: unread.map((item) => `${item.header}${item.doubts.length ? ` (${item.doubts.join("; ")})` : ""}`).join(", ") })) : null];
+    unread.length ? el("p", { class: "hint" }, t("cohort.not_read", { names: unread.map((item) => `${item.header}${item.doubts.length ? ` (${item.doubts.map(tr).join("; ")})` : ""}`).join(", ") })) : null];
   }
 
   // -- outcome, sets, images -------------------------------------------------------------------------------------------
@@ -171,15 +171,15 @@ class Setup {
   outcome() {
     const outcome = this.values.outcome;
     const definition = this.found.definitions.find((item) => item.name === outcome.definition);
-    const names = [["", t("cohort.choose")], ...Object.keys(this.columns).map((name) => [name, this.columns[name].label || this.found.quantities[this.columns[name].quantity]?.label || this.headerOf(name)])];
+    const names = [["", t("cohort.choose")], ...Object.keys(this.columns).map((name) => [name, this.columns[name].label || tr(this.found.quantities[this.columns[name].quantity]?.label) || this.headerOf(name)])];
     const fixed = { disabled: !this.mayEdit };
     const change = (edit, draw = true) => { edit(this.values.outcome); this.changed(draw); };
-    const called = (key, title) => (known(key) ? t(key) : title);
+    const called = (key, title) => (known(key) ? t(key) : tr(title));
     const list = (text) => text.split(/[,;，；]/).map((word) => word.trim()).filter(Boolean).map((word) => (/^-?\d+(\.\d+)?$/.test(word) ? Number(word) : word));
     const fields = [field(t("cohort.definition"), select(this.found.definitions.map((item) => [item.name, called(`cohort.definition_${item.name.replaceAll("-", "_")}`, item.title)]), outcome.definition, (value) => {
       this.values.outcome = { definition: value, ...(outcome.name ? { name: outcome.name } : {}), ...(value === "survival" ? { columns: {}, unit: "months", horizons: [12, 24] } : {}) };
       this.changed();
-    }, fixed), { hint: outcome.definition === "binary-column" ? "" : definition?.source || "" })];
+    }, fixed), { hint: outcome.definition === "binary-column" ? "" : tr(definition?.source || "") })];
     if (outcome.definition === "binary-column") {
       fields.push(field(t("cohort.outcome_column"), select([...names, ...(outcome.column && !this.columns[outcome.column] ? [[outcome.column, outcome.column]] : [])], outcome.column || "", (value) => change((item) => {
         item.column = value;
@@ -202,7 +202,7 @@ class Setup {
           item.columns = { ...item.columns, [part.name]: value };
           if (!value) delete item.columns[part.name];
           this.values.modelling.candidates = this.candidates.filter((name) => name !== value);
-        }), fixed), { hint: part.help }));
+        }), fixed), { hint: tr(part.help) }));
       }
     }
     if (outcome.definition === "survival") {
@@ -261,7 +261,7 @@ class Setup {
     };
     return el("section", { class: "panel", "aria-label": t("cohort.images") }, el("h2", {}, t("cohort.images")), this.told("images"),
       lines.length ? el("ul", { class: "paths" }, lines.map((line) => el("li", {}, line))) : el("p", { class: "hint" }, t("cohort.no_images")),
-      (this.imagesFound || []).map((text, i) => el("p", { class: i ? "hint" : "chosen" }, text)),
+      (this.imagesFound || []).map((text, i) => el("p", { class: i ? "hint" : "chosen" }, spoken(text))),
       images && this.mayEdit ? el("button", { type: "button", onclick: () => { delete this.values.images; this.values.modelling.models = ["clinical"]; this.imagesFound = null; this.changed(); } }, t("cohort.without_images")) : null,
       this.mayEdit ? el("details", {}, el("summary", {}, t("cohort.choose_images")), chooser("folder", take)) : null, notes,
       el("div", { class: "found", "data-part": "images" }));
@@ -309,7 +309,7 @@ class Setup {
     const out = flow.excluded.filter((item) => item.n);
     return el("ol", { class: "flow", "aria-label": t("cohort.flow") },
       el("li", { class: "step" }, el("strong", {}, flow.reviewed), ` ${t("cohort.reviewed")}`),
-      out.map((item) => el("li", { class: "step out" }, el("strong", {}, `− ${item.n}`), ` ${item.reason}`)),
+      out.map((item) => el("li", { class: "step out" }, el("strong", {}, `− ${item.n}`), " ", spoken(item.reason))),
       el("li", { class: "step" }, el("strong", {}, flow.included), ` ${t("cohort.included")}`),
       Object.entries(flow.sets).map(([name, set]) => el("li", { class: "step set" }, el("strong", {}, set.n), ` ${t(`cohort.set_${name}`)}`, set.events === null ? "" : ` · ${t("cohort.events", { n: set.events })}`)));
   }
@@ -324,7 +324,8 @@ class Setup {
     }
     if (found.state === "failed") fill(place, el("p", { class: "box bad" }, t("cohort.check_failed")));
     if (found.state !== "done" || this.gone) return;
-    fill(place, el("details", { open: true }, el("summary", {}, t("cohort.checked")), el("pre", { tabindex: "0", lang: "en" }, found.text)));
+    // The command's own text is English; what it says stands beside the fields too.
+    fill(place, el("details", { open: language === "en" }, el("summary", {}, t("cohort.checked")), el("pre", { tabindex: "0", lang: "en" }, found.text)));
     this.whole = found.findings;
     if (this.judged) this.showJudged();
   }
@@ -359,7 +360,7 @@ class Setup {
       await this.follow(await api(`/studies/${this.study}/check`, { method: "POST", body: {} }), checked);
     }) }, t("cohort.check_all"));
     const name = el("input", { value: this.values.name, disabled: !this.mayEdit, onchange: (event) => { this.values.name = event.target.value; this.changed(false); } });
-    put(body, this.found.unread ? el("div", { class: "box doubt" }, `${t("cohort.unread")} ${this.found.unread}`) : null,
+    put(body, this.found.unread ? el("div", { class: "box doubt" }, [t("cohort.unread"), " ", spoken(this.found.unread)]) : null,
       el("div", { class: "overview" }, el("section", { class: "panel", "aria-label": t("cohort.verdict") }, field(t("cohort.name"), name), this.verdict, this.notes,
         this.mayEdit ? el("div", { class: "row" }, this.saveButton, checkAll, el("a", { class: "button", href: `#/study/${this.study}/run` }, t("cohort.to_run")), this.state) : null, saveNotes, checked, this.others),
       el("section", { class: "panel", "aria-label": t("cohort.flow") }, el("h2", {}, t("cohort.flow")), this.flow)),

@@ -1,6 +1,6 @@
 // Masks judged one after the other: the list with the most doubt first, the slices, the decision.
 
-import { act, announce, api, dropZone, el, field, fill, problem, put, said, select, t } from "../lib.js";
+import { act, announce, api, dropZone, el, field, fill, problem, put, said, select, t, tr } from "../lib.js";
 import { Viewer } from "../viewer.js";
 
 const TAG = { good: "good", corrected: "", exclude: "bad" };
@@ -17,7 +17,7 @@ async function list(body, context) {
   const rows = found.patients.map((row) => el("tr", {},
     el("th", { scope: "row" }, el("a", { href: `#/study/${context.study}/masks/${row.code}` }, row.patient)),
     el("td", {}, row.doubts.length ? row.doubts.map((item) => el("p", { class: "finding" }, said("doubt", item.code, item.text))) : el("span", { class: "hint" }, t("masks.no_doubt"))),
-    el("td", { class: "hint" }, row.source === "given" ? t("masks.source_given") : row.source),
+    el("td", { class: "hint" }, row.source === "given" ? t("masks.source_given") : tr(row.source)),
     unblinded ? [el("td", {}, row.outcome ?? ""), el("td", {}, row.set ?? "")] : null,
     el("td", {}, row.decision ? [el("span", { class: `tag ${TAG[row.decision]}` }, t(`masks.is_${row.decision}`)), row.reason ? el("p", { class: "hint" }, row.reason) : null, el("p", { class: "hint" }, row.reviewer)] : null)));
   put(body, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("masks.list") }, el("table", {},
@@ -103,8 +103,8 @@ async function patient(body, context, code) {
       el("div", {}, frame, el("div", { class: "row" }, position), told,
         el("div", { class: "row tools" }, el("label", { class: "inline" }, t("masks.window"), windows), overlay, ruler, el("label", { class: "inline" }, t("masks.tint"), tint),
           el("button", { type: "button", "aria-label": t("masks.zoom_in"), onclick: () => zoom(1.25) }, "+"), el("button", { type: "button", "aria-label": t("masks.zoom_out"), onclick: () => zoom(0.8) }, "−")),
-        el("ul", { class: "legend" }, facts.labels.map((item) => { const swatch = el("span", { class: "swatch", "aria-hidden": "true" }); swatch.style.background = item.color; return el("li", {}, swatch, item.name); }))),
-      el("div", {}, el("section", { class: "panel", "aria-label": t("masks.doubts") }, el("h2", {}, t("masks.doubts")), row.doubts.length ? row.doubts.map((item) => el("p", { class: "finding" }, said("doubt", item.code, item.text))) : el("p", { class: "hint" }, t("masks.no_doubt")), el("p", { class: "hint" }, row.source)),
+        el("ul", { class: "legend" }, facts.labels.map((item) => { const swatch = el("span", { class: "swatch", "aria-hidden": "true" }); swatch.style.background = item.color; return el("li", {}, swatch, tr(item.name)); }))),
+      el("div", {}, el("section", { class: "panel", "aria-label": t("masks.doubts") }, el("h2", {}, t("masks.doubts")), row.doubts.length ? row.doubts.map((item) => el("p", { class: "finding" }, said("doubt", item.code, item.text))) : el("p", { class: "hint" }, t("masks.no_doubt")), el("p", { class: "hint" }, tr(row.source))),
         may ? el("section", { class: "panel", "aria-label": t("masks.decision") }, el("h2", {}, t("masks.decision")), row.reason ? el("p", { class: "hint" }, row.reason) : null, el("div", { class: "row" }, good, row.decision ? undo : null), correct, outForm, notes) : null,
         el("details", {}, el("summary", {}, t("masks.keys")), el("dl", { class: "keys" }, KEYS.map(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, t(`masks.key_${what}`))]))))));
   viewer.resize();

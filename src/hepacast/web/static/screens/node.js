@@ -1,6 +1,6 @@
 // The node beside the PACS: where it listens, its queue, what was given up, which model is pinned.
 
-import { act, announce, api, el, fill, put, t, table } from "../lib.js";
+import { act, announce, api, el, fill, put, spoken, t, table } from "../lib.js";
 
 const EVERY = 2000; // milliseconds between two looks at a node that is to stop
 const TAG = { dead: "bad", confirmed: "good", sent: "good", running: "", received: "", complete: "", made: "" };
@@ -42,13 +42,13 @@ function queue(found, again, notes) {
     return button;
   };
   const rows = found.studies.map((item) => [item.key.slice(0, 10), el("span", { class: `tag ${TAG[item.state]}` }, t(`node.state_${item.state}`)), String(item.attempts),
-    el("span", { lang: "en", class: "said" }, item.reason.split("\n")[0]), when(item.again_at), item.deleted ? t("node.gone") : when(item.delete_at), item.model.slice(0, 12),
+    spoken(item.reason.split("\n")[0], { class: "said" }), when(item.again_at), item.deleted ? t("node.gone") : when(item.delete_at), item.model.slice(0, 12),
     item.state === "dead" && !item.deleted ? retry([item.key], t("node.retry"), `${t("node.retry")}: ${item.key.slice(0, 10)}`) : ""]);
   const dead = found.studies.filter((item) => item.state === "dead" && !item.deleted).length;
   return [found.studies.length ? table(t("node.queue", { n: found.total }), ["key", "state", "attempts", "reason", "again", "deleted", "made_by", "action"].map((key) => t(`node.col_${key}`)), rows) : el("p", {}, t("node.empty")),
     dead > 1 ? retry(["all"], t("node.retry_all", { n: dead }), null) : null,
     found.quarantined.length ? table(t("node.quarantine"), ["key", "reason", "deleted"].map((key) => t(`node.col_${key}`)),
-      found.quarantined.map((item) => [item.name.slice(0, 10), el("span", { lang: "en" }, item.reason), when(item.deleted)])) : null];
+      found.quarantined.map((item) => [item.name.slice(0, 10), spoken(item.reason), when(item.deleted)])) : null];
 }
 
 function models(list, again, notes) {

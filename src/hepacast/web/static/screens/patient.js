@@ -1,6 +1,6 @@
 // One patient: a model, clinical values, a scan where the model reads one; the prediction, and its nomogram to move.
 
-import { act, announce, api, dropZone, el, field, fill, language, pathOf, problem, put, select, t } from "../lib.js";
+import { act, announce, api, dropZone, el, field, fill, language, pathOf, problem, put, select, spoken, t, tr } from "../lib.js";
 import { mountAbout, signatureText } from "../calculator.js";
 import { percent } from "../model.js";
 import { mountFields, mountNomogram, timeText } from "../nomogram.js";
@@ -15,7 +15,7 @@ async function render(body, { args, me }) {
   }
   const usable = models.filter((item) => !item.error);
   const chosen = usable.find((item) => item.code === args[0]) ?? (usable.length === 1 ? usable[0] : null);
-  const options = [["", t("patient.choose_model")], ...models.map((item) => [item.code, item.error ? `${item.study}: ${item.error}` : `${item.outcome} · ${item.study} (${item.place})`])];
+  const options = [["", t("patient.choose_model")], ...models.map((item) => [item.code, item.error ? `${item.study}: ${tr(item.error)}` : `${item.outcome} · ${item.study} (${item.place})`])];
   const pick = select(options, chosen?.code ?? "", (code) => { location.hash = `#/patient/${code}`; });
   for (const option of pick.options) option.disabled = models.some((item) => item.code === option.value && item.error);
   put(body, el("div", { class: "panel" }, field(t("patient.model"), pick, { hint: t("patient.model_hint") })));
@@ -60,7 +60,7 @@ class Patient {
       mountAbout(about, form.description, { t });
     } else {
       this.fields = mountFields(live, form.fields, { t });
-      live.prepend(el("p", { class: "box" }, `${t("patient.no_nomogram")} ${form.reason}`));
+      live.prepend(el("p", { class: "box" }, t("patient.no_nomogram"), " ", spoken(form.reason)));
     }
     if (token) await this.follow(token);
     return () => { this.over = true; };
@@ -159,7 +159,7 @@ class Patient {
         if (this.over || token !== this.token) return;
         if (told.state === "made") return this.show(told);
         if (told.state === "failed") return this.failed(told.error);
-        line.textContent = told.message ? `${t("patient.running")} ${told.message}` : t("patient.running");
+        line.textContent = told.message ? `${t("patient.running")} ${tr(told.message)}` : t("patient.running");
         await new Promise((resolve) => { setTimeout(resolve, WAIT); });
       }
     } catch (error) {
@@ -191,8 +191,8 @@ class Patient {
           item.low === null ? "" : ` (${t("calculator.interval", { level: level(prediction.level), low: percent(item.low), high: percent(item.high) })})`)]),
       el("dt", {}, t("patient.group")), el("dd", {}, t(`calculator.group.${{ "high risk": "high", "low risk": "low" }[prediction.group] ?? "none"}`)),
       Object.entries(prediction.scores).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value === null ? t("calculator.not_estimated") : value.toFixed(3))])),
-      prediction.conformal?.label ? el("p", {}, t("patient.conformal", { level: level(prediction.conformal.level) }), " ", el("span", { lang: "en" }, prediction.conformal.sentence)) : null,
-      warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", { lang: "en" }, warned.map((text) => el("li", {}, text)))) : el("p", {}, t("patient.no_warnings")),
+      prediction.conformal?.label ? el("p", {}, t("patient.conformal", { level: level(prediction.conformal.level) }), " ", spoken(prediction.conformal.sentence)) : null,
+      warned.length ? el("div", { class: "box doubt" }, el("strong", {}, t("patient.warnings")), el("ul", {}, warned.map((text) => el("li", {}, spoken(text))))) : el("p", {}, t("patient.no_warnings")),
       files.includes("overlay.png") ? el("figure", {}, el("img", { class: "overlay", src: href("overlay.png"), alt: t("patient.overlay") }), el("figcaption", { class: "hint" }, t("patient.overlay"))) : null,
       el("div", { class: "row" },
         files.includes("prediction.pdf") ? el("a", { class: "button main", href: href("prediction.pdf"), download: "prediction.pdf" }, t("patient.pdf")) : null,
@@ -212,10 +212,10 @@ class Patient {
     const place = el("section", { "aria-label": t("patient.pacs") }, el("h3", {}, t("patient.pacs")));
     this.answer.append(place);
     if (!names.length) { put(place, el("p", { class: "hint" }, t("patient.no_pacs"))); return; }
-    if (!told.dicom) { put(place, el("p", { class: "hint" }, t("patient.no_dicom"), " ", el("span", { lang: "en" }, told.no_dicom))); return; }
+    if (!told.dicom) { put(place, el("p", { class: "hint" }, t("patient.no_dicom"), " ", spoken(told.no_dicom))); return; }
     const done = el("div", { "aria-live": "polite" });
     const line = (item) => el("p", { class: `box ${item.failed.length ? "bad" : "good"}` }, t(item.failed.length ? "patient.sent_failed" : "patient.sent_to", { name: item.to, n: item.confirmed, time: new Date(item.time).toLocaleString(language) }),
-      item.failed.map((text) => el("span", { lang: "en" }, ` ${text}`)));
+      item.failed.map((text) => [" ", spoken(text)]));
     put(done, told.sendings.map(line));
     const notes = el("div", {});
     const to = select(names, names[0], () => {});

@@ -1,6 +1,6 @@
 // The report: its documents in a frame without scripts, and everything to download.
 
-import { api, el, fill, put, t } from "../lib.js";
+import { api, el, fill, language, put, spoken, t } from "../lib.js";
 
 async function render(body, { study, args }) {
   const found = await api(`/studies/${study}/report`);
@@ -19,7 +19,8 @@ async function render(body, { study, args }) {
       found.documents[at].filter((kind) => kind !== "html").map((kind) => link(`${at}.${kind}`, kind.toUpperCase())),
       found.folders.map((name) => link(`${name}.zip`, t(`report.${name}`))),
       found.model ? link("model.hepacast", t("report.model")) : null),
-    found.model_note ? el("p", { class: "warning", role: "note" }, found.model_note) : null,
+    found.model_note ? el("p", { class: "warning", role: "note" }, spoken(found.model_note)) : null,
+    language === "en" ? null : el("p", { class: "hint" }, t("common.in_english")),
     frame);
 }
 

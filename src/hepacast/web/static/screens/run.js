@@ -1,6 +1,6 @@
 // The run of a study: the plan before it, every stage with its time while it runs, stop and go on.
 
-import { act, api, announce, el, fill, put, t } from "../lib.js";
+import { act, api, announce, el, fill, problem, put, spoken, t, tr } from "../lib.js";
 
 /** Seconds as a person says them. */
 export function duration(seconds) {
@@ -16,7 +16,7 @@ const MARK = { done: "✓", kept: "✓", running: "▶", waiting: "·" };
 function stageRow(stage, now) {
   const share = stage.state === "running" && now.total ? now.done / now.total : null;
   const doing = stage.state === "running" && now.label
-    ? el("div", { class: "hint" }, now.label, now.total ? (now.counted ? ` · ${t("run.of", { done: now.done, total: now.total })}` : ` · ${Math.round(100 * share)} %`) : "") : null;
+    ? el("div", { class: "hint" }, tr(now.label), now.total ? (now.counted ? ` · ${t("run.of", { done: now.done, total: now.total })}` : ` · ${Math.round(100 * share)} %`) : "") : null;
   const time = stage.state === "done" ? duration(stage.seconds) : stage.state === "waiting" || stage.state === "running" ? t("run.about", { time: duration(stage.expected ?? stage.seconds) }) : "";
   return el("li", { class: `stage ${stage.state}`, "aria-current": stage.state === "running" ? "step" : null },
     el("span", { class: "mark", "aria-hidden": "true" }, MARK[stage.state]),
@@ -61,13 +61,13 @@ async function render(body, { study, me }) {
     start.textContent = t(now.state === "stopped" || now.state === "failed" ? "run.resume" : "run.start");
     fill(buttons, me.role !== "owner" ? null : running ? stop : start,
       now.report && !running ? el("a", { class: "button", href: `#/study/${study}/report` }, t("run.read_report")) : null);
-    fill(log, now.state === "starting" ? el("pre", {}, now.message || "") : null);
+    fill(log, now.state === "starting" ? el("pre", { lang: "en" }, now.message || "") : null);
     if (now.state === "none") { await showPlan(); return; }
     if (before && before !== now.state) announce(t(`run.now_${now.state}`));
     fill(verdict, el("div", { class: `box ${{ done: "good", failed: "bad", stopped: "doubt" }[now.state] || ""}`, role: now.state === "failed" ? "alert" : null },
       el("strong", {}, t(`run.now_${now.state}`)),
       now.state === "running" && now.left ? ` ${t("run.left", { time: duration(now.left) })}` : "",
-      now.state === "failed" && now.message ? el("pre", {}, now.message) : null));
+      now.state === "failed" && now.message ? el("pre", {}, spoken(now.message)) : null));
     if (now.stages?.length) fill(list, now.stages.map((stage) => stageRow(stage, now)));
     if (["done", "stopped", "failed"].includes(now.state) && me.role === "owner") {
       // What was changed since (settings, reviews) is told by the plan.
@@ -77,7 +77,7 @@ async function render(body, { study, me }) {
         if (now.state === "done" && !todo.length) start.remove();
         if (now.state === "done" && todo.length) put(verdict, el("div", { class: "box doubt" }, t("run.changed", { n: todo.length })));
       } catch (error) {
-        put(notes, el("div", { class: "box bad" }, error.message));
+        put(notes, problem(error));
       }
     }
   }

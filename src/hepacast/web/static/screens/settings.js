@@ -1,6 +1,6 @@
 // Language; for the owner also folders, users, PACS, the node's file and the audit trail.
 
-import { act, announce, api, el, field, fill, language, loadMessages, problem, put, select, t, table } from "../lib.js";
+import { act, announce, api, el, field, fill, language, loadMessages, problem, put, select, t, table, tr } from "../lib.js";
 
 const panel = (title, ...inner) => el("section", { class: "panel", "aria-label": title }, el("h2", {}, title), inner);
 
@@ -9,7 +9,7 @@ async function audit() {
     const found = await api("/settings/audit");
     return [el("p", { class: "hint" }, t("settings.sealed", { n: found.total, file: found.file })),
       table(t("settings.audit"), ["time", "user", "action", "study", "patient"].map((key) => t(`settings.${key}`)),
-        found.entries.map((item) => [item.time.slice(0, 19).replace("T", " "), `${item.user} (${t(`roles.${item.role}`)})`, item.action, item.study, item.patient]))];
+        found.entries.map((item) => [item.time.slice(0, 19).replace("T", " "), `${item.user} (${t(`roles.${item.role}`)})`, tr(item.action), item.study, item.patient]))];
   } catch (error) { return problem(error); }
 }
 

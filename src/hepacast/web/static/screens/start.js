@@ -1,6 +1,6 @@
 // Studies of the served folder; a new one from a table, a demo, one patient.
 
-import { act, api, dropZone, el, field, fill, pathOf, problem, put, select, t } from "../lib.js";
+import { act, api, dropZone, el, field, fill, pathOf, problem, put, select, spoken, t, tr } from "../lib.js";
 
 const TAG = { running: "", starting: "", done: "good", failed: "bad", stopped: "doubt" };
 
@@ -10,13 +10,13 @@ function card(study) {
     el("h2", {}, el("a", { href: `#/study/${study.code}/${at}` }, study.name)),
     el("p", {}, el("span", { class: `tag ${study.error ? "bad" : TAG[study.state] || ""}` },
       study.error ? t("start.broken") : t(`start.state_${study.state}`))),
-    study.error ? el("p", { class: "problem" }, study.error) : null,
+    study.error ? el("p", { class: "problem" }, spoken(study.error)) : null,
     el("p", { class: "hint" }, study.folder));
 }
 
 const waiting = (job) => el("li", { class: "card" }, el("h2", {}, t("start.demo_made")),
   job.state === "running" ? el("progress", { "aria-label": t("start.demo_made") }) : null,
-  job.state === "running" ? el("p", { class: "hint" }, job.message.split("\n").pop()) : el("pre", {}, job.message));
+  job.state === "running" ? el("p", { class: "hint" }, spoken(job.message.split("\n").pop())) : el("pre", { lang: "en" }, job.message));
 
 /** Send files in parts that stay below the limit of one request; gives the folder on the server. */
 export async function upload(files, tell = () => {}, path = "/uploads") {
@@ -100,7 +100,7 @@ function newStudy(recipes) {
         dropZone(t("start.drop_images"), send("images"), { folder: true }), said.images,
         el("details", {}, el("summary", {}, t("start.from_server")), chooser("folder", (path) => take("images", path))))),
     field(t("start.name"), name),
-    field(t("start.recipe"), select([["", t("start.no_recipe")], ...Object.entries(recipes).map(([key, text]) => [key, `${key}: ${text}`])], "", (value) => { recipe = value; }), { hint: t("start.recipe_hint") }),
+    field(t("start.recipe"), select([["", t("start.no_recipe")], ...Object.entries(recipes).map(([key, text]) => [key, `${key}: ${tr(text)}`])], "", (value) => { recipe = value; }), { hint: t("start.recipe_hint") }),
     button, notes);
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,6 +1,6 @@
 // Statistics of a dropped table: every analysis of `hepacast stats`, its options from the server, its tables and figures.
 
-import { act, announce, api, dropZone, el, field, fill, put, select, t } from "../lib.js";
+import { act, announce, api, dropZone, el, field, fill, language, put, select, spoken, t } from "../lib.js";
 
 const NAMED = { outcome: /outcome|event|status|death|died|relapse|recur|progress|结局|死亡|复发/i, time: /time|month|days|follow|survival|生存|随访|时间/i,
   risks: /risk|score|prob|pred|model|风险|评分/i, raters: /reader|rater|observer|read_?\d|医师|阅片/i };
@@ -78,7 +78,7 @@ class Statistics {
           (value) => { if (value === "category") this.codes.add(item.name); else this.codes.delete(item.name); }, { "aria-label": t("statistics.kind_of", { name: item.name }) })
       : item.kind === "category" ? t("statistics.kind_category", { levels: item.levels.join(", ") }) : t(`statistics.kind_${item.kind}`));
     return el("div", {}, el("p", {}, el("strong", {}, this.table.name), " ", t("statistics.size", { rows: this.table.rows, columns: this.table.columns.length })),
-      this.table.notes.map((note) => el("p", { class: "box doubt", lang: "en" }, note)),
+      this.table.notes.map((note) => el("p", { class: "box doubt" }, spoken(note))),
       el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": t("statistics.columns") }, el("table", {},
         el("thead", {}, el("tr", {}, ["column", "taken_for", "missing"].map((key) => el("th", { scope: "col" }, t(`statistics.${key}`))))),
         el("tbody", {}, this.table.columns.map((item) => el("tr", {}, el("th", { scope: "row" }, item.name), el("td", {}, kind(item)), el("td", { class: "number" }, String(item.missing))))))));
@@ -191,7 +191,7 @@ class Statistics {
     const href = (name) => `/api/statistics/files/${told.table}/${told.result}/${name}`;
     const pictures = told.files.filter((name) => name.endsWith(".png"));
     const files = told.files.map((name) => el("a", { class: "button", href: href(name), download: name }, name));
-    fill(this.result, el("h2", { tabindex: "-1" }, t("statistics.result")), told.parts.map((part) => (part.table ? this.tableShown(part.table) : el("p", { class: "said", lang: "en" }, part.text))),
+    fill(this.result, el("h2", { tabindex: "-1" }, t("statistics.result")), language === "en" ? null : el("p", { class: "hint" }, t("common.in_english")), told.parts.map((part) => (part.table ? this.tableShown(part.table) : el("p", { class: "said", lang: "en" }, part.text))),
       pictures.length ? el("div", { class: "pictures" }, pictures.map((name) => el("figure", {}, el("img", { src: href(name), alt: t("statistics.figure", { name: name.replace(/\.png$/, "") }) })))) : null,
       el("details", { open: true }, el("summary", {}, t("statistics.downloads")), el("div", { class: "row" }, files)));
     this.result.hidden = false;
