@@ -105,7 +105,7 @@ def work_list(
         weight = _IMPOSSIBLE if item.severity == "impossible" else _DOUBT if remark.casts_doubt else 0.0
         doubts[item.patient].append((weight, item.code, str(remark)))
     for far in found.outliers:
-        doubts[far.patient].append((_FAR, "outlier", f"far from the cohort: {outlier_text(vars(far))}"))
+        doubts[far.patient].append((_FAR, "outlier", outlier_text(vars(far))))
     status = {item.patient: item for item in segmentation.status}
     for name, reason in found.refused.items():
         doubts[name].append((_IMPOSSIBLE, "", reason))

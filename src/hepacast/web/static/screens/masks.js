@@ -52,6 +52,8 @@ async function patient(body, context, code) {
     if (viewer.windowName) windows.value = viewer.windowName;
   };
   const frame = el("div", { class: "frame" }, viewer.stage);
+  // Slices are axial, seen from the feet: the patient's right is on the left.
+  const sides = el("div", { class: "sides" }, frame, ["R", "L", "A", "P"].map((side) => el("span", { class: `side ${side}`, title: t(`masks.side_${side.toLowerCase()}`) }, side)));
 
   // -- the decision
   const notes = el("div", { "aria-live": "polite" });
@@ -100,11 +102,11 @@ async function patient(body, context, code) {
 
   put(body, el("div", { class: "row" }, el("a", { href: `#/study/${context.study}/masks` }, `← ${t("masks.list")}`), el("strong", {}, row.patient), row.decision ? el("span", { class: `tag ${TAG[row.decision]}` }, t(`masks.is_${row.decision}`)) : null),
     el("div", { class: "looking" },
-      el("div", {}, frame, el("div", { class: "row" }, position), told,
+      el("div", {}, sides, el("div", { class: "row" }, position), told,
         el("div", { class: "row tools" }, el("label", { class: "inline" }, t("masks.window"), windows), overlay, ruler, el("label", { class: "inline" }, t("masks.tint"), tint),
           el("button", { type: "button", "aria-label": t("masks.zoom_in"), onclick: () => zoom(1.25) }, "+"), el("button", { type: "button", "aria-label": t("masks.zoom_out"), onclick: () => zoom(0.8) }, "−")),
         el("ul", { class: "legend" }, facts.labels.map((item) => { const swatch = el("span", { class: "swatch", "aria-hidden": "true" }); swatch.style.background = item.color; return el("li", {}, swatch, tr(item.name)); }))),
-      el("div", {}, el("section", { class: "panel", "aria-label": t("masks.doubts") }, el("h2", {}, t("masks.doubts")), row.doubts.length ? row.doubts.map((item) => el("p", { class: "finding" }, said("doubt", item.code, item.text))) : el("p", { class: "hint" }, t("masks.no_doubt")), el("p", { class: "hint" }, tr(row.source))),
+      el("div", {}, el("section", { class: "panel", "aria-label": t("masks.doubts") }, el("h2", {}, t("masks.doubts")), row.doubts.length ? row.doubts.map((item) => el("p", { class: "finding" }, said("doubt", item.code, item.text))) : el("p", { class: "hint" }, t("masks.no_doubt")), el("p", { class: "hint" }, `${t("masks.source")}: ${row.source === "given" ? t("masks.source_given") : tr(row.source)}`)),
         may ? el("section", { class: "panel", "aria-label": t("masks.decision") }, el("h2", {}, t("masks.decision")), row.reason ? el("p", { class: "hint" }, row.reason) : null, el("div", { class: "row" }, good, row.decision ? undo : null), correct, outForm, notes) : null,
         el("details", {}, el("summary", {}, t("masks.keys")), el("dl", { class: "keys" }, KEYS.map(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, t(`masks.key_${what}`))]))))));
   viewer.resize();

@@ -113,7 +113,7 @@ function newStudy(recipes) {
   return form;
 }
 
-function demos(list, refresh) {
+function demos(list, recipes, refresh) {
   const notes = el("div");
   let recipe = list[0].recipe;
   const button = el("button", { type: "button", onclick: () => act(button, notes, async () => {
@@ -121,7 +121,7 @@ function demos(list, refresh) {
     refresh();
   }) }, t("start.demo_start"));
   return el("section", { class: "panel", "aria-label": t("start.demo") }, el("h2", {}, t("start.demo")), el("p", { class: "hint" }, t("start.demo_text")),
-    field(t("start.demo_which"), select(list.map((item) => [item.recipe, `${item.recipe} · ${t("run.minutes", { n: item.minutes })}`]), recipe, (value) => { recipe = value; })), button, notes);
+    field(t("start.demo_which"), select(list.map((item) => [item.recipe, `${item.recipe}: ${tr(recipes[item.recipe] ?? "")} · ${t("run.minutes", { n: item.minutes })}`]), recipe, (value) => { recipe = value; })), button, notes);
 }
 
 async function render(body, { me, refresh }) {
@@ -136,7 +136,10 @@ async function render(body, { me, refresh }) {
   const found = await show();
   put(body, cards, none);
   if (me.role === "owner") {
-    put(body, newStudy(await api("/recipes")), el("div", { class: "columns" }, demos(found.demos, refresh)));
+    const recipes = await api("/recipes");
+    const parts = [newStudy(recipes), demos(found.demos, recipes, refresh)];
+    // Whoever is here for the first time sees what there is to be seen first.
+    put(body, none.hidden ? parts : parts.reverse());
   }
   const timer = setInterval(() => show().catch(() => {}), 3000);
   return () => clearInterval(timer);

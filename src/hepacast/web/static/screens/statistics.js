@@ -26,7 +26,7 @@ class Statistics {
     this.source = el("section", { class: "panel", "aria-label": t("statistics.table") });
     this.options = el("section", { class: "panel", "aria-label": t("statistics.options") });
     this.result = el("section", { class: "panel result", "aria-label": t("statistics.result"), hidden: true });
-    put(this.body, el("div", { class: "statistics" }, el("div", {}, this.choice, this.source), el("div", {}, this.options, this.result)));
+    put(this.body, el("div", { class: "statistics" }, el("div", {}, this.source, this.choice), el("div", {}, this.options, this.result)));
     this.showChoice();
     this.showSource();
     this.showOptions();
