@@ -115,6 +115,28 @@ def test_a_log_of_right_risks_says_nothing_against_the_model(tmp_path):
     assert "Steiner" in report and "the limit" in report and "P0003" not in report
 
 
+def test_who_is_predicted_twice_counts_once_and_what_contradicts_is_told(tmp_path):
+    log = log_of()
+    again = log.iloc[:3].assign(outcome=["yes", "no", "no"])
+    found = monitor_model(BINARY, [pd.concat([log, again])], out=tmp_path, formats=["html"])
+    assert found.found.n == 600 and found.found.left_out == {"predicted before: the first prediction counts": 3}
+    assert "each row counts" not in found.text() and "rows of the log have different outcomes" in found.text()
+
+
+def test_identifiers_of_log_and_outcomes_are_read_alike(tmp_path):
+    log = log_of()
+    numbers = [float(i + 1) for i in range(len(log))]
+    outcomes = log[["date", "outcome"]].assign(patient=[f" {i + 1} " for i in range(len(log))])
+    found = monitor_model(
+        BINARY,
+        [log.drop(columns=["date", "outcome"]).assign(patient=numbers)],
+        outcomes=outcomes,
+        out=tmp_path,
+        formats=["html"],
+    )
+    assert found.found.n == 600
+
+
 def test_drift_is_found_soon_after_it_begins_and_the_update_is_named(tmp_path):
     found = monitor_model(BINARY, [log_of(change=3.0)], out=tmp_path, formats=["html"]).found
     (alarm,) = [item for item in found.alarms if item.way == "higher"]

@@ -17,6 +17,8 @@ from hepacast.bundle import Bundle
 from hepacast.bundle.applying import open_bundle
 from hepacast.bundle.networks import NetworkBundle
 from hepacast.cohort.dates import DateProblem, doubtful_order, parse_date
+from hepacast.cohort.findings import name_patients
+from hepacast.cohort.joining import read_ids
 from hepacast.cohort.outcome import EVER, TIME_UNITS
 from hepacast.core import views
 from hepacast.core.estimates import missing
@@ -224,10 +226,10 @@ def _read(
     told: _Told, logs: Sequence[str | Path | pd.DataFrame], outcomes: str | Path | pd.DataFrame | None
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row a prediction: patient, date, risk, outcome, what was expected; `reason` where it tells nothing."""
-    later = None if outcomes is None else load(outcomes)
+    later = None if outcomes is None else load(outcomes, rows_are_patients=False)
     parts, notes = [], [] if later is None else list(later.notes)
     for log in logs:
-        table = load(log)
+        table = load(log, rows_are_patients=False)
         part = _predictions(told, table)
         parts.append(
             part.join(_of_outcome(told, table if later is None else later, part["patient"], later is not None))
@@ -238,13 +240,17 @@ def _read(
     first = frame[frame["reason"] == ""].sort_values(["date", "order"], kind="stable")
     again = first.index[first["patient"].duplicated()]
     frame.loc[again, "reason"] = "predicted before: the first prediction counts"
+    told_twice = frame[frame["outcome"].notna()].groupby("patient")["outcome"].nunique()
+    if not told.horizons and (told_twice > 1).any():
+        names = name_patients(told_twice.index[told_twice > 1])
+        notes.append(f"{names}: rows of the log have different outcomes; that of the first prediction counts.")
     return _with_expected(told, frame), list(dict.fromkeys(notes))
 
 
 def _predictions(told: _Told, table: AnalysisTable) -> pd.DataFrame:
     """What a log says of the predictions."""
     header = table.column(told.columns.patient)
-    found = pd.DataFrame({"patient": [None if cell is None else str(cell).strip() for cell in table.cells[header]]})
+    found = pd.DataFrame({"patient": read_ids(table.cells[header])})
     if found["patient"].isna().any():
         row = table.rows[int(found["patient"].isna().argmax())]
         raise TableError("A row of the log has no patient.", found=f"row {row}", where=table.name)
@@ -275,7 +281,7 @@ def _of_outcome(told: _Told, table: AnalysisTable, patients: pd.Series, joined: 
     if not joined:
         return found
     header = table.column(names.patient)
-    found.index = pd.Index(["" if cell is None else str(cell).strip() for cell in table.cells[header]])
+    found.index = pd.Index([name or "" for name in read_ids(table.cells[header])])
     double = found.index[found.index.duplicated() & (found.index != "")]
     if len(double):
         raise TableError("A patient stands twice in the table of outcomes.", found=str(double[0]), where=table.name)

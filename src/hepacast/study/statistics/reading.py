@@ -32,6 +32,7 @@ def load(
     categorical: Sequence[str] = (),
     decimal: Literal["auto", ".", ","] = "auto",
     dictionary: str | Path | None = None,
+    rows_are_patients: bool = True,
 ) -> AnalysisTable:
     """Read a table as `hepacast.cohort.sheets.read_sheets` does, or take a DataFrame.
 
@@ -45,6 +46,8 @@ def load(
         Decimal mark of numbers kept as text; ``auto`` takes the one that the file's cells prove.
     dictionary
         Data dictionary of REDCap, for an export of it.
+    rows_are_patients
+        Whether every row counts as a patient, which is said where one stands in several.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def load(
         findings += [item for item in chosen.findings if item not in findings]
     refuse_repeated_headers(chosen, name)
     headers = list(chosen.headers)
-    notes = [*(_sentence(item) for item in findings), *_repeated_ids(chosen)]
+    notes = [*(_sentence(item) for item in findings), *(_repeated_ids(chosen) if rows_are_patients else ())]
     for header in headers:
         for cell, row in zip(chosen.column(header), chosen.rows):
             if isinstance(cell, CellProblem):
