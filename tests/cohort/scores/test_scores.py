@@ -205,6 +205,7 @@ def test_albi_rises_with_bilirubin_and_falls_with_albumin(bilirubin, albumin):
     [
         ({"bilirubin": "20 umol/L"}, "needs more inputs"),
         ({"bilirubin": "20", "albumin": "38 g/L"}, "needs its unit"),
+        ({"bilirubin": "<3 umol/L", "albumin": "38 g/L"}, "given as a limit"),
         ({"bilirubin": "20 umol/L", "albumin": "3.8 g/L"}, "looks like g/dL"),
         ({"bilirubin": "1.2 umol/L", "albumin": "38 g/L"}, "looks like mg/dL"),
         ({"bilirubin": "x umol/L", "albumin": "38 g/L"}, "not a value"),

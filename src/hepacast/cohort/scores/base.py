@@ -71,6 +71,14 @@ class ScoreInput:
     def _parse_quantity(self, given: Any) -> float:
         item = given if isinstance(given, Measurement) else parse_quantity(given, quantity=self.quantity)
         known = get_quantity(self.quantity)
+        if item.comparator and not isinstance(given, Measurement):
+            raise TableError(
+                f"{known.label} is given as a limit, which is no value.",
+                expected="a number",
+                found=f"{given}",
+                where=self.name,
+                remedy="give the number that is to stand for it (of <0.8 many studies take half, 0.4)",
+            )
         low, high = known.plausible
         if not low <= item.value <= high:
             spec = ColumnSpec(self.name, quantity=self.quantity, unit=known.unit)
