@@ -143,9 +143,9 @@ def _resolve_units(spec: ColumnSpec, header_unit: str, log: _Collector) -> tuple
             log.add("error", "unit-conflict", f"the header says {header_unit}, the study file says {stated}")
         elif spec.contradicted:
             known = get_quantity(spec.contradicted)
-            message = f"{stated or header_unit} is no unit of {known.label} ({', '.join(known_units(known))})"
-            message += (
-                ": the values are not judged. Correct the unit, or write `quantity: none` if it is something else"
+            message = (
+                f"{stated or header_unit} is no unit of {known.label} ({', '.join(known_units(known))}): the values "
+                "are not judged; correct the unit, or write `quantity: none` if it is something else"
             )
             log.add("warning", "unit-of-no-quantity", message)
         return replace(spec, unit=spec.unit or header_unit, quantity="none"), 1.0
