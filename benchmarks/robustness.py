@@ -33,6 +33,7 @@ import pandas as pd
 import yaml
 
 from hepacast.bundle import Bundle, predict
+from hepacast.core.run_progress import PROGRESS
 from hepacast.errors import HepacastError
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.study.run import plan_study, run_study
@@ -175,7 +176,7 @@ def fuzz_results(seed: int, trials: int, scratch: Path, *, run_every: int = 25) 
 
 def _require_same(sound: Path, out: Path, files: list[Path]) -> None:
     """All results are as before but for the times of their making."""
-    times = ("stage.json", "run.json", "fingerprints.json")
+    times = ("stage.json", "run.json", "fingerprints.json", PROGRESS)
     for name in files:
         if name.name in times or name.parts[0] in ("report", ".cache"):
             continue

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hepacast.core.files import read_json, write_json
+from hepacast.core.kept import seal
 from hepacast.errors import HepacastError
 from hepacast.study.noise import run_noise
 
@@ -56,11 +57,11 @@ def test_images_are_altered_and_kept(small):
         def say(self, text: str) -> None:
             said.append(text)
 
-        def track(self, label: str):
+        def track(self, label: str, *, counted: bool = True):
             from hepacast.core.progress import SilentReporter
 
             said.append(label)
-            return SilentReporter().track(label)
+            return SilentReporter().track(label, counted=counted)
 
     words = ("voxels", "noise-voxels", "region")
     result = run_noise(small.folder, controls=words, repeats=2, workers=2, reporter=Reporter())
@@ -95,5 +96,6 @@ def test_the_report_shows_controls_of_the_same_models_only(hepacast, small):
     path = small.out / "noise" / "noise.json"
     found = read_json(path)
     write_json(path, found | {"made_from": found["made_from"] | {"models": "of another study file"}})
+    seal(path)
     assert hepacast("report", small.out, "--formats", "html").code == 0
     assert "Negative control" not in page.read_text(encoding="utf-8")
