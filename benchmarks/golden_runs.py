@@ -63,7 +63,7 @@ LABELS = (
 #: Columns of numbers that tell rows of a table apart.
 ROW_NUMBERS = ("repeat", "fold", "horizon")
 #: Files and keys that hold no result: seals, times, hashes, machine and version.
-NO_RESULTS = re.compile(r"(^|/)(stage|run|made)\.json$|^\.cache/|^report/(?!tables/.*\.csv$)")
+NO_RESULTS = re.compile(r"(^|/)(stage|run|made|\.progress)\.json$|^\.cache/|^report/(?!tables/.*\.csv$)")
 NO_KEYS = {
     "sha256",
     "key",

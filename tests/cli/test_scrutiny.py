@@ -91,7 +91,7 @@ def test_shapley_values_where_there_are_no_coefficients(hepacast, small):
     assert found["centers"]["reason"] == found["learning_curve"]["reason"] == "not asked for"
     rows = found["shapley"]["rows"]
     assert rows[0]["name"] == "tumor:original_glcm_F0" and rows[0]["direction"] > 0.5
-    assert "Shapley" in (small.out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Shapley" in (small.out / "report" / "supplement.html").read_text(encoding="utf-8")
 
 
 def test_unknown_subgroup(small):
