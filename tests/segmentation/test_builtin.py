@@ -395,6 +395,29 @@ def test_of_a_liver_that_the_scan_cuts_only_what_is_steady_over_looks_and_levels
     assert liver_module._from_above(_bright([]), np.where(lower > 0.2, 0.0, lower), False) is None
 
 
+def test_the_end_of_a_scan_takes_nothing_of_an_organ_that_it_cuts():
+    """A cone that widens upward: what remains of it is what the same cone has there without a cut."""
+    x, y, z = np.ogrid[:40, :40, :30]
+    cone = np.hypot(x - 20, y - 20) < 4 + z / 2
+    whole = liver_module._one_piece(np.pad(cone, ((0, 0), (0, 0), (0, 1)), mode="edge"))[:, :, :-1]
+    np.testing.assert_array_equal(liver_module._one_piece(cone), whole)
+    assert liver_module._one_piece(cone)[:, :, -1].sum() > 0.98 * cone[:, :, -1].sum()
+
+
+@pytest.mark.parametrize(("hu", "reaches", "kept"), [(102.0, True, True), (10.0, True, False), (102.0, False, False)])
+def test_a_lobe_that_hangs_on_the_liver_above_the_scan_is_kept(hu, reaches, kept):
+    """Two pieces at the scan's upper end: the smaller one is liver if its HU are, not if it ends below or is bowel."""
+    x, y, z = np.ogrid[:60, :40, :30]
+    right = (np.hypot(x - 40, y - 20) < 12) & (z > 5)
+    left = (np.hypot(x - 12, y - 20) < 6) & (z > 15) & (z < (30 if reaches else 28))
+    noise = 8 * np.random.default_rng(4).standard_normal((60, 40, 30))
+    image = liver_module.normalized(np.where(right, 100.0, np.where(left, hu, -80.0)) + noise)
+    found = liver_module._one_piece(right | left, image)
+    assert found[right].mean() > 0.98
+    assert (found[left].mean() > 0.9) if kept else not found[left].any()
+    assert not liver_module._one_piece(right | left)[left].any()
+
+
 @pytest.mark.parametrize(
     ("axes", "told"), [((), None), ((0,), "left and right"), ((0, 1), "left and right|turned over")]
 )

@@ -213,7 +213,7 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
         if number < _LEAST_LOOKS and low > 0:
             continue
         mean = total[:, :, low:] / looks[low:]
-        found = _judged(image[:, :, low:], mean, (open_below or low > 0, False), _steadiest(mean))
+        found = _judged(image[:, :, low:], mean, (open_below or low > 0, False), _steadiest(mean, image[:, :, low:]))
         if found is None or not found.at_top:
             return None
         if low == 0 or not found.cut[0]:
@@ -223,12 +223,12 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
     return None
 
 
-def _steadiest(probability: npt.NDArray[np.float32]) -> Mask:
-    """The largest piece at the level about which it changes least (a maximally stable region, Matas 2004)."""
+def _steadiest(probability: npt.NDArray[np.float32], image: npt.NDArray[np.float32]) -> Mask:
+    """The liver at the level about which its largest piece changes least (a maximally stable region, Matas 2004)."""
     masks = [_one_piece(probability > level) for level in _LEVELS]
     kept = [float((mask & inner).sum()) / max(1.0, float(mask.sum())) for mask, inner in pairwise(masks)]
     first = int(np.argmax(kept))
-    return _one_piece(probability > (_LEVELS[first] + _LEVELS[first + 1]) / 2)
+    return _one_piece(probability > (_LEVELS[first] + _LEVELS[first + 1]) / 2, image)
 
 
 def _judged(
@@ -295,10 +295,22 @@ def _without_margin(probability: npt.NDArray[np.float32], size: Sequence[int]) -
     return result
 
 
-def _one_piece(mask: Mask) -> Mask:
-    """The largest piece after thin bridges are cut (opening with the 18 nearest neighbors)."""
+def _one_piece(mask: Mask, image: npt.NDArray[np.float32] | None = None) -> Mask:
+    """The largest piece after thin bridges are cut (opening with the 18 nearest neighbors; ends are repeated).
+
+    With an image that ends within the liver, also what is joined to it above the image: pieces that reach the upper end
+    as the largest does, with a median among its HU (between the 5th and the 95th percentile).
+    """
     from scipy import ndimage
 
     ball = ndimage.generate_binary_structure(3, 2)
-    core = largest_piece(ndimage.binary_erosion(mask, ball))
-    return ndimage.binary_dilation(core, ball)
+    # A slice more at both ends, as the last one.
+    core = ndimage.binary_erosion(np.pad(mask, ((0, 0), (0, 0), (1, 1)), mode="edge"), ball, border_value=1)
+    largest = kept = largest_piece(core)
+    if image is not None and largest[:, :, -2].any():
+        pieces, _ = ndimage.label(core)
+        low, high = np.percentile(image[largest[:, :, 1:-1]], [5, 95])
+        ends = [n for n in np.unique(pieces[:, :, -2]) if n]
+        alike = [n for n in ends if low <= np.median(image[pieces[:, :, 1:-1] == n]) <= high]
+        kept = largest | np.isin(pieces, alike)
+    return ndimage.binary_dilation(kept, ball)[:, :, 1:-1]
