@@ -1,6 +1,7 @@
 """Sections of studies with MR, competing networks and classifiers, further cohorts, staging systems."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 
 from hepacast.core.estimates import Estimate, missing
 from hepacast.core.files import write_json
+from hepacast.core.formatting import MISSING
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
+from hepacast.modelling.described import ScaledRatio
 from hepacast.report.build import build_report
 from hepacast.report.content import compose, fusion, indexes
 from hepacast.report.content import risk_groups as groups_section
 from hepacast.report.content.common import Omit, judged_set, main_model
+from hepacast.report.content.models import models_table
 from hepacast.report.content.performance import comparison_table
 from hepacast.report.model import FigureBlock, TableBlock
 from hepacast.report.results import load_results
@@ -212,3 +216,19 @@ def test_of_many_pairs_the_report_shows_those_of_the_main_model(complete):
     assert len(shown) == 4 and len(others) == 6
     assert not set(shown) & set(others)
     assert "supplement" in comparison_table(many).notes[-1]
+
+
+def test_no_ratio_per_unit_where_nobody_differs_by_a_unit(complete):
+    found = load_results(complete)
+    name, model = next((n, m) for n, m in found.models.models.items() if any(t.scales for t in m.terms))
+    term = replace(
+        next(t for t in model.terms if t.scales), label="INR", coefficient=11.2, ratio=7e4, low=150, high=3e7
+    )
+    small = [ScaledRatio("per 0.1", math.exp(1.12), 1.5, 6.0)]
+    little = models_table(found, {name: replace(model, terms=[replace(term, scales=small)])}, "Models")
+    assert little.rows[1].cells[3] == MISSING and little.rows[2].cells[3].startswith("3.06")
+    assert any("less than a unit" in note for note in little.notes)
+    large = [ScaledRatio("per SD (5)", math.exp(56), 2.0, 1e30)]
+    much = models_table(found, {name: replace(model, terms=[replace(term, scales=large)])}, "Models")
+    assert much.rows[1].cells[3] != MISSING
+    assert not any("less than a unit" in note for note in much.notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hepacast.core.formatting import MISSING, listing, number, p_sentence, p_value, plural, ratio_with_interval
 from hepacast.core.p_values import p_below
 from hepacast.core.tables import Row, Table, make_table
@@ -193,10 +195,8 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
     ci = confidence(results)
     if results.timed is None:
         notes = [f"OR, odds ratio; CI, confidence interval; {_BETA}, log odds per unit."]
-        notes.append(
-            "The odds ratio per unit of a variable that varies by much less than a unit is of no use; those below it "
-            "are."
-        )
+        if any(_varies_little(term) for model in models.values() for term in model.terms):
+            notes.append("No odds ratio per unit where a variable varies by much less than a unit.")
         notes += _of_shrunk(models)
         return make_table(title, ["Variable", "Change", f"{_BETA} (SE)", f"OR ({ci})", "P"], rows, notes)
     notes = [
@@ -224,9 +224,14 @@ def _per_unit(term: Term) -> str:
     return "per unit" if term.numeric or term.scales else ""
 
 
+def _varies_little(term: Term) -> bool:
+    """Whether the ratio per unit tells of a change that no patient shows: a change that counts is under half a unit."""
+    return any(0 < abs(math.log(s.ratio)) < abs(term.coefficient) / 2 for s in term.scales if s.ratio > 0)
+
+
 def _term_rows(term: Term) -> list[Row]:
     beta = number(term.coefficient, 3) + (f" ({number(term.se, 3)})" if is_finite(term.se) else "")
-    ratio = ratio_with_interval(term.ratio, term.low, term.high)
+    ratio = MISSING if _varies_little(term) else ratio_with_interval(term.ratio, term.low, term.high)
     first = Row((term.label, _per_unit(term), beta, ratio, p_value(term.p)), "indent")
     rest = [Row(("", s.label, "", ratio_with_interval(s.ratio, s.low, s.high), ""), "indent") for s in term.scales]
     # Before the first of several levels: the P of all of them, by which the predictor is chosen.
