@@ -220,10 +220,8 @@ def test_of_many_pairs_the_report_shows_those_of_the_main_model(complete):
 
 def test_no_ratio_per_unit_where_nobody_differs_by_a_unit(complete):
     found = load_results(complete)
-    name, model = next((n, m) for n, m in found.models.models.items() if any(t.scales for t in m.terms))
-    term = replace(
-        next(t for t in model.terms if t.scales), label="INR", coefficient=11.2, ratio=7e4, low=150, high=3e7
-    )
+    name, model = next(iter(found.models.models.items()))
+    term = replace(model.terms[0], label="INR", coefficient=11.2, ratio=7e4, low=150.0, high=3e7)
     small = [ScaledRatio("per 0.1", math.exp(1.12), 1.5, 6.0)]
     little = models_table(found, {name: replace(model, terms=[replace(term, scales=small)])}, "Models")
     assert little.rows[1].cells[3] == MISSING and little.rows[2].cells[3].startswith("3.06")
