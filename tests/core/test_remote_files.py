@@ -6,7 +6,7 @@ pytest.importorskip("fsspec")
 
 from hepacast.core import remote_files
 from hepacast.core.progress import SilentReporter
-from hepacast.core.remote_files import bring, is_address, place_of
+from hepacast.core.remote_files import SENT, bring, is_address, place_of, result_file, results_folder
 from hepacast.errors import HepacastError, MissingPackageError, StorageError
 
 
@@ -90,3 +90,76 @@ def test_what_is_no_place_or_has_nothing_is_refused(tmp_path):
     assert (
         is_address("s3://bucket/x") and not is_address("/data") and not is_address(r"C:\data") and not is_address(None)
     )
+
+
+RESULTS = "memory://trial/out"
+
+
+@pytest.fixture
+def away(tmp_path, monkeypatch):
+    """Files at the address by name."""
+    import fsspec
+
+    monkeypatch.chdir(tmp_path)
+    system = fsspec.filesystem("memory")
+    yield lambda: {name.removeprefix("/trial/out/"): system.cat_file(name) for name in system.find("/trial/out")}
+    system.rm("/trial", recursive=True)
+
+
+def written(files, *gone):
+    """A run that writes these files; what the folder held before."""
+    with results_folder(RESULTS, SilentReporter()) as folder:
+        before = {path.name for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for name in gone:
+            (folder / name).unlink()
+    return before
+
+
+def test_results_are_sent_when_they_are_finished_and_taken_back_elsewhere(away, tmp_path, monkeypatch):
+    sent, real = [], remote_files._system(RESULTS)[0].put
+    monkeypatch.setattr(
+        remote_files._system(RESULTS)[0], "put", lambda files, to: sent.extend(to) or real(files, to), raising=False
+    )
+    first = {"model/risks.csv": "1", ".cache/piece": "2", ".cache/remote/ct": "3", ".lock": "4", "old.txt": "5"}
+    assert written(first) == set()
+    assert sorted(away()) == [".cache/piece", "model/risks.csv", "old.txt", SENT]
+    sent.clear()
+    assert written({"model/risks.csv": "new"}, "old.txt") == {"risks.csv", "piece", "ct", ".lock", "old.txt"}
+    assert sent == ["/trial/out/model/risks.csv"], "only what has changed"
+    assert sorted(away()) == [".cache/piece", "model/risks.csv", SENT] and away()["model/risks.csv"] == b"new"
+    # Another machine: a file that is not what was sent is made again.
+    remote_files._system(RESULTS)[0].pipe_file("/trial/out/.cache/piece", b"damaged")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert written({".cache/piece": "2"}) == {"risks.csv"}
+    assert away()[".cache/piece"] == b"2"
+
+
+def test_a_run_that_fails_sends_nothing(away):
+    with pytest.raises(HepacastError, match="wrong"), results_folder(RESULTS, SilentReporter()) as folder:
+        folder.mkdir(parents=True)
+        (folder / "half.csv").write_text("1")
+        raise HepacastError("Something is wrong.")
+    assert away() == {} and (folder / "half.csv").is_file()
+    assert written({}) == {"half.csv"} and "half.csv" in away()
+
+
+def test_an_address_that_takes_nothing_is_refused_before_any_work(away, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("AccessDenied")
+
+    with pytest.raises(StorageError, match=r"(?s)cannot be written.*AccessDenied"), monkeypatch.context() as broken:
+        broken.setattr(remote_files._system(RESULTS)[0], "pipe_file", refuse, raising=False)
+        written({"a": "1"})
+    assert not (tmp_path / "hepacast-results").exists()
+    written({"a": "1"})
+
+
+def test_a_table_goes_to_an_address(away):
+    with result_file(f"{RESULTS}/features.csv") as file:
+        file.write_text("patient\n")
+    assert away() == {"features.csv": b"patient\n"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hepacast.core.executor import remote_maps
 from hepacast.errors import StudyFileError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_volume, write_volume
@@ -125,6 +127,44 @@ def test_one_fold_a_gpu(tmp_path, stand_in, monkeypatch):
     monkeypatch.setattr(training, "visible_gpus", lambda: ["0"])
     train(PLAN, CASES, [], tmp_path / "one", 3)
     assert folds(stand_in) == [("3d_fullres", (0, 1, 2), None)], "a single GPU is left to the child to find"
+
+
+class Workers:
+    """A cluster whose workers are this process; what goes there and comes back is pickled."""
+
+    def __init__(self):
+        self.needs = []
+
+    def slots(self):
+        return 2
+
+    def map(self, asked):
+        self.needs.append(asked.need)
+        function, results = pickle.loads(pickle.dumps(asked.function)), []
+        for item in asked.todo:
+            results.append(pickle.loads(pickle.dumps(function(item))))
+            asked.progress(len(results), len(asked.todo))
+        return results
+
+
+def test_on_a_cluster_each_fold_is_a_task_and_finished_ones_are_kept(tmp_path, stand_in):
+    workers, said = Workers(), []
+    with remote_maps(workers):
+        made = train(PLAN, CASES, [], tmp_path / "x", 3, progress=lambda share, text: said.append((share, text)))
+        assert folds(stand_in) == [("3d_fullres", (0,), None), ("3d_fullres", (1,), None), ("3d_fullres", (2,), None)]
+        assert workers.needs[0].cores == 0 and workers.needs[0].memory > 1e9, "this preset takes all cores"
+        steps = [(share, text) for share, text in said if text.endswith("of 3 folds")]
+        assert [text for _, text in steps] == ["1 of 3 folds", "2 of 3 folds", "3 of 3 folds"]
+        assert steps == sorted(steps) and steps[-1][0] == pytest.approx(0.92)
+        record = json.loads((made.folder / "fold_1" / "finished.json").read_text())
+        assert record["seconds"] == 1.0
+        (made.folder / "fold_1" / "checkpoint_final.pth").unlink()
+        stand_in.calls.clear()
+        assert train(PLAN, CASES, [], tmp_path / "x", 3).folds_kept == (0, 2)
+        assert folds(stand_in) == [("3d_fullres", (1,), None)]
+        stand_in.calls.clear()
+        train(PLAN, CASES, [], tmp_path / "own", 3, workers=1)
+        assert folds(stand_in) == [("3d_fullres", (0, 1, 2), None)], "one process: here, as always"
 
 
 def test_gpus_are_named_as_the_environment_names_them(monkeypatch):

@@ -109,6 +109,23 @@ def test_it_learns_resumes_exactly_and_does_not_depend_on_workers(tmp_path):
     assert repaired.folds_kept == (0,) and json.dumps(repaired.rows) == json.dumps(whole.rows)
 
 
+@pytest.mark.cluster
+def test_workers_of_a_cluster_train_the_same_networks(tmp_path):
+    pytest.importorskip("distributed")
+    from hepacast.core.cluster import on_cluster
+
+    cases, plan = [patient(n) for n in range(4)], small_plan(epochs=1, iterations=3)
+    file = tmp_path / "cluster.yaml"
+    file.write_text("kind: local\nworkers: 2\nmemory: 4 GB\n")
+    here = train(plan, cases, [], tmp_path / "here", 3, workers=1)
+    with on_cluster(file, folder=tmp_path):
+        there = train(plan, cases, [], tmp_path / "there", 3)
+    first, second = contents(here), contents(there)
+    assert first.keys() == second.keys() and json.dumps(here.rows) == json.dumps(there.rows)
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=str(key))
+
+
 @pytest.mark.slow
 def test_stock_nnunet_can_apply_what_was_trained_here(tmp_path):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor

@@ -50,6 +50,12 @@ OnCluster = Annotated[
         help="Work on a cluster: address of a Dask scheduler you trust, or a YAML file that describes one.",
     ),
 ]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out", "-o", metavar="FOLDER", help="Results folder, or an address: s3://, gs:// [default: beside the study]."
+    ),
+]
 WithoutRows = Annotated[
     bool,
     typer.Option("--without-rows", help="Refuse a model file that holds values of single training patients."),

@@ -116,7 +116,12 @@ def extract(
             help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH for each.",
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Table to write (.csv or .parquet); or an address, as s3://."
+        ),
+    ] = None,
     labels: Annotated[str, typer.Option(help="Names of label values, as liver=1,tumor=2.")] = "",
     vois: Annotated[str, typer.Option(help="VOIs by algebra, as 'parenchyma: liver - tumor; tumor: tumor'.")] = "",
     settings: Annotated[

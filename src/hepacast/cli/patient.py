@@ -95,8 +95,12 @@ SegmenterOf = Annotated[
     ),
 ]
 OutFolder = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder for prediction.json and prediction.pdf; with --table for risks.csv."),
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for prediction.json and prediction.pdf; with --table for risks.csv (or an address, as s3://).",
+    ),
 ]
 DicomFolder = Annotated[
     Path | None,
@@ -139,6 +143,8 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF; or of a whole table."""
+    from hepacast.core.remote_files import is_address
+
     given: dict[str, object] = {"--image": image, "--series": series, "--mask": mask, "--labs": labs}
     given |= {"--patient": patient, "values": more, "--dicom-out": dicom_out, "--fhir": fhir}
     many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages, "--cluster": cluster}
@@ -150,6 +156,7 @@ def predict(
         options |= {"workers": workers, "reporter": make_reporter(quiet)}
         show(_of_table(bundle, table, out, cluster, **options), as_json, None)
         return
+    many |= {"--out": out if is_address(out) else None}
     _refuse(many, "These options are about a table of patients.", "--table TABLE beside them")
     from hepacast.bundle.applying import open_bundle
     from hepacast.study.predict import predict_patient
@@ -189,7 +196,7 @@ def page(
 
 
 def _of_table(
-    bundle: Path, table: Path, out: Path | None, cluster: str | None, *, reporter: Reporter, **options: Any
+    bundle: Path, table: Path, out: str | None, cluster: str | None, *, reporter: Reporter, **options: Any
 ) -> PredictedPatients:
     """`predict_table`, which needs a folder."""
     from hepacast.core.cluster import on_cluster

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import Command, OnCluster, Quiet, WithoutRows, Workers, make_reporter, say
+from hepacast.cli.common import Command, OnCluster, Out, Quiet, WithoutRows, Workers, make_reporter, say
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Figures, show
 from hepacast.cli.table_options import Json as JsonOut
@@ -17,7 +17,6 @@ from hepacast.errors import HepacastError
 from hepacast.report.formats import FORMATS
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or the folder that holds study.yaml.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Results folder [default: results beside the study].")]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -111,7 +110,7 @@ def model(
 
 def _run(
     study_file: Path,
-    out: Path | None,
+    out: str | None,
     data: str | None,
     workers: int,
     until: str | None,
@@ -167,9 +166,7 @@ def dicom(
 def validate(
     model: Annotated[Path, typer.Argument(help="model.hepacast or networks.hepacast of another study.")],
     study_file: StudyFile,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Results folder [default: validation beside the study].")
-    ] = None,
+    out: Out = None,
     data: Data = None,
     workers: Workers = 0,
     update: Annotated[

@@ -103,6 +103,11 @@ def resolve_workers(workers: int | None) -> int:
     return max(1, workers or (available_cores() if remote is None else max(2, remote.slots())))
 
 
+def works_elsewhere(workers: int | None) -> bool:
+    """Whether maps of so many processes (None or 0: as many as there are) go to a cluster."""
+    return _remote.get() is not None and workers != 1
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """One thread of linear algebra inside the block, whatever the machine offers."""
@@ -166,7 +171,7 @@ def map_items(
     """
     todo = list(items)
     remote = _remote.get()
-    if remote is not None and workers != 1 and todo:
+    if remote is not None and works_elsewhere(workers) and todo:
         return remote.map(MapOfItems(function, todo, workers or 0, need, progress, lost))
     asked = resolve_workers(workers) if need.cores else 1
     if min(asked, len(todo)) <= 1:

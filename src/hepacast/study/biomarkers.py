@@ -29,6 +29,7 @@ from hepacast.core import views
 from hepacast.core.executor import map_items
 from hepacast.core.files import atomic_path, write_text
 from hepacast.core.progress import Reporter, SilentReporter
+from hepacast.core.remote_files import result_file
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
 from hepacast.errors import HepacastError, StudyFileError, TableError
@@ -83,8 +84,8 @@ class MeasuredBiomarkers(views.Shown):
         """One row a patient, one column a biomarker (NaN where it is missing; `long` says why)."""
         return wide_of(self.long)
 
-    def write(self, path: str | Path) -> Path:
-        """Write `long` as ``.csv`` or ``.parquet``.
+    def write(self, path: str | Path) -> str | Path:
+        """Write `long` as ``.csv`` or ``.parquet`` to a file or an address.
 
         Raises
         ------
@@ -93,13 +94,13 @@ class MeasuredBiomarkers(views.Shown):
         StorageError
             The file cannot be written.
         """
-        path = Path(path)
         require_written(path, "Biomarkers")
-        if path.suffix.lower() == ".csv":
-            write_text(path, cells(self.long).to_csv(index=False, lineterminator="\n"))
-        else:
-            with atomic_path(path) as temporary:
-                self.long.to_parquet(temporary)
+        with result_file(path) as file:
+            if file.suffix.lower() == ".csv":
+                write_text(file, cells(self.long).to_csv(index=False, lineterminator="\n"))
+            else:
+                with atomic_path(file) as temporary:
+                    self.long.to_parquet(temporary)
         return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.progress import Reporter, SilentReporter
-from hepacast.core.remote_files import bring, is_address, place_of
+from hepacast.core.remote_files import bring, is_address, place_of, place_of_results
 from hepacast.errors import StorageError, StudyFileError
 from hepacast.study.load import load_study
 from hepacast.study.schema import Images, Study
@@ -133,7 +133,7 @@ def make_context(
     path = Path(study_file)
     study = load_study(path)
     base = path if path.is_dir() else path.parent
-    where = Path(out) if out is not None else base / "results"
+    where = place_of_results(str(out)) if is_address(out) else Path(out) if out is not None else base / "results"
     if where.exists() and not where.is_dir():
         raise StorageError("The results folder is a file.", where=str(where), remedy="choose another with --out")
     if where.resolve() == base.resolve():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hepacast.core import views
 from hepacast.core.files import require_writable_file, write_text
+from hepacast.core.remote_files import is_address, require_writable_address, result_file
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cell, cells
 from hepacast.errors import ModelError, StudyFileError
@@ -80,8 +81,9 @@ class MeasuredFeatures(views.Shown):
         wide = self.long.pivot(index=["patient", "voi"], columns="feature", values="value")
         return wide[list(dict.fromkeys(self.long["feature"]))].rename_axis(columns=None)
 
-    def write(self, path: str | Path) -> Path:
-        """Write the table: ``.csv``, one row a patient and VOI, as PyRadiomics does; ``.parquet`` with the reasons.
+    def write(self, path: str | Path) -> str | Path:
+        """Write the table to a file or an address: ``.csv``, one row a patient and VOI, as PyRadiomics does;
+        ``.parquet`` with the reasons.
 
         Raises
         ------
@@ -91,13 +93,13 @@ class MeasuredFeatures(views.Shown):
             The file cannot be written.
         """
         require_written(path)
-        path = Path(path)
-        if path.suffix.lower() == ".csv":
-            write_text(path, self._csv())
-        else:
-            from hepacast.radiomics.table import write_long
+        with result_file(path) as file:
+            if file.suffix.lower() == ".csv":
+                write_text(file, self._csv())
+            else:
+                from hepacast.radiomics.table import write_long
 
-            write_long(self.long, path)
+                write_long(self.long, file)
         return path
 
     def _csv(self) -> str:
@@ -155,7 +157,10 @@ def require_written(output: str | Path | None, what: str = "Features") -> None:
         return
     if Path(output).suffix.lower() not in WRITTEN:
         raise StudyFileError(f"{what} are written as .csv or .parquet.", found=Path(output).name)
-    require_writable_file(output)
+    if is_address(output):
+        require_writable_address(str(output).rpartition("/")[0])
+    else:
+        require_writable_file(output)
 
 
 def judge_masks(

@@ -34,6 +34,7 @@ from hepacast.core.kept import is_kept, keep
 from hepacast.core.lock import hold_folder, sweep
 from hepacast.core.names import file_name
 from hepacast.core.progress import Reporter, SilentReporter
+from hepacast.core.remote_files import results_folder
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
 from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileError, TableError
@@ -191,7 +192,8 @@ def predict_table(
         where `images` says nothing the columns ``image`` (or the names of the sequences), ``mask``, ``series`` with
         paths that start at the table's folder.
     out
-        Folder for ``risks.csv``, and with `pages` for each patient's ``prediction.pdf``, ``.json`` and pictures.
+        Folder (or an address, as in `run_study`) for ``risks.csv``, and with `pages` for each patient's
+        ``prediction.pdf``, ``.json`` and pictures.
     images, masks
         A folder in which each patient's image (mask) is named as the patient, or a path with ``{patient}`` in it; of
         several sequences by name.
@@ -212,20 +214,24 @@ def predict_table(
         The bundle or the table as a whole cannot be used, a column that the model reads is not there, or no patient
         could be predicted.
     """
-    out = Path(out)
     opened = open_bundle(bundle, without_rows=without_rows, say=(reporter or SilentReporter()).say)
-    name, where = named_model(opened, model), "table" if isinstance(table, pd.DataFrame) else Path(table).name
+    name, source = named_model(opened, model), "table" if isinstance(table, pd.DataFrame) else Path(table).name
     sheet, findings = one_sheet(table, *([identifier] if identifier else []), what="table of patients")
-    rows = _rows(opened, name, sheet, table, where, identifier, images, masks)
-    require_writable(out)
+    rows = _rows(opened, name, sheet, table, source, identifier, images, masks)
     options = {"model": name, "segmenter": segmenter, "labels": labels, "accept_doubtful": accept_doubtful}
     told = (*options.items(), ("date", None if pages else ""))
-    asked = SharedOptions(str(bundle), opened.identity, told, out / "patients" if pages else None, opened.signed.text())
-    with hold_folder(out):
-        sweep(out)
-        frame = _written(rows, predict_listed(asked, rows, out, workers, reporter), out / RISKS)
-    result = PredictedPatients(frame, out / RISKS, tuple(f"  {item.severity}: {item.message}" for item in findings))
-    result.require_some()
+    with results_folder(out, reporter or SilentReporter()) as folder:
+        where = Path(folder or "")
+        require_writable(where)
+        pages_in = where / "patients" if pages else None
+        asked = SharedOptions(str(bundle), opened.identity, told, pages_in, opened.signed.text())
+        with hold_folder(where):
+            sweep(where)
+            frame = _written(rows, predict_listed(asked, rows, where, workers, reporter), where / RISKS)
+        result = PredictedPatients(
+            frame, where / RISKS, tuple(f"  {item.severity}: {item.message}" for item in findings)
+        )
+        result.require_some()
     return result
 
 

@@ -26,8 +26,9 @@ from hepacast.core.files import atomic_path, read_json, write_bytes, write_text
 from hepacast.core.hashing import hash_file
 from hepacast.core.kept import is_kept, read_record, same_folder, write_record
 from hepacast.core.lock import discard_empty, hold_folder, sweep
-from hepacast.core.progress import Reporter, format_seconds
+from hepacast.core.progress import Reporter, SilentReporter, format_seconds
 from hepacast.core.records import read_record as read_typed
+from hepacast.core.remote_files import results_folder
 from hepacast.core.run_progress import ProgressRecorder, StageProgress
 from hepacast.core.run_record import Check, InputRecord, RunInfo, StageRecord
 from hepacast.core.stages import MARK, is_cached, read_mark, run_stage
@@ -191,7 +192,8 @@ def run_study(
     study_file
         YAML file, or the folder that holds ``study.yaml``.
     out
-        Results folder; default ``results`` beside the study file.
+        Results folder; default ``results`` beside the study file. An address (``s3://``, ``gs://``): they are made in
+        ``hepacast-results`` of the working folder, and sent when the run is finished.
     data
         Folder that ``{data}`` stands for.
     workers
@@ -208,8 +210,10 @@ def run_study(
     HepacastError
         Anything that the user can put right; finished stages are kept.
     """
-    context = make_context(study_file, out=out, data=data, workers=workers, reporter=reporter)
-    return run_stages(replace(context, without_rows=without_rows), _stages_until(until), preflight)
+    stages = _stages_until(until)
+    with results_folder(out, reporter or SilentReporter()) as where:
+        context = make_context(study_file, out=where, data=data, workers=workers, reporter=reporter)
+        return run_stages(replace(context, without_rows=without_rows), stages, preflight)
 
 
 def run_stages(context: Context, stages: tuple[Stage, ...], judge: Callable[[Context], None]) -> RunResult:

@@ -11,6 +11,7 @@ from typing import Any
 from hepacast.bundle.applying import open_bundle
 from hepacast.core.executor import keep_workers
 from hepacast.core.progress import Reporter, SilentReporter
+from hepacast.core.remote_files import results_folder
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
 from hepacast.study.run import RunResult, run_stages
@@ -45,7 +46,7 @@ def validate_model(
         The cohort: table with columns and exclusions, outcome, images and masks as in any study. What it says of models
         and sets is not looked at: all its patients are new to the model.
     out
-        Results folder; default ``validation`` beside the study file.
+        Results folder, or an address as in `run_study`; default ``validation`` beside the study file.
     update
         Also write ``updated.hepacast``: ``closed-test`` takes the smallest change that is enough, ``intercept``,
         ``slope`` or ``refit`` names it.
@@ -61,11 +62,10 @@ def validate_model(
     """
     if update is not None:
         require_way(update)
-    context = _applied_context([model], study_file, "validation", out, data, workers, reporter, without_rows)
-    done = run_stages(context, STAGES, _judge)
-    if update is None:
-        return done
-    return replace(done, notes=(write_updated(context, update)[1],))
+    with results_folder(out, reporter or SilentReporter()) as where:
+        context = _applied_context([model], study_file, "validation", where, data, workers, reporter, without_rows)
+        done = run_stages(context, STAGES, _judge)
+        return done if update is None else replace(done, notes=(write_updated(context, update)[1],))
 
 
 @keep_workers()

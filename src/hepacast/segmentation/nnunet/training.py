@@ -1,25 +1,26 @@
 """Train nnU-Net on the labelled part of a cohort: plan, preprocess, folds, validation, test. Resumable.
 
-Each fold is trained in a child process and keyed by a hash of everything it depends on (images, labels, split,
-settings, seed, versions). A finished fold is kept; an interrupted one goes on from its last checkpoint to the same
-numbers, since the random numbers of an epoch depend on the seed, the fold and the epoch alone. Of several
-configurations, and of postprocessing, nnU-Net chooses by the masks that the folds made of patients they had not seen.
+Each fold is trained in a child process, of this one or of a worker of a cluster, and keyed by a hash of everything it
+depends on (images, labels, split, settings, seed, versions). A finished fold is kept; an interrupted one goes on from
+its last checkpoint to the same numbers, since the random numbers of an epoch depend on the seed, the fold and the epoch
+alone. Of several configurations, and of postprocessing, nnU-Net chooses by the masks that the folds made of patients
+they had not seen.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hepacast.core.closure import code_hash
+from hepacast.core.executor import Need, available_cores, map_items, works_elsewhere
 from hepacast.core.files import read_json, write_json
 from hepacast.core.hashing import hash_file, hash_value
 from hepacast.core.kept import hash_folder, read_record, same_folder, write_record
@@ -41,7 +42,7 @@ from hepacast.segmentation.nnunet.dataset import (
     prepare_dataset,
 )
 from hepacast.segmentation.nnunet.model import CHOICE, open_models
-from hepacast.segmentation.nnunet.plan import CASCADE, FIRST_STAGE, NnunetPlan
+from hepacast.segmentation.nnunet.plan import CASCADE, FIRST_STAGE, NnunetPlan, estimate_training
 from hepacast.segmentation.nnunet.process import run_child
 from hepacast.segmentation.nnunet.segmenter import NnunetSegmenter
 
@@ -183,7 +184,8 @@ def train(
         The study's seed: splits, initial weights and batches follow from it.
     workers
         Folds trained side by side where `plan.threads` is set; by default as many as there are cores. It changes
-        the time, never the result.
+        the time, never the result. Inside `hepacast.core.cluster.on_cluster` each fold is a task of a worker, which
+        sees `work_dir` (1: they are trained here all the same).
     progress
         Called with the share done and a message.
     resume
@@ -204,7 +206,7 @@ def train(
     splits = make_splits([case.patient for case in ordered], plan.folds, seed)
     job = _Training(plan, work_dir, seed, index, splits, report)
     job.prepare(_cores(workers))
-    kept = job.train_folds(_cores(workers))
+    kept = job.train_folds(workers)
     choice = job.choose(_cores(workers))
     report(_AFTER_FOLDS, "comparing with the readers")
     folder = job.model_folder(job.candidates[0] if choice is None else choice.configurations[0])
@@ -229,7 +231,23 @@ def _ready_folder(work_dir: Path, resume: bool) -> Path:
 def _cores(workers: int | None) -> int:
     if workers is not None:
         return max(1, workers)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
+
+
+@dataclass(frozen=True)
+class _FoldOfWorker:
+    """Trains a fold in a child process of a worker; gives the child's last message, which says what it took."""
+
+    job: dict[str, Any]
+    work_dir: Path
+    threads: int | None
+
+    def __call__(self, fold: int) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        job = self.job | {"folds": [fold], "worker": fold}
+        # Workers keep linear algebra to one thread for what is not a network.
+        run_child("folds", job, self.work_dir, threads=self.threads or available_cores(), on_message=told.update)
+        return told
 
 
 @dataclass
@@ -346,7 +364,7 @@ class _Training:
         bad = [name for name, file in zip(names, files, strict=True) if not file.is_file() or not file.stat().st_size]
         return bad if (self.preprocessed / "splits_final.json").is_file() else [*bad, "splits_final.json"]
 
-    def train_folds(self, workers: int) -> tuple[int, ...]:
+    def train_folds(self, workers: int | None) -> tuple[int, ...]:
         """Train what is not finished yet, one configuration after the other; returns the folds that were."""
         tracker = _Tracker(self.report, self.plan, self.configurations)
         kept = set(range(self.plan.folds))
@@ -357,15 +375,33 @@ class _Training:
             todo = [fold for fold in range(self.plan.folds) if fold not in done]
             for fold in todo:
                 self._clear_strange(configuration, fold)
-            places = self._places(workers, len(todo))
-            with ThreadPoolExecutor(max(1, len(places))) as pool:
-                runs = [
-                    pool.submit(self._lane, configuration, lane, gpu, todo[lane :: len(places)], tracker)
-                    for lane, gpu in enumerate(places)
-                ]
-                for run in runs:
-                    run.result()
+            if works_elsewhere(workers):
+                self._on_workers(configuration, todo, workers, tracker)
+            else:
+                self._here(configuration, todo, _cores(workers), tracker)
+            self._require_finished(configuration, todo)
         return tuple(sorted(kept))
+
+    def _here(self, configuration: str, todo: list[int], workers: int, tracker: _Tracker) -> None:
+        """Folds side by side, a child process for those that follow one another."""
+        places = self._places(workers, len(todo))
+        with ThreadPoolExecutor(max(1, len(places))) as pool:
+            runs = [
+                pool.submit(self._lane, configuration, lane, gpu, todo[lane :: len(places)], tracker)
+                for lane, gpu in enumerate(places)
+            ]
+            for run in runs:
+                run.result()
+
+    def _on_workers(self, configuration: str, todo: list[int], workers: int | None, tracker: _Tracker) -> None:
+        """Each fold by a worker of the cluster, with all its cores where the preset takes more than one."""
+        plan = self.plan
+        task = _FoldOfWorker(self._job(configuration), self.work_dir, plan.threads)
+        memory = estimate_training(plan, cases=1, voxels_per_case=1.0, cores=1).bytes
+        need = Need(cores=1 if plan.threads == 1 else 0, memory=float(memory))
+        progress = partial(tracker.finished, configuration, todo)
+        for message in map_items(task, todo, workers=workers, need=need, progress=progress):
+            self._finish(configuration, message["fold"], message)
 
     def _places(self, workers: int, folds: int) -> list[str | None]:
         """The GPU of each process that trains folds side by side (None: it sees what there is)."""
@@ -375,17 +411,19 @@ class _Training:
             return several[:folds]
         return [several[lane % len(several)] for lane in range(min(workers, folds))]
 
-    def _lane(self, configuration: str, lane: int, gpu: str | None, folds: list[int], tracker: _Tracker) -> None:
-        job = {
+    def _job(self, configuration: str) -> dict[str, Any]:
+        """What a child is told of a configuration."""
+        return {
             "plan": self.plan.as_dict(),
             "configuration": configuration,
             "splits": self.named_splits(),
-            "folds": folds,
             "seed": self.seed,
-            "worker": lane,
             "workers": 1,
             "probabilities": self._with_probabilities(configuration),
         }
+
+    def _lane(self, configuration: str, lane: int, gpu: str | None, folds: list[int], tracker: _Tracker) -> None:
+        job = self._job(configuration) | {"folds": folds, "worker": lane}
 
         def on_message(message: dict[str, Any]) -> None:
             if message.get("done"):
@@ -393,6 +431,8 @@ class _Training:
             tracker.update(configuration, message)
 
         run_child("folds", job, self.work_dir, threads=self.plan.threads, gpu=gpu, on_message=on_message)
+
+    def _require_finished(self, configuration: str, folds: list[int]) -> None:
         for fold in folds:
             if not self._finished(configuration, fold):
                 raise ModelError(
@@ -497,19 +537,24 @@ class _Tracker:
         """Folds that were finished before."""
         self._shares |= {(configuration, fold): 1.0 for fold in folds}
 
+    def finished(self, configuration: str, folds: Sequence[int], done: int, total: int) -> None:
+        """So many of these folds are finished, whichever."""
+        self.take_over(configuration, folds[:done])
+        self._tell(configuration, f"{self._plan.folds - total + done} of {self._plan.folds} folds")
+
     def update(self, configuration: str, message: dict[str, Any]) -> None:
         """A message of one fold's child."""
         with self._lock:
             fold = message["fold"]
             share = 1.0 if message.get("done") else 0.97 * message["epoch"] / message["epochs"]
             self._shares[configuration, fold] = share
-            done = sum(self._shares.values()) / (self._plan.folds * len(self._configurations))
-            text = f"fold {fold + 1} of {self._plan.folds}"
-            if len(self._configurations) > 1:
-                text += f" of {configuration}"
-            if "epoch" in message:
-                text += f", epoch {message['epoch']} of {message['epochs']}"
-            self._report(_AFTER_PLAN + (_AFTER_FOLDS - _AFTER_PLAN) * done, text)
+            epoch = f", epoch {message['epoch']} of {message['epochs']}" if "epoch" in message else ""
+            self._tell(configuration, f"fold {fold + 1} of {self._plan.folds}", epoch)
+
+    def _tell(self, configuration: str, folds: str, epoch: str = "") -> None:
+        done = sum(self._shares.values()) / (self._plan.folds * len(self._configurations))
+        of = f" of {configuration}" if len(self._configurations) > 1 else ""
+        self._report(_AFTER_PLAN + (_AFTER_FOLDS - _AFTER_PLAN) * done, f"{folds}{of}{epoch}")
 
 
 def _compared(patient: str, name: str, reference: LabelMap, predicted: LabelMap) -> EvaluationCase:
