@@ -105,6 +105,12 @@ def segment(
     say(result)
 
 
+TableFile = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Table to write (.csv or .parquet); or an address, as s3://."),
+]
+
+
 def extract(
     image: Annotated[
         Path | None, typer.Argument(help="Image, or a table (CSV, Excel) with columns patient, image, mask.")
@@ -116,12 +122,7 @@ def extract(
             help="Mask of the image: a file, a folder of one file a structure, or NAME=PATH for each.",
         ),
     ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Table to write (.csv or .parquet); or an address, as s3://."
-        ),
-    ] = None,
+    output: TableFile = None,
     labels: Annotated[str, typer.Option(help="Names of label values, as liver=1,tumor=2.")] = "",
     vois: Annotated[str, typer.Option(help="VOIs by algebra, as 'parenchyma: liver - tumor; tumor: tumor'.")] = "",
     settings: Annotated[

@@ -143,8 +143,6 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Risk of one new patient from a model bundle: points, shares, warnings, one page PDF; or of a whole table."""
-    from hepacast.core.remote_files import is_address
-
     given: dict[str, object] = {"--image": image, "--series": series, "--mask": mask, "--labs": labs}
     given |= {"--patient": patient, "values": more, "--dicom-out": dicom_out, "--fhir": fhir}
     many = {"--images": images, "--masks": masks, "--id": identifier, "--pages": pages, "--cluster": cluster}
@@ -156,7 +154,7 @@ def predict(
         options |= {"workers": workers, "reporter": make_reporter(quiet)}
         show(_of_table(bundle, table, out, cluster, **options), as_json, None)
         return
-    many |= {"--out": out if is_address(out) else None}
+    many |= {"--out": _address(out)}
     _refuse(many, "These options are about a table of patients.", "--table TABLE beside them")
     from hepacast.bundle.applying import open_bundle
     from hepacast.study.predict import predict_patient
@@ -164,10 +162,7 @@ def predict(
     say_to = make_reporter(quiet)
     result = predict_patient(
         open_bundle(bundle, without_rows=without_rows, say=say_to.say),
-        image=image or None,
-        series=series or None,
-        mask=mask or None,
-        labels=labels,
+        **{"image": image or None, "series": series or None, "mask": mask or None, "labels": labels},
         labs=_values_of([*(labs or []), *(more or [])]),
         model=model,
         segmenter=segmenter,
@@ -206,6 +201,13 @@ def _of_table(
         raise StudyFileError("Where should the risks go?", expected="--out FOLDER, for risks.csv")
     with on_cluster(cluster, say=reporter.say):
         return predict_table(bundle, table, out=out, reporter=reporter, **options)
+
+
+def _address(out: str | None) -> str | None:
+    """An address in the place of a folder."""
+    from hepacast.core.remote_files import is_address
+
+    return out if is_address(out) else None
 
 
 def _refuse(given: Mapping[str, object], message: str, expected: str) -> None:

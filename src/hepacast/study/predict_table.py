@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -220,18 +220,29 @@ def predict_table(
     rows = _rows(opened, name, sheet, table, source, identifier, images, masks)
     options = {"model": name, "segmenter": segmenter, "labels": labels, "accept_doubtful": accept_doubtful}
     told = (*options.items(), ("date", None if pages else ""))
+    asked = SharedOptions(str(bundle), opened.identity, told, None, opened.signed.text())
+    notes = tuple(f"  {item.severity}: {item.message}" for item in findings)
     with results_folder(out, reporter or SilentReporter()) as folder:
-        where = Path(folder or "")
-        require_writable(where)
-        pages_in = where / "patients" if pages else None
-        asked = SharedOptions(str(bundle), opened.identity, told, pages_in, opened.signed.text())
-        with hold_folder(where):
-            sweep(where)
-            frame = _written(rows, predict_listed(asked, rows, where, workers, reporter), where / RISKS)
+        return _predicted(asked, rows, Path(folder or ""), pages, workers, reporter, notes)
+
+
+def _predicted(
+    asked: SharedOptions,
+    rows: Sequence[ListedPatient],
+    out: Path,
+    pages: bool,
+    workers: int,
+    reporter: Reporter | None,
+    notes: tuple[str, ...],
+) -> PredictedPatients:
+    require_writable(out)
+    asked = replace(asked, pages=out / "patients" if pages else None)
+    with hold_folder(out):
+        sweep(out)
         result = PredictedPatients(
-            frame, where / RISKS, tuple(f"  {item.severity}: {item.message}" for item in findings)
+            _written(rows, predict_listed(asked, rows, out, workers, reporter), out / RISKS), out / RISKS, notes
         )
-        result.require_some()
+    result.require_some()
     return result
 
 
