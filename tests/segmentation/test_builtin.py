@@ -371,6 +371,17 @@ def test_other_boxes_are_looked_at_where_the_first_shows_no_whole_liver():
     assert dice > 0.97 and notes == () and len(seen) > 2
 
 
+@pytest.mark.parametrize("thick", [3.0, 5.0])
+def test_a_box_that_ends_within_the_liver_is_not_taken_for_all_of_it(thick):
+    """Slices in the wrong order: the lungs lie below, and the first box ends a little above them."""
+    spacing = (5.0, 5.0, thick)
+    array, liver = _trunk(445.0, spacing)
+    array, liver = np.where(liver, 110.0, np.minimum(array, 40.0))[:, :, ::-1], liver[:, :, ::-1]
+    assert liver[abdomen_box(array, spacing)].sum() < 0.6 * liver.sum()
+    found, _ = liver_module.find_liver(_bright([]), array, spacing, lambda *_: None)
+    assert 2 * (found & liver).sum() / (found.sum() + liver.sum()) > 0.95
+
+
 def test_what_is_far_below_the_sure_part_is_looked_at_again_from_nearby():
     """Bowel that touches the liver and is half sure: with a pelvis in view the network takes it for liver."""
     array, liver = _trunk(445.0, (3.0, 3.0, 3.0))

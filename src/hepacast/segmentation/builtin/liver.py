@@ -247,7 +247,9 @@ def _judged(
         return None
     area, volume = _MM * _MM / 100.0, LIVER.voxel_mm[0] * LIVER.voxel_mm[1] * _MM / 1000.0
     right = (float(np.nonzero(mask)[0].mean()) - (image.shape[0] - 1) / 2) * LIVER.voxel_mm[0]
-    reached = tuple(float(mask[:, :, n].sum()) * area > _CUT_CM2 for n in (0, -1))
+    # Of thick slices the last voxel of a box is half outside (0 HU), so the one before it tells too.
+    ends = (mask[:, :, :2], mask[:, :, -2:])
+    reached = tuple(float(end.sum(axis=(0, 1)).max()) * area > _CUT_CM2 for end in ends)
     cut = (open_ends[0] and reached[0], open_ends[1] and reached[1])
     unlike = [
         not (0.0 if cut_by_scan is not None else _LIVER_ML[0]) <= mask.sum() * volume <= _LIVER_ML[1],
