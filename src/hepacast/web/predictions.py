@@ -110,7 +110,7 @@ def form_of(opened: Bundle | NetworkBundle) -> dict[str, Any]:
     try:
         description, reason = calculator_of(opened), ""
     except BundleError as error:
-        description, reason = None, error.message
+        description, reason = None, error.found or error.message
     main = opened.names[-1]
     measured = biomarkers_read(opened, main) if isinstance(opened, Bundle) else []
     needs = isinstance(opened, NetworkBundle) or opened.needs_features(main) or bool(measured)

@@ -43,9 +43,16 @@ function readPatterns() {
   });
 }
 
+/** Whether every bracket closes: a place that took one of two in is not what was meant. */
+const balanced = (text) => {
+  let open = 0;
+  for (const sign of text) { open += sign === "(" ? 1 : sign === ")" ? -1 : 0; if (open < 0) return false; }
+  return open === 0;
+};
+
 function byPattern(text) {
   // Of those that fit, the one with most words of its own.
-  const fits = [text.slice(0, BEGINS), ""].map((begin) => (patterns.get(begin) ?? []).find((item) => item.pattern.test(text))).filter(Boolean);
+  const fits = [text.slice(0, BEGINS), ""].map((begin) => (patterns.get(begin) ?? []).find((item) => text.match(item.pattern)?.slice(1).every(balanced))).filter(Boolean);
   if (!fits.length) return null;
   const { pattern, own } = fits.reduce((best, item) => (item.rank < best.rank ? item : best));
   const found = text.match(pattern);
@@ -54,7 +61,7 @@ function byPattern(text) {
 
 /** What stands in brackets at the end is said apart. */
 function inBrackets(text) {
-  const parts = text.match(/^([\s\S]+?) \(([\s\S]+)\)([.;]?)$/);
+  const parts = text.match(/^([\s\S]+) \(([^()]*(?:\([^()]*\)[^()]*)*)\)$/);
   if (!parts) return null;
   const [before, inside] = [tr(parts[1]), tr(parts[2])];
   return before === parts[1] && inside === parts[2] ? null : `${before}（${inside}）`;
