@@ -13,7 +13,7 @@ from hepacast.core.formatting import MISSING
 from hepacast.evaluation.further_cohorts import FurtherResult
 from hepacast.evaluation.risk_groups import risk_groups
 from hepacast.figures.comparison import ScoreRow, draw_scores, draw_training
-from hepacast.modelling.described import ScaledRatio
+from hepacast.modelling.described import FittedModel, ScaledRatio, Term
 from hepacast.report.build import build_report
 from hepacast.report.content import compose, fusion, indexes
 from hepacast.report.content import risk_groups as groups_section
@@ -220,13 +220,15 @@ def test_of_many_pairs_the_report_shows_those_of_the_main_model(complete):
 
 def test_no_ratio_per_unit_where_nobody_differs_by_a_unit(complete):
     found = load_results(complete)
-    name, model = next(iter(found.models.models.items()))
-    term = replace(model.terms[0], label="INR", coefficient=11.2, ratio=7e4, low=150.0, high=3e7)
-    small = [ScaledRatio("per 0.1", math.exp(1.12), 1.5, 6.0)]
-    little = models_table(found, {name: replace(model, terms=[replace(term, scales=small)])}, "Models")
+    term = Term("inr", "INR", coefficient=11.2, ratio=7e4, low=150.0, high=3e7, p=0.001, numeric=True)
+
+    def table(scale):
+        models = {"Clinical": FittedModel([replace(term, scales=[scale])], 147, 39, intercept=0.5)}
+        return models_table(found, models, "Models")
+
+    little = table(ScaledRatio("per 0.1", math.exp(1.12), 1.5, 6.0))
     assert little.rows[1].cells[3] == MISSING and little.rows[2].cells[3].startswith("3.06")
     assert any("less than a unit" in note for note in little.notes)
-    large = [ScaledRatio("per SD (5)", math.exp(56), 2.0, 1e30)]
-    much = models_table(found, {name: replace(model, terms=[replace(term, scales=large)])}, "Models")
+    much = table(ScaledRatio("per SD (5)", math.exp(56), 2.0, 1e30))
     assert much.rows[1].cells[3] != MISSING
     assert not any("less than a unit" in note for note in much.notes)
