@@ -1,5 +1,7 @@
 """Tables of features, of patients to measure, and lists of patients: read as the clinical table is."""
 
+import json
+
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -7,7 +9,8 @@ import pytest
 
 from hepacast.cohort.split import read_patient_list, split_by_list
 from hepacast.core.files import write_text
-from hepacast.errors import StudyFileError, TableError
+from hepacast.errors import HepacastError, StudyFileError, TableError
+from hepacast.modelling.predictions import Predictions
 from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.settings import Settings
 from hepacast.radiomics.table import concat_long, to_wide
@@ -15,8 +18,10 @@ from hepacast.study.check import check_study
 from hepacast.study.context import make_context
 from hepacast.study.extract_patients import _read_patients
 from hepacast.study.measured_features import MeasuredFeatures
+from hepacast.study.run import run_study
 from hepacast.study.stages import radiomics
 from hepacast.study.stages.feature_table import read_feature_table
+from hepacast.study.validate import validate_model
 
 STUDY = """hepacast: 1
 name: features
@@ -235,3 +240,38 @@ def test_a_value_that_stands_twice_in_a_long_table_is_refused(tmp_path, study):
     long.to_parquet(tmp_path / "f.parquet")
     with pytest.raises(TableError, match="stands twice"):
         read_feature_table(make_context(study("features: {table: f.parquet, id: patient}", IDS)))
+
+
+@pytest.mark.parametrize("chain", ["ptlf", "auto"])
+def test_a_model_of_a_feature_table_is_validated_on_another_hospitals_table(tmp_path, study, chain):
+    """Its own patients as if they were another hospital's: the risks are those of the study."""
+    study(table_part("f.csv"), IDS)
+    folder = tmp_path
+    generator = np.random.default_rng(2)
+    clinical = pd.read_csv(folder / "clinical.csv", dtype={"Pat": str})
+    table = features(IDS)
+    table["t_a"] += 2500 * clinical["Relapse"] + generator.normal(0, 900, N)
+    table.to_csv(folder / "f.csv", index=False)
+    text = (folder / "study.yaml").read_text()
+    models = f"  models: [clinical, radiomics]\n  chain: {chain}"
+    (folder / "study.yaml").write_text(text.replace("  models: [clinical]", models))
+    out = run_study(folder, workers=1, until="bundle").out
+    other = tmp_path / "other"
+    other.mkdir()
+    clinical.to_csv(other / "clinical.csv", index=False)
+    table[["Pat", "t_a", "t_c", "t_b"]].iloc[:-1].to_csv(other / "f.csv", index=False)
+    (other / "study.yaml").write_text(text)
+    validate_model(out / "bundle" / "model.hepacast", other, workers=1)
+    found = Predictions.read(other / "validation" / "modelling" / "predictions.parquet").table.set_index("patient")
+    own = Predictions.read(out / "modelling" / "predictions.parquet").table
+    own = own[(own["kind"] == "apparent") & (own["model"] == "radiomics")].set_index("patient")
+    assert len(found) == N - 1 and found["risk"].nunique() > 10
+    np.testing.assert_allclose(found["risk"], own.loc[found.index, "risk"], atol=1e-6)
+    flow = json.loads((other / "validation" / "modelling" / "flow.json").read_text())
+    (lost,) = [step for step in flow["excluded"] if step["patients"]]
+    assert lost["patients"] == [IDS[-1]] and lost["reason"] == "no radiomics features"
+    renamed = table_part("f.csv").replace("tumor", "liver")
+    for part, told in (("", "was made from a table of features"), (renamed, "lacks features")):
+        (other / "study.yaml").write_text(text.replace(table_part("f.csv"), part))
+        with pytest.raises(HepacastError, match=told):
+            validate_model(out / "bundle" / "model.hepacast", other, out=tmp_path / "none", workers=1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from hepacast.bundle import Bundle
+from hepacast.bundle import Bundle, predict
 from hepacast.bundle.applying import open_bundle
 from hepacast.bundle.labs import values_of_sheet
 from hepacast.bundle.measure import biomarkers_read
@@ -129,8 +129,19 @@ class SharedOptions:
     pages: Path | None
     signature: str = ""
 
-    def predict(self, patient: str, labs: Mapping[str, str], images: Sequence[SequenceImage], mask: Any) -> Any:
+    def predict(
+        self,
+        patient: str,
+        labs: Mapping[str, str],
+        images: Sequence[SequenceImage],
+        mask: Any,
+        features: Mapping[str, float] | None = None,
+    ) -> Any:
         """One patient's prediction, as JSON."""
+        if features is not None:
+            opened = _opened(self.bundle, self.identity)
+            assert isinstance(opened, Bundle)
+            return predict(opened, labs, features, patient=patient, **dict(self.options)).to_json()
         page = None if self.pages is None else self.pages / file_name(patient)
         if page is not None:
             shutil.rmtree(page, ignore_errors=True)
@@ -149,13 +160,14 @@ class SharedOptions:
 
 @dataclass(frozen=True)
 class ListedPatient:
-    """One patient of the table."""
+    """One patient of the table; `features` where they were measured elsewhere."""
 
     patient: str
     labs: dict[str, str] | HepacastError
     images: tuple[SequenceImage, ...] = ()
     mask: MaskFiles | None = None
     problem: HepacastError | None = None
+    features: Mapping[str, float] | None = None
 
 
 @cache
@@ -273,7 +285,7 @@ def _one(asked: SharedOptions, item: Job[ListedPatient] | ListedPatient) -> Any:
     assert isinstance(row.labs, dict)
     mask = None if row.mask is None else row.mask.given
     if isinstance(item, ListedPatient):
-        return asked.predict(row.patient, row.labs, row.images, mask)
+        return asked.predict(row.patient, row.labs, row.images, mask, row.features)
     page = None if asked.pages is None else asked.pages / file_name(row.patient) / "prediction.pdf"
     if not is_kept(item.kept) or (page is not None and not page.is_file()):
         labs = row.labs

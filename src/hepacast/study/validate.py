@@ -136,6 +136,7 @@ def _judge(context: Context) -> None:
         for name, bundle in applying.bundles_of(context).items():
             of = f" of {name}" if len(context.models) > 1 else ""
             seen.attempt(f"outcome{of}", partial(applying.require_same_outcome, context, bundle, seen.cohort))
+            seen.attempt(f"features{of}", partial(applying.features_of, context, bundle))
             seen.attempt(f"columns{of}", partial(applying.matched_columns, context, bundle, seen.cohort.table.specs))
     seen.raise_errors(where=context.study.cohort.table)
 

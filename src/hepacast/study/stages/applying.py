@@ -34,6 +34,7 @@ from hepacast.study.predict_table import ListedPatient, SharedOptions, predict_l
 from hepacast.study.sequences import SequenceImage, raw_image
 from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.comparisons import write_analysed
+from hepacast.study.stages.feature_table import read_feature_table, table_path
 from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, model_folder, write_arrays
 
 #: What every patient's prediction said beside the risk: predictors, scores; warnings by model.
@@ -184,8 +185,8 @@ def listed_patients(context: Context, bundle: Bundle | NetworkBundle, cohort: Co
         A column that the model reads is none of the study, or the model needs images and the study has none.
     """
     columns = matched_columns(context, bundle, cohort.table.specs)
-    images = context.study.images
-    if images is None and isinstance(bundle, NetworkBundle | Bundle) and _needs_image(bundle):
+    features = features_of(context, bundle)
+    if features is None and context.study.images is None and _needs_image(bundle):
         raise StudyFileError(
             f"The model {bundle.main!r} needs images, and the study has none.", expected="images", where="images"
         )
@@ -193,11 +194,45 @@ def listed_patients(context: Context, bundle: Bundle | NetworkBundle, cohort: Co
     for patient in cohort.patients:
         values = cohort.table.frame.loc[patient]
         labs = {name: _text(spec, values[spec.name]) for name, spec in columns.items()}
+        if features is not None:  # who has no row is none of the cohort's
+            rows.append(ListedPatient(patient, labs, features=features[patient]))
+            continue
         try:
             rows.append(ListedPatient(patient, labs, *_files(context, bundle, patient)))
         except HepacastError as error:
             rows.append(ListedPatient(patient, labs, problem=error))
     return rows
+
+
+def features_of(context: Context, bundle: Bundle | NetworkBundle) -> dict[str, dict[str, float]] | None:
+    """By patient, the features of a model that was made from a table of them; None of other models.
+
+    Raises
+    ------
+    StudyFileError
+        The study has no such table, or it lacks features that the model reads.
+    """
+    if not (_reads_feature_table(bundle) and isinstance(bundle, Bundle)):
+        return None
+    if context.study.features.table is None:
+        raise StudyFileError(
+            f"The model {bundle.main!r} was made from a table of features, and the study has none.",
+            expected="a table of the same features, measured in the same way", where="features.table",
+        )  # fmt: skip
+    table, _ = read_feature_table(context)
+    names = bundle.feature_names(bundle.main)
+    lacking = [name for name in names if name not in table.columns]
+    if lacking:
+        raise StudyFileError(
+            "The feature table lacks features that the model reads.", expected=listing(lacking[:10]),
+            found=listing([*table.columns][:10]), where=str(context.study.features.table),
+            remedy="name the VOIs under features.vois as the model does",
+        )  # fmt: skip
+    return {str(patient): values for patient, values in table[names].to_dict("index").items()}
+
+
+def _reads_feature_table(bundle: Bundle | NetworkBundle) -> bool:
+    return isinstance(bundle, Bundle) and bundle.recipe.source == "table" and bundle.needs_features(bundle.main)
 
 
 def _needs_image(bundle: Bundle | NetworkBundle) -> bool:
@@ -374,6 +409,8 @@ def _sentence(bundles: Mapping[str, Bundle | NetworkBundle]) -> Sentence:
 def _inputs(context: Context) -> dict[str, str]:
     files = {} if context.study.images is None else image_hashes(context)
     models = {f"model {path.name} {place}": context.fingerprints.of(path) for place, path in enumerate(context.models)}
+    if context.study.features.table is not None and any(map(_reads_feature_table, bundles_of(context).values())):
+        files = files | {"feature table": context.fingerprints.of(table_path(context))}
     return models | files
 
 
@@ -382,7 +419,7 @@ STAGE = Stage(
     title="frozen models applied to every patient",
     module=__name__,
     run=write,
-    settings=lambda context: study_parts(context, "cohort", "images", "outcome"),
+    settings=lambda context: study_parts(context, "cohort", "images", "outcome", "features"),
     cost=lambda context: Cost(5.0, 1e9),
     needs=("cohort",),
     inputs=_inputs,
