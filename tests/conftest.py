@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,9 +75,9 @@ def golden() -> Callable[[str], tuple[dict[str, Any], pd.DataFrame]]:
     return load
 
 
-@pytest.fixture
-def figures_as_svg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports that this process makes have whole figures as SVG alone: for tests of what a report says.
+@pytest.fixture(scope="module")
+def figures_as_svg() -> Iterator[None]:
+    """Reports that this process makes for a module have whole figures as SVG alone: for tests of what a report says.
 
     PDF and PNG take two thirds of a report's time; that they are right, tests of the program and of `figures` see.
     """
@@ -95,7 +95,9 @@ def figures_as_svg(monkeypatch: pytest.MonkeyPatch) -> None:
                 Path(f"{stem}.{form}").write_bytes(b"%PDF-1.4\n")
         return [Path(f"{stem}.{form}") for form in formats]
 
-    monkeypatch.setattr(assets, "save_figure", svg_alone)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(assets, "save_figure", svg_alone)
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,6 @@ def add_docx_table(document: Document, table: Table, heading: str) -> Any:
     heading
         Number and title in bold above the table.
     """
-    from docx.enum.text import WD_ALIGN_PARAGRAPH
     from docx.shared import Pt
 
     from hepacast.report.column_widths import INDENT
@@ -43,35 +43,52 @@ def add_docx_table(document: Document, table: Table, heading: str) -> Any:
     for place, text in zip(grid.rows[0].cells, table.columns, strict=True):
         place.paragraphs[0].add_run(cell(text)).bold = True
     _mark_row(grid.rows[0], "tblHeader")
-    for row in table.padded():
-        places = grid.add_row().cells
+    _format(grid.rows[0], table, size, heading=True, first=True, last=not table.rows)
+    made: dict[tuple[Any, ...], Any] = {}
+    for number, row in enumerate(table.padded(), start=1):
+        shown = [cell(text) for text in row.cells]
+        if not (table.words or row.is_heading):
+            shown = [_before_limits(text, size, width) for text, width in zip(shown, widths, strict=True)]
+        last = number == len(table.rows)
+        form = (row.kind, row.is_heading, last)
+        if form in made:  # python-docx looks long for the place of each mark, and rows of a kind differ in words alone
+            grid._tbl.append(deepcopy(made[form]))
+            for place, text in zip(grid._tbl.tr_lst[-1].tc_lst, shown, strict=False):
+                place.p_lst[0].r_lst[0].text = text
+            continue
+        new = grid.add_row()
+        places = new.cells
         if row.is_heading:
             places = (places[0].merge(places[-1]),)
-        for number, (place, text) in enumerate(zip(places, row.cells, strict=False)):
-            shown = cell(text) if table.words or row.is_heading else _before_limits(cell(text), size, widths[number])
-            run = place.paragraphs[0].add_run(shown)
-            run.bold = row.kind == "group"
-            if number == 0 and row.kind == "indent":
+        for column, (place, text) in enumerate(zip(places, shown, strict=False)):
+            place.paragraphs[0].add_run(text).bold = row.kind == "group"
+            if column == 0 and row.kind == "indent":
                 place.paragraphs[0].paragraph_format.left_indent = Pt(INDENT)
-    kinds = ["body", *(row.kind for row in table.padded())]
-    for number, (row_cells, kind) in enumerate(zip(grid.rows, kinds, strict=True)):
-        _mark_row(row_cells, "cantSplit")
-        for column, place in enumerate(row_cells.cells):
-            paragraph = place.paragraphs[0]
-            paragraph.paragraph_format.space_after = Pt(1)
-            # A heading stays with what it heads.
-            paragraph.paragraph_format.keep_with_next = number == 0 or kind == "group"
-            for run in paragraph.runs:
-                run.font.size = Pt(size)
-            if column and not table.words and kind != "group":
-                paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
-            _rules(place, top=number == 0, bottom=number in (0, len(grid.rows) - 1))
+        _format(new, table, size, heading=row.kind == "group", first=False, last=last)
+        made[form] = new._tr
     for note in table.notes:
         paragraph = document.add_paragraph()
         paragraph.paragraph_format.space_after = Pt(0)
         paragraph.add_run(note).font.size = Pt(8)
     document.add_paragraph()
     return title
+
+
+def _format(row: Any, table: Table, size: float, *, heading: bool, first: bool, last: bool) -> None:
+    """Font, space and rules of a filled row; a heading stays with what it heads."""
+    from docx.enum.text import WD_ALIGN_PARAGRAPH
+    from docx.shared import Pt
+
+    _mark_row(row, "cantSplit")
+    for column, place in enumerate(row.cells):
+        paragraph = place.paragraphs[0]
+        paragraph.paragraph_format.space_after = Pt(1)
+        paragraph.paragraph_format.keep_with_next = heading
+        for run in paragraph.runs:
+            run.font.size = Pt(size)
+        if column and not table.words and (first or not heading):
+            paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
+        _rules(place, top=first, bottom=first or last)
 
 
 def _before_limits(text: str, size: float, width: float) -> str:

@@ -27,6 +27,10 @@ from hepacast.stats.logistic_fit import Interval, LogisticFit
 from hepacast.stats.profile import Centered, RestrictedPath
 
 
+#: A maximization ends, not converged, after so many steps without a higher likelihood or a smaller score.
+_IDLE = 20
+
+
 @dataclass(frozen=True)
 class _Penalized:
     beta: Array
@@ -70,7 +74,9 @@ def _maximize(
     moving = np.ones(design.shape[1], dtype=bool) if free is None else free
     loglik, score, r = _state(scaled, beta, y, weights, offset)
     iterations, converged = 0, not moving.any()
-    while not converged and iterations < max_iter:
+    least, idle = np.inf, 0
+    # Where rounding is larger than what convergence asks for (an intercept far from the data), nothing gets better.
+    while not converged and iterations < max_iter and idle < _IDLE:
         iterations += 1
         if moving.all():
             factor = r
@@ -91,8 +97,11 @@ def _maximize(
             step /= 2.0
         else:
             break
+        left = float(half @ half)
+        better = left < least or new > loglik + 1e-13 * (abs(loglik) + 1.0)
+        least, idle = min(left, least), 0 if better else idle + 1
         beta, loglik, score, r = beta + step, new, new_score, new_r
-        converged = float(half @ half) < 1e-22
+        converged = left < 1e-22
     # The log-determinant was taken of the scaled design: put the scale back.
     loglik += float(np.log(scale).sum())
     inverse = np.linalg.inv(r) if np.isfinite(loglik) else np.full((len(beta),) * 2, np.nan)
