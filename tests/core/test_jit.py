@@ -60,12 +60,23 @@ class TestWhatIsKept:
     def folder(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path
 
-    def run(self, factor: float = 2.0, *arguments: str) -> str:
+    def start(self, factor: float = 2.0, *arguments: str) -> subprocess.Popen[str]:
         script = self.tmp_path / "script.py"
         script.write_text(SOURCE.format(factor=factor), encoding="utf-8")
         own = {**os.environ, "NUMBA_CACHE_DIR": str(self.tmp_path / "kept")}
-        command = [sys.executable, str(script), *arguments]
-        return subprocess.run(command, env=own, check=True, capture_output=True, text=True).stdout
+        return subprocess.Popen([sys.executable, str(script), *arguments], env=own, stdout=subprocess.PIPE, text=True)
+
+    def run(self, factor: float = 2.0, *arguments: str) -> str:
+        process = self.start(factor, *arguments)
+        said = process.communicate()[0]
+        assert process.returncode == 0
+        return said
+
+    def test_of_processes_that_want_it_at_once_one_compiles(self) -> None:
+        both = [self.start(), self.start()]
+        said = sorted(process.communicate()[0] for process in both)
+        assert said == ["(25.0, 4, True) 24.0 False\n", "(25.0, 4, True) 24.0 True\n"]
+        assert not list((self.tmp_path / "kept").glob(".*"))
 
     def test_is_loaded_without_numba_and_never_stale(self) -> None:
         assert self.run() == "(25.0, 4, True) 24.0 True\n"

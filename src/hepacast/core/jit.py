@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, update_wrapper
 from importlib.util import find_spec
@@ -125,8 +125,11 @@ class Kernel:
         kept = _ObjectFile(f"{own.__module__.rpartition('.')[2]}.{own.__name__}-{place}", self.digest()[:16])
         made = kept.read(own.__code__.co_filename)
         if made is None:
-            made = self._compile(arguments)
-            kept.write(own.__code__.co_filename, made)
+            with kept.alone(own.__code__.co_filename):
+                made = kept.read(own.__code__.co_filename)  # another process may have made it just now
+                if made is None:
+                    made = self._compile(arguments)
+                    kept.write(own.__code__.co_filename, made)
         return _loaded(made) if made.code else self._by_numba()
 
     def _by_numba(self) -> _Call:
@@ -312,6 +315,32 @@ class _ObjectFile:
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return None
+
+    @contextmanager
+    def alone(self, source: str) -> Iterator[None]:
+        """Of the processes that want the same function at once one compiles, and the others wait for what it keeps.
+
+        Where nothing can be locked, or after a minute, each compiles for itself.
+        """
+        from filelock import FileLock, Timeout
+
+        for folder in _folders(source):
+            lock = FileLock(folder / f".{self.place}.lock", timeout=60)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+            except (Timeout, NotImplementedError):
+                break
+            except OSError:
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows keeps a file that is open
+                    Path(lock.lock_file).unlink()
+                lock.release()
+            return
+        yield
 
     def write(self, source: str, made: _Code) -> None:
         """Keep it in the first folder that can be written, in the place of what an older source gave."""

@@ -26,7 +26,6 @@ from hepacast.stats.logistic import null_loglik, prepared, singular_reason
 from hepacast.stats.logistic_fit import Interval, LogisticFit
 from hepacast.stats.profile import Centered, RestrictedPath
 
-
 #: A maximization ends, not converged, after so many steps without a higher likelihood or a smaller score.
 _IDLE = 20
 
