@@ -24,6 +24,8 @@ from hepacast.study.load import load_study
 from hepacast.study.run import run_study
 from hepacast.study.sequences import raw_image
 
+pytestmark = pytest.mark.usefixtures("figures_as_svg")
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STUDY = EXAMPLES / "hcc-tace-seg-images" / "study.yaml"
 #: Of the real table six with a response and six without; odd numbers have both phases in one series.

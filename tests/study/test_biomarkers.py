@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ball_phantom import CENTER, Patient
 from image_study import write_image_study
 
+pytestmark = pytest.mark.usefixtures("figures_as_svg")
+
 NAME = "biomarker/portal/tumor_minus_liver"
 BIOMARKERS = """biomarkers:
   use: ["portal/tumor_minus_liver", "shape/longest_diameter", "portal/spleen_minus_liver"]

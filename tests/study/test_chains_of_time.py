@@ -14,6 +14,8 @@ from hepacast.bundle import Bundle
 from hepacast.modelling.predictions import Predictions
 from hepacast.study.run import run_study
 
+pytestmark = pytest.mark.usefixtures("figures_as_svg")
+
 STUDY = """
 hepacast: 1
 name: Chains

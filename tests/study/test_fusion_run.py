@@ -17,6 +17,8 @@ from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.template import render_study
 
+pytestmark = pytest.mark.usefixtures("figures_as_svg")
+
 FEW_FEATURES = """
 imageType: {Original: {}}
 featureClass: {shape: [], firstorder: []}

@@ -30,6 +30,8 @@ from hepacast.study.run import run_study
 from hepacast.study.stages.deep import deep_of, fold_numbers, load_data
 from hepacast.study.stages.network_results import explained
 
+pytestmark = pytest.mark.usefixtures("figures_as_svg")
+
 torch = pytest.importorskip("torch")
 
 PATIENTS = [f"P{n:02d}" for n in range(1, 13)]

@@ -18,6 +18,8 @@ from hepacast.modelling.predictions import Predictions
 from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 
+pytestmark = pytest.mark.usefixtures("figures_as_svg")
+
 pytest.importorskip("torch")
 
 GRID = Geometry((24, 24, 12), (6.0, 6.0, 8.0))

@@ -52,8 +52,9 @@ def add_docx_table(document: Document, table: Table, heading: str) -> Any:
         last = number == len(table.rows)
         form = (row.kind, row.is_heading, last)
         if form in made:  # python-docx looks long for the place of each mark, and rows of a kind differ in words alone
-            grid._tbl.append(deepcopy(made[form]))
-            for place, text in zip(grid._tbl.tr_lst[-1].tc_lst, shown, strict=False):
+            copied = deepcopy(made[form])
+            grid._tbl.append(copied)
+            for place, text in zip(copied.tc_lst, shown, strict=False):
                 place.p_lst[0].r_lst[0].text = text
             continue
         new = grid.add_row()
