@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW_MM = 10.5
-#: From an axis whose range stands in words to the next.
-_FLAT_ROW_MM = 7.2
+#: From an axis whose range stands in words to the next; with a patient's marks, which stand above the next.
+_FLAT_ROW_MM, _MARKED_ROW_MM = 7.2, 9.0
 _TICK_SIZE = 6.8
 _LABEL_GAP_MM = 1.2
 #: An axis that is shorter, or whose ticks are nearer to one another than the second, has no room for ticks (a predictor
@@ -76,7 +76,8 @@ def draw_nomogram(spec: Mapping[str, Any], *, width_mm: float = DOUBLE_COLUMN_MM
     example = spec.get("example")
     top = (9.0 if title else 4.0) + (3.0 if example else 0.0)
     told = wrap_to(_told(example), width_mm - 4.0, _TOLD_SIZE) if example else []
-    steps = [_FLAT_ROW_MM if row.flat else _ROW_MM for row in rows]
+    flat = _MARKED_ROW_MM if example else _FLAT_ROW_MM
+    steps = [flat if row.flat else _ROW_MM for row in rows]
     height = top + sum(steps[:-1]) + 7.0 + (2.5 if told else 0.0) + _TOLD_MM * len(told)
     figure = new_figure(width_mm, height, constrained=False)
     axes = canvas_axes(figure, width_mm, height)
