@@ -301,3 +301,22 @@ def test_results_are_sent_from_the_page_once_and_are_the_nodes_files(orthanc: Or
         stored = pydicom.dcmread(io.BytesIO(orthanc.file(held[made.SOPInstanceUID])))
         assert stored == made, name
     assert len(held) == 4
+
+
+def test_one_patient_is_looked_up_and_fetched_whole(orthanc: Orthanc, tmp_path: Path) -> None:
+    """The Patient screen's way of fetching, from a real PACS by both its languages; other patients stay there."""
+    pytest.importorskip("fastapi")
+    from hepacast.pacs.choose import propose
+    from hepacast.web.connections import PacsConnection, fetch_series, series_of_patient
+
+    for number, words in ((1, "portal 1.0"), (2, "portal 1.0")):
+        more = {"PatientID": f"H-{number}", "SeriesDescription": words}
+        make_peer(orthanc.web).store(instances_of(study_files(tmp_path, number, **more)))
+    for to in (PacsConnection("web", orthanc.web), PacsConnection("dimse", orthanc.aet)):
+        (found,) = series_of_patient(to, "H-1")
+        assert found.series == "1.2.3.1.1" and series_of_patient(to, "H-") == []
+        # Six images are too few to be a scan: nothing is proposed, and a person may still choose.
+        assert propose({"portal": "CT"}, [found], {}) == ({} if found.instances else {"portal": found.series})
+        fetched = fetch_series(to, {"portal": found}, tmp_path / to.name)
+        files = [pydicom.dcmread(path) for path in Path(fetched["portal"]).iterdir()]
+        assert len(files) == 6 and {str(item.PatientID) for item in files} == {"H-1"}
