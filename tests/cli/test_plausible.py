@@ -89,6 +89,12 @@ def test_extract_refuses_and_names_its_switch(small, hepacast, tmp_path):
     assert both.code == 0 and "1 of them with a VOI that could not be measured" in both.out
     rows = pd.read_parquet(tmp_path / "f.parquet").groupby("patient")["status"].agg(lambda x: (x == "failed").all())
     assert rows.to_dict() == {"A": False, "B": True}
+    assert "not measured: B: " in both.out and "liver on CT" in both.out
+    # Not one number: no table of empty cells.
+    table.iloc[1:].to_csv(tmp_path / "table.csv", index=False)
+    none = hepacast("extract", tmp_path / "table.csv", "-o", tmp_path / "none.csv", "-w", "1", *words)
+    assert none.code == 2 and "Nothing could be measured" in none.err and "not measured: B: " in none.err
+    assert not (tmp_path / "none.csv").exists()
 
 
 def test_segment_says_what_is_impossible_and_refuses_an_image_that_is_no_ct(small, hepacast, monkeypatch, tmp_path):

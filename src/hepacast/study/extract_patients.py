@@ -51,12 +51,22 @@ def measure_jobs(
     with say.track("features") as progress:
         measured = map_items(_measure, jobs, workers=workers, progress=progress, need=Need(memory=1e9), lost=_lost)
     long = _joined([(job, item) for job, item, *_ in measured], settings)
-    failed = long.loc[long["status"] == "failed", "patient"].nunique()
-    lines = [*remarks, f"{len(jobs)} patients, {failed} of them with a VOI that could not be measured"]
+    failed = long.loc[long["status"] == "failed", ["patient", "voi", "reason"]].drop_duplicates(["patient", "voi"])
+    several = failed["patient"].nunique()
+    lines = [*remarks, f"{len(jobs)} patients, {several} of them with a VOI that could not be measured"]
+    lines += [f"  not measured: {name_patients(patients)}: {why}" for why, patients in _reasons(failed).items()]
     notes = noted({job.patient: notes for job, *_, notes in measured})
     lines += [f"  note: {name_patients(patients)}: {note}" for note, patients in notes]
     lines += _doubts({job.patient: remarks for job, _, remarks, _ in measured})
     return MeasuredFeatures(tuple(lines), settings, patients=long)
+
+
+def _reasons(failed: pd.DataFrame) -> dict[str, list[str]]:
+    """Patients by what could not be measured of them, and why."""
+    found: dict[str, list[str]] = {}
+    for (patient, why), vois in failed.groupby(["patient", "reason"], sort=False)["voi"]:
+        found.setdefault(f"{', '.join(vois)}: {why}", []).append(str(patient))
+    return found
 
 
 def perturbed(jobs: list[_Job], settings: Settings, target: Path, workers: int, say: Reporter) -> list[str]:

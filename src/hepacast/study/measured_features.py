@@ -16,7 +16,7 @@ from hepacast.core.files import require_writable_file, write_text
 from hepacast.core.remote_files import is_address, require_writable_address, result_file
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cell, cells
-from hepacast.errors import ModelError, StudyFileError
+from hepacast.errors import ImageError, ModelError, StudyFileError
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.volume import Volume
 from hepacast.radiomics.results import ExtractionResult
@@ -89,10 +89,20 @@ class MeasuredFeatures(views.Shown):
         ------
         StudyFileError
             Another format.
+        ImageError
+            There is not one number to write.
         StorageError
             The file cannot be written.
         """
         require_written(path)
+        if (self.long["status"] == "failed").all():
+            first = self.long.iloc[0]
+            raise ImageError(
+                "Nothing could be measured: there is no number to write.",
+                expected="one VOI or more that can be measured",
+                found=f"{first['voi']}: {first['reason']}" if self.result is not None else "\n".join(self.lines),
+                remedy="correct the images and masks",
+            )
         with result_file(path) as file:
             if file.suffix.lower() == ".csv":
                 write_text(file, self._csv())
