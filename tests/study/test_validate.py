@@ -303,6 +303,8 @@ def test_the_same_model_twice_is_no_comparison(tmp_path):
     done = CliRunner().invoke(app, ["compare", str(BINARY), str(BINARY), str(study)])
     assert isinstance(done.exception, HepacastError) and "nothing to compare" in str(done.exception)
     assert not (study / "comparison").exists()
+    done = CliRunner().invoke(app, ["compare", str(BINARY), str(TIMED)])
+    assert "and after them the study file" in str(done.exception)
 
 
 def test_of_competing_risks(tmp_path):

@@ -200,9 +200,7 @@ def compare(
         list[Path],
         typer.Argument(metavar="[MODEL MODEL STUDY]", help="Two model files or more, then the study file (or folder)."),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Results folder [default: comparison beside the study].")
-    ] = None,
+    out: Out = None,
     data: Data = None,
     workers: Workers = 0,
     without_rows: WithoutRows = False,

@@ -139,7 +139,9 @@ def list_collections() -> str:
         elif item.files:
             lines.append(f"  {format_bytes(sum(int(one['bytes']) for one in item.files))}")
         else:
-            lines.append(f"  by hand: {item.by_hand}" if item.by_hand else "  sizes: hepacast fetch NAME --dry-run")
+            lines.append(
+                f"  by hand: {item.by_hand}" if item.by_hand else f"  sizes: hepacast fetch {item.name} --dry-run"
+            )
     return "\n".join(lines)
 
 

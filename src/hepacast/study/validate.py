@@ -88,7 +88,7 @@ def compare_models(
     models
         Two bundles or more; the first one is the main one, which the others are compared with first.
     out
-        Results folder; default ``comparison`` beside the study file.
+        Results folder, or an address as in `run_study`; default ``comparison`` beside the study file.
     study_file, data, workers, without_rows, reporter
         As in `validate_model`.
 
@@ -98,14 +98,20 @@ def compare_models(
         As in `validate_model`; fewer than two models, one of them given twice, or models of time to an event that share
         no horizon.
     """
-    context = _applied_context(models, study_file, "comparison", out, data, workers, reporter, without_rows)
-    identities = [item.identity for item in applying.bundles_of(context).values()]
-    if len(set(identities)) < max(2, len(models)):
+    if len(models) < 2 or Path(study_file).suffix == ".hepacast":
         raise HepacastError(
-            "There is nothing to compare.", expected="two different model files or more",
-            found=", ".join(str(item) for item in models),
+            "There is nothing to compare.", expected="two model files or more, and after them the study file",
+            found=", ".join(str(item) for item in [*models, study_file]),
         )  # fmt: skip
-    return run_stages(context, STAGES, _judge)
+    with results_folder(out, reporter or SilentReporter()) as where:
+        context = _applied_context(models, study_file, "comparison", where, data, workers, reporter, without_rows)
+        identities = [item.identity for item in applying.bundles_of(context).values()]
+        if len(set(identities)) < len(models):
+            raise HepacastError(
+                "There is nothing to compare.", expected="two different model files or more",
+                found=", ".join(str(item) for item in models),
+            )  # fmt: skip
+        return run_stages(context, STAGES, _judge)
 
 
 def _applied_context(
