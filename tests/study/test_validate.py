@@ -279,6 +279,7 @@ def test_several_models_are_compared_on_the_patients_whom_all_can_score(tmp_path
     assert "is what its risks promise" in " ".join(first.verdict) and first.expected > second.expected
     text = result.report.read_text(encoding="utf-8")
     assert "several models" in text and "weaker:" in text and "Case-mix of weaker" in text and "DeLong" in text
+    assert "Models: Clinical, Weaker" in text, "the steps of the study name them"
 
 
 def test_models_of_time_are_compared_at_the_horizons_that_they_share(tmp_path):

@@ -115,7 +115,8 @@ def _models(results: Results) -> list[str]:
         lines.append("Radiomics: Radscore")
     if models.combined is not None and results.fusion is None:
         lines.append("Combined: both, by logistic regression")
-    return lines
+    # Models of another study are known by their names.
+    return lines or [model_label(results, name) for name in model_names(results)]
 
 
 def _models_with_kind(results: Results) -> list[str]:
