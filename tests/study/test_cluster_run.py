@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 pytest.importorskip("distributed")
@@ -11,8 +12,12 @@ pytest.importorskip("distributed")
 from typer.testing import CliRunner
 
 from hepacast.cli.main import app
+from hepacast.core.cluster import on_cluster
 from hepacast.core.files import read_json
+from hepacast.study.extract import extract_image
+from hepacast.study.predict_table import predict_table
 from hepacast.study.run import run_study
+from hepacast.study.validate import validate_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -79,3 +84,29 @@ def test_what_cannot_be_a_cluster_is_refused_before_anything_is_done(alone):
     assert "no such cluster" in str(done.exception) and not (alone / "none").exists()
     done = CliRunner().invoke(app, ["predict", "model.hepacast", "--cluster", "tcp://host:1"])
     assert "--cluster" in str(done.exception)
+
+
+@pytest.mark.cluster
+def test_what_is_done_with_a_finished_model_is_the_same_on_a_cluster(alone, tmp_path):
+    """Validation, predictions of a table and extraction: every table as one process writes it."""
+    model, study = alone / "one" / "bundle" / "model.hepacast", alone / "study.yaml"
+    rows = pd.read_csv(alone / "patients.csv").head(8)
+    rows["image"] = [str(alone / f"{name}.nii.gz") for name in rows["patient"]]
+    rows["mask"] = [str(alone / f"{name}_mask.nii.gz") for name in rows["patient"]]
+    rows.to_csv(tmp_path / "table.csv", index=False)
+
+    def everything(out, workers):
+        validate_model(model, study, data=alone, out=out / "validation", workers=workers)
+        predict_table(model, tmp_path / "table.csv", out=out / "risks", accept_doubtful=True, workers=workers)
+        extract_image(tmp_path / "table.csv", None, out / "features.parquet", labels={"tumor": 1}, workers=workers,
+                      settings=str(alone / "s.yaml"), accept_doubtful=True)  # fmt: skip
+
+    everything(tmp_path / "one", 1)
+    file = tmp_path / "cluster.yaml"
+    file.write_text("kind: local\nworkers: 2\nmemory: 4 GB\n")
+    with on_cluster(file, folder=tmp_path):
+        everything(tmp_path / "many", 0)
+    one, many = contents(tmp_path / "one"), contents(tmp_path / "many")
+    assert one.keys() == many.keys() and {"risks/risks.csv", "features.parquet"} < one.keys()
+    assert "validation/modelling/predictions.parquet" in one
+    assert [name for name in one if one[name] != many[name]] == []
