@@ -1,6 +1,7 @@
 """A study on a cluster of processes: every file as one process writes it."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hepacast.cli.main import app
 from hepacast.core.cluster import on_cluster
 from hepacast.core.files import read_json
 from hepacast.study.extract import extract_image
+from hepacast.study.noise import run_noise
 from hepacast.study.predict_table import predict_table
 from hepacast.study.run import run_study
 from hepacast.study.validate import validate_model
@@ -88,7 +90,7 @@ def test_what_cannot_be_a_cluster_is_refused_before_anything_is_done(alone):
 
 @pytest.mark.cluster
 def test_what_is_done_with_a_finished_model_is_the_same_on_a_cluster(alone, tmp_path):
-    """Validation, predictions of a table and extraction: every table as one process writes it."""
+    """Validation, predictions of a table, extraction and negative controls: all as one process finds it."""
     model, study = alone / "one" / "bundle" / "model.hepacast", alone / "study.yaml"
     rows = pd.read_csv(alone / "patients.csv").head(8)
     rows["image"] = [str(alone / f"{name}.nii.gz") for name in rows["patient"]]
@@ -100,6 +102,10 @@ def test_what_is_done_with_a_finished_model_is_the_same_on_a_cluster(alone, tmp_
         predict_table(model, tmp_path / "table.csv", out=out / "risks", accept_doubtful=True, workers=workers)
         extract_image(tmp_path / "table.csv", None, out / "features.parquet", labels={"tumor": 1}, workers=workers,
                       settings=str(alone / "s.yaml"), accept_doubtful=True)  # fmt: skip
+        shutil.copytree(alone / "one", out / "study")  # rounds are kept beside the results
+        found = run_noise(study, data=alone, out=out / "study", permutations=2, repeats=1, controls=("outcome",),
+                          workers=workers)  # fmt: skip
+        (out / "noise.txt").write_text(found.text())
 
     everything(tmp_path / "one", 1)
     file = tmp_path / "cluster.yaml"
