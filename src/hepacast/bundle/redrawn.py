@@ -65,7 +65,7 @@ def redrawn_nomogram(bundle: Bundle, model: FrozenLinear) -> dict[str, Any] | No
         {**axis, "ticks": _output(axis, way, lambda lp: (lp - start) * scale, most)}
         for axis, way in zip(spec["outputs"], ways, strict=True)
     ]
-    totals = shown_totals(pretty(0.0, most, N_INTERVALS), outputs)
+    totals = shown_totals(pretty(0.0, most, N_INTERVALS).tolist(), outputs)
     return {
         **spec,
         "predictors": predictors,

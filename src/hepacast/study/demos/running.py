@@ -14,6 +14,7 @@ from hepacast.core.hashing import hash_value
 from hepacast.core.kept import read_record, write_record
 from hepacast.core.progress import Reporter
 from hepacast.errors import StudyFileError
+from hepacast.phantom.truth import Effect
 from hepacast.study.run import RunResult, run_study
 from hepacast.study.template import render_study
 
@@ -42,7 +43,7 @@ class Chosen:
     """What a demo is run with: virtual patients by group, what is planted, the seed, and where masks come from."""
 
     sizes: Mapping[str, int]
-    effect: str
+    effect: Effect
     seed: int
     segmenter: str
 
@@ -100,7 +101,8 @@ class VirtualStudy:
                 expected=f"effect planted or none; segmenter {' or '.join(self.segmenters)}; {', '.join(self.sizes)}",
                 found=f"effect {effect}, segmenter {chosen}" + "".join(f", {name}" for name in strange),
             )
-        return Chosen({**self.sizes, **sizes}, effect, self.seed if seed is None else seed, chosen)
+        planted: Effect = "planted" if effect == "planted" else "none"
+        return Chosen({**self.sizes, **sizes}, planted, self.seed if seed is None else seed, chosen)
 
 
 def run_demo(

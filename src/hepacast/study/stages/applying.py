@@ -228,7 +228,10 @@ def features_of(context: Context, bundle: Bundle | NetworkBundle) -> dict[str, d
             found=listing([*table.columns][:10]), where=str(context.study.features.table),
             remedy="name the VOIs under features.vois as the model does",
         )  # fmt: skip
-    return {str(patient): values for patient, values in table[names].to_dict("index").items()}
+    return {
+        str(patient): dict(zip(names, row, strict=True))
+        for patient, row in zip(table.index, table[names].to_numpy(), strict=True)
+    }
 
 
 def _reads_feature_table(bundle: Bundle | NetworkBundle) -> bool:
