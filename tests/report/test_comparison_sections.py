@@ -232,3 +232,15 @@ def test_no_ratio_per_unit_where_nobody_differs_by_a_unit(complete):
     much = table(ScaledRatio("per SD (5)", math.exp(56), 2.0, 1e30))
     assert much.rows[1].cells[3] != MISSING
     assert not any("less than a unit" in note for note in much.notes)
+
+
+def test_a_number_in_a_shrunk_model_has_one_row_per_sd(complete):
+    scales = [ScaledRatio("per 0.1", 3.06, 1.5, 6.0), ScaledRatio("per SD (0.13)", 4.29, 1.9, 9.6)]
+    term = Term("inr", "INR", coefficient=11.2, ratio=7e4, low=150.0, high=3e7, p=math.nan, numeric=True, scales=scales)
+    level = Term("b", "Class: B", coefficient=0.7, ratio=2.0, low=0.9, high=4.4, p=math.nan)
+    model = FittedModel([term, level], 147, 39, method="averaged", intercept=0.5)
+    table = models_table(load_results(complete), {"Joint": model}, "Models")
+    assert [row.cells[0] for row in table.rows[1:]] == ["INR", "Class: B", "Intercept"]
+    assert table.rows[1].cells[1] == "per SD (0.13)" and table.rows[1].cells[3].startswith("4.29")
+    assert table.rows[1].cells[2].startswith("11.2") and table.rows[2].cells[3].startswith("2.00")
+    assert any("per SD" in note for note in table.notes)

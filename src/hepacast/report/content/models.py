@@ -36,6 +36,8 @@ _METHODS = {
     "averaged": "; mean of shrunk coefficients and of the scores' own models",
 }
 
+#: Methods whose coefficients are shrunk: they have no P.
+_SHRUNK = ("ridge", "averaged")
 _STAYED = {
     "backward": "backward elimination by P",
     "aic": "backward elimination by Akaike's criterion",
@@ -184,7 +186,7 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
         method = _METHODS.get(model.method, "")
         rows.append(Row((f"{name} ({model.n} patients, {model.events} events{censored}{method})",), "group"))
         for term in model.terms:
-            rows += _term_rows(term)
+            rows += _term_rows(term, model.method in _SHRUNK)
         if model.kind == "logistic":
             rows.append(Row(("Intercept", "", number(model.intercept, 3)), "indent"))
             continue
@@ -195,7 +197,8 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
     ci = confidence(results)
     if results.timed is None:
         notes = [f"OR, odds ratio; CI, confidence interval; {_BETA}, log odds per unit."]
-        if any(_varies_little(term) for model in models.values() for term in model.terms):
+        plain = [model for model in models.values() if model.method not in _SHRUNK]
+        if any(_varies_little(term) for model in plain for term in model.terms):
             notes.append("No odds ratio per unit where a variable varies by much less than a unit.")
         notes += _of_shrunk(models)
         return make_table(title, ["Variable", "Change", f"{_BETA} (SE)", f"OR ({ci})", "P"], rows, notes)
@@ -212,9 +215,12 @@ def models_table(results: Results, models: dict[str, FittedModel], title: str) -
 
 
 def _of_shrunk(models: dict[str, FittedModel]) -> list[str]:
-    if not any(model.method in ("ridge", "averaged") for model in models.values()):
+    if not any(model.method in _SHRUNK for model in models.values()):
         return []
-    return ["Coefficients shrunk by ridge regression have no P; their intervals are those given the penalty."]
+    return [
+        "Coefficients shrunk by ridge regression have no P; their intervals are those given the penalty. Ratios of "
+        f"numbers beside them are per SD, {_BETA} per unit."
+    ]
 
 
 def _per_unit(term: Term) -> str:
@@ -229,8 +235,13 @@ def _varies_little(term: Term) -> bool:
     return any(0 < abs(math.log(s.ratio)) < abs(term.coefficient) / 2 for s in term.scales if s.ratio > 0)
 
 
-def _term_rows(term: Term) -> list[Row]:
+def _term_rows(term: Term, shrunk: bool) -> list[Row]:
+    """A row a change; of a number in a shrunk model, which has many, the one per SD."""
     beta = number(term.coefficient, 3) + (f" ({number(term.se, 3)})" if is_finite(term.se) else "")
+    sd = next((s for s in term.scales if s.label.startswith("per SD")), None)
+    if shrunk and sd is not None:
+        per_sd = ratio_with_interval(sd.ratio, sd.low, sd.high)
+        return [Row((term.label, sd.label, beta, per_sd, p_value(term.p)), "indent")]
     ratio = MISSING if _varies_little(term) else ratio_with_interval(term.ratio, term.low, term.high)
     first = Row((term.label, _per_unit(term), beta, ratio, p_value(term.p)), "indent")
     rest = [Row(("", s.label, "", ratio_with_interval(s.ratio, s.low, s.high), ""), "indent") for s in term.scales]
