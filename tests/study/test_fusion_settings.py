@@ -114,7 +114,7 @@ def test_further_tables_are_read_with_their_follow_up(tmp_path):
 
 
 def test_a_cohort_without_an_event_is_refused(tmp_path):
-    with pytest.raises(OutcomeError, match="no event"):
+    with pytest.raises(OutcomeError, match="means the event"):
         read_further(context_of(tmp_path, table(["R1"]), table(["T1"], event="no")))
 
 

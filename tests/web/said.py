@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hepacast
@@ -51,9 +52,15 @@ def _meant(part: ast.AST, scope: ast.AST) -> Iterator[ast.AST]:
                 yield node.value
 
 
+@cache
+def _trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(HOME.rglob("*.py"))}
+
+
+@cache
 def sentences(rooms: tuple[str, ...], *, errors: bool) -> set[str]:
     """Templates of three words and more."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(HOME.rglob("*.py"))}
+    trees = _trees()
     kinds, found = error_classes(trees), set()
     for path, tree in trees.items():
         if path.relative_to(HOME).parts[0] not in rooms:

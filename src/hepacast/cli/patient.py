@@ -162,10 +162,7 @@ def predict(
     say_to = make_reporter(quiet)
     result = predict_patient(
         open_bundle(bundle, without_rows=without_rows, say=say_to.say),
-        image=image or None,
-        series=series or None,
-        mask=mask or None,
-        labels=labels,
+        image=image or None, series=series or None, mask=mask or None, labels=labels,
         labs=_values_of([*(labs or []), *(more or [])]),
         model=model,
         segmenter=segmenter,
@@ -175,7 +172,7 @@ def predict(
         fhir=fhir,
         patient=patient,
         reporter=say_to,
-    )
+    )  # fmt: skip
     show(result, as_json, None)
 
 
