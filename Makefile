@@ -101,7 +101,8 @@ test-cluster: $(VENV)/.dev
 	dpkg -s $(CLUSTER_PACKAGES) > /dev/null 2>&1 || \
 	  (apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $(CLUSTER_PACKAGES))
 	$(PIP) "s3fs>=2025.3"
-	$(BIN)/python -m pytest -m cluster tests/core/test_cluster.py tests/cluster tests/study/test_cluster_run.py tests/segmentation/test_nnunet_training.py --durations 10
+	$(BIN)/python -m pytest -m cluster tests/core/test_cluster.py tests/cluster tests/study/test_cluster_run.py tests/segmentation/test_nnunet_training.py \
+	  tests/deep/test_crossfit.py --durations 10
 
 # Both ends of what pyproject.toml allows, each in an environment of its own; networks aside.
 $(VENV)-oldest/.done: pyproject.toml .ci/oldest.py

@@ -79,6 +79,21 @@ def test_the_number_of_processes_changes_nothing(cubes, small, fitted, tmp_path:
     np.testing.assert_array_equal(other.features, fitted.features)
 
 
+@pytest.mark.cluster
+def test_workers_of_a_cluster_change_nothing(cubes, small, fitted, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    from hepacast.core.cluster import on_cluster
+
+    crops, targets = cubes
+    file = tmp_path / "cluster.yaml"
+    file.write_text("kind: local\nworkers: 2\nmemory: 4 GB\n")
+    with on_cluster(file, folder=tmp_path):
+        other = cross_fit(crops, targets, FOLDS, small, 7, tmp_path / "there", workers=0)
+    np.testing.assert_array_equal(other.scores, fitted.scores)
+    np.testing.assert_array_equal(other.features, fitted.features)
+    np.testing.assert_array_equal(other.masks, fitted.masks)
+
+
 def test_frozen_is_the_mean_of_the_folds(cubes, fitted) -> None:
     crops, _ = cubes
     frozen = apply_frozen(fitted.networks, crops)
