@@ -25,11 +25,11 @@ DEMOS: dict[str, str] = {
 #: Minutes on two quiet cores; of the leading study as measured, of the others half the CPU minutes that the guide has
 #: (deep learning, what the demos show), rounded up.
 MINUTES: dict[str, int] = {
-    "ptlf": 6,
+    "ptlf": 5,
     "tace-response": 7,
     "proliferative": 5,
-    "early-recurrence": 16,
-    "ptlf-end-to-end": 13,
+    "early-recurrence": 15,
+    "ptlf-end-to-end": 7,
 }
 
 _WIDTH = 110
