@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import re
+import socket
 import stat
 import zipfile
 
@@ -14,7 +15,7 @@ from hepacast.errors import HepacastError
 from hepacast.web import guard
 from hepacast.web.access import TRIES, Access, AccessError, add_user, read_users
 from hepacast.web.places import PlaceError, Places
-from hepacast.web.serving import ServeOptions, is_loopback, require_safe
+from hepacast.web.serving import ServeOptions, _listen, is_loopback, require_safe
 from hepacast.web.uploads import Limits, UploadError, safe_place, unpack
 
 from .conftest import ORIGIN, TOKENS
@@ -375,3 +376,8 @@ def test_settings_and_trail_are_the_owners(client, enter, site):
     assert enter("reviewer").get("/api/settings/audit").status_code == 403
     site.audit.path.write_text(site.audit.path.read_text().replace("enter", "leave", 1))
     assert client.get("/api/settings/audit").status_code == 422
+
+
+def test_who_asks_before_the_application_is_there_waits(tmp_path):
+    with _listen(ServeOptions(tmp_path, port=0)) as listening:
+        socket.create_connection(listening.getsockname(), timeout=5).close()

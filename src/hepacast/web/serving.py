@@ -114,6 +114,8 @@ def _listen(options: ServeOptions) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((options.host, options.port))
+        # Who asks between the address being told and the application being there waits, and is not turned away.
+        listening.listen(128)
     except OSError as error:
         listening.close()
         raise HepacastError(
