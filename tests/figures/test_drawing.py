@@ -23,7 +23,7 @@ from hepacast.figures.lasso import draw_lasso_cv, draw_lasso_path, draw_weights
 from hepacast.figures.network import draw_network
 from hepacast.figures.nomogram import draw_nomogram
 from hepacast.figures.patients import ShareBar, draw_risk_distribution, draw_shares, draw_waterfall
-from hepacast.figures.style import save_figure
+from hepacast.figures.style import save_figure, styled
 from hepacast.figures.validation import (
     AucRow,
     draw_null_distribution,
@@ -344,3 +344,30 @@ def test_nomogram_ticks_stand_at_their_points() -> None:
         place.setdefault(item.get_text(), []).append(item.get_position())
     x_50 = next(x for x, y in place["50"])
     assert any(abs(x - x_50) < 1e-9 for x, y in place["0"])
+
+
+def test_text_of_a_pdf_stays_text_and_fonts_are_read_as_before(tmp_path) -> None:
+    from fontTools import subset
+    from pypdf import PdfReader
+
+    whole = subset.load_font
+    (path,) = save_figure(draw_nomogram(nomogram_spec()), tmp_path / "figure", formats=("pdf",))
+    assert subset.load_font is whole
+    assert "Child-Pugh class in the week" in " ".join(PdfReader(path).pages[0].extract_text().split())
+
+
+def test_one_thread_draws_at_a_time() -> None:
+    """matplotlib's settings are the whole process's: who ends first would take the style from the other."""
+    from threading import Event, Thread
+
+    drawn = Event()
+    other = Thread(target=styled(drawn.set))
+
+    @styled
+    def draw() -> bool:
+        other.start()
+        return drawn.wait(0.3)
+
+    assert not draw()
+    other.join(5)
+    assert drawn.is_set()

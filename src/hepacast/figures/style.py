@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hepacast.core.files import atomic_path
@@ -122,16 +123,27 @@ def _apply_style(settings: Any) -> None:
     settings["text.parse_math"] = False
 
 
+#: Settings of matplotlib, and what `_glyphs_alone` does, are the whole process's: one thread draws at a time.
+_DRAWING = RLock()
+
+
+@contextmanager
+def _journal_style() -> Iterator[None]:
+    """The journal style for this thread alone; afterwards the caller's settings are as they were."""
+    import matplotlib as mpl
+
+    with _DRAWING, mpl.rc_context():
+        _register_fonts()
+        _apply_style(mpl.rcParams)
+        yield
+
+
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Run a drawing function under the journal style and leave the caller's matplotlib settings as they were."""
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        import matplotlib as mpl
-
-        _register_fonts()
-        with mpl.rc_context():
-            _apply_style(mpl.rcParams)
+        with _journal_style():
             return draw(*args, **kwargs)
 
     return wrapper
@@ -209,12 +221,8 @@ def save_figure(
     list of Path
         The files, in the order of `formats`.
     """
-    import matplotlib as mpl
-
-    _register_fonts()
     written = []
-    with mpl.rc_context():
-        _apply_style(mpl.rcParams)
+    with _journal_style():
         # Place everything once: the formats then agree, and each costs one drawing only ("none" would leave a
         # stand-in of the engine, for which savefig draws twice).
         figure.draw_without_rendering()
