@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -244,3 +245,33 @@ def test_a_position_far_away_is_no_grid(tmp_path: Path) -> None:
     header.save_as(tmp_path / "seg.dcm")
     with pytest.raises(ImageError, match="too far apart"):
         read_dicom_seg(tmp_path / "seg.dcm")
+
+
+def test_frames_of_two_pixel_sizes_are_no_grid(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0, 15.0])
+    image = read_series(series)
+    write_dicom_seg({"tumor": image.with_array(image.array > -9999)}, series, tmp_path / "seg.dcm")
+    header = pydicom.dcmread(tmp_path / "seg.dcm")
+    measures = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    for group in header.PerFrameFunctionalGroupsSequence:
+        group.PixelMeasuresSequence = copy.deepcopy(measures)
+    header.save_as(tmp_path / "seg.dcm")
+    assert read_dicom_seg(tmp_path / "seg.dcm", image)["tumor"].array.all()
+    header.PerFrameFunctionalGroupsSequence[1].PixelMeasuresSequence[0].PixelSpacing = [0.4, 0.35]
+    header.save_as(tmp_path / "seg.dcm")
+    for reference in (image, None):
+        with pytest.raises(ImageError, match="differ in orientation or voxel size"):
+            read_dicom_seg(tmp_path / "seg.dcm", reference)
+
+
+def test_the_sign_of_the_spacing_is_no_size(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    dicom_files.write_series(series, [0.0, 5.0, 10.0, 15.0])
+    image = read_series(series)
+    write_dicom_seg({"tumor": image.with_array(image.array > -9999)}, series, tmp_path / "seg.dcm")
+    header = pydicom.dcmread(tmp_path / "seg.dcm")
+    header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = -5
+    header.save_as(tmp_path / "seg.dcm")
+    assert read_dicom_seg(tmp_path / "seg.dcm")["tumor"].geometry == image.geometry

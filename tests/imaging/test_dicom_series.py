@@ -390,3 +390,67 @@ def test_the_way_out_for_a_modality_that_no_study_has(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         read_volume(tmp_path, modality="CT")
     assert "PT" in str(caught.value) and "study file" not in str(caught.value)
+
+
+def moved(n: int) -> tuple[float, float, float]:
+    return (-50.0 + (3.0 if n == 5 else 0.0), -60.0, EVEN[n])
+
+
+@pytest.mark.parametrize(
+    ("of_slice", "words"),
+    [
+        (lambda n: {"Modality": "MR", "slope": None if n < 3 else 2.5, "intercept": 0}, ["3 of 10 slices", "rescale"]),
+        (lambda n: {"position": moved(n)}, ["sideways", "3.00 mm between 20.00 and 25.00 mm"]),
+        (lambda n: {"BitsStored": 12, "HighBit": 15}, ["high bit 15 where 12 bits", "000.dcm"]),
+        (lambda n: {"ConvolutionKernel": "B20f" if n % 2 else "B60f"}, ["ConvolutionKernel B60f, 5 slices"]),
+        (lambda n: {"Modality": "MR", "EchoTime": 1.2 + n % 2}, ["EchoTime 2.2, 5 slices"]),
+    ],
+)
+def test_values_that_would_be_wrong_are_refused(tmp_path: Path, of_slice, words: list[str]) -> None:
+    for n, z in enumerate(EVEN):
+        write_slice(tmp_path / f"{n:03d}.dcm", instance=n + 1, **{"position": (-50.0, -60.0, z), **of_slice(n)})
+    said = refusal(tmp_path)
+    assert [word for word in words if word not in said] == [], said
+
+
+@pytest.mark.parametrize(
+    ("of_slice", "word"),
+    [
+        (lambda n: {"RescaleType": "Z_EFF"}, "Z_EFF (Rescale Type) and not HU"),
+        (lambda n: {"LossyImageCompression": "01"}, "10 of 10 slices were compressed with loss"),
+        (lambda n: {"ContrastBolusAgent": "" if n < 5 else "Iohexol"}, "ContrastBolusAgent: (none), Iohexol"),
+        (lambda n: {"KVP": 80 if n < 5 else 140}, "KVP: 140.0, 80.0"),
+    ],
+)
+def test_values_that_may_be_others_are_told(tmp_path: Path, of_slice, word: str) -> None:
+    for n, z in enumerate(EVEN):
+        write_slice(tmp_path / f"{n:03d}.dcm", (-50.0, -60.0, z), instance=n + 1, **of_slice(n))
+    assert word in " ".join(read_volume(tmp_path).notes)
+
+
+def test_two_passes_between_each_other_are_two_volumes(tmp_path: Path) -> None:
+    write_series(tmp_path / "first", EVEN)
+    for n, z in enumerate(EVEN):
+        write_slice(tmp_path / f"{n}.dcm", (-50.0, -60.0, z + 2.5), instance=11 + n)
+    assert "InstanceNumber 11 to 20, 10 slices" in refusal(tmp_path)
+    assert read_volume(tmp_path, series="InstanceNumber 11 to 20").array[:, 0, 0].tolist() == list(range(-13, -3))
+
+
+def test_two_versions_of_one_instance_are_no_duplicate(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, EVEN)
+    other = pydicom.dcmread(paths[4])
+    other.PixelData = np.zeros((6, 8), np.uint16).tobytes()
+    other.save_as(tmp_path / "copy.dcm")
+    assert "several images lie at one position" in refusal(tmp_path)
+    other.PixelData = pydicom.dcmread(paths[4]).PixelData
+    other.save_as(tmp_path / "copy.dcm")
+    assert "occur twice" in read_volume(tmp_path).notes[0]
+
+
+def test_a_table_of_values_is_refused(tmp_path: Path) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "US"
+    table["LUTDescriptor"].VR = "US"
+    table.add_new("LUTData", "OW", bytes(8192))
+    write_series(tmp_path, EVEN, slope=None, ModalityLUTSequence=[table])
+    assert "Modality LUT" in refusal(tmp_path)

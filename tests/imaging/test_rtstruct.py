@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
-from hepacast.errors import ImageError
+from hepacast.errors import GeometryError, ImageError
 from hepacast.imaging import Geometry, Volume, read_labelmap, read_mask
 from hepacast.imaging.io import read_mask_set
 from hepacast.imaging.rtstruct import fill_contours, roi_names
@@ -159,6 +160,19 @@ def test_what_does_not_belong_to_the_image_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path / "frame.dcm", replace(IMAGE, frame=""))["liver"].array.any()
     with pytest.raises(ImageError, match="on an image's grid only"):
         read_mask(tmp_path / "frame.dcm")
+
+
+def test_the_frame_of_reference_is_that_of_each_roi(tmp_path: Path) -> None:
+    boxes = [rectangle((-8, 8), (0, 8), z) for z in SLICES]
+    path = write_rtstruct(tmp_path / "a.dcm", {"liver": boxes, "tumor": boxes}, frame="1.2.9")
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.77"
+    dataset.save_as(path)
+    image = replace(IMAGE, frame="1.2.9")
+    assert set(read(path, image, {"liver": 1})) == {"liver"}
+    for labels in (None, {"tumor": 2}):
+        with pytest.raises(GeometryError, match="different FrameOfReferenceUID of ROI 2"):
+            read(path, image, labels)
 
 
 def test_slices_without_a_contour_are_told_or_refused(tmp_path: Path) -> None:

@@ -420,6 +420,7 @@ def _require_usable(series: DicomSeries, path: Path) -> None:
     remedies = {
         "missing_slice": "export the complete series from the PACS; hepacast does not invent slices",
         "uneven_spacing": "export one reconstruction with even spacing",
+        "sideways_shift": "export the series again, as one acquisition; slices are never moved",
         "gantry_tilt": "correct the tilt first, for example with dcm2niix, and give the NIfTI file",
         "too_few_slices": "give the whole series",
         "mixed_identity": "sort the files: one folder a patient and series",

@@ -39,7 +39,7 @@ _TAGS = [
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel",
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "SliceThickness", "SpacingBetweenSlices", "ImagesInAcquisition",
-    "NumberOfSeriesRelatedInstances", *IDENTITY, *PHASE_MARKS, *ORDER_MARKS,
+    "NumberOfSeriesRelatedInstances", "RescaleType", "LossyImageCompression", *IDENTITY, *PHASE_MARKS, *ORDER_MARKS,
 ]  # fmt: skip
 
 
@@ -198,6 +198,8 @@ def slice_of(path: Path, relative: str, header: Any) -> DicomSlice:
         announced=whole(header, "ImagesInAcquisition") or whole(header, "NumberOfSeriesRelatedInstances"),
         thickness=_length(header, "SliceThickness"),
         distance=_length(header, "SpacingBetweenSlices"),
+        value_type=text(header, "RescaleType").upper(),
+        lossy=text(header, "LossyImageCompression") == "01",
         identity={name: "\\".join(values(header, name)) for name in IDENTITY},
         marks={name: text(header, name) for name in (*PHASE_MARKS, *ORDER_MARKS)},
     )

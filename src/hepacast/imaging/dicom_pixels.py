@@ -30,7 +30,8 @@ _CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 _LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 _PIXEL_TAGS = [
     "SOPClassUID", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData",
+    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "PixelData",
 ]  # fmt: skip
 
 
@@ -70,6 +71,7 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
         raise _undecodable(path, "no readable DICOM file")
     with refuse_damage(path, "slice"):
         _require_length(dataset, path)
+        _require_plain_values(dataset, path)
         if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
             # Inverted on the screen, not in the file; ITK inverts the values themselves.
             slope, intercept = (number(dataset, name) for name in ("RescaleSlope", "RescaleIntercept"))
@@ -126,6 +128,21 @@ def _require_length(dataset: Any, path: Path) -> None:
     stated, found = rows * columns * bits // 8, len(dataset.get("PixelData") or b"")
     if found not in (stated, stated + stated % 2):
         raise _undecodable(path, f"{found} bytes of pixels where the header states {stated}")
+
+
+def _require_plain_values(dataset: Any, path: Path) -> None:
+    """Values end at a pixel's lowest bit, and a slope makes intensities of them: ITK looks at nothing else."""
+    high, stored = whole(dataset, "HighBit"), whole(dataset, "BitsStored")
+    shifted = high is not None and stored is not None and high >= stored
+    if not shifted and not dataset.get("ModalityLUTSequence"):
+        return
+    raise ImageError(
+        "A DICOM slice stores its values in a way that is not read.",
+        expected="values from the lowest bit on (High Bit, 0028,0102), with a rescale slope and intercept",
+        found=f"high bit {high} where {stored} bits are stored" if shifted else "a table of values (Modality LUT)",
+        where=str(path),
+        remedy="convert the series to NIfTI, for example with dcm2niix, and compare the values with the viewer's",
+    )
 
 
 def _syntax(dataset: Any) -> str:

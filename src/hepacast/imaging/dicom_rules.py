@@ -45,7 +45,8 @@ class DicomFinding:
         ``missing_slice``, ``uneven_spacing``, ``duplicate``, ``gantry_tilt``, ``mixed_size``, ``mixed_orientation``,
         ``several_acquisitions``, ``localizer``, ``not_dicom``, ``not_an_image``, ``no_position``, ``color``,
         ``too_few_slices``, ``fewer_than_announced``, ``wide_steps``, ``no_rescale``, ``several_rescales``,
-        ``multiframe``, ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``.
+        ``multiframe``, ``broken_value``, ``damaged``, ``mixed_identity``, ``uid_per_slice``, ``sideways_shift``,
+        ``not_hounsfield``, ``lossy_compression``, ``mixed_images``.
     severity
         ``refused``: the series cannot be used; ``quarantined``: these files were set aside and the rest is used;
         ``warning``: the series is used as it is.
@@ -93,6 +94,10 @@ class DicomSlice:
     #: Thickness, and distance to the next slice, as the header states them (mm); None where it does not.
     thickness: float | None
     distance: float | None
+    #: What the header calls the values (Rescale Type); empty where it does not.
+    value_type: str
+    #: Whether the pixels were compressed with loss.
+    lossy: bool
     identity: dict[str, str]
     marks: dict[str, str]
 
@@ -140,7 +145,12 @@ PHASE_MARKS = (
     "AcquisitionTime",
     "ConvolutionKernel",
     "DiffusionBValue",
+    "KVP",
 )
+#: Attributes that all slices of one image share: the images of two reconstructions, energies or echoes are two volumes.
+_ONE_VALUE = ("ConvolutionKernel", "KVP", "ContrastBolusAgent", "ImageType", "EchoTime", "DiffusionBValue")
+#: MR slices lie between each other by acquisition, time and trigger (concatenations): there these are no two volumes.
+_ORDER_OF_MR = ("AcquisitionNumber", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier")
 
 
 def check_identity(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
@@ -201,7 +211,7 @@ def drop_duplicates(
     for one in sort_along_normal(slices):
         height = one.height
         twins = [kept[i] for i, other in enumerate(heights) if abs(other - height) < SAME_POSITION_MM]
-        if any(twin.uid == one.uid or same_pixels(twin, one) for twin in twins):
+        if any(same_pixels(twin, one) for twin in twins):
             dropped.append(one)
         else:
             kept.append(one)
@@ -251,15 +261,42 @@ def _parts(slices: Sequence[DicomSlice], mark: str) -> dict[str, list[DicomSlice
 
 
 def _interleaved(slices: Sequence[DicomSlice]) -> tuple[str, dict[str, list[DicomSlice]]] | None:
-    """Two CT acquisitions whose slices lie between each other's: they share no position and are two volumes."""
-    parts = _parts(slices, "AcquisitionNumber")
-    if slices[0].modality != "CT" or len(parts) < 2 or any(len(part) < 3 for part in parts.values()):
-        return None
-    spans = sorted((min(one.height for one in part), max(one.height for one in part)) for part in parts.values())
-    for (low, high), (other_low, other_high) in pairwise(spans):
-        if min(high, other_high) - other_low <= OVERLAP * min(high - low, other_high - other_low):
-            return None
-    return "AcquisitionNumber", parts
+    """Two acquisitions whose slices lie between each other's: they share no position and are two volumes."""
+    is_ct = slices[0].modality == "CT"
+    for mark in PHASE_MARKS:
+        parts = _parts(slices, mark)
+        if (is_ct or mark not in _ORDER_OF_MR) and len(parts) > 1 and _lie_between(list(parts.values())):
+            return mark, parts
+    turns = _turns(slices) if is_ct else []
+    if len(turns) > 1 and _lie_between(turns):
+        return "InstanceNumber", {f"{run[0].instance} to {run[-1].instance}": run for run in turns}
+    return None
+
+
+def _lie_between(parts: Sequence[Sequence[DicomSlice]]) -> bool:
+    """Whether parts that could each be a volume share more than `OVERLAP` of their extents."""
+    if any(len(part) < 3 for part in parts):
+        return False
+    spans = sorted((min(one.height for one in part), max(one.height for one in part)) for part in parts)
+    return all(
+        min(high, other_high) - other_low > OVERLAP * min(high - low, other_high - other_low)
+        for (low, high), (other_low, other_high) in pairwise(spans)
+    )
+
+
+def _turns(slices: Sequence[DicomSlice]) -> list[list[DicomSlice]]:
+    """Slices in the order of their instance numbers, cut where the way turns; none where numbers are not known."""
+    numbers = {one.instance for one in slices}
+    if None in numbers or len(numbers) < max(len(slices), 2):
+        return []
+    ordered = sorted(slices, key=lambda one: one.instance or 0)
+    way = np.sign(ordered[1].height - ordered[0].height)
+    runs = [[ordered[0]]]
+    for before, one in pairwise(ordered):
+        if np.sign(one.height - before.height) != way:
+            runs.append([])
+        runs[-1].append(one)
+    return runs
 
 
 def _runs(slices: Sequence[DicomSlice], mark: str) -> list[list[DicomSlice]]:
@@ -297,18 +334,41 @@ def check_stack(slices: Sequence[DicomSlice], *, whole: bool = True) -> list[Dic
         message = f"{len(slices)} slices are here, the scanner announced {announced}: ends of the series may be missing"
         findings.append(DicomFinding("fewer_than_announced", "warning", message))
     findings += _check_left_out(slices, whole)
-    scales = {one.rescale for one in slices}
-    if slices[0].modality == "CT" and None in scales and len(scales) > 1:
+    return [*findings, *_check_scale(slices), *_check_mixture(slices)]
+
+
+def _check_scale(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
+    """Gray values of all slices are on one scale, in CT that of Hounsfield, and are those that were measured."""
+    findings = []
+    is_ct, scales = slices[0].modality == "CT", {one.rescale for one in slices}
+    if None in scales and len(scales) > 1 and (is_ct or scales != {None, (1.0, 0.0)}):
         count = sum(one.rescale is None for one in slices)
         message = f"{count} of {len(slices)} slices have no rescale slope and intercept: they are on another scale"
         findings.append(DicomFinding("no_rescale", "refused", message))
-    elif slices[0].modality == "CT" and None in scales:
+    elif is_ct and None in scales:
         message = "slices have no rescale slope and intercept: their values may not be Hounsfield units (HU)"
         findings.append(DicomFinding("no_rescale", "warning", message))
-    elif slices[0].modality == "CT" and len(scales) > 1:
+    elif is_ct and len(scales) > 1:
         message = f"slices have {len(scales)} different rescale slopes or intercepts: some may not be Hounsfield units"
         findings.append(DicomFinding("several_rescales", "warning", message))
+    types = {one.value_type for one in slices} - {""}
+    if is_ct and types - {"HU", "HU_MOD"}:
+        message = f"the header says that the values are {', '.join(sorted(types))} (Rescale Type) and not HU"
+        findings.append(DicomFinding("not_hounsfield", "warning", message))
+    if count := sum(one.lossy for one in slices):
+        message = f"{count} of {len(slices)} slices were compressed with loss: their gray values are not as measured"
+        findings.append(DicomFinding("lossy_compression", "warning", message))
     return findings
+
+
+def _check_mixture(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
+    """Tell where one part of the stack was made in another way than the rest."""
+    found = {mark: sorted({one.marks.get(mark, "") or "(none)" for one in slices}) for mark in _ONE_VALUE}
+    differ = [f"{mark}: {', '.join(values[:5])}" for mark, values in found.items() if len(values) > 1]
+    if not differ:
+        return []
+    message = f"slices were made in different ways ({'; '.join(differ)}): several images may be mixed in this volume"
+    return [DicomFinding("mixed_images", "warning", message)]
 
 
 def _check_steps(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
@@ -357,9 +417,21 @@ def _check_left_out(slices: Sequence[DicomSlice], whole: bool) -> list[DicomFind
 
 def _check_tilt(slices: Sequence[DicomSlice]) -> list[DicomFinding]:
     normal = slices[0].normal
-    travel = slices[-1].position - slices[0].position
-    along = float(travel @ normal)
-    sideways = float(np.linalg.norm(travel - along * normal))
+    positions = np.array([one.position for one in slices])
+    heights = positions @ normal
+    aside = positions - np.outer(heights, normal)
+    travel, along = aside[-1] - aside[0], float(heights[-1] - heights[0])
+    # Slices of a tilted stack lie on a line, and one that was moved lies off it.
+    off = np.linalg.norm(aside - aside[0] - np.outer((heights - heights[0]) / (along or 1.0), travel), axis=1)
+    if off.max() > 2 * ROUNDING_MM:
+        jumps = np.linalg.norm(np.diff(aside, axis=0), axis=1)
+        place = int(np.argmax(jumps))
+        message = (
+            f"slices are shifted sideways against each other, by {jumps[place]:.2f} mm between {heights[place]:.2f} "
+            f"and {heights[place + 1]:.2f} mm{_between(slices, place)}"
+        )
+        return [DicomFinding("sideways_shift", "refused", message, position_mm=float(heights[place]))]
+    sideways = float(np.linalg.norm(travel))
     angle = float(np.degrees(np.arctan2(sideways, along)))
     if angle <= MAX_TILT_DEGREES:
         return []

@@ -144,7 +144,13 @@ def _frames(dataset: Any, path: Path) -> npt.NDArray[Any]:
     pixels = pixels.reshape((-1, int(dataset.Rows), int(dataset.Columns)))
     expected = len(dataset.PerFrameFunctionalGroupsSequence)
     if len(pixels) != expected:
-        raise ImageError("The DICOM SEG is incomplete.", expected=f"{expected} frames", found=f"{len(pixels)}")
+        raise ImageError(
+            "The DICOM SEG is incomplete.",
+            expected=f"{expected} frames",
+            found=f"{len(pixels)}",
+            where=str(path),
+            remedy="copy or export it again",
+        )
     if dataset.get("SegmentationType") == "FRACTIONAL":
         return (2 * pixels.astype(np.int64) >= int(dataset.get("MaximumFractionalValue") or 255)).astype(np.uint8)
     return pixels
@@ -175,15 +181,27 @@ def _frame_position(dataset: Any, index: int, path: Path) -> npt.NDArray[np.floa
 
 def _axes(dataset: Any, path: Path) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
     """Row and column axes and the normal (columns of a matrix), and pixel spacing (between columns, between rows)."""
-    first = dataset.PerFrameFunctionalGroupsSequence[0]
-    plane = _shared(dataset, "PlaneOrientationSequence") or first.get("PlaneOrientationSequence")
-    measure = _shared(dataset, "PixelMeasuresSequence") or first.get("PixelMeasuresSequence")
-    if not plane or not measure:
-        raise ImageError("The DICOM SEG has no orientation or voxel size.", where=str(path))
-    values = np.array([float(v) for v in plane[0].ImageOrientationPatient])
-    normal = np.cross(values[:3], values[3:])
-    spacing = measure[0].PixelSpacing
-    return np.column_stack([values[:3], values[3:], normal]), (float(spacing[1]), float(spacing[0]))
+    found = set()
+    shared_plane, shared_measure = (
+        _shared(dataset, f"{name}Sequence") for name in ("PlaneOrientation", "PixelMeasures")
+    )
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        plane = shared_plane or group.get("PlaneOrientationSequence")
+        measure = shared_measure or group.get("PixelMeasuresSequence")
+        if not plane or not measure:
+            raise ImageError("The DICOM SEG has no orientation or voxel size.", where=str(path))
+        values = (*plane[0].ImageOrientationPatient, *measure[0].PixelSpacing)
+        found.add(tuple(round(float(value), 4) for value in values))
+    if len(found) != 1:
+        raise ImageError(
+            "The frames of the DICOM SEG differ in orientation or voxel size.",
+            expected="one orientation and one voxel size of all frames",
+            found=f"{len(found)} different ones",
+            where=str(path),
+            remedy="export the segmentation of one series",
+        )
+    across, down, spacing = np.split(np.array(values, dtype=float), [3, 6])
+    return np.column_stack([across, down, np.cross(across, down)]), (float(spacing[1]), float(spacing[0]))
 
 
 def _own_geometry(dataset: Any, path: Path) -> Geometry:
@@ -196,9 +214,10 @@ def _own_geometry(dataset: Any, path: Path) -> Geometry:
         "PixelMeasuresSequence"
     )
     stated = measure[0].get("SpacingBetweenSlices") or measure[0].get("SliceThickness")
-    step = float(np.diff(levels).min()) if len(levels) > 1 else float(stated or 1.0)
-    if stated and abs(float(np.rint(step / float(stated))) * float(stated) - step) < SAME_GRID_MM:
-        step = float(stated)  # every second slice may be empty: the stated spacing is then the finer, true one
+    stated = abs(float(stated)) if stated else None  # a sign tells the order of slices, which positions tell too
+    step = float(np.diff(levels).min()) if len(levels) > 1 else stated or 1.0
+    if stated and abs(float(np.rint(step / stated)) * stated - step) < SAME_GRID_MM:
+        step = stated  # every second slice may be empty: the stated spacing is then the finer, true one
     if (levels[-1] - levels[0]) / step > MAX_SLICES:
         raise ImageError(
             "The DICOM SEG's frames lie too far apart for one volume.",

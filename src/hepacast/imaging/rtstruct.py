@@ -78,8 +78,8 @@ def read_rtstruct(
     names = roi_names(path)
     with refuse_damage(path, "RTSTRUCT"):
         dataset = _load(path)
-        _require_same_frame(dataset, reference, path)
         found = _contours(dataset, path, numbers)
+        _require_same_frame(dataset, reference, path, found)
     masks: dict[str, Volume] = {}
     notes: list[str] = []
     order = _order_of_axes([points for contours in found.values() for points in contours], reference)
@@ -190,15 +190,18 @@ def _damaged(path: Path, found: str) -> ImageError:
     )
 
 
-def _require_same_frame(dataset: Any, reference: Volume, path: Path) -> None:
+def _require_same_frame(dataset: Any, reference: Volume, path: Path, drawn: Container[int]) -> None:
     """Where both files name their frame of reference, it is one; a NIfTI image names none and its grid must do."""
-    frames = {text(roi, "ReferencedFrameOfReferenceUID") for roi in dataset.StructureSetROISequence} - {""}
-    frames = frames or {text(dataset, "FrameOfReferenceUID")} - {""}
-    if reference.frame and frames and reference.frame not in frames:
+    own = text(dataset, "FrameOfReferenceUID")
+    rois = [roi for roi in dataset.StructureSetROISequence if int(roi.ROINumber) in drawn]
+    frames = {int(roi.ROINumber): text(roi, "ReferencedFrameOfReferenceUID") or own for roi in rois}
+    others = [number for number, frame in frames.items() if frame and reference.frame and frame != reference.frame]
+    if others:
+        names = ", ".join(str(number) for number in others[:20])
         raise GeometryError(
             "The contours are of another frame of reference than the image.",
             expected="contours drawn on this very series or on one of its examination",
-            found="a different FrameOfReferenceUID",
+            found=f"a different FrameOfReferenceUID of ROI {names}",
             where=str(path),
             remedy="give the RTSTRUCT of this examination, or transfer its contours to this image first",
         )
