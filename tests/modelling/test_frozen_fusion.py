@@ -19,7 +19,18 @@ MODELS = {
     "CR": (CLINICAL,), "R": ("Radscore",), "DL": (NETWORK,), "DLR": ("DLR score",),
     "DLRCR": (NETWORK, "Radscore", CLINICAL),
 }  # fmt: skip
-CLASSIFIERS = ["logistic", "ridge", "svm", "knn", "random_forest", "extra_trees", "xgboost", "mlp", "naive_bayes"]
+CLASSIFIERS = [
+    "logistic",
+    "ridge",
+    "svm",
+    "knn",
+    "random_forest",
+    "extra_trees",
+    "xgboost",
+    "mlp",
+    "naive_bayes",
+    "auto",
+]
 
 
 def make_view(n=90, n_test=25, p=8, seed=0):

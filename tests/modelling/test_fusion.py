@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from hepacast.errors import ModelError
+from hepacast.modelling.auto import AutoClassifier
+from hepacast.modelling.classifiers import make_classifier
 from hepacast.modelling.fusion import (
     BIOMARKERS,
     CLINICAL,
@@ -18,7 +20,7 @@ from hepacast.modelling.fusion import (
     fit_view,
     inner_rank,
 )
-from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.grammar import NAMED, ChainSpec
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.targets import rank_score
 
@@ -94,6 +96,22 @@ def test_biomarkers_are_a_part_of_their_own_and_leave_the_other_models_as_they_w
     y = outcome[list(view.test)].to_numpy()
     better = rank_score(y, after.test.linear_predictors["all"].to_numpy())
     assert better > rank_score(y, after.test.linear_predictors["DLRCR"].to_numpy())
+
+
+def test_a_score_of_all_features_is_not_made_of_those_that_a_chain_selects():
+    """What many features tell together is lost where each must tell something by itself."""
+    rng = np.random.default_rng(2)
+    view, outcome = data(n=120, n_test=300, p=40, signal=3.0)
+    hidden = outcome.to_numpy() - 0.5
+    weak = pd.DataFrame({f"f{j}": rng.normal(size=len(hidden)) + 0.35 * hidden for j in range(60)}, index=outcome.index)
+    families = (*spec().families, Family("Auto score", NAMED["auto"], ("auto",)))
+    rules = replace(spec(), models={"R": ("Radscore",), "A": ("Auto score",)}, families=families)
+    tables = {"Radscore": weak, "Auto score": weak}
+    result = fit_view(replace(view, features=tables), rules)
+    y = outcome[list(view.test)].to_numpy()
+    reached = {name: rank_score(y, result.test.main[name].to_numpy()) for name in ("R", "A")}
+    assert reached["A"] > reached["R"] + 0.03
+    assert isinstance(make_classifier("auto", {}, "none", 3, horizon=24.0), AutoClassifier)
 
 
 def test_the_choice_is_the_best_of_the_inner_folds():

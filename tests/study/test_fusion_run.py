@@ -64,7 +64,7 @@ def recurrence(tmp_path_factory):
 def test_study_d_writes_all_its_parts(recurrence):
     out = recurrence.out
     predictions = pd.read_parquet(out / "modelling" / "predictions.parquet")
-    assert set(predictions["model"]) == {"CR", "R", "RCR", "DL", "DLRCR", "Biomarkers", "DLRCR+B"}
+    assert set(predictions["model"]) == {"CR", "R", "RCR", "DL", "DLRCR", "Auto", "Biomarkers", "DLRCR+B"}
     assert set(zip(predictions["set"], predictions["kind"])) == {
         ("training", "apparent"), ("training", "nested"), ("validation", "frozen"),
     }  # fmt: skip
@@ -73,7 +73,7 @@ def test_study_d_writes_all_its_parts(recurrence):
     assert (nested == 36).all()
     competitors = read_json(out / "modelling" / "fusion.json")["competitors"]
     assert {c["name"] for c in competitors} == {
-        "Logistic regression", "k nearest neighbors", "ResNet-10 3D", "ResNet-10 2.5D",
+        "Logistic regression", "k nearest neighbors", "Average of seven learners", "ResNet-10 3D", "ResNet-10 2.5D",
     }  # fmt: skip
     # Classifiers are averaged: all take part; of the networks one is chosen.
     networks = [c for c in competitors if c["score"] == "DL score"]

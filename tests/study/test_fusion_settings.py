@@ -74,7 +74,7 @@ def test_the_recipes_have_the_published_comparisons():
     assert d["fusion"]["classifiers"] == ["logistic", "svm", "knn", "xgboost", "mlp"]
     variants = {(item["encoder"], item["dimensions"]) for item in d["fusion"]["networks"]}
     assert variants == {(f"resnet{n}", dim) for n in (18, 34, 50) for dim in ("3d", "2.5d")}
-    assert list(d["fusion"]["models"]) == ["CR", "R", "RCR", "DL", "DLRCR", "Biomarkers", "DLRCR+B"]
+    assert list(d["fusion"]["models"]) == ["CR", "R", "RCR", "DL", "DLRCR", "Auto", "Biomarkers", "DLRCR+B"]
     assert set(c["fusion"]["classifiers"]) == {
         "logistic", "svm", "knn", "random_forest", "extra_trees", "xgboost", "mlp",
     }  # fmt: skip

@@ -108,7 +108,7 @@ class SelectorSpec(_Part):
 class ClassifierSpec(_Part):
     """What makes the score from the chosen features."""
 
-    kind: str = Field(default="selector", description="selector (its own weights), auto, or a classifier")
+    kind: str = Field(default="selector", description="selector (its own weights), or a classifier")
     parameters: dict[str, Any] = Field(default_factory=dict, description="the classifier's own parameters")
 
 
@@ -255,11 +255,11 @@ def _validated(content: dict[str, Any], where: str) -> ChainSpec:
             remedy=f"did you mean {near[0]!r}?" if unknown and near else None,
         ) from error
     for item in (spec.classifier, *spec.stack):
-        if item.kind not in ("selector", "auto", *CLASSIFIERS):
+        if item.kind not in ("selector", *CLASSIFIERS):
             near = difflib.get_close_matches(item.kind, CLASSIFIERS, n=1, cutoff=0.5)
             raise StudyFileError(
                 "Unknown classifier.",
-                expected=listed(["selector", "auto", *CLASSIFIERS], 20),
+                expected=listed(["selector", *CLASSIFIERS], 20),
                 found=item.kind,
                 where=where,
                 remedy=f"did you mean {near[0]!r}?" if near else None,
@@ -352,10 +352,6 @@ def _classifier(spec: ChainSpec, seed: int, horizon: float | None) -> Any:
 
 
 def _single(item: ClassifierSpec, spec: ChainSpec, seed: int, horizon: float | None) -> Any:
-    if item.kind == "auto":
-        from hepacast.modelling.auto import AutoClassifier
-
-        return AutoClassifier(**item.parameters, seed=seed)
     kind = "logistic" if item.kind == "selector" else item.kind
     return make_classifier(kind, item.parameters, spec.class_weights, seed, horizon)
 

@@ -55,10 +55,11 @@ class Fusion(Part):
     networks: list[Variant] = option(list, "networks compared; none: no deep part")
     deep: DeepSpec = option(lambda: DeepSpec.model_validate({"network": {"tasks": "classifier"}}),
                             "crops, network and training of all networks")  # fmt: skip
-    models: dict[str, list[Literal["clinical", "biomarkers", "radiomics", "network", "dlr"]]] = option(
+    models: dict[str, list[Literal["clinical", "biomarkers", "radiomics", "auto", "network", "dlr"]]] = option(
         lambda: {"CR": ["clinical"], "R": ["radiomics"]},
-        "models by name and what each joins: clinical predictors, the radiomics score, the networks' score, the "
-        "score on radiomics and deep features together (dlr), or biomarkers; one with biomarkers is a ridge regression "
+        "models by name and what each joins: clinical predictors, the radiomics score of the classifiers, the score "
+        "that `auto` makes of all radiomics features (auto), the networks' score, the score on radiomics and deep "
+        "features together (dlr), or biomarkers; one with biomarkers is a ridge regression "
         "of them, the scores, and clinical predictors chosen by Akaike's criterion; the last is the main one",
     )
 

@@ -40,7 +40,7 @@ from hepacast.modelling.fusion import (
     preferred,
     score_name,
 )
-from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.grammar import NAMED, ChainSpec
 from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.stability import selection_stability
 from hepacast.modelling.targets import event_classes, rank_estimate, rank_score
@@ -75,13 +75,21 @@ from hepacast.study.stages.model_sentences import (
     asked_words,
     averaged_words,
     clinical_sentence,
+    learners_words,
     shrunk_clause,
 )
 from hepacast.study.stages.modelling import Analysis, chain_settings, further_predictions, load_analysis
 from hepacast.study.stages.radiomics import measure
 
-RADSCORE, DLR = "Radscore", "DLR score"
-_PARTS = {"clinical": CLINICAL, "biomarkers": BIOMARKERS, "network": NETWORK, "radiomics": RADSCORE, "dlr": DLR}
+RADSCORE, AUTO, DLR = "Radscore", "Auto score", "DLR score"
+_PARTS = {
+    "clinical": CLINICAL,
+    "biomarkers": BIOMARKERS,
+    "network": NETWORK,
+    "radiomics": RADSCORE,
+    "dlr": DLR,
+    "auto": AUTO,
+}
 
 
 def write(context: Context, folder: Path) -> None:
@@ -164,9 +172,10 @@ def _spec(context: Context, analysis: Analysis) -> FusionSpec:
     used = {part for parts in rules.models.values() for part in parts}
     outcome = analysis.outcome
     horizons = outcome.horizons if outcome.has_time else ()
+    competing = (loaded, tuple(rules.classifiers))
     families = [
-        Family(_PARTS[part], loaded, tuple(rules.classifiers), horizons[-1] if horizons else None)
-        for part in ("radiomics", "dlr")
+        Family(_PARTS[part], *made_by, horizons[-1] if horizons else None)
+        for part, made_by in {"radiomics": competing, "dlr": competing, "auto": (NAMED["auto"], ("auto",))}.items()
         if part in used
     ]
     models = {name: tuple(_PARTS[part] for part in parts) for name, parts in rules.models.items()}
@@ -218,7 +227,7 @@ def _view(
     excess = {} if networks is None else {name: networks.excess(name, outer) for name in networks.names}
     rows = [*known.index, *test]
     view = View(label, known, folds[known.index], tuple(test), clinical.loc[rows], {}, scores, excess)
-    tables = {RADSCORE: features.loc[rows]}
+    tables = {RADSCORE: features.loc[rows], AUTO: features.loc[rows]}
     if networks is not None and any("dlr" in parts for parts in rules.models.values()):
         best = _best_network(view, rules)
         tables[DLR] = pd.concat([features.loc[rows], networks.deep_features(best, outer).loc[rows]], axis=1)
@@ -230,6 +239,11 @@ def _best_network(view: View, rules: Fusion) -> str:
     return preferred({name: inner_rank(view, score) for name, score in view.networks.items()}, rules.competition)
 
 
+def _selected(result: ViewResult) -> dict[str, list[str]]:
+    """Features that reached the classifiers, of scores for which a chain selects."""
+    return {part: names for part, names in result.selected.items() if part != AUTO}
+
+
 def _nested(outer: list[ViewResult], outcome: pd.Series | pd.DataFrame, folds: int) -> OutOfFold:
     parts = []
     for fold, result in enumerate(outer):
@@ -239,7 +253,7 @@ def _nested(outer: list[ViewResult], outcome: pd.Series | pd.DataFrame, folds: i
     selections = []
     for result in outer:
         chosen = {} if result.clinical is None else {"clinical": list(result.clinical.selected_)}
-        first = next(iter(result.selected.values()), [])
+        first = next(iter(_selected(result).values()), [])
         selections.append(chosen | {"radiomics": list(first)})
     return OutOfFold(Predictions.join(parts).table, [], selections, folds, 1)
 
@@ -268,7 +282,7 @@ def _models(context: Context, analysis: Analysis, final: ViewResult, spec: Fusio
     if final.clinical is not None and not spec.horizons:
         y = analysis.outcome.select(rows).y
         content["clinical"] = describe_clinical(final.clinical, candidates.loc[rows], y, analysis.words, level)
-    family, counts = next(iter(final.counts.items()), ("", []))
+    family, counts = next(((part, counts) for part, counts in final.counts.items() if part != AUTO), ("", []))
     single = next((name for name, parts in spec.models.items() if parts == (family,)), None)
     if counts:
         content["radiomics"] = {
@@ -422,8 +436,8 @@ def _stability(outer: list[ViewResult], features: pd.DataFrame, analysis: Analys
     lists: dict[str, tuple[list[list[str]], int]] = {}
     if outer and outer[0].clinical is not None:
         lists["clinical"] = ([list(r.clinical.selected_) for r in outer if r.clinical is not None], len(labels))
-    if outer and outer[0].selected:
-        family = next(iter(outer[0].selected))
+    if outer and _selected(outer[0]):
+        family = next(iter(_selected(outer[0])))
         lists["radiomics"] = ([r.selected[family] for r in outer], features.shape[1])
     shares: dict[str, Any] = {}
     indexes: dict[str, Any] = {}
@@ -454,8 +468,8 @@ def _sentences(
     texts: list[tuple[str, list[str]]] = []
     if final.clinical is not None:
         texts.append(clinical_sentence(options, bool(spec.horizons)))
-    if final.counts:
-        steps = next(iter(final.counts.values()))
+    steps = next((counts for part, counts in final.counts.items() if part != AUTO), None)
+    if steps:
         names = ", ".join(CLASSIFIERS[name].label.lower().replace("xgboost", "XGBoost") for name in rules.classifiers)
         chain = "; ".join(map(str, steps))
         did = "competed" if rules.competition == "best" else "were averaged"
@@ -466,6 +480,8 @@ def _sentences(
                 ["lasso"],
             )
         )
+    if AUTO in final.counts:
+        texts.append((f"The {AUTO} of all radiomics features is {learners_words(bool(spec.horizons))}.", ["lasso"]))
     if rules.networks:
         names = ", ".join(item.name for item in rules.networks)
         pairs = rules.folds * (rules.folds - 1) // 2
@@ -501,7 +517,7 @@ def _sentences(
 
 
 def _competition_words(rules: Fusion, measure: str) -> str:
-    """How a score is made of its competitors."""
+    """How the score is made where several compete."""
     if rules.competition == "best":
         return f"Which classifier and which network was used was decided by the {measure} in inner folds alone"
     network = (

@@ -150,8 +150,6 @@ def _averaged(fitted: StudyModels) -> str:
     if auto is None or not hasattr(auto, "evidence_p_"):
         return ""
     of_time = fitted.frozen_.horizons
-    models, learned = ("Cox", " of martingale residuals") if of_time else ("logistic", "")
-    measure = "C" if of_time else "AUC"
     asked = (
         f"Before anything was learned, all features together were tested against permuted outcomes ({_TESTED}): "
         f"{p_sentence(auto.evidence_p_)}. "
@@ -160,10 +158,16 @@ def _averaged(fitted: StudyModels) -> str:
         nothing = f"{auto.note_[0].upper()}{auto.note_[1:]}; every patient has the same score, that of no feature"
         return asked + nothing
     unclear = "" if auto.shown_ else f"{auto.note_[0].upper()}{auto.note_[1:]}. "
+    return f"{asked}{unclear}Its score is {learners_words(bool(of_time))}"
+
+
+def learners_words(of_time: bool) -> str:
+    """What the score of `auto` is, after "is"."""
+    models, learned = ("Cox", " of martingale residuals") if of_time else ("logistic", "")
     return (
-        f"{asked}{unclear}Its score is the average of several learners, weighted by their {measure} in inner folds, "
-        f"the more the clearer the signal: weighted sums of features, {models} models by the LASSO, and ridge "
-        f"regression, support vectors and trees{learned}"
+        f"the average of several learners, weighted by their {'C' if of_time else 'AUC'} in inner folds, the more the "
+        f"clearer the signal: weighted sums of features, {models} models by the LASSO, and ridge regression, support "
+        f"vectors and trees{learned}"
     )
 
 
