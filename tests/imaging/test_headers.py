@@ -147,6 +147,15 @@ def test_no_voxel_size_in_metaimage(tmp_path: Path) -> None:
         read_volume(tmp_path / "x.mhd")
 
 
+def test_a_scale_that_itk_leaves_alone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.raw").write_bytes(RAW)
+    fields = "ElementSpacing = 1 1 2\nElementToIntensityFunctionSlope = {}\nElementToIntensityFunctionOffset = {}\n"
+    for scale, told in (((2, -1024), True), (("1.0", "0"), False)):
+        (tmp_path / "x.mhd").write_text(MHD.format(fields.format(*scale)))
+        found = read_volume(tmp_path / "x.mhd")
+        assert np.array_equal(found.array, VALUES) and bool(found.notes) == told
+
+
 def test_units_of_nrrd(tmp_path: Path) -> None:
     for spacing, unit in (("0.6 0.7 2.5", "mm"), ("600 700 2500", "um"), ("0.0006 0.0007 0.0025", "m")):
         words = f'spacings: {spacing}\nunits: "{unit}" "{unit}" "{unit}"\n'
@@ -173,6 +182,23 @@ def test_a_header_without_orientation_is_told(tmp_path: Path) -> None:
     for only in (252, 254):
         found = read_volume(nifti(tmp_path / "o.nii", (only, "h", 0)))
         assert found.notes == () and found.geometry.is_same(GRID)
+
+
+def test_two_places_in_the_patient_are_told(tmp_path: Path) -> None:
+    moved = read_volume(nifti(tmp_path / "m.nii", (268, "f", 16.0)))  # the qform's origin
+    assert moved.geometry.is_same(GRID)
+    assert moved.notes == (
+        "the header gives two places in the patient, up to 19.0 mm apart (sform and qform): sform's is taken",
+    )
+    assert read_volume(nifti(tmp_path / "r.nii", (268, "f", -3.1))).notes == ()  # rounding
+
+
+@pytest.mark.parametrize("name", ["packed.nii", "plain.nii.gz"])
+def test_the_content_tells_whether_a_file_is_packed(name: str, tmp_path: Path) -> None:
+    raw = nifti(tmp_path / "x.nii").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name == "packed.nii" else raw)
+    found = read_volume(tmp_path / name)
+    assert np.array_equal(found.array, VALUES) and found.geometry.is_same(GRID)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +200,17 @@ def test_a_channel_of_a_mask_with_several_is_chosen(tmp_path: Path) -> None:
     missing = {**SETTINGS, "setting": {"label_channel": 2}}
     table = extract_patients([Case("p", {"": image}, {"v": tmp_path / "both.nrrd"})], missing)
     assert table["reason"].str.contains("no such channel").all()
+
+
+def test_the_engine_is_loaded_before_anything_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hepacast.study.extract as module
+
+    steps: list[str] = []
+    image = make_image()
+    for name, item in (("i.nii.gz", image), ("m.nii.gz", mask_of(image))):
+        write_volume(item, tmp_path / name)
+    masks = module.read_mask_set
+    monkeypatch.setattr(module, "_load_engine", lambda: (time.sleep(0.3), steps.append("loaded")))
+    monkeypatch.setattr(module, "read_mask_set", lambda *a, **o: (steps.append("masks"), masks(*a, **o))[1])
+    module.extract(tmp_path / "i.nii.gz", tmp_path / "m.nii.gz", settings={"featureClass": {"firstorder": ["Mean"]}})
+    assert steps == ["loaded", "masks"]

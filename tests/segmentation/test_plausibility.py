@@ -86,6 +86,7 @@ def test_a_file_without_modality_that_could_be_a_shifted_ct_is_doubted():
     found = judge({"x": at(np.maximum(scan() + 1024, 0))}, masks(), {"x": None})
     assert {item.severity for item in found} == {"doubtful"}
     assert all("if this is a CT" in str(item) for item in found)
+    assert codes(np.maximum(scan() + 1024, 0), {"mask": at(LIVER)}, None) == {"intensity": "doubtful"}
     assert codes(scan(400, 300) + 1000, masks(), None) == {}  # an MR may have any intensity
 
 
@@ -102,7 +103,21 @@ def test_a_mask_elsewhere_in_the_body_or_outside():
     assert codes(lung, masks())["air"] == "doubtful"
     # A single mask without a name is only looked at for air.
     assert codes(scan(), {"mask": at(~BODY)})["air"] == "doubtful"
-    assert codes(scan(), {"mask": at(BODY & ~LIVER)}) == {}
+    assert codes(scan(), {"mask": at(BODY & ~LIVER & (X > 100))}) == {}
+
+
+@pytest.mark.parametrize("name", ["mask", "spleen", "tumor"])
+@pytest.mark.parametrize("mask", [np.ones(GRID.shape, bool), BODY, BODY & ~TUMOR, ~TUMOR])
+def test_a_mask_of_all_that_the_image_shows_is_doubted(name: str, mask: np.ndarray) -> None:
+    assert codes(scan(), {name: at(mask)}, None)["covers"] == "doubtful"
+    if mask.all():
+        assert codes(scan() + 1040, {name: at(mask)}, "MR")["covers"] == "doubtful"
+    # An image that was cut to the liver shows hardly more than it.
+    z, y, x = (slice(places.min(), places.max() + 1) for places in np.nonzero(LIVER))
+    cut = Volume(scan()[z, y, x], Geometry(LIVER[z, y, x].shape[::-1], GRID.spacing))
+    assert "covers" not in {
+        item.code for item in judge({"ct": cut}, {name: cut.with_array(LIVER[z, y, x])}, {"ct": "CT"})
+    }
 
 
 def test_a_mask_whose_header_is_rounded_is_judged_all_the_same():

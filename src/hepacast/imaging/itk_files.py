@@ -68,7 +68,16 @@ def read_itk(path: Path) -> Volume:
     volume = Volume.from_sitk(image)
     header, end = _header(path)
     _require_all_voxels(path, header, end, volume.array.nbytes)
-    return _in_mm(volume, spacing_unit(path, header))
+    return replace(_in_mm(volume, spacing_unit(path, header)), notes=_scale_notes(header))
+
+
+def _scale_notes(header: Mapping[str, str]) -> tuple[str, ...]:
+    """A word on a slope or intercept of the header, which ITK and the programs built on it leave alone."""
+    names = ("elementtointensityfunctionslope", "elementtointensityfunctionoffset")
+    slope, offset = (header.get(name, plain) for name, plain in zip(names, ("1", "0")))
+    if re.fullmatch(r"1(\.0*)?", slope) and re.fullmatch(r"[-+]?0(\.0*)?", offset):
+        return ()
+    return (f"the header states an intensity scale (slope {slope}, offset {offset}) that is not applied, as in ITK",)
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -24,6 +24,9 @@ _NO_PLACE = (
 )
 #: Millimeters of the header's unit of length (xyzt_units): not given, meter, millimeter, micrometer.
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+#: sform and qform that differ by no more are one: the qform's quaternion is rounded, and an image is half a meter wide.
+_SAME_PLACE_MM = 0.5
+_GZIP = b"\x1f\x8b"
 #: Zeros behind the voxels fill up a last block of this many bytes; all else would be voxels that dim does not count.
 _BLOCK = 512
 #: Voxel sizes of scans, mm: outside of it the unit is another one.
@@ -44,7 +47,9 @@ def read_nifti(path: Path) -> Volume:
     """
     try:
         with path.open("rb") as file:
-            stream = _inflated(file) if path.name.lower().endswith(".gz") else iter(lambda: file.read(1 << 24), b"")
+            # Tools rename files: the first bytes tell whether one is packed, not its ending.
+            packed = file.peek(2)[:2] == _GZIP
+            stream = _inflated(file) if packed else iter(lambda: file.read(1 << 24), b"")
             content = _take(bytearray(), stream, 540)
             header = NiftiHeader.read(content)
             _require_plain_3d(header, path)
@@ -52,10 +57,23 @@ def read_nifti(path: Path) -> Volume:
             stored = _voxels(content, stream, header)
     except (OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
         raise damaged_file(path, error) from error
-    array = _scaled(stored, header)
-    placed = any(code > 0 for code in header.codes.values())
-    return Volume(
-        np.ascontiguousarray(array), _geometry(affine, header.shape[:3], path), () if placed else (_NO_PLACE,)
+    geometry = _geometry(affine, header.shape[:3], path)
+    return Volume(np.ascontiguousarray(_scaled(stored, header)), geometry, _place_notes(header, affine))
+
+
+def _place_notes(header: NiftiHeader, affine: npt.NDArray[np.float64]) -> tuple[str, ...]:
+    """What is doubtful about the place in the patient: none is given, or two (programs take one or the other)."""
+    stated = [name for name, code in header.codes.items() if code > 0]
+    if len(stated) < 2:
+        return () if stated else (_NO_PLACE,)
+    scale = _UNIT_MM[header.unit]
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.shape[:3]], [1.0])).reshape(4, -1)
+    between = ((affine - np.diag([scale, scale, scale, 1.0]) @ header.qform()) @ corners)[:3]
+    apart = float(np.sqrt((between**2).sum(axis=0)).max())
+    if not apart > _SAME_PLACE_MM:
+        return ()
+    return (
+        f"the header gives two places in the patient, up to {apart:.1f} mm apart (sform and qform): sform's is taken",
     )
 
 

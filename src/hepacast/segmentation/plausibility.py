@@ -44,6 +44,8 @@ TUMOR_HU, TUMOR_HU_POSSIBLE = (-20.0, 250.0), (-150.0, 900.0)
 AIR_HU = -300.0
 #: Air in a CT (HU), with noise.
 AIR_OF_CT = (-1100.0, -900.0)
+#: Share of all that is no air in the image from which on a mask outlines nothing (a body, an inverted mask).
+COVERS = 0.9
 #: Share of gas or lung that a mask may hold at its border; of a structure that is no liver or tumor.
 AIR_SHARE, AIR_SHARE_OF_OTHERS = 0.05, 0.3
 #: Largest and smallest plausible spread of HU in a liver: (P95 - P5) / 3.29, a standard deviation without its tails.
@@ -284,6 +286,7 @@ def judge_intensities(masks: Mapping[str, Volume], volume: Volume, modality: Mod
     # The liver beside its parenchyma is the same tissue and the tumor once more.
     judged = {name: mask for name, mask in present.items() if name != "liver" or "parenchyma" not in present}
     found = [item for name, mask in judged.items() for item in _intensities(name, volume, mask, known)]
+    found += [item for name, mask in judged.items() for item in _covers(name, volume, mask, known)]
     organ = next((present[name] for name in _ORGAN if name in present), None)
     if organ is None or known != "CT" or any(item.severity == "impossible" for item in found):
         return found
@@ -539,6 +542,16 @@ def _intensities(name: str, volume: Volume, mask: Volume, modality: Modality | N
     return _mixture(name, values, shown)
 
 
+def _covers(name: str, volume: Volume, mask: Volume, modality: Modality | None) -> list[Remark]:
+    """A mask of all that the image shows: the body, the whole image, or the background of a structure."""
+    shown = volume.array >= AIR_HU if modality == "CT" else np.ones(volume.array.shape, bool)
+    share = float((mask.array.astype(bool) & shown).sum() / max(int(shown.sum()), 1))
+    if share < COVERS:
+        return []
+    problem = "the mask covers nearly the whole image: is it the background, or the body?"
+    return [Remark("doubtful", "covers", name, problem, f"{share:.0%} of it")]
+
+
 def _without_signal(name: str, volume: Volume, values: npt.NDArray[np.float64]) -> list[Remark]:
     """An MR mask outside the body; of magnitudes only, as standardized intensities have no zero."""
     brightest, median = float(np.percentile(_finite(volume.array), 99)), float(np.median(values))
@@ -563,8 +576,8 @@ def _mixture(name: str, values: npt.NDArray[np.float64], shown: str) -> list[Rem
 
 
 def _perhaps_shifted(name: str, median: float) -> list[Remark]:
-    """Of an image whose modality is not known: the one intensity that would give a shifted CT away."""
-    if name in _ORGAN and LIVER_HU[0] <= median - 1024 <= LIVER_HU[1]:
+    """Of an image whose modality is not known: the intensity of soft tissue that would give a shifted CT away."""
+    if LIVER_HU[0] <= median - 1024 <= LIVER_HU[1]:
         problem = "if this is a CT, its values are HU + 1024 (stored without the rescale intercept)"
         return [Remark("doubtful", "intensity", name, problem, f"median {median:.4g}")]
     return []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hepacast.core.executor import resolve_workers
 from hepacast.core.progress import Reporter, SilentReporter, format_bytes, format_seconds
 from hepacast.errors import StudyFileError
-from hepacast.imaging.io import MaskPath, read_mask_set, read_volume, write_volume
+from hepacast.imaging.io import IMAGE_ENDINGS, MaskPath, read_mask_set, read_volume, suffix_of, write_volume
 from hepacast.imaging.volume import Volume
 from hepacast.radiomics.cost import estimate
 from hepacast.radiomics.recipe import ImageRecipe
@@ -164,8 +164,7 @@ def _of_image(
     say: Reporter,
 ) -> MeasuredFeatures:
     settings = recipe.loaded_settings
-    Thread(target=_load_engine).start()  # while the image is unpacked, which leaves Python free
-    volume = read_volume(image, series=series)
+    volume = _read_while_loading(image, series)
     values = dict(recipe.labels) or None
     found = read_mask_set(_mask_of(mask, values), values, reference=volume, rules=settings.mask_rules)
     named = recipe.vois_of(found.masks)
@@ -179,6 +178,22 @@ def _of_image(
     lines += [f"  note: {note}" for note in (*volume.notes, *found.notes)]
     lines += [f"  doubtful: {item}" for item in doubts]
     return MeasuredFeatures(tuple(lines), settings, result, volume, named)
+
+
+def _read_while_loading(image: str | Path | Volume, series: str | int | None) -> Volume:
+    """The image; while a file is unpacked, which leaves Python free, what measures it is loaded.
+
+    The loading ends before anything else is imported here: two threads that import SciPy at once find parts of it.
+    DICOM needs SciPy while it is read, so nothing is loaded beside it.
+    """
+    if not isinstance(image, str | Path) or suffix_of(image) not in IMAGE_ENDINGS:
+        return read_volume(image, series=series)
+    loading = Thread(target=_load_engine)
+    loading.start()
+    try:
+        return read_volume(image, series=series)
+    finally:
+        loading.join()
 
 
 def _load_engine() -> None:
