@@ -224,6 +224,13 @@ def test_parquet(tmp_path):
     assert table.frame["sex"].isna().tolist() == [False, True]
 
 
+def test_numbers_written_in_two_ways_may_be_one_patient(tmp_path):
+    path = tmp_path / "ids.csv"
+    path.write_text("ID,Age\n1,50\n1.0,51\n2,52\nP1.0,53\n", encoding="utf-8")
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert "'1', '1.0'" in finding(table, "similar-id").message
+
+
 def test_duplicate_missing_and_similar_ids(tmp_path):
     path = tmp_path / "ids.csv"
     path.write_text("ID,Age\nHCC_01,50\nHCC_02,51\nHCC_01,52\n,53\nhcc-02,54\n\n", encoding="utf-8")

@@ -74,6 +74,48 @@ def test_the_command_writes_json_and_a_forest(hospitals, tmp_path):
     assert (tmp_path / "forest.png").is_file()
 
 
+def changed(place: Path, folder: Path, change) -> Path:
+    """A copy of a hospital's results with other content."""
+    content = json.loads((place / "evaluation" / "evaluation.json").read_text())
+    change(content)
+    write_json(folder / "evaluation" / "evaluation.json", content)
+    return folder
+
+
+def test_what_is_no_validation_of_one_outcome_is_told_or_refused(hospitals, tmp_path):
+    assert pool_validations(hospitals).remarks == ()
+    own = changed(
+        hospitals[0], tmp_path / "own", lambda c: c.update(judged="training", sets={"training": c["sets"]["external"]})
+    )
+    death = changed(hospitals[1], tmp_path / "death", lambda c: c.update(outcome="death"))
+    first, second = pool_validations([own, death, hospitals[2]]).remarks
+    assert "own: the patients are those of the fit" in first and "own: x, death: death, east: x" in second
+    late = changed(hospitals[2], tmp_path / "late", lambda c: c.update(unit="months"))
+    with pytest.raises(HepacastError, match="different horizons"):
+        pool_validations([hospitals[0], late])
+
+
+def test_an_auc_of_one_has_no_standard_error_and_is_left_out(hospitals, tmp_path):
+    def perfect(content):
+        models = content["sets"]["external"]["models"]["combined"]
+        models["horizons"][0]["auc"] |= {"value": 1.0, "low": 1.0, "high": 1.0, "se": 0.0}
+
+    found = pool_validations([*hospitals[:3], changed(hospitals[3], tmp_path / "perfect", perfect)])
+    assert found.pooled["AUC"] == pool_validations(hospitals[:3]).pooled["AUC"]
+    assert found.remarks == ("AUC is not known with its limits of perfect, who are left out there.",)
+
+
+def test_a_damaged_file_is_named_with_its_folder(hospitals, tmp_path):
+    wrong = changed(hospitals[0], tmp_path / "north", lambda c: c.pop("judged"))
+    with pytest.raises(HepacastError) as told:
+        pool_validations([wrong, hospitals[1]])
+    assert told.value.where == str(wrong / "evaluation" / "evaluation.json")
+    whole = changed(hospitals[0], tmp_path / "south", lambda c: None)
+    (whole / "evaluation" / "external.json").write_bytes(b"\xff{")
+    with pytest.raises(HepacastError, match="not JSON"):
+        pool_validations([whole, hospitals[1]])
+
+
 def test_what_cannot_be_pooled_is_refused(hospitals, tmp_path):
     for wrong in ([hospitals[0]], [hospitals[0], hospitals[0]], [hospitals[0], tmp_path]):
         with pytest.raises(HepacastError):

@@ -94,6 +94,17 @@ def test_images_lie_in_a_folder_by_name_or_in_columns_and_are_measured_once(imag
     assert by_pattern.table["risk"].tolist()[:2] == found.table["risk"].tolist()[:2]
 
 
+def test_rows_that_may_be_one_patient_are_told(image_folder):
+    rows = [f"{name},28.7,{image}.nii.gz,masks/A1.nii.gz" for name, image in (("p1", "A1"), ("P01", "B2"), ("X", "A1"))]
+    table = written(image_folder, "\n".join(["patient,alb,image,mask", *rows]))
+    found = predict_table(PTLF, table, out=image_folder / "out", workers=1)
+    similar, same = found.remarks
+    assert "'p1', 'P01' differ only in case, zeros" in similar and "p1, X have one and the same image" in same
+    near = predict_table(PTLF, written(image_folder, "patient,alb\na1,28.7\nB2,28.7\n"), out=image_folder / "near",
+                         images=image_folder, masks=image_folder / "masks", workers=1)  # fmt: skip
+    assert "'A1' where the table has 'a1'" in near.failed["a1"] and len(near.failed) == 1
+
+
 def test_an_identifier_leaves_no_folder(image_folder):
     table = written(image_folder, "patient,alb\n../A1,28.7\nA1,28.7\n")
     found = predict_table(

@@ -159,7 +159,7 @@ def join_sheets(
     patients = tuple(dict.fromkeys(patient for index in rows for patient in index))
     if not patients:
         raise TableError("The table has no patients.", where=", ".join(f"sheet {item.name}" for item in usable))
-    findings += _similar_ids(patients)
+    findings += similar_ids(patients)
     findings += _coverage(usable, rows, patients)
     return RawTable(tuple(usable), tuple(rows), patients, tuple(id_headers)), findings
 
@@ -210,8 +210,9 @@ def read_ids(cells: Sequence[Any]) -> list[str | None]:
 
 
 def id_key(patient: str) -> str:
-    """What identifiers share that differ in case, zeros before a number, width, spaces and marks only."""
+    """What identifiers share that differ in case, zeros before a number or ``.0`` behind it, width and marks only."""
     text = re.sub(r"(?<!\d)0+(?=\d)", "", normalize_text(patient).casefold())
+    text = re.sub(r"^(\d+)\.0+$", r"\1", text)
     return "".join(char for char in text if char.isprintable() and char not in " -_")
 
 
@@ -351,7 +352,8 @@ def _changed(cell: Any) -> str:
     return "was kept as a number and has lost digits" if lost else ""
 
 
-def _similar_ids(patients: Sequence[str]) -> list[Finding]:
+def similar_ids(patients: Sequence[str]) -> list[Finding]:
+    """A warning for identifiers that differ in case, zeros, width or marks only (`id_key`): one patient or several?"""
     groups: dict[str, list[str]] = {}
     for patient in patients:
         groups.setdefault(id_key(patient), []).append(patient)

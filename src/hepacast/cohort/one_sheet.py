@@ -6,14 +6,15 @@ images, the values of one patient and anybody's table for statistics are one she
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from hepacast.cohort.findings import Finding
+from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_lost_digits
+from hepacast.cohort.joining import choose_sheets, one_header, read_ids, refuse_lost_digits, similar_ids
 from hepacast.cohort.layout import Sheet
 from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import frame_sheet, read_sheets
@@ -120,3 +121,35 @@ def one_row_a_patient(sheet: Sheet, name: str, *, what: str, where: str) -> pd.I
             remedy="keep one row a patient (for several lesions, choose one or measure their union)",
         )  # fmt: skip
     return index
+
+
+def doubtful_patients(patients: Sequence[str], files: Sequence[Sequence[object]]) -> list[Finding]:
+    """What makes one think that two rows of a table of patients are one patient.
+
+    Parameters
+    ----------
+    patients
+        Identifiers, in the order of the rows.
+    files
+        Image and mask of each; empty where a row has none.
+
+    Returns
+    -------
+    list of Finding
+        ``similar-id``: identifiers that differ in case, zeros or marks only; ``same-files``: the same image and mask.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for patient, own in zip(patients, files, strict=True):
+        if own:
+            rows.setdefault(tuple(map(str, own)), []).append(patient)
+    shared = [names for names in rows.values() if len(names) > 1]
+    same = [
+        Finding(
+            "warning",
+            "same-files",
+            f"{name_patients(names)} have one and the same image and mask: is a row a copy of another one?",
+            patient=names[0],
+        )
+        for names in shared
+    ]
+    return [*similar_ids(patients), *same]

@@ -93,7 +93,7 @@ def read_record(kind: type[T], path: Path) -> T:
         value = read_json(path)
     except ValueError as error:
         raise ResultsError("A results file is not JSON.", found=str(error), where=str(path), remedy=_REMEDY) from error
-    record: T = typed(kind, value, str(path.name))
+    record: T = typed(kind, value, str(path))
     return record
 
 

@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from hepacast.core.estimates import Estimate
-from hepacast.core.files import read_json
 from hepacast.core.records import Record, read_record
 from hepacast.evaluation.predictions import Array
 from hepacast.modelling.known_values import PROBABILITIES
@@ -117,7 +116,7 @@ def read_external(path: Path) -> list[ExternalValidation]:
     """`evaluation/external.json`: one entry a model, the main one first; none where there is no such file."""
     if not path.is_file():
         return []
-    if isinstance(read_json(path), dict):  # an earlier version knew one model, by its own name
+    if not path.read_bytes().lstrip().startswith(b"["):  # an earlier version knew one model, by its own name
         found = read_record(ExternalValidation, path)
         return [replace(found, name=found.model)]
     return read_record(list[ExternalValidation], path)

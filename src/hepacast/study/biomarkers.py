@@ -22,7 +22,7 @@ from hepacast.cohort.findings import name_patients
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.joining import one_header, read_ids
 from hepacast.cohort.numbers import read_numbers
-from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
+from hepacast.cohort.one_sheet import doubtful_patients, one_row_a_patient, one_sheet
 from hepacast.cohort.parsing import file_decimal_of
 from hepacast.cohort.sheets import is_table
 from hepacast.core import views
@@ -392,6 +392,7 @@ def _read_table(source: Any) -> tuple[list[_Patient], pd.DataFrame, list[str]]:
         facts = facts_of(known.get("hematocrit", [None] * len(names))[row],
                          known.get("vascular_invasion", [None] * len(names))[row])  # fmt: skip
         patients.append(_Patient(patient, images, files, facts))
+    findings += doubtful_patients(names, [tuple(texts[name][row] for name in texts) for row in range(len(names))])
     recorded = pd.DataFrame({name: known[name] for name in RECORDED if name in known}, index=names)
     return patients, recorded, [f"  {item.severity}: {item.message}" for item in findings]
 

@@ -13,7 +13,7 @@ import pandas as pd
 from hepacast.cohort.findings import name_patients
 from hepacast.cohort.headers import find_header
 from hepacast.cohort.joining import one_header, read_ids
-from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
+from hepacast.cohort.one_sheet import doubtful_patients, one_row_a_patient, one_sheet
 from hepacast.cohort.patient_rows import name_rows
 from hepacast.cohort.sheets import is_table
 from hepacast.core.executor import Need, map_items
@@ -107,6 +107,7 @@ def _read_patients(path: str | Path | Volume | pd.DataFrame) -> tuple[pd.DataFra
         )
     own = find_header(sheet.headers, ["series"])
     frame["series"] = read_ids(sheet.column(own[0])) if own else None
+    findings += doubtful_patients(list(frame["patient"]), frame.drop(columns="patient").to_numpy().tolist())
     return frame, [f"  {item.severity}: {item.message}" for item in findings]
 
 

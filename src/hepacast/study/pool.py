@@ -29,7 +29,15 @@ _NAN = math.nan
 
 @dataclass(frozen=True)
 class ValidatedPlace(Record):
-    """One hospital's validation: patients, events, and the measures with their limits."""
+    """One hospital's validation: patients, events, and the measures with their limits.
+
+    Attributes
+    ----------
+    outcome, set
+        What was predicted, and of which patients: ``training`` are those of the fit.
+    horizon
+        Main horizon with its unit, of an outcome with follow-up.
+    """
 
     name: str
     model: str
@@ -37,6 +45,9 @@ class ValidatedPlace(Record):
     events: int
     measures: dict[str, Estimate]
     identity: str = ""
+    outcome: str = ""
+    set: str = ""
+    horizon: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +140,7 @@ def pool_validations(results: Sequence[str | Path], *, model: str | None = None)
     Raises
     ------
     HepacastError
-        Fewer than two places, one of them given twice, a file that is none, or different kinds of outcome.
+        Fewer than two places, one of them given twice, a file that is none, or different kinds of outcome or horizons.
     """
     places = [_place(Path(item), model) for item in results]
     kinds = {next(iter(item.measures), "") for item in places}
@@ -142,20 +153,39 @@ def pool_validations(results: Sequence[str | Path], *, model: str | None = None)
     seen = [(item.n, item.events, tuple(e.value for e in item.measures.values())) for item in places]
     if len(set(seen)) < len(seen):
         raise HepacastError("One validation is given twice.", found=", ".join(item.name for item in places))
-    pooled, remarks = {}, []
+    if len({item.horizon for item in places}) > 1:
+        raise HepacastError(
+            "The validations are of different horizons.",
+            expected="risks by one time, in one unit",
+            found=", ".join(f"{item.name}: {item.horizon or 'none'}" for item in places),
+            remedy="validate again with the same horizons (horizons of the outcome in the study file)",
+        )
+    pooled, remarks = {}, _differences(places)
     for name in dict.fromkeys(key for item in places for key in item.measures):
-        there = [item for item in places if item.measures.get(name) is not None and item.measures[name].has_limits]
+        there = [item for item in places if _can_be_pooled(name, item.measures.get(name))]
         lacking = [item.name for item in places if item not in there]
         if lacking:
-            remarks.append(f"{name} is not known of {', '.join(lacking)}, who are left out there.")
+            remarks.append(f"{name} is not known with its limits of {', '.join(lacking)}, who are left out there.")
         if len(there) > 1:
             pooled[name] = _pooled(name, [item.measures[name] for item in there])
-    identities = {item.identity for item in places if item.identity}
-    if len(identities) > 1:
-        remarks.append("The hospitals validated different model files: what is pooled is not one model's performance.")
     if not pooled:
         raise HepacastError("No measure is known with its limits of two hospitals.", found="; ".join(remarks))
     return PooledValidation(tuple(places), pooled, next(iter(pooled.values())).level, tuple(remarks))
+
+
+def _differences(places: Sequence[ValidatedPlace]) -> list[str]:
+    """What makes the places' numbers another thing than one model's performance in new patients."""
+    remarks = []
+    for item in places:
+        if item.set in ("training", "nested"):
+            which = "those of the fit" if item.set == "training" else "those of the development, cross-validated"
+            remarks.append(f"{item.name}: the patients are {which} and no others: its numbers are no validation.")
+    if len({item.outcome for item in places}) > 1:
+        listed = ", ".join(f"{item.name}: {item.outcome}" for item in places)
+        remarks.append(f"The outcomes are called differently; do they mean the same? {listed}.")
+    if len({item.identity for item in places if item.identity}) > 1:
+        remarks.append("The hospitals validated different model files: what is pooled is not one model's performance.")
+    return remarks
 
 
 def _place(path: Path, model: str | None) -> ValidatedPlace:
@@ -182,20 +212,29 @@ def _place(path: Path, model: str | None) -> ValidatedPlace:
         item.events,
         {key: value for key, value in measures.items() if value is not None and value.known},
         identity,
+        outcome=found.outcome,
+        set=found.judged,
+        horizon=f"{own.main.time:g} {found.unit}" if found.unit else "",
     )
 
 
 def _pooled(name: str, found: Sequence[Estimate]) -> PooledEstimate:
     there, back, steepness = _scale(name)
-    z = norm.ppf(0.5 + found[0].level / 2)
     values = np.array([there(item.value) for item in found])
-    se = np.array([_se(item, there, steepness, z) for item in found])
+    se = np.array([_se(item, there, steepness, norm.ppf(0.5 + item.level / 2)) for item in found])
     item = pool_estimates(values, se, float(found[0].level))
     ends = (back(item.prediction[0]), back(item.prediction[1])) if item.k > 2 else (_NAN, _NAN)
     return PooledEstimate(
         item.k, back(item.value), back(item.low), back(item.high), item.se, item.tau2, item.i2, item.q, item.p,
         ends, item.level,
     )  # fmt: skip
+
+
+def _can_be_pooled(name: str, item: Estimate | None) -> bool:
+    """Whether an estimate has limits of some width and a finite value on its scale: an AUC of 1 has neither."""
+    if item is None or not item.has_limits or (item.se == 0 and item.low == item.high):
+        return False
+    return 0.0 < item.value < 1.0 if name in ("AUC", "C") else name != "O/E" or item.value > 0.0
 
 
 def _scale(name: str) -> tuple[Callable[[float], float], Callable[[float], float], Callable[[float], float]]:

@@ -19,11 +19,11 @@ from hepacast.bundle.applying import open_bundle
 from hepacast.bundle.labs import values_of_sheet
 from hepacast.bundle.measure import biomarkers_read
 from hepacast.bundle.networks import NetworkBundle
-from hepacast.cohort.findings import name_patients
+from hepacast.cohort.findings import Finding, name_patients
 from hepacast.cohort.headers import find_header
-from hepacast.cohort.joining import one_header, read_ids
+from hepacast.cohort.joining import near_ids, one_header, read_ids, tell_near_ids
 from hepacast.cohort.layout import Sheet
-from hepacast.cohort.one_sheet import one_row_a_patient, one_sheet
+from hepacast.cohort.one_sheet import doubtful_patients, one_row_a_patient, one_sheet
 from hepacast.cohort.proposal import identifier_of
 from hepacast.core import views
 from hepacast.core.closure import code_hash
@@ -233,7 +233,7 @@ def predict_table(
     options = {"model": name, "segmenter": segmenter, "labels": labels, "accept_doubtful": accept_doubtful}
     told = (*options.items(), ("date", None if pages else ""))
     asked = SharedOptions(str(bundle), opened.identity, told, None, opened.signed.text())
-    notes = tuple(f"  {item.severity}: {item.message}" for item in findings)
+    notes = _notes([*findings, *_doubtful(rows)])
     with results_folder(out, reporter or SilentReporter()) as folder:
         return _predicted(asked, rows, Path(folder or ""), pages, workers, reporter, notes)
 
@@ -306,6 +306,7 @@ def _line(patient: str, found: Any | HepacastError) -> dict[str, Any]:
     """One row of the written table."""
     if isinstance(found, HepacastError):
         text = found.message + (f" Found: {found.found}." if found.found else "")
+        text += f" {found.remedy[0].upper()}{found.remedy[1:]}." if found.remedy else ""
         return {"patient": patient, "status": "failed", "warnings": "", "reason": text}
     line = {"patient": patient, "status": "ok", **{key: found[key] for key in ("risk", "low", "high")}}
     for item in found["horizons"]:
@@ -315,6 +316,16 @@ def _line(patient: str, found: Any | HepacastError) -> dict[str, Any]:
     conformal = found["conformal"] or {}
     line |= {"conformal_set": conformal.get("label") or "", **found["scores"], "model": found["model"]}
     return {**line, "bundle": found["bundle"], "warnings": "; ".join(found["warnings"]), "reason": ""}
+
+
+def _notes(findings: Sequence[Finding]) -> tuple[str, ...]:
+    return tuple(f"  {item.severity}: {item.message}" for item in findings)
+
+
+def _doubtful(rows: Sequence[ListedPatient]) -> list[Finding]:
+    """Rows that may be one patient."""
+    files = [(*((item.path, item.chosen) for item in row.images), row.mask) if row.images else () for row in rows]
+    return doubtful_patients([row.patient for row in rows], files)
 
 
 # -- which patients, values, images ------------------------------------------------------------------------------------
@@ -446,10 +457,21 @@ def located(place: str | Path, patient: str) -> Path:
         candidates = [folder / patient, *(folder / f"{patient}{ending}" for ending in IMAGE_ENDINGS)]
     found = [path for path in candidates if path.exists()]
     if len(found) != 1:
+        near = {} if found or "{patient}" in text else near_ids([patient], _names_in(candidates[0].parent))
         raise ImageError(
             "Several files bear the patient's name." if found else "No file bears the patient's name.",
             expected=" or ".join(path.name for path in candidates[:3]),
             found=", ".join(path.name for path in found) or None,
             where=str(candidates[0].parent),
+            remedy=tell_near_ids(near, "files") or None,
         )
     return found[0]
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the patients whose folders and images lie in a folder."""
+    if not folder.is_dir():
+        return []
+    names = sorted(item.name for item in folder.iterdir() if item.is_dir() or item.name.lower().endswith(IMAGE_ENDINGS))
+    endings = sorted(IMAGE_ENDINGS, key=len, reverse=True)
+    return [next((name[: -len(end)] for end in endings if name.lower().endswith(end)), name) for name in names]
