@@ -256,15 +256,12 @@ def _newton(likelihood, p: int, penalty: Array) -> tuple[Array, tuple[float, Arr
 
 @dataclass(frozen=True)
 class _DeathTerms:
-    """By death: weighted count, mean and second moment of the covariates in its risk set."""
+    """By death: weighted count and mean of the covariates in its risk set, and the share of the deaths tied with it
+    that have left the set before."""
 
     a0: Array
     mean: Array
-    second: Array
-
-    def information(self) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((self.second / self.a0[:, None, None]).sum(axis=0) - self.mean.T @ self.mean)
+    share: Array
 
 
 class SortedFollowUp:
@@ -293,21 +290,35 @@ class SortedFollowUp:
         with np.errstate(divide="ignore"):
             value = float((eta[self.dead_rows] - shift).sum() - np.log(terms.a0).sum())
         gradient = self.x[self.dead_rows].sum(axis=0) - terms.mean.sum(axis=0)
-        return value, gradient, terms.information()
+        return value, gradient, self._information(w, terms)
+
+    def _information(self, w: Array, terms: _DeathTerms) -> Array:
+        """Sum of the covariates' variances over the risk sets.
+
+        Second moments are added up patient by patient and not death by death: a patient's outer product counts by the
+        hazard that passed while the patient was at risk.
+        """
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # see `_terms`
+            each = 1.0 / terms.a0
+            jumps = np.zeros(len(w))
+            jumps[self.end - 1] = np.add.reduceat(each, self.first)
+            passed = np.cumsum(jumps[::-1])[::-1]
+            passed[self.dead_rows] -= np.add.reduceat(terms.share * each, self.first)[self.of_time]
+            return np.asarray((self.x * (w * passed)[:, None]).T @ self.x - terms.mean.T @ terms.mean)
 
     def _terms(self, w: Array, efron: bool) -> _DeathTerms:
         """Sums over the risk set of every death; with Efron's method tied deaths leave it by and by."""
-        wx = w[:, None] * self.x
-        wxx = wx[:, :, None] * self.x[:, None, :]
         share = self.tie_share if efron else np.zeros(len(self.tie_share))
-        own0, own1, own2 = (np.add.reduceat(a[self.dead_rows], self.first)[self.of_time] for a in (w, wx, wxx))
-        at = self.end[self.of_time] - 1
-        a0 = np.cumsum(w)[at] - share * own0
-        a1 = np.cumsum(wx, axis=0)[at] - share[:, None] * own1
-        a2 = np.cumsum(wxx, axis=0)[at] - share[:, None, None] * own2
+        a0 = self._over_risk_sets(w, share)
         # A step that goes much too far empties a risk set (0 / 0); Newton's iteration refuses such a step.
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _DeathTerms(a0, a1 / a0[:, None], a2)
+            return _DeathTerms(a0, self._over_risk_sets(w[:, None] * self.x, share) / a0[:, None], share)
+
+    def _over_risk_sets(self, values: Array, share: Array) -> Array:
+        """Sum of patients' values over the risk set of every death."""
+        own = np.add.reduceat(values[self.dead_rows], self.first)[self.of_time]
+        left = share.reshape(-1, *(1 for _ in values.shape[1:])) * own
+        return np.asarray(np.cumsum(values, axis=0)[self.end[self.of_time] - 1] - left)
 
     def exact(self, beta: Array) -> tuple[float, Array, Array]:
         """Exact partial likelihood: sums over all subsets of the risk set, by recursion (Gail, Lubin & Rubinstein,
@@ -350,9 +361,11 @@ class SortedFollowUp:
     def event_moments(self, beta: Array, *, efron: bool) -> list[tuple[float, Array, Array]]:
         """By event time: time, Schoenfeld residual (summed over deaths) and information."""
         eta = self.x @ beta
-        terms = self._terms(np.exp(eta - eta.max()), efron)  # the means and moments do not see the shift
+        w = np.exp(eta - eta.max())  # the means and moments do not see the shift
+        terms = self._terms(w, efron)
+        second = self._over_risk_sets(w[:, None, None] * self.x[:, :, None] * self.x[:, None, :], terms.share)
         with np.errstate(divide="ignore", invalid="ignore"):  # a runaway fit empties risk sets; its status tells
-            blocks = terms.second / terms.a0[:, None, None] - terms.mean[:, :, None] * terms.mean[:, None, :]
+            blocks = second / terms.a0[:, None, None] - terms.mean[:, :, None] * terms.mean[:, None, :]
         information = np.add.reduceat(blocks, self.first)
         residual = np.add.reduceat(self.x[self.dead_rows] - terms.mean, self.first)
         rows = zip(self.deaths, residual, information, strict=True)
