@@ -127,6 +127,22 @@ def test_flags_say_what_is_there_and_an_error_names_the_patient() -> None:
         crop_patient({"a": _image()}, {"liver": _ball()}, CropSpec())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_number_enters_a_network_and_none_far_away_matters(value: float) -> None:
+    spec = CropSpec(size=(8, 8, 8), size_mm=(24.0, 24.0, 24.0))
+    image, ball = _image(), _ball()
+    whole = crop_patient({"a": image}, {"tumor": ball}, spec)
+    far, near = image.array.copy(), image.array.copy()
+    far[0, 0, 0] = near[10, 18, 20] = value
+    np.testing.assert_array_equal(crop_patient({"a": image.with_array(far)}, {"tumor": ball}, spec), whole)
+    with pytest.raises(ImageError, match="no numbers") as told:
+        crop_patient({"a": image.with_array(near)}, {"tumor": ball}, spec)
+    assert "of the crop of 'a'" in str(told.value)
+    # Beyond the image the darkest voxel stands in, and no NaN.
+    edge = _ball(center=(1, 2, 2), radius_mm=4.0)
+    assert np.isfinite(crop_patient({"a": image.with_array(near)}, {"tumor": edge}, spec)).all()
+
+
 def test_a_map_comes_back_to_its_place() -> None:
     spec = CropSpec(size=(24, 24, 24), size_mm=(60.0, 48.0, 48.0))
     ball = _ball()

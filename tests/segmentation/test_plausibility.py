@@ -106,6 +106,15 @@ def test_a_mask_elsewhere_in_the_body_or_outside():
     assert codes(scan(), {"mask": at(BODY & ~LIVER & (X > 100))}) == {}
 
 
+def test_voxels_without_a_number_in_a_mask_are_told():
+    image = scan()
+    image[tuple(np.argwhere(TUMOR)[0])] = np.nan
+    (remark,) = judge({"ct": at(image)}, masks(), {"ct": "CT"})
+    assert (remark.code, remark.structure, remark.severity) == ("no-number", "tumor", "doubtful")
+    image[LIVER] = np.nan
+    assert codes(image, masks())["no-number"] == "impossible"
+
+
 @pytest.mark.parametrize("name", ["mask", "spleen", "tumor"])
 @pytest.mark.parametrize("mask", [np.ones(GRID.shape, bool), BODY, BODY & ~TUMOR, ~TUMOR])
 def test_a_mask_of_all_that_the_image_shows_is_doubted(name: str, mask: np.ndarray) -> None:

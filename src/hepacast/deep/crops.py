@@ -159,7 +159,8 @@ def _channel(
     how = normalization(spec, name, modalities)
     if how == "reference-tissue":
         volume = reference_tissue(volume, _liver(volume, masks))
-    darkest = float(volume.array.min())
+    finite = volume.array[np.isfinite(volume.array)] if volume.array.dtype.kind == "f" else volume.array
+    darkest = float(finite.min()) if finite.size else 0.0
     volume = _around(volume, target)
     ratio = np.array(target.spacing) / np.array(volume.geometry.spacing)
     if (ratio > 1.5).any():
@@ -167,6 +168,13 @@ def _channel(
         smooth = ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest")
         volume = volume.with_array(smooth)
     crop = resample_image(volume, reference=target, fill=darkest).array
+    if lost := int((~np.isfinite(crop)).sum()):
+        raise ImageError(
+            "The image holds no numbers (NaN or infinity) where the network looks.",
+            expected=f"a number in every voxel around {spec.voi}",
+            found=f"{lost} of {crop.size} voxels of the crop of {name!r}",
+            remedy="export the image again; the conversion has failed there",
+        )
     return normalize(crop, how, voi, Window(*spec.window))
 
 

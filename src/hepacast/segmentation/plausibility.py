@@ -287,6 +287,7 @@ def judge_intensities(masks: Mapping[str, Volume], volume: Volume, modality: Mod
     judged = {name: mask for name, mask in present.items() if name != "liver" or "parenchyma" not in present}
     found = [item for name, mask in judged.items() for item in _intensities(name, volume, mask, known)]
     found += [item for name, mask in judged.items() for item in _covers(name, volume, mask, known)]
+    found += [item for name, mask in judged.items() for item in _partly_empty(name, volume, mask)]
     organ = next((present[name] for name in _ORGAN if name in present), None)
     if organ is None or known != "CT" or any(item.severity == "impossible" for item in found):
         return found
@@ -550,6 +551,16 @@ def _covers(name: str, volume: Volume, mask: Volume, modality: Modality | None) 
         return []
     problem = "the mask covers nearly the whole image: is it the background, or the body?"
     return [Remark("doubtful", "covers", name, problem, f"{share:.0%} of it")]
+
+
+def _partly_empty(name: str, volume: Volume, mask: Volume) -> list[Remark]:
+    """Voxels without a number in a mask that has others."""
+    inside = volume.array[mask.array.astype(bool)]
+    lost = int((~np.isfinite(inside)).sum()) if inside.dtype.kind == "f" else 0
+    if not 0 < lost < inside.size:
+        return []
+    problem = "some voxels hold no number (NaN or infinity): features that read them are not defined"
+    return [Remark("doubtful", "no-number", name, problem, f"{lost} of {inside.size}")]
 
 
 def _without_signal(name: str, volume: Volume, values: npt.NDArray[np.float64]) -> list[Remark]:

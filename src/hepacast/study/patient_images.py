@@ -12,7 +12,7 @@ from hepacast.core.entries import validated
 from hepacast.core.progress import Reporter
 from hepacast.errors import ImageError, StudyFileError
 from hepacast.imaging import Volume
-from hepacast.imaging.io import MaskPath, MaskSet, read_mask_set, read_volume
+from hepacast.imaging.io import IN_MEMORY, MaskPath, MaskSet, read_mask_set, read_volume
 from hepacast.imaging.structures import with_unions
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.segmentation.base import LabelMapResult, Segmenter
@@ -126,7 +126,7 @@ def named_images(given: Images, sequences: Mapping[str, str], series: SeriesChoi
             raise StudyFileError(
                 "It is not told which sequence an image is.",
                 expected="; ".join(f"--image {item}=PATH" for item in known),
-                found=str(path),
+                found=name or (IN_MEMORY.name if isinstance(path, Volume) else str(path)),
             )
         if name in found:
             raise StudyFileError(f"Two images of the sequence {name!r} are given.", found=str(path))
