@@ -35,6 +35,7 @@ from scipy.stats import norm, rankdata
 
 from hepacast.biomarkers.definitions import kind_of
 from hepacast.biomarkers.measure import SETS
+from hepacast.core.executor import single_threaded
 from hepacast.core.files import read_json, write_json
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.grammar import build_radiomics_model
@@ -320,7 +321,8 @@ def main() -> None:
     if options.command == "source":
         np.savez_compressed(options.out, **make_source(options.results, options.truth, options.features))
     elif options.command == "run":
-        run(options)
+        with single_threaded():
+            run(options)
     else:
         print(tables(options.folder))
 

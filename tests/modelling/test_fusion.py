@@ -8,7 +8,6 @@ import pytest
 
 from hepacast.errors import ModelError
 from hepacast.modelling.auto import AutoClassifier
-from hepacast.modelling.classifiers import make_classifier
 from hepacast.modelling.fusion import (
     BIOMARKERS,
     CLINICAL,
@@ -20,7 +19,7 @@ from hepacast.modelling.fusion import (
     fit_view,
     inner_rank,
 )
-from hepacast.modelling.grammar import NAMED, ChainSpec
+from hepacast.modelling.grammar import NAMED, ChainSpec, classifier_of
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.targets import rank_score
 
@@ -111,7 +110,7 @@ def test_a_score_of_all_features_is_not_made_of_those_that_a_chain_selects():
     y = outcome[list(view.test)].to_numpy()
     reached = {name: rank_score(y, result.test.main[name].to_numpy()) for name in ("R", "A")}
     assert reached["A"] > reached["R"] + 0.03
-    assert isinstance(make_classifier("auto", {}, "none", 3, horizon=24.0), AutoClassifier)
+    assert isinstance(classifier_of("auto", {}, "none", 3, horizon=24.0), AutoClassifier)
 
 
 def test_the_choice_is_the_best_of_the_inner_folds():

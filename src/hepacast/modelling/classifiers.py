@@ -364,12 +364,6 @@ def _naive_bayes(parameters: dict[str, Any], weighting: Weighting, seed: int) ->
     return GaussianNB(**{"var_smoothing": 1e-2, **parameters})
 
 
-def _auto(parameters: dict[str, Any], weighting: Weighting, seed: int) -> Any:
-    from hepacast.modelling.auto import AutoClassifier
-
-    return AutoClassifier(**parameters, seed=seed)
-
-
 def _sk(weighting: Weighting) -> str | None:
     return None if weighting == "none" else "balanced"
 
@@ -410,11 +404,7 @@ OTHERS: dict[str, Registered] = {
     "mlp": Registered("Multilayer perceptron", _mlp, weights_classes=False),
     "naive_bayes": Registered("Naive Bayes", _naive_bayes, weights_classes=False),
 }
-CLASSIFIERS: dict[str, Registered] = {
-    **LINEAR,
-    **OTHERS,
-    "auto": Registered("Average of seven learners", _auto, weights_classes=False),
-}
+CLASSIFIERS: dict[str, Registered] = {**LINEAR, **OTHERS}
 
 #: Those that a fusion lets compete on features that a chain has selected.
 COMPETING = ("logistic", "ridge", *OTHERS)
@@ -428,7 +418,7 @@ def make_classifier(
     Parameters
     ----------
     horizon
-        Of time and event: those that have no form for it learn the event by then.
+        Of time and event: those that are no Cox models learn the event by then.
 
     Raises
     ------
@@ -449,4 +439,4 @@ def make_classifier(
         made = CLASSIFIERS[name].build(dict(parameters), weighting, seed)
     except TypeError as error:
         raise ModelError(f"The classifier {name} does not take these parameters.", found=str(error)) from error
-    return made if horizon is None or name in (*LINEAR, "auto") else AtHorizon(made, horizon)
+    return made if horizon is None or name in LINEAR else AtHorizon(made, horizon)

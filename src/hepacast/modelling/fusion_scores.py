@@ -14,9 +14,9 @@ from sklearn.pipeline import Pipeline
 from hepacast.core.seeds import derive_seed
 from hepacast.modelling.base import Array
 from hepacast.modelling.classifier_score import ClassifierScore
-from hepacast.modelling.classifiers import make_classifier, raw_score
+from hepacast.modelling.classifiers import raw_score
 from hepacast.modelling.frozen_chain import freeze_classifier_score
-from hepacast.modelling.grammar import ChainSpec, filter_steps
+from hepacast.modelling.grammar import ChainSpec, classifier_of, filter_steps
 from hepacast.modelling.score_model import ChainCount, fit_counting
 
 
@@ -31,7 +31,7 @@ class Family:
     chain
         Its filters and selection stand before every classifier; its own classifier is not used.
     classifiers
-        Names in `hepacast.modelling.classifiers.CLASSIFIERS`; of equals the first wins.
+        Names in `hepacast.modelling.classifiers.CLASSIFIERS`, or ``auto``; of equals the first wins.
     horizon
         Of a time to an event: the classifiers tell the event by it (`AtHorizon`).
     """
@@ -145,9 +145,7 @@ def fit_family(train: pd.DataFrame, y: NDArray[Any], family: Family, seed: int) 
         known = step.transform(known)
     classifiers = {}
     for name in family.classifiers if known.shape[1] else ():
-        classifier = make_classifier(
-            name, _parameters(name, len(known)), "none", derive_seed(seed, name), family.horizon
-        )
+        classifier = classifier_of(name, _parameters(name, len(known)), "none", derive_seed(seed, name), family.horizon)
         classifiers[name] = classifier.fit(known, y)
     return FittedFamily([step for _, step in steps], classifiers, train, counts, [str(name) for name in known.columns])
 

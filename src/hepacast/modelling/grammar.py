@@ -25,9 +25,10 @@ from sklearn.pipeline import Pipeline
 
 from hepacast.core.seeds import derive_seed, rng
 from hepacast.errors import StudyFileError
+from hepacast.modelling.auto import AutoClassifier
 from hepacast.modelling.base import listed
 from hepacast.modelling.chain_score import ChainScore, Searched, Stacked
-from hepacast.modelling.classifiers import CLASSIFIERS, LINEAR, Calibrated, make_classifier
+from hepacast.modelling.classifiers import CLASSIFIERS, LINEAR, Calibrated, Weighting, make_classifier
 from hepacast.modelling.filters import ReproducibilityFilter, SpearmanFilter, UnivariateFilter
 from hepacast.modelling.harmonize import Harmonizer
 from hepacast.modelling.impute import TypedImputer
@@ -108,7 +109,7 @@ class SelectorSpec(_Part):
 class ClassifierSpec(_Part):
     """What makes the score from the chosen features."""
 
-    kind: str = Field(default="selector", description="selector (its own weights), or a classifier")
+    kind: str = Field(default="selector", description="selector (its own weights), auto, or a classifier")
     parameters: dict[str, Any] = Field(default_factory=dict, description="the classifier's own parameters")
 
 
@@ -255,11 +256,11 @@ def _validated(content: dict[str, Any], where: str) -> ChainSpec:
             remedy=f"did you mean {near[0]!r}?" if unknown and near else None,
         ) from error
     for item in (spec.classifier, *spec.stack):
-        if item.kind not in ("selector", *CLASSIFIERS):
+        if item.kind not in ("selector", "auto", *CLASSIFIERS):
             near = difflib.get_close_matches(item.kind, CLASSIFIERS, n=1, cutoff=0.5)
             raise StudyFileError(
                 "Unknown classifier.",
-                expected=listed(["selector", *CLASSIFIERS], 20),
+                expected=listed(["selector", "auto", *CLASSIFIERS], 20),
                 found=item.kind,
                 where=where,
                 remedy=f"did you mean {near[0]!r}?" if near else None,
@@ -353,7 +354,16 @@ def _classifier(spec: ChainSpec, seed: int, horizon: float | None) -> Any:
 
 def _single(item: ClassifierSpec, spec: ChainSpec, seed: int, horizon: float | None) -> Any:
     kind = "logistic" if item.kind == "selector" else item.kind
-    return make_classifier(kind, item.parameters, spec.class_weights, seed, horizon)
+    return classifier_of(kind, item.parameters, spec.class_weights, seed, horizon)
+
+
+def classifier_of(
+    kind: str, parameters: dict[str, Any], weighting: Weighting, seed: int, horizon: float | None = None
+) -> Any:
+    """``auto``, which has a form for time and event, or a classifier of the registry (`make_classifier`)."""
+    if kind == "auto":
+        return AutoClassifier(**parameters, seed=seed)
+    return make_classifier(kind, parameters, weighting, seed, horizon)
 
 
 def build_radiomics_model(

@@ -157,6 +157,8 @@ def _folds(job: dict[str, Any], plan: NnunetPlan, device: Any) -> None:
     from hepacast.segmentation.nnunet.trainers import trainer_class
 
     folder = _folder("preprocessed") / DATASET
+    if plan.threads == 1:
+        _one_thread_already()
     for fold in job["folds"]:
         start, cpu = time.perf_counter(), time.process_time()
         trainer = trainer_class(plan, job["seed"])(
@@ -176,6 +178,15 @@ def _folds(job: dict[str, Any], plan: NnunetPlan, device: Any) -> None:
         _validate(output, job["splits"][fold]["val"], plan, job["probabilities"])
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
         send({"fold": fold, "done": True, "seconds": seconds, "cpu_seconds": cpu_seconds})
+
+
+def _one_thread_already() -> None:
+    """Keep nnU-Net's loader from asking all libraries, at every step, for their threads."""
+    from contextlib import nullcontext
+
+    from nnunetv2.training.dataloading import data_loader
+
+    data_loader.threadpool_limits = lambda **limits: nullcontext()
 
 
 def _validate(fold_folder: Path, identifiers: list[str], plan: NnunetPlan, probabilities: bool) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 import random
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
@@ -189,9 +187,6 @@ def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrai
         def get_dataloaders(self) -> tuple[Any, Any]:
             stock = trainer_module.nnUNetDataLoader
             trainer_module.nnUNetDataLoader = InnerPatches
-            if plan.threads == 1:
-                # Asks all libraries how many threads they have, at every step; here they have one.
-                data_loader.threadpool_limits = lambda **limits: nullcontext()
             try:
                 return super().get_dataloaders()
             finally:

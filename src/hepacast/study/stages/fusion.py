@@ -82,6 +82,7 @@ from hepacast.study.stages.modelling import Analysis, chain_settings, further_pr
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, AUTO, DLR = "Radscore", "Auto score", "DLR score"
+_LABELS = {"auto": "Average of seven learners"}
 _PARTS = {
     "clinical": CLINICAL,
     "biomarkers": BIOMARKERS,
@@ -348,7 +349,7 @@ def _compared(
         rows.append(
             {
                 "score": score_name(item.part),
-                "name": item.name if item.part == NETWORK else CLASSIFIERS[item.name].label,
+                "name": CLASSIFIERS[item.name].label if item.name in CLASSIFIERS else _LABELS.get(item.name, item.name),
                 "kind": "network" if item.part == NETWORK else "classifier",
                 "inner_auc": item.inner,
                 "nested": nested,
