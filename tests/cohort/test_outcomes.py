@@ -371,6 +371,24 @@ def test_binary_column_that_was_read_as_binary_takes_the_words_of_the_table():
         derive_outcome(columns, "binary-column", {"column": "x"}, positive_values=[3])
 
 
+@pytest.mark.parametrize(
+    ("times", "unit", "word"),
+    [
+        ([30.0, 610.0, 900.0], "months", "75 years"),  # days
+        ([3.0, 41.5, 12.0], "years", "longest follow-up is 41.5 years"),
+        ([1.31, 14.2, 60.5], "days", "3 of 3 times in days have decimals"),  # months
+        ([30.0, 610.0, 900.0], "days", ""),
+        ([12.5, 183.3, 730.5], "days", ""),  # months that were converted
+        ([1.31, 14.2, 60.5], "months", ""),
+    ],
+)
+def test_times_that_look_like_those_of_another_unit_are_told(times, unit, word):
+    rows = {name: {"time": value, "event": place % 2} for place, (name, value) in enumerate(zip("abc", times))}
+    found = derive_outcome(table(rows), "survival", {"time": "time", "event": "event"}, unit=unit)
+    told = [item.message for item in found.findings if item.code == "time-unit"]
+    assert bool(told) == bool(word) and all(word in text for text in told)
+
+
 def test_survival_definition():
     rows = {"a": {"t": 10.0, "e": 1.0}, "b": {"t": 0.0, "e": 0.0}, "c": {"t": 5.0, "e": NAN}, "d": {"t": 7.0, "e": 2.0}}
     mapping = {"time": "t", "event": "e"}

@@ -22,6 +22,7 @@ from hepacast.imaging.io import write_volume
 from hepacast.modelling.predictions import Predictions
 from hepacast.modelling.updating import update_model
 from hepacast.study.predict import predict_patient
+from hepacast.study.predict_table import predict_table
 from hepacast.study.validate import compare_models, validate_model
 
 OLD = Path(__file__).resolve().parents[1] / "bundle" / "old" / "2313617"
@@ -91,6 +92,21 @@ def read(folder):
     out = folder / "validation" / "evaluation"
     (found,) = read_external(out / "external.json")
     return found, read_record(PredictionScrutiny, out / "scrutiny.json")
+
+
+def test_another_unit_of_most_patients_is_told(tmp_path):
+    study = binary(tmp_path / "a", 0.0, n=120)
+    table = pd.read_csv(study / "clinical.csv", dtype={"ID": str})
+    table["size"] = (10 * table["size"]).round(1)  # mm, and the study file says nothing of it
+    table.to_csv(study / "clinical.csv", index=False)
+    text = (study / "study.yaml").read_text(encoding="utf-8").replace("column: size, unit: cm", "column: size")
+    (study / "study.yaml").write_text(text, encoding="utf-8")
+    (warning,) = validate_model(BINARY, study, workers=1).warnings
+    assert "120 of 120 patients: Tumor size: outside the training range, 0.6 to 9.4; is it the same quantity" in warning
+    listed = predict_table(
+        BINARY, table.rename(columns={"Alb": "albumin (g/dL)"}), out=tmp_path / "risks", identifier="ID", workers=1
+    )
+    assert [item.strip() for item in listed.remarks] == [f"warning: {warning}"]
 
 
 def test_a_model_that_is_right_here_is_found_right(tmp_path):

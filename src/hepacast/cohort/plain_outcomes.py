@@ -15,6 +15,10 @@ from hepacast.errors import OutcomeError, StudyFileError
 
 #: Nobody is followed for longer: 110 years.
 _LONGEST_DAYS = 110 * 365.25
+#: Follow-up of patients with liver cancer that is longer is hardly one, years.
+_LONG_YEARS = 40.0
+#: Share of times with decimals from which on they are hardly counted days, where none is longer (years).
+_SPLIT_DAYS, _FEW_YEARS = 0.5, 1.0
 
 
 def _binary_column(parts: Parts) -> Outcome:
@@ -82,6 +86,26 @@ def _time_and_event(parts: Parts) -> tuple[pd.Series, pd.Series, dict[str, str]]
     return time, event, reasons
 
 
+def _doubtful_unit(parts: Parts, time: pd.Series) -> tuple[Finding, ...]:
+    """A word on times that look like those of another unit."""
+    unit, known = parts.options["unit"], time.dropna().astype("float64")
+    years = float(known.max()) * TIME_UNITS[unit] / 365.25 if len(known) else 0.0
+    if years > _LONG_YEARS:
+        message = f"the longest follow-up is {known.max():g} {unit}, {years:.0f} years: is the unit another one?"
+        return (parts.finding("warning", "time-unit", message),)
+    count = int((known % 1 != 0).sum())
+    if unit == "days" and count > _SPLIT_DAYS * len(known) and years < _FEW_YEARS:
+        message = (
+            f"{count} of {len(known)} times in days have decimals, up to {known.max():g}: are they months or years?"
+        )
+        return (parts.finding("warning", "time-unit", message),)
+    return ()
+
+
+def _shown_value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
 def _event(parts: Parts) -> pd.Series:
     wanted = _words(parts.options["event_values"])
     if not wanted:
@@ -92,7 +116,7 @@ def _event(parts: Parts) -> pd.Series:
             raise OutcomeError(
                 f"The event column {parts.columns['event']!r} has values other than 0 and 1.",
                 expected="1 = event, 0 = censored",
-                found=f"{wrong.iloc[0]!r} for patient {wrong.index[0]} ({len(wrong)} patients in all)",
+                found=f"{_shown_value(wrong.iloc[0])} for patient {wrong.index[0]} ({len(wrong)} patients in all)",
                 remedy="say which values mean the event: `event_values: [2]`",
             )
         return values
@@ -177,7 +201,7 @@ def _survival(parts: Parts) -> Outcome:
         parts.options["unit"],
         source,
         reasons,
-        _censored(parts, event, competing_all),
+        (*_censored(parts, event, competing_all), *_doubtful_unit(parts, time)),
         competing=competing,
         positive=parts.positive,
     )
@@ -213,7 +237,7 @@ def _early_recurrence(parts: Parts) -> Outcome:
         if patient not in reasons:
             reasons[str(patient)] = f"censored at {months[patient]:.1f} months, before {limit:g} months"
     source = f"recurrence within {limit:g} months of treatment (early recurrence); censored before that: unknown"
-    note = _censored(parts, event)
+    note = (*_censored(parts, event), *_doubtful_unit(parts, time))
     censored = [patient for patient, reason in reasons.items() if reason.startswith("censored")]
     if censored:
         message = f"{len(censored)} patients were censored before {limit:g} months and have no known outcome"

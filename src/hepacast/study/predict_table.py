@@ -5,7 +5,9 @@ Each row goes the way of one patient (`predict_patient`). Of whom a risk cannot 
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -39,12 +41,17 @@ from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
 from hepacast.errors import BundleError, HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging.io import IMAGE_ENDINGS
+from hepacast.modelling.frozen_logistic import OUTSIDE
 from hepacast.study.mask_files import MaskFiles
 from hepacast.study.predict import named_model, predict_patient
 from hepacast.study.sequences import SequenceImage
 
 RISKS = "risks.csv"
 _SHOWN = 10
+#: Of more than this share of patients a warning is about the table rather than about them.
+_MOST = 0.5
+#: This patient's value in a warning.
+_OWN_VALUE = re.compile(r" \([^()]*\)(?=: )")
 
 
 @dataclass(frozen=True)
@@ -251,9 +258,10 @@ def _predicted(
     asked = replace(asked, pages=out / "patients" if pages else None)
     with hold_folder(out):
         sweep(out)
-        result = PredictedPatients(
-            _written(rows, predict_listed(asked, rows, out, workers, reporter), out / RISKS), out / RISKS, notes
-        )
+        found = predict_listed(asked, rows, out, workers, reporter)
+        told = shared_warnings([item["warnings"] for item in found if not isinstance(item, HepacastError)])
+        notes = (*notes, *(f"  warning: {text}" for text in told))
+        result = PredictedPatients(_written(rows, found, out / RISKS), out / RISKS, notes)
     result.require_some()
     return result
 
@@ -320,6 +328,23 @@ def _line(patient: str, found: Any | HepacastError) -> dict[str, Any]:
 
 def _notes(findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(f"  {item.severity}: {item.message}" for item in findings)
+
+
+def shared_warnings(told: Sequence[Sequence[str]]) -> list[str]:
+    """What the predictions of most patients warn of, one line a warning: another unit rather than unusual patients.
+
+    Parameters
+    ----------
+    told
+        Warnings of each patient who has a risk.
+    """
+    counts = Counter(text for own in told for text in {_OWN_VALUE.sub("", item) for item in own})
+    question = "; is it the same quantity in the same unit?"
+    return [
+        f"{count} of {len(told)} patients: {text}{question if OUTSIDE in text else ''}"
+        for text, count in counts.items()
+        if len(told) > 1 and count > _MOST * len(told)
+    ]
 
 
 def _doubtful(rows: Sequence[ListedPatient]) -> list[Finding]:

@@ -10,10 +10,12 @@ from typing import Any
 
 from hepacast.bundle.applying import open_bundle
 from hepacast.core.executor import keep_workers
+from hepacast.core.files import read_json
 from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.core.remote_files import results_folder
 from hepacast.errors import HepacastError
 from hepacast.study.context import Context, make_context
+from hepacast.study.predict_table import shared_warnings
 from hepacast.study.run import RunResult, run_stages
 from hepacast.study.schema import Study
 from hepacast.study.stages import applying, cohort, external, indexes, report
@@ -64,7 +66,7 @@ def validate_model(
         require_way(update)
     with results_folder(out, reporter or SilentReporter()) as where:
         context = _applied_context([model], study_file, "validation", where, data, workers, reporter, without_rows)
-        done = run_stages(context, STAGES, _judge)
+        done = _run(context)
         return done if update is None else replace(done, notes=(write_updated(context, update)[1],))
 
 
@@ -111,7 +113,17 @@ def compare_models(
                 "There is nothing to compare.", expected="two different model files or more",
                 found=", ".join(str(item) for item in models),
             )  # fmt: skip
-        return run_stages(context, STAGES, _judge)
+        return _run(context)
+
+
+def _run(context: Context) -> RunResult:
+    """The stages, and what the models say of most patients."""
+    done = run_stages(context, STAGES, _judge)
+    told = read_json(context.out / "modelling" / applying.UNLIKE)
+    shared = {name: shared_warnings(list(own.values())) for name, own in told.items()}
+    of = len(shared) > 1
+    lines = [f"{name}: {text}" if of else text for name, own in shared.items() for text in own]
+    return replace(done, warnings=(*done.warnings, *lines))
 
 
 def _applied_context(
