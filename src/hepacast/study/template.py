@@ -66,6 +66,10 @@ _PROPOSED = {
         "The patient's own liver is the scale. The published study: zscore of the body, scale 100 (networks: crop",
         "window [50.0, 500.0]), which needs no mask of the liver.",
     ],
+    "modelling.chain": [
+        "All features by an average of several learners. The published study: ptlf, a LASSO signature, which has a",
+        "formula.",
+    ],
     "modelling.models": ["joint: everything together, shrunk; the others are as published."],
     "modelling.combination": [
         "Of the models of everything: a mean of models needs no weights to be estimated; auto asks first whether there",
