@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from hepacast.cohort import ColumnSpec, levels_from_words, raise_on_errors, read_table
+from hepacast.cohort.joining import join_sheets
+from hepacast.cohort.sheets import read_sheets
 from hepacast.errors import StudyFileError, TableError
 
 
@@ -192,6 +194,15 @@ def test_sheets_that_disagree(tmp_path):
     assert (remark.patient, remark.row, remark.severity) == ("a", 2, "error")
     named = read_table(path, id_column="ID", columns=[ColumnSpec("age", sheet="two")])
     assert named.frame.loc["a", "age"] == 51
+
+
+@pytest.mark.parametrize("second", [None, [["ID", "INR"], ["c", 1.1], ["a", 1]], [["ID", "Age"], ["c", 7], ["a", 50]]])
+def test_values_of_a_column_are_those_of_its_cells(tmp_path, second):
+    sheets = {"one": [["ID", "Age"], ["b", 40], ["a", None]]} | ({"two": second} if second else {})
+    raw, _ = join_sheets(read_sheets(workbook(tmp_path / "t.xlsx", sheets)), id_column="ID", sheet=None)
+    for header in raw.headers:
+        cells, _ = raw.collect(header)
+        assert raw.values(header) == [cells[one].value if one in cells else None for one in raw.patients]
 
 
 def test_excel_percent_leading_zeros_formula_and_error(tmp_path):

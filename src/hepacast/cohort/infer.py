@@ -29,9 +29,7 @@ def infer_columns(raw: RawTable) -> list[ColumnSpec]:
     for header in raw.headers:
         if any(sheet.headers.count(header) > 1 for sheet in raw.sheets):
             continue
-        cells, _ = raw.collect(header)
-        values = known_cells([cell.value for cell in cells.values()])
-        specs.append(_infer(header, values, taken))
+        specs.append(_infer(header, known_cells(raw.values(header)), taken))
         taken.add(specs[-1].name)
     return specs
 
@@ -39,7 +37,7 @@ def infer_columns(raw: RawTable) -> list[ColumnSpec]:
 def _infer(header: str, values: list[Any], taken: set[str]) -> ColumnSpec:
     bare, _ = split_header(header)
     known = find_quantity(header) or find_quantity(bare)
-    words = {word_key(value) for value in values}
+    words = {word_key(value) for value in set(values)}
     sexes = {word for level in SEX_LEVELS.values() for word in level}
     if values and all(isinstance(value, dt.date | dt.datetime) for value in values):
         return ColumnSpec(_free(header, taken), (header,), kind="date", label=header)

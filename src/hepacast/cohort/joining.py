@@ -85,6 +85,16 @@ class RawTable:
                 return sheet.rows[rows[patient]]
         return None
 
+    def values(self, header: str) -> list[Any]:
+        """What the cells of a column hold, one for each of `patients`: as `collect`, but not where it stands."""
+        own = [(sheet, rows) for sheet, rows in zip(self.sheets, self.rows) if header in sheet.headers]
+        if len(own) != 1 or own[0][0].headers.count(header) > 1:
+            cells, _ = self.collect(header)
+            return [cells[patient].value if patient in cells else None for patient in self.patients]
+        # A long table: an object less for each of its cells.
+        column, rows = own[0][0].column(header), own[0][1]
+        return [column[rows[patient]] if patient in rows else None for patient in self.patients]
+
     def collect(self, header: str, sheet_name: str = "") -> tuple[dict[str, Cell], list[Finding]]:
         """The cells of one column by patient; sheets that disagree about a cell give an error finding.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any
 
 from hepacast.cohort.findings import Finding
@@ -87,15 +88,17 @@ def patient_rows(
     kept = _without(kept, again)
     if not patients:
         return kept, findings
-    totals, notes = _totals_and_notes(kept, key)
+    shapes = [_shape(row[key]) if key is not None else "" for _, row in kept]
+    totals, notes = _totals_and_notes(kept, key, shapes)
     if any(totals):
         message = f"{_quoted(kept, totals)}: no patients but sums or means of them, left out"
         findings.append(Finding("note", "total-row", message))
     if any(notes):
         message = f"{_quoted(kept, notes)}: remarks beneath the table, left out"
         findings.append(Finding("note", "note-row", message))
-    kept = _without(kept, [total or note for total, note in zip(totals, notes)])
-    return kept, findings + (_unlike(kept, key) if key is not None else [])
+    left = [not (total or note) for total, note in zip(totals, notes)]
+    kept = list(compress(kept, left))
+    return kept, findings + (_unlike(kept, list(compress(shapes, left))) if key is not None else [])
 
 
 def is_blank(cell: Any) -> bool:
@@ -144,7 +147,7 @@ def _is_header(row: Sequence[Any], headers: Sequence[str]) -> bool:
     return filled > 1
 
 
-def _totals_and_notes(rows: Sequence[Row], key: int | None) -> tuple[list[bool], list[bool]]:
+def _totals_and_notes(rows: Sequence[Row], key: int | None, shapes: Sequence[str]) -> tuple[list[bool], list[bool]]:
     """Which rows are sums or means of the patients, and which are notes beneath the table.
 
     Without a named identifier the first column may well have a level called `total`: then only the last rows count.
@@ -155,7 +158,6 @@ def _totals_and_notes(rows: Sequence[Row], key: int | None) -> tuple[list[bool],
     if key is None:
         counts = {mark: marks.count(mark) for mark in set(marks)}
         totals = [total and counts[mark] == 1 for total, mark in zip(totals, marks)]
-    shapes = [_shape(row[key]) if key is not None else "" for _, row in rows]
     first = max(_FEW, len(rows) - _LAST)
     usual = set(shapes[:first]) if key is not None else set()
     for position in range(first, len(rows)):
@@ -176,7 +178,8 @@ def _totals_and_notes(rows: Sequence[Row], key: int | None) -> tuple[list[bool],
 def _total_word(row: Sequence[Any], key: int) -> str:
     """The word of a row that may stand for a sum: in the identifier's cell, else in the first cell that is filled."""
     cell = row[key] if not is_blank(row[key]) else _first(row)
-    if not isinstance(cell, str):
+    # Two digits at the end are those of an identifier.
+    if not isinstance(cell, str) or (cell.isalnum() and cell[-2:].isdigit()):
         return ""
     text = normalize_text(cell).casefold()
     text = re.sub(r"\s*([\[(].*|[:=]\s*[\d.,%]*)$", "", re.sub(r"\s*[\[(]?\s*\bn\s*=.*$", "", text) or "n").strip()
@@ -237,9 +240,8 @@ def _shape(cell: Any) -> str:
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", normalize_text("" if cell is None else cell)))
 
 
-def _unlike(rows: Sequence[Row], key: int) -> list[Finding]:
+def _unlike(rows: Sequence[Row], shapes: Sequence[str]) -> list[Finding]:
     """A word on the last rows, where their identifiers look like none above: a second table, or notes."""
-    shapes = [_shape(row[key]) for _, row in rows]
     first = max(_FEW, len(rows) - _LAST)
     most = max((shapes[:first].count(shape) for shape in set(shapes[:first])), default=0)
     flags = [position >= first and bool(shape) and shape not in shapes[:first] for position, shape in enumerate(shapes)]

@@ -7,6 +7,7 @@ and the study file is what is read from then on.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,9 +162,11 @@ def identifier_of(sheets: Sequence[Sheet]) -> tuple[str, bool]:
 
 def _tells_apart(sheet: Sheet, header: str) -> bool:
     values = sheet.column(header)
+    if len(set(map(str, values))) < len(values):
+        return False
     known = known_cells(values)
     whole = all(not isinstance(value, float) or value.is_integer() for value in known)
-    return len(known) == len(values) and whole and len({str(value) for value in known}) == len(known)
+    return len(known) == len(values) and whole
 
 
 def _propose(header: str, spec: ColumnSpec | None, raw: RawTable) -> ProposedColumn:
@@ -172,14 +175,12 @@ def _propose(header: str, spec: ColumnSpec | None, raw: RawTable) -> ProposedCol
     if can_name_a_person(header):
         return ProposedColumn(header, None, "person", ("names a person: results must hold study numbers only",))
     spec, taken_for = _named_with_a_time(spec)
-    cells, _ = raw.collect(header)
-    values = known_cells([cell.value for cell in cells.values()])
+    cells = raw.values(header)
+    values = known_cells(cells)
     if not values:
         return ProposedColumn(header, None, "unused", ("the column is empty",))
-    words: dict[str, int] = {}
-    for value in values:
-        words[normalize_text(value)] = words.get(normalize_text(value), 0) + 1
-    minus = sum(isinstance(cell.value, str) and level_key(cell.value) == "-" for cell in cells.values())
+    words: dict[str, int] = Counter(map(normalize_text, values))
+    minus = sum(isinstance(cell, str) and not cell[:1].isalnum() and level_key(cell) == "-" for cell in cells)
     if minus and has_plus(words):
         words["-"] = minus
     spec, doubts = _with_kind(spec, values, words)

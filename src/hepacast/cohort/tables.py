@@ -341,8 +341,7 @@ def _raw_frame(raw: RawTable) -> pd.DataFrame:
     for header in raw.headers:
         if any(sheet.headers.count(header) > 1 for sheet in raw.sheets):
             continue
-        cells, _ = raw.collect(header)
-        columns[header] = [_raw_value(cells[patient].value) if patient in cells else None for patient in raw.patients]
+        columns[header] = [_raw_value(value) for value in raw.values(header)]
     return pd.DataFrame(columns, index=pd.Index(list(raw.patients), name="patient", dtype=object), dtype=object)
 
 
