@@ -1,6 +1,7 @@
 """The small commands, and the program's manners: help, version, wrong words, nothing heavy before it is needed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,21 @@ def test_help_and_version_are_quick_to_load(program):
     ):
         assert f"  {command} " in answer.out
     assert re.fullmatch(r"hepacast \d+\.\d+\.\d+\S*\n", program("--version").out)
+
+
+def test_linear_algebra_has_one_thread_whatever_the_computer():
+    """Sums of two threads end in other digits than those of four."""
+    code = (
+        "import sys; sys.argv = ['hepacast', '--version']\n"
+        "from hepacast.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "import numpy, scipy.linalg, threadpoolctl\n"
+        "print({entry['num_threads'] for entry in threadpoolctl.threadpool_info()})"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "{1}"
 
 
 @pytest.mark.parametrize(

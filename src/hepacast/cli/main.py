@@ -55,6 +55,9 @@ def _root(
 
 def main() -> None:
     """Run the command line: errors of the user's input without a traceback and with exit code 2."""
+    # Read when NumPy is loaded, which is later. Sums are added in the same order on every computer, and for tables of
+    # patients one thread is the fastest; networks and features have threads of their own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         # What is piped on Windows is not UTF-8 by itself; and where it must not be, ρ or ≥ would end the program.
         if isinstance(stream, io.TextIOWrapper):
