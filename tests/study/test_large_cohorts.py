@@ -12,8 +12,11 @@ from hepacast.core.progress import SilentReporter as Reporter
 from hepacast.modelling import refit
 from hepacast.modelling.refit import Refitter
 from hepacast.study.context import make_context
+from hepacast.study.demos import early_recurrence
 from hepacast.study.run import run_study
+from hepacast.study.stages import fusion
 from hepacast.study.stages.modelling import STAGE
+from hepacast.study.template import render_study
 
 STUDY = """hepacast: 1
 name: costs
@@ -57,6 +60,24 @@ def test_measured_times_are_promised(cost):
     for n, p, measured in MEASURED:
         promised = 2 * cost(n, p).seconds
         assert measured / 2 <= promised <= measured * 2, (n, p, promised)
+
+
+def test_trainings_of_competing_networks_are_promised(tmp_path):
+    """Of the demo of early recurrence the modelling stage took 780 CPU seconds, nearly all of it for 60 trainings."""
+    study = early_recurrence.DEMO.study(early_recurrence.DEMO.choose({}))
+    ids = [f"M{i:03d}" for i in range(160)]
+    columns = {item["column"]: 1 for item in study["cohort"]["columns"].values()}
+    pd.DataFrame({"patient": ids, "set": "training", **columns}).to_csv(tmp_path / "clinical.csv", index=False)
+
+    def promised(networks):
+        study["fusion"]["networks"] = networks
+        study["fusion"]["models"] = {"R": ["radiomics"], **({"DL": ["network"]} if networks else {})}
+        write_text(tmp_path / "study.yaml", render_study(study))
+        return 2 * fusion.STAGE.cost(make_context(tmp_path, workers=2)).seconds
+
+    six = study["fusion"]["networks"]
+    assert 780 / 2 < promised(six) < 780 * 2
+    assert promised(six[:3]) < promised(six) and promised([]) < 100
 
 
 #: Patients, features, CPU seconds of the modelling stage.

@@ -19,7 +19,7 @@ from hepacast.study.stages.clinical import load_table
 
 #: Seconds of one refit with a cross-fitted Radscore (six fits of the chain): in all, a feature, and a feature and
 #: patient; a bootstrap sample, whose copies of patients make for more features that matter, takes so many times longer.
-_REFIT, _FEATURE, _CELL, _BOOTSTRAP = 0.1, 4e-5, 4.2e-7, 1.25
+_REFIT, _FEATURE, _CELL, _BOOTSTRAP, _FITS = 0.1, 4e-5, 4.2e-7, 1.25, 6
 #: Seconds of a refit of what was selected once, of a model of clinical columns in all and a patient, and of one shuffle
 #: of a column.
 _SELECTED, _CLINICAL, _PATIENT, _SHUFFLE = 0.05, 0.03, 8e-5, 0.005
@@ -33,10 +33,25 @@ _PROGRAM, _WORKER, _TABLES = 4e8, 2.5e8, 5.0
 _UNKNOWN = 1000
 
 
+def size_of_chain(context: Context) -> tuple[int, int]:
+    """Training patients and features, as far as they are known."""
+    return _patients(context), _features(context)
+
+
+def chain_seconds(patients: float, features: int) -> float:
+    """Seconds of one fit of the chain."""
+    return (_REFIT + _FEATURE * features + _CELL * patients * features) / _FITS
+
+
+def chain_bytes(patients: float, features: int) -> float:
+    """Memory of a process that fits the chain."""
+    return _WORKER + 8.0 * patients * features * _TABLES
+
+
 def refits_cost(context: Context) -> Cost:
     """Of fitting the models and refitting them in their validation and scrutiny."""
     rules, workers = context.study.modelling.validation, resolve_workers(context.workers)
-    n, p = _patients(context), _features(context)
+    n, p = size_of_chain(context)
     train = n * (1 - 1 / rules.folds)
     few = rules.bootstrap if n < LARGE_COHORT else min(rules.bootstrap, _samples_enough(n))
     seconds = rules.folds * rules.repeats * _refit(context, train, p)
@@ -49,7 +64,7 @@ def refits_cost(context: Context) -> Cost:
         seconds += rules.folds * min(rules.repeats, 3) * _SELECTED
     # Fitting is not divided among the workers; nor is their start.
     alone = _refit(context, n, p) + 3.0
-    return Cost(alone + seconds / workers, _PROGRAM + 8.0 * n * p * 3 + workers * (_WORKER + 8.0 * n * p * _TABLES))
+    return Cost(alone + seconds / workers, _PROGRAM + 8.0 * n * p * 3 + workers * chain_bytes(n, p))
 
 
 def _samples_enough(patients: int) -> float:
@@ -64,7 +79,7 @@ def _refit(context: Context, patients: float, features: int) -> float:
     chosen = choices * _CHOSEN * len(options.candidates)
     if not features:
         return chosen + _CLINICAL + _PATIENT * patients
-    crossed = _REFIT + _FEATURE * features + _CELL * patients * features
+    crossed = _FITS * chain_seconds(patients, features)
     return chosen + (crossed if options.radscore == "cross-fitted" else crossed / 5 + _CLINICAL)
 
 

@@ -15,12 +15,13 @@ import pandas as pd
 
 from hepacast.bundle.image_networks import ImageNetworks
 from hepacast.cohort.outcome import Outcome
-from hepacast.core.executor import map_items
+from hepacast.core.executor import map_items, resolve_workers
 from hepacast.core.files import atomic_path, read_json, write_json
 from hepacast.core.records import write_record
 from hepacast.core.seeds import derive_seed
 from hepacast.core.sentences import Sentence
 from hepacast.deep import CropSpec, TrainedNetwork
+from hepacast.deep.cost import step_seconds, training_bytes
 from hepacast.errors import ModelError
 from hepacast.modelling.classifiers import CLASSIFIERS
 from hepacast.modelling.described import Cut, ModelValidation
@@ -52,9 +53,9 @@ from hepacast.study.crops import with_channels
 from hepacast.study.further_cohorts import PREDICTIONS, FurtherTable, further_inputs, read_further
 from hepacast.study.schema import Fusion
 from hepacast.study.schema.analysis import Modelling
-from hepacast.study.stage import Stage, study_parts
+from hepacast.study.stage import Cost, Stage, study_parts
 from hepacast.study.stages.biomarkers import with_biomarkers
-from hepacast.study.stages.chain_cost import refits_cost
+from hepacast.study.stages.chain_cost import chain_bytes, chain_seconds, size_of_chain
 from hepacast.study.stages.comparisons import write_analysed
 from hepacast.study.stages.describe_models import (
     chain_steps,
@@ -68,7 +69,7 @@ from hepacast.study.stages.describe_models import (
     timed_facts,
 )
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
-from hepacast.study.stages.fusion_networks import NetworkScores, network_scores
+from hepacast.study.stages.fusion_networks import NetworkScores, network_scores, network_spec
 from hepacast.study.stages.model_sentences import (
     BY_AIC,
     SHRUNK_HERE,
@@ -82,6 +83,8 @@ from hepacast.study.stages.modelling import Analysis, chain_settings, further_pr
 from hepacast.study.stages.radiomics import measure
 
 RADSCORE, AUTO, DLR = "Radscore", "Auto score", "DLR score"
+#: Seconds of one classifier's fit, about; of `auto`, a feature and patient; of a joined model in a view (one core).
+_CLASSIFIER, _AUTO_CELL, _JOINED = 0.15, 1.4e-6, 0.3
 _LABELS = {"auto": "Average of seven learners"}
 _PARTS = {
     "clinical": CLINICAL,
@@ -584,13 +587,31 @@ def _settings(context: Context) -> dict[str, Any]:
     return rules | {"images": None if images is None else images.model_dump(mode="json")["sequences"]}
 
 
+def _cost(context: Context) -> Cost:
+    """Of the classifiers of every view and its inner folds, and of the trainings without each pair of folds."""
+    rules, workers = _rules(context), resolve_workers(context.workers)
+    patients, features = size_of_chain(context)
+    parts = {part for joined in rules.models.values() for part in joined}
+    competing = len(parts & {"radiomics", "dlr"}) * (
+        chain_seconds(patients, features) + len(rules.classifiers) * _CLASSIFIER
+    )
+    each = competing + ("auto" in parts) * _AUTO_CELL * patients * features
+    seconds = (rules.folds + 1) * ((rules.folds + 1) * each + _JOINED * len(rules.models))
+    seen, pairs = patients * (1 - 2 / rules.folds), rules.folds * (rules.folds - 1) / 2
+    steps = pairs * rules.deep.training.epochs * seen
+    specs = [network_spec(context, rules, item.encoder, item.dimensions) for item in rules.networks]
+    seconds += sum(steps * step_seconds(spec) for spec in specs)
+    memory = max([chain_bytes(patients, features), *(training_bytes(spec) for spec in specs)])
+    return Cost(3.0 + seconds / workers, memory * workers)
+
+
 STAGE = Stage(
     name="modelling",
     title="classifiers and networks compared and joined, validated",
     module=__name__,
     run=write,
     settings=_settings,
-    cost=refits_cost,
+    cost=_cost,
     needs=("cohort", "segmentation", "radiomics", "biomarkers", "deep"),
     inputs=further_inputs,
     wanted=lambda context: context.study.fusion is not None,

@@ -137,7 +137,7 @@ def network_scores(
     pairs = list(combinations(sorted(folds.unique()), 2))
     jobs: list[FoldJob] = []
     for variant in rules.networks:
-        spec = _spec(context, rules, variant.encoder, variant.dimensions)
+        spec = network_spec(context, rules, variant.encoder, variant.dimensions)
         seed = derive_seed(context.study.seed, "fusion", variant.name)
         for pair in pairs:
             folder = context.cache / "fusion" / variant.name.replace(" ", "-") / f"without-{pair[0]}-{pair[1]}"
@@ -176,7 +176,8 @@ def _targets(outcome: pd.Series | pd.DataFrame, strangers: int) -> Targets:
     return Targets(np.concatenate([event, nothing]), np.concatenate([outcome["time"].to_numpy(dtype=float), nothing]))
 
 
-def _spec(context: Context, rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
+def network_spec(context: Context, rules: Fusion, encoder: str, dimensions: str) -> DeepSpec:
+    """What of a variant is trained."""
     content = rules.deep.model_dump()
     content["network"] |= {"encoder": encoder, "dimensions": dimensions}
     if rules.deep.network.pretrained is not None:
