@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,3 +132,13 @@ def test_hematocrit_of_a_table_may_be_in_percent_and_nothing_else():
         facts_of(2.0, None)
     with pytest.raises(HepacastError):
         facts_of(None, "perhaps")
+
+
+def test_images_of_two_modalities_are_no_phases_of_one_examination():
+    patient = Patient()
+    arterial = replace(patient.image(70, 110, 90), modality="CT")
+    portal = replace(patient.image(110, 95, 85), modality="MR")
+    with pytest.raises(HepacastError, match="several modalities") as told:
+        hc.biomarkers({"arterial": arterial, "portal": portal}, patient.masks)
+    assert "arterial: CT, portal: MR" in str(told.value)
+    assert hc.biomarkers({"arterial": arterial, "portal": portal}, patient.masks, modality="CT").lines

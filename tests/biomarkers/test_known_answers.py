@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.stats import norm
 
-from hepacast.biomarkers import measure_biomarkers, phase_of
+from hepacast.biomarkers import measure_biomarkers
 from hepacast.biomarkers.definitions import Missing
 from hepacast.biomarkers.enhancement import BIOMARKERS as IN_A_PHASE
 from hepacast.biomarkers.scales import TRUNCATE, fine_and_coarse, smoothed
@@ -21,6 +21,7 @@ from hepacast.biomarkers.staging import PatientFacts
 from hepacast.biomarkers.surface import nodularity
 from hepacast.errors import GeometryError, HepacastError
 from hepacast.imaging import Geometry, Volume, read_mask, read_volume
+from hepacast.imaging.phases import phase_of
 
 
 def near(value: float, expected: float, by: float) -> bool:

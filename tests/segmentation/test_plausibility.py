@@ -9,18 +9,9 @@ from hepacast.errors import ImageError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import read_volume
 from hepacast.imaging.structures import known_structures
-from hepacast.segmentation.plausibility import (
-    edge_ratio,
-    group_remarks,
-    judge,
-    judge_image,
-    judge_levels,
-    judge_masks,
-    measure_voi,
-    outlier_text,
-    outliers,
-    require_possible,
-)
+from hepacast.segmentation.doubts import group_remarks, require_possible
+from hepacast.segmentation.far_from_cohort import outlier_text, outliers
+from hepacast.segmentation.plausibility import edge_ratio, judge, judge_image, judge_levels, judge_masks, measure_voi
 
 #: A field of 36 cm with a body of fat, an organ of 1.5 liters in it, and a tumor of 65 mL in the organ.
 GRID = Geometry((60, 60, 30), (6.0, 6.0, 8.0))
@@ -113,6 +104,40 @@ def test_voxels_without_a_number_in_a_mask_are_told():
     assert (remark.code, remark.structure, remark.severity) == ("no-number", "tumor", "doubtful")
     image[LIVER] = np.nan
     assert codes(image, masks())["no-number"] == "impossible"
+
+
+def test_a_tumor_that_reaches_out_of_a_liver_drawn_as_a_whole_is_told():
+    out = np.roll(TUMOR, -14, axis=2)
+    share = float((out & ~LIVER).sum() / out.sum())
+    assert 0.1 < share < 0.6
+    (remark,) = [
+        r
+        for r in judge({"ct": at(scan())}, {"Leber": at(LIVER), "HCC": at(out)}, {"ct": "CT"})
+        if r.code == "outside-liver"
+    ]
+    assert remark.detail == f"{share:.0%} of its voxels"
+    # Of a label map the liver has no voxel of the tumor, and of contours a few at its border.
+    for liver in (LIVER & ~out, LIVER & ~TUMOR, LIVER):
+        tumor = out if liver is not LIVER and (liver & out).sum() == 0 else TUMOR
+        assert "outside-liver" not in codes(scan(), {"liver": at(liver), "tumor": at(tumor)})
+
+
+def phases_of(**livers: float) -> list[str]:
+    volumes = {name: at(scan(liver)) for name, liver in livers.items()}
+    return [
+        str(item)
+        for item in judge(volumes, masks(), dict.fromkeys(volumes, "CT"))
+        if item.code in ("phases", "same-image")
+    ]
+
+
+def test_images_that_are_not_the_phases_of_their_names_are_told():
+    assert phases_of(unenhanced=55.0, arterial=70.0, portal=110.0, delayed=95.0) == []
+    assert phases_of(arterial=85.0, portal=75.0) == []  # timing and noise
+    (turned,) = (text.partition(" (")[0] for text in phases_of(动脉期=110.0, portal=70.0))
+    assert turned == "动脉期, portal: the liver is brighter in 动脉期 than in portal: are the two images exchanged?"
+    assert len(phases_of(unenhanced=110.0, arterial=75.0, portal=50.0)) == 3
+    assert phases_of(a=110.0, b=110.0) == ["a, b: two sequences hold one and the same image"]
 
 
 @pytest.mark.parametrize("name", ["mask", "spleen", "tumor"])

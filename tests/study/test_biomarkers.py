@@ -134,7 +134,7 @@ def test_a_name_that_is_no_biomarker_is_told_before_anything_runs(finished):
 def test_the_study_file_knows_the_phases_that_are_measured():
     from typing import get_args
 
-    from hepacast.biomarkers.phases import PHASES
+    from hepacast.imaging.phases import PHASES
     from hepacast.study.schema.biomarkers import Phase
 
     assert get_args(Phase) == PHASES

@@ -17,7 +17,6 @@ _PUBLIC = {
     "PatientFacts": "measure",
     "definitions_of": "measure",
     "measure_biomarkers": "measure",
-    "phase_of": "phases",
 }
 
 __all__ = list(_PUBLIC)

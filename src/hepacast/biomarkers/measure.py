@@ -25,10 +25,10 @@ from hepacast.biomarkers.definitions import (
     Numbers,
 )
 from hepacast.biomarkers.enhancement import PhaseImage, measure_phase
-from hepacast.biomarkers.phases import ARTERIAL, PHASES, UNENHANCED, phase_of
 from hepacast.biomarkers.regions import Regions
 from hepacast.biomarkers.staging import PatientFacts
 from hepacast.errors import HepacastError
+from hepacast.imaging.phases import ARTERIAL, PHASES, UNENHANCED, phase_of
 from hepacast.imaging.volume import Volume
 
 #: Candidates of a question about the tumor, by pattern: few, stable, each with a meaning of its own.

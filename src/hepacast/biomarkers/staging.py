@@ -15,11 +15,11 @@ import numpy as np
 from hepacast.biomarkers.definitions import INTENSITY, LI_RADS, SEEN, Biomarker, Missing, Number, Numbers
 from hepacast.biomarkers.enhancement import GAPS, SHARE_MM, PhaseImage
 from hepacast.biomarkers.geometry import TARGET_MM, TARGETS, longest_axial, longest_connected
-from hepacast.biomarkers.phases import ARTERIAL, DELAYED, HEPATOBILIARY, PORTAL
 from hepacast.biomarkers.regions import Regions
 from hepacast.cohort.scores import compute_score
 from hepacast.cohort.scores.staging import t_category
 from hepacast.errors import HepacastError
+from hepacast.imaging.phases import ARTERIAL, DELAYED, HEPATOBILIARY, PORTAL
 
 #: Nonrim arterial hyperenhancement: from this share of the core on that is seen brighter than the liver.
 ENHANCING_SHARE = 0.25

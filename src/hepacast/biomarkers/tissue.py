@@ -8,8 +8,8 @@ import numpy as np
 
 from hepacast.biomarkers.definitions import Biomarker, Missing, Number
 from hepacast.biomarkers.enhancement import GAPS, NO_SCALE, SHARE_MM, PhaseImage
-from hepacast.biomarkers.phases import ARTERIAL, DELAYED, PORTAL, UNENHANCED
 from hepacast.biomarkers.regions import Region, Regions
+from hepacast.imaging.phases import ARTERIAL, DELAYED, PORTAL, UNENHANCED
 
 _ECV = "Zissen MH et al., AJR 2013;201:1204-1210"
 _FAT = "Park SH et al., Radiology 2006;239:105-112"

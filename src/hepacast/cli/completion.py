@@ -71,7 +71,7 @@ def features(incomplete: str) -> list[str]:
 
 def phases(incomplete: str) -> list[str]:
     """Phases after contrast."""
-    from hepacast.biomarkers.phases import PHASES
+    from hepacast.imaging.phases import PHASES
 
     return _beginning(PHASES, incomplete)
 

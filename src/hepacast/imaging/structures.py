@@ -92,7 +92,12 @@ def with_unions(masks: Mapping[str, Volume]) -> dict[str, Volume]:
 
 
 def known_structures(masks: Mapping[str, Volume]) -> dict[str, Volume]:
-    """The masks of `with_unions` under the names that have rules of their own, however the files spell them.
+    """The masks of `with_unions` under the names that have rules of their own, however the files spell them."""
+    return with_unions(by_role(masks))
+
+
+def by_role(masks: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The masks as they are, under the names that have rules of their own, however the files spell them.
 
     "Leber" becomes ``liver``, "HCC" ``tumor`` (see `role_of`). Several lesions ("tumor 1", "tumor 2") stay, and their
     union is ``tumor``; of several livers none is known to be the one.
@@ -106,7 +111,7 @@ def known_structures(masks: Mapping[str, Volume]) -> dict[str, Volume]:
         if len(spelt) == 1:
             del known[spelt[0]]
         known[role] = parts[0].with_array(np.logical_or.reduce([part.array.astype(bool) for part in parts]))
-    return with_unions(known)
+    return known
 
 
 def evaluate_vois(

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from hepacast.biomarkers.phases import phase_of
 from hepacast.errors import ImageError
 from hepacast.imaging.dicom import DicomSeries
+from hepacast.imaging.phases import phase_of
 from hepacast.pacs.peer import FoundSeries
 from hepacast.study.schema.base import Part, option
 

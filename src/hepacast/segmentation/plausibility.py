@@ -13,18 +13,19 @@ Liver Transpl 2002;8:233-240. Gray levels: Tixier F et al., J Nucl Med 2012;53:6
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.morphology import bounding_box, components
-from hepacast.imaging.structures import known_structures
+from hepacast.imaging.structures import by_role, with_unions
+from hepacast.segmentation.doubts import Remark
 from hepacast.segmentation.edges import edge_ratio
+from hepacast.segmentation.phases import judge_phases
 
 Modality = Literal["CT", "MR"]
 
@@ -67,6 +68,8 @@ SMALL_LESION_ML = 0.1
 ENCLOSED = 0.6
 #: Edge strength at a mask's surface, over that at the surface of the mask moved aside (`edge_ratio`).
 EDGE_RATIO = 1.08
+#: Share of the tumor in the liver's mask from which on that is the whole liver; share beside it that is no border's.
+DRAWN_WHOLE, OUTSIDE = 0.3, 0.05
 #: MR: below this part of the brightest tissue (99th percentile) there is air or no signal.
 NO_SIGNAL = 0.03
 
@@ -75,39 +78,6 @@ _SWAPPED = (
     "the labels look swapped: the tumor encloses the parenchyma and is larger (ITK-SNAP drawings often have 1 = tumor, "
     "2 = liver)"
 )
-
-
-@dataclass(frozen=True)
-class Remark:
-    """One thing that is not plausible.
-
-    Attributes
-    ----------
-    severity
-        ``doubtful``: look at it; ``impossible``: not to be measured unless a person accepts it.
-    code
-        Stable short name.
-    structure
-        Whose it is; ``image`` where it is about the image.
-    problem
-        What is wrong, without this patient's numbers.
-    detail
-        This patient's numbers.
-    """
-
-    severity: Literal["doubtful", "impossible"]
-    code: str
-    structure: str
-    problem: str
-    detail: str = ""
-
-    @property
-    def casts_doubt(self) -> bool:
-        """Whether a result of this patient should not be relied on; the others are remarks on settings and borders."""
-        return self.code not in ("gray-levels", "small-lesions", "padding", "cut-off")
-
-    def __str__(self) -> str:
-        return f"{self.structure}: {self.problem}" + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(frozen=True)
@@ -206,7 +176,7 @@ def judge(
         Images by sequence; the masks are drawn on the first one. An image on another grid is judged without them.
     masks
         Boolean volumes by name; ``liver``, ``parenchyma`` and ``tumor`` have rules of their own, however they are
-        spelt (see `known_structures`). An empty structure is no remark: whether it may be is decided by who wants to
+        spelt (see `by_role`). An empty structure is no remark: whether it may be is decided by who wants to
         measure it.
     modalities
         ``CT`` or ``MR`` by sequence; None (not known): a CT where the image holds air.
@@ -214,8 +184,9 @@ def judge(
         The masks were made by a network, so nobody has said that there is a liver in the image: what is hardly one is
         impossible then.
     """
-    masks = known_structures(masks)
-    found = judge_masks(masks)
+    named = by_role(masks)
+    masks = with_unions(named)
+    found = [*_beyond_the_liver(named), *judge_masks(masks)]
     if made:
         found = _hardly_a_liver(found, masks, next(iter(volumes.values())))
     for sequence, volume in volumes.items():
@@ -225,7 +196,7 @@ def judge(
             own += judge_intensities(masks, volume, modality)
         prefix = f"{sequence}, " if len(volumes) > 1 else ""
         found += [replace(item, structure=f"{prefix}{item.structure}") for item in own]
-    return found
+    return [*found, *judge_phases(volumes, masks, modalities)] if len(volumes) > 1 else found
 
 
 def judge_masks(masks: Mapping[str, Volume]) -> list[Remark]:
@@ -321,121 +292,6 @@ def judge_levels(values: VoiValues, bin_width: float | None) -> list[Remark]:
     return [Remark("doubtful", "gray-levels", values.voi, text, f"{levels} levels")]
 
 
-def require_possible(remarks: Iterable[Remark], *, accept: bool = False, where: str | None = None) -> list[Remark]:
-    """The doubts about one patient, once nothing impossible is among them or a person has accepted it.
-
-    Parameters
-    ----------
-    accept
-        Of a command line: ``--accept-doubtful``.
-
-    Raises
-    ------
-    ImageError
-        Something is impossible.
-    """
-    items = accepted(remarks, "with --accept-doubtful") if accept else list(remarks)
-    wrong = [str(item) for item in items if item.severity == "impossible"]
-    if wrong:
-        raise ImageError(
-            "Image and mask are not plausible.",
-            expected="HU (CT) and the masks of this patient's liver and tumor",
-            found="; ".join(wrong),
-            where=where,
-            remedy="correct the file, the labels or the mask; if it is right as it is: --accept-doubtful",
-        )
-    return items
-
-
-def accepted(remarks: Iterable[Remark], by: str) -> list[Remark]:
-    """The remarks once a person has accepted what is impossible: it is doubtful then, and says so."""
-    return [
-        replace(item, severity="doubtful", problem=f"{item.problem}; accepted {by}")
-        if item.severity == "impossible"
-        else item
-        for item in remarks
-    ]
-
-
-def group_remarks(found: Mapping[str, Sequence[Remark]], limit: int = 3) -> list[tuple[Remark, list[str]]]:
-    """Equal problems of several patients together, in order of the first.
-
-    Parameters
-    ----------
-    found
-        Remarks by patient.
-    limit
-        Up to so many patients stand alone, with their own numbers.
-
-    Returns
-    -------
-    list of (Remark, list of str)
-        The remark (of a group: the first patient's numbers) and its patients.
-    """
-    groups: dict[tuple[str, str, str], list[tuple[str, Remark]]] = {}
-    for patient, remarks in found.items():
-        for item in remarks:
-            groups.setdefault((item.severity, item.structure, item.problem), []).append((patient, item))
-    grouped: list[tuple[Remark, list[str]]] = []
-    for members in groups.values():
-        if len(members) <= limit:
-            grouped += [(item, [patient]) for patient, item in members]
-        else:
-            grouped.append((members[0][1], [patient for patient, _ in members]))
-    return grouped
-
-
-def outliers(rows: Sequence[Mapping[str, Any]], *, limit: float = 3.5, smallest: int = 10) -> list[dict[str, Any]]:
-    """Patients whose volume or median HU is far from the cohort's, VOI by VOI.
-
-    Parameters
-    ----------
-    rows
-        ``patient``, ``sequence``, ``modality`` and the fields of `VoiValues`.
-    limit
-        Modified z score, 0.6745 (x - median) / MAD (Iglewicz B, Hoaglin DC, How to Detect and Handle Outliers, 1993);
-        of volumes on the logarithm. A median has to lie 20 HU away, a volume by a factor of 2.
-    smallest
-        Fewer patients say nothing.
-    """
-    found = []
-    for voi, sequence in dict.fromkeys((row["voi"], row["sequence"]) for row in rows):
-        own = [row for row in rows if (row["voi"], row["sequence"]) == (voi, sequence)]
-        first = sequence == rows[0]["sequence"]
-        for key, wanted, least in (("volume_ml", first, np.log(2)), ("median", own[0]["modality"] == "CT", 20.0)):
-            if not wanted:
-                continue
-            raw = np.array([float(row[key]) for row in own])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values = np.log(raw) if key == "volume_ml" else raw
-            usable = np.isfinite(values)
-            if usable.sum() < smallest:
-                continue
-            center = float(np.median(values[usable]))
-            spread = float(np.median(np.abs(values[usable] - center)))
-            typical = float(np.exp(center)) if key == "volume_ml" else center
-            for row, value in zip(own, values, strict=True):
-                z = 0.6745 * (value - center) / spread if spread > 0 else np.inf
-                if np.isfinite(value) and abs(value - center) >= least and abs(z) > limit:
-                    found.append(
-                        {
-                            "patient": row["patient"],
-                            "sequence": sequence,
-                            "voi": voi,
-                            "quantity": key,
-                            "value": float(row[key]),
-                            "typical": typical,
-                        }
-                    )
-    return found
-
-
-def outlier_text(entry: Mapping[str, Any]) -> str:
-    """``tumor: 4.1 mL, the cohort's median is 62 mL``."""
-    unit, what = ("mL", "volume") if entry["quantity"] == "volume_ml" else ("HU", "median intensity")
-    return f"{entry['voi']}: {what} {entry['value']:.4g} {unit}, the cohort's median is {entry['typical']:.4g} {unit}"
-
-
 # -- rules -------------------------------------------------------------------------------------------------------------
 
 
@@ -496,6 +352,23 @@ def _labels(masks: Mapping[str, Volume]) -> list[Remark]:
     elif shared == 0 and tumor_free:
         found.append(Remark("doubtful", "apart", "tumor", "the tumor does not touch the liver", sizes))
     return found
+
+
+def _beyond_the_liver(named: Mapping[str, Volume]) -> list[Remark]:
+    """A tumor that is partly outside of a liver that was drawn as a whole, before the liver is joined with it.
+
+    A liver that was drawn without its tumor shares its border with it at most.
+    """
+    if "parenchyma" in named or not {"liver", "tumor"} <= set(named):
+        return []
+    liver, tumor = (named[name].array.astype(bool) for name in ("liver", "tumor"))
+    if liver.shape != tumor.shape or not tumor.any():
+        return []
+    inside = float(liver[tumor].mean())
+    if not DRAWN_WHOLE <= inside <= 1.0 - OUTSIDE:
+        return []
+    share = f"{1.0 - inside:.0%} of its voxels"
+    return [Remark("doubtful", "outside-liver", "tumor", "the tumor lies outside the liver", share)]
 
 
 def _faces(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> tuple[int, int, int]:

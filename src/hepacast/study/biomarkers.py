@@ -14,7 +14,6 @@ import pandas as pd
 from hepacast.biomarkers.agreement import compare_recorded
 from hepacast.biomarkers.definitions import Biomarker
 from hepacast.biomarkers.measure import COLUMNS, PatientBiomarkers, definitions_of, measure_biomarkers, phases_of
-from hepacast.biomarkers.phases import PHASES, phase_of
 from hepacast.biomarkers.regions import Regions
 from hepacast.biomarkers.staging import PatientFacts
 from hepacast.cohort.columns import BINARY_WORDS, word_key
@@ -32,16 +31,18 @@ from hepacast.core.progress import Reporter, SilentReporter
 from hepacast.core.remote_files import result_file
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cells
-from hepacast.errors import HepacastError, StudyFileError, TableError
+from hepacast.errors import HepacastError, ImageError, StudyFileError, TableError
 from hepacast.imaging import Volume
 from hepacast.imaging.io import MaskPath, read_mask_set, read_volume
 from hepacast.imaging.overlay import choose_slices, overlay_figure
+from hepacast.imaging.phases import PHASES, phase_of
 from hepacast.imaging.resample import to_lps_axes
 from hepacast.imaging.segment_names import role_of
-from hepacast.imaging.structures import known_structures, with_unions
+from hepacast.imaging.structures import known_structures
 from hepacast.radiomics.perturb import DEFAULT, Perturbation, adapt_volume, perturb_image
 from hepacast.radiomics.robustness import icc_features
-from hepacast.segmentation.plausibility import Remark, group_remarks, judge, modality_of, require_possible
+from hepacast.segmentation.doubts import Remark, group_remarks, require_possible
+from hepacast.segmentation.plausibility import judge, modality_of
 from hepacast.study.measured_features import require_written
 from hepacast.study.plausible_images import noted
 from hepacast.study.segment import label_values, mask_path
@@ -269,8 +270,16 @@ def _read(patient: _Patient, how: _How) -> _Read:
     mask = mask_path(patient.mask) if isinstance(patient.mask, list | tuple | str | Path) else patient.mask
     found = read_mask_set(mask, how.labels, reference=first)
     own = {modality_of(image) for image in images.values()} - {None}
-    modality = how.modality or (next(iter(own)) if len(own) == 1 else "CT")
-    remarks = judge(images, with_unions(found.masks), dict.fromkeys(images, modality))
+    if how.modality is None and len(own) > 1:
+        raise ImageError(
+            "The images are of several modalities: they are no phases of one examination.",
+            expected="CT or MR alone",
+            found=", ".join(f"{name}: {modality_of(image)}" for name, image in images.items()),
+            where=f"patient {patient.patient}",
+            remedy="give the images of one modality; where the files are wrong about it, say which: --modality",
+        )
+    modality = how.modality or next(iter(own), "CT")
+    remarks = judge(images, found.masks, dict.fromkeys(images, modality))
     doubts = require_possible(remarks, accept=how.accept, where=f"patient {patient.patient}")
     notes = (*(note for image in images.values() for note in image.notes), *found.notes)
     return _Read(images, found.masks, str(modality), notes, tuple(doubts))

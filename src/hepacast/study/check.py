@@ -236,7 +236,7 @@ def _further(context: Context) -> list[str]:
 
 def _add_plausibility(context: Context, judged: list[JudgedPatient], result: CheckResult) -> None:
     """What is not plausible about images and masks, and who is far from the cohort."""
-    from hepacast.segmentation.plausibility import outlier_text, outliers
+    from hepacast.segmentation.far_from_cohort import outlier_text, outliers
     from hepacast.study.feature_settings import load_settings
     from hepacast.study.plausible_images import (
         SWITCH,

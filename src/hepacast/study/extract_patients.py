@@ -26,7 +26,7 @@ from hepacast.radiomics import Case, Settings, extract_perturbed, perturbation_i
 from hepacast.radiomics.recipe import ImageRecipe
 from hepacast.radiomics.results import ExtractionResult, VoiResult
 from hepacast.radiomics.table import concat_long
-from hepacast.segmentation.plausibility import Remark, group_remarks
+from hepacast.segmentation.doubts import Remark, group_remarks
 from hepacast.study.measured_features import MeasuredFeatures, judge_masks
 from hepacast.study.plausible_images import noted
 from hepacast.study.segment import mask_path

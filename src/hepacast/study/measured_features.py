@@ -17,18 +17,11 @@ from hepacast.core.remote_files import is_address, require_writable_address, res
 from hepacast.core.tables import Table, table_of
 from hepacast.core.texts import cell, cells
 from hepacast.errors import ImageError, ModelError, StudyFileError
-from hepacast.imaging.structures import with_unions
 from hepacast.imaging.volume import Volume
 from hepacast.radiomics.results import ExtractionResult
 from hepacast.radiomics.settings import Settings
-from hepacast.segmentation.plausibility import (
-    Remark,
-    judge,
-    judge_levels,
-    measure_voi,
-    modality_of,
-    require_possible,
-)
+from hepacast.segmentation.doubts import Remark, require_possible
+from hepacast.segmentation.plausibility import judge, judge_levels, measure_voi, modality_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,6 +177,6 @@ def judge_masks(
         Something is impossible, and nobody has accepted it.
     """
     width = settings.bin_width
-    remarks = judge({"image": volume}, with_unions(structures), {"image": modality_of(volume)})
+    remarks = judge({"image": volume}, structures, {"image": modality_of(volume)})
     levels = [item for name, mask in vois.items() for item in judge_levels(measure_voi(name, mask, volume), width)]
     return require_possible([*remarks, *levels], accept=accept, where=where)

@@ -17,18 +17,9 @@ from hepacast.errors import ImageError
 from hepacast.imaging import Volume
 from hepacast.imaging.labels import LabelMap
 from hepacast.imaging.structures import available_structures, structure_mask
-from hepacast.segmentation.plausibility import (
-    Modality,
-    Remark,
-    VoiValues,
-    accepted,
-    group_remarks,
-    judge,
-    judge_levels,
-    lowest_value,
-    measure_voi,
-    outliers,
-)
+from hepacast.segmentation.doubts import Remark, accepted, group_remarks
+from hepacast.segmentation.far_from_cohort import outliers
+from hepacast.segmentation.plausibility import Modality, VoiValues, judge, judge_levels, lowest_value, measure_voi
 from hepacast.study.schema import Study
 
 #: Air is -1000 HU, and scanners end at -1024: lower values (HU) with room for noise are padding.

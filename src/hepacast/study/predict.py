@@ -29,7 +29,8 @@ from hepacast.imaging.io import write_labelmap, write_volume
 from hepacast.imaging.overlay import overlay_png
 from hepacast.imaging.structures import COMPOSITES
 from hepacast.imaging.volume import Volume
-from hepacast.segmentation.plausibility import Modality, judge, require_possible
+from hepacast.segmentation.doubts import require_possible
+from hepacast.segmentation.plausibility import Modality, judge
 from hepacast.study.patient_images import (
     GivenMask,
     Images,

@@ -23,7 +23,8 @@ from hepacast.imaging.overlay import overlay_figure, overlay_png
 from hepacast.imaging.structures import with_unions
 from hepacast.imaging.voi import VoiExpression
 from hepacast.segmentation.base import LabelMapResult, Segmenter, segment_patient
-from hepacast.segmentation.plausibility import Modality, Remark, judge, judge_image, modality_of, require_possible
+from hepacast.segmentation.doubts import Remark, require_possible
+from hepacast.segmentation.plausibility import Modality, judge, judge_image, modality_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from hepacast.core.tables import Row, Table, make_table
 from hepacast.imaging.remarks import ImageRemark
 from hepacast.report.model import Block, Bullets, Callout, TableBlock
 from hepacast.report.results import Results
-from hepacast.segmentation.plausibility import Remark, group_remarks
+from hepacast.segmentation.doubts import Remark, group_remarks
 from hepacast.segmentation.results import PlausibilityInfo, VoiSize
 
 #: Patients of one VOI that are printed one by one; of more patients those who are far from the cohort.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from hepacast.study.schema.base import Part, option
 
-#: Those of `hepacast.biomarkers.phases`, which stages must not depend on.
+#: Those of `hepacast.imaging.phases`, which stages must not depend on.
 Phase = Literal["unenhanced", "arterial", "portal", "delayed", "hepatobiliary"]
 Recorded = Literal["tumor_number", "tumor_diameter", "t_stage", "li_rads"]
 

@@ -28,7 +28,8 @@ from hepacast.imaging.remarks import ImageRemark
 from hepacast.imaging.structures import available_structures, structure_mask, structures_of
 from hepacast.imaging.volume import Volume
 from hepacast.segmentation.base import ChannelSegmenter, segment_patient
-from hepacast.segmentation.plausibility import Remark, outliers
+from hepacast.segmentation.doubts import Remark
+from hepacast.segmentation.far_from_cohort import outliers
 from hepacast.segmentation.results import FarFromCohort, PlausibilityInfo, VoiSize
 from hepacast.study.context import Context
 from hepacast.study.feature_settings import mask_rules

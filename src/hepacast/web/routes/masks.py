@@ -21,7 +21,8 @@ from hepacast.core.files import write_text
 from hepacast.core.hashing import hash_file
 from hepacast.core.records import read_record
 from hepacast.imaging.io import write_volume
-from hepacast.segmentation.plausibility import Remark, outlier_text
+from hepacast.segmentation.doubts import Remark
+from hepacast.segmentation.far_from_cohort import outlier_text
 from hepacast.segmentation.results import PlausibilityInfo, Segmentation
 from hepacast.study.context import Context, make_context
 from hepacast.study.edit import edit_study
