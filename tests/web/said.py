@@ -108,10 +108,12 @@ def sentences(rooms: tuple[str, ...], *, errors: bool) -> set[str]:
     for path, tree in trees.items():
         if path.relative_to(HOME).parts[0] not in rooms:
             continue
+        # What pydantic hands on: complaints about a study file, a node's file.
+        own = {"ValueError"} if {"schema", "config.py"} & {*path.parts} else set()
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         constants = [node for node in tree.body if isinstance(node, ast.Assign)]
         for function in functions:
-            for call in _calls(function, kinds if errors else _FINDINGS):
+            for call in _calls(function, kinds | own if errors else _FINDINGS):
                 if errors:
                     found |= {text for part in _of(call, function, *constants) for text in texts(part)}
                 elif len(call.args) >= 3:

@@ -2,6 +2,9 @@
 
 import { element, mountNomogram, translator } from "./nomogram.js";
 
+/** What a bundle says whose authors have said nothing. */
+const UNSTATED = "Not stated by the study's authors.";
+
 const WHERE = ["validation", "external", "nested"];
 
 function validationText(t, row, level) {
@@ -38,7 +41,7 @@ export function mountAbout(root, description, { t }) {
       ...(about.updates.length ? [element("div", { class: "cautions", lang: "en" }, ...about.updates.map((text) => element("p", {}, text)))] : []),
       ...(about.cautions.length ? [element("div", { class: "cautions", lang: "en" }, ...about.cautions.map((text) => element("p", {}, text)))] : [])),
     part("limits", element("p", { class: "notice" }, t("calculator.notice")),
-      element("p", {}, t("calculator.intended_use"), element("span", { lang: "en" }, about.intended_use)), list(rules)),
+      element("p", {}, t("calculator.intended_use"), about.intended_use === UNSTATED ? t("calculator.unstated") : element("span", { lang: "en" }, about.intended_use)), list(rules)),
     part("population",
       element("p", {}, t("calculator.trained", { n: model.n, events: model.events })), list(sets),
       about.outcome.definition ? element("p", { lang: "en" }, about.outcome.definition) : ""),

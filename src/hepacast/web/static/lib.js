@@ -68,7 +68,7 @@ function inBrackets(text) {
 }
 
 /** Where several things are said one after the other: between them. */
-const BETWEEN = [/(\n+)/, /(; )/, /(?<=[.?!])( )(?=[A-Z])/, /(: )/];
+const BETWEEN = [/(\n\s*)/, /(; )/, /(?<=[.?!])( )(?=[A-Z])/, /(: )/];
 
 /**
  * What Python says (findings, errors, warnings), in the language of the page, as far as the catalogue has it; names of

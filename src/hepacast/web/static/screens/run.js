@@ -32,7 +32,8 @@ async function render(body, { study, me }) {
   const notes = el("div");
   const list = el("ol", { class: "stages" });
   const log = el("div");
-  put(body, verdict, buttons, notes, el("section", { class: "panel", "aria-label": t("run.stages") }, list), log);
+  const stages = el("section", { class: "panel", "aria-label": t("run.stages") }, list);
+  put(body, verdict, buttons, notes, stages, log);
   let shown = null;
   let plan = null;
 
@@ -46,6 +47,7 @@ async function render(body, { study, me }) {
     plan = await api(`/studies/${study}/plan`);
     const todo = plan.stages.filter((stage) => !stage.kept);
     const seconds = todo.reduce((sum, stage) => sum + stage.seconds, 0);
+    stages.hidden = false;
     const most = Math.max(0, ...todo.map((stage) => stage.memory));
     fill(verdict, el("div", { class: todo.length ? "box" : "box good" }, todo.length
       ? t("run.plan", { time: duration(seconds), memory: memory(most) || "–" }) : t("run.nothing")));
@@ -61,13 +63,14 @@ async function render(body, { study, me }) {
     start.textContent = t(now.state === "stopped" || now.state === "failed" ? "run.resume" : "run.start");
     fill(buttons, me.role !== "owner" ? null : running ? stop : start,
       now.report && !running ? el("a", { class: "button", href: `#/study/${study}/report` }, t("run.read_report")) : null);
-    fill(log, now.state === "starting" ? el("pre", { lang: "en" }, now.message || "") : null);
+    fill(log, now.state === "starting" && now.message ? el("pre", { lang: "en" }, now.message) : null);
     if (now.state === "none") { await showPlan(); return; }
     if (before && before !== now.state) announce(t(`run.now_${now.state}`));
     fill(verdict, el("div", { class: `box ${{ done: "good", failed: "bad", stopped: "doubt" }[now.state] || ""}`, role: now.state === "failed" ? "alert" : null },
       el("strong", {}, t(`run.now_${now.state}`)),
       now.state === "running" && now.left ? ` ${t("run.left", { time: duration(now.left) })}` : "",
       now.state === "failed" && now.message ? el("pre", {}, spoken(now.message)) : null));
+    stages.hidden = !now.stages?.length;
     if (now.stages?.length) fill(list, now.stages.map((stage) => stageRow(stage, now)));
     if (["done", "stopped", "failed"].includes(now.state) && me.role === "owner") {
       // What was changed since (settings, reviews) is told by the plan.
@@ -77,7 +80,8 @@ async function render(body, { study, me }) {
         if (now.state === "done" && !todo.length) start.remove();
         if (now.state === "done" && todo.length) put(verdict, el("div", { class: "box doubt" }, t("run.changed", { n: todo.length })));
       } catch (error) {
-        put(notes, problem(error));
+        // What stopped the run stands above.
+        if (now.state !== "failed") fill(notes, problem(error));
       }
     }
   }
