@@ -361,6 +361,21 @@ def test_a_text_alone_that_is_no_identifier_is_a_note(tmp_path, note):
     assert len(table.patients) == 12 and note in said(table, "note-row")[0]
 
 
+@pytest.mark.parametrize("words", [("Subtotal A", "Subtotal B"), ("A total", "B total"), ("小计 A", "合计 B")])
+def test_sums_of_groups_are_no_patients(tmp_path, words):
+    rows = [("ID", "center", "age")]
+    for center, word in zip("AB", words):
+        rows += [(f"{center}{i}", center, 50 + i) for i in range(6)] + [(word, None, 315)]
+    path = workbook(tmp_path / "t.xlsx", rows)
+    table = read_table(path, id_column="ID", columns=[ColumnSpec("age")])
+    assert len(table.patients) == 12 and "rows 8, 15" in said(table, "total-row")[0]
+    assert load(path).numbers("age").sum() == 2 * 315
+    # What no other column has may be somebody.
+    rows[7] = ("Total eclipse", "A", 60)
+    named = read_table(workbook(tmp_path / "n.xlsx", rows), id_column="ID", columns=[ColumnSpec("age")])
+    assert "Total eclipse" in named.patients
+
+
 def test_a_second_table_beneath_the_first_is_told(tmp_path):
     rows = [["ID", "Age", "AFP"], *PATIENTS, [None] * 3, ["sex", 4, 0], ["men", 7, 0]]
     path = workbook(tmp_path / "t.xlsx", rows)

@@ -153,6 +153,8 @@ def _totals_and_notes(rows: Sequence[Row], key: int | None, shapes: Sequence[str
     Without a named identifier the first column may well have a level called `total`: then only the last rows count.
     """
     marks = [_total_word(row, key or 0) for _, row in rows]
+    if key is not None:
+        marks = [mark or _group_total(row, key, rows) for mark, (_, row) in zip(marks, rows)]
     strong = any(mark in _TOTAL_WORDS for mark in marks)
     totals = [mark in _TOTAL_WORDS or (strong and mark in _WEAK_TOTAL_WORDS) for mark in marks]
     if key is None:
@@ -192,6 +194,17 @@ def _total_word(row: Sequence[Any], key: int) -> str:
     if not known or any(word not in known and word not in _FILL_WORDS for word in words):
         return ""
     return next((word for word in known if word in _TOTAL_WORDS), known[0])
+
+
+def _group_total(row: Sequence[Any], key: int, rows: Sequence[Row]) -> str:
+    """The word of a row that sums up a group: ``Subtotal A``, where A stands in another column of the table."""
+    words = normalize_text(row[key]).casefold().split() if isinstance(row[key], str) else []
+    ends = [(word, rest) for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if rest] if words else []
+    found = [(word, " ".join(rest)) for word, rest in ends if word in _TOTAL_WORDS]
+    if not found:
+        return ""
+    others = (cell for _, other in rows for place, cell in enumerate(other) if place != key and isinstance(cell, str))
+    return found[0][0] if found[0][1] in {normalize_text(cell).casefold() for cell in others} else ""
 
 
 def _is_note(row: Sequence[Any], unlike: bool) -> bool:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hepacast.cohort import ColumnSpec, read_table
-from hepacast.errors import TableError
+from hepacast.errors import OutcomeError, TableError
 from hepacast.study.statistics import load
 from hepacast.study.statistics.calculators import score_columns
 from hepacast.study.statistics.nomograms import _patient
@@ -207,3 +207,13 @@ def test_bare_numbers_beside_percentages_are_refused_and_codes_for_missing_told(
     both = load(path)
     both.numbers("afp")
     assert any("999 (1)" in note for note in both.notes)
+
+
+def test_the_event_of_a_labelled_file_is_named_by_label_or_code(tmp_path):
+    pyreadstat = pytest.importorskip("pyreadstat")
+    frame = pd.DataFrame({"state": [1.0, 2.0, 2.0, 1.0], "t": [1.0, 2.0, 3.0, 4.0]})
+    pyreadstat.write_sav(frame, tmp_path / "t.sav", variable_value_labels={"state": {1.0: "alive", 2.0: "dead"}})
+    table = load(tmp_path / "t.sav")
+    assert table.binary("state", "dead").tolist() == table.binary("state", "2").tolist() == [0, 1, 1, 0]
+    with pytest.raises(OutcomeError, match="does not occur"):
+        table.binary("state", "3")

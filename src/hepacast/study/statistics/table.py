@@ -20,6 +20,7 @@ from hepacast.cohort.columns import (
     nearest,
 )
 from hepacast.cohort.headers import find_header, is_unit, split_header
+from hepacast.cohort.joining import clean_id
 from hepacast.cohort.layout import CodedCell
 from hepacast.cohort.numbers import FileDecimal, ParsedNumber, guess_decimal, is_lone_group, missing_codes, read_numbers
 from hepacast.cohort.parsing import NUMERIC_SHARE
@@ -292,6 +293,7 @@ class AnalysisTable:
         if not present:
             raise OutcomeError(f"The column {header!r} has no values.", where=self.name)
         if positive is not None:
+            positive = self._label_of(header, positive)
             if level_key(positive) not in present:
                 raise OutcomeError(f"{positive!r} does not occur in {header!r}.", expected=shown, found=positive)
             if len(present) > 2:
@@ -310,6 +312,13 @@ class AnalysisTable:
                     remedy="name the value that is the event with --positive",
                 )
         return pd.Series([np.nan if key is None else table[key] for key in keys], name=header, dtype=float)
+
+    def _label_of(self, header: str, given: str) -> str:
+        """The label of a value that SPSS or Stata shows by its code (2 = dead), the value itself elsewhere."""
+        labelled = [cell for cell in self.cells[header] if isinstance(cell, CodedCell)]
+        if level_key(given) in {level_key(cell) for cell in labelled}:
+            return given
+        return next((str(cell) for cell in labelled if level_key(clean_id(cell)) == level_key(given)), given)
 
     def _refuse_half_numbers(self, header: str) -> None:
         """Refuse to take measurements for categories because some of their cells cannot be read.
