@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepacast.errors import OutcomeError
+from hepacast.study.statistics import survival
 from hepacast.study.statistics.result import reasoned, unexplained
 
 
@@ -280,3 +282,19 @@ def test_results_show_themselves(table) -> None:
         assert "<table" in result._repr_html_()
     for result in found[2:]:
         assert result.plot().axes
+
+
+def test_negative_times_are_named_by_their_rows() -> None:
+    frame = pd.DataFrame({"t": [5.0, -2.0, 7.0, -1.0], "e": [1, 0, 1, 1]})
+    with pytest.raises(OutcomeError, match=r"-2 in rows 3, 5[\s\S]*column t"):
+        survival(frame, time="t", event="e")
+
+
+def test_why_there_is_no_hazard_ratio_is_true() -> None:
+    early = pd.DataFrame({"t": [1.0, 2, 3, 4, 11, 12, 13, 14], "e": 1, "g": list("aaaabbbb")})
+    assert (
+        "Hazard ratio: not estimable (the events' order separates the groups)"
+        in survival(early, time="t", event="e", group="g").text()
+    )
+    none = early.assign(t=[15.0, 16, 17, 18, 11, 12, 13, 14], e=[0, 0, 0, 0, 1, 1, 1, 1])
+    assert "one group has no event" in survival(none, time="t", event="e", group="g").text()

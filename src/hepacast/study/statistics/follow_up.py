@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.core import views
 from hepacast.core.formatting import (
     NOT_ESTIMABLE,
@@ -390,7 +391,7 @@ def survival(
     level, table = check_level(level), load(source)
     t, e, split = table.numbers(time), table.binary(event, positive), _split_column(table, group, score)
     rows, flow = complete_rows({str(c.name): c for c in (t, e, split) if c is not None})
-    times, events = check_follow_up(t[rows].to_numpy(), e[rows].to_numpy())
+    times, events = _checked(table, t, e, rows)
     if events.sum() == 0:
         table.note("Nobody had the event: there is nothing to test or to model.")
     horizons = _horizons(at, times, events)
@@ -415,6 +416,22 @@ def _horizons(at: Sequence[float], times: Array, events: Array) -> tuple[float, 
     if any(value <= 0 for value in at):
         raise ModelError("Times must be above 0.", found=", ".join(f"{value:g}" for value in at))
     return tuple(float(value) for value in at) or tuple(default_times(times, events))
+
+
+def _checked(
+    table: AnalysisTable, time: pd.Series, event: pd.Series, rows: npt.NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """Times and events of the complete rows; negative times are refused with their rows."""
+    wrong = np.flatnonzero((time < 0).to_numpy() & rows)
+    if len(wrong):
+        raise OutcomeError(
+            "A follow-up time is negative.",
+            expected="0 or more",
+            found=f"{time.min():g} in {name_rows(table.rows[place] for place in wrong)}",
+            where=f"{table.name}, column {time.name}",
+            remedy="correct the dates, or leave these patients out with a reason",
+        )
+    return check_follow_up(time[rows].to_numpy(), event[rows].to_numpy())
 
 
 def _split_column(table: AnalysisTable, group: str | None, score: str | None) -> pd.Series | None:
@@ -467,7 +484,9 @@ def compare_groups(
             second = (labels == order[1]).astype(float)
             hazard = _hazard_ratio(second, time, event, order[1], level)
         except HepacastError:
-            hazard = HazardRatioEstimate(NAN, reason="one group has no event, or all events")
+            all_in_one = len({str(label) for label, came in zip(labels, event) if came}) < 2
+            why = "one group has no event, or all events" if all_in_one else "the events' order separates the groups"
+            hazard = HazardRatioEstimate(NAN, reason=why)
     pairs = list(itertools.combinations(order, 2)) if len(order) > 2 else []
     values = []
     for pair in pairs:
