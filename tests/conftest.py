@@ -81,27 +81,29 @@ def golden() -> Callable[[str], tuple[dict[str, Any], pd.DataFrame]]:
 
 
 @pytest.fixture(scope="module")
-def figures_as_svg() -> Iterator[None]:
-    """Reports that this process makes for a module have whole figures as SVG alone: for tests of what a report says.
+def figures_as_blanks() -> Iterator[None]:
+    """Reports that this process makes for a module draw their figures and save blanks: for tests of what a report says.
 
-    PDF and PNG take two thirds of a report's time; that they are right, tests of the program and of `figures` see.
+    Saving takes half of a report's time; that it is right, tests of the program and of `figures` see.
     """
     from PIL import Image
 
-    from hepacast.figures.style import save_figure
     from hepacast.report import assets
 
-    def svg_alone(figure: Any, stem: str | Path, formats: Sequence[str], dpi: int = 300) -> list[Path]:
-        save_figure(figure, stem, ("svg",), dpi)
-        for form in set(formats) - {"svg"}:
-            if form == "png":
-                Image.new("RGB", (2, 2), "white").save(f"{stem}.png")
+    def save_blanks(figure: Any, stem: str | Path, formats: Sequence[str], dpi: int = 300) -> list[Path]:
+        paths = [Path(f"{stem}.{form}") for form in formats]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".png":
+                Image.new("RGB", (2, 2), "white").save(path)
             else:
-                Path(f"{stem}.{form}").write_bytes(b"%PDF-1.4\n")
-        return [Path(f"{stem}.{form}") for form in formats]
+                path.write_bytes(
+                    {".pdf": b"%PDF-1.4\n", ".svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>'}[path.suffix]
+                )
+        return paths
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(assets, "save_figure", svg_alone)
+        patched.setattr(assets, "save_figure", save_blanks)
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from itertools import pairwise
 from typing import Any
 
@@ -187,6 +188,25 @@ class TestClinical:
         assert np.isfinite(model.decision_function(table)).all()
         with pytest.raises(ModelError, match="no estimate"):
             LogisticModel(firth="never").fit(table, y)
+
+    def test_p_of_firths_fit_is_found_when_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each P takes a maximization, and nobody reads those of refits."""
+        from hepacast.stats import firth
+
+        fits = []
+        whole = firth._maximize
+        monkeypatch.setattr(firth, "_maximize", lambda *data, **more: fits.append(1) or whole(*data, **more))
+        y = (np.arange(60) % 4 == 0).astype(int)
+        table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=list("abc"))
+        model = LogisticModel(firth="always").fit(table, y)
+        model.decision_function(table)
+        assert len(fits) == 1 and len(model.frozen_.p_values) == 4
+        expected = firth.fit_firth(table, y, list("abc")).p_values
+        fits.clear()
+        assert model.frozen_.to_dict()["p_values"] == list(expected)
+        assert len(fits) >= 4
+        copy = pickle.loads(pickle.dumps(model.frozen_))
+        assert type(copy.p_values) is tuple and copy == model.frozen_
 
     def test_collinear_predictors_leave_with_a_reason(self, cohort: Planted) -> None:
         table = cohort.table[["inr", "alb"]].assign(copy=cohort.table["inr"] * 2 + 1, flat=3.0)

@@ -17,7 +17,7 @@ from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.template import render_study
 
-pytestmark = pytest.mark.usefixtures("figures_as_svg")
+pytestmark = pytest.mark.usefixtures("figures_as_blanks")
 
 FEW_FEATURES = """
 imageType: {Original: {}}

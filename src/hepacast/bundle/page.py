@@ -59,10 +59,11 @@ def write_page(
     from reportlab.platypus import SimpleDocTemplate
 
     from hepacast.report.pdf import register_fonts
+    from hepacast.report.pdf_pictures import binary_streams
 
     register_fonts()
     path = Path(path)
-    with tempfile.TemporaryDirectory() as scratch, atomic_path(path) as temporary:
+    with tempfile.TemporaryDirectory() as scratch, atomic_path(path) as temporary, binary_streams():
         story = _story(bundle, prediction, Path(scratch), overlay)
         document = SimpleDocTemplate(
             str(temporary),
@@ -161,10 +162,14 @@ def _shares(item: Prediction, words: Mapping[str, str], scratch: Path, small: An
 def _overlay(picture: Path, small: Any) -> list[Any]:
     """The masks on the image, as wide as the page."""
     from reportlab.lib.units import mm
-    from reportlab.platypus import Image, KeepTogether, Paragraph, Spacer
+    from reportlab.platypus import KeepTogether, Paragraph, Spacer
+
+    from hepacast.report.pdf_pictures import png_picture, png_size
 
     note = "Masks that were measured, on the image: look whether they are this patient's liver and tumor."
-    shown = Image(str(picture), width=_WIDTH_MM * mm, height=_WIDTH_MM * mm, kind="proportional")
+    width, height = png_size(picture)
+    scale = _WIDTH_MM * mm / max(width, height)
+    shown = png_picture(picture, width * scale, height * scale)
     return [Spacer(1, 2 * mm), KeepTogether([shown, Paragraph(note, small)])]
 
 
@@ -246,8 +251,9 @@ def _value_of(item: Prediction, label: str) -> str:
 
 def _picture(figure: Any, stem: Path) -> Any:
     from reportlab.lib.units import mm
-    from reportlab.platypus import Image
+
+    from hepacast.report.pdf_pictures import png_picture
 
     save_figure(figure, stem, formats=("png",), dpi=250)
     width, height = figure.get_size_inches()
-    return Image(str(stem.with_suffix(".png")), width=_WIDTH_MM * mm, height=_WIDTH_MM * mm * height / width)
+    return png_picture(stem.with_suffix(".png"), _WIDTH_MM * mm, _WIDTH_MM * mm * height / width)

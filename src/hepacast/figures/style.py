@@ -225,8 +225,10 @@ def save_figure(
     with _journal_style():
         # Place everything once: the formats then agree, and each costs one drawing only ("none" would leave a
         # stand-in of the engine, for which savefig draws twice).
-        figure.draw_without_rendering()
-        figure.set_layout_engine(None)
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine(None)
         for form in formats:
             target = Path(f"{stem}.{form}")
             with atomic_path(target) as temporary:

@@ -66,7 +66,10 @@ def as_outcome(y: ArrayLike | None, n: int) -> NDArray[np.int64]:
     values = np.asarray(y)
     if values.shape != (n,):
         raise OutcomeError("The outcome does not fit the table.", expected=f"{n} values", found=f"shape {values.shape}")
-    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float)
+    if values.dtype.kind in "biuf":
+        numbers = values.astype(float)
+    else:
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float)
     if np.isnan(numbers).any() or not np.isin(numbers, (0.0, 1.0)).all():
         raise OutcomeError(
             "The outcome must be 0 or 1 for every patient.",

@@ -126,7 +126,6 @@ class ClinicalModel(BaseEstimator):
                 found=listed(sorted(unknown)),
             )
         self.joint_: NamedRegression | None = None
-        self.joint_p_ = pd.Series(dtype=float)
         self.single_: dict[str, NamedRegression] = {}
         self.univariate_ = _table([])
         chosen, why = self._chosen(frame, outcome, list(candidates))
@@ -148,7 +147,6 @@ class ClinicalModel(BaseEstimator):
             chosen, why = self._passed(candidates), f"no clinical candidate has {p_below(self.alpha)} alone"
         if chosen:
             self.joint_ = self.of(chosen).fit(frame, outcome)
-            self.joint_p_ = pd.Series(self.joint_.predictor_p(), dtype=float)
             if self.keep == "independent":
                 chosen, why = self._independent(chosen)
             elif self.keep != "all":
@@ -256,6 +254,11 @@ class ClinicalModel(BaseEstimator):
         rank = {str(name): position for position, name in enumerate(self.univariate_["name"])}
         passing = [item for item in candidates if p[item.name] < self.alpha or item.name in self.always]
         return sorted(passing, key=lambda item: (np.nan_to_num(p[item.name], nan=1.0), rank[item.name]))
+
+    @property
+    def joint_p_(self) -> pd.Series:
+        """P of each predictor in the joint model."""
+        return pd.Series({} if self.joint_ is None else self.joint_.predictor_p(), dtype=float)
 
     def _independent(self, passed: list[Predictor]) -> tuple[list[Predictor], str]:
         p = self.joint_p_

@@ -127,7 +127,7 @@ class FrozenLinear:
     terms: tuple[ModelTerm, ...]
     coefficients: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
-    p_values: tuple[float, ...]
+    p_values: Sequence[float]
     method: str
     status: str
     note: str

@@ -152,7 +152,7 @@ class LogisticModel(ClassifierMixin, NamedRegression):
             terms,
             self.fit_.beta,
             covariance=self.fit_.covariance,
-            p_values=self.fit_.p_values,
+            p_values=PValues(self.fit_),
             method=self.fit_.method,
             note="separated data: Firth's penalized likelihood" if self.fit_.method == "firth" else "",
             n=n,
@@ -186,6 +186,34 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         return (self.decision_function(X) >= 0).astype(np.int64)
 
 
+class PValues(Sequence[float]):
+    """P values of a fit's coefficients, found when one is read.
+
+    Of Firth's fit each takes a maximization, and most models are refits, whose P nobody reads.
+    """
+
+    def __init__(self, fit: LogisticFit) -> None:
+        self._fit = fit
+
+    def __len__(self) -> int:
+        return len(self._fit.beta)
+
+    def __getitem__(self, place: Any) -> Any:
+        return tuple(float(value) for value in self._fit.p_values)[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self),)
+
+
 def _aic(fit: LogisticFit | RidgeFit | None, outcome: NDArray[np.int64]) -> float:
     if fit is None:
         return 2.0 - 2.0 * null_loglik(outcome.astype(float), np.ones(len(outcome)), np.zeros(len(outcome)))
@@ -198,7 +226,7 @@ def _frozen(
     beta: Array,
     *,
     covariance: Array | None = None,
-    p_values: Array | None = None,
+    p_values: Sequence[float] | None = None,
     method: str = "ml",
     note: str = "",
     n: int = 0,
@@ -213,7 +241,7 @@ def _frozen(
         terms=tuple(terms),
         coefficients=tuple(float(value) for value in beta),
         covariance=tuple(tuple(float(value) for value in row) for row in spread),
-        p_values=tuple(float(value) for value in p),
+        p_values=p if isinstance(p, PValues) else tuple(float(value) for value in p),
         method=method,
         status="ok",
         note=note,

@@ -80,17 +80,12 @@ def model_names(models: Any) -> list[str]:
 def predicted(models: Any, frame: pd.DataFrame) -> tuple[Array, Array]:
     """Risks (n, models, horizons) and linear predictors (n, models) of a fitted estimator.
 
-    An estimator without horizons has the one of an outcome without time; plain classifiers give ``predict_proba``.
+    Plain classifiers give ``predict_proba``, and have the one horizon of an outcome without time.
     """
-    if not hasattr(models, "predict_risk"):
-        risk = np.asarray(models.predict_proba(frame), dtype=float)[:, [1]]
-    elif len(getattr(models, "horizons", ())):
-        risks = [np.asarray(models.predict_risk(frame, float(t)), dtype=float) for t in models.horizons]
-        return np.stack(risks, axis=2), np.asarray(models.linear_predictor(frame), dtype=float)
-    else:
-        risk = np.asarray(models.predict_risk(frame), dtype=float)
-        if hasattr(models, "linear_predictor"):
-            return risk[:, :, None], np.asarray(models.linear_predictor(frame), dtype=float)
+    if hasattr(models, "predicted"):
+        risks, linear = models.predicted(frame)
+        return risks, linear
+    risk = np.asarray(models.predict_proba(frame), dtype=float)[:, [1]]
     return risk[:, :, None], logit(np.clip(risk, _EDGE, 1 - _EDGE))
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.cohort.outcome import EVER
 from hepacast.errors import ModelError
-from hepacast.modelling.base import as_frame, listed
+from hepacast.modelling.base import Array, as_frame, listed
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.combination import Combination, joined_regression
 from hepacast.modelling.cox_model import CoxModel
@@ -341,6 +341,14 @@ class StudyModels(BaseEstimator):
         table = self._inputs(X)
         at = self.frozen_.main_horizon if time is None else float(time)
         return pd.DataFrame({name: model.risk(table, at) for name, model in self._parts.items()}, index=table.index)
+
+    def predicted(self, X: Any) -> tuple[Array, Array]:
+        """Risks (n, models, horizons; without time one horizon) and linear predictors (n, models), from one reading."""
+        table = self._inputs(X)
+        linear = {name: model.linear_predictor(table) for name, model in self._parts.items()}
+        times = [float(time) for time in self.horizons] or [self.frozen_.main_horizon]
+        risks = [[model.risk_of(linear[name], at) for name, model in self._parts.items()] for at in times]
+        return np.transpose(np.array(risks, dtype=float), (2, 1, 0)), np.column_stack(list(linear.values()))
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """1 where the last model's risk reaches its cut-off."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -27,6 +26,7 @@ from hepacast.report.model import (
     filled_table,
 )
 from hepacast.report.pdf_floats import floating, is_floating, let_text_pass
+from hepacast.report.pdf_pictures import binary_streams, png_picture
 from hepacast.report.pdf_style import FONT_FAMILY, markup, register_fonts, safe, text_styles
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class _Writer:
 
     def figure(self, block: FigureBlock) -> list[Any]:
         from reportlab.lib.units import mm
-        from reportlab.platypus import AnchorFlowable, Image
+        from reportlab.platypus import AnchorFlowable
         from reportlab.platypus import Paragraph as Text
         from reportlab.platypus import Table as Grid
 
@@ -167,7 +167,7 @@ class _Writer:
                 for picture in row:
                     free = self.width if alone else room
                     scale = size * min(1.0, free / (picture.width_mm * mm), most / (picture.height_mm * mm))
-                    image = Image(str(picture.png), picture.width_mm * mm * scale, picture.height_mm * mm * scale)
+                    image = png_picture(picture.png, picture.width_mm * mm * scale, picture.height_mm * mm * scale)
                     letter = [Text(f"<b>({picture.letter})</b>", self.styles["cell-left"])] if picture.letter else []
                     line.append([*letter, image])
                 cells.append([*line, *[[]] * (columns - len(line))])
@@ -225,23 +225,11 @@ def write_pdf(report: Report, document: Document, assets: Assets, path: Path) ->
     for section in document.sections:
         heading = Text(safe(section.title), writer.styles["heading"])
         story += _with_heading(heading, writer.blocks(section.blocks))
-    with atomic_path(path) as temporary, _binary():
+    with atomic_path(path) as temporary, binary_streams():
         template = _template(report, document, str(temporary), side, top)
         template.multiBuild(story, canvasmaker=_linking_canvas())
     used: list[float] = template.used
     return used
-
-
-@contextmanager
-def _binary() -> Iterator[None]:
-    """Pictures as they are, not as text for wires of seven bits: a fifth of a report's size, and some time."""
-    from reportlab import rl_config
-
-    before, rl_config.useA85 = rl_config.useA85, 0
-    try:
-        yield
-    finally:
-        rl_config.useA85 = before
 
 
 def _linking_canvas() -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,7 +80,7 @@ def _maximize(
         if moving.all():
             factor = r
         else:
-            factor = np.linalg.qr(r[:, moving])[1]
+            factor = np.linalg.qr(r[:, moving], mode="r")
         half = np.linalg.solve(factor.T, score[moving])
         step = np.zeros(len(beta))
         step[moving] = np.linalg.solve(factor, half)
@@ -190,9 +190,6 @@ def fit_firth(
     if not fit.converged:
         reason = f"no convergence in {fit.iterations} iterations"
         return FirthFit.failed("not_converged", reason, labels, outcome, matrix)
-    intercept_only = np.zeros(design.shape[1], dtype=bool)
-    intercept_only[0] = True
-    null = _maximize(design, outcome, case, known, free=intercept_only)
     back = np.eye(design.shape[1])
     back[0, 1:] = -means  # the intercept of a patient with zeros
     return FirthFit(
@@ -200,7 +197,7 @@ def fit_firth(
         beta=back @ fit.beta,
         covariance=back @ fit.covariance @ back.T,
         loglik=fit.loglik,
-        loglik_null=null.loglik if null.converged else float("nan"),
+        null=partial(_null_loglik, design, outcome, case, known),
         iterations=fit.iterations,
         status="ok",
         reason="",
@@ -209,6 +206,13 @@ def fit_firth(
         weights=case,
         offset=known,
     )
+
+
+def _null_loglik(design: Array, y: Array, weights: Array, offset: Array) -> float:
+    """Of the intercept alone, under the whole model's penalty."""
+    intercept_only = np.arange(design.shape[1]) == 0
+    null = _maximize(design, y, weights, offset, free=intercept_only)
+    return null.loglik if null.converged else float("nan")
 
 
 class _PenalizedPath(RestrictedPath):

@@ -7,6 +7,7 @@ Equal to R's `glm(..., family = binomial)` and the statistics of `rms::lrm`. A f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -75,7 +76,6 @@ def _maximum_likelihood(
     if design.shape[1] > len(outcome):
         reason = f"{len(outcome)} patients cannot determine {design.shape[1]} coefficients"
         return LogisticFit.failed("singular", reason, labels, outcome, matrix)
-    null = null_loglik(outcome, case, known)
     fit, direction = maximize(design, outcome, case, known)
     if direction is not None:
         return LogisticFit.failed("separated", _separation_reason(direction, labels), labels, outcome, matrix)
@@ -88,7 +88,7 @@ def _maximum_likelihood(
         beta=fit.beta,
         covariance=fit.covariance,
         loglik=fit.loglik,
-        loglik_null=null,
+        null=partial(null_loglik, outcome, case, known),
         iterations=fit.iterations,
         status="ok",
         reason="",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Literal, Self
 
 import numpy as np
@@ -104,8 +105,10 @@ class LogisticFit:
         Names of the p predictors; `terms` adds "(Intercept)" in front.
     beta, covariance
         Intercept and coefficients, shape (p + 1,), and their covariance matrix (inverse Fisher information).
-    loglik, loglik_null
-        What was maximized, of the model and of the intercept alone.
+    loglik
+        What was maximized.
+    null
+        Gives that of the intercept alone: many are fitted and few are asked.
     status, reason
         `ok`, or why there is no estimate (`separated`, `singular`, `not_converged`) and in which predictors.
     method
@@ -118,7 +121,7 @@ class LogisticFit:
     beta: Array
     covariance: Array
     loglik: float
-    loglik_null: float
+    null: Callable[[], float] = field(repr=False, compare=False)
     iterations: int
     status: str
     reason: str
@@ -137,7 +140,7 @@ class LogisticFit:
             beta=np.full(size, np.nan),
             covariance=np.full((size, size), np.nan),
             loglik=np.nan,
-            loglik_null=np.nan,
+            null=partial(float, "nan"),
             iterations=0,
             status=status,
             reason=reason,
@@ -198,6 +201,11 @@ class LogisticFit:
     def n_events(self) -> int:
         """Number of patients with the event."""
         return int(self.y.sum())
+
+    @cached_property
+    def loglik_null(self) -> float:
+        """What was maximized, of the intercept alone."""
+        return self.null()
 
     @property
     def unpenalized_loglik(self) -> float:
