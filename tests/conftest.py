@@ -81,29 +81,37 @@ def golden() -> Callable[[str], tuple[dict[str, Any], pd.DataFrame]]:
 
 
 @pytest.fixture(scope="module")
-def figures_as_blanks() -> Iterator[None]:
-    """Reports that this process makes for a module draw their figures and save blanks: for tests of what a report says.
+def figures_as_words() -> Iterator[None]:
+    """This process draws the figures of what it makes for a module and saves their words: for tests of what is said.
 
-    Saving takes half of a report's time; that it is right, tests of the program and of `figures` see.
+    Saving takes half of a report's time; that it is right, tests of the program, of `figures` and of overlays see.
     """
+    from xml.sax.saxutils import escape
+
+    from matplotlib.text import Text
     from PIL import Image
 
+    from hepacast.bundle import page
+    from hepacast.core.files import atomic_path
+    from hepacast.imaging import overlay
     from hepacast.report import assets
 
-    def save_blanks(figure: Any, stem: str | Path, formats: Sequence[str], dpi: int = 300) -> list[Path]:
+    def save_words(figure: Any, stem: str | Path, formats: Sequence[str], dpi: int = 300) -> list[Path]:
         paths = [Path(f"{stem}.{form}") for form in formats]
+        lines = [line for item in figure.findobj(Text) for line in item.get_text().splitlines()]
+        words = "".join(f"<!-- {escape(line)} -->\n" for line in lines)  # as matplotlib says what its outlines are
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg">\n{words}</svg>'
         for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".png":
-                Image.new("RGB", (2, 2), "white").save(path)
-            else:
-                path.write_bytes(
-                    {".pdf": b"%PDF-1.4\n", ".svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>'}[path.suffix]
-                )
+            with atomic_path(path) as temporary:
+                if path.suffix == ".png":
+                    Image.new("RGB", (2, 2), "white").save(temporary, format="png")
+                else:
+                    temporary.write_text(svg if path.suffix == ".svg" else "%PDF-1.4\n", encoding="utf-8")
         return paths
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(assets, "save_figure", save_blanks)
+        for module in (assets, overlay, page):
+            patched.setattr(module, "save_figure", save_words)
         yield
 
 

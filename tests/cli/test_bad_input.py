@@ -13,6 +13,8 @@ import pytest
 from hepacast.imaging.io import read_volume, write_volume
 from hepacast.imaging.volume import Geometry, Volume
 
+pytestmark = pytest.mark.usefixtures("figures_as_words")
+
 GRID = Geometry((24, 22, 10), (3.0, 3.0, 5.0), (-36.0, -33.0, -25.0))
 
 

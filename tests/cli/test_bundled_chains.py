@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
+pytestmark = pytest.mark.usefixtures("figures_as_words")
+
 FEW_TREES = {"kind": "extra_trees", "parameters": {"n_estimators": 50}}
 
 

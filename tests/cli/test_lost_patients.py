@@ -20,7 +20,7 @@ def text_of(small) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
-@pytest.mark.usefixtures("figures_as_blanks")
+@pytest.mark.usefixtures("figures_as_words")
 def test_numbers_are_of_the_patients_who_were_analyzed(hepacast, small):
     """The masks of two patients with and one without the event in training, and of one in validation, are a line."""
     table = small.table

@@ -10,6 +10,8 @@ import yaml
 from hepacast.imaging.io import write_volume
 from hepacast.imaging.volume import Geometry, Volume
 
+pytestmark = pytest.mark.usefixtures("figures_as_words")
+
 GRID = Geometry((24, 22, 10), (3.0, 3.0, 5.0), (-36.0, -33.0, -25.0))
 WORDS = ("--until", "radiomics", "--workers", "1", "--quiet")
 

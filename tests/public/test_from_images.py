@@ -24,7 +24,7 @@ from hepacast.study.load import load_study
 from hepacast.study.run import run_study
 from hepacast.study.sequences import raw_image
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STUDY = EXAMPLES / "hcc-tace-seg-images" / "study.yaml"

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ball_phantom import CENTER, Patient
 from image_study import write_image_study
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 NAME = "biomarker/portal/tumor_minus_liver"
 BIOMARKERS = """biomarkers:

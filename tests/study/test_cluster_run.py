@@ -53,7 +53,7 @@ def hashes(out):
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     make_study(folder)
-    run_study(folder / "study.yaml", data=folder, out=folder / "one", workers=1)
+    run_study(folder / "study.yaml", data=folder, out=folder / "one", workers=1, until="bundle")
     return folder
 
 

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from hepacast.cli.main import app
 from hepacast.study.demos.real import REAL, run_real
+
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 
 def test_both_studies_run_to_report_and_bundle(tmp_path, monkeypatch):

@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from dicom_files import write_slice
 from rtstruct_files import rectangle, write_rtstruct
 
+pytestmark = pytest.mark.usefixtures("figures_as_words")
+
 SHAPE, SPACING, ORIGIN = (9, 26, 28), (3.0, 3.0, 5.0), (-40.0, -38.0, 20.0)
 PATIENTS = [f"D{n:02d}" for n in range(1, 7)]
 FEATURES = "imageType: {Original: {}}\nfeatureClass: {firstorder: [Mean], shape: [VoxelVolume]}\n"

@@ -23,6 +23,8 @@ from hepacast.study.stages import radiomics
 from hepacast.study.stages.feature_table import read_feature_table
 from hepacast.study.validate import validate_model
 
+pytestmark = pytest.mark.usefixtures("figures_as_words")
+
 STUDY = """hepacast: 1
 name: features
 seed: 3

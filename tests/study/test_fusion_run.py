@@ -17,7 +17,7 @@ from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 from hepacast.study.template import render_study
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 FEW_FEATURES = """
 imageType: {Original: {}}

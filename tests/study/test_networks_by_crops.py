@@ -30,7 +30,7 @@ from hepacast.study.run import run_study
 from hepacast.study.stages.deep import deep_of, fold_numbers, load_data
 from hepacast.study.stages.network_results import explained
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 torch = pytest.importorskip("torch")
 

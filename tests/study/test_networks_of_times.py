@@ -18,7 +18,7 @@ from hepacast.modelling.predictions import Predictions
 from hepacast.study.predict import predict_patient
 from hepacast.study.run import run_study
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 pytest.importorskip("torch")
 

@@ -14,7 +14,7 @@ from hepacast.bundle import Bundle
 from hepacast.bundle.prediction import predict
 from hepacast.study.run import run_study
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 STUDY = """
 hepacast: 1

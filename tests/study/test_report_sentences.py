@@ -16,7 +16,7 @@ from hepacast.core.formatting import p_value
 from hepacast.study.run import run_study
 from hepacast.study.stages.describe_models import resolution_of
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 OUTCOME = {"definition": "binary-column", "name": "Relapse", "column": "relapse"}
 TIMES = {

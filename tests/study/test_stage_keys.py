@@ -18,6 +18,8 @@ from hepacast.study import run as running
 from hepacast.study.plan import STAGES
 from hepacast.study.run import plan_study, rebuild_report, run_study
 
+pytestmark = pytest.mark.usefixtures("figures_as_words")
+
 
 def write_study(folder: Path, patients: list[str] | None = None, seed: int = 3) -> Path:
     """A study of a clinical table and a table of features."""

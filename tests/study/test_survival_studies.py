@@ -17,7 +17,7 @@ from hepacast.study.load import parse_study
 from hepacast.study.run import run_study
 from hepacast.study.validate import validate_model
 
-pytestmark = pytest.mark.usefixtures("figures_as_blanks")
+pytestmark = pytest.mark.usefixtures("figures_as_words")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

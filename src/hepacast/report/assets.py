@@ -6,10 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hepacast.figures.style import MM_PER_INCH, save_figure
 from hepacast.report.model import FigureBlock, Place, Report, TableBlock, filled_table, number_blocks
 from hepacast.report.tables import add_docx_table, write_csv
+
+if TYPE_CHECKING:
+    from docx.document import Document as WordDocument
 
 DPI = 300
 #: Names of the files of numbered tables and panels, of this and of earlier versions.
@@ -62,14 +66,14 @@ def write_assets(report: Report, folder: Path) -> Assets:
     """
     places = number_blocks(report)
     pictures: dict[str, tuple[DrawnPanel, ...]] = {}
-    stems = set()
+    stems, pages = set(), _Pages()
     for block in report.blocks():
         if isinstance(block, FigureBlock):
             pictures[block.key] = _draw(block, folder / "figures" / places[block.key].anchor)
             stems |= {picture.svg.stem for picture in pictures[block.key]}
         elif isinstance(block, TableBlock):
             filled = replace(block, table=filled_table(block.table, places))
-            _write_table(filled, places[block.key], folder / "tables")
+            pages.write(filled, places[block.key], folder / "tables")
             stems.add(places[block.key].anchor)
     for path in [*folder.glob("figures/*"), *folder.glob("tables/*")]:
         if _NUMBERED.fullmatch(path.stem) and path.stem not in stems:
@@ -88,10 +92,20 @@ def _draw(block: FigureBlock, stem: Path) -> tuple[DrawnPanel, ...]:
     return tuple(drawn)
 
 
-def _write_table(block: TableBlock, place: Place, folder: Path) -> None:
-    from hepacast.report.docx import new_document, save_document
+class _Pages:
+    """Documents for one table each; what is the same in all of them is read once, and the last table taken out."""
 
-    write_csv(block.table, folder / f"{place.anchor}.csv")
-    document = new_document(landscape=len(block.table.columns) > 6)
-    add_docx_table(document, block.table, f"{place.number}. {block.table.title}")
-    save_document(document, folder / f"{place.anchor}.docx")
+    def __init__(self) -> None:
+        self._documents: dict[bool, WordDocument] = {}
+
+    def write(self, block: TableBlock, place: Place, folder: Path) -> None:
+        from hepacast.report.docx import new_document, save_document
+
+        write_csv(block.table, folder / f"{place.anchor}.csv")
+        landscape = len(block.table.columns) > 6
+        if landscape not in self._documents:
+            self._documents[landscape] = new_document(landscape=landscape)
+        document = self._documents[landscape]
+        document.element.body.clear_content()
+        add_docx_table(document, block.table, f"{place.number}. {block.table.title}")
+        save_document(document, folder / f"{place.anchor}.docx")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepacast.core.files import atomic_path
+from hepacast.core.files import write_bytes
 from hepacast.core.texts import visible
 from hepacast.report.model import (
     Block,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from hepacast.report.assets import Assets
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+#: That day as a zip has it: the time, and the day from 1980.
+_ZIP_EPOCH = struct.pack("<2H", 0, (2000 - 1980) << 9 | 1 << 5 | 1)
 _TEXT_WIDTH_MM = 170.0
 
 
@@ -64,18 +68,22 @@ def new_document(*, landscape: bool = False) -> WordDocument:
 
 def save_document(document: WordDocument, path: Path) -> None:
     """Write a document, whole or not at all, with the same bytes for the same content."""
-    with atomic_path(path) as temporary:
-        document.save(str(temporary))
-        _fix_times(temporary)
+    content = io.BytesIO()
+    document.save(content)
+    _fix_times(content)
+    write_bytes(path, content.getvalue())
 
 
-def _fix_times(path: Path) -> None:
-    """Rewrite the zip with a fixed time for every entry."""
-    with zipfile.ZipFile(path) as archive:
-        items = [(info.filename, archive.read(info.filename)) for info in archive.infolist()]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in items:
-            archive.writestr(zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+def _fix_times(content: io.BytesIO) -> None:
+    """Give every entry of a zip the same time, which stands before it and in the directory at the end."""
+    with zipfile.ZipFile(content) as archive:
+        entries, place = archive.infolist(), archive.start_dir
+    shown = content.getbuffer()
+    for entry in entries:
+        shown[entry.header_offset + 10 : entry.header_offset + 14] = _ZIP_EPOCH
+        shown[place + 12 : place + 16] = _ZIP_EPOCH
+        place += 46 + sum(struct.unpack_from("<3H", shown, place + 28))  # the lengths of name, extra and comment
+    shown.release()
 
 
 def write_docx(report: Report, document: Document, assets: Assets, path: Path) -> None:
