@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,9 +81,9 @@ def golden() -> Callable[[str], tuple[dict[str, Any], pd.DataFrame]]:
     return load
 
 
-@pytest.fixture(scope="module")
-def figures_as_words() -> Iterator[None]:
-    """This process draws the figures of what it makes for a module and saves their words: for tests of what is said.
+@contextmanager
+def _words_saved() -> Iterator[None]:
+    """This process draws the figures of what it makes and saves their words: for tests of what is said.
 
     Saving takes half of a report's time; that it is right, tests of the program, of `figures` and of overlays see.
     """
@@ -112,6 +113,20 @@ def figures_as_words() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         for module in (assets, overlay, page):
             patched.setattr(module, "save_figure", save_words)
+        yield
+
+
+@pytest.fixture(scope="module")
+def figures_as_words() -> Iterator[None]:
+    """For a whole module, its fixtures included: figures are drawn, and of each its words saved."""
+    with _words_saved():
+        yield
+
+
+@pytest.fixture
+def words_of_figures() -> Iterator[None]:
+    """For one test: as `figures_as_words`."""
+    with _words_saved():
         yield
 
 

@@ -178,6 +178,7 @@ def test_every_builder_omits_itself(complete):
             build(results)
 
 
+@pytest.mark.usefixtures("words_of_figures")
 def test_the_whole_report_is_written(fused, tmp_path):
     page = build_report(fused, formats=("html",), out=tmp_path / "report").read_text(encoding="utf-8")
     assert all(heading in page for heading in HEADINGS)

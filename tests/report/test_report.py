@@ -188,6 +188,7 @@ def test_documents_link_to_places_that_exist(written: Path) -> None:
     assert re.search(r'<w:hyperlink w:anchor="\w+_s\d+" r:id="', words["report"])
 
 
+@pytest.mark.usefixtures("words_of_figures")
 def test_pages_are_full(complete: Path, tmp_path: Path) -> None:
     """No page of a document but its last is half empty."""
     report = compose(load_results(complete))
@@ -198,6 +199,7 @@ def test_pages_are_full(complete: Path, tmp_path: Path) -> None:
         assert sum(used[:-1]) / len(used[:-1]) > 0.8, (document.name, used)
 
 
+@pytest.mark.usefixtures("words_of_figures")
 def test_files_of_an_earlier_report_do_not_stay(changed: Changed, tmp_path: Path) -> None:
     folder = changed("segmentation")
     for name in (

@@ -66,14 +66,14 @@ def write_assets(report: Report, folder: Path) -> Assets:
     """
     places = number_blocks(report)
     pictures: dict[str, tuple[DrawnPanel, ...]] = {}
-    stems, pages = set(), _Pages()
+    stems, files = set(), _TableFiles()
     for block in report.blocks():
         if isinstance(block, FigureBlock):
             pictures[block.key] = _draw(block, folder / "figures" / places[block.key].anchor)
             stems |= {picture.svg.stem for picture in pictures[block.key]}
         elif isinstance(block, TableBlock):
             filled = replace(block, table=filled_table(block.table, places))
-            pages.write(filled, places[block.key], folder / "tables")
+            files.write(filled, places[block.key], folder / "tables")
             stems.add(places[block.key].anchor)
     for path in [*folder.glob("figures/*"), *folder.glob("tables/*")]:
         if _NUMBERED.fullmatch(path.stem) and path.stem not in stems:
@@ -92,7 +92,7 @@ def _draw(block: FigureBlock, stem: Path) -> tuple[DrawnPanel, ...]:
     return tuple(drawn)
 
 
-class _Pages:
+class _TableFiles:
     """Documents for one table each; what is the same in all of them is read once, and the last table taken out."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ def png_picture(path: Path, width: float, height: float) -> Any:
 def _flowable() -> Any:
     from reportlab.platypus import Flowable
 
-    class Picture(Flowable):  # type: ignore[misc]
+    class PackedPng(Flowable):  # type: ignore[misc]
         def __init__(self, path: Path, width: float, height: float) -> None:
             super().__init__()
             self.path, self.width, self.height, self.hAlign = path, width, height, "CENTER"
@@ -55,7 +55,7 @@ def _flowable() -> Any:
             self.canv.doForm(name)
             self.canv.restoreState()
 
-    return Picture
+    return PackedPng
 
 
 def png_size(path: Path) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def _maximize(
         if moving.all():
             factor = r
         else:
-            factor = np.linalg.qr(r[:, moving], mode="r")
+            factor = np.asarray(np.linalg.qr(r[:, moving], mode="r"))
         half = np.linalg.solve(factor.T, score[moving])
         step = np.zeros(len(beta))
         step[moving] = np.linalg.solve(factor, half)

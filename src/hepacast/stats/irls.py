@@ -105,7 +105,7 @@ def irls(
     return Irls(
         beta=gamma / scale,
         loglik=loglik,
-        r=np.linalg.qr(weighted, mode="r") if n_columns else np.zeros((0, 0)),
+        r=np.asarray(np.linalg.qr(weighted, mode="r")) if n_columns else np.zeros((0, 0)),
         iterations=iterations,
         converged=converged,
         largest_logit=float(np.abs(eta).max()) if eta.size else 0.0,
