@@ -11,6 +11,7 @@ from hepacast.cohort.design_checks import (
     check_unseen_levels,
     count_parameters,
 )
+from hepacast.cohort.equal_rows import tell_equal_rows
 from hepacast.cohort.findings import Finding, accept, sort_findings
 from hepacast.cohort.outcome import Outcome, unknown_findings
 from hepacast.cohort.tables import ClinicalTable
@@ -60,7 +61,8 @@ def check_table(
     tuple of Finding
         Errors first.
     """
-    findings = check_identity(table) + check_values(table) + check_dates(table, date_order)
+    findings = tell_equal_rows(table.frame, "values")
+    findings += check_identity(table) + check_values(table) + check_dates(table, date_order)
     findings += check_predictors(table, outcome, candidates=candidates, outcome_columns=outcome_columns)
     if outcome is not None:
         findings += unknown_findings(outcome)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hepacast.cohort import Finding
+from hepacast.cohort.equal_rows import tell_equal_rows
 from hepacast.cohort.joining import one_header
 from hepacast.cohort.layout import Sheet
 from hepacast.cohort.numbers import FileDecimal, guess_decimal, plain_numbers, read_numbers
@@ -76,8 +77,8 @@ def _read(
     wide, remarks = _wide(sheet, {one_header(sheet, name), *ignored}, dict(prefixes), decimal)
     if not wide:
         raise TableError("The feature table has no feature columns.", where=path.name, remedy="check features.vois")
-    values = np.array(list(wide.values())).T
-    return pd.DataFrame(values, index=index, columns=list(wide), copy=False), (*findings, *remarks)
+    found = pd.DataFrame(np.array(list(wide.values())).T, index=index, columns=list(wide), copy=False)
+    return found, (*findings, *remarks, *tell_equal_rows(found, "features"))
 
 
 def _one_row_a_patient(sheet: Sheet, identifier: str, where: str) -> Sheet:
