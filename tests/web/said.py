@@ -83,7 +83,7 @@ def _calls(inside: ast.AST, names: Container[str]) -> Iterator[ast.Call]:
 @cache
 def handed_on(rooms: tuple[str, ...]) -> set[str]:
     """What is given to functions that make an error of it."""
-    trees = _trees()
+    trees = source_trees()
     makers, found = _handed_on(trees, error_classes(trees)), set()
     for path, tree in trees.items():
         for call in _calls(tree, makers) if path.relative_to(HOME).parts[0] in rooms else ():
@@ -96,14 +96,15 @@ def handed_on(rooms: tuple[str, ...]) -> set[str]:
 
 
 @cache
-def _trees() -> dict[Path, ast.Module]:
+def source_trees() -> dict[Path, ast.Module]:
+    """The syntax tree of every module."""
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(HOME.rglob("*.py"))}
 
 
 @cache
 def sentences(rooms: tuple[str, ...], *, errors: bool) -> set[str]:
     """Templates of what is said."""
-    trees = _trees()
+    trees = source_trees()
     kinds, found = error_classes(trees), set()
     for path, tree in trees.items():
         if path.relative_to(HOME).parts[0] not in rooms:

@@ -11,7 +11,7 @@ import hepacast
 from hepacast.web.app import STATIC
 from hepacast.web.messages import FOLDER, languages, messages
 
-from .said import HOME, ROOMS, handed_on, sentences
+from .said import HOME, ROOMS, handed_on, sentences, source_trees
 
 ENGLISH = "en"
 #: What Python says, by its English words: a section of the other languages alone.
@@ -82,7 +82,7 @@ def codes(rooms: tuple[str, ...], makers: tuple[str, ...]) -> set[str]:
     found = set()
     home = Path(hepacast.__file__).parent
     for path in [path for room in rooms for path in (home / room).rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(source_trees()[path]):
             name = getattr(getattr(node, "func", None), "id", getattr(getattr(node, "func", None), "attr", ""))
             if name in makers and len(node.args) >= 3:
                 code = getattr(node.args[1], "value", None)
@@ -126,8 +126,8 @@ def test_every_sentence_of_findings_and_errors_is_in_the_catalogue(language):
 def test_what_python_says_no_longer_is_not_kept_and_places_are_those_of_the_english(language):
     pieces = [
         node.value
-        for path in HOME.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for tree in source_trees().values()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     said = "\0".join([*pieces, *values(), *(path.read_text(encoding="utf-8") for path in HOME.rglob("*.yaml"))])

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hepacast.errors import HepacastError
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Eight bits a channel, three channels, the only compression and filtering that there is, rows in their order.
 _PLAIN = (8, 2, 0, 0, 0)
@@ -63,14 +61,14 @@ def png_size(path: Path) -> tuple[int, int]:
 
     Raises
     ------
-    HepacastError
-        It is no PNG of eight bits red, green and blue.
+    ValueError
+        It is no PNG of eight bits red, green and blue, as `save_figure` writes them.
     """
     with path.open("rb") as file:
         head = file.read(29)
     width, height, *kind = struct.unpack(">II5B", head[16:]) if len(head) == 29 else (0, 0)
     if not head.startswith(_SIGNATURE) or tuple(kind) != _PLAIN:
-        raise HepacastError("No PNG of eight bits red, green and blue.", where=str(path))
+        raise ValueError(f"no PNG of eight bits red, green and blue: {path.name}")
     return width, height
 
 
