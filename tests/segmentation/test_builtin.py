@@ -429,6 +429,32 @@ def test_a_lobe_that_hangs_on_the_liver_above_the_scan_is_kept(hu, reaches, kept
     assert not liver_module._one_piece(right | left)[left].any()
 
 
+def test_a_cut_liver_is_parted_by_hu_from_what_the_network_takes_for_it_too():
+    """A lobe that is as unsure as the bowel around it is liver; a gallbladder that is as sure as the liver is not.
+
+    A tumor at the liver's surface has other HU as well, and stays: it does not go on in the bowel.
+    """
+    x, y, z = np.ogrid[:60, :50, :30]
+    right = (np.hypot(x - 42, y - 25) < 14) & (z > 2)
+    bowel = (np.hypot(x - 16, y - 25) < 13) & (z > 8)
+    lobe = (np.hypot(x - 16, y - 41) < 7) & (z > 12)
+    gallbladder = (np.hypot(x - 31, y - 25) < 5) & (z > 10)
+    tumor = (np.hypot(x - 52, y - 25) < 5) & (z > 10) & (z < 22) & right
+    noise = 8 * np.random.default_rng(4).standard_normal((60, 50, 30))
+    hu = np.select([lobe, tumor, gallbladder, bowel, right], [100.0, 50.0, 10.0, 10.0, 100.0], -80.0)
+    image = liver_module.normalized(hu + noise)
+    # Bowel is the less sure, the further it is from the liver: it leaves step by step.
+    sure = np.select([gallbladder | right, bowel | lobe], [0.97, 0.5 + 0.35 * (x - 3.0) / 26.0 + 0 * (y + z)], 0.05)
+    probability = sure.astype(np.float32)
+    found = liver_module._steadiest(probability, image)
+    assert found[right & ~gallbladder].mean() > 0.97 and found[tumor].mean() > 0.95
+    assert found[lobe].mean() > 0.75
+    assert found[gallbladder].mean() < 0.3 and found[bowel & ~lobe & ~gallbladder].mean() < 0.1
+    # The same scan without bowel beside it: nothing says that the gallbladder is no tumor.
+    alone = liver_module._steadiest(np.where(bowel & ~gallbladder, np.float32(0.05), probability), image)
+    assert alone[gallbladder].mean() > 0.9
+
+
 @pytest.mark.parametrize(
     ("axes", "told"), [((), None), ((0,), "left and right"), ((0, 1), "left and right|turned over")]
 )

@@ -71,6 +71,10 @@ _HIGHER_MM, _LEAST_LOOKS = 60.0, 3
 #: tip of a liver leaves step by step, a liver has a border.
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
+#: HU are smoothed so far (voxels) before what lies beside a cut liver is called alike or unlike; alike is what differs
+#: from its median by so many robust standard deviations of its own smoothed HU, or so many HU.
+_SMOOTH, _ALIKE, _ALIKE_HU = 1.5, 2.5, 10.0
+
 #: Slices of 3 mm by which a scan is continued above and below, so that a liver that the scan cuts does not end at a
 #: wall of 0 HU (measured on a real CT: 5 slices are best; Dice of a cut liver 0.960 for 0.932, of a whole one equal).
 _CONTINUED = 5
@@ -228,7 +232,33 @@ def _steadiest(probability: npt.NDArray[np.float32], image: npt.NDArray[np.float
     masks = [_one_piece(probability > level) for level in _LEVELS]
     kept = [float((mask & inner).sum()) / max(1.0, float(mask.sum())) for mask, inner in pairwise(masks)]
     first = int(np.argmax(kept))
-    return _one_piece(probability > (_LEVELS[first] + _LEVELS[first + 1]) / 2, image)
+    liver = _one_piece(probability > (_LEVELS[first] + _LEVELS[first + 1]) / 2, image)
+    return _parted_by_hu(liver, probability > _LEVELS[0], image) if liver.any() else liver
+
+
+def _parted_by_hu(liver: Mask, likely: Mask, image: npt.NDArray[np.float32]) -> Mask:
+    """A cut liver with the lobes that its level missed, and without the bowel or gallbladder that it held.
+
+    Lobes: what is likely and has the liver's HU (smoothed), where it goes on with the liver or is joined to it above the
+    image. Bowel and gallbladder: what has rather the HU of that which is likely but no liver, and goes on there; so a
+    tumor, whatever its HU, stays. Only what is thicker than two voxels is moved: at borders HU are mixed.
+    """
+    smooth = _smoothed(image, liver)
+    inner = _eroded(liver)
+    within = smooth[inner if inner.any() else liver]
+    median = float(np.median(within))
+    spread = 1.4826 * float(np.median(np.abs(within - median)))
+    alike = np.abs(_smoothed(image, likely) - median) <= max(_ALIKE * spread, _ALIKE_HU / 400.0)
+    lobes = _opened(likely & ~liver & alike)
+    if lobes.any():
+        liver = liver | _one_piece(liver | lobes, image)
+    others = _opened(likely & ~_dilated(liver))
+    if not others.any():
+        return liver
+    smooth = _smoothed(image, liver)
+    unlike = _opened(liver & (np.abs(smooth - np.median(image[others])) < np.abs(smooth - median)))
+    leaving = _touching(unlike, _dilated(others, 2))
+    return _one_piece(liver & ~leaving, image) if leaving.any() else liver
 
 
 def _judged(
@@ -305,9 +335,8 @@ def _one_piece(mask: Mask, image: npt.NDArray[np.float32] | None = None) -> Mask
     """
     from scipy import ndimage
 
-    ball = ndimage.generate_binary_structure(3, 2)
     # A slice more at both ends, as the last one.
-    core = ndimage.binary_erosion(np.pad(mask, ((0, 0), (0, 0), (1, 1)), mode="edge"), ball, border_value=1)
+    core = _eroded(np.pad(mask, ((0, 0), (0, 0), (1, 1)), mode="edge"))
     largest = kept = largest_piece(core)
     if image is not None and largest[:, :, -2].any():
         pieces, _ = ndimage.label(core)
@@ -315,4 +344,44 @@ def _one_piece(mask: Mask, image: npt.NDArray[np.float32] | None = None) -> Mask
         ends = [n for n in np.unique(pieces[:, :, -2]) if n]
         alike = [n for n in ends if low <= np.median(image[pieces[:, :, 1:-1] == n]) <= high]
         kept = largest | np.isin(pieces, alike)
-    return ndimage.binary_dilation(kept, ball)[:, :, 1:-1]
+    return _dilated(kept)[:, :, 1:-1]
+
+
+def _eroded(mask: Mask) -> Mask:
+    """Without its outermost voxels (18 neighbors)."""
+    from scipy import ndimage
+
+    eroded: Mask = ndimage.binary_erosion(mask, ndimage.generate_binary_structure(3, 2), border_value=1)
+    return eroded
+
+
+def _dilated(mask: Mask, times: int = 1) -> Mask:
+    """With the voxels around it (18 neighbors)."""
+    from scipy import ndimage
+
+    dilated: Mask = ndimage.binary_dilation(mask, ndimage.generate_binary_structure(3, 2), iterations=times)
+    return dilated
+
+
+def _opened(mask: Mask) -> Mask:
+    """What is thicker than two voxels; at the ends of an image it goes on as there."""
+    core = _eroded(np.pad(mask, ((0, 0), (0, 0), (1, 1)), mode="edge"))[:, :, 1:-1]
+    return _dilated(core) & mask
+
+
+def _touching(mask: Mask, other: Mask) -> Mask:
+    """The pieces of a mask that have voxels in another."""
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(mask)
+    return np.isin(pieces, np.setdiff1d(pieces[other], [0]))
+
+
+def _smoothed(image: npt.NDArray[np.float32], mask: Mask) -> npt.NDArray[np.float32]:
+    """Local means of the image over a mask (Gaussian of `_SMOOTH` voxels)."""
+    from scipy import ndimage
+
+    weights = ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTH, mode="nearest")
+    total = ndimage.gaussian_filter(np.where(mask, image, np.float32(0)), _SMOOTH, mode="nearest")
+    means: npt.NDArray[np.float32] = total / np.maximum(weights, np.float32(1e-6))
+    return means
