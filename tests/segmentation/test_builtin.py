@@ -466,6 +466,26 @@ def test_a_mirrored_or_turned_patient_is_found_and_told(axes, told):
     assert notes == () if told is None else re.search(told, notes[0])
 
 
+@pytest.mark.parametrize(("thick", "least"), [(0.6, 11), (1.0, 7), (3.0, 3), (10.0, 3)])
+def test_a_scan_of_too_few_slices_is_refused_for_that_reason(thick, least):
+    """One or two slices hold a body, too: the error names what is lacking, and with one more slice there is a liver."""
+    spacing = (5.0, 5.0, thick)
+    array, liver = _trunk(445.0, spacing)
+    array = np.where(liver, 110.0, np.minimum(array, 40.0))
+    first = round(330.0 / thick)
+    for n in (1, least - 1):
+        with pytest.raises(ImageError, match="too few slices") as caught:
+            liver_module.find_liver(_bright([]), array[:, :, first : first + n], spacing, lambda *_: None)
+        assert caught.value.found == f"{n} slices of {thick:g} mm from feet to head"
+        assert caught.value.expected == f"at least {least} slices of {thick:g} mm"
+    found, _ = liver_module.find_liver(_bright([]), array[:, :, first : first + least], spacing, lambda *_: None)
+    part = liver[:, :, first : first + least]
+    assert 2 * (found & part).sum() / (found.sum() + part.sum()) > 0.9
+    with pytest.raises(ImageError, match="too few slices") as caught:
+        abdomen_box(array[:, 30:32], spacing)
+    assert caught.value.found == "2 slices of 5 mm from front to back"
+
+
 def test_an_mr_is_refused():
     generator = np.random.default_rng(2)
     image = np.abs(generator.normal(200, 80, (40, 40, 30)))

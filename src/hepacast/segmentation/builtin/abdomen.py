@@ -64,9 +64,11 @@ def abdomen_boxes(array: npt.NDArray[np.floating], spacing: Sequence[float]) -> 
     Raises
     ------
     ImageError
-        There is no body, or no fat and no air: not a CT in HU (an MR, for example).
+        There are fewer than three slices of 3 mm, or there is no body, or no fat and no air: not a CT in HU (an MR, for
+        example).
     """
     steps = [max(1, round(_COARSE_MM / mm)) for mm in spacing]
+    _require_slices(array.shape, spacing, steps)
     coarse = array[:: steps[0], :: steps[1], :: steps[2]]
     mm = [s * step for s, step in zip(spacing, steps, strict=True)]
     body = largest_piece(_eroded(coarse > TISSUE_HU))
@@ -89,6 +91,19 @@ def abdomen_boxes(array: npt.NDArray[np.floating], spacing: Sequence[float]) -> 
         found = _within_field(box, spacing)
         boxes += [] if found in boxes else [found]
     return boxes
+
+
+def _require_slices(shape: Sequence[int], spacing: Sequence[float], steps: Sequence[int]) -> None:
+    """Of fewer than three coarse voxels along an axis nothing has an inside, and no body would be found."""
+    ways = ("from right to left", "from front to back", "from feet to head")
+    for way, n, mm, step in zip(ways, shape, spacing, steps, strict=True):
+        if n <= 2 * step:
+            raise ImageError(
+                "The scan has too few slices for the built-in networks.",
+                expected=f"at least {2 * step + 1} slices of {mm:g} mm",
+                found=f"{n} slices of {mm:g} mm {way}",
+                remedy="Give the whole series, or a mask that is at hand.",
+            )
 
 
 def _z_ranges(

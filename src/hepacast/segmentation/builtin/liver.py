@@ -239,9 +239,9 @@ def _steadiest(probability: npt.NDArray[np.float32], image: npt.NDArray[np.float
 def _parted_by_hu(liver: Mask, likely: Mask, image: npt.NDArray[np.float32]) -> Mask:
     """A cut liver with the lobes that its level missed, and without the bowel or gallbladder that it held.
 
-    Lobes: what is likely and has the liver's HU (smoothed), where it goes on with the liver or is joined to it above the
-    image. Bowel and gallbladder: what has rather the HU of that which is likely but no liver, and goes on there; so a
-    tumor, whatever its HU, stays. Only what is thicker than two voxels is moved: at borders HU are mixed.
+    Lobes: what is likely and has the liver's HU (smoothed), where it goes on with the liver or is joined to it above
+    the image. Bowel and gallbladder: what has rather the HU of that which is likely but no liver, and goes on there; so
+    a tumor, whatever its HU, stays. Only what is thicker than two voxels is moved: at borders HU are mixed.
     """
     smooth = _smoothed(image, liver)
     inner = _eroded(liver)
