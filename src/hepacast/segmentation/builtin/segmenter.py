@@ -154,8 +154,8 @@ class BuiltinSegmenter:
         Raises
         ------
         ImageError
-            No body is found (not a CT in HU), there are fewer than three slices (of thin ones: than make three of 3 mm),
-            or the given liver mask is empty.
+            No body is found (not a CT in HU), there are fewer slices than three (of thin ones: than make three of
+            3 mm), or the given liver mask is empty.
         GeometryError
             The given liver mask lies on another grid.
         ModelError
