@@ -436,6 +436,17 @@ def test_two_passes_between_each_other_are_two_volumes(tmp_path: Path) -> None:
     assert read_volume(tmp_path, series="InstanceNumber 11 to 20").array[:, 0, 0].tolist() == list(range(-13, -3))
 
 
+def test_a_second_pass_on_the_way_back_is_no_part_of_the_first(tmp_path: Path) -> None:
+    write_series(tmp_path / "first", EVEN)
+    for n, z in enumerate(reversed(EVEN)):
+        write_slice(tmp_path / f"{n}.dcm", (-50.0, -60.0, z + 2.5), instance=11 + n)
+    assert "2 series or phases" in refusal(tmp_path)
+    # Instance numbers of an anonymizer are in no order.
+    for n, z in enumerate((30.0, 0.0, 25.0, 5.0, 20.0, 10.0, 15.0, 35.0)):
+        write_slice(tmp_path / "shuffled" / f"{n}.dcm", (-50.0, -60.0, z), instance=n + 1)
+    assert read_volume(tmp_path / "shuffled").array.shape[0] == 8
+
+
 def test_two_versions_of_one_instance_are_no_duplicate(tmp_path: Path) -> None:
     paths = write_series(tmp_path, EVEN)
     other = pydicom.dcmread(paths[4])

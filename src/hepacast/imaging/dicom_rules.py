@@ -290,11 +290,14 @@ def _turns(slices: Sequence[DicomSlice]) -> list[list[DicomSlice]]:
     if None in numbers or len(numbers) < max(len(slices), 2):
         return []
     ordered = sorted(slices, key=lambda one: one.instance or 0)
-    way = np.sign(ordered[1].height - ordered[0].height)
     runs = [[ordered[0]]]
+    way = 0.0
     for before, one in pairwise(ordered):
-        if np.sign(one.height - before.height) != way:
+        step = float(np.sign(one.height - before.height))
+        if len(runs[-1]) > 1 and step != way:
             runs.append([])
+        else:
+            way = step
         runs[-1].append(one)
     return runs
 
