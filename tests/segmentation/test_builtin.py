@@ -476,14 +476,14 @@ def test_a_scan_of_too_few_slices_is_refused_for_that_reason(thick, least):
     for n in (1, least - 1):
         with pytest.raises(ImageError, match="too few slices") as caught:
             liver_module.find_liver(_bright([]), array[:, :, first : first + n], spacing, lambda *_: None)
-        assert caught.value.found == f"{n} slices of {thick:g} mm from feet to head"
+        assert caught.value.found == f"{n} slices of {thick:g} mm along z"
         assert caught.value.expected == f"at least {least} slices of {thick:g} mm"
     found, _ = liver_module.find_liver(_bright([]), array[:, :, first : first + least], spacing, lambda *_: None)
     part = liver[:, :, first : first + least]
     assert 2 * (found & part).sum() / (found.sum() + part.sum()) > 0.9
     with pytest.raises(ImageError, match="too few slices") as caught:
         abdomen_box(array[:, 30:32], spacing)
-    assert caught.value.found == "2 slices of 5 mm from front to back"
+    assert caught.value.found == "2 slices of 5 mm along y"
 
 
 def test_an_mr_is_refused():

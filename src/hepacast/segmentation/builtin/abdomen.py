@@ -95,13 +95,12 @@ def abdomen_boxes(array: npt.NDArray[np.floating], spacing: Sequence[float]) -> 
 
 def _require_slices(shape: Sequence[int], spacing: Sequence[float], steps: Sequence[int]) -> None:
     """Of fewer than three coarse voxels along an axis nothing has an inside, and no body would be found."""
-    ways = ("from right to left", "from front to back", "from feet to head")
-    for way, n, mm, step in zip(ways, shape, spacing, steps, strict=True):
+    for axis, n, mm, step in zip("xyz", shape, spacing, steps, strict=True):
         if n <= 2 * step:
             raise ImageError(
                 "The scan has too few slices for the built-in networks.",
                 expected=f"at least {2 * step + 1} slices of {mm:g} mm",
-                found=f"{n} slices of {mm:g} mm {way}",
+                found=f"{n} slices of {mm:g} mm along {axis}",
                 remedy="Give the whole series, or a mask that is at hand.",
             )
 
