@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.errors import OutcomeError
-from hepacast.study.statistics import survival
+from hepacast.errors import OutcomeError, TableError
+from hepacast.study.statistics import agreement, survival
 from hepacast.study.statistics.result import reasoned, unexplained
 
 
@@ -298,3 +298,20 @@ def test_why_there_is_no_hazard_ratio_is_true() -> None:
     )
     none = early.assign(t=[15.0, 16, 17, 18, 11, 12, 13, 14], e=[0, 0, 0, 0, 1, 1, 1, 1])
     assert "one group has no event" in survival(none, time="t", event="e", group="g").text()
+
+
+def test_one_row_a_subject_with_a_column_for_each_rater() -> None:
+    frame = pd.DataFrame({"s": ["a", "b", "c", None, "d"], "x": [1.0, 2, 4, 9, 3], "y": [2.0, 2, 5, 1, 4]})
+    found = agreement(frame, subject="s", raters=["x", "y"])
+    assert found.n_subjects == 4 and any("row 5: no subject" in note for note in found.notes)
+    with pytest.raises(TableError, match="stands in two rows") as told:
+        agreement(frame.assign(s=["a", "b", "a", "c", "d"]), subject="s", raters=["x", "y"])
+    assert told.value.found == "a"
+
+
+def test_raters_who_differ_by_a_constant_do_not_agree() -> None:
+    x = np.arange(8.0)
+    shifted = agreement(pd.DataFrame({"s": range(8), "x": x, "y": x + 5}), subject="s", raters=["x", "y"])
+    assert [note for note in shifted.notes if "differ by the same amount" in note]
+    equal = agreement(pd.DataFrame({"s": range(8), "x": x, "y": x}), subject="s", raters=["x", "y"])
+    assert [note for note in equal.notes if "agree without any difference" in note]

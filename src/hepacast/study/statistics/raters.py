@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from hepacast.cohort.joining import read_ids
+from hepacast.cohort.patient_rows import name_rows
 from hepacast.core import views
 from hepacast.core.formatting import MISSING, number, p_value, short, with_interval
 from hepacast.core.records import Record, sparse
@@ -232,7 +233,21 @@ def _wide(table: AnalysisTable, key: str, names: Sequence[str]) -> pd.DataFrame:
     columns = {
         name: table.numbers(name) if numeric else table.categories(name, alike=names).astype(object) for name in names
     }
-    return pd.DataFrame(columns).set_axis(read_ids(table.cells[key]), axis=0)
+    subjects = read_ids(table.cells[key])
+    nameless = [row for row, subject in zip(table.rows, subjects) if subject is None]
+    if nameless:
+        table.note(f"{name_rows(nameless)}: no subject, left out.")
+    frame = pd.DataFrame(columns).set_axis(subjects, axis=0)[[subject is not None for subject in subjects]]
+    twice = frame.index[frame.index.duplicated()]
+    if len(twice):
+        raise TableError(
+            "A subject stands in two rows.",
+            expected="one row a subject, with a column for each rater",
+            found=", ".join(dict.fromkeys(map(str, twice[:5]))),
+            where=f"{table.name}, column {key}",
+            remedy="name each lesion or reading as a subject of its own, or keep one row",
+        )
+    return frame
 
 
 def _common_order(table: AnalysisTable, raters: Sequence[str]) -> Sequence[str]:
@@ -315,8 +330,10 @@ def _why_no_limits(ratings: pd.DataFrame) -> str:
     """In words, why an ICC has no interval."""
     values = ratings.to_numpy(float)
     differences = values - values.mean(axis=1, keepdims=True)
+    if np.abs(differences).max() <= 1e-9 * np.ptp(values):
+        return "The raters agree without any difference: the ICC has no interval."
     if np.ptp(differences, axis=0).max() <= 1e-9 * np.ptp(values):
-        return "The raters agree without any residual difference: the ICC has no interval."
+        return "The raters differ by the same amount for every subject: a form of the ICC has no interval."
     return "The subjects' means differ by too little beside the raters' differences: a form of the ICC has no interval."
 
 
