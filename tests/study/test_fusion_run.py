@@ -75,9 +75,10 @@ def test_study_d_writes_all_its_parts(recurrence):
     assert {c["name"] for c in competitors} == {
         "Logistic regression", "k nearest neighbors", "Average of seven learners", "ResNet-10 3D", "ResNet-10 2.5D",
     }  # fmt: skip
-    # Classifiers are averaged: all take part; of the networks one is chosen.
+    # Classifiers are averaged, but for one that tells nothing in a fold; of the networks one is chosen.
     networks = [c for c in competitors if c["score"] == "DL score"]
-    assert all(c["chosen"] and c["times_chosen"] == 3 for c in competitors if c["score"] == "Radscore")
+    assert all(c["chosen"] for c in competitors if c["score"] == "Radscore")
+    assert sum(c["times_chosen"] for c in competitors if c["score"] == "Radscore") > 3
     assert sum(c["chosen"] for c in networks) == 1 and sum(c["times_chosen"] for c in networks) == 3
     indexes = read_json(out / "indexes" / "indexes.json")
     assert len(indexes["scores"]) >= 25
