@@ -20,7 +20,7 @@ from hepacast.modelling.evidence import NOTHING, SHOWN, chance_in, evidence
 from hepacast.modelling.frozen_models import FrozenModels
 from hepacast.modelling.frozen_score import DL_SCORE, RADSCORE
 from hepacast.modelling.fusion import BIOMARKERS, CLINICAL, NETWORK, Family, FusionSpec, fit_view, preferred
-from hepacast.modelling.grammar import ChainSpec
+from hepacast.modelling.grammar import ChainSpec, build_radiomics_model
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.study_models import StudyModels
@@ -105,6 +105,28 @@ def test_mean_of_the_members_is_one_calibrated_model(time):
     assert risk.mean() == pytest.approx(happened, abs=0.04)
     line = (CoxModel() if time else LogisticModel()).fit(pd.DataFrame({"x": frozen.linear_predictor(test)}), truth)
     assert line.frozen_.coefficients[1] == pytest.approx(1.0, abs=0.25)
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_where_a_column_begins_changes_nothing(time):
+    """Body weights are no logarithms around 0: a Cox model has no intercept, and its folds have no zero in common but
+    that of the mean patient."""
+    train, y = drawn(150, 5, 1.5, 0.6, time=time)
+    test, _ = drawn(100, 6, 1.5, 0.6, time=time)
+    begins = pd.Series({name: 40.0 * (number - 5) for number, name in enumerate(VALUES)} | {RADSCORE: 7.0})
+    plain_, moved = averaged(time=time).fit(train, y), averaged(time=time).fit(train + begins, y)
+    assert moved.frozen_.names == plain_.frozen_.names and set(VALUES) <= set(plain_.frozen_.names)
+    risk, again = plain_.frozen_.linear_predictor(test), moved.frozen_.linear_predictor(test + begins)
+    np.testing.assert_allclose(again, risk, atol=1e-5)
+
+
+@pytest.mark.parametrize("rest", [{"selector": "lasso"}, {"selector": "none", "stack": ["ridge", "logistic"]}])
+def test_scores_of_patients_left_out_have_one_zero_where_a_column_begins_elsewhere(rest):
+    train, y = drawn(120, 5, 1.5, 0.0, time=True)
+    spec = {"scaler": "none", "redundancy": None, "univariate": None, **rest}
+    scores = [build_radiomics_model(spec, seed=3, horizon=365.0).fit(train[VALUES] + b, y) for b in (0.0, 300.0)]
+    first, moved = (item.train_score_ for item in scores)
+    assert np.ptp(moved - first) < 1e-4 * np.ptp(first)
 
 
 def test_what_tells_nothing_is_no_member():

@@ -75,7 +75,8 @@ class PlainLinear(_Linear):
         names = [str(name) for name in frame.columns]
         if has_time(outcome):
             _refuse_class_weights(self.weighting)
-            self.coef_, self.intercept_ = _cox_coefficients(matrix, outcome, names, self.firth)[None, :], np.zeros(1)
+            self.coef_ = _cox_coefficients(matrix, outcome, names, self.firth)[None, :]
+            self.intercept_ = np.array([zero_at_mean(matrix, self.coef_[0])])
             return self
         weights = class_weights(outcome, self.weighting)
         fit = None if self.firth == "always" else fit_logistic(matrix, outcome, names, weights=weights)
@@ -100,6 +101,16 @@ def _cox_coefficients(matrix: Array, outcome: NDArray[Any], names: list[str], fi
                 found=listed(names),
             ) from error
     return np.asarray(fit.coef, dtype=float)
+
+
+def zero_at_mean(matrix: Array, coefficients: Array) -> float:
+    """What makes a Cox model's score of the mean patient 0.
+
+    It has no intercept, so nothing else is common to the models of several folds, whose scores stand in one column.
+    Columns that are centered but for rounding are left as they are.
+    """
+    mean = float(matrix.mean(axis=0) @ coefficients)
+    return 0.0 if abs(mean) < 1e-9 else -mean
 
 
 def _refuse_class_weights(weighting: Weighting) -> None:
@@ -161,7 +172,8 @@ class PenalizedLinear(_Linear):
             shared_path=True,
         )
         intercept, coefficients = choice.coefficients(self.rule)
-        self.coef_, self.intercept_ = coefficients[None, :], np.array([0.0 if of_time else intercept])
+        self.coef_ = coefficients[None, :]
+        self.intercept_ = np.array([zero_at_mean(numbers_of(frame), coefficients) if of_time else intercept])
         return self
 
 

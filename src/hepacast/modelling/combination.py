@@ -116,7 +116,7 @@ class AveragedModel(NamedRegression):
                 own = self._of([item]).set_params(penalty="none").fit(frame, outcome)
                 if own.frozen_.status == "ok" and own.frozen_.coefficients[1] > 0:
                     self.members_.append(own.frozen_)
-                    left_out.append(_uncentered(own.frozen_, frame))
+                    left_out.append(own.frozen_.linear_predictor(frame))
                 else:
                     self.dropped_[item.name] = own.dropped_.get(item.name, "tells nothing in patients left out")
         joined = self._joined(frame, outcome, left_out)
@@ -134,7 +134,11 @@ class AveragedModel(NamedRegression):
         return made
 
     def _cross_fitted(self, values: Sequence[Predictor], frame: pd.DataFrame, outcome: NDArray[Any]) -> Array:
-        """Linear predictor of each patient by a regression that was chosen in the others and fitted to them."""
+        """Linear predictor of each patient by a regression that was chosen in the others and fitted to them.
+
+        A Cox model's is the one beside the mean of those others: without an intercept, no other zero is common to the
+        folds.
+        """
         rules = {} if self.choice is None else self.choice.get_params(deep=False)
         told = {item.name for item in rules.get("predictors") or ()}
         others = [item for item in values if item.name not in told]
@@ -146,7 +150,7 @@ class AveragedModel(NamedRegression):
             held = fold == number
             train, y = frame[~held], outcome[~held]
             chosen = ClinicalModel(**rules).fit(train, y).chosen_predictors_ if told else []
-            found[held] = _uncentered(self._of([*chosen, *others]).fit(train, y).frozen_, frame[held])
+            found[held] = self._of([*chosen, *others]).fit(train, y).frozen_.linear_predictor(frame[held])
         return found
 
     def _joined(self, frame: pd.DataFrame, outcome: NDArray[Any], left_out: Sequence[Array]) -> FrozenLinear:
@@ -211,12 +215,6 @@ class AveragedModel(NamedRegression):
         values = [item.note for item in self.members_ if item.method == "ridge"]
         what = f"mean of {len(self.members_)} models' linear predictors, times {self.scale_:.2f}"
         return "; ".join([what, *values])
-
-
-def _uncentered(frozen: FrozenLinear, frame: pd.DataFrame) -> Array:
-    """Linear predictors that are on one scale for models of different patients: a Cox model's own mean is taken out."""
-    centered = frozen.coefficients[0] if frozen.every_time else 0.0
-    return frozen.linear_predictor(frame) - centered
 
 
 def joined_regression(

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hepacast.errors import ModelError
 from hepacast.modelling.base import Array, ColumnFilter
-from hepacast.modelling.classifiers import PlainLinear
+from hepacast.modelling.classifiers import PlainLinear, zero_at_mean
 from hepacast.modelling.filters import SpearmanFilter, UnivariateFilter
 from hepacast.modelling.frozen_score import FrozenScore, ScoreFeature, SiteCorrection
 from hepacast.modelling.harmonize import Harmonizer
@@ -116,7 +116,10 @@ class Radscore(ScoreModel):
             nothing = 0.0 if has_time(outcome) else float(np.log(outcome.mean() / (1 - outcome.mean())))
             return nothing, pd.Series(dtype=float)
         if isinstance(self.weights, str) and self.weights != "refit" and own:
-            return float(chain[-1].intercept_), chain[-1].coef_.loc[list(selected)]
+            weights = chain[-1].coef_.loc[list(selected)]
+            if not has_time(outcome):
+                return float(chain[-1].intercept_), weights
+            return zero_at_mean(chain.transform(frame)[weights.index].to_numpy(float), weights.to_numpy()), weights
         table = chain.transform(frame)
         linear = PlainLinear() if isinstance(self.weights, str) else clone(self.weights)
         linear.fit(table, outcome)
