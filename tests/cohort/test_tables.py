@@ -196,6 +196,19 @@ def test_sheets_that_disagree(tmp_path):
     assert named.frame.loc["a", "age"] == 51
 
 
+@pytest.mark.parametrize("identifier", ["", "ID"])
+def test_groups_merged_over_the_headers_are_no_headers(tmp_path, identifier):
+    path = tmp_path / "t.xlsx"
+    book = openpyxl.Workbook()
+    for row in (["Patient", None, "AFP", None], ["ID", "Age", "before", "after"], ["a", 50, 3, 4], ["b", 61, 5, 6]):
+        book.active.append(row)
+    for area in ("A1:B1", "C1:D1"):
+        book.active.merge_cells(area)
+    book.save(path)
+    sheet = read_sheets(path, id_column=identifier)[0]
+    assert sheet.headers == ("ID", "Age", "before", "after") and sheet.column("after") == [4, 6]
+
+
 @pytest.mark.parametrize("second", [None, [["ID", "INR"], ["c", 1.1], ["a", 1]], [["ID", "Age"], ["c", 7], ["a", 50]]])
 def test_values_of_a_column_are_those_of_its_cells(tmp_path, second):
     sheets = {"one": [["ID", "Age"], ["b", 40], ["a", None]]} | ({"two": second} if second else {})

@@ -41,6 +41,10 @@ def texts(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.IfExp):
         yield from texts(node.body)
         yield from texts(node.orelse)
+    elif isinstance(node, ast.Dict):
+        yield from (text for value in node.values for text in texts(value))
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get":
+        yield from (text for value in node.args[1:] for text in texts(value))
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         yield from (left + right for left in texts(node.left) for right in texts(node.right))
 
@@ -53,6 +57,12 @@ def _of(call: ast.Call, *scopes: ast.AST) -> Iterator[ast.AST]:
 
 def _meant(part: ast.AST, *scopes: ast.AST) -> Iterator[ast.AST]:
     yield part
+    if isinstance(part, ast.Call) and getattr(part.func, "attr", "") == "get":
+        part = part.func.value  # type: ignore[attr-defined]
+    if isinstance(part, ast.Subscript):
+        part = part.value
+    if isinstance(part, ast.Dict):
+        yield part
     if isinstance(part, ast.Name):
         for node in chain.from_iterable(map(ast.walk, scopes)):
             if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == part.id for target in node.targets):

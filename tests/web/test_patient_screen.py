@@ -54,7 +54,7 @@ def asked(client, code, labs, files=(), **fields):
     )
 
 
-def waited(client, token, seconds=120):
+def waited(client, token, seconds=600):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         told = client.get(f"/api/predictions/{token}").json()

@@ -175,7 +175,7 @@ def test_what_is_wrong_is_told_and_nothing_is_kept(client, site, cohort):
         asked = {"table": token, "options": {"by": "sex"}}
         assert client.post("/api/statistics/run/describe", json=asked).status_code == 404
     refused = client.post("/api/statistics/tables", files={"file": ("x.exe", b"MZ")})
-    assert refused.status_code == 422 and "no table" in refused.json()["message"]
+    assert refused.status_code == 422 and "not read as tables" in refused.json()["message"]
     assert client.delete(f"/api/statistics/tables/{told['table']}").json() == {"forgotten": True}
     assert not list((site.state / "tables").iterdir())
 

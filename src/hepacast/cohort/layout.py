@@ -217,12 +217,18 @@ def _find_header_row(rows: Sequence[tuple[int, list[Any]]], id_column: str, head
 
 
 def _last_header_row(grid: CellGrid, start: int, id_column: str) -> int:
-    """Position of the header's last row: the cell of the identifier may be merged over two or three rows.
+    """Position of the header's last row: the cell of the identifier may be merged over two or three rows, or the first
+    row be one of groups.
 
     Without merged cells (a text file has none), a row below without an identifier and of words alone, some of them
     where the row above is empty, is the second row of the header.
     """
     number, row = grid.rows[start]
+    wide = {left for first, _, left, right in grid.merged if first == number and right > left}
+    filled = {index for index, cell in enumerate(row) if not is_blank(cell)}
+    if filled and filled <= wide:
+        # Groups alone, each over several columns, whose names stand below.
+        return min(start + 1, len(grid.rows) - 1)
     texts = [normalize_text(cell) if isinstance(cell, str) else "" for cell in row]
     named = [index for index, text in enumerate(texts) if text]
     if not named:
