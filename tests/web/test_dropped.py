@@ -95,7 +95,7 @@ def test_a_zip_from_which_nobody_can_tell_the_scan(client, model, tmp_path):
         scans(tmp_path / "mixed", number, PatientID=f"X{number}")
     assert "one folder a patient and series" in told(predicted(client, model, zipped(tmp_path / "mixed"))["error"])
     report(tmp_path / "report")
-    assert "no DICOM series" in told(predicted(client, model, zipped(tmp_path / "report"))["error"])
+    assert "not part of a volume" in told(predicted(client, model, zipped(tmp_path / "report"))["error"])
 
 
 def number_of_plain_scan():
