@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepacast.errors import OutcomeError, TableError
-from hepacast.study.statistics import agreement, survival
+from hepacast.errors import ModelError, OutcomeError, TableError
+from hepacast.study.statistics import agreement, describe, evaluate, survival
 from hepacast.study.statistics.result import reasoned, unexplained
 
 
@@ -315,3 +315,19 @@ def test_raters_who_differ_by_a_constant_do_not_agree() -> None:
     assert [note for note in shifted.notes if "differ by the same amount" in note]
     equal = agreement(pd.DataFrame({"s": range(8), "x": x, "y": x}), subject="s", raters=["x", "y"])
     assert [note for note in equal.notes if "agree without any difference" in note]
+
+
+@pytest.mark.parametrize("at", [0.0, -5.0, math.nan])
+def test_risks_by_no_time_are_refused(at: float) -> None:
+    frame = pd.DataFrame({"t": [1.0, 2, 3, 4], "e": [1, 0, 1, 0], "p": [0.4, 0.3, 0.6, 0.2]})
+    with pytest.raises(ModelError, match="above 0"):
+        evaluate(frame, outcome="e", models=["p"], time="t", at=at)
+
+
+def test_rows_that_are_visits_are_told() -> None:
+    frame = pd.DataFrame({"patient": [1, 1, 2, 2, 3, 3, 4, 4], "x": np.arange(8.0), "g": list("abababab")})
+    (note,) = describe(frame, by="g").notes
+    assert note.startswith("patient: 4 of 4 identifiers stand in several rows")
+    assert describe(frame.iloc[::2], by="g", columns=["x"]).notes != (note,)
+    ratings_told = agreement(frame, subject="patient", rater="g", value="x").notes
+    assert not [text for text in ratings_told if "several rows" in text]

@@ -230,8 +230,7 @@ def evaluate(
     """
     if isinstance(models, Mapping):
         source, models, time = _columns(source, models, outcome, time)
-    if (time is None) is not (at is None):
-        raise ModelError("A follow-up has a time and a horizon.", expected="time and at, or neither of them")
+    _require_horizon(time, at)
     table = load(source)  # type: ignore[arg-type]
     y = table.binary(outcome, positive)
     risks = {name: table.numbers(name) for name in table.columns(models)}
@@ -251,6 +250,13 @@ def evaluate(
         **how,
     )
     return EvaluationResult(found, str(y.name), flow, tuple(table.notes))
+
+
+def _require_horizon(time: str | ArrayLike | None, at: float | None) -> None:
+    if (time is None) is not (at is None):
+        raise ModelError("A follow-up has a time and a horizon.", expected="time and at, or neither of them")
+    if at is not None and not at > 0:
+        raise ModelError("Times must be above 0.", found=f"{at:g}")
 
 
 def _columns(

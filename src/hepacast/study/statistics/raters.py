@@ -183,6 +183,7 @@ def agreement(
         A subject rated twice by one rater, fewer than two complete subjects or raters, ratings that are all equal.
     """
     table = load(source)
+    table.notes = [note for note in table.notes if note not in table.about_rows]  # rows are ratings here
     key = table.column(subject)
     if raters:
         names = table.columns(raters)

@@ -63,7 +63,8 @@ def load(
         findings += [item for item in chosen.findings if item not in findings]
     refuse_repeated_headers(chosen, name)
     headers = list(chosen.headers)
-    notes = [*(_sentence(item) for item in findings), *(_repeated_ids(chosen) if rows_are_patients else ())]
+    about_rows = _repeated_ids(chosen) if rows_are_patients else []
+    notes = [*(_sentence(item) for item in findings), *about_rows]
     for header in headers:
         for cell, row in zip(chosen.column(header), chosen.rows):
             if isinstance(cell, CellProblem):
@@ -78,6 +79,7 @@ def load(
         decimal=decimal,
         file_decimal=file_decimal_of([chosen]),
         units=chosen.units,
+        about_rows=about_rows,
     )
 
 
@@ -94,6 +96,9 @@ def _repeated_ids(sheet: Sheet) -> list[str]:
     visits = [head for head in sheet.headers if head.startswith(("redcap_event_name", "redcap_repeat_"))]
     if several and (visits or len(several) <= _FEW * len(counts)):
         notes.append(f"{header}: {name_patients(several)} stand in several rows; each row counts.")
+    elif several:
+        message = f"{header}: {len(several)} of {len(counts)} identifiers stand in several rows; each row counts as a "
+        notes.append(message + "patient, and limits and P take them for independent.")
     if 0 < len(nameless) <= _FEW * len(ids):
         notes.append(f"{header}: nothing stands in {name_rows(nameless)}; each row counts.")
     return notes

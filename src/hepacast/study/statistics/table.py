@@ -56,6 +56,8 @@ class AnalysisTable:
         Decimal mark of numbers kept as text, as it was said, and as all columns of the file prove it.
     units
         Header -> unit from a row beneath the headers.
+    about_rows
+        Those of the notes that hold where each row is a patient.
     """
 
     cells: dict[str, list[Any]]
@@ -67,6 +69,7 @@ class AnalysisTable:
     decimal: Literal["auto", ".", ","] = "auto"
     file_decimal: FileDecimal = ""
     units: Mapping[str, str] = field(default_factory=dict)
+    about_rows: Sequence[str] = ()
     _dashes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
