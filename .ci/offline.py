@@ -107,7 +107,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _fetch_wheels(asked: argparse.Namespace, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "-q", "--dest", str(folder)]
+    # What is published as source alone (nnU-Net, among others) is built here: a hospital has nothing to build it with.
+    how = ["download", "--dest"] if asked.platform else ["wheel", "--wheel-dir"]
+    command = [sys.executable, "-m", "pip", how[0], "--disable-pip-version-check", "-q", how[1], str(folder)]
     command += ["--only-binary=:all:", "--python-version", asked.python] if asked.platform else []
     command += ["--platform", asked.platform] if asked.platform else []
     command += ["-c", str(asked.constraints)] if asked.constraints else []
