@@ -96,10 +96,11 @@ def test_shapley_values_where_there_are_no_coefficients(hepacast, small):
 
 def test_unknown_subgroup(small):
     from hepacast.errors import HepacastError
+    from hepacast.modelling.importance import feature_groups
     from hepacast.study.analysis_set import analysis_cohort
     from hepacast.study.context import make_context
     from hepacast.study.run import run_study
-    from hepacast.study.stages.scrutiny import feature_groups, groupings
+    from hepacast.study.stages.scrutiny import groupings
 
     small.values["evaluation"] = {"subgroups": ["inr"]}
     small.write()

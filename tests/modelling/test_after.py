@@ -11,6 +11,7 @@ from scipy.special import expit
 from hepacast.errors import ModelError
 from hepacast.modelling import importance
 from hepacast.modelling.cox_model import CoxModel
+from hepacast.modelling.grammar import build_radiomics_model
 from hepacast.modelling.importance import learning_curve, permutation_importance
 from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
@@ -119,6 +120,23 @@ def test_importance_copies_the_columns_that_the_models_read_and_no_others(cohort
     monkeypatch.setattr(importance, "predicted", told)
     pd.testing.assert_frame_equal(permutation_importance(models, cohort.table, cohort.y, folds=2, shuffles=2), expected)
     assert max(seen) <= 10 + len(cohort.predictors) < cohort.table.shape[1]
+
+
+def test_a_score_that_reads_many_features_is_judged_by_voi_and_class() -> None:
+    """One by one, thousands of features would take hours, and each would look worthless beside its likes."""
+    rng = np.random.default_rng(4)
+    index = [f"P{row:03d}" for row in range(120)]
+    hidden = rng.normal(size=120)
+    names = [
+        f"{voi}:original_{kind}_{n}" for voi in ("tumor", "liver") for kind in ("glcm", "glrlm") for n in range(15)
+    ]
+    table = pd.DataFrame(rng.normal(size=(120, 60)), index=index, columns=names)
+    table.loc[:, [name for name in names if name.startswith("tumor:original_glcm")]] += 1.5 * hidden[:, None]
+    y = (rng.random(120) < expit(2 * hidden)).astype(int)
+    models = StudyModels(radiomics=build_radiomics_model("auto", seed=1), models=("radiomics",), seed=1)
+    found = permutation_importance(models, table, y, folds=3, shuffles=2, seed=5)
+    assert set(found["name"]) == {"tumor, glcm", "tumor, glrlm", "liver, glcm", "liver, glrlm"}
+    assert found.loc[0, "name"] == "tumor, glcm" and found.loc[0, "loss"] > 0.1 > found.loc[1, "loss"]
 
 
 def test_learning_curve(cohort: Planted) -> None:

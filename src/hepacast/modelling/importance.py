@@ -18,6 +18,9 @@ from hepacast.modelling.refit import Split, model_names, predicted, refit_all
 from hepacast.modelling.table_order import TableOrder, known_order, order_of
 from hepacast.modelling.targets import event_classes, rank_measure, rank_score, sorted_patients
 
+#: Features whose importance and Shapley values are told one by one; more of them in groups.
+MOST_SINGLE = 40
+
 
 def permutation_importance(
     models: Any,
@@ -39,7 +42,7 @@ def permutation_importance(
         As in `nested_validation`; one division of the patients.
     groups
         Name -> columns that are shuffled together (all features of one VOI, say); None: each selected or clinical
-        column by itself.
+        column by itself, and of a score that reads many features those of a VOI and class (`told_apart`).
     shuffles
         Shuffles of each group in each fold.
 
@@ -104,7 +107,24 @@ def _used_columns(fitted: Any, frame: pd.DataFrame) -> dict[str, list[str]]:
     if not hasattr(fitted, "selections"):
         return {str(name): [str(name)] for name in frame.columns}
     chosen = fitted.selections()
-    return {name: [name] for part in ("clinical", "biomarkers", "binary", "radiomics") for name in chosen.get(part, [])}
+    single = {name: [name] for part in ("clinical", "biomarkers", "binary") for name in chosen.get(part, [])}
+    return single | told_apart(chosen.get("radiomics", []))
+
+
+def told_apart(features: Sequence[str]) -> dict[str, list[str]]:
+    """Each feature by itself; of a score that reads many, those of a VOI and class together."""
+    return {name: [name] for name in features} if len(features) <= MOST_SINGLE else feature_groups(features)
+
+
+def feature_groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """Features by VOI and class: ``tumor, glcm``; the last underscore of a PyRadiomics name parts off the feature."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        *place, feature = name.split(":")
+        parts = feature.split("_")
+        kind = parts[-2] if len(parts) > 2 else parts[0]
+        groups.setdefault(", ".join([*place, kind]), []).append(name)
+    return groups
 
 
 def learning_curve(

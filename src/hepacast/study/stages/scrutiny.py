@@ -41,7 +41,7 @@ from hepacast.evaluation.scrutiny import (
 from hepacast.evaluation.subgroups import FEWEST_EVENTS, performance, subgroup_performance
 from hepacast.modelling.frozen_cox import FrozenCox
 from hepacast.modelling.frozen_models import FrozenModels
-from hepacast.modelling.importance import learning_curve, permutation_importance
+from hepacast.modelling.importance import learning_curve, permutation_importance, told_apart
 from hepacast.modelling.predictions import JudgedSet, target_of
 from hepacast.modelling.shapley import shapley_values
 from hepacast.modelling.targets import has_time
@@ -49,8 +49,6 @@ from hepacast.modelling.validation import leave_one_center_out
 from hepacast.study.context import Context
 from hepacast.study.stages.frozen_files import CONFORMAL, MODELS, read_frozen
 
-#: Features whose Shapley values are computed one by one; more of them are told in groups.
-MOST_SINGLE = 40
 _EXPLAINED = 40
 _SHARES = (0.4, 0.6, 0.8, 1.0)
 #: A column with more levels is no grouping of another hospital's patients.
@@ -178,7 +176,7 @@ def _shapley(context: Context, fitted: Any, x: pd.DataFrame) -> Shapley:
     if fitted.frozen_.score is not None:
         return Shapley(reason="the radiomics model has coefficients")
     features = [str(name) for name in fitted.radiomics_.selected_]
-    groups = {name: [name] for name in features} if len(features) <= MOST_SINGLE else feature_groups(features)
+    groups = told_apart(features)
     table = fitted._radiomics_table(x)
     seed = derive_seed(context.study.seed, "shapley")
     explained = table.iloc[:: max(1, len(table) // _EXPLAINED)]
@@ -202,17 +200,6 @@ def _direction(table: pd.DataFrame, columns: list[str], values: pd.Series) -> fl
     if len(columns) > 1:
         return float("nan")
     return float(table[columns[0]].corr(values, method="spearman"))
-
-
-def feature_groups(names: list[str]) -> dict[str, list[str]]:
-    """Features by VOI and class: ``tumor, glcm``; the last underscore of a PyRadiomics name parts off the feature."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        *place, feature = name.split(":")
-        parts = feature.split("_")
-        kind = parts[-2] if len(parts) > 2 else parts[0]
-        groups.setdefault(", ".join([*place, kind]), []).append(name)
-    return groups
 
 
 def of_predictions(
