@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hepacast.core.estimates import Estimate
+from hepacast.figures import style
 from hepacast.figures.check import text_problems
 from hepacast.figures.curves import draw_calibration, draw_decision, draw_roc
 from hepacast.figures.flow import DesignStage, FlowSet, draw_flow, draw_study_design
@@ -371,3 +373,19 @@ def test_one_thread_draws_at_a_time() -> None:
     assert not draw()
     other.join(5)
     assert drawn.is_set()
+
+
+def test_chinese_labels_are_drawn_where_the_computer_has_a_font(tmp_path):
+    if not style.chinese_files():
+        pytest.skip("no Chinese font on this computer (Debian: fonts-wqy-microhei)")
+
+    @style.styled
+    def draw():
+        figure = style.new_figure(85, 40)
+        figure.add_subplot().set_title("白蛋白 albumin (g/L)")
+        return figure
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib's word for a sign that no font has
+        written = style.save_figure(draw(), tmp_path / "label")
+    assert len(written) == 3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepacast.figures.style import INK, MM_PER_INCH
+from hepacast.figures.style import INK, MM_PER_INCH, families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def text_width_mm(text: str, size: float = 7.5, bold: bool = False) -> float:
 
     if not text:
         return 0.0
-    font = FontProperties(family=["Liberation Sans", "DejaVu Sans"], weight="bold" if bold else "normal")
+    font = FontProperties(family=families(), weight="bold" if bold else "normal")
     path = TextPath((0, 0), text, size=size, prop=font)
     # Glyphs have points where they are widest, so that no curve need be solved: a tenth of the time of its extents.
     across = path.vertices[np.asarray(path.codes) != path.CLOSEPOLY, 0]

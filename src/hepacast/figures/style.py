@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -59,8 +60,13 @@ FONT_FILES = {
     "bolditalic": _FONT_FOLDER / "LiberationSans-BoldItalic.ttf",
 }
 
+#: Files of Windows, macOS and Linux packages with Chinese signs, the nicest first; none is shipped, they are large.
+_CHINESE = (
+    "msyh", "simhei", "hiragino sans gb", "wqy-microhei", "wqy-zenhei", "droidsansfallbackfull", "droidsansfallback",
+    "notosanssc-regular", "sourcehansanssc-regular", "notosanscjk-regular", "pingfang",
+)  # fmt: skip
+
 _RC: dict[str, Any] = {
-    "font.family": ["Liberation Sans", "DejaVu Sans"],
     "font.size": 7.5,
     "text.color": INK,
     "axes.titlesize": 8.5,
@@ -113,12 +119,36 @@ def _register_fonts() -> None:
         font_manager.fontManager.addfont(str(path))
 
 
+@functools.cache
+def families() -> list[str]:
+    """The shipped font, matplotlib's for signs that it lacks, and one of this computer for Chinese where it has one."""
+    from matplotlib import font_manager
+
+    found = ["Liberation Sans", "DejaVu Sans"]
+    for file in chinese_files()[:1]:
+        fonts = font_manager.fontManager
+        fonts.addfont(file)
+        # Its one weight stands for bold as well, and no warning for each title.
+        fonts.ttflist.append(replace(fonts.ttflist[-1], weight=700))
+        found.append(fonts.ttflist[-1].name)
+    return found
+
+
+@functools.cache
+def chinese_files() -> list[str]:
+    """This computer's fonts with Chinese signs, the one to take first; matplotlib's own list may be of long ago."""
+    from matplotlib import font_manager
+
+    found = {Path(file).stem.casefold(): file for file in font_manager.findSystemFonts()}
+    return [found[name] for name in _CHINESE if name in found]
+
+
 def _apply_style(settings: Any) -> None:
     """Matplotlib's own defaults (not the reader's matplotlibrc), then the journal style."""
     import matplotlib as mpl
 
     mpl.rcdefaults()
-    settings.update(_RC)
+    settings.update(_RC | {"font.family": families()})
     # A label is a text whatever it holds: prices and formulas of a table's headers are no formulas of a figure.
     settings["text.parse_math"] = False
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from hepacast.core.texts import visible
-from hepacast.figures.style import FONT_FILES
+from hepacast.figures.style import FONT_FILES, chinese_files
 from hepacast.report.model import Places, spans
 
 FONT_FAMILY = "LiberationSans"
@@ -18,7 +19,7 @@ LINK = "#0B5C8F"
 
 @functools.cache
 def register_fonts() -> None:
-    """Register the shipped font, and DejaVu for the few signs that it lacks."""
+    """Register the shipped font, DejaVu for the few signs that it lacks, and a Chinese one."""
     import matplotlib
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.ttfonts import TTFont
@@ -32,23 +33,46 @@ def register_fonts() -> None:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     pdfmetrics.registerFont(TTFont("DejaVuSans", str(folder / "DejaVuSans.ttf")))
     pdfmetrics.registerFont(TTFont("DejaVuSansMono", str(folder / "DejaVuSansMono.ttf")))
+    chinese = chinese_font()
+    pdfmetrics.registerFontFamily(chinese, *[chinese] * 4)
 
 
 @functools.cache
-def _glyphs() -> frozenset[int]:
+def chinese_font() -> str:
+    """Name of the font for signs that no other has: this computer's, or one that those who show PDF bring along."""
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+    from reportlab.pdfbase.ttfonts import TTFError, TTFont
+
+    for file in chinese_files():
+        try:
+            pdfmetrics.registerFont(TTFont("Chinese", file, subfontIndex=0))
+        except (TTFError, OSError):  # outlines of another kind, which reportlab does not embed
+            continue
+        return "Chinese"
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    return "STSong-Light"
+
+
+@functools.cache
+def _glyphs(name: str) -> frozenset[int]:
     from reportlab.pdfbase import pdfmetrics
 
-    font: Any = pdfmetrics.getFont(FONT_FAMILY)
+    font: Any = pdfmetrics.getFont(name)
     return frozenset(font.face.charToGlyph)
 
 
+def _font_of(sign: str) -> str:
+    """The first font that has a sign; empty: the text's own."""
+    if sign in "\n\t" or ord(sign) in _glyphs(FONT_FAMILY):
+        return ""
+    return "DejaVuSans" if ord(sign) in _glyphs("DejaVuSans") else chinese_font()
+
+
 def safe(text: str) -> str:
-    """Escaped text; signs that the font lacks are set in DejaVu."""
-    known = _glyphs()
-    return "".join(
-        escape(sign) if ord(sign) in known or sign in "\n\t" else f'<font name="DejaVuSans">{escape(sign)}</font>'
-        for sign in visible(text)
-    )
+    """Escaped text; signs that the font lacks are set in another."""
+    runs = [(font, escape("".join(signs))) for font, signs in itertools.groupby(visible(text), _font_of)]
+    return "".join(f'<font name="{font}">{run}</font>' if font else run for font, run in runs)
 
 
 def markup(text: str, places: Places | None = None, document: str = "") -> str:
