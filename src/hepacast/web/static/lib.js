@@ -189,7 +189,8 @@ export function announce(text) { document.getElementById("status").textContent =
 export function problem(error) {
   const told = error.told || {};
   const rows = ["expected", "found", "where", "remedy"].filter((part) => told[part]);
-  return el("div", { class: "box bad", role: "alert" },
+  // What is not there yet is no fault of anybody's.
+  return el("div", { class: error.status === 404 ? "box doubt" : "box bad", role: "alert" },
     el("strong", {}, error.status === 0 || error instanceof TypeError ? t("common.no_server") : spoken(error.message)),
     rows.length ? el("dl", {}, rows.map((part) => [el("dt", {}, t(`common.${part}`)), el("dd", {}, spoken(told[part]))])) : null);
 }
