@@ -87,6 +87,24 @@ def test_images_that_come_during_the_work_are_not_left_out(tmp_path: Path) -> No
     assert states(node) == ["confirmed"] and len(node.queue.studies()[0].instances) == 6
 
 
+def test_a_study_that_failed_while_images_came_is_tried_again_with_them(tmp_path: Path) -> None:
+    """Half a scan may fail in ways in which the whole does not."""
+    peer, late = ShelfPeer(), study_files(tmp_path, 1)
+
+    def make(images: Path, results: Path) -> None:
+        if len(list(images.glob("*/*.dcm"))) < len(late):
+            receive(node, late[5:])
+            raise ImageError("The grid of the mask is not the image's.")
+        quick(images, results)
+
+    node = node_of(tmp_path, peer, make)
+    receive(node, late[:5])
+    seen = []
+    while node.step():
+        seen += states(node)
+    assert "dead" in seen and states(node) == ["confirmed"] and len(peer.shelf) == 1
+
+
 @pytest.mark.parametrize("cut", ["complete", "running", "made", "sent", "confirmed"])
 def test_a_node_that_ends_anywhere_goes_on_and_sends_once(tmp_path: Path, cut: str) -> None:
     """The state that a killed node leaves is that before the step; what the step did besides may be there or not."""

@@ -155,7 +155,8 @@ class Node:
             self._dead(item, item.reason or "it was tried too often, and the node ended each time")
             return
         had = self.queue.instances(item.key)
-        item = self._put(item, state="running", attempts=item.attempts + 1, model=self.model)
+        seen = _union(item.instances, had)
+        item = self._put(item, state="running", attempts=item.attempts + 1, model=self.model, instances=seen)
         images, results = self.queue.images(item.key), self.queue.results(item.key)
         if self.config.research is not None:
             deidentify(images, Path(self.config.research.folder) / item.key, self.queue.secret)
@@ -165,7 +166,7 @@ class Node:
         if self.queue.instances(item.key) != had:  # more came while it ran
             self._put(item, state="received", attempts=0)
             return
-        self._put(item, state="made", attempts=0, reason="", instances=_union(item.instances, had))
+        self._put(item, state="made", attempts=0, reason="")
 
     def _send(self, item: QueuedStudy) -> None:
         for answer in self._sent(item):
@@ -192,7 +193,8 @@ class Node:
 
     def _dead(self, item: QueuedStudy, reason: str, told: str = "") -> None:
         due = self.clock() + 3600 * self.config.keep_failed_hours
-        had = _union(item.instances, self.queue.instances(item.key))
+        # What came while it was worked on is new: with it the study is taken up again, and may be whole.
+        had = item.instances if item.state != "received" else _union(item.instances, self.queue.instances(item.key))
         with suppress(OSError):
             self.queue.put(item, state="dead", reason=reason, due=due, instances=had)
         self._log(item.key, f"dead: {told or reason}")
