@@ -68,7 +68,7 @@ _PROPOSED = {
     ],
     "modelling.chain": [
         "All features by an average of several learners. The published study: ptlf, a LASSO signature, which has a",
-        "formula.",
+        "formula, and whose model file holds no values of single training patients.",
     ],
     "modelling.models": ["joint: everything together, shrunk; the others are as published."],
     "modelling.combination": [
