@@ -13,7 +13,6 @@ from tests.modelling.test_frozen_fusion import make_view, rows_of
 
 from hepacast.core.files import to_jsonable
 from hepacast.core.records import plain
-from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.combination import AveragedModel
 from hepacast.modelling.cox_model import CoxModel
 from hepacast.modelling.evidence import NOTHING, SHOWN, chance_in, evidence
@@ -25,6 +24,7 @@ from hepacast.modelling.logistic_model import LogisticModel
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import rank_score
+from hepacast.stats.ridge import PROBABLE
 
 VALUES = [f"v{number}" for number in range(12)]
 PREDICTORS = (*(Predictor(name) for name in VALUES), Predictor(RADSCORE))
@@ -52,22 +52,23 @@ def averaged(*, time: bool) -> AveragedModel:
     return AveragedModel(PREDICTORS, (RADSCORE,), base, seed=1)
 
 
-def test_predictors_chosen_out_of_noise_take_no_part() -> None:
-    """Chosen in all patients, noise tells the event in the very patients left out; chosen again in each fold it does
-    not, and the model is the score's own. (Without choosing again: 7 of these 10 hold noise.)"""
-    with_noise = {True: 0, False: 0}
+@pytest.mark.parametrize("time", [False, True])
+def test_candidates_of_noise_take_no_part(time):
+    """Of 15 beside a score that tells the event, and beside values that do."""
+    with_noise = 0
     for seed in range(10):
-        rng = np.random.default_rng(seed)
-        frame = pd.DataFrame(rng.normal(size=(120, 15)), columns=[f"noise{j}" for j in range(15)])
-        frame[RADSCORE] = rng.normal(size=120)
-        y = outcome_of(frame[RADSCORE].to_numpy() - 0.5, rng, time=False)
-        choice = ClinicalModel([Predictor(name) for name in frame.columns[:15]], keep="aic").fit(frame, y)
-        predictors = (Predictor(RADSCORE), *choice.chosen_predictors_)
-        for again in (True, False):
-            base = LogisticModel(penalty="ridge")
-            model = AveragedModel(predictors, (RADSCORE,), base, seed=1, choice=choice if again else None).fit(frame, y)
-            with_noise[again] += model.frozen_.names != [RADSCORE]
-    assert with_noise[True] <= 2 < with_noise[False]
+        train, y = drawn(120, seed, 0.0 if seed % 2 else 1.5, 2.0, time=time)
+        rng = np.random.default_rng(seed + 100)
+        noise = pd.DataFrame(rng.normal(size=(120, 15)), columns=[f"noise{j}" for j in range(15)], index=train.index)
+        base = (CoxModel() if time else LogisticModel()).set_params(penalty="ridge", optional=tuple(noise.columns))
+        predictors = (*PREDICTORS, *(Predictor(name) for name in noise.columns))
+        model = AveragedModel(predictors, (RADSCORE,), base, seed=1).fit(train.join(noise), y)
+        held = set(model.frozen_.names) & set(noise.columns)
+        with_noise += bool(held)
+        assert set(model.inclusion_) == set(noise.columns)
+        improbable = {name for name, p in model.inclusion_.items() if p < PROBABLE}
+        assert not held & improbable and all("probability" in model.dropped_[name] for name in improbable)
+    assert with_noise <= 3
 
 
 @pytest.mark.parametrize("time", [False, True])

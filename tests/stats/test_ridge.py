@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain, combinations
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import betaln, expit, logsumexp
 
 from hepacast.errors import ModelError
 from hepacast.stats.cox import fit_cox
 from hepacast.stats.logistic import fit_logistic
 from hepacast.stats.penalized import glmnet_path
-from hepacast.stats.ridge import PENALTIES, ridge_cox, ridge_logistic
+from hepacast.stats.ridge import PENALTIES, PROBABLE, SLABS, ridge_cox, ridge_logistic
 
 
 def planted(n: int = 150, p: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
@@ -164,3 +166,70 @@ def test_more_columns_than_patients_of_times() -> None:
     mean = np.cumsum((z[order] * np.exp(fitted[order])[:, None])[::-1], axis=0)[::-1] / later[:, None]
     score = (z[order] - mean).sum(axis=0)
     np.testing.assert_allclose(score, fit.penalty * fit.coef * x.std(axis=0), atol=1e-6)
+
+
+def _planted(seed: int, *, time: bool) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+    """Five candidates (of the first and the second much is true, two stand for one level each), beside two columns."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(140, 8))
+    x[:, 3] = x[:, 2] + 0.3 * rng.normal(size=140)
+    risk = x[:, 0] + 0.8 * x[:, 1] + 0.9 * x[:, 2] - 0.7 * x[:, 4]
+    candidate = np.array([-1, -1, 0, 1, 2, 3, 3, 4])
+    if not time:
+        return x, ((rng.random(140) < expit(risk)).astype(int),), candidate
+    died, left = rng.exponential(np.exp(-risk)), rng.exponential(2.0, 140)
+    return x, (np.minimum(died, left), (died < left).astype(float)), candidate
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_probability_of_a_candidate_is_that_of_the_models_that_hold_it(time) -> None:
+    """All models one by one, each with its own maximum and its own Laplace approximation."""
+    fitted, told = ridge_cox if time else ridge_logistic, []
+    for seed in range(4):
+        x, y, candidate = _planted(seed, time=time)
+        fit = fitted(x, *y, candidates=candidate)
+        known = fitted(x[:, candidate < 0], *y).penalty
+        worth: list[float] = []
+        models: list[tuple[int, ...]] = []
+        for beside in (known, np.inf):
+            for slab in SLABS:
+                for model in chain.from_iterable(combinations(range(5), size) for size in range(6)):
+                    held = (candidate < 0) | np.isin(candidate, model)
+                    groups = (candidate[held] >= 0).astype(int)
+                    gain = fitted(x[:, held], *y, groups=groups, penalties=[beside, slab]).gain
+                    worth.append(gain + betaln(1 + len(model), 10 - len(model)))
+                    models.append(model)
+        weight = np.exp(np.array(worth) - logsumexp(worth))
+        exact = [sum(w for w, model in zip(weight, models) if number in model) for number in range(5)]
+        np.testing.assert_allclose(fit.inclusion, exact, atol=0.08)
+        assert all((fit.coef[candidate == j] != 0).all() == (fit.inclusion[j] >= PROBABLE) for j in range(5))
+        assert (fit.coef[candidate < 0] != 0).all()
+        told.append(fit.inclusion)
+    assert np.mean(told, axis=0)[2] > 2 * np.mean(told, axis=0)[3]
+
+
+def test_candidates_of_noise_are_less_probable_the_more_there_are() -> None:
+    """Every number of them is as probable beforehand: of many the same evidence is worth less."""
+    few, many = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(120, 25))
+        y = (rng.random(120) < expit(1.5 * x[:, 0])).astype(int)
+        for size, kept in ((6, few), (25, many)):
+            fit = ridge_logistic(x[:, :size], y, candidates=range(size))
+            assert fit.inclusion[0] > 0.9
+            kept.append(np.count_nonzero(fit.coef) - 1)
+    assert np.mean(few) < 0.8 and np.mean(many) < 1.0
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_without_a_probable_candidate_nothing_is_found(time) -> None:
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(100, 4))
+        y = (rng.exponential(size=100), np.ones(100)) if time else (np.arange(100) % 2,)
+        fit = (ridge_cox if time else ridge_logistic)(x, *y, candidates=range(4))
+        found += fit.found
+        assert fit.found == (max(fit.inclusion) >= PROBABLE) == bool((fit.coef != 0).any())
+    assert found <= 6

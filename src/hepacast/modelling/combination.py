@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from hepacast.modelling.base import Array, as_frame
-from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.evidence import NOTHING, chance_sentence, nothing_sentence
 from hepacast.modelling.folds import inner_fold_count, stratified_folds
 from hepacast.modelling.frozen_logistic import FrozenLinear
@@ -36,10 +35,10 @@ class AveragedModel(NamedRegression):
     """The mean of a regression of named values and of one model of each score, on the scale of log odds or log hazard.
 
     The mean is brought to risks by a regression of its own, fitted to linear predictors of patients left out: those of
-    the values from folds, in which predictors and penalties are chosen anew, those of the scores as they are, which
-    their makers have cross-fitted. Of all choices of members that whose mean is likeliest in them takes part, so that a
-    weak one beside a strong one is left out; where that is one alone, it is the model. What comes out is linear in the
-    columns, and `frozen_` is that one model.
+    the values from folds, in which optional predictors and penalties are chosen anew, those of the scores as they are,
+    which their makers have cross-fitted. Of all choices of members that whose mean is likeliest in them takes part, so
+    that a weak one beside a strong one is left out; where that is one alone, it is the model. What comes out is linear
+    in the columns, and `frozen_` is that one model.
 
     Parameters
     ----------
@@ -48,13 +47,11 @@ class AveragedModel(NamedRegression):
     scores
         Names of the scores.
     regression
-        What is fitted, such as ``LogisticModel()`` or ``CoxModel()``, with its penalty and parts.
+        What is fitted, such as ``LogisticModel()`` or ``CoxModel()``, with its penalty, parts and optional predictors.
     n_folds, seed
         Of the linear predictors of the values.
     why_none
         Sentence for the note when no member tells anything.
-    choice
-        What chose some of the predictors among its candidates in all patients, and does so again in each fold.
     evidence
         P value, against permuted outcomes, of all that the model may hold (`hepacast.modelling.evidence.evidence`).
         Above `NOTHING` nothing was found: everybody has the same risk. Above `SHOWN` the note says that what was found
@@ -66,11 +63,14 @@ class AveragedModel(NamedRegression):
         The models whose mean it is, of the values and of each score, those that take part.
     scale_
         Slope of the mean.
+    inclusion_
+        Probability that each optional predictor belongs.
     """
 
     penalty = "ridge"
     parts: Mapping[str, str] | None = None
     penalties: Mapping[str, float] | None = None
+    optional: Sequence[str] = ()
 
     def __init__(
         self,
@@ -80,7 +80,6 @@ class AveragedModel(NamedRegression):
         n_folds: int = 5,
         seed: int = 0,
         why_none: str = "no predictor",
-        choice: ClinicalModel | None = None,
         evidence: float | None = None,
     ) -> None:
         self.predictors = predictors
@@ -89,7 +88,6 @@ class AveragedModel(NamedRegression):
         self.n_folds = n_folds
         self.seed = seed
         self.why_none = why_none
-        self.choice = choice
         self.evidence = evidence
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
@@ -99,7 +97,7 @@ class AveragedModel(NamedRegression):
         self.aic_, self.fit_, self.scale_ = float("nan"), None, 1.0
         self.proportional_: pd.DataFrame | None = None
         self.members_: list[FrozenLinear] = []
-        self.dropped_ = {}
+        self.dropped_, self.inclusion_ = {}, {}
         if self.evidence is not None and self.evidence > NOTHING:
             why = f"nothing was found: {nothing_sentence(self.evidence, 'all that the model may hold')}"
             self.frozen_ = replace(self._nothing(frame, outcome), note=why)
@@ -107,6 +105,7 @@ class AveragedModel(NamedRegression):
         values = [item for item in self.predictors or () if item.name not in self.scores]
         named = self._of(values).fit(frame, outcome)
         self.dropped_ |= named.dropped_
+        self.inclusion_ = named.inclusion_
         left_out: list[Array] = []
         if named.frozen_.status == "ok":
             self.members_.append(named.frozen_)
@@ -134,23 +133,19 @@ class AveragedModel(NamedRegression):
         return made
 
     def _cross_fitted(self, values: Sequence[Predictor], frame: pd.DataFrame, outcome: NDArray[Any]) -> Array:
-        """Linear predictor of each patient by a regression that was chosen in the others and fitted to them.
+        """Linear predictor of each patient by a regression that was fitted to the others.
 
         A Cox model's is the one beside the mean of those others: without an intercept, no other zero is common to the
         folds.
         """
-        rules = {} if self.choice is None else self.choice.get_params(deep=False)
-        told = {item.name for item in rules.get("predictors") or ()}
-        others = [item for item in values if item.name not in told]
         classes = event_classes(outcome)
         folds = self.n_folds if has_time(outcome) else inner_fold_count(outcome, self.n_folds, frame.index)
         fold = stratified_folds(frame.index, classes, folds, self.seed, "combination")
         found = np.empty(len(frame))
         for number in range(folds):
             held = fold == number
-            train, y = frame[~held], outcome[~held]
-            chosen = ClinicalModel(**rules).fit(train, y).chosen_predictors_ if told else []
-            found[held] = self._of([*chosen, *others]).fit(train, y).frozen_.linear_predictor(frame[held])
+            fitted = self._of(values).fit(frame[~held], outcome[~held])
+            found[held] = fitted.frozen_.linear_predictor(frame[held])
         return found
 
     def _joined(self, frame: pd.DataFrame, outcome: NDArray[Any], left_out: Sequence[Array]) -> FrozenLinear:
@@ -225,7 +220,6 @@ def joined_regression(
     *,
     why_none: str,
     seed: int,
-    choice: ClinicalModel | None = None,
     evidence: float | None = None,
 ) -> NamedRegression:
     """What joins predictors and scores, not fitted.
@@ -235,12 +229,12 @@ def joined_regression(
     way
         ``"regression"``: one of all; ``"averaged"`` and ``"auto"``: `AveragedModel`.
     regression
-        With its penalty and parts.
-    choice, evidence
-        What chose some of the predictors, and P of all that the model may hold, for `AveragedModel`.
+        With its penalty, parts and optional predictors.
+    evidence
+        P of all that the model may hold, for `AveragedModel`.
     """
     if way != "regression":
-        rules: dict[str, Any] = {"seed": seed, "why_none": why_none, "choice": choice, "evidence": evidence}
+        rules: dict[str, Any] = {"seed": seed, "why_none": why_none, "evidence": evidence}
         return AveragedModel(tuple(predictors), tuple(scores), regression, **rules)
     made: NamedRegression = clone(regression).set_params(predictors=tuple(predictors), why_none=why_none)
     return made

@@ -71,6 +71,8 @@ class CoxModel(NamedRegression):
     parts, penalties
         Of a ridge regression: predictor -> part; each part has a penalty of its own, that of the largest marginal
         likelihood where it is not given.
+    optional
+        Of a ridge regression: predictors that come in only where they probably belong (`hepacast.stats.ridge`).
 
     Attributes
     ----------
@@ -93,6 +95,7 @@ class CoxModel(NamedRegression):
         penalty: Penalty = "none",
         parts: Mapping[str, str] | None = None,
         penalties: Mapping[str, float] | None = None,
+        optional: Sequence[str] = (),
     ) -> None:
         self.predictors = predictors
         self.horizons = horizons
@@ -101,6 +104,7 @@ class CoxModel(NamedRegression):
         self.penalty = penalty
         self.parts = parts
         self.penalties = penalties
+        self.optional = optional
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -125,8 +129,8 @@ class CoxModel(NamedRegression):
             return self
         design = design_matrix(sources, terms, frame)
         if self.penalty == "ridge":
-            shrunk = ridge_cox(design, times, self._counted(codes), **self.parts_of(terms))
-            if not shrunk.found:
+            shrunk = self.asked(ridge_cox(design, times, self._counted(codes), **self.parts_of(terms)))
+            if shrunk is None:
                 self.frozen_ = self._baseline_only(times, codes, NOTHING_BY_RIDGE)
                 return self
             sources, terms, kept = self.without_parts(sources, terms, shrunk.penalties)

@@ -56,7 +56,7 @@ class FusionSpec:
     models
         Model -> its parts: ``clinical``, ``biomarkers``, ``network`` or the name of a family. The last is the main
         model. A model with biomarkers is one ridge regression of its scores, of all biomarkers, and of clinical
-        predictors chosen by Akaike's criterion; no other model holds a biomarker.
+        predictors that probably belong; no other model holds a biomarker.
     predictors
         Candidates of the clinical part, and biomarkers.
     alpha
@@ -244,20 +244,12 @@ def fit_view(view: View, spec: FusionSpec) -> ViewResult:
             raise ModelError("A model needs a network's score, and there is no network.")
         scored[NETWORK] = PartScores(pd.DataFrame(dict(view.networks)))
     candidates, chosen, notes, scales = _choose(view, scored, spec.competition)
-    clinical = _clinical(view, spec, spec.selection) if CLINICAL in wanted else None
-    joined = any({CLINICAL, BIOMARKERS} <= set(parts) for parts in spec.models.values())
-    beside = None
-    if joined:
-        known = view.clinical.loc[view.outcome.index]
-        beside = _clinical(view, replace(spec, predictors=in_logarithms(spec.predictors, known)), "aic")
+    clinical = _clinical(view, spec) if CLINICAL in wanted else None
     patients = [*view.outcome.index, *view.test]
     table = view.clinical.loc[patients].join(chosen.loc[patients])
     train, test = table.loc[view.outcome.index], table.loc[list(view.test)]
     alike = _as_of_new_patients(train, candidates, view)
-    models = {
-        name: _joined(parts, beside if BIOMARKERS in parts else clinical, notes, alike, view, spec)
-        for name, parts in spec.models.items()
-    }
+    models = {name: _joined(parts, clinical, notes, alike, view, spec) for name, parts in spec.models.items()}
     frozen, unfrozen = _freeze(candidates, scored, scales)
     fitted_to = JoinedRisks.by(models, alike, spec.horizons).main
     main = spec.horizons[-1] if spec.horizons else EVER
@@ -401,9 +393,9 @@ def score_name(part: str) -> str:
     return DL_SCORE if part == NETWORK else part
 
 
-def _clinical(view: View, spec: FusionSpec, keep: Keep) -> ClinicalModel:
+def _clinical(view: View, spec: FusionSpec) -> ClinicalModel:
     regression = _regression(spec)
-    model = ClinicalModel(spec.clinical, spec.alpha, spec.alpha, keep, regression=regression, seed=spec.seed)
+    model = ClinicalModel(spec.clinical, spec.alpha, spec.alpha, spec.selection, regression=regression, seed=spec.seed)
     return model.fit(view.clinical.loc[view.outcome.index], view.y)
 
 
@@ -433,10 +425,15 @@ def _joined(
     predictors: list[Predictor] = []
     scores: list[str] = []
     why = []
+    optional: tuple[Predictor, ...] = ()
     shrunk = BIOMARKERS in parts
     for part in parts:
         if part == BIOMARKERS:
             predictors += spec.measured
+            continue
+        if part == CLINICAL and shrunk:
+            optional = in_logarithms(spec.clinical, view.clinical.loc[view.outcome.index])
+            predictors += optional
             continue
         if part == CLINICAL and clinical is not None:
             if parts == (CLINICAL,):
@@ -454,8 +451,8 @@ def _joined(
     regression, way = _regression(spec), spec.combination if shrunk else "regression"
     if shrunk or (spec.selection == "penalised" and CLINICAL in parts):
         regression.set_params(penalty="ridge", parts=None if way == "regression" else spec.biomarkers)
-    choice = clinical if CLINICAL in parts else None
-    rules: dict[str, Any] = {"why_none": "; ".join(why) or "no predictor", "seed": spec.seed, "choice": choice}
+        regression.set_params(optional=tuple(item.name for item in optional))
+    rules: dict[str, Any] = {"why_none": "; ".join(why) or "no predictor", "seed": spec.seed}
     rules["evidence"] = _asked(parts, view, spec) if way == "auto" else None
     frozen: FrozenLinear = joined_regression(way, regression, predictors, scores, **rules).fit(train, view.y).frozen_
     return frozen

@@ -93,7 +93,7 @@ class LogisticAt(NamedRegression):
     penalty
         ``"none"``, or ``"ridge"``: coefficients shrunk by the penalty of the largest marginal likelihood, given the
         weights (`hepacast.stats.ridge`); they have no P.
-    parts, penalties
+    parts, penalties, optional
         As in `LogisticModel`.
 
     Attributes
@@ -110,6 +110,7 @@ class LogisticAt(NamedRegression):
         penalty: Penalty = "none",
         parts: Mapping[str, str] | None = None,
         penalties: Mapping[str, float] | None = None,
+        optional: Sequence[str] = (),
     ) -> None:
         self.predictors = predictors
         self.horizon = horizon
@@ -117,6 +118,7 @@ class LogisticAt(NamedRegression):
         self.penalty = penalty
         self.parts = parts
         self.penalties = penalties
+        self.optional = optional
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -138,9 +140,10 @@ class LogisticAt(NamedRegression):
         shrunk, design = None, design_matrix(sources, terms, frame[known])
         if terms and self.penalty == "ridge":
             counted = weight * len(weight) / weight.sum()
-            shrunk = ridge_logistic(design, outcome, weights=counted, **self.parts_of(terms))
-            sources, terms, kept = self.without_parts(sources, terms, shrunk.penalties)
-            shrunk, design = shrunk.of_columns(kept) if shrunk.found else None, design[:, kept]
+            found = ridge_logistic(design, outcome, weights=counted, **self.parts_of(terms))
+            shrunk = self.asked(found)
+            sources, terms, kept = self.without_parts(sources, terms, found.penalties)
+            shrunk, design = shrunk and shrunk.of_columns(kept), design[:, kept]
             references = references_of(references, sources)
         if shrunk is not None:
             beta, covariance, note = shrunk.beta, shrunk.covariance, shrunk.note

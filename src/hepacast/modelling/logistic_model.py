@@ -39,6 +39,8 @@ class LogisticModel(ClassifierMixin, NamedRegression):
     parts, penalties
         Of a ridge regression: predictor -> part; each part has a penalty of its own, that of the largest marginal
         likelihood where it is not given.
+    optional
+        Of a ridge regression: predictors that come in only where they probably belong (`hepacast.stats.ridge`).
 
     Attributes
     ----------
@@ -58,6 +60,7 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         penalty: Penalty = "none",
         parts: Mapping[str, str] | None = None,
         penalties: Mapping[str, float] | None = None,
+        optional: Sequence[str] = (),
     ) -> None:
         self.predictors = predictors
         self.firth = firth
@@ -65,6 +68,7 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         self.penalty = penalty
         self.parts = parts
         self.penalties = penalties
+        self.optional = optional
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients.
@@ -102,8 +106,7 @@ class LogisticModel(ClassifierMixin, NamedRegression):
         if not terms:
             return None
         if self.penalty == "ridge":
-            shrunk = ridge_logistic(design, outcome, **self.parts_of(terms))
-            return shrunk if shrunk.found else None
+            return self.asked(ridge_logistic(design, outcome, **self.parts_of(terms)))
         names = [term.name for term in terms]
         if self.firth == "always":
             return fit_firth(design, outcome, names).require()

@@ -17,11 +17,13 @@ from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
 from hepacast.modelling.predictors import Predictor, level_text, numbers_in, numeric_values, require_columns
 from hepacast.stats.coarse import coarse_range
 from hepacast.stats.irls import dependent_columns
+from hepacast.stats.ridge import PROBABLE, RidgeFit
 
 #: How coefficients are estimated: as likely as can be, or shrunk (`hepacast.stats.ridge`).
 Penalty = Literal["none", "ridge"]
 NOTHING_BY_RIDGE = "a ridge regression of all predictors is no more probable than none"
 NOTHING_IN_PART = "its part of the predictors tells nothing that the others do not (marginal likelihood)"
+NOT_PROBABLE = "belongs to the model with a probability of {:.2f}, below {:g}"
 
 
 class ColumnsFit(NamedTuple):
@@ -46,7 +48,8 @@ class NamedRegression(BaseEstimator):
     A subclass has the parameters ``predictors`` (None: every column; empty: nobody's risk differs, status ``"no
     signal"``), ``why_none`` (a sentence for that case), ``penalty`` (`Penalty`; shrunk coefficients have no P),
     ``parts`` (predictor -> what it is a part of, where coefficients are shrunk part by part: those that it does not
-    name are the part ``""``), ``penalties`` (of each part, where they are known; None: found), and what its own fit
+    name are the part ``""``), ``penalties`` (of each part, where they are known; None: found), ``optional`` (of a ridge
+    regression: predictors that come in only where they probably belong, `hepacast.stats.ridge`), and what its own fit
     needs.
 
     Attributes
@@ -60,6 +63,8 @@ class NamedRegression(BaseEstimator):
         Predictors that could not enter, with the reason.
     penalties_
         Of a ridge regression: the penalty of each part.
+    inclusion_
+        Probability that each optional predictor belongs.
     """
 
     predictors: Sequence[Predictor] | None
@@ -67,10 +72,12 @@ class NamedRegression(BaseEstimator):
     penalty: Penalty
     parts: Mapping[str, str] | None
     penalties: Mapping[str, float] | None
+    optional: Sequence[str]
     frozen_: Any
     aic_: float
     dropped_: dict[str, str]
     penalties_: dict[str, float]
+    inclusion_: dict[str, float]
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit; rows are patients."""
@@ -118,7 +125,7 @@ class NamedRegression(BaseEstimator):
     ) -> tuple[list[Source], list[ModelTerm], dict[str, str]]:
         """Sources, terms, and the reference level of each categorical source."""
         require_columns(frame, predictors)
-        self.dropped_ = {}
+        self.dropped_, self.inclusion_ = {}, {}
         sources = [source for source in (self._source(frame, item) for item in predictors) if source is not None]
         terms, references = self._terms(frame, sources)
         if self.penalty != "ridge":  # Shrunk coefficients are unique whatever the columns.
@@ -153,20 +160,33 @@ class NamedRegression(BaseEstimator):
         return Source(predictor, fill, tuple(order), n_missing=len(column) - len(text))
 
     def parts_of(self, terms: Sequence[ModelTerm]) -> dict[str, Any]:
-        """Groups and known penalties of the columns of a ridge regression, as `hepacast.stats.ridge` takes them."""
+        """Groups, known penalties and candidates of the columns of a ridge regression, as `hepacast.stats.ridge` takes
+        them."""
         names = [(self.parts or {}).get(term.source, "") for term in terms]
         self._part_names = list(dict.fromkeys(names))
+        self._asked = [name for name in dict.fromkeys(term.source for term in terms) if name in self.optional]
         known = None if self.penalties is None else [self.penalties[name] for name in self._part_names]
-        return {"groups": [self._part_names.index(name) for name in names], "penalties": known}
+        asked = [self._asked.index(term.source) if term.source in self._asked else -1 for term in terms]
+        groups = [self._part_names.index(name) for name in names]
+        return {"groups": groups, "penalties": known, "candidates": asked if self._asked else None}
+
+    def asked(self, fit: RidgeFit) -> RidgeFit | None:
+        """The fit where it found anything; which optional predictors belong is noted in any case."""
+        self.inclusion_ = dict(zip(self._asked, fit.inclusion, strict=True))
+        improbable = {name: p for name, p in self.inclusion_.items() if p < PROBABLE}
+        self.dropped_ |= {name: NOT_PROBABLE.format(p, PROBABLE) for name, p in improbable.items()}
+        return fit if fit.found else None
 
     def without_parts(
         self, sources: Sequence[Source], terms: Sequence[ModelTerm], penalties: Sequence[float]
     ) -> tuple[list[Source], list[ModelTerm], list[bool]]:
-        """Sources and terms of parts that are not shrunk to nothing, and which of the terms these are."""
+        """Sources and terms that are not shrunk to nothing, and which of the terms these are."""
         self.penalties_ = dict(zip(self._part_names, penalties, strict=True))
-        kept = [bool(np.isfinite(self.penalties_[(self.parts or {}).get(term.source, "")])) for term in terms]
+        for source in sources:
+            if not np.isfinite(self.penalties_[(self.parts or {}).get(source.name, "")]):
+                self.dropped_.setdefault(source.name, NOTHING_IN_PART)
+        kept = [term.source not in self.dropped_ for term in terms]
         used = {term.source for term, stays in zip(terms, kept) if stays}
-        self.dropped_ |= {source.name: NOTHING_IN_PART for source in sources if source.name not in used}
         return [item for item in sources if item.name in used], [item for item in terms if item.source in used], kept
 
     @staticmethod

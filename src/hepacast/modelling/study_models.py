@@ -68,7 +68,7 @@ class StudyModels(BaseEstimator):
         Of the folds of an averaged model.
     models
         Which to fit, of ``clinical``, ``biomarkers``, ``radiomics``, ``combined``, ``joint``: one ridge regression of
-        clinical predictors chosen by Akaike's criterion, every biomarker and the radiomics model's score, beside which
+        clinical predictors that probably belong, every biomarker and the radiomics model's score, beside which
         the biomarkers' own model is shrunk too and no other holds biomarkers; of time and event also ``binary``: a
         clinical logistic model of the event by the main horizon, weighted for censoring (`LogisticAt`).
     horizons, unit
@@ -233,20 +233,20 @@ class StudyModels(BaseEstimator):
         return self.radiomics_.train_score_ if self.radiomics_.status_ == "ok" else None
 
     def _fit_joint(self, frame: pd.DataFrame, outcome: NDArray[Any], score: pd.Series | None) -> NamedRegression:
-        """Everything in one ridge regression. Clinical candidates are many and mostly tell nothing: those that
-        Akaike's criterion leaves out would only add noise."""
+        """Everything in one ridge regression. Clinical candidates are many and mostly tell nothing: those that do not
+        probably belong would only add noise."""
         candidates = in_logarithms(self._told(), frame)
-        choice = self._fit_choice(candidates, frame, outcome, keep="aic")
         measured = [item for item in self.predictors if item.name in self.biomarkers]
-        predictors = (*choice.chosen_predictors_, *measured)
-        table = frame[[item.name for item in (*candidates, *measured)]]
+        predictors = (*candidates, *measured)
+        table = frame[[item.name for item in predictors]]
         if score is not None:
             table = table.assign(**{RADSCORE: score.to_numpy()})
             predictors = (*score_predictor(), *predictors)
-        regression = self._regression(outcome).set_params(penalty="ridge", parts=self._apart)
+        optional = tuple(item.name for item in candidates)
+        regression = self._regression(outcome).set_params(penalty="ridge", parts=self._apart, optional=optional)
         why = "neither the Radscore nor a clinical candidate nor a biomarker is related to the outcome"
         asked = self._asked(frame, outcome, measured) if self.combination == "auto" else None
-        rules: dict[str, Any] = {"why_none": why, "seed": self.seed, "choice": choice, "evidence": asked}
+        rules: dict[str, Any] = {"why_none": why, "seed": self.seed, "evidence": asked}
         fitted: NamedRegression = joined_regression(self.combination, regression, predictors, (RADSCORE,), **rules).fit(
             table, outcome
         )

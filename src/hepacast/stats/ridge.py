@@ -7,19 +7,26 @@ and no random numbers are needed, and where no variance beats 0 the answer is th
 Columns of several sources (laboratory values, biomarkers, scores) can have a variance each: a source that tells nothing
 beside the others gets the variance 0 and is left out, and costs the others nothing.
 
+Candidates, of which most tell nothing, come in one by one where they probably belong (`RidgeFit.inclusion`): a
+candidate's coefficients are 0 or drawn from the prior (spike and slab), and its probability is the sum of those of all
+models that hold it.
+
 Sources: Hoerl AE, Kennard RW. Technometrics 1970;12:55. le Cessie S, van Houwelingen JC. Appl Stat 1992;41:191.
 Verweij PJM, van Houwelingen HC. Stat Med 1994;13:2427 (Cox). Wood SN. J R Stat Soc B 2011;73:3 (marginal likelihood).
 van de Wiel MA, te Beest DE, Munch MM. Scand J Stat 2019;46:2 (penalties by source, by marginal likelihood).
+Mitchell TJ, Beauchamp JJ. J Am Stat Assoc 1988;83:1023 (spike and slab). Scott JG, Berger JO. Ann Stat 2010;38:2587
+(prior of the number of candidates that belong).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import betaln, expit, logsumexp
 
 from hepacast.errors import ModelError
 from hepacast.stats.competing_risks import Subdistribution
@@ -36,6 +43,12 @@ PENALTIES: Array = 10.0 ** np.arange(4.0, -2.01, -0.2)
 GROUP_PENALTIES: Array = np.concatenate([[np.inf], PENALTIES[5::2]])
 #: Rounds over the groups; each ends at once when no penalty changes.
 _MOST_ROUNDS = 10
+#: Penalties of a candidate's coefficients where it belongs: prior standard deviations of 1, 1/2 and 1/4 per SD.
+SLABS = (1.0, 4.0, 16.0)
+#: Candidates that belong with a probability of at least this come in.
+PROBABLE = 0.2
+#: Models whose neighbors are looked at are at most so many times (logarithm) less probable than the best; and how many.
+WINDOW, MOST_MODELS = 3.0, 400
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,8 @@ class RidgeFit:
         where nothing was found, and all coefficients are 0. Of several groups the smallest.
     penalties
         Of each group of columns, in the order of `groups`; infinite of a group whose coefficients are all 0.
+    inclusion
+        Probability that each candidate belongs; coefficients of those below `PROBABLE` are 0.
     df
         Effective degrees of freedom, the intercept aside.
     loglik
@@ -72,6 +87,7 @@ class RidgeFit:
     loglik: float
     gain: float
     penalties: tuple[float, ...] = ()
+    inclusion: tuple[float, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -106,6 +122,7 @@ def ridge_logistic(
     weights: ArrayLike | None = None,
     groups: Sequence[int] | None = None,
     penalties: Sequence[float] | None = None,
+    candidates: Sequence[int] | None = None,
 ) -> RidgeFit:
     """Ridge logistic regression, the intercept not penalized.
 
@@ -121,24 +138,29 @@ def ridge_logistic(
         Group of each column, 0, 1, ...: each group has a prior variance of its own. None: one for all.
     penalties
         Of each group, where they are known already; None: those of the largest marginal likelihood.
+    candidates
+        Candidate of each column, 0, 1, ..., which comes in with all its columns or none; -1: always in.
     """
     matrix, means, scale = _standardized(x)
-    matrix, turn = _thin(matrix) if groups is None else (matrix, None)
+    matrix, turn = _thin(matrix) if groups is None and candidates is None else (matrix, None)
     outcome = np.asarray(y, dtype=float)
     w = np.ones(len(outcome)) if weights is None else np.asarray(weights, dtype=float)
-    design = np.column_stack([np.ones(len(outcome)), matrix])
     sign = 2.0 * outcome - 1.0
 
-    def likelihood(beta: Array) -> tuple[float, Array, Array]:
-        eta = design @ beta
-        risk = expit(eta)
-        information = (design * (w * risk * (1.0 - risk))[:, None]).T @ design
-        return log_likelihood(eta, sign, w), design.T @ (w * (outcome - risk)), information
+    def likelihood_of(columns: NDArray[np.int64]) -> Likelihood:
+        design = np.column_stack([np.ones(len(outcome)), matrix[:, columns]])
+
+        def likelihood(beta: Array) -> tuple[float, Array, Array]:
+            eta = design @ beta
+            risk = expit(eta)
+            information = (design * (w * risk * (1.0 - risk))[:, None]).T @ design
+            return log_likelihood(eta, sign, w), design.T @ (w * (outcome - risk)), information
+
+        return likelihood
 
     rate = float(w @ outcome / w.sum())
-    start = np.zeros(design.shape[1])
-    start[0] = np.log(rate / (1.0 - rate))
-    fit = _turned_back(_most_probable(likelihood, start, 1, groups, penalties), turn, free=1)
+    start = np.array([np.log(rate / (1.0 - rate))])
+    fit = _turned_back(_fitted(likelihood_of, start, matrix.shape[1], groups, penalties, candidates), turn, free=1)
     # From standardized columns to the columns as given: beta = M gamma.
     back = np.eye(len(scale) + 1)
     back[1:, 1:] = np.diag(1.0 / scale)
@@ -158,6 +180,7 @@ def ridge_cox(
     *,
     groups: Sequence[int] | None = None,
     penalties: Sequence[float] | None = None,
+    candidates: Sequence[int] | None = None,
 ) -> RidgeFit:
     """Ridge Cox regression, ties by Efron's method; where codes of 2 compete, Fine and Gray's of the subdistribution.
 
@@ -167,23 +190,23 @@ def ridge_cox(
         Shape (n, p), finite, no constant column.
     time, code
         Follow-up, and 0, 1 (event) or 2 (competing event), shape (n,).
-    groups, penalties
+    groups, penalties, candidates
         As in `ridge_logistic`.
     """
     matrix, _, scale = _standardized(x)
-    matrix, turn = _thin(matrix) if groups is None else (matrix, None)
+    matrix, turn = _thin(matrix) if groups is None and candidates is None else (matrix, None)
     times, codes = np.asarray(time, dtype=float), np.asarray(code, dtype=float)
     if not (codes == 1).any():
         raise ModelError("A Cox model needs events.", found="0 events")
-    if (codes == 2).any():
-        likelihood = Subdistribution(matrix, times, codes).likelihood
-    else:
-        data = SortedFollowUp(matrix, times, codes)
 
-        def likelihood(beta: Array) -> tuple[float, Array, Array]:
-            return data.partial(beta, efron=True)
+    def likelihood_of(columns: NDArray[np.int64]) -> Likelihood:
+        if (codes == 2).any():
+            return Subdistribution(matrix[:, columns], times, codes).likelihood
+        data = SortedFollowUp(matrix[:, columns], times, codes)
+        return lambda beta: data.partial(beta, efron=True)
 
-    fit = _turned_back(_most_probable(likelihood, np.zeros(matrix.shape[1]), 0, groups, penalties), turn, free=0)
+    found = _fitted(likelihood_of, np.zeros(0), matrix.shape[1], groups, penalties, candidates)
+    fit = _turned_back(found, turn, free=0)
     covariance = np.zeros((len(scale) + 1, len(scale) + 1))
     covariance[1:, 1:] = fit.covariance / np.outer(scale, scale)
     return replace(fit, coef=fit.coef / scale, covariance=covariance)
@@ -224,25 +247,174 @@ def _turned_back(fit: RidgeFit, turn: Array | None, free: int) -> RidgeFit:
     return replace(fit, coef=turn.T @ fit.coef, covariance=covariance)
 
 
-def _most_probable(
-    likelihood: Likelihood,
-    start: Array,
-    free: int,
+def _fitted(
+    likelihood_of: Callable[[NDArray[np.int64]], Likelihood],
+    free: Array,
+    size: int,
     groups: Sequence[int] | None,
     given: Sequence[float] | None,
+    candidates: Sequence[int] | None,
 ) -> RidgeFit:
-    """The penalties of the largest marginal likelihood; the first `free` coefficients carry none."""
-    label = np.zeros(len(start) - free, dtype=np.int64) if groups is None else np.asarray(groups, dtype=np.int64)
+    """The most probable fit of the columns that are always in and of the candidates that probably belong.
+
+    `likelihood_of` some of the `size` columns takes the coefficients without a penalty first; `free` is where these
+    start.
+    """
+    label = np.zeros(size, dtype=np.int64) if groups is None else np.asarray(groups, dtype=np.int64)
+    candidate = np.full(size, -1) if candidates is None else np.asarray(candidates, dtype=np.int64)
+    penalties = None if given is None else np.asarray(given, dtype=float)
+    count = int(label.max(initial=0)) + 1
+    always = np.flatnonzero(candidate < 0)
+    inclusion: Array = np.zeros(0)
+    used = always
+    if (candidate >= 0).any():
+        beside = _most_probable(likelihood_of(always), free, label[always], count, penalties)
+        prior = np.where(candidate < 0, np.array(beside.penalties)[label], np.inf)
+        inclusion = inclusion_probabilities(likelihood_of(np.arange(size)), free, prior, candidate)
+        used = np.flatnonzero((candidate < 0) | (inclusion[candidate] >= PROBABLE))
+    fit = _most_probable(likelihood_of(used), free, label[used], count, penalties)
+    if not len(inclusion):
+        return fit
+    places = np.concatenate([np.arange(len(free)), len(free) + used])
+    coef, covariance = np.zeros(size), np.zeros((len(free) + size, len(free) + size))
+    coef[used], covariance[np.ix_(places, places)] = fit.coef, fit.covariance
+    return replace(fit, coef=coef, covariance=covariance, inclusion=tuple(float(value) for value in inclusion))
+
+
+def inclusion_probabilities(likelihood: Likelihood, free: Array, prior: Array, candidate: NDArray[np.int64]) -> Array:
+    """Probability that each candidate belongs, given the data.
+
+    Before the data one candidate is expected to belong, however many there are, and every choice of as many is as
+    probable; one that belongs has coefficients with one of the penalties of `SLABS`, the same for all. Models are
+    compared by Laplace's approximation, beside the columns that are always in, and without them: where these tell
+    nothing, what they fit by chance must not hide a candidate.
+
+    Parameters
+    ----------
+    likelihood
+        Of all coefficients: those without a penalty, then the columns.
+    free
+        Where the coefficients without a penalty start.
+    prior
+        Penalty of each column that is always in; infinite: not in, or a candidate's.
+    candidate
+        Of each column, -1: none.
+    """
+    count = int(candidate.max()) + 1
+    columns = [len(free) + np.flatnonzero(candidate == number) for number in range(count)]
+    worth: list[float] = []
+    held: list[list[bool]] = []
+    for beside in (prior, np.full(len(prior), np.inf)):
+        for (_, model), value in _models_of(likelihood, free, beside, columns).items():
+            worth.append(value)
+            held.append([number in model for number in range(count)])
+        if not np.isfinite(prior).any():
+            break
+    inclusion: Array = np.exp(np.array(worth) - logsumexp(worth)) @ np.array(held, dtype=float)
+    return inclusion
+
+
+def _models_of(
+    likelihood: Likelihood, free: Array, prior: Array, columns: Sequence[NDArray[np.int64]]
+) -> dict[tuple[float, frozenset[int]], float]:
+    """Penalty and choice of candidates -> logarithm of its probability, around the best one that was found.
+
+    The log-likelihood is taken for the parabola that touches it at the best model's maximum; the models of that
+    parabola are looked at, and if another one is best, all is done again around that one.
+    """
+    always = np.concatenate([np.zeros(len(free)), prior])
+    best: tuple[float, frozenset[int]] = (SLABS[0], frozenset())
+    around, penalty = np.concatenate([free, np.zeros(len(prior))]), always
+    seen: set[tuple[float, frozenset[int]]] = set()
+    while best not in seen:
+        seen.add(best)
+        penalty = always.copy()
+        for number in best[1]:
+            penalty[columns[number]] = best[0]
+        around = _maximized(likelihood, np.where(np.isfinite(penalty), around, 0.0), penalty)
+        worth = _Worth.around(likelihood, around, always, columns)
+        found = {(slab, model): value for slab in SLABS for model, value in worth.explored(slab).items()}
+        middle, best = best, max(found, key=lambda item: found[item])
+    exact = _evidence(likelihood, around, penalty) + worth.chance(len(middle[1])) - worth.of(middle[1], middle[0])
+    return {model: value + exact for model, value in found.items()}
+
+
+@dataclass(frozen=True)
+class _Worth:
+    """How probable a choice of candidates is: the likelihood as a parabola, integrated over what is always in.
+
+    `slope` and `curve` are those of the candidates' coefficients at 0, `columns` the places of each candidate in them.
+    """
+
+    slope: Array
+    curve: Array
+    columns: list[NDArray[np.int64]]
+
+    @classmethod
+    def around(cls, likelihood: Likelihood, beta: Array, prior: Array, columns: Sequence[NDArray[np.int64]]) -> _Worth:
+        """The parabola that touches the log-likelihood at `beta`."""
+        _, gradient, information = likelihood(beta)
+        linear = gradient + information @ beta
+        inside, own = np.flatnonzero(np.isfinite(prior)), np.concatenate(columns)
+        held = np.linalg.solve(
+            information[np.ix_(inside, inside)] + np.diag(prior[inside]), information[np.ix_(inside, own)]
+        )
+        starts = np.cumsum([0, *(len(item) for item in columns)])
+        places = [np.arange(low, high) for low, high in pairwise(starts)]
+        curve = information[np.ix_(own, own)] - information[np.ix_(own, inside)] @ held
+        return cls(linear[own] - held.T @ linear[inside], curve, places)
+
+    def chance(self, size: int) -> float:
+        """Logarithm of the probability of a choice of so many candidates, before the data."""
+        count = len(self.columns)
+        return float(betaln(1 + size, 2 * count - size) - betaln(1, count))
+
+    def of(self, model: frozenset[int], slab: float) -> float:
+        """Logarithm of the probability of a model, up to a constant."""
+        if not model:
+            return self.chance(0)
+        used = np.concatenate([self.columns[number] for number in sorted(model)])
+        curve = self.curve[np.ix_(used, used)] + slab * np.eye(len(used))
+        gain = 0.5 * float(self.slope[used] @ np.linalg.solve(curve, self.slope[used]))
+        return self.chance(len(model)) + gain + 0.5 * (len(used) * float(np.log(slab)) - _log_det(curve))
+
+    def explored(self, slab: float) -> dict[frozenset[int], float]:
+        """Models with one penalty: from none on, the neighbors (by one candidate) of the best that has not been left,
+        as long as one of those is within `WINDOW` of the best."""
+        found = {frozenset[int](): self.of(frozenset(), slab)}
+        left: set[frozenset[int]] = set()
+        while len(found) < MOST_MODELS:
+            near_best = max(found.values()) - WINDOW
+            waiting = [model for model, value in found.items() if value >= near_best and model not in left]
+            if not waiting:
+                break
+            best = max(waiting, key=lambda model: found[model])
+            left.add(best)
+            for number in range(len(self.columns)):
+                near = best ^ {number}
+                if near not in found:
+                    found[near] = self.of(near, slab)
+        return found
+
+
+def _most_probable(
+    likelihood: Likelihood, begin: Array, label: NDArray[np.int64], count: int, given: Array | None
+) -> RidgeFit:
+    """The penalties of the largest marginal likelihood; the first coefficients, which start at `begin`, have none."""
+    free = len(begin)
+    start = np.concatenate([begin, np.zeros(len(label))])
     null = likelihood(start)
     # Evidence without predictors: only what is free remains to be integrated over.
     none = null[0] - 0.5 * _log_det(null[2][:free, :free])
-    count = int(label.max(initial=0)) + 1
-    if given is None:
+    if not len(label):
+        gain, beta, penalties = 0.0, start, np.full(count, np.inf)
+    elif given is None:
         gain, beta, penalties = _of_one_penalty(likelihood, start, free, none, count)
         if count > 1:
             gain, beta, penalties = _of_each_group(likelihood, (gain, beta, penalties), free, none, label)
+            penalties[[group not in label for group in range(count)]] = np.inf
     else:
-        penalties = np.asarray(given, dtype=float)
+        penalties = given
         prior = np.concatenate([np.zeros(free), penalties[label]])
         beta = _maximized(likelihood, start, prior)
         gain = _evidence(likelihood, beta, prior) - none

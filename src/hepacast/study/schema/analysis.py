@@ -37,11 +37,10 @@ class Modelling(Part):
     models: list[Literal["clinical", "biomarkers", "radiomics", "combined", "joint", "binary"]] = option(
         lambda: ["clinical", "radiomics", "combined"],
         "models to compare; biomarkers: of the biomarkers alone, which then leave the clinical model to the others "
-        "(the combined model holds both); joint: clinical predictors by Akaike's criterion (skewed ones in logs), "
-        "biomarkers and the Radscore in one ridge regression, beside which the others stay without biomarkers; binary, "
-        "for time to an event only: a logistic model of the event by the main horizon, in which patients censored "
-        "before it are "
-        "weighted for (IPCW)",
+        "(the combined model holds both); joint: clinical candidates that probably belong beside the biomarkers "
+        "(skewed ones in logs), biomarkers and the Radscore in one ridge regression, beside which the others stay "
+        "without biomarkers; binary, for time to an event only: a logistic model of the event by the main horizon, in "
+        "which patients censored before it are weighted for (IPCW)",
     )
     selection: Literal["independent", "backward", "aic", "lasso", "given", "penalised"] = option(
         "independent",

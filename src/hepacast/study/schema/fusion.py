@@ -59,8 +59,8 @@ class Fusion(Part):
         lambda: {"CR": ["clinical"], "R": ["radiomics"]},
         "models by name and what each joins: clinical predictors, the radiomics score of the classifiers, the score "
         "that `auto` makes of all radiomics features (auto), the networks' score, the score on radiomics and deep "
-        "features together (dlr), or biomarkers; one with biomarkers is a ridge regression "
-        "of them, the scores, and clinical predictors chosen by Akaike's criterion; the last is the main one",
+        "features together (dlr), or biomarkers; one with biomarkers is a ridge regression of them, the scores, and "
+        "clinical candidates that probably belong beside the biomarkers; the last is the main one",
     )
 
     @model_validator(mode="after")

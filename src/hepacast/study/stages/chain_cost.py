@@ -23,7 +23,7 @@ _REFIT, _FEATURE, _CELL, _BOOTSTRAP, _FITS = 0.1, 4e-5, 4.2e-7, 1.25, 6
 #: Seconds of a refit of what was selected once, of a model of clinical columns in all and a patient, and of one shuffle
 #: of a column.
 _SELECTED, _CLINICAL, _PATIENT, _SHUFFLE = 0.05, 0.03, 8e-5, 0.005
-#: Seconds of a candidate in one choice by Akaike's criterion: of a joint model one, and again in its folds
+#: Seconds of a candidate where those that probably belong are chosen: of a joint model once, and again in its folds
 _CHOSEN, _CHOICES = 0.003, 6
 #: Columns that the models read, about; training sizes of a learning curve.
 _READ, _SIZES = 12, 4

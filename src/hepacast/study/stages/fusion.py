@@ -71,7 +71,7 @@ from hepacast.study.stages.describe_models import (
 from hepacast.study.stages.frozen_files import MODELS, NETWORKS, SCORES, read_frozen, write_arrays
 from hepacast.study.stages.fusion_networks import NetworkScores, network_scores, network_spec
 from hepacast.study.stages.model_sentences import (
-    BY_AIC,
+    PROBABLE_ONES,
     SHRUNK_HERE,
     asked_words,
     averaged_words,
@@ -513,7 +513,7 @@ def _sentences(
         texts.append(
             (
                 f"Models with biomarkers ({', '.join(shrunk)}) hold all of these, and of other parts the scores and "
-                f"{BY_AIC}; {SHRUNK_HERE}.{averaged} No other model holds a biomarker.",
+                f"{PROBABLE_ONES}; {SHRUNK_HERE}.{averaged} No other model holds a biomarker.",
                 [],
             )
         )

@@ -20,6 +20,7 @@ from hepacast.modelling.predictors import SKEWED
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.validation import OutOfFold
 from hepacast.stats.global_test import KERNEL_ROWS
+from hepacast.stats.ridge import PROBABLE
 from hepacast.study.context import Context
 from hepacast.study.schema.analysis import Modelling
 
@@ -193,9 +194,10 @@ SHRUNK = (
 
 
 #: What a model of everything holds of the clinical candidates.
-BY_AIC = (
-    "the clinical predictors that backward elimination by Akaike's criterion kept (numbers from 0 on with a skewness "
-    f"above {SKEWED:g} as log10(1 + x))"
+PROBABLE_ONES = (
+    f"the clinical candidates whose posterior probability of belonging beside the biomarkers was {PROBABLE:g} or more "
+    "(spike-and-slab prior [@spike-slab], every number of candidates as probable beforehand [@scott-berger], Laplace's "
+    f"approximation; numbers from 0 on with a skewness above {SKEWED:g} as log10(1 + x))"
 )
 #: The same of a model whose predictors are told before.
 SHRUNK_HERE = (
@@ -219,8 +221,19 @@ def _of_biomarkers(fitted: StudyModels) -> list[str]:
         averaged = "" if fitted.combination == "regression" else f" {averaged_words(bool(fitted.horizons))}"
         if isinstance(fitted.joint_, AveragedModel) and fitted.joint_.evidence is not None:
             averaged += f" {asked_words(p_sentence(fitted.joint_.evidence))}"
-        texts.append(f"The joint model holds {score}the biomarkers and {BY_AIC}; {SHRUNK_HERE}.{averaged}")
+        held = f"The joint model holds {score}the biomarkers and {PROBABLE_ONES}{_probabilities(fitted)}"
+        texts.append(f"{held}; {SHRUNK_HERE}.{averaged}")
     return texts
+
+
+def _probabilities(fitted: StudyModels) -> str:
+    """Of the final joint model, the candidates that came in with their probabilities."""
+    assert fitted.joint_ is not None
+    labels = {item.name: item.label for item in fitted.predictors}
+    found = {name: p for name, p in fitted.joint_.inclusion_.items() if p >= PROBABLE}
+    if not found:
+        return f": none of {len(fitted.joint_.inclusion_)}" if fitted.joint_.inclusion_ else ""
+    return ": " + ", ".join(f"{labels[name]} {found[name]:.2f}" for name in sorted(found, key=found.__getitem__)[::-1])
 
 
 def asked_words(p: str = "") -> str:
@@ -240,7 +253,7 @@ def averaged_words(of_time: bool) -> str:
     return (
         "Each kind of biomarkers (enhancement, heterogeneity, liver, shape) had a penalty of its own; scores were no "
         f"part of this regression: the model is the mean of its {scale} and those of a regression of each score "
-        "(of these members those whose mean is likeliest in patients left out, in folds in which predictors and "
+        "(of these members those whose mean is likeliest in patients left out, in folds in which candidates and "
         "penalties were chosen anew), brought to risks by a regression of that mean in the same patients."
     )
 
