@@ -61,6 +61,41 @@ def test_init_writes_them_into_the_study_file(tmp_path):
     images = Study.model_validate(proposed.values).images
     assert images.sequences["CT"].path == "../ct/images/{patient}.nii.gz"
     assert images.segmentation.source == "builtin"
-    assert proposed.values["modelling"]["models"] == ["clinical", "radiomics", "combined"]
+    modelling = proposed.values["modelling"]
+    assert modelling["models"] == ["clinical", "biomarkers", "radiomics", "joint"]
+    assert (modelling["chain"], modelling["combination"]) == ("auto", "auto")
+    assert modelling["candidates"] == ["albumin"] and proposed.values["biomarkers"] == {"use": ["recommended"]}
+    assert "model file holds no values of single training patients" in path.read_text()
     assert any("masks" in line for line in proposed.unsure)
     assert "no masks were found" in path.read_text()
+
+
+def test_phases_told_by_names_are_sequences_and_the_liver_is_the_scale_of_mr(tmp_path):
+    rows = "\n".join(f"P{i},{30 + i % 9},{i % 2}" for i in range(1, 41))
+    (tmp_path / "t.csv").write_text(f"patient,ALB (g/L),death\n{rows}\n")
+    for patient in PATIENTS:
+        for phase in ("delayed", "portal", "arterial", "T2"):
+            put(tmp_path / "mr" / f"{patient}_{phase}.nii.gz", 100)
+        liver = np.zeros((3, 4, 5), np.uint8)
+        liver[1], liver[1, 1, 1] = 1, 2
+        mask = tmp_path / "mr" / "masks" / f"{patient}.nii.gz"
+        mask.parent.mkdir(exist_ok=True)
+        write_volume(Volume(liver, volume(0).geometry), mask)
+    found = propose_images(tmp_path / "mr", PATIENTS)
+    assert list(found.phases) == ["arterial", "portal", "delayed"] and found.image == "{patient}_arterial.nii.gz"
+    assert any("{patient}_T2.nii.gz" in doubt for doubt in found.doubts)
+    _, proposed = init_from_table(tmp_path / "study", tmp_path / "t.csv", images=tmp_path / "mr")
+    study = Study.model_validate(proposed.values)
+    assert {name: item.path for name, item in study.images.sequences.items()} == {
+        phase: f"../mr/{{patient}}_{phase}.nii.gz" for phase in ("arterial", "portal", "delayed")
+    }
+    steps = study.images.preprocessing
+    assert (steps.reference, steps.normalization, steps.tissue) == ("arterial", "reference-tissue", "parenchyma")
+    assert study.features.options["normalize"] is False  # the engine's own scale would undo the liver's
+
+
+def test_two_images_of_one_phase_are_not_chosen_between(tmp_path):
+    for patient in PATIENTS:
+        for name in ("arterial_1", "arterial_2", "portal"):
+            put(tmp_path / f"{patient}_{name}.nii.gz", -900)
+    assert propose_images(tmp_path, PATIENTS).phases == {}

@@ -25,7 +25,7 @@ from hepacast.study.propose_images import ProposedImages, propose_images
 from hepacast.study.schema import Column, Study
 from hepacast.study.stages.clinical import column_spec
 from hepacast.study.stages.judging import judge_cohort
-from hepacast.study.template import proposed_values, render_study
+from hepacast.study.template import STRONGEST, STRONGEST_NOTES, proposed_values, render_study
 
 _TRAINING = ("training", "train", "development", "derivation", "训练集", "训练", "训练组", "Training", "Trainingsset")
 _VALIDATION = (
@@ -131,20 +131,26 @@ def init_from_table(
 def _add_images(proposed: Proposed, images: ProposedImages, folder: str) -> None:
     """The part `images`, and the models that read them."""
     own = images.part()
+    if "normalization" in own.get("preprocessing", {}):  # the scale is the liver's: one of each image would undo it
+        unscaled = {"options": {"normalize": False, "normalizeScale": 1}}
+        proposed.values["features"] = {**proposed.values.get("features", {}), **unscaled}
     for entry in own["sequences"].values():
         entry["path"] = f"{folder}/{entry['path']}"
     if "masks" in own["segmentation"]:
         own["segmentation"]["masks"] = f"{folder}/{own['segmentation']['masks']}"
     proposed.values["images"] = own
-    proposed.mapped.append(f"{images.image} -> {images.modality} images ({images.with_image} patients)")
+    for path in images.phases.values() or [images.image]:
+        proposed.mapped.append(f"{path} -> {images.modality} images ({images.with_image} patients)")
     if images.mask:
         proposed.mapped.append(f"{images.mask} -> masks ({images.with_mask} patients)")
     proposed.note("images", *images.doubts)
     proposed.unsure += [f"images: {doubt}" for doubt in images.doubts]
     modelling = proposed.values["modelling"]
     if modelling.get("models") == ["clinical"]:
-        modelling["models"] = ["clinical", "radiomics", "combined"]
         proposed.notes.pop("modelling", None)
+        proposed.values |= {key: {**proposed.values.get(key, {}), **part} for key, part in STRONGEST.items()}
+        for key, text in STRONGEST_NOTES.items():
+            proposed.note(key, *text)
 
 
 def _from(folder: Path, table: Path) -> str:

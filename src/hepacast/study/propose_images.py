@@ -6,17 +6,20 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hepacast.errors import HepacastError, ImageError
+from hepacast.imaging.phases import PHASES, phase_of
 
 #: How deep a folder is looked into, and at how many entries at most.
 _DEPTH, _MOST = 4, 200_000
 _IMAGE_ENDS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 _MASK_WORDS = re.compile(r"mask|seg|label|roi|voi|contour|掩膜|分割|勾画", re.IGNORECASE)
 _MARK = "{patient}"
+#: The scale of MR that needs no other patient: the liver of the same one.
+LIVER_SCALE = {"normalization": "reference-tissue", "tissue": "parenchyma", "scale": 20}
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class ProposedImages:
     ----------
     image, mask
         With ``{patient}``; `mask` is empty where there is none.
+    phases
+        Images of several phases by phase, in the order of time, where their names tell them apart; `image` is the
+        first of them.
     with_image, with_mask
         How many of the table's patients have one.
     modality
@@ -44,14 +50,20 @@ class ProposedImages:
     modality: str
     labels: dict[str, int]
     doubts: tuple[str, ...] = ()
+    phases: dict[str, str] = field(default_factory=dict)
 
     def part(self) -> dict[str, Any]:
         """The part `images` of a study file."""
         given = {"source": "given", "masks": self.mask, "labels": self.labels}
-        return {
-            "sequences": {self.modality: {"path": self.image, "modality": self.modality}},
+        sequences = self.phases or {self.modality: self.image}
+        part: dict[str, Any] = {
+            "sequences": {name: {"path": path, "modality": self.modality} for name, path in sequences.items()},
             "segmentation": given if self.mask else {"source": "builtin"},
         }
+        steps: dict[str, Any] = {"registration": "rigid", "reference": next(iter(sequences))} if self.phases else {}
+        if self.modality == "MR" and "parenchyma" in self.labels:
+            steps = {"registration": "none", **steps, "bias_correction": "n4", **LIVER_SCALE}
+        return part | ({"preprocessing": steps} if steps else {})
 
 
 def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
@@ -83,14 +95,29 @@ def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
         )
     image, n_image = images.most_common(1)[0]
     mask, n_mask = masks.most_common(1)[0] if masks else ("", 0)
-    others = [name for name, _ in images.most_common(4)[1:]]
+    phases = _phases_of(images)
+    image = next(iter(phases.values()), image)
+    others = [name for name, _ in images.most_common(4 + len(phases)) if name not in (image, *phases.values())][:3]
     doubts = [f"other files are named by the patients too: {', '.join(others)}"] if others else []
     modality, doubt = _modality_of(examples[image])
     labels, more = _labels_of(examples[mask]) if mask else ({}, [])
     doubts += [*doubt, *more]
+    if phases:
+        doubts.append(
+            f"masks are taken as drawn on the {next(iter(phases))} phase (`preprocessing.reference`): are they?"
+        )
     if not mask:
         doubts.append("no masks were found: liver and tumor are outlined by the built-in networks (CT only)")
-    return ProposedImages(image, mask, n_image, n_mask, modality, labels, tuple(doubts))
+    return ProposedImages(image, mask, n_image, n_mask, modality, labels, tuple(doubts), phases)
+
+
+def _phases_of(images: Counter[str]) -> dict[str, str]:
+    """One image a phase, in the order of time, where most patients have each of several; of two of one phase none."""
+    most = max(images.values())
+    named = [(phase_of(name), name) for name, number in images.items() if number > most / 2]
+    counts = Counter(phase for phase, _ in named)
+    found = {phase: name for phase, name in named if phase is not None and counts[phase] == 1}
+    return {phase: found[phase] for phase in PHASES if phase in found} if len(found) > 1 else {}
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, str]]:

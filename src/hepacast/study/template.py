@@ -83,6 +83,23 @@ _PROPOSED = {
 }
 
 
+#: What a study of images that follows no published one is proposed to set, and comments by key.
+STRONGEST: dict[str, Any] = {
+    "biomarkers": {"use": ["recommended"]},
+    "modelling": {
+        "chain": "auto", "models": ["clinical", "biomarkers", "radiomics", "joint"], "combination": "auto",
+    },
+}  # fmt: skip
+STRONGEST_NOTES = {
+    "modelling.chain": [
+        "All features by an average of several learners. `chain: ptlf` is a LASSO signature: it has a formula, and its",
+        "model file holds no values of single training patients.",
+    ],
+    "modelling.models": ["joint: everything together, shrunk; `combined`: clinical predictors and the Radscore alone."],
+    "modelling.combination": _PROPOSED["modelling.combination"],
+}
+
+
 def proposed_values(recipe: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """What a new study by a recipe is proposed to set: the published study, and beside it what is recommended; and
     comments by key.
