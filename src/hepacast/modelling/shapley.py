@@ -122,7 +122,9 @@ def _one(
         for step, group in enumerate(order, start=1):
             row[columns[group]] = own[0, columns[group]]
             table[number * steps + step] = row
-    frame = pd.DataFrame(table, columns=patient.columns).astype(patient.dtypes.to_dict())
+    frame = pd.DataFrame(table, columns=patient.columns)
+    typed = {name: kind for name, kind in patient.dtypes.items() if kind != table.dtype}
+    frame = frame.astype(typed) if typed else frame  # column by column, which takes longer than the scores
     found = np.asarray(score(frame), dtype=float).reshape(len(orders), steps)
     gains = np.empty((len(orders), len(columns)))
     for number, order in enumerate(orders):
