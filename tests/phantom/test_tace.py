@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from hepacast.biomarkers.measure import measure_biomarkers
 from hepacast.cohort.mrecist import mrecist_category
 from hepacast.core.files import read_json
 from hepacast.errors import ModelError, StudyFileError
+from hepacast.phantom.ct import Scanner
 from hepacast.phantom.spec import PatientSpec, TumorSpec
 from hepacast.phantom.tace import draw_tace_patient, make_tace_cohort
 from hepacast.phantom.tace_ct import TaceImage, make_tace_ct, rim_hu, uneven_hu
@@ -91,3 +94,39 @@ def test_responders_live_longer() -> None:
         rows = [person.row for person in people if person.responded == value]
         rate[value] = sum(row["Death"] for row in rows) / sum(row["Survival (days)"] for row in rows)
     assert 0.3 < rate[1] / rate[0] < 0.7
+
+
+def test_another_scanner_changes_noise_sharpness_and_enhancement_by_what_is_said() -> None:
+    from scipy import ndimage
+
+    spec = TaceImage(PatientSpec("T", 1), 0.5, 0.5)
+    usual = make_tace_ct(spec)
+    outside = usual.image.array < -990  # air: the noise alone
+    liver = usual.labels.mask("parenchyma").array
+    other = make_tace_ct(spec, scanner=Scanner(noise=2.0))
+    assert (other.labels.volume.array == usual.labels.volume.array).all()
+    values = {name: scan.image.array.astype(float) for name, scan in (("usual", usual), ("other", other))}
+    signal = make_tace_ct(spec, scanner=Scanner(noise=0.0)).image.array.astype(float)
+    noise = {name: (value - signal)[liver].std() for name, value in values.items()}
+    assert noise["other"] / noise["usual"] == pytest.approx(2.0, rel=0.02)
+    late = make_tace_ct(spec, scanner=Scanner(enhancement=15.0)).image.array.astype(float)
+    assert np.median((late - values["usual"])[liver]) == 15.0
+    assert np.abs(late - values["usual"])[outside].max() <= 1.0
+    blurred = make_tace_ct(spec, scanner=Scanner(noise=0.0, blur=1.5)).image.array.astype(float)
+    deep = ndimage.binary_erosion(liver, iterations=3)  # away from the lung, which a blur lets in
+    assert blurred[deep].std() < 0.95 * signal[deep].std()
+
+
+def test_a_lobulated_tumor_is_less_of_a_ball() -> None:
+    found = {}
+    for share in (0.0, 0.09, 0.25):
+        volumes, balls = [], []
+        for patient in ("A", "B", "C"):
+            spec = PatientSpec(patient, 3, tumors=(TumorSpec("right", 60.0, share),), cirrhosis=False)
+            scan = make_tace_ct(TaceImage(spec, 0.0, 0.0))
+            numbers = measure_biomarkers({"portal": scan.image}, scan.labels.masks()).values
+            volumes.append(numbers["biomarker/shape/ln_tumor_volume"])
+            balls.append(numbers["biomarker/shape/sphericity"])
+        found[share] = (np.mean(balls), np.mean(volumes))
+    assert found[0.0][0] > found[0.09][0] > found[0.25][0] + 0.04
+    assert 0 < found[0.25][1] - found[0.0][1] < 0.3  # ln ml: bumps reach further out than in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,26 @@ LABELS = {"parenchyma": 1, "tumor": 2}
 NOISE_HU = 5.5
 
 
+@dataclass(frozen=True)
+class Scanner:
+    """How a hospital's scans differ from the phantom's usual ones.
+
+    Parameters
+    ----------
+    noise, blur
+        Factors on the standard deviation of the noise and on the width of the blur in the plane.
+    enhancement
+        HU that liver, vessels and tumors are brighter by (more contrast medium, another moment).
+    """
+
+    noise: float = 1.0
+    blur: float = 1.0
+    enhancement: float = 0.0
+
+
+USUAL = Scanner()
+
+
 class PhantomCT(NamedTuple):
     """A virtual CT.
 
@@ -48,7 +69,9 @@ class PhantomCT(NamedTuple):
 Paint = Callable[[Field, Grid, Mask, Tumors, Callable[[str], np.random.Generator]], None]
 
 
-def make_ct(spec: PatientSpec, size: str = "demo", *, paint: Paint | None = None) -> PhantomCT:
+def make_ct(
+    spec: PatientSpec, size: str = "demo", *, paint: Paint | None = None, scanner: Scanner = USUAL
+) -> PhantomCT:
     """Draw one patient's abdomen.
 
     Parameters
@@ -60,6 +83,8 @@ def make_ct(spec: PatientSpec, size: str = "demo", *, paint: Paint | None = None
         ``tiny``: 48 x 48 x 16, for tests.
     paint
         Changes the tissue after liver, vessels and tumors are drawn and before the scanner's blur and noise.
+    scanner
+        The same patient on another scanner differs by nothing else.
 
     Returns
     -------
@@ -91,7 +116,8 @@ def make_ct(spec: PatientSpec, size: str = "demo", *, paint: Paint | None = None
     image[tumors.mask] = tissue[tumors.mask]
     if paint is not None:
         paint(image, grid, liver, tumors, stream)
-    scanned = _scan(grid, image, stream("scanner"))
+    image[liver] += scanner.enhancement
+    scanned = _scan(grid, image, scanner, stream("scanner"))
     labels = np.where(tumors.mask, LABELS["tumor"], np.where(liver, LABELS["parenchyma"], 0)).astype(np.uint8)
     return PhantomCT(Volume(scanned, grid.geometry), LabelMap(Volume(labels, grid.geometry), dict(LABELS)))
 
@@ -112,18 +138,19 @@ def _add_ascites(image: Field, body: Body, liver: Mask, field: Field) -> None:
     image[fat & near & ~liver & ((x < 20) | (body.cavity < 7))] = HU["ascites"]
 
 
-def _scan(grid: Grid, image: Field, generator: np.random.Generator) -> np.ndarray:
+def _scan(grid: Grid, image: Field, scanner: Scanner, generator: np.random.Generator) -> np.ndarray:
     """The scanner's blur (partial volume) and its noise, correlated in the plane as after filtered back-projection."""
     from scipy import ndimage
 
     in_plane = 1.6 / grid.geometry.spacing[0]
-    blurred = ndimage.gaussian_filter(image, (0.18, max(0.32, in_plane), max(0.32, in_plane)), mode="nearest")
+    wide = scanner.blur * max(0.32, in_plane)
+    blurred = ndimage.gaussian_filter(image, (0.18, wide, wide), mode="nearest")
     white = generator.standard_normal(image.shape, dtype=np.float32)
     noise = ndimage.gaussian_filter(white, (0.0, max(0.45, in_plane), max(0.45, in_plane)), mode="wrap")
-    level = NOISE_HU * float(np.exp(generator.normal(0.0, 0.04)))
+    level = scanner.noise * NOISE_HU * float(np.exp(generator.normal(0.0, 0.04)))
     noise *= level / float(noise.std())
     noise[blurred < -700] *= 1.6
     return np.clip(np.rint(blurred + noise), -1024, 3071).astype(np.int16)
 
 
-__all__ = ["LABELS", "NOISE_HU", "SIZES", "PhantomCT", "make_ct"]
+__all__ = ["LABELS", "NOISE_HU", "SIZES", "PhantomCT", "Scanner", "make_ct"]

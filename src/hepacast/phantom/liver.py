@@ -88,7 +88,7 @@ def place_tumors(grid: Grid, liver: Mask, body: Body, spec: PatientSpec, generat
         placed.append((centre, radius))
         distance = _distance(grid, centre, generator)
         bumps = random_field(liver.shape, grid.spacing_kji, max(6.0, 0.45 * radius), generator)
-        share = 1.0 - (distance + 0.09 * radius * bumps) / radius
+        share = 1.0 - (distance + tumor.lobulation * radius * bumps) / radius
         here = (share > 0) & liver & ~mask
         mask |= here
         depth[here] = share[here]

@@ -18,10 +18,13 @@ class TumorSpec:
         Where it lies.
     diameter_mm
         Nominal diameter; the liver's edge may cut it.
+    lobulation
+        SD of the surface's bumps as a share of the radius: 0 is an ellipsoid, 0.25 lobulated.
     """
 
     lobe: Lobe
     diameter_mm: float
+    lobulation: float = 0.09
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hepacast.phantom.ct import PhantomCT, make_ct
+from hepacast.phantom.ct import USUAL, PhantomCT, Scanner, make_ct
 from hepacast.phantom.liver import Tumors
 from hepacast.phantom.shapes import Field, Grid, Mask, random_field
 from hepacast.phantom.spec import PatientSpec
@@ -48,8 +48,8 @@ def rim_hu(score: float) -> float:
     return RIM_HU + RIM_STEP_HU * score
 
 
-def make_tace_ct(spec: TaceImage, size: str = "demo") -> PhantomCT:
-    """Draw one patient; see `hepacast.phantom.ct.make_ct` for sizes, labels and errors."""
+def make_tace_ct(spec: TaceImage, size: str = "demo", scanner: Scanner = USUAL) -> PhantomCT:
+    """Draw one patient; see `hepacast.phantom.ct.make_ct` for sizes, scanners, labels and errors."""
 
     def paint(
         image: Field, grid: Grid, liver: Mask, tumors: Tumors, stream: Callable[[str], np.random.Generator]
@@ -58,7 +58,7 @@ def make_tace_ct(spec: TaceImage, size: str = "demo") -> PhantomCT:
         _paint(image, grid, tumors.mask, tumors.depth * tumors.radius_mm, level, spec, stream("tace-tumor"))
         _nodules(image, grid, liver, tumors.mask, level, stream("tace-nodules"))
 
-    return make_ct(spec.base, size, paint=paint)
+    return make_ct(spec.base, size, paint=paint, scanner=scanner)
 
 
 def _paint(
