@@ -128,29 +128,37 @@ def init_from_table(
     return study, proposed
 
 
-def _add_images(proposed: Proposed, images: ProposedImages, folder: str) -> None:
-    """The part `images`, and the models that read them."""
+def image_values(images: ProposedImages, folder: str) -> dict[str, Any]:
+    """What images add to a study file that had none: the part `images` with its paths in a folder, the scale of MR, and
+    the strongest models."""
     own = images.part()
-    if "normalization" in own.get("preprocessing", {}):  # the scale is the liver's: one of each image would undo it
-        unscaled = {"options": {"normalize": False, "normalizeScale": 1}}
-        proposed.values["features"] = {**proposed.values.get("features", {}), **unscaled}
     for entry in own["sequences"].values():
         entry["path"] = f"{folder}/{entry['path']}"
     if "masks" in own["segmentation"]:
         own["segmentation"]["masks"] = f"{folder}/{own['segmentation']['masks']}"
-    proposed.values["images"] = own
+    values: dict[str, Any] = {"images": own, **STRONGEST}
+    if "normalization" in own.get("preprocessing", {}):  # the scale is the liver's: one of each image would undo it
+        values["features"] = {"options": {"normalize": False, "normalizeScale": 1}}
+    return values
+
+
+def _add_images(proposed: Proposed, images: ProposedImages, folder: str) -> None:
+    """The part `images`, and the models that read them."""
+    added = image_values(images, folder)
+    if proposed.values["modelling"].get("models") == ["clinical"]:
+        proposed.notes.pop("modelling", None)
+        for key, text in STRONGEST_NOTES.items():
+            proposed.note(key, *text)
+    else:  # a recipe's own
+        added = {key: part for key, part in added.items() if key not in STRONGEST}
+    for key, part in added.items():
+        proposed.values[key] = part if key == "images" else {**proposed.values.get(key, {}), **part}
     for path in images.phases.values() or [images.image]:
         proposed.mapped.append(f"{path} -> {images.modality} images ({images.with_image} patients)")
     if images.mask:
         proposed.mapped.append(f"{images.mask} -> masks ({images.with_mask} patients)")
     proposed.note("images", *images.doubts)
     proposed.unsure += [f"images: {doubt}" for doubt in images.doubts]
-    modelling = proposed.values["modelling"]
-    if modelling.get("models") == ["clinical"]:
-        proposed.notes.pop("modelling", None)
-        proposed.values |= {key: {**proposed.values.get(key, {}), **part} for key, part in STRONGEST.items()}
-        for key, text in STRONGEST_NOTES.items():
-            proposed.note(key, *text)
 
 
 def _from(folder: Path, table: Path) -> str:

@@ -24,7 +24,7 @@ from hepacast.study.check import check_patients
 from hepacast.study.context import Context, make_context
 from hepacast.study.edit import comments, edit_study, study_values
 from hepacast.study.load import parse_study
-from hepacast.study.propose import init_from_table
+from hepacast.study.propose import image_values, init_from_table
 from hepacast.study.propose_images import propose_images
 from hepacast.study.stages.judging import StudyJudgement
 from hepacast.study.template import RECIPES
@@ -200,7 +200,7 @@ def study_file(code: str, study: StudyFolder, site: SiteOf, account: AccountOf) 
 
 @router.post("/studies/{code}/images", dependencies=OWNER)
 def find_images(given: PlaceGiven, code: str, study: StudyFolder, site: SiteOf, account: AccountOf) -> dict[str, Any]:
-    """What a folder of images would be in the study file."""
+    """What a folder of images would add to the study file."""
     site.audit.add(account.name, account.role, "find-images", code)
     folder = site.places.within(given.path)
     context = make_context(study, out=results_of(study))
@@ -208,12 +208,7 @@ def find_images(given: PlaceGiven, code: str, study: StudyFolder, site: SiteOf, 
     if proposal is None:
         raise HepacastError(unread)
     found = propose_images(folder, proposal.raw.patients)
-    part = found.part()
-    for entry in part["sequences"].values():
-        entry["path"] = f"{folder.as_posix()}/{entry['path']}"
-    if found.mask:
-        part["segmentation"]["masks"] = f"{folder.as_posix()}/{found.mask}"
-    return {"part": part, "found": plain(found)}
+    return {"values": image_values(found, folder.as_posix()), "found": plain(found)}
 
 
 @router.post("/studies/{code}/check", dependencies=OWNER)

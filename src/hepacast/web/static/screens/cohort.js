@@ -251,9 +251,13 @@ class Setup {
       source === "given" ? `${t("cohort.masks")}: ${images.segmentation?.masks || "–"}` : `${t("cohort.masks")}: ${t("cohort.masks_made")} (${source})`] : [];
     const take = async (path) => {
       try {
-        const { part, found } = await api(`/studies/${this.study}/images`, { method: "POST", body: { path } });
-        this.values.images = part;
-        this.values.modelling.models = ["clinical", "radiomics", "combined"];
+        const { values, found } = await api(`/studies/${this.study}/images`, { method: "POST", body: { path } });
+        this.values.images = values.images;
+        if (values.features) this.values.features = { ...this.values.features, ...values.features };
+        if (String(this.values.modelling.models) === "clinical") {
+          this.values.biomarkers = values.biomarkers;
+          Object.assign(this.values.modelling, values.modelling);
+        }
         this.changed();
         this.imagesFound = [t("cohort.images_found", { images: found.with_image, masks: found.with_mask }), ...found.doubts];
         this.draw();
@@ -262,9 +266,15 @@ class Setup {
     return el("section", { class: "panel", "aria-label": t("cohort.images") }, el("h2", {}, t("cohort.images")), this.told("images"),
       lines.length ? el("ul", { class: "paths" }, lines.map((line) => el("li", {}, line))) : el("p", { class: "hint" }, t("cohort.no_images")),
       (this.imagesFound || []).map((text, i) => el("p", { class: i ? "hint" : "chosen" }, spoken(text))),
-      images && this.mayEdit ? el("button", { type: "button", onclick: () => { delete this.values.images; this.values.modelling.models = ["clinical"]; this.imagesFound = null; this.changed(); } }, t("cohort.without_images")) : null,
+      images && this.mayEdit ? el("button", { type: "button", onclick: () => { this.withoutImages(); this.imagesFound = null; this.changed(); } }, t("cohort.without_images")) : null,
       this.mayEdit ? el("details", {}, el("summary", {}, t("cohort.choose_images")), chooser("folder", take)) : null, notes,
       el("div", { class: "found", "data-part": "images" }));
+  }
+
+  withoutImages() {
+    const { chain, combination, ...rest } = this.values.modelling;
+    this.values.modelling = { ...rest, models: ["clinical"] };
+    for (const key of ["images", "biomarkers"]) delete this.values[key];
   }
 
   // -- what was found --------------------------------------------------------------------------------------------------
