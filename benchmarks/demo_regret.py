@@ -1,4 +1,4 @@
-"""What finished demos find of what there is to find: AUC of the planted truth, of every model, and the regret.
+"""What finished demos find of what there is to find: AUC (C) of the planted truth, of every model, and the regret.
 
 ``python benchmarks/demo_regret.py OUT...``: results of demos (``hepacast demo --study NAME --out OUT``), a folder a
 demo and seed, as Markdown. Nested: mean over the folds of the cross-validation; other sets: the frozen model. Regret:
@@ -33,7 +33,7 @@ def rows_of(folder: Path) -> list[tuple[str, float, dict[str, float]]]:
 def _auc(found: Results, name: str, model: str) -> float:
     assert found.evaluation is not None
     result = found.evaluation.sets[name].models.get(model)
-    return float("nan") if result is None else result.main.auc.value
+    return float("nan") if result is None else result.discrimination.value
 
 
 def main(folders: list[Path]) -> str:

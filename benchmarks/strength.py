@@ -3,6 +3,8 @@
     python benchmarks/strength.py source RESULTS --truth TRUTH.json --out SOURCE.npz [--features 400]
     python benchmarks/strength.py run SOURCE.npz ... --out FOLDER [--worlds NAME ...] [--seeds 0-9] [--n 80 160 320]
                                   [--ways NAME ...] [--outcome binary|survival] [--nested]
+    python benchmarks/strength.py images FOLDER [--worlds NAME ...] [--seeds 0-2] [--n 120] [--new 150]
+                                  [--outcome binary|survival] [--networks]
     python benchmarks/strength.py tables FOLDER
 
 A source is the joint distribution of a virtual study's features, biomarkers, clinical numbers and hidden truth, from
@@ -15,6 +17,12 @@ A world plants an outcome on some of these columns. A cell (world, source, n, se
 patients, as a study does, and judges every model in 1,000 others: regret is the AUC (C) of the true risk less the
 model's. With ``--nested`` the models' nested AUC with its limits is kept instead, as a report gives it. What is done
 stays in FOLDER, one file a cell.
+
+``images`` begins before the features: virtual patients of CT (portal-venous) or MR (three phases) whose hidden
+properties (`KNOBS`) are independent, with masks. Worlds of one modality and seed share images and features; each plants
+its outcome, writes the study file that ``hepacast init`` proposes for the table and the folder of images (five folds
+once, no bootstrap), runs it, and judges the models in new patients as the results say: in one world another scanner's.
+Cells are the same files, and ``tables FOLDER/cells`` prints them.
 """
 
 from __future__ import annotations
@@ -24,25 +32,43 @@ import json
 import re
 import time
 import zlib
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from demo_regret import rows_of
 from scipy.special import expit, ndtr
 from scipy.stats import norm, rankdata
+from sklearn.linear_model import RidgeCV
 
 from hepacast.biomarkers.definitions import kind_of
 from hepacast.biomarkers.measure import SETS
 from hepacast.core.executor import single_threaded
-from hepacast.core.files import read_json, write_json
+from hepacast.core.files import read_json, write_json, write_text
+from hepacast.core.seeds import rng
+from hepacast.imaging.io import write_labelmap, write_volume
+from hepacast.imaging.labels import LabelMap
+from hepacast.imaging.volume import Volume
 from hepacast.modelling.clinical import ClinicalModel
 from hepacast.modelling.grammar import build_radiomics_model
 from hepacast.modelling.predictors import Predictor
 from hepacast.modelling.study_models import StudyModels
 from hepacast.modelling.targets import rank_score
 from hepacast.modelling.validation import nested_validation
+from hepacast.phantom import resection
+from hepacast.phantom.ct import USUAL, Scanner
+from hepacast.phantom.mr import PHASES, make_mr
+from hepacast.phantom.spec import PatientSpec
+from hepacast.phantom.tace_ct import TaceImage, make_tace_ct
+from hepacast.report.results import load_results
+from hepacast.study.demos.running import with_changes
+from hepacast.study.demos.tace_response import DEMO_DEEP
+from hepacast.study.propose import init_from_table
+from hepacast.study.run import run_study
+from hepacast.study.template import render_study
 
 NEW = 1000
 COMPONENTS = 30
@@ -67,6 +93,33 @@ WAYS: dict[str, dict[str, str]] = {
     "auto": {"chain": "ptlf", "keep": "independent", "combination": "auto"},
 }
 MODELS = ("clinical", "biomarkers", "radiomics", "combined", "joint")
+
+
+#: Hidden properties of a virtual patient of a world of images, each standard normal (cut at 2.2) and independent of
+#: the others: texture of the parenchyma; unevenness and rim of the tumor (CT), its wash-out (MR), bumps of its surface.
+KNOBS = ("parenchyma", "unevenness", "rim", "wash_out", "lobulation")
+#: The same worlds of images: what is planted on the knobs, and on the table's diameter, number of tumors and ln AST, in
+#: log odds (log hazard) a SD; modality; whether the new patients are another scanner's.
+IMAGE_WORLDS: dict[str, tuple[dict[str, float], str, bool]] = {
+    "parenchyma": ({"parenchyma": 2.5}, "CT", False),
+    "texture": ({"unevenness": 2.5}, "CT", False),
+    "rim": ({"rim": 2.5}, "CT", False),
+    "rim and texture": ({"rim": 2.0, "unevenness": -2.0}, "CT", False),
+    "shape": ({"lobulation": 2.5}, "CT", False),
+    "size": ({"diameter": 2.0}, "CT", False),
+    "several tumors": ({"number": 2.0}, "CT", False),
+    "table alone": ({"ast": 2.0}, "CT", False),
+    "table and image": ({"rim": 1.6, "unevenness": -1.2, "ast": 1.2}, "CT", False),
+    "another scanner": ({"rim": 2.0, "unevenness": -2.0}, "CT", True),
+    "no cause": ({}, "CT", False),
+    "wash-out": ({"wash_out": 2.5}, "MR", False),
+    "wash-out and table": ({"wash_out": 1.8, "ast": 1.2}, "MR", False),
+    "shape (MR)": ({"lobulation": 2.5}, "MR", False),
+    "no cause (MR)": ({}, "MR", False),
+}
+_NULL = {"nothing"} | {name for name, (planted, _, _) in IMAGE_WORLDS.items() if not planted}
+#: The other hospital's: noisier, smoother, and with another moment after the injection.
+OTHER_SCANNER = Scanner(noise=1.6, blur=1.3, enhancement=15.0)
 
 
 def make_source(results: Path, truth: Path, features: int) -> dict[str, Any]:
@@ -240,6 +293,171 @@ def run(options: argparse.Namespace) -> None:
                         )
 
 
+@dataclass(frozen=True)
+class VirtualPatient:
+    """One patient of a world of images: what the table prints, and what is to be seen."""
+
+    patient: str
+    row: dict[str, Any]
+    causes: dict[str, float]
+    spec: PatientSpec
+
+    def write(self, folder: Path, modality: str, scanner: Scanner, name: str) -> None:
+        """Images and mask, unless they are there."""
+        mask = folder / "masks" / f"{name}.nii.gz"
+        if mask.exists():
+            return
+        if modality == "CT":
+            seen = TaceImage(self.spec, self.causes["rim"], self.causes["unevenness"])
+            scan = make_tace_ct(seen, scanner=scanner)
+            write_volume(scan.image, folder / "images" / f"{name}.nii.gz")
+            labels = scan.labels
+        else:
+            mr = make_mr(replace(self.spec, texture=self.causes["wash_out"]))
+            for phase in PHASES:
+                write_volume(mr.images[phase], folder / "images" / f"{name}_{phase}.nii.gz")
+            labels = mr.labels
+        tissue = np.where(labels.mask("tumor").array, 2, labels.mask("parenchyma").array).astype(np.uint8)
+        named = LabelMap(Volume(tissue, labels.volume.geometry), {"parenchyma": 1, "tumor": 2})
+        write_labelmap(named, mask)
+
+
+def virtual_patient(patient: str, seed: int) -> VirtualPatient:
+    """Draw one: the seed and the identifier decide, not the world."""
+    generator = rng(seed, "world-of-images", patient)
+    causes = {name: float(value[0]) for name, value in resection.draw_causes(generator, 1).items()}
+    row = resection.draw_row(causes, generator)
+    knobs = dict(zip(KNOBS, np.clip(generator.standard_normal(len(KNOBS)), -2.2, 2.2)))
+    tumors = tuple(
+        replace(tumor, lobulation=0.09 * float(np.exp(0.55 * knobs["lobulation"])))
+        for tumor in resection.tumors_of(row, generator)
+    )
+    of_table = {
+        "ast": (np.log(causes["ast"]) - resection.LN_AST_MEAN) / resection.LN_AST_SD,
+        "diameter": (causes["tumor_diameter"] - resection.DIAMETER_MEAN) / resection.DIAMETER_SD,
+        "number": (row["tumor_number"] - 1.29) / 0.59,
+    }
+    spec = PatientSpec(patient, seed, row["sex"], tumors, texture=float(knobs["parenchyma"]))
+    return VirtualPatient(patient, resection.printed(row), {**knobs, **of_table}, spec)
+
+
+def image_cell(
+    folder: Path, world: str, n: int, new: int, seed: int, *, survival: bool, networks: bool
+) -> dict[str, Any]:
+    """One study of a world of images, run as a user runs what is proposed."""
+    planted, modality, moved = IMAGE_WORLDS[world]
+    cohort = folder / f"{modality}-{seed}"
+    known = {name: virtual_patient(name, seed) for name in _names(n, new)}
+    shown = {name: f"X{name[1:]}" if moved and name.startswith("V") else name for name in known}
+    for name, person in known.items():
+        person.write(cohort, modality, USUAL if shown[name] == name else OTHER_SCANNER, shown[name])
+    # By what is planted: with another scanner the same patients have the same outcomes.
+    draws = np.random.default_rng([seed, n, zlib.crc32(json.dumps(planted).encode())])
+    risk = sum((c * np.array([p.causes[k] for p in known.values()]) for k, c in planted.items()), np.zeros(len(known)))
+    y = outcome_of(risk, draws, survival=survival)
+    event = y[:, 1] if survival else y
+    table = pd.DataFrame([{"patient": shown[name], **person.row} for name, person in known.items()])
+    table["set"] = ["training" if name.startswith("T") else "validation" for name in known]
+    if survival:
+        table["Follow-up (days)"] = np.maximum(np.round(y[:, 0]), 1)
+    table["Recurrence"] = np.where(event == 1, "yes", "no")
+    reached = {
+        part: rank_score(y[rows], risk[rows]) if planted else 0.5
+        for part in ("training", "validation")
+        for rows in [(table["set"] == part).to_numpy()]
+    }
+    place = folder / "studies" / re.sub(r"\W+", "-", f"{world}-{n}-{seed}-{'survival' if survival else 'binary'}")
+    write_text(place / "clinical.csv", table.to_csv(index=False))
+    write_json(place / "planted.json", {"planted": bool(planted), "bayes_auc": reached})
+    _, proposed = init_from_table(place, place / "clinical.csv", images=cohort, force=True)
+    own = {"images.preprocessing.bias_voxel_mm": 14.0} if modality == "MR" else {"features.options": _CT_FEATURES}
+    study = with_changes(proposed.values, {**_CHANGES, **own, "seed": seed})
+    if survival:
+        columns = {name: _column_of(study, header) for name, header in _FOLLOW_UP.items()}
+        study["outcome"] = {"definition": "survival", "columns": columns, "unit": "days", "horizons": [365]}
+    if networks:
+        study["deep"] = {key: DEMO_DEEP[key] for key in ("crop", "network", "training")} | {
+            "models": ["classifier"], "explained": 0, "controls": False,
+        }  # fmt: skip
+        if modality == "MR":
+            study["deep"]["crop"] = study["deep"]["crop"] | {"window": [-200.0, 200.0]}
+    write_text(place / "study.yaml", render_study(study))
+    start = time.process_time()
+    run_study(place, out=cohort / "results", workers=1, until="evaluation")
+    (_, nested, truth), *models = rows_of(cohort)
+    found = load_results(cohort / "results").validation
+    assert found is not None
+    estimates = {name: found.models[name].nested.estimate for name, _, _ in models}  # type: ignore[union-attr]
+    told = {} if survival else {"told": _told(cohort, table, planted, known, y)}
+    reached_new = {name: value["validation"] for name, _, value in models} | told
+    regret = {name: truth["validation"] - value for name, value in reached_new.items()}
+    return {
+        "truth": truth["validation"],
+        **({"regret": regret, "nested_regret": {name: nested - value for name, value, _ in models}} if planted else {}),
+        "reached": reached_new,
+        "nested": {name: {"value": item.value, "low": item.low} for name, item in estimates.items()},
+        "cpu_s": time.process_time() - start,
+    }
+
+
+def _told(
+    cohort: Path, table: pd.DataFrame, planted: dict[str, float], known: dict[str, VirtualPatient], y: np.ndarray
+) -> float:
+    """What can be read off the images: the true weights, on the hidden values as a ridge regression of all biomarkers
+    gives them that is told those of the training patients; AUC in the new patients."""
+    long = pd.read_parquet(cohort / "results" / "biomarkers" / "biomarkers.parquet")
+    wide = long.pivot(index="patient", columns="biomarker", values="value").loc[table["patient"]].astype(float)
+    training = (table["set"] == "training").to_numpy()
+    wide = wide.loc[:, wide[training].nunique().to_numpy() > 2]
+    x = wide.fillna(wide[training].median()).to_numpy()
+    x = (x - x[training].mean(axis=0)) / x[training].std(axis=0)
+    risk = np.zeros(len(x))
+    for name, coefficient in planted.items():
+        value = np.array([person.causes[name] for person in known.values()])
+        if name in KNOBS:
+            value = RidgeCV(np.logspace(-1, 4, 21)).fit(x[training], value[training]).predict(x)
+        risk += coefficient * value
+    return rank_score(y[~training], risk[~training])
+
+
+_FOLLOW_UP = {"time": "Follow-up (days)", "event": "Recurrence"}
+#: What a study leaves out to end in a minute (1,037 features a VOI for 1,874); what is fitted stays as proposed.
+_CHANGES = {
+    "cohort.truth": "planted.json", "evaluation.bootstrap": 0, "features.settings": "early-recurrence",
+    "modelling.validation": {
+        "folds": 5, "repeats": 1, "bootstrap": 0, "usual_way": False, "learning_curve": 0, "importance": 0,
+    },
+}  # fmt: skip
+
+_CT_FEATURES = {"normalize": False, "normalizeScale": 1, "binWidth": 25}
+
+
+def _names(n: int, new: int) -> list[str]:
+    return [f"T{i:03d}" for i in range(1, n + 1)] + [f"V{i:03d}" for i in range(1, new + 1)]
+
+
+def _column_of(study: dict[str, Any], header: str) -> str:
+    return next(name for name, entry in study["cohort"]["columns"].items() if entry["column"] == header)
+
+
+def run_images(options: argparse.Namespace) -> None:
+    """Every cell of images that is not there."""
+    cells = options.folder / "cells"
+    cells.mkdir(parents=True, exist_ok=True)
+    way = "network" if options.networks else "proposed"
+    for seed in options.seeds:
+        for world in options.worlds:
+            what = [IMAGE_WORLDS[world][1], world, options.n, seed, way, options.outcome]
+            file = cells / (re.sub(r"[^\w.-]+", "_", "-".join(map(str, what))) + ".json")
+            if file.exists():
+                continue
+            survival = options.outcome == "survival"
+            asked = {"survival": survival, "networks": options.networks}
+            made = image_cell(options.folder, world, options.n, options.new, seed, **asked)
+            write_json(file, dict(zip(("source", "world", "n", "seed", "way", "outcome"), what)) | made)
+            print(*what, json.dumps({"truth": made["truth"], "cpu_s": made["cpu_s"]} | made["reached"]), flush=True)
+
+
 def tables(folder: Path) -> str:
     """Mean regrets by world and by n, and what null studies claim, in Markdown."""
     cells = [read_json(path) for path in sorted(folder.glob("*.json"))]
@@ -253,18 +471,18 @@ def tables(folder: Path) -> str:
     text = []
     if rows:
         table = pd.DataFrame(rows)
+        keys = ["source", "world", "n", "seed", "way", "outcome"]
         table["model"] = table["way"] + ": " + table["model"]
         for by in ("world", "n", "source", "outcome"):
             found = table.pivot_table(index=by, columns="model", values="regret", aggfunc="mean", observed=True)
-            found["studies"] = table.groupby(by)["seed"].count() // table["model"].nunique()
+            found["studies"] = table.drop_duplicates(keys).groupby([by, "way"]).size().groupby(by).max()
             text.append(_markdown(found.round(3)))
-        keys = ["source", "world", "n", "seed", "way", "outcome"]
         parts = table.assign(model=table["model"].str.split(": ").str[1]).pivot_table(
             index=keys, columns="model", values="regret"
         )
         for main in ("combined", "joint"):
             if main in parts:
-                best = parts.drop(columns=[name for name in ("combined", "joint") if name in parts]).min(axis=1)
+                best = parts.drop(columns=[name for name in ("combined", "joint", "told") if name in parts]).min(axis=1)
                 lost = (parts[main] - best).dropna()
                 text.append(
                     f"{main}, AUC below its best part: mean {lost.groupby('way').mean().round(4).to_dict()}, "
@@ -272,7 +490,7 @@ def tables(folder: Path) -> str:
                 )
     claims: dict[str, list[bool]] = {}
     for item in cells:
-        for name, value in item.get("nested", {}).items() if item["world"] == "nothing" else ():
+        for name, value in item.get("nested", {}).items() if item["world"] in _NULL else ():
             claims.setdefault(f"{item['way']}: {name}", []).append((value["low"] or 0.0) > 0.5)
     text += [
         f"{name}: {sum(found)} of {len(found)} null studies have a lower limit above 0.5"
@@ -296,8 +514,8 @@ def _seeds(text: str) -> list[int]:
     return list(range(int(first), int(last or first) + 1))
 
 
-def main() -> None:
-    """Make a source, run cells or print tables."""
+def parser() -> argparse.ArgumentParser:
+    """What may be asked on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("source")
@@ -315,14 +533,27 @@ def main() -> None:
     two.add_argument("--outcome", choices=["binary", "survival"], default="binary")
     two.add_argument("--nested", action="store_true")
     two.add_argument("--repeats", type=int, default=1, help="divisions of the nested cross-validation")
+    four = commands.add_parser("images")
+    four.add_argument("folder", type=Path)
+    four.add_argument("--worlds", nargs="+", default=list(IMAGE_WORLDS), choices=list(IMAGE_WORLDS))
+    four.add_argument("--seeds", type=_seeds, default=list(range(3)))
+    four.add_argument("--n", type=int, default=120)
+    four.add_argument("--new", type=int, default=150, help="patients who are judged")
+    four.add_argument("--outcome", choices=["binary", "survival"], default="binary")
+    four.add_argument("--networks", action="store_true", help="a small network too")
     three = commands.add_parser("tables")
     three.add_argument("folder", type=Path)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Make a source, run cells or print tables."""
+    options = parser().parse_args()
     if options.command == "source":
         np.savez_compressed(options.out, **make_source(options.results, options.truth, options.features))
-    elif options.command == "run":
+    elif options.command in ("run", "images"):
         with single_threaded():
-            run(options)
+            {"run": run, "images": run_images}[options.command](options)
     else:
         print(tables(options.folder))
 

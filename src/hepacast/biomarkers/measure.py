@@ -42,6 +42,7 @@ OF_TUMOR = (
         )
     ),
     "phases/wash_in", "phases/wash_out_*", "shape/ln_tumor_volume", "shape/longest_diameter", "shape/tumor_number",
+    "shape/sphericity",
 )  # fmt: skip
 #: The same of a question about the liver.
 OF_LIVER = (
