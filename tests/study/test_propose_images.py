@@ -63,7 +63,7 @@ def test_init_writes_them_into_the_study_file(tmp_path):
     assert images.segmentation.source == "builtin"
     modelling = proposed.values["modelling"]
     assert modelling["models"] == ["clinical", "biomarkers", "radiomics", "joint"]
-    assert (modelling["chain"], modelling["combination"]) == ("auto", "auto")
+    assert (modelling["chain"], modelling["combination"], modelling["selection"]) == ("auto", "auto", "backward")
     assert modelling["candidates"] == ["albumin"] and proposed.values["biomarkers"] == {"use": ["recommended"]}
     assert "model file holds no values of single training patients" in path.read_text()
     assert any("masks" in line for line in proposed.unsure)

@@ -189,7 +189,13 @@ def _plain(found: TableProposal, table: Path) -> Proposed:
             if item.spec and item.spec.name not in parts and item.spec.kind != "date"
         ],
         "models": ["clinical"],
+        "selection": "backward",
     }
+    proposed.note(
+        "modelling.selection",
+        "All candidates in one model, the one of largest P leaves until all are below `alpha`. `independent`, as in",
+        "papers, tests all at once, which loses both of two that tell the same (AST and ALT).",
+    )
     proposed.note(
         "modelling",
         "Only a clinical model, as there are no images yet: give `images` (or `features.table`) and set",
