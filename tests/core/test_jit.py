@@ -93,6 +93,22 @@ class TestWhatIsKept:
             assert self.run(2.0, "more").splitlines()[1] == "[0. 2. 4. 6.]"
 
 
+def test_arrays_are_found_where_numpy_says_they_are(tmp_path: Path) -> None:
+    whole = np.arange(24.0).reshape(4, 6)
+    np.save(tmp_path / "mapped.npy", whole)
+    mapped = np.load(tmp_path / "mapped.npy", mmap_mode="r")
+    for array in (whole, whole.T, whole[1:, ::2], whole[:0], mapped, np.float32([1]), np.array(1)):
+        assert module._place(array) == array.__array_interface__["data"][0]
+    assert module._place is module._read_place
+
+    @jit
+    def first(x):  # type: ignore[no-untyped-def]
+        return x[1, 1]
+
+    # Kinds of arrays that differ in their numbers, layout or class alone.
+    assert [first(item) for item in (whole, whole.T, mapped, whole.astype("i4"))] == [7.0, 7.0, 7.0, 7]
+
+
 def test_a_private_folder_is_trusted_only_if_nobody_else_can_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
