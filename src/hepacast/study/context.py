@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hepacast.core.fingerprint import Fingerprints
 from hepacast.core.progress import Reporter, SilentReporter
@@ -70,6 +71,11 @@ class Context:
     def fingerprints(self) -> Fingerprints:
         """Content hashes of input files, remembered between runs."""
         return Fingerprints(self.cache / "fingerprints.json")
+
+    @cached_property
+    def tables(self) -> dict[Hashable, Any]:
+        """Clinical tables that were read, by their files' content and how they were read: plan and stages ask often."""
+        return {}
 
     def bring_data(self) -> None:
         """The files of a data folder that is an address, to this machine.

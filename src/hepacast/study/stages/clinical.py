@@ -158,6 +158,16 @@ def load_table(
         The table cannot be read.
     """
     cohort = context.study.cohort
+    named = [cohort.table, *cohort.stacked.values(), *([] if cohort.dictionary is None else [cohort.dictionary])]
+    files = [file for file in map(context.path, named) if file.exists()]
+    key = absent, id_column, *map(context.fingerprints.of, files)
+    if key not in context.tables:
+        context.tables[key] = _read_tables(context, absent, id_column)
+    return context.tables[key]
+
+
+def _read_tables(context: Context, absent: Literal["raise", "report"], id_column: str | None) -> ClinicalTable:
+    cohort = context.study.cohort
     specs = column_specs(context) if absent == "raise" else describe_columns(context)[0]
 
     def read(path: str) -> ClinicalTable:
