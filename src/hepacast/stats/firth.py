@@ -28,6 +28,10 @@ from hepacast.stats.profile import Centered, RestrictedPath
 
 #: A maximization ends, not converged, after so many steps without a higher likelihood or a smaller score.
 _IDLE = 20
+#: Newton's method takes over where the score's squared length, in units of its standard errors, is below this.
+_NEAR = 0.1
+#: Most products of two columns that it takes.
+_MOST_PRODUCTS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,70 @@ class _Penalized:
     converged: bool
 
 
-def _state(design: Array, beta: Array, y: Array, weights: Array, offset: Array) -> tuple[float, Array, Array]:
-    """Penalized log-likelihood, its score, and R of the weighted design, at `beta`."""
+@dataclass(frozen=True)
+class _State:
+    """At one estimate: penalized log-likelihood, its score, and what its derivatives are made of.
+
+    Parameters
+    ----------
+    q, r
+        Factors of the design, whose rows are weighted by the roots of the binomial variances.
+    risk
+        Probabilities of the event.
+    """
+
+    loglik: float
+    score: Array
+    q: Array
+    r: Array
+    risk: Array
+
+    def curvature(self, design: Array) -> Array:
+        """Minus the derivative of the score.
+
+        That of the leverages h_i is (1 - 2 p_i) h_i x_i - sum_j (1 - 2 p_j) H_ij^2 x_j with the hat matrix H = q q',
+        and H_ij^2 is the product of rows i and j of all products of two columns of q.
+        """
+        n, columns = self.q.shape
+        products = (self.q[:, :, None] * self.q[:, None, :]).reshape(n, columns**2)
+        leverage = products[:, :: columns + 1].sum(axis=1)
+        pull, slope = 0.5 - self.risk, 1.0 - 2.0 * self.risk
+        own = leverage * (self.risk * (1.0 - self.risk) - pull * slope)
+        across = (products.T @ (pull[:, None] * design)).T @ (products.T @ (slope[:, None] * design))
+        return np.asarray(self.r.T @ self.r + design.T @ (own[:, None] * design) + across)
+
+
+def _state(design: Array, beta: Array, y: Array, weights: Array, offset: Array) -> _State:
     eta = offset + design @ beta
     risk = expit(eta)
     root = np.sqrt(weights * risk * expit(-eta))
     q, r = np.linalg.qr(design * root[:, None])
     diagonal = np.abs(np.diag(r))
     if not diagonal.min() > 0.0:
-        return -np.inf, np.zeros(len(beta)), r
+        return _State(-np.inf, np.zeros(len(beta)), q, r, risk)
     loglik = log_likelihood(eta, 2.0 * y - 1.0, weights) + float(np.log(diagonal).sum())
     leverage = np.einsum("ij,ij->i", q, q)
-    return loglik, design.T @ (weights * (y - risk) + leverage * (0.5 - risk)), r
+    score = design.T @ (weights * (y - risk) + leverage * (0.5 - risk))
+    return _State(loglik, score, q, r, risk)
+
+
+def _slack(state: _State) -> float:
+    """Differences of the likelihood that are rounding."""
+    return 1e-13 * (abs(state.loglik) + 1.0)
+
+
+def _newton(now: _State, design: Array, moving: NDArray[np.bool_], factor: Array, half: Array) -> Array:
+    """Newton's step of the moving coefficients; that of Fisher scoring where the likelihood is not concave.
+
+    And where the design is so large that many steps of scoring cost less memory, and hardly more time.
+    """
+    if now.q.size * now.q.shape[1] > _MOST_PRODUCTS:
+        return np.asarray(np.linalg.solve(factor, half))
+    try:
+        lower = np.linalg.cholesky(now.curvature(design)[np.ix_(moving, moving)])
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.solve(factor, half))
+    return np.asarray(np.linalg.solve(lower.T, np.linalg.solve(lower, now.score[moving])))
 
 
 def _maximize(
@@ -63,7 +119,7 @@ def _maximize(
     free: NDArray[np.bool_] | None = None,
     max_iter: int = 1000,
 ) -> _Penalized:
-    """Fisher scoring on the modified score; coefficients that are not `free` stay at `start`.
+    """Fisher scoring on the modified score, near the maximum Newton's method; what is not `free` stays at `start`.
 
     The penalty always belongs to the whole design, as in R's `logistf`, so that restricted fits can be compared.
     """
@@ -71,39 +127,36 @@ def _maximize(
     scaled = design / scale
     beta = np.zeros(design.shape[1]) if start is None else start * scale
     moving = np.ones(design.shape[1], dtype=bool) if free is None else free
-    loglik, score, r = _state(scaled, beta, y, weights, offset)
+    now = _state(scaled, beta, y, weights, offset)
     iterations, converged = 0, not moving.any()
     least, idle = np.inf, 0
     # Where rounding is larger than what convergence asks for (an intercept far from the data), nothing gets better.
     while not converged and iterations < max_iter and idle < _IDLE:
         iterations += 1
-        if moving.all():
-            factor = r
-        else:
-            factor = np.asarray(np.linalg.qr(r[:, moving], mode="r"))
-        half = np.linalg.solve(factor.T, score[moving])
+        factor = now.r if moving.all() else np.asarray(np.linalg.qr(now.r[:, moving], mode="r"))
+        half = np.linalg.solve(factor.T, now.score[moving])
+        left = float(half @ half)
         step = np.zeros(len(beta))
-        step[moving] = np.linalg.solve(factor, half)
+        step[moving] = np.linalg.solve(factor, half) if left > _NEAR else _newton(now, scaled, moving, factor, half)
         # One long step on a flat penalized likelihood can leave the region where the quadratic model holds.
         step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
         for _ in range(40):
-            new, new_score, new_r = _state(scaled, beta + step, y, weights, offset)
+            new = _state(scaled, beta + step, y, weights, offset)
             # A row that alone determines a coefficient has leverage 1: its step is twice Newton's, to the mirror
             # image of where it began, as likely and no nearer to the maximum.
-            mirrored = float(new_score @ step) < -0.9 * float(score @ step)
-            if new >= loglik - 1e-13 * (abs(loglik) + 1.0) and not mirrored:
+            mirrored = float(new.score @ step) < -0.9 * float(now.score @ step)
+            if new.loglik >= now.loglik - _slack(now) and not mirrored:
                 break
             step /= 2.0
         else:
             break
-        left = float(half @ half)
-        better = left < least or new > loglik + 1e-13 * (abs(loglik) + 1.0)
+        better = left < least or new.loglik > now.loglik + _slack(now)
         least, idle = min(left, least), 0 if better else idle + 1
-        beta, loglik, score, r = beta + step, new, new_score, new_r
+        beta, now = beta + step, new
         converged = left < 1e-22
     # The log-determinant was taken of the scaled design: put the scale back.
-    loglik += float(np.log(scale).sum())
-    inverse = np.linalg.inv(r) if np.isfinite(loglik) else np.full((len(beta),) * 2, np.nan)
+    loglik = now.loglik + float(np.log(scale).sum())
+    inverse = np.linalg.inv(now.r) if np.isfinite(loglik) else np.full((len(beta),) * 2, np.nan)
     return _Penalized(beta / scale, loglik, inverse @ inverse.T / np.outer(scale, scale), iterations, converged)
 
 

@@ -17,7 +17,10 @@ DECREMENT = 1e-18
 """Newton decrement at which a fit counts as converged (the step is still taken)."""
 
 SUSPECT_LOGIT = 15.0
-"""A fitted |logit| beyond this asks for the exact separation test; no finite fit to real data needs it often."""
+"""A fitted |logit| beyond this asks for a proof that data are not separated; few finite fits need it."""
+
+HOPELESS_LOGIT = 25.0
+"""A fit that passes this is given up: residuals that small prove nothing."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +189,24 @@ def separation_direction(design: Array, y: Array) -> Array | None:
     return direction
 
 
+def _surely_overlap(design: Array, beta: Array, y: Array, weights: Array, offset: Array) -> bool:
+    """Whether the residuals of a fit prove that the data overlap; it takes far less time than the linear program.
+
+    They do if and only if there are numbers above zero, one a patient, that make the sum of the s_i x_i zero (Stiemke's
+    lemma). At a maximum the residuals' sizes are such numbers up to rounding, and what is left is projected away.
+    """
+    sign = 2.0 * y - 1.0
+    q = np.linalg.qr(sign[:, None] * design)[0]
+    sizes = weights / (1.0 + np.exp(np.clip(sign * (offset + design @ beta), -700.0, 700.0)))
+    sizes -= q @ (q.T @ sizes)
+    return bool(sizes.min() > 1e3 * np.abs(q @ (q.T @ sizes)).max())
+
+
 def maximize(design: Array, y: Array, weights: Array, offset: Array) -> tuple[Irls, Array | None]:
     """Fit, and give the direction of separation where there is one instead of a finite maximum."""
-    fit = irls(design, y, weights=weights, offset=offset, stop_at_logit=SUSPECT_LOGIT + float(np.abs(offset).max()))
-    if fit.converged and fit.largest_logit <= SUSPECT_LOGIT:
+    limit = HOPELESS_LOGIT + float(np.abs(offset).max())
+    fit = irls(design, y, weights=weights, offset=offset, stop_at_logit=limit)
+    if fit.converged and (fit.largest_logit <= SUSPECT_LOGIT or _surely_overlap(design, fit.beta, y, weights, offset)):
         return fit, None
     direction = separation_direction(design, y)
     if direction is None:
