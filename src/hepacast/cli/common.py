@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -50,6 +52,20 @@ OnCluster = Annotated[
         help="Work on a cluster: address of a Dask scheduler you trust, or a YAML file that describes one.",
     ),
 ]
+
+
+@contextmanager
+def work_on(cluster: str | None, reporter: Reporter) -> Iterator[None]:
+    """Inside the block the work of every map goes to a cluster, if one is named; what that takes is loaded then."""
+    if cluster is None:
+        yield
+        return
+    from hepacast.core.cluster import on_cluster
+
+    with on_cluster(cluster, say=reporter.say):
+        yield
+
+
 Out = Annotated[
     str | None,
     typer.Option(

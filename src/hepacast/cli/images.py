@@ -19,6 +19,7 @@ from hepacast.cli.common import (
     make_reporter,
     parse_pairs,
     say,
+    work_on,
 )
 
 #: What `extract --biomarkers` can be told.
@@ -149,7 +150,6 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Measure radiomics features, or biomarkers, of one image or of a table of patients."""
-    from hepacast.core.cluster import on_cluster
     from hepacast.study.extract import explain_feature, extract_image
 
     if explain is not None:
@@ -168,7 +168,7 @@ def extract(
         own |= {"maps": maps, "compare": compare}
     how: dict[str, Any] = {"labels": named, "perturb": perturb, "series": series, "accept_doubtful": accept_doubtful}
     say_to = make_reporter(quiet)
-    with on_cluster(cluster, say=say_to.say):
+    with work_on(cluster, say_to):
         say(work(image, mask or None, output, workers=workers, reporter=say_to, **how, **own))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepacast.cli.common import OnCluster, Quiet, Workers, make_reporter
+from hepacast.cli.common import OnCluster, Quiet, Workers, make_reporter, work_on
 from hepacast.cli.completion import CONTROLS, one_of
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.study import Data, Out, StudyFile
@@ -48,11 +48,10 @@ def noise(
 
     Ends with exit code 1 when it does not.
     """
-    from hepacast.core.cluster import on_cluster
     from hepacast.study.noise import run_noise
 
     say_to = make_reporter(quiet)
-    with on_cluster(cluster, say=say_to.say):
+    with work_on(cluster, say_to):
         result = run_noise(
             study_file,
             out=out,

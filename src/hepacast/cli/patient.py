@@ -19,6 +19,7 @@ from hepacast.cli.common import (
     make_reporter,
     parse_pairs,
     say,
+    work_on,
 )
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Json, show
@@ -194,12 +195,11 @@ def _of_table(
     bundle: Path, table: Path, out: str | None, cluster: str | None, *, reporter: Reporter, **options: Any
 ) -> PredictedPatients:
     """`predict_table`, which needs a folder."""
-    from hepacast.core.cluster import on_cluster
     from hepacast.study.predict_table import predict_table
 
     if out is None:
         raise StudyFileError("Where should the risks go?", expected="--out FOLDER, for risks.csv")
-    with on_cluster(cluster, say=reporter.say):
+    with work_on(cluster, reporter):
         return predict_table(bundle, table, out=out, reporter=reporter, **options)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hepacast.cli import completion
-from hepacast.cli.common import Command, OnCluster, Out, Quiet, WithoutRows, Workers, make_reporter, say
+from hepacast.cli.common import Command, OnCluster, Out, Quiet, WithoutRows, Workers, make_reporter, say, work_on
 from hepacast.cli.json_option import JsonCommand
 from hepacast.cli.table_options import Figures, show
 from hepacast.cli.table_options import Json as JsonOut
@@ -119,16 +119,17 @@ def _run(
     cluster: str | None = None,
     without_rows: bool = False,
 ) -> None:
-    from hepacast.core.cluster import on_cluster, planned_cluster
     from hepacast.study.run import plan_study, run_study
 
     if dry_run:
+        from hepacast.core.cluster import planned_cluster
+
         with planned_cluster(cluster) as there:
             plan = plan_study(study_file, out=out, data=data, workers=workers, without_rows=without_rows)
             say("\n".join(filter(None, [plan.text(), there])))
         return
     say_to = make_reporter(quiet)
-    with on_cluster(cluster, say=say_to.say):
+    with work_on(cluster, say_to):
         result = run_study(
             study_file, out=out, data=data, workers=workers, until=until, without_rows=without_rows, reporter=say_to
         )
@@ -182,11 +183,10 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Test a model of another hospital, unchanged, on your patients: to an external-validation report of its own."""
-    from hepacast.core.cluster import on_cluster
     from hepacast.study.validate import validate_model
 
     say_to = make_reporter(quiet)
-    with on_cluster(cluster, say=say_to.say):
+    with work_on(cluster, say_to):
         found = validate_model(
             model, study_file, out=out, data=data, workers=workers, update=update, without_rows=without_rows,
             reporter=say_to,

@@ -92,11 +92,14 @@ def irls(
     while not converged and iterations < max_iter:
         iterations += 1
         weighted, residual = _weighted_system(scaled, eta, sign, weights)
-        q, r = np.linalg.qr(weighted)
-        projected = q.T @ residual
+        # With the residual as a further column no Q is made: what it is multiplied to stands beside R.
+        factor = np.linalg.qr(np.column_stack([weighted, residual]), mode="r")
+        r, projected = factor[:n_columns, :n_columns], factor[:n_columns, n_columns]
         diagonal = np.abs(np.diag(r))
         if not diagonal.min() > 1e-13 * diagonal.max():
             break
+        if diagonal.min() < 1e-4 * diagonal.max():  # a last digit that columns far from 0 need
+            projected = np.linalg.qr(weighted)[0].T @ residual
         step = np.linalg.solve(r, projected)
         gamma, eta, loglik, moved = _halve(scaled, gamma, step, offset, sign, weights, loglik)
         converged = float(projected @ projected) < DECREMENT
@@ -136,6 +139,11 @@ def dependent_columns(design: Array, tolerance: float = 1e-9) -> list[int]:
     The first column is taken to be the intercept, so a constant predictor is found too. A column counts when the
     part of it that its predecessors do not explain is shorter than `tolerance` times its own length.
     """
+    if 0 < design.shape[1] <= len(design):
+        # As a rule nothing is near: the diagonal of R are the same lengths, up to rounding.
+        diagonal = np.abs(np.diag(np.linalg.qr(design, mode="r")))
+        if (diagonal > 1e3 * tolerance * np.linalg.norm(design, axis=0)).all():
+            return []
     kept = np.empty((design.shape[1], len(design)))
     n_kept = 0
     dependent: list[int] = []

@@ -88,12 +88,12 @@ class MeasuredFeatures(views.Shown):
             The file cannot be written.
         """
         require_written(path)
-        if (self.long["status"] == "failed").all():
-            first = self.long.iloc[0]
+        if self._all_failed():
+            vois = [] if self.result is None else list(self.result.vois.values())
             raise ImageError(
                 "Nothing could be measured: there is no number to write.",
                 expected="one VOI or more that can be measured",
-                found=f"{first['voi']}: {first['reason']}" if self.result is not None else "\n".join(self.lines),
+                found=f"{vois[0].voi}: {vois[0].reason}" if vois else "\n".join(self.lines),
                 remedy="correct the images and masks",
             )
         with result_file(path) as file:
@@ -104,6 +104,11 @@ class MeasuredFeatures(views.Shown):
 
                 write_long(self.long, file)
         return path
+
+    def _all_failed(self) -> bool:
+        if self.result is None:
+            return bool((self.long["status"] == "failed").all())
+        return all(item.status == "failed" for item in self.result.vois.values())
 
     def _csv(self) -> str:
         if self.result is None:
