@@ -93,7 +93,7 @@ def irls(
         iterations += 1
         weighted, residual = _weighted_system(scaled, eta, sign, weights)
         # With the residual as a further column no Q is made: what it is multiplied to stands beside R.
-        factor = np.linalg.qr(np.column_stack([weighted, residual]), mode="r")
+        factor = np.asarray(np.linalg.qr(np.column_stack([weighted, residual]), mode="r"))
         r, projected = factor[:n_columns, :n_columns], factor[:n_columns, n_columns]
         diagonal = np.abs(np.diag(r))
         if not diagonal.min() > 1e-13 * diagonal.max():
