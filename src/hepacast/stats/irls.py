@@ -91,18 +91,12 @@ def irls(
     iterations = 0
     while not converged and iterations < max_iter:
         iterations += 1
-        weighted, residual = _weighted_system(scaled, eta, sign, weights)
-        # With the residual as a further column no Q is made: what it is multiplied to stands beside R.
-        factor = np.asarray(np.linalg.qr(np.column_stack([weighted, residual]), mode="r"))
-        r, projected = factor[:n_columns, :n_columns], factor[:n_columns, n_columns]
-        diagonal = np.abs(np.diag(r))
-        if not diagonal.min() > 1e-13 * diagonal.max():
+        newton = _newton(scaled, eta, sign, weights)
+        if newton is None:
             break
-        if diagonal.min() < 1e-4 * diagonal.max():  # a last digit that columns far from 0 need
-            projected = np.linalg.qr(weighted)[0].T @ residual
-        step = np.linalg.solve(r, projected)
+        step, decrement = newton
         gamma, eta, loglik, moved = _halve(scaled, gamma, step, offset, sign, weights, loglik)
-        converged = float(projected @ projected) < DECREMENT
+        converged = decrement < DECREMENT
         if not moved:
             break
         if np.abs(eta).max() > stop_at_logit:
@@ -116,6 +110,21 @@ def irls(
         converged=converged,
         largest_logit=float(np.abs(eta).max()) if eta.size else 0.0,
     )
+
+
+def _newton(scaled: Array, eta: Array, sign: Array, weights: Array) -> tuple[Array, float] | None:
+    """Newton's step and its squared length in standard errors; None where the weighted columns are dependent."""
+    weighted, residual = _weighted_system(scaled, eta, sign, weights)
+    # With the residual as a further column no Q is made: what it is multiplied to stands beside R.
+    factor = np.asarray(np.linalg.qr(np.column_stack([weighted, residual]), mode="r"))
+    columns = scaled.shape[1]
+    r, projected = factor[:columns, :columns], factor[:columns, columns]
+    diagonal = np.abs(np.diag(r))
+    if not diagonal.min() > 1e-13 * diagonal.max():
+        return None
+    if diagonal.min() < 1e-4 * diagonal.max():  # a last digit that columns far from 0 need
+        projected = np.linalg.qr(weighted)[0].T @ residual
+    return np.linalg.solve(r, projected), float(projected @ projected)
 
 
 def _halve(
