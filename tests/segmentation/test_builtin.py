@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from hepacast.errors import GeometryError, ImageError, MissingPackageError, ModelError, StudyFileError
 from hepacast.imaging import Geometry, Volume
@@ -415,14 +416,20 @@ def test_the_end_of_a_scan_takes_nothing_of_an_organ_that_it_cuts():
     assert liver_module._one_piece(cone)[:, :, -1].sum() > 0.98 * cone[:, :, -1].sum()
 
 
-@pytest.mark.parametrize(("hu", "reaches", "kept"), [(102.0, True, True), (10.0, True, False), (102.0, False, False)])
-def test_a_lobe_that_hangs_on_the_liver_above_the_scan_is_kept(hu, reaches, kept):
-    """Two pieces at the scan's upper end: the smaller one is liver if its HU are, not if it ends below or is bowel."""
+@pytest.mark.parametrize(
+    ("hu", "noise", "reaches", "kept"),
+    [(102.0, 8, True, True), (108.0, 2, True, True), (10.0, 8, True, False), (102.0, 8, False, False)],
+)
+def test_a_lobe_that_hangs_on_the_liver_above_the_scan_is_kept(hu, noise, reaches, kept):
+    """Two pieces at the scan's upper end: the smaller one is liver if its HU are, not if it ends below or is bowel.
+
+    What is alike is the same in a scan of little noise.
+    """
     x, y, z = np.ogrid[:60, :40, :30]
     right = (np.hypot(x - 40, y - 20) < 12) & (z > 5)
     left = (np.hypot(x - 12, y - 20) < 6) & (z > 15) & (z < (30 if reaches else 28))
-    noise = 8 * np.random.default_rng(4).standard_normal((60, 40, 30))
-    image = liver_module.normalized(np.where(right, 100.0, np.where(left, hu, -80.0)) + noise)
+    grain = noise * np.random.default_rng(4).standard_normal((60, 40, 30))
+    image = liver_module.normalized(np.where(right, 100.0, np.where(left, hu, -80.0)) + grain)
     found = liver_module._one_piece(right | left, image)
     assert found[right].mean() > 0.98
     assert (found[left].mean() > 0.9) if kept else not found[left].any()
@@ -453,6 +460,19 @@ def test_a_cut_liver_is_parted_by_hu_from_what_the_network_takes_for_it_too():
     # The same scan without bowel beside it: nothing says that the gallbladder is no tumor.
     alone = liver_module._steadiest(np.where(bowel & ~gallbladder, np.float32(0.05), probability), image)
     assert alone[gallbladder].mean() > 0.9
+
+
+@pytest.mark.parametrize("width", [8, 20])
+def test_a_kidney_that_is_larger_than_the_tip_of_a_liver_is_left_out(width):
+    """All that the network takes for liver hangs together: the kidney leaves step by step, the tip does not."""
+    x, y, z = np.ogrid[:70, :60, :24]
+    tip = (np.hypot(x - 54, y - 30) < 4 + z / 4.0) & (z > 3)
+    kidney = (np.hypot((x - 50 + width) / width, (y - 30) / 14) < 1) & (z >= 0) & ~tip
+    noise = 8 * np.random.default_rng(4).standard_normal(tip.shape)
+    image = liver_module.normalized(np.select([tip, kidney], [45.0, 12.0], -80.0) + noise)
+    sure = np.select([tip, kidney], [0.985, 0.6 + 0.012 * z + 0 * (x + y)], 0.05).astype(np.float32)
+    found = liver_module._steadiest(ndimage.gaussian_filter(sure, 1.0, mode="nearest"), image)
+    assert not found[kidney].any() and found[tip].mean() > 0.5
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -67,12 +66,14 @@ _CORE, _NEARBY_MM, _FURTHER_MM, _MOST_LOOKS = 0.9, 30.0, 60.0, 4
 #: A liver at the upper end of the scan: looks at parts that are so much (mm) higher each, at least so many.
 _HIGHER_MM, _LEAST_LOOKS = 60.0, 3
 
-#: Their mean is cut in the middle of those two neighbors of these levels between which least is lost: bowel beside the
-#: tip of a liver leaves step by step, a liver has a border.
-_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
+#: What their mean is above is likely. It is cut at one of these levels, even steps in logit (a border is even in it):
+#: from that about which least is lost down, as long as hardly more is lost (so much). Bowel and kidney beside the tip
+#: of a liver leave step by step, a liver has a border.
+_LIKELY, _AS_STEADY = 0.5, 0.02
+_LEVELS = tuple(float(1 / (1 + np.exp(-logit))) for logit in np.arange(0.0, 3.51, 0.25))
 
 #: HU are smoothed so far (voxels) before what lies beside a cut liver is called alike or unlike; alike is what differs
-#: from its median by so many robust standard deviations of its own smoothed HU, or so many HU.
+#: from its median by at most so many robust standard deviations of its own smoothed HU, or so many HU.
 _SMOOTH, _ALIKE, _ALIKE_HU = 1.5, 2.5, 10.0
 
 #: Slices of 3 mm by which a scan is continued above and below, so that a liver that the scan cuts does not end at a
@@ -228,12 +229,14 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
 
 
 def _steadiest(probability: npt.NDArray[np.float32], image: npt.NDArray[np.float32]) -> Mask:
-    """The liver at the level about which its largest piece changes least (a maximally stable region, Matas 2004)."""
+    """The liver at the level about which its largest piece is steady (a maximally stable region, Matas 2004)."""
     masks = [_one_piece(probability > level) for level in _LEVELS]
-    kept = [float((mask & inner).sum()) / max(1.0, float(mask.sum())) for mask, inner in pairwise(masks)]
-    first = int(np.argmax(kept))
-    liver = _one_piece(probability > (_LEVELS[first] + _LEVELS[first + 1]) / 2, image)
-    return _parted_by_hu(liver, probability > _LEVELS[0], image) if liver.any() else liver
+    kept = [float((m & inner).sum()) / max(1.0, float(m.sum())) for m, inner in zip(masks, masks[2:], strict=False)]
+    steady = int(np.argmax(kept))
+    while steady > 0 and kept[steady - 1] >= max(kept) - _AS_STEADY:
+        steady -= 1
+    liver = _one_piece(probability > _LEVELS[steady + 1], image)
+    return _parted_by_hu(liver, probability > _LIKELY, image) if liver.any() else liver
 
 
 def _parted_by_hu(liver: Mask, likely: Mask, image: npt.NDArray[np.float32]) -> Mask:
@@ -243,12 +246,8 @@ def _parted_by_hu(liver: Mask, likely: Mask, image: npt.NDArray[np.float32]) -> 
     the image. Bowel and gallbladder: what has rather the HU of that which is likely but no liver, and goes on there; so
     a tumor, whatever its HU, stays. Only what is thicker than two voxels is moved: at borders HU are mixed.
     """
-    smooth = _smoothed(image, liver)
-    inner = _eroded(liver)
-    within = smooth[inner if inner.any() else liver]
-    median = float(np.median(within))
-    spread = 1.4826 * float(np.median(np.abs(within - median)))
-    alike = np.abs(_smoothed(image, likely) - median) <= max(_ALIKE * spread, _ALIKE_HU / 400.0)
+    median, apart = _own_hu(image, liver)
+    alike = np.abs(_smoothed(image, likely) - median) <= apart
     lobes = _opened(likely & ~liver & alike)
     if lobes.any():
         liver = liver | _one_piece(liver | lobes, image)
@@ -331,7 +330,7 @@ def _one_piece(mask: Mask, image: npt.NDArray[np.float32] | None = None) -> Mask
     """The largest piece after thin bridges are cut (opening with the 18 nearest neighbors; ends are repeated).
 
     With an image that ends within the liver, also what is joined to it above the image: pieces that reach the upper end
-    as the largest does, with a median among its HU (between the 5th and the 95th percentile).
+    as the largest does, with a median that is alike its own.
     """
     from scipy import ndimage
 
@@ -340,9 +339,9 @@ def _one_piece(mask: Mask, image: npt.NDArray[np.float32] | None = None) -> Mask
     largest = kept = largest_piece(core)
     if image is not None and largest[:, :, -2].any():
         pieces, _ = ndimage.label(core)
-        low, high = np.percentile(image[largest[:, :, 1:-1]], [5, 95])
+        median, apart = _own_hu(image, largest[:, :, 1:-1])
         ends = [n for n in np.unique(pieces[:, :, -2]) if n]
-        alike = [n for n in ends if low <= np.median(image[pieces[:, :, 1:-1] == n]) <= high]
+        alike = [n for n in ends if abs(np.median(image[pieces[:, :, 1:-1] == n]) - median) <= apart]
         kept = largest | np.isin(pieces, alike)
     return _dilated(kept)[:, :, 1:-1]
 
@@ -375,6 +374,15 @@ def _touching(mask: Mask, other: Mask) -> Mask:
 
     pieces, _ = ndimage.label(mask)
     return np.isin(pieces, np.setdiff1d(pieces[other], [0]))
+
+
+def _own_hu(image: npt.NDArray[np.float32], liver: Mask) -> tuple[float, float]:
+    """Median of a liver's smoothed values away from its border, and how far from it is alike."""
+    inner = _eroded(liver)
+    within = _smoothed(image, liver)[inner if inner.any() else liver]
+    median = float(np.median(within))
+    spread = 1.4826 * float(np.median(np.abs(within - median)))
+    return median, max(_ALIKE * spread, _ALIKE_HU / 400.0)
 
 
 def _smoothed(image: npt.NDArray[np.float32], mask: Mask) -> npt.NDArray[np.float32]:

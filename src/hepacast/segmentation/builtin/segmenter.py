@@ -37,8 +37,9 @@ CITATIONS = (
 #: Counts up when the masks of the same weights change (2: cut scans are continued, several boxes;
 #: 3: a second look from nearby, the most plausible liver is taken, mirrored and turned scans; 4: several looks at a
 #: liver that the scan's upper end cuts; 5: the ends of a scan take nothing of a liver, and its pieces there are kept;
-#: 6: HU part a cut liver from what lies beside it).
-METHOD = 6
+#: 6: HU part a cut liver from what lies beside it; 7: of a cut liver levels in even steps of logit, lobes as alike as
+#: everything else).
+METHOD = 7
 
 _ENGINE_WORDS = {
     "torch-bf16": "PyTorch in bfloat16",
