@@ -14,8 +14,8 @@ models that hold it.
 Sources: Hoerl AE, Kennard RW. Technometrics 1970;12:55. le Cessie S, van Houwelingen JC. Appl Stat 1992;41:191.
 Verweij PJM, van Houwelingen HC. Stat Med 1994;13:2427 (Cox). Wood SN. J R Stat Soc B 2011;73:3 (marginal likelihood).
 van de Wiel MA, te Beest DE, Munch MM. Scand J Stat 2019;46:2 (penalties by source, by marginal likelihood).
-Mitchell TJ, Beauchamp JJ. J Am Stat Assoc 1988;83:1023 (spike and slab). Scott JG, Berger JO. Ann Stat 2010;38:2587
-(prior of the number of candidates that belong).
+Mitchell TJ, Beauchamp JJ. J Am Stat Assoc 1988;83:1023 (spike and slab). Castillo I, Schmidt-Hieber J, van der Vaart A.
+Ann Stat 2015;43:1986 (prior of the number of candidates that belong).
 """
 
 from __future__ import annotations
