@@ -233,3 +233,11 @@ def test_without_a_probable_candidate_nothing_is_found(time) -> None:
         found += fit.found
         assert fit.found == (max(fit.inclusion) >= PROBABLE) == bool((fit.coef != 0).any())
     assert found <= 6
+
+
+def test_many_that_belong_are_found_among_many() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(600, 120))
+    y = (rng.random(600) < expit(x[:, :8] @ np.full(8, 0.9))).astype(int)
+    fit = ridge_logistic(x, y, candidates=range(120))
+    assert set(range(8)) <= set(np.flatnonzero(fit.coef)) and np.count_nonzero(fit.coef) <= 10

@@ -47,7 +47,8 @@ _MOST_ROUNDS = 10
 SLABS = (1.0, 4.0, 16.0)
 #: Candidates that belong with a probability of at least this come in.
 PROBABLE = 0.2
-#: Models whose neighbors are looked at are at most so many times (logarithm) less probable than the best; and how many.
+#: Models whose neighbors are looked at are at most so many times (logarithm) less probable than the best; once so many
+#: models were looked at and the best is among them, it is enough.
 WINDOW, MOST_MODELS = 3.0, 400
 
 
@@ -333,7 +334,7 @@ def _models_of(
             penalty[columns[number]] = best[0]
         around = _maximized(likelihood, np.where(np.isfinite(penalty), around, 0.0), penalty)
         worth = _Worth.around(likelihood, around, always, columns)
-        found = {(slab, model): value for slab in SLABS for model, value in worth.explored(slab).items()}
+        found = {(slab, model): value for slab in SLABS for model, value in worth.explored(best[1], slab).items()}
         middle, best = best, max(found, key=lambda item: found[item])
     exact = _evidence(likelihood, around, penalty) + worth.chance(len(middle[1])) - worth.of(middle[1], middle[0])
     return {model: value + exact for model, value in found.items()}
@@ -378,15 +379,15 @@ class _Worth:
         gain = 0.5 * float(self.slope[used] @ np.linalg.solve(curve, self.slope[used]))
         return self.chance(len(model)) + gain + 0.5 * (len(used) * float(np.log(slab)) - _log_det(curve))
 
-    def explored(self, slab: float) -> dict[frozenset[int], float]:
-        """Models with one penalty: from none on, the neighbors (by one candidate) of the best that has not been left,
-        as long as one of those is within `WINDOW` of the best."""
-        found = {frozenset[int](): self.of(frozenset(), slab)}
+    def explored(self, begin: frozenset[int], slab: float) -> dict[frozenset[int], float]:
+        """Models with one penalty: from the given one on, the neighbors (by one candidate) of the best that has not
+        been left, as long as one of those is within `WINDOW` of the best."""
+        found = {begin: self.of(begin, slab)}
         left: set[frozenset[int]] = set()
-        while len(found) < MOST_MODELS:
-            near_best = max(found.values()) - WINDOW
-            waiting = [model for model, value in found.items() if value >= near_best and model not in left]
-            if not waiting:
+        while True:
+            top = max(found, key=lambda model: found[model])
+            waiting = [item for item in found if found[item] >= found[top] - WINDOW and item not in left]
+            if not waiting or (top in left and len(found) >= MOST_MODELS):
                 break
             best = max(waiting, key=lambda model: found[model])
             left.add(best)

@@ -195,9 +195,9 @@ SHRUNK = (
 
 #: What a model of everything holds of the clinical candidates.
 PROBABLE_ONES = (
-    f"the clinical candidates whose posterior probability of belonging was {PROBABLE:g} or more, over all models with "
-    "the biomarkers and without (spike-and-slab prior [@spike-slab], one candidate expected beforehand [@sparse-prior], "
-    f"Laplace's approximation; numbers from 0 on with a skewness above {SKEWED:g} as log10(1 + x))"
+    f"the clinical candidates whose posterior probability of belonging was {PROBABLE:g} or more, over all models "
+    "with the biomarkers and without (spike-and-slab prior [@spike-slab], one candidate expected beforehand "
+    f"[@sparse-prior], Laplace's approximation; numbers from 0 on with a skewness above {SKEWED:g} as log10(1 + x))"
 )
 #: The same of a model whose predictors are told before.
 SHRUNK_HERE = (
