@@ -81,6 +81,28 @@ def test_noise_is_no_enhancement():
     assert found.grades["biomarker/stage/li_rads"] == "LR-3"
 
 
+def test_a_wide_rim_is_no_heterogeneity_of_the_core():
+    patient = Patient()
+    i, j, k = np.meshgrid(*(np.arange(n) for n in patient.geometry.size), indexing="ij", sparse=True)
+    squares = [(at * step - c) ** 2 for at, step, c in zip((i, j, k), patient.geometry.spacing, CENTER)]
+    depth = (15.0 - np.sqrt(sum(squares))).T
+    smooth = patient.image(100, 100, 100)
+    smooth.array[patient.tumor] += (3.0 * depth - 0.2 * depth**2)[patient.tumor].astype(np.float32)
+    noise = np.random.default_rng(3).normal(0.0, 12.0, depth.shape).astype(np.float32)
+    rough = smooth.with_array(np.where(patient.tumor, smooth.array + noise, smooth.array))
+    found = {
+        name: measure_biomarkers({"portal": image}, patient.masks).values
+        for name, image in (("0", smooth), ("12", rough))
+    }
+    inside = depth[patient.core]
+    assert near(found["0"]["biomarker/portal/core_sd"], np.std(3.0 * inside - 0.2 * inside**2), 0.05)
+    assert found["0"]["biomarker/portal/core_detrended_sd"] < 0.15 * found["0"]["biomarker/portal/core_sd"]
+    assert found["12"]["biomarker/portal/core_detrended_sd"] == pytest.approx(12.0, rel=0.03)
+    small = Patient(((CENTER, 6.0),))
+    few = measure_biomarkers({"portal": small.image()}, small.masks).reasons
+    assert few["biomarker/portal/core_detrended_sd"] == "the core has fewer than 20 voxels"
+
+
 def test_spleen_and_aorta_lie_outside_the_liver():
     patient = Patient()
     patient.add("spleen", (8.0, 8.0, 60.0), 7.0)

@@ -31,6 +31,8 @@ Values = npt.NDArray[np.float64]
 LIVER_MM, CORE_MM = (1.0, 2.0, 4.0), 1.5
 #: Shares of a tumor are told from an image smoothed within it by this much, mm: noise is no tissue.
 SHARE_MM = 2.0
+#: A course from margin to middle is fitted to no fewer voxels.
+FEWEST_VOXELS = 20
 #: No liver tissue has an attenuation beyond these in CT.
 LIVER_HU = (-100.0, 400.0)
 #: Tumor below this many HU after contrast has not taken any up.
@@ -104,6 +106,13 @@ BIOMARKERS = (
     Biomarker("rim_minus_core", "Rim minus core", INTENSITY, "mean of the rim minus mean of the core", LI_RADS),
     Biomarker("rim_ratio", "Rim to core", "", "mean of the rim divided by mean of the core (CT alone)", LI_RADS),
     Biomarker("core_sd", "Core, SD", INTENSITY, "SD of the core", HETEROGENEITY),
+    Biomarker(
+        "core_detrended_sd",
+        "Core, SD about its course from margin to middle",
+        INTENSITY,
+        "SD of the core about a quadratic of the distance to the margin: a rim wider than 4 mm, or a dark middle, is "
+        "not taken for heterogeneity",
+    ),
     *_structure("core", "Core", CORE_MM),
     _structure("tumor", "Tumor", CORE_MM)[0],
     *(_structure("tumor", "Tumor", mm)[1] for mm in LIVER_MM),
@@ -403,6 +412,7 @@ def _of_tumor(found: _Reading) -> dict[str, Number]:
         **_contrasts(found),
         "rim_ratio": _ratio(found, rim, core, "core"),
         "core_sd": _single(core, lambda v: float(v.std())),
+        "core_detrended_sd": _detrended_sd(core, parts if isinstance(parts, Missing) else parts.core_depth),
         "around_minus_liver": minus(found.around_values, liver),
     }
     fine, coarse = found.structure(regions["core"], core, CORE_MM)
@@ -411,6 +421,17 @@ def _of_tumor(found: _Reading) -> dict[str, Number]:
     for mm in LIVER_MM:
         numbers[f"tumor_coarse_{mm:g}"] = found.structure(regions["tumor"], tumor, mm)[1]
     return numbers
+
+
+def _detrended_sd(values: Values | Missing, depth: Values | Missing) -> Number:
+    """SD about a quadratic of the depth."""
+    if isinstance(values, Missing) or isinstance(depth, Missing):
+        return values if isinstance(values, Missing) else Missing(str(depth))
+    if len(values) < FEWEST_VOXELS:
+        return Missing(f"the core has fewer than {FEWEST_VOXELS} voxels")
+    steps = depth / depth.max()
+    design = np.stack([np.ones_like(steps), steps, steps**2], axis=1)
+    return float((values - design @ np.linalg.lstsq(design, values, rcond=None)[0]).std())
 
 
 def capsule_of(rim: Values | Missing, core: Values | Missing, around: Values | Missing) -> Number:

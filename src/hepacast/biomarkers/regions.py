@@ -80,6 +80,18 @@ class TumorRegions:
     core: Region | Missing
     around: Region | Missing
 
+    @cached_property
+    def core_depth(self) -> npt.NDArray[np.float64] | Missing:
+        """Distance of each voxel of the core to the nearest one outside the tumor, mm, in the order of its index."""
+        from scipy import ndimage
+
+        if isinstance(self.core, Missing):
+            return self.core
+        box = self.tumor.box
+        inside = np.pad(self.tumor.mask.array[box], 1)  # a tumor may end where the image does
+        depth = ndimage.distance_transform_edt(inside, sampling=self.tumor.mask.spacing[::-1])[1:-1, 1:-1, 1:-1]
+        return np.asarray(depth[self.core.mask.array[box]], dtype=np.float64)
+
     @classmethod
     def of(cls, tumor: Volume, parenchyma: Volume | None) -> TumorRegions:
         rim = morphology.rim(tumor, RIM_MM)
