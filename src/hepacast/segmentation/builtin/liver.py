@@ -211,14 +211,18 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
     """
     slices, step = image.shape[2], round(_HIGHER_MM / _MM)
     total, looks = np.zeros(image.shape, dtype=np.float32), np.zeros(slices, dtype=np.float32)
+    once = np.zeros(image.shape, dtype=bool)
     for number, high in enumerate(range(step, slices + step, step), start=1):
         low = max(0, slices - high)
-        total[:, :, low:] += _probability(network, image[:, :, low:])
+        probability = _probability(network, image[:, :, low:])
+        total[:, :, low:] += probability
+        once[:, :, low:] |= probability > _LIKELY
         looks[low:] += 1
         if number < _LEAST_LOOKS and low > 0:
             continue
         mean = total[:, :, low:] / looks[low:]
-        found = _judged(image[:, :, low:], mean, (open_below or low > 0, False), _steadiest(mean, image[:, :, low:]))
+        liver = _steadiest(mean, once[:, :, low:], image[:, :, low:])
+        found = _judged(image[:, :, low:], mean, (open_below or low > 0, False), liver)
         if found is None or not found.at_top:
             return None
         if low == 0 or not found.cut[0]:
@@ -228,27 +232,31 @@ def _from_above(network: Network, image: npt.NDArray[np.float32], open_below: bo
     return None
 
 
-def _steadiest(probability: npt.NDArray[np.float32], image: npt.NDArray[np.float32]) -> Mask:
-    """The liver at the level about which its largest piece is steady (a maximally stable region, Matas 2004)."""
+def _steadiest(probability: npt.NDArray[np.float32], once: Mask, image: npt.NDArray[np.float32]) -> Mask:
+    """The liver at the level about which its largest piece is steady (a maximally stable region, Matas 2004).
+
+    Of the mean probability of several looks, with what was likely in one of them (`once`).
+    """
     masks = [_one_piece(probability > level) for level in _LEVELS]
     kept = [float((m & inner).sum()) / max(1.0, float(m.sum())) for m, inner in zip(masks, masks[2:], strict=False)]
     steady = int(np.argmax(kept))
     while steady > 0 and kept[steady - 1] >= max(kept) - _AS_STEADY:
         steady -= 1
     liver = _one_piece(probability > _LEVELS[steady + 1], image)
-    return _parted_by_hu(liver, probability > _LIKELY, image) if liver.any() else liver
+    return _parted_by_hu(liver, probability > _LIKELY, once, image) if liver.any() else liver
 
 
-def _parted_by_hu(liver: Mask, likely: Mask, image: npt.NDArray[np.float32]) -> Mask:
+def _parted_by_hu(liver: Mask, likely: Mask, once: Mask, image: npt.NDArray[np.float32]) -> Mask:
     """A cut liver with the lobes that its level missed, and without the bowel or gallbladder that it held.
 
-    Lobes: what is likely and has the liver's HU (smoothed), where it goes on with the liver or is joined to it above
-    the image. Bowel and gallbladder: what has rather the HU of that which is likely but no liver, and goes on there; so
-    a tumor, whatever its HU, stays. Only what is thicker than two voxels is moved: at borders HU are mixed.
+    Lobes: what was likely in one look at least and has the liver's HU (smoothed), where it goes on with the liver or is
+    joined to it above the image. Bowel and gallbladder: what has rather the HU of that which is likely but no liver,
+    and goes on there; so a tumor, whatever its HU, stays. Only what is thicker than two voxels is moved: at borders HU
+    are mixed.
     """
     median, apart = _own_hu(image, liver)
-    alike = np.abs(_smoothed(image, likely) - median) <= apart
-    lobes = _opened(likely & ~liver & alike)
+    alike = np.abs(_smoothed(image, once) - median) <= apart
+    lobes = _opened(once & ~liver & alike)
     if lobes.any():
         liver = liver | _one_piece(liver | lobes, image)
     others = _opened(likely & ~_dilated(liver))

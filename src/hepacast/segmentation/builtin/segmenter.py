@@ -37,8 +37,8 @@ CITATIONS = (
 #: Counts up when the masks of the same weights change (2: cut scans are continued, several boxes;
 #: 3: a second look from nearby, the most plausible liver is taken, mirrored and turned scans; 4: several looks at a
 #: liver that the scan's upper end cuts; 5: the ends of a scan take nothing of a liver, and its pieces there are kept;
-#: 6: HU part a cut liver from what lies beside it; 7: of a cut liver levels in even steps of logit, lobes as alike as
-#: everything else).
+#: 6: HU part a cut liver from what lies beside it; 7: of a cut liver levels in even steps of logit, and lobes that
+#: one look found).
 METHOD = 7
 
 _ENGINE_WORDS = {
