@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 Report = Callable[[float, str], None]
 
 
+class _WithoutMask:
+    """A configuration for an image without a mask: nnU-Net would resample an empty one, which nobody reads."""
+
+    def __init__(self, configuration: Any) -> None:
+        self._configuration = configuration
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._configuration, name)
+
+    @staticmethod
+    def resampling_fn_seg(mask: npt.NDArray[Any], shape: Sequence[int], *_: Any) -> npt.NDArray[Any]:
+        return np.zeros((len(mask), *shape), dtype=mask.dtype)
+
+
 class LoadedModel:
     """One model's networks, with nnU-Net's own preprocessing; of a cascade both stages.
 
@@ -113,7 +127,7 @@ class LoadedModel:
             None if before is None else before[None].astype(np.int8),
             {"spacing": list(spacing)},
             self.plans,
-            self.configuration,
+            _WithoutMask(self.configuration) if before is None else self.configuration,
             self.model.dataset,
         )
         if before is not None:
