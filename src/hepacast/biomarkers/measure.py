@@ -36,7 +36,7 @@ OF_TUMOR = (
     *(
         f"*/{name}"
         for name in (
-            "tumor_minus_liver", "tumor_sd", "tumor_p10_minus_liver", "tumor_p90_minus_liver", "rim_minus_liver",
+            "tumor_minus_liver", "tumor_p10_minus_liver", "tumor_p90_minus_liver", "rim_minus_liver",
             "core_minus_liver", "rim_minus_core", "core_sd", "core_detrended_sd", "core_fine_1_5", "core_coarse_1_5",
             "around_minus_liver", "liver_sd",
         )
