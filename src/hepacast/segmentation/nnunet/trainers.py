@@ -164,8 +164,9 @@ def demo_trainer(base: type[nnUNetTrainer], plan: NnunetPlan) -> type[nnUNetTrai
     """The short recipe for a small network on a CPU.
 
     AdamW in the place of SGD (which had not found a tumor after 800 steps of a small network) with one cycle of the
-    learning rate (small tumors are missed less often than with a rate that only falls), no deep supervision, no
-    augmentation: the body is never mirrored, so a network that sees no mirrored body learns faster where the liver is.
+    learning rate (of three seeds' 78 small tumors 13 are missed, 16 with a rate that only falls), no deep supervision,
+    no augmentation: the body is never mirrored, so a network that sees no mirrored body learns faster where the liver
+    is.
     """
 
     class Demo(_by_step(base)):  # type: ignore[valid-type, misc]
