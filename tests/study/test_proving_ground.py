@@ -34,6 +34,7 @@ def test_knobs_are_independent_and_belong_to_the_patient(strength):
     assert people[0].spec.tumors[0].lobulation == pytest.approx(0.09 * np.exp(0.55 * people[0].causes["lobulation"]))
 
 
+@pytest.mark.slow
 def test_what_is_planted_is_found_on_another_scanner_and_kept(strength, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(strength._CHANGES, "modelling.chain", "ptlf")  # a tenth of the time of the proposed one
     monkeypatch.setitem(strength.IMAGE_WORLDS, "another scanner", ({"rim": 5.0}, "CT", True))  # told by few patients
