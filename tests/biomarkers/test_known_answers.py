@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,9 +99,28 @@ def test_a_wide_rim_is_no_heterogeneity_of_the_core():
     assert near(found["0"]["biomarker/portal/core_sd"], np.std(3.0 * inside - 0.2 * inside**2), 0.05)
     assert found["0"]["biomarker/portal/core_detrended_sd"] < 0.15 * found["0"]["biomarker/portal/core_sd"]
     assert found["12"]["biomarker/portal/core_detrended_sd"] == pytest.approx(12.0, rel=0.03)
+    flat = measure_biomarkers({"portal": patient.image(103.7, 103.7, 103.7)}, patient.masks).values
+    assert flat["biomarker/portal/core_detrended_sd"] == 0.0
     small = Patient(((CENTER, 6.0),))
     few = measure_biomarkers({"portal": small.image()}, small.masks).reasons
     assert few["biomarker/portal/core_detrended_sd"] == "the core has fewer than 20 voxels"
+
+
+def test_where_the_scan_cuts_a_tumor_is_no_margin():
+    patient = Patient()
+    i, j, k = np.meshgrid(*(np.arange(n) for n in patient.geometry.size), indexing="ij", sparse=True)
+    squares = [(at * step - c) ** 2 for at, step, c in zip((i, j, k), patient.geometry.spacing, CENTER)]
+    depth = (15.0 - np.sqrt(sum(squares))).T
+    image = patient.image(100, 100, 100)
+    image.array[patient.tumor] += (3.0 * depth - 0.2 * depth**2)[patient.tumor].astype(np.float32)
+    half = slice(int(CENTER[2] / patient.geometry.spacing[2]), None)
+    geometry = replace(patient.geometry, size=(*patient.geometry.size[:2], image.array[half].shape[0]))
+    cut = {name: Volume(mask.array[half], geometry) for name, mask in patient.masks.items()}
+    found = measure_biomarkers({"portal": Volume(image.array[half], geometry)}, cut).values
+    assert found["biomarker/portal/core_detrended_sd"] < 0.15 * found["biomarker/portal/core_sd"]
+    nothing_else = Volume(np.ones((9, 9, 9), np.uint8), replace(geometry, size=(9, 9, 9)))
+    reasons = measure_biomarkers({"portal": nothing_else}, {"tumor": nothing_else}).reasons
+    assert reasons["biomarker/portal/core_detrended_sd"] == "the image shows nothing but the tumor"
 
 
 def test_spleen_and_aorta_lie_outside_the_liver():

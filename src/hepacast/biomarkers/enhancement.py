@@ -431,7 +431,8 @@ def _detrended_sd(values: Values | Missing, depth: Values | Missing) -> Number:
         return Missing(f"the core has fewer than {FEWEST_VOXELS} voxels")
     steps = depth / depth.max()
     design = np.stack([np.ones_like(steps), steps, steps**2], axis=1)
-    return float((values - design @ np.linalg.lstsq(design, values, rcond=None)[0]).std())
+    about = values - values.mean()  # of one value everywhere the SD is 0, not what rounding leaves
+    return float((about - design @ np.linalg.lstsq(design, about, rcond=None)[0]).std())
 
 
 def capsule_of(rim: Values | Missing, core: Values | Missing, around: Values | Missing) -> Number:

@@ -82,15 +82,21 @@ class TumorRegions:
 
     @cached_property
     def core_depth(self) -> npt.NDArray[np.float64] | Missing:
-        """Distance of each voxel of the core to the nearest one outside the tumor, mm, in the order of its index."""
+        """Distance of each voxel of the core to the nearest one outside the tumor, mm, in the order of its index.
+
+        As of the rim, voxels beyond the image's edge are unknown: a tumor that the scan cuts has no margin there.
+        """
         from scipy import ndimage
 
         if isinstance(self.core, Missing):
             return self.core
-        box = self.tumor.box
-        inside = np.pad(self.tumor.mask.array[box], 1)  # a tumor may end where the image does
-        depth = ndimage.distance_transform_edt(inside, sampling=self.tumor.mask.spacing[::-1])[1:-1, 1:-1, 1:-1]
-        return np.asarray(depth[self.core.mask.array[box]], dtype=np.float64)
+        mask = self.tumor.mask
+        wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in self.tumor.box)
+        inside = mask.array[wide]
+        if inside.all():
+            return Missing("the image shows nothing but the tumor")
+        depth = ndimage.distance_transform_edt(inside, sampling=mask.spacing[::-1])
+        return np.asarray(depth[self.core.mask.array[wide]], dtype=np.float64)
 
     @classmethod
     def of(cls, tumor: Volume, parenchyma: Volume | None) -> TumorRegions:
