@@ -31,6 +31,7 @@ def put(path, value, dtype=np.int16):
         ("images/{patient}.nii.gz", "masks/{patient}.nii.gz"),
         ("{patient}/ct_{patient}.nii.gz", "{patient}/{patient}-seg.nii.gz"),
         ("CT_{patient}_portal.nii.gz", "CT_{patient}_portal_label.nii.gz"),
+        ("images/{patient}/ct.nii.gz", "images/{patient}/mask.nii.gz"),
     ],
 )
 def test_patterns_are_found(tmp_path, image, mask):
@@ -38,10 +39,17 @@ def test_patterns_are_found(tmp_path, image, mask):
         put(tmp_path / image.replace("{patient}", patient), -900)
         put(tmp_path / mask.replace("{patient}", patient), 1, np.uint8)
     found = propose_images(tmp_path, PATIENTS)
-    if not image.startswith("{patient}/"):
-        assert (found.image, found.mask) == (image, mask)
+    assert (found.image, found.mask) == (image, mask)
     assert (found.with_image, found.with_mask, found.modality) == (3, 3, "CT")
     assert found.labels == {"tumor": 1}
+
+
+def test_a_mask_beside_a_dicom_series_leaves_the_folder_the_image(tmp_path):
+    for patient in PATIENTS:
+        put(tmp_path / patient / "mask.nii.gz", 1, np.uint8)
+        (tmp_path / patient / "1.dcm").write_bytes(b"")
+    found = propose_images(tmp_path, PATIENTS)
+    assert (found.image, found.mask) == ("{patient}", "{patient}/mask.nii.gz")
 
 
 def test_a_patient_is_not_found_in_anothers_name(tmp_path):
@@ -92,6 +100,43 @@ def test_phases_told_by_names_are_sequences_and_the_liver_is_the_scale_of_mr(tmp
     steps = study.images.preprocessing
     assert (steps.reference, steps.normalization, steps.tissue) == ("arterial", "reference-tissue", "parenchyma")
     assert study.features.options["normalize"] is False  # the engine's own scale would undo the liver's
+
+
+def test_who_lacks_a_phase_is_told(tmp_path):
+    rows = "\n".join(f"P{i},{30 + i % 9},{i % 2}" for i in range(1, 41))
+    (tmp_path / "t.csv").write_text(f"patient,ALB (g/L),death\n{rows}\n")
+    for patient in PATIENTS:
+        for phase in ("arterial", "portal")[: 1 if patient == "P2" else 2]:
+            put(tmp_path / "ct" / patient / f"{phase}.nii.gz", -900)
+    _, proposed = init_from_table(tmp_path / "study", tmp_path / "t.csv", images=tmp_path / "ct")
+    assert "{patient}/arterial.nii.gz -> CT images (3 patients)" in proposed.mapped
+    assert "{patient}/portal.nii.gz -> CT images (2 patients)" in proposed.mapped
+    assert any("not all of 40 patients have every phase (arterial: 3, portal: 2)" in text for text in proposed.unsure)
+
+
+def test_a_tumor_alone_is_measured_alone(tmp_path):
+    for patient in PATIENTS:
+        put(tmp_path / f"{patient}.nii.gz", -900)
+        put(tmp_path / "masks" / f"{patient}.nii.gz", 1, np.uint8)
+    assert propose_images(tmp_path, PATIENTS).part()["vois"] == {"tumor": "tumor"}
+
+
+def test_a_recipe_keeps_what_it_measures_and_how_it_prepares_mr(tmp_path):
+    rows = "\n".join(f"P{i},{30 + i % 9},{i % 2}" for i in range(1, 41))
+    (tmp_path / "t.csv").write_text(f"patient,ALB (g/L),death\n{rows}\n")
+    for patient in PATIENTS:
+        put(tmp_path / "mr" / f"{patient}.nii.gz", 100)
+        put(tmp_path / "mr" / "masks" / f"{patient}.nii.gz", 1, np.uint8)
+
+    def values(recipe):
+        return init_from_table(tmp_path / recipe, tmp_path / "t.csv", recipe, images=tmp_path / "mr")[1].values
+
+    assert values("tace-response")["images"]["vois"]["ring"] == "dilate(tumor, 10 mm) & parenchyma"
+    found = values("early-recurrence")
+    steps = found["images"]["preprocessing"]  # the engine's own scale is off
+    assert (steps["bias_correction"], steps["normalization"], steps["region"]) == ("n4", "zscore", "body")
+    assert steps["registration"] == "none" and "reference" not in steps
+    assert found["fusion"]["deep"]["crop"]["window"] == [50.0, 500.0]
 
 
 def test_two_images_of_one_phase_are_not_chosen_between(tmp_path):

@@ -25,7 +25,7 @@ from hepacast.study.propose_images import ProposedImages, propose_images
 from hepacast.study.schema import Column, Study
 from hepacast.study.stages.clinical import column_spec
 from hepacast.study.stages.judging import judge_cohort
-from hepacast.study.template import STRONGEST, STRONGEST_NOTES, proposed_values, render_study
+from hepacast.study.template import STRONGEST, STRONGEST_NOTES, proposed_values, recipe_values, render_study
 
 _TRAINING = ("training", "train", "development", "derivation", "训练集", "训练", "训练组", "Training", "Trainingsset")
 _VALIDATION = (
@@ -151,14 +151,40 @@ def _add_images(proposed: Proposed, images: ProposedImages, folder: str) -> None
             proposed.note(key, *text)
     else:  # a recipe's own
         added = {key: part for key, part in added.items() if key not in STRONGEST}
+        _keep_recipe(proposed, added["images"])
     for key, part in added.items():
         proposed.values[key] = part if key == "images" else {**proposed.values.get(key, {}), **part}
-    for path in images.phases.values() or [images.image]:
-        proposed.mapped.append(f"{path} -> {images.modality} images ({images.with_image} patients)")
+    for phase, path in (images.phases or {"": images.image}).items():
+        number = images.with_phase.get(phase, images.with_image)
+        proposed.mapped.append(f"{path} -> {images.modality} images ({number} patients)")
     if images.mask:
         proposed.mapped.append(f"{images.mask} -> masks ({images.with_mask} patients)")
     proposed.note("images", *images.doubts)
     proposed.unsure += [f"images: {doubt}" for doubt in images.doubts]
+
+
+def _keep_recipe(proposed: Proposed, part: dict[str, Any]) -> None:
+    """What a recipe measures, and how it prepares MR, whatever the files are called."""
+    known = proposed.values.get("images", {})
+    part |= {"vois": known["vois"]} if "vois" in known else {}
+    sequences = part["sequences"]
+    if any(item["modality"] != "MR" for item in sequences.values()) or "preprocessing" not in known:
+        return
+    steps = known["preprocessing"]
+    if steps.get("tissue", "parenchyma") not in part["segmentation"].get("labels", {}):
+        published = recipe_values(proposed.values["recipe"])
+        steps = published["images"]["preprocessing"]
+        if "fusion" in published:  # the networks' window is one on that scale
+            proposed.values["fusion"]["deep"]["crop"] = published["fusion"]["deep"]["crop"]
+        proposed.notes["images.preprocessing.normalization"] = [
+            "As published, as the masks hold no liver: with one, `normalization: reference-tissue` is recommended."
+        ]
+    steps = {**steps, **part.get("preprocessing", {})}
+    if steps.get("reference") not in sequences:
+        steps.pop("reference", None)
+    if len(sequences) == 1:
+        steps["registration"] = "none"
+    part["preprocessing"] = steps
 
 
 def _from(folder: Path, table: Path) -> str:

@@ -34,7 +34,9 @@ class ProposedImages:
         Images of several phases by phase, in the order of time, where their names tell them apart; `image` is the
         first of them.
     with_image, with_mask
-        How many of the table's patients have one.
+        How many of the table's patients have one (`image`, of several phases the first).
+    with_phase
+        The same of each phase.
     modality
         ``CT`` or ``MR``.
     labels
@@ -51,6 +53,7 @@ class ProposedImages:
     labels: dict[str, int]
     doubts: tuple[str, ...] = ()
     phases: dict[str, str] = field(default_factory=dict)
+    with_phase: dict[str, int] = field(default_factory=dict)
 
     def part(self) -> dict[str, Any]:
         """The part `images` of a study file."""
@@ -60,6 +63,8 @@ class ProposedImages:
             "sequences": {name: {"path": path, "modality": self.modality} for name, path in sequences.items()},
             "segmentation": given if self.mask else {"source": "builtin"},
         }
+        if self.mask and "tumor" in self.labels and "parenchyma" not in self.labels:
+            part["vois"] = {"tumor": "tumor"}  # all others need a liver that nobody has drawn
         steps: dict[str, Any] = {"registration": "rigid", "reference": next(iter(sequences))} if self.phases else {}
         if self.modality == "MR" and "parenchyma" in self.labels:
             steps = {"registration": "none", **steps, "bias_correction": "n4", **LIVER_SCALE}
@@ -77,15 +82,24 @@ def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
     known = {patient.casefold(): patient for patient in patients}
     images, masks = Counter[str](), Counter[str]()
     examples: dict[str, Path] = {}
+    of_files: set[str] = set()
     for path, name in _entries(folder):
-        found = _patient_in(path.name, known)
+        is_file = path.name.lower().endswith(_IMAGE_ENDS)
+        telling, found = path.name, _patient_in(path.name, known)
+        if found is None and is_file and path.parent != folder:
+            telling, found = path.parent.name, _patient_in(path.parent.name, known)
         if found is None:
             continue
-        pattern = _pattern(path.relative_to(folder), found)
+        pattern = _pattern(path.relative_to(folder), telling, found)
         if pattern is None:
             continue
-        (masks if _MASK_WORDS.search(pattern) else images)[pattern] += 1
+        is_mask = _MASK_WORDS.search(pattern) is not None
+        (masks if is_mask else images)[pattern] += 1
         examples.setdefault(pattern, Path(name))
+        if is_file and not is_mask:
+            of_files.add(pattern.rpartition("/")[0])
+    for pattern in of_files:  # a folder of image files is no DICOM series
+        images.pop(pattern, None)
     if not images:
         raise ImageError(
             "No image is named by a patient's identifier.",
@@ -93,10 +107,11 @@ def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
             where=str(folder),
             remedy="name them by the identifiers of the table",
         )
-    image, n_image = images.most_common(1)[0]
+    image = images.most_common(1)[0][0]
     mask, n_mask = masks.most_common(1)[0] if masks else ("", 0)
     phases = _phases_of(images)
     image = next(iter(phases.values()), image)
+    counts = {phase: images[name] for phase, name in phases.items()}
     others = [name for name, _ in images.most_common(4 + len(phases)) if name not in (image, *phases.values())][:3]
     doubts = [f"other files are named by the patients too: {', '.join(others)}"] if others else []
     modality, doubt = _modality_of(examples[image])
@@ -106,9 +121,14 @@ def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
         doubts.append(
             f"masks are taken as drawn on the {next(iter(phases))} phase (`preprocessing.reference`): are they?"
         )
+    few = [f"{phase}: {number}" for phase, number in counts.items() if number < len(patients)]
+    if few:
+        doubts.append(
+            f"not all of {len(patients)} patients have every phase ({', '.join(few)}): a study measures who has all"
+        )
     if not mask:
         doubts.append("no masks were found: liver and tumor are outlined by the built-in networks (CT only)")
-    return ProposedImages(image, mask, n_image, n_mask, modality, labels, tuple(doubts), phases)
+    return ProposedImages(image, mask, images[image], n_mask, modality, labels, tuple(doubts), phases, counts)
 
 
 def _phases_of(images: Counter[str]) -> dict[str, str]:
@@ -157,10 +177,10 @@ def _patient_in(name: str, known: dict[str, str]) -> str | None:
     return None
 
 
-def _pattern(path: Path, patient: str) -> str | None:
-    """The path with ``{patient}``; None where the name spells the identifier otherwise, or only a folder above does."""
+def _pattern(path: Path, telling: str, patient: str) -> str | None:
+    """The path with ``{patient}``; None where the name that tells the patient spells the identifier otherwise."""
     parts = PurePosixPath(path.as_posix()).parts
-    if patient not in parts[-1] or "{" in path.as_posix():
+    if patient not in telling or "{" in path.as_posix():
         return None
     return "/".join(part.replace(patient, _MARK) for part in parts)
 
