@@ -6,9 +6,10 @@ import pytest
 from hepacast.errors import ImageError
 from hepacast.imaging import Geometry, Volume
 from hepacast.imaging.io import write_volume
-from hepacast.study.propose import init_from_table
+from hepacast.study.propose import image_values, init_from_table
 from hepacast.study.propose_images import propose_images
 from hepacast.study.schema import Study
+from hepacast.study.schema.images import Images
 
 PATIENTS = ["P1", "P2", "P10"]
 
@@ -118,7 +119,20 @@ def test_a_tumor_alone_is_measured_alone(tmp_path):
     for patient in PATIENTS:
         put(tmp_path / f"{patient}.nii.gz", -900)
         put(tmp_path / "masks" / f"{patient}.nii.gz", 1, np.uint8)
-    assert propose_images(tmp_path, PATIENTS).part()["vois"] == {"tumor": "tumor"}
+    found = propose_images(tmp_path, PATIENTS)
+    assert found.part()["vois"] == {"tumor": "tumor"} and "preprocessing" not in found.part()
+
+
+def test_mr_without_a_liver_has_a_scale_too(tmp_path):
+    for patient in PATIENTS:
+        put(tmp_path / f"{patient}.nii.gz", 100)
+        put(tmp_path / "masks" / f"{patient}.nii.gz", 1, np.uint8)
+    found = propose_images(tmp_path, PATIENTS)
+    values = image_values(found, "mr")
+    steps = Images.model_validate(values["images"]).preprocessing
+    assert (steps.normalization, steps.region, steps.bias_correction) == ("zscore", "body", "n4")
+    assert values["features"]["options"]["normalize"] is False
+    assert any("no mask holds the liver" in doubt for doubt in found.doubts)
 
 
 def test_a_recipe_keeps_what_it_measures_and_how_it_prepares_mr(tmp_path):

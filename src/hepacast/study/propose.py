@@ -137,7 +137,7 @@ def image_values(images: ProposedImages, folder: str) -> dict[str, Any]:
     if "masks" in own["segmentation"]:
         own["segmentation"]["masks"] = f"{folder}/{own['segmentation']['masks']}"
     values: dict[str, Any] = {"images": own, **STRONGEST}
-    if "normalization" in own.get("preprocessing", {}):  # the scale is the liver's: one of each image would undo it
+    if "normalization" in own.get("preprocessing", {}):  # the engine's own scale of each image would undo it
         values["features"] = {"options": {"normalize": False, "normalizeScale": 1}}
     return values
 

@@ -20,6 +20,8 @@ _MASK_WORDS = re.compile(r"mask|seg|label|roi|voi|contour|掩膜|分割|勾画",
 _MARK = "{patient}"
 #: The scale of MR that needs no other patient: the liver of the same one.
 LIVER_SCALE = {"normalization": "reference-tissue", "tissue": "parenchyma", "scale": 20}
+#: The one that needs no mask of the liver either.
+BODY_SCALE = {"normalization": "zscore", "region": "body"}
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class ProposedImages:
         if self.mask and "tumor" in self.labels and "parenchyma" not in self.labels:
             part["vois"] = {"tumor": "tumor"}  # all others need a liver that nobody has drawn
         steps: dict[str, Any] = {"registration": "rigid", "reference": next(iter(sequences))} if self.phases else {}
-        if self.modality == "MR" and "parenchyma" in self.labels:
-            steps = {"registration": "none", **steps, "bias_correction": "n4", **LIVER_SCALE}
+        if self.modality == "MR":
+            scale = LIVER_SCALE if "parenchyma" in self.labels else BODY_SCALE
+            steps = {"registration": "none", **steps, "bias_correction": "n4", **scale}
         return part | ({"preprocessing": steps} if steps else {})
 
 
@@ -117,6 +120,8 @@ def propose_images(folder: Path, patients: Sequence[str]) -> ProposedImages:
     modality, doubt = _modality_of(examples[image])
     labels, more = _labels_of(examples[mask]) if mask else ({}, [])
     doubts += [*doubt, *more]
+    if modality == "MR" and "parenchyma" not in labels:
+        doubts.append("no mask holds the liver, the better scale of MR: each image is on that of its own body")
     if phases:
         doubts.append(
             f"masks are taken as drawn on the {next(iter(phases))} phase (`preprocessing.reference`): are they?"
