@@ -110,6 +110,9 @@ def test_competing_events_are_heeded() -> None:
 def test_constant_columns_are_refused() -> None:
     with pytest.raises(ModelError, match="1 constant"):
         ridge_logistic(np.ones((10, 1)), [0, 1] * 5)
+    # The standard deviation of seven times 0.1 is 1e-17 and not 0.
+    with pytest.raises(ModelError, match="1 constant"):
+        ridge_logistic(np.full((7, 1), 0.1), [0, 1, 0, 1, 0, 1, 0])
 
 
 def test_each_group_has_the_penalty_it_deserves() -> None:

@@ -17,7 +17,7 @@ from hepacast.modelling.frozen_logistic import ModelTerm, Source, design_matrix
 from hepacast.modelling.predictors import Predictor, level_text, numbers_in, numeric_values, require_columns
 from hepacast.stats.coarse import coarse_range
 from hepacast.stats.irls import dependent_columns
-from hepacast.stats.ridge import PROBABLE, RidgeFit
+from hepacast.stats.ridge import PROBABLE, ROUNDING, RidgeFit
 
 #: How coefficients are estimated: as likely as can be, or shrunk (`hepacast.stats.ridge`).
 Penalty = Literal["none", "ridge"]
@@ -137,7 +137,7 @@ class NamedRegression(BaseEstimator):
         if not predictor.is_level:
             values = numeric_values(column, predictor)
             known = values[~np.isnan(values)]
-            if not len(known) or np.ptp(known) == 0:
+            if not len(known) or np.ptp(known) <= ROUNDING * np.abs(known).max():
                 self.dropped_[predictor.name] = "has no value" if not len(known) else "does not vary"
                 return None
             units = numbers_in(column)

@@ -47,6 +47,8 @@ _MOST_ROUNDS = 10
 SLABS = (1.0, 4.0, 16.0)
 #: Candidates that belong with a probability of at least this come in.
 PROBABLE = 0.2
+#: A column that varies by less than this part of its size is constant: standardized, its rounding would be a predictor.
+ROUNDING = 1e-12
 #: Models whose neighbors are looked at are at most so many times (logarithm) less probable than the best; once so many
 #: models were looked at and the best is among them, it is enough.
 WINDOW, MOST_MODELS = 3.0, 400
@@ -216,10 +218,11 @@ def ridge_cox(
 def _standardized(x: ArrayLike) -> tuple[Array, Array, Array]:
     matrix = np.asarray(x, dtype=float)
     means, scale = matrix.mean(axis=0), matrix.std(axis=0)
-    if not np.isfinite(matrix).all() or (scale == 0).any():
+    constant = scale <= ROUNDING * np.abs(means)
+    if not np.isfinite(matrix).all() or constant.any():
         raise ModelError(
             "A ridge regression needs predictors that are known and vary.",
-            found=f"{int((~np.isfinite(matrix)).any(axis=0).sum())} with gaps, {int((scale == 0).sum())} constant",
+            found=f"{int((~np.isfinite(matrix)).any(axis=0).sum())} with gaps, {int(constant.sum())} constant",
         )
     return (matrix - means) / scale, means, scale
 
