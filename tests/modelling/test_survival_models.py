@@ -200,6 +200,16 @@ def test_a_constant_or_missing_predictor_is_left_out_with_a_reason():
     assert set(tested.index[tested["reason"] != ""]) == {"same", "empty"}
 
 
+def test_what_differs_by_rounding_only_does_not_vary_for_a_ridge_regression_either():
+    table, y = drawn()
+    table["same"] = np.where(np.arange(len(table)) % 3 == 0, 0.3, 0.1 + 0.2)
+    assert np.ptp(table["same"]) > 0
+    fitted = CoxModel([*PREDICTORS, Predictor("same")], penalty="ridge").fit(table, y)
+    without = CoxModel(PREDICTORS, penalty="ridge").fit(table, y)
+    assert fitted.dropped_ == {"same": "does not vary"}
+    assert fitted.frozen_.coefficients == without.frozen_.coefficients
+
+
 def test_missing_values_get_the_training_median():
     table, y = drawn()
     table.iloc[:10, 0] = np.nan
@@ -233,6 +243,22 @@ def test_binary_model_without_censoring_is_plain_logistic():
     plain = fit_logistic(table[["size", "invasion"]], (y[:, 0] <= 200).astype(float))
     np.testing.assert_allclose(fitted.frozen_.coefficients, [plain.intercept, *plain.coef], rtol=1e-8)
     assert fitted.frozen_.n_censored == 0
+
+
+def test_standard_errors_of_a_binary_model_do_not_depend_on_the_origin():
+    table, y = drawn()
+    near = LogisticAt(PREDICTORS, 300.0).fit(table, y).frozen_
+    far = table.assign(size=table["size"] + 1e7)
+    moved = LogisticAt(PREDICTORS, 300.0).fit(far, y).frozen_
+    np.testing.assert_allclose(np.diag(moved.covariance)[1:], np.diag(near.covariance)[1:], rtol=1e-6)
+    np.testing.assert_allclose(moved.interval(far), near.interval(table), atol=0.01)
+    # Equal to the sums as they are written in books.
+    states = states_at(y[:, 0], y[:, 1], 300.0)
+    design = np.column_stack([np.ones(len(y)), near.design(table)])
+    risk = near.risk(table)
+    bread = np.linalg.inv((design * (states.weight * risk * (1 - risk))[:, None]).T @ design)
+    score = design * (states.weight * (states.event - risk))[:, None]
+    np.testing.assert_allclose(near.covariance, bread @ score.T @ score @ bread, rtol=1e-8)
 
 
 def test_censored_patients_are_counted_and_weighted_for():

@@ -210,8 +210,12 @@ def _aic(design: Array, outcome: Array, weight: Array, beta: Array) -> float:
 
 
 def _sandwich(design: Array, outcome: Array, weight: Array, beta: Array) -> Array:
-    matrix = np.column_stack([np.ones(len(outcome)), design])
-    risk = expit(matrix @ beta)
+    risk = expit(beta[0] + design @ beta[1:])
+    # Centered, since sums of products of columns far from 0 hold no digit of their spread.
+    means = np.average(design, axis=0, weights=weight)
+    matrix = np.column_stack([np.ones(len(outcome)), design - means])
+    back = np.eye(len(beta))
+    back[0, 1:] = -means
     bread = np.linalg.inv((matrix * (weight * risk * (1 - risk))[:, None]).T @ matrix)
     score = matrix * (weight * (outcome - risk))[:, None]
-    return np.asarray(bread @ (score.T @ score) @ bread)
+    return np.asarray(back @ bread @ (score.T @ score) @ bread @ back.T)
