@@ -238,6 +238,23 @@ def test_without_a_probable_candidate_nothing_is_found(time) -> None:
     assert found <= 6
 
 
+@pytest.mark.parametrize("time", [False, True])
+def test_of_many_that_tell_the_same_one_comes_in(time) -> None:
+    """Each of twelve is improbable, and that none belongs is more so."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=200)
+    x = np.column_stack([*(hidden + 0.02 * rng.normal(size=200) for _ in range(12)), rng.normal(size=(200, 3))])
+    y = (rng.random(200) < expit(1.5 * hidden)).astype(int)
+    times = rng.exponential(np.exp(-hidden))
+    fitted, known = (ridge_cox, (times, y)) if time else (ridge_logistic, (y,))
+    fit = fitted(x, *known, candidates=range(15))
+    one = fitted(x[:, :1], *known)
+    assert max(fit.inclusion[:12]) < 0.3 and any(fit.came_in[:12]) and not any(fit.came_in[12:])
+    assert [value != 0 for value in fit.coef] == list(fit.came_in)
+    assert fit.gain > one.gain - 2 > 5
+    assert np.corrcoef(x @ fit.coef, hidden)[0, 1] > 0.99
+
+
 def test_many_that_belong_are_found_among_many() -> None:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(600, 120))

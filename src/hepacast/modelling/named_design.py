@@ -173,8 +173,9 @@ class NamedRegression(BaseEstimator):
     def asked(self, fit: RidgeFit) -> RidgeFit | None:
         """The fit where it found anything; which optional predictors belong is noted in any case."""
         self.inclusion_ = dict(zip(self._asked, fit.inclusion, strict=True))
-        improbable = {name: p for name, p in self.inclusion_.items() if p < PROBABLE}
-        self.dropped_ |= {name: NOT_PROBABLE.format(p, PROBABLE) for name, p in improbable.items()}
+        for (name, p), came_in in zip(self.inclusion_.items(), fit.came_in, strict=True):
+            if not came_in:
+                self.dropped_[name] = NOT_PROBABLE.format(p, PROBABLE)
         return fit if fit.found else None
 
     def without_parts(

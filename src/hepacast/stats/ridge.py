@@ -9,7 +9,7 @@ beside the others gets the variance 0 and is left out, and costs the others noth
 
 Candidates, of which most tell nothing, come in one by one where they probably belong (`RidgeFit.inclusion`): a
 candidate's coefficients are 0 or drawn from the prior (spike and slab), and its probability is the sum of those of all
-models that hold it.
+models that hold it. Those of the most probable model come in anyway: of many that tell the same, each is improbable.
 
 Sources: Hoerl AE, Kennard RW. Technometrics 1970;12:55. le Cessie S, van Houwelingen JC. Appl Stat 1992;41:191.
 Verweij PJM, van Houwelingen HC. Stat Med 1994;13:2427 (Cox). Wood SN. J R Stat Soc B 2011;73:3 (marginal likelihood).
@@ -45,7 +45,7 @@ GROUP_PENALTIES: Array = np.concatenate([[np.inf], PENALTIES[5::2]])
 _MOST_ROUNDS = 10
 #: Penalties of a candidate's coefficients where it belongs: prior standard deviations of 1, 1/2 and 1/4 per SD.
 SLABS = (1.0, 4.0, 16.0)
-#: Candidates that belong with a probability of at least this come in.
+#: Candidates that belong with a probability of at least this come in, and those of the most probable model.
 PROBABLE = 0.2
 #: A column that varies by less than this part of its size is constant: standardized, its rounding would be a predictor.
 ROUNDING = 1e-12
@@ -73,7 +73,9 @@ class RidgeFit:
     penalties
         Of each group of columns, in the order of `groups`; infinite of a group whose coefficients are all 0.
     inclusion
-        Probability that each candidate belongs; coefficients of those below `PROBABLE` are 0.
+        Probability that each candidate belongs.
+    came_in
+        Whether each candidate did; coefficients of the others are 0.
     df
         Effective degrees of freedom, the intercept aside.
     loglik
@@ -91,6 +93,7 @@ class RidgeFit:
     gain: float
     penalties: tuple[float, ...] = ()
     inclusion: tuple[float, ...] = ()
+    came_in: tuple[bool, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -269,29 +272,33 @@ def _fitted(
     penalties = None if given is None else np.asarray(given, dtype=float)
     count = int(label.max(initial=0)) + 1
     always = np.flatnonzero(candidate < 0)
-    inclusion: Array = np.zeros(0)
+    inclusion, came_in = np.zeros(0), np.zeros(0, dtype=bool)
     used = always
     if (candidate >= 0).any():
         beside = _most_probable(likelihood_of(always), free, label[always], count, penalties)
         prior = np.where(candidate < 0, np.array(beside.penalties)[label], np.inf)
-        inclusion = inclusion_probabilities(likelihood_of(np.arange(size)), free, prior, candidate)
-        used = np.flatnonzero((candidate < 0) | (inclusion[candidate] >= PROBABLE))
+        inclusion, best = inclusion_probabilities(likelihood_of(np.arange(size)), free, prior, candidate)
+        came_in = (inclusion >= PROBABLE) | best
+        used = np.flatnonzero((candidate < 0) | came_in[candidate])
     fit = _most_probable(likelihood_of(used), free, label[used], count, penalties)
     if not len(inclusion):
         return fit
     places = np.concatenate([np.arange(len(free)), len(free) + used])
     coef, covariance = np.zeros(size), np.zeros((len(free) + size, len(free) + size))
     coef[used], covariance[np.ix_(places, places)] = fit.coef, fit.covariance
-    return replace(fit, coef=coef, covariance=covariance, inclusion=tuple(float(value) for value in inclusion))
+    each = tuple(float(value) for value in inclusion), tuple(bool(value) for value in came_in)
+    return replace(fit, coef=coef, covariance=covariance, inclusion=each[0], came_in=each[1])
 
 
-def inclusion_probabilities(likelihood: Likelihood, free: Array, prior: Array, candidate: NDArray[np.int64]) -> Array:
-    """Probability that each candidate belongs, given the data.
+def inclusion_probabilities(
+    likelihood: Likelihood, free: Array, prior: Array, candidate: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Probability that each candidate belongs, given the data, and whether the most probable model holds it.
 
-    Before the data one candidate is expected to belong, however many there are, and every choice of as many is as
-    probable; one that belongs has coefficients with one of the penalties of `SLABS`, the same for all. Models are
-    compared by Laplace's approximation, beside the columns that are always in, and without them: where these tell
-    nothing, what they fit by chance must not hide a candidate.
+    Before the data about one candidate is expected to belong, however many there are (of m, m / (m + 1)), and every
+    choice of as many is as probable; one that belongs has coefficients with one of the penalties of `SLABS`, the same
+    for all. Models are compared by Laplace's approximation, beside the columns that are always in, and without them:
+    where these tell nothing, what they fit by chance must not hide a candidate.
 
     Parameters
     ----------
@@ -306,16 +313,15 @@ def inclusion_probabilities(likelihood: Likelihood, free: Array, prior: Array, c
     """
     count = int(candidate.max()) + 1
     columns = [len(free) + np.flatnonzero(candidate == number) for number in range(count)]
-    worth: list[float] = []
-    held: list[list[bool]] = []
+    found: dict[frozenset[int], float] = {}
     for beside in (prior, np.full(len(prior), np.inf)):
         for (_, model), value in _models_of(likelihood, free, beside, columns).items():
-            worth.append(value)
-            held.append([number in model for number in range(count)])
+            found[model] = float(np.logaddexp(found.get(model, -np.inf), value))
         if not np.isfinite(prior).any():
             break
-    inclusion: Array = np.exp(np.array(worth) - logsumexp(worth)) @ np.array(held, dtype=float)
-    return inclusion
+    worth = np.array(list(found.values()))
+    held = np.array([[number in model for number in range(count)] for model in found])
+    return np.exp(worth - logsumexp(worth)) @ held.astype(float), held[np.argmax(worth)]
 
 
 def _models_of(

@@ -196,8 +196,9 @@ SHRUNK = (
 #: What a model of everything holds of the clinical candidates.
 PROBABLE_ONES = (
     f"the clinical candidates whose posterior probability of belonging was {PROBABLE:g} or more, over all models "
-    "with the biomarkers and without (spike-and-slab prior [@spike-slab], one candidate expected beforehand "
-    f"[@sparse-prior], Laplace's approximation; numbers from 0 on with a skewness above {SKEWED:g} as log10(1 + x))"
+    "with the biomarkers and without, and those of the most probable model (spike-and-slab prior [@spike-slab], about "
+    "one candidate expected beforehand [@sparse-prior], Laplace's approximation; "
+    f"numbers from 0 on with a skewness above {SKEWED:g} as log10(1 + x))"
 )
 #: The same of a model whose predictors are told before.
 SHRUNK_HERE = (
@@ -227,10 +228,14 @@ def _of_biomarkers(fitted: StudyModels) -> list[str]:
 
 
 def _probabilities(fitted: StudyModels) -> str:
-    """Of the final joint model, the candidates that came in with their probabilities."""
+    """Of the final joint model, the candidates that it holds with their probabilities.
+
+    One that came in may have been shrunk to nothing with its part, or its member of a mean left out.
+    """
     assert fitted.joint_ is not None
     labels = {item.name: item.label for item in fitted.predictors}
-    found = {name: p for name, p in fitted.joint_.inclusion_.items() if p >= PROBABLE}
+    held = set(fitted.joint_.frozen_.names)
+    found = {name: p for name, p in fitted.joint_.inclusion_.items() if name in held}
     if not found:
         return f": none of {len(fitted.joint_.inclusion_)}" if fitted.joint_.inclusion_ else ""
     return ": " + ", ".join(f"{labels[name]} {found[name]:.2f}" for name in sorted(found, key=found.__getitem__)[::-1])
