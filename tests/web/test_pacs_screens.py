@@ -364,6 +364,6 @@ def test_journey_9_a_pacs_is_allowed_a_result_sent_and_the_queue_read(entered, c
         assert "portal 1.0" in picked.locator("option:checked").text_content()
         picked.scroll_into_view_if_needed()
         picture(page, "fetch")
-        assert "4711" not in page.url and "4711" not in page.title()
+        assert "H-4711" not in page.url and "H-4711" not in page.title()
     assert len(shelf.shelf) == held + 4
     until(lambda: {item.state for item in node.queue.studies()} == {"received", "confirmed"})
