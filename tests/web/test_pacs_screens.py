@@ -164,7 +164,7 @@ def test_one_patient_is_looked_up_in_a_pacs_and_predicted(client, enter, site, s
     same = client.get(f"/api/predictions/{dropped}").json()
     assert told["prediction"]["risk"] == same["prediction"]["risk"]
     assert not list((site.state / "predictions").rglob("*fetched*")), "images are deleted when they are measured"
-    assert "4711" not in site.audit.path.read_text() and "1.2.9.1" not in site.audit.path.read_text()
+    assert "H-4711" not in site.audit.path.read_text() and "1.2.9.1" not in site.audit.path.read_text()
     assert [entry.action for entry in site.audit.read()].count("find-in-pacs") == 6
     # Fewer images than there are: no prediction of half a scan.
     fetch["series"]["portal"]["instances"] += 1
