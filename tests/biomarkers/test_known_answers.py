@@ -82,13 +82,19 @@ def test_noise_is_no_enhancement():
     assert found.grades["biomarker/stage/li_rads"] == "LR-3"
 
 
-def test_a_wide_rim_is_no_heterogeneity_of_the_core():
-    patient = Patient()
+def smooth_course(patient: Patient) -> tuple[np.ndarray, Volume]:
+    """Depth in the tumor in mm, and an image that follows it from the margin to the middle."""
     i, j, k = np.meshgrid(*(np.arange(n) for n in patient.geometry.size), indexing="ij", sparse=True)
     squares = [(at * step - c) ** 2 for at, step, c in zip((i, j, k), patient.geometry.spacing, CENTER)]
     depth = (15.0 - np.sqrt(sum(squares))).T
-    smooth = patient.image(100, 100, 100)
-    smooth.array[patient.tumor] += (3.0 * depth - 0.2 * depth**2)[patient.tumor].astype(np.float32)
+    image = patient.image(100, 100, 100)
+    image.array[patient.tumor] += (3.0 * depth - 0.2 * depth**2)[patient.tumor].astype(np.float32)
+    return depth, image
+
+
+def test_a_wide_rim_is_no_heterogeneity_of_the_core():
+    patient = Patient()
+    depth, smooth = smooth_course(patient)
     noise = np.random.default_rng(3).normal(0.0, 12.0, depth.shape).astype(np.float32)
     rough = smooth.with_array(np.where(patient.tumor, smooth.array + noise, smooth.array))
     found = {
@@ -108,11 +114,7 @@ def test_a_wide_rim_is_no_heterogeneity_of_the_core():
 
 def test_where_the_scan_cuts_a_tumor_is_no_margin():
     patient = Patient()
-    i, j, k = np.meshgrid(*(np.arange(n) for n in patient.geometry.size), indexing="ij", sparse=True)
-    squares = [(at * step - c) ** 2 for at, step, c in zip((i, j, k), patient.geometry.spacing, CENTER)]
-    depth = (15.0 - np.sqrt(sum(squares))).T
-    image = patient.image(100, 100, 100)
-    image.array[patient.tumor] += (3.0 * depth - 0.2 * depth**2)[patient.tumor].astype(np.float32)
+    _, image = smooth_course(patient)
     half = slice(int(CENTER[2] / patient.geometry.spacing[2]), None)
     geometry = replace(patient.geometry, size=(*patient.geometry.size[:2], image.array[half].shape[0]))
     cut = {name: Volume(mask.array[half], geometry) for name, mask in patient.masks.items()}
